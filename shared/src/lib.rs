@@ -1,1 +1,6 @@
-//! stub
+//! The rules of Bematic, and its adapters to AWS and Slack.
+
+pub mod ids;
+mod number;
+pub mod protocol;
+pub mod time;

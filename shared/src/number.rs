@@ -1,0 +1,34 @@
+//! Numbers as JSON has them: `3`, `3.0` and `3.2` may all stand for a count.
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A non-negative whole number; a fraction is cut off.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked, the fraction is meant to go"
+)]
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Whole(u64),
+        Fraction(f64),
+    }
+    match Number::deserialize(deserializer) {
+        Ok(Number::Whole(number)) => Ok(number),
+        Ok(Number::Fraction(number)) if (0.0..=9_007_199_254_740_992.0).contains(&number) => {
+            Ok(number as u64)
+        }
+        _ => Err(D::Error::custom("expected a number that is not negative")),
+    }
+}
+
+/// As [`whole`], for a field that may be `null`.
+pub(crate) fn whole_or_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Whole(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|number| number.0))
+}

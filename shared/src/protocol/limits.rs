@@ -1,0 +1,20 @@
+//! The protocol's limits, and where they come from.
+
+/// Bytes of one WebSocket message (API Gateway: 128 KB; larger closes the connection with 1009).
+pub const MESSAGE_BYTES: usize = 128 * 1024;
+/// Bytes of one WebSocket frame (API Gateway: 32 KB; larger closes the connection with 1009).
+pub const FRAME_BYTES: usize = 32 * 1024;
+/// Characters of a prompt.
+pub const PROMPT_CHARS: usize = 100_000;
+/// Characters of a progress message, of one step, and of a reason.
+pub const LINE_CHARS: usize = 10_000;
+/// Steps in one TASK_PROGRESS.
+pub const STEPS: usize = 100;
+/// Names (models, bots, commands, versions).
+pub const NAME_CHARS: usize = 128;
+/// Paths.
+pub const PATH_CHARS: usize = 4096;
+/// Entries of a list in a message (files, commands, tools, tasks).
+pub const LIST: usize = 1000;
+/// The most tasks that an agent may declare to take at once.
+pub const CAPACITY: u32 = 1000;

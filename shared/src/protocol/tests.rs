@@ -1,0 +1,298 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ids::TaskId;
+
+const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+
+fn wire(kind: &str, payload: &Value) -> String {
+    json!({ "id": "m1", "type": kind, "payload": payload, "timestamp": 1_700_000_000_000_u64 })
+        .to_string()
+}
+
+fn from_agent(kind: &str, payload: &Value) -> Result<AgentMessage, ProtocolError> {
+    decode::<AgentMessage>(&wire(kind, payload)).map(|(envelope, _)| envelope.message)
+}
+
+/// The least that each message may carry.
+fn least() -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        (
+            "AUTH_REQUEST",
+            "auth:request",
+            json!({"agentId": "a", "apiKey": "bm_x", "version": "1"}),
+        ),
+        ("HEARTBEAT_PING", "heartbeat:ping", json!({})),
+        (
+            "HEARTBEAT_PONG",
+            "heartbeat:pong",
+            json!({"agentId": "a", "serverTime": 1, "activeTasks": 2, "cpuUsage": 0.5, "memoryUsage": 1}),
+        ),
+        (
+            "AGENT_STATUS",
+            "agent:status",
+            json!({"agentId": "a", "status": "online", "activeTasks": [TASK]}),
+        ),
+        (
+            "TASK_ACK",
+            "task:ack",
+            json!({"taskId": TASK, "accepted": true}),
+        ),
+        ("TASK_PROGRESS", "task:progress", json!({"taskId": TASK})),
+        (
+            "TASK_STREAM",
+            "task:stream",
+            json!({"taskId": TASK, "delta": "x"}),
+        ),
+        (
+            "TASK_COMPLETE",
+            "task:complete",
+            json!({"taskId": TASK, "result": "done"}),
+        ),
+        (
+            "TASK_ERROR",
+            "task:error",
+            json!({"taskId": TASK, "error": "no"}),
+        ),
+        ("TASK_CANCELLED", "task:cancelled", json!({"taskId": TASK})),
+    ]
+}
+
+#[test]
+fn every_message_is_read_in_both_spellings_and_with_unknown_fields() {
+    for (canonical, colons, mut payload) in least() {
+        payload["fieldOfTomorrow"] = json!({"x": 1});
+        let (one, as_one) = decode::<AgentMessage>(&wire(canonical, &payload)).unwrap();
+        let (two, as_two) = decode::<AgentMessage>(&wire(colons, &payload)).unwrap();
+        assert_eq!((as_one, as_two), (Spelling::Canonical, Spelling::Colons));
+        assert_eq!(one, two);
+    }
+    assert_eq!(
+        least().len(),
+        AgentMessage::VARIANTS.len(),
+        "a message has no example here"
+    );
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let AgentMessage::AgentStatus(status) = from_agent(
+        "agent:status",
+        &json!({"agentId": "a", "status": "busy", "activeTasks": []}),
+    )
+    .unwrap() else {
+        panic!("not an AGENT_STATUS")
+    };
+    assert_eq!(status.capacity, 5);
+    let AgentMessage::TaskAck(ack) =
+        from_agent("TASK_ACK", &json!({"taskId": TASK, "accepted": false})).unwrap()
+    else {
+        panic!("not a TASK_ACK")
+    };
+    assert!(ack.retryable);
+    let AgentMessage::TaskComplete(complete) = from_agent(
+        "TASK_COMPLETE",
+        &json!({"taskId": TASK, "result": "", "sessionId": null}),
+    )
+    .unwrap() else {
+        panic!("not a TASK_COMPLETE")
+    };
+    assert_eq!((complete.input_tokens, complete.duration_ms), (0, 0));
+    assert!(complete.files_changed.is_empty() && complete.session_id.is_none());
+}
+
+#[test]
+fn the_names_of_output_are_accepted_alike() {
+    for name in ["delta", "chunk", "text"] {
+        let message = from_agent("TASK_STREAM", &json!({"taskId": TASK, (name): "hi"})).unwrap();
+        assert!(matches!(message, AgentMessage::TaskStream(stream) if stream.delta == "hi"));
+    }
+}
+
+#[test]
+fn numbers_may_be_written_as_javascript_writes_them() {
+    let text = r#"{"id":"m","type":"HEARTBEAT_PONG","timestamp":1.7e12,"payload":
+        {"agentId":"a","serverTime":1700000000000.5,"activeTasks":2.0,"cpuUsage":0,"memoryUsage":1}}"#;
+    let (envelope, _) = decode::<AgentMessage>(text).unwrap();
+    assert_eq!(envelope.timestamp.as_millis(), 1_700_000_000_000);
+}
+
+#[test]
+fn what_does_not_validate_is_refused_with_a_code_and_the_id() {
+    let refused = [
+        ("NOPE", json!({}), "UNKNOWN_MESSAGE_TYPE"),
+        (
+            "task_ack",
+            json!({"taskId": TASK, "accepted": true}),
+            "UNKNOWN_MESSAGE_TYPE",
+        ),
+        ("TASK_SUBMIT", json!({}), "UNKNOWN_MESSAGE_TYPE"),
+        (
+            "TASK_ACK",
+            json!({"taskId": "42", "accepted": true}),
+            "INVALID_PAYLOAD",
+        ),
+        ("TASK_ACK", json!({"taskId": TASK}), "INVALID_PAYLOAD"),
+        ("TASK_ACK", json!("text"), "INVALID_PAYLOAD"),
+        (
+            "TASK_PROGRESS",
+            json!({"taskId": TASK, "progress": 100.5}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "TASK_PROGRESS",
+            json!({"taskId": TASK, "progress": -1}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "TASK_PROGRESS",
+            json!({"taskId": TASK, "steps": [7]}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "TASK_PROGRESS",
+            json!({"taskId": TASK, "message": "x".repeat(10_001)}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "TASK_STREAM",
+            json!({"taskId": TASK, "delta": "x", "seq": -1}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "AGENT_STATUS",
+            json!({"agentId": "a b", "status": "online", "activeTasks": []}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "AGENT_STATUS",
+            json!({"agentId": "a", "status": "online", "activeTasks": [], "capacity": 0}),
+            "INVALID_PAYLOAD",
+        ),
+        (
+            "HEARTBEAT_PONG",
+            json!({"agentId": "a", "serverTime": 1, "activeTasks": 1, "cpuUsage": 50, "memoryUsage": 0}),
+            "INVALID_PAYLOAD",
+        ),
+    ];
+    for (kind, payload, code) in refused {
+        let error = from_agent(kind, &payload).expect_err(&format!("{kind} {payload}"));
+        assert_eq!(error.code(), code, "{kind} {payload}");
+        assert_eq!(error.message_id().map(MessageId::as_str), Some("m1"));
+    }
+}
+
+#[test]
+fn text_that_is_no_message_is_refused() {
+    for (text, code) in [
+        ("", "INVALID_JSON"),
+        ("{", "INVALID_JSON"),
+        ("[]", "INVALID_ENVELOPE"),
+        ("{\"id\":\"m\"}", "INVALID_ENVELOPE"),
+        (
+            r#"{"id":"","type":"TASK_ACK","payload":{},"timestamp":1}"#,
+            "INVALID_ENVELOPE",
+        ),
+        (
+            r#"{"id":"m","type":"TASK_ACK","payload":{},"timestamp":"now"}"#,
+            "INVALID_ENVELOPE",
+        ),
+    ] {
+        assert_eq!(
+            decode::<AgentMessage>(text).unwrap_err().code(),
+            code,
+            "{text}"
+        );
+    }
+}
+
+fn submit(prompt: &str) -> Envelope<CloudMessage> {
+    Envelope {
+        id: "m1".parse().unwrap(),
+        timestamp: Timestamp::from_millis(1),
+        message: CloudMessage::TaskSubmit(Box::new(TaskSubmit {
+            task_id: TASK.parse::<TaskId>().unwrap(),
+            attempt: Some(crate::ids::Attempt::FIRST),
+            project_id: "web".into(),
+            bot_name: "Bematic".into(),
+            command: "run".into(),
+            prompt: prompt.into(),
+            system_prompt: String::new(),
+            local_path: "/srv/web".into(),
+            model: "default".into(),
+            max_budget: 5.0,
+            allowed_tools: vec![],
+            resume_session_id: None,
+            max_continuations: None,
+            parent_task_id: None,
+            attachments: None,
+            slack_context: SlackContext {
+                channel_id: "C1".parse().unwrap(),
+                thread_ts: None,
+                user_id: "U1".parse().unwrap(),
+            },
+        })),
+    }
+}
+
+#[test]
+fn a_submitted_task_has_every_field_that_strict_agents_ask_for() {
+    let text = submit("fix it").encode(Spelling::Colons).unwrap();
+    let wire: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(wire["type"], "task:submit");
+    let payload = &wire["payload"];
+    for text in [
+        "taskId",
+        "projectId",
+        "botName",
+        "command",
+        "prompt",
+        "systemPrompt",
+        "localPath",
+        "model",
+    ] {
+        assert!(payload[text].is_string(), "{text}");
+    }
+    assert!(payload["maxBudget"].is_number() && payload["allowedTools"].is_array());
+    let context = payload["slackContext"].as_object().unwrap();
+    assert!(context.contains_key("threadTs") && context["threadTs"].is_null());
+    assert!(payload.get("resumeSessionId").is_none());
+}
+
+#[test]
+fn what_agents_or_the_gateway_would_refuse_is_not_sent() {
+    let code = |prompt: &str| {
+        submit(prompt)
+            .encode(Spelling::Canonical)
+            .map_err(|e| e.code())
+    };
+    assert_eq!(code(""), Err("UNSENDABLE_MESSAGE"));
+    assert_eq!(code(&"x".repeat(100_001)), Err("UNSENDABLE_MESSAGE"));
+    assert!(code(&"x".repeat(100_000)).is_ok());
+    // 100 000 characters that are two bytes each do not fit in 128 KB.
+    assert_eq!(code(&"ä".repeat(100_000)), Err("MESSAGE_TOO_LARGE"));
+}
+
+#[test]
+fn a_key_is_never_printed() {
+    let payload = json!({"agentId": "a", "apiKey": "bm_secret", "version": "1"});
+    let message = from_agent("AUTH_REQUEST", &payload).unwrap();
+    assert!(!format!("{message:?}").contains("bm_secret"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_the_reader(text in ".{0,200}") {
+        let _ = decode::<AgentMessage>(&text);
+        let _ = decode::<AgentMessage>(&wire("TASK_STREAM", &json!({"taskId": TASK, "delta": text})));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back(prompt in ".{1,300}", colons: bool) {
+        let envelope = submit(&prompt);
+        let spelling = if colons { Spelling::Colons } else { Spelling::Canonical };
+        let text = envelope.encode(spelling).unwrap();
+        prop_assert_eq!(decode::<CloudMessage>(&text).unwrap(), (envelope, spelling));
+    }
+}
