@@ -3,4 +3,5 @@
 pub mod ids;
 mod number;
 pub mod protocol;
+pub mod task;
 pub mod time;

@@ -8,8 +8,8 @@ use super::{AgentMessage, CloudMessage};
 /// A JSON Schema (2020-12) with one definition a direction: `fromAgent` and `toAgent`.
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let from_agent = envelope(AgentMessage::json_schema(&mut generator).to_value());
-    let to_agent = envelope(CloudMessage::json_schema(&mut generator).to_value());
+    let from_agent = envelope(&AgentMessage::json_schema(&mut generator).to_value());
+    let to_agent = envelope(&CloudMessage::json_schema(&mut generator).to_value());
     let mut definitions = Value::Object(generator.take_definitions(true));
     definitions["fromAgent"] = from_agent;
     definitions["toAgent"] = to_agent;
@@ -23,7 +23,7 @@ pub fn schema() -> Value {
     })
 }
 
-fn envelope(message: Value) -> Value {
+fn envelope(message: &Value) -> Value {
     json!({
         "allOf": [
             message,
