@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command as StdCommand, Stdio};
 use std::time::Duration;
 
@@ -178,8 +178,8 @@ impl Processes {
     }
 
     /// Starts a process in a group of its own, with its output in `log`.
-    pub fn start(&mut self, name: &str, mut command: Command, log: PathBuf) -> Result<()> {
-        let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    pub fn start(&mut self, name: &str, mut command: Command, log: &Path) -> Result<()> {
+        let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -290,7 +290,7 @@ mod tests {
         let mut processes = Processes::claim(&dir).await.unwrap();
         let script = "sleep 600 & sleep 600";
         processes
-            .start("sleeper", shell(script), dir.log("sleeper"))
+            .start("sleeper", shell(script), &dir.log("sleeper"))
             .unwrap();
         let started = recorded(&dir).unwrap();
         assert!(started[1].is_alive());
@@ -306,7 +306,7 @@ mod tests {
         let mut processes = Processes::claim(&dir).await.unwrap();
         let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
         processes
-            .start("stubborn", shell(script), dir.log("stubborn"))
+            .start("stubborn", shell(script), &dir.log("stubborn"))
             .unwrap();
         while fs::read_to_string(dir.log("stubborn")).unwrap().is_empty() {
             sleep(POLL).await;

@@ -59,10 +59,7 @@ pub async fn passthrough(name: &str, mut command: Command) -> Result<()> {
 /// The last `count` lines of a text.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..]
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect()
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {

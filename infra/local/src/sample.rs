@@ -56,5 +56,5 @@ pub fn start_agent(
         .arg(format!("'{}' '{}'", python.display(), script.display()))
         .env("BEMATIC_API_KEY", &stack.agent_api_key)
         .current_dir(dir.sample());
-    processes.start("the sample agent", command, dir.log("agent"))
+    processes.start("the sample agent", command, &dir.log("agent"))
 }

@@ -17,7 +17,7 @@ use crate::venv;
 use crate::watch::{Ended, Watch};
 
 /// How long the sample task may take, which takes some ten seconds.
-const TASK: Duration = Duration::from_secs(120);
+const TASK: Duration = Duration::from_mins(2);
 
 /// What `up` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
