@@ -41,11 +41,7 @@ impl Emulator {
             port: if port == 0 { free_port().await? } else { port },
         };
         let log = dir.log("emulator");
-        processes.start(
-            "the emulator",
-            emulator.command(workspace, dir),
-            log.clone(),
-        )?;
+        processes.start("the emulator", emulator.command(workspace, dir), &log)?;
         if let Err(error) = timeout(START, emulator.ready(dir))
             .await
             .context("it does not answer")
