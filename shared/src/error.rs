@@ -209,8 +209,6 @@ pub enum StoreError {
     Call {
         /// The operation.
         operation: &'static str,
-        /// Whether the SDK's retries do not cover it and ours may.
-        retryable: bool,
         /// The SDK's error.
         source: Source,
     },

@@ -3,9 +3,15 @@
 pub mod agent;
 pub mod config;
 pub mod error;
+#[cfg(feature = "aws")]
+pub mod gateway;
 pub mod ids;
 mod number;
 pub mod ports;
 pub mod protocol;
+#[cfg(feature = "aws")]
+pub mod queue;
+#[cfg(feature = "aws")]
+pub mod store;
 pub mod task;
 pub mod time;

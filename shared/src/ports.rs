@@ -137,7 +137,7 @@ pub trait Tasks: Send + Sync {
     ) -> Result<Vec<Step>, StoreError>;
     /// Keeps a piece of output; the same message twice is one piece. Every hundredth piece costs
     /// calls that remove those beyond [`crate::task::Chunk::KEPT`].
-    async fn add_chunk(&self, chunk: &Chunk) -> Result<(), StoreError>;
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError>;
     /// The newest output of at least `bytes`, if there is as much.
     async fn output(
         &self,
@@ -211,8 +211,13 @@ pub trait Agents: Send + Sync {
         spelling: Spelling,
         now: Timestamp,
     ) -> Result<Connection, StoreError>;
-    /// Forgets a connection, and marks its agent offline if it was the current one. Two calls.
-    async fn unbind(&self, id: &ConnectionId) -> Result<Unbound, StoreError>;
+    /// Forgets a connection, and marks its agent offline if it was the current one. Two calls, or
+    /// three if the agent is not known.
+    async fn unbind(
+        &self,
+        id: &ConnectionId,
+        agent: Option<&AgentId>,
+    ) -> Result<Unbound, StoreError>;
     /// What the agent says of itself.
     async fn report(&self, status: &AgentStatus) -> Result<(), StoreError>;
     /// Asks for the right to drain the agent's queue. One call, or two if another has it.
