@@ -1,10 +1,13 @@
 //! The rules of Bematic, and its adapters to AWS and Slack.
 
 pub mod agent;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod config;
 pub mod error;
 #[cfg(feature = "aws")]
 pub mod gateway;
+pub mod handlers;
 pub mod ids;
 mod number;
 pub mod ports;

@@ -126,8 +126,13 @@ pub trait Tasks: Send + Sync {
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError>;
     /// Keeps a step; the same message twice is one step.
-    async fn add_step(&self, task: TaskId, attempt: Attempt, step: &Step)
-    -> Result<(), StoreError>;
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
     /// The attempt's newest steps, newest first.
     async fn steps(
         &self,

@@ -10,13 +10,9 @@ use crate::{
     error::QueueError,
     ids::TaskId,
     ports::{DispatchMessage, DispatchQueue, Notifications, NotifyMessage},
-    task::Task,
+    task::{FLUSH_INTERVAL, Task},
     time::Timestamp,
 };
-
-/// How long changes are gathered into one update of a Slack message: the queue's delay in
-/// `template.yaml` is as long, so that the update shows all that fell into it.
-pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
 fn message<T: Serialize>(
     client: &Client,

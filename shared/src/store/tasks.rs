@@ -249,8 +249,9 @@ impl Tasks for TaskStore {
         task: TaskId,
         attempt: Attempt,
         step: &Step,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        let kept = number((step.at + REPORT_KEPT).as_secs());
+        let kept = number((now + REPORT_KEPT).as_secs());
         let item = item(
             &keys::step(task, attempt, step),
             step,
