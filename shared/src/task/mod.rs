@@ -11,7 +11,7 @@ mod state;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    policy::TaskPolicy,
+    policy::{FLUSH_INTERVAL, TaskPolicy},
     progress::{Chunk, ChunkOrder, Progress, Step},
     state::{Failure, FailureCode, TaskEvent, TaskState, Unchanged},
 };

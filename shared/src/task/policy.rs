@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How long reports are gathered into one update of a Slack message: the delay of the notifier's
+/// queue in `template.yaml` is as long, so that the update shows all that fell into it.
+pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
+
 /// How often, and after how long, a task is offered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPolicy {

@@ -67,6 +67,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Pieces that are kept of an attempt's output: the newest, up to 24 MB or so.
+    pub const KEPT: u64 = 1000;
+
     /// From a message, its envelope, and the attempt that it was found to speak of.
     pub fn new(
         message_id: MessageId,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pending ──claim──▶ dispatched ──ack──▶ processing ──▶ completed | failed | cancelled
-//!    ▲                   │ refused
+//!    ▲                   │ refused, undelivered
 //!    └───────────────────┘
 //! ```
 //! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
@@ -130,6 +130,9 @@ pub enum FailureCode {
 pub enum TaskEvent {
     /// The dispatcher takes it to send it.
     Claimed,
+    /// It could not be sent: the connection was gone. The attempt is not spent, and an agent that
+    /// got it all the same does not run it again, since it will come with the same number.
+    Undelivered(Attempt),
     /// The agent takes it, or shows that it has by reporting progress or output.
     Started(Option<Attempt>),
     /// The agent does not take it.
@@ -218,6 +221,7 @@ impl TaskState {
     ) -> Result<Self, Unchanged> {
         match event {
             TaskEvent::Claimed => self.claimed(now),
+            TaskEvent::Undelivered(attempt) => self.undelivered(attempt),
             TaskEvent::Started(attempt) => self.started(attempt, now),
             TaskEvent::Refused {
                 attempt,
@@ -269,6 +273,17 @@ impl TaskState {
                 dispatched_at: now,
             }),
             _ => Err(Unchanged::AlreadyClaimed),
+        }
+    }
+
+    fn undelivered(&self, attempt: Attempt) -> Result<Self, Unchanged> {
+        match self.current(Some(attempt))? {
+            attempt if matches!(self, Self::Dispatched { .. }) => Ok(Self::Pending {
+                attempts: attempt.number() - 1,
+                not_before: None,
+                last_error: None,
+            }),
+            _ => Err(Unchanged::Late),
         }
     }
 

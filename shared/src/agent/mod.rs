@@ -1,0 +1,132 @@
+//! An agent: a machine of the team's that runs tasks.
+
+mod key;
+mod project;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    key::{ApiKey, KeyHash},
+    project::Project,
+};
+use crate::{
+    ids::{AgentId, ConnectionId},
+    protocol::{AgentStatus, Availability, Spelling},
+    time::Timestamp,
+};
+
+/// An agent as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its name.
+    pub id: AgentId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The connection that it is reached over; none while it is offline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Binding>,
+    /// What it says of itself.
+    #[serde(default = "Agent::default_availability")]
+    pub availability: Availability,
+    /// How many tasks it takes at once.
+    #[serde(default = "Agent::default_capacity")]
+    pub capacity: u32,
+    /// Its software version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// The slots that are taken, as [`crate::task::Slot`] writes them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<String>,
+    /// Who drains its queue right now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainLease>,
+    /// How often a drain was asked for while another was at it.
+    #[serde(default)]
+    pub drain_requests: u64,
+}
+
+impl Agent {
+    /// An agent that has never connected.
+    pub fn new(id: AgentId, now: Timestamp) -> Self {
+        Self {
+            id,
+            created_at: now,
+            connection: None,
+            availability: Self::default_availability(),
+            capacity: Self::default_capacity(),
+            agent_version: None,
+            held: BTreeSet::new(),
+            drain: None,
+            drain_requests: 0,
+        }
+    }
+
+    const fn default_availability() -> Availability {
+        Availability::Online
+    }
+
+    const fn default_capacity() -> u32 {
+        AgentStatus::DEFAULT_CAPACITY
+    }
+
+    /// The connection to send work over, if it may have more right now.
+    pub fn takes_work(&self) -> Option<&ConnectionId> {
+        let online = self.availability == Availability::Online;
+        self.connection
+            .as_ref()
+            .filter(|_| online && self.free_slots() > 0)
+            .map(|bound| &bound.id)
+    }
+
+    /// How many more tasks it takes.
+    pub fn free_slots(&self) -> usize {
+        usize::try_from(self.capacity)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(self.held.len())
+    }
+}
+
+/// An agent's current connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// The connection.
+    pub id: ConnectionId,
+    /// When it was bound: the newer of two wins.
+    pub bound_at: Timestamp,
+}
+
+/// The right to drain an agent's queue: one at a time, so that tasks start in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainLease {
+    /// Who has it.
+    pub holder: String,
+    /// Until when, should its holder die.
+    pub until: Timestamp,
+}
+
+/// A connection as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Whose it is; nobody's until it is authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// When it was made.
+    pub connected_at: Timestamp,
+    /// The last sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    /// How its first message was spelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spelling: Option<Spelling>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! `ws-connect`: binds a connection to its agent, or notes that it has yet to authenticate.
+//!
+//! Nothing is posted to the connection here: it does not exist before this function has answered.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use super::event::SocketEvent;
+use crate::{
+    error::{AuthError, BematicError},
+    ids::{AgentId, ConnectionId},
+    ports::{Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
+    time::Timestamp,
+};
+
+/// How long a connection may take to authenticate in band.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Binds connections.
+#[derive(Clone)]
+pub struct Connector {
+    agents: Arc<dyn Agents>,
+    dispatch: Arc<dyn DispatchQueue>,
+    gateway: Arc<dyn Gateway>,
+}
+
+impl Connector {
+    /// With what it writes to, sends to, and closes older connections through.
+    pub fn new(
+        agents: Arc<dyn Agents>,
+        dispatch: Arc<dyn DispatchQueue>,
+        gateway: Arc<dyn Gateway>,
+    ) -> Self {
+        Self {
+            agents,
+            dispatch,
+            gateway,
+        }
+    }
+
+    /// Handles `$connect`: two calls, and one more if an older connection is to be closed.
+    ///
+    /// # Errors
+    /// Refuses the handshake; the agent connects again.
+    pub async fn connect(&self, event: &SocketEvent, now: Timestamp) -> Result<(), BematicError> {
+        let connection = &event.connection_id;
+        if let Some(agent) = &event.agent_id {
+            return self.bind(connection, agent, now).await;
+        }
+        self.agents.admit(connection, now).await?;
+        let deadline = DispatchMessage::AuthDeadline {
+            connection_id: connection.clone(),
+        };
+        self.dispatch.send(&deadline, AUTH_DEADLINE).await?;
+        info!(%connection, "connection has yet to authenticate");
+        Ok(())
+    }
+
+    /// Makes the connection the agent's current one, and closes the one before.
+    pub(super) async fn bind(
+        &self,
+        connection: &ConnectionId,
+        agent: &AgentId,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        match self.agents.bind(connection, agent, now).await? {
+            Bound::Current { replaced } => {
+                info!(%connection, %agent, ?replaced, "agent connected");
+                if let Some(older) = replaced {
+                    self.close_older(&older).await;
+                }
+                Ok(())
+            }
+            Bound::Replaced => Err(AuthError::Replaced {
+                agent_id: agent.clone(),
+            }
+            .into()),
+            Bound::NoAgent => Err(AuthError::BadKey {
+                agent_id: agent.clone(),
+            }
+            .into()),
+        }
+    }
+
+    /// The older connection gets no more work whether or not closing it works.
+    async fn close_older(&self, older: &ConnectionId) {
+        if let Err(error) = self.gateway.close(older).await {
+            warn!(connection = %older, code = error.code(), %error, "older connection not closed");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `dispatcher`: works off an agent's queue, and ends connections that did not authenticate.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use super::{connect::AUTH_DEADLINE, transitions::Transitions};
+use crate::{
+    agent::{Agent, DrainLease},
+    error::{AuthError, BematicError},
+    ids::{AgentId, ConnectionId, Ids},
+    ports::{
+        Agents, Claim, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway, Released, Tasks,
+    },
+    protocol::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
+    task::{Task, TaskEvent, TaskPolicy, TaskSpec},
+    time::Clock,
+};
+
+/// How long a drain may take before another may take over: twice the function's timeout.
+const DRAIN_LEASE: Duration = Duration::from_mins(1);
+/// Tasks that one pass delivers; what is left is left to the next message.
+const BATCH: usize = 10;
+
+/// Hands tasks to agents.
+pub struct Dispatcher {
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// The way to them.
+    pub gateway: Arc<dyn Gateway>,
+    /// Its own queue.
+    pub dispatch: Arc<dyn DispatchQueue>,
+    /// Takes back what could not be sent.
+    pub transitions: Transitions,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Names of leases.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// What became of offering a task.
+enum Offer {
+    Sent,
+    TaskChanged,
+    AgentUnavailable,
+}
+
+impl Dispatcher {
+    /// Does what the state calls for.
+    ///
+    /// # Errors
+    /// The message is to be given again.
+    pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
+        match message {
+            DispatchMessage::Drain { agent_id } => self.drain(&agent_id).await,
+            DispatchMessage::AuthDeadline { connection_id } => {
+                self.end_unauthenticated(&connection_id).await
+            }
+        }
+    }
+
+    /// One drain of an agent at a time, so that tasks reach it in order: whoever comes second
+    /// tells the first to look again. Three calls and, for each task, three more.
+    async fn drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+        let now = self.clock.now();
+        let holder = self.ids.message().to_string();
+        let lease = DrainLease {
+            holder,
+            until: now + DRAIN_LEASE,
+        };
+        let mut agent = match self.agents.begin_drain(agent_id, &lease, now).await? {
+            Drain::Ours(agent) => agent,
+            Drain::Asked => return Ok(()),
+            Drain::NoAgent => {
+                warn!(agent = %agent_id, "there is no such agent to drain the queue of");
+                return Ok(());
+            }
+        };
+        loop {
+            let delivered = self.deliver(&agent).await;
+            // Given back after a failure too: the repeated message need not wait for the lease.
+            let released = self
+                .agents
+                .end_drain(agent_id, &lease, agent.drain_requests)
+                .await;
+            delivered?;
+            match released? {
+                Released::Done => return Ok(()),
+                Released::AskedAgain(again) => agent = again,
+            }
+        }
+    }
+
+    async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
+        let Some(connection) = agent.takes_work() else {
+            return Ok(());
+        };
+        let limit = agent.free_slots().min(BATCH);
+        let queued = self
+            .tasks
+            .queued(&agent.id, self.clock.now(), limit)
+            .await?;
+        if queued.is_empty() {
+            return Ok(());
+        }
+        let full = queued.len() == limit;
+        let found = self.agents.connection(connection).await?;
+        let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+        for task in queued {
+            if let Offer::AgentUnavailable = self.offer(&task, connection, spelling).await? {
+                return Ok(());
+            }
+        }
+        if full && agent.free_slots() > limit {
+            let drain = DispatchMessage::Drain {
+                agent_id: agent.id.clone(),
+            };
+            self.dispatch.send(&drain, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Claims the task, then sends it; what cannot be sent goes back to the queue.
+    async fn offer(
+        &self,
+        task: &Task,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<Offer, BematicError> {
+        let now = self.clock.now();
+        let Ok(claimed) = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now) else {
+            return Ok(Offer::TaskChanged);
+        };
+        match self.tasks.claim(task, &claimed, connection).await? {
+            Claim::TaskChanged => return Ok(Offer::TaskChanged),
+            Claim::AgentUnavailable => return Ok(Offer::AgentUnavailable),
+            Claim::Taken => {}
+        }
+        let sent = self.submit(&claimed, connection, spelling).await;
+        if let Ok(Delivery::Sent) = sent {
+            info!(task = %task.id, agent = %task.agent_id, %connection, "task sent");
+            self.transitions.tell(&claimed, now).await?;
+            return Ok(Offer::Sent);
+        }
+        if let Ok(Delivery::Gone) = sent {
+            info!(agent = %task.agent_id, %connection, "connection is gone: agent marked offline");
+            self.agents.unbind(connection, Some(&task.agent_id)).await?;
+        }
+        self.take_back(&claimed).await?;
+        sent.map(|_| Offer::AgentUnavailable)
+    }
+
+    async fn submit(
+        &self,
+        task: &Task,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<Delivery, BematicError> {
+        let spec = self
+            .tasks
+            .spec(task.id)
+            .await?
+            .ok_or_else(|| BematicError::Message {
+                reason: format!("task {} has no specification", task.id),
+            })?;
+        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec)));
+        Ok(self.gateway.send(connection, spelling, message).await?)
+    }
+
+    async fn take_back(&self, claimed: &Task) -> Result<(), BematicError> {
+        let Some(attempt) = claimed.state.held() else {
+            return Ok(());
+        };
+        let event = TaskEvent::Undelivered(attempt);
+        let now = self.clock.now();
+        self.transitions
+            .apply(&claimed.agent_id, claimed.id, &event, None, now)
+            .await
+            .map(drop)
+    }
+
+    async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
+        match self.agents.connection(id).await? {
+            Some(connection) if connection.agent_id.is_none() => {}
+            _ => return Ok(()),
+        }
+        let error = AuthError::DeadlinePassed {
+            seconds: AUTH_DEADLINE.as_secs(),
+        };
+        info!(connection = %id, code = error.code(), "connection did not authenticate in time");
+        let refusal = CloudMessage::AuthResponse(AuthResponse {
+            success: false,
+            agent_id: None,
+            error: Some(error.to_string()),
+        });
+        if self.gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
+            self.gateway.close(id).await?;
+        }
+        self.agents.unbind(id, None).await?;
+        Ok(())
+    }
+}
+
+/// What the agent is sent. Also used before a task is stored, to refuse what could not be sent.
+pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
+    TaskSubmit {
+        task_id: task.id,
+        attempt: task.state.held(),
+        project_id: spec.project_id,
+        bot_name: spec.bot_name,
+        command: spec.command,
+        prompt: spec.prompt,
+        system_prompt: spec.system_prompt,
+        local_path: spec.local_path,
+        model: spec.model,
+        max_budget: spec.max_budget,
+        allowed_tools: spec.allowed_tools,
+        resume_session_id: None,
+        max_continuations: None,
+        parent_task_id: None,
+        attachments: None,
+        slack_context: SlackContext {
+            channel_id: task.origin.channel_id.clone(),
+            thread_ts: task.origin.thread_ts.clone(),
+            user_id: task.origin.user_id.clone(),
+        },
+    }
+}

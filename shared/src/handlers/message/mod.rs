@@ -1,0 +1,422 @@
+//! `ws-message`: the message router. Parses, finds out who speaks, dispatches to one handler a
+//! type, logs, and answers; no handler sees a message that does not validate, or a stranger.
+//!
+//! To add a message: a handler in a module here, and an arm in [`MessageRouter::dispatch`]; the
+//! compiler asks for it once the protocol has the variant.
+
+mod ack;
+mod auth;
+mod heartbeat;
+mod report;
+mod status;
+mod terminal;
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use tracing::{Instrument, error, info, info_span, warn};
+
+pub use self::{
+    ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, report::Reports,
+    status::StatusReports, terminal::Endings,
+};
+use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
+use crate::{
+    error::{AuthError, BematicError, chain},
+    ids::{AgentId, ConnectionId, MessageId},
+    ports::{Agents, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, Tasks},
+    protocol::{
+        AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, MessageAck, ProtocolError,
+        Spelling, SystemError, decode,
+    },
+    task::TaskPolicy,
+    time::{Clock, Timestamp},
+};
+
+/// Connections whose agent and spelling are remembered: neither ever changes.
+const REMEMBERED: usize = 4096;
+
+/// Who sent a message, over what.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The agent that the connection is bound to.
+    pub agent_id: AgentId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// How it spells.
+    pub spelling: Spelling,
+}
+
+/// What a handler gets beside the payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Who sent it.
+    pub sender: &'a Sender,
+    /// The message's id.
+    pub message_id: &'a MessageId,
+    /// When it was sent, by the agent's clock.
+    pub sent_at: Timestamp,
+    /// Now, by ours.
+    pub now: Timestamp,
+}
+
+/// What a handler has to say.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Sent back as it is.
+    pub message: Option<CloudMessage>,
+    /// The message must not be lost and is durable: MESSAGE_ACK.
+    pub confirm: bool,
+    /// Told to the agent as SYSTEM_ERROR.
+    pub error: Option<BematicError>,
+}
+
+impl Answer {
+    /// Nothing to say.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// A message back.
+    pub fn message(message: CloudMessage) -> Self {
+        Self {
+            message: Some(message),
+            ..Self::default()
+        }
+    }
+}
+
+/// Routes messages.
+pub struct MessageRouter {
+    agents: Arc<dyn Agents>,
+    gateway: Arc<dyn Gateway>,
+    dispatch: Arc<dyn DispatchQueue>,
+    clock: Arc<dyn Clock>,
+    known: Cache<ConnectionId, Sender>,
+    authenticate: Authenticate,
+    heartbeats: Heartbeats,
+    status: StatusReports,
+    acknowledge: Acknowledge,
+    reports: Reports,
+    endings: Endings,
+}
+
+impl MessageRouter {
+    /// With the handlers, each given what it needs.
+    pub fn new(
+        tasks: Arc<dyn Tasks>,
+        agents: Arc<dyn Agents>,
+        gateway: Arc<dyn Gateway>,
+        dispatch: Arc<dyn DispatchQueue>,
+        notifications: Arc<dyn Notifications>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let transitions = Transitions::new(
+            tasks.clone(),
+            dispatch.clone(),
+            notifications.clone(),
+            TaskPolicy::default(),
+        );
+        let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
+        Self {
+            known: Cache::new(REMEMBERED),
+            authenticate: Authenticate::new(agents.clone(), connector),
+            heartbeats: Heartbeats::new(agents.clone()),
+            status: StatusReports::new(agents.clone(), dispatch.clone()),
+            acknowledge: Acknowledge::new(transitions.clone()),
+            reports: Reports::new(tasks, notifications, transitions.clone()),
+            endings: Endings::new(transitions),
+            agents,
+            gateway,
+            dispatch,
+            clock,
+        }
+    }
+
+    /// Handles one message. Never fails: what goes wrong is logged, and told to the agent, which
+    /// sends what must not be lost again.
+    pub async fn handle(&self, event: SocketEvent) {
+        let span = info_span!("message", connection = %event.connection_id);
+        async {
+            if let Err(error) = self.route(&event).await {
+                error!(
+                    code = error.code(),
+                    error = chain(&error),
+                    "message not answered"
+                );
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn route(&self, event: &SocketEvent) -> Result<(), BematicError> {
+        let now = self.clock.now();
+        let connection = &event.connection_id;
+        match decode::<AgentMessage>(&event.body) {
+            Err(error) => self.misunderstood(event, error).await,
+            Ok((envelope, spelling)) => match self.identify(event, spelling, now).await {
+                Ok(Some(sender)) => self.answer(&sender, envelope, now).await,
+                Ok(None) => {
+                    self.first_message(connection, spelling, envelope.message, now)
+                        .await
+                }
+                Err(error) => {
+                    self.complain(connection, spelling, Some(envelope.id), error)
+                        .await
+                }
+            },
+        }
+    }
+
+    /// Who speaks: remembered, or looked up in one call that also notes the spelling and is
+    /// followed by one that has the agent's queue drained. `None` if nobody known.
+    async fn identify(
+        &self,
+        event: &SocketEvent,
+        spelling: Spelling,
+        now: Timestamp,
+    ) -> Result<Option<Sender>, BematicError> {
+        if let Some(sender) = self.known.get(&event.connection_id) {
+            return Ok(Some(sender));
+        }
+        let found = self
+            .agents
+            .greet(&event.connection_id, spelling, now)
+            .await?;
+        let Some(agent_id) = event.agent_id.clone().or(found.agent_id) else {
+            return Ok(None);
+        };
+        let sender = Sender {
+            agent_id,
+            connection: event.connection_id.clone(),
+            spelling: found.spelling.unwrap_or(spelling),
+        };
+        self.welcome(sender.clone()).await?;
+        Ok(Some(sender))
+    }
+
+    /// The first message that this environment sees of a connection: work may be waiting for it.
+    /// Remembered only once that was passed on, so that a failure here is made up for by the next.
+    async fn welcome(&self, sender: Sender) -> Result<(), BematicError> {
+        let drain = DispatchMessage::Drain {
+            agent_id: sender.agent_id.clone(),
+        };
+        self.dispatch
+            .send(&drain, std::time::Duration::ZERO)
+            .await?;
+        self.known.insert(sender.connection.clone(), sender);
+        Ok(())
+    }
+
+    /// A message of a known agent.
+    async fn answer(
+        &self,
+        sender: &Sender,
+        envelope: Envelope<AgentMessage>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let kind: &'static str = (&envelope.message).into();
+        let span = info_span!("handle", agent = %sender.agent_id, kind, id = %envelope.id);
+        async {
+            let Envelope {
+                id,
+                timestamp: sent_at,
+                message,
+            } = envelope;
+            let context = Context {
+                sender,
+                message_id: &id,
+                sent_at,
+                now,
+            };
+            match self.dispatch(context, message).await {
+                Ok(answer) => self.reply(sender, &id, answer).await,
+                Err(error) => {
+                    self.complain(&sender.connection, sender.spelling, Some(id.clone()), error)
+                        .await
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// One handler a type.
+    async fn dispatch(
+        &self,
+        context: Context<'_>,
+        message: AgentMessage,
+    ) -> Result<Answer, BematicError> {
+        match message {
+            AgentMessage::AuthRequest(message) => self.authenticate.again(context, &message).await,
+            AgentMessage::HeartbeatPing(_) => self.heartbeats.ping(context).await,
+            AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, &message).await,
+            AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
+            AgentMessage::TaskAck(message) => self.acknowledge.handle(context, message).await,
+            AgentMessage::TaskProgress(message) => self.reports.progress(context, message).await,
+            AgentMessage::TaskStream(message) => self.reports.stream(context, message).await,
+            AgentMessage::TaskComplete(message) => self.endings.complete(context, message).await,
+            AgentMessage::TaskError(message) => self.endings.error(context, message).await,
+            AgentMessage::TaskCancelled(message) => self.endings.cancelled(context, message).await,
+        }
+    }
+
+    async fn reply(
+        &self,
+        sender: &Sender,
+        id: &MessageId,
+        answer: Answer,
+    ) -> Result<(), BematicError> {
+        if answer.confirm {
+            let ack = CloudMessage::MessageAck(MessageAck {
+                message_id: id.clone(),
+            });
+            self.send(&sender.connection, sender.spelling, ack).await?;
+        }
+        if let Some(message) = answer.message {
+            self.send(&sender.connection, sender.spelling, message)
+                .await?;
+        }
+        if let Some(error) = answer.error {
+            self.complain(&sender.connection, sender.spelling, Some(id.clone()), error)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The first message of a connection that has yet to authenticate.
+    async fn first_message(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        message: AgentMessage,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let result = match message {
+            AgentMessage::AuthRequest(request) => {
+                self.bind(connection, spelling, &request, now).await
+            }
+            _ => Err(AuthError::NotAuthenticated {
+                connection_id: connection.clone(),
+            }
+            .into()),
+        };
+        match result {
+            Ok(()) => Ok(()),
+            // Our own trouble: the agent may try again on the same connection.
+            Err(error) if error.is_transient() => {
+                self.complain(connection, spelling, None, error).await
+            }
+            Err(error) => self.turn_away(connection, spelling, &error).await,
+        }
+    }
+
+    async fn bind(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        request: &AuthRequest,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        self.authenticate.bind(connection, request, now).await?;
+        let agent_id = request.agent_id.clone();
+        let welcome = CloudMessage::AuthResponse(AuthResponse {
+            success: true,
+            agent_id: Some(agent_id.clone()),
+            error: None,
+        });
+        // Before the queue is drained: the agent expects its answer first.
+        self.send(connection, spelling, welcome).await?;
+        self.welcome(Sender {
+            agent_id,
+            connection: connection.clone(),
+            spelling,
+        })
+        .await
+    }
+
+    async fn turn_away(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        error: &BematicError,
+    ) -> Result<(), BematicError> {
+        warn!(code = error.code(), %error, "connection turned away");
+        let refusal = CloudMessage::AuthResponse(AuthResponse {
+            success: false,
+            agent_id: None,
+            error: Some(error.to_string()),
+        });
+        self.send(connection, spelling, refusal).await?;
+        self.gateway.close(connection).await?;
+        Ok(())
+    }
+
+    /// Text that is no message: it closes a connection only if that is nobody's yet.
+    async fn misunderstood(
+        &self,
+        event: &SocketEvent,
+        error: ProtocolError,
+    ) -> Result<(), BematicError> {
+        let connection = &event.connection_id;
+        let known = self.known.get(connection);
+        let spelling = known
+            .as_ref()
+            .map(|sender| sender.spelling)
+            .unwrap_or_default();
+        if known.is_some() || event.agent_id.is_some() {
+            let id = error.message_id().cloned();
+            return self.complain(connection, spelling, id, error.into()).await;
+        }
+        let found = self.agents.connection(connection).await?;
+        match found.filter(|found| found.agent_id.is_some()) {
+            Some(found) => {
+                let id = error.message_id().cloned();
+                let spelling = found.spelling.unwrap_or_default();
+                self.complain(connection, spelling, id, error.into()).await
+            }
+            None => self.turn_away(connection, spelling, &error.into()).await,
+        }
+    }
+
+    /// Logs the error once, and tells the agent.
+    async fn complain(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        message_id: Option<MessageId>,
+        error: BematicError,
+    ) -> Result<(), BematicError> {
+        if error.is_transient() {
+            error!(
+                code = error.code(),
+                error = chain(&error),
+                "message not handled"
+            );
+        } else {
+            warn!(code = error.code(), %error, "message refused");
+        }
+        let complaint = CloudMessage::SystemError(SystemError {
+            code: error.code().to_owned(),
+            message: error.public_message(),
+            message_id,
+        });
+        self.send(connection, spelling, complaint).await
+    }
+
+    async fn send(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        message: CloudMessage,
+    ) -> Result<(), BematicError> {
+        if self.gateway.send(connection, spelling, message).await? == Delivery::Gone {
+            info!("the connection is gone; its agent will ask again over the next one");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! TASK_PROGRESS and TASK_STREAM: the hot path. Once a task is known to run, a report costs one
+//! write, and one message to the notifier a flush interval.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::{
+    super::transitions::{Outcome, Transitions},
+    Answer, Context,
+};
+use crate::{
+    error::{BematicError, TaskError},
+    ids::{AgentId, Attempt, TaskId},
+    ports::{Notifications, Tasks},
+    protocol::{TaskProgress, TaskStream},
+    task::{Chunk, FLUSH_INTERVAL, Step, TaskEvent, TaskState, Unchanged},
+    time::Timestamp,
+};
+
+/// Running tasks that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// Keeps what running tasks report.
+pub struct Reports {
+    tasks: Arc<dyn Tasks>,
+    notifications: Arc<dyn Notifications>,
+    transitions: Transitions,
+    /// Attempts known to be past their acknowledgement, and whose they are: true for good.
+    running: Cache<(TaskId, Attempt), AgentId>,
+    /// The flush interval that the notifier was last told in.
+    told: Cache<TaskId, u128>,
+}
+
+impl Reports {
+    /// On the tasks and the notifier's queue.
+    pub fn new(
+        tasks: Arc<dyn Tasks>,
+        notifications: Arc<dyn Notifications>,
+        transitions: Transitions,
+    ) -> Self {
+        let (running, told) = (Cache::new(REMEMBERED), Cache::new(REMEMBERED));
+        Self {
+            tasks,
+            notifications,
+            transitions,
+            running,
+            told,
+        }
+    }
+
+    /// Keeps a step.
+    pub async fn progress(
+        &self,
+        context: Context<'_>,
+        message: TaskProgress,
+    ) -> Result<Answer, BematicError> {
+        let task_id = message.task_id;
+        let attempt = self.attempt(context, task_id, message.attempt).await?;
+        let step = Step::new(context.message_id.clone(), context.sent_at, message);
+        self.tasks
+            .add_step(task_id, attempt, &step, context.now)
+            .await?;
+        self.tell(task_id, context.now).await
+    }
+
+    /// Keeps a piece of output.
+    pub async fn stream(
+        &self,
+        context: Context<'_>,
+        message: TaskStream,
+    ) -> Result<Answer, BematicError> {
+        let task_id = message.task_id;
+        let attempt = self.attempt(context, task_id, message.attempt).await?;
+        let chunk = Chunk::new(
+            context.message_id.clone(),
+            context.sent_at,
+            attempt,
+            message,
+        );
+        self.tasks.add_chunk(&chunk, context.now).await?;
+        self.tell(task_id, context.now).await
+    }
+
+    /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
+    /// report shows as well as an acknowledgement that the agent has taken the task.
+    async fn attempt(
+        &self,
+        context: Context<'_>,
+        task_id: TaskId,
+        claimed: Option<Attempt>,
+    ) -> Result<Attempt, BematicError> {
+        let agent = &context.sender.agent_id;
+        if let Some(attempt) = claimed
+            && self.running.get(&(task_id, attempt)).as_ref() == Some(agent)
+        {
+            return Ok(attempt);
+        }
+        let event = TaskEvent::Started(claimed);
+        let outcome = self
+            .transitions
+            .apply(agent, task_id, &event, None, context.now)
+            .await?;
+        let task = match outcome {
+            Outcome::Unchanged(_, Unchanged::NotHeld) => {
+                return Err(TaskError::NotHeld {
+                    task_id,
+                    agent_id: agent.clone(),
+                }
+                .into());
+            }
+            Outcome::Changed(task) | Outcome::Unchanged(task, _) => task,
+        };
+        let attempt = claimed
+            .or(task.state.last_attempt())
+            .ok_or_else(|| TaskError::NotHeld {
+                task_id,
+                agent_id: agent.clone(),
+            })?;
+        if !matches!(task.state, TaskState::Pending { .. }) {
+            self.running.insert((task_id, attempt), agent.clone());
+        }
+        Ok(attempt)
+    }
+
+    /// At most once a flush interval: the queue would drop the others.
+    async fn tell(&self, task: TaskId, now: Timestamp) -> Result<Answer, BematicError> {
+        let interval = u128::from(now.as_millis()) / FLUSH_INTERVAL.as_millis();
+        if self.told.get(&task) != Some(interval) {
+            self.notifications.reported(task, now).await?;
+            self.told.insert(task, interval);
+        }
+        Ok(Answer::none())
+    }
+}

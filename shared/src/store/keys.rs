@@ -1,0 +1,137 @@
+//! The keys of the two tables, in one place.
+
+use crate::{
+    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    task::{Chunk, ChunkOrder, Priority, Step, Task},
+};
+
+/// An item's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.pk, self.sk)
+    }
+}
+
+/// Partitions of an index whose key would otherwise be one value: 1 000 writes/s each.
+pub(super) const SHARDS: u32 = 4;
+
+fn of_task(id: TaskId, sk: impl Into<String>) -> Key {
+    Key::new(format!("TASK#{id}"), sk)
+}
+
+pub(super) fn task(id: TaskId) -> Key {
+    of_task(id, "TASK")
+}
+
+pub(super) fn spec(id: TaskId) -> Key {
+    of_task(id, "SPEC")
+}
+
+pub(super) fn result(id: TaskId) -> Key {
+    of_task(id, "RESULT")
+}
+
+pub(super) fn card(id: TaskId) -> Key {
+    of_task(id, "CARD")
+}
+
+/// The prefix of an attempt's steps.
+pub(super) fn steps(id: TaskId, attempt: Attempt) -> Key {
+    of_task(id, format!("STEP#{:010}#", attempt.number()))
+}
+
+pub(super) fn step(id: TaskId, attempt: Attempt, step: &Step) -> Key {
+    of_task(
+        id,
+        format!("{}{}#{}", steps(id, attempt).sk, step.at, step.message_id),
+    )
+}
+
+/// The prefix of an attempt's output.
+pub(super) fn chunks(id: TaskId, attempt: Attempt) -> Key {
+    of_task(id, format!("CHUNK#{:010}#", attempt.number()))
+}
+
+pub(super) fn chunk(chunk: &Chunk) -> Key {
+    match chunk.order {
+        ChunkOrder::Seq(seq) => chunk_at(chunk.task_id, chunk.attempt, seq),
+        ChunkOrder::Time(at) => {
+            let prefix = chunks(chunk.task_id, chunk.attempt).sk;
+            of_task(chunk.task_id, format!("{prefix}T{at}#{}", chunk.message_id))
+        }
+    }
+}
+
+pub(super) fn chunk_at(id: TaskId, attempt: Attempt, seq: u64) -> Key {
+    of_task(id, format!("{}S{seq:020}", chunks(id, attempt).sk))
+}
+
+/// The partition of an agent's queue.
+pub(super) fn queue(agent: &AgentId) -> String {
+    format!("QUEUE#{agent}")
+}
+
+pub(super) fn queued(task: &Task) -> Key {
+    let priority = match task.priority {
+        Priority::High => 1,
+        Priority::Normal => 5,
+        Priority::Low => 9,
+    };
+    Key::new(
+        queue(&task.agent_id),
+        format!("{priority}#{}#{}", task.created_at, task.id),
+    )
+}
+
+pub(super) fn request(request: &str) -> Key {
+    Key::new(format!("REQUEST#{request}"), "REQUEST")
+}
+
+/// The index `channel`.
+pub(super) fn channel(channel: &ChannelId) -> String {
+    format!("CHANNEL#{channel}")
+}
+
+pub(super) fn in_channel(task: &Task) -> String {
+    format!("{}#{}", task.created_at, task.id)
+}
+
+pub(super) fn agent(id: &AgentId) -> Key {
+    Key::new(format!("AGENT#{id}"), "AGENT")
+}
+
+pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
+    Key::new(agent(id).pk, format!("KEY#{hash}"))
+}
+
+pub(super) fn connection(id: &ConnectionId) -> Key {
+    Key::new(format!("CONN#{id}"), "CONN")
+}
+
+pub(super) fn project(channel: &ChannelId) -> Key {
+    Key::new(format!("PROJECT#{channel}"), "PROJECT")
+}
+
+/// The index `list`: the partition that `name` falls into.
+pub(super) fn list(kind: &str, name: &str) -> String {
+    let sum = name.bytes().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    shard(kind, sum % SHARDS)
+}
+
+pub(super) fn shard(kind: &str, shard: u32) -> String {
+    format!("{kind}#{shard}")
+}

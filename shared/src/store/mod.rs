@@ -1,0 +1,42 @@
+//! DynamoDB: two tables on demand, every access pattern a key or an index query.
+//!
+//! Table `tasks`
+//!
+//! | what | pk | sk | read by |
+//! |---|---|---|---|
+//! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) |
+//! | specification | `TASK#<id>` | `SPEC` | id |
+//! | result | `TASK#<id>` | `RESULT` | id |
+//! | Slack message | `TASK#<id>` | `CARD` | id |
+//! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
+//! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
+//! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue |
+//! | request | `REQUEST#<Slack's id>` | `REQUEST` | id; makes a repeated request harmless |
+//!
+//! Table `agents`
+//!
+//! | what | pk | sk | read by |
+//! |---|---|---|---|
+//! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name) |
+//! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
+//! | connection | `CONN#<id>` | `CONN` | id |
+//! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
+//!
+//! A queue is items of the table, not an index: an index lags behind its table, and a task that a
+//! dispatcher does not see would wait for the sweeper. The place in the queue is a copy of the
+//! task, written in the transaction that makes the task pending and removed in the one that claims
+//! it, so the dispatcher reads the head of a queue in one consistent query.
+//!
+//! To add a record: its key in `keys`, a line above, [`table::Record`] for it, and a method on the
+//! repository of its aggregate.
+
+mod agents;
+mod chunks;
+mod connections;
+mod keys;
+mod projects;
+mod table;
+mod tasks;
+mod transition;
+
+pub use self::{agents::AgentStore, projects::ProjectStore, tasks::TaskStore};

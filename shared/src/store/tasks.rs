@@ -1,0 +1,370 @@
+//! The task repository.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    keys::{self, Key},
+    table::{
+        Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
+        text,
+    },
+    transition::{SAME_VERSION, beside, put, put_new, put_task, take_slot, task_item},
+};
+use crate::{
+    error::StoreError,
+    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ports::{Card, Claim, Created, Output, Page, Tasks, Written},
+    task::{Chunk, Completion, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
+    time::Timestamp,
+};
+
+/// How long a repeated request is recognised: Slack repeats for some 6 min.
+const REQUEST_KEPT: Duration = Duration::from_hours(24);
+/// How long steps and output are kept.
+pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// Tasks in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct TaskStore {
+    pub(super) tasks: Table,
+    agents: String,
+}
+
+impl TaskStore {
+    /// On the two tables.
+    pub const fn new(client: Client, tasks: String, agents: String) -> Self {
+        Self {
+            tasks: Table::new(client, tasks),
+            agents,
+        }
+    }
+}
+
+macro_rules! of_task {
+    ($($record:ty => $key:path),*) => {$(
+        impl Record for $record {
+            type Id = TaskId;
+            fn key(id: &TaskId) -> Key {
+                $key(*id)
+            }
+        }
+    )*};
+}
+
+of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result, Card => keys::card);
+
+/// Which task a request made.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    task_id: TaskId,
+}
+
+impl Record for Request {
+    type Id = str;
+    fn key(id: &str) -> Key {
+        keys::request(id)
+    }
+}
+
+#[async_trait]
+impl Tasks for TaskStore {
+    async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn create(
+        &self,
+        task: &Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> Result<Created<TaskId>, StoreError> {
+        let kept = number((task.created_at + REQUEST_KEPT).as_secs());
+        let record = Request { task_id: task.id };
+        let writes = vec![
+            put_new(
+                &self.tasks,
+                item(
+                    &keys::request(request),
+                    &record,
+                    attributes([("expiresAt", kept)]),
+                )?,
+            )?,
+            put_new(&self.tasks, task_item(task)?)?,
+            put(&self.tasks, item(&keys::spec(task.id), spec, Item::new())?)?,
+            put(&self.tasks, item(&keys::queued(task), task, Item::new())?)?,
+        ];
+        match self.tasks.transact(writes).await? {
+            Transacted::Done => Ok(Created::New),
+            Transacted::Refused(_) => match self.tasks.find::<Request>(request).await? {
+                Some(first) => Ok(Created::Existing(first.task_id)),
+                None => Err(StoreError::Corrupt {
+                    key: keys::task(task.id).to_string(),
+                    source: "the new task's id is taken".into(),
+                }),
+            },
+        }
+    }
+
+    async fn claim(
+        &self,
+        before: &Task,
+        after: &Task,
+        connection: &ConnectionId,
+    ) -> Result<Claim, StoreError> {
+        let Some(slot) = after.slot() else {
+            return Ok(Claim::TaskChanged);
+        };
+        let mut writes = vec![
+            put_task(&self.tasks, before, after)?,
+            take_slot(&self.agents, after, slot, connection)?,
+        ];
+        writes.extend(beside(&self.tasks, &self.agents, before, after, None)?);
+        match self.tasks.transact(writes).await? {
+            Transacted::Done => Ok(Claim::Taken),
+            Transacted::Refused(failed) if failed.first() == Some(&true) => Ok(Claim::TaskChanged),
+            Transacted::Refused(_) => Ok(Claim::AgentUnavailable),
+        }
+    }
+
+    async fn transition(
+        &self,
+        before: &Task,
+        after: &Task,
+        completion: Option<&Completion>,
+    ) -> Result<Written, StoreError> {
+        let beside = beside(&self.tasks, &self.agents, before, after, completion)?;
+        if beside.is_empty() {
+            return self.put_alone(before, after).await;
+        }
+        let mut writes = vec![put_task(&self.tasks, before, after)?];
+        writes.extend(beside);
+        Ok(match self.tasks.transact(writes).await? {
+            Transacted::Done => Written::Done,
+            Transacted::Refused(_) => Written::Conflict,
+        })
+    }
+
+    async fn queued(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Task>, StoreError> {
+        let mut due = Vec::new();
+        let mut from: Option<Item> = None;
+        loop {
+            let answer = self
+                .tasks
+                .client
+                .query()
+                .table_name(&self.tasks.name)
+                .key_condition_expression("pk = :queue")
+                .expression_attribute_values(":queue", text(keys::queue(agent)))
+                .consistent_read(true)
+                .limit(i32::try_from(limit.max(10)).unwrap_or(10))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| failed("Query", error))?;
+            for item in answer.items.unwrap_or_default() {
+                let task: Task = read(
+                    item,
+                    &Key {
+                        pk: keys::queue(agent),
+                        sk: String::new(),
+                    },
+                )?;
+                if task
+                    .state
+                    .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
+                    .is_ok()
+                {
+                    due.push(task);
+                }
+            }
+            from = answer.last_evaluated_key;
+            if due.len() >= limit || from.is_none() {
+                due.truncate(limit);
+                return Ok(due);
+            }
+        }
+    }
+
+    async fn in_channel(
+        &self,
+        channel: &ChannelId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Task>, StoreError> {
+        let partition = keys::channel(channel);
+        let mut query = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .index_name("channel")
+            .key_condition_expression(if cursor.is_some() {
+                "channelPk = :channel AND channelSk < :cursor"
+            } else {
+                "channelPk = :channel"
+            })
+            .expression_attribute_values(":channel", text(&partition))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+        if let Some(cursor) = cursor {
+            query = query.expression_attribute_values(":cursor", text(valid_cursor(cursor)?));
+        }
+        let answer = query.send().await.map_err(|error| failed("Query", error))?;
+        let key = Key {
+            pk: partition,
+            sk: String::new(),
+        };
+        let mut items: Vec<Task> = answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &key))
+            .collect::<Result<_, _>>()?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(keys::in_channel);
+        Ok(Page { items, next })
+    }
+
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let kept = number((now + REPORT_KEPT).as_secs());
+        let item = item(
+            &keys::step(task, attempt, step),
+            step,
+            attributes([("expiresAt", kept)]),
+        )?;
+        self.put_report(item).await
+    }
+
+    async fn steps(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> Result<Vec<Step>, StoreError> {
+        let prefix = keys::steps(task, attempt);
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let page = self.newest(&prefix, limit, None).await?;
+        page.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &prefix))
+            .collect()
+    }
+
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
+        self.put_chunk(chunk, now).await
+    }
+
+    async fn output(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> Result<Output, StoreError> {
+        self.newest_output(task, attempt, bytes).await
+    }
+
+    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError> {
+        self.tasks.find(&task).await
+    }
+
+    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError> {
+        self.tasks.put_if_absent(&task, card, Item::new()).await
+    }
+
+    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError> {
+        self.tasks.put(&task, card, Item::new()).await
+    }
+}
+
+impl TaskStore {
+    /// A transition that changes nothing but the task itself needs no transaction.
+    async fn put_alone(&self, before: &Task, after: &Task) -> Result<Written, StoreError> {
+        let put = self
+            .tasks
+            .client
+            .put_item()
+            .table_name(&self.tasks.name)
+            .set_item(Some(task_item(after)?))
+            .condition_expression(SAME_VERSION)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(before.version));
+        match retry(|| put.clone().send(), "PutItem").await {
+            Ok(_) => Ok(Written::Done),
+            Err(Refusal::Condition(_)) => Ok(Written::Conflict),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// A step or a piece of output, keyed so that the same one twice is one item.
+    pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
+        let put = self
+            .tasks
+            .client
+            .put_item()
+            .table_name(&self.tasks.name)
+            .set_item(Some(item));
+        retry(|| put.clone().send(), "PutItem")
+            .await
+            .map(drop)
+            .map_err(Refusal::into_error)
+    }
+
+    /// The newest items below `prefix`, newest first.
+    pub(super) async fn newest(
+        &self,
+        prefix: &Key,
+        limit: i32,
+        from: Option<Item>,
+    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
+        self.tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(&prefix.pk))
+            .expression_attribute_values(":prefix", text(&prefix.sk))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(limit)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))
+    }
+}
+
+/// A cursor is a sort key of ours; anything else came from elsewhere.
+fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
+    match cursor.split_once('#') {
+        Some((time, id)) if time.parse::<u64>().is_ok() && id.parse::<TaskId>().is_ok() => {
+            Ok(cursor)
+        }
+        _ => Err(StoreError::Cursor),
+    }
+}
