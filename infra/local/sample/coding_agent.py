@@ -41,7 +41,6 @@ def run_tests():
 
 def main():
     prompt = sys.stdin.read().strip()
-    started = time.monotonic()
     tell(progress=5, message="Looking around")
     step("Understanding the task: " + prompt[:80], kind="thinking")
     files = sorted(Path().glob("*.py"))
@@ -77,12 +76,10 @@ def main():
     ]
     say("\n\n".join(lines))
     tell(
-        result={
-            "result": "\n\n".join(lines),
-            "filesChanged": changed,
-            "commandsRun": ["python -m unittest"],
-            "durationMs": round((time.monotonic() - started) * 1000),
-        }
+        result="\n\n".join(lines),
+        filesChanged=changed,
+        commandsRun=["python -m unittest"],
+        model="sample",
     )
     return 0 if passed else 1
 

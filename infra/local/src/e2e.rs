@@ -8,14 +8,12 @@ use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::run::passthrough;
 use crate::session::session;
-use crate::stack::{Ports, Stack};
+use crate::stack::{Ports, STACK_VARIABLE, Stack};
 use crate::ui::Ui;
 use crate::venv;
 
 /// The package of the end-to-end tests.
 const E2E: &str = "bematic-e2e";
-/// Tells the end-to-end tests where their `stack.json` is.
-const STACK_VARIABLE: &str = "BEMATIC_STACK";
 
 /// Runs the tests whose name contains `filter`, or all.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {

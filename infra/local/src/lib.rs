@@ -4,12 +4,14 @@
 //! A task of `cargo xtask` is one module ([`up`], [`down`], [`check`], [`e2e`], …), made of the
 //! parts that start and end one thing each ([`venv`], [`build`], [`emulator`], [`deploy`]).
 
+pub mod admin;
 pub mod build;
 pub mod check;
 pub mod deploy;
 pub mod down;
 pub mod e2e;
 pub mod emulator;
+pub mod logs;
 pub mod paths;
 pub mod process;
 pub mod run;

@@ -16,6 +16,9 @@ const SOURCE: &str = "infra/local/sample";
 /// Tasks that the sample agent runs at a time.
 const CONCURRENCY: &str = "2";
 
+/// How long a task may go on when the stack ends.
+const DRAIN_SECONDS: &str = "2";
+
 /// What is typed to try it.
 pub const COMMAND: &str = "/bm run fix the login bug";
 
@@ -50,7 +53,14 @@ pub fn start_agent(
     let mut command = Command::new(agent);
     command
         .args(["--url", &stack.websocket_url, "--agent-id", &stack.agent_id])
-        .args(["--concurrency", CONCURRENCY, "--json", "--workdir"])
+        .args([
+            "--concurrency",
+            CONCURRENCY,
+            "--drain-timeout",
+            DRAIN_SECONDS,
+            "--json",
+            "--workdir",
+        ])
         .arg(dir.sample())
         .arg("--exec")
         .arg(format!("'{}' '{}'", python.display(), script.display()))

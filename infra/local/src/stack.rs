@@ -1,11 +1,15 @@
 //! A running stack: its parts started in order, and the file that tells other tools where it is.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use bematic::ids::AgentId;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::{Admin, Wanted};
 use crate::deploy::{self, Outputs};
 use crate::emulator::{Emulator, REGION};
 use crate::paths::{StackDir, Workspace};
@@ -17,6 +21,11 @@ use crate::ui::Ui;
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
 /// The bot token of the local Slack; no secret either.
 const BOT_TOKEN: &str = "xoxb-bematic-local";
+
+/// The variable that names another `stack.json` than that of `cargo xtask up`.
+pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
+/// The agent that every local stack has.
+const AGENT_ID: &str = "sample-agent";
 
 /// Where a running stack is: `stack.json`, which tools outside rely on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,10 +83,17 @@ impl Tables {
 }
 
 impl StackFile {
-    /// The stack that a folder tells of.
-    pub fn read(dir: &StackDir) -> Result<Self> {
-        let file = dir.stack_file();
-        let text = fs::read(&file)
+    /// The stack that `BEMATIC_STACK` names, or else the one of `cargo xtask up`.
+    pub fn find(workspace: &Workspace) -> Result<Self> {
+        match env::var_os(STACK_VARIABLE) {
+            Some(file) => Self::read(Path::new(&file)),
+            None => Self::read(&StackDir::local(workspace).stack_file()),
+        }
+    }
+
+    /// The stack that a file tells of.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = fs::read(file)
             .with_context(|| "no local stack runs: start one with `cargo xtask up`")?;
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is not what was written", file.display()))
@@ -135,7 +151,7 @@ impl Stack {
         let outputs = Self::deploy(workspace, &emulator, &slack, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
-        let file = StackFile {
+        let mut file = StackFile {
             aws_endpoint: emulator.endpoint(),
             region: REGION.to_owned(),
             websocket_url: output(&outputs, "WebSocketUrl")?,
@@ -147,11 +163,12 @@ impl Stack {
             slack_bot_token: BOT_TOKEN.to_owned(),
             channel_id: channel,
             admin_user_id: user,
-            agent_id: String::new(),
+            agent_id: AGENT_ID.to_owned(),
             agent_api_key: String::new(),
             tables: Tables::of(&outputs)?,
             queues: queues(&outputs),
         };
+        file.agent_api_key = first_project(&file, dir, ui).await?;
         file.write(dir)?;
         Ok(Self { file, slack })
     }
@@ -172,6 +189,28 @@ impl Stack {
         ];
         deploy::to_emulator(workspace, emulator, &parameters, ui).await
     }
+}
+
+/// Makes the agent and binds the channel to a project of its, and gives back the agent's key.
+async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<String> {
+    let step = ui.step("Making an agent and a project");
+    let admin = Admin::local(file).await;
+    let agent_id: AgentId = file.agent_id.parse()?;
+    let agent = admin.create_agent(agent_id.clone(), false).await?;
+    let project = Wanted {
+        channel_id: file.channel_id.parse()?,
+        name: "sample".to_owned(),
+        agent_id,
+        local_path: dir.sample().display().to_string(),
+        model: "sample".to_owned(),
+        max_budget: 1.0,
+        bot_name: "Bematic".to_owned(),
+        system_prompt: String::new(),
+        allowed_tools: Vec::new(),
+    };
+    admin.create_project(project, false).await?;
+    step.done(&file.agent_id);
+    Ok(agent.api_key)
 }
 
 fn first<T>(all: &[T]) -> Result<&T> {

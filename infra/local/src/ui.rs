@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a live line moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -109,9 +109,19 @@ impl Drop for Step {
 }
 
 fn seconds(duration: Duration) -> String {
-    if duration < Duration::from_mins(1) {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        HumanDuration(duration).to_string()
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        more => format!("{} min {} s", more / 60, more % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(seconds(Duration::from_millis(2_340)), "2.3 s");
+        assert_eq!(seconds(Duration::from_secs(61)), "1 min 1 s");
     }
 }

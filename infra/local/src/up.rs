@@ -1,13 +1,16 @@
 //! `cargo xtask up`: the whole system on this machine, with a task running through it.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::time::timeout;
 
 use crate::build;
+use crate::logs;
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
+use crate::run::last_lines;
 use crate::sample;
 use crate::session::{asked_to_end, session};
 use crate::slack::Client;
@@ -18,6 +21,9 @@ use crate::watch::{Ended, Watch};
 
 /// How long the sample task may take, which takes some ten seconds.
 const TASK: Duration = Duration::from_mins(2);
+
+/// Log lines of each part that explain a failure.
+const LOG_LINES: usize = 12;
 
 /// What `up` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +46,10 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
         if !options.no_agent {
             sample::lay_out(workspace, &dir)?;
             sample::start_agent(workspace, &dir, processes, &agent, &stack.file)?;
-            sample_task(&stack.file, ui).await?;
+            if let Err(error) = sample_task(&stack.file, ui).await {
+                explain(workspace, &dir, &stack.file, ui).await;
+                return Err(error);
+            }
         }
         if !options.once {
             ui.line(&what_next(&dir, &stack.file));
@@ -69,6 +78,28 @@ async fn sample_task(stack: &StackFile, ui: &Ui) -> Result<()> {
         Ended::Otherwise => bail!("the sample task did not complete"),
     }
     Ok(())
+}
+
+/// Shows what the functions and the agent said last.
+async fn explain(workspace: &Workspace, dir: &StackDir, stack: &StackFile, ui: &Ui) {
+    for function in workspace.functions().unwrap_or_default() {
+        let lines = match logs::tail(stack, &function, "", LOG_LINES).await {
+            Ok(lines) => lines,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        if !lines.is_empty() {
+            ui.line(&format!("── {function}"));
+            for line in &lines {
+                ui.line(&logs::readable(line));
+            }
+        }
+    }
+    let said = fs::read_to_string(dir.log("agent")).unwrap_or_default();
+    ui.line(&format!("── the agent\n{}", last_lines(&said, LOG_LINES)));
+    ui.line(&format!(
+        "all logs: {}",
+        dir.log("agent").with_file_name("").display()
+    ));
 }
 
 fn what_next(dir: &StackDir, stack: &StackFile) -> String {

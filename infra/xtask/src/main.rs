@@ -1,5 +1,9 @@
 //! `cargo xtask …`: every task that a developer or CI runs.
 
+mod admin;
+
+use std::process::ExitCode;
+
 use anyhow::Result;
 use bematic_local::paths::Workspace;
 use bematic_local::stack::Ports;
@@ -31,6 +35,10 @@ enum Task {
     Check,
     /// Build for AWS and deploy.
     Deploy(Deploy),
+    /// Make agents, list them, take their keys.
+    Agent(admin::Agent),
+    /// Bind channels to projects, list them.
+    Project(admin::Project),
 }
 
 #[derive(Debug, Args)]
@@ -74,10 +82,20 @@ struct Deploy {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run(Cli::parse().task).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find()?;
     let ui = Ui::new();
-    match Cli::parse().task {
+    match task {
         Task::Up(options) => up::up(&workspace, options.into(), &ui).await,
         Task::Down => down::down(&workspace, &ui).await,
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
@@ -85,5 +103,7 @@ async fn main() -> Result<()> {
         Task::Deploy(Deploy { stack, args }) => {
             deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await
         }
+        Task::Agent(agent) => admin::agent(&workspace, agent, &ui).await,
+        Task::Project(project) => admin::project(&workspace, project, &ui).await,
     }
 }
