@@ -1,2 +1,3 @@
-//! stub
+//! SQS `notifications.fifo`: renders tasks into Slack.
+
 fn main() {}
