@@ -34,7 +34,7 @@ async fn main() -> Result<(), Error> {
                 .and_then(|value| value.to_str().ok())
         };
         let slack = Request::new(request.raw_http_path(), header, request.body());
-        respond(webhook.handle(slack).await)
+        respond(webhook.handle(slack).await).map_err(Error::from)
     }))
     .await
 }
