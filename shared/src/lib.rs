@@ -23,4 +23,6 @@ pub mod slack;
 #[cfg(feature = "aws")]
 pub mod store;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod time;
