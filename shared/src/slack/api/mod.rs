@@ -10,6 +10,14 @@ use crate::{
     time::Timestamp,
 };
 
+#[cfg(feature = "slack")]
+mod client;
+#[cfg(feature = "slack")]
+mod wire;
+
+#[cfg(feature = "slack")]
+pub use client::{ClientError, DEFAULT_URL, SlackClient};
+
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
@@ -115,3 +123,6 @@ impl SlackError {
         matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
     }
 }
+
+#[cfg(all(test, feature = "slack"))]
+mod tests;

@@ -1,18 +1,20 @@
 //! Markdown, as agents write it, in the form that Slack renders.
 //!
 //! Whatever comes in, nothing that comes out can notify anyone: `&`, `<` and `>` are escaped, and
-//! the only `<…>` written here are links.
+//! the only `<…>` written here are links to the web and to mail.
 
-/// Plain text for mrkdwn, with the three characters escaped that Slack gives a meaning.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
+mod convert;
+mod fence;
+mod fit;
+mod plain;
+mod table;
+mod writer;
+
+pub use self::{
+    convert::from_markdown,
+    fit::{head, tail},
+    plain::{clean, escape, line, shorten, size},
+};
+
+#[cfg(test)]
+mod tests;

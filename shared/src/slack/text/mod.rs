@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::mrkdwn::escape;
+use super::mrkdwn::{self, escape};
 use crate::{
     command::{self, CommandError},
     ids::{AgentId, ChannelId, TaskId},
@@ -142,7 +142,7 @@ fn task_line(task: &Task, now: Timestamp) -> String {
         "{} *{}* {} – `{}`, {}\n      `{}`",
         emoji(&task.state),
         task.state.name(),
-        escape(&words::shorten(&task.title, TITLE)),
+        mrkdwn::line(&task.title, TITLE),
         task.agent_id,
         ago(task.created_at, now),
         task.id,

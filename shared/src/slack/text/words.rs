@@ -37,14 +37,3 @@ pub(in crate::slack) fn plural(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
-
-/// At most `chars` characters, the last of them `…` if there was more.
-pub(in crate::slack) fn shorten(text: &str, chars: usize) -> String {
-    if text.chars().nth(chars).is_none() {
-        return text.to_owned();
-    }
-    text.chars()
-        .take(chars.saturating_sub(1))
-        .chain(['…'])
-        .collect()
-}
