@@ -31,9 +31,12 @@ impl Request {
     }
 }
 
+/// Status, `Retry-After` and body.
+type Answer = (u16, Option<&'static str>, String);
+
 #[derive(Clone, Default)]
 struct Fake {
-    answers: Arc<Mutex<VecDeque<(u16, Option<&'static str>, String)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 

@@ -167,7 +167,8 @@ fn a_completed_task_shows_what_came_of_it() {
 #[test]
 fn the_end_of_long_output_is_shown_below_a_completed_task() {
     let (task, progress) = (task("x", DONE), Progress::default());
-    let output: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
+    let lines: Vec<_> = (0..50_000).map(|n| format!("line {n}\n")).collect();
+    let output = lines.concat();
     let completion = completion("fine");
     let view = TaskView {
         completion: Some(&completion),
