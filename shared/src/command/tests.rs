@@ -5,6 +5,7 @@ use crate::protocol::limits::PROMPT_CHARS;
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
 fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
     Ok(Command::Run {
         agent: agent.map(|agent| agent.parse().unwrap()),
@@ -12,6 +13,7 @@ fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
 fn status() -> Result<Command, CommandError> {
     Ok(Command::Status {
         task: TASK.parse().unwrap(),

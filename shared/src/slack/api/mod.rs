@@ -124,5 +124,6 @@ impl SlackError {
     }
 }
 
-#[cfg(all(test, feature = "slack"))]
+#[cfg(test)]
+#[cfg(feature = "slack")]
 mod tests;

@@ -73,7 +73,7 @@ pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "There is no agent `{given}`. There is {}{more}.",
+        "There is no agent `{given}`. Known: {}{more}.",
         names.join(", ")
     )
 }
@@ -131,8 +131,7 @@ pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
     if tasks.is_empty() {
         return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
     }
-    let lines: Vec<_> = tasks.iter().map(|task| task_line(task, now)).collect();
-    lines.join("\n")
+    list(tasks.iter().map(|task| task_line(task, now)))
 }
 
 fn task_line(task: &Task, now: Timestamp) -> String {
@@ -154,8 +153,7 @@ pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
     if agents.is_empty() {
         return "No agent yet. An admin adds one with `cargo xtask agent create`.".to_owned();
     }
-    let lines: Vec<_> = agents.iter().map(|agent| agent_line(agent, now)).collect();
-    lines.join("\n")
+    list(agents.iter().map(|agent| agent_line(agent, now)))
 }
 
 fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
@@ -169,6 +167,27 @@ fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
     } else {
         format!(":white_circle: `{}` offline, {seen}", agent.id)
     }
+}
+
+/// What a list may take, with room for the words around it ([`super::Message::SECTION_LIMIT`]).
+const LIST: usize = 2800;
+
+/// Lines, as many as fit.
+fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
+    /// Room for `and 1000 more`.
+    const MORE: usize = 30;
+    let all = lines.len();
+    let mut text = String::new();
+    for (index, line) in lines.enumerate() {
+        if mrkdwn::size(&text) + mrkdwn::size(&line) + MORE > LIST {
+            let _ = write!(text, "and {} more", all - index);
+            return text;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// A state's picture.
