@@ -158,7 +158,7 @@ impl Faults {
     /// The fault that this call meets, counted down.
     pub(super) fn meet(&mut self, method: &str) -> Option<Fault> {
         let at = self
-            .faults
+            .pending
             .iter()
             .position(|f| f.method == method || f.method == "*")?;
         let fault = self.pending.get_mut(at)?;

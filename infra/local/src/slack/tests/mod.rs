@@ -1,1 +1,3 @@
+//! The local Slack as its callers meet it: over HTTP.
 
+mod webhook;
