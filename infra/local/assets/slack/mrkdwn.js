@@ -57,7 +57,7 @@ function joined(lines, names) {
 
 const before = '(?<![\\p{L}\\p{N}])';
 const after = '(?![\\p{L}\\p{N}])';
-const marked = (mark) => `${before}\\${mark}(?=\\S)([^\\${mark}\\n]*?[^\\s\\${mark}])\\${mark}${after}`;
+const marked = (mark) => `${before}[${mark}](?=\\S)([^${mark}\\n]*?[^\\s${mark}])[${mark}]${after}`;
 const INLINE = new RegExp(
   ['`([^`\\n]+)`', '<([^<>\\n]+)>', marked('*'), marked('_'), marked('~'), ':([a-z0-9_+-]+):'].join('|'),
   'gu',
