@@ -48,7 +48,10 @@ async function run(page) {
   const errors = [];
   const home = new URL(stack.slackUrl).origin;
   page.on('pageerror', (error) => errors.push(error.message));
-  page.on('request', ({ url }) => /^(https?|wss?):/.test(url()) && new URL(url()).origin !== home && strangers.push(url()));
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (/^(https?|wss?):$/.test(url.protocol) && url.origin !== home) strangers.push(url.href);
+  });
 
   const address = new URL(stack.slackUrl);
   if (stack.channelId) address.searchParams.set('channel', stack.channelId);

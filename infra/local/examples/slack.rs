@@ -8,7 +8,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.port = 3900;
     config.webhook = std::env::args().nth(1);
     let server = Server::start(config).await?;
-    println!("The page: {}   The Web API: {}", server.page_url(), server.api_url());
+    println!(
+        "The page: {}   The Web API: {}",
+        server.page_url(),
+        server.api_url()
+    );
     tokio::signal::ctrl_c().await?;
     server.shutdown().await;
     Ok(())
