@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
+import { CASES, drawn } from './drawing.mjs';
 import { setup } from './setup.mjs';
 
 const FLAGS = [
@@ -34,7 +35,7 @@ async function check(what, run) {
     return true;
   } catch (error) {
     outcome.failed += 1;
-    console.log(`FAILED  ${what}\n        ${error.message.split('\n')[0]}`);
+    console.log(`FAILED  ${what}\n        ${error.message.split('\n')[0].slice(0, 600)}`);
     return false;
   }
 }
@@ -60,7 +61,14 @@ async function run(page) {
     await page.locator('#app[data-connected="true"]').waitFor();
     await page.locator('[data-channel-id][aria-current]').waitFor();
   });
-  if (opened) await task(page);
+  if (!opened) return;
+  for (const [how, text, html] of CASES) {
+    await check(`${how} draws ${JSON.stringify(text)}`, async () => {
+      const found = await page.evaluate(drawn, [how, text]);
+      expect(found === html, `as ${found} instead of ${html}`);
+    });
+  }
+  await task(page);
   await check('the page runs without an error', () => expect(!errors.length, errors[0]));
   await check('nothing is loaded from elsewhere', () => expect(!strangers.length, strangers[0]));
 }
@@ -72,7 +80,7 @@ async function task(page) {
     const box = page.getByRole('textbox', { name: 'Message', exact: true });
     await box.fill(`/bm run ${options.prompt}`);
     await box.press('Enter');
-    await page.locator('[data-ephemeral="true"]', { hasText: '/bm run' }).last().waitFor();
+    await page.locator('[data-ephemeral="true"]', { hasText: '/bm run' }).last().waitFor({ timeout: 10_000 });
   });
   const card = cards.nth(before);
   let first = {};
@@ -100,7 +108,10 @@ async function watch(page, cards, before, first) {
     expect((await card.locator('[data-action-id]').count()) > 0, 'there is no button on the card');
   });
   for (const wanted of options.expect) {
-    await check(`the card shows “${wanted}”`, () => expect(text.includes(wanted), `it reads: ${text.slice(0, 400)}`));
+    await check(`the card shows “${wanted}”`, async () => {
+      const shown = card.filter({ hasText: wanted }).waitFor({ timeout: 10_000 });
+      await shown.catch(async () => expect(false, `it reads: ${(await card.innerText()).replaceAll('\n', ' | ')}`));
+    });
   }
 }
 
@@ -109,9 +120,9 @@ const { chromium } = createRequire(import.meta.url)(driver);
 // The driver gives every run a user data directory of its own and removes it.
 const browser = await chromium.launch({ executablePath, env, args: FLAGS });
 try {
-  const page = await browser.newPage({ viewport: { width: 1360, height: 860 }, locale: 'en-US' });
+  const page = await browser.newPage({ viewport: { width: 1360, height: 960 }, locale: 'en-US' });
   await run(page);
-  if (options.screenshot) await page.screenshot({ path: options.screenshot });
+  if (options.screenshot) await page.screenshot({ path: options.screenshot, animations: 'disabled' });
 } finally {
   await browser.close();
 }

@@ -43,6 +43,8 @@ const APPLY = {
   },
   deleted({ channel, ts }) {
     state.messages.get(channel)?.delete(ts);
+    drawn.delete(`true ${ts}`);
+    drawn.delete(`false ${ts}`);
   },
   view({ user, view }) {
     if (user === state.speaker) openModal(view);
@@ -74,6 +76,9 @@ function begin() {
 }
 
 // --- Drawing --------------------------------------------------------------------------------
+
+/** Messages that a list shows. */
+const MOST = 400;
 
 let scheduled = false;
 
@@ -132,7 +137,8 @@ function drawChannel() {
   find('channel-topic').textContent = channel?.topic ?? '';
   const box = find('box', find('composer'));
   box.placeholder = channel ? `Message #${channel.name}, try /bm run fix the login bug` : '';
-  fill(find('messages'), timeline().filter((message) => !message.thread_ts || message.thread_ts === message.ts).filter(visible), true);
+  const top = timeline().filter((message) => !message.thread_ts || message.thread_ts === message.ts);
+  fill(find('messages'), top.filter(visible).slice(-MOST), true);
 }
 
 function drawThread() {
@@ -150,7 +156,6 @@ function drawThread() {
 const drawn = new Map();
 
 function fill(list, messages, inChannel) {
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const nodes = [];
   let previous = null;
   for (const message of messages) {
@@ -161,7 +166,30 @@ function fill(list, messages, inChannel) {
   }
   if (!messages.length) nodes.push(welcome());
   patch(list, nodes);
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  stayAtEnd(list);
+}
+
+/** Lists in which a person has scrolled up to read; the others follow the newest message. */
+const reading = new WeakSet();
+
+function stayAtEnd(list) {
+  if (!reading.has(list)) list.scrollTop = list.scrollHeight;
+}
+
+function follow(list) {
+  list.addEventListener('wheel', () => noteReading(list), { passive: true });
+  list.addEventListener('keyup', () => noteReading(list));
+  list.addEventListener('pointerup', () => noteReading(list));
+  // The list shrinks when the box grows or a problem is shown.
+  new ResizeObserver(() => stayAtEnd(list)).observe(list);
+}
+
+function noteReading(list) {
+  requestAnimationFrame(() => {
+    const fromEnd = list.scrollHeight - list.scrollTop - list.clientHeight;
+    if (fromEnd > 60) reading.add(list);
+    else reading.delete(list);
+  });
 }
 
 /** Puts the nodes into the list, touching only what differs. */
@@ -188,14 +216,14 @@ function welcome() {
 }
 
 function node(list, message, previous, inChannel) {
-  const follows = previous && previous.user === message.user && message.ts - previous.ts < 300 && !message.only_for && !previous.only_for && !previous.reply_count;
+  const follows = Boolean(previous) && previous.user === message.user && message.ts - previous.ts < 300 && !message.only_for && !previous.only_for && !previous.reply_count;
   const key = `${inChannel} ${message.ts}`;
-  const print = JSON.stringify([message, follows, state.users.length, state.channels.length]);
+  const basis = [message, follows, state.users, state.channels];
   const known = drawn.get(key);
-  if (known?.print === print) return known.node;
+  if (known && known.basis.every((one, index) => one === basis[index])) return known.node;
   const fresh = messageNode(message, follows && !message.blocks, inChannel);
   if (known) fresh.classList.add('updated');
-  drawn.set(key, { print, node: fresh });
+  drawn.set(key, { basis, node: fresh });
   return fresh;
 }
 
@@ -212,7 +240,7 @@ function messageNode(message, follows, inChannel) {
     'data-message-ts': message.ts,
     'data-thread-ts': message.thread_ts,
     'data-user': message.user,
-    'data-ephemeral': Boolean(message.only_for),
+    'data-ephemeral': message.only_for ? 'true' : 'false',
     role: 'article',
     'aria-label': `${name}, ${clock(message.ts)}`,
   };
@@ -268,6 +296,7 @@ function openChannel(id) {
   state.unread.delete(id);
   history.replaceState(null, '', `?channel=${encodeURIComponent(id)}`);
   find('messages').replaceChildren();
+  reading.delete(find('messages'));
   redraw();
   find('box', find('composer')).focus();
 }
@@ -275,6 +304,7 @@ function openChannel(id) {
 function openThread(ts) {
   state.thread = ts;
   find('thread-messages').replaceChildren();
+  reading.delete(find('thread-messages'));
   redraw();
   requestAnimationFrame(() => find('box', find('thread-panel')).focus());
 }
@@ -319,6 +349,7 @@ function composer(form) {
     const text = box.value;
     if (!text.trim()) return;
     past.push(text);
+    reading.delete(inThread ? find('thread-messages') : find('messages'));
     box.value = '';
     fit();
     complain(form, null);
@@ -385,6 +416,7 @@ async function submitModal(view, form) {
 // --- Start ----------------------------------------------------------------------------------
 
 for (const form of document.querySelectorAll('form[data-composer]')) composer(form);
+for (const list of [find('messages'), find('thread-messages')]) follow(list);
 find('close-thread').addEventListener('click', () => {
   state.thread = null;
   redraw();

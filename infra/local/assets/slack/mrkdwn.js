@@ -14,7 +14,7 @@ export function mrkdwn(text, names) {
 }
 
 /** A plain text, in which Slack only draws emoji. */
-export const plain = (text) => withEmoji(text);
+export const plain = (text) => withEmoji(unescape(text));
 
 export function fence(text) {
   return el('pre', {}, el('code', {}, unescape(text.replace(/^\n/, '').replace(/\n$/, ''))));
