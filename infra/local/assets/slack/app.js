@@ -1,10 +1,10 @@
 // The page: keeps what the workspace holds, draws it, and sends what a person types and presses.
 
 import { draw } from './blocks.js';
-import { clock, colour, day, el, full } from './dom.js';
+import { clock, colour, day, el, find, full } from './dom.js';
+import { openModal } from './modal.js';
 import { mrkdwn } from './mrkdwn.js';
-
-const find = (name, root = document) => root.querySelector(`[data-${name}]`);
+import { complain, send } from './send.js';
 
 const state = {
   team: {},
@@ -47,7 +47,7 @@ const APPLY = {
     drawn.delete(`false ${ts}`);
   },
   view({ user, view }) {
-    if (user === state.speaker) openModal(view);
+    if (user === state.speaker) openModal(view, state.speaker, names);
   },
 };
 
@@ -309,17 +309,6 @@ function openThread(ts) {
   requestAnimationFrame(() => find('box', find('thread-panel')).focus());
 }
 
-/** Sends to the server; gives its answer, or an error in words. */
-async function send(path, body) {
-  try {
-    const response = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
-    const answer = response.headers.get('content-type')?.includes('json') ? await response.json() : { ok: false, error: await response.text() };
-    return answer.ok === false ? { error: answer.errors?.join('; ') || answer.error } : answer;
-  } catch {
-    return { error: 'The local Slack does not answer. Is the stack up?' };
-  }
-}
-
 async function pressed(message, block, element) {
   const click = { channel: state.channel, user: state.speaker, message_ts: message.ts, action_id: element.action_id, block_id: block.block_id };
   const button = document.activeElement;
@@ -327,12 +316,6 @@ async function pressed(message, block, element) {
   const answer = await send('/control/click', click);
   button?.removeAttribute('aria-busy');
   if (answer.error) complain(find('composer'), answer.error);
-}
-
-function complain(form, problem) {
-  const place = find('problem', form);
-  place.textContent = problem ?? '';
-  place.hidden = !problem;
 }
 
 function composer(form) {
@@ -379,38 +362,6 @@ function composer(form) {
       box.focus();
     });
   }
-}
-
-// --- Modals ---------------------------------------------------------------------------------
-
-function openModal(view) {
-  const dialog = find('modal');
-  const problem = el('p', { class: 'problem', role: 'alert', hidden: true, 'data-problem': true });
-  const close = () => dialog.close();
-  const form = el(
-    'form',
-    { method: 'dialog', submit: (event) => (event.preventDefault(), submitModal(view, form)) },
-    el('header', {}, el('h2', {}, view.title.text), el('button', { type: 'button', class: 'close', 'aria-label': 'Close', click: close }, '✕')),
-    el('div', { class: 'modal-body' }, draw(view.blocks, names, () => {}), problem),
-    el('footer', {}, el('button', { type: 'button', class: 'action', click: close }, view.close?.text ?? 'Cancel'), view.submit ? el('button', { type: 'submit', class: 'action primary' }, view.submit.text) : null),
-  );
-  dialog.replaceChildren(form);
-  if (!dialog.open) dialog.showModal();
-}
-
-async function submitModal(view, form) {
-  const values = {};
-  for (const field of form.querySelectorAll('[data-input-action]')) {
-    const { inputBlock, inputAction, inputType } = field.dataset;
-    const chosen = field.tagName === 'SELECT' ? { selected_option: { value: field.value } } : { value: field.value || null };
-    values[inputBlock] = { ...values[inputBlock], [inputAction]: { type: inputType, ...chosen } };
-  }
-  const answer = await send('/control/submit', { user: state.speaker, view, values });
-  const failed = answer.error ?? answer.delivery?.error;
-  const errors = answer.answer?.response_action === 'errors' ? Object.values(answer.answer.errors).join(' ') : failed;
-  if (errors) complain(form, errors);
-  else if (answer.answer?.response_action === 'update') openModal({ ...view, ...answer.answer.view });
-  else find('modal').close();
 }
 
 // --- Start ----------------------------------------------------------------------------------

@@ -247,6 +247,16 @@ async fn a_pressed_button_is_a_signed_interaction() {
         (&json!("t1"), &json!("b1"))
     );
 
+    let stale =
+        json!({ "message_ts": ts, "action_id": "cancel", "block_id": "of an older update" });
+    slack.control("click", stale).await;
+    assert!(
+        app.next()
+            .await
+            .field("payload")
+            .contains("\"block_id\":\"b1\"")
+    );
+
     let url = payload["response_url"].as_str().unwrap();
     let body = json!({ "replace_original": true, "text": "cancelled" });
     for _ in 0..5 {
