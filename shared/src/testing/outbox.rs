@@ -121,7 +121,7 @@ impl Gateway for Outbox {
         spelling: Spelling,
         message: CloudMessage,
     ) -> Result<Delivery, GatewayError> {
-        self.calls.call("gateway post")?;
+        self.calls.call::<GatewayError>("gateway post")?;
         let dead = self.gone.lock().unwrap().contains(connection)
             || self.closed.lock().unwrap().contains(connection);
         if dead {
@@ -142,7 +142,7 @@ impl Gateway for Outbox {
     }
 
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
-        self.calls.call("gateway close")?;
+        self.calls.call::<GatewayError>("gateway close")?;
         self.closed.lock().unwrap().insert(connection.clone());
         Ok(())
     }
