@@ -25,7 +25,9 @@ pub struct Aws {
 impl Aws {
     /// With the function's own credentials, region and endpoint.
     pub async fn load() -> Self {
-        Self { config: aws_config::load_defaults(BehaviorVersion::latest()).await }
+        Self {
+            config: aws_config::load_defaults(BehaviorVersion::latest()).await,
+        }
     }
 
     fn dynamo(&self) -> aws_sdk_dynamodb::Client {
@@ -44,28 +46,45 @@ impl Aws {
 
     /// From `AGENTS_TABLE`.
     pub fn agents(&self) -> Result<Arc<dyn Agents>, ConfigError> {
-        Ok(Arc::new(AgentStore::new(self.dynamo(), required("AGENTS_TABLE")?)))
+        Ok(Arc::new(AgentStore::new(
+            self.dynamo(),
+            required("AGENTS_TABLE")?,
+        )))
     }
 
     /// From `AGENTS_TABLE`.
     pub fn projects(&self) -> Result<Arc<dyn Projects>, ConfigError> {
-        Ok(Arc::new(ProjectStore::new(self.dynamo(), required("AGENTS_TABLE")?)))
+        Ok(Arc::new(ProjectStore::new(
+            self.dynamo(),
+            required("AGENTS_TABLE")?,
+        )))
     }
 
     /// From `DISPATCH_QUEUE_URL`.
     pub fn dispatch(&self) -> Result<Arc<dyn DispatchQueue>, ConfigError> {
-        Ok(Arc::new(SqsDispatch::new(self.sqs(), required("DISPATCH_QUEUE_URL")?)))
+        Ok(Arc::new(SqsDispatch::new(
+            self.sqs(),
+            required("DISPATCH_QUEUE_URL")?,
+        )))
     }
 
     /// From `NOTIFICATIONS_QUEUE_URL`.
     pub fn notifications(&self) -> Result<Arc<dyn Notifications>, ConfigError> {
-        Ok(Arc::new(SqsNotifications::new(self.sqs(), required("NOTIFICATIONS_QUEUE_URL")?)))
+        Ok(Arc::new(SqsNotifications::new(
+            self.sqs(),
+            required("NOTIFICATIONS_QUEUE_URL")?,
+        )))
     }
 
     /// From `WEBSOCKET_MANAGEMENT_URL`.
     pub fn gateway(&self) -> Result<Arc<dyn Gateway>, ConfigError> {
         let endpoint = required("WEBSOCKET_MANAGEMENT_URL")?;
         let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-        Ok(Arc::new(ApiGateway::new(&self.config, endpoint, ids, clock)))
+        Ok(Arc::new(ApiGateway::new(
+            &self.config,
+            endpoint,
+            ids,
+            clock,
+        )))
     }
 }

@@ -4,6 +4,7 @@
 use crate::{
     ids::{AgentId, ConnectionId, InvalidId, TaskId},
     protocol::ProtocolError,
+    slack::api::SlackError,
 };
 
 /// Whatever can go wrong in Bematic.
@@ -27,6 +28,9 @@ pub enum BematicError {
     /// The WebSocket's sending side.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// Slack.
+    #[error(transparent)]
+    Slack(#[from] SlackError),
     /// The function's environment.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -46,6 +50,7 @@ impl BematicError {
             Self::Auth(error) => error.code(),
             Self::Task(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Slack(error) => error.code(),
             Self::Queue(_) => "QUEUE_UNAVAILABLE",
             Self::Gateway(error) => error.code(),
             Self::Config(_) => "CONFIGURATION",
@@ -55,7 +60,10 @@ impl BematicError {
 
     /// Whether the cause is ours (or AWS's), so that the same request may succeed later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Queue(_) | Self::Gateway(_))
+        matches!(
+            self,
+            Self::Store(_) | Self::Queue(_) | Self::Gateway(_) | Self::Slack(_)
+        )
     }
 
     /// What may be told to a stranger: our own trouble only by its code, theirs in full.

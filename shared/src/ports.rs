@@ -222,6 +222,7 @@ pub trait Agents: Send + Sync {
         &self,
         id: &ConnectionId,
         agent: Option<&AgentId>,
+        now: Timestamp,
     ) -> Result<Unbound, StoreError>;
     /// What the agent says of itself.
     async fn report(&self, status: &AgentStatus) -> Result<(), StoreError>;

@@ -1,2 +1,27 @@
-//! stub
-fn main() {}
+//! SQS `notifications.fifo`: renders tasks into Slack.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::SqsEvent;
+use bematic::{
+    aws::Aws,
+    config::required,
+    handlers::{notify::Notifier, sqs},
+    slack::api::SlackClient,
+    time::SystemClock,
+};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let aws = Aws::load().await;
+    let token = required("SLACK_BOT_TOKEN")?.into();
+    let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
+    let notifier =
+        &Notifier::new(aws.tasks()?, Arc::new(slack), aws.visibility()?, Arc::new(SystemClock));
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        Ok::<_, Error>(notifier.batch(event.payload).await)
+    }))
+    .await
+}

@@ -1,2 +1,50 @@
-//! stub
-fn main() {}
+//! HTTP API: slash commands, mentions and health.
+
+use std::sync::Arc;
+
+use bematic::{
+    aws::Aws,
+    config::required,
+    handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook},
+    ids::RandomIds,
+    time::SystemClock,
+};
+use lambda_http::{Body, Error, RequestExt, http, run, service_fn, tracing};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let aws = Aws::load().await;
+    let parts = Parts {
+        tasks: aws.tasks()?,
+        agents: aws.agents()?,
+        projects: aws.projects()?,
+        dispatch: aws.dispatch()?,
+        notifications: aws.notifications()?,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+    };
+    let secret = required("SLACK_SIGNING_SECRET")?.into();
+    let webhook = &Webhook::new(secret, ANSWER_WITHIN, parts);
+    run(service_fn(async |request: lambda_http::Request| {
+        let header = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let slack = Request::new(request.raw_http_path(), header, request.body());
+        respond(webhook.handle(slack).await).map_err(Error::from)
+    }))
+    .await
+}
+
+fn respond(response: Response) -> Result<http::Response<Body>, http::Error> {
+    let builder = http::Response::builder().status(response.status);
+    match response.body {
+        Some(body) => builder
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Body::Text(body.to_string())),
+        None => builder.body(Body::Empty),
+    }
+}

@@ -1,2 +1,31 @@
-//! stub
-fn main() {}
+//! Every minute: finds the work that no message is left for.
+
+use std::sync::Arc;
+
+use bematic::{aws::Aws, error::chain, handlers::sweep::Sweeper, time::SystemClock};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let aws = Aws::load().await;
+    let sweeper = &Sweeper::new(
+        aws.tasks()?,
+        aws.agents()?,
+        aws.dispatch()?,
+        Arc::new(SystemClock),
+    );
+    run(service_fn(async |_: LambdaEvent<Value>| {
+        let result = sweeper.sweep().await;
+        if let Err(error) = &result {
+            tracing::error!(
+                code = error.code(),
+                error = chain(error),
+                "sweep not finished"
+            );
+        }
+        result.map_err(Error::from)
+    }))
+    .await
+}

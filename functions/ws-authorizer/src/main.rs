@@ -1,2 +1,43 @@
-//! stub
-fn main() {}
+//! Authorizer of `$connect`: a handshake with a key is let through as its agent, one without as
+//! nobody yet, and one with a bad key not at all.
+
+use bematic::{
+    aws::Aws,
+    error::BematicError,
+    handlers::{authorize::Authorizer, event::Handshake},
+};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
+
+/// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
+const UNAUTHORIZED: &str = "Unauthorized";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let authorizer = &Authorizer::new(Aws::load().await.agents()?);
+    run(service_fn(async |event: LambdaEvent<Handshake>| {
+        let handshake = event.payload;
+        match authorizer.authorize(handshake.credentials()).await {
+            Ok(agent) => Ok(handshake.allow(agent.as_ref())),
+            Err(error) => Err(refusal(&error)),
+        }
+    }))
+    .await
+}
+
+fn refusal(error: &BematicError) -> Diagnostic {
+    if error.is_transient() {
+        tracing::error!(code = error.code(), %error, "handshake not checked");
+    } else {
+        tracing::warn!(code = error.code(), %error, "handshake refused");
+    }
+    let text = if error.is_transient() {
+        error.code()
+    } else {
+        UNAUTHORIZED
+    };
+    Diagnostic {
+        error_type: error.code().into(),
+        error_message: text.into(),
+    }
+}

@@ -28,6 +28,9 @@ pub struct Agent {
     /// The connection that it is reached over; none while it is offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Binding>,
+    /// When it last came or went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
     /// What it says of itself.
     #[serde(default = "Agent::default_availability")]
     pub availability: Availability,
@@ -55,6 +58,7 @@ impl Agent {
             id,
             created_at: now,
             connection: None,
+            last_seen: None,
             availability: Self::default_availability(),
             capacity: Self::default_capacity(),
             agent_version: None,

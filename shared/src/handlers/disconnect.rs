@@ -8,6 +8,7 @@ use super::event::SocketEvent;
 use crate::{
     error::BematicError,
     ports::{Agents, Unbound},
+    time::Timestamp,
 };
 
 /// Unbinds connections.
@@ -27,11 +28,15 @@ impl Disconnector {
     /// # Errors
     /// API Gateway does not repeat the event; the next message that is posted to the connection
     /// finds it gone.
-    pub async fn disconnect(&self, event: &SocketEvent) -> Result<Unbound, BematicError> {
+    pub async fn disconnect(
+        &self,
+        event: &SocketEvent,
+        now: Timestamp,
+    ) -> Result<Unbound, BematicError> {
         let connection = &event.connection_id;
         let outcome = self
             .agents
-            .unbind(connection, event.agent_id.as_ref())
+            .unbind(connection, event.agent_id.as_ref(), now)
             .await?;
         match &outcome {
             Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),

@@ -146,7 +146,9 @@ impl Dispatcher {
         }
         if let Ok(Delivery::Gone) = sent {
             info!(agent = %task.agent_id, %connection, "connection is gone: agent marked offline");
-            self.agents.unbind(connection, Some(&task.agent_id)).await?;
+            self.agents
+                .unbind(connection, Some(&task.agent_id), now)
+                .await?;
         }
         self.take_back(&claimed).await?;
         sent.map(|_| Offer::AgentUnavailable)
@@ -198,7 +200,7 @@ impl Dispatcher {
         if self.gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
             self.gateway.close(id).await?;
         }
-        self.agents.unbind(id, None).await?;
+        self.agents.unbind(id, None, self.clock.now()).await?;
         Ok(())
     }
 }

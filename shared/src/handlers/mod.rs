@@ -3,10 +3,15 @@
 //! between makes the sender repeat, and the repeat changes nothing but sends again.
 
 pub mod authorize;
+pub mod batch;
 pub mod connect;
 pub mod disconnect;
 pub mod dispatch;
 pub mod event;
 pub mod message;
+pub mod notify;
 pub mod sqs;
+pub mod sweep;
 pub mod transitions;
+mod view;
+pub mod webhook;

@@ -172,8 +172,9 @@ impl Agents for AgentStore {
         &self,
         id: &ConnectionId,
         agent: Option<&AgentId>,
+        now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        self.unbind_connection(id, agent).await
+        self.unbind_connection(id, agent, now).await
     }
 
     async fn report(&self, status: &AgentStatus) -> Result<(), StoreError> {

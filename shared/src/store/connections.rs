@@ -69,7 +69,9 @@ impl AgentStore {
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())
-            .update_expression("SET #connection = :binding, availability = :online")
+            .update_expression(
+                "SET #connection = :binding, availability = :online, lastSeen = :now",
+            )
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(#connection) \
                  OR #connection.boundAt <= :now OR #connection.id = :id)",
@@ -127,6 +129,7 @@ impl AgentStore {
         &self,
         id: &ConnectionId,
         agent: Option<&AgentId>,
+        now: Timestamp,
     ) -> Result<Unbound, StoreError> {
         let agent = match agent {
             Some(agent) => Some(agent.clone()),
@@ -137,7 +140,7 @@ impl AgentStore {
                 .and_then(|found| found.agent_id),
         };
         let outcome = match agent {
-            Some(agent) => self.mark_offline(agent, id).await?,
+            Some(agent) => self.mark_offline(agent, id, now).await?,
             None => Unbound::Stale,
         };
         let key = keys::connection(id);
@@ -154,13 +157,19 @@ impl AgentStore {
     }
 
     /// Unless a newer connection has taken the place of this one.
-    async fn mark_offline(&self, agent: AgentId, id: &ConnectionId) -> Result<Unbound, StoreError> {
+    async fn mark_offline(
+        &self,
+        agent: AgentId,
+        id: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError> {
         let update = self
             .update(keys::agent(&agent))
-            .update_expression("REMOVE #connection")
+            .update_expression("REMOVE #connection SET lastSeen = :now")
             .condition_expression("#connection.id = :id")
             .expression_attribute_names("#connection", "connection")
-            .expression_attribute_values(":id", text(id.as_str()));
+            .expression_attribute_values(":id", text(id.as_str()))
+            .expression_attribute_values(":now", number(now.as_millis()));
         match retry(|| update.clone().send(), "UpdateItem").await {
             Ok(_) => Ok(Unbound::Offline(agent)),
             Err(Refusal::Condition(_)) => Ok(Unbound::Stale),

@@ -1,5 +1,8 @@
 // Building the page's nodes. Texts only ever become text nodes, so nothing a message says is HTML.
 
+/** The node with a `data-` attribute. */
+export const find = (name, root = document) => root.querySelector(`[data-${name}]`);
+
 /** Makes an element: its attributes (functions are listeners), then its children. */
 export function el(name, attributes = {}, ...children) {
   const node = document.createElement(name);

@@ -14,7 +14,7 @@ export function mrkdwn(text, names) {
 }
 
 /** A plain text, in which Slack only draws emoji. */
-export const plain = (text) => withEmoji(text);
+export const plain = (text) => withEmoji(unescape(text));
 
 export function fence(text) {
   return el('pre', {}, el('code', {}, unescape(text.replace(/^\n/, '').replace(/\n$/, ''))));
@@ -57,7 +57,7 @@ function joined(lines, names) {
 
 const before = '(?<![\\p{L}\\p{N}])';
 const after = '(?![\\p{L}\\p{N}])';
-const marked = (mark) => `${before}\\${mark}(?=\\S)([^\\${mark}\\n]*?[^\\s\\${mark}])\\${mark}${after}`;
+const marked = (mark) => `${before}[${mark}](?=\\S)([^${mark}\\n]*?[^\\s${mark}])[${mark}]${after}`;
 const INLINE = new RegExp(
   ['`([^`\\n]+)`', '<([^<>\\n]+)>', marked('*'), marked('_'), marked('~'), ':([a-z0-9_+-]+):'].join('|'),
   'gu',

@@ -32,22 +32,24 @@ pub(super) fn is_empty(content: &Content) -> bool {
     content.text.is_empty() && blocks.is_none_or(Vec::is_empty)
 }
 
-/// Slack gives every block an id that has none; no blocks are the same as an empty list.
+/// Names the blocks; no blocks are the same as an empty list.
 pub(super) fn finish(mut content: Content, workspace: &mut Workspace, now: u64) -> Content {
-    for block in content
-        .blocks
-        .iter_mut()
-        .filter_map(Value::as_array_mut)
-        .flatten()
-    {
-        if block["block_id"].is_null() {
-            block["block_id"] = json!(workspace.id("b", now));
-        }
+    if let Some(blocks) = &mut content.blocks {
+        name_blocks(blocks, workspace, now);
     }
     content
         .blocks
         .take_if(|blocks| blocks.as_array().is_some_and(Vec::is_empty));
     content
+}
+
+/// Slack gives every block an id that has none.
+pub(super) fn name_blocks(blocks: &mut Value, workspace: &mut Workspace, now: u64) {
+    for block in blocks.as_array_mut().into_iter().flatten() {
+        if block["block_id"].is_null() {
+            block["block_id"] = json!(workspace.id("b", now));
+        }
+    }
 }
 
 fn metadata(args: &Args) -> Result<Option<Value>, Refusal> {

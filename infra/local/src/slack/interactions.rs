@@ -129,26 +129,29 @@ fn block_actions(
     Ok((payload, thread))
 }
 
-/// The element that was acted on, as the payload names it.
+/// The element that was acted on, as the payload names it. A block without an id of the app's own
+/// gets a new one with every update, so an unknown block is no reason to lose a press.
 fn find(blocks: &Value, click: &Click) -> Result<Value, Code> {
     let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
-    let named = |block: &&Value| {
-        click
-            .block_id
-            .as_deref()
-            .is_none_or(|id| block["block_id"].as_str() == Some(id))
-    };
-    for block in blocks.iter().filter(named) {
-        let elements = block["elements"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let mut elements = elements.iter().chain([&block["accessory"]]);
-        if let Some(found) = elements.find(|element| element["action_id"] == *click.action_id) {
-            let mut action = found.clone();
-            action["block_id"] = block["block_id"].clone();
-            return Ok(action);
-        }
-    }
-    Err(Code::InvalidArguments)
+    let named = blocks
+        .iter()
+        .find(|block| block["block_id"].as_str() == click.block_id.as_deref());
+    let found = named
+        .into_iter()
+        .chain(blocks)
+        .find_map(|block| action_in(block, click));
+    found.ok_or(Code::InvalidArguments)
+}
+
+fn action_in(block: &Value, click: &Click) -> Option<Value> {
+    let elements = block["elements"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut elements = elements.iter().chain([&block["accessory"]]);
+    let mut action = elements
+        .find(|one| one["action_id"] == *click.action_id)?
+        .clone();
+    action["block_id"] = block["block_id"].clone();
+    Some(action)
 }

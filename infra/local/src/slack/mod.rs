@@ -30,6 +30,7 @@ mod respond;
 mod say;
 mod server;
 mod sign;
+mod tickets;
 mod ts;
 mod typed;
 mod views;

@@ -36,7 +36,7 @@ macro_rules! asset {
 }
 
 /// Name, type and content.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     asset!("index.html", HTML),
     asset!("style.css", CSS),
     asset!("app.js", SCRIPT),
@@ -44,7 +44,9 @@ const ASSETS: [(&str, &str, &str); 8] = [
     asset!("dom.js", SCRIPT),
     asset!("emoji.js", SCRIPT),
     asset!("markdown.js", SCRIPT),
+    asset!("modal.js", SCRIPT),
     asset!("mrkdwn.js", SCRIPT),
+    asset!("send.js", SCRIPT),
 ];
 
 pub(super) fn routes() -> Router<Arc<Slack>> {

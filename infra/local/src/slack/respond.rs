@@ -15,8 +15,9 @@ use super::error::{Code, Refusal};
 use super::limits;
 use super::message::Author;
 use super::server::{Shared, Slack};
+use super::tickets::Ticket;
 use super::ts::Ts;
-use super::workspace::{Ticket, Workspace};
+use super::workspace::Workspace;
 
 pub(super) fn routes() -> Router<Arc<Slack>> {
     Router::new().route("/responses/{id}", post(answer))
@@ -44,7 +45,10 @@ async fn answer(
 }
 
 fn take(slack: &Slack, id: &str, args: &Args) -> Result<(), Refusal> {
-    let ticket = slack.workspace().respond(id, slack.config.clock.secs())?;
+    let ticket = slack
+        .workspace()
+        .tickets
+        .respond(id, slack.config.clock.secs())?;
     show(slack, &ticket, args).map(drop)
 }
 

@@ -11,8 +11,8 @@ use super::deliver::{self, Failure};
 use super::error::{Code, Refusal};
 use super::message::{Author, Content};
 use super::server::Slack;
+use super::tickets::Ticket;
 use super::ts::Ts;
-use super::workspace::Ticket;
 use super::{events, respond, typed};
 
 /// Something a person says, as the page's box and `POST /control/say` take it.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::Args;
 use super::blocks;
+use super::content;
 use super::error::{Code, Refusal};
 use super::limits;
 use super::server::Slack;
@@ -13,10 +14,11 @@ pub(super) fn open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let clock = &slack.config.clock;
     let trigger = args.required("trigger_id")?;
     let view = args.json("view", Code::InvalidArguments)?;
-    let view = view.ok_or_else(|| Refusal::missing("view"))?;
+    let mut view = view.ok_or_else(|| Refusal::missing("view"))?;
     check(&view)?;
     let workspace = &mut slack.workspace();
-    let ticket = workspace.trigger(trigger, clock.secs())?;
+    let ticket = workspace.tickets.trigger(trigger, clock.secs())?;
+    content::name_blocks(&mut view["blocks"], workspace, clock.micros());
     let view = finish(
         view,
         &workspace.id("V", clock.micros()),

@@ -7,14 +7,12 @@ use tokio::sync::broadcast;
 
 use super::config::{App, Channel, Config, User};
 use super::error::Code;
-use super::limits;
 use super::message::{Author, Content, Message, render};
+use super::tickets::{Ticket, Tickets};
 use super::ts::Ts;
 
 /// Whispers (messages for one person's eyes) that a channel keeps.
 const WHISPERS: usize = 100;
-/// Response addresses and triggers that are remembered.
-const TICKETS: usize = 1_000;
 /// Changes that a slow page may lag behind before it gets a new snapshot.
 const CHANGES: usize = 1_024;
 /// Messages of a channel that a page gets when it opens.
@@ -22,18 +20,6 @@ const SNAPSHOT: usize = 500;
 
 /// A change that open pages are told of.
 pub(super) type Change = Value;
-
-/// The permission to post to a `response_url`, or to open a modal.
-#[derive(Debug, Clone)]
-pub(super) struct Ticket {
-    pub(super) channel: String,
-    pub(super) user: String,
-    /// The message that was acted on, if there was one.
-    pub(super) message: Option<Ts>,
-    /// Unix seconds.
-    pub(super) issued: u64,
-    pub(super) used: u8,
-}
 
 #[derive(Debug, Default)]
 struct Timeline {
@@ -47,7 +33,7 @@ pub(super) struct Workspace {
     pub(super) channels: Vec<Channel>,
     pub(super) users: Vec<User>,
     timelines: HashMap<String, Timeline>,
-    tickets: VecDeque<(String, Ticket)>,
+    pub(super) tickets: Tickets,
     max_messages: usize,
     last: u64,
     changes: broadcast::Sender<Change>,
@@ -63,7 +49,7 @@ impl Workspace {
             channels: config.channels.clone(),
             users: config.users.clone(),
             timelines: HashMap::new(),
-            tickets: VecDeque::new(),
+            tickets: Tickets::default(),
             max_messages: config.max_messages.max(1),
             last: 0,
             changes: broadcast::Sender::new(CHANGES),
@@ -312,36 +298,7 @@ impl Workspace {
     /// Issues a ticket, for a `response_url` or as a `trigger_id`.
     pub(super) fn issue(&mut self, prefix: &str, ticket: Ticket, now: u64) -> String {
         let id = self.id(prefix, now);
-        self.tickets.push_back((id.clone(), ticket));
-        if self.tickets.len() > TICKETS {
-            self.tickets.pop_front();
-        }
+        self.tickets.add(id.clone(), ticket);
         id
-    }
-
-    /// Uses a response address once more.
-    pub(super) fn respond(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
-        let found = self.tickets.iter_mut().find(|(known, _)| known == id);
-        let (_, ticket) = found.ok_or(Code::ExpiredUrl)?;
-        if now_secs > ticket.issued + limits::RESPONSE_SECS {
-            return Err(Code::ExpiredUrl);
-        }
-        if ticket.used >= limits::RESPONSES {
-            return Err(Code::UsedUrl);
-        }
-        ticket.used += 1;
-        Ok(ticket.clone())
-    }
-
-    /// Takes a trigger, which opens one modal.
-    pub(super) fn trigger(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
-        let at = self.tickets.iter().position(|(known, _)| known == id);
-        let taken = at
-            .and_then(|at| self.tickets.remove(at))
-            .ok_or(Code::InvalidTriggerId)?;
-        if now_secs > taken.1.issued + limits::TRIGGER_SECS {
-            return Err(Code::ExpiredTriggerId);
-        }
-        Ok(taken.1)
     }
 }

@@ -1,0 +1,85 @@
+//! What an operator writes: `/bm …` and `@bot …`.
+//!
+//! One table ([`table::COMMANDS`]) is what the parser goes by and what the help is made of. A new
+//! command is a row there and a variant of [`Command`].
+
+mod error;
+mod run;
+mod table;
+mod unescape;
+
+pub use self::{
+    error::CommandError,
+    table::{Usage, usages},
+    unescape::unescape,
+};
+use crate::ids::{AgentId, TaskId};
+
+/// An operator's command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Gives an agent something to do.
+    Run {
+        /// Which agent; `None` for the channel's own.
+        agent: Option<AgentId>,
+        /// What to do, to the letter.
+        prompt: String,
+    },
+    /// Asks for one task.
+    Status {
+        /// Which.
+        task: TaskId,
+    },
+    /// Asks for the channel's tasks.
+    Tasks,
+    /// Asks for the agents.
+    Agents,
+    /// Asks what can be asked.
+    Help,
+}
+
+/// Reads what follows `/bm`, as Slack escapes it. Nothing at all asks for help.
+///
+/// # Errors
+/// [`CommandError`], whose text tells the operator what to write instead.
+pub fn parse(text: &str) -> Result<Command, CommandError> {
+    let text = unescape(text);
+    match split_word(&text) {
+        ("", _) => Ok(Command::Help),
+        (word, rest) => table::parse(word, rest),
+    }
+}
+
+/// Reads a message that mentions the bot, as Slack escapes it. All of it but the leading mention is
+/// a prompt, so that no work is mistaken for a command; only `help` alone asks for help.
+///
+/// # Errors
+/// [`CommandError`], whose text tells the operator what to write instead.
+pub fn parse_mention(text: &str) -> Result<Command, CommandError> {
+    let text = unescape(without_mention(text));
+    if text.trim().eq_ignore_ascii_case("help") {
+        return Ok(Command::Help);
+    }
+    Ok(Command::Run {
+        agent: None,
+        prompt: run::prompt(&text)?,
+    })
+}
+
+fn without_mention(text: &str) -> &str {
+    let text = text.trim_start();
+    text.strip_prefix("<@")
+        .and_then(|rest| rest.split_once('>'))
+        .map_or(text, |(_, rest)| rest)
+}
+
+/// The first word, and what follows it without the space between.
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    (word, rest.trim_start())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! `run [--agent <agent>] <prompt>`
+
+use super::{Command, CommandError, error::shorten, split_word};
+use crate::{ids::AgentId, protocol::limits::PROMPT_CHARS};
+
+pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
+    let mut agent = None;
+    loop {
+        let (word, after) = split_word(rest);
+        match option(word) {
+            Token::Prompt => break,
+            Token::End => {
+                rest = after;
+                break;
+            }
+            Token::Option { name, value } if is_agent(name) => {
+                let (value, after) = match value {
+                    Some(value) => (value, after),
+                    None => split_word(after),
+                };
+                agent = Some(parse_agent(value)?);
+                rest = after;
+            }
+            Token::Option { .. } => return Err(CommandError::UnknownOption(shorten(word))),
+        }
+    }
+    Ok(Command::Run {
+        agent,
+        prompt: prompt(rest)?,
+    })
+}
+
+/// The prompt to the letter, without the white space around it.
+pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
+    let prompt = text.trim();
+    if prompt.is_empty() {
+        return Err(CommandError::EmptyPrompt);
+    }
+    let chars = prompt.chars().count();
+    if chars > PROMPT_CHARS {
+        return Err(CommandError::PromptTooLong { chars });
+    }
+    Ok(prompt.to_owned())
+}
+
+enum Token<'a> {
+    Option {
+        name: &'a str,
+        value: Option<&'a str>,
+    },
+    /// `--`: what follows is the prompt, whatever it looks like.
+    End,
+    Prompt,
+}
+
+/// A dash and a letter make an option; `- a list` and `-5 °C` begin a prompt. Phones and desktops
+/// write `--` as one long dash.
+fn option(word: &str) -> Token<'_> {
+    let name = word.trim_start_matches(['-', '–', '—']);
+    match &word[..word.len() - name.len()] {
+        "" => Token::Prompt,
+        "--" | "—" if name.is_empty() => Token::End,
+        _ if !name.starts_with(char::is_alphabetic) => Token::Prompt,
+        _ => match name.split_once('=') {
+            Some((name, value)) => Token::Option {
+                name,
+                value: Some(value),
+            },
+            None => Token::Option { name, value: None },
+        },
+    }
+}
+
+fn is_agent(name: &str) -> bool {
+    ["agent", "a"]
+        .iter()
+        .any(|spelling| spelling.eq_ignore_ascii_case(name))
+}
+
+fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
+    let value = value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'));
+    if value.is_empty() {
+        return Err(CommandError::NoAgent);
+    }
+    value.parse().map_err(|_| CommandError::BadAgent {
+        given: shorten(value),
+    })
+}

@@ -1,0 +1,207 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::limits::PROMPT_CHARS;
+
+const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
+fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
+    Ok(Command::Run {
+        agent: agent.map(|agent| agent.parse().unwrap()),
+        prompt: prompt.to_owned(),
+    })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
+fn status() -> Result<Command, CommandError> {
+    Ok(Command::Status {
+        task: TASK.parse().unwrap(),
+    })
+}
+
+/// What Slack makes of a text that someone typed.
+fn escaped(text: &str) -> String {
+    crate::slack::mrkdwn::escape(text)
+}
+
+#[test]
+fn a_prompt_is_kept_to_the_letter() {
+    for prompt in [
+        "fix the login bug",
+        "say \"hi\"  twice,\n\tthen 'bye'",
+        "- first\n- second",
+        "-5 °C is cold",
+        "why is a < b && b > c?",
+        "&amp; is an entity",
+        "run --agent b nothing",
+        "explain Vec<Option<&str>>",
+    ] {
+        let text = format!("run {}", escaped(prompt));
+        assert_eq!(parse(&text), run(None, prompt), "{prompt}");
+    }
+    assert_eq!(parse("  RUN \n fix it \n"), run(None, "fix it"));
+}
+
+#[test]
+fn an_agent_is_named_in_any_usual_spelling() {
+    for option in [
+        "--agent box-1",
+        "--agent=box-1",
+        "-a box-1",
+        "-a=box-1",
+        "--Agent  box-1",
+        "—agent box-1",
+        "–agent=box-1",
+        "—agent “box-1”",
+        "--agent 'box-1'",
+        "--agent <http://box-1|box-1>",
+    ] {
+        let text = format!("run {option} fix it");
+        assert_eq!(parse(&text), run(Some("box-1"), "fix it"), "{option}");
+    }
+}
+
+#[test]
+fn two_dashes_end_the_options() {
+    assert_eq!(parse("run -- --help me"), run(None, "--help me"));
+    assert_eq!(parse("run -a b -- -x"), run(Some("b"), "-x"));
+    assert_eq!(parse("run — --help me"), run(None, "--help me"));
+}
+
+#[test]
+fn what_slack_links_becomes_readable() {
+    for (slack, plain) in [
+        ("<https://x.io/a?b=1&amp;c>", "https://x.io/a?b=1&c"),
+        ("<https://x.io|the docs>", "the docs (https://x.io)"),
+        ("<http://x.io|x.io>", "x.io"),
+        ("<mailto:a@x.io|a@x.io>", "a@x.io"),
+        ("<@U1>", "@U1"),
+        ("<@U1|ada>", "@ada"),
+        ("<#C1|general>", "#general"),
+        ("<#C1|>", "#C1"),
+        ("<!here>", "@here"),
+        ("<!subteam^S1|@team>", "@team"),
+        ("<!date^1^{date}|today>", "today"),
+        ("a <b and <c d>", "a <b and <c d>"),
+        ("std::<T> & &co; &#39;", "std::<T> & &co; &#39;"),
+        ("&amp;lt;", "&lt;"),
+        ("<", "<"),
+        ("<>", "<>"),
+    ] {
+        assert_eq!(unescape(slack), plain);
+    }
+}
+
+#[test]
+fn commands_without_arguments() {
+    for (text, command) in [
+        ("", Command::Help),
+        ("  ", Command::Help),
+        ("help", Command::Help),
+        ("Tasks", Command::Tasks),
+        ("agents", Command::Agents),
+    ] {
+        assert_eq!(parse(text), Ok(command));
+    }
+}
+
+#[test]
+fn a_task_is_named_with_or_without_quotes() {
+    assert_eq!(parse(&format!("status {TASK}")), status());
+    assert_eq!(parse(&format!("status  `{TASK}` ")), status());
+    assert_eq!(parse("status"), Err(CommandError::NoTaskId));
+    let error = parse("status 42").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`42` is not a task's id; `/bm tasks` lists them."
+    );
+}
+
+#[test]
+fn a_mention_is_a_prompt_whatever_its_first_word() {
+    assert_eq!(parse_mention("<@UBOT> fix it"), run(None, "fix it"));
+    assert_eq!(parse_mention(" <@UBOT|bot>\nfix it"), run(None, "fix it"));
+    assert_eq!(
+        parse_mention("<@UBOT> status of the build?"),
+        run(None, "status of the build?")
+    );
+    assert_eq!(parse_mention("hey <@UBOT> hi"), run(None, "hey @UBOT hi"));
+    assert_eq!(parse_mention("<@UBOT> Help"), Ok(Command::Help));
+    assert_eq!(parse_mention("<@UBOT>"), Err(CommandError::EmptyPrompt));
+}
+
+#[test]
+fn an_unknown_command_gets_a_suggestion() {
+    let say = |text| parse(text).unwrap_err().to_string();
+    assert_eq!(
+        say("stauts x"),
+        "There is no command `stauts`. Did you mean `/bm status`?"
+    );
+    assert_eq!(
+        say("agent"),
+        "There is no command `agent`. Did you mean `/bm agents`?"
+    );
+    assert_eq!(
+        say("fix the bug"),
+        "There is no command `fix`. To give an agent work, write `/bm run fix …`; `/bm help` lists \
+         the commands."
+    );
+}
+
+#[test]
+fn a_run_that_cannot_be_is_told_why() {
+    let code = |text: &str| parse(text).unwrap_err().code();
+    assert_eq!(code("run"), "PROMPT_EMPTY");
+    assert_eq!(code("run --agent a"), "PROMPT_EMPTY");
+    assert_eq!(code("run --agent"), "AGENT_MISSING");
+    assert_eq!(code("run --agent= fix"), "AGENT_MISSING");
+    assert_eq!(code("run --agent ../etc fix"), "AGENT_INVALID");
+    assert_eq!(code("run --model x fix"), "OPTION_UNKNOWN");
+}
+
+#[test]
+fn a_prompt_has_a_longest_length_in_characters() {
+    let longest = "ä".repeat(PROMPT_CHARS);
+    assert_eq!(parse(&format!("run {longest}")), run(None, &longest));
+    assert_eq!(
+        parse(&format!("run {longest}ä")),
+        Err(CommandError::PromptTooLong {
+            chars: PROMPT_CHARS + 1
+        })
+    );
+}
+
+#[test]
+fn every_command_of_the_help_is_one_that_the_parser_knows() {
+    for usage in usages() {
+        assert!(
+            !matches!(parse(usage.name), Err(CommandError::Unknown { .. })),
+            "{}",
+            usage.name
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC*") {
+        let _ = parse(&text);
+        let _ = parse_mention(&text);
+        let _ = parse(&format!("run {text}"));
+    }
+
+    #[test]
+    fn no_text_of_markup_panics(text in "[-—a-c<>@#!|&;:/^= \n]{0,40}") {
+        let _ = parse(&text);
+        let _ = parse_mention(&text);
+        let _ = parse(&format!("run {text}"));
+    }
+
+    #[test]
+    fn a_prompt_survives_the_round_trip(prompt in "[^\\s\\-–—](?s:.{0,60})") {
+        let prompt = prompt.trim();
+        let text = format!("run --agent a {}", escaped(prompt));
+        prop_assert_eq!(parse(&text), run(Some("a"), prompt));
+    }
+}

@@ -1,0 +1,88 @@
+//! Slack's escaping, undone.
+
+/// The text that an operator wrote, from what Slack makes of it: `&amp;`, `&lt;` and `&gt;`, and
+/// links and mentions between angle brackets. What Slack linked by itself becomes what was typed; a
+/// link with a label keeps both.
+pub fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '<']) {
+        let (before, special) = rest.split_at(at);
+        out.push_str(before);
+        let (plain, used) = entity(special)
+            .or_else(|| markup(special))
+            .unwrap_or_else(|| (special[..1].to_owned(), 1));
+        out.push_str(&plain);
+        rest = &special[used..];
+    }
+    out + rest
+}
+
+/// The character at the start of `text`, and how many bytes its entity takes.
+fn entity(text: &str) -> Option<(String, usize)> {
+    [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")]
+        .iter()
+        .find(|(entity, _)| text.starts_with(entity))
+        .map(|(entity, plain)| ((*plain).to_owned(), entity.len()))
+}
+
+/// What a `<…>` at the start of `text` stands for, and how many bytes it takes. `None` if it is not
+/// Slack's: a slash command may come with nothing escaped at all.
+fn markup(text: &str) -> Option<(String, usize)> {
+    let inside = text.strip_prefix('<')?.split_once('>')?.0;
+    let (target, label) = match inside.split_once('|') {
+        Some((target, label)) => (target, Some(label).filter(|label| !label.is_empty())),
+        None => (inside, None),
+    };
+    if target.contains(['<', '\n', ' ']) {
+        return None;
+    }
+    let plain = match target.chars().next()? {
+        '@' if is_id(&target[1..]) => named('@', label.unwrap_or(&target[1..])),
+        '#' if is_id(&target[1..]) => named('#', label.unwrap_or(&target[1..])),
+        '!' => special(&target[1..], label),
+        _ => link(target, label)?,
+    };
+    Some((plain, inside.len() + 2))
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+fn named(sign: char, name: &str) -> String {
+    let name = entities(name);
+    format!("{sign}{}", name.strip_prefix(sign).unwrap_or(&name))
+}
+
+/// `<!here>`, `<!subteam^S1|@team>`, `<!date^…|fallback>`
+fn special(target: &str, label: Option<&str>) -> String {
+    match label {
+        Some(label) => entities(label),
+        None => named('@', target.rsplit('^').next().unwrap_or(target)),
+    }
+}
+
+fn link(target: &str, label: Option<&str>) -> Option<String> {
+    let address = ["mailto:", "tel:"]
+        .iter()
+        .find_map(|scheme| target.strip_prefix(scheme))
+        .or_else(|| target.split_once("://").map(|(_, address)| address))?;
+    Some(match label {
+        Some(label) if label == address || label == target => entities(label),
+        Some(label) => format!("{} ({})", entities(label), entities(target)),
+        None => entities(target),
+    })
+}
+
+fn entities(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        out.push_str(&rest[..at]);
+        let (plain, used) = entity(&rest[at..]).unwrap_or_else(|| ("&".to_owned(), 1));
+        out.push_str(&plain);
+        rest = &rest[at + used..];
+    }
+    out + rest
+}

@@ -1,0 +1,72 @@
+//! A task with all that Slack shows of it.
+
+use crate::{
+    error::StoreError,
+    ports::{Output, Tasks},
+    slack::{
+        Message,
+        card::{OutputTail, TaskView, card},
+    },
+    task::{Completion, Progress, Task, TaskState},
+    time::Timestamp,
+};
+
+/// Output that is read for a card: what fits in its section, and some for what is not shown.
+const TAIL_BYTES: usize = 8 * 1024;
+
+/// What a card is rendered from.
+pub(super) struct Snapshot {
+    task: Task,
+    progress: Progress,
+    output: Output,
+    completion: Option<Completion>,
+}
+
+impl Snapshot {
+    /// Reads what hangs on the task: nothing before its first attempt, then two calls side by
+    /// side, or three once it is completed.
+    pub(super) async fn read(tasks: &dyn Tasks, task: Task) -> Result<Self, StoreError> {
+        let completed = matches!(task.state, TaskState::Completed { .. });
+        let Some(attempt) = task.state.last_attempt() else {
+            return Ok(Self {
+                task,
+                progress: Progress::default(),
+                output: Output::default(),
+                completion: None,
+            });
+        };
+        let completion = async {
+            if completed {
+                tasks.completion(task.id).await
+            } else {
+                Ok(None)
+            }
+        };
+        let (steps, output, completion) = futures::try_join!(
+            tasks.steps(task.id, attempt, Progress::STEPS),
+            tasks.output(task.id, attempt, TAIL_BYTES),
+            completion,
+        )?;
+        Ok(Self {
+            task,
+            progress: Progress::from_newest(&steps),
+            output,
+            completion,
+        })
+    }
+
+    /// As Slack shows it.
+    pub(super) fn render(&self, now: Timestamp) -> Message {
+        card(&TaskView {
+            task: &self.task,
+            progress: &self.progress,
+            output: OutputTail {
+                text: &self.output.text,
+                cut: self.output.cut,
+            },
+            completion: self.completion.as_ref(),
+            actions: &[],
+            now,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What an operator's commands do.
+
+use super::{super::view::Snapshot, Parts};
+use crate::{
+    agent::Agent,
+    command::Command,
+    error::BematicError,
+    ids::{ChannelId, TaskId},
+    slack::{
+        Reply, ResponseType,
+        text::{self, AgentSummary},
+    },
+    task::Origin,
+    time::Timestamp,
+};
+
+/// Tasks in a list.
+const LISTED: usize = 10;
+
+/// Does what operators ask for.
+pub struct Operator {
+    pub(super) parts: Parts,
+}
+
+impl Operator {
+    /// With all that commands need.
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Obeys, and says what came of it. `request` is Slack's id of what the operator did.
+    ///
+    /// # Errors
+    /// Our own trouble only; the operator's is in the reply.
+    pub async fn obey(
+        &self,
+        command: Command,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        match command {
+            Command::Run { agent, prompt } => {
+                let outcome = self.run(agent, prompt, origin, request, now).await?;
+                Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
+            }
+            Command::Status { task } => self.status(task, &origin.channel_id, now).await,
+            Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
+            Command::Agents => self.list_agents(now).await,
+            Command::Help => Ok(Reply::ephemeral(text::help())),
+        }
+    }
+
+    /// The task's card, for the operator alone. A task of another channel is not told of here.
+    async fn status(
+        &self,
+        id: TaskId,
+        channel: &ChannelId,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        match self.parts.tasks.find(id).await? {
+            Some(task) if task.origin.channel_id == *channel => {
+                let snapshot = Snapshot::read(&*self.parts.tasks, task).await?;
+                let message = snapshot.render(now);
+                Ok(Reply {
+                    response_type: ResponseType::Ephemeral,
+                    message,
+                })
+            }
+            _ => Ok(Reply::ephemeral(text::unknown_task(id))),
+        }
+    }
+
+    async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {
+        let page = self.parts.tasks.in_channel(channel, LISTED, None).await?;
+        Ok(Reply::ephemeral(text::tasks(&page.items, now)))
+    }
+
+    async fn list_agents(&self, now: Timestamp) -> Result<Reply, BematicError> {
+        let agents = self.parts.agents.list().await?;
+        let summaries: Vec<_> = agents.iter().map(summary).collect();
+        Ok(Reply::ephemeral(text::agents(&summaries, now)))
+    }
+}
+
+fn summary(agent: &Agent) -> AgentSummary {
+    AgentSummary {
+        id: agent.id.clone(),
+        online: agent.connection.is_some(),
+        running: agent.held.len(),
+        capacity: agent.capacity,
+        last_seen: agent.last_seen,
+    }
+}

@@ -1,0 +1,106 @@
+//! `/bm run`
+
+use std::time::Duration;
+
+use tracing::info;
+
+use super::{super::dispatch::submission, Operator};
+use crate::{
+    agent::Agent,
+    error::BematicError,
+    ids::{AgentId, MessageId},
+    ports::{Created, DispatchMessage},
+    protocol::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MESSAGE_BYTES},
+    slack::text,
+    task::{Origin, Task, TaskEvent, TaskPolicy, TaskSpec},
+    time::Timestamp,
+};
+
+impl Operator {
+    /// Stores a task, and has it dispatched and shown: two reads, a transaction, two messages. A
+    /// repeated request only sends the messages again. Says what came of it, or why nothing did.
+    pub(super) async fn run(
+        &self,
+        agent: Option<AgentId>,
+        prompt: String,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Result<String, String>, BematicError> {
+        let Some(project) = self.parts.projects.find(&origin.channel_id).await? else {
+            return Ok(Err(text::no_project(&origin.channel_id)));
+        };
+        let wanted = agent.unwrap_or_else(|| project.agent_id.clone());
+        let Some(agent) = self.parts.agents.find(&wanted).await? else {
+            let known: Vec<_> = self
+                .parts
+                .agents
+                .list()
+                .await?
+                .into_iter()
+                .map(|agent| agent.id)
+                .collect();
+            return Ok(Err(text::unknown_agent(&wanted, &known)));
+        };
+        let spec = project.spec(prompt);
+        let task = Task::new(self.parts.ids.task(), agent.id.clone(), &spec, origin, now);
+        if let Err(bytes) = fits(&task, &spec, self.parts.ids.message(), now) {
+            return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
+        }
+        let task = self.store(task, &spec, request).await?;
+        self.announce(&task).await?;
+        Ok(Ok(text::run_accepted(&task, is_online(&agent))))
+    }
+
+    /// The stored task: this one, or the one that the same request made before.
+    async fn store(
+        &self,
+        task: Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> Result<Task, BematicError> {
+        match self.parts.tasks.create(&task, spec, request).await? {
+            Created::New => {
+                info!(task = %task.id, agent = %task.agent_id, "task created");
+                Ok(task)
+            }
+            Created::Existing(first) => {
+                info!(task = %first, "the request was repeated");
+                Ok(self.parts.tasks.find(first).await?.unwrap_or(task))
+            }
+        }
+    }
+
+    async fn announce(&self, task: &Task) -> Result<(), BematicError> {
+        let drain = DispatchMessage::Drain {
+            agent_id: task.agent_id.clone(),
+        };
+        futures::try_join!(
+            self.parts.dispatch.send(&drain, Duration::ZERO),
+            self.parts.notifications.changed(task),
+        )?;
+        Ok(())
+    }
+}
+
+const fn is_online(agent: &Agent) -> bool {
+    agent.connection.is_some()
+}
+
+/// Whether the task could be sent to its agent in one message; if not, how many bytes it has.
+fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(), usize> {
+    let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
+    let claimed = claimed.as_ref().unwrap_or(task);
+    let message = CloudMessage::TaskSubmit(Box::new(submission(claimed, spec.clone())));
+    match (Envelope {
+        id,
+        timestamp: now,
+        message,
+    })
+    .encode(Spelling::Colons)
+    {
+        Err(ProtocolError::TooLarge { bytes, .. }) => Err(bytes),
+        Err(_) => Err(spec.prompt.len()),
+        Ok(_) => Ok(()),
+    }
+}

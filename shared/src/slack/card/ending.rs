@@ -1,0 +1,86 @@
+//! What came of a completed task.
+
+use super::budget;
+use crate::{
+    slack::{mrkdwn, text::plural},
+    task::Completion,
+};
+
+/// The result, its beginning if it is long.
+pub(super) fn result(result: &str) -> Option<String> {
+    let shown = mrkdwn::head(result, budget::RESULT);
+    (!shown.is_empty()).then(|| format!("*Result*\n{shown}"))
+}
+
+/// Whether a result is shown whole.
+pub(super) fn fits(result: &str) -> bool {
+    result.len() <= budget::RESULT * 4
+        && mrkdwn::size(&mrkdwn::from_markdown(&mrkdwn::clean(result))) <= budget::RESULT
+}
+
+/// The changed files, the first of them by name.
+pub(super) fn files(completion: &Completion) -> Option<String> {
+    let files = &completion.files_changed;
+    if files.is_empty() {
+        return None;
+    }
+    let named = files
+        .iter()
+        .take(budget::FILES)
+        .map(|path| format!("• {}", mrkdwn::line(path, budget::FILE)));
+    let more = files.len().saturating_sub(budget::FILES);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let lines: Vec<_> = named.chain(more).collect();
+    Some(format!(
+        "*{} changed*\n{}",
+        plural(files.len(), "file"),
+        lines.join("\n")
+    ))
+}
+
+/// What it took: model, tokens, cost. Nothing that the agent did not say.
+pub(super) fn figures(completion: &Completion) -> Option<String> {
+    let Completion {
+        input_tokens,
+        output_tokens,
+        estimated_cost,
+        model,
+        ..
+    } = completion;
+    let model = model
+        .as_deref()
+        .map(|model| mrkdwn::line(model, budget::NAME));
+    let tokens = (input_tokens.saturating_add(*output_tokens) > 0).then(|| {
+        let (read, written) = (grouped(*input_tokens), grouped(*output_tokens));
+        format!("{read} tokens in, {written} out")
+    });
+    let cost = (*estimated_cost > 0.0).then(|| dollars(*estimated_cost));
+    let figures: Vec<_> = [model, tokens, cost]
+        .into_iter()
+        .flatten()
+        .filter(|figure| !figure.is_empty())
+        .collect();
+    (!figures.is_empty()).then(|| figures.join(" · "))
+}
+
+fn dollars(cost: f64) -> String {
+    /// More digits say nothing, and a number can be written with 300.
+    const MAX: f64 = 1e9;
+    match cost {
+        0.0..0.0001 => "under $0.0001".to_owned(),
+        0.0..1.0 => format!("${cost:.4}"),
+        _ => format!("${:.2}", cost.min(MAX)),
+    }
+}
+
+/// `1 234 567`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect();
+    groups.join(" ")
+}

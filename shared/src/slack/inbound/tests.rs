@@ -1,0 +1,196 @@
+use proptest::prelude::*;
+use serde_json::json;
+use url::form_urlencoded::Serializer;
+
+use super::*;
+
+fn form(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut form = Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.finish().into_bytes()
+}
+
+const COMMAND: [(&str, &str); 9] = [
+    ("token", "deprecated"),
+    ("team_id", "T1"),
+    ("channel_id", "C1"),
+    ("channel_name", "general"),
+    ("user_id", "U1"),
+    ("command", "/bm"),
+    ("text", "run fix the bug &amp; test\nit 🦀"),
+    ("response_url", "https://hooks.slack.com/commands/1"),
+    ("trigger_id", "13345224609.738474920.8088930838d88f008e0"),
+];
+
+fn mention() -> serde_json::Value {
+    json!({
+        "token": "deprecated", "team_id": "T1", "api_app_id": "A1", "type": "event_callback",
+        "event_id": "Ev1", "event_time": 1_515_449_522, "authorizations": [{ "user_id": "UBOT" }],
+        "event": {
+            "type": "app_mention", "user": "U1", "text": "<@UBOT> hi", "ts": "1515449522.000016",
+            "channel": "C1", "event_ts": "1515449522.000016", "blocks": [{ "type": "rich_text" }]
+        }
+    })
+}
+
+fn events(body: &serde_json::Value) -> Result<Inbound, InboundError> {
+    Inbound::parse(Endpoint::Events, body.to_string().as_bytes())
+}
+
+fn interactions(payload: &serde_json::Value) -> Result<Inbound, InboundError> {
+    let body = form(&[("payload", &payload.to_string())]);
+    Inbound::parse(Endpoint::Interactions, &body)
+}
+
+#[test]
+fn a_slash_command_is_read_to_the_letter() {
+    let parsed = Inbound::parse(Endpoint::Commands, &form(&COMMAND)).unwrap();
+    assert_eq!(
+        parsed,
+        Inbound::Command(SlashCommand {
+            team_id: "T1".into(),
+            channel_id: "C1".parse().unwrap(),
+            user_id: "U1".parse().unwrap(),
+            command: "/bm".into(),
+            text: "run fix the bug &amp; test\nit 🦀".into(),
+            trigger_id: "13345224609.738474920.8088930838d88f008e0".into(),
+            response_url: Some("https://hooks.slack.com/commands/1".into()),
+        })
+    );
+}
+
+#[test]
+fn a_slash_command_without_what_it_needs_is_refused_by_name() {
+    for missing in ["team_id", "channel_id", "user_id", "command", "trigger_id"] {
+        let fields: Vec<_> = COMMAND
+            .into_iter()
+            .filter(|(name, _)| *name != missing)
+            .collect();
+        let error = Inbound::parse(Endpoint::Commands, &form(&fields)).unwrap_err();
+        assert_eq!(error, InboundError::MissingField(missing));
+        assert_eq!(error.code(), "SLACK_FIELD_MISSING");
+    }
+    let mut fields = COMMAND;
+    fields[2].1 = "not a channel";
+    let error = Inbound::parse(Endpoint::Commands, &form(&fields)).unwrap_err();
+    assert_eq!(error.code(), "SLACK_FIELD_INVALID");
+}
+
+#[test]
+fn slacks_look_at_the_certificate_is_ignored() {
+    let body = form(&[("ssl_check", "1"), ("token", "x")]);
+    assert!(matches!(
+        Inbound::parse(Endpoint::Commands, &body),
+        Ok(Inbound::Ignored { .. })
+    ));
+}
+
+#[test]
+fn a_challenge_is_read() {
+    let body = json!({ "type": "url_verification", "token": "x", "challenge": "3eZbrw1aB" });
+    assert_eq!(
+        events(&body),
+        Ok(Inbound::UrlVerification {
+            challenge: "3eZbrw1aB".into()
+        })
+    );
+}
+
+#[test]
+fn a_mention_is_read_in_and_out_of_a_thread() {
+    let mut body = mention();
+    let Ok(Inbound::Mention(outside)) = events(&body) else {
+        panic!("no mention");
+    };
+    assert_eq!(
+        (outside.event_id.as_str(), outside.text.as_str()),
+        ("Ev1", "<@UBOT> hi")
+    );
+    assert_eq!(outside.thread_ts, None);
+
+    body["event"]["thread_ts"] = json!("1515449500.000001");
+    let Ok(Inbound::Mention(inside)) = events(&body) else {
+        panic!("no mention");
+    };
+    assert_eq!(inside.thread_ts, "1515449500.000001".parse().ok());
+    assert_eq!(inside.ts, outside.ts);
+}
+
+#[test]
+fn bots_and_other_events_are_ignored_whatever_they_look_like() {
+    let mut by_bot = mention();
+    by_bot["event"]["bot_id"] = json!("B1");
+    let mut by_bot_without_user = by_bot.clone();
+    by_bot_without_user["event"]["user"] = json!(null);
+    let mut other = mention();
+    other["event"] = json!({ "type": "reaction_added", "user": { "odd": true } });
+    let limited = json!({ "type": "app_rate_limited", "minute_rate_limited": 1 });
+    for body in [by_bot, by_bot_without_user, other, limited] {
+        assert!(matches!(events(&body), Ok(Inbound::Ignored { .. })));
+    }
+}
+
+#[test]
+fn a_mention_that_cannot_be_answered_is_an_error() {
+    let mut body = mention();
+    body["event"]["channel"] = json!(17);
+    assert_eq!(events(&body).unwrap_err().code(), "SLACK_BODY_INVALID");
+    body = mention();
+    body["event_id"] = json!(null);
+    assert_eq!(events(&body), Err(InboundError::MissingField("event_id")));
+}
+
+#[test]
+fn a_button_is_read() {
+    let payload = json!({
+        "type": "block_actions", "team": { "id": "T1", "domain": "x" },
+        "user": { "id": "U1", "username": "ada", "team_id": "T1" },
+        "channel": { "id": "C1", "name": "general" },
+        "container": { "type": "message", "message_ts": "1.5", "channel_id": "C1" },
+        "message": { "type": "message", "ts": "1.5", "blocks": [] },
+        "trigger_id": "1.2.3", "response_url": "https://hooks.slack.com/actions/1",
+        "actions": [{ "type": "button", "action_id": "retry", "value": "task", "block_id": "b" }]
+    });
+    assert_eq!(
+        interactions(&payload),
+        Ok(Inbound::Action(Action {
+            team_id: "T1".into(),
+            action_id: "retry".into(),
+            value: Some("task".into()),
+            user_id: "U1".parse().unwrap(),
+            channel_id: "C1".parse().ok(),
+            message_ts: "1.5".parse().ok(),
+            trigger_id: "1.2.3".into(),
+            response_url: Some("https://hooks.slack.com/actions/1".into()),
+        }))
+    );
+}
+
+#[test]
+fn other_interactions_are_ignored_and_broken_ones_refused() {
+    assert!(matches!(
+        interactions(&json!({ "type": "view_closed" })),
+        Ok(Inbound::Ignored { .. })
+    ));
+    let no_button = json!({
+        "type": "block_actions", "user": { "id": "U1" }, "team": { "id": "T1" },
+        "trigger_id": "1", "actions": []
+    });
+    assert_eq!(
+        interactions(&no_button),
+        Err(InboundError::MissingField("actions"))
+    );
+    let bodies: [&[u8]; 3] = [b"", b"payload=", b"payload={}"];
+    for body in bodies {
+        assert!(Inbound::parse(Endpoint::Interactions, body).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        for endpoint in [Endpoint::Commands, Endpoint::Events, Endpoint::Interactions] {
+            let _ = Inbound::parse(endpoint, &body);
+        }
+    }
+}

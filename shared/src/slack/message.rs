@@ -1,0 +1,124 @@
+//! What is sent to Slack.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use slack_morphism::prelude::{
+    SlackBlock, SlackBlockMarkDownText, SlackContextBlock, SlackContextBlockElement,
+    SlackSectionBlock,
+};
+
+/// A message: blocks, and the text that stands for them in a notification.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Slack's mrkdwn. Shown where blocks are not.
+    pub text: String,
+    /// Block Kit; without any, the text is the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<SlackBlock>,
+}
+
+impl Message {
+    /// Characters that Slack allows in one section's text.
+    pub const SECTION_LIMIT: usize = 3000;
+    /// Blocks that Slack allows in one message.
+    pub const BLOCKS_LIMIT: usize = 50;
+    /// Characters of all texts of a message that a rendering keeps to. Slack answers
+    /// `msg_blocks_too_long` somewhat above 11 000.
+    pub const CHARS: usize = 9000;
+
+    /// A message of text only.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// The same for the same rendering, so that an update that changes nothing can be left out.
+    pub fn fingerprint(&self) -> String {
+        let json = serde_json::json!({ "text": self.text, "blocks": self.blocks }).to_string();
+        hex::encode(Sha256::digest(json))
+    }
+}
+
+/// A paragraph of mrkdwn. `verbatim`, so that Slack links and mentions nothing that we did not.
+pub(super) fn section(text: String) -> SlackBlock {
+    let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
+    SlackSectionBlock::new().with_text(text.into()).into()
+}
+
+/// A small grey line of mrkdwn.
+pub(super) fn context(text: String) -> SlackBlock {
+    let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
+    SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(text)]).into()
+}
+
+/// The answer to a slash command, in the body of the response or sent to its `response_url`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reply {
+    /// Who sees it.
+    pub response_type: ResponseType,
+    /// What it says.
+    #[serde(flatten)]
+    pub message: Message,
+}
+
+impl Reply {
+    /// An answer that only the operator who asked sees.
+    pub fn ephemeral(text: impl Into<String>) -> Self {
+        Self {
+            response_type: ResponseType::Ephemeral,
+            message: Message::plain(text),
+        }
+    }
+}
+
+/// Who sees a [`Reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseType {
+    /// The operator who asked.
+    Ephemeral,
+    /// The whole conversation.
+    InChannel,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_has_the_shape_that_slack_reads() {
+        let json = serde_json::to_value(Reply::ephemeral("hi")).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({ "response_type": "ephemeral", "text": "hi" })
+        );
+    }
+
+    #[test]
+    fn blocks_have_the_shape_that_slack_reads() {
+        let message = Message {
+            text: "t".into(),
+            blocks: vec![section("a".into()), context("b".into())],
+        };
+        assert_eq!(
+            serde_json::to_value(&message).unwrap(),
+            serde_json::json!({ "text": "t", "blocks": [
+                { "type": "section", "text": { "type": "mrkdwn", "text": "a", "verbatim": true } },
+                { "type": "context", "elements": [
+                    { "type": "mrkdwn", "text": "b", "verbatim": true },
+                ] },
+            ] })
+        );
+    }
+
+    #[test]
+    fn a_fingerprint_follows_text_and_blocks() {
+        let plain = Message::plain("a");
+        let mut with_block = plain.clone();
+        with_block.blocks.push(section("b".into()));
+        assert_eq!(plain.fingerprint(), Message::plain("a").fingerprint());
+        assert_ne!(plain.fingerprint(), with_block.fingerprint());
+    }
+}

@@ -1,0 +1,273 @@
+//! Markdown to mrkdwn.
+
+use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+
+use super::{
+    plain::escape,
+    table::Table,
+    writer::{Container, Writer},
+};
+
+/// A horizontal rule.
+const RULE: &str = "──────────";
+
+/// Markdown (with tables, strikethrough and task lists) as Slack's mrkdwn. Line breaks stay where
+/// they are, as in a chat.
+pub fn from_markdown(markdown: &str) -> String {
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut converter = Converter::default();
+    for event in TextMergeStream::new(Parser::new_ext(markdown, options)) {
+        converter.event(event);
+    }
+    converter.writer.finish()
+}
+
+#[derive(Default)]
+struct Converter {
+    writer: Writer,
+    /// The next number of each open list; `None` for bullets.
+    lists: Vec<Option<u64>>,
+    /// Collects plain text instead of writing it: code, a link's label, a table's cell.
+    plain: Option<String>,
+    /// The addresses of open links and images. Inner ones are text of the outermost.
+    links: Vec<String>,
+    table: Option<Table>,
+}
+
+impl Converter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(tag) => self.start(tag),
+            Event::End(tag) => self.end(tag),
+            Event::Text(text) => self.text(&text),
+            Event::Code(code) => self.code(&code),
+            Event::Html(html) | Event::InlineHtml(html) => self.html(&html),
+            Event::SoftBreak | Event::HardBreak => self.line_break(),
+            Event::Rule => {
+                self.writer.block();
+                self.writer.raw(RULE);
+            }
+            Event::TaskListMarker(done) => self.writer.check(done),
+            // Options that are off.
+            Event::InlineMath(text) | Event::DisplayMath(text) | Event::FootnoteReference(text) => {
+                self.text(&text);
+            }
+        }
+    }
+
+    fn start(&mut self, tag: Tag<'_>) {
+        match tag {
+            Tag::Paragraph | Tag::HtmlBlock => self.writer.block(),
+            Tag::Heading { .. } => {
+                self.writer.block();
+                self.writer.open('*');
+            }
+            Tag::BlockQuote(_) => {
+                self.writer.block();
+                self.writer.enter(Container::Quote);
+            }
+            Tag::CodeBlock(CodeBlockKind::Fenced(_) | CodeBlockKind::Indented) | Tag::TableCell => {
+                self.plain = Some(String::new());
+            }
+            Tag::List(first) => self.start_list(first),
+            Tag::Item => self.start_item(),
+            Tag::Table(alignments) => self.table = Some(Table::new(alignments)),
+            Tag::TableHead | Tag::TableRow => {
+                if let Some(table) = &mut self.table {
+                    table.row();
+                }
+            }
+            Tag::Emphasis => self.open('_'),
+            Tag::Strong => self.open('*'),
+            Tag::Strikethrough => self.open('~'),
+            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.start_link(&dest_url),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        match tag {
+            TagEnd::Heading(_) => self.writer.close(),
+            TagEnd::BlockQuote(_) | TagEnd::Item => self.writer.leave(),
+            TagEnd::CodeBlock => {
+                let code = self.plain.take().unwrap_or_default();
+                self.writer.code_block(&code);
+            }
+            TagEnd::List(_) => {
+                self.lists.pop();
+            }
+            TagEnd::TableCell => {
+                let text = self.plain.take().unwrap_or_default();
+                if let Some(table) = &mut self.table {
+                    table.cell(&text);
+                }
+            }
+            TagEnd::Table => {
+                let table = self.table.take().unwrap_or_default();
+                self.writer.code_block(&table.render());
+            }
+            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => self.close(),
+            TagEnd::Link | TagEnd::Image => self.end_link(),
+            _ => {}
+        }
+    }
+
+    fn start_list(&mut self, first: Option<u64>) {
+        if self.lists.is_empty() {
+            self.writer.block();
+        } else {
+            self.writer.line();
+        }
+        self.lists.push(first);
+    }
+
+    fn start_item(&mut self) {
+        let bullet = match self.lists.last_mut() {
+            Some(Some(number)) => {
+                let bullet = format!("{number}. ");
+                *number = number.saturating_add(1);
+                bullet
+            }
+            _ => "• ".to_owned(),
+        };
+        self.writer.enter(Container::Item { bullet });
+    }
+
+    /// Emphasis within plain text is left out.
+    fn open(&mut self, marker: char) {
+        if self.plain.is_none() {
+            self.writer.open(marker);
+        }
+    }
+
+    fn close(&mut self) {
+        if self.plain.is_none() {
+            self.writer.close();
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        match &mut self.plain {
+            Some(plain) => plain.push_str(text),
+            None => self.linked_text(text),
+        }
+    }
+
+    /// Text, with the bare addresses in it as links, which Slack leaves alone in verbatim text.
+    fn linked_text(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(at) = find_address(rest) {
+            self.writer.text(&rest[..at]);
+            let address = address_at(&rest[at..]);
+            self.writer.raw(&format!("<{}>", encode(address)));
+            rest = &rest[at + address.len()..];
+        }
+        self.writer.text(rest);
+    }
+
+    fn code(&mut self, code: &CowStr<'_>) {
+        match &mut self.plain {
+            Some(plain) => plain.push_str(code),
+            None => self.writer.code(code),
+        }
+    }
+
+    fn html(&mut self, html: &str) {
+        let tag = html.trim();
+        if ["<br>", "<br/>", "<br />"]
+            .iter()
+            .any(|br| tag.eq_ignore_ascii_case(br))
+        {
+            self.line_break();
+        } else {
+            self.text(html);
+        }
+    }
+
+    fn line_break(&mut self) {
+        match &mut self.plain {
+            Some(plain) => plain.push(' '),
+            None => self.writer.line_break(),
+        }
+    }
+
+    fn start_link(&mut self, address: &str) {
+        if self.links.is_empty() && self.table.is_none() {
+            self.plain = Some(String::new());
+        }
+        self.links.push(address.to_owned());
+    }
+
+    fn end_link(&mut self) {
+        let address = self.links.pop().unwrap_or_default();
+        if !self.links.is_empty() || self.table.is_some() {
+            return;
+        }
+        let label = self.plain.take().unwrap_or_default();
+        self.writer.raw(&link(&address, label.trim()));
+    }
+}
+
+/// A link, or both its parts as text if it leads neither to the web nor to a mailbox.
+fn link(address: &str, label: &str) -> String {
+    let is_plain = label.is_empty() || label == address;
+    let is_safe = ["https://", "http://", "mailto:"]
+        .iter()
+        .any(|scheme| starts_with_ignore_case(address, scheme));
+    match (is_safe, is_plain) {
+        (true, true) => format!("<{}>", encode(address)),
+        (true, false) => format!("<{}|{}>", encode(address), escape(&label.replace('|', "¦"))),
+        (false, true) => escape(address),
+        (false, false) => escape(&format!("{label} ({address})")),
+    }
+}
+
+fn starts_with_ignore_case(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// An address that can stand between `<` and `>`.
+fn encode(address: &str) -> String {
+    let mut out = String::with_capacity(address.len());
+    for c in address.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("%3C"),
+            '>' => out.push_str("%3E"),
+            '|' => out.push_str("%7C"),
+            c if c.is_whitespace() || c.is_control() => out.push_str("%20"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Where a bare address begins: at a scheme that no word runs into.
+fn find_address(text: &str) -> Option<usize> {
+    ["https://", "http://"]
+        .iter()
+        .filter_map(|scheme| {
+            text.match_indices(scheme).find(|(at, _)| {
+                let before = text[..*at].chars().next_back();
+                let after = text[at + scheme.len()..].chars().next();
+                !before.is_some_and(char::is_alphanumeric)
+                    && after.is_some_and(char::is_alphanumeric)
+            })
+        })
+        .map(|(at, _)| at)
+        .min()
+}
+
+/// The address at the start of `text`, without the punctuation of the sentence around it.
+fn address_at(text: &str) -> &str {
+    let end = text
+        .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|' | '`'))
+        .unwrap_or(text.len());
+    let address = text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '*', '_']);
+    match address.strip_suffix(')') {
+        Some(inside) if !inside.contains('(') => inside,
+        _ => address,
+    }
+}

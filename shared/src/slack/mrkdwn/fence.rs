@@ -1,0 +1,61 @@
+//! Fences of code blocks, to cut Markdown between its lines.
+
+/// An open code block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence {
+    sign: char,
+    len: usize,
+}
+
+impl Fence {
+    /// The usual one.
+    const USUAL: Self = Self { sign: '`', len: 3 };
+
+    /// The line that opens the block.
+    pub(super) fn opening(self) -> String {
+        self.sign.to_string().repeat(self.len) + "\n"
+    }
+}
+
+/// What is open after `line` if `open` is open before it.
+pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
+    match (open, parse(line)) {
+        (None, Some((fence, _))) => Some(fence),
+        (Some(open), Some((fence, info))) if closes(open, fence, info) => None,
+        (open, _) => open,
+    }
+}
+
+/// Whether a text whose beginning was lost begins inside a code block: it does if that explains
+/// its fences and beginning outside does not.
+pub(super) fn before(lines: &[&str]) -> Option<Fence> {
+    (!is_plausible(None, lines) && is_plausible(Some(Fence::USUAL), lines)).then_some(Fence::USUAL)
+}
+
+/// A fence with a language opens a block. Inside of one, the fences are out of step.
+fn is_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
+    for line in lines {
+        if let (Some(open), Some((fence, info))) = (open, parse(line))
+            && fence.sign == open.sign
+            && !info.is_empty()
+        {
+            return false;
+        }
+        open = after(open, line);
+    }
+    true
+}
+
+fn closes(open: Fence, fence: Fence, info: &str) -> bool {
+    fence.sign == open.sign && fence.len >= open.len && info.is_empty()
+}
+
+/// The fence that a line is, and what stands behind it.
+fn parse(line: &str) -> Option<(Fence, &str)> {
+    let line = line.trim();
+    let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+    let info = line.trim_start_matches(sign);
+    let len = line.len() - info.len();
+    let info = info.trim();
+    (len >= 3 && !(sign == '`' && info.contains('`'))).then_some((Fence { sign, len }, info))
+}

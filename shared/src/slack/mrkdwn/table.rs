@@ -1,0 +1,63 @@
+//! Tables, which mrkdwn does not have: aligned columns in a code block.
+
+use pulldown_cmark::Alignment;
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    alignments: Vec<Alignment>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(alignments: Vec<Alignment>) -> Self {
+        Self {
+            alignments,
+            rows: Vec::new(),
+        }
+    }
+
+    pub(super) fn row(&mut self) {
+        self.rows.push(Vec::new());
+    }
+
+    pub(super) fn cell(&mut self, text: &str) {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(row) = self.rows.last_mut() {
+            row.push(text);
+        }
+    }
+
+    /// As lines of plain text, a rule under the first.
+    pub(super) fn render(&self) -> String {
+        let widths: Vec<_> = (0..self.alignments.len())
+            .map(|column| self.width(column))
+            .collect();
+        let mut lines: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| self.line(row, &widths))
+            .collect();
+        let rule: Vec<_> = widths.iter().map(|width| "-".repeat(*width)).collect();
+        lines.insert(lines.len().min(1), rule.join("-+-"));
+        lines.join("\n")
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+
+    fn line(&self, row: &[String], widths: &[usize]) -> String {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .zip(&self.alignments)
+            .map(|((cell, width), alignment)| match alignment {
+                Alignment::Right => format!("{cell:>width$}"),
+                Alignment::Center => format!("{cell:^width$}"),
+                Alignment::Left | Alignment::None => format!("{cell:<width$}"),
+            })
+            .collect();
+        cells.join(" | ").trim_end().to_owned()
+    }
+}

@@ -1,0 +1,186 @@
+//! Writes mrkdwn: blocks with a blank line between them, prefixed by the lists and quotes that they
+//! are in.
+
+use super::plain::push_escaped;
+
+/// Slack shows a few levels of lists; deeper ones are written at the last. It also bounds the work,
+/// since each level is prefixed when it ends.
+const MAX_DEPTH: usize = 6;
+/// Shows as nothing, and lets a marker stand beside a letter.
+const SEPARATOR: char = '\u{200b}';
+
+/// Something that prefixes the lines of what is in it.
+#[derive(Debug)]
+pub(super) enum Container {
+    Quote,
+    Item { bullet: String },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// The text, and that of each container that is open.
+    buffers: Vec<String>,
+    /// The containers; `None` beyond [`MAX_DEPTH`].
+    containers: Vec<Option<Container>>,
+    /// Emphasis that is open; `None` for one that changes nothing.
+    markers: Vec<Option<char>>,
+    /// Whether a marker was just closed.
+    closed: bool,
+    /// Where the text stood when a marker was opened.
+    opened: usize,
+    current: String,
+}
+
+impl Writer {
+    pub(super) fn finish(mut self) -> String {
+        while !self.containers.is_empty() {
+            self.leave();
+        }
+        let start = self.current.len() - self.current.trim_start_matches('\n').len();
+        self.current[start..].trim_end().to_owned()
+    }
+
+    /// The start of a block: a blank line, unless it begins its container.
+    pub(super) fn block(&mut self) {
+        self.gap("\n\n");
+    }
+
+    /// The start of a line, unless it begins its container.
+    pub(super) fn line(&mut self) {
+        self.gap("\n");
+    }
+
+    fn gap(&mut self, gap: &str) {
+        self.closed = false;
+        let length = self.current.trim_end_matches([' ', '\n']).len();
+        self.current.truncate(length);
+        if !self.current.is_empty() {
+            self.current.push_str(gap);
+        }
+    }
+
+    pub(super) fn enter(&mut self, container: Container) {
+        if self.buffers.len() >= MAX_DEPTH {
+            self.line();
+            self.containers.push(None);
+            return;
+        }
+        self.containers.push(Some(container));
+        self.buffers.push(std::mem::take(&mut self.current));
+    }
+
+    pub(super) fn leave(&mut self) {
+        let Some(container) = self.containers.pop().flatten() else {
+            return;
+        };
+        let inner = std::mem::take(&mut self.current);
+        self.current = self.buffers.pop().unwrap_or_default();
+        self.closed = false;
+        if !self.current.is_empty() && !self.current.ends_with('\n') {
+            self.current.push('\n');
+        }
+        let inner = inner.trim_matches('\n').trim_end();
+        let (first, rest) = match &container {
+            Container::Quote => ("> ", "> "),
+            Container::Item { bullet } => (bullet.as_str(), "    "),
+        };
+        self.current.push_str(first);
+        let mut lines = inner.split('\n');
+        self.current.push_str(lines.next().unwrap_or_default());
+        for line in lines {
+            self.current.push('\n');
+            if !line.is_empty() || matches!(container, Container::Quote) {
+                self.current.push_str(rest);
+            }
+            self.current.push_str(line);
+        }
+    }
+
+    /// Makes the item that is open one of a task list.
+    pub(super) fn check(&mut self, done: bool) {
+        if let Some(Some(Container::Item { bullet })) = self.containers.last_mut() {
+            if done { "☑ " } else { "☐ " }.clone_into(bullet);
+        }
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        if std::mem::take(&mut self.closed) && text.starts_with(char::is_alphanumeric) {
+            self.current.push(SEPARATOR);
+        }
+        text.chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
+    }
+
+    /// Text that is mrkdwn already.
+    pub(super) fn raw(&mut self, text: &str) {
+        self.closed = false;
+        self.current.push_str(text);
+    }
+
+    pub(super) fn open(&mut self, marker: char) {
+        let new = !self.markers.contains(&Some(marker));
+        self.markers.push(new.then_some(marker));
+        if new {
+            self.before_marker();
+            self.current.push(marker);
+            self.opened = self.current.len();
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        if let Some(marker) = self.markers.pop().flatten() {
+            self.close_marker(marker);
+        }
+    }
+
+    /// A line break. Emphasis does not go over one in Slack: it ends, and begins again.
+    pub(super) fn line_break(&mut self) {
+        let markers: Vec<_> = self.markers.iter().flatten().copied().collect();
+        for marker in markers.iter().rev() {
+            self.close_marker(*marker);
+        }
+        self.closed = false;
+        self.current.push('\n');
+        self.current.extend(markers);
+        self.opened = self.current.len();
+    }
+
+    pub(super) fn code(&mut self, code: &str) {
+        self.before_marker();
+        self.current.push('`');
+        // Slack knows no way to write a backtick within.
+        code.replace('`', "ˋ")
+            .chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
+        self.current.push('`');
+        self.closed = true;
+    }
+
+    pub(super) fn code_block(&mut self, code: &str) {
+        self.block();
+        self.current.push_str("```\n");
+        code.trim_end_matches('\n')
+            .replace("```", "``\u{200b}`")
+            .chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
+        self.current.push_str("\n```");
+        self.closed = false;
+    }
+
+    fn before_marker(&mut self) {
+        if self.current.ends_with(char::is_alphanumeric) {
+            self.current.push(SEPARATOR);
+        }
+    }
+
+    /// What was opened around nothing is taken back: Slack would show the two markers.
+    fn close_marker(&mut self, marker: char) {
+        if self.current.len() == self.opened && self.current.ends_with(marker) {
+            self.current.pop();
+            self.opened = self.current.len();
+            return;
+        }
+        self.current.push(marker);
+        self.closed = true;
+    }
+}

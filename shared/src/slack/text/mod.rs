@@ -1,0 +1,206 @@
+//! Every sentence that an operator reads besides a task's card, one function each.
+
+use std::fmt::Write as _;
+
+use super::mrkdwn::{self, escape};
+use crate::{
+    command::{self, CommandError},
+    ids::{AgentId, ChannelId, TaskId},
+    task::{Task, TaskState},
+    time::Timestamp,
+};
+
+mod words;
+
+pub(super) use words::{ago, duration, plural};
+
+/// What an agent looks like from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSummary {
+    /// Its id.
+    pub id: AgentId,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Tasks that it has.
+    pub running: usize,
+    /// Tasks that it takes at once.
+    pub capacity: u32,
+    /// When it was heard of last.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A task was stored.
+pub fn run_accepted(task: &Task, agent_online: bool) -> String {
+    let agent = &task.agent_id;
+    let next = if agent_online {
+        "It is next in line there; a message here follows it."
+    } else {
+        "The agent is offline: the task waits until it is back."
+    };
+    format!(
+        ":white_check_mark: `{agent}` has a new task: {title}\n{next}\n`/bm status {id}`",
+        title = escape(&task.title),
+        id = task.id,
+    )
+}
+
+/// The channel has no project.
+pub fn no_project(channel: &ChannelId) -> String {
+    format!(
+        ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
+         use. An admin gives it one with\n```cargo xtask project create --channel {channel} --agent \
+         &lt;agent&gt; --path &lt;folder on its machine&gt;```\nThen try again."
+    )
+}
+
+/// No such agent.
+pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
+    /// More than fit in a sentence.
+    const NAMED: usize = 20;
+    if known.is_empty() {
+        return format!(
+            "There is no agent `{given}`, nor any other yet. An admin adds one with `cargo xtask \
+             agent create`."
+        );
+    }
+    let names: Vec<_> = known
+        .iter()
+        .take(NAMED)
+        .map(|id| format!("`{id}`"))
+        .collect();
+    let more = match known.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "There is no agent `{given}`. Known: {}{more}.",
+        names.join(", ")
+    )
+}
+
+/// No such task.
+pub fn unknown_task(task: TaskId) -> String {
+    format!("There is no task `{task}`. `/bm tasks` lists this channel's latest.")
+}
+
+/// The command was not understood.
+pub fn command_error(error: &CommandError) -> String {
+    escape(&error.to_string())
+}
+
+/// What with the project's own part is too much for one message to the agent.
+pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
+    format!(
+        "The prompt is too large: with the project's settings it makes a message of {} KB, and an \
+         agent takes {} KB. Shorten it, or put the long part into a file in the project and name \
+         the file.",
+        bytes.div_ceil(1024),
+        limit / 1024
+    )
+}
+
+/// Storing took longer than Slack waits.
+pub fn not_confirmed() -> String {
+    ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
+     `/bm tasks` before you repeat it."
+        .to_owned()
+}
+
+/// Our own fault.
+pub fn internal_error(code: &str) -> String {
+    format!(
+        ":warning: Something went wrong on our side (`{}`). Try again in a minute; if it stays, \
+         give an admin this code.",
+        escape(code)
+    )
+}
+
+/// The commands.
+pub fn help() -> String {
+    let mut text = String::from("*What you can write*\n");
+    for usage in command::usages() {
+        let written = format!("/bm {} {}", usage.name, usage.arguments);
+        let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), usage.does);
+    }
+    text.push_str("`@bot &lt;prompt&gt;` – the same as `run`; in a thread, the answer comes there");
+    text
+}
+
+/// The newest tasks of a channel.
+pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
+    if tasks.is_empty() {
+        return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
+    }
+    list(tasks.iter().map(|task| task_line(task, now)))
+}
+
+fn task_line(task: &Task, now: Timestamp) -> String {
+    /// Characters of a title in a list.
+    const TITLE: usize = 60;
+    format!(
+        "{} *{}* {} – `{}`, {}\n      `{}`",
+        emoji(&task.state),
+        task.state.name(),
+        mrkdwn::line(&task.title, TITLE),
+        task.agent_id,
+        ago(task.created_at, now),
+        task.id,
+    )
+}
+
+/// The agents.
+pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
+    if agents.is_empty() {
+        return "No agent yet. An admin adds one with `cargo xtask agent create`.".to_owned();
+    }
+    list(agents.iter().map(|agent| agent_line(agent, now)))
+}
+
+fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
+    let load = format!("{} of {} running", agent.running, agent.capacity);
+    let seen = match agent.last_seen {
+        Some(at) => format!("last seen {}", ago(at, now)),
+        None => "never seen".to_owned(),
+    };
+    if agent.online {
+        format!(":large_green_circle: `{}` online, {load}", agent.id)
+    } else {
+        format!(":white_circle: `{}` offline, {seen}", agent.id)
+    }
+}
+
+/// What a list may take, with room for the words around it ([`super::Message::SECTION_LIMIT`]).
+const LIST: usize = 2800;
+
+/// Lines, as many as fit.
+fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
+    /// Room for `and 1000 more`.
+    const MORE: usize = 30;
+    let all = lines.len();
+    let mut text = String::new();
+    for (index, line) in lines.enumerate() {
+        if mrkdwn::size(&text) + mrkdwn::size(&line) + MORE > LIST {
+            let _ = write!(text, "and {} more", all - index);
+            return text;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// A state's picture.
+pub(super) const fn emoji(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Pending { .. } => ":hourglass_flowing_sand:",
+        TaskState::Dispatched { .. } => ":satellite_antenna:",
+        TaskState::Processing { .. } => ":gear:",
+        TaskState::Completed { .. } => ":white_check_mark:",
+        TaskState::Failed { .. } => ":x:",
+        TaskState::Cancelled { .. } => ":no_entry_sign:",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! What is sent: to queues, to connections, to Slack.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::Calls;
+use crate::{
+    error::{GatewayError, QueueError},
+    ids::{ChannelId, ConnectionId, MessageTs, TaskId, UserId},
+    ports::{Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, NotifyMessage},
+    protocol::{CloudMessage, Envelope, Spelling},
+    slack::{
+        Message,
+        api::{Destination, SlackApi, SlackError},
+    },
+    task::Task,
+    time::Timestamp,
+};
+
+/// A message in Slack.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Post {
+    pub(crate) to: Destination,
+    pub(crate) message: Message,
+    pub(crate) marker: Option<TaskId>,
+    pub(crate) updates: usize,
+}
+
+/// Everything that left.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    calls: Arc<Calls>,
+    pub(crate) dispatched: Mutex<Vec<(DispatchMessage, Duration)>>,
+    pub(crate) notified: Mutex<Vec<NotifyMessage>>,
+    pub(crate) sent: Mutex<Vec<(ConnectionId, CloudMessage)>>,
+    pub(crate) wire: Mutex<Vec<String>>,
+    pub(crate) closed: Mutex<BTreeSet<ConnectionId>>,
+    pub(crate) gone: Mutex<BTreeSet<ConnectionId>>,
+    pub(crate) slack: Mutex<BTreeMap<MessageTs, Post>>,
+    /// What Slack answers instead of doing the next thing that it is asked.
+    pub(crate) slack_says: Mutex<Option<SlackError>>,
+}
+
+impl Outbox {
+    pub(crate) fn new(calls: Arc<Calls>) -> Self {
+        Self {
+            calls,
+            ..Self::default()
+        }
+    }
+
+    /// What was sent to the dispatcher since the last time.
+    pub(crate) fn take_dispatched(&self) -> Vec<(DispatchMessage, Duration)> {
+        std::mem::take(&mut self.dispatched.lock().unwrap())
+    }
+
+    /// What was sent to the notifier since the last time.
+    pub(crate) fn take_notified(&self) -> Vec<NotifyMessage> {
+        std::mem::take(&mut self.notified.lock().unwrap())
+    }
+
+    /// What was sent over connections since the last time.
+    pub(crate) fn take_sent(&self) -> Vec<(ConnectionId, CloudMessage)> {
+        std::mem::take(&mut self.sent.lock().unwrap())
+    }
+
+    fn slack_says(&self) -> Result<(), SlackError> {
+        self.slack_says.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl DispatchQueue for Outbox {
+    async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
+        self.calls.call("sqs dispatch")?;
+        self.dispatched
+            .lock()
+            .unwrap()
+            .push((message.clone(), delay));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Notifications for Outbox {
+    async fn changed(&self, task: &Task) -> Result<(), QueueError> {
+        self.calls.call("sqs notify")?;
+        self.notified
+            .lock()
+            .unwrap()
+            .push(NotifyMessage::Refresh { task_id: task.id });
+        Ok(())
+    }
+
+    async fn reported(&self, task_id: TaskId, _: Timestamp) -> Result<(), QueueError> {
+        self.calls.call("sqs notify")?;
+        self.notified
+            .lock()
+            .unwrap()
+            .push(NotifyMessage::Refresh { task_id });
+        Ok(())
+    }
+
+    async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError> {
+        self.calls.call("sqs notify")?;
+        self.notified.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Gateway for Outbox {
+    async fn send(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        message: CloudMessage,
+    ) -> Result<Delivery, GatewayError> {
+        self.calls.call::<GatewayError>("gateway post")?;
+        let dead = self.gone.lock().unwrap().contains(connection)
+            || self.closed.lock().unwrap().contains(connection);
+        if dead {
+            return Ok(Delivery::Gone);
+        }
+        let timestamp = Timestamp::from_millis(1);
+        let envelope = Envelope {
+            id: "sent".parse().unwrap(),
+            timestamp,
+            message,
+        };
+        self.wire.lock().unwrap().push(envelope.encode(spelling)?);
+        self.sent
+            .lock()
+            .unwrap()
+            .push((connection.clone(), envelope.message));
+        Ok(Delivery::Sent)
+    }
+
+    async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
+        self.calls.call::<GatewayError>("gateway close")?;
+        self.closed.lock().unwrap().insert(connection.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SlackApi for Outbox {
+    async fn post(
+        &self,
+        to: &Destination,
+        message: &Message,
+        marker: Option<TaskId>,
+    ) -> Result<MessageTs, SlackError> {
+        self.slack_says()?;
+        self.calls.call("slack post")?;
+        let mut slack = self.slack.lock().unwrap();
+        let ts: MessageTs = format!("1700000000.{:06}", slack.len() + 1)
+            .parse()
+            .unwrap();
+        let post = Post {
+            to: to.clone(),
+            message: message.clone(),
+            marker,
+            updates: 0,
+        };
+        slack.insert(ts.clone(), post);
+        Ok(ts)
+    }
+
+    async fn update(
+        &self,
+        _: &ChannelId,
+        ts: &MessageTs,
+        message: &Message,
+    ) -> Result<(), SlackError> {
+        self.slack_says()?;
+        self.calls.call("slack update")?;
+        let mut slack = self.slack.lock().unwrap();
+        let post = slack.get_mut(ts).ok_or(SlackError::Gone {
+            method: "chat.update",
+            error: "message_not_found".into(),
+        })?;
+        post.message = message.clone();
+        post.updates += 1;
+        Ok(())
+    }
+
+    async fn find_marked(
+        &self,
+        _: &Destination,
+        task: TaskId,
+        _: Timestamp,
+    ) -> Result<Option<MessageTs>, SlackError> {
+        self.calls.call("slack find")?;
+        let slack = self.slack.lock().unwrap();
+        Ok(slack
+            .iter()
+            .find(|(_, post)| post.marker == Some(task))
+            .map(|(ts, _)| ts.clone()))
+    }
+
+    async fn post_ephemeral(
+        &self,
+        _: &Destination,
+        _: &UserId,
+        _: &Message,
+    ) -> Result<(), SlackError> {
+        self.calls.call("slack ephemeral")
+    }
+}

@@ -1,0 +1,528 @@
+//! The store in memory: what DynamoDB does, without DynamoDB.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+
+use super::Calls;
+use crate::{
+    agent::{Agent, Binding, Connection, DrainLease, KeyHash, Project},
+    error::StoreError,
+    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ports::{
+        Agents, Bound, Card, Claim, Created, Drain, Output, Page, Projects, Released, Tasks,
+        Unbound, Written,
+    },
+    protocol::{AgentStatus, Availability, Spelling},
+    task::{Chunk, ChunkOrder, Completion, Step, Task, TaskSpec, TaskState},
+    time::Timestamp,
+};
+
+/// Both tables.
+#[derive(Default)]
+pub(crate) struct Memory {
+    calls: Arc<Calls>,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    tasks: BTreeMap<TaskId, Task>,
+    specs: BTreeMap<TaskId, TaskSpec>,
+    completions: BTreeMap<TaskId, Completion>,
+    cards: BTreeMap<TaskId, Card>,
+    requests: BTreeMap<String, TaskId>,
+    steps: BTreeMap<(TaskId, Attempt, Timestamp, String), Step>,
+    chunks: BTreeMap<(TaskId, Attempt, ChunkOrder, Option<String>), String>,
+    agents: BTreeMap<AgentId, Agent>,
+    keys: BTreeSet<(AgentId, String)>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    projects: BTreeMap<ChannelId, Project>,
+}
+
+impl Memory {
+    pub(crate) fn new(calls: Arc<Calls>) -> Self {
+        Self {
+            calls,
+            tables: Mutex::default(),
+        }
+    }
+
+    fn call(&self, name: &'static str) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        self.calls.call::<StoreError>(name)?;
+        Ok(self.tables.lock().unwrap())
+    }
+
+    /// The task as it is, without a call being counted.
+    pub(crate) fn task(&self, id: TaskId) -> Option<Task> {
+        self.tables.lock().unwrap().tasks.get(&id).cloned()
+    }
+
+    /// All tasks as they are.
+    pub(crate) fn all_tasks(&self) -> Vec<Task> {
+        self.tables
+            .lock()
+            .unwrap()
+            .tasks
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// The agent as it is.
+    pub(crate) fn agent(&self, id: &AgentId) -> Option<Agent> {
+        self.tables.lock().unwrap().agents.get(id).cloned()
+    }
+
+    /// The connection as it is.
+    pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<Connection> {
+        self.tables.lock().unwrap().connections.get(id).cloned()
+    }
+
+    /// The attempt's whole output.
+    pub(crate) fn whole_output(&self, id: TaskId, attempt: Attempt) -> String {
+        let tables = self.tables.lock().unwrap();
+        let of_attempt =
+            |key: &&(TaskId, Attempt, ChunkOrder, Option<String>)| key.0 == id && key.1 == attempt;
+        tables
+            .chunks
+            .iter()
+            .filter(|(key, _)| of_attempt(key))
+            .map(|(_, text)| &**text)
+            .collect()
+    }
+
+    /// How many steps are kept.
+    pub(crate) fn step_count(&self) -> usize {
+        self.tables.lock().unwrap().steps.len()
+    }
+}
+
+impl Tables {
+    fn agent_mut(&mut self, task: &Task) -> Option<&mut Agent> {
+        self.agents.get_mut(&task.agent_id)
+    }
+
+    fn is_same(&self, before: &Task) -> bool {
+        self.tasks
+            .get(&before.id)
+            .is_some_and(|task| task.version == before.version)
+    }
+}
+
+#[async_trait]
+impl Tasks for Memory {
+    async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        Ok(self.call("get task")?.tasks.get(&id).cloned())
+    }
+
+    async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
+        Ok(self.call("get spec")?.specs.get(&id).cloned())
+    }
+
+    async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError> {
+        Ok(self.call("get completion")?.completions.get(&id).cloned())
+    }
+
+    async fn create(
+        &self,
+        task: &Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> Result<Created<TaskId>, StoreError> {
+        let mut tables = self.call("transact create")?;
+        if let Some(first) = tables.requests.get(request) {
+            return Ok(Created::Existing(*first));
+        }
+        tables.requests.insert(request.to_owned(), task.id);
+        tables.specs.insert(task.id, spec.clone());
+        tables.tasks.insert(task.id, task.clone());
+        Ok(Created::New)
+    }
+
+    async fn claim(
+        &self,
+        before: &Task,
+        after: &Task,
+        connection: &ConnectionId,
+    ) -> Result<Claim, StoreError> {
+        let mut tables = self.call("transact claim")?;
+        if !tables.is_same(before) {
+            return Ok(Claim::TaskChanged);
+        }
+        let slot = after.slot().unwrap().to_string();
+        let Some(agent) = tables.agent_mut(before) else {
+            return Ok(Claim::AgentUnavailable);
+        };
+        let current = agent
+            .connection
+            .as_ref()
+            .is_some_and(|bound| bound.id == *connection);
+        if !current || agent.free_slots() == 0 {
+            return Ok(Claim::AgentUnavailable);
+        }
+        agent.held.insert(slot);
+        tables.tasks.insert(after.id, after.clone());
+        Ok(Claim::Taken)
+    }
+
+    async fn transition(
+        &self,
+        before: &Task,
+        after: &Task,
+        completion: Option<&Completion>,
+    ) -> Result<Written, StoreError> {
+        let mut tables = self.call("write task")?;
+        if !tables.is_same(before) {
+            return Ok(Written::Conflict);
+        }
+        if let (Some(slot), None) = (before.slot(), after.slot())
+            && let Some(agent) = tables.agent_mut(before)
+        {
+            agent.held.remove(&slot.to_string());
+        }
+        if let Some(completion) = completion {
+            tables.completions.insert(after.id, completion.clone());
+        }
+        tables.tasks.insert(after.id, after.clone());
+        Ok(Written::Done)
+    }
+
+    async fn queued(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Task>, StoreError> {
+        let tables = self.call("query queue")?;
+        let due = |task: &&Task| match task.state {
+            TaskState::Pending { not_before, .. } => not_before.is_none_or(|due| due <= now),
+            _ => false,
+        };
+        let mut queued: Vec<_> = tables
+            .tasks
+            .values()
+            .filter(|task| task.agent_id == *agent)
+            .filter(due)
+            .collect();
+        queued.sort_by_key(|task| (task.priority, task.created_at, task.id));
+        Ok(queued.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn in_channel(
+        &self,
+        channel: &ChannelId,
+        limit: usize,
+        _: Option<&str>,
+    ) -> Result<Page<Task>, StoreError> {
+        let tables = self.call("query channel")?;
+        let mut items: Vec<_> = tables
+            .tasks
+            .values()
+            .filter(|task| task.origin.channel_id == *channel)
+            .cloned()
+            .collect();
+        items.reverse();
+        items.truncate(limit);
+        Ok(Page { items, next: None })
+    }
+
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = (task, attempt, step.at, step.message_id.to_string());
+        self.call("put step")?.steps.insert(key, step.clone());
+        Ok(())
+    }
+
+    async fn steps(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> Result<Vec<Step>, StoreError> {
+        let tables = self.call("query steps")?;
+        let of_attempt = tables
+            .steps
+            .iter()
+            .filter(|(key, _)| key.0 == task && key.1 == attempt);
+        Ok(of_attempt
+            .rev()
+            .take(limit)
+            .map(|(_, step)| step.clone())
+            .collect())
+    }
+
+    async fn add_chunk(&self, chunk: &Chunk, _: Timestamp) -> Result<(), StoreError> {
+        let by_time = matches!(chunk.order, ChunkOrder::Time(_));
+        let id = by_time.then(|| chunk.message_id.to_string());
+        let key = (chunk.task_id, chunk.attempt, chunk.order, id);
+        self.call("put chunk")?
+            .chunks
+            .insert(key, chunk.text.clone());
+        Ok(())
+    }
+
+    async fn output(&self, task: TaskId, attempt: Attempt, _: usize) -> Result<Output, StoreError> {
+        drop(self.call("query chunks")?);
+        Ok(Output {
+            text: self.whole_output(task, attempt),
+            cut: false,
+        })
+    }
+
+    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError> {
+        Ok(self.call("get card")?.cards.get(&task).cloned())
+    }
+
+    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError> {
+        let mut tables = self.call("put card")?;
+        if let Some(existing) = tables.cards.get(&task) {
+            return Ok(Created::Existing(existing.clone()));
+        }
+        tables.cards.insert(task, card.clone());
+        Ok(Created::New)
+    }
+
+    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError> {
+        self.call("put card")?.cards.insert(task, card.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Agents for Memory {
+    async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError> {
+        Ok(self.call("get agent")?.agents.get(id).cloned())
+    }
+
+    async fn list(&self) -> Result<Vec<Agent>, StoreError> {
+        Ok(self
+            .call("query agents")?
+            .agents
+            .values()
+            .cloned()
+            .collect())
+    }
+
+    async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
+        let mut tables = self.call("put agent")?;
+        if tables.agents.contains_key(&agent.id) {
+            return Ok(Created::Existing(()));
+        }
+        tables.agents.insert(agent.id.clone(), agent.clone());
+        Ok(Created::New)
+    }
+
+    async fn add_key(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.call("put key")?
+            .keys
+            .insert((agent.clone(), key.as_str().to_owned()));
+        Ok(())
+    }
+
+    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
+        Ok(self
+            .call("get key")?
+            .keys
+            .contains(&(agent.clone(), key.as_str().to_owned())))
+    }
+
+    async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let mut tables = self.call("delete keys")?;
+        let before = tables.keys.len();
+        tables.keys.retain(|(owner, _)| owner != agent);
+        Ok(before - tables.keys.len())
+    }
+
+    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        Ok(self.call("get connection")?.connections.get(id).cloned())
+    }
+
+    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
+        self.call("update connection")?
+            .put_connection(id, None, now);
+        Ok(())
+    }
+
+    async fn bind(
+        &self,
+        id: &ConnectionId,
+        agent: &AgentId,
+        now: Timestamp,
+    ) -> Result<Bound, StoreError> {
+        self.call("update connection")?
+            .put_connection(id, Some(agent), now);
+        let mut tables = self.call("update agent")?;
+        let Some(agent) = tables.agents.get_mut(agent) else {
+            return Ok(Bound::NoAgent);
+        };
+        let newer = |bound: &Binding| bound.bound_at > now && bound.id != *id;
+        if agent.connection.as_ref().is_some_and(newer) {
+            return Ok(Bound::Replaced);
+        }
+        let binding = Binding {
+            id: id.clone(),
+            bound_at: now,
+        };
+        agent.availability = Availability::Online;
+        agent.last_seen = Some(now);
+        let older = agent.connection.replace(binding).map(|bound| bound.id);
+        Ok(Bound::Current {
+            replaced: older.filter(|older| older != id),
+        })
+    }
+
+    async fn greet(
+        &self,
+        id: &ConnectionId,
+        spelling: Spelling,
+        now: Timestamp,
+    ) -> Result<Connection, StoreError> {
+        let mut tables = self.call("update connection")?;
+        tables.put_connection(id, None, now);
+        let connection = tables.connections.get_mut(id).unwrap();
+        connection.last_seen = Some(now);
+        connection.spelling.get_or_insert(spelling);
+        Ok(connection.clone())
+    }
+
+    async fn unbind(
+        &self,
+        id: &ConnectionId,
+        agent: Option<&AgentId>,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError> {
+        let agent = match agent {
+            Some(agent) => Some(agent.clone()),
+            None => {
+                let tables = self.call("get connection")?;
+                tables
+                    .connections
+                    .get(id)
+                    .and_then(|found| found.agent_id.clone())
+            }
+        };
+        let mut outcome = Unbound::Stale;
+        if let Some(agent_id) = agent {
+            let mut tables = self.call("update agent")?;
+            if let Some(agent) = tables.agents.get_mut(&agent_id)
+                && agent
+                    .connection
+                    .as_ref()
+                    .is_some_and(|bound| bound.id == *id)
+            {
+                agent.connection = None;
+                agent.last_seen = Some(now);
+                outcome = Unbound::Offline(agent_id);
+            }
+        }
+        self.call("delete connection")?.connections.remove(id);
+        Ok(outcome)
+    }
+
+    async fn report(&self, status: &AgentStatus) -> Result<(), StoreError> {
+        if let Some(agent) = self.call("update agent")?.agents.get_mut(&status.agent_id) {
+            agent.availability = status.status;
+            agent.capacity = status.capacity;
+        }
+        Ok(())
+    }
+
+    async fn begin_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        now: Timestamp,
+    ) -> Result<Drain, StoreError> {
+        let mut tables = self.call("update agent")?;
+        let Some(agent) = tables.agents.get_mut(agent) else {
+            return Ok(Drain::NoAgent);
+        };
+        let other = |held: &DrainLease| held.until >= now && held.holder != lease.holder;
+        if agent.drain.as_ref().is_some_and(other) {
+            agent.drain_requests += 1;
+            return Ok(Drain::Asked);
+        }
+        agent.drain = Some(lease.clone());
+        Ok(Drain::Ours(Box::new(agent.clone())))
+    }
+
+    async fn end_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        requests: u64,
+    ) -> Result<Released, StoreError> {
+        let mut tables = self.call("update agent")?;
+        let Some(agent) = tables.agents.get_mut(agent) else {
+            return Ok(Released::Done);
+        };
+        if agent
+            .drain
+            .as_ref()
+            .is_none_or(|held| held.holder != lease.holder)
+        {
+            return Ok(Released::Done);
+        }
+        if agent.drain_requests != requests {
+            return Ok(Released::AskedAgain(Box::new(agent.clone())));
+        }
+        agent.drain = None;
+        Ok(Released::Done)
+    }
+}
+
+impl Tables {
+    fn put_connection(&mut self, id: &ConnectionId, agent: Option<&AgentId>, now: Timestamp) {
+        let connection = self
+            .connections
+            .entry(id.clone())
+            .or_insert_with(|| Connection {
+                id: id.clone(),
+                agent_id: None,
+                connected_at: now,
+                last_seen: None,
+                spelling: None,
+            });
+        if let Some(agent) = agent {
+            connection.agent_id = Some(agent.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl Projects for Memory {
+    async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
+        Ok(self.call("get project")?.projects.get(channel).cloned())
+    }
+
+    async fn list(&self) -> Result<Vec<Project>, StoreError> {
+        Ok(self
+            .call("query projects")?
+            .projects
+            .values()
+            .cloned()
+            .collect())
+    }
+
+    async fn put(&self, project: &Project) -> Result<(), StoreError> {
+        let project = project.clone();
+        self.call("put project")?
+            .projects
+            .insert(project.channel_id.clone(), project);
+        Ok(())
+    }
+}

@@ -1,0 +1,325 @@
+//! All functions around one store in memory: what a test says and sees is what a user would.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Calls, Memory, Outbox};
+use crate::{
+    agent::{Agent, ApiKey, Project},
+    handlers::{
+        authorize::Authorizer,
+        connect::Connector,
+        disconnect::Disconnector,
+        dispatch::Dispatcher,
+        event::SocketEvent,
+        message::MessageRouter,
+        notify::Notifier,
+        sweep::Sweeper,
+        transitions::Transitions,
+        webhook::{Operator, Parts},
+    },
+    ids::{AgentId, ConnectionId, Ids, MessageId, TaskId},
+    ports::{Agents, DispatchMessage, Projects},
+    protocol::CloudMessage,
+    task::{Origin, Task, TaskPolicy},
+    time::{Clock, Timestamp},
+};
+
+/// The agent that every world has.
+pub(crate) const AGENT: &str = "box";
+/// The channel whose project it runs.
+pub(crate) const CHANNEL: &str = "C1";
+
+pub(crate) fn agent_id() -> AgentId {
+    AGENT.parse().unwrap()
+}
+
+pub(crate) fn connection(name: &str) -> ConnectionId {
+    name.parse().unwrap()
+}
+
+/// A clock that a test sets, and ids that count.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    now: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Fixed {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: AtomicU64::new(1_700_000_000_000),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.now
+            .fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn count(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+impl Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
+    }
+}
+
+impl Ids for Fixed {
+    fn task(&self) -> TaskId {
+        TaskId::new(Uuid::from_u128(self.count().into()))
+    }
+
+    fn message(&self) -> MessageId {
+        format!("id-{}", self.count()).parse().unwrap()
+    }
+}
+
+/// A team with one agent and one channel.
+pub(crate) struct World {
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) store: Arc<Memory>,
+    pub(crate) out: Arc<Outbox>,
+    pub(crate) time: Arc<Fixed>,
+    pub(crate) key: ApiKey,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let calls = Arc::new(Calls::default());
+        let world = Self {
+            store: Arc::new(Memory::new(calls.clone())),
+            out: Arc::new(Outbox::new(calls.clone())),
+            time: Arc::new(Fixed::new()),
+            key: ApiKey::from_random([7; 32]),
+            calls,
+        };
+        world.add_agent(AGENT).await;
+        world
+            .store
+            .add_key(&agent_id(), &world.key.hash(), world.time.now())
+            .await
+            .unwrap();
+        world.store.put(&project(world.time.now())).await.unwrap();
+        world.calls.take();
+        world
+    }
+
+    pub(crate) async fn add_agent(&self, name: &str) {
+        let agent = Agent::new(name.parse().unwrap(), self.time.now());
+        self.store.create(&agent).await.unwrap();
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            tasks: self.store.clone(),
+            agents: self.store.clone(),
+            projects: self.store.clone(),
+            dispatch: self.out.clone(),
+            notifications: self.out.clone(),
+            clock: self.time.clone(),
+            ids: self.time.clone(),
+        }
+    }
+
+    pub(crate) fn authorizer(&self) -> Authorizer {
+        Authorizer::new(self.store.clone())
+    }
+
+    pub(crate) fn connector(&self) -> Connector {
+        Connector::new(self.store.clone(), self.out.clone(), self.out.clone())
+    }
+
+    pub(crate) fn disconnector(&self) -> Disconnector {
+        Disconnector::new(self.store.clone())
+    }
+
+    /// A fresh execution environment of `ws-message`: nothing is cached yet.
+    pub(crate) fn router(&self) -> MessageRouter {
+        MessageRouter::new(
+            self.store.clone(),
+            self.store.clone(),
+            self.out.clone(),
+            self.out.clone(),
+            self.out.clone(),
+            self.time.clone(),
+        )
+    }
+
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        Dispatcher {
+            tasks: self.store.clone(),
+            agents: self.store.clone(),
+            gateway: self.out.clone(),
+            dispatch: self.out.clone(),
+            transitions: Transitions::new(
+                self.store.clone(),
+                self.out.clone(),
+                self.out.clone(),
+                TaskPolicy::default(),
+            ),
+            clock: self.time.clone(),
+            ids: self.time.clone(),
+        }
+    }
+
+    pub(crate) fn notifier(&self) -> Notifier {
+        Notifier::new(self.store.clone(), self.out.clone(), self.time.clone())
+    }
+
+    pub(crate) fn sweeper(&self) -> Sweeper {
+        Sweeper::new(
+            self.store.clone(),
+            self.store.clone(),
+            self.out.clone(),
+            self.time.clone(),
+        )
+    }
+
+    /// The agent connects with its key in a header.
+    pub(crate) async fn connect(&self, name: &str) {
+        let event = event(name, true, String::new());
+        self.connector()
+            .connect(&event, self.time.now())
+            .await
+            .unwrap();
+    }
+
+    /// The operator asks for something to be run; the task that came of it.
+    pub(crate) async fn run(&self, prompt: &str, request: &str) -> Task {
+        let command = crate::command::Command::Run {
+            agent: None,
+            prompt: prompt.to_owned(),
+        };
+        let operator = Operator::new(self.parts());
+        operator
+            .obey(command, origin(), request, self.time.now())
+            .await
+            .unwrap();
+        self.store.all_tasks().pop().unwrap()
+    }
+
+    /// Works off the dispatcher's queue until it is empty; what is delayed is due at once.
+    pub(crate) async fn dispatch_all(&self) {
+        loop {
+            let messages = self.out.take_dispatched();
+            if messages.is_empty() {
+                return;
+            }
+            for (message, _) in messages {
+                self.dispatcher().handle(message).await.unwrap();
+            }
+        }
+    }
+
+    pub(crate) async fn drain(&self) {
+        self.dispatcher()
+            .handle(DispatchMessage::Drain {
+                agent_id: agent_id(),
+            })
+            .await
+            .unwrap();
+    }
+
+    /// Shows all that is to be shown.
+    pub(crate) async fn notify_all(&self) {
+        for message in self.out.take_notified() {
+            self.notifier().handle(message).await.unwrap();
+        }
+    }
+
+    /// A task that the agent has on connection `c`, sent but not acknowledged.
+    pub(crate) async fn dispatched(&self) -> Task {
+        self.connect("c").await;
+        let task = self.run("fix it", "r").await;
+        self.dispatch_all().await;
+        self.out.take_sent();
+        self.calls.take();
+        self.store.task(task.id).unwrap()
+    }
+
+    /// The agent says something on `connection`, to a fresh environment.
+    pub(crate) async fn say(
+        &self,
+        connection: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Vec<CloudMessage> {
+        self.say_to(&self.router(), connection, kind, payload).await
+    }
+
+    /// The agent says something on `connection`, to this environment; what it is answered.
+    pub(crate) async fn say_to(
+        &self,
+        router: &MessageRouter,
+        connection: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Vec<CloudMessage> {
+        let body = wire(kind, &payload, self.time.now());
+        router.handle(event(connection, true, body)).await;
+        self.out
+            .take_sent()
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect()
+    }
+
+    /// Somebody says something on a connection without a header.
+    pub(crate) async fn say_in_band(&self, connection: &str, body: String) -> Vec<CloudMessage> {
+        self.router().handle(event(connection, false, body)).await;
+        self.out
+            .take_sent()
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect()
+    }
+}
+
+pub(crate) fn wire(kind: &str, payload: &Value, now: Timestamp) -> String {
+    json!({ "id": "m1", "type": kind, "payload": payload, "timestamp": now.as_millis() })
+        .to_string()
+}
+
+pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
+    SocketEvent {
+        connection_id: connection(name),
+        agent_id: authorized.then(agent_id),
+        body,
+    }
+}
+
+pub(crate) fn origin() -> Origin {
+    Origin {
+        channel_id: CHANNEL.parse().unwrap(),
+        thread_ts: None,
+        user_id: "U1".parse().unwrap(),
+    }
+}
+
+fn project(now: Timestamp) -> Project {
+    Project {
+        channel_id: CHANNEL.parse().unwrap(),
+        project_id: "web".into(),
+        agent_id: agent_id(),
+        local_path: "/srv/web".into(),
+        model: "default".into(),
+        max_budget: 5.0,
+        bot_name: "Bematic".into(),
+        system_prompt: String::new(),
+        allowed_tools: vec![],
+        created_at: now,
+    }
+}
