@@ -1,33 +1,27 @@
 //! One run of the command: its process, its output, its end.
 
 mod environment;
+mod outcome;
+mod pipe;
 mod process;
 mod report;
 
-use std::{
-    collections::VecDeque, io, os::unix::process::ExitStatusExt, path::PathBuf,
-    process::ExitStatus, time::Duration,
-};
+use std::{collections::VecDeque, io, path::PathBuf, process::ExitStatus, time::Duration};
 
 use bematic::protocol::TaskSubmit;
-use nix::sys::signal::Signal;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
 pub use self::process::{BadCommand, CommandLine};
-use self::{process::Process, report::Report};
+use self::{outcome::outcome, pipe::Pipe, process::Process, report::Report};
 use crate::{
     event::{Ended, Outcome, RunEvent, RunKey},
-    output::Decoder,
     progress_line::{Lines, Piece, Summary},
     text::Tail,
 };
 
-/// Bytes of one read: what a pipe holds is 64 KB.
-const READ_BYTES: usize = 16 * 1024;
 /// Bytes of standard output that stand for a result that was not declared.
 const RESULT_TAIL: usize = 16 * 1024;
 /// Bytes of standard error that an error message holds.
@@ -87,45 +81,6 @@ impl Default for Heard {
             summary: Summary::default(),
             output_tail: Tail::new(RESULT_TAIL),
             error_tail: Tail::new(ERROR_TAIL),
-        }
-    }
-}
-
-/// One of a command's pipes.
-struct Pipe {
-    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    buffer: Vec<u8>,
-    decoder: Decoder,
-}
-
-impl Pipe {
-    fn new(reader: Option<impl AsyncRead + Send + Unpin + 'static>) -> Self {
-        Self {
-            reader: reader.map(|reader| Box::new(reader) as _),
-            buffer: vec![0; READ_BYTES],
-            decoder: Decoder::default(),
-        }
-    }
-
-    /// Waits for bytes; for ever when the pipe has ended.
-    async fn read(&mut self) -> io::Result<usize> {
-        match &mut self.reader {
-            Some(reader) => reader.read(&mut self.buffer).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The text of what was read. An error ends a pipe like its end does: the process is gone.
-    fn text(&mut self, read: &io::Result<usize>) -> String {
-        match read {
-            &Ok(bytes) if bytes > 0 => {
-                let bytes = self.buffer.get(..bytes).unwrap_or_default();
-                self.decoder.push(bytes)
-            }
-            _ => {
-                self.reader = None;
-                self.decoder.finish()
-            }
         }
     }
 }
@@ -348,30 +303,5 @@ async fn asked(stop: &mut watch::Receiver<Option<Duration>>, known: Option<Durat
     match grace {
         Ok(Some(grace)) => grace,
         _ => std::future::pending().await,
-    }
-}
-
-fn outcome(stopped: bool, status: Option<io::Result<ExitStatus>>) -> Outcome {
-    match status {
-        _ if stopped => Outcome::Stopped,
-        Some(Ok(status)) if status.success() => Outcome::Succeeded,
-        Some(Ok(status)) => Outcome::Failed(describe(status)),
-        Some(Err(error)) => Outcome::Failed(format!("its end could not be observed: {error}")),
-        None => Outcome::Stopped,
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    let signal = status
-        .signal()
-        .and_then(|number| Signal::try_from(number).ok());
-    match (status.code(), signal) {
-        (Some(127), _) => "it ended with exit code 127 (for a shell: command not found)".to_owned(),
-        (Some(code), _) => format!("it ended with exit code {code}"),
-        (None, Some(Signal::SIGKILL)) => {
-            "it was ended by SIGKILL (perhaps the machine ran out of memory)".to_owned()
-        }
-        (None, Some(signal)) => format!("it was ended by {signal}"),
-        (None, None) => format!("it ended with {status}"),
     }
 }

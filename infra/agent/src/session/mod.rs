@@ -4,6 +4,7 @@
 mod drain;
 mod link;
 mod outbox;
+mod reports;
 mod seen;
 mod tasks;
 mod terminal;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use bematic::{
     ids::{Attempt, TaskId},
-    protocol::{AgentMessage, TaskAck, TaskCancel, TaskProgress, TaskStream, TaskSubmit},
+    protocol::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
 };
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::{
     terminal::{self, Why},
 };
 use crate::{
-    event::{Effect, Ended, Progress, RunEvent, RunKey},
+    event::{Effect, RunKey},
     text::shorten,
     ui::Notice,
 };
@@ -40,10 +40,11 @@ struct Waiting {
 
 /// A task whose command runs.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     run: RunKey,
     next_seq: u64,
-    stopped: Option<Why>,
+    /// Why it was asked to end, if it was.
+    pub(super) stopped: Option<Why>,
 }
 
 impl Tasks {
@@ -66,6 +67,20 @@ impl Tasks {
 
     fn find(&mut self, run: RunKey) -> Option<&mut Running> {
         self.running.iter_mut().find(|task| task.run == run)
+    }
+
+    /// The place of a running command's next output.
+    pub(super) fn next_seq(&mut self, run: RunKey) -> Option<u64> {
+        let task = self.find(run)?;
+        let seq = task.next_seq;
+        task.next_seq += 1;
+        Some(seq)
+    }
+
+    /// Takes out a run that has ended.
+    pub(super) fn end(&mut self, run: RunKey) -> Option<Running> {
+        let at = self.running.iter().position(|task| task.run == run)?;
+        Some(self.running.remove(at))
     }
 
     /// Takes out the first waiting task that may run; never beside another attempt of itself.
@@ -190,7 +205,7 @@ impl Session {
     }
 
     /// Starts what has a slot.
-    fn start_ready(&mut self) {
+    pub(super) fn start_ready(&mut self) {
         while self.tasks.running() < self.settings.concurrency as usize {
             let Some(task) = self.tasks.next_ready() else {
                 return;
@@ -259,61 +274,6 @@ impl Session {
         for task in std::mem::take(&mut self.tasks.waiting) {
             self.refuse(task.run, reason.to_owned(), true);
         }
-    }
-
-    pub(super) fn on_run(&mut self, run: RunKey, event: RunEvent) {
-        match event {
-            RunEvent::Output(delta) => self.on_output(run, delta),
-            RunEvent::Progress(progress) => self.on_progress(run, progress),
-            RunEvent::Warning(message) => self.warn(format!("{run}: {message}")),
-            RunEvent::Ended(ended) => self.on_ended(run, *ended),
-        }
-    }
-
-    fn on_output(&mut self, run: RunKey, delta: String) {
-        let Some(task) = self.tasks.find(run) else {
-            return;
-        };
-        let seq = task.next_seq;
-        task.next_seq += 1;
-        let stream = TaskStream {
-            task_id: run.task,
-            attempt: run.attempt,
-            delta,
-            seq: Some(seq),
-            timestamp: Some(self.clock.now()),
-        };
-        self.send(AgentMessage::TaskStream(stream), Some(run));
-    }
-
-    fn on_progress(&mut self, run: RunKey, progress: Progress) {
-        self.tell(Notice::TaskProgress {
-            run: run.into(),
-            percent: progress.percent,
-            step: progress.steps.last().or(progress.message.as_ref()).cloned(),
-        });
-        let message = AgentMessage::TaskProgress(TaskProgress {
-            task_id: run.task,
-            attempt: run.attempt,
-            progress: progress.percent,
-            message: progress.message,
-            steps: (!progress.steps.is_empty()).then_some(progress.steps),
-            kind: progress.kind,
-            timestamp: Some(self.clock.now()),
-        });
-        self.send(message, Some(run));
-    }
-
-    fn on_ended(&mut self, run: RunKey, ended: Ended) {
-        let Some(at) = self.tasks.running.iter().position(|task| task.run == run) else {
-            return;
-        };
-        let task = self.tasks.running.remove(at);
-        let duration = ended.duration;
-        let message = terminal::message(run, task.stopped.as_ref(), ended);
-        self.tell(terminal::notice(run, &message, duration));
-        self.send(message, Some(run));
-        self.start_ready();
     }
 }
 
