@@ -1,2 +1,109 @@
-//! stub
-fn main() {}
+//! `cargo xtask …`: every task that a developer or CI runs.
+
+mod admin;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bematic_local::paths::Workspace;
+use bematic_local::stack::Ports;
+use bematic_local::ui::Ui;
+use bematic_local::up::Options;
+use bematic_local::{check, deploy, down, e2e, up};
+use clap::{Args, Parser, Subcommand};
+
+/// The tasks of this project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run the whole system on this machine, with a sample agent and a sample task.
+    Up(Up),
+    /// End what `up` left running.
+    Down,
+    /// Run unit, property and end-to-end tests.
+    Test {
+        /// Only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Formatting, lints and the template.
+    Check,
+    /// Build for AWS and deploy.
+    Deploy(Deploy),
+    /// Make agents, list them, take their keys.
+    Agent(admin::Agent),
+    /// Bind channels to projects, list them.
+    Project(admin::Project),
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// End once the sample task has; the exit status tells whether it completed.
+    #[arg(long)]
+    once: bool,
+    /// Start no agent, and no task.
+    #[arg(long)]
+    no_agent: bool,
+    /// Port of the emulator; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// Port of the local Slack; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    slack_port: u16,
+}
+
+impl From<Up> for Options {
+    fn from(up: Up) -> Self {
+        let ports = Ports {
+            aws: up.port,
+            slack: up.slack_port,
+        };
+        Self {
+            once: up.once,
+            no_agent: up.no_agent,
+            ports,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Deploy {
+    /// Name of the CloudFormation stack; samconfig.toml's by default.
+    #[arg(long)]
+    stack: Option<String>,
+    /// Handed on to `sam deploy`, for example `--guided`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().task).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let ui = Ui::new();
+    match task {
+        Task::Up(options) => up::up(&workspace, options.into(), &ui).await,
+        Task::Down => down::down(&workspace, &ui).await,
+        Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
+        Task::Check => check::check(&workspace, &ui).await,
+        Task::Deploy(Deploy { stack, args }) => {
+            deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await
+        }
+        Task::Agent(agent) => admin::agent(&workspace, agent, &ui).await,
+        Task::Project(project) => admin::project(&workspace, project, &ui).await,
+    }
+}

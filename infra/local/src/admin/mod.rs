@@ -1,0 +1,56 @@
+//! What an administrator does by hand: agents with their keys, and projects. It works on the
+//! tables, of the local stack or of one on AWS.
+
+mod agents;
+mod projects;
+
+use anyhow::Result;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::Client;
+use bematic::store::{AgentStore, ProjectStore};
+
+pub use bematic::agent::Project as Bound;
+pub use bematic::ids::{AgentId, ChannelId};
+
+pub use self::agents::{AgentSummary, NewAgent, Revoked};
+pub use self::projects::Wanted;
+use crate::deploy;
+use crate::paths::Workspace;
+use crate::stack::{StackFile, Tables};
+use crate::ui::Ui;
+
+/// The administration of one deployment.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    agents: AgentStore,
+    projects: ProjectStore,
+}
+
+impl Admin {
+    /// Of a local stack.
+    pub async fn local(stack: &StackFile) -> Self {
+        // The emulator takes any credentials, but the SDK insists on some.
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .endpoint_url(&stack.aws_endpoint)
+            .region(Region::new(stack.region.clone()))
+            .credentials_provider(Credentials::from_keys("local", "local", None))
+            .load()
+            .await;
+        Self::new(Client::new(&config), &stack.tables)
+    }
+
+    /// Of the stack of this name on AWS, reached as the AWS environment says.
+    pub async fn aws(workspace: &Workspace, stack: &str, ui: &Ui) -> Result<Self> {
+        let outputs = deploy::outputs(workspace, stack, ui).await?;
+        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        Ok(Self::new(Client::new(&config), &Tables::of(&outputs)?))
+    }
+
+    fn new(client: Client, tables: &Tables) -> Self {
+        Self {
+            agents: AgentStore::new(client.clone(), tables.agents.clone()),
+            projects: ProjectStore::new(client, tables.agents.clone()),
+        }
+    }
+}

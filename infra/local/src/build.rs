@@ -1,0 +1,93 @@
+//! Builds the functions and the agent for this machine, and puts each function's binary where the
+//! template expects it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::paths::Workspace;
+use crate::run::{program, run};
+use crate::ui::Ui;
+
+/// The package and the binary of the reference agent.
+pub const AGENT: &str = "bematic-agent";
+
+/// Builds all that the stack runs, and gives back the path of the agent's binary.
+pub async fn build(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
+    let step = ui.step("Building the functions and the agent");
+    let functions = workspace.functions()?;
+    let mut cargo = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(workspace.root())
+        .args(["build", "--message-format=json-render-diagnostics"]);
+    for package in functions.iter().map(String::as_str).chain([AGENT]) {
+        cargo.args(["--package", package]);
+    }
+    let built = executables(&run(&step, "cargo build", cargo).await?);
+    for function in &functions {
+        let from = built
+            .get(function)
+            .with_context(|| format!("{function} has no binary"))?;
+        install(from, &workspace.bootstrap(function))?;
+    }
+    step.done(&format!("{} functions", functions.len()));
+    built.get(AGENT).cloned().context("the agent has no binary")
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    executable: Option<PathBuf>,
+    target: Target,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The binaries that cargo says it made, by name; its other messages are of no interest.
+fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
+        .collect()
+}
+
+/// Copies only what differs: an unchanged file keeps its time, and so its zip and its upload.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    let binary = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == binary) {
+        return Ok(());
+    }
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binaries_are_read_from_what_cargo_says() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"batch"},"executable":"/t/batch"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        let found = executables(messages);
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("batch".into(), "/t/batch".into())]
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! `cargo xtask down`: ends what `cargo xtask up` left running, by the ids it noted.
+
+use anyhow::Result;
+
+use crate::paths::{StackDir, Workspace};
+use crate::process::end_all;
+use crate::ui::Ui;
+
+/// Ends every process of every local stack of this checkout.
+pub async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
+    let mut ended = 0;
+    for dir in [StackDir::local, StackDir::test, StackDir::bench] {
+        ended += end_all(&dir(workspace)).await?;
+    }
+    match ended {
+        0 => ui.line("no local stack runs"),
+        1 => ui.line("ended 1 process"),
+        more => ui.line(&format!("ended {more} processes")),
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Runs a program to its end, showing what it is at and keeping what explains a failure.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::ui::Step;
+
+/// Lines of a failed program's output that are shown.
+const TAIL_LINES: usize = 60;
+
+/// A program that ends when whoever waits for it stops waiting.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+/// Runs `command` to its end and gives back its standard output; each line of its standard error
+/// becomes the step's note. An exit status other than 0 is an error with the end of the output.
+pub async fn run(step: &Step, name: &str, mut command: Command) -> Result<String> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{name} could not be started"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (out, tail) = tokio::join!(read_all(stdout), notes(step, stderr));
+    let (out, tail) = (out?, tail?);
+    let status = child
+        .wait()
+        .await
+        .with_context(|| format!("{name} could not be waited for"))?;
+    if !status.success() {
+        bail!(
+            "{name} failed ({status}):\n{}{}",
+            last_lines(&out, TAIL_LINES),
+            tail
+        );
+    }
+    Ok(out)
+}
+
+/// Runs `command` to its end with the terminal as its own; an exit status other than 0 is an error.
+pub async fn passthrough(name: &str, mut command: Command) -> Result<()> {
+    let status = command
+        .status()
+        .await
+        .with_context(|| format!("{name} could not be started"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+/// The last `count` lines of a text.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes).await?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn notes(step: &Step, stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
+    let mut tail = VecDeque::with_capacity(TAIL_LINES);
+    let Some(stream) = stream else {
+        return Ok(String::new());
+    };
+    let mut lines = BufReader::new(stream).split(b'\n');
+    while let Some(line) = lines.next_segment().await? {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        step.note(&line);
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
+    Ok(Vec::from(tail).join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::Ui;
+
+    fn shell(script: &str) -> Command {
+        let mut command = program("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_failure_shows_the_end_of_both_outputs() {
+        let step = Ui::new().step("test");
+        let error = run(&step, "demo", shell("echo to-out; echo to-err >&2; exit 3")).await;
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.contains("demo failed"), "{text}");
+        assert!(text.contains("to-out") && text.contains("to-err"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn output_that_is_not_text_is_no_failure() {
+        let step = Ui::new().step("test");
+        let out = run(&step, "demo", shell(r"printf 'a\377b'; printf '\377' >&2"))
+            .await
+            .unwrap();
+        assert_eq!(out, "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,70 @@
+//! The sample agent: the reference agent with a command that behaves like a coding agent, on a
+//! small project of its own.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::process::Command;
+
+use crate::paths::{StackDir, Workspace};
+use crate::process::Processes;
+use crate::stack::StackFile;
+
+/// Where the sample is kept in a checkout.
+const SOURCE: &str = "infra/local/sample";
+/// Tasks that the sample agent runs at a time.
+const CONCURRENCY: &str = "2";
+
+/// How long a task may go on when the stack ends.
+const DRAIN_SECONDS: &str = "2";
+
+/// What is typed to try it.
+pub const COMMAND: &str = "/bm run fix the login bug";
+
+/// Lays out the sample project anew, as it is before the first task.
+pub fn lay_out(workspace: &Workspace, dir: &StackDir) -> Result<()> {
+    let (from, to) = (workspace.join(SOURCE).join("project"), dir.sample());
+    copy_files(&from, &to)
+        .with_context(|| format!("the sample project cannot be laid out in {}", to.display()))
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the agent of the stack, on the sample project.
+pub fn start_agent(
+    workspace: &Workspace,
+    dir: &StackDir,
+    processes: &mut Processes,
+    agent: &Path,
+    stack: &StackFile,
+) -> Result<()> {
+    let python = workspace.tool("python");
+    let script = workspace.join(SOURCE).join("coding_agent.py");
+    let mut command = Command::new(agent);
+    command
+        .args(["--url", &stack.websocket_url, "--agent-id", &stack.agent_id])
+        .args([
+            "--concurrency",
+            CONCURRENCY,
+            "--drain-timeout",
+            DRAIN_SECONDS,
+            "--json",
+            "--workdir",
+        ])
+        .arg(dir.sample())
+        .arg("--exec")
+        .arg(format!("'{}' '{}'", python.display(), script.display()))
+        .env("BEMATIC_API_KEY", &stack.agent_api_key)
+        .current_dir(dir.sample());
+    processes.start("the sample agent", command, &dir.log("agent"))
+}

@@ -1,0 +1,307 @@
+//! A running stack: its parts started in order, and the file that tells other tools where it is.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bematic::ids::AgentId;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::{Admin, Wanted};
+use crate::deploy::{self, Outputs};
+use crate::emulator::{Emulator, REGION};
+use crate::paths::{StackDir, Workspace};
+use crate::process::Processes;
+use crate::slack::{Config, Server};
+use crate::ui::Ui;
+
+/// What requests from the local Slack are signed with: no secret, since it is the same everywhere.
+const SIGNING_SECRET: &str = "bematic-local-signing-secret";
+/// The bot token of the local Slack; no secret either.
+const BOT_TOKEN: &str = "xoxb-bematic-local";
+
+/// The variable that names another `stack.json` than that of `cargo xtask up`.
+pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
+/// The agent that every local stack has.
+const AGENT_ID: &str = "sample-agent";
+
+/// Where a running stack is: `stack.json`, which tools outside rely on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StackFile {
+    /// The address of every AWS service.
+    pub aws_endpoint: String,
+    /// The AWS region.
+    pub region: String,
+    /// Where agents connect.
+    pub websocket_url: String,
+    /// What `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
+    pub webhook_url: String,
+    /// Answers 200 while the system can work.
+    pub health_url: String,
+    /// The page of the local Slack.
+    pub slack_url: String,
+    /// The Web API of the local Slack.
+    pub slack_api_url: String,
+    /// What requests to the webhook are signed with.
+    pub slack_signing_secret: String,
+    /// The token that the Web API accepts.
+    pub slack_bot_token: String,
+    /// A channel with a project.
+    pub channel_id: String,
+    /// Who may do everything.
+    pub admin_user_id: String,
+    /// The agent of the channel's project.
+    pub agent_id: String,
+    /// The key of that agent.
+    pub agent_api_key: String,
+    /// The names of the tables.
+    pub tables: Tables,
+    /// The addresses of the queues, by name; dead letters end in `-dead-letters`.
+    pub queues: BTreeMap<String, String>,
+}
+
+/// The names of the tables.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Tables {
+    /// Tasks, their progress and their output.
+    pub tasks: String,
+    /// Agents, keys, projects.
+    pub agents: String,
+}
+
+impl Tables {
+    /// The tables that a deployment's outputs name.
+    pub fn of(outputs: &Outputs) -> Result<Self> {
+        Ok(Self {
+            tasks: output(outputs, "TasksTable")?,
+            agents: output(outputs, "AgentsTable")?,
+        })
+    }
+}
+
+impl StackFile {
+    /// The stack that `BEMATIC_STACK` names, or else the one of `cargo xtask up`.
+    pub fn find(workspace: &Workspace) -> Result<Self> {
+        match env::var_os(STACK_VARIABLE) {
+            Some(file) => Self::read(Path::new(&file)),
+            None => Self::read(&StackDir::local(workspace).stack_file()),
+        }
+    }
+
+    /// The stack that a file tells of.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = fs::read(file)
+            .with_context(|| "no local stack runs: start one with `cargo xtask up`")?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what was written", file.display()))
+    }
+
+    /// Writes the file whole: whoever waits for it never reads half of it.
+    fn write(&self, dir: &StackDir) -> Result<()> {
+        let file = dir.stack_file();
+        let new = file.with_extension("json.new");
+        fs::write(&new, serde_json::to_vec_pretty(self)?)
+            .and_then(|()| fs::rename(&new, &file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// The ports to listen on; 0 is any free one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// The emulator: AWS services, the webhook, the agents' WebSocket.
+    pub aws: u16,
+    /// The local Slack: its page and its Web API.
+    pub slack: u16,
+}
+
+/// A stack that runs until it is shut down.
+pub struct Stack {
+    /// Where it is.
+    pub file: StackFile,
+    /// Its Slack, which lives in this process.
+    pub slack: Server,
+}
+
+impl Stack {
+    /// Starts the emulator and the local Slack, deploys the template, and makes an agent with a
+    /// project, so that tasks can run. The functions must have been built.
+    pub async fn start(
+        workspace: &Workspace,
+        dir: &StackDir,
+        processes: &mut Processes,
+        ports: Ports,
+        ui: &Ui,
+    ) -> Result<Self> {
+        let config = Config {
+            port: ports.slack,
+            ..Config::new(SIGNING_SECRET, BOT_TOKEN)
+        };
+        let (channel, user) = (
+            first(&config.channels)?.id.clone(),
+            first(&config.users)?.id.clone(),
+        );
+        let slack = Server::start(config)
+            .await
+            .context("the local Slack did not start")?;
+        let emulator = Emulator::start(workspace, dir, processes, ports.aws, ui).await?;
+        let outputs = Self::deploy(workspace, &emulator, &slack, ui).await?;
+        let webhook_url = output(&outputs, "WebhookUrl")?;
+        slack.set_webhook(&webhook_url);
+        let mut file = StackFile {
+            aws_endpoint: emulator.endpoint(),
+            region: REGION.to_owned(),
+            websocket_url: output(&outputs, "WebSocketUrl")?,
+            webhook_url,
+            health_url: output(&outputs, "HealthUrl")?,
+            slack_url: slack.page_url(),
+            slack_api_url: slack.api_url(),
+            slack_signing_secret: SIGNING_SECRET.to_owned(),
+            slack_bot_token: BOT_TOKEN.to_owned(),
+            channel_id: channel,
+            admin_user_id: user,
+            agent_id: AGENT_ID.to_owned(),
+            agent_api_key: String::new(),
+            tables: Tables::of(&outputs)?,
+            queues: queues(&outputs),
+        };
+        file.agent_api_key = first_project(&file, dir, ui).await?;
+        file.write(dir)?;
+        Ok(Self { file, slack })
+    }
+
+    async fn deploy(
+        workspace: &Workspace,
+        emulator: &Emulator,
+        slack: &Server,
+        ui: &Ui,
+    ) -> Result<Outputs> {
+        let (slack_api, execute_api) = (slack.api_url(), emulator.execute_api());
+        let parameters = [
+            ("LocalExecuteApi", execute_api.as_str()),
+            ("LogLevel", "DEBUG"),
+            ("SlackApiUrl", slack_api.as_str()),
+            ("SlackBotToken", BOT_TOKEN),
+            ("SlackSigningSecret", SIGNING_SECRET),
+        ];
+        deploy::to_emulator(workspace, emulator, &parameters, ui).await
+    }
+}
+
+/// Makes the agent and binds the channel to a project of its, and gives back the agent's key.
+async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<String> {
+    let step = ui.step("Making an agent and a project");
+    let admin = Admin::local(file).await;
+    let agent_id: AgentId = file.agent_id.parse()?;
+    let agent = admin.create_agent(agent_id.clone(), false).await?;
+    let project = Wanted {
+        channel_id: file.channel_id.parse()?,
+        name: "sample".to_owned(),
+        agent_id,
+        local_path: dir.sample().display().to_string(),
+        model: "sample".to_owned(),
+        max_budget: 1.0,
+        bot_name: "Bematic".to_owned(),
+        system_prompt: String::new(),
+        allowed_tools: Vec::new(),
+    };
+    admin.create_project(project, false).await?;
+    step.done(&file.agent_id);
+    Ok(agent.api_key)
+}
+
+fn first<T>(all: &[T]) -> Result<&T> {
+    all.first().context("the local Slack is empty")
+}
+
+fn output(outputs: &Outputs, name: &str) -> Result<String> {
+    outputs
+        .get(name)
+        .cloned()
+        .with_context(|| format!("the deployed stack has no output {name}"))
+}
+
+/// The queues among the outputs: `DispatchQueueUrl` is `dispatch`, `DispatchDeadLettersUrl` is
+/// `dispatch-dead-letters`.
+fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
+    let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
+    let named = |name: &str| {
+        suffixes.iter().find_map(|(suffix, short)| {
+            Some(format!(
+                "{}{short}",
+                name.strip_suffix(suffix)?.to_lowercase()
+            ))
+        })
+    };
+    outputs
+        .iter()
+        .filter_map(|(name, url)| Some((named(name)?, url.clone())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_named_shortly() {
+        let names = ["DispatchQueueUrl", "DispatchDeadLettersUrl", "WebhookUrl"];
+        let outputs = names.map(|name| (name.to_owned(), name.to_owned())).into();
+        let queues = queues(&outputs);
+        assert_eq!(
+            queues.into_keys().collect::<Vec<_>>(),
+            ["dispatch", "dispatch-dead-letters"]
+        );
+    }
+
+    #[test]
+    fn the_file_has_the_keys_that_others_rely_on() {
+        let outputs = ["TasksTable", "AgentsTable"].map(|name| (name.to_owned(), "t".to_owned()));
+        let file = StackFile {
+            aws_endpoint: String::new(),
+            region: String::new(),
+            websocket_url: String::new(),
+            webhook_url: String::new(),
+            health_url: String::new(),
+            slack_url: String::new(),
+            slack_api_url: String::new(),
+            slack_signing_secret: String::new(),
+            slack_bot_token: String::new(),
+            channel_id: String::new(),
+            admin_user_id: String::new(),
+            agent_id: String::new(),
+            agent_api_key: String::new(),
+            tables: Tables::of(&outputs.into()).unwrap(),
+            queues: BTreeMap::new(),
+        };
+        let json = serde_json::to_value(&file).unwrap();
+        let mut keys: Vec<_> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        keys.sort_unstable();
+        let wanted = [
+            "adminUserId",
+            "agentApiKey",
+            "agentId",
+            "awsEndpoint",
+            "channelId",
+            "healthUrl",
+            "queues",
+            "region",
+            "slackApiUrl",
+            "slackBotToken",
+            "slackSigningSecret",
+            "slackUrl",
+            "tables",
+            "webhookUrl",
+            "websocketUrl",
+        ];
+        assert_eq!(keys, wanted);
+    }
+}
