@@ -1,0 +1,161 @@
+//! What the parts of the agent tell each other.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use bematic::{
+    ids::{Attempt, TaskId},
+    protocol::{CloudMessage, Envelope, StepKind, TaskSubmit},
+};
+
+use crate::{progress_line::Summary, ui::Notice};
+
+/// One run: an attempt of a task. Clouds older than attempts name none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunKey {
+    /// The task.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Option<Attempt>,
+}
+
+impl RunKey {
+    /// The run that a TASK_SUBMIT asks for.
+    pub const fn of(submit: &TaskSubmit) -> Self {
+        Self {
+            task: submit.task_id,
+            attempt: submit.attempt,
+        }
+    }
+}
+
+impl fmt::Display for RunKey {
+    /// The part of the task's id that tells it from its neighbours: the random end, since ids made
+    /// in the same minute begin alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.task.to_string();
+        f.write_str(id.get(id.len().saturating_sub(8)..).unwrap_or(&id))
+    }
+}
+
+/// What the connection reports.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A connection attempt begins.
+    Connecting,
+    /// The handshake succeeded.
+    Up,
+    /// A message came.
+    Message(Box<Envelope<CloudMessage>>),
+    /// Something came that is no message; the text says what is wrong.
+    Unreadable(String),
+    /// The connection is gone.
+    Down {
+        /// Why.
+        reason: String,
+        /// When the next attempt begins.
+        retry_in: Duration,
+    },
+    /// The cloud does not know this agent or its key; there is no next attempt.
+    Refused(String),
+}
+
+/// What a run reports, in order; [`RunEvent::Ended`] is its last word.
+#[derive(Debug)]
+pub enum RunEvent {
+    /// Output, small enough for one message.
+    Output(String),
+    /// Progress, small enough for one message.
+    Progress(Progress),
+    /// Something that its owner should know of.
+    Warning(String),
+    /// It is over, and so is every process of it.
+    Ended(Box<Ended>),
+}
+
+/// Progress lines since the last report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// Percent, 0 to 100.
+    pub percent: Option<f64>,
+    /// What is going on now.
+    pub message: Option<String>,
+    /// What was done, all of one kind.
+    pub steps: Vec<String>,
+    /// That kind.
+    pub kind: StepKind,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How its command ended.
+    pub outcome: Outcome,
+    /// What it declared of itself.
+    pub summary: Summary,
+    /// The end of its standard output.
+    pub output_tail: String,
+    /// The end of its standard error.
+    pub error_tail: String,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// With exit code 0.
+    Succeeded,
+    /// With another exit code, or by a signal nobody here sent; in words.
+    Failed(String),
+    /// It could not be started; the sentence says what to do.
+    NotStarted(String),
+    /// It was stopped because the session asked for it.
+    Stopped,
+}
+
+/// What the session wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Run the command for a task.
+    Start {
+        /// The task.
+        submit: Box<TaskSubmit>,
+        /// The folder, checked.
+        folder: PathBuf,
+    },
+    /// End a run: ask, wait for `grace`, force.
+    Stop {
+        /// The run.
+        run: RunKey,
+        /// How long to wait between asking and forcing.
+        grace: Duration,
+    },
+    /// Give up this connection; a new one will be made.
+    Reconnect,
+    /// Tell a person.
+    Tell(Notice),
+    /// Close the connection and end.
+    Exit(Ending),
+}
+
+/// Why the agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to, and everything is settled.
+    Stopped,
+    /// The cloud asked for a new start.
+    Restart,
+    /// The cloud does not accept its key.
+    Refused,
+}
+
+impl Ending {
+    /// The process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a supervisor.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Stopped => 0,
+            Self::Refused => 3,
+            Self::Restart => 75,
+        }
+    }
+}

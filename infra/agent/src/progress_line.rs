@@ -1,0 +1,278 @@
+//! Lines by which a command tells how it is doing: `::bematic ` and a JSON object, on standard
+//! output. They are no part of the output. The form is documented in this crate's README.
+
+use bematic::protocol::{Fault, StepKind};
+use serde::Deserialize;
+
+/// What such a line begins with.
+pub const PREFIX: &str = "::bematic ";
+
+/// The longest such line, in bytes: room for a result that fills a message, escaped.
+pub const MAX_LINE: usize = 512 * 1024;
+
+/// What one line declares. Unknown fields are ignored, so that a command may be newer than its
+/// agent.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Declaration {
+    /// Something that was done.
+    pub step: Option<String>,
+    /// What kind of thing it was.
+    #[serde(rename = "type")]
+    pub kind: StepKind,
+    /// Percent, 0 to 100.
+    pub progress: Option<f64>,
+    /// What is going on now.
+    pub message: Option<String>,
+    /// What came of the task.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+/// The fields of a task's end. Later lines add to earlier ones.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Summary {
+    /// The result, in Markdown; without it, the end of the output is the result.
+    pub result: Option<String>,
+    /// The command's own session, to resume from.
+    pub session_id: Option<String>,
+    /// Tokens read.
+    pub input_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// US dollars.
+    pub estimated_cost: Option<f64>,
+    /// Paths of the files that changed.
+    pub files_changed: Option<Vec<String>>,
+    /// Commands that were run.
+    pub commands_run: Option<Vec<String>>,
+    /// How often the command went on after reaching its limits.
+    pub continuations: Option<u64>,
+    /// The model that did it.
+    pub model: Option<String>,
+    /// What went wrong; the task fails, whatever the exit code.
+    pub error: Option<String>,
+    /// Whether running it again may help.
+    pub recoverable: Option<bool>,
+    /// Whose failure it is.
+    pub fault: Option<Fault>,
+}
+
+impl Summary {
+    /// Adds what a later line says; what it doesn't mention stays.
+    pub fn merge(&mut self, later: Self) {
+        fn set<T>(field: &mut Option<T>, later: Option<T>) {
+            if later.is_some() {
+                *field = later;
+            }
+        }
+        set(&mut self.result, later.result);
+        set(&mut self.session_id, later.session_id);
+        set(&mut self.input_tokens, later.input_tokens);
+        set(&mut self.output_tokens, later.output_tokens);
+        set(&mut self.estimated_cost, later.estimated_cost);
+        set(&mut self.files_changed, later.files_changed);
+        set(&mut self.commands_run, later.commands_run);
+        set(&mut self.continuations, later.continuations);
+        set(&mut self.model, later.model);
+        set(&mut self.error, later.error);
+        set(&mut self.recoverable, later.recoverable);
+        set(&mut self.fault, later.fault);
+    }
+}
+
+/// Reads what follows [`PREFIX`].
+///
+/// # Errors
+/// A sentence that says what is wrong with the line.
+pub fn parse(json: &str) -> Result<Declaration, String> {
+    let declaration: Declaration =
+        serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
+    if let Some(progress) = declaration.progress
+        && !(0.0..=100.0).contains(&progress)
+    {
+        return Err(format!("progress is {progress}, not 0 to 100"));
+    }
+    if declaration == Declaration::default() {
+        return Err("it declares nothing that is known".to_owned());
+    }
+    Ok(declaration)
+}
+
+/// A piece of standard output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// Output.
+    Text(String),
+    /// A progress line.
+    Declared(Box<Declaration>),
+    /// A progress line that could not be read; it is output, and its writer is told why.
+    Malformed {
+        /// The line.
+        line: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Separates progress lines from output, as it comes. Only what may still become a progress line
+/// is held back.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The beginning of a line that may become a progress line.
+    held: String,
+    /// Whether the line being read is known to be output.
+    inside: bool,
+}
+
+impl Lines {
+    /// The pieces of the next text.
+    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for part in text.split_inclusive('\n') {
+            let ended = part.ends_with('\n');
+            if self.inside {
+                add(&mut pieces, Piece::Text(part.to_owned()));
+            } else {
+                self.held.push_str(part);
+                self.settle(ended, &mut pieces);
+            }
+            self.inside = !ended && (self.inside || self.held.is_empty());
+        }
+        pieces
+    }
+
+    /// What is held back when the output has ended.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        self.settle(true, &mut pieces);
+        pieces
+    }
+
+    /// Decides about the held line, if it can be decided.
+    fn settle(&mut self, ended: bool, pieces: &mut Vec<Piece>) {
+        let declares = self.held.starts_with(PREFIX);
+        let open = declares || PREFIX.starts_with(self.held.as_str());
+        if !ended && open && self.held.len() <= MAX_LINE {
+            return;
+        }
+        let line = std::mem::take(&mut self.held);
+        if !declares {
+            return add(pieces, Piece::Text(line));
+        }
+        add(pieces, declared(line, ended));
+    }
+}
+
+/// The piece that a line with the prefix is.
+fn declared(line: String, ended: bool) -> Piece {
+    let json = line.get(PREFIX.len()..).unwrap_or_default();
+    let parsed = if ended {
+        parse(json)
+    } else {
+        Err(format!("it is longer than {MAX_LINE} bytes"))
+    };
+    match parsed {
+        Ok(declaration) => Piece::Declared(Box::new(declaration)),
+        Err(reason) => Piece::Malformed { line, reason },
+    }
+}
+
+/// Appends a piece, joining text with text.
+fn add(pieces: &mut Vec<Piece>, piece: Piece) {
+    match (pieces.last_mut(), piece) {
+        (_, Piece::Text(text)) if text.is_empty() => {}
+        (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+        (_, piece) => pieces.push(piece),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str, size: usize) -> (String, Vec<Declaration>, usize) {
+        let mut lines = Lines::default();
+        let chars: Vec<char> = text.chars().collect();
+        let mut pieces: Vec<Piece> = chars
+            .chunks(size)
+            .flat_map(|chunk| lines.push(&chunk.iter().collect::<String>()))
+            .collect();
+        pieces.extend(lines.finish());
+        let (mut output, mut declared, mut malformed) = (String::new(), Vec::new(), 0);
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => output.push_str(&text),
+                Piece::Declared(declaration) => declared.push(*declaration),
+                Piece::Malformed { line, .. } => {
+                    output.push_str(&line);
+                    malformed += 1;
+                }
+            }
+        }
+        (output, declared, malformed)
+    }
+
+    #[test]
+    fn progress_lines_are_taken_out_of_the_output() {
+        let text = "one\n::bematic {\"step\":\"Reading\",\"type\":\"tool_use\"}\ntwo\n";
+        for size in [1, 2, 7, 100] {
+            let (output, declared, malformed) = read(text, size);
+            assert_eq!((output.as_str(), malformed), ("one\ntwo\n", 0));
+            assert_eq!(declared[0].step.as_deref(), Some("Reading"));
+            assert_eq!(declared[0].kind, StepKind::ToolUse);
+        }
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_counts() {
+        let (_, declared, _) = read("::bematic {\"progress\":40,\"message\":\"Testing\"}", 5);
+        assert_eq!(declared[0].progress, Some(40.0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_output() {
+        for text in [
+            "::bematic {oops\n",
+            "::bematic {\"progress\":400}\n",
+            "::bematic {}\n",
+            "::bematic [1]\n",
+        ] {
+            let (output, declared, malformed) = read(text, 3);
+            assert_eq!((output.as_str(), declared.len(), malformed), (text, 0, 1));
+        }
+    }
+
+    #[test]
+    fn an_endless_progress_line_is_not_kept_for_ever() {
+        let text = format!("{PREFIX}{}", "x".repeat(2 * MAX_LINE));
+        let (output, _, malformed) = read(&text, 64 * 1024);
+        assert_eq!((output, malformed), (text, 1));
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_line_counts() {
+        let text = "say ::bematic {\"step\":\"x\"}\n::bematics\n";
+        assert_eq!(read(text, 4), (text.to_owned(), vec![], 0));
+    }
+
+    #[test]
+    fn a_summary_grows() {
+        let mut summary = parse(r#"{"result":"a","inputTokens":3}"#).unwrap().summary;
+        summary.merge(parse(r#"{"result":"b","fault":"task"}"#).unwrap().summary);
+        assert_eq!(summary.result.as_deref(), Some("b"));
+        assert_eq!(summary.input_tokens, Some(3));
+        assert_eq!(summary.fault, Some(Fault::Task));
+    }
+
+    proptest! {
+        #[test]
+        fn no_output_is_lost(text in "[:bemati \n{}x]{0,60}", size in 1usize..9) {
+            let (output, _, _) = read(&text, size);
+            prop_assert_eq!(output, text);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Starting a task's command, and ending it with all that it started.
+
+use std::{env, io, path::Path, process::Stdio};
+
+use bematic::protocol::TaskSubmit;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, ChildStdin, Command},
+    task::JoinSet,
+};
+
+use super::environment::{Environment, PREFIX};
+
+/// The command that every task runs, chosen by the agent's owner; nothing of it comes from the
+/// cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    program: String,
+    arguments: Vec<String>,
+}
+
+/// Why a text is no command.
+#[derive(Debug, thiserror::Error)]
+pub enum BadCommand {
+    /// A quote is not closed.
+    #[error("--exec: {0}; quote it as for a shell, such as --exec 'claude -p \"$(cat)\"'")]
+    Quotes(#[from] shell_words::ParseError),
+    /// There is nothing.
+    #[error("--exec is empty; name the program that does the tasks")]
+    Empty,
+}
+
+impl CommandLine {
+    /// Splits a command as a shell would. No shell runs it: for pipes and variables, say
+    /// `sh -c '…'`.
+    ///
+    /// # Errors
+    /// [`BadCommand`]
+    pub fn parse(text: &str) -> Result<Self, BadCommand> {
+        let mut words = shell_words::split(text)?.into_iter();
+        let program = words.next().ok_or(BadCommand::Empty)?;
+        Ok(Self {
+            program,
+            arguments: words.collect(),
+        })
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+}
+
+/// A started command.
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) group: Group,
+    /// Writes the prompt; ends with the run.
+    _writer: JoinSet<()>,
+    _environment: Environment,
+}
+
+impl Process {
+    /// Starts the command for a task, in a process group of its own.
+    ///
+    /// # Errors
+    /// A sentence that says why not, and what to do.
+    pub(super) fn start(
+        command: &CommandLine,
+        submit: &TaskSubmit,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        let environment = Environment::of(submit, folder)
+            .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
+        let mut child = prepare(command, &environment, folder)
+            .spawn()
+            .map_err(|error| explain(command, &error))?;
+        let mut writer = JoinSet::new();
+        if let Some(stdin) = child.stdin.take() {
+            writer.spawn(write_prompt(stdin, submit.prompt.clone()));
+        }
+        Ok(Self {
+            group: Group::of(&child),
+            child,
+            _writer: writer,
+            _environment: environment,
+        })
+    }
+}
+
+fn prepare(command: &CommandLine, environment: &Environment, folder: &Path) -> Command {
+    let mut prepared = Command::new(&command.program);
+    prepared
+        .args(&command.arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with(PREFIX) {
+            prepared.env_remove(name);
+        }
+    }
+    prepared.envs(environment.variables());
+    prepared
+}
+
+/// A command need not read its prompt: that it closes the pipe is no error.
+async fn write_prompt(mut stdin: ChildStdin, prompt: String) {
+    let _closed_early = stdin.write_all(prompt.as_bytes()).await;
+}
+
+fn explain(command: &CommandLine, error: &io::Error) -> String {
+    let program = command.program();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "the command '{program}' was not found on the agent's machine; \
+             install it there, or start the agent with --exec naming it by its full path"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "the command '{program}' may not be run by the agent's user; make it executable (chmod +x)"
+        ),
+        _ => format!("the command '{program}' could not be started: {error}"),
+    }
+}
+
+/// A process group. It is killed when this is dropped, so that a run leaves nothing behind.
+pub(super) struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        // 0 would mean the agent's own group.
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
+    }
+
+    /// Asks every process of it to end.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Ends every process of it.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.0 {
+            // The only error there can be says that the group is already gone.
+            let _gone = killpg(pid, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_split_as_by_a_shell() {
+        let command = CommandLine::parse("claude -p 'two words' --flag").unwrap();
+        assert_eq!(command.program(), "claude");
+        assert_eq!(command.arguments, ["-p", "two words", "--flag"]);
+    }
+
+    #[test]
+    fn a_bad_command_is_explained() {
+        let explain = |text| CommandLine::parse(text).unwrap_err().to_string();
+        assert!(explain("  ").contains("--exec is empty"));
+        assert!(explain("a 'b").contains("quote"));
+    }
+}

@@ -1,0 +1,215 @@
+//! Gathers what a run has to say into few messages, each small enough for one frame.
+
+use bematic::protocol::{StepKind, limits};
+
+use crate::{
+    event::{Progress, RunEvent},
+    progress_line::Declaration,
+    text::{escaped_len, shorten, split_escaped},
+};
+
+/// Bytes of JSON that one message's text may take: three quarters of a frame, which leaves more
+/// than its envelope needs.
+pub(super) const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
+
+/// Characters of a step or a message; Slack shows one line of it.
+const LINE_CHARS: usize = 1000;
+
+/// What has not been reported yet. Memory is bounded by what one read and one progress line hold:
+/// whatever is full is handed out at once.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    text: String,
+    text_len: usize,
+    progress: Progress,
+    progress_len: usize,
+}
+
+impl Report {
+    /// Whether nothing waits to be reported.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.progress == Progress::default()
+    }
+
+    /// Adds output; returns the messages that it filled.
+    pub(super) fn output(&mut self, text: &str) -> Vec<RunEvent> {
+        let mut full = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (head, tail) = split_escaped(rest, MESSAGE_BUDGET - self.text_len);
+            self.text.push_str(head);
+            self.text_len += escaped_len(head);
+            rest = tail;
+            if !rest.is_empty() {
+                full.extend(self.take_output());
+            }
+        }
+        full
+    }
+
+    /// Adds a progress line; returns the messages that it filled.
+    pub(super) fn declare(&mut self, declared: &Declaration) -> Vec<RunEvent> {
+        let mut full = Vec::new();
+        self.progress.percent = declared.progress.or(self.progress.percent);
+        if let Some(message) = &declared.message {
+            let message = shorten(message, LINE_CHARS);
+            // Every line arrives: a message that another one follows at once becomes a step.
+            if let Some(before) = self.progress.message.replace(message) {
+                full.extend(self.step(before, StepKind::Info));
+            }
+        }
+        if let Some(step) = &declared.step {
+            full.extend(self.step(shorten(step, LINE_CHARS), declared.kind));
+        }
+        full
+    }
+
+    /// Takes all there is, output first.
+    pub(super) fn flush(&mut self) -> Vec<RunEvent> {
+        let output = self.take_output();
+        let progress = self.take_progress();
+        output.into_iter().chain(progress).collect()
+    }
+
+    fn step(&mut self, step: String, kind: StepKind) -> Option<RunEvent> {
+        let len = escaped_len(&step) + 3;
+        let steps = &self.progress.steps;
+        let differs = !steps.is_empty() && self.progress.kind != kind;
+        let full = steps.len() == limits::STEPS || self.progress_len + len > MESSAGE_BUDGET / 2;
+        let before = if differs || full {
+            self.take_steps()
+        } else {
+            None
+        };
+        self.progress.kind = kind;
+        self.progress.steps.push(step);
+        self.progress_len += len;
+        before
+    }
+
+    /// Takes the steps, and leaves the message for those that follow.
+    fn take_steps(&mut self) -> Option<RunEvent> {
+        let message = self.progress.message.take();
+        let taken = self.take_progress();
+        self.progress.message = message;
+        taken
+    }
+
+    fn take_progress(&mut self) -> Option<RunEvent> {
+        self.progress_len = 0;
+        let progress = std::mem::take(&mut self.progress);
+        (progress != Progress::default()).then_some(RunEvent::Progress(progress))
+    }
+
+    fn take_output(&mut self) -> Option<RunEvent> {
+        self.text_len = 0;
+        let text = std::mem::take(&mut self.text);
+        (!text.is_empty()).then_some(RunEvent::Output(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(events: &[RunEvent]) -> Vec<&str> {
+        events
+            .iter()
+            .filter_map(|event| match event {
+                RunEvent::Output(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn steps(events: Vec<RunEvent>) -> Vec<Progress> {
+        events
+            .into_iter()
+            .filter_map(|event| match event {
+                RunEvent::Progress(progress) => Some(progress),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn step(text: &str, kind: StepKind) -> Declaration {
+        Declaration {
+            step: Some(text.to_owned()),
+            kind,
+            ..Declaration::default()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn deltas_are_small_and_together_the_output(
+            pieces in prop::collection::vec(("[\u{1}\"\\\\a€😀\n]{1,20}", 1usize..3000), 1..6)
+        ) {
+            let pieces: Vec<String> = pieces.iter().map(|(text, n)| text.repeat(*n)).collect();
+            let mut report = Report::default();
+            let mut events: Vec<_> = pieces.iter().flat_map(|text| report.output(text)).collect();
+            events.extend(report.flush());
+            prop_assert_eq!(texts(&events).concat(), pieces.concat());
+            for text in texts(&events) {
+                prop_assert!(escaped_len(text) <= MESSAGE_BUDGET);
+            }
+        }
+    }
+
+    #[test]
+    fn five_hundred_steps_arrive_in_order_in_few_messages() {
+        let mut report = Report::default();
+        let lines: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
+        let mut events: Vec<_> = lines
+            .iter()
+            .flat_map(|line| report.declare(&step(line, StepKind::ToolUse)))
+            .collect();
+        events.extend(report.flush());
+        let batches = steps(events);
+        assert_eq!(batches.len(), 5);
+        let all: Vec<String> = batches.into_iter().flat_map(|batch| batch.steps).collect();
+        assert_eq!(all, lines);
+    }
+
+    #[test]
+    fn long_steps_make_small_messages() {
+        let mut report = Report::default();
+        let long = "\"".repeat(5000);
+        let mut events: Vec<_> = (0..50)
+            .flat_map(|_| report.declare(&step(&long, StepKind::Info)))
+            .collect();
+        events.extend(report.flush());
+        for batch in steps(events) {
+            assert!(serde_json::to_string(&batch.steps).unwrap().len() < limits::FRAME_BYTES / 2);
+        }
+    }
+
+    #[test]
+    fn kinds_are_not_mixed() {
+        let mut report = Report::default();
+        let mut events = report.declare(&step("a", StepKind::ToolUse));
+        events.extend(report.declare(&step("b", StepKind::Thinking)));
+        events.extend(report.flush());
+        let kinds: Vec<StepKind> = steps(events).iter().map(|batch| batch.kind).collect();
+        assert_eq!(kinds, [StepKind::ToolUse, StepKind::Thinking]);
+    }
+
+    #[test]
+    fn a_burst_of_messages_is_not_lost() {
+        let mut report = Report::default();
+        for n in 0..3 {
+            let declared = Declaration {
+                progress: Some(f64::from(n)),
+                message: Some(format!("m{n}")),
+                ..Declaration::default()
+            };
+            assert!(report.declare(&declared).is_empty());
+        }
+        let batch = steps(report.flush()).remove(0);
+        assert_eq!(batch.steps, ["m0", "m1"]);
+        assert_eq!(batch.message.as_deref(), Some("m2"));
+        assert_eq!(batch.percent, Some(2.0));
+    }
+}

@@ -1,0 +1,285 @@
+//! Taking tasks, running them in order of arrival, and reporting on them.
+
+use std::{collections::VecDeque, path::PathBuf};
+
+use bematic::{
+    ids::{Attempt, TaskId},
+    protocol::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
+};
+use tokio::time::Instant;
+
+use super::{
+    Session,
+    seen::{Answer, Seen},
+    terminal::{self, Why},
+};
+use crate::{
+    event::{Effect, RunKey},
+    text::shorten,
+    ui::Notice,
+};
+
+/// Characters of a prompt that stand for it on the agent's screen.
+const TITLE_CHARS: usize = 80;
+
+/// The tasks that the agent holds, and the answers that it gave.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    waiting: VecDeque<Waiting>,
+    running: Vec<Running>,
+    seen: Seen,
+}
+
+/// A task that waits for a slot.
+#[derive(Debug)]
+struct Waiting {
+    run: RunKey,
+    submit: Box<TaskSubmit>,
+    folder: PathBuf,
+}
+
+/// A task whose command runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    run: RunKey,
+    next_seq: u64,
+    /// Why it was asked to end, if it was.
+    pub(super) stopped: Option<Why>,
+}
+
+impl Tasks {
+    /// The runs that are held: running, then waiting.
+    pub(super) fn active(&self) -> impl Iterator<Item = RunKey> {
+        let running = self.running.iter().map(|task| task.run);
+        running.chain(self.waiting.iter().map(|task| task.run))
+    }
+
+    /// How many commands run.
+    pub(super) const fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many tasks are before a waiting one.
+    fn position(&self, run: RunKey) -> Option<u64> {
+        let waiting = self.waiting.iter().position(|task| task.run == run)?;
+        Some((self.running.len() + waiting) as u64)
+    }
+
+    fn find(&mut self, run: RunKey) -> Option<&mut Running> {
+        self.running.iter_mut().find(|task| task.run == run)
+    }
+
+    /// The place of a running command's next output.
+    pub(super) fn next_seq(&mut self, run: RunKey) -> Option<u64> {
+        let task = self.find(run)?;
+        let seq = task.next_seq;
+        task.next_seq += 1;
+        Some(seq)
+    }
+
+    /// Takes out a run that has ended.
+    pub(super) fn end(&mut self, run: RunKey) -> Option<Running> {
+        let at = self.running.iter().position(|task| task.run == run)?;
+        Some(self.running.remove(at))
+    }
+
+    /// Takes out the first waiting task that may run; never beside another attempt of itself.
+    fn next_ready(&mut self) -> Option<Waiting> {
+        let free = |id: TaskId| self.running.iter().all(|task| task.run.task != id);
+        let at = self.waiting.iter().position(|task| free(task.run.task))?;
+        self.waiting.remove(at)
+    }
+}
+
+impl Session {
+    pub(super) fn on_submit(&mut self, submit: Box<TaskSubmit>) {
+        let run = RunKey::of(&submit);
+        if let Some(answer) = self.tasks.seen.answer(run).cloned() {
+            return self.acknowledge(run, &answer);
+        }
+        match self.admit(&submit) {
+            Ok(folder) => self.accept(submit, folder),
+            Err((reason, retryable)) => self.refuse(run, reason, retryable),
+        }
+    }
+
+    /// Where the task is to work, or why not and whether it may be offered again.
+    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, (String, bool)> {
+        let run = RunKey::of(submit);
+        let later = |held: &RunKey| held.task == run.task && held.attempt > run.attempt;
+        if let Some(held) = self.tasks.active().find(later) {
+            let attempt = held.attempt.map_or(0, Attempt::number);
+            return Err((
+                format!("attempt {attempt} of the task is already here"),
+                true,
+            ));
+        }
+        if !self.phase.takes_tasks() {
+            return Err(("the agent is shutting down".to_owned(), true));
+        }
+        let slots = self.settings.concurrency as usize;
+        if self.tasks.active().count() >= 2 * slots {
+            return Err((
+                format!("all {slots} slots of the agent are taken, and as many tasks wait"),
+                true,
+            ));
+        }
+        let folder = self.settings.workdirs.resolve(&submit.local_path);
+        folder.map_err(|refused| (refused.to_string(), false))
+    }
+
+    fn accept(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
+        let run = RunKey::of(&submit);
+        self.supersede(run);
+        let title = title(&submit);
+        self.tasks.waiting.push_back(Waiting {
+            run,
+            submit,
+            folder,
+        });
+        self.tasks.seen.remember(run, Answer::Accepted);
+        let at_once = self.tasks.running() < self.settings.concurrency as usize
+            && self.tasks.waiting.len() == 1
+            && self
+                .tasks
+                .running
+                .iter()
+                .all(|task| task.run.task != run.task);
+        let queue_position = self.tasks.position(run).filter(|_| !at_once);
+        self.tell(Notice::TaskAccepted {
+            run: run.into(),
+            title,
+            queue_position,
+        });
+        self.send_ack(run, &Answer::Accepted, queue_position);
+        self.start_ready();
+    }
+
+    /// Ends earlier attempts: two must not work in one folder at the same time.
+    fn supersede(&mut self, by: RunKey) {
+        self.tasks.waiting.retain(|task| task.run.task != by.task);
+        let earlier: Vec<_> = self
+            .tasks
+            .active()
+            .filter(|run| run.task == by.task)
+            .collect();
+        for run in earlier {
+            self.stop(
+                run,
+                Why::Superseded(by.attempt),
+                self.settings.timings.grace,
+            );
+        }
+    }
+
+    fn refuse(&mut self, run: RunKey, reason: String, retryable: bool) {
+        self.tell(Notice::TaskRefused {
+            run: run.into(),
+            reason: reason.clone(),
+            retryable,
+        });
+        let answer = Answer::Refused { reason, retryable };
+        self.tasks.seen.remember(run, answer.clone());
+        self.acknowledge(run, &answer);
+    }
+
+    fn acknowledge(&mut self, run: RunKey, answer: &Answer) {
+        let position = self.tasks.position(run);
+        self.send_ack(run, answer, position);
+    }
+
+    fn send_ack(&mut self, run: RunKey, answer: &Answer, queue_position: Option<u64>) {
+        let (reason, retryable) = match answer {
+            Answer::Accepted => (None, true),
+            Answer::Refused { reason, retryable } => (Some(reason.clone()), *retryable),
+        };
+        let ack = AgentMessage::TaskAck(TaskAck {
+            task_id: run.task,
+            attempt: run.attempt,
+            accepted: *answer == Answer::Accepted,
+            reason,
+            retryable,
+            queue_position,
+        });
+        self.send_urgently(ack, Some(run));
+    }
+
+    /// Starts what has a slot.
+    pub(super) fn start_ready(&mut self) {
+        while self.tasks.running() < self.settings.concurrency as usize {
+            let Some(task) = self.tasks.next_ready() else {
+                return;
+            };
+            self.tasks.running.push(Running {
+                run: task.run,
+                next_seq: 0,
+                stopped: None,
+            });
+            self.tell(Notice::TaskStarted {
+                run: task.run.into(),
+                title: title(&task.submit),
+            });
+            self.effects.push_back(Effect::Start {
+                submit: task.submit,
+                folder: task.folder,
+            });
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, cancel: &TaskCancel, now: Instant) {
+        let id = cancel.task_id;
+        let held: Vec<_> = self.tasks.active().filter(|run| run.task == id).collect();
+        for run in &held {
+            self.cancel(*run, &cancel.reason);
+        }
+        // The task is over, or was never here: the cloud is told, so that it need not wait.
+        if held.is_empty() && !self.outbox.resend_now(|run| run.task == id, now) {
+            let unknown = RunKey {
+                task: id,
+                attempt: None,
+            };
+            self.send(terminal::cancelled(unknown, &cancel.reason), Some(unknown));
+        }
+    }
+
+    fn cancel(&mut self, run: RunKey, reason: &str) {
+        let grace = self.settings.timings.grace;
+        let Some(at) = self.tasks.waiting.iter().position(|task| task.run == run) else {
+            return self.stop(run, Why::Cancelled(reason.to_owned()), grace);
+        };
+        self.tasks.waiting.remove(at);
+        let message = terminal::cancelled(run, reason);
+        self.tell(terminal::notice(run, &message, std::time::Duration::ZERO));
+        self.send(message, Some(run));
+    }
+
+    /// Ends a running command; the first reason counts.
+    pub(super) fn stop(&mut self, run: RunKey, why: Why, grace: std::time::Duration) {
+        if let Some(task) = self.tasks.find(run) {
+            task.stopped.get_or_insert(why);
+            self.effects.push_back(Effect::Stop { run, grace });
+        }
+    }
+
+    /// Ends every running command, because the agent ends.
+    pub(super) fn stop_all(&mut self, grace: std::time::Duration) {
+        let running: Vec<_> = self.tasks.running.iter().map(|task| task.run).collect();
+        for run in running {
+            self.stop(run, Why::Shutdown, grace);
+        }
+    }
+
+    /// Gives what has not started back to the cloud.
+    pub(super) fn hand_back(&mut self, reason: &str) {
+        for task in std::mem::take(&mut self.tasks.waiting) {
+            self.refuse(task.run, reason.to_owned(), true);
+        }
+    }
+}
+
+/// The beginning of a prompt, in one line.
+fn title(submit: &TaskSubmit) -> String {
+    let line = submit.prompt.trim().lines().next().unwrap_or_default();
+    let clean: String = line.chars().filter(|c| !c.is_control()).collect();
+    shorten(&clean, TITLE_CHARS)
+}

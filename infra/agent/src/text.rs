@@ -1,0 +1,136 @@
+//! Sizes and cuts of text, as the wire counts them.
+
+/// Bytes of `c` inside a JSON string.
+const fn escaped_char(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => c.len_utf8(),
+    }
+}
+
+/// Bytes of `text` inside a JSON string, without its quotes.
+pub(crate) fn escaped_len(text: &str) -> usize {
+    text.chars().map(escaped_char).sum()
+}
+
+/// The longest beginning of `text` that takes at most `budget` bytes in JSON, and the rest.
+pub(crate) fn split_escaped(text: &str, budget: usize) -> (&str, &str) {
+    let mut used = 0;
+    let end = text.char_indices().find_map(|(at, c)| {
+        used += escaped_char(c);
+        (used > budget).then_some(at)
+    });
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// `text`, cut to at most `chars` characters, the last of them `…` if anything was cut.
+pub(crate) fn shorten(text: &str, chars: usize) -> String {
+    if text.chars().nth(chars).is_none() {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
+    kept + "…"
+}
+
+/// `text`, its end cut so that it takes at most `budget` bytes in JSON, with a note if so.
+pub(crate) fn fit_escaped(text: &str, budget: usize) -> String {
+    const NOTE: &str = "\n\n[… cut here: the whole text is too long for one message]";
+    if escaped_len(text) <= budget {
+        return text.to_owned();
+    }
+    let (kept, _) = split_escaped(text, budget.saturating_sub(escaped_len(NOTE)));
+    format!("{kept}{NOTE}")
+}
+
+/// The newest `bytes` bytes of what was pushed, for a result or an error message.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail {
+    text: String,
+    bytes: usize,
+    cut: bool,
+}
+
+impl Tail {
+    /// An empty one that keeps `bytes` bytes.
+    pub(crate) const fn new(bytes: usize) -> Self {
+        Self {
+            text: String::new(),
+            bytes,
+            cut: false,
+        }
+    }
+
+    /// Adds text, forgetting the oldest.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        // Twice the size, so that the text is moved once a `bytes` and not with every line.
+        if self.text.len() > 2 * self.bytes {
+            let start = self.text.ceil_char_boundary(self.text.len() - self.bytes);
+            self.text.drain(..start);
+            self.cut = true;
+        }
+    }
+
+    /// The tail, from the beginning of a line where something was forgotten.
+    pub(crate) fn text(&self) -> &str {
+        let start = self
+            .text
+            .ceil_char_boundary(self.text.len().saturating_sub(self.bytes));
+        let kept = self.text.get(start..).unwrap_or_default();
+        let whole_lines = match kept.split_once('\n') {
+            Some((_, rest)) if (self.cut || start > 0) && !rest.is_empty() => rest,
+            _ => kept,
+        };
+        whole_lines.trim_end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_size_is_what_the_encoder_writes(text in any::<String>()) {
+            prop_assert_eq!(escaped_len(&text) + 2, serde_json::to_string(&text).unwrap().len());
+        }
+
+        #[test]
+        fn a_split_loses_nothing_and_keeps_its_budget(text in any::<String>(), budget in 6usize..64) {
+            let (head, rest) = split_escaped(&text, budget);
+            prop_assert!(escaped_len(head) <= budget);
+            prop_assert!(!head.is_empty() || rest.is_empty());
+            prop_assert_eq!(format!("{head}{rest}"), text.clone());
+        }
+
+        #[test]
+        fn a_fitted_text_fits(text in "\\PC{0,400}") {
+            prop_assert!(escaped_len(&fit_escaped(&text, 128)) <= 128);
+        }
+    }
+
+    #[test]
+    fn a_tail_starts_with_a_whole_line() {
+        let mut tail = Tail::new(10);
+        for line in 0..100 {
+            tail.push(&format!("line {line}\n"));
+        }
+        assert_eq!(tail.text(), "line 99");
+    }
+
+    #[test]
+    fn a_short_tail_is_everything() {
+        let mut tail = Tail::new(100);
+        tail.push("one\ntwo\n");
+        assert_eq!(tail.text(), "one\ntwo");
+    }
+
+    #[test]
+    fn a_cut_is_visible() {
+        assert_eq!(shorten("abcdef", 4), "abc…");
+        assert_eq!(shorten("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,124 @@
+//! A terminal: a line for the connection, a live line a task, a permanent line a finished one.
+
+use std::{collections::HashMap, time::Duration};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{Notice, Run, Ui, words};
+use crate::{event::RunKey, text::shorten};
+
+/// Between two frames of a spinner.
+const FRAME: Duration = Duration::from_millis(120);
+/// Characters of a prompt in a task's line.
+const TITLE_CHARS: usize = 40;
+
+/// Draws notices on a terminal.
+pub(super) struct Live {
+    screen: MultiProgress,
+    header: ProgressBar,
+    name: String,
+    tasks: HashMap<RunKey, Task>,
+}
+
+struct Task {
+    line: ProgressBar,
+    percent: Option<f64>,
+    step: Option<String>,
+}
+
+impl Live {
+    pub(super) fn new() -> Self {
+        let screen = MultiProgress::new();
+        let header = screen.add(ProgressBar::new_spinner());
+        header.set_style(style("{spinner} {msg}"));
+        Self {
+            screen,
+            header,
+            name: String::new(),
+            tasks: HashMap::new(),
+        }
+    }
+
+    fn header(&self, state: &str) {
+        self.header.set_message(format!("{} — {state}", self.name));
+    }
+
+    fn begin(&mut self, run: Run, title: &str) {
+        let line = self.screen.add(ProgressBar::new_spinner());
+        line.set_style(style("{spinner} {prefix} {elapsed:>4} {wide_msg}"));
+        line.set_prefix(format!(
+            "{} {}",
+            words::id(run),
+            shorten(title, TITLE_CHARS)
+        ));
+        line.enable_steady_tick(FRAME);
+        let task = Task {
+            line,
+            percent: None,
+            step: None,
+        };
+        self.tasks.insert(run.key(), task);
+    }
+
+    fn progress(&mut self, run: Run, percent: Option<f64>, step: Option<&String>) {
+        if let Some(task) = self.tasks.get_mut(&run.key()) {
+            task.percent = percent.or(task.percent);
+            task.step = step.cloned().or(task.step.take());
+            let doing = words::doing(task.percent, task.step.as_deref());
+            task.line.set_message(doing);
+        }
+    }
+
+    fn end(&mut self, run: Run) {
+        if let Some(task) = self.tasks.remove(&run.key()) {
+            task.line.finish_and_clear();
+            self.screen.remove(&task.line);
+        }
+    }
+
+    fn print(&self, notice: &Notice) {
+        if let Some(line) = words::line(notice) {
+            // That nobody reads is no reason to stop working.
+            let _unread = self.screen.println(line);
+        }
+    }
+}
+
+impl Ui for Live {
+    fn tell(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Started { agent_id, .. } => {
+                self.print(notice);
+                self.name.clone_from(agent_id);
+                self.header.enable_steady_tick(FRAME);
+            }
+            Notice::Connecting => self.header("connecting"),
+            Notice::Connected => self.header("connected, waiting for tasks"),
+            Notice::Disconnected { .. } => {
+                self.print(notice);
+                self.header("not connected");
+            }
+            Notice::TaskStarted { run, title } => {
+                self.begin(*run, title);
+                self.header("connected");
+            }
+            Notice::TaskProgress { run, percent, step } => {
+                self.progress(*run, *percent, step.as_ref());
+            }
+            Notice::TaskEnded { run, .. } => {
+                self.end(*run);
+                self.print(notice);
+            }
+            Notice::Stopped => {
+                self.header.finish_and_clear();
+                self.print(notice);
+            }
+            _ => self.print(notice),
+        }
+    }
+}
+
+/// A style, or indicatif's own should the template not be understood.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}

@@ -1,0 +1,12 @@
+//! The agent against a stand-in for the cloud, with real commands.
+
+#[cfg(test)]
+mod connection;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tasks;

@@ -1,0 +1,228 @@
+//! Cancelling tasks, and stopping the agent.
+
+use std::{path::Path, time::Duration};
+
+use bematic::protocol::{AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled};
+use bematic_agent::event::Ending;
+use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+use tokio::{task::LocalSet, time::sleep};
+
+use crate::support::{Agent, Cloud, Options, PATIENCE, task};
+
+fn cancelled(message: AgentMessage) -> TaskCancelled {
+    match message {
+        AgentMessage::TaskCancelled(cancelled) => cancelled,
+        other => panic!("not cancelled: {other:?}"),
+    }
+}
+
+fn availability(wanted: Availability) -> impl Fn(&AgentMessage) -> Option<()> {
+    move |message| match message {
+        AgentMessage::AgentStatus(status) if status.status == wanted => Some(()),
+        _ => None,
+    }
+}
+
+/// Waits until the process whose id is in `file` is gone.
+async fn gone(file: &Path) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let pid = Pid::from_raw(text.trim().parse().unwrap());
+    let gone = async {
+        while kill(pid, None) != Err(Errno::ESRCH) && !is_zombie(pid) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("the process to end");
+}
+
+/// An orphan stays a zombie where nothing reaps orphans, as in a container.
+fn is_zombie(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z"))
+    })
+}
+
+#[tokio::test]
+async fn a_cancelled_command_is_asked_to_end_and_its_output_so_far_is_sent() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
+            let (mut connection, _) = cloud.connected().await;
+            let task =
+                task("trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.01; done");
+            connection.submit(&task).await;
+            connection.output_until(task.task_id, "hello").await;
+            connection.cancel(task.task_id).await;
+            let (story, end) = connection.story(task.task_id).await;
+            assert!(story.output.contains("bye"));
+            let cancelled = cancelled(end.message);
+            assert_eq!(cancelled.reason.as_deref(), Some("not needed"));
+            assert_eq!(cancelled.attempt, task.attempt);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_being_asked_is_killed_with_all_it_started() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
+            let (mut connection, _) = cloud.connected().await;
+            let task = task(
+                "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > grandchild; echo ready; \
+                 while :; do sleep 0.01; done' & echo $$ > child; wait; while :; do sleep 0.01; done",
+            );
+            connection.submit(&task).await;
+            connection.output_until(task.task_id, "ready").await;
+            connection.cancel(task.task_id).await;
+            cancelled(connection.end_of(task.task_id).await);
+            gone(&folder.path().join("child")).await;
+            gone(&folder.path().join("grandchild")).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_a_command_left_behind_ends_with_it() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
+            let (mut connection, _) = cloud.connected().await;
+            let task = task("sleep 1000 >/dev/null 2>&1 & echo $! > left; echo done");
+            connection.submit(&task).await;
+            let end = connection.end_of(task.task_id).await;
+            assert!(matches!(end, AgentMessage::TaskComplete(_)));
+            gone(&folder.path().join("left")).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn waiting_and_unknown_tasks_are_cancelled_at_once() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options {
+                concurrency: 1,
+                ..Options::default()
+            };
+            let _agent = Agent::start(&cloud.url(), folder.path(), options);
+            let (mut connection, _) = cloud.connected().await;
+            let (running, waiting) = (task("sleep 1000"), task("echo never"));
+            connection.submit(&running).await;
+            connection.submit(&waiting).await;
+            connection.cancel(waiting.task_id).await;
+            let unknown = task("");
+            connection.cancel(unknown.task_id).await;
+            cancelled(connection.end_of(waiting.task_id).await);
+            assert_eq!(
+                cancelled(connection.end_of(unknown.task_id).await).attempt,
+                None
+            );
+            connection.cancel(running.task_id).await;
+            cancelled(connection.end_of(running.task_id).await);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_stopped_agent_hands_back_what_waits_and_finishes_what_runs() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options {
+                concurrency: 1,
+                ..Options::default()
+            };
+            let agent = Agent::start(&cloud.url(), folder.path(), options);
+            let (mut connection, _) = cloud.connected().await;
+            let running = task("echo on; while [ ! -e go ]; do sleep 0.01; done; echo finished");
+            let waiting = task("echo never");
+            connection.submit(&running).await;
+            connection.submit(&waiting).await;
+            connection.output_until(running.task_id, "on").await;
+            agent.stop().await;
+            connection.find(availability(Availability::Draining)).await;
+            let refused = |message: &AgentMessage| match message {
+                AgentMessage::TaskAck(ack) if !ack.accepted => Some(ack.clone()),
+                _ => None,
+            };
+            let handed_back = connection.find(refused).await;
+            assert_eq!(handed_back.task_id, waiting.task_id);
+            assert!(handed_back.retryable);
+            let late = task("echo never");
+            connection.submit(&late).await;
+            assert_eq!(connection.find(refused).await.task_id, late.task_id);
+            std::fs::write(folder.path().join("go"), "").unwrap();
+            let end = connection.end_of(running.task_id).await;
+            assert!(matches!(end, AgentMessage::TaskComplete(_)), "{end:?}");
+            connection.find(availability(Availability::Offline)).await;
+            connection.closed().await;
+            assert_eq!(agent.ended().await, Ending::Stopped);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_what_runs() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let agent = Agent::start(&cloud.url(), folder.path(), Options::default());
+            let (mut connection, _) = cloud.connected().await;
+            let task = task("echo on; sleep 1000");
+            connection.submit(&task).await;
+            connection.output_until(task.task_id, "on").await;
+            agent.stop().await;
+            agent.stop().await;
+            let AgentMessage::TaskError(failure) = connection.end_of(task.task_id).await else {
+                panic!("not failed");
+            };
+            assert!(failure.recoverable && failure.error.contains("agent was stopped"));
+            connection.closed().await;
+            assert_eq!(agent.ended().await, Ending::Stopped);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_finish_in_the_drain_time_is_ended() {
+    LocalSet::new()
+        .run_until(async {
+            let cloud = Cloud::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let mut options = Options::default();
+            options.timings.drain = Duration::from_millis(50);
+            let agent = Agent::start(&cloud.url(), folder.path(), options);
+            let (mut connection, _) = cloud.connected().await;
+            let task = task("sleep 1000");
+            connection.submit(&task).await;
+            connection
+                .find(|m| matches!(m, AgentMessage::TaskAck(_)).then_some(()))
+                .await;
+            connection
+                .send(CloudMessage::SystemRestart(SystemNotice {
+                    reason: "update".to_owned(),
+                    rebuild: None,
+                }))
+                .await;
+            let end = connection.end_of(task.task_id).await;
+            assert!(matches!(end, AgentMessage::TaskError(_)), "{end:?}");
+            connection.closed().await;
+            assert_eq!(agent.ended().await, Ending::Restart);
+        })
+        .await;
+}
