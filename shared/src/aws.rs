@@ -10,7 +10,7 @@ use crate::{
     error::ConfigError,
     gateway::ApiGateway,
     ids::RandomIds,
-    ports::{Agents, DispatchQueue, Gateway, Notifications, Projects, Tasks},
+    ports::{Agents, DispatchQueue, Gateway, Notifications, Projects, Tasks, Visibility},
     queue::{SqsDispatch, SqsNotifications},
     store::{AgentStore, ProjectStore, TaskStore},
     time::SystemClock,
@@ -70,6 +70,14 @@ impl Aws {
 
     /// From `NOTIFICATIONS_QUEUE_URL`.
     pub fn notifications(&self) -> Result<Arc<dyn Notifications>, ConfigError> {
+        Ok(Arc::new(SqsNotifications::new(
+            self.sqs(),
+            required("NOTIFICATIONS_QUEUE_URL")?,
+        )))
+    }
+
+    /// From `NOTIFICATIONS_QUEUE_URL`.
+    pub fn visibility(&self) -> Result<Arc<dyn Visibility>, ConfigError> {
         Ok(Arc::new(SqsNotifications::new(
             self.sqs(),
             required("NOTIFICATIONS_QUEUE_URL")?,

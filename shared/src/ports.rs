@@ -340,6 +340,13 @@ pub trait Notifications: Send + Sync {
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }
 
+/// A queue's messages that are to come back at a time of our choosing.
+#[async_trait]
+pub trait Visibility: Send + Sync {
+    /// Gives the received message again after `delay` (at most 12 h).
+    async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
+}
+
 /// Whether a message reached API Gateway for delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     error::QueueError,
     ids::TaskId,
-    ports::{DispatchMessage, DispatchQueue, Notifications, NotifyMessage},
+    ports::{DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Visibility},
     task::{FLUSH_INTERVAL, Task},
     time::Timestamp,
 };
@@ -117,5 +117,26 @@ impl Notifications for SqsNotifications {
             .message_group_id(format!("{channel_id}-{thread_ts}"))
             .message_deduplication_id(event_id);
         send(message).await
+    }
+}
+
+#[async_trait]
+impl Visibility for SqsNotifications {
+    async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
+        // Up: a call that comes early is refused again. SQS: 12 h at most.
+        let seconds = delay.as_millis().div_ceil(1000).min(43_200);
+        let call = self.client.change_message_visibility().queue_url(&self.url);
+        let call = call.receipt_handle(receipt_handle);
+        match call
+            .visibility_timeout(i32::try_from(seconds).unwrap_or(43_200))
+            .send()
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(QueueError {
+                operation: "ChangeMessageVisibility",
+                source: Box::new(error),
+            }),
+        }
     }
 }

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
-    aws::Aws,
-    config::required,
-    handlers::{notify::Notifier, sqs},
-    slack::api::SlackClient,
+    aws::Aws, config::required, handlers::notify::Notifier, slack::api::SlackClient,
     time::SystemClock,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
@@ -18,8 +15,12 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::load().await;
     let token = required("SLACK_BOT_TOKEN")?.into();
     let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
-    let notifier =
-        &Notifier::new(aws.tasks()?, Arc::new(slack), aws.visibility()?, Arc::new(SystemClock));
+    let notifier = &Notifier::new(
+        aws.tasks()?,
+        Arc::new(slack),
+        aws.visibility()?,
+        Arc::new(SystemClock),
+    );
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(notifier.batch(event.payload).await)
     }))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracing::{info, warn};
 
-use super::view::Snapshot;
+use super::{sqs, view::Snapshot};
 use crate::{
     error::BematicError,
     ids::{ChannelId, MessageTs, TaskId},
-    ports::{Card, Created, NotifyMessage, Tasks},
+    ports::{Card, Created, NotifyMessage, Tasks, Visibility},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
@@ -21,17 +22,39 @@ use crate::{
 pub struct Notifier {
     tasks: Arc<dyn Tasks>,
     slack: Arc<dyn SlackApi>,
+    visibility: Arc<dyn Visibility>,
     clock: Arc<dyn Clock>,
 }
 
 impl Notifier {
     /// On the tasks and Slack.
-    pub fn new(tasks: Arc<dyn Tasks>, slack: Arc<dyn SlackApi>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        tasks: Arc<dyn Tasks>,
+        slack: Arc<dyn SlackApi>,
+        visibility: Arc<dyn Visibility>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             tasks,
             slack,
+            visibility,
             clock,
         }
+    }
+
+    /// Handles a batch: tasks side by side, the messages of one in order. What Slack has no time
+    /// for comes back when Slack says, and only the rest of its own task waits with it.
+    pub async fn batch(&self, event: SqsEvent) -> SqsBatchResponse {
+        sqs::each(event, async |record: SqsMessage, message| {
+            let result = self.handle(message).await;
+            if let Err(BematicError::Slack(SlackError::RateLimited { retry_after, .. })) = &result
+                && let Some(receipt) = &record.receipt_handle
+            {
+                self.visibility.retry_after(receipt, *retry_after).await?;
+            }
+            result
+        })
+        .await
     }
 
     /// Does what the state calls for.

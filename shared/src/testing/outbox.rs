@@ -12,7 +12,9 @@ use super::Calls;
 use crate::{
     error::{GatewayError, QueueError},
     ids::{ChannelId, ConnectionId, MessageTs, TaskId, UserId},
-    ports::{Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, NotifyMessage},
+    ports::{
+        Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, NotifyMessage, Visibility,
+    },
     protocol::{CloudMessage, Envelope, Spelling},
     slack::{
         Message,
@@ -42,6 +44,7 @@ pub(crate) struct Outbox {
     pub(crate) closed: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) gone: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) slack: Mutex<BTreeMap<MessageTs, Post>>,
+    pub(crate) postponed: Mutex<Vec<(String, Duration)>>,
     /// What Slack answers instead of doing the next thing that it is asked.
     pub(crate) slack_says: Mutex<Option<SlackError>>,
 }
@@ -109,6 +112,18 @@ impl Notifications for Outbox {
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError> {
         self.calls.call("sqs notify")?;
         self.notified.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Visibility for Outbox {
+    async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
+        self.calls.call("sqs visibility")?;
+        self.postponed
+            .lock()
+            .unwrap()
+            .push((receipt_handle.to_owned(), delay));
         Ok(())
     }
 }

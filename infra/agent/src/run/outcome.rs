@@ -12,7 +12,9 @@ pub(super) fn outcome(stopped: bool, status: Option<io::Result<ExitStatus>>) -> 
         _ if stopped => Outcome::Stopped,
         Some(Ok(status)) if status.success() => Outcome::Succeeded,
         Some(Ok(status)) => Outcome::Failed(describe(status)),
-        Some(Err(error)) => Outcome::Failed(format!("its end could not be observed: {error}")),
+        Some(Err(error)) => Outcome::Failed(format!(
+            "the end of the command could not be observed: {error}"
+        )),
         None => Outcome::Stopped,
     }
 }
@@ -22,12 +24,14 @@ fn describe(status: ExitStatus) -> String {
         .signal()
         .and_then(|number| Signal::try_from(number).ok());
     match (status.code(), signal) {
-        (Some(127), _) => "it ended with exit code 127 (for a shell: command not found)".to_owned(),
-        (Some(code), _) => format!("it ended with exit code {code}"),
-        (None, Some(Signal::SIGKILL)) => {
-            "it was ended by SIGKILL (perhaps the machine ran out of memory)".to_owned()
+        (Some(127), _) => {
+            "the command ended with exit code 127 (for a shell: command not found)".to_owned()
         }
-        (None, Some(signal)) => format!("it was ended by {signal}"),
-        (None, None) => format!("it ended with {status}"),
+        (Some(code), _) => format!("the command ended with exit code {code}"),
+        (None, Some(Signal::SIGKILL)) => {
+            "the command was ended by SIGKILL (perhaps the machine ran out of memory)".to_owned()
+        }
+        (None, Some(signal)) => format!("the command was ended by {signal}"),
+        (None, None) => format!("the command ended with {status}"),
     }
 }

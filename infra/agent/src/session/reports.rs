@@ -56,7 +56,7 @@ impl Session {
         };
         let duration = ended.duration;
         let message = terminal::message(run, task.stopped.as_ref(), ended);
-        self.tell(terminal::notice(run, &message, duration));
+        self.tell(terminal::notice(run, task.title, &message, duration));
         self.send(message, Some(run));
         self.start_ready();
     }

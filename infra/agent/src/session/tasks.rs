@@ -42,6 +42,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Running {
     run: RunKey,
+    pub(super) title: String,
     next_seq: u64,
     /// Why it was asked to end, if it was.
     pub(super) stopped: Option<Why>,
@@ -210,14 +211,16 @@ impl Session {
             let Some(task) = self.tasks.next_ready() else {
                 return;
             };
+            let title = title(&task.submit);
             self.tasks.running.push(Running {
                 run: task.run,
+                title: title.clone(),
                 next_seq: 0,
                 stopped: None,
             });
             self.tell(Notice::TaskStarted {
                 run: task.run.into(),
-                title: title(&task.submit),
+                title,
             });
             self.effects.push_back(Effect::Start {
                 submit: task.submit,
@@ -247,9 +250,15 @@ impl Session {
         let Some(at) = self.tasks.waiting.iter().position(|task| task.run == run) else {
             return self.stop(run, Why::Cancelled(reason.to_owned()), grace);
         };
-        self.tasks.waiting.remove(at);
+        let task = self.tasks.waiting.remove(at);
+        let title = task.map_or_else(String::new, |task| title(&task.submit));
         let message = terminal::cancelled(run, reason);
-        self.tell(terminal::notice(run, &message, std::time::Duration::ZERO));
+        self.tell(terminal::notice(
+            run,
+            title,
+            &message,
+            std::time::Duration::ZERO,
+        ));
         self.send(message, Some(run));
     }
 

@@ -69,7 +69,12 @@ pub(super) fn cancelled(run: RunKey, reason: &str) -> AgentMessage {
 }
 
 /// What a person at the agent sees of such a message.
-pub(super) fn notice(run: RunKey, message: &AgentMessage, duration: std::time::Duration) -> Notice {
+pub(super) fn notice(
+    run: RunKey,
+    title: String,
+    message: &AgentMessage,
+    duration: std::time::Duration,
+) -> Notice {
     let (status, reason) = match message {
         AgentMessage::TaskComplete(_) => (Status::Completed, None),
         AgentMessage::TaskCancelled(cancelled) => (Status::Cancelled, cancelled.reason.clone()),
@@ -78,6 +83,7 @@ pub(super) fn notice(run: RunKey, message: &AgentMessage, duration: std::time::D
     };
     Notice::TaskEnded {
         run: run.into(),
+        title,
         status,
         reason,
         duration,
@@ -87,8 +93,8 @@ pub(super) fn notice(run: RunKey, message: &AgentMessage, duration: std::time::D
 fn failed(how: &str, summary: &Summary, error_tail: &str) -> String {
     match &summary.error {
         Some(declared) => format!("{declared} ({how})"),
-        None if error_tail.is_empty() => format!("the command failed: {how}"),
-        None => format!("the command failed: {how}\n\n{error_tail}"),
+        None if error_tail.is_empty() => how.to_owned(),
+        None => format!("{how}\n\n{error_tail}"),
     }
 }
 

@@ -46,6 +46,7 @@ mod tests {
         let run = RunKey::of(&submit("hi")).into();
         Json::new(&mut out).tell(&Notice::TaskEnded {
             run,
+            title: "hi".to_owned(),
             status: Status::Completed,
             reason: None,
             duration: std::time::Duration::from_millis(1500),

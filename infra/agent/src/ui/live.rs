@@ -10,13 +10,14 @@ use crate::{event::RunKey, text::shorten};
 /// Between two frames of a spinner.
 const FRAME: Duration = Duration::from_millis(120);
 /// Characters of a prompt in a task's line.
-const TITLE_CHARS: usize = 40;
+const TITLE_CHARS: usize = 24;
 
 /// Draws notices on a terminal.
 pub(super) struct Live {
     screen: MultiProgress,
     header: ProgressBar,
     name: String,
+    link: &'static str,
     tasks: HashMap<RunKey, Task>,
 }
 
@@ -35,12 +36,24 @@ impl Live {
             screen,
             header,
             name: String::new(),
+            link: "connecting",
             tasks: HashMap::new(),
         }
     }
 
-    fn header(&self, state: &str) {
-        self.header.set_message(format!("{} — {state}", self.name));
+    fn link(&mut self, state: &'static str) {
+        self.link = state;
+        self.header();
+    }
+
+    fn header(&self) {
+        let tasks = match self.tasks.len() {
+            0 => "no task".to_owned(),
+            1 => "1 task runs".to_owned(),
+            tasks => format!("{tasks} tasks run"),
+        };
+        let Self { name, link, .. } = self;
+        self.header.set_message(format!("{name} — {link}, {tasks}"));
     }
 
     fn begin(&mut self, run: Run, title: &str) {
@@ -92,21 +105,22 @@ impl Ui for Live {
                 self.name.clone_from(agent_id);
                 self.header.enable_steady_tick(FRAME);
             }
-            Notice::Connecting => self.header("connecting"),
-            Notice::Connected => self.header("connected, waiting for tasks"),
+            Notice::Connecting => self.link("connecting"),
+            Notice::Connected => self.link("connected"),
             Notice::Disconnected { .. } => {
                 self.print(notice);
-                self.header("not connected");
+                self.link("not connected");
             }
             Notice::TaskStarted { run, title } => {
                 self.begin(*run, title);
-                self.header("connected");
+                self.header();
             }
             Notice::TaskProgress { run, percent, step } => {
                 self.progress(*run, *percent, step.as_ref());
             }
             Notice::TaskEnded { run, .. } => {
                 self.end(*run);
+                self.header();
                 self.print(notice);
             }
             Notice::Stopped => {

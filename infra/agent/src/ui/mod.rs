@@ -92,6 +92,8 @@ pub enum Notice {
         /// Which.
         #[serde(flatten)]
         run: Run,
+        /// The beginning of its prompt.
+        title: String,
         /// How.
         status: Status,
         /// Why, unless it is completed.

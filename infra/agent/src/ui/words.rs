@@ -37,12 +37,7 @@ pub(super) fn line(notice: &Notice) -> Option<String> {
         Notice::TaskProgress { run, percent, step } => {
             format!("  {} {}", id(*run), doing(*percent, step.as_deref()))
         }
-        Notice::TaskEnded {
-            run,
-            status,
-            reason,
-            duration,
-        } => ended(*run, *status, reason.as_deref(), *duration),
+        Notice::TaskEnded { .. } => ended(notice)?,
         Notice::Draining {
             reason,
             running,
@@ -74,17 +69,28 @@ pub(super) fn doing(percent: Option<f64>, step: Option<&str>) -> String {
     }
 }
 
-fn ended(run: Run, status: Status, reason: Option<&str>, duration: Duration) -> String {
+fn ended(notice: &Notice) -> Option<String> {
+    let Notice::TaskEnded {
+        run,
+        title,
+        status,
+        reason,
+        duration,
+    } = notice
+    else {
+        return None;
+    };
     let (mark, word) = match status {
         Status::Completed => ('✔', "completed"),
         Status::Failed => ('✖', "failed"),
         Status::Cancelled => ('■', "cancelled"),
     };
-    let reason = reason.map_or_else(String::new, |reason| {
+    let reason = reason.as_ref().map_or_else(String::new, |reason| {
         let first = reason.lines().next().unwrap_or_default();
         format!(": {}", shorten(first, 300))
     });
-    format!("{mark} {} {} {word}{reason}", id(run), seconds(duration))
+    let (id, time) = (id(*run), seconds(*duration));
+    Some(format!("{mark} {id} {time} {title} — {word}{reason}"))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -101,11 +107,15 @@ mod tests {
         let run = RunKey::of(&submit("hi")).into();
         let words = line(&Notice::TaskEnded {
             run,
+            title: "Fix it".to_owned(),
             status: Status::Failed,
             reason: Some("it ended with exit code 3\nand more".to_owned()),
             duration: Duration::from_millis(12_345),
         });
-        let expected = format!("✖ {} 12.3 s failed: it ended with exit code 3", id(run));
+        let expected = format!(
+            "✖ {} 12.3 s Fix it — failed: it ended with exit code 3",
+            id(run)
+        );
         assert_eq!(words, Some(expected));
     }
 }
