@@ -2,7 +2,6 @@
 //! template expects it.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::paths::Workspace;
-use crate::run::{program, run};
+use crate::run::{cargo, run};
 use crate::ui::Ui;
 
 /// The package and the binary of the reference agent.
@@ -20,10 +19,10 @@ pub const AGENT: &str = "bematic-agent";
 pub async fn build(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
     let step = ui.step("Building the functions and the agent");
     let functions = workspace.functions()?;
-    let mut cargo = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(workspace.root())
-        .args(["build", "--message-format=json-render-diagnostics"]);
+    let mut cargo = cargo(
+        workspace,
+        &["build", "--message-format=json-render-diagnostics"],
+    );
     for package in functions.iter().map(String::as_str).chain([AGENT]) {
         cargo.args(["--package", package]);
     }

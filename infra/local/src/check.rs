@@ -1,14 +1,11 @@
 //! `cargo xtask check`: what must be clean, beside the tests.
 
-use std::env;
-
 use anyhow::Result;
-use tokio::process::Command;
 
 use crate::deploy::sam;
 use crate::emulator::REGION;
 use crate::paths::Workspace;
-use crate::run::{passthrough, program};
+use crate::run::{cargo, passthrough, program};
 use crate::ui::Ui;
 use crate::venv;
 
@@ -40,11 +37,4 @@ pub async fn check(workspace: &Workspace, ui: &Ui) -> Result<()> {
     passthrough("cfn-lint", lint).await?;
     ui.line("✓ everything is clean");
     Ok(())
-}
-
-/// Cargo, the one that runs us if any.
-pub(crate) fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
-    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace.root()).args(args);
-    command
 }

@@ -3,10 +3,9 @@
 use anyhow::Result;
 
 use crate::build;
-use crate::check::cargo;
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
-use crate::run::passthrough;
+use crate::run::{cargo, passthrough};
 use crate::session::session;
 use crate::stack::{Ports, STACK_VARIABLE, Stack};
 use crate::ui::Ui;

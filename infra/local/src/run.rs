@@ -1,6 +1,7 @@
 //! Runs a program to its end, showing what it is at and keeping what explains a failure.
 
 use std::collections::VecDeque;
+use std::env;
 use std::ffi::OsStr;
 use std::process::Stdio;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
+use crate::paths::Workspace;
 use crate::ui::Step;
 
 /// Lines of a failed program's output that are shown.
@@ -18,6 +20,35 @@ pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.kill_on_drop(true).stdin(Stdio::null());
     command
+}
+
+/// Cargo, the one that runs us if any, in the checkout.
+///
+/// What `cargo run` tells the program that it runs is taken from the environment: the build scripts
+/// of some dependencies look at it, and would run again, with all that depends on them, whenever
+/// cargo is run once by hand and once from here.
+pub fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
+    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace.root()).args(args);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_of_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Whether cargo sets a variable for the package that it runs, rather than a person for cargo.
+fn is_of_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+        || [
+            "CARGO_BIN_NAME",
+            "CARGO_CRATE_NAME",
+            "CARGO_PRIMARY_PACKAGE",
+        ]
+        .contains(&variable)
 }
 
 /// Runs `command` to its end and gives back its standard output; each line of its standard error
@@ -105,6 +136,12 @@ mod tests {
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.contains("demo failed"), "{text}");
         assert!(text.contains("to-out") && text.contains("to-err"), "{text}");
+    }
+
+    #[test]
+    fn cargo_keeps_what_a_person_sets() {
+        assert!(is_of_package("CARGO_PKG_NAME") && is_of_package("CARGO_MANIFEST_DIR"));
+        assert!(!is_of_package("CARGO_TARGET_DIR") && !is_of_package("CARGO_HOME"));
     }
 
     #[tokio::test]

@@ -155,8 +155,14 @@ mod tests {
     #[test]
     fn the_end_is_told_by_the_status() {
         let ended = |text| ended(&json!({ "text": text }));
-        assert_eq!(ended(":white_check_mark: Completed in 2 s: x"), Some(Ended::Completed));
+        assert_eq!(
+            ended(":white_check_mark: Completed in 2 s: x"),
+            Some(Ended::Completed)
+        );
         assert_eq!(ended(":x: Failed after 2 s: x"), Some(Ended::Otherwise));
-        assert_eq!(ended(":gear: Running on agent a: repair the test that Failed"), None);
+        assert_eq!(
+            ended(":gear: Running on agent a: repair the test that Failed"),
+            None
+        );
     }
 }
