@@ -124,14 +124,14 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// The fallback text of a task's message tells its status.
+/// The fallback text of a task's message begins with an emoji and the status.
 fn ended(message: &Value) -> Option<Ended> {
-    let text = message["text"].as_str()?.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["completed"]) {
+    let (_, status) = message["text"].as_str()?.split_once(' ')?;
+    let is = |word| status.starts_with(word);
+    if is("Completed") {
         Some(Ended::Completed)
     } else {
-        says(&["failed", "cancelled"]).then_some(Ended::Otherwise)
+        (is("Failed") || is("Cancelled")).then_some(Ended::Otherwise)
     }
 }
 
@@ -154,14 +154,9 @@ mod tests {
 
     #[test]
     fn the_end_is_told_by_the_status() {
-        assert_eq!(
-            ended(&json!({"text": "Task completed"})),
-            Some(Ended::Completed)
-        );
-        assert_eq!(
-            ended(&json!({"text": "Task failed: x"})),
-            Some(Ended::Otherwise)
-        );
-        assert_eq!(ended(&json!({"text": "Running"})), None);
+        let ended = |text| ended(&json!({ "text": text }));
+        assert_eq!(ended(":white_check_mark: Completed in 2 s: x"), Some(Ended::Completed));
+        assert_eq!(ended(":x: Failed after 2 s: x"), Some(Ended::Otherwise));
+        assert_eq!(ended(":gear: Running on agent a: repair the test that Failed"), None);
     }
 }
