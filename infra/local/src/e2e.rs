@@ -11,6 +11,9 @@ use crate::stack::{Ports, STACK_VARIABLE, Stack};
 use crate::ui::Ui;
 use crate::venv;
 
+/// End-to-end tests at a time: they mostly wait.
+const TEST_THREADS: &str = "16";
+
 /// The package of the end-to-end tests.
 const E2E: &str = "bematic-e2e";
 
@@ -30,6 +33,7 @@ async fn end_to_end(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Res
         let stack = Stack::start(workspace, &dir, processes, Ports::default(), ui).await?;
         let mut tests = cargo(workspace, &["test", "--package", E2E]);
         tests.args(filter).env(STACK_VARIABLE, dir.stack_file());
+        tests.env("RUST_TEST_THREADS", TEST_THREADS);
         let outcome = passthrough("the end-to-end tests", tests).await;
         stack.slack.shutdown().await;
         outcome

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 pub(crate) use self::{
     outbox::Outbox,
     store::Memory,
-    world::{AGENT, World, agent_id, connection, event, origin, wire},
+    world::{AGENT, World, agent_id, connection, event, wire},
 };
 use crate::{
     error::{GatewayError, QueueError, StoreError},

@@ -306,7 +306,7 @@ pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
     }
 }
 
-pub(crate) fn origin() -> Origin {
+fn origin() -> Origin {
     Origin {
         channel_id: CHANNEL.parse().unwrap(),
         thread_ts: None,

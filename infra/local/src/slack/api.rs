@@ -55,7 +55,7 @@ fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code
 
 /// Faults and rate limits first, then the call itself.
 async fn admitted(slack: &Slack, method: &str, args: &Args) -> Response {
-    let fault = slack.faults().meet(method);
+    let fault = slack.faults().meet(method, args.text("channel"));
     if let Some(fault) = &fault {
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         if let Some(failure) = failure(fault).filter(|_| !fault.after_effect) {

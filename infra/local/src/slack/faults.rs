@@ -94,6 +94,9 @@ pub(super) struct RateLimits {
 pub(super) struct Fault {
     /// The method; `*` is any.
     pub(super) method: String,
+    /// Only calls about this channel, so that tests beside each other don't meet it.
+    #[serde(default)]
+    pub(super) channel: Option<String>,
     /// How many calls.
     #[serde(default = "one")]
     pub(super) count: usize,
@@ -146,21 +149,22 @@ impl Faults {
         }
     }
 
-    /// Adds a fault; one with a count of 0 takes those of its method away.
+    /// Adds a fault; one with a count of 0 takes those of its method and channel away.
     pub(super) fn add(&mut self, fault: Fault) {
         if fault.count == 0 {
-            self.pending.retain(|known| known.method != fault.method);
+            self.pending
+                .retain(|known| known.method != fault.method || known.channel != fault.channel);
         } else {
             self.pending.push(fault);
         }
     }
 
     /// The fault that this call meets, counted down.
-    pub(super) fn meet(&mut self, method: &str) -> Option<Fault> {
-        let at = self
-            .pending
-            .iter()
-            .position(|f| f.method == method || f.method == "*")?;
+    pub(super) fn meet(&mut self, method: &str, channel: Option<&str>) -> Option<Fault> {
+        let at = self.pending.iter().position(|fault| {
+            let here = fault.channel.is_none() || fault.channel.as_deref() == channel;
+            here && (fault.method == method || fault.method == "*")
+        })?;
         let fault = self.pending.get_mut(at)?;
         fault.count -= 1;
         let met = fault.clone();

@@ -1,1 +1,434 @@
+use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::{
+    ids::{Attempt, TaskId},
+    protocol::{CloudMessage, Spelling},
+    task::{Task, TaskState},
+    testing::{AGENT, World, agent_id, connection, event, wire},
+    time::Clock,
+};
+
+fn error_code(answers: &[CloudMessage]) -> Option<&str> {
+    answers.iter().find_map(|answer| match answer {
+        CloudMessage::SystemError(error) => Some(&*error.code),
+        _ => None,
+    })
+}
+
+fn is_confirmed(answers: &[CloudMessage]) -> bool {
+    answers
+        .iter()
+        .any(|answer| matches!(answer, CloudMessage::MessageAck(_)))
+}
+
+fn complete(task: &Task) -> Value {
+    json!({ "taskId": task.id, "attempt": 1, "result": "done" })
+}
+
+/// The message that reports each kind of thing about a task.
+fn reports(id: TaskId) -> Vec<(&'static str, Value)> {
+    vec![
+        ("TASK_ACK", json!({ "taskId": id, "accepted": true })),
+        ("TASK_PROGRESS", json!({ "taskId": id, "progress": 5 })),
+        (
+            "TASK_STREAM",
+            json!({ "taskId": id, "delta": "x", "seq": 0 }),
+        ),
+        ("TASK_COMPLETE", json!({ "taskId": id, "result": "done" })),
+        ("TASK_ERROR", json!({ "taskId": id, "error": "no" })),
+        ("TASK_CANCELLED", json!({ "taskId": id })),
+    ]
+}
+
+#[tokio::test]
+async fn a_heartbeat_costs_one_write_and_is_answered() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let router = world.router();
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.calls.take();
+    let answers = world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    assert!(
+        matches!(&answers[..], [CloudMessage::HeartbeatPong(pong)] if pong.server_time.is_some())
+    );
+    assert_eq!(world.calls.take(), ["update connection", "gateway post"]);
+}
+
+#[tokio::test]
+async fn output_costs_one_write_and_a_message_each_flush_interval() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    let delta = |seq: u64| json!({ "taskId": task.id, "attempt": 1, "delta": "x", "seq": seq });
+    world.say_to(&router, "c", "TASK_STREAM", delta(0)).await;
+    world.calls.take();
+    for seq in 1..10 {
+        world.say_to(&router, "c", "TASK_STREAM", delta(seq)).await;
+    }
+    assert_eq!(world.calls.take(), ["put chunk"; 9]);
+    world.time.pass(Duration::from_secs(3));
+    world.say_to(&router, "c", "TASK_STREAM", delta(10)).await;
+    assert_eq!(world.calls.take(), ["put chunk", "sqs notify"]);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_costs_a_read_a_write_and_a_message() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.calls.take();
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    world.say_to(&router, "c", "TASK_ACK", ack).await;
+    assert_eq!(world.calls.take(), ["get task", "write task", "sqs notify"]);
+    assert_eq!(
+        world.store.task(task.id).unwrap().state.name(),
+        "processing"
+    );
+}
+
+#[tokio::test]
+async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.calls.take();
+    let answers = world
+        .say_to(&router, "c", "TASK_COMPLETE", complete(&task))
+        .await;
+    assert!(is_confirmed(&answers));
+    assert_eq!(
+        world.calls.take(),
+        [
+            "get task",
+            "write task",
+            "sqs notify",
+            "sqs dispatch",
+            "gateway post"
+        ]
+    );
+    assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+    assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
+}
+
+#[tokio::test]
+async fn every_message_twice_and_in_any_order_ends_alike() {
+    let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]];
+    for order in orders {
+        let world = World::new().await;
+        let task = world.dispatched().await;
+        let reports = reports(task.id);
+        for index in order {
+            let (kind, payload) = &reports[index];
+            for _ in 0..2 {
+                let answers = world.say("c", kind, payload.clone()).await;
+                assert_eq!(error_code(&answers), None, "{kind} in {order:?}");
+                assert_eq!(is_confirmed(&answers), *kind == "TASK_COMPLETE");
+            }
+        }
+        assert_eq!(
+            world.store.task(task.id).unwrap().state.name(),
+            "completed",
+            "{order:?}"
+        );
+        assert_eq!(world.store.whole_output(task.id, Attempt::FIRST), "x");
+        assert_eq!(world.store.step_count(), 1);
+        assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
+    for (kind, payload) in reports(TaskId::new(uuid::Uuid::nil())) {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.dispatched().await;
+            let mut payload = payload.clone();
+            payload["taskId"] = json!(task.id);
+            world.calls.fail_at(n);
+            let answers = world.say("c", kind, payload.clone()).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            let must_not_be_lost =
+                ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"].contains(&kind);
+            assert!(
+                !is_confirmed(&answers) || !must_not_be_lost || n > 0,
+                "{kind} {n}"
+            );
+            world.out.take_notified();
+            world.out.take_dispatched();
+            let answers = world.say("c", kind, payload).await;
+            assert_eq!(error_code(&answers), None, "{kind} {n}");
+            assert_eq!(is_confirmed(&answers), must_not_be_lost, "{kind} {n}");
+            assert!(
+                !world.out.take_notified().is_empty(),
+                "{kind} {n}: nobody told Slack"
+            );
+            let state = world.store.task(task.id).unwrap().state;
+            assert_ne!(state.name(), "dispatched", "{kind} {n}");
+            if state.is_terminal() {
+                assert!(
+                    !world.out.take_dispatched().is_empty(),
+                    "{kind} {n}: slot not used"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_speaks_only_of_what_is_its_own() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    world.add_agent("thief").await;
+    let before = world.store.task(task.id);
+    for (kind, payload) in reports(task.id) {
+        let mut event = event("t", false, wire(kind, &payload, world.time.now()));
+        event.agent_id = Some("thief".parse().unwrap());
+        world.router().handle(event).await;
+        let answers: Vec<_> = world
+            .out
+            .take_sent()
+            .into_iter()
+            .map(|(_, answer)| answer)
+            .collect();
+        assert_eq!(error_code(&answers), Some("NOT_YOUR_TASK"), "{kind}");
+        assert_eq!(world.store.task(task.id), before, "{kind}");
+    }
+    assert_eq!(world.store.step_count(), 0);
+    assert_eq!(world.store.whole_output(task.id, Attempt::FIRST), "");
+}
+
+#[tokio::test]
+async fn what_is_said_of_unknown_tasks_is_refused_and_what_must_be_confirmed_is() {
+    let world = World::new().await;
+    world.connect("c").await;
+    for (kind, payload) in reports(TaskId::new(uuid::Uuid::from_u128(99))) {
+        let answers = world.say("c", kind, payload).await;
+        assert_eq!(error_code(&answers), Some("UNKNOWN_TASK"), "{kind}");
+        let terminal = ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"].contains(&kind);
+        assert_eq!(is_confirmed(&answers), terminal, "{kind}");
+    }
+    assert!(world.store.all_tasks().is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_cannot_speak_for_another() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.add_agent("other").await;
+    let claims = [
+        (
+            "AGENT_STATUS",
+            json!({ "agentId": "other", "status": "offline", "activeTasks": [] }),
+        ),
+        (
+            "HEARTBEAT_PONG",
+            json!({ "agentId": "other", "serverTime": 1, "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0 }),
+        ),
+    ];
+    for (kind, payload) in claims {
+        let answers = world.say("c", kind, payload).await;
+        assert_eq!(error_code(&answers), Some("AGENT_MISMATCH"), "{kind}");
+    }
+    let auth = json!({ "agentId": "other", "apiKey": world.key.expose(), "version": "1" });
+    let answers = world.say("c", "AUTH_REQUEST", auth).await;
+    assert_eq!(error_code(&answers), Some("ALREADY_AUTHENTICATED"));
+    assert!(world.out.closed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_told_to_the_agent_and_closes_nothing() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let long = format!(
+        r#"{{"id":"m9","type":"{}","payload":{{}},"timestamp":1}}"#,
+        "X".repeat(500)
+    );
+    for (text, code, id) in [
+        ("{", "INVALID_JSON", None),
+        (r#"{"id":"m9"}"#, "INVALID_ENVELOPE", Some("m9")),
+        (&*long, "UNKNOWN_MESSAGE_TYPE", Some("m9")),
+    ] {
+        world
+            .router()
+            .handle(event("c", true, text.to_owned()))
+            .await;
+        let sent = world.out.take_sent();
+        let [(_, CloudMessage::SystemError(error))] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(
+            (
+                &*error.code,
+                error.message_id.as_ref().map(|id| id.as_str())
+            ),
+            (code, id)
+        );
+    }
+    assert!(world.out.closed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_without_a_key_authenticates_in_band() {
+    let world = World::new().await;
+    world
+        .connector()
+        .connect(&event("c", false, String::new()), world.time.now())
+        .await
+        .unwrap();
+    assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+    let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
+    let answers = world
+        .say_in_band("c", wire("auth:request", &request, world.time.now()))
+        .await;
+    assert!(matches!(&answers[..], [CloudMessage::AuthResponse(answer)] if answer.success));
+    assert!(world.out.wire.lock().unwrap()[0].contains("auth:response"));
+    assert_eq!(
+        world
+            .store
+            .agent(&agent_id())
+            .unwrap()
+            .connection
+            .unwrap()
+            .id,
+        connection("c")
+    );
+    // From now on the connection is the agent's, in any environment.
+    let answers = world
+        .say_in_band("c", wire("HEARTBEAT_PING", &json!({}), world.time.now()))
+        .await;
+    assert!(matches!(&answers[..], [CloudMessage::HeartbeatPong(_)]));
+    assert!(
+        world.out.wire.lock().unwrap()[1].contains("heartbeat:pong"),
+        "spelled as at first"
+    );
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_why_and_turned_away() {
+    let wrong =
+        json!({ "agentId": AGENT, "apiKey": format!("bm_{}", "0".repeat(64)), "version": "1" });
+    for body in [
+        wire("AUTH_REQUEST", &wrong, World::new().await.time.now()),
+        wire("HEARTBEAT_PING", &json!({}), World::new().await.time.now()),
+        "not json".to_owned(),
+    ] {
+        let world = World::new().await;
+        world
+            .connector()
+            .connect(&event("c", false, String::new()), world.time.now())
+            .await
+            .unwrap();
+        let answers = world.say_in_band("c", body.clone()).await;
+        let [CloudMessage::AuthResponse(answer)] = &answers[..] else {
+            panic!("{answers:?}")
+        };
+        assert!(!answer.success && answer.error.is_some(), "{body}");
+        assert!(
+            world.out.closed.lock().unwrap().contains(&connection("c")),
+            "{body}"
+        );
+        assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+    }
+}
+
+#[tokio::test]
+async fn our_own_trouble_does_not_turn_an_agent_away() {
+    let world = World::new().await;
+    world
+        .connector()
+        .connect(&event("c", false, String::new()), world.time.now())
+        .await
+        .unwrap();
+    let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
+    let body = wire("AUTH_REQUEST", &request, world.time.now());
+    world.calls.fail_at(1);
+    let answers = world.say_in_band("c", body.clone()).await;
+    assert_eq!(error_code(&answers), Some("STORE_UNAVAILABLE"));
+    assert!(world.out.closed.lock().unwrap().is_empty());
+    let answers = world.say_in_band("c", body).await;
+    assert!(matches!(&answers[..], [CloudMessage::AuthResponse(answer)] if answer.success));
+}
+
+#[tokio::test]
+async fn a_connection_keeps_the_spelling_of_its_first_message() {
+    for (first, expected) in [
+        ("heartbeat:ping", Spelling::Colons),
+        ("HEARTBEAT_PING", Spelling::Canonical),
+    ] {
+        let world = World::new().await;
+        world.connect("c").await;
+        world.say("c", first, json!({})).await;
+        world.say("c", "HEARTBEAT_PING", json!({})).await;
+        world.say("c", "heartbeat:ping", json!({})).await;
+        for text in world.out.wire.lock().unwrap().iter() {
+            assert!(text.contains(&expected.write("HEARTBEAT_PONG")), "{text}");
+        }
+        assert_eq!(
+            world
+                .store
+                .connection_of(&connection("c"))
+                .unwrap()
+                .spelling,
+            Some(expected)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_first_message_has_the_queue_drained_even_if_telling_failed_before() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await;
+    world.connect("c").await;
+    world.out.take_dispatched();
+    let router = world.router();
+    world.calls.fail_at(1);
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    assert!(world.out.take_dispatched().is_empty());
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.dispatch_all().await;
+    let sent = world.out.take_sent();
+    assert!(sent.iter().any(
+        |(_, message)| matches!(message, CloudMessage::TaskSubmit(submit) if submit.task_id == task.id)
+    ));
+}
+
+#[tokio::test]
+async fn an_agent_says_how_much_it_takes() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let status = json!({ "agentId": AGENT, "status": "online", "activeTasks": [], "capacity": 2 });
+    world.say("c", "AGENT_STATUS", status).await;
+    for n in 0..4 {
+        world.run("work", &format!("r{n}")).await;
+    }
+    world.dispatch_all().await;
+    assert_eq!(world.store.agent(&agent_id()).unwrap().held.len(), 2);
+    let pending = |task: &Task| matches!(task.state, TaskState::Pending { .. });
+    assert_eq!(
+        world
+            .store
+            .all_tasks()
+            .iter()
+            .filter(|task| pending(task))
+            .count(),
+        2
+    );
+}

@@ -95,6 +95,19 @@ async fn an_answer_can_get_lost_though_the_call_took_effect() {
 }
 
 #[tokio::test]
+async fn a_failure_can_be_meant_for_one_channel() {
+    let slack = Fixture::start().await;
+    let fault = json!({ "method": "chat.postMessage", "status": 500, "channel": "C0RANDOM" });
+    slack.control("faults", fault).await;
+    slack.post("elsewhere").await;
+    let post = json!({ "channel": "C0RANDOM", "text": "here" });
+    assert_eq!(
+        slack.api_response("chat.postMessage", post).await.status(),
+        500
+    );
+}
+
+#[tokio::test]
 async fn the_calls_that_came_are_listed() {
     let slack = Fixture::start().await;
     let ts = slack.post("card").await;

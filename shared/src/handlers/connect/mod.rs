@@ -90,3 +90,6 @@ impl Connector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

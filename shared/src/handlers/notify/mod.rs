@@ -1,6 +1,6 @@
 //! `notifier`: keeps one Slack message a task, posted once and then updated.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracing::{info, warn};
@@ -43,14 +43,16 @@ impl Notifier {
     }
 
     /// Handles a batch: tasks side by side, the messages of one in order. What Slack has no time
-    /// for comes back when Slack says, and only the rest of its own task waits with it.
+    /// for comes back when Slack says, and what failed otherwise soon: a task's message is not to
+    /// stand still for the queue's visibility timeout. Only the rest of its own task waits with it.
     pub async fn batch(&self, event: SqsEvent) -> SqsBatchResponse {
         sqs::each(event, async |record: SqsMessage, message| {
             let result = self.handle(message).await;
-            if let Err(BematicError::Slack(SlackError::RateLimited { retry_after, .. })) = &result
+            if let Err(error) = &result
+                && let Some(wait) = wait(error, &record)
                 && let Some(receipt) = &record.receipt_handle
             {
-                self.visibility.retry_after(receipt, *retry_after).await?;
+                self.visibility.retry_after(receipt, wait).await?;
             }
             result
         })
@@ -202,6 +204,23 @@ impl Notifier {
     }
 }
 
+/// How long a failed message waits: as long as Slack says, or 2 s, and twice as long after each
+/// further failure, up to the queue's own visibility timeout. Nothing where waiting is no help.
+fn wait(error: &BematicError, record: &SqsMessage) -> Option<Duration> {
+    const FIRST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(180);
+    match error {
+        BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
+        error if error.is_transient() => {
+            let received = record.attributes.get("ApproximateReceiveCount");
+            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+            let doublings = received.saturating_sub(1).min(16);
+            Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
+        }
+        _ => None,
+    }
+}
+
 /// What Slack refuses it will refuse again: the task itself goes on without being shown.
 #[expect(
     clippy::unnecessary_wraps,
@@ -211,3 +230,6 @@ fn given_up(error: &SlackError) -> Result<(), BematicError> {
     warn!(code = error.code(), %error, "Slack does not show this task");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,6 @@ pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    ports::{Agents, DispatchMessage, Drain},
+    protocol::CloudMessage,
+    task::TaskState,
+    testing::{World, agent_id, connection, event},
+    time::Clock,
+};
+
+fn submitted(sent: &[(crate::ids::ConnectionId, CloudMessage)]) -> Vec<String> {
+    sent.iter()
+        .filter_map(|(_, message)| match message {
+            CloudMessage::TaskSubmit(submit) => Some(submit.prompt.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await;
+    world.dispatch_all().await;
+    assert!(world.out.take_sent().is_empty());
+    world.connect("c").await;
+    world.say("c", "task:ack", json!({})).await;
+    world.drain().await;
+    let sent = world.out.take_sent();
+    assert_eq!(submitted(&sent), ["fix it"]);
+    assert_eq!(
+        world.store.task(task.id).unwrap().state.name(),
+        "dispatched"
+    );
+}
+
+#[tokio::test]
+async fn sending_a_task_costs_three_calls_and_a_message_beside_the_drains_own() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.run("fix it", "r").await;
+    world.calls.take();
+    world.drain().await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "update agent",
+            "query queue",
+            "get connection",
+            "transact claim",
+            "get spec",
+            "gateway post",
+            "sqs notify",
+            "update agent",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_drain_with_nothing_to_do_costs_three_calls() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.calls.take();
+    world.drain().await;
+    assert_eq!(
+        world.calls.take(),
+        ["update agent", "query queue", "update agent"]
+    );
+}
+
+#[tokio::test]
+async fn tasks_are_sent_in_the_order_that_they_were_asked_for_up_to_the_capacity() {
+    let world = World::new().await;
+    world.connect("c").await;
+    for n in 0..8 {
+        world.run(&format!("work {n}"), &format!("r{n}")).await;
+        world.time.pass(Duration::from_millis(1));
+    }
+    world.dispatch_all().await;
+    let sent = submitted(&world.out.take_sent());
+    assert_eq!(sent, ["work 0", "work 1", "work 2", "work 3", "work 4"]);
+    let first = world.store.all_tasks()[0].id;
+    world
+        .say(
+            "c",
+            "TASK_COMPLETE",
+            json!({ "taskId": first, "result": "" }),
+        )
+        .await;
+    world.dispatch_all().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["work 5"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_marks_the_agent_offline_and_the_task_waits() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task = world.run("fix it", "r").await;
+    world.out.gone.lock().unwrap().insert(connection("c"));
+    world.dispatch_all().await;
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(
+        (agent.connection, agent.held.len(), agent.drain),
+        (None, 0, None)
+    );
+    assert_eq!(world.store.task(task.id).unwrap().state, TaskState::NEW);
+    world.connect("c2").await;
+    world.drain().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["fix it"]);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.connect("c").await;
+        let task = world.run("fix it", "r").await;
+        world.out.take_dispatched();
+        world.calls.fail_at(n);
+        let first = world
+            .dispatcher()
+            .handle(DispatchMessage::Drain {
+                agent_id: agent_id(),
+            })
+            .await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        let already = submitted(&world.out.take_sent()).len();
+        // Longer than the lease on the queue, which a failure to give it back leaves behind.
+        world.time.pass(Duration::from_secs(90));
+        world.drain().await;
+        let sent = already + submitted(&world.out.take_sent()).len();
+        assert_eq!(sent, 1, "call {n}: {first:?}");
+        let held = world.store.agent(&agent_id()).unwrap().held;
+        assert_eq!(held.len(), 1, "call {n}");
+        assert_eq!(
+            world.store.task(task.id).unwrap().state.name(),
+            "dispatched",
+            "call {n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_second_has_the_first_look_again() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let lease = crate::agent::DrainLease {
+        holder: "first".into(),
+        until: world.time.now() + Duration::from_secs(60),
+    };
+    let now = world.time.now();
+    let drain = world
+        .store
+        .begin_drain(&agent_id(), &lease, now)
+        .await
+        .unwrap();
+    let Drain::Ours(agent) = drain else {
+        panic!("{drain:?}")
+    };
+    world.run("came meanwhile", "r").await;
+    world.dispatch_all().await;
+    assert!(world.out.take_sent().is_empty(), "one drain at a time");
+    let released = world
+        .store
+        .end_drain(&agent_id(), &lease, agent.drain_requests)
+        .await
+        .unwrap();
+    assert!(
+        matches!(released, crate::ports::Released::AskedAgain(_)),
+        "{released:?}"
+    );
+    // Should the first die instead, its lease ends.
+    world.time.pass(Duration::from_secs(61));
+    world.drain().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["came meanwhile"]);
+}
+
+#[tokio::test]
+async fn a_refused_task_is_offered_again_when_it_is_due() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let refusal = json!({ "taskId": task.id, "accepted": false, "reason": "full" });
+    world.say("c", "TASK_ACK", refusal).await;
+    let [(_, delay)] = &world.out.take_dispatched()[1..] else {
+        panic!("no drain was asked for")
+    };
+    assert_eq!(*delay, Duration::from_secs(5));
+    world.drain().await;
+    assert!(world.out.take_sent().is_empty(), "not due yet");
+    world.time.pass(Duration::from_secs(5));
+    world.drain().await;
+    let sent = world.out.take_sent();
+    assert!(matches!(&sent[..], [(_, CloudMessage::TaskSubmit(submit))]
+        if submit.attempt.map(crate::ids::Attempt::number) == Some(2)));
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
+    let world = World::new().await;
+    let now = world.time.now();
+    world
+        .connector()
+        .connect(&event("c", false, String::new()), now)
+        .await
+        .unwrap();
+    let told = world.out.take_dispatched();
+    let [(deadline @ DispatchMessage::AuthDeadline { .. }, delay)] = &told[..] else {
+        panic!("no deadline was set: {told:?}")
+    };
+    assert_eq!(*delay, Duration::from_secs(10));
+    world.dispatcher().handle(deadline.clone()).await.unwrap();
+    let sent = world.out.take_sent();
+    assert!(matches!(&sent[..], [(_, CloudMessage::AuthResponse(answer))] if !answer.success));
+    assert!(world.out.closed.lock().unwrap().contains(&connection("c")));
+    assert!(world.store.connection_of(&connection("c")).is_none());
+}
+
+#[tokio::test]
+async fn a_deadline_that_comes_after_authentication_does_nothing() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let deadline = DispatchMessage::AuthDeadline {
+        connection_id: connection("c"),
+    };
+    world.dispatcher().handle(deadline).await.unwrap();
+    assert!(world.out.closed.lock().unwrap().is_empty());
+    assert!(world.store.agent(&agent_id()).unwrap().connection.is_some());
+}
+
+#[tokio::test]
+async fn the_sweeper_finds_work_that_no_message_is_left_for() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.run("forgotten", "r").await;
+    world.out.take_dispatched();
+    assert_eq!(world.sweeper().sweep().await.unwrap(), 1);
+    world.dispatch_all().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["forgotten"]);
+    assert_eq!(world.sweeper().sweep().await.unwrap(), 0);
+}

@@ -1,0 +1,193 @@
+//! What agents must not send: each is answered with its code, changes nothing, and leaves the
+//! connection open.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Submitted, Test, TestAgent};
+
+/// The messages about a task that end it: confirmed even when they are refused.
+const TERMINAL: [&str; 3] = ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"];
+
+/// One valid message of every kind that is about a task.
+fn about(task: &Submitted) -> Vec<(&'static str, Value)> {
+    let kinds = [
+        ("TASK_ACK", json!({ "accepted": true })),
+        ("TASK_ACK", json!({ "accepted": false, "retryable": false })),
+        (
+            "TASK_PROGRESS",
+            json!({ "steps": ["a step of a stranger"] }),
+        ),
+        (
+            "TASK_STREAM",
+            json!({ "delta": "output of a stranger", "seq": 0 }),
+        ),
+        (
+            "TASK_COMPLETE",
+            json!({ "result": "the result of a stranger" }),
+        ),
+        (
+            "TASK_ERROR",
+            json!({ "error": "the error of a stranger", "recoverable": false }),
+        ),
+        ("TASK_CANCELLED", json!({ "reason": "a stranger" })),
+    ];
+    kinds
+        .into_iter()
+        .map(|(kind, fields)| (kind, task.with(fields)))
+        .collect()
+}
+
+async fn all_are_refused(agent: &mut TestAgent, messages: Vec<(&str, Value)>, code: &str) {
+    for (kind, payload) in messages {
+        let id = agent.send(kind, payload).await;
+        agent.refused(&id, code).await;
+        if TERMINAL.contains(&kind) {
+            agent.confirmed(&id).await;
+        }
+    }
+    agent.is_heard().await;
+    assert!(agent.unread("MESSAGE_ACK").is_empty());
+}
+
+#[tokio::test]
+async fn text_that_is_no_message_is_answered_and_harmless() {
+    let test = Test::new("no-message").await;
+    let mut agent = test.connect().await;
+    for (text, code, id) in [
+        (r#"{"id": "m-1", "type""#, "INVALID_JSON", None),
+        ("hello", "INVALID_JSON", None),
+        ("[]", "INVALID_ENVELOPE", None),
+        (
+            r#"{"id": "m-2", "type": "HEARTBEAT_PING"}"#,
+            "INVALID_ENVELOPE",
+            Some("m-2"),
+        ),
+        (
+            r#"{"id": "m-3", "type": "MAKE_COFFEE", "payload": {}, "timestamp": 1}"#,
+            "UNKNOWN_MESSAGE_TYPE",
+            Some("m-3"),
+        ),
+        (
+            r#"{"id": "m-4", "type": "task:submit", "payload": {}, "timestamp": 1}"#,
+            "UNKNOWN_MESSAGE_TYPE",
+            Some("m-4"),
+        ),
+    ] {
+        agent.send_text(text).await;
+        let error = agent.expect("SYSTEM_ERROR").await;
+        assert_eq!(error["code"], code, "{error}");
+        assert_eq!(error["messageId"].as_str(), id, "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
+    }
+    agent.is_heard().await;
+}
+
+#[tokio::test]
+async fn a_payload_that_does_not_validate_changes_nothing() {
+    let test = Test::new("payload").await;
+    let mut agent = test.connect().await;
+    let id = test.channel.run("stay as it is").await;
+    let task = agent.take().await;
+    let before = test.channel.card(&id, "Running on agent").await;
+    let messages = vec![
+        (
+            "TASK_PROGRESS",
+            task.with(json!({ "progress": 101, "steps": ["beyond the end"] })),
+        ),
+        ("TASK_PROGRESS", task.with(json!({ "progress": -1 }))),
+        ("TASK_STREAM", task.with(json!({ "seq": 1 }))),
+        ("TASK_ACK", task.with(json!({ "accepted": "yes" }))),
+        (
+            "TASK_COMPLETE",
+            json!({ "taskId": "not an id", "result": "x" }),
+        ),
+        (
+            "AGENT_STATUS",
+            json!({ "agentId": test.agent_id, "status": "asleep", "activeTasks": [] }),
+        ),
+        ("AUTH_REQUEST", json!({ "agentId": test.agent_id })),
+    ];
+    for (kind, payload) in messages {
+        let id = agent.send(kind, payload).await;
+        agent.refused(&id, "INVALID_PAYLOAD").await;
+    }
+    let status = test.channel.command(&format!("/bm status {id}")).await;
+    assert!(
+        status.contains("Running on agent") && !status.contains("beyond the end"),
+        "{status}"
+    );
+    agent.complete(&task, "as it was").await;
+    assert_eq!(test.channel.card(&id, "Completed").await.ts, before.ts);
+}
+
+#[tokio::test]
+async fn an_agent_speaks_only_for_itself() {
+    let (test, other) = (Test::new("impostor").await, Test::new("victim").await);
+    let mut agent = test.connect().await;
+    let claimed = &other.agent_id;
+    let id = agent.report(claimed, "online", 5).await;
+    agent.refused(&id, "AGENT_MISMATCH").await;
+    let pong = json!({
+        "agentId": claimed, "serverTime": 1, "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0,
+    });
+    let id = agent.send("HEARTBEAT_PONG", pong).await;
+    agent.refused(&id, "AGENT_MISMATCH").await;
+    let login = json!({ "agentId": claimed, "apiKey": other.api_key, "version": "1" });
+    let id = agent.send("AUTH_REQUEST", login).await;
+    agent.refused(&id, "ALREADY_AUTHENTICATED").await;
+    agent.is_heard().await;
+    let agents = test.channel.command("/bm agents").await;
+    assert!(
+        agents.contains(&format!("`{claimed}` offline, never seen")),
+        "{agents}"
+    );
+}
+
+#[tokio::test]
+async fn a_task_of_another_agent_cannot_be_touched() {
+    let (owner, other) = (Test::new("owner").await, Test::new("thief").await);
+    let (mut agent, mut thief) = (owner.connect().await, other.connect().await);
+    let id = owner.channel.run("mine").await;
+    let sent = agent.submitted().await;
+    all_are_refused(&mut thief, about(&sent), "NOT_YOUR_TASK").await;
+    agent
+        .send("TASK_ACK", sent.with(json!({ "accepted": true })))
+        .await;
+    owner.channel.card(&id, "Running on agent").await;
+    all_are_refused(&mut thief, about(&sent), "NOT_YOUR_TASK").await;
+
+    agent.complete(&sent, "still mine").await;
+    let card = owner.channel.card(&id, "Completed").await;
+    card.tells(&["still mine"]);
+    card.hides(&["stranger"]);
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_exist_or_is_not_held_is_refused() {
+    let test = Test::new("no-task").await;
+    let mut agent = test.connect().await;
+    let unknown = Submitted {
+        id: "0198c0de-0000-7000-8000-000000000000".to_owned(),
+        attempt: 1,
+        payload: Value::Null,
+    };
+    all_are_refused(&mut agent, about(&unknown), "UNKNOWN_TASK").await;
+
+    let id = test.channel.run("only the first attempt").await;
+    let task = agent.take().await;
+    let later = Submitted {
+        attempt: 7,
+        ..task.clone()
+    };
+    all_are_refused(&mut agent, about(&later), "TASK_NOT_HELD").await;
+    agent.complete(&task, "of the first").await;
+    test.channel
+        .card(&id, "Completed")
+        .await
+        .hides(&["stranger"]);
+}

@@ -1,0 +1,95 @@
+//! API Gateway hands messages over in any order, and any of them twice.
+
+use bematic::time::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+
+use crate::harness::{Submitted, Test, TestAgent, eventually};
+
+/// All that an agent says about a task, in order.
+fn report(agent: &TestAgent, task: &Submitted) -> Vec<Value> {
+    let mut messages = vec![agent.message("TASK_ACK", &task.with(json!({ "accepted": true })))];
+    for number in 1..=4 {
+        let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });
+        messages.push(agent.message("TASK_PROGRESS", &task.with(step)));
+        let delta = json!({ "delta": format!("line {number}\n"), "seq": number });
+        messages.push(agent.message("TASK_STREAM", &task.with(delta)));
+    }
+    let end = json!({ "result": "All good.", "durationMs": 61_000, "filesChanged": ["a.rs"] });
+    messages.push(agent.message("TASK_COMPLETE", &task.with(end)));
+    let began = SystemClock.now().as_millis();
+    for (message, at) in messages.iter_mut().zip(began..) {
+        message["timestamp"] = json!(at);
+    }
+    messages
+}
+
+#[tokio::test]
+async fn messages_in_any_order_and_twice_make_the_same_card() {
+    let test = Test::new("disorder").await;
+    let mut agent = test.connect().await;
+    test.channel.run("tell me").await;
+    let in_order = agent.submitted().await;
+    for message in report(&agent, &in_order) {
+        agent.send_text(message.to_string()).await;
+    }
+    let expected = test.channel.card(&in_order.id, "Completed").await;
+    expected.tells(&[
+        "Completed in 1 min 1 s",
+        "All good.",
+        "step 4",
+        "line 1\nline 2\nline 3",
+    ]);
+
+    test.channel.run("tell me").await;
+    let backwards = agent.submitted().await;
+    let messages = report(&agent, &backwards);
+    for message in messages.iter().rev() {
+        agent.send_text(message.to_string()).await;
+        agent.send_text(message.to_string()).await;
+    }
+    let last = messages
+        .last()
+        .and_then(|message| message["id"].as_str())
+        .expect("an id");
+    agent.confirmed(last).await;
+    agent.confirmed(last).await;
+    eventually("the cards are the same", async || {
+        let card = test.channel.card(&backwards.id, "Completed").await;
+        let text = card.text.replace(&backwards.id, &in_order.id);
+        if text == expected.text {
+            Ok(())
+        } else {
+            Err(format!("{text}\ninstead of\n{}", expected.text))
+        }
+    })
+    .await;
+    agent.is_heard().await;
+    assert!(agent.unread("SYSTEM_ERROR").is_empty());
+}
+
+#[tokio::test]
+async fn an_ended_task_stays_as_it_ended_and_what_comes_later_is_confirmed() {
+    let test = Test::new("ended").await;
+    let mut agent = test.connect().await;
+    let id = test.channel.run("end once").await;
+    let task = agent.take().await;
+    agent.complete(&task, "the one result").await;
+    for (kind, payload) in [
+        ("TASK_COMPLETE", json!({ "result": "another result" })),
+        (
+            "TASK_ERROR",
+            json!({ "error": "too late", "recoverable": false }),
+        ),
+        ("TASK_CANCELLED", json!({})),
+    ] {
+        let message = agent.send(kind, task.with(payload)).await;
+        agent.confirmed(&message).await;
+    }
+    let card = test.channel.card(&id, "the one result").await;
+    card.tells(&["Completed"]);
+    let status = test.channel.command(&format!("/bm status {id}")).await;
+    assert!(
+        status.contains("Completed") && status.contains("the one result"),
+        "{status}"
+    );
+}

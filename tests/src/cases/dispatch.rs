@@ -1,0 +1,108 @@
+//! Who gets which task when.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::harness::{Spelling, Test, TestAgent};
+
+const TASKS: usize = 50;
+const CAPACITY: usize = 5;
+
+/// Works off all tasks, never more than it has slots for; gives them in the order of their start.
+async fn work(mut agent: TestAgent) -> Vec<String> {
+    let mut started = Vec::new();
+    let mut held = Vec::new();
+    while started.len() < TASKS || !held.is_empty() {
+        // Takes as long as there may be more, and ends the oldest then.
+        while held.len() < CAPACITY && started.len() < TASKS {
+            let task = agent.take().await;
+            started.push(task.id.clone());
+            held.push(task);
+        }
+        agent.is_heard().await;
+        assert!(
+            agent.unread("TASK_SUBMIT").is_empty(),
+            "more than {CAPACITY} at once"
+        );
+        let task = held.remove(0);
+        sleep(Duration::from_millis(5)).await;
+        agent.complete(&task, "done").await;
+    }
+    started
+}
+
+#[tokio::test]
+async fn fifty_tasks_at_once_start_in_order_and_never_more_than_the_agent_takes() {
+    let test = Test::new("fifty").await;
+    let agent = test.connect_as(Spelling::Canonical, 5).await;
+    let submit = async {
+        let mut ids = Vec::new();
+        for number in 1..=TASKS {
+            ids.push(test.channel.run(&format!("task {number}")).await);
+        }
+        ids
+    };
+    let (submitted, started) = tokio::join!(submit, work(agent));
+    assert_eq!(started, submitted);
+    for id in &submitted {
+        test.channel.card(id, "Completed").await;
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_refused_for_now_comes_back_as_the_next_attempt() {
+    let test = Test::new("retry").await;
+    let mut agent = test.connect().await;
+    let id = test.channel.run("not now").await;
+    let task = agent.submitted().await;
+    assert_eq!(task.attempt, 1);
+    let refusal = json!({ "accepted": false, "reason": "disk is full", "retryable": true });
+    agent.send("TASK_ACK", task.with(refusal)).await;
+    test.channel
+        .card(&id, "Waits until")
+        .await
+        .tells(&["disk is full"]);
+
+    let again = agent.take().await;
+    assert_eq!((again.id.as_str(), again.attempt), (id.as_str(), 2));
+    agent.complete(&again, "now").await;
+    test.channel.card(&id, "Completed").await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_refused_for_good_fails_with_the_reason() {
+    let test = Test::new("refused").await;
+    let mut agent = test.connect().await;
+    let id = test.channel.run("never").await;
+    let task = agent.submitted().await;
+    let refusal = json!({ "accepted": false, "reason": "no such folder", "retryable": false });
+    agent.send("TASK_ACK", task.with(refusal)).await;
+    test.channel
+        .card(&id, "Failed")
+        .await
+        .tells(&["REFUSED", "no such folder"]);
+    agent.is_heard().await;
+    assert!(agent.unread("TASK_SUBMIT").is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_named_in_the_command_gets_the_task() {
+    let (test, other) = (Test::new("named").await, Test::new("named-other").await);
+    let mut agent = other.connect().await;
+    let id = test
+        .channel
+        .run(&format!("--agent {} do it there", other.agent_id))
+        .await;
+    let task = agent.take().await;
+    assert_eq!(
+        (task.id.as_str(), &task.payload["prompt"]),
+        (id.as_str(), &json!("do it there"))
+    );
+    agent.complete(&task, "done there").await;
+    test.channel
+        .card(&id, "Completed")
+        .await
+        .tells(&[&other.agent_id]);
+}

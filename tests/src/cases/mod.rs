@@ -1,0 +1,14 @@
+//! The tests, a module for each part of what a person would notice.
+
+mod authentication;
+mod bad_messages;
+mod bad_requests;
+mod commands;
+mod connections;
+mod disorder;
+mod dispatch;
+mod endings;
+mod happy_path;
+mod page;
+mod program;
+mod slack_trouble;

@@ -1,0 +1,258 @@
+//! An agent that does what a test tells it: the wire protocol and nothing else, so that nothing of
+//! the system under test is what it is tested with.
+
+use std::collections::VecDeque;
+
+use bematic::time::{Clock as _, SystemClock};
+use bematic_local::stack::StackFile;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::LIMIT;
+use super::test::unique;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What a handshake says of who it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handshake(Vec<(&'static str, String)>);
+
+impl Handshake {
+    /// Nothing: the agent authenticates in band.
+    pub(crate) fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// Both headers.
+    pub(crate) fn header(agent_id: &str, api_key: &str) -> Self {
+        Self(vec![
+            ("authorization", format!("Bearer {api_key}")),
+            ("x-agent-id", agent_id.to_owned()),
+        ])
+    }
+}
+
+/// How an agent spells types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// `TASK_ACK`
+    Canonical,
+    /// `task:ack`
+    Colons,
+}
+
+impl Spelling {
+    fn write(self, canonical: &str) -> String {
+        match self {
+            Self::Canonical => canonical.to_owned(),
+            Self::Colons => canonical.to_lowercase().replace('_', ":"),
+        }
+    }
+}
+
+/// A task that an agent was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Submitted {
+    pub(crate) id: String,
+    pub(crate) attempt: u64,
+    pub(crate) payload: Value,
+}
+
+impl Submitted {
+    /// A payload about this attempt of the task.
+    pub(crate) fn with(&self, mut fields: Value) -> Value {
+        fields["taskId"] = json!(self.id);
+        fields["attempt"] = json!(self.attempt);
+        fields
+    }
+}
+
+/// A connected agent.
+pub(crate) struct TestAgent {
+    sink: SplitSink<Socket, Message>,
+    stream: SplitStream<Socket>,
+    /// What came and was not asked for yet.
+    inbox: VecDeque<Value>,
+    spelling: Spelling,
+}
+
+impl TestAgent {
+    /// Opens a connection; the error is how the handshake was refused.
+    pub(crate) async fn connect(
+        stack: &StackFile,
+        handshake: &Handshake,
+        spelling: Spelling,
+    ) -> Result<Self, Error> {
+        let mut request = stack.websocket_url.as_str().into_client_request()?;
+        for (name, value) in &handshake.0 {
+            let value = HeaderValue::from_str(value).expect("a header's value");
+            request.headers_mut().insert(*name, value);
+        }
+        let (socket, _) = connect_async(request).await?;
+        let (sink, stream) = socket.split();
+        Ok(Self {
+            sink,
+            stream,
+            inbox: VecDeque::new(),
+            spelling,
+        })
+    }
+
+    /// A message as it goes over the wire, not yet sent.
+    pub(crate) fn message(&self, kind: &str, payload: &Value) -> Value {
+        json!({
+            "id": format!("m-{}", unique()),
+            "type": self.spelling.write(kind),
+            "payload": payload,
+            "timestamp": SystemClock.now().as_millis(),
+        })
+    }
+
+    /// Sends a text, message or not.
+    pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
+        let text = Message::text(text.into());
+        self.sink.send(text).await.expect("an open connection");
+    }
+
+    /// Sends a message; gives its id.
+    pub(crate) async fn send(&mut self, kind: &str, payload: Value) -> String {
+        let message = self.message(kind, &payload);
+        self.send_text(message.to_string()).await;
+        message["id"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// AGENT_STATUS, with no active task.
+    pub(crate) async fn report(&mut self, agent_id: &str, status: &str, capacity: u32) -> String {
+        let payload = json!({
+            "agentId": agent_id, "status": status, "activeTasks": [], "capacity": capacity,
+            "version": "1.2.3",
+        });
+        self.send("AGENT_STATUS", payload).await
+    }
+
+    /// The next message of a kind, spelled as the agent spells; others wait for their turn.
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+        self.expect_where(kind, |_| true).await
+    }
+
+    /// The next message of a kind whose payload is as wanted.
+    pub(crate) async fn expect_where(
+        &mut self,
+        kind: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let spelled = self.spelling.write(kind);
+        let is_it = |message: &Value| message["type"] == *spelled && wanted(&message["payload"]);
+        if let Some(at) = self.inbox.iter().position(is_it) {
+            return self.inbox.remove(at).expect("it was there")["payload"].take();
+        }
+        loop {
+            match timeout(LIMIT, self.next()).await {
+                Ok(Some(mut message)) if is_it(&message) => return message["payload"].take(),
+                Ok(Some(message)) => self.inbox.push_back(message),
+                Ok(None) => panic!("closed instead of {spelled}; there was {:#?}", self.inbox),
+                Err(_) => panic!("no {spelled} came; there was {:#?}", self.inbox),
+            }
+        }
+    }
+
+    /// The next message; nothing once the connection is closed.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    return Some(serde_json::from_str(&text).expect("JSON from the cloud"));
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Returns once the cloud has closed the connection.
+    pub(crate) async fn closed(&mut self) {
+        let closing = async {
+            while let Some(message) = self.next().await {
+                self.inbox.push_back(message);
+            }
+        };
+        if timeout(LIMIT, closing).await.is_err() {
+            panic!("the connection stays open; there was {:#?}", self.inbox);
+        }
+    }
+
+    /// Closes the connection.
+    pub(crate) async fn close(mut self) {
+        self.sink.close().await.expect("a connection to close");
+    }
+
+    /// Fails unless the cloud still answers over this connection. What was sent before has been
+    /// handled by then, and what came in answer is in the inbox.
+    pub(crate) async fn is_heard(&mut self) {
+        self.send("HEARTBEAT_PING", json!({})).await;
+        let pong = self.expect("HEARTBEAT_PONG").await;
+        assert!(pong["serverTime"].is_u64(), "{pong}");
+    }
+
+    /// The messages of a kind that came and were not asked for.
+    pub(crate) fn unread(&self, kind: &str) -> Vec<&Value> {
+        let spelled = self.spelling.write(kind);
+        self.inbox
+            .iter()
+            .filter(|message| message["type"] == *spelled)
+            .collect()
+    }
+
+    /// The next task, not yet acknowledged.
+    pub(crate) async fn submitted(&mut self) -> Submitted {
+        let payload = self.expect("TASK_SUBMIT").await;
+        Submitted {
+            id: payload["taskId"].as_str().expect("a task id").to_owned(),
+            attempt: payload["attempt"].as_u64().expect("an attempt"),
+            payload,
+        }
+    }
+
+    /// The next task, acknowledged.
+    pub(crate) async fn take(&mut self) -> Submitted {
+        let task = self.submitted().await;
+        self.send("TASK_ACK", task.with(json!({ "accepted": true })))
+            .await;
+        task
+    }
+
+    /// TASK_COMPLETE; returns once the cloud has confirmed it.
+    pub(crate) async fn complete(&mut self, task: &Submitted, result: &str) {
+        let id = self
+            .send("TASK_COMPLETE", task.with(json!({ "result": result })))
+            .await;
+        self.confirmed(&id).await;
+    }
+
+    /// Returns once the cloud has confirmed a message.
+    pub(crate) async fn confirmed(&mut self, id: &str) {
+        self.expect_where("MESSAGE_ACK", |payload| payload["messageId"] == id)
+            .await;
+    }
+
+    /// The SYSTEM_ERROR about a message; fails unless it has this code.
+    pub(crate) async fn refused(&mut self, id: &str, code: &str) {
+        let error = self
+            .expect_where("SYSTEM_ERROR", |payload| payload["messageId"] == id)
+            .await;
+        assert_eq!(error["code"], code, "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
+    }
+}

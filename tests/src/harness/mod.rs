@@ -1,0 +1,18 @@
+//! What tests are written with.
+
+mod agent;
+mod card;
+mod channel;
+mod program;
+mod test;
+mod trace;
+mod wait;
+mod webhook;
+
+pub(crate) use agent::{Handshake, Spelling, Submitted, TestAgent};
+pub(crate) use card::{Card, shown};
+pub(crate) use channel::Channel;
+pub(crate) use program::Program;
+pub(crate) use test::{Test, stack};
+pub(crate) use wait::{LIMIT, eventually};
+pub(crate) use webhook::Webhook;

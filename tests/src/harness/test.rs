@@ -1,0 +1,130 @@
+//! A test's own agent, channel and project.
+
+use std::env;
+use std::path::Path;
+
+use bematic::ids::{Ids as _, RandomIds};
+use bematic_local::admin::{Admin, Wanted};
+use bematic_local::stack::{STACK_VARIABLE, StackFile};
+
+use super::trace::{Trace, connection};
+use super::{Channel, Handshake, Spelling, TestAgent, Webhook, eventually};
+
+/// The stack under test.
+pub(crate) fn stack() -> StackFile {
+    let file = env::var_os(STACK_VARIABLE).unwrap_or_else(|| {
+        panic!(
+            "{STACK_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
+             with `cargo xtask up --no-agent` and set it to target/local/stack.json"
+        )
+    });
+    StackFile::read(Path::new(&file)).expect("a running stack")
+}
+
+/// What a test works with. Dropped in a panic, it prints what the functions said about it.
+pub(crate) struct Test {
+    pub(crate) stack: StackFile,
+    pub(crate) agent_id: String,
+    pub(crate) api_key: String,
+    /// The channel whose project runs on the agent.
+    pub(crate) channel: Channel,
+    /// The project's folder.
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) webhook: Webhook,
+    trace: Trace,
+    admin: Admin,
+}
+
+impl Test {
+    /// Makes an agent, a channel and a project, all called after `name`.
+    pub(crate) async fn new(name: &str) -> Self {
+        let stack = stack();
+        let trace = Trace::new(&stack);
+        let admin = Admin::local(&stack).await;
+        let channel = Channel::create(&stack, &trace, name).await;
+        let agent_id = format!("{name}-{}", unique());
+        trace.add(&agent_id);
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = admin
+            .create_agent(agent_id.parse().expect("an agent id"), false)
+            .await;
+        let test = Self {
+            webhook: Webhook::new(&stack, &channel),
+            api_key: made.expect("a new agent").api_key,
+            agent_id,
+            channel,
+            folder,
+            trace,
+            admin,
+            stack,
+        };
+        test.create_project(&test.channel).await;
+        test
+    }
+
+    async fn create_project(&self, channel: &Channel) {
+        let wanted = Wanted {
+            channel_id: channel.id.parse().expect("a channel id"),
+            name: "website".to_owned(),
+            agent_id: self.agent_id.parse().expect("an agent id"),
+            local_path: self.folder.path().display().to_string(),
+            model: "opus".to_owned(),
+            max_budget: 2.5,
+            bot_name: "Bematic".to_owned(),
+            system_prompt: "Be brief.".to_owned(),
+            allowed_tools: vec!["read".to_owned(), "edit".to_owned()],
+        };
+        self.admin
+            .create_project(wanted, false)
+            .await
+            .expect("a new project");
+    }
+
+    /// Another channel, which has no project.
+    pub(crate) async fn channel_without_project(&self) -> Channel {
+        Channel::create(&self.stack, &self.trace, "no-project").await
+    }
+
+    /// The headers of this test's agent.
+    pub(crate) fn handshake(&self) -> Handshake {
+        Handshake::header(&self.agent_id, &self.api_key)
+    }
+
+    /// The test's agent, authenticated at the handshake and ready for work.
+    pub(crate) async fn connect(&self) -> TestAgent {
+        self.connect_as(Spelling::Canonical, 5).await
+    }
+
+    /// The test's agent with its own spelling and capacity.
+    pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: u32) -> TestAgent {
+        let connected = TestAgent::connect(&self.stack, &self.handshake(), spelling).await;
+        let mut agent = connected.expect("the handshake is accepted");
+        agent.report(&self.agent_id, "online", capacity).await;
+        agent
+    }
+
+    /// The log lines of one function about `text`.
+    pub(crate) async fn lines(&self, function: &str, text: &str) -> Vec<String> {
+        self.trace.lines(function, text).await
+    }
+
+    /// The ids of the connections that the agent made at the handshake, oldest first.
+    pub(crate) async fn connections(&self, count: usize) -> Vec<String> {
+        eventually("a log line for each connection", async || {
+            let lines = self.lines("ws-connect", &self.agent_id).await;
+            let ids: Vec<_> = lines.iter().filter_map(|line| connection(line)).collect();
+            if ids.len() >= count {
+                Ok(ids)
+            } else {
+                Err(lines.join("\n"))
+            }
+        })
+        .await
+    }
+}
+
+/// Twelve hex digits that nobody else has.
+pub(crate) fn unique() -> String {
+    let id = RandomIds.task().to_string();
+    id[id.len() - 12..].to_owned()
+}

@@ -1,0 +1,34 @@
+//! Waiting for what must come to be, never for a time.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+/// How long anything may take: far longer than it does, for a machine that does much else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// How often is looked.
+const POLL: Duration = Duration::from_millis(150);
+
+/// Looks until `probe` has it; its error says what there is instead.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let mut instead = String::new();
+    let looking = async {
+        loop {
+            match probe().await {
+                Ok(found) => return found,
+                Err(seen) => instead = seen,
+            }
+            sleep(POLL).await;
+        }
+    };
+    match timeout(LIMIT, looking).await {
+        Ok(found) => found,
+        Err(_) => panic!(
+            "not within {} s: {what}; there is\n{instead}",
+            LIMIT.as_secs()
+        ),
+    }
+}
