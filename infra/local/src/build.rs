@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::paths::Workspace;
-use crate::run::{cargo, run};
+use crate::run::{cargo, program, run};
 use crate::ui::Ui;
 
 /// The package and the binary of the reference agent.
@@ -31,7 +32,8 @@ pub async fn build(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
         let from = built
             .get(function)
             .with_context(|| format!("{function} has no binary"))?;
-        install(from, &workspace.bootstrap(function))?;
+        let stamp = workspace.join("target/lambda-sources").join(function);
+        install(from, &workspace.bootstrap(function), &stamp).await?;
     }
     step.done(&format!("{} functions", functions.len()));
     built.get(AGENT).cloned().context("the agent has no binary")
@@ -57,17 +59,22 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-/// Copies only what differs: an unchanged file keeps its time, and so its zip and its upload.
-fn install(from: &Path, to: &Path) -> Result<()> {
+/// Copies a binary without its symbols, a third of what would be zipped and uploaded.
+/// One that is there already keeps its time.
+async fn install(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
     let binary = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    if fs::read(to).is_ok_and(|old| old == binary) {
+    let digest = hex::encode(Sha256::digest(&binary));
+    if to.exists() && fs::read_to_string(stamp).is_ok_and(|known| known == digest) {
         return Ok(());
     }
-    if let Some(dir) = to.parent() {
+    for file in [to, stamp] {
+        let dir = file.parent().context("a file is in a folder")?;
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
-    Ok(())
+    // It comes with the C compiler; a machine without it deploys the binary as it is.
+    program("strip").arg(to).output().await.ok();
+    fs::write(stamp, digest).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
 #[cfg(test)]
