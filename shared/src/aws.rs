@@ -11,7 +11,7 @@ use crate::{
     gateway::ApiGateway,
     ids::RandomIds,
     ports::{Agents, DispatchQueue, Gateway, Notifications, Projects, Tasks, Visibility},
-    queue::{SqsDispatch, SqsNotifications},
+    queue::{SqsDispatch, SqsNotifications, SqsSource},
     store::{AgentStore, ProjectStore, TaskStore},
     time::SystemClock,
 };
@@ -76,12 +76,9 @@ impl Aws {
         )))
     }
 
-    /// From `NOTIFICATIONS_QUEUE_URL`.
-    pub fn visibility(&self) -> Result<Arc<dyn Visibility>, ConfigError> {
-        Ok(Arc::new(SqsNotifications::new(
-            self.sqs(),
-            required("NOTIFICATIONS_QUEUE_URL")?,
-        )))
+    /// The queue that the function is fed from, from the variable that names it.
+    pub fn source(&self, name: &'static str) -> Result<Arc<dyn Visibility>, ConfigError> {
+        Ok(Arc::new(SqsSource::new(self.sqs(), required(name)?)))
     }
 
     /// From `WEBSOCKET_MANAGEMENT_URL`.

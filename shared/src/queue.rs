@@ -120,8 +120,22 @@ impl Notifications for SqsNotifications {
     }
 }
 
+/// A queue that a function is fed from.
+#[derive(Debug, Clone)]
+pub struct SqsSource {
+    client: Client,
+    url: String,
+}
+
+impl SqsSource {
+    /// The queue.
+    pub const fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+}
+
 #[async_trait]
-impl Visibility for SqsNotifications {
+impl Visibility for SqsSource {
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
         // Up: a call that comes early is refused again. SQS: 12 h at most.
         let seconds = delay.as_millis().div_ceil(1000).min(43_200);

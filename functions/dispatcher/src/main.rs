@@ -31,8 +31,10 @@ async fn main() -> Result<(), Error> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
+    let source = &*aws.source("DISPATCH_QUEUE_URL")?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(sqs::each(event.payload, |_, message| dispatcher.handle(message)).await)
+        let handle = |message| dispatcher.handle(message);
+        Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
     }))
     .await
 }

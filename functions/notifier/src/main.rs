@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
-    aws::Aws, config::required, handlers::notify::Notifier, slack::api::SlackClient,
+    aws::Aws,
+    config::required,
+    handlers::{notify::Notifier, sqs},
+    slack::api::SlackClient,
     time::SystemClock,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
@@ -15,14 +18,11 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::load().await;
     let token = required("SLACK_BOT_TOKEN")?.into();
     let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
-    let notifier = &Notifier::new(
-        aws.tasks()?,
-        Arc::new(slack),
-        aws.visibility()?,
-        Arc::new(SystemClock),
-    );
+    let notifier = &Notifier::new(aws.tasks()?, Arc::new(slack), Arc::new(SystemClock));
+    let source = &*aws.source("NOTIFICATIONS_QUEUE_URL")?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(notifier.batch(event.payload).await)
+        let handle = |message| notifier.handle(message);
+        Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
     }))
     .await
 }

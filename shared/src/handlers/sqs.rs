@@ -1,13 +1,20 @@
 //! SQS batches: each record stands alone, and only what failed comes back.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::future::join_all;
 use serde::de::DeserializeOwned;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::error::{BematicError, chain};
+use crate::{
+    error::{BematicError, chain},
+    ports::Visibility,
+    slack::api::SlackError,
+};
 
 /// A record's message.
 ///
@@ -21,38 +28,94 @@ pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError
 }
 
 /// Handles every record by itself, groups side by side, the records of one group in order. After
-/// a failure the rest of its group is not tried: first in, first out.
+/// a failure the rest of its group is not tried: first in, first out. What failed comes back soon
+/// if trying again may help, and with the queue's own visibility timeout if not.
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
-pub async fn each<M, F>(event: SqsEvent, handle: impl Fn(SqsMessage, M) -> F) -> SqsBatchResponse
+pub async fn each<M, F>(
+    event: SqsEvent,
+    queue: &dyn Visibility,
+    handle: impl Fn(M) -> F,
+) -> SqsBatchResponse
 where
     M: DeserializeOwned,
     F: Future<Output = Result<(), BematicError>>,
 {
     let handle = &handle;
-    let groups = groups(event.records).into_values().map(|records| async move {
-        let mut records = records.into_iter();
-        let mut failed = Vec::new();
-        for record in records.by_ref() {
-            let id = record.message_id.clone();
-            let result = match parse(&record) {
-                Ok(message) => handle(record, message).await,
-                Err(error) => Err(error),
-            };
-            if let Err(cause) = result {
-                error!(message_id = ?id, code = cause.code(), error = chain(&cause), "message failed");
-                failed.push(id);
-                break;
+    let groups = groups(event.records)
+        .into_values()
+        .map(|records| async move {
+            let mut records = VecDeque::from(records);
+            while let Some(record) = records.front() {
+                let result = match parse(record) {
+                    Ok(message) => handle(message).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(cause) = result {
+                    failed(records.make_contiguous(), &cause, queue).await;
+                    return records
+                        .into_iter()
+                        .filter_map(|record| record.message_id)
+                        .collect();
+                }
+                records.pop_front();
             }
-        }
-        failed.extend(records.map(|record| record.message_id));
-        failed
-    });
-    let failed = join_all(groups).await.into_iter().flatten().flatten();
+            Vec::new()
+        });
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed.map(failure).collect();
+    response.batch_item_failures = join_all(groups)
+        .await
+        .into_iter()
+        .flatten()
+        .map(failure)
+        .collect();
     response
+}
+
+/// The first of them failed. All wait alike: one that stayed away longer would hold back its group.
+async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn Visibility) {
+    let Some(first) = records.first() else { return };
+    let id = first.message_id.as_deref();
+    error!(
+        message_id = id,
+        code = cause.code(),
+        error = chain(cause),
+        "message failed"
+    );
+    let Some(wait) = wait(first, cause) else {
+        return;
+    };
+    for receipt in records
+        .iter()
+        .filter_map(|record| record.receipt_handle.as_deref())
+    {
+        if let Err(error) = queue.retry_after(receipt, wait).await {
+            // It comes back all the same, later.
+            warn!(
+                message_id = id,
+                error = chain(&error),
+                "the wait was not shortened"
+            );
+        }
+    }
+}
+
+/// How long a failed message waits: as long as Slack says, or 2 s, and twice as long after each
+/// further failure. `None` where waiting is no help.
+fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
+    const FIRST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_mins(3);
+    match cause {
+        BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
+        error if error.is_transient() => {
+            let received = record.attributes.get("ApproximateReceiveCount");
+            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
+            let doublings = received.saturating_sub(1).min(16);
+            Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
+        }
+        _ => None,
+    }
 }
 
 fn failure(item_identifier: String) -> BatchItemFailure {

@@ -15,13 +15,8 @@ fn after(state: &TaskState, event: TaskEvent) -> Result<TaskState, Unchanged> {
     state.after(event, &TaskPolicy::default(), at(1000))
 }
 
-fn one() -> Option<Attempt> {
-    Some(Attempt::FIRST)
-}
-
-fn two() -> Option<Attempt> {
-    Some(Attempt::after(1))
-}
+const ONE: Option<Attempt> = Some(Attempt::FIRST);
+const TWO: Option<Attempt> = Some(Attempt::after(1));
 
 fn dispatched() -> TaskState {
     TaskState::Dispatched {
@@ -41,14 +36,14 @@ fn processing() -> TaskState {
 fn a_task_goes_from_pending_to_completed() {
     let state = after(&TaskState::NEW, TaskEvent::Claimed).unwrap();
     let state = after(&state, TaskEvent::Started(None)).unwrap();
-    let state = after(&state, TaskEvent::Completed(one())).unwrap();
+    let state = after(&state, TaskEvent::Completed(ONE)).unwrap();
     assert_eq!(state.name(), "completed");
     assert_eq!(
         after(&state, TaskEvent::Completed(None)),
         Err(Unchanged::Duplicate)
     );
     assert_eq!(
-        after(&state, TaskEvent::Failed(one(), failure())),
+        after(&state, TaskEvent::Failed(ONE, failure())),
         Err(Unchanged::Duplicate)
     );
     assert_eq!(
@@ -62,7 +57,7 @@ fn a_completion_may_come_before_the_acknowledgement() {
     let state = after(&dispatched(), TaskEvent::Completed(None)).unwrap();
     assert_eq!(state.name(), "completed");
     assert_eq!(
-        after(&state, TaskEvent::Started(one())),
+        after(&state, TaskEvent::Started(ONE)),
         Err(Unchanged::Duplicate)
     );
 }
@@ -114,7 +109,7 @@ fn a_refused_task_waits_longer_each_time_and_fails_in_the_end() {
 #[test]
 fn a_task_that_was_accepted_cannot_be_refused_any_more() {
     let refused = TaskEvent::Refused {
-        attempt: one(),
+        attempt: ONE,
         reason: "no".into(),
         retryable: true,
     };
@@ -136,15 +131,15 @@ fn an_earlier_attempt_changes_nothing() {
         started_at: at(5),
     };
     assert_eq!(
-        after(&second, TaskEvent::Completed(one())),
+        after(&second, TaskEvent::Completed(ONE)),
         Err(Unchanged::Late)
     );
     assert_eq!(
-        after(&second, TaskEvent::Started(one())),
+        after(&second, TaskEvent::Started(ONE)),
         Err(Unchanged::Late)
     );
     assert_eq!(
-        after(&processing(), TaskEvent::Completed(two())),
+        after(&processing(), TaskEvent::Completed(TWO)),
         Err(Unchanged::NotHeld)
     );
     assert_eq!(
@@ -250,9 +245,9 @@ proptest! {
         order in Just(vec![0_usize, 1, 2, 3]).prop_shuffle()
     ) {
         let reports = [
-            TaskEvent::Started(one()),
+            TaskEvent::Started(ONE),
             TaskEvent::Started(None),
-            TaskEvent::Completed(one()),
+            TaskEvent::Completed(ONE),
             TaskEvent::Completed(None),
         ];
         let mut state = dispatched();

@@ -405,15 +405,14 @@ impl Agents for Memory {
         agent: Option<&AgentId>,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        let agent = match agent {
-            Some(agent) => Some(agent.clone()),
-            None => {
-                let tables = self.call("get connection")?;
-                tables
-                    .connections
-                    .get(id)
-                    .and_then(|found| found.agent_id.clone())
-            }
+        let agent = if let Some(agent) = agent {
+            Some(agent.clone())
+        } else {
+            let tables = self.call("get connection")?;
+            tables
+                .connections
+                .get(id)
+                .and_then(|found| found.agent_id.clone())
         };
         let mut outcome = Unbound::Stale;
         if let Some(agent_id) = agent {

@@ -176,12 +176,7 @@ impl World {
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier::new(
-            self.store.clone(),
-            self.out.clone(),
-            self.out.clone(),
-            self.time.clone(),
-        )
+        Notifier::new(self.store.clone(), self.out.clone(), self.time.clone())
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {

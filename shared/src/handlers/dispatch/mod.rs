@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a drain may take before another may take over: twice the function's timeout.
-const DRAIN_LEASE: Duration = Duration::from_mins(1);
+const DRAIN_LEASE: Duration = Duration::from_secs(30);
 /// Tasks that one pass delivers; what is left is left to the next message.
 const BATCH: usize = 10;
 

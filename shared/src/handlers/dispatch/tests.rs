@@ -150,7 +150,7 @@ async fn whoever_comes_second_has_the_first_look_again() {
     world.connect("c").await;
     let lease = crate::agent::DrainLease {
         holder: "first".into(),
-        until: world.time.now() + Duration::from_secs(60),
+        until: world.time.now() + Duration::from_mins(1),
     };
     let now = world.time.now();
     let drain = world

@@ -273,7 +273,7 @@ async fn what_is_no_message_is_told_to_the_agent_and_closes_nothing() {
         assert_eq!(
             (
                 &*error.code,
-                error.message_id.as_ref().map(|id| id.as_str())
+                error.message_id.as_ref().map(crate::ids::MessageId::as_str)
             ),
             (code, id)
         );

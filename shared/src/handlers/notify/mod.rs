@@ -1,15 +1,14 @@
 //! `notifier`: keeps one Slack message a task, posted once and then updated.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracing::{info, warn};
 
-use super::{sqs, view::Snapshot};
+use super::view::Snapshot;
 use crate::{
     error::BematicError,
     ids::{ChannelId, MessageTs, TaskId},
-    ports::{Card, Created, NotifyMessage, Tasks, Visibility},
+    ports::{Card, Created, NotifyMessage, Tasks},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
@@ -22,41 +21,17 @@ use crate::{
 pub struct Notifier {
     tasks: Arc<dyn Tasks>,
     slack: Arc<dyn SlackApi>,
-    visibility: Arc<dyn Visibility>,
     clock: Arc<dyn Clock>,
 }
 
 impl Notifier {
     /// On the tasks and Slack.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        slack: Arc<dyn SlackApi>,
-        visibility: Arc<dyn Visibility>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(tasks: Arc<dyn Tasks>, slack: Arc<dyn SlackApi>, clock: Arc<dyn Clock>) -> Self {
         Self {
             tasks,
             slack,
-            visibility,
             clock,
         }
-    }
-
-    /// Handles a batch: tasks side by side, the messages of one in order. What Slack has no time
-    /// for comes back when Slack says, and what failed otherwise soon: a task's message is not to
-    /// stand still for the queue's visibility timeout. Only the rest of its own task waits with it.
-    pub async fn batch(&self, event: SqsEvent) -> SqsBatchResponse {
-        sqs::each(event, async |record: SqsMessage, message| {
-            let result = self.handle(message).await;
-            if let Err(error) = &result
-                && let Some(wait) = wait(error, &record)
-                && let Some(receipt) = &record.receipt_handle
-            {
-                self.visibility.retry_after(receipt, wait).await?;
-            }
-            result
-        })
-        .await
     }
 
     /// Does what the state calls for.
@@ -201,23 +176,6 @@ impl Notifier {
             Err(error) if !error.is_transient() => given_up(&error),
             result => Ok(result.map(drop)?),
         }
-    }
-}
-
-/// How long a failed message waits: as long as Slack says, or 2 s, and twice as long after each
-/// further failure, up to the queue's own visibility timeout. Nothing where waiting is no help.
-fn wait(error: &BematicError, record: &SqsMessage) -> Option<Duration> {
-    const FIRST: Duration = Duration::from_secs(2);
-    const LONGEST: Duration = Duration::from_secs(180);
-    match error {
-        BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
-        error if error.is_transient() => {
-            let received = record.attributes.get("ApproximateReceiveCount");
-            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-            let doublings = received.saturating_sub(1).min(16);
-            Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
-        }
-        _ => None,
     }
 }
 

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use serde_json::json;
 
-use crate::{ids::TaskId, ports::NotifyMessage, slack::api::SlackError, testing::World};
+use crate::{
+    handlers::sqs, ids::TaskId, ports::NotifyMessage, slack::api::SlackError, testing::World,
+};
 
 /// The whole text of the one message that Slack shows.
 fn shown(world: &World) -> String {
@@ -151,6 +153,11 @@ fn batch(records: Vec<SqsMessage>) -> SqsEvent {
     event
 }
 
+async fn notify(world: &World, event: SqsEvent) -> SqsBatchResponse {
+    let notifier = world.notifier();
+    sqs::each(event, &*world.out, |message| notifier.handle(message)).await
+}
+
 #[tokio::test]
 async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     let world = World::new().await;
@@ -165,7 +172,7 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
         record("b", first.id),
         record("c", second.id),
     ];
-    let response = world.notifier().batch(batch(records)).await;
+    let response = notify(&world, batch(records)).await;
     let failed: Vec<_> = response
         .batch_item_failures
         .iter()
@@ -177,11 +184,33 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
         "the rest of its group waits, others do not"
     );
     let postponed = world.out.postponed.lock().unwrap().clone();
+    let waits = ["receipt-a", "receipt-b"].map(|it| (it.to_owned(), Duration::from_secs(7)));
     assert_eq!(
-        postponed,
-        [("receipt-a".to_owned(), Duration::from_secs(7))]
+        postponed, waits,
+        "one that stayed away longer would hold back the other"
     );
     assert!(shown(&world).contains("another"));
+}
+
+#[tokio::test]
+async fn what_failed_comes_back_soon_and_later_each_time() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    for (received, wait) in [("1", 2), ("2", 4), ("5", 32), ("40", 180)] {
+        let mut record = record("a", task.id);
+        record
+            .attributes
+            .insert("ApproximateReceiveCount".into(), received.into());
+        world.calls.fail_at(0);
+        let response = notify(&world, batch(vec![record])).await;
+        assert_eq!(response.batch_item_failures.len(), 1);
+        let (_, delay) = world.out.postponed.lock().unwrap().pop().unwrap();
+        assert_eq!(
+            delay,
+            Duration::from_secs(wait),
+            "received {received} times"
+        );
+    }
 }
 
 #[tokio::test]
@@ -194,7 +223,7 @@ async fn a_message_that_is_not_understood_fails_alone_and_one_without_an_id_is_n
     let mut nameless = garbled.clone();
     nameless.message_id = None;
     let records = vec![garbled, nameless, record("good", task.id)];
-    let response = world.notifier().batch(batch(records)).await;
+    let response = notify(&world, batch(records)).await;
     let failed: Vec<_> = response
         .batch_item_failures
         .iter()

@@ -26,7 +26,7 @@ mod budget {
     /// Why a task waits or was cancelled.
     pub(super) const REASON: usize = 600;
     /// Why a task failed, before each of its lines is quoted: at worst that doubles it.
-    pub(super) const FAILURE: usize = 1000;
+    pub(super) const FAILURE: usize = 800;
     /// One step; there are at most [`super::Progress::STEPS`].
     pub(super) const STEP: usize = 160;
     /// The output's tail.
@@ -34,7 +34,7 @@ mod budget {
     /// The output's tail above a result.
     pub(super) const OUTPUT_WITH_RESULT: usize = 1200;
     /// The result.
-    pub(super) const RESULT: usize = 2600;
+    pub(super) const RESULT: usize = 2400;
     /// One changed file's path.
     pub(super) const FILE: usize = 100;
     /// Changed files that are named.
