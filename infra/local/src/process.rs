@@ -236,10 +236,10 @@ pub fn recorded(dir: &StackDir) -> Result<Vec<Recorded>> {
 
 /// Ends every process that a stack's folder tells of, and gives back how many ran.
 pub async fn end_all(dir: &StackDir) -> Result<usize> {
-    let mut ended = 0;
+    let all = recorded(dir)?;
+    let ended = all.iter().filter(|process| process.remains()).count();
     // The first is the one that started the others: it ends them itself, if it still can.
-    for process in recorded(dir)? {
-        ended += usize::from(process.remains());
+    for process in &all {
         process.end(GRACE).await?;
     }
     forget(dir)?;

@@ -134,7 +134,7 @@ pub(crate) async fn agent(workspace: &Workspace, agent: Agent, ui: &Ui) -> Resul
         AgentAction::Revoke { id } => {
             let revoked = admin.revoke_agent(id).await?;
             target.print(&revoked, || {
-                format!("took {} keys from {}", revoked.keys, revoked.agent_id)
+                format!("keys taken: {}, from {}", revoked.keys, revoked.agent_id)
             })
         }
     }
