@@ -16,16 +16,36 @@ use crate::ui::Ui;
 /// The package and the binary of the reference agent.
 pub const AGENT: &str = "bematic-agent";
 
+/// What is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// What the stack runs.
+    Stack,
+    /// That, and all tests: in one go, since cargo compiles the dependencies anew for another
+    /// selection of packages.
+    StackAndTests,
+}
+
 /// Builds all that the stack runs, and gives back the path of the agent's binary.
-pub async fn build(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
-    let step = ui.step("Building the functions and the agent");
+pub async fn build(workspace: &Workspace, what: What, ui: &Ui) -> Result<PathBuf> {
+    let step = ui.step(match what {
+        What::Stack => "Building the functions and the agent",
+        What::StackAndTests => "Building the functions, the agent and the tests",
+    });
     let functions = workspace.functions()?;
     let mut cargo = cargo(
         workspace,
         &["build", "--message-format=json-render-diagnostics"],
     );
-    for package in functions.iter().map(String::as_str).chain([AGENT]) {
-        cargo.args(["--package", package]);
+    match what {
+        What::Stack => {
+            for package in functions.iter().map(String::as_str).chain([AGENT]) {
+                cargo.args(["--package", package]);
+            }
+        }
+        What::StackAndTests => {
+            cargo.args(["--workspace", "--all-targets"]);
+        }
     }
     let built = executables(&run(&step, "cargo build", cargo).await?);
     for function in &functions {
@@ -43,6 +63,12 @@ pub async fn build(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
 struct Artifact {
     executable: Option<PathBuf>,
     target: Target,
+    profile: Profile,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +81,7 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter(|artifact| !artifact.profile.test)
         .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
         .collect()
 }
@@ -83,14 +110,23 @@ mod tests {
 
     #[test]
     fn binaries_are_read_from_what_cargo_says() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"batch"},"executable":"/t/batch"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        let found = executables(messages);
+        let artifact = |name: &str, executable: &str, test: bool| {
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "target": { "name": name },
+                "profile": { "test": test },
+                "executable": (!executable.is_empty()).then_some(executable),
+            })
+            .to_string()
+        };
+        let messages = [
+            artifact("serde", "", false),
+            artifact("batch", "/t/batch", false),
+            artifact("batch", "/t/deps/batch-0123", true),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+        ]
+        .join("\n");
+        let found = executables(&messages);
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
             [("batch".into(), "/t/batch".into())]

@@ -1,8 +1,8 @@
-//! `cargo xtask test`: unit and property tests, then the end-to-end tests on a stack of their own.
+//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own.
 
 use anyhow::Result;
 
-use crate::build;
+use crate::build::{self, What};
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::run::{cargo, passthrough};
@@ -11,30 +11,21 @@ use crate::stack::{Ports, STACK_VARIABLE, Stack};
 use crate::ui::Ui;
 use crate::venv;
 
-/// End-to-end tests at a time: they mostly wait.
+/// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
-/// The package of the end-to-end tests.
-const E2E: &str = "bematic-e2e";
-
-/// Runs the tests whose name contains `filter`, or all.
+/// Runs the tests whose name contains `filter`, or all: in one run of cargo, since it compiles the
+/// dependencies anew for another selection of packages.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
-    let mut unit = cargo(workspace, &["test", "--workspace", "--exclude", E2E]);
-    unit.args(filter);
-    passthrough("cargo test", unit).await?;
-    end_to_end(workspace, filter, ui).await
-}
-
-async fn end_to_end(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let dir = StackDir::test(workspace);
     session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
-        build::build(workspace, ui).await?;
+        build::build(workspace, What::StackAndTests, ui).await?;
         let stack = Stack::start(workspace, &dir, processes, Ports::default(), ui).await?;
-        let mut tests = cargo(workspace, &["test", "--package", E2E]);
+        let mut tests = cargo(workspace, &["test", "--workspace"]);
         tests.args(filter).env(STACK_VARIABLE, dir.stack_file());
         tests.env("RUST_TEST_THREADS", TEST_THREADS);
-        let outcome = passthrough("the end-to-end tests", tests).await;
+        let outcome = passthrough("cargo test", tests).await;
         stack.slack.shutdown().await;
         outcome
     })

@@ -41,7 +41,7 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
     let dir = StackDir::local(workspace);
     session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
-        let agent = build::build(workspace, ui).await?;
+        let agent = build::build(workspace, build::What::Stack, ui).await?;
         let stack = Stack::start(workspace, &dir, processes, options.ports, ui).await?;
         if !options.no_agent {
             sample::lay_out(workspace, &dir)?;
