@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-PACE = 0.7  # seconds between two steps, so that a person can follow
+PACE = 0.5  # seconds between two steps, so that a person can follow
 MISTAKE = "self._passwords.get(email) == password"
 REPAIR = "self._passwords.get(email.strip().lower()) == password"
 
@@ -80,6 +80,9 @@ def main():
         filesChanged=changed,
         commandsRun=["python -m unittest"],
         model="sample",
+        inputTokens=1200,
+        outputTokens=300,
+        estimatedCost=0.01,
     )
     return 0 if passed else 1
 

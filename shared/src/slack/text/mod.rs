@@ -48,8 +48,9 @@ pub fn run_accepted(task: &Task, agent_online: bool) -> String {
 pub fn no_project(channel: &ChannelId) -> String {
     format!(
         ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
-         use. An admin gives it one with\n```cargo xtask project create --channel {channel} --agent \
-         &lt;agent&gt; --path &lt;folder on its machine&gt;```\nThen try again."
+         use. An admin gives it one with\n```cargo xtask project create --channel {channel} --name \
+         &lt;name&gt; --agent &lt;agent&gt; --local-path &lt;folder on its machine&gt;```\nThen try \
+         again."
     )
 }
 
