@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Bytes of standard output that stand for a result that was not declared.
-const RESULT_TAIL: usize = 16 * 1024;
+const RESULT_TAIL: usize = 2000;
 /// Bytes of standard error that an error message holds.
 const ERROR_TAIL: usize = 4 * 1024;
 /// How long pipes may stay open after the command has ended (a process it left behind has them).
