@@ -8,7 +8,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(sqs::each(event.payload, async |_, message| batch::handle(message)).await)
+        Ok::<_, Error>(sqs::each(event.payload, async |message| batch::handle(message)).await)
     }))
     .await
 }

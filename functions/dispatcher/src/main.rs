@@ -32,7 +32,7 @@ async fn main() -> Result<(), Error> {
         ids: Arc::new(RandomIds),
     };
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(sqs::each(event.payload, |_, message| dispatcher.handle(message)).await)
+        Ok::<_, Error>(sqs::each(event.payload, |message| dispatcher.handle(message)).await)
     }))
     .await
 }

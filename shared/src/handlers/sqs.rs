@@ -25,33 +25,49 @@ pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
-pub async fn each<M, F>(event: SqsEvent, handle: impl Fn(SqsMessage, M) -> F) -> SqsBatchResponse
+pub async fn each<M, F>(event: SqsEvent, handle: impl Fn(M) -> F) -> SqsBatchResponse
 where
     M: DeserializeOwned,
     F: Future<Output = Result<(), BematicError>>,
 {
-    let handle = &handle;
-    let groups = groups(event.records).into_values().map(|records| async move {
-        let mut records = records.into_iter();
-        let mut failed = Vec::new();
-        for record in records.by_ref() {
-            let id = record.message_id.clone();
-            let result = match parse(&record) {
-                Ok(message) => handle(record, message).await,
-                Err(error) => Err(error),
-            };
-            if let Err(cause) = result {
-                error!(message_id = ?id, code = cause.code(), error = chain(&cause), "message failed");
-                failed.push(id);
-                break;
+    each_or(event, handle, async |_, _| {}).await
+}
+
+/// Like [`each`]; a group's records that come back are given to `hand_back` first, with what made
+/// the first of them fail.
+pub async fn each_or<M, F>(
+    event: SqsEvent,
+    handle: impl Fn(M) -> F,
+    hand_back: impl AsyncFn(&BematicError, &[SqsMessage]),
+) -> SqsBatchResponse
+where
+    M: DeserializeOwned,
+    F: Future<Output = Result<(), BematicError>>,
+{
+    let (handle, hand_back) = (&handle, &hand_back);
+    let groups = groups(event.records)
+        .into_values()
+        .map(|records| async move {
+            for (index, record) in records.iter().enumerate() {
+                let result = match parse(record) {
+                    Ok(message) => handle(message).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(cause) = result {
+                    let (id, code) = (&record.message_id, cause.code());
+                    error!(message_id = ?id, code, error = chain(&cause), "message failed");
+                    hand_back(&cause, &records[index..]).await;
+                    return records.into_iter().skip(index).collect();
+                }
             }
-        }
-        failed.extend(records.map(|record| record.message_id));
-        failed
-    });
-    let failed = join_all(groups).await.into_iter().flatten().flatten();
+            Vec::new()
+        });
+    let failed = join_all(groups).await.into_iter().flatten();
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed.map(failure).collect();
+    response.batch_item_failures = failed
+        .filter_map(|record| record.message_id)
+        .map(failure)
+        .collect();
     response
 }
 

@@ -46,17 +46,24 @@ impl Notifier {
     /// for comes back when Slack says, and what failed otherwise soon: a task's message is not to
     /// stand still for the queue's visibility timeout. Only the rest of its own task waits with it.
     pub async fn batch(&self, event: SqsEvent) -> SqsBatchResponse {
-        sqs::each(event, async |record: SqsMessage, message| {
-            let result = self.handle(message).await;
-            if let Err(error) = &result
-                && let Some(wait) = wait(error, &record)
-                && let Some(receipt) = &record.receipt_handle
-            {
-                self.visibility.retry_after(receipt, wait).await?;
-            }
-            result
-        })
+        sqs::each_or(
+            event,
+            |message| self.handle(message),
+            async |cause, records| self.postpone(cause, records).await,
+        )
         .await
+    }
+
+    /// All of them: one that stayed invisible would hold back its whole group.
+    async fn postpone(&self, cause: &BematicError, records: &[SqsMessage]) {
+        let Some(wait) = records.first().and_then(|record| wait(cause, record)) else {
+            return;
+        };
+        for receipt in records.iter().filter_map(|it| it.receipt_handle.as_ref()) {
+            if let Err(error) = self.visibility.retry_after(receipt, wait).await {
+                warn!(code = "QUEUE_UNAVAILABLE", %error, "comes back only when the queue says");
+            }
+        }
     }
 
     /// Does what the state calls for.
@@ -208,7 +215,7 @@ impl Notifier {
 /// further failure, up to the queue's own visibility timeout. Nothing where waiting is no help.
 fn wait(error: &BematicError, record: &SqsMessage) -> Option<Duration> {
     const FIRST: Duration = Duration::from_secs(2);
-    const LONGEST: Duration = Duration::from_secs(180);
+    const LONGEST: Duration = Duration::from_mins(3);
     match error {
         BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
         error if error.is_transient() => {

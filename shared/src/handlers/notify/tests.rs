@@ -177,11 +177,30 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
         "the rest of its group waits, others do not"
     );
     let postponed = world.out.postponed.lock().unwrap().clone();
+    let waits = ["receipt-a", "receipt-b"].map(|it| (it.to_owned(), Duration::from_secs(7)));
     assert_eq!(
-        postponed,
-        [("receipt-a".to_owned(), Duration::from_secs(7))]
+        postponed, waits,
+        "one left invisible would hold back the group"
     );
     assert!(shown(&world).contains("another"));
+}
+
+#[tokio::test]
+async fn a_task_that_slack_failed_to_show_is_tried_again_soon_and_then_less_often() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    for (received, seconds) in [("1", 2), ("4", 16), ("9", 180)] {
+        *world.out.slack_says.lock().unwrap() = Some(SlackError::Unavailable {
+            method: "chat.postMessage",
+            source: "HTTP status 500".into(),
+        });
+        let mut again = record("a", task.id);
+        let count = "ApproximateReceiveCount".to_owned();
+        again.attributes.insert(count, received.to_owned());
+        world.notifier().batch(batch(vec![again])).await;
+        let postponed = world.out.postponed.lock().unwrap().pop().unwrap();
+        assert_eq!(postponed.1, Duration::from_secs(seconds));
+    }
 }
 
 #[tokio::test]
