@@ -84,7 +84,7 @@ async fn a_connection_that_says_nothing_is_ended_after_ten_seconds() {
 
     let mut waiting = Box::pin(is_turned_away(agent));
     assert!(
-        timeout(Duration::from_secs(8), &mut waiting).await.is_err(),
+        timeout(Duration::from_secs(5), &mut waiting).await.is_err(),
         "too early"
     );
     let reason = waiting.await;

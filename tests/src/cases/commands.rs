@@ -30,6 +30,7 @@ async fn tasks_agents_status_and_help_tell_what_there_is() {
     let done = test.channel.run("and then this").await;
     let second = agent.take().await;
     agent.complete(&second, "that was easy").await;
+    test.channel.card(&waiting, "Running on agent").await;
 
     let tasks = test.channel.command("/bm tasks").await;
     let lines = [

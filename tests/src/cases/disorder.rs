@@ -42,12 +42,12 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
 
     test.channel.run("tell me").await;
     let backwards = agent.submitted().await;
-    let messages = report(&agent, &backwards);
-    for message in messages.iter().rev() {
+    let reported = report(&agent, &backwards);
+    for message in reported.iter().rev() {
         agent.send_text(message.to_string()).await;
         agent.send_text(message.to_string()).await;
     }
-    let last = messages
+    let last = reported
         .last()
         .and_then(|message| message["id"].as_str())
         .expect("an id");
@@ -55,11 +55,11 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     agent.confirmed(last).await;
     eventually("the cards are the same", async || {
         let card = test.channel.card(&backwards.id, "Completed").await;
-        let text = card.text.replace(&backwards.id, &in_order.id);
-        if text == expected.text {
+        let shown = card.text.replace(&backwards.id, &in_order.id);
+        if shown == expected.text {
             Ok(())
         } else {
-            Err(format!("{text}\ninstead of\n{}", expected.text))
+            Err(format!("{shown}\ninstead of\n{}", expected.text))
         }
     })
     .await;

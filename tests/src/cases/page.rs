@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::harness::{Program, Test};
 
 /// With the download of a browser, the first time.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 const SAMPLE: &str = "infra/local/sample";
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -158,7 +159,7 @@ impl TestAgent {
                 Ok(Some(mut message)) if is_it(&message) => return message["payload"].take(),
                 Ok(Some(message)) => self.inbox.push_back(message),
                 Ok(None) => panic!("closed instead of {spelled}; there was {:#?}", self.inbox),
-                Err(_) => panic!("no {spelled} came; there was {:#?}", self.inbox),
+                Err(Elapsed { .. }) => panic!("no {spelled} came; there was {:#?}", self.inbox),
             }
         }
     }
@@ -183,9 +184,12 @@ impl TestAgent {
                 self.inbox.push_back(message);
             }
         };
-        if timeout(LIMIT, closing).await.is_err() {
-            panic!("the connection stays open; there was {:#?}", self.inbox);
-        }
+        let closed = timeout(LIMIT, closing).await.is_ok();
+        assert!(
+            closed,
+            "the connection stays open; there was {:#?}",
+            self.inbox
+        );
     }
 
     /// Closes the connection.

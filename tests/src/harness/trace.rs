@@ -57,33 +57,31 @@ impl Drop for Inner {
 async fn report(stack: &StackFile, mut ids: BTreeSet<String>) -> String {
     let mut text = format!("log lines about {ids:?}");
     // First what tells which connections are the test's.
-    let mut functions = vec!["ws-connect".to_owned()];
-    let all = Workspace::find().and_then(|workspace| workspace.functions());
-    functions.extend(
-        all.unwrap_or_default()
-            .into_iter()
-            .filter(|one| one != "ws-connect"),
-    );
-    for function in functions {
-        let lines = match logs::tail(stack, &function, "", usize::MAX).await {
-            Ok(lines) => lines,
-            Err(error) => vec![format!("{ids:?} {error:#}")],
-        };
-        let own: Vec<_> = lines
-            .iter()
-            .filter(|line| ids.iter().any(|id| line.contains(id)))
-            .collect();
-        if function == "ws-connect" {
-            ids.extend(own.iter().filter_map(|line| connection(line)));
-        }
-        if !own.is_empty() {
+    let connects = about(stack, "ws-connect", &ids).await;
+    ids.extend(connects.iter().filter_map(|line| connection(line)));
+    let functions = Workspace::find().and_then(|workspace| workspace.functions());
+    for function in functions.unwrap_or_default() {
+        let lines = about(stack, &function, &ids).await;
+        if !lines.is_empty() {
             let _ = write!(text, "\n── {function}");
         }
-        for line in own.iter().skip(own.len().saturating_sub(LINES)) {
+        for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
             let _ = write!(text, "\n{}", logs::readable(line));
         }
     }
     text
+}
+
+/// The lines of one function that name one of `ids`, oldest first, each once.
+async fn about(stack: &StackFile, function: &str, ids: &BTreeSet<String>) -> Vec<String> {
+    let mut events = BTreeSet::new();
+    for id in ids {
+        match logs::events(stack, function, id).await {
+            Ok(found) => events.extend(found),
+            Err(error) => return vec![format!("{error:#}")],
+        }
+    }
+    events.into_iter().map(|event| event.message).collect()
 }
 
 /// The connection that a line is about.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 /// How long anything may take: far longer than it does, for a machine that does much else.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(150);
 
@@ -26,7 +27,7 @@ pub(crate) async fn eventually<T>(
     };
     match timeout(LIMIT, looking).await {
         Ok(found) => found,
-        Err(_) => panic!(
+        Err(Elapsed { .. }) => panic!(
             "not within {} s: {what}; there is\n{instead}",
             LIMIT.as_secs()
         ),
