@@ -224,8 +224,12 @@ pub trait Agents: Send + Sync {
         agent: Option<&AgentId>,
         now: Timestamp,
     ) -> Result<Unbound, StoreError>;
-    /// What the agent says of itself.
-    async fn report(&self, status: &AgentStatus) -> Result<(), StoreError>;
+    /// What the agent says of itself over `connection`; from an older one it changes nothing.
+    async fn report(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+    ) -> Result<(), StoreError>;
     /// Asks for the right to drain the agent's queue. One call, or two if another has it.
     async fn begin_drain(
         &self,

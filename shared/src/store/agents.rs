@@ -177,7 +177,11 @@ impl Agents for AgentStore {
         self.unbind_connection(id, agent, now).await
     }
 
-    async fn report(&self, status: &AgentStatus) -> Result<(), StoreError> {
+    async fn report(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+    ) -> Result<(), StoreError> {
         let availability = serde_dynamo::to_attribute_value(status.status).map_err(|error| {
             StoreError::Unwritable {
                 source: Box::new(error),
@@ -185,7 +189,10 @@ impl Agents for AgentStore {
         })?;
         let mut update = self
             .update(keys::agent(&status.agent_id))
-            .condition_expression("attribute_exists(pk)")
+            .condition_expression("#connection.#id = :connection")
+            .expression_attribute_names("#connection", "connection")
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_names("#availability", "availability")
             .expression_attribute_names("#capacity", "capacity")
             .expression_attribute_values(":availability", availability)
@@ -197,7 +204,7 @@ impl Agents for AgentStore {
         }
         let update = update.update_expression(expression);
         match retry(|| update.clone().send(), "UpdateItem").await {
-            // An agent that was removed while connected has nothing left to report on.
+            // A newer connection speaks for the agent now.
             Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
             Err(Refusal::Error(error)) => Err(error),
         }

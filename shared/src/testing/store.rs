@@ -432,8 +432,18 @@ impl Agents for Memory {
         Ok(outcome)
     }
 
-    async fn report(&self, status: &AgentStatus) -> Result<(), StoreError> {
-        if let Some(agent) = self.call("update agent")?.agents.get_mut(&status.agent_id) {
+    async fn report(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.call("update agent")?;
+        if let Some(agent) = tables.agents.get_mut(&status.agent_id)
+            && agent
+                .connection
+                .as_ref()
+                .is_some_and(|bound| bound.id == *connection)
+        {
             agent.availability = status.status;
             agent.capacity = status.capacity;
         }

@@ -28,7 +28,9 @@ impl StatusReports {
         status: &AgentStatus,
     ) -> Result<Answer, BematicError> {
         speaks_for_itself(context, &status.agent_id)?;
-        self.agents.report(status).await?;
+        self.agents
+            .report(status, &context.sender.connection)
+            .await?;
         if status.status == Availability::Online {
             let drain = DispatchMessage::Drain {
                 agent_id: status.agent_id.clone(),

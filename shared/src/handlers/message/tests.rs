@@ -432,3 +432,21 @@ async fn an_agent_says_how_much_it_takes() {
         2
     );
 }
+
+#[tokio::test]
+async fn a_late_farewell_over_an_older_connection_does_not_take_the_agent_offline() {
+    let world = World::new().await;
+    world.connect("old").await;
+    world.time.pass(Duration::from_secs(1));
+    world.connect("new").await;
+    let farewell = json!({ "agentId": AGENT, "status": "offline", "activeTasks": [] });
+    world.say("old", "AGENT_STATUS", farewell).await;
+    assert!(
+        world
+            .store
+            .agent(&agent_id())
+            .unwrap()
+            .takes_work()
+            .is_some()
+    );
+}
