@@ -96,7 +96,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub enum AuthError {
     /// The key is not this agent's, is revoked, or there is no such agent.
     #[error(
-        "the API key is not valid for agent '{agent_id}'; create one with `cargo xtask agent create`"
+        "the API key is not valid for agent '{agent_id}'; get one with `cargo xtask agent create {agent_id} --add-key`"
     )]
     BadKey {
         /// The agent that was claimed.

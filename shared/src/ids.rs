@@ -164,8 +164,26 @@ impl fmt::Display for TaskId {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Attempt(#[schemars(range(min = 1))] u32);
+
+impl TryFrom<u32> for Attempt {
+    type Error = InvalidId;
+
+    fn try_from(number: u32) -> Result<Self, InvalidId> {
+        if number == 0 {
+            Err(InvalidId::new("attempt", "1 or more"))
+        } else {
+            Ok(Self(number))
+        }
+    }
+}
+
+impl From<Attempt> for u32 {
+    fn from(attempt: Attempt) -> Self {
+        attempt.0
+    }
+}
 
 impl Attempt {
     /// The first attempt.

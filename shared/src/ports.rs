@@ -224,11 +224,13 @@ pub trait Agents: Send + Sync {
         agent: Option<&AgentId>,
         now: Timestamp,
     ) -> Result<Unbound, StoreError>;
-    /// What the agent says of itself over `connection`; from an older one it changes nothing.
+    /// What the agent said of itself at `sent_at`, by its clock, over `connection`; over an older
+    /// one, or before what it said last, it changes nothing.
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        sent_at: Timestamp,
     ) -> Result<(), StoreError>;
     /// Asks for the right to drain the agent's queue. One call, or two if another has it.
     async fn begin_drain(

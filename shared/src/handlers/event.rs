@@ -10,6 +10,7 @@ use super::authorize::Credentials;
 use crate::{
     error::BematicError,
     ids::{AgentId, ConnectionId},
+    time::Timestamp,
 };
 
 /// A WebSocket route's event, parsed.
@@ -20,6 +21,8 @@ pub struct SocketEvent {
     pub connection_id: ConnectionId,
     /// The agent that the authorizer found; none on a connection that authenticates in band.
     pub agent_id: Option<AgentId>,
+    /// When API Gateway made the connection: the newer of two wins, whichever is handled first.
+    pub connected_at: Option<Timestamp>,
     /// The message; empty on `$connect` and `$disconnect`.
     pub body: String,
 }
@@ -39,6 +42,8 @@ struct RawSocketEvent {
 #[serde(rename_all = "camelCase")]
 struct RawContext {
     connection_id: ConnectionId,
+    #[serde(default)]
+    connected_at: Option<Timestamp>,
     /// Whatever the authorizer said, and numbers of API Gateway's own.
     #[serde(default)]
     authorizer: Option<HashMap<String, Value>>,
@@ -62,6 +67,7 @@ impl TryFrom<RawSocketEvent> for SocketEvent {
         Ok(Self {
             connection_id: context.connection_id,
             agent_id,
+            connected_at: context.connected_at,
             body,
         })
     }

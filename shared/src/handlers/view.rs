@@ -14,6 +14,9 @@ use crate::{
 /// Output that is read for a card: what fits in its section, and some for what is not shown.
 const TAIL_BYTES: usize = 8 * 1024;
 
+/// Reports that are read for a card: many carry a percentage only.
+const REPORTS: usize = 40;
+
 /// What a card is rendered from.
 pub(super) struct Snapshot {
     task: Task,
@@ -43,7 +46,7 @@ impl Snapshot {
             }
         };
         let (steps, output, completion) = futures::try_join!(
-            tasks.steps(task.id, attempt, Progress::STEPS),
+            tasks.steps(task.id, attempt, REPORTS),
             tasks.output(task.id, attempt, TAIL_BYTES),
             completion,
         )?;

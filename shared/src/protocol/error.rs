@@ -1,5 +1,6 @@
 //! What can be wrong with a message.
 
+use super::Spelling;
 use crate::ids::MessageId;
 
 /// A message that is not understood. Its text is written for the agent's owner.
@@ -34,6 +35,8 @@ pub enum ProtocolError {
         id: Option<MessageId>,
         /// Its type.
         canonical: &'static str,
+        /// How the type was spelled.
+        spelling: Spelling,
         /// What is wrong with it.
         reason: String,
     },
@@ -65,6 +68,14 @@ impl ProtocolError {
             Self::Payload { .. } => "INVALID_PAYLOAD",
             Self::Unsendable { .. } => "UNSENDABLE_MESSAGE",
             Self::TooLarge { .. } => "MESSAGE_TOO_LARGE",
+        }
+    }
+
+    /// How its sender spells, as far as can be told.
+    pub fn spelling(&self) -> Spelling {
+        match self {
+            Self::Payload { spelling, .. } => *spelling,
+            _ => Spelling::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::{IntoStaticStr, VariantNames};
 
-use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, PATH_CHARS, STEPS};
+use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, STEPS};
 use super::to_agent::Heartbeat;
 use crate::{
     ids::{AgentId, Attempt, TaskId},
@@ -313,11 +313,11 @@ pub struct TaskComplete {
     pub estimated_cost: f64,
     /// Paths of the files that changed.
     #[serde(default)]
-    #[garde(length(max = LIST), inner(length(chars, max = PATH_CHARS)))]
+    #[garde(skip)]
     pub files_changed: Vec<String>,
     /// Commands that were run.
     #[serde(default)]
-    #[garde(length(max = LIST), inner(length(chars, max = LINE_CHARS)))]
+    #[garde(skip)]
     pub commands_run: Vec<String>,
     /// Milliseconds that it took.
     #[serde(default, deserialize_with = "number::whole")]

@@ -17,7 +17,7 @@ mod to_agent;
 
 use garde::Validate;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use strum::VariantNames;
 
 pub use self::{
@@ -65,7 +65,7 @@ struct Raw {
     timestamp: Timestamp,
     #[serde(rename = "type")]
     kind: String,
-    payload: Value,
+    payload: Map<String, Value>,
 }
 
 /// Reads one message, in either spelling.
@@ -83,6 +83,10 @@ where
         .get("id")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
+    if !value.is_object() {
+        let reason = "it is not an object".to_owned();
+        return Err(ProtocolError::Envelope { id: None, reason });
+    }
     let raw: Raw = serde_json::from_value(value).map_err(|error| ProtocolError::Envelope {
         id: id.clone(),
         reason: error.to_string(),
@@ -96,6 +100,7 @@ where
     let invalid = |reason: String| ProtocolError::Payload {
         id: id.clone(),
         canonical,
+        spelling,
         reason,
     };
     let tagged = serde_json::json!({ "type": canonical, "payload": raw.payload });

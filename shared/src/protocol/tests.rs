@@ -134,7 +134,7 @@ fn what_does_not_validate_is_refused_with_a_code_and_the_id() {
             "INVALID_PAYLOAD",
         ),
         ("TASK_ACK", json!({"taskId": TASK}), "INVALID_PAYLOAD"),
-        ("TASK_ACK", json!("text"), "INVALID_PAYLOAD"),
+        ("TASK_ACK", json!("text"), "INVALID_ENVELOPE"),
         (
             "TASK_PROGRESS",
             json!({"taskId": TASK, "progress": 100.5}),
@@ -189,6 +189,11 @@ fn text_that_is_no_message_is_refused() {
         ("", "INVALID_JSON"),
         ("{", "INVALID_JSON"),
         ("[]", "INVALID_ENVELOPE"),
+        (r#"["m",1,"HEARTBEAT_PING",{}]"#, "INVALID_ENVELOPE"),
+        (
+            r#"{"id":"m","type":"HEARTBEAT_PING","payload":[],"timestamp":1}"#,
+            "INVALID_ENVELOPE",
+        ),
         ("{\"id\":\"m\"}", "INVALID_ENVELOPE"),
         (
             r#"{"id":"","type":"TASK_ACK","payload":{},"timestamp":1}"#,

@@ -181,6 +181,7 @@ impl Agents for AgentStore {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        sent_at: Timestamp,
     ) -> Result<(), StoreError> {
         let availability = serde_dynamo::to_attribute_value(status.status).map_err(|error| {
             StoreError::Unwritable {
@@ -189,7 +190,11 @@ impl Agents for AgentStore {
         })?;
         let mut update = self
             .update(keys::agent(&status.agent_id))
-            .condition_expression("#connection.#id = :connection")
+            .condition_expression(
+                "#connection.#id = :connection \
+                 AND (attribute_not_exists(statusAt) OR statusAt <= :sentAt)",
+            )
+            .expression_attribute_values(":sentAt", number(sent_at.as_millis()))
             .expression_attribute_names("#connection", "connection")
             .expression_attribute_names("#id", "id")
             .expression_attribute_values(":connection", text(connection.as_str()))
@@ -197,14 +202,16 @@ impl Agents for AgentStore {
             .expression_attribute_names("#capacity", "capacity")
             .expression_attribute_values(":availability", availability)
             .expression_attribute_values(":capacity", number(status.capacity.into()));
-        let mut expression = "SET #availability = :availability, #capacity = :capacity".to_owned();
+        let mut expression =
+            "SET #availability = :availability, #capacity = :capacity, statusAt = :sentAt"
+                .to_owned();
         if let Some(version) = &status.version {
             expression.push_str(", agentVersion = :version");
             update = update.expression_attribute_values(":version", text(version));
         }
         let update = update.update_expression(expression);
         match retry(|| update.clone().send(), "UpdateItem").await {
-            // A newer connection speaks for the agent now.
+            // A newer connection, or a newer message, has spoken for the agent.
             Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
             Err(Refusal::Error(error)) => Err(error),
         }

@@ -55,13 +55,14 @@ impl AgentStore {
             .map_err(Refusal::into_error)
     }
 
+    /// The agent first: should the rest fail, the connection is still nobody's, and a repeated
+    /// AUTH_REQUEST binds it.
     pub(super) async fn bind_connection(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<Bound, StoreError> {
-        self.put_connection(id, Some(agent), now).await?;
         let binding = Binding {
             id: id.clone(),
             bound_at: now,
@@ -70,7 +71,8 @@ impl AgentStore {
         let update = self
             .update(key.clone())
             .update_expression(
-                "SET #connection = :binding, availability = :online, lastSeen = :now",
+                "SET #connection = :binding, availability = :online, lastSeen = :now \
+                 REMOVE statusAt",
             )
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(#connection) \
@@ -87,6 +89,7 @@ impl AgentStore {
             );
         match retry(|| update.clone().send(), "UpdateItem").await {
             Ok(answer) => {
+                self.put_connection(id, Some(agent), now).await?;
                 let before: Agent = read(answer.attributes.unwrap_or_default(), &key)?;
                 let older = before.connection.map(|binding| binding.id);
                 Ok(Bound::Current {

@@ -67,7 +67,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Pieces that are kept of an attempt's output: the newest, up to 24 MB or so.
+    /// Pieces that are kept of an attempt's output: the newest, up to 24 MB or so from an agent
+    /// that gathers its output, as the reference agent does. A bound, so that no task can fill
+    /// the table; the whole of a longer output stays with the agent.
     pub const KEPT: u64 = 1000;
 
     /// From a message, its envelope, and the attempt that it was found to speak of.

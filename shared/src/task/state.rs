@@ -3,7 +3,7 @@
 //! ```text
 //! pending ──claim──▶ dispatched ──ack──▶ processing ──▶ completed | failed | cancelled
 //!    ▲                   │ refused, undelivered
-//!    └───────────────────┘
+//!    └───────────────────┘   (a task that was undelivered may turn out to be completed, too)
 //! ```
 //! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
 //! is seen: a completion ends a task that was never seen to be accepted.
@@ -27,6 +27,10 @@ pub enum TaskState {
     Pending {
         /// Attempts already spent.
         attempts: u32,
+        /// The next attempt was sent to a connection that was said to be gone. It may have arrived:
+        /// the agent may report on it, and it is offered under the same number again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undelivered: bool,
         /// Not to be offered before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
@@ -172,6 +176,7 @@ impl TaskState {
     /// Of a task that was just asked for.
     pub const NEW: Self = Self::Pending {
         attempts: 0,
+        undelivered: false,
         not_before: None,
         last_error: None,
     };
@@ -232,7 +237,7 @@ impl TaskState {
                 Ok(refused(attempt, &reason, retryable, policy, now))
             }
             TaskEvent::Completed(attempt) => {
-                let (attempt, started_at) = self.ends(attempt)?;
+                let (attempt, started_at) = self.ends(attempt, now)?;
                 Ok(Self::Completed {
                     attempt,
                     started_at,
@@ -240,7 +245,7 @@ impl TaskState {
                 })
             }
             TaskEvent::Failed(attempt, failure) => {
-                let (attempt, started_at) = self.ends(attempt)?;
+                let (attempt, started_at) = self.ends(attempt, now)?;
                 let (attempt, started_at) = (Some(attempt), Some(started_at));
                 Ok(Self::Failed {
                     attempt,
@@ -250,7 +255,7 @@ impl TaskState {
                 })
             }
             TaskEvent::Cancelled(attempt, reason) => {
-                let (attempt, started_at) = self.ends(attempt)?;
+                let (attempt, started_at) = self.ends(attempt, now)?;
                 let (attempt, started_at) = (Some(attempt), Some(started_at));
                 Ok(Self::Cancelled {
                     attempt,
@@ -280,6 +285,7 @@ impl TaskState {
         match self.current(Some(attempt))? {
             attempt if matches!(self, Self::Dispatched { .. }) => Ok(Self::Pending {
                 attempts: attempt.number() - 1,
+                undelivered: true,
                 not_before: None,
                 last_error: None,
             }),
@@ -308,7 +314,22 @@ impl TaskState {
     }
 
     /// The attempt that a terminal report ends, and when it began.
-    fn ends(&self, attempt: Option<Attempt>) -> Result<(Attempt, Timestamp), Unchanged> {
+    fn ends(
+        &self,
+        attempt: Option<Attempt>,
+        now: Timestamp,
+    ) -> Result<(Attempt, Timestamp), Unchanged> {
+        if let Self::Pending {
+            attempts,
+            undelivered: true,
+            ..
+        } = self
+        {
+            let sent = Attempt::after(*attempts);
+            if attempt.is_none_or(|attempt| attempt == sent) {
+                return Ok((sent, now));
+            }
+        }
         let attempt = self.current(attempt)?;
         match self {
             Self::Dispatched { dispatched_at, .. } => Ok((attempt, *dispatched_at)),
@@ -351,6 +372,7 @@ fn refused(
     if retryable && spent < policy.max_attempts {
         return TaskState::Pending {
             attempts: spent,
+            undelivered: false,
             not_before: Some(now + policy.backoff_after(spent)),
             last_error: Some(Failure::new(FailureCode::Refused, reason, true).message),
         };

@@ -119,7 +119,20 @@ fn a_task_that_was_accepted_cannot_be_refused_any_more() {
 #[test]
 fn what_could_not_be_sent_goes_back_without_spending_the_attempt() {
     let state = after(&dispatched(), TaskEvent::Undelivered(Attempt::FIRST)).unwrap();
-    assert_eq!(state, TaskState::NEW);
+    assert_eq!((state.name(), state.last_attempt()), ("pending", None));
+    let again = after(&state, TaskEvent::Claimed).unwrap();
+    assert_eq!(again.held(), ONE, "under the same number");
+    // It arrived all the same, and the agent is done with it.
+    for attempt in [ONE, None] {
+        assert_eq!(
+            after(&state, TaskEvent::Completed(attempt)).unwrap().name(),
+            "completed"
+        );
+    }
+    assert_eq!(
+        after(&state, TaskEvent::Completed(TWO)),
+        Err(Unchanged::NotHeld)
+    );
     let started = after(&processing(), TaskEvent::Undelivered(Attempt::FIRST));
     assert_eq!(started, Err(Unchanged::Late));
 }
@@ -209,6 +222,10 @@ fn events() -> impl Strategy<Value = TaskEvent> {
 /// The transitions of the design, by name.
 const LEGAL: &[(&str, &str)] = &[
     ("pending", "dispatched"),
+    // Undelivered, as was said; but it had arrived.
+    ("pending", "completed"),
+    ("pending", "failed"),
+    ("pending", "cancelled"),
     ("dispatched", "pending"),
     ("dispatched", "processing"),
     ("dispatched", "completed"),

@@ -363,8 +363,7 @@ impl Agents for Memory {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<Bound, StoreError> {
-        self.call("update connection")?
-            .put_connection(id, Some(agent), now);
+        let agent_id = agent;
         let mut tables = self.call("update agent")?;
         let Some(agent) = tables.agents.get_mut(agent) else {
             return Ok(Bound::NoAgent);
@@ -380,6 +379,9 @@ impl Agents for Memory {
         agent.availability = Availability::Online;
         agent.last_seen = Some(now);
         let older = agent.connection.replace(binding).map(|bound| bound.id);
+        drop(tables);
+        self.call("update connection")?
+            .put_connection(id, Some(agent_id), now);
         Ok(Bound::Current {
             replaced: older.filter(|older| older != id),
         })
@@ -436,6 +438,7 @@ impl Agents for Memory {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        _: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tables = self.call("update agent")?;
         if let Some(agent) = tables.agents.get_mut(&status.agent_id)

@@ -297,6 +297,7 @@ pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
     SocketEvent {
         connection_id: connection(name),
         agent_id: authorized.then(agent_id),
+        connected_at: None,
         body,
     }
 }

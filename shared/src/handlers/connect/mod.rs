@@ -46,7 +46,8 @@ impl Connector {
     pub async fn connect(&self, event: &SocketEvent, now: Timestamp) -> Result<(), BematicError> {
         let connection = &event.connection_id;
         if let Some(agent) = &event.agent_id {
-            return self.bind(connection, agent, now).await;
+            let bound_at = event.connected_at.unwrap_or(now);
+            return self.bind(connection, agent, bound_at).await;
         }
         self.agents.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {

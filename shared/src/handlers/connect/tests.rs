@@ -88,7 +88,7 @@ async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing(
     world.connect("new").await;
     assert_eq!(
         world.calls.take(),
-        ["update connection", "update agent", "gateway close"]
+        ["update agent", "update connection", "gateway close"]
     );
     assert!(
         world

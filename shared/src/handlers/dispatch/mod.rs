@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a drain may take before another may take over: twice the function's timeout.
 const DRAIN_LEASE: Duration = Duration::from_secs(30);
+/// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
+const DRAIN_FOR: Duration = Duration::from_secs(8);
 /// Tasks that one pass delivers; what is left is left to the next message.
 const BATCH: usize = 10;
 
@@ -79,7 +81,12 @@ impl Dispatcher {
             }
         };
         loop {
-            let delivered = self.deliver(&agent).await;
+            let late = self.clock.now().since(now) > DRAIN_FOR;
+            let delivered = if late {
+                self.ask_for_drain(agent_id).await
+            } else {
+                self.deliver(&agent).await
+            };
             // Given back after a failure too: the repeated message need not wait for the lease.
             let released = self
                 .agents
@@ -91,6 +98,13 @@ impl Dispatcher {
                 Released::AskedAgain(again) => agent = again,
             }
         }
+    }
+
+    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+        let drain = DispatchMessage::Drain {
+            agent_id: agent_id.clone(),
+        };
+        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
     }
 
     async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
@@ -114,10 +128,7 @@ impl Dispatcher {
             }
         }
         if full && agent.free_slots() > limit {
-            let drain = DispatchMessage::Drain {
-                agent_id: agent.id.clone(),
-            };
-            self.dispatch.send(&drain, Duration::ZERO).await?;
+            self.ask_for_drain(&agent.id).await?;
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ impl MessageRouter {
             heartbeats: Heartbeats::new(agents.clone()),
             status: StatusReports::new(agents.clone(), dispatch.clone()),
             acknowledge: Acknowledge::new(transitions.clone()),
-            reports: Reports::new(tasks, notifications, transitions.clone()),
+            reports: Reports::new(tasks, notifications, transitions.clone(), clock.clone()),
             endings: Endings::new(transitions),
             agents,
             gateway,
@@ -158,7 +158,7 @@ impl MessageRouter {
             Ok((envelope, spelling)) => match self.identify(event, spelling, now).await {
                 Ok(Some(sender)) => self.answer(&sender, envelope, now).await,
                 Ok(None) => {
-                    self.first_message(connection, spelling, envelope.message, now)
+                    self.first_message(connection, spelling, envelope, now)
                         .await
                 }
                 Err(error) => {
@@ -290,10 +290,10 @@ impl MessageRouter {
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
-        message: AgentMessage,
+        envelope: Envelope<AgentMessage>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        let result = match message {
+        let result = match envelope.message {
             AgentMessage::AuthRequest(request) => {
                 self.bind(connection, spelling, &request, now).await
             }
@@ -306,7 +306,8 @@ impl MessageRouter {
             Ok(()) => Ok(()),
             // Our own trouble: the agent may try again on the same connection.
             Err(error) if error.is_transient() => {
-                self.complain(connection, spelling, None, error).await
+                self.complain(connection, spelling, Some(envelope.id), error)
+                    .await
             }
             Err(error) => self.turn_away(connection, spelling, &error).await,
         }
@@ -353,31 +354,29 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// Text that is no message: it closes a connection only if that is nobody's yet.
+    /// Text that is no message: it closes a connection only if that is nobody's yet. A rare thing,
+    /// so that a read for the spelling is well spent.
     async fn misunderstood(
         &self,
         event: &SocketEvent,
         error: ProtocolError,
     ) -> Result<(), BematicError> {
         let connection = &event.connection_id;
-        let known = self.known.get(connection);
-        let spelling = known
-            .as_ref()
-            .map(|sender| sender.spelling)
-            .unwrap_or_default();
-        if known.is_some() || event.agent_id.is_some() {
+        if let Some(known) = self.known.get(connection) {
+            let id = error.message_id().cloned();
+            return self
+                .complain(connection, known.spelling, id, error.into())
+                .await;
+        }
+        let found = self.agents.connection(connection).await?;
+        let spelling = found.as_ref().and_then(|found| found.spelling);
+        let spelling = spelling.unwrap_or_else(|| error.spelling());
+        let bound = found.is_some_and(|found| found.agent_id.is_some());
+        if bound || event.agent_id.is_some() {
             let id = error.message_id().cloned();
             return self.complain(connection, spelling, id, error.into()).await;
         }
-        let found = self.agents.connection(connection).await?;
-        match found.filter(|found| found.agent_id.is_some()) {
-            Some(found) => {
-                let id = error.message_id().cloned();
-                let spelling = found.spelling.unwrap_or_default();
-                self.complain(connection, spelling, id, error.into()).await
-            }
-            None => self.turn_away(connection, spelling, &error.into()).await,
-        }
+        self.turn_away(connection, spelling, &error.into()).await
     }
 
     /// Logs the error once, and tells the agent.

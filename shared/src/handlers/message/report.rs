@@ -15,7 +15,7 @@ use crate::{
     ports::{Notifications, Tasks},
     protocol::{TaskProgress, TaskStream},
     task::{Chunk, FLUSH_INTERVAL, Step, TaskEvent, TaskState, Unchanged},
-    time::Timestamp,
+    time::Clock,
 };
 
 /// Running tasks that are remembered.
@@ -26,6 +26,7 @@ pub struct Reports {
     tasks: Arc<dyn Tasks>,
     notifications: Arc<dyn Notifications>,
     transitions: Transitions,
+    clock: Arc<dyn Clock>,
     /// Attempts known to be past their acknowledgement, and whose they are: true for good.
     running: Cache<(TaskId, Attempt), AgentId>,
     /// The flush interval that the notifier was last told in.
@@ -38,12 +39,14 @@ impl Reports {
         tasks: Arc<dyn Tasks>,
         notifications: Arc<dyn Notifications>,
         transitions: Transitions,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let (running, told) = (Cache::new(REMEMBERED), Cache::new(REMEMBERED));
         Self {
             tasks,
             notifications,
             transitions,
+            clock,
             running,
             told,
         }
@@ -61,7 +64,7 @@ impl Reports {
         self.tasks
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.tell(task_id, context.now).await
+        self.tell(task_id).await
     }
 
     /// Keeps a piece of output.
@@ -79,7 +82,7 @@ impl Reports {
             message,
         );
         self.tasks.add_chunk(&chunk, context.now).await?;
-        self.tell(task_id, context.now).await
+        self.tell(task_id).await
     }
 
     /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
@@ -123,8 +126,10 @@ impl Reports {
         Ok(attempt)
     }
 
-    /// At most once a flush interval: the queue would drop the others.
-    async fn tell(&self, task: TaskId, now: Timestamp) -> Result<Answer, BematicError> {
+    /// At most once a flush interval: the queue would drop the others. The interval is that of the
+    /// time after the write, or the update of the one before might have been rendered without it.
+    async fn tell(&self, task: TaskId) -> Result<Answer, BematicError> {
+        let now = self.clock.now();
         let interval = u128::from(now.as_millis()) / FLUSH_INTERVAL.as_millis();
         if self.told.get(&task) != Some(interval) {
             self.notifications.reported(task, now).await?;

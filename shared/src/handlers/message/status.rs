@@ -29,7 +29,7 @@ impl StatusReports {
     ) -> Result<Answer, BematicError> {
         speaks_for_itself(context, &status.agent_id)?;
         self.agents
-            .report(status, &context.sender.connection)
+            .report(status, &context.sender.connection, context.sent_at)
             .await?;
         if status.status == Availability::Online {
             let drain = DispatchMessage::Drain {

@@ -200,6 +200,11 @@ impl Webhook {
         };
         let reply = match tokio::time::timeout(self.within, work).await {
             Ok(Ok(reply)) => reply,
+            // The task is stored; the sweeper finds it. A repetition would make another.
+            Ok(Err(error @ BematicError::Queue(_))) => {
+                failed(&error);
+                Reply::ephemeral(text::not_confirmed())
+            }
             Ok(Err(error)) => Reply::ephemeral(text::internal_error(failed(&error))),
             Err(_) => {
                 error!(code = "SLACK_DEADLINE", "command not answered in time");

@@ -131,6 +131,17 @@ async fn our_own_trouble_is_told_to_the_operator_by_its_code() {
 }
 
 #[tokio::test]
+async fn a_task_that_is_stored_but_not_announced_is_not_to_be_asked_for_again() {
+    for n in [3, 4] {
+        let world = World::new().await;
+        world.calls.fail_at(n);
+        let answer = command(&world, "run fix it", "t1").await;
+        assert_eq!(world.store.all_tasks().len(), 1);
+        assert!(answer.contains("before you repeat it"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_comes_in_time_whatever_happens() {
     let world = World::new().await;
     let slow = Webhook::new(SECRET.into(), Duration::ZERO, world.parts());

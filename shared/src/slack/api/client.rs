@@ -49,7 +49,7 @@ pub struct SlackClient {
 
 impl SlackClient {
     /// How long a call may take in all. Slack itself gives up on a slow one after some seconds.
-    pub const TIMEOUT: Duration = Duration::from_secs(10);
+    pub const TIMEOUT: Duration = Duration::from_secs(6);
 
     /// A client for the API at `base`, such as [`DEFAULT_URL`], that gives up after `timeout`.
     pub fn new(base: &str, token: SecretString, timeout: Duration) -> Result<Self, ClientError> {

@@ -227,7 +227,7 @@ async fn what_slack_answers_decides_what_the_error_is_worth() {
         (
             200,
             r#"{"ok":false,"error":"invalid_auth"}"#,
-            "SLACK_REFUSED",
+            "SLACK_UNAVAILABLE",
         ),
         (200, r#"{"ok":false}"#, "SLACK_REFUSED"),
         (404, "no such page", "SLACK_REFUSED"),

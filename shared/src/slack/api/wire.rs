@@ -202,7 +202,14 @@ fn refusal(method: &'static str, error: &str) -> SlackError {
         | "fatal_error"
         | "service_unavailable"
         | "request_timeout"
-        | "team_added_to_org" => unavailable(method, error.to_owned()),
+        | "team_added_to_org"
+        // The token's troubles are mended by a person: until then, what is to be shown waits.
+        | "invalid_auth"
+        | "not_authed"
+        | "account_inactive"
+        | "token_revoked"
+        | "token_expired"
+        | "missing_scope" => unavailable(method, error.to_owned()),
         _ => SlackError::Refused {
             method,
             error: error.to_owned(),

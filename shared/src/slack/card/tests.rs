@@ -111,6 +111,7 @@ fn a_new_task_waits_for_its_agent() {
 #[test]
 fn a_refused_task_says_until_when_it_waits_and_why() {
     let state = TaskState::Pending {
+        undelivered: false,
         attempts: 1,
         not_before: Some(NOW),
         last_error: Some("<!channel> busy".into()),
@@ -228,6 +229,7 @@ fn any_state() -> impl Strategy<Value = TaskState> {
         failure: Failure::new(FailureCode::AttemptsExhausted, &message, true),
     };
     let refused = |error| TaskState::Pending {
+        undelivered: false,
         attempts: 1,
         not_before: Some(NOW),
         last_error: Some(error),

@@ -61,7 +61,7 @@ pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     if known.is_empty() {
         return format!(
             "There is no agent `{given}`, nor any other yet. An admin adds one with `cargo xtask \
-             agent create`."
+             agent create &lt;name&gt;`."
         );
     }
     let names: Vec<_> = known
@@ -123,7 +123,9 @@ pub fn help() -> String {
         let written = format!("/bm {} {}", usage.name, usage.arguments);
         let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), usage.does);
     }
-    text.push_str("`@bot &lt;prompt&gt;` – the same as `run`; in a thread, the answer comes there");
+    text.push_str(
+        "`@bot &lt;prompt&gt;` – as `run` without options; in a thread, the answer comes there",
+    );
     text
 }
 
@@ -152,7 +154,8 @@ fn task_line(task: &Task, now: Timestamp) -> String {
 /// The agents.
 pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
     if agents.is_empty() {
-        return "No agent yet. An admin adds one with `cargo xtask agent create`.".to_owned();
+        return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
+            .to_owned();
     }
     list(agents.iter().map(|agent| agent_line(agent, now)))
 }
