@@ -101,7 +101,7 @@ impl Emulator {
             .env("SFTP_ENABLED", "0")
             // Lambda sets these from the function's configuration, the emulator does not.
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
-            .env("AWS_LAMBDA_LOG_LEVEL", "DEBUG");
+            .env("AWS_LAMBDA_LOG_LEVEL", "INFO");
         command
     }
 

@@ -182,7 +182,7 @@ impl Stack {
         let (slack_api, execute_api) = (slack.api_url(), emulator.execute_api());
         let parameters = [
             ("LocalExecuteApi", execute_api.as_str()),
-            ("LogLevel", "DEBUG"),
+            ("LogLevel", "INFO"),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),

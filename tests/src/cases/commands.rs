@@ -23,7 +23,8 @@ async fn reply(channel: &Channel, thread: bematic_local::slack::Ts, words: &str)
 
 #[tokio::test]
 async fn tasks_agents_status_and_help_tell_what_there_is() {
-    let test = Test::new("lists").await;
+    let test = Test::new("00-lists").await;
+    // The list of agents is sorted and ends where Slack's limit is: this one is at its head.
     let mut agent = test.connect().await;
     let waiting = test.channel.run("first of all").await;
     let task = agent.take().await;
@@ -117,7 +118,9 @@ async fn what_slack_sends_again_makes_one_task() {
     let test = Test::new("again").await;
     let mut agent = test.connect().await;
     // At the same time: nothing says that an attempt has ended when the next one comes.
-    let event = test.webhook.mention("by event", "EvAgain");
+    let event = test
+        .webhook
+        .mention("by event", &format!("Ev{}", test.channel.id));
     let command = test
         .webhook
         .command("run by command", &test.channel.id, Duration::ZERO);

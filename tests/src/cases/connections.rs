@@ -23,11 +23,7 @@ async fn a_newer_connection_replaces_the_older_whose_late_goodbye_changes_nothin
         },
     )
     .await;
-    let agents = test.channel.command("/bm agents").await;
-    assert!(
-        agents.contains(&format!("`{}` online", test.agent_id)),
-        "{agents}"
-    );
+    assert!(test.is_online().await);
     let id = test.channel.run("go to the newer").await;
     let task = newer.take().await;
     assert_eq!(task.id, id);
@@ -65,12 +61,10 @@ async fn an_agent_that_left_is_offline_and_its_next_task_waits_for_it() {
     agent.is_heard().await;
     agent.close().await;
     eventually("the agent is offline", async || {
-        let agents = test.channel.command("/bm agents").await;
-        let offline = format!("`{}` offline, last seen", test.agent_id);
-        if agents.contains(&offline) {
-            Ok(())
+        if test.is_online().await {
+            Err("it is online".to_owned())
         } else {
-            Err(agents)
+            Ok(())
         }
     })
     .await;

@@ -103,6 +103,16 @@ impl Test {
         agent
     }
 
+    /// Whether the agent is connected, as its owner's list says. (The operator's ends at Slack's
+    /// limit, with the agents of all other tests in it.)
+    pub(crate) async fn is_online(&self) -> bool {
+        let agents = self.admin.list_agents().await.expect("the list of agents");
+        let own = agents
+            .iter()
+            .find(|agent| agent.agent_id.as_str() == self.agent_id);
+        own.expect("the test's agent").connected
+    }
+
     /// The log lines of one function about `text`.
     pub(crate) async fn lines(&self, function: &str, text: &str) -> Vec<String> {
         self.trace.lines(function, text).await
