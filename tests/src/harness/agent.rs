@@ -82,6 +82,9 @@ pub(crate) struct TestAgent {
     /// What came and was not asked for yet.
     inbox: VecDeque<Value>,
     spelling: Spelling,
+    /// The time of the newest message: steps and output are in the order of the agent's clock, and
+    /// two of one millisecond have none.
+    last: u64,
 }
 
 impl TestAgent {
@@ -103,16 +106,18 @@ impl TestAgent {
             stream,
             inbox: VecDeque::new(),
             spelling,
+            last: 0,
         })
     }
 
     /// A message as it goes over the wire, not yet sent.
-    pub(crate) fn message(&self, kind: &str, payload: &Value) -> Value {
+    pub(crate) fn message(&mut self, kind: &str, payload: &Value) -> Value {
+        self.last = SystemClock.now().as_millis().max(self.last + 1);
         json!({
             "id": format!("m-{}", unique()),
             "type": self.spelling.write(kind),
             "payload": payload,
-            "timestamp": SystemClock.now().as_millis(),
+            "timestamp": self.last,
         })
     }
 
