@@ -12,7 +12,7 @@ use crate::{
     error::{GatewayError, QueueError, StoreError},
     ids::{AgentId, Attempt, ChannelId, ConnectionId, MessageTs, TaskId},
     protocol::{AgentStatus, CloudMessage, Spelling},
-    task::{Chunk, Completion, Step, Task, TaskSpec},
+    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
 };
 
@@ -36,15 +36,24 @@ pub enum Written {
 }
 
 /// What became of claiming a task for dispatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub enum Claim {
-    /// The task and a slot are taken.
-    Taken,
+    /// The task and a slot are taken: this is the task now.
+    Taken(Box<Task>),
     /// Another changed the task first.
     TaskChanged,
     /// The agent is not on that connection any more, or has no free slot.
     AgentUnavailable,
+}
+
+/// What is kept beside a task when it changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kept<'a> {
+    /// What came of it.
+    Completion(&'a Completion),
+    /// What came too late to count.
+    Late(&'a LateReport),
 }
 
 /// A page of a list, and where the next one starts.
@@ -100,17 +109,31 @@ pub trait Tasks: Send + Sync {
     async fn claim(
         &self,
         before: &Task,
-        after: &Task,
+        after: Task,
         connection: &ConnectionId,
     ) -> Result<Claim, StoreError>;
-    /// Any other transition: the task, its place in the queue, the agent's slot and the result in
-    /// one transaction.
+    /// Any other transition: the task, its place in the queue, the agent's slot and what is kept
+    /// in one transaction.
     async fn transition(
         &self,
         before: &Task,
         after: &Task,
-        completion: Option<&Completion>,
+        kept: Option<Kept<'_>>,
     ) -> Result<Written, StoreError>;
+    /// Notes that Slack shows the task as it is, unless it has changed since.
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
+    /// index that lags: some may be done already. A call for each shard and page.
+    async fn due(&self, now: Timestamp, limit: usize)
+    -> Result<Vec<(TaskId, AgentId)>, StoreError>;
+    /// When the attempt's newest report came, by our clock. Two calls, side by side.
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError>;
+    /// What came too late, by attempt.
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
     /// The agent's queue that is due at `now`, in the order that it is to be worked off.
     async fn queued(
         &self,
@@ -224,14 +247,40 @@ pub trait Agents: Send + Sync {
         agent: Option<&AgentId>,
         now: Timestamp,
     ) -> Result<Unbound, StoreError>;
-    /// What the agent said of itself at `sent_at`, by its clock, over `connection`; over an older
-    /// one, or before what it said last, it changes nothing.
+    /// What the agent said of itself at `sent_at`, by its clock, over `connection`, and the agent
+    /// after that; over an older one, or before what it said last, it changes nothing.
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
         sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError>;
+    /// Notes a sign of life over the agent's current connection, and gives back the agent; `None`
+    /// if that is not its connection (any more).
+    async fn alive(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError>;
+    /// Notes that the agent was sent a ping that it has to echo.
+    async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
     ) -> Result<(), StoreError>;
+    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time. By an index
+    /// that lags.
+    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
+    /// Connections that should have authenticated by `now`. By an index that lags.
+    async fn unauthenticated(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError>;
     /// Asks for the right to drain the agent's queue. One call, or two if another has it.
     async fn begin_drain(
         &self,
@@ -246,6 +295,21 @@ pub trait Agents: Send + Sync {
         lease: &DrainLease,
         requests: u64,
     ) -> Result<Released, StoreError>;
+}
+
+/// How long a connection may take to authenticate in band.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Parts that the index of connected agents has.
+pub const CONNECTED_SHARDS: u32 = 4;
+
+/// What a heartbeat says beside "I am alive".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignOfLife {
+    /// The tasks that the agent has, if it says.
+    pub tasks: Option<Vec<TaskId>>,
+    /// The time of the ping that it answers.
+    pub echoes: Option<Timestamp>,
 }
 
 /// What became of binding a connection.
@@ -295,6 +359,13 @@ pub enum DispatchMessage {
         /// The agent.
         agent_id: AgentId,
     },
+    /// A timer of the task may have ended, or somebody wants it to stop.
+    Task {
+        /// The task.
+        task_id: TaskId,
+        /// Its agent: what one agent causes delays no other.
+        agent_id: AgentId,
+    },
     /// The connection should have authenticated by now.
     AuthDeadline {
         /// The connection.
@@ -340,6 +411,8 @@ pub enum NotifyMessage {
 pub trait Notifications: Send + Sync {
     /// The task's state changed: seen within the flush interval, never left out.
     async fn changed(&self, task: &Task) -> Result<(), QueueError>;
+    /// The same once more, at most every 5 min (SQS's window of de-duplication).
+    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
     /// The task reported something at `now`: at most one message a flush interval.
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError>;
     /// A text for a thread.

@@ -54,7 +54,9 @@ impl SqsDispatch {
 impl DispatchQueue for SqsDispatch {
     async fn send(&self, body: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
         let group = match body {
-            DispatchMessage::Drain { agent_id } => agent_id.as_str(),
+            DispatchMessage::Drain { agent_id } | DispatchMessage::Task { agent_id, .. } => {
+                agent_id.as_str()
+            }
             DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
         };
         let mut message = message(&self.client, &self.url, body)?.message_group_id(group);
@@ -96,6 +98,12 @@ impl Notifications for SqsNotifications {
     async fn changed(&self, task: &Task) -> Result<(), QueueError> {
         self.refresh(task.id, format!("{}-v{}", task.id, task.version))
             .await
+    }
+
+    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError> {
+        let window = now.as_secs() / (5 * 60);
+        let once = format!("{}-v{}-w{window}", task.id, task.version);
+        self.refresh(task.id, once).await
     }
 
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {

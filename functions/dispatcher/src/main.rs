@@ -5,9 +5,9 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
+    config::task_policy,
     handlers::{dispatch::Dispatcher, sqs, transitions::Transitions},
     ids::RandomIds,
-    task::TaskPolicy,
     time::SystemClock,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
             tasks.clone(),
             dispatch.clone(),
             aws.notifications()?,
-            TaskPolicy::default(),
+            task_policy()?,
         ),
         tasks,
         dispatch,

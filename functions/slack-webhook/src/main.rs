@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bematic::{
     aws::Aws,
-    config::required,
+    config::{required, task_policy},
     handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook},
     ids::RandomIds,
     time::SystemClock,
@@ -21,6 +21,7 @@ async fn main() -> Result<(), Error> {
         projects: aws.projects()?,
         dispatch: aws.dispatch()?,
         notifications: aws.notifications()?,
+        policy: task_policy()?,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };

@@ -10,12 +10,13 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::load().await;
-    let sweeper = &Sweeper::new(
-        aws.tasks()?,
-        aws.agents()?,
-        aws.dispatch()?,
-        Arc::new(SystemClock),
-    );
+    let sweeper = &Sweeper {
+        tasks: aws.tasks()?,
+        agents: aws.agents()?,
+        gateway: aws.gateway()?,
+        dispatch: aws.dispatch()?,
+        clock: Arc::new(SystemClock),
+    };
     run(service_fn(async |_: LambdaEvent<Value>| {
         let result = sweeper.sweep().await;
         if let Err(error) = &result {
@@ -25,7 +26,7 @@ async fn main() -> Result<(), Error> {
                 "sweep not finished"
             );
         }
-        result.map_err(Error::from)
+        result.map(drop).map_err(Error::from)
     }))
     .await
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bematic::{
     aws::Aws,
+    config::task_policy,
     handlers::{event::SocketEvent, message::MessageRouter},
     time::SystemClock,
 };
@@ -20,6 +21,7 @@ async fn main() -> Result<(), Error> {
         aws.gateway()?,
         aws.dispatch()?,
         aws.notifications()?,
+        task_policy()?,
         Arc::new(SystemClock),
     );
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {

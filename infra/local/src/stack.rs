@@ -207,6 +207,7 @@ async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<Stri
         bot_name: "Bematic".to_owned(),
         system_prompt: String::new(),
         allowed_tools: Vec::new(),
+        lease_secs: None,
     };
     admin.create_project(project, false).await?;
     step.done(&file.agent_id);

@@ -92,6 +92,10 @@ struct Create {
     /// A tool that may be used; repeatable. Without it, the agent decides.
     #[arg(long = "allowed-tool")]
     allowed_tools: Vec<String>,
+    /// Seconds that the agent may be silent about a task before it is given up [default: the
+    /// deployment's, 30 min].
+    #[arg(long)]
+    lease_seconds: Option<u64>,
     /// Put it in the place of the channel's project.
     #[arg(long)]
     replace: bool,
@@ -109,6 +113,7 @@ impl From<Create> for Wanted {
             bot_name: create.bot_name,
             system_prompt: create.system_prompt,
             allowed_tools: create.allowed_tools,
+            lease_secs: create.lease_seconds,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An agent: a machine of the team's that runs tasks.
 
 mod key;
+mod liveness;
 mod project;
 
 use std::collections::BTreeSet;
@@ -9,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{ApiKey, KeyHash},
+    liveness::{Liveness, SEEN_EVERY},
     project::Project,
 };
 use crate::{
-    ids::{AgentId, ConnectionId},
+    ids::{AgentId, ConnectionId, TaskId},
     protocol::{AgentStatus, Availability, Spelling},
+    task::Slot,
     time::Timestamp,
 };
 
@@ -40,6 +43,12 @@ pub struct Agent {
     /// Its software version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
+    /// The tasks that it named when it last spoke of all that it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub active: BTreeSet<TaskId>,
+    /// When that was, by our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_at: Option<Timestamp>,
     /// The slots that are taken, as [`crate::task::Slot`] writes them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
@@ -62,6 +71,8 @@ impl Agent {
             availability: Self::default_availability(),
             capacity: Self::default_capacity(),
             agent_version: None,
+            active: BTreeSet::new(),
+            active_at: None,
             held: BTreeSet::new(),
             drain: None,
             drain_requests: 0,
@@ -85,6 +96,19 @@ impl Agent {
             .map(|bound| &bound.id)
     }
 
+    /// The tasks that take its slots.
+    pub fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.held
+            .iter()
+            .filter_map(|slot| slot.parse::<Slot>().ok())
+            .map(|slot| slot.task_id)
+    }
+
+    /// When it last named the task among those that it has.
+    pub fn named_at(&self, task: TaskId) -> Option<Timestamp> {
+        self.active_at.filter(|_| self.active.contains(&task))
+    }
+
     /// How many more tasks it takes.
     pub fn free_slots(&self) -> usize {
         usize::try_from(self.capacity)
@@ -101,6 +125,12 @@ pub struct Binding {
     pub id: ConnectionId,
     /// When it was bound: the newer of two wins.
     pub bound_at: Timestamp,
+    /// The first ping that the agent has not echoed, or the last one that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinged_at: Option<Timestamp>,
+    /// The newest ping that it has echoed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echoed_at: Option<Timestamp>,
 }
 
 /// The right to drain an agent's queue: one at a time, so that tasks start in order.

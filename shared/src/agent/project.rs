@@ -43,6 +43,11 @@ pub struct Project {
     #[serde(default)]
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
+    /// Seconds that the agent may be silent about a task of the project before it is given up; the
+    /// deployment's own number if there is none. At most a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(min = 10, max = 86_400)))]
+    pub lease_secs: Option<u64>,
     /// When it was made.
     #[garde(skip)]
     pub created_at: Timestamp,
@@ -61,6 +66,7 @@ impl Project {
             model: self.model.clone(),
             max_budget: self.max_budget,
             allowed_tools: self.allowed_tools.clone(),
+            lease_secs: self.lease_secs,
         }
     }
 }

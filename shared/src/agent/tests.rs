@@ -40,6 +40,8 @@ fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
     agent.connection = Some(Binding {
         id: "c".parse().unwrap(),
         bound_at: at,
+        pinged_at: None,
+        echoed_at: None,
     });
     assert!(agent.takes_work().is_some());
     agent.availability = Availability::Draining;

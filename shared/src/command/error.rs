@@ -28,8 +28,8 @@ pub enum CommandError {
     },
     /// `run` has no such option.
     #[error(
-        "`run` has no option `{0}`; it has `--agent <agent>`. If the prompt begins with a dash, \
-         put `--` before it."
+        "`run` has no option `{0}`; it has `--agent <agent>` and `--priority high|normal|low`. If the \
+         prompt begins with a dash, put `--` before it."
     )]
     UnknownOption(String),
     /// `--agent` at the end.
@@ -41,8 +41,11 @@ pub enum CommandError {
         /// What was written, cut if it is long.
         given: String,
     },
-    /// `status` alone.
-    #[error("Say which task: `/bm status <task>`. `/bm tasks` lists them.")]
+    /// Not a priority.
+    #[error("`--priority` is `high`, `normal` or `low`.")]
+    BadPriority,
+    /// `status` and the like alone.
+    #[error("Say which task, after the command. `/bm tasks` lists them.")]
     NoTaskId,
     /// Not an id that a task can have.
     #[error("`{given}` is not a task's id; `/bm tasks` lists them.")]
@@ -62,6 +65,7 @@ impl CommandError {
             Self::UnknownOption(_) => "OPTION_UNKNOWN",
             Self::NoAgent => "AGENT_MISSING",
             Self::BadAgent { .. } => "AGENT_INVALID",
+            Self::BadPriority => "PRIORITY_INVALID",
             Self::NoTaskId => "TASK_ID_MISSING",
             Self::BadTaskId { .. } => "TASK_ID_INVALID",
         }

@@ -13,7 +13,10 @@ pub use self::{
     table::{Usage, usages},
     unescape::unescape,
 };
-use crate::ids::{AgentId, TaskId};
+use crate::{
+    ids::{AgentId, TaskId},
+    task::Priority,
+};
 
 /// An operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +25,22 @@ pub enum Command {
     Run {
         /// Which agent; `None` for the channel's own.
         agent: Option<AgentId>,
+        /// How urgent it is.
+        priority: Priority,
         /// What to do, to the letter.
         prompt: String,
     },
+    /// Stops one task.
+    Cancel {
+        /// Which.
+        task: TaskId,
+    },
+    /// Tries one task again that failed or was cancelled.
+    Retry {
+        /// Which.
+        task: TaskId,
+    },
+
     /// Asks for one task.
     Status {
         /// Which.
@@ -62,6 +78,7 @@ pub fn parse_mention(text: &str) -> Result<Command, CommandError> {
     }
     Ok(Command::Run {
         agent: None,
+        priority: Priority::default(),
         prompt: run::prompt(&text)?,
     })
 }

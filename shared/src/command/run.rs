@@ -1,10 +1,11 @@
-//! `run [--agent <agent>] <prompt>`
+//! `run [--agent <agent>] [--priority <priority>] <prompt>`
 
 use super::{Command, CommandError, error::shorten, split_word};
-use crate::{ids::AgentId, protocol::limits::PROMPT_CHARS};
+use crate::{ids::AgentId, protocol::limits::PROMPT_CHARS, task::Priority};
 
 pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
     let mut agent = None;
+    let mut priority = Priority::default();
     loop {
         let (word, after) = split_word(rest);
         match option(word) {
@@ -13,19 +14,25 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
                 rest = after;
                 break;
             }
-            Token::Option { name, value } if is_agent(name) => {
+            Token::Option { name, value } => {
                 let (value, after) = match value {
                     Some(value) => (value, after),
                     None => split_word(after),
                 };
-                agent = Some(parse_agent(value)?);
+                if is(name, ["agent", "a"]) {
+                    agent = Some(parse_agent(value)?);
+                } else if is(name, ["priority", "p"]) {
+                    priority = parse_priority(value)?;
+                } else {
+                    return Err(CommandError::UnknownOption(shorten(word)));
+                }
                 rest = after;
             }
-            Token::Option { .. } => return Err(CommandError::UnknownOption(shorten(word))),
         }
     }
     Ok(Command::Run {
         agent,
+        priority,
         prompt: prompt(rest)?,
     })
 }
@@ -71,14 +78,27 @@ fn option(word: &str) -> Token<'_> {
     }
 }
 
-fn is_agent(name: &str) -> bool {
-    ["agent", "a"]
+fn is(name: &str, spellings: [&str; 2]) -> bool {
+    spellings
         .iter()
         .any(|spelling| spelling.eq_ignore_ascii_case(name))
 }
 
+fn parse_priority(value: &str) -> Result<Priority, CommandError> {
+    let value = unquoted(value);
+    [Priority::High, Priority::Normal, Priority::Low]
+        .into_iter()
+        .find(|priority| <&str>::from(*priority).eq_ignore_ascii_case(value))
+        .ok_or(CommandError::BadPriority)
+}
+
+/// Without the quotes of any keyboard.
+fn unquoted(value: &str) -> &str {
+    value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
+}
+
 fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
-    let value = value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'));
+    let value = unquoted(value);
     if value.is_empty() {
         return Err(CommandError::NoAgent);
     }

@@ -1,6 +1,7 @@
 //! The commands.
 
 use super::{Command, CommandError, run};
+use crate::ids::TaskId;
 
 /// One command.
 struct Spec {
@@ -19,11 +20,11 @@ pub struct Usage {
     pub does: &'static str,
 }
 
-static COMMANDS: [Spec; 5] = [
+static COMMANDS: [Spec; 7] = [
     Spec {
         usage: Usage {
             name: "run",
-            arguments: "[--agent <agent>] <prompt>",
+            arguments: "[--agent <agent>] [--priority high|normal|low] <prompt>",
             does: "give an agent something to do",
         },
         parse: run::parse,
@@ -34,7 +35,23 @@ static COMMANDS: [Spec; 5] = [
             arguments: "<task>",
             does: "show one task",
         },
-        parse: status,
+        parse: |rest| Ok(Command::Status { task: task(rest)? }),
+    },
+    Spec {
+        usage: Usage {
+            name: "cancel",
+            arguments: "<task>",
+            does: "stop one task",
+        },
+        parse: |rest| Ok(Command::Cancel { task: task(rest)? }),
+    },
+    Spec {
+        usage: Usage {
+            name: "retry",
+            arguments: "<task>",
+            does: "try one task again that failed or was cancelled",
+        },
+        parse: |rest| Ok(Command::Retry { task: task(rest)? }),
     },
     Spec {
         usage: Usage {
@@ -74,18 +91,16 @@ pub(super) fn parse(word: &str, rest: &str) -> Result<Command, CommandError> {
         .map_or_else(|| Err(unknown(word)), |spec| (spec.parse)(rest))
 }
 
-fn status(rest: &str) -> Result<Command, CommandError> {
+fn task(rest: &str) -> Result<TaskId, CommandError> {
     let id = rest
         .trim()
         .trim_matches(|c| matches!(c, '`' | '\'' | '"' | '“' | '”' | '‘' | '’'));
     if id.is_empty() {
         return Err(CommandError::NoTaskId);
     }
-    id.parse()
-        .map(|task| Command::Status { task })
-        .map_err(|_| CommandError::BadTaskId {
-            given: super::error::shorten(id),
-        })
+    id.parse().map_err(|_| CommandError::BadTaskId {
+        given: super::error::shorten(id),
+    })
 }
 
 fn unknown(word: &str) -> CommandError {

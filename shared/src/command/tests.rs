@@ -9,6 +9,7 @@ const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
     Ok(Command::Run {
         agent: agent.map(|agent| agent.parse().unwrap()),
+        priority: Priority::Normal,
         prompt: prompt.to_owned(),
     })
 }
@@ -18,6 +19,32 @@ fn status() -> Result<Command, CommandError> {
     Ok(Command::Status {
         task: TASK.parse().unwrap(),
     })
+}
+
+#[test]
+fn a_priority_is_an_option_of_run() {
+    let urgent = |text| match parse(text) {
+        Ok(Command::Run { priority, .. }) => Ok(priority),
+        other => Err(other),
+    };
+    assert_eq!(urgent("run --priority high x"), Ok(Priority::High));
+    assert_eq!(urgent("run —p=LOW x"), Ok(Priority::Low));
+    let wrong = parse("run --priority asap x");
+    assert_eq!(wrong, Err(CommandError::BadPriority));
+}
+
+#[test]
+fn one_task_is_cancelled_or_retried_by_its_id() {
+    let task = TASK.parse().unwrap();
+    assert_eq!(
+        parse(&format!("cancel {TASK}")),
+        Ok(Command::Cancel { task })
+    );
+    assert_eq!(
+        parse(&format!("retry `{TASK}`")),
+        Ok(Command::Retry { task })
+    );
+    assert_eq!(parse("cancel"), Err(CommandError::NoTaskId));
 }
 
 /// What Slack makes of a text that someone typed.

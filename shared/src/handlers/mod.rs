@@ -15,3 +15,6 @@ pub mod sweep;
 pub mod transitions;
 mod view;
 pub mod webhook;
+
+#[cfg(test)]
+mod tests;

@@ -1,61 +1,236 @@
-//! `sweeper`: the safety net, once a minute. Finds the work that no message is left for.
+//! `sweeper`: the safety net, once a minute. Finds the work that no message is left for, and agents
+//! that are not there any more. It tells the dispatcher what to look at, whose queue repeats what
+//! fails; so two sweeps at once do nothing twice.
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::info;
+use futures::{StreamExt as _, stream};
+use tracing::{info, warn};
 
 use crate::{
-    error::BematicError,
-    ports::{Agents, DispatchMessage, DispatchQueue, Tasks},
-    time::Clock,
+    agent::{Agent, Binding, Liveness},
+    error::{BematicError, chain},
+    ports::{Agents, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway, Tasks},
+    protocol::{CloudMessage, Heartbeat},
+    time::{Clock, Timestamp},
 };
+
+/// Tasks and connections of a shard that one run looks at; the next one takes what is left.
+const AT_ONCE: usize = 1000;
+/// Calls under way at a time.
+const CONCURRENT: usize = 16;
+/// A run ends by itself well within the function's timeout of 50 s.
+const RUN_FOR: Duration = Duration::from_secs(40);
+
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Tasks that the dispatcher was told to look at.
+    pub tasks: usize,
+    /// Agents whose queue the dispatcher was told to drain.
+    pub drained: usize,
+    /// Agents that were sent a ping.
+    pub pinged: usize,
+    /// Agents that are offline now.
+    pub lost: usize,
+    /// Connections that did not authenticate.
+    pub strangers: usize,
+    /// Things that did not work: the next run tries again.
+    pub failed: usize,
+    /// Whether there was more to do than time.
+    pub cut: bool,
+}
+
+/// What was done about one agent.
+enum Visited {
+    Drained,
+    Pinged,
+    Lost,
+    Well,
+}
 
 /// Sweeps.
 pub struct Sweeper {
-    tasks: Arc<dyn Tasks>,
-    agents: Arc<dyn Agents>,
-    dispatch: Arc<dyn DispatchQueue>,
-    clock: Arc<dyn Clock>,
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// The way to them.
+    pub gateway: Arc<dyn Gateway>,
+    /// The dispatcher's queue.
+    pub dispatch: Arc<dyn DispatchQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Sweeper {
-    /// On tasks and agents, telling the dispatcher.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        agents: Arc<dyn Agents>,
-        dispatch: Arc<dyn DispatchQueue>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            tasks,
-            agents,
-            dispatch,
-            clock,
+    /// Sweeps once. What fails is counted and logged; the rest goes on.
+    ///
+    /// # Errors
+    /// An index could not be read.
+    pub async fn sweep(&self) -> Result<Swept, BematicError> {
+        let start = self.clock.now();
+        let mut swept = Swept::default();
+        self.due_tasks(start, &mut swept).await?;
+        self.strangers(start, &mut swept).await?;
+        // Begun elsewhere each time, so that what a long run leaves is not always the same.
+        let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
+        for n in 0..CONNECTED_SHARDS {
+            let shard = (first + n) % CONNECTED_SHARDS;
+            self.connected(shard, start, &mut swept).await?;
+        }
+        info!(?swept, "swept");
+        Ok(swept)
+    }
+
+    async fn due_tasks(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        let due = self.tasks.due(now, AT_ONCE).await?;
+        let messages = due
+            .into_iter()
+            .map(|(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id });
+        let (sent, failed) = self.send_all(messages).await;
+        swept.tasks = sent;
+        swept.failed += failed;
+        Ok(())
+    }
+
+    async fn strangers(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        let strangers = self.agents.unauthenticated(now, AT_ONCE).await?;
+        let messages = strangers
+            .into_iter()
+            .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
+        let (sent, failed) = self.send_all(messages).await;
+        swept.strangers = sent;
+        swept.failed += failed;
+        Ok(())
+    }
+
+    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
+        let sends = messages.map(|message| async move {
+            self.dispatch
+                .send(&message, Duration::ZERO)
+                .await
+                .inspect_err(|error| warn!(error = chain(error), ?message, "not told"))
+                .is_ok()
+        });
+        let mut sends = stream::iter(sends).buffer_unordered(CONCURRENT);
+        let (mut sent, mut failed) = (0, 0);
+        while let Some(done) = sends.next().await {
+            if done {
+                sent += 1;
+            } else {
+                failed += 1;
+            }
+        }
+        (sent, failed)
+    }
+
+    async fn connected(
+        &self,
+        shard: u32,
+        start: Timestamp,
+        swept: &mut Swept,
+    ) -> Result<(), BematicError> {
+        let mut cursor = None;
+        loop {
+            if self.clock.now().since(start) >= RUN_FOR {
+                swept.cut = true;
+                return Ok(());
+            }
+            let page = self.agents.connected(shard, cursor.as_deref()).await?;
+            let visits = page.items.iter().map(|agent| self.visit(agent));
+            let mut visits = stream::iter(visits).buffer_unordered(CONCURRENT);
+            while let Some(visited) = visits.next().await {
+                match visited {
+                    Ok(Visited::Drained) => swept.drained += 1,
+                    Ok(Visited::Pinged) => swept.pinged += 1,
+                    Ok(Visited::Lost) => swept.lost += 1,
+                    Ok(Visited::Well) => {}
+                    Err(error) => {
+                        warn!(
+                            code = error.code(),
+                            error = chain(&error),
+                            "agent not looked after"
+                        );
+                        swept.failed += 1;
+                    }
+                }
+            }
+            drop(visits);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
         }
     }
 
-    /// Has the queue of every agent drained that could take work and has some; says of how many.
-    /// Safe to run twice at once: a drain that finds nothing to do does nothing.
-    ///
-    /// # Errors
-    /// The next run, a minute later, does what this one left.
-    pub async fn sweep(&self) -> Result<usize, BematicError> {
-        let mut drained = 0;
-        for agent in self.agents.list().await? {
-            if agent.takes_work().is_none()
-                || self
-                    .tasks
-                    .queued(&agent.id, self.clock.now(), 1)
-                    .await?
-                    .is_empty()
-            {
-                continue;
+    async fn visit(&self, agent: &Agent) -> Result<Visited, BematicError> {
+        let Some(binding) = &agent.connection else {
+            return Ok(Visited::Well);
+        };
+        let now = self.clock.now();
+        match Liveness::of(agent, binding, now) {
+            Liveness::Silent => self.lose(agent, binding, "silent", now).await,
+            Liveness::Deaf => self.lose(agent, binding, "deaf", now).await,
+            Liveness::Ping { first } => {
+                self.ping(agent, binding, first, now).await?;
+                self.drain(agent, now).await?;
+                Ok(Visited::Pinged)
             }
-            info!(agent = %agent.id, "work was left waiting");
-            let drain = DispatchMessage::Drain { agent_id: agent.id };
-            self.dispatch.send(&drain, Duration::ZERO).await?;
-            drained += 1;
+            Liveness::Well => self.drain(agent, now).await,
         }
-        Ok(drained)
+    }
+
+    /// Its connection is closed, so that an agent that is there all the same opens another. Its
+    /// tasks keep their leases.
+    async fn lose(
+        &self,
+        agent: &Agent,
+        binding: &Binding,
+        why: &'static str,
+        now: Timestamp,
+    ) -> Result<Visited, BematicError> {
+        info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
+        self.agents
+            .unbind(&binding.id, Some(&agent.id), now)
+            .await?;
+        self.gateway.close(&binding.id).await?;
+        Ok(Visited::Lost)
+    }
+
+    /// Also keeps API Gateway from ending the connection as idle, after 10 min.
+    async fn ping(
+        &self,
+        agent: &Agent,
+        binding: &Binding,
+        first: bool,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let found = self.agents.connection(&binding.id).await?;
+        let spelling = found.and_then(|found| found.spelling);
+        let ping = CloudMessage::HeartbeatPing(Heartbeat {
+            server_time: Some(now),
+        });
+        // A connection that is gone is silent, and found to be so.
+        let _ = self
+            .gateway
+            .send(&binding.id, spelling.unwrap_or_default(), ping)
+            .await?;
+        if first {
+            self.agents.pinged(&agent.id, &binding.id, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
+        if agent.takes_work().is_none() || self.tasks.queued(&agent.id, now, 1).await?.is_empty() {
+            return Ok(Visited::Well);
+        }
+        info!(agent = %agent.id, "work was left waiting");
+        let drain = DispatchMessage::Drain {
+            agent_id: agent.id.clone(),
+        };
+        self.dispatch.send(&drain, Duration::ZERO).await?;
+        Ok(Visited::Drained)
     }
 }

@@ -7,8 +7,10 @@ use tracing::info;
 use crate::{
     error::{BematicError, TaskError},
     ids::{AgentId, TaskId},
-    ports::{DispatchMessage, DispatchQueue, Notifications, Tasks, Written},
-    task::{Completion, Task, TaskEvent, TaskPolicy, TaskState, Unchanged},
+    ports::{DispatchMessage, DispatchQueue, Kept, Notifications, Tasks, Written},
+    task::{
+        Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy, TaskState, Unchanged,
+    },
     time::Timestamp,
 };
 
@@ -70,8 +72,14 @@ impl Transitions {
         }
     }
 
+    /// What applies to all tasks.
+    pub const fn policy(&self) -> &TaskPolicy {
+        &self.policy
+    }
+
     /// Applies `event` to the agent's task: a read, a write, and a message to the notifier; where
-    /// the agent has room again, one to the dispatcher. Repeated, it only sends again.
+    /// the agent has room again, or a timer has begun, one to the dispatcher. Repeated, it only
+    /// sends again.
     ///
     /// # Errors
     /// As [`Self::task_of`], and [`TaskError::Contended`] after too many lost races.
@@ -83,22 +91,97 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let mut task = self.task_of(agent, id).await?;
+        let task = self.task_of(agent, id).await?;
+        self.apply_to(task, event, completion, now).await
+    }
+
+    /// The same to a task that was just read.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn apply_to(
+        &self,
+        mut task: Task,
+        event: &TaskEvent,
+        completion: Option<&Completion>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let id = task.id;
         for _ in 0..TRIES {
             let next = match task.after(event.clone(), &self.policy, now) {
                 Ok(next) => next,
                 Err(why) => return self.unchanged(task, why, now).await,
             };
-            match self.tasks.transition(&task, &next, completion).await? {
+            let kept = completion.map(Kept::Completion);
+            match self.tasks.transition(&task, &next, kept).await? {
                 Written::Done => {
-                    info!(task = %id, %agent, from = task.state.name(), to = next.state.name(), "task changed");
+                    info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
                     self.tell(&next, now).await?;
                     return Ok(Outcome::Changed(next));
                 }
-                Written::Conflict => task = self.task_of(agent, id).await?,
+                Written::Conflict => {
+                    let agent = task.agent_id;
+                    task = self.task_of(&agent, id).await?;
+                }
             }
         }
         Err(TaskError::Contended { task_id: id }.into())
+    }
+
+    /// Keeps what came too late: a transaction, and a message to the notifier. The first report of
+    /// an attempt is kept; the task's state is what it was.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn keep_late(
+        &self,
+        mut task: Task,
+        report: &LateReport,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let id = task.id;
+        for _ in 0..TRIES {
+            let next = task.with_late_report();
+            let kept = Some(Kept::Late(report));
+            match self.tasks.transition(&task, &next, kept).await? {
+                Written::Done => {
+                    info!(task = %id, attempt = %report.attempt, "late report kept");
+                    return Ok(self.notifications.changed(&next).await?);
+                }
+                Written::Conflict => {
+                    let known = self.tasks.late_reports(id).await?;
+                    let agent = task.agent_id;
+                    task = self.task_of(&agent, id).await?;
+                    if known.iter().any(|late| late.attempt == report.attempt) {
+                        return self.show(&task, now).await;
+                    }
+                }
+            }
+        }
+        Err(TaskError::Contended { task_id: id }.into())
+    }
+
+    /// Has the task shown, unless it is.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn show(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        if task.shown < task.version {
+            self.notifications.not_shown(task, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes up for messages that were never sent: once the task should have been shown by now.
+    ///
+    /// # Errors
+    /// The queues'.
+    pub async fn tell_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        if task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now {
+            info!(task = %task.id, "told again of a change that is not shown");
+            futures::try_join!(self.show(task, now), self.wake(task, now))?;
+        }
+        Ok(())
     }
 
     /// A repeated event may come of a failure between the write and the send.
@@ -117,27 +200,49 @@ impl Transitions {
 
     /// Tells whoever may have something to do now.
     pub(super) async fn tell(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        let drain = async {
-            match drain_after(&task.state, now) {
-                Some(delay) => {
-                    let drain = DispatchMessage::Drain {
-                        agent_id: task.agent_id.clone(),
-                    };
-                    self.dispatch.send(&drain, delay).await
-                }
-                None => Ok(()),
-            }
-        };
-        futures::try_join!(self.notifications.changed(task), drain)?;
+        let shown = async { Ok(self.notifications.changed(task).await?) };
+        futures::try_join!(shown, self.wake(task, now))?;
         Ok(())
     }
-}
 
-/// When the agent's queue should be looked at: a slot is free, or a refused task is due again.
-fn drain_after(state: &TaskState, now: Timestamp) -> Option<Duration> {
-    match state {
-        TaskState::Pending { not_before, .. } => not_before.map(|due| due.since(now)),
-        state if state.is_terminal() => Some(Duration::ZERO),
-        _ => None,
+    /// Wakes the dispatcher for what the task's state calls for.
+    async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        let agent_id = task.agent_id.clone();
+        let task_id = task.id;
+        let (message, delay) = match &task.state {
+            // A refused task is due again then.
+            TaskState::Pending { not_before, .. } => {
+                let delay = not_before.map_or(Duration::ZERO, |due| due.since(now));
+                (DispatchMessage::Drain { agent_id }, delay)
+            }
+            // A slot is free.
+            state if state.is_terminal() => (DispatchMessage::Drain { agent_id }, Duration::ZERO),
+            // The agent is yet to be told.
+            state if state.cancel_request().is_some() => {
+                (DispatchMessage::Task { task_id, agent_id }, Duration::ZERO)
+            }
+            _ => return self.wait_for_timer(task, now).await,
+        };
+        Ok(self.dispatch.send(&message, delay).await?)
+    }
+
+    /// Has the dispatcher look again when the task's timer ends. One that takes longer than SQS
+    /// can delay a message is left to the sweeper.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        const LONGEST: Duration = Duration::from_mins(15);
+        let Some(delay) = task.timer.map(|timer| timer.since(now)) else {
+            return Ok(());
+        };
+        if delay > LONGEST {
+            return Ok(());
+        }
+        let message = DispatchMessage::Task {
+            task_id: task.id,
+            agent_id: task.agent_id.clone(),
+        };
+        Ok(self.dispatch.send(&message, delay).await?)
     }
 }

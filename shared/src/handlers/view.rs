@@ -5,9 +5,9 @@ use crate::{
     ports::{Output, Tasks},
     slack::{
         Message,
-        card::{OutputTail, TaskView, card},
+        card::{CardAction, OutputTail, TaskView, card},
     },
-    task::{Completion, Progress, Task, TaskState},
+    task::{Completion, LateReport, Progress, Task, TaskState},
     time::Timestamp,
 };
 
@@ -23,6 +23,7 @@ pub(super) struct Snapshot {
     progress: Progress,
     output: Output,
     completion: Option<Completion>,
+    late: Vec<LateReport>,
 }
 
 impl Snapshot {
@@ -36,6 +37,7 @@ impl Snapshot {
                 progress: Progress::default(),
                 output: Output::default(),
                 completion: None,
+                late: Vec::new(),
             });
         };
         let completion = async {
@@ -45,16 +47,25 @@ impl Snapshot {
                 Ok(None)
             }
         };
-        let (steps, output, completion) = futures::try_join!(
+        let late = async {
+            if task.late {
+                tasks.late_reports(task.id).await
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        let (steps, output, completion, late) = futures::try_join!(
             tasks.steps(task.id, attempt, REPORTS),
             tasks.output(task.id, attempt, TAIL_BYTES),
             completion,
+            late,
         )?;
         Ok(Self {
             task,
             progress: Progress::from_newest(&steps),
             output,
             completion,
+            late,
         })
     }
 
@@ -68,8 +79,21 @@ impl Snapshot {
                 cut: self.output.cut,
             },
             completion: self.completion.as_ref(),
-            actions: &[],
+            late: &self.late,
+            actions: actions(&self.task.state),
             now,
         })
+    }
+}
+
+/// What an operator can do about it.
+const fn actions(state: &TaskState) -> &'static [CardAction] {
+    match state {
+        TaskState::Pending { .. } => &[CardAction::Cancel],
+        TaskState::Dispatched { cancel: None, .. } | TaskState::Processing { cancel: None, .. } => {
+            &[CardAction::Cancel]
+        }
+        TaskState::Failed { .. } | TaskState::Cancelled { .. } => &[CardAction::Retry],
+        _ => &[],
     }
 }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slack_morphism::prelude::{
-    SlackBlock, SlackBlockMarkDownText, SlackContextBlock, SlackContextBlockElement,
+    SlackActionBlockElement, SlackActionsBlock, SlackBlock, SlackBlockButtonElement,
+    SlackBlockMarkDownText, SlackBlockPlainTextOnly, SlackContextBlock, SlackContextBlockElement,
     SlackSectionBlock,
 };
 
@@ -51,6 +52,18 @@ pub(super) fn section(text: String) -> SlackBlock {
 pub(super) fn context(text: String) -> SlackBlock {
     let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
     SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(text)]).into()
+}
+
+/// Buttons: what each is called by us, what it says, and what it is about.
+pub(super) fn actions<'a>(
+    buttons: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
+) -> SlackBlock {
+    let buttons = buttons.map(|(id, label, value)| {
+        let button = SlackBlockButtonElement::new(SlackBlockPlainTextOnly::from(label))
+            .with_action_id(id.into());
+        SlackActionBlockElement::Button(button.with_value(value.into()))
+    });
+    SlackActionsBlock::new(buttons.collect()).into()
 }
 
 /// The answer to a slash command, in the body of the response or sent to its `response_url`.

@@ -17,7 +17,7 @@ use crate::{
     agent::{Agent, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{Agents, Bound, Created, Drain, Released, Unbound},
+    ports::{Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
     protocol::{AgentStatus, Spelling},
     time::Timestamp,
 };
@@ -182,39 +182,40 @@ impl Agents for AgentStore {
         status: &AgentStatus,
         connection: &ConnectionId,
         sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        self.note_status(status, connection, sent_at, now).await
+    }
+
+    async fn alive(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        self.note_life(agent, connection, sign, now).await
+    }
+
+    async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        let availability = serde_dynamo::to_attribute_value(status.status).map_err(|error| {
-            StoreError::Unwritable {
-                source: Box::new(error),
-            }
-        })?;
-        let mut update = self
-            .update(keys::agent(&status.agent_id))
-            .condition_expression(
-                "#connection.#id = :connection \
-                 AND (attribute_not_exists(statusAt) OR statusAt <= :sentAt)",
-            )
-            .expression_attribute_values(":sentAt", number(sent_at.as_millis()))
-            .expression_attribute_names("#connection", "connection")
-            .expression_attribute_names("#id", "id")
-            .expression_attribute_values(":connection", text(connection.as_str()))
-            .expression_attribute_names("#availability", "availability")
-            .expression_attribute_names("#capacity", "capacity")
-            .expression_attribute_values(":availability", availability)
-            .expression_attribute_values(":capacity", number(status.capacity.into()));
-        let mut expression =
-            "SET #availability = :availability, #capacity = :capacity, statusAt = :sentAt"
-                .to_owned();
-        if let Some(version) = &status.version {
-            expression.push_str(", agentVersion = :version");
-            update = update.expression_attribute_values(":version", text(version));
-        }
-        let update = update.update_expression(expression);
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            // A newer connection, or a newer message, has spoken for the agent.
-            Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        self.note_ping(agent, connection, now).await
+    }
+
+    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
+        self.connected_agents(shard, cursor).await
+    }
+
+    async fn unauthenticated(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        self.strangers(now, limit).await
     }
 
     async fn begin_drain(

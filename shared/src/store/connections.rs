@@ -13,7 +13,7 @@ use crate::{
     agent::{Agent, Binding, Connection},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{Bound, Unbound},
+    ports::{AUTH_DEADLINE, Bound, Unbound},
     protocol::Spelling,
     time::Timestamp,
 };
@@ -45,8 +45,14 @@ impl AgentStore {
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()));
         if let Some(agent) = agent {
-            expression.push_str(", agentId = :agent");
+            expression.push_str(", agentId = :agent REMOVE duePk, dueSk");
             update = update.expression_attribute_values(":agent", text(agent.as_str()));
+        } else {
+            let deadline = now + AUTH_DEADLINE;
+            expression.push_str(", duePk = :duePk, dueSk = :dueSk");
+            update = update
+                .expression_attribute_values(":duePk", text(keys::unauthenticated(id)))
+                .expression_attribute_values(":dueSk", text(deadline.to_string()));
         }
         let update = update.update_expression(expression);
         retry(|| update.clone().send(), "UpdateItem")
@@ -66,13 +72,15 @@ impl AgentStore {
         let binding = Binding {
             id: id.clone(),
             bound_at: now,
+            pinged_at: None,
+            echoed_at: None,
         };
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())
             .update_expression(
-                "SET #connection = :binding, availability = :online, lastSeen = :now \
-                 REMOVE statusAt",
+                "SET #connection = :binding, availability = :online, lastSeen = :now, \
+                 duePk = :duePk, dueSk = :dueSk REMOVE statusAt",
             )
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(#connection) \
@@ -81,6 +89,8 @@ impl AgentStore {
             .expression_attribute_names("#connection", "connection")
             .expression_attribute_values(":binding", map(&binding)?)
             .expression_attribute_values(":online", text("online"))
+            .expression_attribute_values(":duePk", text(keys::connected(agent)))
+            .expression_attribute_values(":dueSk", text(agent.as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":id", text(id.as_str()))
             .return_values(ReturnValue::AllOld)
@@ -168,7 +178,7 @@ impl AgentStore {
     ) -> Result<Unbound, StoreError> {
         let update = self
             .update(keys::agent(&agent))
-            .update_expression("REMOVE #connection SET lastSeen = :now")
+            .update_expression("REMOVE #connection, duePk, dueSk SET lastSeen = :now")
             .condition_expression("#connection.id = :id")
             .expression_attribute_names("#connection", "connection")
             .expression_attribute_values(":id", text(id.as_str()))

@@ -25,7 +25,7 @@ impl std::fmt::Display for Key {
 }
 
 /// Partitions of an index whose key would otherwise be one value: 1 000 writes/s each.
-pub(super) const SHARDS: u32 = 4;
+pub(super) const SHARDS: u32 = crate::ports::CONNECTED_SHARDS;
 
 fn of_task(id: TaskId, sk: impl Into<String>) -> Key {
     Key::new(format!("TASK#{id}"), sk)
@@ -91,8 +91,17 @@ pub(super) fn queued(task: &Task) -> Key {
     };
     Key::new(
         queue(&task.agent_id),
-        format!("{priority}#{}#{}", task.created_at, task.id),
+        format!("{priority}#{}#{}", task.queued_at, task.id),
     )
+}
+
+/// The prefix of what came too late.
+pub(super) fn late_reports(id: TaskId) -> Key {
+    of_task(id, "LATE#")
+}
+
+pub(super) fn late_report(id: TaskId, attempt: Attempt) -> Key {
+    of_task(id, format!("LATE#{:010}", attempt.number()))
 }
 
 pub(super) fn request(request: &str) -> Key {
@@ -122,6 +131,21 @@ pub(super) fn connection(id: &ConnectionId) -> Key {
 
 pub(super) fn project(channel: &ChannelId) -> Key {
     Key::new(format!("PROJECT#{channel}"), "PROJECT")
+}
+
+/// The index `due` of tasks: the partition that the task falls into.
+pub(super) fn due(task: TaskId) -> String {
+    list("DUE", &task.to_string())
+}
+
+/// The index `due` of agents: those that are connected.
+pub(super) fn connected(agent: &AgentId) -> String {
+    list("CONNECTED", agent.as_str())
+}
+
+/// The index `due` of agents: connections that have yet to authenticate, by their deadline.
+pub(super) fn unauthenticated(connection: &ConnectionId) -> String {
+    list("UNAUTHENTICATED", connection.as_str())
 }
 
 /// The index `list`: the partition that `name` falls into.

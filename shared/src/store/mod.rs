@@ -4,10 +4,11 @@
 //!
 //! | what | pk | sk | read by |
 //! |---|---|---|---|
-//! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) |
+//! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless put away; index `due` (sharded, by time) until it is over and shown |
 //! | specification | `TASK#<id>` | `SPEC` | id |
 //! | result | `TASK#<id>` | `RESULT` | id |
 //! | Slack message | `TASK#<id>` | `CARD` | id |
+//! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
 //! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
 //! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue |
@@ -17,9 +18,9 @@
 //!
 //! | what | pk | sk | read by |
 //! |---|---|---|---|
-//! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name) |
+//! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
-//! | connection | `CONN#<id>` | `CONN` | id |
+//! | connection | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is authenticated |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //!
 //! A queue is items of the table, not an index: an index lags behind its table, and a task that a
@@ -33,7 +34,9 @@
 mod agents;
 mod chunks;
 mod connections;
+mod due;
 mod keys;
+mod liveness;
 mod projects;
 mod table;
 mod tasks;

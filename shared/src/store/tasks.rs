@@ -17,8 +17,8 @@ use super::{
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    ports::{Card, Claim, Created, Output, Page, Tasks, Written},
-    task::{Chunk, Completion, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
+    ports::{Card, Claim, Created, Kept, Output, Page, Tasks, Written},
+    task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
 
@@ -121,19 +121,19 @@ impl Tasks for TaskStore {
     async fn claim(
         &self,
         before: &Task,
-        after: &Task,
+        after: Task,
         connection: &ConnectionId,
     ) -> Result<Claim, StoreError> {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
         let mut writes = vec![
-            put_task(&self.tasks, before, after)?,
-            take_slot(&self.agents, after, slot, connection)?,
+            put_task(&self.tasks, before, &after)?,
+            take_slot(&self.agents, &after, slot, connection)?,
         ];
-        writes.extend(beside(&self.tasks, &self.agents, before, after, None)?);
+        writes.extend(beside(&self.tasks, &self.agents, before, &after, None)?);
         match self.tasks.transact(writes).await? {
-            Transacted::Done => Ok(Claim::Taken),
+            Transacted::Done => Ok(Claim::Taken(Box::new(after))),
             Transacted::Refused(failed) if failed.first() == Some(&true) => Ok(Claim::TaskChanged),
             Transacted::Refused(_) => Ok(Claim::AgentUnavailable),
         }
@@ -143,9 +143,9 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: &Task,
-        completion: Option<&Completion>,
+        kept: Option<Kept<'_>>,
     ) -> Result<Written, StoreError> {
-        let beside = beside(&self.tasks, &self.agents, before, after, completion)?;
+        let beside = beside(&self.tasks, &self.agents, before, after, kept)?;
         if beside.is_empty() {
             return self.put_alone(before, after).await;
         }
@@ -155,6 +155,39 @@ impl Tasks for TaskStore {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
         })
+    }
+
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
+        self.shown(task).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
+        self.due_tasks(now, limit).await
+    }
+
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.newest_report(task, attempt).await
+    }
+
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
+        let prefix = keys::late_reports(task);
+        let mut found = self.newest(&prefix, 100, None).await?.items;
+        let mut reports: Vec<LateReport> = found
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &prefix))
+            .collect::<Result<_, _>>()?;
+        reports.reverse();
+        Ok(reports)
     }
 
     async fn queued(
@@ -188,7 +221,6 @@ impl Tasks for TaskStore {
                     },
                 )?;
                 if task
-                    .state
                     .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
                     .is_ok()
                 {

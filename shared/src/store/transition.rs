@@ -12,7 +12,8 @@ use super::{
 use crate::{
     error::StoreError,
     ids::ConnectionId,
-    task::{Completion, Slot, Task, TaskState},
+    ports::Kept,
+    task::{Slot, Task, TaskState},
 };
 
 fn unwritable(error: BuildError) -> StoreError {
@@ -21,12 +22,21 @@ fn unwritable(error: BuildError) -> StoreError {
     }
 }
 
-/// A task with its place in the index `channel`.
+/// A task with its places in the indexes `channel` and `due`.
 pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
-    let index = attributes([
-        ("channelPk", text(keys::channel(&task.origin.channel_id))),
-        ("channelSk", text(keys::in_channel(task))),
-    ]);
+    let mut index = Item::new();
+    if !task.archived {
+        index.extend(attributes([
+            ("channelPk", text(keys::channel(&task.origin.channel_id))),
+            ("channelSk", text(keys::in_channel(task))),
+        ]));
+    }
+    if let Some(at) = task.due_at() {
+        index.extend(attributes([
+            ("duePk", text(keys::due(task.id))),
+            ("dueSk", text(at.to_string())),
+        ]));
+    }
     item(&keys::task(task.id), task, index)
 }
 
@@ -71,7 +81,7 @@ pub(super) fn beside(
     agents: &str,
     before: &Task,
     after: &Task,
-    completion: Option<&Completion>,
+    kept: Option<Kept<'_>>,
 ) -> Result<Vec<TransactWriteItem>, StoreError> {
     let mut writes = Vec::new();
     match (is_queued(before), is_queued(after)) {
@@ -79,14 +89,25 @@ pub(super) fn beside(
         (true, false) => writes.push(delete(tasks, &keys::queued(before))?),
         (false, false) => {}
     }
-    if let (Some(slot), None) = (before.slot(), after.slot()) {
-        writes.push(free_slot(agents, after, slot)?);
+    match (before.slot(), after.slot()) {
+        (Some(slot), None) => writes.push(free_slot(agents, after, slot)?),
+        // It runs there already, though it was said not to have arrived: whether there is room
+        // for it is no question any more.
+        (None, Some(slot)) if matches!(after.state, TaskState::Processing { .. }) => {
+            writes.push(add_slot(agents, after, slot)?);
+        }
+        _ => {}
     }
-    if let Some(completion) = completion {
-        writes.push(put(
-            tasks,
-            item(&keys::result(after.id), completion, Item::new())?,
-        )?);
+    match kept {
+        None => {}
+        Some(Kept::Completion(completion)) => {
+            let key = keys::result(after.id);
+            writes.push(put(tasks, item(&key, completion, Item::new())?)?);
+        }
+        Some(Kept::Late(report)) => {
+            let key = keys::late_report(after.id, report.attempt);
+            writes.push(put_new(tasks, item(&key, report, Item::new())?)?);
+        }
     }
     Ok(writes)
 }
@@ -117,6 +138,20 @@ fn free_slot(agents: &str, task: &Task, slot: Slot) -> Result<TransactWriteItem,
         .key("pk", text(key.pk))
         .key("sk", text(key.sk))
         .update_expression("DELETE #held :slot")
+        .expression_attribute_names("#held", "held")
+        .expression_attribute_values(":slot", held(slot))
+        .build()
+        .map_err(unwritable)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}
+
+fn add_slot(agents: &str, task: &Task, slot: Slot) -> Result<TransactWriteItem, StoreError> {
+    let key = keys::agent(&task.agent_id);
+    let update = Update::builder()
+        .table_name(agents)
+        .key("pk", text(key.pk))
+        .key("sk", text(key.sk))
+        .update_expression("ADD #held :slot")
         .expression_attribute_names("#held", "held")
         .expression_attribute_values(":slot", held(slot))
         .build()

@@ -4,19 +4,25 @@
 //! are legal. It reads no clock and does no I/O; [`crate::store`] applies what it decides as a
 //! conditional write.
 
+mod late;
 mod policy;
 mod progress;
 mod state;
+mod transition;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 pub use self::{
-    policy::{FLUSH_INTERVAL, TaskPolicy},
+    late::{LateOutcome, LateReport},
+    policy::{FLUSH_INTERVAL, SHOWN_WITHIN, TaskPolicy, Terms},
     progress::{Chunk, ChunkOrder, Progress, Step},
-    state::{Failure, FailureCode, TaskEvent, TaskState, Unchanged},
+    state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
 };
 use crate::{
-    ids::{AgentId, Attempt, ChannelId, MessageTs, TaskId, UserId},
+    ids::{AgentId, Attempt, ChannelId, InvalidId, MessageTs, TaskId, UserId},
     protocol::TaskComplete,
     time::Timestamp,
 };
@@ -40,10 +46,29 @@ pub struct Task {
     pub priority: Priority,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// Its place among those of its priority: when it was asked for, or tried anew.
+    pub queued_at: Timestamp,
+    /// When it has waited long enough.
+    pub expires_at: Timestamp,
+    /// How long its agent may be silent about it, if its project says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_secs: Option<u64>,
     /// When its state changed last.
     pub updated_at: Timestamp,
     /// How often it changed: the condition of the next write.
     pub version: u64,
+    /// The version that Slack shows. Written beside the state, which does not depend on it.
+    #[serde(default)]
+    pub shown: u64,
+    /// When its state ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<Timestamp>,
+    /// Whether there are [`LateReport`]s of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// Whether it was put away: lists leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
     /// How far it is.
     #[serde(flatten)]
     pub state: TaskState,
@@ -59,8 +84,10 @@ impl Task {
         agent_id: AgentId,
         spec: &TaskSpec,
         origin: Origin,
+        policy: &TaskPolicy,
         now: Timestamp,
     ) -> Self {
+        let expires_at = now + policy.wait;
         Self {
             id,
             agent_id,
@@ -69,8 +96,15 @@ impl Task {
             origin,
             priority: Priority::default(),
             created_at: now,
+            queued_at: now,
+            expires_at,
+            lease_secs: spec.lease_secs,
             updated_at: now,
             version: 1,
+            shown: 0,
+            timer: Some(expires_at),
+            late: false,
+            archived: false,
             state: TaskState::NEW,
         }
     }
@@ -85,13 +119,63 @@ impl Task {
         policy: &TaskPolicy,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let state = self.state.after(event, policy, now)?;
-        Ok(Self {
+        let anew = event == TaskEvent::Retried;
+        let state = self.state.after(event, &self.terms(policy), now)?;
+        let mut next = Self {
             state,
             version: self.version + 1,
             updated_at: now,
             ..self.clone()
+        };
+        if anew {
+            next.queued_at = now;
+            next.expires_at = now + policy.wait;
+            next.archived = false;
+        }
+        next.timer = next.state.timer(&next.terms(policy));
+        Ok(next)
+    }
+
+    /// The task once it has a late report: its state is what it was.
+    #[must_use]
+    pub fn with_late_report(&self) -> Self {
+        Self {
+            late: true,
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// The task put away.
+    ///
+    /// # Errors
+    /// It is not over yet, or was put away before.
+    pub fn put_away(&self) -> Result<Self, Unchanged> {
+        if self.archived {
+            return Err(Unchanged::Duplicate);
+        }
+        if !self.state.is_terminal() {
+            return Err(Unchanged::NotDue);
+        }
+        Ok(Self {
+            archived: true,
+            version: self.version + 1,
+            ..self.clone()
         })
+    }
+
+    fn terms<'a>(&self, policy: &'a TaskPolicy) -> Terms<'a> {
+        Terms {
+            policy,
+            lease: self.lease_secs.map_or(policy.lease, Duration::from_secs),
+            expires_at: self.expires_at,
+        }
+    }
+
+    /// When somebody should look at it: its timer ends, or Slack should show it by now.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
+        [self.timer, unshown].into_iter().flatten().min()
     }
 
     /// The slot that it takes of its agent's capacity: `None` unless it is at the agent.
@@ -133,6 +217,20 @@ impl std::fmt::Display for Slot {
     }
 }
 
+impl std::str::FromStr for Slot {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        const INVALID: InvalidId = InvalidId::new("slot", "a task id, '#' and an attempt");
+        let (task, attempt) = text.split_once('#').ok_or(INVALID)?;
+        let number: u32 = attempt.parse().map_err(|_| INVALID)?;
+        Ok(Self {
+            task_id: task.parse()?,
+            attempt: number.try_into()?,
+        })
+    }
+}
+
 /// What is to be run. Never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +253,9 @@ pub struct TaskSpec {
     pub max_budget: f64,
     /// The tools that may be used; empty for the agent's own choice.
     pub allowed_tools: Vec<String>,
+    /// How long the agent may be silent about it, if the project says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_secs: Option<u64>,
 }
 
 /// Where in Slack a task was asked for.
@@ -171,8 +272,21 @@ pub struct Origin {
 }
 
 /// How urgent a task is. Among equals the older goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Priority {
     /// Before all others.
     High,

@@ -1,18 +1,13 @@
-//! The state machine.
-//!
-//! ```text
-//! pending ──claim──▶ dispatched ──ack──▶ processing ──▶ completed | failed | cancelled
-//!    ▲                   │ refused, undelivered
-//!    └───────────────────┘   (a task that was undelivered may turn out to be completed, too)
-//! ```
-//! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
-//! is seen: a completion ends a task that was never seen to be accepted.
+//! How far a task is, and what may happen to it.
 
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use super::TaskPolicy;
-use crate::{ids::Attempt, time::Timestamp};
+use super::policy::Terms;
+use crate::{
+    ids::{Attempt, UserId},
+    time::Timestamp,
+};
 
 /// How far a task is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
@@ -25,10 +20,14 @@ use crate::{ids::Attempt, time::Timestamp};
 pub enum TaskState {
     /// Waits in its agent's queue.
     Pending {
-        /// Attempts already spent.
+        /// Attempts that were made: the next one has the number after it.
         attempts: u32,
-        /// The next attempt was sent to a connection that was said to be gone. It may have arrived:
-        /// the agent may report on it, and it is offered under the same number again.
+        /// Attempts that count towards the most that are made.
+        #[serde(default)]
+        spent: u32,
+        /// The next attempt was sent already, to a connection that was said to be gone or without
+        /// an answer. It may have arrived: the agent may report on it, and it is offered under the
+        /// same number again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undelivered: bool,
         /// Not to be offered before.
@@ -42,15 +41,29 @@ pub enum TaskState {
     Dispatched {
         /// Which try.
         attempt: Attempt,
+        /// Earlier attempts that count.
+        #[serde(default)]
+        spent: u32,
         /// Since when.
         dispatched_at: Timestamp,
+        /// Somebody wants it to stop.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cancel: Option<CancelRequest>,
     },
     /// The agent runs it.
     Processing {
         /// Which try.
         attempt: Attempt,
+        /// Earlier attempts that count.
+        #[serde(default)]
+        spent: u32,
         /// Since when.
         started_at: Timestamp,
+        /// How long it may be silent.
+        lease: Lease,
+        /// Somebody wants it to stop.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cancel: Option<CancelRequest>,
     },
     /// Done. What came of it is a record of its own.
     Completed {
@@ -76,7 +89,7 @@ pub enum TaskState {
     },
     /// Stopped on request.
     Cancelled {
-        /// Which try was stopped, if any was made.
+        /// Which try was the last, if any was made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
         /// When it began, if it did.
@@ -84,29 +97,56 @@ pub enum TaskState {
         started_at: Option<Timestamp>,
         /// When it ended.
         finished_at: Timestamp,
-        /// Why.
+        /// Who asked for it, if an operator did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        /// What else there is to say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+}
+
+/// The right to be silent for a while. Renewed when it would end, by what was heard meanwhile: a
+/// report costs no write for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// The last sign of life that was looked at, by our clock.
+    pub heard_at: Timestamp,
+    /// When it ends.
+    pub ends_at: Timestamp,
+    /// When the agent first spoke of the task, by its clock: what it said of all its tasks before
+    /// that says nothing of this one.
+    pub since: Timestamp,
+}
+
+/// Somebody wants a task to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CancelRequest {
+    /// Who.
+    pub by: UserId,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Why a task failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// A stable code.
+    /// What kind of failure.
     pub code: FailureCode,
-    /// In the agent's words, or ours.
+    /// In the agent's words, cut to [`Failure::MESSAGE_CHARS`].
     pub message: String,
-    /// Whether running it again may help.
+    /// Whether the agent thinks that trying again may help.
     pub recoverable: bool,
 }
 
 impl Failure {
-    /// Characters of a message that are kept; the output has the rest.
-    pub const MESSAGE_CHARS: usize = 3000;
+    /// Characters of a message that are kept.
+    pub const MESSAGE_CHARS: usize = 2000;
 
-    /// A failure, its message cut to what is kept.
+    /// A failure, its message cut to size.
     pub fn new(code: FailureCode, message: &str, recoverable: bool) -> Self {
         Self {
             code,
@@ -125,8 +165,12 @@ pub enum FailureCode {
     AgentError,
     /// The agent refused the task for good.
     Refused,
-    /// The agent refused it too often.
+    /// No attempt was accepted.
     AttemptsExhausted,
+    /// The agent that ran it was not heard of again.
+    AgentLost,
+    /// It waited too long for its agent.
+    Expired,
 }
 
 /// What may happen to a task. Reports without an attempt speak of the one that the agent holds.
@@ -137,8 +181,16 @@ pub enum TaskEvent {
     /// It could not be sent: the connection was gone. The attempt is not spent, and an agent that
     /// got it all the same does not run it again, since it will come with the same number.
     Undelivered(Attempt),
+    /// Sending it failed. It may have arrived, so that it will come with the same number; but it
+    /// counts.
+    DeliveryFailed(Attempt, String),
     /// The agent takes it, or shows that it has by reporting progress or output.
-    Started(Option<Attempt>),
+    Started {
+        /// Of which try.
+        attempt: Option<Attempt>,
+        /// When that was said, by the agent's clock.
+        said_at: Timestamp,
+    },
     /// The agent does not take it.
     Refused {
         /// Of which try.
@@ -147,6 +199,9 @@ pub enum TaskEvent {
         reason: String,
         /// Whether to offer it again.
         retryable: bool,
+        /// Whether it counts. An agent that stops hands back what it has not begun, accepted or
+        /// not, and that does not.
+        spent: bool,
     },
     /// The agent is done.
     Completed(Option<Attempt>),
@@ -154,6 +209,20 @@ pub enum TaskEvent {
     Failed(Option<Attempt>, Failure),
     /// The agent stopped it.
     Cancelled(Option<Attempt>, Option<String>),
+    /// An operator wants it to stop.
+    CancelRequested(UserId),
+    /// The agent does not name it among those that it has.
+    Missing {
+        /// When it said so, by its clock.
+        said_at: Timestamp,
+    },
+    /// A timer may have ended.
+    Tick {
+        /// The last sign of life of the attempt, by our clock.
+        heard_at: Option<Timestamp>,
+    },
+    /// An operator wants it to be tried again.
+    Retried,
 }
 
 /// Why an event changes nothing: an outcome, not an error.
@@ -170,23 +239,31 @@ pub enum Unchanged {
     AlreadyClaimed,
     /// It is not time yet.
     NotDue,
+    /// It is over.
+    Ended,
 }
 
 impl TaskState {
     /// Of a task that was just asked for.
-    pub const NEW: Self = Self::Pending {
-        attempts: 0,
-        undelivered: false,
-        not_before: None,
-        last_error: None,
-    };
+    pub const NEW: Self = Self::pending_after(0);
+
+    /// To be tried anew after this many attempts.
+    pub(super) const fn pending_after(attempts: u32) -> Self {
+        Self::Pending {
+            attempts,
+            spent: 0,
+            undelivered: false,
+            not_before: None,
+            last_error: None,
+        }
+    }
 
     /// Its name, as stored and shown.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
-    /// Whether nothing can happen to it any more.
+    /// Whether it is over, unless an operator has it tried again.
     pub const fn is_terminal(&self) -> bool {
         matches!(
             self,
@@ -214,178 +291,24 @@ impl TaskState {
         }
     }
 
-    /// The state after `event`.
-    ///
-    /// # Errors
-    /// [`Unchanged`] names why there is none.
-    pub fn after(
-        &self,
-        event: TaskEvent,
-        policy: &TaskPolicy,
-        now: Timestamp,
-    ) -> Result<Self, Unchanged> {
-        match event {
-            TaskEvent::Claimed => self.claimed(now),
-            TaskEvent::Undelivered(attempt) => self.undelivered(attempt),
-            TaskEvent::Started(attempt) => self.started(attempt, now),
-            TaskEvent::Refused {
-                attempt,
-                reason,
-                retryable,
-            } => {
-                let attempt = self.refusable(attempt)?;
-                Ok(refused(attempt, &reason, retryable, policy, now))
-            }
-            TaskEvent::Completed(attempt) => {
-                let (attempt, started_at) = self.ends(attempt, now)?;
-                Ok(Self::Completed {
-                    attempt,
-                    started_at,
-                    finished_at: now,
-                })
-            }
-            TaskEvent::Failed(attempt, failure) => {
-                let (attempt, started_at) = self.ends(attempt, now)?;
-                let (attempt, started_at) = (Some(attempt), Some(started_at));
-                Ok(Self::Failed {
-                    attempt,
-                    started_at,
-                    finished_at: now,
-                    failure,
-                })
-            }
-            TaskEvent::Cancelled(attempt, reason) => {
-                let (attempt, started_at) = self.ends(attempt, now)?;
-                let (attempt, started_at) = (Some(attempt), Some(started_at));
-                Ok(Self::Cancelled {
-                    attempt,
-                    started_at,
-                    finished_at: now,
-                    reason,
-                })
-            }
-        }
-    }
-
-    fn claimed(&self, now: Timestamp) -> Result<Self, Unchanged> {
+    /// Who wants it to stop.
+    pub const fn cancel_request(&self) -> Option<&CancelRequest> {
         match self {
-            Self::Pending {
-                not_before: Some(due),
-                ..
-            } if *due > now => Err(Unchanged::NotDue),
-            Self::Pending { attempts, .. } => Ok(Self::Dispatched {
-                attempt: Attempt::after(*attempts),
-                dispatched_at: now,
-            }),
-            _ => Err(Unchanged::AlreadyClaimed),
+            Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => cancel.as_ref(),
+            _ => None,
         }
     }
 
-    fn undelivered(&self, attempt: Attempt) -> Result<Self, Unchanged> {
-        match self.current(Some(attempt))? {
-            attempt if matches!(self, Self::Dispatched { .. }) => Ok(Self::Pending {
-                attempts: attempt.number() - 1,
-                undelivered: true,
-                not_before: None,
-                last_error: None,
-            }),
-            _ => Err(Unchanged::Late),
-        }
-    }
-
-    fn started(&self, attempt: Option<Attempt>, now: Timestamp) -> Result<Self, Unchanged> {
-        let attempt = self.current(attempt)?;
-        match self {
-            Self::Dispatched { .. } => Ok(Self::Processing {
-                attempt,
-                started_at: now,
-            }),
-            _ => Err(Unchanged::Duplicate),
-        }
-    }
-
-    /// A refusal counts only before the agent has shown that it took the task.
-    fn refusable(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
-        let attempt = self.current(attempt)?;
-        match self {
-            Self::Dispatched { .. } => Ok(attempt),
-            _ => Err(Unchanged::Late),
-        }
-    }
-
-    /// The attempt that a terminal report ends, and when it began.
-    fn ends(
-        &self,
-        attempt: Option<Attempt>,
-        now: Timestamp,
-    ) -> Result<(Attempt, Timestamp), Unchanged> {
-        if let Self::Pending {
-            attempts,
-            undelivered: true,
-            ..
-        } = self
-        {
-            let sent = Attempt::after(*attempts);
-            if attempt.is_none_or(|attempt| attempt == sent) {
-                return Ok((sent, now));
-            }
-        }
-        let attempt = self.current(attempt)?;
-        match self {
-            Self::Dispatched { dispatched_at, .. } => Ok((attempt, *dispatched_at)),
-            Self::Processing { started_at, .. } => Ok((attempt, *started_at)),
-            _ => Err(Unchanged::Duplicate),
-        }
-    }
-
-    /// The fence: lets only the attempt pass that the agent holds.
-    fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
-        match (self.held(), attempt) {
-            (Some(held), None) => Ok(held),
-            (Some(held), Some(attempt)) if attempt == held => Ok(held),
-            (Some(held), Some(attempt)) if attempt > held => Err(Unchanged::NotHeld),
-            (Some(_), Some(_)) => Err(Unchanged::Late),
-            (None, attempt) => Err(self.unheld(attempt)),
-        }
-    }
-
-    fn unheld(&self, attempt: Option<Attempt>) -> Unchanged {
-        match (self.last_attempt(), attempt) {
-            (Some(_), None) if self.is_terminal() => Unchanged::Duplicate,
-            (Some(last), Some(attempt)) if self.is_terminal() && attempt == last => {
-                Unchanged::Duplicate
-            }
-            (Some(last), Some(attempt)) if attempt <= last => Unchanged::Late,
-            _ => Unchanged::NotHeld,
-        }
-    }
-}
-
-fn refused(
-    attempt: Attempt,
-    reason: &str,
-    retryable: bool,
-    policy: &TaskPolicy,
-    now: Timestamp,
-) -> TaskState {
-    let spent = attempt.number();
-    if retryable && spent < policy.max_attempts {
-        return TaskState::Pending {
-            attempts: spent,
-            undelivered: false,
-            not_before: Some(now + policy.backoff_after(spent)),
-            last_error: Some(Failure::new(FailureCode::Refused, reason, true).message),
+    /// When the state ends by itself.
+    pub fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
+        let own = match self {
+            Self::Pending { .. } => terms.expires_at,
+            Self::Dispatched { dispatched_at, .. } => *dispatched_at + terms.policy.ack_deadline,
+            Self::Processing { lease, .. } => lease.ends_at,
+            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled { .. } => return None,
         };
-    }
-    let code = if retryable {
-        FailureCode::AttemptsExhausted
-    } else {
-        FailureCode::Refused
-    };
-    TaskState::Failed {
-        attempt: Some(attempt),
-        started_at: None,
-        finished_at: now,
-        failure: Failure::new(code, reason, retryable),
+        let cancel = self.cancel_request();
+        let cancel = cancel.map(|request| request.at + terms.policy.cancel_deadline);
+        Some(cancel.map_or(own, |cancel| cancel.min(own)))
     }
 }

@@ -8,7 +8,7 @@ mod world;
 use std::sync::Mutex;
 
 pub(crate) use self::{
-    outbox::Outbox,
+    outbox::{Outbox, Post},
     store::Memory,
     world::{AGENT, World, agent_id, connection, event, wire},
 };
@@ -25,11 +25,16 @@ pub(crate) struct Calls(Mutex<Ledger>);
 struct Ledger {
     made: Vec<&'static str>,
     fail_at: Option<usize>,
+    /// Where the random pauses are, if there are any.
+    pauses: Option<u64>,
 }
 
 impl Calls {
-    /// Notes a call.
-    fn call<E: Broken>(&self, name: &'static str) -> Result<(), E> {
+    /// Notes a call, after letting others go before it if that was asked for.
+    async fn call<E: Broken>(&self, name: &'static str) -> Result<(), E> {
+        for _ in 0..self.pauses() {
+            tokio::task::yield_now().await;
+        }
         let mut ledger = self.0.lock().unwrap();
         ledger.made.push(name);
         match ledger.fail_at {
@@ -43,6 +48,23 @@ impl Calls {
             }
             None => Ok(()),
         }
+    }
+
+    /// Has concurrent executions take turns at random from now on.
+    pub(crate) fn interleave(&self, seed: u64) {
+        self.0.lock().unwrap().pauses = Some(seed | 1);
+    }
+
+    fn pauses(&self) -> u64 {
+        let mut ledger = self.0.lock().unwrap();
+        let Some(state) = &mut ledger.pauses else {
+            return 0;
+        };
+        // xorshift: all that is needed is that the seed says everything.
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state % 4
     }
 
     /// What was called since the last time, in order.

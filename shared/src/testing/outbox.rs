@@ -80,7 +80,7 @@ impl Outbox {
 #[async_trait]
 impl DispatchQueue for Outbox {
     async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
-        self.calls.call("sqs dispatch")?;
+        self.calls.call("sqs dispatch").await?;
         self.dispatched
             .lock()
             .unwrap()
@@ -92,7 +92,7 @@ impl DispatchQueue for Outbox {
 #[async_trait]
 impl Notifications for Outbox {
     async fn changed(&self, task: &Task) -> Result<(), QueueError> {
-        self.calls.call("sqs notify")?;
+        self.calls.call("sqs notify").await?;
         self.notified
             .lock()
             .unwrap()
@@ -100,8 +100,12 @@ impl Notifications for Outbox {
         Ok(())
     }
 
+    async fn not_shown(&self, task: &Task, _: Timestamp) -> Result<(), QueueError> {
+        self.changed(task).await
+    }
+
     async fn reported(&self, task_id: TaskId, _: Timestamp) -> Result<(), QueueError> {
-        self.calls.call("sqs notify")?;
+        self.calls.call("sqs notify").await?;
         self.notified
             .lock()
             .unwrap()
@@ -110,7 +114,7 @@ impl Notifications for Outbox {
     }
 
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError> {
-        self.calls.call("sqs notify")?;
+        self.calls.call("sqs notify").await?;
         self.notified.lock().unwrap().push(message.clone());
         Ok(())
     }
@@ -119,7 +123,7 @@ impl Notifications for Outbox {
 #[async_trait]
 impl Visibility for Outbox {
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
-        self.calls.call("sqs visibility")?;
+        self.calls.call("sqs visibility").await?;
         self.postponed
             .lock()
             .unwrap()
@@ -136,7 +140,7 @@ impl Gateway for Outbox {
         spelling: Spelling,
         message: CloudMessage,
     ) -> Result<Delivery, GatewayError> {
-        self.calls.call::<GatewayError>("gateway post")?;
+        self.calls.call::<GatewayError>("gateway post").await?;
         let dead = self.gone.lock().unwrap().contains(connection)
             || self.closed.lock().unwrap().contains(connection);
         if dead {
@@ -157,7 +161,7 @@ impl Gateway for Outbox {
     }
 
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
-        self.calls.call::<GatewayError>("gateway close")?;
+        self.calls.call::<GatewayError>("gateway close").await?;
         self.closed.lock().unwrap().insert(connection.clone());
         Ok(())
     }
@@ -172,7 +176,7 @@ impl SlackApi for Outbox {
         marker: Option<TaskId>,
     ) -> Result<MessageTs, SlackError> {
         self.slack_says()?;
-        self.calls.call("slack post")?;
+        self.calls.call("slack post").await?;
         let mut slack = self.slack.lock().unwrap();
         let ts: MessageTs = format!("1700000000.{:06}", slack.len() + 1)
             .parse()
@@ -194,7 +198,7 @@ impl SlackApi for Outbox {
         message: &Message,
     ) -> Result<(), SlackError> {
         self.slack_says()?;
-        self.calls.call("slack update")?;
+        self.calls.call("slack update").await?;
         let mut slack = self.slack.lock().unwrap();
         let post = slack.get_mut(ts).ok_or(SlackError::Gone {
             method: "chat.update",
@@ -211,7 +215,7 @@ impl SlackApi for Outbox {
         task: TaskId,
         _: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError> {
-        self.calls.call("slack find")?;
+        self.calls.call("slack find").await?;
         let slack = self.slack.lock().unwrap();
         Ok(slack
             .iter()
@@ -225,6 +229,6 @@ impl SlackApi for Outbox {
         _: &UserId,
         _: &Message,
     ) -> Result<(), SlackError> {
-        self.calls.call("slack ephemeral")
+        self.calls.call("slack ephemeral").await
     }
 }

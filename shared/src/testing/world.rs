@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,7 +29,7 @@ use crate::{
     ids::{AgentId, ConnectionId, Ids, MessageId, TaskId},
     ports::{Agents, DispatchMessage, Projects},
     protocol::CloudMessage,
-    task::{Origin, Task, TaskPolicy},
+    task::{Origin, Priority, Task, TaskPolicy},
     time::{Clock, Timestamp},
 };
 
@@ -93,6 +93,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<Memory>,
     pub(crate) out: Arc<Outbox>,
     pub(crate) time: Arc<Fixed>,
+    waiting: Mutex<Vec<(Timestamp, DispatchMessage)>>,
     pub(crate) key: ApiKey,
 }
 
@@ -103,6 +104,7 @@ impl World {
             store: Arc::new(Memory::new(calls.clone())),
             out: Arc::new(Outbox::new(calls.clone())),
             time: Arc::new(Fixed::new()),
+            waiting: Mutex::default(),
             key: ApiKey::from_random([7; 32]),
             calls,
         };
@@ -129,6 +131,7 @@ impl World {
             projects: self.store.clone(),
             dispatch: self.out.clone(),
             notifications: self.out.clone(),
+            policy: TaskPolicy::default(),
             clock: self.time.clone(),
             ids: self.time.clone(),
         }
@@ -154,6 +157,7 @@ impl World {
             self.out.clone(),
             self.out.clone(),
             self.out.clone(),
+            TaskPolicy::default(),
             self.time.clone(),
         )
     }
@@ -180,12 +184,33 @@ impl World {
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {
-        Sweeper::new(
-            self.store.clone(),
-            self.store.clone(),
-            self.out.clone(),
-            self.time.clone(),
-        )
+        Sweeper {
+            tasks: self.store.clone(),
+            agents: self.store.clone(),
+            gateway: self.out.clone(),
+            dispatch: self.out.clone(),
+            clock: self.time.clone(),
+        }
+    }
+
+    /// What an agent does every 20 s: a heartbeat, and the answers to the pings that it was sent.
+    pub(crate) async fn beat(&self, router: &MessageRouter, connection: &str) {
+        let (pings, others): (Vec<_>, Vec<_>) = self
+            .out
+            .take_sent()
+            .into_iter()
+            .partition(|(_, message)| matches!(message, CloudMessage::HeartbeatPing(_)));
+        self.say_to(router, connection, "HEARTBEAT_PING", json!({}))
+            .await;
+        for (_, message) in pings {
+            if let CloudMessage::HeartbeatPing(ping) = message {
+                let pong = json!({ "agentId": AGENT, "serverTime": ping.server_time,
+                    "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0 });
+                self.say_to(router, connection, "HEARTBEAT_PONG", pong)
+                    .await;
+            }
+        }
+        self.out.sent.lock().unwrap().extend(others);
     }
 
     /// The agent connects with its key in a header.
@@ -199,28 +224,51 @@ impl World {
 
     /// The operator asks for something to be run; the task that came of it.
     pub(crate) async fn run(&self, prompt: &str, request: &str) -> Task {
+        assert!(self.try_run(prompt, request).await);
+        self.store.all_tasks().pop().unwrap()
+    }
+
+    /// The operator asks for something to be run; whether that went well.
+    pub(crate) async fn try_run(&self, prompt: &str, request: &str) -> bool {
         let command = crate::command::Command::Run {
             agent: None,
+            priority: Priority::default(),
             prompt: prompt.to_owned(),
         };
         let operator = Operator::new(self.parts());
         operator
             .obey(command, origin(), request, self.time.now())
             .await
-            .unwrap();
-        self.store.all_tasks().pop().unwrap()
+            .is_ok()
     }
 
-    /// Works off the dispatcher's queue until it is empty; what is delayed is due at once.
+    /// Works off the dispatcher's queue until nothing in it is due.
     pub(crate) async fn dispatch_all(&self) {
-        loop {
-            let messages = self.out.take_dispatched();
-            if messages.is_empty() {
-                return;
+        while let Some(message) = self.next_dispatched() {
+            self.dispatcher().handle(message).await.unwrap();
+        }
+    }
+
+    /// The next message of the dispatcher's queue that is due.
+    pub(crate) fn next_dispatched(&self) -> Option<DispatchMessage> {
+        let now = self.time.now();
+        let mut waiting = self.waiting.lock().unwrap();
+        let sent = self.out.take_dispatched().into_iter();
+        waiting.extend(sent.map(|(message, delay)| (now + delay, message)));
+        let due = waiting.iter().position(|(at, _)| *at <= now)?;
+        Some(waiting.remove(due).1)
+    }
+
+    /// Time passes, with what is due in it: the dispatcher's queue, and the sweeper every minute.
+    pub(crate) async fn pass(&self, time: Duration) {
+        const STEP: Duration = Duration::from_secs(1);
+        let until = self.time.now() + time;
+        while self.time.now() < until {
+            self.time.pass(STEP);
+            if self.time.now().as_secs() % 60 == 0 {
+                self.sweeper().sweep().await.unwrap();
             }
-            for (message, _) in messages {
-                self.dispatcher().handle(message).await.unwrap();
-            }
+            self.dispatch_all().await;
         }
     }
 
@@ -321,6 +369,7 @@ fn project(now: Timestamp) -> Project {
         bot_name: "Bematic".into(),
         system_prompt: String::new(),
         allowed_tools: vec![],
+        lease_secs: None,
         created_at: now,
     }
 }

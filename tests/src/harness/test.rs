@@ -73,6 +73,7 @@ impl Test {
             bot_name: "Bematic".to_owned(),
             system_prompt: "Be brief.".to_owned(),
             allowed_tools: vec!["read".to_owned(), "edit".to_owned()],
+            lease_secs: None,
         };
         self.admin
             .create_project(wanted, false)

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub system_prompt: String,
     /// The tools that may be used; empty for the agent's own choice.
     pub allowed_tools: Vec<String>,
+    /// Seconds that the agent may be silent about a task; the deployment's number if `None`.
+    pub lease_secs: Option<u64>,
 }
 
 impl Admin {
@@ -68,6 +70,7 @@ fn project(wanted: Wanted) -> Result<Project> {
         bot_name: wanted.bot_name,
         system_prompt: wanted.system_prompt,
         allowed_tools: wanted.allowed_tools,
+        lease_secs: wanted.lease_secs,
         created_at: SystemClock.now(),
     };
     project.validate().context("the project is not valid")?;

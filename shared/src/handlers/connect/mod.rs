@@ -2,7 +2,7 @@
 //!
 //! Nothing is posted to the connection here: it does not exist before this function has answered.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
@@ -10,12 +10,9 @@ use super::event::SocketEvent;
 use crate::{
     error::{AuthError, BematicError},
     ids::{AgentId, ConnectionId},
-    ports::{Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
+    ports::{AUTH_DEADLINE, Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
     time::Timestamp,
 };
-
-/// How long a connection may take to authenticate in band.
-pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Binds connections.
 #[derive(Clone)]

@@ -1,19 +1,24 @@
-//! `dispatcher`: works off an agent's queue, and ends connections that did not authenticate.
+//! `dispatcher`: works off an agent's queue, looks after timers, and ends connections that did not
+//! authenticate.
+
+mod timers;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tracing::{info, warn};
 
-use super::{connect::AUTH_DEADLINE, transitions::Transitions};
+use super::transitions::Transitions;
 use crate::{
     agent::{Agent, DrainLease},
-    error::{AuthError, BematicError},
+    error::{AuthError, BematicError, chain},
     ids::{AgentId, ConnectionId, Ids},
     ports::{
-        Agents, Claim, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway, Released, Tasks,
+        AUTH_DEADLINE, Agents, Claim, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
+        Released, Tasks,
     },
     protocol::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
-    task::{Task, TaskEvent, TaskPolicy, TaskSpec},
+    task::{Task, TaskEvent, TaskSpec},
     time::Clock,
 };
 
@@ -42,13 +47,6 @@ pub struct Dispatcher {
     pub ids: Arc<dyn Ids>,
 }
 
-/// What became of offering a task.
-enum Offer {
-    Sent,
-    TaskChanged,
-    AgentUnavailable,
-}
-
 impl Dispatcher {
     /// Does what the state calls for.
     ///
@@ -57,6 +55,7 @@ impl Dispatcher {
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
             DispatchMessage::Drain { agent_id } => self.drain(&agent_id).await,
+            DispatchMessage::Task { task_id, .. } => self.look_at(task_id).await,
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }
@@ -122,10 +121,20 @@ impl Dispatcher {
         let full = queued.len() == limit;
         let found = self.agents.connection(connection).await?;
         let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
-        for task in queued {
-            if let Offer::AgentUnavailable = self.offer(&task, connection, spelling).await? {
-                return Ok(());
+        // Claimed one after another, since they meet in the agent's record; sent side by side.
+        let mut claimed = Vec::new();
+        for task in &queued {
+            match self.claim(task, connection).await? {
+                Claim::Taken(task) => claimed.push(task),
+                Claim::TaskChanged => {}
+                Claim::AgentUnavailable => break,
             }
+        }
+        let sent = claimed
+            .iter()
+            .map(|task| self.send(task, connection, spelling));
+        for outcome in join_all(sent).await {
+            outcome?;
         }
         if full && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id).await?;
@@ -133,36 +142,62 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Claims the task, then sends it; what cannot be sent goes back to the queue.
-    async fn offer(
+    async fn claim(&self, task: &Task, connection: &ConnectionId) -> Result<Claim, BematicError> {
+        let policy = self.transitions.policy();
+        match task.after(TaskEvent::Claimed, policy, self.clock.now()) {
+            Ok(claimed) => Ok(self.tasks.claim(task, claimed, connection).await?),
+            Err(_) => Ok(Claim::TaskChanged),
+        }
+    }
+
+    /// Each stands alone: what cannot be sent goes back to the queue, the others go on.
+    async fn send(
         &self,
-        task: &Task,
+        claimed: &Task,
         connection: &ConnectionId,
         spelling: Spelling,
-    ) -> Result<Offer, BematicError> {
-        let now = self.clock.now();
-        let Ok(claimed) = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now) else {
-            return Ok(Offer::TaskChanged);
+    ) -> Result<(), BematicError> {
+        let Some(attempt) = claimed.state.held() else {
+            return Ok(());
         };
-        match self.tasks.claim(task, &claimed, connection).await? {
-            Claim::TaskChanged => return Ok(Offer::TaskChanged),
-            Claim::AgentUnavailable => return Ok(Offer::AgentUnavailable),
-            Claim::Taken => {}
-        }
-        let sent = self.submit(&claimed, connection, spelling).await;
-        if let Ok(Delivery::Sent) = sent {
-            info!(task = %task.id, agent = %task.agent_id, %connection, "task sent");
-            self.transitions.tell(&claimed, now).await?;
-            return Ok(Offer::Sent);
-        }
-        if let Ok(Delivery::Gone) = sent {
-            info!(agent = %task.agent_id, %connection, "connection is gone: agent marked offline");
-            self.agents
-                .unbind(connection, Some(&task.agent_id), now)
-                .await?;
-        }
-        self.take_back(&claimed).await?;
-        sent.map(|_| Offer::AgentUnavailable)
+        let (event, failed) = match self.submit(claimed, connection, spelling).await {
+            Ok(Delivery::Sent) => {
+                info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
+                return self.transitions.tell(claimed, self.clock.now()).await;
+            }
+            Ok(Delivery::Gone) => {
+                self.give_up(&claimed.agent_id, connection).await?;
+                (TaskEvent::Undelivered(attempt), None)
+            }
+            // It may be on its way all the same: the agent will tell.
+            Err(BematicError::Gateway(cause)) => {
+                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "not delivered");
+                (TaskEvent::DeliveryFailed(attempt, cause.to_string()), None)
+            }
+            Err(cause @ BematicError::Message { .. }) => {
+                let reason = cause.to_string();
+                (TaskEvent::DeliveryFailed(attempt, reason), None)
+            }
+            Err(cause) => (TaskEvent::Undelivered(attempt), Some(cause)),
+        };
+        let (agent, now) = (&claimed.agent_id, self.clock.now());
+        self.transitions
+            .apply(agent, claimed.id, &event, None, now)
+            .await?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A connection that is said to be gone. Should it not be, closing it makes its agent open
+    /// another.
+    async fn give_up(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+    ) -> Result<(), BematicError> {
+        info!(%agent, %connection, "connection is gone: agent marked offline");
+        let now = self.clock.now();
+        self.agents.unbind(connection, Some(agent), now).await?;
+        Ok(self.gateway.close(connection).await?)
     }
 
     async fn submit(
@@ -180,18 +215,6 @@ impl Dispatcher {
             })?;
         let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec)));
         Ok(self.gateway.send(connection, spelling, message).await?)
-    }
-
-    async fn take_back(&self, claimed: &Task) -> Result<(), BematicError> {
-        let Some(attempt) = claimed.state.held() else {
-            return Ok(());
-        };
-        let event = TaskEvent::Undelivered(attempt);
-        let now = self.clock.now();
-        self.transitions
-            .apply(&claimed.agent_id, claimed.id, &event, None, now)
-            .await
-            .map(drop)
     }
 
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {

@@ -37,7 +37,7 @@ async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
 }
 
 #[tokio::test]
-async fn sending_a_task_costs_three_calls_and_a_message_beside_the_drains_own() {
+async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own() {
     let world = World::new().await;
     world.connect("c").await;
     world.run("fix it", "r").await;
@@ -53,6 +53,8 @@ async fn sending_a_task_costs_three_calls_and_a_message_beside_the_drains_own() 
             "get spec",
             "gateway post",
             "sqs notify",
+            // The deadline of its acknowledgement.
+            "sqs dispatch",
             "update agent",
         ]
     );
@@ -240,8 +242,8 @@ async fn the_sweeper_finds_work_that_no_message_is_left_for() {
     world.connect("c").await;
     world.run("forgotten", "r").await;
     world.out.take_dispatched();
-    assert_eq!(world.sweeper().sweep().await.unwrap(), 1);
+    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 1);
     world.dispatch_all().await;
     assert_eq!(submitted(&world.out.take_sent()), ["forgotten"]);
-    assert_eq!(world.sweeper().sweep().await.unwrap(), 0);
+    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 0);
 }

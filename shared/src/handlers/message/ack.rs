@@ -1,6 +1,9 @@
 //! TASK_ACK
 
-use super::{super::transitions::Outcome, super::transitions::Transitions, Answer, Context};
+use super::{
+    super::transitions::{Outcome, Transitions},
+    Answer, Context, stop_if_cancelled,
+};
 use crate::{
     error::{BematicError, TaskError},
     protocol::TaskAck,
@@ -26,16 +29,21 @@ impl Acknowledge {
             accepted,
             reason,
             retryable,
+            spent,
             ..
         } = ack;
         let event = if accepted {
-            TaskEvent::Started(attempt)
+            TaskEvent::Started {
+                attempt,
+                said_at: context.sent_at,
+            }
         } else {
             let reason = reason.unwrap_or_else(|| "the agent did not say why".into());
             TaskEvent::Refused {
                 attempt,
                 reason,
                 retryable,
+                spent,
             }
         };
         let agent = &context.sender.agent_id;
@@ -49,6 +57,7 @@ impl Acknowledge {
                 agent_id: agent.clone(),
             }
             .into()),
+            Outcome::Unchanged(task, _) if accepted => Ok(stop_if_cancelled(&task)),
             Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }

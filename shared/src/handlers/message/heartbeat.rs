@@ -1,52 +1,54 @@
 //! HEARTBEAT_PING and HEARTBEAT_PONG
 
-use std::sync::Arc;
-
-use super::{Answer, Context};
+use super::{Answer, Context, presence::Presence};
 use crate::{
     error::{AuthError, BematicError},
     ids::AgentId,
-    ports::Agents,
-    protocol::{CloudMessage, Heartbeat, HeartbeatReport},
+    ports::SignOfLife,
+    protocol::{CloudMessage, Heartbeat, HeartbeatReport, HeartbeatSignal},
 };
 
 /// Notes signs of life.
 pub struct Heartbeats {
-    agents: Arc<dyn Agents>,
+    presence: Presence,
 }
 
 impl Heartbeats {
-    /// On the agents' connections.
-    pub fn new(agents: Arc<dyn Agents>) -> Self {
-        Self { agents }
+    /// On what is known of the agents' presence.
+    pub const fn new(presence: Presence) -> Self {
+        Self { presence }
     }
 
-    /// One call, and the answer.
-    pub async fn ping(&self, context: Context<'_>) -> Result<Answer, BematicError> {
-        self.seen(context).await?;
+    /// The answer, and every 45 s at most one write.
+    pub async fn ping(
+        &self,
+        context: Context<'_>,
+        ping: HeartbeatSignal,
+    ) -> Result<Answer, BematicError> {
+        let sign = SignOfLife {
+            tasks: ping.tasks,
+            echoes: None,
+        };
+        self.presence.seen(context, sign).await?;
         let pong = Heartbeat {
             server_time: Some(context.now),
         };
         Ok(Answer::message(CloudMessage::HeartbeatPong(pong)))
     }
 
-    /// One call.
+    /// One call: it answers a ping, of which there are few.
     pub async fn pong(
         &self,
         context: Context<'_>,
-        report: &HeartbeatReport,
+        report: HeartbeatReport,
     ) -> Result<Answer, BematicError> {
         speaks_for_itself(context, &report.agent_id)?;
-        self.seen(context).await?;
+        let sign = SignOfLife {
+            tasks: report.tasks,
+            echoes: Some(report.server_time),
+        };
+        self.presence.seen(context, sign).await?;
         Ok(Answer::none())
-    }
-
-    async fn seen(&self, context: Context<'_>) -> Result<(), BematicError> {
-        let sender = context.sender;
-        self.agents
-            .greet(&sender.connection, sender.spelling, context.now)
-            .await?;
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 mod ack;
 mod auth;
 mod heartbeat;
+mod presence;
 mod report;
 mod status;
 mod terminal;
@@ -17,8 +18,8 @@ use quick_cache::sync::Cache;
 use tracing::{Instrument, error, info, info_span, warn};
 
 pub use self::{
-    ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, report::Reports,
-    status::StatusReports, terminal::Endings,
+    ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, presence::Presence,
+    report::Reports, status::StatusReports, terminal::Endings,
 };
 use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
 use crate::{
@@ -27,9 +28,9 @@ use crate::{
     ports::{Agents, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, Tasks},
     protocol::{
         AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, MessageAck, ProtocolError,
-        Spelling, SystemError, decode,
+        Spelling, SystemError, TaskCancel, decode,
     },
-    task::TaskPolicy,
+    task::{Task, TaskPolicy, TaskState},
     time::{Clock, Timestamp},
 };
 
@@ -86,6 +87,17 @@ impl Answer {
     }
 }
 
+/// TASK_CANCEL for whoever speaks of a task that was cancelled: the first may have been lost.
+fn stop_if_cancelled(task: &Task) -> Answer {
+    match &task.state {
+        TaskState::Cancelled { .. } => Answer::message(CloudMessage::TaskCancel(TaskCancel {
+            task_id: task.id,
+            reason: "the task is cancelled".into(),
+        })),
+        _ => Answer::none(),
+    }
+}
+
 /// Routes messages.
 pub struct MessageRouter {
     agents: Arc<dyn Agents>,
@@ -109,20 +121,22 @@ impl MessageRouter {
         gateway: Arc<dyn Gateway>,
         dispatch: Arc<dyn DispatchQueue>,
         notifications: Arc<dyn Notifications>,
+        policy: TaskPolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let transitions = Transitions::new(
             tasks.clone(),
             dispatch.clone(),
             notifications.clone(),
-            TaskPolicy::default(),
+            policy,
         );
+        let presence = Presence::new(agents.clone(), gateway.clone(), transitions.clone());
         let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
         Self {
             known: Cache::new(REMEMBERED),
             authenticate: Authenticate::new(agents.clone(), connector),
-            heartbeats: Heartbeats::new(agents.clone()),
-            status: StatusReports::new(agents.clone(), dispatch.clone()),
+            heartbeats: Heartbeats::new(presence.clone()),
+            status: StatusReports::new(tasks.clone(), agents.clone(), dispatch.clone(), presence),
             acknowledge: Acknowledge::new(transitions.clone()),
             reports: Reports::new(tasks, notifications, transitions.clone(), clock.clone()),
             endings: Endings::new(transitions),
@@ -250,8 +264,8 @@ impl MessageRouter {
     ) -> Result<Answer, BematicError> {
         match message {
             AgentMessage::AuthRequest(message) => self.authenticate.again(context, &message).await,
-            AgentMessage::HeartbeatPing(_) => self.heartbeats.ping(context).await,
-            AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, &message).await,
+            AgentMessage::HeartbeatPing(message) => self.heartbeats.ping(context, message).await,
+            AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, message).await,
             AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
             AgentMessage::TaskAck(message) => self.acknowledge.handle(context, message).await,
             AgentMessage::TaskProgress(message) => self.reports.progress(context, message).await,

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context,
+    Answer, Context, stop_if_cancelled,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -59,12 +59,13 @@ impl Reports {
         message: TaskProgress,
     ) -> Result<Answer, BematicError> {
         let task_id = message.task_id;
-        let attempt = self.attempt(context, task_id, message.attempt).await?;
+        let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
         let step = Step::new(context.message_id.clone(), context.sent_at, message);
         self.tasks
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.tell(task_id).await
+        self.tell(task_id).await?;
+        Ok(answer)
     }
 
     /// Keeps a piece of output.
@@ -74,7 +75,7 @@ impl Reports {
         message: TaskStream,
     ) -> Result<Answer, BematicError> {
         let task_id = message.task_id;
-        let attempt = self.attempt(context, task_id, message.attempt).await?;
+        let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
         let chunk = Chunk::new(
             context.message_id.clone(),
             context.sent_at,
@@ -82,24 +83,29 @@ impl Reports {
             message,
         );
         self.tasks.add_chunk(&chunk, context.now).await?;
-        self.tell(task_id).await
+        self.tell(task_id).await?;
+        Ok(answer)
     }
 
     /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
-    /// report shows as well as an acknowledgement that the agent has taken the task.
+    /// report shows as well as an acknowledgement that the agent has taken the task. What is to be
+    /// answered: that it should stop what was cancelled.
     async fn attempt(
         &self,
         context: Context<'_>,
         task_id: TaskId,
         claimed: Option<Attempt>,
-    ) -> Result<Attempt, BematicError> {
+    ) -> Result<(Attempt, Answer), BematicError> {
         let agent = &context.sender.agent_id;
         if let Some(attempt) = claimed
             && self.running.get(&(task_id, attempt)).as_ref() == Some(agent)
         {
-            return Ok(attempt);
+            return Ok((attempt, Answer::none()));
         }
-        let event = TaskEvent::Started(claimed);
+        let event = TaskEvent::Started {
+            attempt: claimed,
+            said_at: context.sent_at,
+        };
         let outcome = self
             .transitions
             .apply(agent, task_id, &event, None, context.now)
@@ -120,21 +126,22 @@ impl Reports {
                 task_id,
                 agent_id: agent.clone(),
             })?;
-        if !matches!(task.state, TaskState::Pending { .. }) {
+        let answer = stop_if_cancelled(&task);
+        if answer.message.is_none() && !matches!(task.state, TaskState::Pending { .. }) {
             self.running.insert((task_id, attempt), agent.clone());
         }
-        Ok(attempt)
+        Ok((attempt, answer))
     }
 
     /// At most once a flush interval: the queue would drop the others. The interval is that of the
     /// time after the write, or the update of the one before might have been rendered without it.
-    async fn tell(&self, task: TaskId) -> Result<Answer, BematicError> {
+    async fn tell(&self, task: TaskId) -> Result<(), BematicError> {
         let now = self.clock.now();
         let interval = u128::from(now.as_millis()) / FLUSH_INTERVAL.as_millis();
         if self.told.get(&task) != Some(interval) {
             self.notifications.reported(task, now).await?;
             self.told.insert(task, interval);
         }
-        Ok(Answer::none())
+        Ok(())
     }
 }

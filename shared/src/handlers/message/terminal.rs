@@ -8,7 +8,7 @@ use crate::{
     error::{BematicError, TaskError},
     ids::{Attempt, TaskId},
     protocol::{TaskCancelled, TaskComplete, TaskFailure},
-    task::{Completion, Failure, FailureCode, TaskEvent, Unchanged},
+    task::{Failure, FailureCode, LateOutcome, LateReport, Task, TaskEvent, Unchanged},
 };
 
 /// Ends tasks.
@@ -29,14 +29,8 @@ impl Endings {
         message: TaskComplete,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        let completion = Completion::from(message);
-        self.end(
-            context,
-            task_id,
-            TaskEvent::Completed(attempt),
-            Some(&completion),
-        )
-        .await
+        let ending = LateOutcome::Completed(Box::new(message.into()));
+        self.end(context, task_id, attempt, ending).await
     }
 
     /// A read, a transaction and two messages.
@@ -46,8 +40,9 @@ impl Endings {
         message: TaskFailure,
     ) -> Result<Answer, BematicError> {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable);
-        let event = TaskEvent::Failed(message.attempt, failure);
-        self.end(context, message.task_id, event, None).await
+        let (task_id, attempt) = (message.task_id, message.attempt);
+        self.end(context, task_id, attempt, LateOutcome::Failed(failure))
+            .await
     }
 
     /// A read, a transaction and two messages.
@@ -56,9 +51,14 @@ impl Endings {
         context: Context<'_>,
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
-        let attempt: Option<Attempt> = message.attempt;
-        let event = TaskEvent::Cancelled(attempt, message.reason);
-        self.end(context, message.task_id, event, None).await
+        let (task_id, attempt) = (message.task_id, message.attempt);
+        self.end(
+            context,
+            task_id,
+            attempt,
+            LateOutcome::Cancelled(message.reason),
+        )
+        .await
     }
 
     /// What changes nothing is confirmed too, or the agent would send it for ever; where it speaks
@@ -67,9 +67,16 @@ impl Endings {
         &self,
         context: Context<'_>,
         task_id: TaskId,
-        event: TaskEvent,
-        completion: Option<&Completion>,
+        attempt: Option<Attempt>,
+        ending: LateOutcome,
     ) -> Result<Answer, BematicError> {
+        let (event, completion) = match &ending {
+            LateOutcome::Completed(completion) => {
+                (TaskEvent::Completed(attempt), Some(&**completion))
+            }
+            LateOutcome::Failed(failure) => (TaskEvent::Failed(attempt, failure.clone()), None),
+            LateOutcome::Cancelled(reason) => (TaskEvent::Cancelled(attempt, reason.clone()), None),
+        };
         let agent = &context.sender.agent_id;
         let result = self
             .transitions
@@ -83,6 +90,10 @@ impl Endings {
                 }
                 .into(),
             ),
+            Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
+                self.keep_late(task, attempt, ending, context).await?;
+                None
+            }
             Ok(_) => None,
             Err(
                 error @ BematicError::Task(TaskError::Unknown { .. } | TaskError::NotYours { .. }),
@@ -94,5 +105,24 @@ impl Endings {
             error,
             message: None,
         })
+    }
+
+    /// Of an attempt that is over: kept, shown as late, and nothing else.
+    async fn keep_late(
+        &self,
+        task: Task,
+        attempt: Option<Attempt>,
+        outcome: LateOutcome,
+        context: Context<'_>,
+    ) -> Result<(), BematicError> {
+        let Some(attempt) = attempt.or(task.state.last_attempt()) else {
+            return Ok(());
+        };
+        let report = LateReport {
+            attempt,
+            at: context.now,
+            outcome,
+        };
+        self.transitions.keep_late(task, &report, context.now).await
     }
 }

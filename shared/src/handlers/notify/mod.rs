@@ -72,7 +72,7 @@ impl Notifier {
             .as_ref()
             .is_some_and(|card| card.shows.as_ref() == Some(&shows))
         {
-            return Ok(());
+            return self.mark_shown(&task).await;
         }
         let (ts, begun_at) = match card {
             Some(Card {
@@ -91,7 +91,16 @@ impl Notifier {
             shows: Some(shows),
             begun_at,
         };
-        Ok(self.tasks.save_card(id, &card).await?)
+        self.tasks.save_card(id, &card).await?;
+        self.mark_shown(&task).await
+    }
+
+    /// A report is no change of the task: it may be shown already.
+    async fn mark_shown(&self, task: &Task) -> Result<(), BematicError> {
+        if task.shown < task.version {
+            self.tasks.mark_shown(task).await?;
+        }
+        Ok(())
     }
 
     /// A message that was deleted is not posted again: somebody did not want it.

@@ -43,14 +43,14 @@ async fn a_task_is_posted_once_and_updated_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_update_costs_reads_one_call_to_slack_and_a_write() {
+async fn an_update_costs_reads_one_call_to_slack_and_two_writes() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world.notifier().handle(refresh(task.id)).await.unwrap();
     let first = world.calls.take();
     assert_eq!(
-        &first[first.len() - 3..],
-        ["put card", "slack post", "put card"]
+        &first[first.len() - 4..],
+        ["put card", "slack post", "put card", "update task"]
     );
     world
         .say(
@@ -71,7 +71,8 @@ async fn an_update_costs_reads_one_call_to_slack_and_a_write() {
             "put card",
             "query chunks",
             "query steps",
-            "slack update"
+            "slack update",
+            "update task"
         ]
     );
 }

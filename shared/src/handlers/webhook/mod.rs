@@ -18,11 +18,12 @@ use crate::{
     ports::{Agents, DispatchQueue, Notifications, NotifyMessage, Projects, Tasks},
     slack::{
         Reply,
-        inbound::{Endpoint, Inbound, Mention, SlashCommand},
+        card::CardAction,
+        inbound::{Action, Endpoint, Inbound, Mention, SlashCommand},
         signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
         text,
     },
-    task::Origin,
+    task::{Origin, TaskEvent, TaskPolicy},
     time::{Clock, Timestamp},
 };
 
@@ -103,6 +104,8 @@ pub struct Parts {
     pub dispatch: Arc<dyn DispatchQueue>,
     /// The notifier's queue.
     pub notifications: Arc<dyn Notifications>,
+    /// The numbers of the task life cycle.
+    pub policy: TaskPolicy,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids of tasks.
@@ -167,13 +170,7 @@ impl Webhook {
             Inbound::UrlVerification { challenge } => {
                 Response::json(json!({ "challenge": challenge }))
             }
-            Inbound::Action(action) => {
-                info!(
-                    action = action.action_id,
-                    "a button that nothing handles yet"
-                );
-                Response::empty(200)
-            }
+            Inbound::Action(action) => self.action(action, now).await,
             Inbound::Ignored { kind } => {
                 info!(kind, "event ignored");
                 Response::empty(200)
@@ -227,6 +224,31 @@ impl Webhook {
         }
     }
 
+    /// A button: what comes of it is seen in the card. Anything but 200 is shown as a failure.
+    async fn action(&self, action: Action, now: Timestamp) -> Response {
+        let name = action.action_id.as_str();
+        let task = action.value.as_deref().and_then(|id| id.parse().ok());
+        let (Ok(pressed), Some(task), Some(channel)) =
+            (name.parse::<CardAction>(), task, action.channel_id)
+        else {
+            warn!(action = name, "a button that is none of ours");
+            return Response::empty(200);
+        };
+        let event = match pressed {
+            CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
+            CardAction::Retry => TaskEvent::Retried,
+        };
+        let work = self.operator.change(task, &channel, event, now);
+        match tokio::time::timeout(self.within, work).await {
+            Ok(Ok(_)) => Response::empty(200),
+            Ok(Err(error)) => Response::error(503, failed(&error)),
+            Err(_) => {
+                error!(code = "SLACK_DEADLINE", "button not handled in time");
+                Response::error(503, "SLACK_DEADLINE")
+            }
+        }
+    }
+
     async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
@@ -236,10 +258,14 @@ impl Webhook {
         };
         let request = format!("event-{}", mention.event_id);
         let answer = match command::parse_mention(&mention.text) {
-            Ok(command::Command::Run { agent, prompt }) => {
+            Ok(command::Command::Run {
+                agent,
+                priority,
+                prompt,
+            }) => {
                 match self
                     .operator
-                    .run(agent, prompt, origin, &request, now)
+                    .run(agent, priority, prompt, origin, &request, now)
                     .await?
                 {
                     // The task's own message is the answer.

@@ -1,6 +1,12 @@
 //! What an operator's commands do.
 
-use super::{super::view::Snapshot, Parts};
+use super::{
+    super::{
+        transitions::{Outcome, Transitions},
+        view::Snapshot,
+    },
+    Parts,
+};
 use crate::{
     agent::Agent,
     command::Command,
@@ -10,7 +16,7 @@ use crate::{
         Reply, ResponseType,
         text::{self, AgentSummary},
     },
-    task::Origin,
+    task::{Origin, TaskEvent},
     time::Timestamp,
 };
 
@@ -20,12 +26,19 @@ const LISTED: usize = 10;
 /// Does what operators ask for.
 pub struct Operator {
     pub(super) parts: Parts,
+    transitions: Transitions,
 }
 
 impl Operator {
     /// With all that commands need.
-    pub const fn new(parts: Parts) -> Self {
-        Self { parts }
+    pub fn new(parts: Parts) -> Self {
+        let transitions = Transitions::new(
+            parts.tasks.clone(),
+            parts.dispatch.clone(),
+            parts.notifications.clone(),
+            parts.policy,
+        );
+        Self { parts, transitions }
     }
 
     /// Obeys, and says what came of it. `request` is Slack's id of what the operator did.
@@ -40,11 +53,25 @@ impl Operator {
         now: Timestamp,
     ) -> Result<Reply, BematicError> {
         match command {
-            Command::Run { agent, prompt } => {
-                let outcome = self.run(agent, prompt, origin, request, now).await?;
+            Command::Run {
+                agent,
+                priority,
+                prompt,
+            } => {
+                let outcome = self
+                    .run(agent, priority, prompt, origin, request, now)
+                    .await?;
                 Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
             }
             Command::Status { task } => self.status(task, &origin.channel_id, now).await,
+            Command::Cancel { task } => {
+                let event = TaskEvent::CancelRequested(origin.user_id);
+                self.change(task, &origin.channel_id, event, now).await
+            }
+            Command::Retry { task } => {
+                self.change(task, &origin.channel_id, TaskEvent::Retried, now)
+                    .await
+            }
             Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
             Command::Agents => self.list_agents(now).await,
             Command::Help => Ok(Reply::ephemeral(text::help())),
@@ -69,6 +96,28 @@ impl Operator {
             }
             _ => Ok(Reply::ephemeral(text::unknown_task(id))),
         }
+    }
+
+    /// Stops or retries a task of the channel: a read, a write and two messages.
+    ///
+    /// # Errors
+    /// Our own trouble only; the operator's is in the reply.
+    pub(super) async fn change(
+        &self,
+        id: TaskId,
+        channel: &ChannelId,
+        event: TaskEvent,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        let found = self.parts.tasks.find(id).await?;
+        let Some(task) = found.filter(|task| task.origin.channel_id == *channel) else {
+            return Ok(Reply::ephemeral(text::unknown_task(id)));
+        };
+        let outcome = self.transitions.apply_to(task, &event, None, now).await?;
+        Ok(Reply::ephemeral(match outcome {
+            Outcome::Changed(task) => text::changed(&task),
+            Outcome::Unchanged(task, _) => text::unchanged(&task),
+        }))
     }
 
     async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {

@@ -12,7 +12,7 @@ use crate::{
     ports::{Created, DispatchMessage},
     protocol::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MESSAGE_BYTES},
     slack::text,
-    task::{Origin, Task, TaskEvent, TaskPolicy, TaskSpec},
+    task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
 
@@ -22,6 +22,7 @@ impl Operator {
     pub(super) async fn run(
         &self,
         agent: Option<AgentId>,
+        priority: Priority,
         prompt: String,
         origin: Origin,
         request: &str,
@@ -43,7 +44,10 @@ impl Operator {
             return Ok(Err(text::unknown_agent(&wanted, &known)));
         };
         let spec = project.spec(prompt);
-        let task = Task::new(self.parts.ids.task(), agent.id.clone(), &spec, origin, now);
+        let id = self.parts.ids.task();
+        let policy = &self.parts.policy;
+        let mut task = Task::new(id, agent.id.clone(), &spec, origin, policy, now);
+        task.priority = priority;
         if let Err(bytes) = fits(&task, &spec, self.parts.ids.message(), now) {
             return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
         }

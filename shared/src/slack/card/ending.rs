@@ -3,7 +3,7 @@
 use super::budget;
 use crate::{
     slack::{mrkdwn, text::plural},
-    task::Completion,
+    task::{Completion, LateOutcome, LateReport},
 };
 
 /// The result, its beginning if it is long.
@@ -83,4 +83,20 @@ fn grouped(number: u64) -> String {
         .map(|group| String::from_utf8_lossy(group).into_owned())
         .collect();
     groups.join(" ")
+}
+
+/// What an attempt reported when it did not count any more.
+pub(super) fn late(report: &LateReport) -> String {
+    let (verb, words) = match &report.outcome {
+        LateOutcome::Completed(completion) => ("completed", Some(completion.result.as_str())),
+        LateOutcome::Failed(failure) => ("failed", Some(failure.message.as_str())),
+        LateOutcome::Cancelled(reason) => ("was stopped", reason.as_deref()),
+    };
+    let words = words.map(|words| mrkdwn::line(words, budget::LATE));
+    let words = words.filter(|words| !words.is_empty());
+    let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
+    match words {
+        Some(words) => format!("{first}: {words}"),
+        None => first,
+    }
 }

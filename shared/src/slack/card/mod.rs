@@ -7,15 +7,17 @@
 mod ending;
 mod status;
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::{
     Message,
-    message::{context, section},
+    message::{actions, context, section},
     mrkdwn,
     text::emoji,
 };
 use crate::{
     protocol::StepKind,
-    task::{Completion, Progress, Task, TaskState},
+    task::{Completion, LateReport, Progress, Task, TaskState},
     time::Timestamp,
 };
 
@@ -34,11 +36,15 @@ mod budget {
     /// The output's tail above a result.
     pub(super) const OUTPUT_WITH_RESULT: usize = 1200;
     /// The result.
-    pub(super) const RESULT: usize = 2400;
+    pub(super) const RESULT: usize = 2000;
     /// One changed file's path.
-    pub(super) const FILE: usize = 100;
+    pub(super) const FILE: usize = 80;
     /// Changed files that are named.
     pub(super) const FILES: usize = 10;
+    /// One late report.
+    pub(super) const LATE: usize = 100;
+    /// Late reports that are shown, the newest.
+    pub(super) const LATES: usize = 3;
     /// A name: a model, a project.
     pub(super) const NAME: usize = 80;
 }
@@ -54,6 +60,8 @@ pub struct TaskView<'a> {
     pub output: OutputTail<'a>,
     /// What came of it, once it is completed.
     pub completion: Option<&'a Completion>,
+    /// What came too late to count.
+    pub late: &'a [LateReport],
     /// The buttons under it.
     pub actions: &'a [CardAction],
     /// Now.
@@ -69,25 +77,51 @@ pub struct OutputTail<'a> {
     pub cut: bool,
 }
 
-/// A button of a card. None exists yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CardAction {}
+/// A button of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum CardAction {
+    /// Stops the task.
+    Cancel,
+    /// Tries it again.
+    Retry,
+}
+
+impl CardAction {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Cancel => "Cancel",
+            Self::Retry => "Retry",
+        }
+    }
+}
 
 /// Renders a task.
 pub fn card(view: &TaskView<'_>) -> Message {
     let status = status::status(view);
     let title = mrkdwn::line(&view.task.title, budget::TITLE);
     let result = view.completion.map(|it| it.result.as_str());
+    let skipped = view.late.len().saturating_sub(budget::LATES);
+    let late: Vec<_> = view.late[skipped..].iter().map(ending::late).collect();
     let sections = [
         Some(format!("{}\n{title}", status.paragraph())),
         steps(view.progress),
         output(view.output, result),
         result.and_then(ending::result),
         view.completion.and_then(ending::files),
+        (!late.is_empty()).then(|| late.join("\n")),
     ];
     let mut blocks: Vec<_> = sections.into_iter().flatten().map(section).collect();
     blocks.extend(view.completion.and_then(ending::figures).map(context));
     blocks.push(context(origin(view.task)));
+    if !view.actions.is_empty() {
+        let id = view.task.id.to_string();
+        let buttons = view.actions.iter().map(|action| {
+            let name: &'static str = action.into();
+            (name, action.label(), id.as_str())
+        });
+        blocks.push(actions(buttons));
+    }
     Message {
         text: format!("{} {}: {title}", emoji(&view.task.state), status.words),
         blocks,

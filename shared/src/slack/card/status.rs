@@ -46,20 +46,35 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
             format!("Waiting for agent {agent}"),
             waiting(*not_before, last_error.as_deref()),
         ),
-        TaskState::Dispatched { .. } => (
+        TaskState::Dispatched { cancel: None, .. } => (
             format!("Sent to agent {agent}"),
             vec!["It has not accepted the task yet.".to_owned()],
         ),
-        TaskState::Processing { .. } => (
+        TaskState::Processing { cancel: None, .. } => (
             after(&format!("Running on agent {agent}"), "for"),
             view.progress.percent.map(bar).into_iter().collect(),
         ),
+        TaskState::Dispatched {
+            cancel: Some(request),
+            ..
+        }
+        | TaskState::Processing {
+            cancel: Some(request),
+            ..
+        } => (
+            format!("Stopping on agent {agent}"),
+            vec![format!("<@{}> asked for it.", request.by)],
+        ),
         TaskState::Completed { .. } => (completed(view), Vec::new()),
         TaskState::Failed { failure, .. } => (after("Failed", "after"), failed(failure)),
-        TaskState::Cancelled { reason, .. } => (
-            after("Cancelled", "after"),
-            reason.as_deref().map(reason_line).into_iter().collect(),
-        ),
+        TaskState::Cancelled { by, reason, .. } => {
+            let by = by.as_ref().map(|by| format!("<@{by}> asked for it."));
+            let reason = reason.as_deref().map(reason_line);
+            (
+                after("Cancelled", "after"),
+                by.into_iter().chain(reason).collect(),
+            )
+        }
     };
     Status {
         emoji: emoji(state),
@@ -122,8 +137,14 @@ const fn advice(failure: &Failure) -> &'static str {
              agent may use, then run it again."
         }
         (FailureCode::AttemptsExhausted, _) => {
-            "The agent refused it every time. See with `/bm agents` whether it is busy, then run \
-             it again."
+            "No attempt was accepted. See with `/bm agents` whether the agent is busy, then press \
+             Retry."
+        }
+        (FailureCode::AgentLost, _) => {
+            "See what it has done on the agent's machine before you press Retry."
+        }
+        (FailureCode::Expired, _) => {
+            "See with `/bm agents` when the agent was last there; then press Retry."
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     ids::Attempt,
-    task::{Failure, FailureCode, Origin, TaskSpec},
+    task::{CancelRequest, Failure, FailureCode, LateOutcome, Lease, Origin, TaskPolicy, TaskSpec},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_065_000);
@@ -21,6 +21,7 @@ fn task(prompt: &str, state: TaskState) -> Task {
         model: "m".into(),
         max_budget: 1.0,
         allowed_tools: Vec::new(),
+        lease_secs: None,
     };
     let origin = Origin {
         channel_id: "C1".parse().unwrap(),
@@ -28,7 +29,14 @@ fn task(prompt: &str, state: TaskState) -> Task {
         user_id: "U1".parse().unwrap(),
     };
     let id = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
-    let task = Task::new(id, "box-1".parse().unwrap(), &spec, origin, START);
+    let task = Task::new(
+        id,
+        "box-1".parse().unwrap(),
+        &spec,
+        origin,
+        &TaskPolicy::default(),
+        START,
+    );
     Task { state, ..task }
 }
 
@@ -55,6 +63,7 @@ fn view<'a>(task: &'a Task, progress: &'a Progress, output: &'a str) -> TaskView
             cut: false,
         },
         completion: None,
+        late: &[],
         actions: &[],
         now: NOW,
     }
@@ -83,7 +92,14 @@ fn shown(view: &TaskView<'_>) -> String {
 
 const RUNNING: TaskState = TaskState::Processing {
     attempt: Attempt::FIRST,
+    spent: 0,
     started_at: START,
+    lease: Lease {
+        heard_at: START,
+        ends_at: NOW,
+        since: START,
+    },
+    cancel: None,
 };
 const DONE: TaskState = TaskState::Completed {
     attempt: Attempt::FIRST,
@@ -112,6 +128,7 @@ fn a_new_task_waits_for_its_agent() {
 fn a_refused_task_says_until_when_it_waits_and_why() {
     let state = TaskState::Pending {
         undelivered: false,
+        spent: 1,
         attempts: 1,
         not_before: Some(NOW),
         last_error: Some("<!channel> busy".into()),
@@ -201,12 +218,76 @@ fn a_cancelled_task_says_why() {
         attempt: None,
         started_at: None,
         finished_at: NOW,
+        by: None,
         reason: Some("not needed".into()),
     };
     let (task, progress) = (task("x", state), Progress::default());
     let text = shown(&view(&task, &progress, ""));
     assert!(
         text.starts_with(":no_entry_sign: *Cancelled*\nReason: not needed\nx"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_task_that_is_to_stop_says_who_asked_and_has_no_button_any_more() {
+    let TaskState::Processing {
+        attempt,
+        spent,
+        started_at,
+        lease,
+        ..
+    } = RUNNING
+    else {
+        unreachable!()
+    };
+    let cancel = Some(CancelRequest {
+        by: "U2".parse().unwrap(),
+        at: NOW,
+    });
+    let state = TaskState::Processing {
+        attempt,
+        spent,
+        started_at,
+        lease,
+        cancel,
+    };
+    let (task, progress) = (task("x", state), Progress::default());
+    let text = shown(&view(&task, &progress, ""));
+    let expected = ":gear: *Stopping on agent box-1*\n<@U2> asked for it.\nx";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn a_button_names_what_it_does_and_to_which_task() {
+    let (task, progress) = (task("x", RUNNING), Progress::default());
+    let view = TaskView {
+        actions: &[CardAction::Cancel],
+        ..view(&task, &progress, "")
+    };
+    let blocks = serde_json::to_value(&card(&view).blocks).unwrap();
+    let button = &blocks.as_array().unwrap().last().unwrap()["elements"][0];
+    assert_eq!(button["action_id"], "cancel");
+    assert_eq!(button["value"], task.id.to_string());
+    assert_eq!(button["text"]["text"], "Cancel");
+    assert_eq!("cancel".parse(), Ok(CardAction::Cancel));
+}
+
+#[test]
+fn what_came_too_late_is_shown_as_late() {
+    let (task, progress) = (task("x", RUNNING), Progress::default());
+    let late = [LateReport {
+        attempt: Attempt::FIRST,
+        at: NOW,
+        outcome: LateOutcome::Completed(Box::new(completion("all\ngood"))),
+    }];
+    let view = TaskView {
+        late: &late,
+        ..view(&task, &progress, "")
+    };
+    let text = shown(&view);
+    assert!(
+        text.contains(":snail: *Late:* attempt 1 completed: all good"),
         "{text}"
     );
 }
@@ -230,6 +311,7 @@ fn any_state() -> impl Strategy<Value = TaskState> {
     };
     let refused = |error| TaskState::Pending {
         undelivered: false,
+        spent: 1,
         attempts: 1,
         not_before: Some(NOW),
         last_error: Some(error),
@@ -238,6 +320,7 @@ fn any_state() -> impl Strategy<Value = TaskState> {
         attempt: None,
         started_at: Some(START),
         finished_at: NOW,
+        by: None,
         reason: Some(reason),
     };
     prop_oneof![
@@ -276,9 +359,16 @@ proptest! {
             model: Some(name.clone()),
             ..completion(&result)
         });
+        let late = vec![LateReport {
+            attempt: Attempt::FIRST,
+            at: NOW,
+            outcome: LateOutcome::Cancelled(Some(output.clone())),
+        }; 9];
         let view = TaskView {
             output: OutputTail { text: &output, cut },
             completion: completion.as_ref(),
+            late: &late,
+            actions: &[CardAction::Cancel, CardAction::Retry],
             ..view(&task, &progress, "")
         };
         let message = card(&view);

@@ -44,6 +44,40 @@ pub fn run_accepted(task: &Task, agent_online: bool) -> String {
     )
 }
 
+/// A task was stopped, is being stopped, or is tried again.
+pub fn changed(task: &Task) -> String {
+    let (id, agent) = (task.id, &task.agent_id);
+    match &task.state {
+        TaskState::Pending { .. } => {
+            format!(":arrows_counterclockwise: `{id}` is in line again at `{agent}`.")
+        }
+        TaskState::Dispatched { .. } | TaskState::Processing { .. } => {
+            format!(":octagonal_sign: `{agent}` is told to stop `{id}`.")
+        }
+        state => format!("{} `{id}` is {}.", emoji(state), state.name()),
+    }
+}
+
+/// There was nothing to stop or to try again.
+pub fn unchanged(task: &Task) -> String {
+    let id = task.id;
+    match &task.state {
+        TaskState::Completed { .. } => {
+            format!("`{id}` is completed. `/bm run` makes a new task of it.")
+        }
+        state if state.is_terminal() => {
+            format!(
+                "`{id}` is {} already. `/bm retry {id}` tries it again.",
+                state.name()
+            )
+        }
+        state if state.cancel_request().is_some() => {
+            format!("`{id}` is being stopped already.")
+        }
+        state => format!("`{id}` is {}; there is nothing to try again.", state.name()),
+    }
+}
+
 /// The channel has no project.
 pub fn no_project(channel: &ChannelId) -> String {
     format!(

@@ -25,7 +25,9 @@ fn the_help_names_every_command_and_can_be_shown_by_slack() {
         assert!(help.contains(&format!("`/bm {}", usage.name)), "{help}");
     }
     assert!(
-        help.contains("`/bm run [--agent &lt;agent&gt;] &lt;prompt&gt;` – give"),
+        help.contains(
+            "`/bm run [--agent &lt;agent&gt;] [--priority high|normal|low] &lt;prompt&gt;` – give"
+        ),
         "{help}"
     );
 }

@@ -7,7 +7,7 @@ use crate::{
     agent::{Agent, Binding, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{Agents, Bound, Created, Drain, Released, Unbound},
+    ports::{AUTH_DEADLINE, Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
     protocol::{AgentStatus, Availability, Spelling},
     time::Timestamp,
 };
@@ -15,12 +15,13 @@ use crate::{
 #[async_trait]
 impl Agents for Memory {
     async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError> {
-        Ok(self.call("get agent")?.agents.get(id).cloned())
+        Ok(self.call("get agent").await?.agents.get(id).cloned())
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
         Ok(self
-            .call("query agents")?
+            .call("query agents")
+            .await?
             .agents
             .values()
             .cloned()
@@ -28,7 +29,7 @@ impl Agents for Memory {
     }
 
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
-        let mut tables = self.call("put agent")?;
+        let mut tables = self.call("put agent").await?;
         if tables.agents.contains_key(&agent.id) {
             return Ok(Created::Existing(()));
         }
@@ -42,7 +43,8 @@ impl Agents for Memory {
         key: &KeyHash,
         _: Timestamp,
     ) -> Result<(), StoreError> {
-        self.call("put key")?
+        self.call("put key")
+            .await?
             .keys
             .insert((agent.clone(), key.as_str().to_owned()));
         Ok(())
@@ -50,24 +52,31 @@ impl Agents for Memory {
 
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
         Ok(self
-            .call("get key")?
+            .call("get key")
+            .await?
             .keys
             .contains(&(agent.clone(), key.as_str().to_owned())))
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let mut tables = self.call("delete keys")?;
+        let mut tables = self.call("delete keys").await?;
         let before = tables.keys.len();
         tables.keys.retain(|(owner, _)| owner != agent);
         Ok(before - tables.keys.len())
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        Ok(self.call("get connection")?.connections.get(id).cloned())
+        Ok(self
+            .call("get connection")
+            .await?
+            .connections
+            .get(id)
+            .cloned())
     }
 
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
-        self.call("update connection")?
+        self.call("update connection")
+            .await?
             .put_connection(id, None, now);
         Ok(())
     }
@@ -78,28 +87,13 @@ impl Agents for Memory {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<Bound, StoreError> {
-        let agent_id = agent;
-        let mut tables = self.call("update agent")?;
-        let Some(agent) = tables.agents.get_mut(agent) else {
-            return Ok(Bound::NoAgent);
-        };
-        let newer = |bound: &Binding| bound.bound_at > now && bound.id != *id;
-        if agent.connection.as_ref().is_some_and(newer) {
-            return Ok(Bound::Replaced);
+        let bound = self.call("update agent").await?.bind(id, agent, now);
+        if matches!(bound, Bound::Current { .. }) {
+            self.call("update connection")
+                .await?
+                .put_connection(id, Some(agent), now);
         }
-        let binding = Binding {
-            id: id.clone(),
-            bound_at: now,
-        };
-        agent.availability = Availability::Online;
-        agent.last_seen = Some(now);
-        let older = agent.connection.replace(binding).map(|bound| bound.id);
-        drop(tables);
-        self.call("update connection")?
-            .put_connection(id, Some(agent_id), now);
-        Ok(Bound::Current {
-            replaced: older.filter(|older| older != id),
-        })
+        Ok(bound)
     }
 
     async fn greet(
@@ -108,7 +102,7 @@ impl Agents for Memory {
         spelling: Spelling,
         now: Timestamp,
     ) -> Result<Connection, StoreError> {
-        let mut tables = self.call("update connection")?;
+        let mut tables = self.call("update connection").await?;
         tables.put_connection(id, None, now);
         let connection = tables.connections.get_mut(id).unwrap();
         connection.last_seen = Some(now);
@@ -125,7 +119,7 @@ impl Agents for Memory {
         let agent = if let Some(agent) = agent {
             Some(agent.clone())
         } else {
-            let tables = self.call("get connection")?;
+            let tables = self.call("get connection").await?;
             tables
                 .connections
                 .get(id)
@@ -133,7 +127,7 @@ impl Agents for Memory {
         };
         let mut outcome = Unbound::Stale;
         if let Some(agent_id) = agent {
-            let mut tables = self.call("update agent")?;
+            let mut tables = self.call("update agent").await?;
             if let Some(agent) = tables.agents.get_mut(&agent_id)
                 && agent
                     .connection
@@ -145,7 +139,7 @@ impl Agents for Memory {
                 outcome = Unbound::Offline(agent_id);
             }
         }
-        self.call("delete connection")?.connections.remove(id);
+        self.call("delete connection").await?.connections.remove(id);
         Ok(outcome)
     }
 
@@ -153,19 +147,86 @@ impl Agents for Memory {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
-        _: Timestamp,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        let mut tables = self.call("update agent").await?;
+        let newest = tables.status_at.get(&status.agent_id).copied();
+        if newest.is_some_and(|newest| newest > sent_at) {
+            return Ok(None);
+        }
+        let Some(agent) = tables.bound(&status.agent_id, connection) else {
+            return Ok(None);
+        };
+        agent.availability = status.status;
+        agent.capacity = status.capacity;
+        agent.last_seen = Some(now);
+        agent.active = status.active_tasks.iter().copied().collect();
+        agent.active_at = Some(now);
+        let agent = agent.clone();
+        tables.status_at.insert(agent.id.clone(), sent_at);
+        Ok(Some(agent))
+    }
+
+    async fn alive(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        let mut tables = self.call("update agent").await?;
+        let Some(agent) = tables.bound(agent, connection) else {
+            return Ok(None);
+        };
+        agent.last_seen = Some(now);
+        if let Some(tasks) = &sign.tasks {
+            agent.active = tasks.iter().copied().collect();
+            agent.active_at = Some(now);
+        }
+        if let (Some(echoes), Some(binding)) = (sign.echoes, &mut agent.connection) {
+            binding.echoed_at = Some(echoes);
+        }
+        Ok(Some(agent.clone()))
+    }
+
+    async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tables = self.call("update agent")?;
-        if let Some(agent) = tables.agents.get_mut(&status.agent_id)
-            && agent
-                .connection
-                .as_ref()
-                .is_some_and(|bound| bound.id == *connection)
+        let mut tables = self.call("update agent").await?;
+        if let Some(binding) = tables
+            .bound(agent, connection)
+            .and_then(|agent| agent.connection.as_mut())
         {
-            agent.availability = status.status;
-            agent.capacity = status.capacity;
+            binding.pinged_at = Some(now);
         }
         Ok(())
+    }
+
+    async fn connected(&self, shard: u32, _: Option<&str>) -> Result<Page<Agent>, StoreError> {
+        let tables = self.call("query connected").await?;
+        let connected = tables.agents.values();
+        let connected = connected.filter(|agent| shard == 0 && agent.connection.is_some());
+        Ok(Page {
+            items: connected.cloned().collect(),
+            next: None,
+        })
+    }
+
+    async fn unauthenticated(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let tables = self.call("query unauthenticated").await?;
+        let late = |connection: &&Connection| {
+            connection.agent_id.is_none() && connection.connected_at + AUTH_DEADLINE <= now
+        };
+        let found = tables.connections.values().filter(late).take(limit);
+        Ok(found.map(|connection| connection.id.clone()).collect())
     }
 
     async fn begin_drain(
@@ -174,7 +235,7 @@ impl Agents for Memory {
         lease: &DrainLease,
         now: Timestamp,
     ) -> Result<Drain, StoreError> {
-        let mut tables = self.call("update agent")?;
+        let mut tables = self.call("update agent").await?;
         let Some(agent) = tables.agents.get_mut(agent) else {
             return Ok(Drain::NoAgent);
         };
@@ -193,7 +254,7 @@ impl Agents for Memory {
         lease: &DrainLease,
         requests: u64,
     ) -> Result<Released, StoreError> {
-        let mut tables = self.call("update agent")?;
+        let mut tables = self.call("update agent").await?;
         let Some(agent) = tables.agents.get_mut(agent) else {
             return Ok(Released::Done);
         };
@@ -213,6 +274,38 @@ impl Agents for Memory {
 }
 
 impl Tables {
+    /// The agent, if this is its current connection.
+    fn bound(&mut self, agent: &AgentId, connection: &ConnectionId) -> Option<&mut Agent> {
+        let current = |agent: &&mut Agent| {
+            let binding = agent.connection.as_ref();
+            binding.is_some_and(|binding| binding.id == *connection)
+        };
+        self.agents.get_mut(agent).filter(current)
+    }
+
+    fn bind(&mut self, id: &ConnectionId, agent: &AgentId, now: Timestamp) -> Bound {
+        let Some(agent) = self.agents.get_mut(agent) else {
+            return Bound::NoAgent;
+        };
+        let newer = |bound: &Binding| bound.bound_at > now && bound.id != *id;
+        if agent.connection.as_ref().is_some_and(newer) {
+            return Bound::Replaced;
+        }
+        let binding = Binding {
+            id: id.clone(),
+            bound_at: now,
+            pinged_at: None,
+            echoed_at: None,
+        };
+        agent.availability = Availability::Online;
+        agent.last_seen = Some(now);
+        self.status_at.remove(&agent.id);
+        let older = agent.connection.replace(binding).map(|bound| bound.id);
+        Bound::Current {
+            replaced: older.filter(|older| older != id),
+        }
+    }
+
     fn put_connection(&mut self, id: &ConnectionId, agent: Option<&AgentId>, now: Timestamp) {
         let connection = self
             .connections

@@ -14,8 +14,8 @@ use crate::{
     agent::{Agent, Connection, Project},
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    ports::{Card, Claim, Created, Output, Page, Projects, Tasks, Written},
-    task::{Chunk, ChunkOrder, Completion, Step, Task, TaskSpec, TaskState},
+    ports::{Card, Claim, Created, Kept, Output, Page, Projects, Tasks, Written},
+    task::{Chunk, ChunkOrder, Completion, LateReport, Step, Task, TaskSpec, TaskState},
     time::Timestamp,
 };
 
@@ -31,11 +31,14 @@ struct Tables {
     tasks: BTreeMap<TaskId, Task>,
     specs: BTreeMap<TaskId, TaskSpec>,
     completions: BTreeMap<TaskId, Completion>,
+    late: BTreeMap<(TaskId, Attempt), LateReport>,
+    reported: BTreeMap<(TaskId, Attempt), Timestamp>,
     cards: BTreeMap<TaskId, Card>,
     requests: BTreeMap<String, TaskId>,
     steps: BTreeMap<(TaskId, Attempt, Timestamp, String), Step>,
     chunks: BTreeMap<(TaskId, Attempt, ChunkOrder, Option<String>), String>,
     agents: BTreeMap<AgentId, Agent>,
+    status_at: BTreeMap<AgentId, Timestamp>,
     keys: BTreeSet<(AgentId, String)>,
     connections: BTreeMap<ConnectionId, Connection>,
     projects: BTreeMap<ChannelId, Project>,
@@ -49,14 +52,21 @@ impl Memory {
         }
     }
 
-    fn call(&self, name: &'static str) -> Result<MutexGuard<'_, Tables>, StoreError> {
-        self.calls.call::<StoreError>(name)?;
+    async fn call(&self, name: &'static str) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        self.calls.call::<StoreError>(name).await?;
         Ok(self.tables.lock().unwrap())
     }
 
     /// The task as it is, without a call being counted.
     pub(crate) fn task(&self, id: TaskId) -> Option<Task> {
         self.tables.lock().unwrap().tasks.get(&id).cloned()
+    }
+
+    /// What came too late of a task.
+    pub(crate) fn late(&self, id: TaskId) -> Vec<LateReport> {
+        let tables = self.tables.lock().unwrap();
+        let of_task = tables.late.iter().filter(|(key, _)| key.0 == id);
+        of_task.map(|(_, report)| report.clone()).collect()
     }
 
     /// All tasks as they are.
@@ -114,15 +124,20 @@ impl Tables {
 #[async_trait]
 impl Tasks for Memory {
     async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        Ok(self.call("get task")?.tasks.get(&id).cloned())
+        Ok(self.call("get task").await?.tasks.get(&id).cloned())
     }
 
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
-        Ok(self.call("get spec")?.specs.get(&id).cloned())
+        Ok(self.call("get spec").await?.specs.get(&id).cloned())
     }
 
     async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError> {
-        Ok(self.call("get completion")?.completions.get(&id).cloned())
+        Ok(self
+            .call("get completion")
+            .await?
+            .completions
+            .get(&id)
+            .cloned())
     }
 
     async fn create(
@@ -131,7 +146,7 @@ impl Tasks for Memory {
         spec: &TaskSpec,
         request: &str,
     ) -> Result<Created<TaskId>, StoreError> {
-        let mut tables = self.call("transact create")?;
+        let mut tables = self.call("transact create").await?;
         if let Some(first) = tables.requests.get(request) {
             return Ok(Created::Existing(*first));
         }
@@ -144,10 +159,10 @@ impl Tasks for Memory {
     async fn claim(
         &self,
         before: &Task,
-        after: &Task,
+        after: Task,
         connection: &ConnectionId,
     ) -> Result<Claim, StoreError> {
-        let mut tables = self.call("transact claim")?;
+        let mut tables = self.call("transact claim").await?;
         if !tables.is_same(before) {
             return Ok(Claim::TaskChanged);
         }
@@ -164,16 +179,16 @@ impl Tasks for Memory {
         }
         agent.held.insert(slot);
         tables.tasks.insert(after.id, after.clone());
-        Ok(Claim::Taken)
+        Ok(Claim::Taken(Box::new(after)))
     }
 
     async fn transition(
         &self,
         before: &Task,
         after: &Task,
-        completion: Option<&Completion>,
+        kept: Option<Kept<'_>>,
     ) -> Result<Written, StoreError> {
-        let mut tables = self.call("write task")?;
+        let mut tables = self.call("write task").await?;
         if !tables.is_same(before) {
             return Ok(Written::Conflict);
         }
@@ -182,11 +197,63 @@ impl Tasks for Memory {
         {
             agent.held.remove(&slot.to_string());
         }
-        if let Some(completion) = completion {
-            tables.completions.insert(after.id, completion.clone());
+        if let (None, Some(slot), TaskState::Processing { .. }) =
+            (before.slot(), after.slot(), &after.state)
+            && let Some(agent) = tables.agent_mut(before)
+        {
+            agent.held.insert(slot.to_string());
+        }
+        match kept {
+            None => {}
+            Some(Kept::Completion(completion)) => {
+                tables.completions.insert(after.id, completion.clone());
+            }
+            Some(Kept::Late(report)) => {
+                let key = (after.id, report.attempt);
+                if tables.late.contains_key(&key) {
+                    return Ok(Written::Conflict);
+                }
+                tables.late.insert(key, report.clone());
+            }
         }
         tables.tasks.insert(after.id, after.clone());
         Ok(Written::Done)
+    }
+
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
+        let mut tables = self.call("update task").await?;
+        if let Some(stored) = tables.tasks.get_mut(&task.id)
+            && stored.version == task.version
+        {
+            stored.shown = task.version;
+        }
+        Ok(())
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
+        let tables = self.call("query due").await?;
+        let due = |task: &&Task| task.due_at().is_some_and(|at| at <= now);
+        let due = tables.tasks.values().filter(due).take(limit);
+        Ok(due.map(|task| (task.id, task.agent_id.clone())).collect())
+    }
+
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let tables = self.call("query reports").await?;
+        Ok(tables.reported.get(&(task, attempt)).copied())
+    }
+
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
+        let tables = self.call("query late").await?;
+        let of_task = tables.late.iter().filter(|(key, _)| key.0 == task);
+        Ok(of_task.map(|(_, report)| report.clone()).collect())
     }
 
     async fn queued(
@@ -195,7 +262,7 @@ impl Tasks for Memory {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError> {
-        let tables = self.call("query queue")?;
+        let tables = self.call("query queue").await?;
         let due = |task: &&Task| match task.state {
             TaskState::Pending { not_before, .. } => not_before.is_none_or(|due| due <= now),
             _ => false,
@@ -206,7 +273,7 @@ impl Tasks for Memory {
             .filter(|task| task.agent_id == *agent)
             .filter(due)
             .collect();
-        queued.sort_by_key(|task| (task.priority, task.created_at, task.id));
+        queued.sort_by_key(|task| (task.priority, task.queued_at, task.id));
         Ok(queued.into_iter().take(limit).cloned().collect())
     }
 
@@ -216,11 +283,11 @@ impl Tasks for Memory {
         limit: usize,
         _: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
-        let tables = self.call("query channel")?;
+        let tables = self.call("query channel").await?;
         let mut items: Vec<_> = tables
             .tasks
             .values()
-            .filter(|task| task.origin.channel_id == *channel)
+            .filter(|task| task.origin.channel_id == *channel && !task.archived)
             .cloned()
             .collect();
         items.reverse();
@@ -233,10 +300,12 @@ impl Tasks for Memory {
         task: TaskId,
         attempt: Attempt,
         step: &Step,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let key = (task, attempt, step.at, step.message_id.to_string());
-        self.call("put step")?.steps.insert(key, step.clone());
+        let mut tables = self.call("put step").await?;
+        tables.steps.insert(key, step.clone());
+        tables.reported.insert((task, attempt), now);
         Ok(())
     }
 
@@ -246,7 +315,7 @@ impl Tasks for Memory {
         attempt: Attempt,
         limit: usize,
     ) -> Result<Vec<Step>, StoreError> {
-        let tables = self.call("query steps")?;
+        let tables = self.call("query steps").await?;
         let of_attempt = tables
             .steps
             .iter()
@@ -258,18 +327,18 @@ impl Tasks for Memory {
             .collect())
     }
 
-    async fn add_chunk(&self, chunk: &Chunk, _: Timestamp) -> Result<(), StoreError> {
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
         let by_time = matches!(chunk.order, ChunkOrder::Time(_));
         let id = by_time.then(|| chunk.message_id.to_string());
         let key = (chunk.task_id, chunk.attempt, chunk.order, id);
-        self.call("put chunk")?
-            .chunks
-            .insert(key, chunk.text.clone());
+        let mut tables = self.call("put chunk").await?;
+        tables.chunks.insert(key, chunk.text.clone());
+        tables.reported.insert((chunk.task_id, chunk.attempt), now);
         Ok(())
     }
 
     async fn output(&self, task: TaskId, attempt: Attempt, _: usize) -> Result<Output, StoreError> {
-        drop(self.call("query chunks")?);
+        drop(self.call("query chunks").await?);
         Ok(Output {
             text: self.whole_output(task, attempt),
             cut: false,
@@ -277,11 +346,11 @@ impl Tasks for Memory {
     }
 
     async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError> {
-        Ok(self.call("get card")?.cards.get(&task).cloned())
+        Ok(self.call("get card").await?.cards.get(&task).cloned())
     }
 
     async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError> {
-        let mut tables = self.call("put card")?;
+        let mut tables = self.call("put card").await?;
         if let Some(existing) = tables.cards.get(&task) {
             return Ok(Created::Existing(existing.clone()));
         }
@@ -290,7 +359,10 @@ impl Tasks for Memory {
     }
 
     async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError> {
-        self.call("put card")?.cards.insert(task, card.clone());
+        self.call("put card")
+            .await?
+            .cards
+            .insert(task, card.clone());
         Ok(())
     }
 }
@@ -298,12 +370,18 @@ impl Tasks for Memory {
 #[async_trait]
 impl Projects for Memory {
     async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
-        Ok(self.call("get project")?.projects.get(channel).cloned())
+        Ok(self
+            .call("get project")
+            .await?
+            .projects
+            .get(channel)
+            .cloned())
     }
 
     async fn list(&self) -> Result<Vec<Project>, StoreError> {
         Ok(self
-            .call("query projects")?
+            .call("query projects")
+            .await?
             .projects
             .values()
             .cloned()
@@ -312,7 +390,8 @@ impl Projects for Memory {
 
     async fn put(&self, project: &Project) -> Result<(), StoreError> {
         let project = project.clone();
-        self.call("put project")?
+        self.call("put project")
+            .await?
             .projects
             .insert(project.channel_id.clone(), project);
         Ok(())

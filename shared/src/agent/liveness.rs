@@ -1,0 +1,103 @@
+//! Whether a connected agent is still there, and still hears.
+
+use std::time::Duration;
+
+use super::{Agent, Binding};
+use crate::time::Timestamp;
+
+/// A heartbeat is written down at most this often: of one every 20 s, that is every third.
+pub const SEEN_EVERY: Duration = Duration::from_secs(45);
+/// No sign of life for this long: offline.
+const SILENT_AFTER: Duration = Duration::from_secs(90);
+/// No sign of life for this long: asked for one.
+const IDLE_AFTER: Duration = Duration::from_secs(60);
+/// Asked at least this often, well before API Gateway ends a connection that is idle (10 min).
+const PING_EVERY: Duration = Duration::from_mins(4);
+/// How long an agent that sends may leave a ping unanswered: two that were repeated.
+const ECHO_WITHIN: Duration = Duration::from_secs(150);
+
+/// What to make of a connected agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// All is well.
+    Well,
+    /// To be sent a ping; whether it is the first that is to be echoed.
+    Ping {
+        /// The one before was echoed, or there was none.
+        first: bool,
+    },
+    /// Says nothing any more.
+    Silent,
+    /// Speaks, but does not answer what it is sent.
+    Deaf,
+}
+
+impl Liveness {
+    /// Of an agent on its current connection.
+    pub fn of(agent: &Agent, binding: &Binding, now: Timestamp) -> Self {
+        let seen = agent.last_seen.unwrap_or(binding.bound_at);
+        let silent = now.since(seen.max(binding.bound_at));
+        if silent >= SILENT_AFTER {
+            return Self::Silent;
+        }
+        let unanswered = binding
+            .pinged_at
+            .filter(|pinged| binding.echoed_at.is_none_or(|echoed| echoed < *pinged));
+        match unanswered {
+            Some(pinged) if now.since(pinged) >= ECHO_WITHIN => Self::Deaf,
+            Some(_) => Self::Ping { first: false },
+            None => {
+                let asked = binding.pinged_at.unwrap_or(binding.bound_at);
+                if silent >= IDLE_AFTER || now.since(asked) >= PING_EVERY {
+                    Self::Ping { first: true }
+                } else {
+                    Self::Well
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1000)
+    }
+
+    fn of(seen: u64, pinged: Option<u64>, echoed: Option<u64>, now: u64) -> Liveness {
+        let mut agent = Agent::new("a".parse().unwrap(), at(0));
+        agent.last_seen = Some(at(seen));
+        let binding = Binding {
+            id: "c".parse().unwrap(),
+            bound_at: at(0),
+            pinged_at: pinged.map(at),
+            echoed_at: echoed.map(at),
+        };
+        Liveness::of(&agent, &binding, at(now))
+    }
+
+    #[test]
+    fn an_agent_that_says_nothing_is_asked_and_then_given_up() {
+        assert_eq!(of(100, None, None, 150), Liveness::Well);
+        assert_eq!(of(100, None, None, 160), Liveness::Ping { first: true });
+        assert_eq!(
+            of(100, Some(160), None, 189),
+            Liveness::Ping { first: false }
+        );
+        assert_eq!(of(100, Some(160), None, 190), Liveness::Silent);
+    }
+
+    #[test]
+    fn one_that_speaks_but_does_not_hear_is_found_out() {
+        assert_eq!(of(235, None, None, 239), Liveness::Well);
+        assert_eq!(of(235, None, None, 240), Liveness::Ping { first: true });
+        assert_eq!(
+            of(300, Some(240), Some(239), 300),
+            Liveness::Ping { first: false }
+        );
+        assert_eq!(of(389, Some(240), None, 390), Liveness::Deaf);
+        assert_eq!(of(389, Some(240), Some(240), 390), Liveness::Well);
+    }
+}

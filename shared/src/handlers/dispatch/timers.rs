@@ -1,0 +1,81 @@
+//! What a task's state calls for when time passes: a deadline, a lease's end, the word to stop.
+
+use tracing::{info, warn};
+
+use super::Dispatcher;
+use crate::{
+    error::{BematicError, chain},
+    ids::TaskId,
+    ports::Delivery,
+    protocol::{CloudMessage, TaskCancel},
+    task::{Task, TaskEvent, TaskState},
+    time::Timestamp,
+};
+
+impl Dispatcher {
+    /// One call, and what is called for: a timer that ended, an agent to be told to stop, a change
+    /// that was never told of.
+    pub(super) async fn look_at(&self, id: TaskId) -> Result<(), BematicError> {
+        let Some(task) = self.tasks.find(id).await? else {
+            warn!(task = %id, "there is no such task to look at");
+            return Ok(());
+        };
+        let now = self.clock.now();
+        match task.timer {
+            Some(timer) if timer <= now => return self.timer_ended(task, now).await,
+            Some(_) => {
+                self.ask_to_stop(&task).await?;
+                self.transitions.wait_for_timer(&task, now).await?;
+            }
+            None => {}
+        }
+        self.transitions.tell_again(&task, now).await
+    }
+
+    async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
+        let heard_at = self.heard_at(&task).await?;
+        self.transitions
+            .apply_to(task, &TaskEvent::Tick { heard_at }, None, now)
+            .await
+            .map(drop)
+    }
+
+    /// The last sign of life of a running attempt: three calls, once a lease.
+    async fn heard_at(&self, task: &Task) -> Result<Option<Timestamp>, BematicError> {
+        let TaskState::Processing { attempt, .. } = task.state else {
+            return Ok(None);
+        };
+        let (report, agent) = futures::try_join!(
+            self.tasks.last_report(task.id, attempt),
+            self.agents.find(&task.agent_id),
+        )?;
+        let named = agent.and_then(|agent| agent.named_at(task.id));
+        Ok(report.max(named))
+    }
+
+    /// Best effort: after the deadline it is cancelled anyway.
+    async fn ask_to_stop(&self, task: &Task) -> Result<(), BematicError> {
+        let Some(request) = task.state.cancel_request() else {
+            return Ok(());
+        };
+        let agent = self.agents.find(&task.agent_id).await?;
+        let Some(binding) = agent.and_then(|agent| agent.connection) else {
+            info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
+            return Ok(());
+        };
+        let found = self.agents.connection(&binding.id).await?;
+        let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+        let message = CloudMessage::TaskCancel(TaskCancel {
+            task_id: task.id,
+            reason: format!("cancelled by {}", request.by),
+        });
+        match self.gateway.send(&binding.id, spelling, message).await {
+            Ok(Delivery::Sent) => info!(task = %task.id, "the agent was told to stop"),
+            Ok(Delivery::Gone) => self.give_up(&task.agent_id, &binding.id).await?,
+            Err(error) => {
+                warn!(task = %task.id, code = error.code(), error = chain(&error), "the agent was not told to stop");
+            }
+        }
+        Ok(())
+    }
+}

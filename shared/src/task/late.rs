@@ -1,0 +1,30 @@
+//! What comes too late to count, and is kept all the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Completion, Failure};
+use crate::{ids::Attempt, time::Timestamp};
+
+/// What an agent reported of an attempt that was over. The first of an attempt is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LateReport {
+    /// Which try.
+    pub attempt: Attempt,
+    /// When it came, by our clock.
+    pub at: Timestamp,
+    /// What it said.
+    pub outcome: LateOutcome,
+}
+
+/// How an attempt ended that did not count any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "of", rename_all = "snake_case")]
+pub enum LateOutcome {
+    /// With this.
+    Completed(Box<Completion>),
+    /// With this.
+    Failed(Failure),
+    /// Stopped, for this reason.
+    Cancelled(Option<String>),
+}
