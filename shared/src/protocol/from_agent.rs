@@ -7,7 +7,6 @@ use serde_json::Value;
 use strum::{IntoStaticStr, VariantNames};
 
 use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, STEPS};
-use super::to_agent::Heartbeat;
 use crate::{
     ids::{AgentId, Attempt, TaskId},
     number,
@@ -32,7 +31,7 @@ pub enum AgentMessage {
     /// Authenticates a connection whose handshake carried no key.
     AuthRequest(#[garde(dive)] AuthRequest),
     /// "I am alive"; answered with HEARTBEAT_PONG.
-    HeartbeatPing(#[garde(skip)] Heartbeat),
+    HeartbeatPing(#[garde(dive)] HeartbeatSignal),
     /// The answer to the cloud's ping.
     HeartbeatPong(#[garde(dive)] HeartbeatReport),
     /// What the agent is doing and can take.
@@ -80,6 +79,21 @@ impl std::fmt::Debug for AuthRequest {
     }
 }
 
+/// HEARTBEAT_PING from an agent
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartbeatSignal {
+    /// The cloud's clock, as the agent knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub server_time: Option<Timestamp>,
+    /// The tasks that the agent holds: each one's lease is renewed. Agents that do not say leave
+    /// their leases to the messages that name a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(max = LIST))]
+    pub tasks: Option<Vec<TaskId>>,
+}
+
 /// HEARTBEAT_PONG from an agent
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
@@ -100,6 +114,10 @@ pub struct HeartbeatReport {
     /// Share of the memory in use, 0 to 1.
     #[garde(range(min = 0.0, max = 1.0))]
     pub memory_usage: f64,
+    /// The tasks that the agent holds, as in [`HeartbeatSignal::tasks`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(max = LIST))]
+    pub tasks: Option<Vec<TaskId>>,
 }
 
 /// What an agent says of its own availability.
@@ -192,6 +210,11 @@ pub struct TaskAck {
     #[serde(default = "yes")]
     #[garde(skip)]
     pub retryable: bool,
+    /// Not accepted: whether the offer counts as an attempt. Not so when the agent hands the task
+    /// back without having looked at it: it is full, or shutting down.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[garde(skip)]
+    pub spent: bool,
     /// How many tasks the agent has before this one.
     #[serde(
         default,
@@ -204,6 +227,14 @@ pub struct TaskAck {
 
 const fn yes() -> bool {
     true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a field by reference"
+)]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What kind of thing a step is.

@@ -24,8 +24,8 @@ pub use self::{
     error::ProtocolError,
     from_agent::{
         AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport,
-        ResourceStatus, StepKind, TaskAck, TaskCancelled, TaskComplete, TaskFailure, TaskProgress,
-        TaskStream,
+        HeartbeatSignal, ResourceStatus, StepKind, TaskAck, TaskCancelled, TaskComplete,
+        TaskFailure, TaskProgress, TaskStream,
     },
     schema::schema,
     spelling::Spelling,

@@ -90,7 +90,15 @@ fn what_is_left_out_has_the_documented_default() {
     else {
         panic!("not a TASK_ACK")
     };
-    assert!(ack.retryable);
+    assert!(ack.retryable && ack.spent);
+    for (kind, _, payload) in least() {
+        let tasks = match from_agent(kind, &payload).unwrap() {
+            AgentMessage::HeartbeatPing(ping) => ping.tasks,
+            AgentMessage::HeartbeatPong(pong) => pong.tasks,
+            _ => None,
+        };
+        assert_eq!(tasks, None, "{kind}");
+    }
     let AgentMessage::TaskComplete(complete) = from_agent(
         "TASK_COMPLETE",
         &json!({"taskId": TASK, "result": "", "sessionId": null}),
@@ -100,6 +108,38 @@ fn what_is_left_out_has_the_documented_default() {
     };
     assert_eq!((complete.input_tokens, complete.duration_ms), (0, 0));
     assert!(complete.files_changed.is_empty() && complete.session_id.is_none());
+}
+
+#[test]
+fn a_heartbeat_may_name_tasks_and_a_refusal_be_for_free() {
+    let task: TaskId = TASK.parse().unwrap();
+    let ping = from_agent("heartbeat:ping", &json!({"serverTime": 7, "tasks": [TASK]})).unwrap();
+    let AgentMessage::HeartbeatPing(ping) = ping else {
+        panic!("not a HEARTBEAT_PING")
+    };
+    assert_eq!(ping.server_time, Some(Timestamp::from_millis(7)));
+    assert_eq!(ping.tasks, Some(vec![task]));
+    let ack = json!({"taskId": TASK, "accepted": false, "spent": false});
+    assert!(matches!(from_agent("TASK_ACK", &ack), Ok(AgentMessage::TaskAck(ack)) if !ack.spent));
+    let many = json!({"tasks": vec![TASK; limits::LIST + 1]});
+    let refused = from_agent("HEARTBEAT_PING", &many).unwrap_err();
+    assert_eq!(refused.code(), "INVALID_PAYLOAD");
+}
+
+#[test]
+fn what_has_its_default_is_left_out_as_older_agents_do() {
+    let AgentMessage::TaskAck(ack) =
+        from_agent("TASK_ACK", &json!({"taskId": TASK, "accepted": true})).unwrap()
+    else {
+        panic!("not a TASK_ACK")
+    };
+    let wire = serde_json::to_value(&ack).unwrap();
+    assert_eq!(
+        wire,
+        json!({"taskId": TASK, "accepted": true, "retryable": true})
+    );
+    let ping = serde_json::to_value(HeartbeatSignal::default()).unwrap();
+    assert_eq!(ping, json!({}));
 }
 
 #[test]

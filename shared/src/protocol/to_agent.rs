@@ -47,7 +47,7 @@ pub enum CloudMessage {
     SystemRestart(#[garde(skip)] SystemNotice),
 }
 
-/// HEARTBEAT_PING and HEARTBEAT_PONG
+/// HEARTBEAT_PING and HEARTBEAT_PONG from the cloud
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
