@@ -58,6 +58,8 @@ impl Agent {
             agent_id: config.agent_id.clone(),
             api_key: config.api_key,
             reconnect: config.timings.reconnect,
+            renew: config.timings.renew,
+            linger: config.timings.linger,
         };
         let flush_after = config.timings.flush;
         let settings = Settings {
@@ -119,7 +121,7 @@ impl Agent {
 
     fn on_link(&mut self, event: LinkEvent, line: Option<Line>) -> Event {
         match event {
-            LinkEvent::Up => self.line = line,
+            LinkEvent::Up { .. } => self.line = line,
             LinkEvent::Down { .. } | LinkEvent::Refused(_) => self.line = None,
             _ => {}
         }
@@ -141,6 +143,11 @@ impl Agent {
                     }
                 }
                 Effect::Reconnect => self.line = None,
+                Effect::Renew => {
+                    if let Some(line) = &self.line {
+                        line.renew();
+                    }
+                }
                 Effect::Tell(notice) => self.ui.tell(&notice),
                 Effect::Exit(how) => ending = Some(how),
             }
@@ -182,10 +189,10 @@ impl Agent {
 /// Room for one more message; for ever without a connection.
 async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
     match line {
-        Some(line) => match line.reserve_owned().await {
-            Ok(permit) => permit,
+        Some(line) => match line.room().await {
+            Some(permit) => permit,
             // The connection is gone; it reports so itself.
-            Err(_) => pending().await,
+            None => pending().await,
         },
         None => pending().await,
     }

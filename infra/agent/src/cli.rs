@@ -53,6 +53,9 @@ pub struct Cli {
     /// Seconds that a command has to end when its task is cancelled, before it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     kill_grace: f64,
+    /// Seconds after which a connection is replaced by a new one; for tests
+    #[arg(long, value_name = "SECONDS", hide = true, value_parser = seconds)]
+    renew_after: Option<f64>,
 }
 
 impl Cli {
@@ -72,6 +75,7 @@ impl Cli {
                 self.url
             );
         }
+        let usual = Timings::default();
         Ok(Config {
             url: self.url.clone(),
             agent_id: self.agent_id.clone(),
@@ -82,7 +86,10 @@ impl Cli {
             timings: Timings {
                 drain: Duration::from_secs_f64(self.drain_timeout),
                 grace: Duration::from_secs_f64(self.kill_grace),
-                ..Timings::default()
+                renew: self
+                    .renew_after
+                    .map_or(usual.renew, Duration::from_secs_f64),
+                ..usual
             },
         })
     }

@@ -39,12 +39,18 @@ pub struct Timings {
     pub grace: Duration,
     /// How long running tasks may take to finish when the agent is asked to stop.
     pub drain: Duration,
-    /// How long the agent waits, at its end, for the cloud to confirm what was sent.
+    /// How long the agent waits for the cloud to confirm what was sent, at its end and before it
+    /// replaces a connection.
     pub settle: Duration,
     /// Until an unconfirmed result is sent again; doubles each time.
     pub resend: Duration,
     /// The longest wait before the first reconnection; doubles each time, up to a minute.
     pub reconnect: Duration,
+    /// Age at which a connection is replaced by a new one, up to a tenth later at random: API
+    /// Gateway ends it at 2 h.
+    pub renew: Duration,
+    /// How long a replaced connection is still read, unless the cloud closes it before.
+    pub linger: Duration,
 }
 
 impl Default for Timings {
@@ -58,6 +64,8 @@ impl Default for Timings {
             settle: Duration::from_secs(5),
             resend: Duration::from_secs(10),
             reconnect: Duration::from_secs(1),
+            renew: Duration::from_mins(105),
+            linger: Duration::from_secs(5),
         }
     }
 }

@@ -42,8 +42,19 @@ impl fmt::Display for RunKey {
 pub enum LinkEvent {
     /// A connection attempt begins.
     Connecting,
-    /// The handshake succeeded.
-    Up,
+    /// A connection is ready. Where there was one already, this one takes its place; what still
+    /// comes over the older one is reported as before, and its end is not.
+    Up {
+        /// After which time it is to be replaced.
+        renew_in: Duration,
+    },
+    /// [`Effect::Renew`] failed; the connection there is goes on.
+    NotRenewed {
+        /// Why.
+        reason: String,
+        /// After which time to try again.
+        retry_in: Duration,
+    },
     /// A message came.
     Message(Box<Envelope<CloudMessage>>),
     /// Something came that is no message; the text says what is wrong.
@@ -132,6 +143,8 @@ pub enum Effect {
     },
     /// Give up this connection; a new one will be made.
     Reconnect,
+    /// Open a new connection beside this one.
+    Renew,
     /// Tell a person.
     Tell(Notice),
     /// Close the connection and end.

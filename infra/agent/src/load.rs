@@ -12,7 +12,7 @@ pub struct Load {
 }
 
 /// Looks at a machine.
-pub trait Machine {
+pub trait Machine: Send {
     /// Its load.
     fn load(&mut self) -> Load;
 }

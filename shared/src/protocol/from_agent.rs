@@ -114,7 +114,7 @@ pub struct HeartbeatReport {
     /// Share of the memory in use, 0 to 1.
     #[garde(range(min = 0.0, max = 1.0))]
     pub memory_usage: f64,
-    /// The tasks that the agent holds, as in [`HeartbeatSignal::tasks`].
+    /// The tasks that the agent holds, as in HEARTBEAT_PING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST))]
     pub tasks: Option<Vec<TaskId>>,

@@ -3,50 +3,32 @@
 mod backoff;
 mod failure;
 mod frames;
+mod handshake;
+mod talk;
 
-use std::{sync::Once, time::Duration};
+use std::time::Duration;
 
-use bematic::{
-    ids::AgentId,
-    protocol::{CloudMessage, ProtocolError, decode},
-};
-use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
-use secrecy::{ExposeSecret, SecretString};
+use bematic::ids::AgentId;
+use secrecy::SecretString;
 use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    time::{Instant, sleep, timeout},
-};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{
-        self, Message,
-        client::IntoClientRequest,
-        handshake::client::Request,
-        http::{HeaderValue, header::AUTHORIZATION},
-        protocol::WebSocketConfig,
-    },
+    sync::{mpsc, watch},
+    task::{Id, JoinSet},
+    time::{Instant, sleep},
 };
 use url::Url;
 
-use self::{backoff::Backoff, failure::Failure};
+pub use self::talk::Line;
+use self::{
+    backoff::Backoff,
+    failure::Failure,
+    handshake::{Socket, connect},
+};
 use crate::event::LinkEvent;
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(15);
-/// How long the network may take to accept one message.
-const SEND: Duration = Duration::from_secs(30);
 /// How long the other side may take to agree to a close.
 pub const CLOSE: Duration = Duration::from_secs(2);
 /// A connection that held so long was a good one: the next failure starts from a short wait.
 const STABLE: Duration = Duration::from_secs(30);
-/// Bytes of the largest message that is read; API Gateway's are at most 128 KB.
-const MAX_INCOMING: usize = 1024 * 1024;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// Where text goes while there is a connection. Dropping it closes that connection.
-pub type Line = mpsc::Sender<String>;
 
 /// What happened to the connection; with [`LinkEvent::Up`] comes its line.
 pub type Report = (LinkEvent, Option<Line>);
@@ -61,19 +43,28 @@ pub struct Endpoint {
     pub api_key: SecretString,
     /// The longest wait before the first reconnection.
     pub reconnect: Duration,
+    /// When a connection is to be replaced, at the earliest.
+    pub renew: Duration,
+    /// How long a replaced connection is still read.
+    pub linger: Duration,
 }
 
 /// Keeps a connection until nobody listens to `reports`, or the key is refused.
 pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {
     let mut backoff = Backoff::new(endpoint.reconnect);
+    let mut keeper = Keeper {
+        endpoint,
+        reports,
+        connections: JoinSet::new(),
+    };
     loop {
-        if reports.send((LinkEvent::Connecting, None)).await.is_err() {
+        if !keeper.report(LinkEvent::Connecting).await {
             return;
         }
-        let reason = match connect(&endpoint).await {
+        let reason = match connect(&keeper.endpoint).await {
             Ok(socket) => {
                 let began = Instant::now();
-                let reason = converse(socket, &reports).await;
+                let reason = keeper.keep(socket).await;
                 if began.elapsed() >= STABLE {
                     backoff.reset();
                 }
@@ -82,13 +73,12 @@ pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {
             Err(Failure::Passing(reason)) => reason,
             Err(Failure::Refused(reason)) => {
                 // Nobody listens only when the agent itself ends.
-                let _ending = reports.send((LinkEvent::Refused(reason), None)).await;
+                let _heard = keeper.report(LinkEvent::Refused(reason)).await;
                 return;
             }
         };
         let retry_in = backoff.next(random());
-        let down = LinkEvent::Down { reason, retry_in };
-        if reports.send((down, None)).await.is_err() {
+        if !keeper.report(LinkEvent::Down { reason, retry_in }).await {
             return;
         }
         sleep(retry_in).await;
@@ -103,119 +93,85 @@ fn random() -> f64 {
     rand::random()
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Socket, Failure> {
-    install_cryptography();
-    let request = request(endpoint).map_err(|error| Failure::of(&error, &endpoint.url))?;
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_INCOMING))
-        .max_frame_size(Some(MAX_INCOMING));
-    match timeout(
-        HANDSHAKE,
-        connect_async_with_config(request, Some(config), true),
-    )
-    .await
-    {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(Failure::of(&error, &endpoint.url)),
-        Err(_) => Err(Failure::Passing(format!(
-            "no answer within {} s",
-            HANDSHAKE.as_secs()
-        ))),
+/// When a connection is to be replaced: up to a tenth later than `earliest`. `random` is from 0 to 1.
+fn renew_in(earliest: Duration, random: f64) -> Duration {
+    earliest + (earliest / 10).mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// The connection there is, and those that it replaced and that are still read.
+struct Keeper {
+    endpoint: Endpoint,
+    reports: mpsc::Sender<Report>,
+    connections: JoinSet<String>,
+}
+
+impl Keeper {
+    /// Says whether anybody listens.
+    async fn report(&self, event: LinkEvent) -> bool {
+        self.reports.send((event, None)).await.is_ok()
     }
-}
 
-fn request(endpoint: &Endpoint) -> Result<Request, tungstenite::Error> {
-    let mut request = endpoint.url.as_str().into_client_request()?;
-    let bearer = format!("Bearer {}", endpoint.api_key.expose_secret());
-    let mut bearer = HeaderValue::from_str(&bearer)?;
-    bearer.set_sensitive(true);
-    let headers = request.headers_mut();
-    headers.insert(AUTHORIZATION, bearer);
-    headers.insert(
-        "X-Agent-Id",
-        HeaderValue::from_str(endpoint.agent_id.as_str())?,
-    );
-    Ok(request)
-}
-
-/// The TLS library is told which cryptography to use, since it refuses to choose.
-fn install_cryptography() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Fails only where another part of the process has chosen already, which is as good.
-        let _chosen = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
-/// Carries text until the connection ends; returns why it did.
-async fn converse(socket: Socket, reports: &mpsc::Sender<Report>) -> String {
-    let (line, texts) = mpsc::channel(1);
-    if reports.send((LinkEvent::Up, Some(line))).await.is_err() {
-        return "the agent ends".to_owned();
-    }
-    let (sink, mut stream) = socket.split();
-    let writing = tokio::select! {
-        reason = read(&mut stream, reports) => return reason,
-        written = write(sink, texts) => written,
-    };
-    if let Err(reason) = writing {
-        return reason;
-    }
-    // The close was sent: what comes before the answer to it still counts.
-    let _answered = timeout(CLOSE, read(&mut stream, reports)).await;
-    "closed by the agent".to_owned()
-}
-
-/// Sends what comes over the line; closes when the line is dropped.
-async fn write(
-    mut sink: SplitSink<Socket, Message>,
-    mut texts: mpsc::Receiver<String>,
-) -> Result<(), String> {
-    while let Some(text) = texts.recv().await {
-        match timeout(SEND, frames::send(&mut sink, &text)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(failure::describe(&error)),
-            Err(_) => return Err("the network does not take what is sent".to_owned()),
+    /// Carries text over a connection and those that take its place; returns why the last ended.
+    async fn keep(&mut self, mut socket: Socket) -> String {
+        let mut backoff = Backoff::new(self.endpoint.reconnect);
+        loop {
+            let (line, ends) = talk::line();
+            let (replace, replaced) = watch::channel(false);
+            let renew = ends.renew.clone();
+            let conversation = talk::converse(
+                socket,
+                ends,
+                self.reports.clone(),
+                replaced,
+                self.endpoint.linger,
+            );
+            let current = self.connections.spawn(conversation).id();
+            let renew_in = renew_in(self.endpoint.renew, random());
+            // Nobody listens only when the agent itself ends; then so does the connection.
+            let up = (LinkEvent::Up { renew_in }, Some(line));
+            let _heard = self.reports.send(up).await;
+            socket = loop {
+                tokio::select! {
+                    reason = self.end_of(current) => return reason,
+                    () = renew.notified() => {}
+                }
+                // The cloud closes this connection as soon as it has the new one, which may be
+                // before the agent has it: only after the attempt does its end count.
+                match connect(&self.endpoint).await {
+                    Ok(next) => break next,
+                    Err(Failure::Passing(reason) | Failure::Refused(reason)) => {
+                        let retry_in = backoff.next(random());
+                        self.report(LinkEvent::NotRenewed { reason, retry_in })
+                            .await;
+                    }
+                }
+            };
+            backoff.reset();
+            replace.send_replace(true);
         }
     }
-    // The connection ends either way.
-    let _closed = timeout(CLOSE, sink.close()).await;
-    Ok(())
-}
 
-/// Reports what comes; returns why no more does.
-async fn read(
-    stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
-    reports: &mpsc::Sender<Report>,
-) -> String {
-    while let Some(message) = stream.next().await {
-        let event = match message {
-            Ok(Message::Text(text)) => understand(&text),
-            Ok(Message::Close(Some(frame))) => {
-                return format!("closed by the cloud ({} {})", frame.code, frame.reason);
+    /// Waits for the end of the connection; those it replaced may end unnoticed.
+    async fn end_of(&mut self, current: Id) -> String {
+        loop {
+            match self.connections.join_next_with_id().await {
+                Some(Ok((id, reason))) if id == current => return reason,
+                Some(Err(error)) if error.id() == current => return error.to_string(),
+                Some(_) => {}
+                None => return "the connection ended".to_owned(),
             }
-            Ok(Message::Close(None)) => return "closed by the cloud".to_owned(),
-            Ok(Message::Binary(_)) => LinkEvent::Unreadable("a binary message".to_owned()),
-            Ok(_) => continue,
-            Err(error) => return failure::describe(&error),
-        };
-        if reports.send((event, None)).await.is_err() {
-            return "the agent ends".to_owned();
         }
     }
-    "the connection ended".to_owned()
 }
 
-fn understand(text: &str) -> LinkEvent {
-    match decode::<CloudMessage>(text) {
-        Ok((envelope, _)) => LinkEvent::Message(Box::new(envelope)),
-        // API Gateway's own words when a message's function failed: not an envelope.
-        Err(ProtocolError::Envelope { .. }) if text.contains("\"connectionId\"") => {
-            LinkEvent::Unreadable(format!(
-                "an error of the gateway itself: {}",
-                crate::text::shorten(text, 300)
-            ))
-        }
-        Err(error) => LinkEvent::Unreadable(error.to_string()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_replaced_at_random_well_before_two_hours() {
+        let at = |random| renew_in(Duration::from_mins(105), random).as_secs_f64() / 60.0;
+        assert_eq!((at(0.0), at(1.0)), (105.0, 115.5));
+        assert!(at(0.5) > 110.0 && at(0.5) < 110.5);
     }
 }

@@ -14,8 +14,6 @@ use crate::{
 
 /// The most that a command gets between asking and forcing when the agent ends at once.
 const SHORT_GRACE: Duration = Duration::from_secs(2);
-/// Why tasks are not taken or handed back.
-const HANDED_BACK: &str = "the agent is shutting down";
 
 /// Who wants the agent to stop. Signals count: the first stops it gently, the second ends what
 /// still runs, the third does not wait for anything.
@@ -112,7 +110,7 @@ impl Session {
         let timeout = self.settings.timings.drain;
         let until = now + timeout;
         self.phase = Phase::Draining { ending, until };
-        self.hand_back(HANDED_BACK);
+        self.hand_back();
         self.tell(Notice::Draining {
             reason: words,
             running: self.tasks.running(),

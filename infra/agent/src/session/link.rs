@@ -1,8 +1,13 @@
 //! The connection, as the session sees it: what comes over it, and whether it is alive.
 
-use bematic::protocol::{
-    AgentMessage, AgentStatus, Availability, CloudMessage, Heartbeat, HeartbeatReport, SystemError,
-    limits,
+use std::time::Duration;
+
+use bematic::{
+    ids::TaskId,
+    protocol::{
+        AgentMessage, AgentStatus, Availability, CloudMessage, Heartbeat, HeartbeatReport,
+        HeartbeatSignal, SystemError, limits,
+    },
 };
 use tokio::time::Instant;
 
@@ -19,7 +24,34 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     Down,
-    Up { heard: Instant, beat: Instant },
+    Up {
+        /// When something came last.
+        heard: Instant,
+        /// When the next heartbeat is due.
+        beat: Instant,
+        renewal: Renewal,
+    },
+}
+
+/// How far the replacement of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It begins then.
+    Due(Instant),
+    /// Sending pauses: until then, or the proof that what was sent has arrived. The cloud closes
+    /// the older connection as soon as it has the newer one, with whatever is on its way.
+    Proving(Instant),
+    /// The new connection is being opened, and the old one still read.
+    Opening,
+}
+
+impl Renewal {
+    const fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Due(at) | Self::Proving(at) => Some(at),
+            Self::Opening => None,
+        }
+    }
 }
 
 impl Link {
@@ -27,11 +59,18 @@ impl Link {
         matches!(self, Self::Up { .. })
     }
 
-    /// When the next heartbeat is due, or the connection counts as dead.
-    pub(super) fn deadline(&self, silence: std::time::Duration) -> Option<Instant> {
+    /// When the next heartbeat is due, or the connection counts as dead or is to be replaced.
+    pub(super) fn deadline(&self, silence: Duration) -> Option<Instant> {
         match self {
             Self::Down => None,
-            Self::Up { heard, beat } => Some((*heard + silence).min(*beat)),
+            Self::Up {
+                heard,
+                beat,
+                renewal,
+            } => [Some(*heard + silence), Some(*beat), renewal.deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 }
@@ -40,7 +79,10 @@ impl Session {
     pub(super) fn on_link(&mut self, event: LinkEvent, now: Instant) {
         match event {
             LinkEvent::Connecting => self.tell(Notice::Connecting),
-            LinkEvent::Up => self.on_up(now),
+            LinkEvent::Up { renew_in } => self.on_up(now, renew_in),
+            LinkEvent::NotRenewed { reason, retry_in } => {
+                self.on_not_renewed(&reason, now + retry_in);
+            }
             LinkEvent::Down { reason, retry_in } => {
                 self.on_down();
                 self.tell(Notice::Disconnected { reason, retry_in });
@@ -57,13 +99,32 @@ impl Session {
         }
     }
 
-    fn on_up(&mut self, now: Instant) {
-        let beat = now + self.settings.timings.heartbeat;
-        self.link = Link::Up { heard: now, beat };
+    fn on_up(&mut self, now: Instant, renew_in: Duration) {
+        let notice = if self.link.is_up() {
+            self.outbox.disconnected();
+            Notice::Renewed
+        } else {
+            Notice::Connected
+        };
+        self.link = Link::Up {
+            heard: now,
+            beat: now + self.settings.timings.heartbeat,
+            renewal: Renewal::Due(now + renew_in),
+        };
         // First of all: the cloud hands out tasks, and takes those not named for lost, when it comes.
         let status = self.outgoing(self.status(self.availability()), None);
         self.outbox.first(status);
-        self.tell(Notice::Connected);
+        self.tell(notice);
+    }
+
+    fn on_not_renewed(&mut self, reason: &str, again: Instant) {
+        if let Link::Up { renewal, .. } = &mut self.link {
+            *renewal = Renewal::Due(again);
+            self.outbox.release();
+            self.warn(format!(
+                "the connection could not be renewed ({reason}); it goes on until another attempt succeeds"
+            ));
+        }
     }
 
     fn on_down(&mut self) {
@@ -130,40 +191,77 @@ impl Session {
             active_tasks: self.tasks.active().count() as u64,
             cpu_usage: load.cpu,
             memory_usage: load.memory,
+            tasks: Some(self.held()),
         };
         self.send_urgently(AgentMessage::HeartbeatPong(report), None);
     }
 
     pub(super) fn on_link_time(&mut self, now: Instant) {
-        let Link::Up { heard, beat } = self.link else {
+        let Link::Up {
+            heard,
+            beat,
+            renewal,
+        } = self.link
+        else {
             return;
         };
         if heard + self.settings.timings.silence <= now {
             self.warn("the connection is silent; making a new one".to_owned());
             self.on_down();
             self.effects.push_back(Effect::Reconnect);
-        } else if beat <= now {
-            let beat = now + self.settings.timings.heartbeat;
-            self.link = Link::Up { heard, beat };
-            self.send_urgently(AgentMessage::HeartbeatPing(Heartbeat::default()), None);
+            return;
+        }
+        let mut due = beat;
+        if beat <= now {
+            self.send_urgently(self.heartbeat(), None);
+            due = now + self.settings.timings.heartbeat;
+        }
+        self.link = Link::Up {
+            heard,
+            beat: due,
+            renewal: self.renew(renewal, now),
+        };
+    }
+
+    /// Goes on with the connection's replacement, as far as that is due.
+    fn renew(&mut self, renewal: Renewal, now: Instant) -> Renewal {
+        match renewal {
+            Renewal::Due(at) if at <= now => {
+                let heartbeat = self.outgoing(self.heartbeat(), None);
+                self.outbox.hold(heartbeat);
+                Renewal::Proving(now + self.settings.timings.settle)
+            }
+            Renewal::Proving(until) if until <= now || self.outbox.is_proven() => {
+                self.effects.push_back(Effect::Renew);
+                Renewal::Opening
+            }
+            renewal => renewal,
         }
     }
 
-    /// AGENT_STATUS, naming every task that this agent still answers for.
+    fn heartbeat(&self) -> AgentMessage {
+        AgentMessage::HeartbeatPing(HeartbeatSignal {
+            server_time: None,
+            tasks: Some(self.held()),
+        })
+    }
+
+    /// Every task that this agent still answers for.
+    fn held(&self) -> Vec<TaskId> {
+        let runs = self.tasks.active().chain(self.outbox.in_doubt());
+        let mut tasks: Vec<_> = runs.map(|run| run.task).collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        tasks.truncate(limits::LIST);
+        tasks
+    }
+
+    /// AGENT_STATUS
     pub(super) fn status(&self, status: Availability) -> AgentMessage {
-        let mut active_tasks: Vec<_> = self
-            .tasks
-            .active()
-            .chain(self.outbox.unconfirmed())
-            .map(|run| run.task)
-            .collect();
-        active_tasks.sort_unstable();
-        active_tasks.dedup();
-        active_tasks.truncate(limits::LIST);
         AgentMessage::AgentStatus(AgentStatus {
             agent_id: self.settings.agent_id.clone(),
             status,
-            active_tasks,
+            active_tasks: self.held(),
             capacity: self.settings.concurrency,
             version: Some(VERSION.to_owned()),
             resource_status: None,

@@ -4,6 +4,7 @@
 mod drain;
 mod link;
 mod outbox;
+mod outgoing;
 mod reports;
 mod seen;
 mod tasks;
@@ -21,12 +22,7 @@ use bematic::{
 use tokio::time::Instant;
 
 pub use self::drain::StopReason;
-use self::{
-    drain::Phase,
-    link::Link,
-    outbox::{Outbox, Outgoing},
-    tasks::Tasks,
-};
+use self::{drain::Phase, link::Link, outbox::Outbox, outgoing::Outgoing, tasks::Tasks};
 use crate::{
     config::Timings,
     event::{Effect, LinkEvent, RunEvent, RunKey},
@@ -127,7 +123,7 @@ impl Session {
 
     /// Whether there is something to send, and a connection to send it over.
     pub fn has_outgoing(&self) -> bool {
-        self.link.is_up() && !self.outbox.is_empty()
+        self.link.is_up() && self.outbox.has_next()
     }
 
     /// The next message to send, as text.

@@ -3,15 +3,20 @@
 //! A message is forgotten once the cloud is known to have it: a result when MESSAGE_ACK confirms
 //! it, anything else of a task when a heartbeat sent after it was answered. What is not known to
 //! have arrived when a connection ends is sent again over the next one, under the same id.
+//!
+//! Before a connection is replaced, the outbox is held: a last heartbeat proves what was sent
+//! before it, and the rest waits for the new connection. So nothing is lost with the old one, and
+//! nothing is sent twice.
 
 use std::{collections::VecDeque, time::Duration};
 
 use bematic::{
-    ids::MessageId,
+    ids::{MessageId, TaskId},
     protocol::{AgentMessage, Envelope},
 };
 use tokio::time::Instant;
 
+use super::outgoing::Outgoing;
 use crate::event::RunKey;
 
 /// Bytes of output that are kept while there is no connection; the newest are.
@@ -24,57 +29,6 @@ const MAX_UNCONFIRMED: usize = 500;
 const MAX_SENDS: u32 = 8;
 /// The longest wait between two sends of a result.
 const MAX_RESEND: Duration = Duration::from_mins(10);
-
-/// A message and what is known of its way.
-#[derive(Debug, Clone)]
-pub(super) struct Outgoing {
-    pub(super) envelope: Envelope<AgentMessage>,
-    pub(super) run: Option<RunKey>,
-    /// How many heartbeats had been sent over the connection before it.
-    heartbeats: u64,
-    sends: u32,
-    resend_at: Option<Instant>,
-    /// Bytes of output that this message stands for instead of holding them.
-    dropped: usize,
-}
-
-impl Outgoing {
-    pub(super) const fn new(envelope: Envelope<AgentMessage>, run: Option<RunKey>) -> Self {
-        Self {
-            envelope,
-            run,
-            heartbeats: 0,
-            sends: 0,
-            resend_at: None,
-            dropped: 0,
-        }
-    }
-
-    /// Whether it tells a task's end, which must not be lost.
-    const fn is_terminal(&self) -> bool {
-        use AgentMessage::{TaskCancelled, TaskComplete, TaskError};
-        matches!(
-            self.envelope.message,
-            TaskComplete(_) | TaskError(_) | TaskCancelled(_)
-        )
-    }
-
-    const fn is_ack(&self) -> bool {
-        matches!(self.envelope.message, AgentMessage::TaskAck(_))
-    }
-
-    /// About how many bytes it takes; the rest of a message is small.
-    fn bytes(&self) -> usize {
-        const REST: usize = 256;
-        REST + match &self.envelope.message {
-            AgentMessage::TaskStream(stream) => stream.delta.len(),
-            AgentMessage::TaskProgress(progress) => {
-                progress.steps.iter().flatten().map(String::len).sum()
-            }
-            _ => 0,
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -90,6 +44,17 @@ pub(super) struct Outbox {
     heartbeats_answered: u64,
     /// Whether the cloud is known to confirm results.
     confirms: bool,
+    gate: Gate,
+}
+
+/// What may go out.
+#[derive(Debug, Default)]
+enum Gate {
+    #[default]
+    Open,
+    /// One more heartbeat.
+    Closing(Box<Outgoing>),
+    Closed,
 }
 
 impl Outbox {
@@ -116,10 +81,7 @@ impl Outbox {
         now: Instant,
         resend: Duration,
     ) -> Option<Envelope<AgentMessage>> {
-        let mut message = match self.urgent.pop_front() {
-            Some(message) => message,
-            None => self.pop_queue()?,
-        };
+        let mut message = self.pop()?;
         let envelope = message.envelope.clone();
         if matches!(envelope.message, AgentMessage::HeartbeatPing(_)) {
             self.heartbeats_sent += 1;
@@ -140,10 +102,39 @@ impl Outbox {
         Some(envelope)
     }
 
+    fn pop(&mut self) -> Option<Outgoing> {
+        match std::mem::take(&mut self.gate) {
+            Gate::Open => self.urgent.pop_front().or_else(|| self.pop_queue()),
+            Gate::Closing(last) => {
+                self.gate = Gate::Closed;
+                Some(*last)
+            }
+            Gate::Closed => {
+                self.gate = Gate::Closed;
+                None
+            }
+        }
+    }
+
     fn pop_queue(&mut self) -> Option<Outgoing> {
         let message = self.queue.pop_front()?;
         self.queued_bytes -= message.bytes();
         Some(message)
+    }
+
+    /// Sends a last heartbeat, and nothing after it until [`Self::release`].
+    pub(super) fn hold(&mut self, heartbeat: Outgoing) {
+        self.gate = Gate::Closing(Box::new(heartbeat));
+    }
+
+    /// Whether all that was sent before the outbox was held is known to have arrived.
+    pub(super) const fn is_proven(&self) -> bool {
+        matches!(self.gate, Gate::Closed) && self.heartbeats_answered == self.heartbeats_sent
+    }
+
+    /// Lets everything out again.
+    pub(super) fn release(&mut self) {
+        self.gate = Gate::Open;
     }
 
     /// The cloud answered a heartbeat: it has what was sent before.
@@ -184,10 +175,12 @@ impl Outbox {
     /// What was sent and may not have arrived is to be sent again; what was meant for the old
     /// connection only is forgotten.
     pub(super) fn disconnected(&mut self) {
-        self.urgent.retain(Outgoing::is_ack);
-        let (acks, others): (Vec<_>, Vec<_>) = self.sent.drain(..).partition(Outgoing::is_ack);
-        for ack in acks.into_iter().rev() {
-            self.urgent.push_front(ack);
+        self.release();
+        self.urgent.retain(Outgoing::is_answer);
+        let (answers, others): (Vec<_>, Vec<_>) =
+            self.sent.drain(..).partition(Outgoing::is_answer);
+        for answer in answers.into_iter().rev() {
+            self.urgent.push_front(answer);
         }
         for message in others.into_iter().rev() {
             self.queue.push_front(message);
@@ -228,19 +221,20 @@ impl Outbox {
             .min()
     }
 
-    /// Brings a run's result forward, if one waits to be confirmed. Says whether one does.
-    pub(super) fn resend_now(&mut self, run: impl Fn(RunKey) -> bool, now: Instant) -> bool {
-        let mut found = self
-            .queue
-            .iter()
-            .any(|m| m.is_terminal() && m.run.is_some_and(&run));
-        for message in &mut self.sent {
-            if message.is_terminal() && message.run.is_some_and(&run) {
-                message.resend_at = Some(now);
-                found = true;
-            }
+    /// Brings a task's results forward, if any wait to be confirmed.
+    pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
+        let of_task = |m: &&mut Outgoing| m.is_terminal() && m.run.is_some_and(|r| r.task == task);
+        for message in self.sent.iter_mut().filter(of_task) {
+            message.resend_at = Some(now);
         }
-        found
+    }
+
+    /// The runs that the agent may still be thought to hold: whose result is not confirmed, or
+    /// whose refusal may not have arrived.
+    pub(super) fn in_doubt(&self) -> impl Iterator<Item = RunKey> {
+        let all = self.sent.iter().chain(&self.queue).chain(&self.urgent);
+        all.filter(|message| message.is_terminal() || message.is_refusal())
+            .filter_map(|message| message.run)
     }
 
     /// The runs whose result is not confirmed.
@@ -250,7 +244,16 @@ impl Outbox {
             .filter_map(|message| message.run)
     }
 
-    /// Whether there is something to send.
+    /// Whether there is something that may be sent now.
+    pub(super) fn has_next(&self) -> bool {
+        match self.gate {
+            Gate::Open => !self.is_empty(),
+            Gate::Closing(_) => true,
+            Gate::Closed => false,
+        }
+    }
+
+    /// Whether nothing waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.queue.is_empty()
     }
@@ -277,41 +280,22 @@ impl Outbox {
         let Some(at) = self
             .queue
             .iter()
-            .position(|m| output(m).is_some() && m.dropped == 0)
+            .position(|m| m.output().is_some() && m.dropped == 0)
         else {
             return false;
         };
         let Some(mut message) = self.queue.remove(at) else {
             return false;
         };
-        let bytes = output(&message).map_or(0, str::len);
+        let bytes = message.output().map_or(0, str::len);
         let mut before = self.queue.iter_mut().take(at).rev();
         if let Some(note) = before.find(|m| m.dropped > 0 && m.run == message.run) {
-            note_dropped(note, bytes);
+            note.note_dropped(bytes);
         } else {
-            note_dropped(&mut message, bytes);
+            message.note_dropped(bytes);
             self.queue.insert(at, message);
         }
         self.recount();
         true
-    }
-}
-
-/// The output that a message holds.
-fn output(message: &Outgoing) -> Option<&str> {
-    match &message.envelope.message {
-        AgentMessage::TaskStream(stream) => Some(&stream.delta),
-        _ => None,
-    }
-}
-
-/// Makes `message` tell that output is missing in its place.
-fn note_dropped(message: &mut Outgoing, bytes: usize) {
-    message.dropped += bytes;
-    if let AgentMessage::TaskStream(stream) = &mut message.envelope.message {
-        stream.delta = format!(
-            "\n[… {} bytes of output were dropped while the agent was not connected …]\n",
-            message.dropped
-        );
     }
 }

@@ -17,9 +17,27 @@ pub(super) enum Answer {
     Refused {
         /// Why.
         reason: String,
-        /// Whether it may be offered again.
-        retryable: bool,
+        /// What the cloud may do with it.
+        next: Next,
     },
+}
+
+/// What may become of a task that was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It may be offered again, and this offer does not count: nobody looked at the task.
+    Untouched,
+    /// It may be offered again.
+    Again,
+    /// Offering it again would not help.
+    Never,
+}
+
+impl Next {
+    /// Whether it may be offered again.
+    pub(super) fn is_retryable(self) -> bool {
+        self != Self::Never
+    }
 }
 
 /// The latest answers.

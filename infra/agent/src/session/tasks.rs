@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Session,
-    seen::{Answer, Seen},
+    seen::{Answer, Next, Seen},
     terminal::{self, Why},
 };
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 
 /// Characters of a prompt that stand for it on the agent's screen.
 const TITLE_CHARS: usize = 80;
+/// Why an agent that stops does not take tasks, and hands back what has not started.
+const SHUTTING_DOWN: &str = "the agent is shutting down";
 
 /// The tasks that the agent holds, and the answers that it gave.
 #[derive(Debug, Default)]
@@ -100,33 +102,33 @@ impl Session {
         }
         match self.admit(&submit) {
             Ok(folder) => self.accept(submit, folder),
-            Err((reason, retryable)) => self.refuse(run, reason, retryable),
+            Err((reason, next)) => self.refuse(run, reason, next),
         }
     }
 
-    /// Where the task is to work, or why not and whether it may be offered again.
-    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, (String, bool)> {
+    /// Where the task is to work, or why not and what may become of it.
+    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, (String, Next)> {
         let run = RunKey::of(submit);
         let later = |held: &RunKey| held.task == run.task && held.attempt > run.attempt;
         if let Some(held) = self.tasks.active().find(later) {
             let attempt = held.attempt.map_or(0, Attempt::number);
             return Err((
                 format!("attempt {attempt} of the task is already here"),
-                true,
+                Next::Again,
             ));
         }
         if !self.phase.takes_tasks() {
-            return Err(("the agent is shutting down".to_owned(), true));
+            return Err((SHUTTING_DOWN.to_owned(), Next::Untouched));
         }
         let slots = self.settings.concurrency as usize;
         if self.tasks.active().count() >= 2 * slots {
             return Err((
                 format!("all {slots} slots of the agent are taken, and as many tasks wait"),
-                true,
+                Next::Untouched,
             ));
         }
         let folder = self.settings.workdirs.resolve(&submit.local_path);
-        folder.map_err(|refused| (refused.to_string(), false))
+        folder.map_err(|refused| (refused.to_string(), Next::Never))
     }
 
     fn accept(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
@@ -173,13 +175,13 @@ impl Session {
         }
     }
 
-    fn refuse(&mut self, run: RunKey, reason: String, retryable: bool) {
+    fn refuse(&mut self, run: RunKey, reason: String, next: Next) {
         self.tell(Notice::TaskRefused {
             run: run.into(),
             reason: reason.clone(),
-            retryable,
+            retryable: next.is_retryable(),
         });
-        let answer = Answer::Refused { reason, retryable };
+        let answer = Answer::Refused { reason, next };
         self.tasks.seen.remember(run, answer.clone());
         self.acknowledge(run, &answer);
     }
@@ -190,16 +192,17 @@ impl Session {
     }
 
     fn send_ack(&mut self, run: RunKey, answer: &Answer, queue_position: Option<u64>) {
-        let (reason, retryable) = match answer {
-            Answer::Accepted => (None, true),
-            Answer::Refused { reason, retryable } => (Some(reason.clone()), *retryable),
+        let (reason, next) = match answer {
+            Answer::Accepted => (None, Next::Again),
+            Answer::Refused { reason, next } => (Some(reason.clone()), *next),
         };
         let ack = AgentMessage::TaskAck(TaskAck {
             task_id: run.task,
             attempt: run.attempt,
             accepted: *answer == Answer::Accepted,
             reason,
-            retryable,
+            retryable: next.is_retryable(),
+            spent: next != Next::Untouched,
             queue_position,
         });
         self.send_urgently(ack, Some(run));
@@ -235,14 +238,9 @@ impl Session {
         for run in &held {
             self.cancel(*run, &cancel.reason);
         }
-        // The task is over, or was never here: the cloud is told, so that it need not wait.
-        if held.is_empty() && !self.outbox.resend_now(|run| run.task == id, now) {
-            let unknown = RunKey {
-                task: id,
-                attempt: None,
-            };
-            self.send(terminal::cancelled(unknown, &cancel.reason), Some(unknown));
-        }
+        // One that has ended stays as it ended. Of one that is not here nothing can be said: its
+        // submission may still be on its way.
+        self.outbox.resend_now(id, now);
     }
 
     fn cancel(&mut self, run: RunKey, reason: &str) {
@@ -279,9 +277,9 @@ impl Session {
     }
 
     /// Gives what has not started back to the cloud.
-    pub(super) fn hand_back(&mut self, reason: &str) {
+    pub(super) fn hand_back(&mut self) {
         for task in std::mem::take(&mut self.tasks.waiting) {
-            self.refuse(task.run, reason.to_owned(), true);
+            self.refuse(task.run, SHUTTING_DOWN.to_owned(), Next::Untouched);
         }
     }
 }

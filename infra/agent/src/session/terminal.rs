@@ -40,7 +40,11 @@ pub(super) fn message(run: RunKey, why: Option<&Why>, ended: Ended) -> AgentMess
             run,
             "the agent was stopped before the task ended; retry it when the agent is back",
             true,
-            ended.summary,
+            // It was not the command that ended it, whatever that said of itself before.
+            Summary {
+                recoverable: None,
+                ..ended.summary
+            },
         ),
         (Outcome::Stopped, Some(Why::Cancelled(reason))) => cancelled(run, reason),
         (Outcome::Stopped, Some(Why::Superseded(by))) => {

@@ -25,7 +25,7 @@ impl<W: Write> Json<W> {
     }
 }
 
-impl<W: Write> Ui for Json<W> {
+impl<W: Write + Send> Ui for Json<W> {
     fn tell(&mut self, notice: &Notice) {
         let timestamp = SystemClock.now();
         if let Ok(line) = serde_json::to_string(&Line { timestamp, notice }) {

@@ -38,6 +38,8 @@ pub enum Notice {
     Connecting,
     /// Connected.
     Connected,
+    /// The connection was replaced by a new one before its time was over.
+    Renewed,
     /// The connection is gone.
     Disconnected {
         /// Why.
@@ -173,7 +175,7 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S:
 }
 
 /// Shows notices.
-pub trait Ui {
+pub trait Ui: Send {
     /// Shows one.
     fn tell(&mut self, notice: &Notice);
 }

@@ -15,7 +15,7 @@ impl<W: Write> Plain<W> {
     }
 }
 
-impl<W: Write> Ui for Plain<W> {
+impl<W: Write + Send> Ui for Plain<W> {
     fn tell(&mut self, notice: &Notice) {
         // A log is for what changes: steps would bury it.
         if matches!(notice, Notice::TaskProgress { .. }) {

@@ -18,6 +18,7 @@ pub(super) fn line(notice: &Notice) -> Option<String> {
         ),
         Notice::Connecting => return None,
         Notice::Connected => "connected, waiting for tasks".to_owned(),
+        Notice::Renewed => "connection renewed".to_owned(),
         Notice::Disconnected { reason, retry_in } => {
             format!(
                 "! not connected: {reason}; trying again in {}",

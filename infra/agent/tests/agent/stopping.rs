@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 use bematic::protocol::{AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled};
 use bematic_agent::event::Ending;
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
-use tokio::{task::LocalSet, time::sleep};
+use tokio::time::sleep;
 
-use crate::support::{Agent, Cloud, Options, PATIENCE, task};
+use crate::support::{Options, PATIENCE, Setup, ends, task};
 
 fn cancelled(message: AgentMessage) -> TaskCancelled {
     match message {
@@ -48,181 +48,137 @@ fn is_zombie(pid: Pid) -> bool {
 
 #[tokio::test]
 async fn a_cancelled_command_is_asked_to_end_and_its_output_so_far_is_sent() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
-            let (mut connection, _) = cloud.connected().await;
-            let task =
-                task("trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.01; done");
-            connection.submit(&task).await;
-            connection.output_until(task.task_id, "hello").await;
-            connection.cancel(task.task_id).await;
-            let (story, end) = connection.story(task.task_id).await;
-            assert!(story.output.contains("bye"));
-            let cancelled = cancelled(end.message);
-            assert_eq!(cancelled.reason.as_deref(), Some("not needed"));
-            assert_eq!(cancelled.attempt, task.attempt);
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.01; done");
+    setup.connection.submit(&task).await;
+    setup.connection.output_until(task.task_id, "hello").await;
+    setup.connection.cancel(task.task_id).await;
+    let (story, end) = setup.connection.story(task.task_id).await;
+    assert!(story.output.contains("bye"));
+    let cancelled = cancelled(end.message);
+    assert_eq!(cancelled.reason.as_deref(), Some("not needed"));
+    assert_eq!(cancelled.attempt, task.attempt);
 }
 
 #[tokio::test]
 async fn a_command_that_ignores_being_asked_is_killed_with_all_it_started() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
-            let (mut connection, _) = cloud.connected().await;
-            let task = task(
-                "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > grandchild; echo ready; \
+    let mut setup = Setup::usual().await;
+    let task = task(
+        "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > grandchild; echo ready; \
                  while :; do sleep 0.01; done' & echo $$ > child; wait; while :; do sleep 0.01; done",
-            );
-            connection.submit(&task).await;
-            connection.output_until(task.task_id, "ready").await;
-            connection.cancel(task.task_id).await;
-            cancelled(connection.end_of(task.task_id).await);
-            gone(&folder.path().join("child")).await;
-            gone(&folder.path().join("grandchild")).await;
-        })
-        .await;
+    );
+    setup.connection.submit(&task).await;
+    setup.connection.output_until(task.task_id, "ready").await;
+    setup.connection.cancel(task.task_id).await;
+    cancelled(setup.connection.end_of(task.task_id).await);
+    gone(&setup.folder.path().join("child")).await;
+    gone(&setup.folder.path().join("grandchild")).await;
 }
 
 #[tokio::test]
 async fn what_a_command_left_behind_ends_with_it() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let _agent = Agent::start(&cloud.url(), folder.path(), Options::default());
-            let (mut connection, _) = cloud.connected().await;
-            let task = task("sleep 1000 >/dev/null 2>&1 & echo $! > left; echo done");
-            connection.submit(&task).await;
-            let end = connection.end_of(task.task_id).await;
-            assert!(matches!(end, AgentMessage::TaskComplete(_)));
-            gone(&folder.path().join("left")).await;
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("sleep 1000 >/dev/null 2>&1 & echo $! > left; echo done");
+    setup.connection.submit(&task).await;
+    let end = setup.connection.end_of(task.task_id).await;
+    assert!(matches!(end, AgentMessage::TaskComplete(_)));
+    gone(&setup.folder.path().join("left")).await;
 }
 
 #[tokio::test]
-async fn waiting_and_unknown_tasks_are_cancelled_at_once() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let options = Options {
-                concurrency: 1,
-                ..Options::default()
-            };
-            let _agent = Agent::start(&cloud.url(), folder.path(), options);
-            let (mut connection, _) = cloud.connected().await;
-            let (running, waiting) = (task("sleep 1000"), task("echo never"));
-            connection.submit(&running).await;
-            connection.submit(&waiting).await;
-            connection.cancel(waiting.task_id).await;
-            let unknown = task("");
-            connection.cancel(unknown.task_id).await;
-            cancelled(connection.end_of(waiting.task_id).await);
-            assert_eq!(
-                cancelled(connection.end_of(unknown.task_id).await).attempt,
-                None
-            );
-            connection.cancel(running.task_id).await;
-            cancelled(connection.end_of(running.task_id).await);
-        })
-        .await;
+async fn a_waiting_task_is_cancelled_at_once_and_of_an_unknown_one_nothing_is_said() {
+    let options = Options {
+        concurrency: 1,
+        ..Options::default()
+    };
+    let mut setup = Setup::with(options).await;
+    let (running, waiting) = (task("sleep 1000"), task("echo never"));
+    setup.connection.submit(&running).await;
+    setup.connection.submit(&waiting).await;
+    setup.connection.cancel(waiting.task_id).await;
+    let unknown = task("");
+    setup.connection.cancel(unknown.task_id).await;
+    cancelled(setup.connection.end_of(waiting.task_id).await);
+    setup.connection.cancel(running.task_id).await;
+    cancelled(setup.connection.end_of(running.task_id).await);
+    let of_unknown = |message: &AgentMessage| ends(message) == Some(unknown.task_id);
+    assert!(!setup.connection.has_heard(of_unknown));
 }
 
 #[tokio::test]
 async fn a_stopped_agent_hands_back_what_waits_and_finishes_what_runs() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let options = Options {
-                concurrency: 1,
-                ..Options::default()
-            };
-            let agent = Agent::start(&cloud.url(), folder.path(), options);
-            let (mut connection, _) = cloud.connected().await;
-            let running = task("echo on; while [ ! -e go ]; do sleep 0.01; done; echo finished");
-            let waiting = task("echo never");
-            connection.submit(&running).await;
-            connection.submit(&waiting).await;
-            connection.output_until(running.task_id, "on").await;
-            agent.stop().await;
-            connection.find(availability(Availability::Draining)).await;
-            let refused = |message: &AgentMessage| match message {
-                AgentMessage::TaskAck(ack) if !ack.accepted => Some(ack.clone()),
-                _ => None,
-            };
-            let handed_back = connection.find(refused).await;
-            assert_eq!(handed_back.task_id, waiting.task_id);
-            assert!(handed_back.retryable);
-            let late = task("echo never");
-            connection.submit(&late).await;
-            assert_eq!(connection.find(refused).await.task_id, late.task_id);
-            std::fs::write(folder.path().join("go"), "").unwrap();
-            let end = connection.end_of(running.task_id).await;
-            assert!(matches!(end, AgentMessage::TaskComplete(_)), "{end:?}");
-            connection.find(availability(Availability::Offline)).await;
-            connection.closed().await;
-            assert_eq!(agent.ended().await, Ending::Stopped);
-        })
+    let options = Options {
+        concurrency: 1,
+        ..Options::default()
+    };
+    let mut setup = Setup::with(options).await;
+    let running = task("echo on; while [ ! -e go ]; do sleep 0.01; done; echo finished");
+    let waiting = task("echo never");
+    setup.connection.submit(&running).await;
+    setup.connection.submit(&waiting).await;
+    setup.connection.output_until(running.task_id, "on").await;
+    setup.agent.stop().await;
+    setup
+        .connection
+        .find(availability(Availability::Draining))
         .await;
+    let refused = |message: &AgentMessage| match message {
+        AgentMessage::TaskAck(ack) if !ack.accepted => Some(ack.clone()),
+        _ => None,
+    };
+    let handed_back = setup.connection.find(refused).await;
+    assert_eq!(handed_back.task_id, waiting.task_id);
+    assert!(handed_back.retryable && !handed_back.spent);
+    let late = task("echo never");
+    setup.connection.submit(&late).await;
+    assert_eq!(setup.connection.find(refused).await.task_id, late.task_id);
+    std::fs::write(setup.folder.path().join("go"), "").unwrap();
+    let end = setup.connection.end_of(running.task_id).await;
+    assert!(matches!(end, AgentMessage::TaskComplete(_)), "{end:?}");
+    setup
+        .connection
+        .find(availability(Availability::Offline))
+        .await;
+    setup.connection.closed().await;
+    assert_eq!(setup.agent.ended().await, Ending::Stopped);
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_what_runs() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let agent = Agent::start(&cloud.url(), folder.path(), Options::default());
-            let (mut connection, _) = cloud.connected().await;
-            let task = task("echo on; sleep 1000");
-            connection.submit(&task).await;
-            connection.output_until(task.task_id, "on").await;
-            agent.stop().await;
-            agent.stop().await;
-            let AgentMessage::TaskError(failure) = connection.end_of(task.task_id).await else {
-                panic!("not failed");
-            };
-            assert!(failure.recoverable && failure.error.contains("agent was stopped"));
-            connection.closed().await;
-            assert_eq!(agent.ended().await, Ending::Stopped);
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("echo on; sleep 1000");
+    setup.connection.submit(&task).await;
+    setup.connection.output_until(task.task_id, "on").await;
+    setup.agent.stop().await;
+    setup.agent.stop().await;
+    let AgentMessage::TaskError(failure) = setup.connection.end_of(task.task_id).await else {
+        panic!("not failed");
+    };
+    assert!(failure.recoverable && failure.error.contains("agent was stopped"));
+    setup.connection.closed().await;
+    assert_eq!(setup.agent.ended().await, Ending::Stopped);
 }
 
 #[tokio::test]
 async fn a_task_that_does_not_finish_in_the_drain_time_is_ended() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let mut options = Options::default();
-            options.timings.drain = Duration::from_millis(50);
-            let agent = Agent::start(&cloud.url(), folder.path(), options);
-            let (mut connection, _) = cloud.connected().await;
-            let task = task("sleep 1000");
-            connection.submit(&task).await;
-            connection
-                .find(|m| matches!(m, AgentMessage::TaskAck(_)).then_some(()))
-                .await;
-            connection
-                .send(CloudMessage::SystemRestart(SystemNotice {
-                    reason: "update".to_owned(),
-                    rebuild: None,
-                }))
-                .await;
-            let end = connection.end_of(task.task_id).await;
-            assert!(matches!(end, AgentMessage::TaskError(_)), "{end:?}");
-            connection.closed().await;
-            assert_eq!(agent.ended().await, Ending::Restart);
-        })
+    let mut options = Options::default();
+    options.timings.drain = Duration::from_millis(50);
+    let mut setup = Setup::with(options).await;
+    let task = task("sleep 1000");
+    setup.connection.submit(&task).await;
+    setup
+        .connection
+        .find(|m| matches!(m, AgentMessage::TaskAck(_)).then_some(()))
         .await;
+    setup
+        .connection
+        .send(CloudMessage::SystemRestart(SystemNotice {
+            reason: "update".to_owned(),
+            rebuild: None,
+        }))
+        .await;
+    let end = setup.connection.end_of(task.task_id).await;
+    assert!(matches!(end, AgentMessage::TaskError(_)), "{end:?}");
+    setup.connection.closed().await;
+    assert_eq!(setup.agent.ended().await, Ending::Restart);
 }

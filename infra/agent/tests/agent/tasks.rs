@@ -1,29 +1,8 @@
 //! Tasks, from their submission to their end, with real commands.
 
-use crate::support::{self, Agent, Cloud, Connection, Options, task};
+use crate::support::{self, Options, Setup, task};
 use bematic::protocol::{AgentMessage, TaskAck, TaskComplete, TaskFailure};
 use bematic_agent::ui::Notice;
-use tempfile::TempDir;
-use tokio::task::LocalSet;
-
-/// An agent with a connection, in a folder of its own.
-struct Setup {
-    connection: Connection,
-    folder: TempDir,
-    agent: Agent,
-}
-
-async fn setup() -> Setup {
-    let cloud = Cloud::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let agent = Agent::start(&cloud.url(), folder.path(), Options::default());
-    let (connection, _) = cloud.connected().await;
-    Setup {
-        connection,
-        folder,
-        agent,
-    }
-}
 
 fn ack(message: &AgentMessage) -> Option<TaskAck> {
     match message {
@@ -48,214 +27,158 @@ fn failure(message: AgentMessage) -> TaskFailure {
 
 #[tokio::test]
 async fn a_task_is_acknowledged_streamed_and_completed() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task(
-                "pwd; echo \"$BEMATIC_MODEL $BEMATIC_SYSTEM_PROMPT key=$BEMATIC_API_KEY\"; echo oops >&2\n\
+    let mut setup = Setup::usual().await;
+    let task = task(
+        "pwd; echo \"$BEMATIC_MODEL $BEMATIC_SYSTEM_PROMPT key=$BEMATIC_API_KEY\"; echo oops >&2\n\
                  echo '::bematic {\"step\":\"Reading\",\"type\":\"tool_use\"}'\n\
                  echo '::bematic {\"result\":\"All **done**\",\"outputTokens\":7,\"filesChanged\":[\"a.rs\"]}'",
-            );
-            setup.connection.submit(&task).await;
-            assert!(setup.connection.find(ack).await.accepted);
-            let (story, end) = setup.connection.story(task.task_id).await;
-            let place = setup.folder.path().canonicalize().unwrap();
-            assert!(story.output.contains(place.to_str().unwrap()));
-            assert!(story.output.contains("model be brief key=\n"));
-            assert!(story.output.contains("oops"));
-            assert!(!story.output.contains("::bematic"));
-            assert_eq!(story.steps, ["Reading"]);
-            let complete = complete(end.message);
-            assert_eq!(complete.result, "All **done**");
-            assert_eq!(complete.output_tokens, 7);
-            assert_eq!(complete.files_changed, ["a.rs"]);
-            assert_eq!(complete.attempt, task.attempt);
-        })
-        .await;
+    );
+    setup.connection.submit(&task).await;
+    assert!(setup.connection.find(ack).await.accepted);
+    let (story, end) = setup.connection.story(task.task_id).await;
+    let place = setup.folder.path().canonicalize().unwrap();
+    assert!(story.output.contains(place.to_str().unwrap()));
+    assert!(story.output.contains("model be brief key=\n"));
+    assert!(story.output.contains("oops"));
+    assert!(!story.output.contains("::bematic"));
+    assert_eq!(story.steps, ["Reading"]);
+    let complete = complete(end.message);
+    assert_eq!(complete.result, "All **done**");
+    assert_eq!(complete.output_tokens, 7);
+    assert_eq!(complete.files_changed, ["a.rs"]);
+    assert_eq!(complete.attempt, task.attempt);
 }
 
 #[tokio::test]
 async fn five_hundred_progress_lines_all_arrive_in_order() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task(
-                "i=0; while [ $i -lt 500 ]; do echo \"::bematic {\\\"step\\\":\\\"step $i\\\",\\\"progress\\\":$((i / 5))}\"; i=$((i+1)); done",
-            );
-            setup.connection.submit(&task).await;
-            let (story, end) = setup.connection.story(task.task_id).await;
-            complete(end.message);
-            let expected: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
-            assert_eq!(story.steps, expected);
-            assert!(story.percents.is_sorted() && story.percents.last() == Some(&99.0));
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task(
+        "i=0; while [ $i -lt 500 ]; do echo \"::bematic {\\\"step\\\":\\\"step $i\\\",\\\"progress\\\":$((i / 5))}\"; i=$((i+1)); done",
+    );
+    setup.connection.submit(&task).await;
+    let (story, end) = setup.connection.story(task.task_id).await;
+    complete(end.message);
+    let expected: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
+    assert_eq!(story.steps, expected);
+    assert!(story.percents.is_sorted() && story.percents.last() == Some(&99.0));
 }
 
 #[tokio::test]
 async fn two_megabytes_of_output_arrive_complete_and_in_order() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task("seq 1 300000");
-            setup.connection.submit(&task).await;
-            let (story, end) = setup.connection.story(task.task_id).await;
-            let numbers: Vec<String> = (1..=300_000).map(|n| n.to_string()).collect();
-            let expected = numbers.join("\n") + "\n";
-            assert!(story.output == expected, "the output differs");
-            let seqs: Vec<u64> = (0..story.seqs.len() as u64).collect();
-            assert_eq!(story.seqs, seqs);
-            assert!(complete(end.message).result.ends_with("300000"));
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("seq 1 300000");
+    setup.connection.submit(&task).await;
+    let (story, end) = setup.connection.story(task.task_id).await;
+    let numbers: Vec<String> = (1..=300_000).map(|n| n.to_string()).collect();
+    let expected = numbers.join("\n") + "\n";
+    assert!(story.output == expected, "the output differs");
+    let seqs: Vec<u64> = (0..story.seqs.len() as u64).collect();
+    assert_eq!(story.seqs, seqs);
+    assert!(complete(end.message).result.ends_with("300000"));
 }
 
 #[tokio::test]
 async fn a_result_too_long_for_a_message_is_cut_and_sent_in_several_frames() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task(
-                "printf '::bematic {\"result\":\"'; head -c 200000 /dev/zero | tr '\\0' x; echo '\"}'",
-            );
-            setup.connection.submit(&task).await;
-            let (story, end) = setup.connection.story(task.task_id).await;
-            assert_eq!(story.output, "");
-            let result = complete(end.message).result;
-            assert!(result.len() > 90_000 && result.contains("cut here"));
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task(
+        "printf '::bematic {\"result\":\"'; head -c 200000 /dev/zero | tr '\\0' x; echo '\"}'",
+    );
+    setup.connection.submit(&task).await;
+    let (story, end) = setup.connection.story(task.task_id).await;
+    assert_eq!(story.output, "");
+    let result = complete(end.message).result;
+    assert!(result.len() > 90_000 && result.contains("cut here"));
 }
 
 #[tokio::test]
 async fn a_failing_command_tells_its_exit_code_and_last_words() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task("echo out; echo 'no such branch' >&2; exit 3");
-            setup.connection.submit(&task).await;
-            let (story, end) = setup.connection.story(task.task_id).await;
-            assert!(story.output.contains("out\n"));
-            let failure = failure(end.message);
-            assert!(
-                failure.error.contains("exit code 3") && failure.error.contains("no such branch")
-            );
-            assert!(failure.recoverable);
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("echo out; echo 'no such branch' >&2; exit 3");
+    setup.connection.submit(&task).await;
+    let (story, end) = setup.connection.story(task.task_id).await;
+    assert!(story.output.contains("out\n"));
+    let failure = failure(end.message);
+    assert!(failure.error.contains("exit code 3") && failure.error.contains("no such branch"));
+    assert!(failure.recoverable);
 }
 
 #[tokio::test]
 async fn a_missing_command_is_explained() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let _agent = Agent::with_command(
-                "no-such-program-here",
-                &cloud.url(),
-                folder.path(),
-                Options::default(),
-            );
-            let (mut connection, _) = cloud.connected().await;
-            let task = task("x");
-            connection.submit(&task).await;
-            let (_, end) = connection.story(task.task_id).await;
-            let failure = failure(end.message);
-            assert!(
-                failure.error.contains("no-such-program-here") && failure.error.contains("--exec")
-            );
-            assert!(!failure.recoverable);
-        })
-        .await;
+    let mut setup = Setup::with_command("no-such-program-here", Options::default()).await;
+    let task = task("x");
+    setup.connection.submit(&task).await;
+    let (_, end) = setup.connection.story(task.task_id).await;
+    let failure = failure(end.message);
+    assert!(failure.error.contains("no-such-program-here") && failure.error.contains("--exec"));
+    assert!(!failure.recoverable);
 }
 
 #[tokio::test]
 async fn a_prompt_that_nobody_reads_hurts_nobody() {
-    LocalSet::new()
-        .run_until(async {
-            let cloud = Cloud::start().await;
-            let folder = tempfile::tempdir().unwrap();
-            let _agent =
-                Agent::with_command("true", &cloud.url(), folder.path(), Options::default());
-            let (mut connection, _) = cloud.connected().await;
-            let task = task(&"x".repeat(100_000));
-            connection.submit(&task).await;
-            let (_, end) = connection.story(task.task_id).await;
-            complete(end.message);
-        })
-        .await;
+    let mut setup = Setup::with_command("true", Options::default()).await;
+    let task = task(&"x".repeat(100_000));
+    setup.connection.submit(&task).await;
+    let (_, end) = setup.connection.story(task.task_id).await;
+    complete(end.message);
 }
 
 #[tokio::test]
 async fn a_repeated_submission_is_acknowledged_and_not_run_again() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let task = task("echo ran >> runs");
-            setup.connection.submit(&task).await;
-            setup.connection.submit(&task).await;
-            let (_, end) = setup.connection.story(task.task_id).await;
-            complete(end.message);
-            setup.connection.submit(&task).await;
-            let acknowledged = setup.connection.find(ack).await;
-            assert!(acknowledged.accepted);
-            let last = support::task("true");
-            setup.connection.submit(&last).await;
-            setup.connection.story(last.task_id).await;
-            let runs = std::fs::read_to_string(setup.folder.path().join("runs")).unwrap();
-            assert_eq!(runs, "ran\n");
-            drop(setup.agent);
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let task = task("echo ran >> runs");
+    setup.connection.submit(&task).await;
+    setup.connection.submit(&task).await;
+    let (_, end) = setup.connection.story(task.task_id).await;
+    complete(end.message);
+    setup.connection.submit(&task).await;
+    let acknowledged = setup.connection.find(ack).await;
+    assert!(acknowledged.accepted);
+    let last = support::task("true");
+    setup.connection.submit(&last).await;
+    setup.connection.story(last.task_id).await;
+    let runs = std::fs::read_to_string(setup.folder.path().join("runs")).unwrap();
+    assert_eq!(runs, "ran\n");
+    drop(setup.agent);
 }
 
 #[tokio::test]
 async fn a_folder_outside_is_refused_for_good() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let mut task = task("echo never");
-            task.local_path = "/".to_owned();
-            setup.connection.submit(&task).await;
-            let ack = setup.connection.find(ack).await;
-            assert!(!ack.accepted && !ack.retryable);
-            assert!(ack.reason.unwrap().contains("--workdir"));
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let mut task = task("echo never");
+    task.local_path = "/".to_owned();
+    setup.connection.submit(&task).await;
+    let ack = setup.connection.find(ack).await;
+    assert!(!ack.accepted && !ack.retryable);
+    assert!(ack.reason.unwrap().contains("--workdir"));
 }
 
 #[tokio::test]
 async fn tasks_start_in_order_and_only_so_many_at_once() {
-    LocalSet::new()
-        .run_until(async {
-            let mut setup = setup().await;
-            let script = "echo start; while [ ! -e go ]; do sleep 0.01; done";
-            let tasks: Vec<_> = (0..5).map(|_| task(script)).collect();
-            let mut acks = Vec::new();
-            for task in &tasks {
-                setup.connection.submit(task).await;
-                acks.push(setup.connection.find(ack).await);
-            }
-            let accepted: Vec<bool> = acks.iter().map(|ack| ack.accepted).collect();
-            assert_eq!(accepted, [true, true, true, true, false]);
-            let positions: Vec<_> = acks.iter().map(|ack| ack.queue_position).collect();
-            assert_eq!(positions, [None, None, Some(2), Some(3), None]);
-            assert!(acks[4].retryable);
-            std::fs::write(setup.folder.path().join("go"), "").unwrap();
-            for task in &tasks[..4] {
-                setup.connection.end_of(task.task_id).await;
-            }
-            let started = setup
-                .agent
-                .notices()
-                .into_iter()
-                .filter_map(|notice| match notice {
-                    Notice::TaskStarted { run, .. } => Some(run.task_id),
-                    _ => None,
-                });
-            let expected = tasks[..4].iter().map(|task| task.task_id);
-            assert_eq!(started.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-        })
-        .await;
+    let mut setup = Setup::usual().await;
+    let script = "echo start; while [ ! -e go ]; do sleep 0.01; done";
+    let tasks: Vec<_> = (0..5).map(|_| task(script)).collect();
+    let mut acks = Vec::new();
+    for task in &tasks {
+        setup.connection.submit(task).await;
+        acks.push(setup.connection.find(ack).await);
+    }
+    let accepted: Vec<bool> = acks.iter().map(|ack| ack.accepted).collect();
+    assert_eq!(accepted, [true, true, true, true, false]);
+    let positions: Vec<_> = acks.iter().map(|ack| ack.queue_position).collect();
+    assert_eq!(positions, [None, None, Some(2), Some(3), None]);
+    assert!(acks[4].retryable && !acks[4].spent);
+    std::fs::write(setup.folder.path().join("go"), "").unwrap();
+    for task in &tasks[..4] {
+        setup.connection.end_of(task.task_id).await;
+    }
+    let started = setup
+        .agent
+        .notices()
+        .into_iter()
+        .filter_map(|notice| match notice {
+            Notice::TaskStarted { run, .. } => Some(run.task_id),
+            _ => None,
+        });
+    let expected = tasks[..4].iter().map(|task| task.task_id);
+    assert_eq!(started.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }

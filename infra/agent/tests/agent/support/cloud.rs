@@ -1,35 +1,20 @@
 //! A stand-in for the cloud: a WebSocket server that a test scripts, and that enforces API
 //! Gateway's limits on frames and messages.
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::VecDeque, pin::pin};
 
 use bematic::{
-    ids::{Attempt, Ids, RandomIds, TaskId},
+    ids::{Ids, RandomIds, TaskId},
     protocol::{
-        AgentMessage, AgentStatus, CloudMessage, Envelope, MessageAck, SlackContext, Spelling,
+        AgentMessage, AgentStatus, CloudMessage, Envelope, Heartbeat, MessageAck, Spelling,
         TaskCancel, TaskSubmit, decode, limits,
     },
     time::{Clock, SystemClock},
 };
-use bematic_agent::{
-    agent,
-    config::{Config, Timings},
-    event::Ending,
-    run::CommandLine,
-    session::StopReason,
-    ui::{Notice, Ui},
-    workdir::Workdirs,
-};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::mpsc,
-    task::JoinHandle,
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -41,10 +26,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// The key that the cloud accepts.
-pub(crate) const KEY: &str = "bm_good";
+use super::{KEY, PATIENCE};
 
 /// The listening side.
 pub(crate) struct Cloud {
@@ -69,33 +51,31 @@ impl Cloud {
 
     /// Accepts the next connection, with its AGENT_STATUS, which comes first.
     pub(crate) async fn connected(&self) -> (Connection, AgentStatus) {
-        let mut connection = self.accept().await.expect("the handshake");
-        let AgentMessage::AgentStatus(status) = connection.next().await.message else {
-            panic!("the first message is not AGENT_STATUS");
-        };
-        (connection, status)
+        Connection::greeted(self.incoming().await).await
     }
 
     /// Accepts the next connection if its key is good, else refuses it with 401.
     pub(crate) async fn accept(&self) -> Option<Connection> {
-        let (stream, _) = timeout(PATIENCE, self.listener.accept())
-            .await
-            .expect("a connection in time")
-            .unwrap();
-        let config = WebSocketConfig::default()
-            .max_frame_size(Some(limits::FRAME_BYTES))
-            .max_message_size(Some(limits::MESSAGE_BYTES));
-        let socket = accept_hdr_async_with_config(stream, authorize, Some(config))
-            .await
-            .ok()?;
-        Some(Connection {
-            socket,
-            confirms: true,
-            early: VecDeque::new(),
-        })
+        Connection::open(self.incoming().await).await
+    }
+
+    /// Does something while no other connection can be opened.
+    pub(crate) async fn alone<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                stream = self.listener.accept() => drop(stream),
+            }
+        }
+    }
+
+    /// The next connection, before its handshake.
+    pub(crate) async fn incoming(&self) -> TcpStream {
+        let accepted = timeout(PATIENCE, self.listener.accept()).await;
+        accepted.expect("a connection in time").unwrap().0
     }
 }
-
 #[expect(clippy::result_large_err, reason = "the library's signature")]
 fn authorize(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
     let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
@@ -112,6 +92,8 @@ pub(crate) struct Connection {
     socket: WebSocketStream<TcpStream>,
     /// Whether results are confirmed as they come.
     pub(crate) confirms: bool,
+    /// Whether heartbeats are answered.
+    pub(crate) answers: bool,
     early: VecDeque<Envelope<AgentMessage>>,
 }
 
@@ -125,6 +107,31 @@ pub(crate) struct Story {
 }
 
 impl Connection {
+    /// Shakes hands with an agent whose key is good; refuses others with 401.
+    async fn open(stream: TcpStream) -> Option<Self> {
+        let config = WebSocketConfig::default()
+            .max_frame_size(Some(limits::FRAME_BYTES))
+            .max_message_size(Some(limits::MESSAGE_BYTES));
+        let socket = accept_hdr_async_with_config(stream, authorize, Some(config))
+            .await
+            .ok()?;
+        Some(Self {
+            socket,
+            confirms: true,
+            answers: true,
+            early: VecDeque::new(),
+        })
+    }
+
+    /// Shakes hands, and waits for AGENT_STATUS, which comes first.
+    pub(crate) async fn greeted(stream: TcpStream) -> (Self, AgentStatus) {
+        let mut connection = Self::open(stream).await.expect("the handshake");
+        let AgentMessage::AgentStatus(status) = connection.next().await.message else {
+            panic!("the first message is not AGENT_STATUS");
+        };
+        (connection, status)
+    }
+
     pub(crate) async fn send(&mut self, message: CloudMessage) {
         let envelope = Envelope {
             id: RandomIds.message(),
@@ -157,27 +164,69 @@ impl Connection {
     }
 
     /// Waits until the agent has closed the connection.
-    pub(crate) async fn closed(mut self) {
+    pub(crate) async fn closed(&mut self) {
         while self.read().await.is_some() {}
     }
 
+    /// Ends the connection without a word.
+    pub(crate) async fn cut(&mut self) {
+        self.socket.get_mut().shutdown().await.unwrap();
+    }
+
+    /// Closes the connection as API Gateway does; returns all that was not looked at.
+    pub(crate) async fn close(mut self) -> Vec<Envelope<AgentMessage>> {
+        self.socket.close(None).await.unwrap();
+        let mut rest: Vec<_> = self.early.drain(..).collect();
+        while let Some(envelope) = self.receive().await {
+            rest.push(envelope);
+        }
+        rest
+    }
+
+    /// Whether something of that kind is kept for later.
+    pub(crate) fn has_heard(&self, kind: impl Fn(&AgentMessage) -> bool) -> bool {
+        self.early.iter().any(|envelope| kind(&envelope.message))
+    }
+
+    /// Reads and answers, keeping all for later, until the agent closes the connection.
+    pub(crate) async fn serve(&mut self) {
+        while let Some(envelope) = self.receive().await {
+            self.early.push_back(envelope.clone());
+            self.respond(&envelope).await;
+        }
+    }
+
     async fn read(&mut self) -> Option<Envelope<AgentMessage>> {
+        let envelope = self.receive().await?;
+        self.respond(&envelope).await;
+        Some(envelope)
+    }
+
+    async fn receive(&mut self) -> Option<Envelope<AgentMessage>> {
         loop {
             let message = timeout(PATIENCE, self.socket.next())
                 .await
                 .expect("a message in time")?;
-            let text = match message {
-                Ok(Message::Text(text)) => text,
-                Ok(_) => continue,
+            match message {
+                Ok(Message::Text(text)) => return Some(decode(&text).unwrap().0),
+                Ok(_) => {}
                 Err(error) => panic!("the agent broke a limit or the connection: {error}"),
-            };
-            let (envelope, _) = decode::<AgentMessage>(&text).unwrap();
-            if self.confirms && is_terminal(&envelope.message) {
-                let message_id = envelope.id.clone();
+            }
+        }
+    }
+
+    async fn respond(&mut self, to: &Envelope<AgentMessage>) {
+        match &to.message {
+            message if is_terminal(message) && self.confirms => {
+                let message_id = to.id.clone();
                 self.send(CloudMessage::MessageAck(MessageAck { message_id }))
                     .await;
             }
-            return Some(envelope);
+            AgentMessage::HeartbeatPing(_) if self.answers => {
+                self.send(CloudMessage::HeartbeatPong(Heartbeat::default()))
+                    .await;
+            }
+            _ => {}
         }
     }
 
@@ -247,125 +296,5 @@ pub(crate) fn ends(message: &AgentMessage) -> Option<TaskId> {
         AgentMessage::TaskError(failure) => Some(failure.task_id),
         AgentMessage::TaskCancelled(cancelled) => Some(cancelled.task_id),
         _ => None,
-    }
-}
-
-/// A running agent.
-pub(crate) struct Agent {
-    stops: mpsc::Sender<StopReason>,
-    handle: JoinHandle<Ending>,
-    notices: Notices,
-}
-
-/// How a test's agent differs from the usual.
-pub(crate) struct Options {
-    pub(crate) key: &'static str,
-    pub(crate) concurrency: u32,
-    pub(crate) timings: Timings,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            key: KEY,
-            concurrency: 2,
-            timings: Timings {
-                flush: Duration::from_millis(20),
-                grace: Duration::from_millis(500),
-                reconnect: Duration::from_millis(20),
-                ..Timings::default()
-            },
-        }
-    }
-}
-
-impl Agent {
-    /// Starts an agent whose tasks run their prompt as a shell script, in `folder`.
-    pub(crate) fn start(url: &str, folder: &Path, options: Options) -> Self {
-        Self::with_command("sh", url, folder, options)
-    }
-
-    pub(crate) fn with_command(command: &str, url: &str, folder: &Path, options: Options) -> Self {
-        let config = Config {
-            url: url.parse().unwrap(),
-            agent_id: "tester".parse().unwrap(),
-            api_key: options.key.to_owned().into(),
-            command: CommandLine::parse(command).unwrap(),
-            workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
-            concurrency: options.concurrency,
-            timings: options.timings,
-        };
-        let notices = Notices::default();
-        let (stops, stopped) = mpsc::channel(4);
-        let ui = notices.clone();
-        let handle = tokio::task::spawn_local(agent::run(config, stopped, Box::new(ui)));
-        Self {
-            stops,
-            handle,
-            notices,
-        }
-    }
-
-    pub(crate) async fn stop(&self) {
-        self.stops
-            .send(StopReason::Signal("SIGTERM"))
-            .await
-            .unwrap();
-    }
-
-    /// Waits for the agent's end.
-    pub(crate) async fn ended(self) -> Ending {
-        timeout(PATIENCE, self.handle)
-            .await
-            .expect("an end in time")
-            .unwrap()
-    }
-
-    /// Waits for the agent's end; returns also what its person has seen.
-    pub(crate) async fn notices_at_end(self) -> (Ending, Vec<Notice>) {
-        let notices = self.notices.clone();
-        let ending = self.ended().await;
-        let seen = notices.0.lock().unwrap().clone();
-        (ending, seen)
-    }
-
-    /// What its person has seen.
-    pub(crate) fn notices(&self) -> Vec<Notice> {
-        self.notices.0.lock().unwrap().clone()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Notices(Arc<Mutex<Vec<Notice>>>);
-
-impl Ui for Notices {
-    fn tell(&mut self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
-    }
-}
-
-/// A task whose prompt is a shell script.
-pub(crate) fn task(script: &str) -> TaskSubmit {
-    TaskSubmit {
-        task_id: RandomIds.task(),
-        attempt: Some(Attempt::FIRST),
-        project_id: "project".to_owned(),
-        bot_name: "bot".to_owned(),
-        command: "run".to_owned(),
-        prompt: script.to_owned(),
-        system_prompt: "be brief".to_owned(),
-        local_path: ".".to_owned(),
-        model: "model".to_owned(),
-        max_budget: 1.0,
-        allowed_tools: vec![],
-        resume_session_id: None,
-        max_continuations: None,
-        parent_task_id: None,
-        attachments: None,
-        slack_context: SlackContext {
-            channel_id: "C1".parse().unwrap(),
-            thread_ts: None,
-            user_id: "U1".parse().unwrap(),
-        },
     }
 }

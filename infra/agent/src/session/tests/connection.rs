@@ -1,0 +1,132 @@
+//! Losing the connection, and replacing it.
+
+use super::*;
+
+#[test]
+fn silence_ends_a_connection() {
+    let mut driver = Driver::connected();
+    driver.pass(Duration::from_secs(59));
+    assert!(driver.session.link.is_up());
+    driver.pass(Duration::from_secs(1));
+    let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
+    assert!(driver.session.effects().any(|effect| reconnects(&effect)));
+    assert!(!driver.session.has_outgoing());
+}
+
+#[test]
+fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.down();
+    driver.end(&task, Outcome::Succeeded);
+    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    let exits = |driver: &mut Driver| {
+        let exit = |effect| matches!(effect, Effect::Exit(Ending::Stopped));
+        driver.session.effects().any(exit)
+    };
+    driver.pass(Duration::from_secs(29));
+    assert!(!exits(&mut driver));
+    driver.pass(Duration::from_secs(1));
+    assert!(exits(&mut driver));
+}
+/// A session that has something unsaid and is about to replace its connection.
+fn about_to_renew(task: &TaskSubmit) -> Driver {
+    let mut driver = Driver::connected();
+    driver.down();
+    driver.up(Duration::from_secs(10));
+    driver.submit(task);
+    driver.output(task, "one");
+    driver.sent();
+    driver.pass(Duration::from_secs(10));
+    driver.output(task, "two");
+    driver
+}
+
+fn renews(driver: &mut Driver) -> bool {
+    let mut effects = driver.session.effects();
+    effects.any(|effect| matches!(effect, Effect::Renew))
+}
+
+fn outputs(sent: &[Envelope<AgentMessage>]) -> Vec<&str> {
+    let outputs = sent.iter().filter_map(|envelope| match &envelope.message {
+        AgentMessage::TaskStream(stream) => Some(stream.delta.as_str()),
+        _ => None,
+    });
+    outputs.collect()
+}
+
+#[test]
+fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
+    let task = numbered(1, "x");
+    let mut driver = about_to_renew(&task);
+    let held = driver.sent();
+    let AgentMessage::HeartbeatPing(ping) = &held[0].message else {
+        panic!("{held:?}");
+    };
+    assert_eq!(ping.tasks, Some(vec![task.task_id]));
+    assert_eq!((held.len(), renews(&mut driver)), (1, false));
+    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    assert!(renews(&mut driver));
+    driver.hear(CloudMessage::HeartbeatPing(Heartbeat::default()));
+    assert_eq!(driver.sent(), []);
+    driver.up(LONG);
+    let sent = driver.sent();
+    assert_eq!(
+        kinds(&sent),
+        ["AGENT_STATUS", "HEARTBEAT_PONG", "TASK_STREAM"]
+    );
+    assert_eq!(outputs(&sent), ["two"]);
+}
+
+#[test]
+fn what_is_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
+    let task = numbered(1, "x");
+    let mut driver = about_to_renew(&task);
+    driver.sent();
+    driver.pass(Duration::from_secs(4));
+    assert!(!renews(&mut driver));
+    driver.pass(Duration::from_secs(1));
+    assert!(renews(&mut driver));
+    driver.up(LONG);
+    let sent = driver.sent();
+    assert_eq!(
+        kinds(&sent),
+        ["AGENT_STATUS", "TASK_ACK", "TASK_STREAM", "TASK_STREAM"]
+    );
+    assert_eq!(outputs(&sent), ["one", "two"]);
+}
+
+#[test]
+fn a_failed_replacement_lets_everything_out_and_is_tried_again() {
+    let task = numbered(1, "x");
+    let mut driver = about_to_renew(&task);
+    driver.sent();
+    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    assert!(renews(&mut driver));
+    driver.handle(Event::Link(LinkEvent::NotRenewed {
+        reason: "test".to_owned(),
+        retry_in: Duration::from_secs(3),
+    }));
+    assert_eq!(outputs(&driver.sent()), ["two"]);
+    driver.pass(Duration::from_secs(3));
+    assert_eq!(kinds(&driver.sent()), ["HEARTBEAT_PING"]);
+    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    assert!(renews(&mut driver));
+}
+
+#[test]
+fn a_new_connection_begins_with_what_runs_and_what_waits() {
+    let mut driver = Driver::connected();
+    let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
+    driver.submit(&running);
+    driver.submit(&waiting);
+    driver.sent();
+    driver.down();
+    driver.up(LONG);
+    let sent = driver.sent();
+    let AgentMessage::AgentStatus(status) = &sent[0].message else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(status.active_tasks, [running.task_id, waiting.task_id]);
+}

@@ -1,0 +1,122 @@
+//! What is sent, how often, and until when.
+
+use super::*;
+
+#[test]
+fn what_a_heartbeat_proved_to_have_arrived_is_not_sent_again() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.output(&task, "one");
+    driver.sent();
+    driver.pass(Duration::from_secs(20));
+    assert_eq!(kinds(&driver.sent()), ["HEARTBEAT_PING"]);
+    driver.output(&task, "two");
+    driver.sent();
+    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.down();
+    driver.up(LONG);
+    let again = driver.sent();
+    assert_eq!(kinds(&again), ["AGENT_STATUS", "TASK_STREAM"]);
+    let AgentMessage::TaskStream(stream) = &again[1].message else {
+        panic!("{again:?}");
+    };
+    assert_eq!((stream.delta.as_str(), stream.seq), ("two", Some(1)));
+}
+
+#[test]
+fn output_without_a_connection_is_bounded_and_says_so_in_its_place() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.sent();
+    driver.down();
+    let piece = "x".repeat(20_000);
+    for _ in 0..300 {
+        driver.output(&task, &piece);
+    }
+    driver.end(&task, Outcome::Succeeded);
+    driver.up(LONG);
+    let sent = driver.sent();
+    let streams: Vec<_> = sent
+        .iter()
+        .filter_map(|envelope| match &envelope.message {
+            AgentMessage::TaskStream(stream) => Some(stream),
+            _ => None,
+        })
+        .collect();
+    let bytes: usize = streams.iter().map(|stream| stream.delta.len()).sum();
+    assert!(bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9);
+    let dropped = 300 - (streams.len() - 1);
+    assert!(streams[0].delta.contains(&format!(
+        "{} bytes of output were dropped",
+        dropped * 20_000
+    )));
+    assert!(streams.is_sorted_by_key(|stream| stream.seq));
+    assert!(sent.last().is_some_and(is_end));
+}
+
+#[test]
+fn a_slow_connection_makes_the_commands_wait() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    while driver.session.takes_run_events() {
+        driver.output(&task, &"x".repeat(20_000));
+    }
+    driver.sent();
+    assert!(driver.session.takes_run_events());
+}
+
+#[test]
+fn a_result_is_sent_ever_more_rarely_until_it_is_confirmed() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.end(&task, Outcome::Succeeded);
+    let first = driver.sent().into_iter().find(is_end).unwrap();
+    driver.pass(Duration::from_secs(9));
+    assert!(!driver.sent().iter().any(is_end));
+    driver.pass(Duration::from_secs(1));
+    assert_eq!(driver.sent().into_iter().find(is_end), Some(first.clone()));
+    driver.pass(Duration::from_secs(19));
+    assert!(!driver.sent().iter().any(is_end));
+    driver.confirm(first.id);
+    driver.pass(Duration::from_secs(30));
+    assert!(!driver.sent().iter().any(is_end));
+}
+
+#[test]
+fn a_cloud_that_never_confirms_is_not_sent_results_for_ever() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.end(&task, Outcome::Succeeded);
+    let mut ends = 0;
+    for _ in 0..2000 {
+        driver.pass(Duration::from_secs(10));
+        driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+        ends += driver
+            .sent()
+            .iter()
+            .filter(|envelope| is_end(envelope))
+            .count();
+    }
+    assert_eq!(ends, 8);
+}
+
+#[test]
+fn a_result_that_the_cloud_cannot_read_is_not_sent_again() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.end(&task, Outcome::Succeeded);
+    let end = driver.sent().into_iter().find(is_end).unwrap();
+    driver.hear(CloudMessage::SystemError(SystemError {
+        code: "INVALID_PAYLOAD".to_owned(),
+        message: "test".to_owned(),
+        message_id: Some(end.id),
+    }));
+    driver.pass(Duration::from_secs(15));
+    assert!(!driver.sent().iter().any(is_end));
+}

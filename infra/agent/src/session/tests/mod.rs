@@ -1,0 +1,192 @@
+//! What a session decides, told of everything that may happen.
+
+mod connection;
+mod delivery;
+mod offers;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bematic::{
+    ids::{Attempt, MessageId, TaskId},
+    protocol::{
+        Availability, CloudMessage, Heartbeat, MessageAck, SystemError, TaskAck, TaskCancel,
+        TaskSubmit, decode,
+    },
+    time::Timestamp,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    event::{Ended, Ending, Outcome},
+    load::Load,
+    progress_line::Summary,
+    testing::numbered,
+};
+
+/// How long a connection is kept where its replacement is not the subject.
+const LONG: Duration = Duration::from_mins(110);
+
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1)
+    }
+}
+
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Ids for Counter {
+    fn task(&self) -> TaskId {
+        TaskId::new(uuid::Uuid::nil())
+    }
+
+    fn message(&self) -> MessageId {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        format!("m{number}").parse().unwrap()
+    }
+}
+
+struct Idle;
+
+impl Machine for Idle {
+    fn load(&mut self) -> Load {
+        Load::default()
+    }
+}
+
+/// A session of one slot, and the time.
+struct Driver {
+    session: Session,
+    now: Instant,
+    _folder: TempDir,
+}
+
+impl Driver {
+    fn connected() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            agent_id: "tester".parse().unwrap(),
+            concurrency: 1,
+            workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
+            timings: Timings::default(),
+        };
+        let ids = Arc::new(Counter::default());
+        let mut driver = Self {
+            session: Session::new(settings, ids, Arc::new(FixedClock), Box::new(Idle)),
+            now: Instant::now(),
+            _folder: folder,
+        };
+        driver.up(LONG);
+        driver
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.session.handle(event, self.now);
+    }
+
+    /// A connection is ready, to be replaced after some time.
+    fn up(&mut self, renew_in: Duration) {
+        self.handle(Event::Link(LinkEvent::Up { renew_in }));
+    }
+
+    fn down(&mut self) {
+        self.handle(Event::Link(LinkEvent::Down {
+            reason: "test".to_owned(),
+            retry_in: Duration::ZERO,
+        }));
+    }
+
+    fn hear(&mut self, message: CloudMessage) {
+        let envelope = Envelope {
+            id: "c1".parse().unwrap(),
+            timestamp: Timestamp::from_millis(1),
+            message,
+        };
+        self.handle(Event::Link(LinkEvent::Message(Box::new(envelope))));
+    }
+
+    fn submit(&mut self, submit: &TaskSubmit) {
+        self.hear(CloudMessage::TaskSubmit(Box::new(submit.clone())));
+    }
+
+    fn output(&mut self, submit: &TaskSubmit, text: &str) {
+        let event = RunEvent::Output(text.to_owned());
+        self.handle(Event::Run(RunKey::of(submit), event));
+    }
+
+    fn end(&mut self, submit: &TaskSubmit, outcome: Outcome) {
+        let ended = Ended {
+            outcome,
+            summary: Summary::default(),
+            output_tail: "tail".to_owned(),
+            error_tail: String::new(),
+            duration: Duration::from_secs(1),
+        };
+        let event = RunEvent::Ended(Box::new(ended));
+        self.handle(Event::Run(RunKey::of(submit), event));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.handle(Event::Tick);
+    }
+
+    /// Everything that goes out now.
+    fn sent(&mut self) -> Vec<Envelope<AgentMessage>> {
+        let mut sent = Vec::new();
+        while self.session.has_outgoing() {
+            let text = self.session.next_outgoing(self.now).unwrap();
+            sent.push(decode(&text).unwrap().0);
+        }
+        sent
+    }
+
+    fn acks(&mut self) -> Vec<TaskAck> {
+        let acks = self
+            .sent()
+            .into_iter()
+            .filter_map(|envelope| match envelope.message {
+                AgentMessage::TaskAck(ack) => Some(ack),
+                _ => None,
+            });
+        acks.collect()
+    }
+
+    fn started(&mut self) -> Vec<RunKey> {
+        let started = self.session.effects().filter_map(|effect| match effect {
+            Effect::Start { submit, .. } => Some(RunKey::of(&submit)),
+            _ => None,
+        });
+        started.collect()
+    }
+
+    fn cancel(&mut self, submit: &TaskSubmit) {
+        self.hear(CloudMessage::TaskCancel(TaskCancel {
+            task_id: submit.task_id,
+            reason: "late".to_owned(),
+        }));
+    }
+
+    fn confirm(&mut self, message_id: MessageId) {
+        self.hear(CloudMessage::MessageAck(MessageAck { message_id }));
+    }
+}
+
+fn is_end(envelope: &Envelope<AgentMessage>) -> bool {
+    matches!(
+        envelope.message,
+        AgentMessage::TaskComplete(_) | AgentMessage::TaskError(_) | AgentMessage::TaskCancelled(_)
+    )
+}
+
+fn kinds(sent: &[Envelope<AgentMessage>]) -> Vec<&'static str> {
+    sent.iter()
+        .map(|envelope| (&envelope.message).into())
+        .collect()
+}

@@ -1,0 +1,124 @@
+//! Which tasks are taken, and how they may be taken back.
+
+use super::*;
+
+#[test]
+fn a_refusal_is_repeated_even_when_there_would_be_room_now() {
+    let mut driver = Driver::connected();
+    let tasks: Vec<_> = (1..=3).map(|n| numbered(n, "x")).collect();
+    for task in &tasks {
+        driver.submit(task);
+    }
+    assert_eq!(driver.started(), [RunKey::of(&tasks[0])]);
+    driver.end(&tasks[0], Outcome::Succeeded);
+    driver.sent();
+    driver.submit(&tasks[2]);
+    let acks = driver.acks();
+    assert!(!acks[0].accepted && acks[0].retryable);
+    assert_eq!(driver.started(), [RunKey::of(&tasks[1])]);
+}
+
+#[test]
+fn a_later_attempt_waits_until_the_earlier_one_has_ended() {
+    let mut driver = Driver::connected();
+    let first = numbered(1, "x");
+    let mut second = first.clone();
+    second.attempt = Some(Attempt::after(1));
+    driver.submit(&first);
+    driver.started();
+    driver.submit(&second);
+    let effects: Vec<Effect> = driver.session.effects().collect();
+    let stopped =
+        |effect: &Effect| matches!(effect, Effect::Stop { run, .. } if *run == RunKey::of(&first));
+    assert!(effects.iter().any(stopped));
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Start { .. }))
+    );
+    driver.end(&first, Outcome::Stopped);
+    assert_eq!(driver.started(), [RunKey::of(&second)]);
+    let ends: Vec<_> = driver.sent().into_iter().filter(is_end).collect();
+    let AgentMessage::TaskCancelled(cancelled) = &ends[0].message else {
+        panic!("{ends:?}");
+    };
+    assert_eq!(cancelled.attempt, first.attempt);
+}
+
+#[test]
+fn an_earlier_attempt_that_comes_late_is_refused() {
+    let mut driver = Driver::connected();
+    let mut second = numbered(1, "x");
+    second.attempt = Some(Attempt::after(1));
+    driver.submit(&second);
+    driver.sent();
+    driver.submit(&numbered(1, "x"));
+    assert!(!driver.acks()[0].accepted);
+    assert_eq!(driver.started(), [RunKey::of(&second)]);
+}
+
+#[test]
+fn cancelling_a_task_that_has_ended_brings_its_result() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.end(&task, Outcome::Succeeded);
+    let end = driver.sent().into_iter().find(is_end).unwrap();
+    driver.cancel(&task);
+    assert_eq!(driver.sent().into_iter().find(is_end), Some(end));
+}
+
+#[test]
+fn a_full_agent_is_for_free_and_may_be_offered_the_next_attempt() {
+    let mut driver = Driver::connected();
+    let mut tasks: Vec<_> = (1..=3).map(|n| numbered(n, "x")).collect();
+    for task in &tasks {
+        driver.submit(task);
+    }
+    let acks = driver.acks();
+    let spent: Vec<_> = acks.iter().map(|ack| (ack.accepted, ack.spent)).collect();
+    assert_eq!(spent, [(true, true), (true, true), (false, false)]);
+    driver.end(&tasks[0], Outcome::Succeeded);
+    tasks[2].attempt = Some(Attempt::after(1));
+    driver.submit(&tasks[2]);
+    assert!(driver.acks()[0].accepted);
+}
+
+#[test]
+fn what_is_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
+    let mut driver = Driver::connected();
+    let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
+    driver.submit(&running);
+    driver.submit(&waiting);
+    driver.started();
+    driver.sent();
+    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    let sent = driver.sent();
+    assert_eq!(kinds(&sent), ["TASK_ACK", "AGENT_STATUS"]);
+    let AgentMessage::AgentStatus(status) = &sent[1].message else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(status.status, Availability::Draining);
+    assert_eq!(status.active_tasks, [running.task_id, waiting.task_id]);
+    driver.pass(Duration::from_secs(20));
+    driver.sent();
+    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.submit(&waiting);
+    let acks = driver.acks();
+    assert!(!acks[0].accepted && !acks[0].spent);
+    assert_eq!(driver.started(), []);
+}
+
+#[test]
+fn a_completion_that_is_faster_than_its_cancellation_stands() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.cancel(&task);
+    driver.end(&task, Outcome::Succeeded);
+    let end = driver.sent().into_iter().find(is_end).unwrap();
+    assert!(matches!(end.message, AgentMessage::TaskComplete(_)));
+    driver.confirm(end.id);
+    driver.cancel(&task);
+    assert!(!driver.sent().iter().any(is_end));
+}

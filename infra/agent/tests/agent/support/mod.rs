@@ -1,0 +1,207 @@
+//! What the tests share: an agent, and a stand-in for its cloud.
+
+mod cloud;
+
+use std::{
+    mem,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bematic::{
+    ids::{Attempt, Ids, RandomIds},
+    protocol::{AgentStatus, SlackContext, TaskSubmit},
+};
+use bematic_agent::{
+    agent,
+    config::{Config, Timings},
+    event::Ending,
+    run::CommandLine,
+    session::StopReason,
+    ui::{Notice, Ui},
+    workdir::Workdirs,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
+
+pub(crate) use self::cloud::{Cloud, Connection, ends};
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The key that the cloud accepts.
+pub(crate) const KEY: &str = "bm_good";
+
+/// An agent with a connection, in a folder of its own.
+pub(crate) struct Setup {
+    pub(crate) cloud: Cloud,
+    pub(crate) folder: TempDir,
+    pub(crate) agent: Agent,
+    pub(crate) connection: Connection,
+    /// What came first over that connection.
+    pub(crate) status: AgentStatus,
+}
+
+impl Setup {
+    pub(crate) async fn usual() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// With an agent whose tasks run their prompt as a shell script.
+    pub(crate) async fn with(options: Options) -> Self {
+        Self::with_command("sh", options).await
+    }
+
+    pub(crate) async fn with_command(command: &str, options: Options) -> Self {
+        let cloud = Cloud::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let agent = Agent::start(command, &cloud.url(), folder.path(), options);
+        let (connection, status) = cloud.connected().await;
+        Self {
+            cloud,
+            folder,
+            agent,
+            connection,
+            status,
+        }
+    }
+
+    /// Accepts the agent's next connection in place of this one, which is dropped.
+    pub(crate) async fn next_connection(&mut self) -> AgentStatus {
+        let (connection, status) = self.cloud.connected().await;
+        self.connection = connection;
+        status
+    }
+
+    /// Waits, serving the connection, until the agent begins to open another.
+    pub(crate) async fn beginning(&mut self) -> TcpStream {
+        tokio::select! {
+            stream = self.cloud.incoming() => stream,
+            () = self.connection.serve() => panic!("the agent closed the connection"),
+        }
+    }
+
+    /// Lets the new connection take the place of this one, which is returned with what came first
+    /// over the new one.
+    pub(crate) async fn replaced(&mut self, stream: TcpStream) -> (Connection, AgentStatus) {
+        let (next, status) = Connection::greeted(stream).await;
+        (mem::replace(&mut self.connection, next), status)
+    }
+}
+
+/// A running agent.
+pub(crate) struct Agent {
+    stops: mpsc::Sender<StopReason>,
+    handle: JoinHandle<Ending>,
+    notices: Notices,
+}
+
+/// How a test's agent differs from the usual.
+pub(crate) struct Options {
+    pub(crate) key: &'static str,
+    pub(crate) concurrency: u32,
+    pub(crate) timings: Timings,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            key: KEY,
+            concurrency: 2,
+            timings: Timings {
+                flush: Duration::from_millis(20),
+                grace: Duration::from_millis(500),
+                reconnect: Duration::from_millis(20),
+                linger: Duration::from_millis(300),
+                ..Timings::default()
+            },
+        }
+    }
+}
+
+impl Agent {
+    /// Starts an agent that runs `command` for its tasks, in `folder`.
+    pub(crate) fn start(command: &str, url: &str, folder: &Path, options: Options) -> Self {
+        let config = Config {
+            url: url.parse().unwrap(),
+            agent_id: "tester".parse().unwrap(),
+            api_key: options.key.to_owned().into(),
+            command: CommandLine::parse(command).unwrap(),
+            workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
+            concurrency: options.concurrency,
+            timings: options.timings,
+        };
+        let notices = Notices::default();
+        let (stops, stopped) = mpsc::channel(4);
+        let ui = notices.clone();
+        let handle = tokio::spawn(agent::run(config, stopped, Box::new(ui)));
+        Self {
+            stops,
+            handle,
+            notices,
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.stops
+            .send(StopReason::Signal("SIGTERM"))
+            .await
+            .unwrap();
+    }
+
+    /// Waits for the agent's end.
+    pub(crate) async fn ended(self) -> Ending {
+        timeout(PATIENCE, self.handle)
+            .await
+            .expect("an end in time")
+            .unwrap()
+    }
+
+    /// Waits for the agent's end; returns also what its person has seen.
+    pub(crate) async fn notices_at_end(self) -> (Ending, Vec<Notice>) {
+        let notices = self.notices.clone();
+        let ending = self.ended().await;
+        let seen = notices.0.lock().unwrap().clone();
+        (ending, seen)
+    }
+
+    /// What its person has seen.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        self.notices.0.lock().unwrap().clone()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Notices(Arc<Mutex<Vec<Notice>>>);
+
+impl Ui for Notices {
+    fn tell(&mut self, notice: &Notice) {
+        self.0.lock().unwrap().push(notice.clone());
+    }
+}
+
+/// A task whose prompt is a shell script.
+pub(crate) fn task(script: &str) -> TaskSubmit {
+    TaskSubmit {
+        task_id: RandomIds.task(),
+        attempt: Some(Attempt::FIRST),
+        project_id: "project".to_owned(),
+        bot_name: "bot".to_owned(),
+        command: "run".to_owned(),
+        prompt: script.to_owned(),
+        system_prompt: "be brief".to_owned(),
+        local_path: ".".to_owned(),
+        model: "model".to_owned(),
+        max_budget: 1.0,
+        allowed_tools: vec![],
+        resume_session_id: None,
+        max_continuations: None,
+        parent_task_id: None,
+        attachments: None,
+        slack_context: SlackContext {
+            channel_id: "C1".parse().unwrap(),
+            thread_ts: None,
+            user_id: "U1".parse().unwrap(),
+        },
+    }
+}
