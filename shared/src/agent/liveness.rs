@@ -10,7 +10,7 @@ pub const SEEN_EVERY: Duration = Duration::from_secs(45);
 /// No sign of life for this long: offline.
 const SILENT_AFTER: Duration = Duration::from_secs(90);
 /// No sign of life for this long: asked for one.
-const IDLE_AFTER: Duration = Duration::from_secs(60);
+const IDLE_AFTER: Duration = Duration::from_mins(1);
 /// Asked at least this often, well before API Gateway ends a connection that is idle (10 min).
 const PING_EVERY: Duration = Duration::from_mins(4);
 /// How long an agent that sends may leave a ping unanswered: two that were repeated.

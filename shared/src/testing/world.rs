@@ -265,7 +265,7 @@ impl World {
         let until = self.time.now() + time;
         while self.time.now() < until {
             self.time.pass(STEP);
-            if self.time.now().as_secs() % 60 == 0 {
+            if self.time.now().as_secs().is_multiple_of(60) {
                 self.sweeper().sweep().await.unwrap();
             }
             self.dispatch_all().await;

@@ -30,10 +30,10 @@ impl Heartbeats {
             echoes: None,
         };
         self.presence.seen(context, sign).await?;
-        let pong = Heartbeat {
+        let answer = Heartbeat {
             server_time: Some(context.now),
         };
-        Ok(Answer::message(CloudMessage::HeartbeatPong(pong)))
+        Ok(Answer::message(CloudMessage::HeartbeatPong(answer)))
     }
 
     /// One call: it answers a ping, of which there are few.

@@ -93,7 +93,7 @@ async fn a_completion_that_wins_the_race_stays() {
     world
         .say("c", "TASK_CANCELLED", json!({ "taskId": task }))
         .await;
-    world.pass(Duration::from_secs(60)).await;
+    world.pass(Duration::from_mins(1)).await;
     assert_eq!(state(&world, task), "completed");
 }
 

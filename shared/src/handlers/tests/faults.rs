@@ -71,7 +71,7 @@ impl Agent {
             self.connect(world).await;
         }
         let secs = world.time.now().as_secs();
-        if secs % 20 == 0 {
+        if secs.is_multiple_of(20) {
             let tasks: Vec<_> = self.unconfirmed.iter().map(|(task, _)| task).collect();
             self.say(world, "HEARTBEAT_PING", json!({ "tasks": tasks }))
                 .await;
@@ -92,7 +92,7 @@ impl Agent {
             }
         }
         if let Some((task, attempt)) = self.unconfirmed
-            && secs % 3 == 0
+            && secs.is_multiple_of(3)
         {
             let done = json!({ "taskId": task, "attempt": attempt, "result": "all done" });
             if self.say(world, "TASK_COMPLETE", done).await {
@@ -168,7 +168,7 @@ async fn life(fail_at: Option<usize>) -> (Option<u64>, usize) {
     }
     for second in 0..WITHIN {
         world.time.pass(Duration::from_secs(1));
-        if world.time.now().as_secs() % 60 == 0 {
+        if world.time.now().as_secs().is_multiple_of(60) {
             let _ = world.sweeper().sweep().await;
         }
         agent.second(&world).await;
