@@ -10,8 +10,11 @@ use crate::{
     error::ConfigError,
     gateway::ApiGateway,
     ids::RandomIds,
-    ports::{Agents, DispatchQueue, Gateway, Notifications, Projects, Tasks, Visibility},
-    queue::{SqsDispatch, SqsNotifications, SqsSource},
+    ports::{
+        Agents, BatchQueue, Batches, Cards, DispatchQueue, Gateway, Notifications, Projects, Tasks,
+        Visibility,
+    },
+    queue::{SqsBatches, SqsDispatch, SqsNotifications, SqsSource},
     store::{AgentStore, ProjectStore, TaskStore},
     time::SystemClock,
 };
@@ -40,8 +43,22 @@ impl Aws {
 
     /// From `TASKS_TABLE` and `AGENTS_TABLE`.
     pub fn tasks(&self) -> Result<Arc<dyn Tasks>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    /// From `TASKS_TABLE` and `AGENTS_TABLE`.
+    pub fn batches(&self) -> Result<Arc<dyn Batches>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    /// From `TASKS_TABLE` and `AGENTS_TABLE`.
+    pub fn cards(&self) -> Result<Arc<dyn Cards>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    fn task_store(&self) -> Result<TaskStore, ConfigError> {
         let (tasks, agents) = (required("TASKS_TABLE")?, required("AGENTS_TABLE")?);
-        Ok(Arc::new(TaskStore::new(self.dynamo(), tasks, agents)))
+        Ok(TaskStore::new(self.dynamo(), tasks, agents))
     }
 
     /// From `AGENTS_TABLE`.
@@ -74,6 +91,12 @@ impl Aws {
             self.sqs(),
             required("NOTIFICATIONS_QUEUE_URL")?,
         )))
+    }
+
+    /// From `BATCH_QUEUE_URL`.
+    pub fn batch_queue(&self) -> Result<Arc<dyn BatchQueue>, ConfigError> {
+        let url = required("BATCH_QUEUE_URL")?;
+        Ok(Arc::new(SqsBatches::new(self.sqs(), url)))
     }
 
     /// The queue that the function is fed from, from the variable that names it.

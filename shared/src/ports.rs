@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Agent, Connection, DrainLease, KeyHash, Project},
+    batch::{Batch, Change},
     error::{GatewayError, QueueError, StoreError},
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, MessageTs, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
     protocol::{AgentStatus, CloudMessage, Spelling},
     task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
@@ -74,7 +75,7 @@ pub struct Output {
     pub cut: bool,
 }
 
-/// A task's one Slack message.
+/// The one Slack message about a task or about bulk work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Card {
@@ -148,6 +149,8 @@ pub trait Tasks: Send + Sync {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError>;
+    /// How many tasks a channel has. By an index that lags. A call for each megabyte of them.
+    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError>;
     /// Keeps a step; the same message twice is one step.
     async fn add_step(
         &self,
@@ -173,12 +176,49 @@ pub trait Tasks: Send + Sync {
         attempt: Attempt,
         bytes: usize,
     ) -> Result<Output, StoreError>;
-    /// The task's Slack message.
-    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError>;
+}
+
+/// Which messages Slack has of us.
+#[async_trait]
+pub trait Cards: Send + Sync {
+    /// The message about a subject.
+    async fn card(&self, about: Subject) -> Result<Option<Card>, StoreError>;
     /// Begins the first post; whoever is second gets what the first wrote.
-    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError>;
+    async fn begin_card(&self, about: Subject, card: &Card) -> Result<Created<Card>, StoreError>;
     /// Writes what the message shows now.
-    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError>;
+    async fn save_card(&self, about: Subject, card: &Card) -> Result<(), StoreError>;
+}
+
+/// What became of a chunk of bulk work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All of it took place.
+    Done,
+    /// Nothing did: another has gone on with the batch.
+    Overtaken,
+    /// Nothing did: these tasks have changed.
+    Refused(Vec<TaskId>),
+}
+
+/// Bulk work.
+#[async_trait]
+pub trait Batches: Send + Sync {
+    /// Bulk work by its id.
+    async fn find(&self, id: BatchId) -> Result<Option<Batch>, StoreError>;
+    /// Stores new bulk work, once per `request` (Slack's id of what the operator did). A repeated
+    /// request costs a second call.
+    async fn create(&self, batch: &Batch, request: &str) -> Result<Created<BatchId>, StoreError>;
+    /// Goes on with bulk work and changes its next tasks, in one transaction.
+    async fn apply(
+        &self,
+        before: &Batch,
+        after: &Batch,
+        changes: &[Change],
+    ) -> Result<Applied, StoreError>;
+    /// What has not gone on for a while ([`Batch::due_at`]), but not for more than a day. By an
+    /// index that lags.
+    async fn stalled(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError>;
 }
 
 /// What became of asking for the right to drain an agent's queue.
@@ -378,6 +418,23 @@ pub enum DispatchMessage {
 pub trait DispatchQueue: Send + Sync {
     /// Sends `message`, to be seen after `delay` (at most 15 min).
     async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError>;
+    /// Sends many: a call for each ten.
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
+}
+
+/// Which bulk work is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchMessage {
+    /// Which.
+    pub batch_id: BatchId,
+}
+
+/// The queue of bulk work.
+#[async_trait]
+pub trait BatchQueue: Send + Sync {
+    /// Has bulk work go on.
+    async fn work(&self, batch: BatchId) -> Result<(), QueueError>;
 }
 
 /// What the notifier is told to look at.
@@ -392,6 +449,11 @@ pub enum NotifyMessage {
     Refresh {
         /// The task.
         task_id: TaskId,
+    },
+    /// Bulk work may have gone on.
+    Batch {
+        /// Which.
+        batch_id: BatchId,
     },
     /// An answer to a mention that made no task: there is no state to render it from.
     Reply {
@@ -411,6 +473,10 @@ pub enum NotifyMessage {
 pub trait Notifications: Send + Sync {
     /// The task's state changed: seen within the flush interval, never left out.
     async fn changed(&self, task: &Task) -> Result<(), QueueError>;
+    /// Many tasks' state changed: a call for each ten.
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError>;
+    /// Bulk work went on: seen within the flush interval, and its end never left out.
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
     /// The same once more, at most every 5 min (SQS's window of de-duplication).
     async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
     /// The task reported something at `now`: at most one message a flush interval.

@@ -3,112 +3,254 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::{Client, operation::send_message::builders::SendMessageFluentBuilder};
+use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
+use futures::future::try_join_all;
 use serde::Serialize;
 
 use crate::{
-    error::QueueError,
-    ids::TaskId,
-    ports::{DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Visibility},
+    batch::Batch,
+    error::{QueueError, Source},
+    ids::{BatchId, TaskId},
+    ports::{
+        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
+        Visibility,
+    },
     task::{FLUSH_INTERVAL, Task},
     time::Timestamp,
 };
 
-fn message<T: Serialize>(
-    client: &Client,
-    url: &str,
-    body: &T,
-) -> Result<SendMessageFluentBuilder, QueueError> {
-    let body = serde_json::to_string(body).map_err(|error| QueueError {
-        operation: "SendMessage",
-        source: Box::new(error),
-    })?;
-    Ok(client.send_message().queue_url(url).message_body(body))
+/// Messages of one SendMessageBatch (SQS's limit).
+const AT_ONCE: usize = 10;
+
+/// A message, not yet sent.
+#[derive(Debug, Clone)]
+struct Outgoing {
+    body: String,
+    /// What it must not delay, or be out of order with.
+    group: Option<String>,
+    /// Sent once in 5 min under this name, on a FIFO queue.
+    once: Option<String>,
+    delay: Option<i32>,
 }
 
-async fn send(message: SendMessageFluentBuilder) -> Result<(), QueueError> {
-    match message.send().await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(QueueError {
-            operation: "SendMessage",
-            source: Box::new(error),
-        }),
+impl Outgoing {
+    fn new<T: Serialize>(body: &T) -> Result<Self, QueueError> {
+        let body = serde_json::to_string(body).map_err(|error| failed("SendMessage", error))?;
+        Ok(Self {
+            body,
+            group: None,
+            once: None,
+            delay: None,
+        })
+    }
+
+    fn group(self, group: impl Into<String>) -> Self {
+        Self {
+            group: Some(group.into()),
+            ..self
+        }
+    }
+
+    fn once(self, once: impl Into<String>) -> Self {
+        Self {
+            once: Some(once.into()),
+            ..self
+        }
+    }
+
+    /// Up: a message that comes early would find nothing due. SQS: 15 min at most.
+    fn after(self, delay: Duration) -> Self {
+        let seconds = delay.as_millis().div_ceil(1000).min(900);
+        Self {
+            delay: i32::try_from(seconds).ok().filter(|seconds| *seconds > 0),
+            ..self
+        }
+    }
+
+    fn entry(self, id: usize) -> Result<SendMessageBatchRequestEntry, QueueError> {
+        SendMessageBatchRequestEntry::builder()
+            .id(id.to_string())
+            .message_body(self.body)
+            .set_message_group_id(self.group)
+            .set_message_deduplication_id(self.once)
+            .set_delay_seconds(self.delay)
+            .build()
+            .map_err(|error| failed("SendMessageBatch", error))
+    }
+}
+
+fn failed(operation: &'static str, source: impl Into<Source>) -> QueueError {
+    QueueError {
+        operation,
+        source: source.into(),
+    }
+}
+
+/// A queue to send to.
+#[derive(Debug, Clone)]
+struct Target {
+    client: Client,
+    url: String,
+}
+
+impl Target {
+    async fn send(&self, message: Outgoing) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.body)
+            .set_message_group_id(message.group)
+            .set_message_deduplication_id(message.once)
+            .set_delay_seconds(message.delay)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("SendMessage", error))
+    }
+
+    async fn send_all(&self, messages: Vec<Outgoing>) -> Result<(), QueueError> {
+        let batches = messages.chunks(AT_ONCE).map(|batch| self.send_batch(batch));
+        try_join_all(batches).await.map(drop)
+    }
+
+    /// Each entry stands alone: what of it SQS did not take is sent once more by itself.
+    async fn send_batch(&self, messages: &[Outgoing]) -> Result<(), QueueError> {
+        let entries = messages.iter().cloned().enumerate();
+        let entries: Vec<_> = entries
+            .map(|(id, message)| message.entry(id))
+            .collect::<Result<_, _>>()?;
+        let answer = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| failed("SendMessageBatch", error))?;
+        for refused in answer.failed {
+            let message = refused
+                .id
+                .parse()
+                .ok()
+                .and_then(|id: usize| messages.get(id));
+            if let Some(message) = message {
+                self.send(message.clone()).await?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// The dispatcher's queue: standard and fair, one message group an agent.
 #[derive(Debug, Clone)]
-pub struct SqsDispatch {
-    client: Client,
-    url: String,
-}
+pub struct SqsDispatch(Target);
 
 impl SqsDispatch {
     /// On the queue.
     pub const fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        Self(Target { client, url })
     }
+}
+
+fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
+    let group = match body {
+        DispatchMessage::Drain { agent_id } | DispatchMessage::Task { agent_id, .. } => {
+            agent_id.as_str()
+        }
+        DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
+    };
+    Ok(Outgoing::new(body)?.group(group).after(delay))
 }
 
 #[async_trait]
 impl DispatchQueue for SqsDispatch {
     async fn send(&self, body: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
-        let group = match body {
-            DispatchMessage::Drain { agent_id } | DispatchMessage::Task { agent_id, .. } => {
-                agent_id.as_str()
-            }
-            DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
-        };
-        let mut message = message(&self.client, &self.url, body)?.message_group_id(group);
-        // Up: a message that comes early would find nothing due.
-        let seconds = delay.as_millis().div_ceil(1000).min(900);
-        if seconds > 0 {
-            message = message.delay_seconds(i32::try_from(seconds).unwrap_or(900));
-        }
-        send(message).await
+        self.0.send(dispatch(body, delay)?).await
+    }
+
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
+        let messages = messages.iter();
+        let messages = messages.map(|(body, delay)| dispatch(body, *delay));
+        self.0.send_all(messages.collect::<Result<_, _>>()?).await
+    }
+}
+
+/// The queue of bulk work: standard.
+#[derive(Debug, Clone)]
+pub struct SqsBatches(Target);
+
+impl SqsBatches {
+    /// On the queue.
+    pub const fn new(client: Client, url: String) -> Self {
+        Self(Target { client, url })
+    }
+}
+
+#[async_trait]
+impl BatchQueue for SqsBatches {
+    async fn work(&self, batch_id: BatchId) -> Result<(), QueueError> {
+        self.0
+            .send(Outgoing::new(&BatchMessage { batch_id })?)
+            .await
     }
 }
 
 /// The notifier's queue: first in first out within a task.
 #[derive(Debug, Clone)]
-pub struct SqsNotifications {
-    client: Client,
-    url: String,
-}
+pub struct SqsNotifications(Target);
 
 impl SqsNotifications {
     /// On the queue.
     pub const fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        Self(Target { client, url })
     }
+}
 
-    async fn refresh(&self, task_id: TaskId, once: String) -> Result<(), QueueError> {
-        let message = message(&self.client, &self.url, &NotifyMessage::Refresh { task_id })?;
-        send(
-            message
-                .message_group_id(task_id.to_string())
-                .message_deduplication_id(once),
-        )
-        .await
-    }
+fn refresh(task_id: TaskId, once: String) -> Result<Outgoing, QueueError> {
+    let message = Outgoing::new(&NotifyMessage::Refresh { task_id })?;
+    Ok(message.group(task_id.to_string()).once(once))
+}
+
+fn changed(task: &Task) -> Result<Outgoing, QueueError> {
+    refresh(task.id, format!("{}-v{}", task.id, task.version))
+}
+
+/// The flush interval that a time falls into.
+fn interval(at: Timestamp) -> u128 {
+    u128::from(at.as_millis()) / FLUSH_INTERVAL.as_millis()
 }
 
 #[async_trait]
 impl Notifications for SqsNotifications {
     async fn changed(&self, task: &Task) -> Result<(), QueueError> {
-        self.refresh(task.id, format!("{}-v{}", task.id, task.version))
-            .await
+        self.0.send(changed(task)?).await
+    }
+
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
+        let messages = tasks.iter().map(|task| changed(task));
+        self.0.send_all(messages.collect::<Result<_, _>>()?).await
+    }
+
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
+        let batch_id = batch.id;
+        let once = match batch.due_at() {
+            Some(_) => format!("{batch_id}-t{}", interval(batch.updated_at)),
+            None => format!("{batch_id}-v{}", batch.version),
+        };
+        let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
+        let message = message.group(batch_id.to_string()).once(once);
+        self.0.send(message).await
     }
 
     async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError> {
         let window = now.as_secs() / (5 * 60);
         let once = format!("{}-v{}-w{window}", task.id, task.version);
-        self.refresh(task.id, once).await
+        self.0.send(refresh(task.id, once)?).await
     }
 
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {
-        let interval = u128::from(now.as_millis()) / FLUSH_INTERVAL.as_millis();
-        self.refresh(task, format!("{task}-t{interval}")).await
+        let once = format!("{task}-t{}", interval(now));
+        self.0.send(refresh(task, once)?).await
     }
 
     async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {
@@ -121,10 +263,8 @@ impl Notifications for SqsNotifications {
         else {
             return Ok(());
         };
-        let message = message(&self.client, &self.url, reply)?
-            .message_group_id(format!("{channel_id}-{thread_ts}"))
-            .message_deduplication_id(event_id);
-        send(message).await
+        let message = Outgoing::new(reply)?.group(format!("{channel_id}-{thread_ts}"));
+        self.0.send(message.once(event_id)).await
     }
 }
 

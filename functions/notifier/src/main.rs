@@ -18,7 +18,13 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::load().await;
     let token = required("SLACK_BOT_TOKEN")?.into();
     let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
-    let notifier = &Notifier::new(aws.tasks()?, Arc::new(slack), Arc::new(SystemClock));
+    let notifier = &Notifier {
+        tasks: aws.tasks()?,
+        batches: aws.batches()?,
+        cards: aws.cards()?,
+        slack: Arc::new(slack),
+        clock: Arc::new(SystemClock),
+    };
     let source = &*aws.source("NOTIFICATIONS_QUEUE_URL")?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let handle = |message| notifier.handle(message);

@@ -21,6 +21,8 @@ async fn main() -> Result<(), Error> {
         projects: aws.projects()?,
         dispatch: aws.dispatch()?,
         notifications: aws.notifications()?,
+        batches: aws.batches()?,
+        batch_queue: aws.batch_queue()?,
         policy: task_policy()?,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),

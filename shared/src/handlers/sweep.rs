@@ -10,7 +10,10 @@ use tracing::{info, warn};
 use crate::{
     agent::{Agent, Binding, Liveness},
     error::{BematicError, chain},
-    ports::{Agents, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway, Tasks},
+    ports::{
+        Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
+        Tasks,
+    },
     protocol::{CloudMessage, Heartbeat},
     time::{Clock, Timestamp},
 };
@@ -35,6 +38,8 @@ pub struct Swept {
     pub lost: usize,
     /// Connections that did not authenticate.
     pub strangers: usize,
+    /// Bulk work that had come to a halt.
+    pub batches: usize,
     /// Things that did not work: the next run tries again.
     pub failed: usize,
     /// Whether there was more to do than time.
@@ -59,6 +64,10 @@ pub struct Sweeper {
     pub gateway: Arc<dyn Gateway>,
     /// The dispatcher's queue.
     pub dispatch: Arc<dyn DispatchQueue>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// Its queue.
+    pub batch_queue: Arc<dyn BatchQueue>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +82,7 @@ impl Sweeper {
         let mut swept = Swept::default();
         self.due_tasks(start, &mut swept).await?;
         self.strangers(start, &mut swept).await?;
+        self.stalled(start, &mut swept).await?;
         // Begun elsewhere each time, so that what a long run leaves is not always the same.
         let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
         for n in 0..CONNECTED_SHARDS {
@@ -105,24 +115,38 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
-        let sends = messages.map(|message| async move {
-            self.dispatch
-                .send(&message, Duration::ZERO)
-                .await
-                .inspect_err(|error| warn!(error = chain(error), ?message, "not told"))
-                .is_ok()
-        });
-        let mut sends = stream::iter(sends).buffer_unordered(CONCURRENT);
-        let (mut sent, mut failed) = (0, 0);
-        while let Some(done) = sends.next().await {
-            if done {
-                sent += 1;
-            } else {
-                failed += 1;
+    async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        for batch in self.batches.stalled(now, AT_ONCE).await? {
+            info!(%batch, "bulk work had come to a halt");
+            match self.batch_queue.work(batch).await {
+                Ok(()) => swept.batches += 1,
+                Err(error) => {
+                    warn!(%batch, error = chain(&error), "not told");
+                    swept.failed += 1;
+                }
             }
         }
-        (sent, failed)
+        Ok(())
+    }
+
+    /// Ten a call. How many were sent, and how many were not.
+    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
+        let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
+        let sends = messages.chunks(10).map(|some| async move {
+            match self.dispatch.send_all(some).await {
+                Ok(()) => (some.len(), 0),
+                Err(error) => {
+                    warn!(error = chain(&error), ?some, "not told");
+                    (0, some.len())
+                }
+            }
+        });
+        let sends = stream::iter(sends).buffer_unordered(CONCURRENT);
+        sends
+            .fold((0, 0), async |(sent, failed), more| {
+                (sent + more.0, failed + more.1)
+            })
+            .await
     }
 
     async fn connected(

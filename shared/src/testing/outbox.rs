@@ -10,10 +10,12 @@ use async_trait::async_trait;
 
 use super::Calls;
 use crate::{
+    batch::Batch,
     error::{GatewayError, QueueError},
-    ids::{ChannelId, ConnectionId, MessageTs, TaskId, UserId},
+    ids::{BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
     ports::{
-        Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, NotifyMessage, Visibility,
+        BatchMessage, BatchQueue, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications,
+        NotifyMessage, Visibility,
     },
     protocol::{CloudMessage, Envelope, Spelling},
     slack::{
@@ -29,7 +31,7 @@ use crate::{
 pub(crate) struct Post {
     pub(crate) to: Destination,
     pub(crate) message: Message,
-    pub(crate) marker: Option<TaskId>,
+    pub(crate) marker: Option<Subject>,
     pub(crate) updates: usize,
 }
 
@@ -39,6 +41,7 @@ pub(crate) struct Outbox {
     calls: Arc<Calls>,
     pub(crate) dispatched: Mutex<Vec<(DispatchMessage, Duration)>>,
     pub(crate) notified: Mutex<Vec<NotifyMessage>>,
+    pub(crate) batches: Mutex<Vec<BatchMessage>>,
     pub(crate) sent: Mutex<Vec<(ConnectionId, CloudMessage)>>,
     pub(crate) wire: Mutex<Vec<String>>,
     pub(crate) closed: Mutex<BTreeSet<ConnectionId>>,
@@ -87,6 +90,23 @@ impl DispatchQueue for Outbox {
             .push((message.clone(), delay));
         Ok(())
     }
+
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
+        for some in messages.chunks(10) {
+            self.calls.call("sqs dispatch").await?;
+            self.dispatched.lock().unwrap().extend_from_slice(some);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BatchQueue for Outbox {
+    async fn work(&self, batch_id: BatchId) -> Result<(), QueueError> {
+        self.calls.call("sqs batch").await?;
+        self.batches.lock().unwrap().push(BatchMessage { batch_id });
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -97,6 +117,27 @@ impl Notifications for Outbox {
             .lock()
             .unwrap()
             .push(NotifyMessage::Refresh { task_id: task.id });
+        Ok(())
+    }
+
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
+        for some in tasks.chunks(10) {
+            self.calls.call("sqs notify").await?;
+            let messages = some
+                .iter()
+                .map(|task| NotifyMessage::Refresh { task_id: task.id });
+            self.notified.lock().unwrap().extend(messages);
+        }
+        Ok(())
+    }
+
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
+        self.calls.call("sqs notify").await?;
+        let batch_id = batch.id;
+        self.notified
+            .lock()
+            .unwrap()
+            .push(NotifyMessage::Batch { batch_id });
         Ok(())
     }
 
@@ -173,7 +214,7 @@ impl SlackApi for Outbox {
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<TaskId>,
+        marker: Option<Subject>,
     ) -> Result<MessageTs, SlackError> {
         self.slack_says()?;
         self.calls.call("slack post").await?;
@@ -212,14 +253,14 @@ impl SlackApi for Outbox {
     async fn find_marked(
         &self,
         _: &Destination,
-        task: TaskId,
+        about: Subject,
         _: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError> {
         self.calls.call("slack find").await?;
         let slack = self.slack.lock().unwrap();
         Ok(slack
             .iter()
-            .find(|(_, post)| post.marker == Some(task))
+            .find(|(_, post)| post.marker == Some(about))
             .map(|(ts, _)| ts.clone()))
     }
 

@@ -16,6 +16,7 @@ use crate::{
     agent::{Agent, ApiKey, Project},
     handlers::{
         authorize::Authorizer,
+        batch::BatchWorker,
         connect::Connector,
         disconnect::Disconnector,
         dispatch::Dispatcher,
@@ -26,7 +27,7 @@ use crate::{
         transitions::Transitions,
         webhook::{Operator, Parts},
     },
-    ids::{AgentId, ConnectionId, Ids, MessageId, TaskId},
+    ids::{AgentId, BatchId, ConnectionId, Ids, MessageId, TaskId},
     ports::{Agents, DispatchMessage, Projects},
     protocol::CloudMessage,
     task::{Origin, Priority, Task, TaskPolicy},
@@ -82,6 +83,10 @@ impl Ids for Fixed {
         TaskId::new(Uuid::from_u128(self.count().into()))
     }
 
+    fn batch(&self) -> BatchId {
+        BatchId::new(Uuid::from_u128(self.count().into()))
+    }
+
     fn message(&self) -> MessageId {
         format!("id-{}", self.count()).parse().unwrap()
     }
@@ -131,6 +136,8 @@ impl World {
             projects: self.store.clone(),
             dispatch: self.out.clone(),
             notifications: self.out.clone(),
+            batches: self.store.clone(),
+            batch_queue: self.out.clone(),
             policy: TaskPolicy::default(),
             clock: self.time.clone(),
             ids: self.time.clone(),
@@ -168,19 +175,36 @@ impl World {
             agents: self.store.clone(),
             gateway: self.out.clone(),
             dispatch: self.out.clone(),
-            transitions: Transitions::new(
-                self.store.clone(),
-                self.out.clone(),
-                self.out.clone(),
-                TaskPolicy::default(),
-            ),
+            transitions: self.transitions(),
             clock: self.time.clone(),
             ids: self.time.clone(),
         }
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier::new(self.store.clone(), self.out.clone(), self.time.clone())
+        Notifier {
+            tasks: self.store.clone(),
+            batches: self.store.clone(),
+            cards: self.store.clone(),
+            slack: self.out.clone(),
+            clock: self.time.clone(),
+        }
+    }
+
+    pub(crate) fn batch_worker(&self) -> BatchWorker {
+        BatchWorker {
+            batches: self.store.clone(),
+            tasks: self.store.clone(),
+            queue: self.out.clone(),
+            notifications: self.out.clone(),
+            transitions: self.transitions(),
+            clock: self.time.clone(),
+        }
+    }
+
+    fn transitions(&self) -> Transitions {
+        let (store, out) = (self.store.clone(), self.out.clone());
+        Transitions::new(store, out.clone(), out, TaskPolicy::default())
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {
@@ -189,6 +213,8 @@ impl World {
             agents: self.store.clone(),
             gateway: self.out.clone(),
             dispatch: self.out.clone(),
+            batches: self.store.clone(),
+            batch_queue: self.out.clone(),
             clock: self.time.clone(),
         }
     }

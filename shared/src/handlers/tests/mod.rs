@@ -1,7 +1,37 @@
 //! What no handler shows alone: whole lives of tasks, with failures, time and disorder.
 
+mod bulk;
 mod cancelling;
 mod disorder;
 mod faults;
 mod presence;
 mod timers;
+
+use std::collections::BTreeMap;
+
+use super::webhook::Operator;
+use crate::{command::Command, task::Origin, testing::World, time::Clock};
+
+/// What an operator is answered.
+async fn obey(world: &World, command: Command) -> String {
+    let origin = Origin {
+        channel_id: "C1".parse().unwrap(),
+        thread_ts: None,
+        user_id: "U2".parse().unwrap(),
+    };
+    let operator = Operator::new(world.parts());
+    let request = format!("{command:?}");
+    let reply = operator
+        .obey(command, origin, &request, world.time.now())
+        .await;
+    reply.unwrap().message.text
+}
+
+/// How many tasks there are of each state.
+fn states(world: &World) -> Vec<(&'static str, usize)> {
+    let mut states = BTreeMap::new();
+    for task in world.store.all_tasks() {
+        *states.entry(task.state.name()).or_default() += 1;
+    }
+    states.into_iter().collect()
+}

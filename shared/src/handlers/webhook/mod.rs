@@ -1,6 +1,7 @@
 //! `slack-webhook`: slash commands, mentions, and health. Verifies the signature on the raw body,
 //! parses once, and answers within Slack's 3 s whatever happens.
 
+mod bulk;
 mod operator;
 mod run;
 
@@ -15,7 +16,9 @@ use crate::{
     command,
     error::{BematicError, chain},
     ids::Ids,
-    ports::{Agents, DispatchQueue, Notifications, NotifyMessage, Projects, Tasks},
+    ports::{
+        Agents, BatchQueue, Batches, DispatchQueue, Notifications, NotifyMessage, Projects, Tasks,
+    },
     slack::{
         Reply,
         card::CardAction,
@@ -104,6 +107,10 @@ pub struct Parts {
     pub dispatch: Arc<dyn DispatchQueue>,
     /// The notifier's queue.
     pub notifications: Arc<dyn Notifications>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// Its queue.
+    pub batch_queue: Arc<dyn BatchQueue>,
     /// The numbers of the task life cycle.
     pub policy: TaskPolicy,
     /// The time.

@@ -72,6 +72,7 @@ impl Operator {
                 self.change(task, &origin.channel_id, TaskEvent::Retried, now)
                     .await
             }
+            Command::Bulk(kind) => self.bulk(kind, origin, request, now).await,
             Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
             Command::Agents => self.list_agents(now).await,
             Command::Help => Ok(Reply::ephemeral(text::help())),

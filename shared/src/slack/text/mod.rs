@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::mrkdwn::{self, escape};
 use crate::{
+    batch::BatchKind,
     command::{self, CommandError},
     ids::{AgentId, ChannelId, TaskId},
     task::{Task, TaskState},
@@ -12,7 +13,7 @@ use crate::{
 
 mod words;
 
-pub(super) use words::{ago, duration, plural};
+pub(super) use words::{ago, bar, duration, plural};
 
 /// What an agent looks like from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,16 @@ pub fn unchanged(task: &Task) -> String {
         }
         state => format!("`{id}` is {}; there is nothing to try again.", state.name()),
     }
+}
+
+/// Bulk work was asked for.
+pub fn bulk_accepted(kind: BatchKind) -> String {
+    let what = match kind {
+        BatchKind::Cancel => "All of this channel's tasks that are not over are being cancelled",
+        BatchKind::Retry => "All of this channel's tasks that failed are being tried again",
+        BatchKind::Archive => "All of this channel's tasks that are over are being archived",
+    };
+    format!(":white_check_mark: {what}; a message here follows it.")
 }
 
 /// The channel has no project.
