@@ -123,6 +123,9 @@ pub trait Tasks: Send + Sync {
     ) -> Result<Written, StoreError>;
     /// Notes that Slack shows the task as it is, unless it has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    /// Notes that the task was told of again, so that it is not before `at` that somebody should
+    /// look at it anew; unless it has changed since.
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
     /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
     /// index that lags: some may be done already. A call for each shard and page.
     async fn due(&self, now: Timestamp, limit: usize)
@@ -307,6 +310,14 @@ pub trait Agents: Send + Sync {
     ) -> Result<Option<Agent>, StoreError>;
     /// Notes that the agent was sent a ping that it has to echo.
     async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Notes that the agent was sent a ping since it seems not to hear us: no work for it until it
+    /// has echoed that.
+    async fn doubted(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,

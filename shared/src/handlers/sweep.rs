@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::{
     agent::{Agent, Binding, Liveness},
     error::{BematicError, chain},
+    ids::ConnectionId,
     ports::{
         Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
         Tasks,
@@ -194,14 +195,32 @@ impl Sweeper {
         };
         let now = self.clock.now();
         match Liveness::of(agent, binding, now) {
-            Liveness::Silent => self.lose(agent, binding, "silent", now).await,
-            Liveness::Deaf => self.lose(agent, binding, "deaf", now).await,
+            Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
             Liveness::Ping { first } => {
-                self.ping(agent, binding, first, now).await?;
+                // Noted before it is sent, or its echo could come first.
+                if first {
+                    self.agents.pinged(&agent.id, &binding.id, now).await?;
+                }
+                ping(&*self.agents, &*self.gateway, &binding.id, now).await?;
                 self.drain(agent, now).await?;
                 Ok(Visited::Pinged)
             }
             Liveness::Well => self.drain(agent, now).await,
+        }
+    }
+
+    /// The index may lag: what counts is the agent as it is.
+    async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
+        let Some(agent) = self.agents.find(&agent.id).await? else {
+            return Ok(Visited::Well);
+        };
+        let Some(binding) = &agent.connection else {
+            return Ok(Visited::Well);
+        };
+        match Liveness::of(&agent, binding, now) {
+            Liveness::Silent => self.lose(&agent, binding, "silent", now).await,
+            Liveness::Deaf => self.lose(&agent, binding, "deaf", now).await,
+            Liveness::Ping { .. } | Liveness::Well => Ok(Visited::Well),
         }
     }
 
@@ -222,30 +241,6 @@ impl Sweeper {
         Ok(Visited::Lost)
     }
 
-    /// Also keeps API Gateway from ending the connection as idle, after 10 min.
-    async fn ping(
-        &self,
-        agent: &Agent,
-        binding: &Binding,
-        first: bool,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        let found = self.agents.connection(&binding.id).await?;
-        let spelling = found.and_then(|found| found.spelling);
-        let ping = CloudMessage::HeartbeatPing(Heartbeat {
-            server_time: Some(now),
-        });
-        // A connection that is gone is silent, and found to be so.
-        let _ = self
-            .gateway
-            .send(&binding.id, spelling.unwrap_or_default(), ping)
-            .await?;
-        if first {
-            self.agents.pinged(&agent.id, &binding.id, now).await?;
-        }
-        Ok(())
-    }
-
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         if agent.takes_work().is_none() || self.tasks.queued(&agent.id, now, 1).await?.is_empty() {
             return Ok(Visited::Well);
@@ -257,4 +252,22 @@ impl Sweeper {
         self.dispatch.send(&drain, Duration::ZERO).await?;
         Ok(Visited::Drained)
     }
+}
+
+/// Asks for a sign that the agent hears: the ping is to be echoed. Also keeps API Gateway from
+/// ending the connection as idle, after 10 min.
+pub(super) async fn ping(
+    agents: &dyn Agents,
+    gateway: &dyn Gateway,
+    connection: &ConnectionId,
+    now: Timestamp,
+) -> Result<(), BematicError> {
+    let found = agents.connection(connection).await?;
+    let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+    let ping = CloudMessage::HeartbeatPing(Heartbeat {
+        server_time: Some(now),
+    });
+    // A connection that is gone is silent, and found to be so.
+    let _ = gateway.send(connection, spelling, ping).await?;
+    Ok(())
 }

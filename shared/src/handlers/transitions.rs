@@ -95,6 +95,16 @@ impl Transitions {
         self.apply_to(task, event, completion, now).await
     }
 
+    /// What `event` would do to a task that was just read, if that is nothing.
+    pub(super) fn does_nothing(
+        &self,
+        task: &Task,
+        event: &TaskEvent,
+        now: Timestamp,
+    ) -> Option<Unchanged> {
+        task.after(event.clone(), &self.policy, now).err()
+    }
+
     /// The same to a task that was just read.
     ///
     /// # Errors
@@ -195,6 +205,7 @@ impl Transitions {
         if task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now {
             info!(task = %task.id, "told again of a change that is not shown");
             futures::try_join!(self.show(task, now), self.wake(task, now))?;
+            self.tasks.look_again(task, task.look_again_at(now)).await?;
         }
         Ok(())
     }
@@ -230,7 +241,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<(), BematicError> {
         let mut messages = Vec::new();
-        for message in tasks.iter().filter_map(|task| wake_up(task, now)) {
+        for message in tasks.iter().flat_map(|task| wake_up(task, now)) {
             // One drain of an agent is as good as many.
             if !messages.contains(&message) {
                 messages.push(message);
@@ -244,10 +255,10 @@ impl Transitions {
     }
 
     async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        match wake_up(task, now) {
-            Some((message, delay)) => Ok(self.dispatch.send(&message, delay).await?),
-            None => Ok(()),
+        for (message, delay) in wake_up(task, now) {
+            self.dispatch.send(&message, delay).await?;
         }
+        Ok(())
     }
 
     /// Has the dispatcher look again when the task's timer ends.
@@ -263,22 +274,26 @@ impl Transitions {
 }
 
 /// What the dispatcher is to be told of a task's state, and when.
-fn wake_up(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
-    let agent_id = task.agent_id.clone();
-    let task_id = task.id;
+fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
+    let (task_id, agent_id) = (task.id, task.agent_id.clone());
+    let at_once = |message| (message, Duration::ZERO);
+    let drain = DispatchMessage::Drain {
+        agent_id: agent_id.clone(),
+    };
     match &task.state {
-        // A refused task is due again then.
-        TaskState::Pending { not_before, .. } => {
-            let delay = not_before.map_or(Duration::ZERO, |due| due.since(now));
-            Some((DispatchMessage::Drain { agent_id }, delay))
-        }
+        // The next in line may have the slot now, and the task is due again then.
+        TaskState::Pending {
+            not_before: Some(due),
+            ..
+        } if *due > now => vec![at_once(drain.clone()), (drain, due.since(now))],
+        TaskState::Pending { .. } => vec![at_once(drain)],
         // A slot is free.
-        state if state.is_terminal() => Some((DispatchMessage::Drain { agent_id }, Duration::ZERO)),
+        state if state.is_terminal() => vec![at_once(drain)],
         // The agent is yet to be told.
         state if state.cancel_request().is_some() => {
-            Some((DispatchMessage::Task { task_id, agent_id }, Duration::ZERO))
+            vec![at_once(DispatchMessage::Task { task_id, agent_id })]
         }
-        _ => at_timer(task, now),
+        _ => at_timer(task, now).into_iter().collect(),
     }
 }
 

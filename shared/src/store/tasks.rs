@@ -161,6 +161,10 @@ impl Tasks for TaskStore {
         self.shown(task).await
     }
 
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        self.postpone(task, at).await
+    }
+
     async fn due(
         &self,
         now: Timestamp,

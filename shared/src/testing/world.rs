@@ -29,7 +29,7 @@ use crate::{
     },
     ids::{AgentId, BatchId, ConnectionId, Ids, MessageId, TaskId},
     ports::{Agents, DispatchMessage, Projects},
-    protocol::CloudMessage,
+    protocol::{CloudMessage, Spelling},
     task::{Origin, Priority, Task, TaskPolicy},
     time::{Clock, Timestamp},
 };
@@ -239,8 +239,26 @@ impl World {
         self.out.sent.lock().unwrap().extend(others);
     }
 
-    /// The agent connects with its key in a header.
+    /// The channel's project, as every world has it at first.
+    pub(crate) fn project(&self) -> Project {
+        project(self.time.now())
+    }
+
+    pub(crate) async fn set_project(&self, project: &Project) {
+        self.store.put(project).await.unwrap();
+    }
+
+    /// The agent connects with its key in a header, and has said something.
     pub(crate) async fn connect(&self, name: &str) {
+        self.handshake(name).await;
+        self.store
+            .greet(&connection(name), Spelling::Canonical, self.time.now())
+            .await
+            .unwrap();
+    }
+
+    /// The agent connects with its key in a header.
+    pub(crate) async fn handshake(&self, name: &str) {
         let event = event(name, true, String::new());
         self.connector()
             .connect(&event, self.time.now())

@@ -6,6 +6,7 @@ mod disorder;
 mod faults;
 mod presence;
 mod timers;
+mod trouble;
 
 use std::collections::BTreeMap;
 

@@ -31,6 +31,8 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct Tables {
     tasks: BTreeMap<TaskId, Task>,
+    /// When to look at a task of this version that was told of again.
+    again: BTreeMap<TaskId, (u64, Timestamp)>,
     /// What the indexes show, while they lag.
     indexed: Option<BTreeMap<TaskId, Task>>,
     specs: BTreeMap<TaskId, TaskSpec>,
@@ -250,6 +252,13 @@ impl Tasks for Memory {
         {
             stored.shown = task.version;
         }
+        tables.again.remove(&task.id);
+        Ok(())
+    }
+
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.call("update task").await?;
+        tables.again.insert(task.id, (task.version, at));
         Ok(())
     }
 
@@ -259,7 +268,11 @@ impl Tasks for Memory {
         limit: usize,
     ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
         let tables = self.call("query due").await?;
-        let due = |task: &&Task| task.due_at().is_some_and(|at| at <= now);
+        let due_at = |task: &Task| match tables.again.get(&task.id) {
+            Some((version, at)) if *version == task.version => task.due_at().map(|_| *at),
+            _ => task.due_at(),
+        };
+        let due = |task: &&Task| due_at(task).is_some_and(|at| at <= now);
         let due = tables.tasks.values().filter(due).take(limit);
         Ok(due.map(|task| (task.id, task.agent_id.clone())).collect())
     }
