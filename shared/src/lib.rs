@@ -10,6 +10,7 @@ pub mod aws;
 pub mod batch;
 pub mod command;
 pub mod config;
+pub mod dead_letter;
 pub mod error;
 #[cfg(feature = "aws")]
 pub mod gateway;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::{Agent, Connection, DrainLease, KeyHash, Project},
     batch::{Batch, Change},
+    dead_letter::{DeadLetters, QueueName, Reason},
     error::{GatewayError, QueueError, StoreError},
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
     protocol::{AgentStatus, CloudMessage, Spelling},
@@ -496,11 +497,38 @@ pub trait Notifications: Send + Sync {
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }
 
-/// A queue's messages that are to come back at a time of our choosing.
+/// A message as a function received it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// SQS's id of it.
+    pub id: &'a str,
+    /// What it says.
+    pub body: &'a str,
+    /// What it was in order with.
+    pub group: Option<&'a str>,
+    /// How often it was received, this time included.
+    pub times: u32,
+}
+
+/// The queue that a function is fed from.
 #[async_trait]
-pub trait Visibility: Send + Sync {
+pub trait SourceQueue: Send + Sync {
+    /// How often a message is received before it is given up.
+    fn max_receives(&self) -> u32;
     /// Gives the received message again after `delay` (at most 12 h).
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
+    /// Puts a copy of the message into the dead-letter queue, with the reason.
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError>;
+}
+
+/// What the functions gave up on.
+#[async_trait]
+pub trait DeadLetterQueues: Send + Sync {
+    /// Some of a queue's dead letters: three calls.
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
+    /// Gives back to a queue what it gave up, `limit` or a few more, and says how many. Two calls
+    /// for each, and one for each ten.
+    async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
 }
 
 /// Whether a message reached API Gateway for delivery.

@@ -6,6 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
     config::task_policy,
+    dead_letter::QueueName,
     handlers::{batch::BatchWorker, sqs, transitions::Transitions},
     time::SystemClock,
 };
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Error> {
         queue: aws.batch_queue()?,
         clock: Arc::new(SystemClock),
     };
-    let source = &*aws.source("BATCH_QUEUE_URL")?;
+    let source = &*aws.source(QueueName::Batch)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let handle = |message| worker.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)

@@ -6,6 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
     config::required,
+    dead_letter::QueueName,
     handlers::{notify::Notifier, sqs},
     slack::api::SlackClient,
     time::SystemClock,
@@ -25,7 +26,7 @@ async fn main() -> Result<(), Error> {
         slack: Arc::new(slack),
         clock: Arc::new(SystemClock),
     };
-    let source = &*aws.source("NOTIFICATIONS_QUEUE_URL")?;
+    let source = &*aws.source(QueueName::Notifications)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let handle = |message| notifier.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)

@@ -23,6 +23,7 @@ async fn main() -> Result<(), Error> {
         notifications: aws.notifications()?,
         batches: aws.batches()?,
         batch_queue: aws.batch_queue()?,
+        dead_letters: aws.dead_letters()?,
         policy: task_policy()?,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),

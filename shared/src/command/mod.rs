@@ -43,6 +43,10 @@ pub enum Command {
     },
     /// Changes all of the channel's tasks that it fits.
     Bulk(BatchKind),
+    /// Asks what the functions gave up on.
+    DeadLetters,
+    /// Has what they gave up on given to them again.
+    Redrive,
     /// Asks for one task.
     Status {
         /// Which.

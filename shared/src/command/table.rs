@@ -20,7 +20,7 @@ pub struct Usage {
     pub does: &'static str,
 }
 
-static COMMANDS: [Spec; 8] = [
+static COMMANDS: [Spec; 10] = [
     Spec {
         usage: Usage {
             name: "run",
@@ -86,6 +86,22 @@ static COMMANDS: [Spec; 8] = [
             does: "list the agents, and how busy they are",
         },
         parse: |_| Ok(Command::Agents),
+    },
+    Spec {
+        usage: Usage {
+            name: "dead-letters",
+            arguments: "",
+            does: "list the messages that Bematic gave up on, and why",
+        },
+        parse: |_| Ok(Command::DeadLetters),
+    },
+    Spec {
+        usage: Usage {
+            name: "redrive",
+            arguments: "",
+            does: "have those messages tried again",
+        },
+        parse: |_| Ok(Command::Redrive),
     },
     Spec {
         usage: Usage {

@@ -11,11 +11,12 @@ use async_trait::async_trait;
 use super::Calls;
 use crate::{
     batch::Batch,
+    dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
     error::{GatewayError, QueueError},
     ids::{BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
     ports::{
-        BatchMessage, BatchQueue, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications,
-        NotifyMessage, Visibility,
+        BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
+        Gateway, Notifications, NotifyMessage, Received, SourceQueue,
     },
     protocol::{CloudMessage, Envelope, Spelling},
     slack::{
@@ -47,6 +48,7 @@ pub(crate) struct Outbox {
     pub(crate) closed: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) gone: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) slack: Mutex<BTreeMap<MessageTs, Post>>,
+    pub(crate) dead: Mutex<Vec<DeadLetter>>,
     pub(crate) postponed: Mutex<Vec<(String, Duration)>>,
     /// What Slack answers instead of doing the next thing that it is asked.
     pub(crate) slack_says: Mutex<Option<SlackError>>,
@@ -162,7 +164,11 @@ impl Notifications for Outbox {
 }
 
 #[async_trait]
-impl Visibility for Outbox {
+impl SourceQueue for Outbox {
+    fn max_receives(&self) -> u32 {
+        50
+    }
+
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
         self.calls.call("sqs visibility").await?;
         self.postponed
@@ -170,6 +176,47 @@ impl Visibility for Outbox {
             .unwrap()
             .push((receipt_handle.to_owned(), delay));
         Ok(())
+    }
+
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
+        self.calls.call("sqs bury").await?;
+        let letter = DeadLetter {
+            id: message.id.to_owned(),
+            reason: Some(reason.clone()),
+            since: Timestamp::from_millis(1_700_000_000_000),
+            body: message.body.to_owned(),
+        };
+        self.dead.lock().unwrap().push(letter);
+        Ok(())
+    }
+}
+
+/// All of them are the notifier's.
+#[async_trait]
+impl DeadLetterQueues for Outbox {
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError> {
+        self.calls.call("sqs receive").await?;
+        let letters = match queue {
+            QueueName::Notifications => self.dead.lock().unwrap().clone(),
+            _ => Vec::new(),
+        };
+        Ok(DeadLetters {
+            queue,
+            count: letters.len(),
+            letters,
+        })
+    }
+
+    async fn redrive(&self, queue: QueueName, _: usize) -> Result<usize, QueueError> {
+        self.calls.call("sqs receive").await?;
+        if queue != QueueName::Notifications {
+            return Ok(0);
+        }
+        let letters = std::mem::take(&mut *self.dead.lock().unwrap());
+        let messages = letters.iter();
+        let messages = messages.filter_map(|letter| serde_json::from_str(&letter.body).ok());
+        self.notified.lock().unwrap().extend(messages);
+        Ok(letters.len())
     }
 }
 

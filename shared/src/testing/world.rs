@@ -138,6 +138,7 @@ impl World {
             notifications: self.out.clone(),
             batches: self.store.clone(),
             batch_queue: self.out.clone(),
+            dead_letters: self.out.clone(),
             policy: TaskPolicy::default(),
             clock: self.time.clone(),
             ids: self.time.clone(),

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod cancelling;
+mod dead_letters;
 mod disorder;
 mod faults;
 mod presence;

@@ -2,6 +2,7 @@
 //! parses once, and answers within Slack's 3 s whatever happens.
 
 mod bulk;
+mod dead_letters;
 mod operator;
 mod run;
 
@@ -17,7 +18,8 @@ use crate::{
     error::{BematicError, chain},
     ids::Ids,
     ports::{
-        Agents, BatchQueue, Batches, DispatchQueue, Notifications, NotifyMessage, Projects, Tasks,
+        Agents, BatchQueue, Batches, DeadLetterQueues, DispatchQueue, Notifications, NotifyMessage,
+        Projects, Tasks,
     },
     slack::{
         Reply,
@@ -111,6 +113,8 @@ pub struct Parts {
     pub batches: Arc<dyn Batches>,
     /// Its queue.
     pub batch_queue: Arc<dyn BatchQueue>,
+    /// What the functions gave up on.
+    pub dead_letters: Arc<dyn DeadLetterQueues>,
     /// The numbers of the task life cycle.
     pub policy: TaskPolicy,
     /// The time.

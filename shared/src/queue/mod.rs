@@ -1,5 +1,7 @@
 //! SQS. A message names what may have changed; it never carries the work.
 
+mod dead_letters;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,13 +9,15 @@ use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
 use futures::future::try_join_all;
 use serde::Serialize;
 
+pub use self::dead_letters::SqsDeadLetters;
 use crate::{
     batch::Batch,
+    dead_letter::Reason,
     error::{QueueError, Source},
     ids::{BatchId, TaskId},
     ports::{
         BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
-        Visibility,
+        Received, SourceQueue,
     },
     task::{FLUSH_INTERVAL, Task},
     time::Timestamp,
@@ -31,6 +35,8 @@ struct Outgoing {
     /// Sent once in 5 min under this name, on a FIFO queue.
     once: Option<String>,
     delay: Option<i32>,
+    /// Why it is in a dead-letter queue.
+    reason: Option<Reason>,
 }
 
 impl Outgoing {
@@ -41,6 +47,7 @@ impl Outgoing {
             group: None,
             once: None,
             delay: None,
+            reason: None,
         })
     }
 
@@ -95,6 +102,7 @@ struct Target {
 
 impl Target {
     async fn send(&self, message: Outgoing) -> Result<(), QueueError> {
+        let attributes = message.reason.as_ref().map(dead_letters::attributes);
         self.client
             .send_message()
             .queue_url(&self.url)
@@ -102,6 +110,7 @@ impl Target {
             .set_message_group_id(message.group)
             .set_message_deduplication_id(message.once)
             .set_delay_seconds(message.delay)
+            .set_message_attributes(attributes.transpose()?)
             .send()
             .await
             .map(drop)
@@ -271,34 +280,59 @@ impl Notifications for SqsNotifications {
 /// A queue that a function is fed from.
 #[derive(Debug, Clone)]
 pub struct SqsSource {
-    client: Client,
-    url: String,
+    queue: Target,
+    dead: Target,
+    max_receives: u32,
 }
 
 impl SqsSource {
-    /// The queue.
-    pub const fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+    /// The queue, its dead-letter queue, and how often a message is received before it goes there.
+    pub fn new(client: Client, url: String, dead_letters_url: String, max_receives: u32) -> Self {
+        Self {
+            queue: Target {
+                client: client.clone(),
+                url,
+            },
+            dead: Target {
+                client,
+                url: dead_letters_url,
+            },
+            max_receives,
+        }
     }
 }
 
 #[async_trait]
-impl Visibility for SqsSource {
+impl SourceQueue for SqsSource {
+    fn max_receives(&self) -> u32 {
+        self.max_receives
+    }
+
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
         // Up: a call that comes early is refused again. SQS: 12 h at most.
         let seconds = delay.as_millis().div_ceil(1000).min(43_200);
-        let call = self.client.change_message_visibility().queue_url(&self.url);
-        let call = call.receipt_handle(receipt_handle);
-        match call
+        self.queue
+            .client
+            .change_message_visibility()
+            .queue_url(&self.queue.url)
+            .receipt_handle(receipt_handle)
             .visibility_timeout(i32::try_from(seconds).unwrap_or(43_200))
             .send()
             .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) => Err(QueueError {
-                operation: "ChangeMessageVisibility",
-                source: Box::new(error),
-            }),
-        }
+            .map(drop)
+            .map_err(|error| failed("ChangeMessageVisibility", error))
+    }
+
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
+        // Of a FIFO queue, whose dead-letter queue is one too.
+        let fifo = self.dead.url.ends_with(".fifo");
+        let buried = Outgoing {
+            body: message.body.to_owned(),
+            group: message.group.map(ToOwned::to_owned),
+            once: fifo.then(|| format!("buried-{}", message.id)),
+            delay: None,
+            reason: Some(reason.clone()),
+        };
+        self.dead.send(buried).await
     }
 }
