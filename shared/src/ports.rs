@@ -506,6 +506,8 @@ pub struct Received<'a> {
     pub body: &'a str,
     /// What it was in order with.
     pub group: Option<&'a str>,
+    /// Whether its queue is first in first out; then its dead-letter queue is too.
+    pub fifo: bool,
     /// How often it was received, this time included.
     pub times: u32,
 }

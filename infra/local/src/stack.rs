@@ -227,7 +227,7 @@ fn output(outputs: &Outputs, name: &str) -> Result<String> {
 
 /// The queues among the outputs: `DispatchQueueUrl` is `dispatch`, `DispatchDeadLettersUrl` is
 /// `dispatch-dead-letters`.
-fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
+pub(crate) fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
     let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
     let named = |name: &str| {
         suffixes.iter().find_map(|(suffix, short)| {

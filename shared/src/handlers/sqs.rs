@@ -90,6 +90,7 @@ async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQue
         id,
         body: record.body.as_deref().unwrap_or_default(),
         group: record.attributes.get("MessageGroupId").map(String::as_str),
+        fifo: record.attributes.contains_key("MessageDeduplicationId"),
         times,
     };
     let code = cause.code();

@@ -324,12 +324,10 @@ impl SourceQueue for SqsSource {
     }
 
     async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
-        // Of a FIFO queue, whose dead-letter queue is one too.
-        let fifo = self.dead.url.ends_with(".fifo");
         let buried = Outgoing {
             body: message.body.to_owned(),
             group: message.group.map(ToOwned::to_owned),
-            once: fifo.then(|| format!("buried-{}", message.id)),
+            once: message.fifo.then(|| format!("buried-{}", message.id)),
             delay: None,
             reason: Some(reason.clone()),
         };
