@@ -10,6 +10,7 @@ pub mod check;
 pub mod deploy;
 pub mod down;
 pub mod e2e;
+pub mod edge;
 pub mod emulator;
 pub mod logs;
 pub mod paths;
