@@ -37,7 +37,8 @@ pub fn number_or(name: &'static str, default: u64) -> Result<u64, ConfigError> {
 }
 
 /// The task life cycle's numbers, of which the deployment may set some, in seconds:
-/// `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`.
+/// `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`; and
+/// `DRAIN_BATCH`.
 ///
 /// # Errors
 /// As [`number_or`].
@@ -45,7 +46,9 @@ pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
     let seconds =
         |name, default: Duration| number_or(name, default.as_secs()).map(Duration::from_secs);
     let default = TaskPolicy::default();
+    let batch = number_or("DRAIN_BATCH", 10)?;
     Ok(TaskPolicy {
+        drain_batch: usize::try_from(batch).unwrap_or(default.drain_batch).max(1),
         ack_deadline: seconds("TASK_ACK_SECONDS", default.ack_deadline)?,
         lease: seconds("TASK_LEASE_SECONDS", default.lease)?,
         cancel_deadline: seconds("TASK_CANCEL_SECONDS", default.cancel_deadline)?,

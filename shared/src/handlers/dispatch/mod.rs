@@ -26,8 +26,6 @@ use crate::{
 const DRAIN_LEASE: Duration = Duration::from_secs(30);
 /// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
 const DRAIN_FOR: Duration = Duration::from_secs(8);
-/// Tasks that one pass delivers; what is left is left to the next message.
-const BATCH: usize = 10;
 
 /// Hands tasks to agents.
 pub struct Dispatcher {
@@ -110,7 +108,9 @@ impl Dispatcher {
         let Some(connection) = agent.takes_work() else {
             return Ok(());
         };
-        let limit = agent.free_slots().min(BATCH);
+        let limit = agent
+            .free_slots()
+            .min(self.transitions.policy().drain_batch);
         let queued = self
             .tasks
             .queued(&agent.id, self.clock.now(), limit)
