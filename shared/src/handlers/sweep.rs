@@ -224,8 +224,8 @@ impl Sweeper {
         }
     }
 
-    /// Its connection is closed, so that an agent that is there all the same opens another. Its
-    /// tasks keep their leases.
+    /// Its connection is closed, so that an agent that is there all the same opens another: first,
+    /// or nobody would look for it any more. Its tasks keep their leases.
     async fn lose(
         &self,
         agent: &Agent,
@@ -234,10 +234,10 @@ impl Sweeper {
         now: Timestamp,
     ) -> Result<Visited, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
+        self.gateway.close(&binding.id).await?;
         self.agents
             .unbind(&binding.id, Some(&agent.id), now)
             .await?;
-        self.gateway.close(&binding.id).await?;
         Ok(Visited::Lost)
     }
 

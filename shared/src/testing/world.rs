@@ -326,6 +326,19 @@ impl World {
             .unwrap();
     }
 
+    /// Works off the queue of bulk work.
+    pub(crate) async fn work_on_batches(&self) {
+        loop {
+            let waiting = std::mem::take(&mut *self.out.batches.lock().unwrap());
+            if waiting.is_empty() {
+                return;
+            }
+            for message in waiting {
+                self.batch_worker().handle(message).await.unwrap();
+            }
+        }
+    }
+
     /// Shows all that is to be shown.
     pub(crate) async fn notify_all(&self) {
         for message in self.out.take_notified() {

@@ -24,19 +24,6 @@ async fn waiting(world: &World, count: usize) {
     world.calls.take();
 }
 
-/// Works off the queue of bulk work.
-async fn work(world: &World) {
-    loop {
-        let waiting = std::mem::take(&mut *world.out.batches.lock().unwrap());
-        if waiting.is_empty() {
-            return;
-        }
-        for message in waiting {
-            world.batch_worker().handle(message).await.unwrap();
-        }
-    }
-}
-
 fn the_batch(world: &World) -> Batch {
     world.store.all_batches().pop().unwrap()
 }
@@ -47,7 +34,7 @@ async fn all_waiting_tasks_are_cancelled_and_a_bar_shows_how_far_it_is() {
     waiting(&world, 120).await;
     let said = obey(&world, Command::Bulk(BatchKind::Cancel)).await;
     assert!(said.contains("a message here follows it"), "{said}");
-    work(&world).await;
+    world.work_on_batches().await;
     assert_eq!(states(&world), [("cancelled", 120)]);
     world.notify_all().await;
     let shown = format!("{:?}", world.out.slack.lock().unwrap());
@@ -83,7 +70,7 @@ async fn a_chunk_costs_a_query_a_transaction_and_a_message_for_each_ten_tasks() 
     waiting(&world, 49).await;
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
-    work(&world).await;
+    world.work_on_batches().await;
     let calls = world.calls.take();
     assert_eq!(
         calls[..5],
@@ -110,7 +97,7 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
     world.drain().await;
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
-    work(&world).await;
+    world.work_on_batches().await;
     // Five are at the agent, which is told to stop them.
     assert_eq!(states(&world), [("cancelled", 25), ("dispatched", 5)]);
     let calls = world.calls.take();
@@ -130,7 +117,7 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     world.say("c", "TASK_ERROR", error).await;
     waiting(&world, 3).await;
     obey(&world, Command::Bulk(BatchKind::Retry)).await;
-    work(&world).await;
+    world.work_on_batches().await;
     let tally = the_batch(&world).tally;
     assert_eq!((tally.changed, tally.unchanged), (1, 3));
     assert_eq!(states(&world), [("pending", 4)]);
@@ -143,10 +130,10 @@ async fn what_is_over_is_archived_and_lists_leave_it_out() {
     let world = World::new().await;
     waiting(&world, 150).await;
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
-    work(&world).await;
+    world.work_on_batches().await;
     world.run("still waits", "last").await;
     obey(&world, Command::Bulk(BatchKind::Archive)).await;
-    work(&world).await;
+    world.work_on_batches().await;
     let tally = the_batch(&world).tally;
     assert_eq!((tally.changed, tally.unchanged), (150, 1));
     let list = obey(&world, Command::Tasks).await;
@@ -210,7 +197,7 @@ async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.out.batches.lock().unwrap().clear();
     world.pass(Duration::from_mins(2)).await;
-    work(&world).await;
+    world.work_on_batches().await;
     assert_eq!(states(&world), [("cancelled", 10)]);
     world.pass(Duration::from_mins(4)).await;
     assert!(world.out.batches.lock().unwrap().is_empty(), "done is done");

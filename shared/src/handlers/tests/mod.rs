@@ -6,16 +6,22 @@ mod dead_letters;
 mod disorder;
 mod faults;
 mod presence;
+mod repeats;
 mod timers;
 mod trouble;
 
 use std::collections::BTreeMap;
 
 use super::webhook::Operator;
-use crate::{command::Command, task::Origin, testing::World, time::Clock};
+use crate::{command::Command, error::BematicError, task::Origin, testing::World, time::Clock};
 
 /// What an operator is answered.
 async fn obey(world: &World, command: Command) -> String {
+    try_obey(world, command).await.unwrap()
+}
+
+/// The same, where it may go wrong.
+async fn try_obey(world: &World, command: Command) -> Result<String, BematicError> {
     let origin = Origin {
         channel_id: "C1".parse().unwrap(),
         thread_ts: None,
@@ -23,10 +29,8 @@ async fn obey(world: &World, command: Command) -> String {
     };
     let operator = Operator::new(world.parts());
     let request = format!("{command:?}");
-    let reply = operator
-        .obey(command, origin, &request, world.time.now())
-        .await;
-    reply.unwrap().message.text
+    let reply = operator.obey(command, origin, &request, world.time.now());
+    Ok(reply.await?.message.text)
 }
 
 /// How many tasks there are of each state.
