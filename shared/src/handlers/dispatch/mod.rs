@@ -125,12 +125,18 @@ impl Dispatcher {
             return Ok(());
         };
         let (claimed, failed) = self.claim_all(&queued, connection).await;
-        let sent = claimed
-            .iter()
-            .map(|task| self.send(task, connection, spelling));
-        // What one comes to is no reason to leave out the others.
-        let outcomes = join_all(sent).await;
-        outcomes.into_iter().collect::<Result<(), _>>()?;
+        let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
+        // One after another, so that they arrive in order; what comes of them, side by side. What
+        // one comes to is no reason to leave out the others.
+        let mut posted = Vec::new();
+        for (task, spec) in claimed.iter().zip(specs) {
+            posted.push((task, self.submit(task, spec, connection, spelling).await));
+        }
+        let settled = posted
+            .into_iter()
+            .map(|(task, outcome)| self.settle(task, connection, outcome));
+        let settled = join_all(settled).await;
+        settled.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
         if full && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id).await?;
@@ -165,18 +171,18 @@ impl Dispatcher {
         }
     }
 
-    /// Each stands alone: what cannot be sent goes back to the queue, the others go on.
-    async fn send(
+    /// Each stands alone: what could not be sent goes back to the queue, the others go on.
+    async fn settle(
         &self,
         claimed: &Task,
         connection: &ConnectionId,
-        spelling: Spelling,
+        outcome: Result<Delivery, BematicError>,
     ) -> Result<(), BematicError> {
         let Some(attempt) = claimed.state.held() else {
             return Ok(());
         };
         let gone = TaskEvent::Undelivered(attempt);
-        let event = match self.submit(claimed, connection, spelling).await {
+        let event = match outcome {
             Ok(Delivery::Sent) => {
                 info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
                 return self.transitions.tell(claimed, self.clock.now()).await;
@@ -221,20 +227,21 @@ impl Dispatcher {
         Ok(self.gateway.close(connection).await?)
     }
 
+    async fn spec(&self, task: &Task) -> Result<TaskSpec, BematicError> {
+        let spec = self.tasks.spec(task.id).await?;
+        spec.ok_or_else(|| BematicError::Message {
+            reason: format!("task {} has no specification", task.id),
+        })
+    }
+
     async fn submit(
         &self,
         task: &Task,
+        spec: Result<TaskSpec, BematicError>,
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<Delivery, BematicError> {
-        let spec = self
-            .tasks
-            .spec(task.id)
-            .await?
-            .ok_or_else(|| BematicError::Message {
-                reason: format!("task {} has no specification", task.id),
-            })?;
-        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec)));
+        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec?)));
         Ok(self.gateway.send(connection, spelling, message).await?)
     }
 
