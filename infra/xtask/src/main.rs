@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bematic_local::paths::Workspace;
-use bematic_local::stack::Ports;
+use bematic_local::stack::{Ports, TEST_PARAMETERS};
 use bematic_local::ui::Ui;
 use bematic_local::up::Options;
 use bematic_local::{check, deploy, down, e2e, up};
@@ -49,6 +49,9 @@ struct Up {
     /// Start no agent, and no task.
     #[arg(long)]
     no_agent: bool,
+    /// Deploy with the short deadlines that the end-to-end tests are made for.
+    #[arg(long)]
+    for_tests: bool,
     /// Port of the emulator; a free one by default.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -67,6 +70,7 @@ impl From<Up> for Options {
             once: up.once,
             no_agent: up.no_agent,
             ports,
+            parameters: if up.for_tests { TEST_PARAMETERS } else { &[] },
         }
     }
 }
