@@ -143,6 +143,14 @@ impl TestAgent {
         self.send("AGENT_STATUS", payload).await
     }
 
+    /// AGENT_STATUS of an agent that takes five tasks and has these.
+    pub(crate) async fn report_holding(&mut self, agent_id: &str, tasks: &[&str]) -> String {
+        let payload = json!({
+            "agentId": agent_id, "status": "online", "activeTasks": tasks, "capacity": 5,
+        });
+        self.send("AGENT_STATUS", payload).await
+    }
+
     /// The next message of a kind, spelled as the agent spells; others wait for their turn.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         self.expect_where(kind, |_| true).await
@@ -243,6 +251,21 @@ impl TestAgent {
             .send("TASK_COMPLETE", task.with(json!({ "result": result })))
             .await;
         self.confirmed(&id).await;
+    }
+
+    /// Hands a task back; returns once the cloud has heard it.
+    pub(crate) async fn refuse(&mut self, task: &Submitted, reason: &str) {
+        let refusal = json!({ "accepted": false, "reason": reason, "retryable": true });
+        self.send("TASK_ACK", task.with(refusal)).await;
+        self.is_heard().await;
+    }
+
+    /// Returns once the cloud has told the agent to stop a task; gives the reason.
+    pub(crate) async fn told_to_stop(&mut self, task: &str) -> String {
+        let payload = self
+            .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)
+            .await;
+        payload["reason"].as_str().expect("a reason").to_owned()
     }
 
     /// Returns once the cloud has confirmed a message.
