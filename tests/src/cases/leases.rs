@@ -16,7 +16,6 @@ async fn a_task_whose_agent_falls_silent_about_it_is_lost_and_can_be_retried() {
     let mut agent = test.connect().await;
     let id = test.channel.run("never to be heard of").await;
     let lost = agent.take().await;
-    test.channel.card(&id, "Running on agent").await;
     agent.is_heard().await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     card.tells(&["Failed", "It may have had effects"]);
@@ -62,7 +61,6 @@ async fn outlives_its_lease(which: usize) {
     let mut agent = test.connect().await;
     let id = test.channel.run("this takes a while").await;
     let task = agent.take().await;
-    test.channel.card(&id, "Running on agent").await;
     let (kind, payload) = signs_of_life(&test, &task).swap_remove(which);
     sleep(LEASE / 2).await;
     agent.send(kind, payload).await;

@@ -1,5 +1,6 @@
 //! The tests, a module for each part of what a person would notice.
 
+mod absence;
 mod authentication;
 mod bad_messages;
 mod bad_requests;

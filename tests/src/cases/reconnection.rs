@@ -72,8 +72,7 @@ async fn a_task_that_its_agent_no_longer_names_is_lost_though_its_result_may_sti
 
     let mut agent = test.reconnect(&[]).await;
     agent.is_heard().await;
-    let status = test.channel.command(&format!("/bm status {id}")).await;
-    assert!(status.contains("Running on agent"), "{status}");
+    test.channel.status(&id, "Running on agent").await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     assert_eq!(card.buttons, ["retry"]);
     agent.is_heard().await;

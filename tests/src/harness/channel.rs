@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::test::unique;
 use super::trace::Trace;
-use super::{Card, LIMIT, eventually_within, shown};
+use super::{Card, LIMIT, eventually, eventually_within, shown};
 
 /// A test's channel.
 #[derive(Debug, Clone)]
@@ -142,6 +142,21 @@ impl Channel {
             match self.cards(task).await.as_slice() {
                 [card] if card.text.contains(words) => Ok(card.clone()),
                 cards => Err(format!("{cards:#?}")),
+            }
+        })
+        .await
+    }
+
+    /// What `/bm status` says, once it has these words: a state that may pass before Slack's limits
+    /// let the card show it.
+    pub(crate) async fn status(&self, task: &str, words: &str) -> String {
+        let what = format!("the status of {task} has {words:?}");
+        eventually(&what, async || {
+            let status = self.command(&format!("/bm status {task}")).await;
+            if status.contains(words) {
+                Ok(status)
+            } else {
+                Err(status)
             }
         })
         .await
