@@ -48,6 +48,14 @@ pub struct Sender {
     pub spelling: Spelling,
 }
 
+/// Somebody known who sent a message.
+enum Identified {
+    /// Seen by this environment before.
+    Known(Sender),
+    /// Yet to be welcomed.
+    New(Sender),
+}
+
 /// What a handler gets beside the payload.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -170,7 +178,13 @@ impl MessageRouter {
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
             Ok((envelope, spelling)) => match self.identify(event, spelling, now).await {
-                Ok(Some(sender)) => self.answer(&sender, envelope, now).await,
+                Ok(Some(Identified::Known(sender))) => self.answer(&sender, envelope, now).await,
+                // Only then: the first message is mostly AGENT_STATUS, which says how much the
+                // agent takes.
+                Ok(Some(Identified::New(sender))) => {
+                    self.answer(&sender, envelope, now).await?;
+                    self.welcome(sender).await
+                }
                 Ok(None) => {
                     self.first_message(connection, spelling, envelope, now)
                         .await
@@ -183,16 +197,16 @@ impl MessageRouter {
         }
     }
 
-    /// Who speaks: remembered, or looked up in one call that also notes the spelling and is
-    /// followed by one that has the agent's queue drained. `None` if nobody known.
+    /// Who speaks: remembered, or looked up in one call that also notes the spelling. `None` if
+    /// nobody known.
     async fn identify(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
         now: Timestamp,
-    ) -> Result<Option<Sender>, BematicError> {
+    ) -> Result<Option<Identified>, BematicError> {
         if let Some(sender) = self.known.get(&event.connection_id) {
-            return Ok(Some(sender));
+            return Ok(Some(Identified::Known(sender)));
         }
         let found = self
             .agents
@@ -201,13 +215,11 @@ impl MessageRouter {
         let Some(agent_id) = event.agent_id.clone().or(found.agent_id) else {
             return Ok(None);
         };
-        let sender = Sender {
+        Ok(Some(Identified::New(Sender {
             agent_id,
             connection: event.connection_id.clone(),
             spelling: found.spelling.unwrap_or(spelling),
-        };
-        self.welcome(sender.clone()).await?;
-        Ok(Some(sender))
+        })))
     }
 
     /// The first message that this environment sees of a connection: work may be waiting for it.
