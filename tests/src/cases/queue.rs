@@ -25,6 +25,8 @@ async fn what_waits_is_delivered_by_priority_and_then_by_age() {
     let mut order = Vec::new();
     for _ in 0..6 {
         let task = agent.take().await;
+        agent.is_heard().await;
+        assert!(agent.unread("TASK_SUBMIT").is_empty(), "two at once");
         order.push(
             task.payload["prompt"]
                 .as_str()

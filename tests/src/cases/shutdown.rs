@@ -36,7 +36,7 @@ async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
 #[tokio::test]
 async fn a_stopped_agent_finishes_what_runs_and_what_has_not_begun_waits_for_its_return() {
     let test = Test::new("drained").await;
-    let script = r#"read name; echo "$name $BEMATIC_ATTEMPT" >> ran; echo "on $name"
+    let script = r#"read name; echo "$name" >> ran; echo "on $name"
         while [ ! -e go ]; do sleep 0.1; done; echo "done with $name""#;
     let command = format!("sh -c '{script}'");
     let mut agent = Program::start_with(&test, &command, &["--concurrency", "1"]);
@@ -57,8 +57,7 @@ async fn a_stopped_agent_finishes_what_runs_and_what_has_not_begun_waits_for_its
         .await
         .tells(&["done with first"]);
     test.is_offline().await;
-    let card = test.channel.card(&waiting, "Waiting for agent").await;
-    card.hides(&["came to nothing"]);
+    test.channel.card(&waiting, "Waiting for agent").await;
 
     let agent = Program::start_with(&test, &command, &["--concurrency", "1"]);
     test.channel
@@ -66,7 +65,7 @@ async fn a_stopped_agent_finishes_what_runs_and_what_has_not_begun_waits_for_its
         .await
         .tells(&["done with second"]);
     let ran = fs::read_to_string(test.folder.path().join("ran")).expect("a file");
-    assert_eq!(ran, "first 1\nsecond 1\n");
+    assert_eq!(ran, "first\nsecond\n");
     assert!(agent.stop().await.success());
 }
 
