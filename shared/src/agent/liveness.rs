@@ -7,6 +7,9 @@ use crate::time::Timestamp;
 
 /// A heartbeat is written down at most this often: of one every 20 s, that is every third.
 pub const SEEN_EVERY: Duration = Duration::from_secs(45);
+/// One that names tasks, at most this often: practically every one, since a task's lease may be
+/// shorter than the interval above, and would end though the agent speaks of it.
+pub const NAMED_EVERY: Duration = Duration::from_secs(15);
 /// No sign of life for this long: offline.
 const SILENT_AFTER: Duration = Duration::from_secs(90);
 /// No sign of life for this long: asked for one.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY},
+    liveness::{Liveness, NAMED_EVERY, SEEN_EVERY},
     project::Project,
 };
 use crate::{

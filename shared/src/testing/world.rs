@@ -119,6 +119,14 @@ impl World {
         world
     }
 
+    /// Gives the channel a project that differs from the usual one.
+    pub(crate) async fn bind_project(&self, change: impl FnOnce(&mut Project)) {
+        let mut project = project(self.time.now());
+        change(&mut project);
+        self.store.put(&project).await.unwrap();
+        self.calls.take();
+    }
+
     pub(crate) async fn add_agent(&self, name: &str) {
         let agent = Agent::new(name.parse().unwrap(), self.time.now());
         self.store.create(&agent).await.unwrap();

@@ -10,7 +10,7 @@ use super::{
     Context,
 };
 use crate::{
-    agent::{Agent, SEEN_EVERY},
+    agent::{Agent, NAMED_EVERY, SEEN_EVERY},
     error::{BematicError, TaskError},
     ids::{ConnectionId, TaskId},
     ports::{Agents, Gateway, SignOfLife},
@@ -55,7 +55,9 @@ impl Presence {
     ) -> Result<(), BematicError> {
         let sender = context.sender;
         let last = self.seen.get(&sender.connection);
-        let lately = last.is_some_and(|at| context.now.since(at) < SEEN_EVERY);
+        let names_tasks = sign.tasks.as_ref().is_some_and(|tasks| !tasks.is_empty());
+        let every = if names_tasks { NAMED_EVERY } else { SEEN_EVERY };
+        let lately = last.is_some_and(|at| context.now.since(at) < every);
         if lately && sign.echoes.is_none() {
             return Ok(());
         }

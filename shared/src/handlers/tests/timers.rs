@@ -168,3 +168,25 @@ async fn one_that_comes_back_and_names_its_task_keeps_it() {
     world.say("c2", "TASK_COMPLETE", done).await;
     assert_eq!(state(&world, &task), "completed");
 }
+
+#[tokio::test]
+async fn heartbeats_renew_a_lease_that_is_hardly_longer_than_what_is_between_them() {
+    let world = World::new().await;
+    world
+        .bind_project(|project| project.lease_secs = Some(30))
+        .await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    let ack = json!({ "taskId": task.id, "accepted": true });
+    world.say_to(&router, "c", "TASK_ACK", ack).await;
+    let named = json!({ "tasks": [task.id] });
+    for _ in 0..6 {
+        world.pass(Duration::from_secs(20)).await;
+        world
+            .say_to(&router, "c", "HEARTBEAT_PING", named.clone())
+            .await;
+    }
+    assert_eq!(state(&world, &task), "processing");
+    world.pass(Duration::from_secs(31)).await;
+    assert_eq!(failure(&world, &task), FailureCode::AgentLost);
+}
