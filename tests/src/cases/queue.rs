@@ -44,11 +44,10 @@ async fn what_waits_is_delivered_by_priority_and_then_by_age() {
 const NOISE: usize = 200;
 /// Commands that are typed at a time.
 const AT_ONCE: usize = 8;
-/// The latest that somebody else's task may be delivered: a queue worked off in turn with the
-/// noisy one's would take half a minute.
+/// The latest that somebody else's task may be delivered; the noise takes twice as long and more.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Works off all of the noise, beginning once all of it waits.
+/// Works off all of the noise, and tells when it is well under way.
 async fn work_off(mut agent: TestAgent, begun: oneshot::Sender<()>) {
     let mut begun = Some(begun);
     for done in 1..=NOISE {

@@ -15,7 +15,7 @@ pub(crate) fn stack() -> StackFile {
     let file = env::var_os(STACK_VARIABLE).unwrap_or_else(|| {
         panic!(
             "{STACK_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
-             with `cargo xtask up --no-agent` and set it to target/local/stack.json"
+             with `cargo xtask up --no-agent --for-tests` and set it to target/local/stack.json"
         )
     });
     StackFile::read(Path::new(&file)).expect("a running stack")
