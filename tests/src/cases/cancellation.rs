@@ -73,7 +73,9 @@ async fn a_task_whose_agent_does_not_stop_it_is_cancelled_anyway_and_its_result_
     // Its slot is free, and whoever speaks of it is told once more.
     let second = agent.take().await;
     assert_eq!(second.id, next);
-    agent.report_holding(&test.agent_id, &[&id, &next]).await;
+    agent
+        .report_with(&test.agent_id, "online", 5, &[&id, &next])
+        .await;
     agent.told_to_stop(&id).await;
     agent.complete(&task, "all the same").await;
     let card = test.channel.card(&id, "Late:* attempt 1 completed").await;

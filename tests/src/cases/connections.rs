@@ -60,7 +60,7 @@ async fn an_agent_that_left_is_offline_and_its_next_task_waits_for_it() {
     let mut agent = test.connect().await;
     agent.is_heard().await;
     agent.close().await;
-    test.is_offline().await;
+    test.offline().await;
     let id = test.channel.run("wait for me").await;
     test.channel.card(&id, "Waiting for agent").await;
     let mut agent = test.connect().await;

@@ -16,7 +16,7 @@ async fn an_agent_that_comes_back_and_names_its_task_goes_on_with_it() {
         .await;
     test.channel.card(&id, "before the drop").await;
     drop(agent);
-    test.is_offline().await;
+    test.offline().await;
 
     let mut agent = test.reconnect(&[&id]).await;
     agent

@@ -56,7 +56,7 @@ async fn a_stopped_agent_finishes_what_runs_and_what_has_not_begun_waits_for_its
         .card(&running, "Completed")
         .await
         .tells(&["done with first"]);
-    test.is_offline().await;
+    test.offline().await;
     test.channel.card(&waiting, "Waiting for agent").await;
 
     let agent = Program::start_with(&test, &command, &["--concurrency", "1"]);

@@ -29,16 +29,16 @@ impl Program {
 
     /// The same, with further options.
     pub(crate) fn start_with(test: &Test, command: &str, options: &[&str]) -> Self {
+        Self::start_at(&test.stack.websocket_url, test, command, options)
+    }
+
+    /// Starts it with another address to connect to.
+    pub(crate) fn start_at(url: &str, test: &Test, command: &str, options: &[&str]) -> Self {
         let agent = binary();
         let told = NamedTempFile::new().expect("a file");
         let stdout = told.reopen().expect("a file");
         let child = Command::new(&agent)
-            .args([
-                "--url",
-                &test.stack.websocket_url,
-                "--agent-id",
-                &test.agent_id,
-            ])
+            .args(["--url", url, "--agent-id", &test.agent_id])
             .args(["--exec", command, "--json", "--workdir"])
             .arg(test.folder.path())
             .args(options)

@@ -115,7 +115,7 @@ impl Test {
     /// The test's agent, back again with the tasks that it still has.
     pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;
-        agent.report_holding(&self.agent_id, tasks).await;
+        agent.report_with(&self.agent_id, "online", 5, tasks).await;
         agent
     }
 
@@ -124,8 +124,21 @@ impl Test {
         connected.expect("the handshake is accepted")
     }
 
-    /// Returns once the cloud knows that the agent is not there.
-    pub(crate) async fn is_offline(&self) {
+    /// An address of the stack's at which connections are disturbed, as the local stack's edge
+    /// understands it.
+    pub(crate) fn disturbed(&self, disturbance: &str) -> String {
+        format!("{}?disturb={disturbance}", self.stack.websocket_url)
+    }
+
+    /// The test's agent over a disturbed connection, authenticated at the handshake.
+    pub(crate) async fn connect_disturbed(&self, disturbance: &str) -> TestAgent {
+        let (url, handshake) = (self.disturbed(disturbance), self.handshake());
+        let connected = TestAgent::connect_to(&url, &handshake, Spelling::Canonical).await;
+        connected.expect("the handshake is accepted")
+    }
+
+    /// Returns once the agent is not connected any more.
+    pub(crate) async fn offline(&self) {
         eventually("the agent is offline", async || {
             if self.is_online().await {
                 Err("it is online".to_owned())

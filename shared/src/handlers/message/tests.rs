@@ -380,7 +380,7 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
         ("HEARTBEAT_PING", Spelling::Canonical),
     ] {
         let world = World::new().await;
-        world.connect("c").await;
+        world.handshake("c").await;
         world.say("c", first, json!({})).await;
         world.say("c", "HEARTBEAT_PING", json!({})).await;
         world.say("c", "heartbeat:ping", json!({})).await;
@@ -402,9 +402,10 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
 async fn a_first_message_has_the_queue_drained_even_if_telling_failed_before() {
     let world = World::new().await;
     let task = world.run("fix it", "r").await;
-    world.connect("c").await;
+    world.handshake("c").await;
     world.out.take_dispatched();
     let router = world.router();
+    // Greeted, noted, answered: then the queue is to be drained.
     world.calls.fail_at(3);
     world
         .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
@@ -459,21 +460,4 @@ async fn a_late_farewell_over_an_older_connection_does_not_take_the_agent_offlin
             .takes_work()
             .is_some()
     );
-}
-
-#[tokio::test]
-async fn the_queue_of_an_agent_that_comes_is_drained_once_it_has_said_how_much_it_takes() {
-    let world = World::new().await;
-    world.run("first", "1").await;
-    world.run("second", "2").await;
-    world.connect("c").await;
-    world.calls.take();
-    let status = json!({ "agentId": AGENT, "status": "online", "activeTasks": [], "capacity": 1 });
-    world.say("c", "AGENT_STATUS", status).await;
-    let calls = world.calls.take();
-    let drained = calls.iter().position(|call| *call == "sqs dispatch");
-    let reported = calls.iter().rposition(|call| *call == "update agent");
-    assert!(reported < drained, "{calls:?}");
-    world.dispatch_all().await;
-    assert_eq!(world.store.agent(&agent_id()).unwrap().held.len(), 1);
 }

@@ -4,26 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::obey;
 use crate::{
     command::Command,
-    handlers::webhook::Operator,
     ids::TaskId,
     protocol::CloudMessage,
-    task::Origin,
     testing::{World, agent_id},
-    time::Clock,
 };
-
-async fn obey(world: &World, command: Command) -> String {
-    let origin = Origin {
-        channel_id: "C1".parse().unwrap(),
-        thread_ts: None,
-        user_id: "U2".parse().unwrap(),
-    };
-    let operator = Operator::new(world.parts());
-    let reply = operator.obey(command, origin, "x", world.time.now()).await;
-    reply.unwrap().message.text
-}
 
 fn state(world: &World, task: TaskId) -> &'static str {
     world.store.task(task).unwrap().state.name()

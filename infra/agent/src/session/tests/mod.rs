@@ -10,7 +10,7 @@ use std::{
 };
 
 use bematic::{
-    ids::{Attempt, MessageId, TaskId},
+    ids::{Attempt, BatchId, MessageId, TaskId},
     protocol::{
         Availability, CloudMessage, Heartbeat, MessageAck, SystemError, TaskAck, TaskCancel,
         TaskSubmit, decode,
@@ -44,6 +44,10 @@ struct Counter(AtomicU64);
 impl Ids for Counter {
     fn task(&self) -> TaskId {
         TaskId::new(uuid::Uuid::nil())
+    }
+
+    fn batch(&self) -> BatchId {
+        BatchId::new(uuid::Uuid::nil())
     }
 
     fn message(&self) -> MessageId {
