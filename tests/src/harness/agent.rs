@@ -260,6 +260,16 @@ impl TestAgent {
         assert!(pong["serverTime"].is_u64(), "{pong}");
     }
 
+    /// Answers the cloud's next ping.
+    pub(crate) async fn echo(&mut self, agent_id: &str) {
+        let ping = self.expect("HEARTBEAT_PING").await;
+        let pong = json!({
+            "agentId": agent_id, "serverTime": ping["serverTime"], "activeTasks": 0,
+            "cpuUsage": 0, "memoryUsage": 0,
+        });
+        self.send("HEARTBEAT_PONG", pong).await;
+    }
+
     /// The messages of a kind that came and were not asked for.
     pub(crate) fn unread(&self, kind: &str) -> Vec<&Value> {
         let spelled = self.spelling.write(kind);
