@@ -13,6 +13,8 @@ async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt() {
     assert_eq!((missed.id.as_str(), missed.attempt), (id.as_str(), 1));
     let status = test.channel.status(&id, "Waits until").await;
     assert!(status.contains("did not acknowledge it within"), "{status}");
+    // Whether it hears the cloud at all?
+    agent.echo(&test.agent_id).await;
 
     let task = agent.take().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 2));
@@ -40,6 +42,7 @@ async fn a_task_out_of_attempts_fails_with_its_last_error() {
     card.tells(&["ATTEMPTS_EXHAUSTED", "did not acknowledge it within"]);
     card.hides(&["the disk is"]);
 
+    agent.echo(&test.agent_id).await;
     test.channel.press(&card, "retry").await;
     let task = agent.take().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 4));
@@ -53,6 +56,7 @@ async fn what_an_earlier_attempt_reports_late_is_confirmed_shown_as_late_and_cha
     let mut agent = test.connect().await;
     let id = test.channel.run("take your time").await;
     let first = agent.submitted().await;
+    agent.echo(&test.agent_id).await;
     let second = agent.take().await;
     assert_eq!((first.attempt, second.attempt), (1, 2));
 
