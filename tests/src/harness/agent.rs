@@ -263,11 +263,11 @@ impl TestAgent {
     /// Answers the cloud's next ping.
     pub(crate) async fn echo(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
-        let pong = json!({
+        let answer = json!({
             "agentId": agent_id, "serverTime": ping["serverTime"], "activeTasks": 0,
             "cpuUsage": 0, "memoryUsage": 0,
         });
-        self.send("HEARTBEAT_PONG", pong).await;
+        self.send("HEARTBEAT_PONG", answer).await;
     }
 
     /// The messages of a kind that came and were not asked for.
