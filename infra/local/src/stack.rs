@@ -122,6 +122,18 @@ pub struct Ports {
     pub slack: u16,
 }
 
+/// Parameters of the template, by name.
+pub type Parameters = &'static [(&'static str, &'static str)];
+
+/// What the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
+/// machine still keeps. Tests set the lease by project.
+pub const TEST_PARAMETERS: Parameters = &[
+    ("TaskAckSeconds", "15"),
+    ("TaskAttempts", "3"),
+    ("TaskCancelSeconds", "10"),
+    ("TaskWaitSeconds", "75"),
+];
+
 /// What a stack is started with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
@@ -129,6 +141,8 @@ pub struct Settings {
     pub ports: Ports,
     /// How long an agent's connection may live.
     pub limits: Limits,
+    /// What the template is deployed with, besides what makes it local.
+    pub parameters: Parameters,
 }
 
 /// A stack that runs until it is shut down.
@@ -165,7 +179,8 @@ impl Stack {
         let (edge, port) = start_edge(settings).await?;
         let emulator =
             Emulator::start(workspace, dir, processes, port, &edge.endpoint(), ui).await?;
-        let outputs = Self::deploy(workspace, &emulator, &edge, &slack, ui).await?;
+        let outputs =
+            Self::deploy(workspace, &emulator, &edge, &slack, settings.parameters, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
@@ -201,16 +216,18 @@ impl Stack {
         emulator: &Emulator,
         edge: &Edge,
         slack: &Server,
+        parameters: Parameters,
         ui: &Ui,
     ) -> Result<Outputs> {
         let (slack_api, execute_api) = (slack.api_url(), edge.execute_api());
-        let parameters = [
+        let own = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
         ];
+        let parameters = [&own, parameters].concat();
         deploy::to_emulator(workspace, emulator, &parameters, ui).await
     }
 }

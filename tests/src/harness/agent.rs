@@ -260,6 +260,16 @@ impl TestAgent {
         assert!(pong["serverTime"].is_u64(), "{pong}");
     }
 
+    /// Answers the cloud's next ping.
+    pub(crate) async fn echo(&mut self, agent_id: &str) {
+        let ping = self.expect("HEARTBEAT_PING").await;
+        let answer = json!({
+            "agentId": agent_id, "serverTime": ping["serverTime"], "activeTasks": 0,
+            "cpuUsage": 0, "memoryUsage": 0,
+        });
+        self.send("HEARTBEAT_PONG", answer).await;
+    }
+
     /// The messages of a kind that came and were not asked for.
     pub(crate) fn unread(&self, kind: &str) -> Vec<&Value> {
         let spelled = self.spelling.write(kind);
@@ -293,6 +303,21 @@ impl TestAgent {
             .send("TASK_COMPLETE", task.with(json!({ "result": result })))
             .await;
         self.confirmed(&id).await;
+    }
+
+    /// Hands a task back; returns once the cloud has heard it.
+    pub(crate) async fn refuse(&mut self, task: &Submitted, reason: &str) {
+        let refusal = json!({ "accepted": false, "reason": reason, "retryable": true });
+        self.send("TASK_ACK", task.with(refusal)).await;
+        self.is_heard().await;
+    }
+
+    /// Returns once the cloud has told the agent to stop a task; gives the reason.
+    pub(crate) async fn told_to_stop(&mut self, task: &str) -> String {
+        let payload = self
+            .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)
+            .await;
+        payload["reason"].as_str().expect("a reason").to_owned()
     }
 
     /// Returns once the cloud has confirmed a message.

@@ -14,5 +14,5 @@ pub(crate) use card::{Card, shown};
 pub(crate) use channel::Channel;
 pub(crate) use program::Program;
 pub(crate) use test::{Test, stack};
-pub(crate) use wait::{LIMIT, eventually};
+pub(crate) use wait::{LIMIT, eventually, eventually_within};
 pub(crate) use webhook::Webhook;
