@@ -97,6 +97,8 @@ impl DeadLetterQueues for SqsDeadLetters {
 
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
         let pair = self.pair(queue)?;
+        // What is there now: some of it may fail and come back at once.
+        let limit = limit.min(pair.dead.count().await?);
         let mut redriven = 0;
         while redriven < limit {
             let messages = pair.dead.receive().await?;
