@@ -30,14 +30,7 @@ pub struct Admin {
 impl Admin {
     /// Of a local stack.
     pub async fn local(stack: &StackFile) -> Self {
-        // The emulator takes any credentials, but the SDK insists on some.
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .endpoint_url(&stack.aws_endpoint)
-            .region(Region::new(stack.region.clone()))
-            .credentials_provider(Credentials::from_keys("local", "local", None))
-            .load()
-            .await;
-        Self::new(Client::new(&config), &stack.tables)
+        Self::new(client(stack).await, &stack.tables)
     }
 
     /// Of the stack of this name on AWS, reached as the AWS environment says.
@@ -53,4 +46,16 @@ impl Admin {
             projects: ProjectStore::new(client, tables.agents.clone()),
         }
     }
+}
+
+/// A client of a local stack's tables.
+pub(crate) async fn client(stack: &StackFile) -> Client {
+    // The emulator takes any credentials, but the SDK insists on some.
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(&stack.aws_endpoint)
+        .region(Region::new(stack.region.clone()))
+        .credentials_provider(Credentials::from_keys("local", "local", None))
+        .load()
+        .await;
+    Client::new(&config)
 }

