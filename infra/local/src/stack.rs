@@ -136,18 +136,6 @@ impl Stack {
         ports: Ports,
         ui: &Ui,
     ) -> Result<Self> {
-        Self::start_with(workspace, dir, processes, ports, &[], ui).await
-    }
-
-    /// The same with parameters of the template that are not the local stack's usual ones.
-    pub async fn start_with(
-        workspace: &Workspace,
-        dir: &StackDir,
-        processes: &mut Processes,
-        ports: Ports,
-        overrides: &[(&str, &str)],
-        ui: &Ui,
-    ) -> Result<Self> {
         let config = Config {
             port: ports.slack,
             ..Config::new(SIGNING_SECRET, BOT_TOKEN)
@@ -160,7 +148,7 @@ impl Stack {
             .await
             .context("the local Slack did not start")?;
         let emulator = Emulator::start(workspace, dir, processes, ports.aws, ui).await?;
-        let outputs = Self::deploy(workspace, &emulator, &slack, overrides, ui).await?;
+        let outputs = Self::deploy(workspace, &emulator, &slack, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
@@ -189,21 +177,16 @@ impl Stack {
         workspace: &Workspace,
         emulator: &Emulator,
         slack: &Server,
-        overrides: &[(&str, &str)],
         ui: &Ui,
     ) -> Result<Outputs> {
         let (slack_api, execute_api) = (slack.api_url(), emulator.execute_api());
-        let usual = [
+        let parameters = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
         ];
-        let usual = usual
-            .into_iter()
-            .filter(|(name, _)| overrides.iter().all(|(other, _)| other != name));
-        let parameters: Vec<_> = usual.chain(overrides.iter().copied()).collect();
         deploy::to_emulator(workspace, emulator, &parameters, ui).await
     }
 }
