@@ -36,8 +36,8 @@ pub fn number_or(name: &'static str, default: u64) -> Result<u64, ConfigError> {
     }
 }
 
-/// The task life cycle's numbers, of which the deployment may set some, in seconds:
-/// `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`.
+/// The task life cycle's numbers, of which the deployment may set some: `TASK_ATTEMPTS` and, in
+/// seconds, `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`.
 ///
 /// # Errors
 /// As [`number_or`].
@@ -45,7 +45,9 @@ pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
     let seconds =
         |name, default: Duration| number_or(name, default.as_secs()).map(Duration::from_secs);
     let default = TaskPolicy::default();
+    let attempts = number_or("TASK_ATTEMPTS", default.max_attempts.into())?;
     Ok(TaskPolicy {
+        max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         ack_deadline: seconds("TASK_ACK_SECONDS", default.ack_deadline)?,
         lease: seconds("TASK_LEASE_SECONDS", default.lease)?,
         cancel_deadline: seconds("TASK_CANCEL_SECONDS", default.cancel_deadline)?,

@@ -118,6 +118,18 @@ pub struct Ports {
     pub slack: u16,
 }
 
+/// Parameters of the template, by name.
+pub type Parameters = &'static [(&'static str, &'static str)];
+
+/// What the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
+/// machine still keeps. Tests set the lease by project.
+pub const TEST_PARAMETERS: Parameters = &[
+    ("TaskAckSeconds", "15"),
+    ("TaskAttempts", "3"),
+    ("TaskCancelSeconds", "10"),
+    ("TaskWaitSeconds", "75"),
+];
+
 /// A stack that runs until it is shut down.
 pub struct Stack {
     /// Where it is.
@@ -134,6 +146,7 @@ impl Stack {
         dir: &StackDir,
         processes: &mut Processes,
         ports: Ports,
+        parameters: Parameters,
         ui: &Ui,
     ) -> Result<Self> {
         let config = Config {
@@ -148,7 +161,7 @@ impl Stack {
             .await
             .context("the local Slack did not start")?;
         let emulator = Emulator::start(workspace, dir, processes, ports.aws, ui).await?;
-        let outputs = Self::deploy(workspace, &emulator, &slack, ui).await?;
+        let outputs = Self::deploy(workspace, &emulator, &slack, parameters, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
@@ -177,16 +190,18 @@ impl Stack {
         workspace: &Workspace,
         emulator: &Emulator,
         slack: &Server,
+        parameters: Parameters,
         ui: &Ui,
     ) -> Result<Outputs> {
         let (slack_api, execute_api) = (slack.api_url(), emulator.execute_api());
-        let parameters = [
+        let own = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
         ];
+        let parameters = [&own, parameters].concat();
         deploy::to_emulator(workspace, emulator, &parameters, ui).await
     }
 }

@@ -14,7 +14,7 @@ use crate::run::last_lines;
 use crate::sample;
 use crate::session::{asked_to_end, session};
 use crate::slack::Client;
-use crate::stack::{Ports, Stack, StackFile};
+use crate::stack::{Parameters, Ports, Stack, StackFile};
 use crate::ui::Ui;
 use crate::venv;
 use crate::watch::{Ended, Watch};
@@ -34,6 +34,8 @@ pub struct Options {
     pub no_agent: bool,
     /// Where to listen.
     pub ports: Ports,
+    /// What the template is deployed with.
+    pub parameters: Parameters,
 }
 
 /// Starts the local stack and stays until it is asked to end, which ends everything again.
@@ -42,7 +44,10 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
     session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
         let agent = build::build(workspace, build::What::Stack, ui).await?;
-        let stack = Stack::start(workspace, &dir, processes, options.ports, ui).await?;
+        let Options {
+            ports, parameters, ..
+        } = options;
+        let stack = Stack::start(workspace, &dir, processes, ports, parameters, ui).await?;
         if !options.no_agent {
             sample::lay_out(workspace, &dir)?;
             sample::start_agent(workspace, &dir, processes, &agent, &stack.file)?;

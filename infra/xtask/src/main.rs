@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bematic_local::chaos::{self, Options as ChaosOptions};
 use bematic_local::paths::Workspace;
-use bematic_local::stack::Ports;
+use bematic_local::stack::{Ports, TEST_PARAMETERS};
 use bematic_local::ui::Ui;
 use bematic_local::up::Options;
 use bematic_local::{check, deploy, down, e2e, up};
@@ -54,6 +54,9 @@ struct Up {
     /// Start no agent, and no task.
     #[arg(long)]
     no_agent: bool,
+    /// Deploy with the short deadlines that the end-to-end tests are made for.
+    #[arg(long)]
+    for_tests: bool,
     /// Port of the emulator; a free one by default.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -72,6 +75,7 @@ impl From<Up> for Options {
             once: up.once,
             no_agent: up.no_agent,
             ports,
+            parameters: if up.for_tests { TEST_PARAMETERS } else { &[] },
         }
     }
 }
