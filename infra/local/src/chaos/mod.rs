@@ -3,53 +3,53 @@
 //!
 //! The agents are of this module, one asynchronous task each, and keep the [`ledger`] of what
 //! really ran; the operators remember what they were told. For a while the connections are cut, the
-//! messages lost, doubled, delayed and reordered, the functions' calls to AWS made to fail, and the
-//! agents killed. Then all is calm, and the run waits until it has come to rest. [`verdict`] then
-//! compares the ledger, the operators' memory, the store and Slack; it says there what is checked.
+//! messages lost, doubled, delayed and reordered, the functions' calls to AWS and Slack made to
+//! fail, and the agents killed. Then all is calm, and the run waits until it has come to rest.
+//! [`verdict`] then compares the ledger, the operators' memory, the store and Slack; it says there
+//! what is checked.
 //!
 //! Whatever is random comes from one seed. The same seed gives the same agents, operators and
 //! disturbances, though not the same run: how they fall together is the machine's doing.
 
 mod agent;
-mod ledger;
-mod operator;
+pub mod ledger;
+pub mod operator;
+mod report;
+mod run;
 mod settle;
-mod snapshot;
+pub mod snapshot;
+mod trouble;
+pub mod verdict;
 mod weather;
 mod webhook;
 mod world;
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use bematic::time::{Clock as _, SystemClock};
-use rand::rngs::{StdRng, SysRng};
-use rand::{RngExt as _, SeedableRng as _, TryRng as _};
-use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use anyhow::{Context as _, Result, bail};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
-use self::agent::{Agent, Door, Temper};
-use self::ledger::{Deed, Ledger, What as Happened};
-use self::operator::{Book, Diligence, Operator};
-use self::weather::Weather;
-use self::webhook::Webhook;
-use self::world::World;
+use self::report::Report;
 use crate::build::{self, What};
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::session::session;
-use crate::stack::{Ports, Stack};
-use crate::ui::{Step, Ui};
+use crate::stack::{Parameters, Ports, Stack};
+use crate::ui::Ui;
 use crate::venv;
 
+/// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
+const ACK_DEADLINE: Duration = Duration::from_secs(15);
 /// Timers that end within the run.
-const TIMERS: [(&str, &str); 5] = [
+const PARAMETERS: Parameters = &[
     ("TaskAckSeconds", "15"),
-    ("TaskLeaseSeconds", "90"),
     ("TaskCancelSeconds", "15"),
+    ("TaskLeaseSeconds", "90"),
     ("TaskWaitSeconds", "3600"),
-    // What is told of every task would cost as much as the tasks do.
+    // The lines that tell of every change would cost as much as the changes do.
     ("LogLevel", "WARN"),
 ];
 
@@ -62,7 +62,7 @@ pub struct Options {
     pub concurrency: usize,
     /// Tasks in all.
     pub tasks: usize,
-    /// How long it is disturbed.
+    /// How long it is disturbed, at least: until all tasks were asked for.
     pub time: Duration,
     /// What all that is random comes from; another one each time if `None`.
     pub seed: Option<u64>,
@@ -70,103 +70,50 @@ pub struct Options {
     pub json: Option<PathBuf>,
 }
 
-/// Runs on a stack of its own.
+impl Options {
+    /// A run that is short enough for every push.
+    pub const fn short() -> Self {
+        Self {
+            agents: 6,
+            concurrency: 3,
+            tasks: 80,
+            time: Duration::from_secs(20),
+            seed: None,
+            json: None,
+        }
+    }
+}
+
+/// Lets failures loose on a stack of its own. An error if anything happened that may not.
 pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
+    let seed = match options.seed {
+        Some(seed) => seed,
+        // Short enough to be typed.
+        None => SysRng.try_next_u32().context("no random numbers")?.into(),
+    };
     let dir = StackDir::chaos(workspace);
-    session(&dir, async |processes: &mut Processes| {
+    let report = session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
         build::build(workspace, What::Stack, ui).await?;
         let ports = Ports::default();
-        let stack = Stack::start_with(workspace, &dir, processes, ports, &TIMERS, ui).await?;
-        let outcome = run(&stack, options, ui).await;
+        let stack = Stack::start(workspace, &dir, processes, ports, PARAMETERS, ui).await?;
+        let report = run::run(&stack, options, seed, ui).await;
         stack.slack.shutdown().await;
-        outcome
+        report
     })
-    .await
-}
-
-async fn run(stack: &Stack, options: &Options, ui: &Ui) -> Result<()> {
-    let seed = match options.seed {
-        Some(seed) => seed,
-        None => SysRng.try_next_u64().context("no random numbers")?,
-    };
-    ui.line(&format!("seed {seed}"));
-    let mut rng = StdRng::seed_from_u64(seed);
-    let weather = Weather::over(stack);
-    let world = World::make(&stack.file, options.agents).await?;
-    let ledger = Ledger::default();
-    let book = Book::default();
-    let agents = agents(&world, options, &weather, &ledger, &mut rng);
-    let mut operators = operators(&world, options, &book, &mut rng)?;
-    let step = ui.step("Disturbing");
-    let begun = SystemClock.now();
-    let mut tick = interval(Duration::from_secs(1));
-    let mut n = 0;
-    loop {
-        tokio::select! {
-            done = operators.join_next() => if done.is_none() { break },
-            _ = tick.tick() => {
-                let t = format!("{:.0} s: {}", SystemClock.now().since(begun).as_secs_f64(), progress(&ledger, &book));
-                step.note(&t);
-                n += 1;
-                if n % 10 == 0 { ui.line(&t); }
-            }
-        }
+    .await?;
+    ui.line(&report.to_string());
+    if let Some(file) = &options.json {
+        fs::write(file, serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    step.done(&progress(&ledger, &book));
-    let step = ui.step("Settling");
-    let snap = settle::settle(&world, &agents, &ledger, &step).await?;
-    step.done(&format!("{:.0} s: {}", SystemClock.now().since(begun).as_secs_f64(), progress(&ledger, &book)));
-    let mut by = std::collections::BTreeMap::<&str, usize>::new();
-    for s in snap.tasks.values() { *by.entry(s.task.state.name()).or_default() += 1; }
-    ui.line(&format!("{by:?} cards {}", snap.cards.len()));
-    Ok(())
+    judgement(&report)
 }
 
-fn agents(
-    world: &World,
-    options: &Options,
-    weather: &Weather,
-    ledger: &Ledger,
-    rng: &mut StdRng,
-) -> Vec<Agent> {
-    world
-        .keys()
-        .map(|(id, key)| {
-            let door = Door {
-                url: weather.rough_door(rng.random()),
-                agent: id.clone(),
-                api_key: key.to_owned(),
-            };
-            let (temper, seed) = (Temper::default(), rng.random());
-            Agent::start(door, options.concurrency, temper, seed, ledger.clone())
-        })
-        .collect()
-}
-
-/// The operators, at work: the tasks are shared out among them.
-fn operators(
-    world: &World,
-    options: &Options,
-    book: &Book,
-    rng: &mut StdRng,
-) -> Result<JoinSet<()>> {
-    let mut at_work = JoinSet::new();
-    for (number, channel) in world.channels().enumerate() {
-        let webhook = Webhook::new(world.stack(), channel)?;
-        let diligence = Diligence {
-            tasks: (options.tasks + number) / options.agents,
-            over: options.time,
-        };
-        let rng = StdRng::seed_from_u64(rng.random());
-        at_work.spawn(Operator::new(webhook, diligence, rng, book.clone()).work());
+fn judgement(report: &Report) -> Result<()> {
+    match report.verdict.offences.len() {
+        0 => Ok(()),
+        1 => bail!("1 thing happened that may not; it is named above"),
+        more => bail!("{more} things happened that may not; they are named above"),
     }
-    Ok(at_work)
-}
-
-fn progress(ledger: &Ledger, book: &Book) -> String {
-    let (asked, known) = (book.asked(), book.known().tasks.len());
-    let started = ledger.count(|what| matches!(what, Happened::Run(_, Deed::Started)));
-    let confirmed = ledger.count(|what| matches!(what, Happened::Run(_, Deed::Confirmed)));
-    format!("{asked} asked, {known} known, {started} started, {confirmed} confirmed")
 }

@@ -40,7 +40,10 @@ pub(super) async fn settle(
     loop {
         let tasks = snapshot::tasks(world).await?;
         let open = tasks.values().filter(|stored| !at_rest(stored)).count();
-        step.note(&format!("{open} of {} tasks are not over and shown", tasks.len()));
+        step.note(&format!(
+            "{open} of {} tasks are not over and shown",
+            tasks.len()
+        ));
         let idle = agents.iter().all(Agent::is_idle);
         if open == 0 && idle && no_slot_taken(world).await? {
             break;

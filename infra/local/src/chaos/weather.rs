@@ -1,6 +1,8 @@
 //! What disturbs a run from outside: the way between the agents and the cloud, and the functions'
 //! calls. The one place that knows how.
 
+use serde::Serialize;
+
 use crate::stack::Stack;
 
 /// The weather of a run.
@@ -9,7 +11,7 @@ pub(super) struct Weather {
 }
 
 /// Calls that the functions made to AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Calls {
     /// How many.
     pub made: u64,
@@ -35,8 +37,8 @@ impl Weather {
         self.url.clone()
     }
 
-    /// Has calls fail, one of so many.
-    pub(super) fn storm(&self, _seed: u64, _probability: f64) {}
+    /// Has calls fail at random.
+    pub(super) fn storm(&self, _seed: u64) {}
 
     /// Has no more calls fail.
     pub(super) fn calm(&self) {}

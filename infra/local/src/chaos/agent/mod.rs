@@ -57,6 +57,11 @@ impl Agent {
         let _ = self.blows.send(blow);
     }
 
+    /// Has it leave its connection and open another here.
+    pub(super) fn move_to(&self, url: String) {
+        self.strike(Blow::Move { url });
+    }
+
     /// Whether it works on nothing, and all that it reported is confirmed.
     pub(super) fn is_idle(&self) -> bool {
         *self.idle.borrow()

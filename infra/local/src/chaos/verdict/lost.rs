@@ -13,7 +13,12 @@ pub(super) fn tasks(evidence: &Evidence<'_>) -> Vec<Offence> {
     let known = evidence.known.tasks.keys();
     known
         .filter(|task| !evidence.snapshot.tasks.contains_key(task))
-        .map(|task| lost(task, "an operator was told of it, and the store does not have it"))
+        .map(|task| {
+            lost(
+                task,
+                "an operator was told of it, and the store does not have it",
+            )
+        })
         .collect()
 }
 
@@ -115,10 +120,19 @@ pub(super) fn cards(evidence: &Evidence<'_>) -> Vec<Offence> {
         if cards.iter().any(|card| says(card, word)) {
             return None;
         }
-        Some(lost(id, match cards.first() {
-            Some(card) => format!("it is {}, and Slack shows {card:?}", stored.task.state.name()),
-            None => format!("it is {}, and Slack has no message of it", stored.task.state.name()),
-        }))
+        Some(lost(
+            id,
+            match cards.first() {
+                Some(card) => format!(
+                    "it is {}, and Slack shows {card:?}",
+                    stored.task.state.name()
+                ),
+                None => format!(
+                    "it is {}, and Slack has no message of it",
+                    stored.task.state.name()
+                ),
+            },
+        ))
     })
     .collect()
 }

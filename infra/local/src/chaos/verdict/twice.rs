@@ -12,7 +12,10 @@ pub(super) fn begun(histories: &Histories) -> Vec<Offence> {
         .filter(|(_, history)| history.started.len() > 1)
         .map(|(run, history)| {
             let by: Vec<_> = history.started.iter().map(ToString::to_string).collect();
-            twice(run, format!("it was begun {} times, by {}", by.len(), by.join(", ")))
+            twice(
+                run,
+                format!("it was begun {} times, by {}", by.len(), by.join(", ")),
+            )
         })
         .collect()
 }
