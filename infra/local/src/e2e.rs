@@ -1,8 +1,10 @@
-//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own.
+//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own; and
+//! a short run of `cargo xtask chaos`.
 
 use anyhow::Result;
 
 use crate::build::{self, What};
+use crate::chaos;
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::run::{cargo, passthrough};
@@ -14,7 +16,7 @@ use crate::venv;
 /// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
-/// Runs the tests whose name contains `filter`, or all: in one run of cargo, since it compiles the
+/// Runs the tests whose name contains `filter`, or all and then lets failures loose: in one run of cargo, since it compiles the
 /// dependencies anew for another selection of packages.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let dir = StackDir::test(workspace);
@@ -30,5 +32,9 @@ pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Resul
         stack.slack.shutdown().await;
         outcome
     })
-    .await
+    .await?;
+    match filter {
+        Some(_) => Ok(()),
+        None => chaos::let_loose(workspace, &chaos::Options::short(), ui).await,
+    }
 }

@@ -84,8 +84,16 @@ impl Options {
     }
 }
 
-/// Lets failures loose on a stack of its own. An error if anything happened that may not.
+/// Builds, and lets failures loose. An error if anything happened that may not.
 pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
+    venv::ensure(workspace, ui).await?;
+    build::build(workspace, What::Stack, ui).await?;
+    let_loose(workspace, options, ui).await
+}
+
+/// Lets failures loose on a stack of its own, made of what was built before. An error if anything
+/// happened that may not.
+pub async fn let_loose(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
     let seed = match options.seed {
         Some(seed) => seed,
         // Short enough to be typed.
@@ -93,8 +101,6 @@ pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
     };
     let dir = StackDir::chaos(workspace);
     let report = session(&dir, async |processes: &mut Processes| {
-        venv::ensure(workspace, ui).await?;
-        build::build(workspace, What::Stack, ui).await?;
         let ports = Ports::default();
         let stack = Stack::start(workspace, &dir, processes, ports, PARAMETERS, ui).await?;
         let report = run::run(&stack, options, seed, ui).await;

@@ -151,11 +151,9 @@ async fn history(world: &World, channel: &str) -> Result<Vec<Value>> {
 /// The task that a message is about: its last block but the buttons names it first.
 fn about(message: &Value) -> Option<TaskId> {
     let blocks = message["blocks"].as_array()?;
-    let texts = blocks
+    let mut texts = blocks
         .iter()
         .rev()
         .filter_map(|block| block["elements"][0]["text"].as_str());
-    texts
-        .filter_map(|text| text.strip_prefix('`')?.split('`').next()?.parse().ok())
-        .next()
+    texts.find_map(|text| text.strip_prefix('`')?.split('`').next()?.parse().ok())
 }

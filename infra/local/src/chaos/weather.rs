@@ -12,11 +12,11 @@ pub(super) struct Weather {
 
 /// Calls that the functions made to AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Calls {
+pub(super) struct Calls {
     /// How many.
-    pub made: u64,
+    pub(super) made: u64,
     /// How many of them were made to fail.
-    pub failed: u64,
+    pub(super) failed: u64,
 }
 
 impl Weather {
@@ -38,13 +38,18 @@ impl Weather {
     }
 
     /// Has calls fail at random.
-    pub(super) fn storm(&self, _seed: u64) {}
+    pub(super) fn storm(&self, _seed: u64) {
+        self.fair_door();
+    }
 
     /// Has no more calls fail.
-    pub(super) fn calm(&self) {}
+    pub(super) fn calm(&self) {
+        self.fair_door();
+    }
 
     /// What became of the calls.
     pub(super) fn calls(&self) -> Calls {
+        self.fair_door();
         Calls::default()
     }
 }

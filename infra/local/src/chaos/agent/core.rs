@@ -94,11 +94,6 @@ impl Core {
         core
     }
 
-    /// Who it is.
-    pub(super) const fn id(&self) -> &AgentId {
-        &self.id
-    }
-
     /// Whether it has nothing to do and nothing to tell.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.disk.outbox.is_empty()

@@ -35,7 +35,7 @@ pub(super) fn reports(evidence: &Evidence<'_>, histories: &Histories) -> Vec<Off
                 Some(stored) => problem(run, report, stored, retried)?,
                 None => "an agent ran it, and the store does not have it".to_owned(),
             };
-            Some(lost(run, problem))
+            Some(lost(&run, problem))
         })
         .collect()
 }
@@ -143,6 +143,6 @@ fn says(card: &str, word: &str) -> bool {
     words.is_some_and(|words| words.starts_with(word))
 }
 
-fn lost(about: impl ToString, why: impl Into<String>) -> Offence {
+fn lost(about: &impl ToString, why: impl Into<String>) -> Offence {
     Offence::new(Charge::Lost, about, why)
 }

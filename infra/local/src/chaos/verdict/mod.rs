@@ -90,7 +90,7 @@ pub struct Offence {
 }
 
 impl Offence {
-    fn new(charge: Charge, about: impl ToString, why: impl Into<String>) -> Self {
+    fn new(charge: Charge, about: &impl ToString, why: impl Into<String>) -> Self {
         Self {
             charge,
             about: about.to_string(),

@@ -25,7 +25,7 @@ pub(super) fn reports(histories: &Histories) -> Vec<Offence> {
         .filter(|(_, history)| history.report.is_some() && history.confirmed_at.is_none())
         .map(|(run, _)| {
             let why = "its agent reports how it ended over and over, and is not confirmed";
-            Offence::new(Charge::Stuck, run, why)
+            Offence::new(Charge::Stuck, &run, why)
         })
         .collect()
 }

@@ -13,7 +13,7 @@ pub(super) fn begun(histories: &Histories) -> Vec<Offence> {
         .map(|(run, history)| {
             let by: Vec<_> = history.started.iter().map(ToString::to_string).collect();
             twice(
-                run,
+                &run,
                 format!("it was begun {} times, by {}", by.len(), by.join(", ")),
             )
         })
@@ -29,7 +29,7 @@ pub(super) fn sent(evidence: &Evidence<'_>, histories: &Histories) -> Vec<Offenc
         .filter_map(|(run, earlier, later)| {
             let why = too_early(evidence, earlier, later)
                 .or_else(|| after_the_end(evidence, run, earlier, later))?;
-            Some(twice(run, why))
+            Some(twice(&run, why))
         })
         .collect()
 }
@@ -68,7 +68,7 @@ pub(super) fn reused(histories: &Histories) -> Vec<Offence> {
             let mut sent = history.offers.values();
             confirmed.is_some_and(|confirmed| sent.any(|at| *at > confirmed))
         })
-        .map(|(run, _)| twice(run, "it was sent again after its end was confirmed"))
+        .map(|(run, _)| twice(&run, "it was sent again after its end was confirmed"))
         .collect()
 }
 
@@ -89,7 +89,7 @@ pub(super) fn unfenced(evidence: &Evidence<'_>, histories: &Histories) -> Vec<Of
         .filter(|(_, attempt, newest)| newest > attempt)
         .map(|(id, attempt, newest)| {
             let why = format!("attempt {attempt} ended it, though attempt {newest} had been sent");
-            twice(id, why)
+            twice(&id, why)
         })
         .collect()
 }
@@ -108,6 +108,6 @@ fn is_retried(evidence: &Evidence<'_>, run: Slot) -> bool {
     wishes.is_some_and(|wishes| wishes.retried)
 }
 
-fn twice(about: impl ToString, why: impl Into<String>) -> Offence {
+fn twice(about: &impl ToString, why: impl Into<String>) -> Offence {
     Offence::new(Charge::RunTwice, about, why)
 }
