@@ -14,9 +14,9 @@ use crate::ui::Step;
 
 /// How often is looked.
 const POLL: Duration = Duration::from_secs(3);
-/// Nothing comes any more after this long: the sweeper, once a minute, finds what was left for a
-/// minute, and then somebody must have acted on it.
-const QUIET: Duration = Duration::from_secs(150);
+/// Nothing comes any more after this long: the sweeper finds what was left for a minute, and what
+/// the notifier failed to do comes back after its visibility timeout of 180 s at the latest.
+const QUIET: Duration = Duration::from_secs(200);
 /// The end of all patience.
 const PATIENCE: Duration = Duration::from_mins(6);
 
