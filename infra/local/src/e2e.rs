@@ -9,7 +9,7 @@ use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::run::{cargo, passthrough};
 use crate::session::session;
-use crate::stack::{Ports, STACK_VARIABLE, Stack, TEST_PARAMETERS};
+use crate::stack::{STACK_VARIABLE, Settings, Stack, TEST_PARAMETERS};
 use crate::ui::Ui;
 use crate::venv;
 
@@ -24,13 +24,16 @@ pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Resul
     session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
         build::build(workspace, What::StackAndTests, ui).await?;
-        let ports = Ports::default();
-        let stack = Stack::start(workspace, &dir, processes, ports, TEST_PARAMETERS, ui).await?;
+        let settings = Settings {
+            parameters: TEST_PARAMETERS,
+            ..Settings::default()
+        };
+        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
         let mut tests = cargo(workspace, &["test", "--workspace"]);
         tests.args(filter).env(STACK_VARIABLE, dir.stack_file());
         tests.env("RUST_TEST_THREADS", TEST_THREADS);
         let outcome = passthrough("cargo test", tests).await;
-        stack.slack.shutdown().await;
+        stack.shutdown().await;
         outcome
     })
     .await?;

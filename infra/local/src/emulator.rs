@@ -28,20 +28,20 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts one on `port`, or on a free port if that is 0, and waits until it answers.
+    /// Starts one on `port` and waits until it answers. Its functions call AWS at `aws`.
     pub async fn start(
         workspace: &Workspace,
         dir: &StackDir,
         processes: &mut Processes,
         port: u16,
+        aws: &str,
         ui: &Ui,
     ) -> Result<Self> {
         let step = ui.step("Starting the AWS emulator");
-        let emulator = Self {
-            port: if port == 0 { free_port().await? } else { port },
-        };
+        let emulator = Self { port };
         let log = dir.log("emulator");
-        processes.start("the emulator", emulator.command(workspace, dir), &log)?;
+        let command = emulator.command(workspace, dir, aws);
+        processes.start("the emulator", command, &log)?;
         if let Err(error) = timeout(START, emulator.ready(dir))
             .await
             .context("it does not answer")
@@ -62,11 +62,6 @@ impl Emulator {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Where deployed APIs are served, as the template's parameter wants it.
-    pub fn execute_api(&self) -> String {
-        format!("127.0.0.1:{}/_aws/execute-api", self.port)
-    }
-
     /// What a program that speaks to AWS needs to speak to the emulator, whatever the developer's
     /// own AWS configuration is.
     pub fn environment(endpoint: &str) -> [(&'static str, String); 9] {
@@ -83,13 +78,14 @@ impl Emulator {
         ]
     }
 
-    /// The functions inherit this environment, so it is a clean one.
-    fn command(&self, workspace: &Workspace, dir: &StackDir) -> Command {
+    /// The functions inherit this environment, so it is a clean one; for the emulator itself,
+    /// where AWS is has no meaning.
+    fn command(&self, workspace: &Workspace, dir: &StackDir, aws: &str) -> Command {
         let mut command = Command::new(workspace.tool("ministack"));
         command
             .current_dir(dir.path())
             .env_clear()
-            .envs(Self::environment(&self.endpoint()))
+            .envs(Self::environment(aws))
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("HOME", dir.tmp())
             .env("TMPDIR", dir.tmp())
@@ -125,8 +121,11 @@ impl Emulator {
     }
 }
 
-/// A port that nothing listens on now.
-async fn free_port() -> Result<u16> {
+/// The port that is asked for, or, for 0, one that nothing listens on now.
+pub async fn port(wanted: u16) -> Result<u16> {
+    if wanted != 0 {
+        return Ok(wanted);
+    }
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("no port is free")?;

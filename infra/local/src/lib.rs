@@ -2,7 +2,7 @@
 //! sample agent; with what a developer or CI runs around it. `cargo xtask` is its command line.
 //!
 //! A task of `cargo xtask` is one module ([`up`], [`down`], [`check`], [`e2e`], …), made of the
-//! parts that start and end one thing each ([`venv`], [`build`], [`emulator`], [`deploy`]).
+//! parts that start and end one thing each ([`venv`], [`build`], [`emulator`], [`edge`], [`deploy`]).
 
 pub mod admin;
 pub mod build;
@@ -11,6 +11,7 @@ pub mod check;
 pub mod deploy;
 pub mod down;
 pub mod e2e;
+pub mod edge;
 pub mod emulator;
 pub mod logs;
 pub mod paths;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, Wanted};
 use crate::deploy::{self, Outputs};
-use crate::emulator::{Emulator, REGION};
+use crate::edge::{self, Edge, Limits};
+use crate::emulator::{self, Emulator, REGION};
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::slack::{Config, Server};
@@ -31,7 +33,7 @@ const AGENT_ID: &str = "sample-agent";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StackFile {
-    /// The address of every AWS service.
+    /// The address of every AWS service: the emulator itself.
     pub aws_endpoint: String,
     /// The AWS region.
     pub region: String,
@@ -112,8 +114,10 @@ impl StackFile {
 /// The ports to listen on; 0 is any free one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ports {
-    /// The emulator: AWS services, the webhook, the agents' WebSocket.
+    /// The emulator: AWS services.
     pub aws: u16,
+    /// The edge: the agents' WebSocket, the webhook.
+    pub edge: u16,
     /// The local Slack: its page and its Web API.
     pub slack: u16,
 }
@@ -130,27 +134,39 @@ pub const TEST_PARAMETERS: Parameters = &[
     ("TaskWaitSeconds", "75"),
 ];
 
+/// What a stack is started with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Where it listens.
+    pub ports: Ports,
+    /// How long an agent's connection may live.
+    pub limits: Limits,
+    /// What the template is deployed with, beside what makes it a local one.
+    pub parameters: Parameters,
+}
+
 /// A stack that runs until it is shut down.
 pub struct Stack {
     /// Where it is.
     pub file: StackFile,
     /// Its Slack, which lives in this process.
     pub slack: Server,
+    /// What stands in front of the emulator; it lives in this process too.
+    pub edge: Edge,
 }
 
 impl Stack {
-    /// Starts the emulator and the local Slack, deploys the template, and makes an agent with a
-    /// project, so that tasks can run. The functions must have been built.
+    /// Starts the local Slack, the edge and the emulator, deploys the template, and makes an agent
+    /// with a project, so that tasks can run. The functions must have been built.
     pub async fn start(
         workspace: &Workspace,
         dir: &StackDir,
         processes: &mut Processes,
-        ports: Ports,
-        parameters: Parameters,
+        settings: Settings,
         ui: &Ui,
     ) -> Result<Self> {
         let config = Config {
-            port: ports.slack,
+            port: settings.ports.slack,
             ..Config::new(SIGNING_SECRET, BOT_TOKEN)
         };
         let (channel, user) = (
@@ -160,8 +176,11 @@ impl Stack {
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
-        let emulator = Emulator::start(workspace, dir, processes, ports.aws, ui).await?;
-        let outputs = Self::deploy(workspace, &emulator, &slack, parameters, ui).await?;
+        let (edge, port) = start_edge(settings).await?;
+        let emulator =
+            Emulator::start(workspace, dir, processes, port, &edge.endpoint(), ui).await?;
+        let parameters = settings.parameters;
+        let outputs = Self::deploy(workspace, &emulator, &edge, &slack, parameters, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
@@ -183,17 +202,24 @@ impl Stack {
         };
         file.agent_api_key = first_project(&file, dir, ui).await?;
         file.write(dir)?;
-        Ok(Self { file, slack })
+        Ok(Self { file, slack, edge })
+    }
+
+    /// Ends what lives in this process. The emulator is ended with the other processes.
+    pub async fn shutdown(self) {
+        self.edge.shutdown().await;
+        self.slack.shutdown().await;
     }
 
     async fn deploy(
         workspace: &Workspace,
         emulator: &Emulator,
+        edge: &Edge,
         slack: &Server,
         parameters: Parameters,
         ui: &Ui,
     ) -> Result<Outputs> {
-        let (slack_api, execute_api) = (slack.api_url(), emulator.execute_api());
+        let (slack_api, execute_api) = (slack.api_url(), edge.execute_api());
         let own = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
@@ -204,6 +230,17 @@ impl Stack {
         let parameters = [&own, parameters].concat();
         deploy::to_emulator(workspace, emulator, &parameters, ui).await
     }
+}
+
+/// Starts the edge, and gives the port that the emulator is to have behind it.
+async fn start_edge(settings: Settings) -> Result<(Edge, u16)> {
+    let port = emulator::port(settings.ports.aws).await?;
+    let config = edge::Config {
+        port: settings.ports.edge,
+        emulator: (Ipv4Addr::LOCALHOST, port).into(),
+        limits: settings.limits,
+    };
+    Ok((Edge::start(config).await?, port))
 }
 
 /// Makes the agent and binds the channel to a project of its, and gives back the agent's key.

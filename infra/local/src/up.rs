@@ -14,7 +14,7 @@ use crate::run::last_lines;
 use crate::sample;
 use crate::session::{asked_to_end, session};
 use crate::slack::Client;
-use crate::stack::{Parameters, Ports, Stack, StackFile};
+use crate::stack::{Settings, Stack, StackFile};
 use crate::ui::Ui;
 use crate::venv;
 use crate::watch::{Ended, Watch};
@@ -32,10 +32,8 @@ pub struct Options {
     pub once: bool,
     /// Starts no agent, and no task.
     pub no_agent: bool,
-    /// Where to listen.
-    pub ports: Ports,
-    /// What the template is deployed with.
-    pub parameters: Parameters,
+    /// What the stack is started with.
+    pub settings: Settings,
 }
 
 /// Starts the local stack and stays until it is asked to end, which ends everything again.
@@ -44,10 +42,7 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
     session(&dir, async |processes: &mut Processes| {
         venv::ensure(workspace, ui).await?;
         let agent = build::build(workspace, build::What::Stack, ui).await?;
-        let Options {
-            ports, parameters, ..
-        } = options;
-        let stack = Stack::start(workspace, &dir, processes, ports, parameters, ui).await?;
+        let stack = Stack::start(workspace, &dir, processes, options.settings, ui).await?;
         if !options.no_agent {
             sample::lay_out(workspace, &dir)?;
             sample::start_agent(workspace, &dir, processes, &agent, &stack.file)?;
@@ -61,7 +56,7 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
             asked_to_end().await?;
             ui.line("ending the stack …");
         }
-        stack.slack.shutdown().await;
+        stack.shutdown().await;
         Ok(())
     })
     .await

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bematic_local::chaos::{self, Options as ChaosOptions};
+use bematic_local::edge::Limits;
 use bematic_local::paths::Workspace;
-use bematic_local::stack::{Ports, TEST_PARAMETERS};
+use bematic_local::stack::{Ports, Settings, TEST_PARAMETERS};
 use bematic_local::ui::Ui;
 use bematic_local::up::Options;
 use bematic_local::{check, deploy, down, e2e, up};
@@ -63,19 +64,39 @@ struct Up {
     /// Port of the local Slack; a free one by default.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     slack_port: u16,
+    /// Port where agents connect; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    ws_port: u16,
+    /// Seconds without a message that end a connection; API Gateway's 10 minutes by default.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    idle_seconds: Option<u64>,
+    /// Seconds that a connection lives at most; API Gateway's 2 hours by default.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    lifetime_seconds: Option<u64>,
 }
 
 impl From<Up> for Options {
     fn from(up: Up) -> Self {
         let ports = Ports {
             aws: up.port,
+            edge: up.ws_port,
             slack: up.slack_port,
+        };
+        let aws = Limits::default();
+        let limits = Limits {
+            idle: up.idle_seconds.map_or(aws.idle, Duration::from_secs),
+            lifetime: up
+                .lifetime_seconds
+                .map_or(aws.lifetime, Duration::from_secs),
         };
         Self {
             once: up.once,
             no_agent: up.no_agent,
-            ports,
-            parameters: if up.for_tests { TEST_PARAMETERS } else { &[] },
+            settings: Settings {
+                ports,
+                limits,
+                parameters: if up.for_tests { TEST_PARAMETERS } else { &[] },
+            },
         }
     }
 }
@@ -97,6 +118,9 @@ struct Chaos {
     /// Repeats the choices of an earlier run, which printed this [default: another each time].
     #[arg(long)]
     seed: Option<u64>,
+    /// Disturb nothing: tells how fast the machine is.
+    #[arg(long)]
+    calm: bool,
     /// Write the verdict here, for machines.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -110,6 +134,7 @@ impl From<Chaos> for ChaosOptions {
             tasks: usize::try_from(chaos.tasks).unwrap_or(usize::MAX),
             time: Duration::from_secs(chaos.seconds),
             seed: chaos.seed,
+            calm: chaos.calm,
             json: chaos.json,
         }
     }

@@ -60,14 +60,7 @@ async fn an_agent_that_left_is_offline_and_its_next_task_waits_for_it() {
     let mut agent = test.connect().await;
     agent.is_heard().await;
     agent.close().await;
-    eventually("the agent is offline", async || {
-        if test.is_online().await {
-            Err("it is online".to_owned())
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    test.offline().await;
     let id = test.channel.run("wait for me").await;
     test.channel.card(&id, "Waiting for agent").await;
     let mut agent = test.connect().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Submitted, Test, TestAgent, eventually};
 
 /// All that an agent says about a task, in order.
-fn report(agent: &mut TestAgent, task: &Submitted) -> Vec<Value> {
+pub(super) fn report(agent: &mut TestAgent, task: &Submitted) -> Vec<Value> {
     let mut messages = vec![agent.message("TASK_ACK", &task.with(json!({ "accepted": true })))];
     for number in 1..=4 {
         let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });

@@ -9,6 +9,8 @@ mod disorder;
 mod dispatch;
 mod endings;
 mod happy_path;
+mod limits;
+mod network;
 mod page;
 mod program;
 mod slack_trouble;

@@ -47,6 +47,19 @@ async fn two_megabytes_of_output_end_in_slack_with_the_right_tail() {
 }
 
 #[tokio::test]
+async fn a_result_of_more_than_a_frame_arrives() {
+    let test = Test::new("long-result").await;
+    // 60 KB, twice what API Gateway takes in one frame.
+    let script = r#"printf "::bematic {\"result\":\"It begins. %61440s It ends.\"}\n" x"#;
+    let _agent = Program::start(&test, &format!("sh -c '{script}'"));
+    let id = test.channel.run("tell it all").await;
+    test.channel
+        .card(&id, "Completed")
+        .await
+        .tells(&["It begins."]);
+}
+
+#[tokio::test]
 async fn five_hundred_lines_of_progress_end_with_the_last_steps() {
     let test = Test::new("progress").await;
     let script = r#"for i in $(seq 500); do echo "::bematic {\"step\":\"step $i.\"}"; done"#;

@@ -13,6 +13,8 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -81,6 +83,8 @@ pub(crate) struct TestAgent {
     stream: SplitStream<Socket>,
     /// What came and was not asked for yet.
     inbox: VecDeque<Value>,
+    /// The code that the cloud closed the connection with.
+    goodbye: Option<u16>,
     spelling: Spelling,
     /// The time of the newest message: steps and output are in the order of the agent's clock, and
     /// two of one millisecond have none.
@@ -94,7 +98,16 @@ impl TestAgent {
         handshake: &Handshake,
         spelling: Spelling,
     ) -> Result<Self, Error> {
-        let mut request = stack.websocket_url.as_str().into_client_request()?;
+        Self::connect_to(&stack.websocket_url, handshake, spelling).await
+    }
+
+    /// Opens a connection to an address of its own.
+    pub(crate) async fn connect_to(
+        url: &str,
+        handshake: &Handshake,
+        spelling: Spelling,
+    ) -> Result<Self, Error> {
+        let mut request = url.into_client_request()?;
         for (name, value) in &handshake.0 {
             let value = HeaderValue::from_str(value).expect("a header's value");
             request.headers_mut().insert(*name, value);
@@ -105,6 +118,7 @@ impl TestAgent {
             sink,
             stream,
             inbox: VecDeque::new(),
+            goodbye: None,
             spelling,
             last: 0,
         })
@@ -134,10 +148,36 @@ impl TestAgent {
         message["id"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// Sends a text in frames of at most so many bytes. The cloud may close the connection in the
+    /// middle of it.
+    pub(crate) async fn send_in_frames(&mut self, text: &str, bytes: usize) {
+        let mut opcode = Data::Text;
+        let mut parts = text.as_bytes().chunks(bytes).peekable();
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            let frame = Frame::message(part.to_vec(), OpCode::Data(opcode), last);
+            if self.sink.send(Message::Frame(frame)).await.is_err() {
+                return;
+            }
+            opcode = Data::Continue;
+        }
+    }
+
     /// AGENT_STATUS, with no active task.
     pub(crate) async fn report(&mut self, agent_id: &str, status: &str, capacity: u32) -> String {
+        self.report_with(agent_id, status, capacity, &[]).await
+    }
+
+    /// AGENT_STATUS, with the tasks that the agent holds.
+    pub(crate) async fn report_with(
+        &mut self,
+        agent_id: &str,
+        status: &str,
+        capacity: u32,
+        tasks: &[&str],
+    ) -> String {
         let payload = json!({
-            "agentId": agent_id, "status": status, "activeTasks": [], "capacity": capacity,
+            "agentId": agent_id, "status": status, "activeTasks": tasks, "capacity": capacity,
             "version": "1.2.3",
         });
         self.send("AGENT_STATUS", payload).await
@@ -176,7 +216,11 @@ impl TestAgent {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("JSON from the cloud"));
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(Message::Close(frame))) => {
+                    self.goodbye = frame.map(|frame| frame.code.into());
+                    return None;
+                }
+                Some(Err(_)) | None => return None,
                 Some(Ok(_)) => {}
             }
         }
@@ -195,6 +239,12 @@ impl TestAgent {
             "the connection stays open; there was {:#?}",
             self.inbox
         );
+    }
+
+    /// The code that the cloud closes the connection with; nothing if it goes without a goodbye.
+    pub(crate) async fn closed_with(&mut self) -> Option<u16> {
+        self.closed().await;
+        self.goodbye
     }
 
     /// Closes the connection.

@@ -19,14 +19,14 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it for the test's agent; `command` does the tasks.
     pub(crate) fn start(test: &Test, command: &str) -> Self {
+        Self::start_at(&test.stack.websocket_url, test, command)
+    }
+
+    /// Starts it with another address to connect to.
+    pub(crate) fn start_at(url: &str, test: &Test, command: &str) -> Self {
         let agent = binary();
         let child = Command::new(&agent)
-            .args([
-                "--url",
-                &test.stack.websocket_url,
-                "--agent-id",
-                &test.agent_id,
-            ])
+            .args(["--url", url, "--agent-id", &test.agent_id])
             .args(["--exec", command, "--json", "--workdir"])
             .arg(test.folder.path())
             .env("BEMATIC_API_KEY", &test.api_key)

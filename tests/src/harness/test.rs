@@ -104,6 +104,31 @@ impl Test {
         agent
     }
 
+    /// An address of the stack's at which connections are disturbed, as the local stack's edge
+    /// understands it.
+    pub(crate) fn disturbed(&self, disturbance: &str) -> String {
+        format!("{}?disturb={disturbance}", self.stack.websocket_url)
+    }
+
+    /// The test's agent over a disturbed connection, authenticated at the handshake.
+    pub(crate) async fn connect_disturbed(&self, disturbance: &str) -> TestAgent {
+        let (url, handshake) = (self.disturbed(disturbance), self.handshake());
+        let connected = TestAgent::connect_to(&url, &handshake, Spelling::Canonical).await;
+        connected.expect("the handshake is accepted")
+    }
+
+    /// Returns once the agent is not connected any more.
+    pub(crate) async fn offline(&self) {
+        eventually("the agent is offline", async || {
+            if self.is_online().await {
+                Err("it is online".to_owned())
+            } else {
+                Ok(())
+            }
+        })
+        .await;
+    }
+
     /// Whether the agent is connected, as its owner's list says. (The operator's ends at Slack's
     /// limit, with the agents of all other tests in it.)
     pub(crate) async fn is_online(&self) -> bool {

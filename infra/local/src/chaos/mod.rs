@@ -37,7 +37,7 @@ use crate::build::{self, What};
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::session::session;
-use crate::stack::{Parameters, Ports, Stack};
+use crate::stack::{Parameters, Settings, Stack};
 use crate::ui::Ui;
 use crate::venv;
 
@@ -66,6 +66,8 @@ pub struct Options {
     pub time: Duration,
     /// What all that is random comes from; another one each time if `None`.
     pub seed: Option<u64>,
+    /// Disturbs nothing: tells how fast the machine is.
+    pub calm: bool,
     /// Where the verdict is written for machines.
     pub json: Option<PathBuf>,
 }
@@ -79,6 +81,7 @@ impl Options {
             tasks: 80,
             time: Duration::from_secs(20),
             seed: None,
+            calm: false,
             json: None,
         }
     }
@@ -101,10 +104,13 @@ pub async fn let_loose(workspace: &Workspace, options: &Options, ui: &Ui) -> Res
     };
     let dir = StackDir::chaos(workspace);
     let report = session(&dir, async |processes: &mut Processes| {
-        let ports = Ports::default();
-        let stack = Stack::start(workspace, &dir, processes, ports, PARAMETERS, ui).await?;
+        let settings = Settings {
+            parameters: PARAMETERS,
+            ..Settings::default()
+        };
+        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
         let report = run::run(&stack, options, seed, ui).await;
-        stack.slack.shutdown().await;
+        stack.shutdown().await;
         report
     })
     .await?;

@@ -38,11 +38,11 @@ struct Cast {
 pub(super) async fn run(stack: &Stack, options: &Options, seed: u64, ui: &Ui) -> Result<Report> {
     let begun = SystemClock.now();
     let mut rng = StdRng::seed_from_u64(seed);
-    let weather = Weather::over(stack);
+    let weather = Weather::over(stack, options.calm);
     let world = World::make(&stack.file, options.agents).await?;
     let mut cast = Cast::assemble(&world, options, &weather, &mut rng)?;
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
-    weather.storm(rng.random());
+    weather.storm(rng.random())?;
     disturb(&world, options, &mut cast, &mut rng, &step).await?;
     weather.calm();
     trouble::end(&world).await?;
@@ -92,7 +92,9 @@ async fn disturb(
             Some(_) = cast.operators.join_next() => {}
             _ = tick.tick() => {
                 step.note(&cast.progress());
-                trouble.make(world, &cast.agents, SystemClock.now()).await?;
+                if !options.calm {
+                    trouble.make(world, &cast.agents, SystemClock.now()).await?;
+                }
             }
         }
     }
@@ -103,7 +105,7 @@ impl Cast {
     fn assemble(
         world: &World,
         options: &Options,
-        weather: &Weather,
+        weather: &Weather<'_>,
         rng: &mut StdRng,
     ) -> Result<Self> {
         let (ledger, book) = (Ledger::default(), Book::default());

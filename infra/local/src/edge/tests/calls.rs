@@ -1,0 +1,106 @@
+//! Calls of functions to AWS.
+
+use axum::body::Bytes;
+use axum::http::Method;
+use serde_json::Value;
+
+use super::Fixture;
+use super::cloud::Event;
+use crate::edge::Probability;
+
+const CONNECTION: &str = "/_aws/execute-api/api/prod/@connections/c1";
+const TARGET: &str = "x-amz-target";
+
+impl Fixture {
+    fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        reqwest::Client::new().post(format!("{}{path}", self.edge.endpoint()))
+    }
+
+    async fn status(&self, target: &'static str) -> u16 {
+        let call = self.post("/").header(TARGET, target).body("{}");
+        call.send().await.expect("an answer").status().as_u16()
+    }
+
+    fn always(&self) {
+        let always = Probability::new(1.0).expect("a probability");
+        self.edge.disturb_calls(42, always);
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_handed_on_and_its_answer_back() {
+    let mut fixture = Fixture::start().await;
+    let answer = fixture
+        .post("/queue?a=%20b")
+        .body("{}")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["x-cloud"], "yes");
+    assert_eq!(answer.text().await.expect("a text"), "answer");
+    let call = Event::Call {
+        method: Method::POST,
+        uri: "/queue?a=%20b".to_owned(),
+        body: Bytes::from_static(b"{}"),
+    };
+    assert_eq!(fixture.cloud.next().await, call);
+}
+
+#[tokio::test]
+async fn a_post_to_a_connection_has_at_most_128_kb() {
+    let mut fixture = Fixture::start().await;
+    let post = fixture.post(CONNECTION).body("x".repeat(128 * 1024));
+    assert_eq!(post.send().await.expect("an answer").status(), 202);
+    assert!(matches!(fixture.cloud.next().await, Event::Call { .. }));
+
+    let post = fixture.post(CONNECTION).body("x".repeat(128 * 1024 + 1));
+    let answer = post.send().await.expect("an answer");
+    assert_eq!(answer.status(), 413);
+    assert_eq!(
+        answer.headers()["x-amzn-errortype"],
+        "PayloadTooLargeException"
+    );
+    assert!(fixture.cloud.nothing_more());
+}
+
+#[tokio::test]
+async fn half_of_the_failing_calls_reach_the_cloud_and_all_are_counted() {
+    let mut fixture = Fixture::start().await;
+    fixture.always();
+    for _ in 0..20 {
+        let call = fixture
+            .post("/")
+            .header(TARGET, "DynamoDB_20120810.PutItem");
+        let answer = call.send().await.expect("an answer");
+        assert_eq!(answer.status(), 400);
+        let body: Value = answer.json().await.expect("JSON");
+        assert_eq!(body["__type"], "Disturbed");
+    }
+    let counts = fixture.edge.call_counts();
+    assert_eq!(counts.came, 20);
+    assert_eq!(counts.failed_before + counts.failed_after, 20);
+    assert_eq!(counts.relayed, counts.failed_after);
+    assert!(
+        counts.failed_before > 3 && counts.failed_after > 3,
+        "{counts:?}"
+    );
+    for _ in 0..counts.relayed {
+        assert!(matches!(fixture.cloud.next().await, Event::Call { .. }));
+    }
+    assert!(fixture.cloud.nothing_more());
+}
+
+#[tokio::test]
+async fn only_calls_of_functions_fail_and_only_until_it_is_calm() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
+    fixture.always();
+    assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 400);
+    assert_eq!(fixture.status("Logs_20140328.PutLogEvents").await, 202);
+    let webhook = fixture.post("/_aws/execute-api/api/$default/slack/commands");
+    assert_eq!(webhook.send().await.expect("an answer").status(), 202);
+    fixture.edge.calm();
+    assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
+    assert_eq!(fixture.edge.call_counts().came, 3);
+}

@@ -1,0 +1,83 @@
+//! Handshakes.
+
+use tokio_tungstenite::tungstenite::Error;
+
+use super::cloud::Event;
+use super::{Agent, Fixture};
+
+fn refusal(outcome: Result<Agent, Error>) -> (u16, String) {
+    match outcome {
+        Err(Error::Http(answer)) => {
+            let body = answer.body().clone().unwrap_or_default();
+            let body = String::from_utf8(body).expect("a text");
+            (answer.status().as_u16(), body)
+        }
+        Err(error) => panic!("refused otherwise: {error}"),
+        Ok(_) => panic!("let in"),
+    }
+}
+
+#[tokio::test]
+async fn the_cloud_sees_the_agents_headers_and_query_but_not_our_parameter() {
+    let mut fixture = Fixture::start().await;
+    let query = "token=a%20b&disturb=seed:1";
+    let mut agent = fixture.try_connect(query).await.expect("a connection");
+    let opened = Event::Opened {
+        uri: "/_aws/execute-api/api/prod?token=a%20b".to_owned(),
+        agent_id: "robot".to_owned(),
+    };
+    assert_eq!(fixture.cloud.next().await, opened);
+    agent.say("send 3").await;
+    assert_eq!(agent.hear().await.as_deref(), Some("xxx"));
+}
+
+#[tokio::test]
+async fn a_handshake_that_the_cloud_refuses_is_refused_in_its_words() {
+    let fixture = Fixture::start().await;
+    let (status, text) = refusal(fixture.try_connect("refuse=1").await);
+    assert_eq!(status, 401);
+    assert_eq!(text, r#"{"message":"Unauthorized"}"#);
+}
+
+#[tokio::test]
+async fn a_disturbance_that_is_not_understood_is_refused_with_a_sentence() {
+    let mut fixture = Fixture::start().await;
+    let (status, text) = refusal(fixture.try_connect("disturb=drop:often").await);
+    assert_eq!(status, 400);
+    assert!(
+        text.contains("a probability from 0 to 1 for drop"),
+        "{text}"
+    );
+    assert!(fixture.cloud.nothing_more());
+}
+
+#[tokio::test]
+async fn goodbyes_go_through_both_ways() {
+    let mut fixture = Fixture::start().await;
+    let mut agent = fixture.connect("").await;
+    agent.say("close").await;
+    let goodbye = agent.ended().await.expect("a goodbye");
+    assert_eq!(
+        (u16::from(goodbye.code), goodbye.reason.as_str()),
+        (1000, "bye")
+    );
+
+    let mut fixture = Fixture::start().await;
+    let mut agent = fixture.connect("").await;
+    agent.say("hello").await;
+    agent.0.close(None).await.expect("an open connection");
+    assert_eq!(
+        fixture.cloud.until_closed().await,
+        (vec!["hello".to_owned()], None)
+    );
+    assert_eq!(agent.ended().await, None);
+}
+
+#[tokio::test]
+async fn the_end_of_the_edge_ends_connections() {
+    let mut fixture = Fixture::start().await;
+    let mut agent = fixture.connect("").await;
+    fixture.edge.shutdown().await;
+    assert_eq!(agent.ended().await, None);
+    assert_eq!(fixture.cloud.next().await, Event::Closed(None));
+}
