@@ -4,7 +4,7 @@
 //! meanwhile, and ends one way or another. What it may remember after it was killed is its
 //! [`Disk`]; all else is gone with it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bematic::ids::{AgentId, TaskId};
@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use super::disk::Disk;
 use super::temper::Temper;
 use super::wire::{self, Heard, about};
 use crate::chaos::ledger::{Deed, Ledger, Report, What};
@@ -22,24 +23,6 @@ use crate::chaos::ledger::{Deed, Ledger, Report, What};
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long it waits for a report to be confirmed before it sends it again.
 const RESEND: Duration = Duration::from_secs(5);
-
-/// What outlives the agent's process.
-#[derive(Debug, Default)]
-struct Disk {
-    /// The attempts that it ever began, or refused.
-    seen: HashSet<Slot>,
-    /// Reports that are not confirmed yet, by message id.
-    outbox: BTreeMap<String, Unconfirmed>,
-    /// Messages written so far: what makes the next id.
-    written: u64,
-}
-
-#[derive(Debug)]
-struct Unconfirmed {
-    run: Slot,
-    text: String,
-    sent_at: Timestamp,
-}
 
 /// What is to be done at some time.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +79,7 @@ impl Core {
 
     /// Whether it has nothing to do and nothing to tell.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.disk.outbox.is_empty()
+        self.running.is_empty() && self.disk.is_quiet()
     }
 
     /// When it has something to do next.
@@ -111,7 +94,7 @@ impl Core {
         let mut said = vec![self.status(now)];
         let running: Vec<_> = self.running.values().copied().collect();
         said.extend(running.into_iter().map(|run| self.acknowledge(run, now)));
-        said.extend(self.resend(now, Duration::ZERO));
+        said.extend(self.disk.overdue(now, Duration::ZERO));
         said
     }
 
@@ -142,8 +125,8 @@ impl Core {
             }
             Heard::Cancel(task) => self.told_to_stop(task, now).into_iter().collect(),
             Heard::Confirmed(message) => {
-                if let Some(known) = self.disk.outbox.remove(&message) {
-                    self.deed(now, known.run, Deed::Confirmed);
+                if let Some(run) = self.disk.confirmed(&message) {
+                    self.deed(now, run, Deed::Confirmed);
                 }
                 Vec::new()
             }
@@ -188,7 +171,7 @@ impl Core {
             }
             Due::Resend => {
                 self.plan(now + RESEND, Due::Resend);
-                self.resend(now, RESEND)
+                self.disk.overdue(now, RESEND)
             }
         }
     }
@@ -205,7 +188,7 @@ impl Core {
         }
         let other = self.running.get(&run.task_id).copied();
         let outdated = other.is_some_and(|other| other.attempt > run.attempt);
-        if outdated || self.disk.seen.contains(&run) {
+        if outdated || self.disk.has_seen(run) {
             return Vec::new();
         }
         let mut said = Vec::new();
@@ -223,7 +206,7 @@ impl Core {
 
     /// The ledger is told here, by the work itself: it does not know what was decided before.
     fn start(&mut self, run: Slot, now: Timestamp) {
-        self.disk.seen.insert(run);
+        self.disk.note_seen(run);
         self.running.insert(run.task_id, run);
         self.deed(now, run, Deed::Started);
         let whole = self.rng.random_range(self.temper.work.clone());
@@ -235,7 +218,7 @@ impl Core {
     }
 
     fn refuse(&mut self, run: Slot, reason: &str, spent: bool, now: Timestamp) -> String {
-        self.disk.seen.insert(run);
+        self.disk.note_seen(run);
         self.deed(now, run, Deed::Refused);
         let refusal = json!({ "accepted": false, "reason": reason, "spent": spent });
         self.message("TASK_ACK", &about(run, refusal), now)
@@ -261,25 +244,9 @@ impl Core {
         };
         self.deed(now, run, Deed::Reported(report));
         let text = self.message(kind, &about(run, fields), now);
-        let unconfirmed = Unconfirmed {
-            run,
-            text: text.clone(),
-            sent_at: now,
-        };
-        self.disk.outbox.insert(self.message_id(), unconfirmed);
+        let id = self.message_id();
+        self.disk.keep(id, run, text.clone(), now);
         text
-    }
-
-    /// The reports that were not confirmed for `patience`.
-    fn resend(&mut self, now: Timestamp, patience: Duration) -> Vec<String> {
-        let waiting = self.disk.outbox.values_mut();
-        let overdue = waiting.filter(|report| now.since(report.sent_at) >= patience);
-        overdue
-            .map(|report| {
-                report.sent_at = now;
-                report.text.clone()
-            })
-            .collect()
     }
 
     fn status(&mut self, now: Timestamp) -> String {

@@ -1,6 +1,7 @@
 //! An agent of a run: an asynchronous task with a connection of its own.
 
 mod core;
+mod disk;
 mod link;
 mod temper;
 mod wire;
