@@ -1,14 +1,16 @@
 //! Waiting until a run has come to rest: all tasks over and shown, or nothing happens any more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
+use bematic::ids::TaskId;
 use bematic::time::{Clock as _, SystemClock, Timestamp};
 use tokio::time::sleep;
 
 use super::agent::Agent;
 use super::ledger::{Ledger, What};
-use super::snapshot::{self, Snapshot, Stored};
+use super::snapshot::{self, Snapshot};
 use super::world::World;
 use crate::ui::Step;
 
@@ -20,11 +22,10 @@ const QUIET: Duration = Duration::from_secs(200);
 /// The end of all patience.
 const PATIENCE: Duration = Duration::from_mins(6);
 
-/// Everything that can still change: as long as it does, something goes on.
+/// What is still to happen, and what has: as long as it changes, something goes on.
 #[derive(Debug, PartialEq, Eq)]
 struct Motion {
-    versions: u64,
-    shown: u64,
+    open: BTreeSet<TaskId>,
     deeds: usize,
 }
 
@@ -38,18 +39,14 @@ pub(super) async fn settle(
     let begun = SystemClock.now();
     let (mut last, mut moved_at) = (None, begun);
     loop {
-        let tasks = snapshot::tasks(world).await?;
-        let open = tasks.values().filter(|stored| !at_rest(stored)).count();
-        step.note(&format!(
-            "{open} of {} tasks are not over and shown",
-            tasks.len()
-        ));
+        let open = world.open_tasks().await?;
+        step.note(&format!("{} tasks are not over and shown", open.len()));
         let idle = agents.iter().all(Agent::is_idle);
-        if open == 0 && idle && no_slot_taken(world).await? {
+        if open.is_empty() && idle && no_slot_taken(world).await? {
             break;
         }
-        let now = SystemClock.now();
-        let motion = motion(tasks.values(), ledger);
+        let deeds = ledger.count(|what| matches!(what, What::Run(..)));
+        let (now, motion) = (SystemClock.now(), Motion { open, deeds });
         if last.as_ref() != Some(&motion) {
             (last, moved_at) = (Some(motion), now);
         }
@@ -65,26 +62,7 @@ fn given_up(begun: Timestamp, moved_at: Timestamp, now: Timestamp) -> bool {
     now.since(moved_at) >= QUIET || now.since(begun) >= PATIENCE
 }
 
-fn at_rest(stored: &Stored) -> bool {
-    let task = &stored.task;
-    task.state.is_terminal() && task.shown >= task.version
-}
-
 async fn no_slot_taken(world: &World) -> Result<bool> {
     let agents = world.agents().await?;
     Ok(agents.iter().all(|agent| agent.held.is_empty()))
-}
-
-fn motion<'a>(tasks: impl Iterator<Item = &'a Stored>, ledger: &Ledger) -> Motion {
-    let (mut versions, mut shown) = (0, 0);
-    for stored in tasks {
-        versions += stored.task.version;
-        shown += stored.task.shown;
-    }
-    let deeds = ledger.count(|what| matches!(what, What::Run(..)));
-    Motion {
-        versions,
-        shown,
-        deeds,
-    }
 }

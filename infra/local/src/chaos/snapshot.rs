@@ -60,7 +60,7 @@ pub(super) async fn take(world: &World) -> Result<Snapshot> {
 }
 
 /// The stored tasks of the run.
-pub(super) async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
+async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
     let mut tasks = BTreeMap::new();
     let (mut results, mut lates) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
     for item in scan(world.client(), world.tasks_table()).await? {

@@ -1,21 +1,31 @@
 //! What a run works with: the stack, and the agents, channels and projects that it made there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::Agent;
-use bematic::ids::AgentId;
+use bematic::ids::{AgentId, TaskId};
+use bematic::ports::Tasks as _;
+use bematic::store::TaskStore;
+use bematic::time::{Clock as _, SystemClock};
 
 use crate::admin::{self, Admin, Wanted};
 use crate::slack::{self, Channel};
 use crate::stack::StackFile;
+
+/// Later than any timer of the run.
+const EVER: Duration = Duration::from_hours(24 * 365);
+/// Tasks of a shard that are looked at.
+const AT_ONCE: usize = 1000;
 
 /// A run's own part of a stack.
 pub(super) struct World {
     stack: StackFile,
     admin: Admin,
     client: Client,
+    tasks: TaskStore,
     http: reqwest::Client,
     /// The agents' keys.
     keys: BTreeMap<AgentId, String>,
@@ -25,10 +35,13 @@ pub(super) struct World {
 impl World {
     /// Makes so many agents, each with a channel and a project.
     pub(super) async fn make(stack: &StackFile, agents: usize) -> Result<Self> {
+        let client = admin::client(stack).await;
+        let tables = stack.tables.clone();
         let mut world = Self {
             stack: stack.clone(),
             admin: Admin::local(stack).await,
-            client: admin::client(stack).await,
+            tasks: TaskStore::new(client.clone(), tables.tasks, tables.agents),
+            client,
             http: reqwest::Client::builder().no_proxy().build()?,
             keys: BTreeMap::new(),
             channels: Vec::new(),
@@ -103,6 +116,14 @@ impl World {
     /// Whether an agent is the run's own.
     pub(super) fn has(&self, agent: &AgentId) -> bool {
         self.keys.contains_key(agent)
+    }
+
+    /// The tasks that are not over yet, or not shown as they are: by the sweeper's index, which
+    /// costs far less than to read all.
+    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<TaskId>> {
+        let due = self.tasks.due(SystemClock.now() + EVER, AT_ONCE).await?;
+        let own = due.into_iter().filter(|(_, agent)| self.has(agent));
+        Ok(own.map(|(task, _)| task).collect())
     }
 
     /// The run's agents as they are stored.
