@@ -49,8 +49,6 @@ const PARAMETERS: Parameters = &[
     ("TaskCancelSeconds", "15"),
     ("TaskLeaseSeconds", "90"),
     ("TaskWaitSeconds", "3600"),
-    // The lines that tell of every change would cost as much as the changes do.
-    ("LogLevel", "WARN"),
 ];
 
 /// What `chaos` is asked for.

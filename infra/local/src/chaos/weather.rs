@@ -8,7 +8,7 @@ use crate::edge::{Edge, Probability};
 use crate::stack::Stack;
 
 /// What happens to a connection's messages, as the edge wants it said.
-const ROUGH: &str = "reorder:0.2,double:0.2,delay:0.2,drop:0.02,cut:0.005";
+const ROUGH: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
 /// A call of so many fails: one half before it has taken effect, the other half after it.
 const FAILING: f64 = 0.02;
 

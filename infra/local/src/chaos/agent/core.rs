@@ -20,7 +20,7 @@ use super::wire::{self, Heard, about};
 use crate::chaos::ledger::{Deed, Ledger, Report, What};
 
 /// How often it says that it is there, and which tasks it has.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long it waits for a report to be confirmed before it sends it again.
 const RESEND: Duration = Duration::from_secs(5);
 

@@ -21,7 +21,7 @@ impl Default for Temper {
     fn default() -> Self {
         Self {
             work: 300..3000,
-            talk: 0.3,
+            talk: 0.2,
             fail: 0.05,
             refuse: 0.02,
             work_on: 0.2,
