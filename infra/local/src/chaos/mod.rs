@@ -12,6 +12,7 @@
 //! disturbances, though not the same run: how they fall together is the machine's doing.
 
 mod agent;
+mod explain;
 pub mod ledger;
 pub mod operator;
 mod report;
@@ -107,7 +108,7 @@ pub async fn let_loose(workspace: &Workspace, options: &Options, ui: &Ui) -> Res
             ..Settings::default()
         };
         let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
-        let report = run::run(&stack, options, seed, ui).await;
+        let report = run::run(workspace, &stack, options, seed, ui).await;
         stack.shutdown().await;
         report
     })

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
 use super::agent::{Agent, Door, Temper};
+use super::explain::explain;
 use super::ledger::{Deed, Ledger, What};
 use super::operator::{Book, Diligence, Operator};
 use super::report::Report;
@@ -19,6 +20,7 @@ use super::weather::Weather;
 use super::webhook::Webhook;
 use super::world::World;
 use super::{ACK_DEADLINE, Options, settle};
+use crate::paths::Workspace;
 use crate::stack::Stack;
 use crate::ui::{Step, Ui};
 
@@ -35,7 +37,13 @@ struct Cast {
 }
 
 /// Runs on a stack that nobody else uses.
-pub(super) async fn run(stack: &Stack, options: &Options, seed: u64, ui: &Ui) -> Result<Report> {
+pub(super) async fn run(
+    workspace: &Workspace,
+    stack: &Stack,
+    options: &Options,
+    seed: u64,
+    ui: &Ui,
+) -> Result<Report> {
     let begun = SystemClock.now();
     let mut rng = StdRng::seed_from_u64(seed);
     let weather = Weather::over(stack, options.calm);
@@ -54,13 +62,15 @@ pub(super) async fn run(stack: &Stack, options: &Options, seed: u64, ui: &Ui) ->
     let step = ui.step("Waiting until all has come to rest");
     let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
     step.done(&cast.progress());
+    let ledger = cast.ledger.entries();
     let verdict = judge(&Evidence {
-        ledger: &cast.ledger.entries(),
+        ledger: &ledger,
         known: &cast.book.known(),
         snapshot: &snapshot,
         ack_deadline: ACK_DEADLINE,
         capacity: options.concurrency,
     });
+    explain(workspace, &stack.file, &ledger, &verdict, ui).await?;
     Ok(Report {
         seed,
         agents: options.agents,
