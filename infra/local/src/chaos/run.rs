@@ -53,10 +53,7 @@ pub(super) async fn run(
     weather.storm(rng.random())?;
     disturb(&world, options, &mut cast, &mut rng, &step).await?;
     weather.calm();
-    trouble::end(&world).await?;
-    for agent in &cast.agents {
-        agent.move_to(weather.fair_door());
-    }
+    cast.rest(&world, &weather).await?;
     step.done(&cast.progress());
     let calm_at = SystemClock.now();
     let step = ui.step("Waiting until all has come to rest");
@@ -146,6 +143,14 @@ impl Cast {
             book,
             operators,
         })
+    }
+
+    /// From now on nobody is disturbed any more.
+    async fn rest(&self, world: &World, weather: &Weather<'_>) -> Result<()> {
+        for agent in &self.agents {
+            agent.move_to(weather.fair_door());
+        }
+        trouble::end(world).await
     }
 
     fn progress(&self) -> String {
