@@ -4,14 +4,19 @@
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use strum::IntoEnumIterator as _;
 
 use crate::{
-    config::required,
+    config::{number_or, required},
+    dead_letter::QueueName,
     error::ConfigError,
     gateway::ApiGateway,
     ids::RandomIds,
-    ports::{Agents, DispatchQueue, Gateway, Notifications, Projects, Tasks, Visibility},
-    queue::{SqsDispatch, SqsNotifications, SqsSource},
+    ports::{
+        Agents, BatchQueue, Batches, Cards, DeadLetterQueues, DispatchQueue, Gateway,
+        Notifications, Projects, SourceQueue, Tasks,
+    },
+    queue::{SqsBatches, SqsDeadLetters, SqsDispatch, SqsNotifications, SqsSource},
     store::{AgentStore, ProjectStore, TaskStore},
     time::SystemClock,
 };
@@ -40,8 +45,22 @@ impl Aws {
 
     /// From `TASKS_TABLE` and `AGENTS_TABLE`.
     pub fn tasks(&self) -> Result<Arc<dyn Tasks>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    /// From `TASKS_TABLE` and `AGENTS_TABLE`.
+    pub fn batches(&self) -> Result<Arc<dyn Batches>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    /// From `TASKS_TABLE` and `AGENTS_TABLE`.
+    pub fn cards(&self) -> Result<Arc<dyn Cards>, ConfigError> {
+        Ok(Arc::new(self.task_store()?))
+    }
+
+    fn task_store(&self) -> Result<TaskStore, ConfigError> {
         let (tasks, agents) = (required("TASKS_TABLE")?, required("AGENTS_TABLE")?);
-        Ok(Arc::new(TaskStore::new(self.dynamo(), tasks, agents)))
+        Ok(TaskStore::new(self.dynamo(), tasks, agents))
     }
 
     /// From `AGENTS_TABLE`.
@@ -76,9 +95,30 @@ impl Aws {
         )))
     }
 
-    /// The queue that the function is fed from, from the variable that names it.
-    pub fn source(&self, name: &'static str) -> Result<Arc<dyn Visibility>, ConfigError> {
-        Ok(Arc::new(SqsSource::new(self.sqs(), required(name)?)))
+    /// From `BATCH_QUEUE_URL`.
+    pub fn batch_queue(&self) -> Result<Arc<dyn BatchQueue>, ConfigError> {
+        let url = required("BATCH_QUEUE_URL")?;
+        Ok(Arc::new(SqsBatches::new(self.sqs(), url)))
+    }
+
+    /// The queue that the function is fed from: its name's `…_QUEUE_URL` and `…_DEAD_LETTERS_URL`,
+    /// and `MAX_RECEIVES`.
+    pub fn source(&self, name: QueueName) -> Result<Arc<dyn SourceQueue>, ConfigError> {
+        let (url, dead) = urls(name);
+        let max = number_or("MAX_RECEIVES", 10)?;
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        let source = SqsSource::new(self.sqs(), required(url)?, required(dead)?, max);
+        Ok(Arc::new(source))
+    }
+
+    /// From every queue's `…_QUEUE_URL` and `…_DEAD_LETTERS_URL`.
+    pub fn dead_letters(&self) -> Result<Arc<dyn DeadLetterQueues>, ConfigError> {
+        let queues = QueueName::iter().map(|name| {
+            let (url, dead) = urls(name);
+            Ok((name, required(url)?, required(dead)?))
+        });
+        let queues: Vec<_> = queues.collect::<Result<_, ConfigError>>()?;
+        Ok(Arc::new(SqsDeadLetters::new(&self.sqs(), queues)))
     }
 
     /// From `WEBSOCKET_MANAGEMENT_URL`.
@@ -91,5 +131,14 @@ impl Aws {
             ids,
             clock,
         )))
+    }
+}
+
+/// The variables that name a queue and its dead-letter queue.
+const fn urls(name: QueueName) -> (&'static str, &'static str) {
+    match name {
+        QueueName::Dispatch => ("DISPATCH_QUEUE_URL", "DISPATCH_DEAD_LETTERS_URL"),
+        QueueName::Notifications => ("NOTIFICATIONS_QUEUE_URL", "NOTIFICATIONS_DEAD_LETTERS_URL"),
+        QueueName::Batch => ("BATCH_QUEUE_URL", "BATCH_DEAD_LETTERS_URL"),
     }
 }

@@ -36,8 +36,9 @@ pub fn number_or(name: &'static str, default: u64) -> Result<u64, ConfigError> {
     }
 }
 
-/// The task life cycle's numbers, of which the deployment may set some: `TASK_ATTEMPTS` and, in
-/// seconds, `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`.
+/// The task life cycle's numbers, of which the deployment may set some: `TASK_ATTEMPTS`,
+/// `DRAIN_BATCH` and, in seconds, `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS`
+/// and `TASK_WAIT_SECONDS`.
 ///
 /// # Errors
 /// As [`number_or`].
@@ -46,8 +47,10 @@ pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
         |name, default: Duration| number_or(name, default.as_secs()).map(Duration::from_secs);
     let default = TaskPolicy::default();
     let attempts = number_or("TASK_ATTEMPTS", default.max_attempts.into())?;
+    let batch = number_or("DRAIN_BATCH", 10)?;
     Ok(TaskPolicy {
         max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        drain_batch: usize::try_from(batch).unwrap_or(default.drain_batch).max(1),
         ack_deadline: seconds("TASK_ACK_SECONDS", default.ack_deadline)?,
         lease: seconds("TASK_LEASE_SECONDS", default.lease)?,
         cancel_deadline: seconds("TASK_CANCEL_SECONDS", default.cancel_deadline)?,

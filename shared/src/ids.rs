@@ -129,34 +129,82 @@ text_id!(
     }
 );
 
-/// A task's id: a UUID, version 7 where Bematic makes it, so that ids sort by their creation.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(transparent)]
-pub struct TaskId(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
+/// An identifier that Bematic makes: a UUID, version 7, so that ids sort by their creation.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            JsonSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $name(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
 
-impl TaskId {
-    /// Wraps a UUID.
-    pub const fn new(id: Uuid) -> Self {
-        Self(id)
+        impl $name {
+            /// Wraps a UUID.
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId {
+                    kind: $kind,
+                    rule: "a UUID such as 0198c0de-…",
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A task's id: a UUID, version 7 where Bematic makes it, so that ids sort by their creation.
+    TaskId,
+    "task id"
+);
+
+uuid_id!(
+    /// The id of bulk work on many tasks.
+    BatchId,
+    "batch id"
+);
+
+/// What a Slack message of ours is about: one message each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A task's card.
+    Task(TaskId),
+    /// How far bulk work is.
+    Batch(BatchId),
+}
+
+impl From<TaskId> for Subject {
+    fn from(id: TaskId) -> Self {
+        Self::Task(id)
     }
 }
 
-impl FromStr for TaskId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Uuid::try_parse(text).map(Self).map_err(|_| InvalidId {
-            kind: "task id",
-            rule: "a UUID such as 0198c0de-…",
-        })
+impl From<BatchId> for Subject {
+    fn from(id: BatchId) -> Self {
+        Self::Batch(id)
     }
 }
 
-impl fmt::Display for TaskId {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Task(id) => write!(f, "task {id}"),
+            Self::Batch(id) => write!(f, "batch {id}"),
+        }
     }
 }
 
@@ -210,6 +258,8 @@ impl fmt::Display for Attempt {
 pub trait Ids: Send + Sync {
     /// A fresh task id.
     fn task(&self) -> TaskId;
+    /// A fresh batch id.
+    fn batch(&self) -> BatchId;
     /// A fresh message id.
     fn message(&self) -> MessageId;
 }
@@ -231,6 +281,10 @@ impl RandomIds {
 impl Ids for RandomIds {
     fn task(&self) -> TaskId {
         TaskId(Self::uuid())
+    }
+
+    fn batch(&self) -> BatchId {
+        BatchId(Self::uuid())
     }
 
     fn message(&self) -> MessageId {

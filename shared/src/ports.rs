@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Agent, Connection, DrainLease, KeyHash, Project},
+    batch::{Batch, Change},
+    dead_letter::{DeadLetters, QueueName, Reason},
     error::{GatewayError, QueueError, StoreError},
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, MessageTs, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
     protocol::{AgentStatus, CloudMessage, Spelling},
     task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
@@ -74,7 +76,7 @@ pub struct Output {
     pub cut: bool,
 }
 
-/// A task's one Slack message.
+/// The one Slack message about a task or about bulk work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Card {
@@ -122,6 +124,9 @@ pub trait Tasks: Send + Sync {
     ) -> Result<Written, StoreError>;
     /// Notes that Slack shows the task as it is, unless it has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    /// Notes that the task was told of again, so that it is not before `at` that somebody should
+    /// look at it anew; unless it has changed since.
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
     /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
     /// index that lags: some may be done already. A call for each shard and page.
     async fn due(&self, now: Timestamp, limit: usize)
@@ -148,6 +153,8 @@ pub trait Tasks: Send + Sync {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError>;
+    /// How many tasks a channel has. By an index that lags. A call for each megabyte of them.
+    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError>;
     /// Keeps a step; the same message twice is one step.
     async fn add_step(
         &self,
@@ -173,12 +180,49 @@ pub trait Tasks: Send + Sync {
         attempt: Attempt,
         bytes: usize,
     ) -> Result<Output, StoreError>;
-    /// The task's Slack message.
-    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError>;
+}
+
+/// Which messages Slack has of us.
+#[async_trait]
+pub trait Cards: Send + Sync {
+    /// The message about a subject.
+    async fn card(&self, about: Subject) -> Result<Option<Card>, StoreError>;
     /// Begins the first post; whoever is second gets what the first wrote.
-    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError>;
+    async fn begin_card(&self, about: Subject, card: &Card) -> Result<Created<Card>, StoreError>;
     /// Writes what the message shows now.
-    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError>;
+    async fn save_card(&self, about: Subject, card: &Card) -> Result<(), StoreError>;
+}
+
+/// What became of a chunk of bulk work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All of it took place.
+    Done,
+    /// Nothing did: another has gone on with the batch.
+    Overtaken,
+    /// Nothing did: these tasks have changed.
+    Refused(Vec<TaskId>),
+}
+
+/// Bulk work.
+#[async_trait]
+pub trait Batches: Send + Sync {
+    /// Bulk work by its id.
+    async fn find(&self, id: BatchId) -> Result<Option<Batch>, StoreError>;
+    /// Stores new bulk work, once per `request` (Slack's id of what the operator did). A repeated
+    /// request costs a second call.
+    async fn create(&self, batch: &Batch, request: &str) -> Result<Created<BatchId>, StoreError>;
+    /// Goes on with bulk work and changes its next tasks, in one transaction.
+    async fn apply(
+        &self,
+        before: &Batch,
+        after: &Batch,
+        changes: &[Change],
+    ) -> Result<Applied, StoreError>;
+    /// What has not gone on for a while ([`Batch::due_at`]), but not for more than a day. By an
+    /// index that lags.
+    async fn stalled(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError>;
 }
 
 /// What became of asking for the right to drain an agent's queue.
@@ -267,6 +311,14 @@ pub trait Agents: Send + Sync {
     ) -> Result<Option<Agent>, StoreError>;
     /// Notes that the agent was sent a ping that it has to echo.
     async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Notes that the agent was sent a ping since it seems not to hear us: no work for it until it
+    /// has echoed that.
+    async fn doubted(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -378,6 +430,23 @@ pub enum DispatchMessage {
 pub trait DispatchQueue: Send + Sync {
     /// Sends `message`, to be seen after `delay` (at most 15 min).
     async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError>;
+    /// Sends many: a call for each ten.
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
+}
+
+/// Which bulk work is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchMessage {
+    /// Which.
+    pub batch_id: BatchId,
+}
+
+/// The queue of bulk work.
+#[async_trait]
+pub trait BatchQueue: Send + Sync {
+    /// Has bulk work go on.
+    async fn work(&self, batch: BatchId) -> Result<(), QueueError>;
 }
 
 /// What the notifier is told to look at.
@@ -392,6 +461,11 @@ pub enum NotifyMessage {
     Refresh {
         /// The task.
         task_id: TaskId,
+    },
+    /// Bulk work may have gone on.
+    Batch {
+        /// Which.
+        batch_id: BatchId,
     },
     /// An answer to a mention that made no task: there is no state to render it from.
     Reply {
@@ -411,6 +485,10 @@ pub enum NotifyMessage {
 pub trait Notifications: Send + Sync {
     /// The task's state changed: seen within the flush interval, never left out.
     async fn changed(&self, task: &Task) -> Result<(), QueueError>;
+    /// Many tasks' state changed: a call for each ten.
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError>;
+    /// Bulk work went on: seen within the flush interval, and its end never left out.
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
     /// The same once more, at most every 5 min (SQS's window of de-duplication).
     async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
     /// The task reported something at `now`: at most one message a flush interval.
@@ -419,11 +497,40 @@ pub trait Notifications: Send + Sync {
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }
 
-/// A queue's messages that are to come back at a time of our choosing.
+/// A message as a function received it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// SQS's id of it.
+    pub id: &'a str,
+    /// What it says.
+    pub body: &'a str,
+    /// What it was in order with.
+    pub group: Option<&'a str>,
+    /// Whether its queue is first in first out; then its dead-letter queue is too.
+    pub fifo: bool,
+    /// How often it was received, this time included.
+    pub times: u32,
+}
+
+/// The queue that a function is fed from.
 #[async_trait]
-pub trait Visibility: Send + Sync {
+pub trait SourceQueue: Send + Sync {
+    /// How often a message is received before it is given up.
+    fn max_receives(&self) -> u32;
     /// Gives the received message again after `delay` (at most 12 h).
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
+    /// Puts a copy of the message into the dead-letter queue, with the reason.
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError>;
+}
+
+/// What the functions gave up on.
+#[async_trait]
+pub trait DeadLetterQueues: Send + Sync {
+    /// Some of a queue's dead letters: three calls.
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
+    /// Gives back to a queue what it gave up, `limit` or a few more, and says how many. Two calls
+    /// for each, and one for each ten.
+    async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
 }
 
 /// Whether a message reached API Gateway for delivery.

@@ -1,18 +1,38 @@
 //! SQS `batch`: bulk work on many tasks.
 
+use std::sync::Arc;
+
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
-    handlers::{batch, sqs},
+    config::task_policy,
+    dead_letter::QueueName,
+    handlers::{batch::BatchWorker, sqs, transitions::Transitions},
+    time::SystemClock,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let source = &*Aws::load().await.source("BATCH_QUEUE_URL")?;
+    let aws = Aws::load().await;
+    let (tasks, notifications) = (aws.tasks()?, aws.notifications()?);
+    let worker = &BatchWorker {
+        transitions: Transitions::new(
+            tasks.clone(),
+            aws.dispatch()?,
+            notifications.clone(),
+            task_policy()?,
+        ),
+        tasks,
+        notifications,
+        batches: aws.batches()?,
+        queue: aws.batch_queue()?,
+        clock: Arc::new(SystemClock),
+    };
+    let source = &*aws.source(QueueName::Batch)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let handle = async |message| batch::handle(message);
+        let handle = |message| worker.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
     }))
     .await

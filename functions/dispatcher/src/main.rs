@@ -6,6 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
     config::task_policy,
+    dead_letter::QueueName,
     handlers::{dispatch::Dispatcher, sqs, transitions::Transitions},
     ids::RandomIds,
     time::SystemClock,
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Error> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
-    let source = &*aws.source("DISPATCH_QUEUE_URL")?;
+    let source = &*aws.source(QueueName::Dispatch)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let handle = |message| dispatcher.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)

@@ -6,6 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
     config::required,
+    dead_letter::QueueName,
     handlers::{notify::Notifier, sqs},
     slack::api::SlackClient,
     time::SystemClock,
@@ -18,8 +19,14 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::load().await;
     let token = required("SLACK_BOT_TOKEN")?.into();
     let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
-    let notifier = &Notifier::new(aws.tasks()?, Arc::new(slack), Arc::new(SystemClock));
-    let source = &*aws.source("NOTIFICATIONS_QUEUE_URL")?;
+    let notifier = &Notifier {
+        tasks: aws.tasks()?,
+        batches: aws.batches()?,
+        cards: aws.cards()?,
+        slack: Arc::new(slack),
+        clock: Arc::new(SystemClock),
+    };
+    let source = &*aws.source(QueueName::Notifications)?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let handle = |message| notifier.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)

@@ -15,6 +15,8 @@ async fn main() -> Result<(), Error> {
         agents: aws.agents()?,
         gateway: aws.gateway()?,
         dispatch: aws.dispatch()?,
+        batches: aws.batches()?,
+        batch_queue: aws.batch_queue()?,
         clock: Arc::new(SystemClock),
     };
     run(service_fn(async |_: LambdaEvent<Value>| {

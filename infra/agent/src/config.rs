@@ -44,6 +44,8 @@ pub struct Timings {
     pub settle: Duration,
     /// Until an unconfirmed result is sent again; doubles each time.
     pub resend: Duration,
+    /// Until what the cloud could not handle is sent again; doubles each time, up to a minute.
+    pub retry: Duration,
     /// The longest wait before the first reconnection; doubles each time, up to a minute.
     pub reconnect: Duration,
     /// Age at which a connection is replaced by a new one, up to a tenth later at random: API
@@ -63,6 +65,7 @@ impl Default for Timings {
             drain: Duration::from_secs(30),
             settle: Duration::from_secs(5),
             resend: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
             reconnect: Duration::from_secs(1),
             renew: Duration::from_mins(105),
             linger: Duration::from_secs(5),

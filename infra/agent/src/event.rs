@@ -57,6 +57,8 @@ pub enum LinkEvent {
     },
     /// A message came.
     Message(Box<Envelope<CloudMessage>>),
+    /// API Gateway says that some message's function failed, in these words.
+    GatewayError(String),
     /// Something came that is no message; the text says what is wrong.
     Unreadable(String),
     /// The connection is gone.

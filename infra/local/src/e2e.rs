@@ -39,6 +39,6 @@ pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Resul
     .await?;
     match filter {
         Some(_) => Ok(()),
-        None => chaos::let_loose(workspace, &chaos::Options::short(), ui).await,
+        None => Box::pin(chaos::let_loose(workspace, &chaos::Options::short(), ui)).await,
     }
 }

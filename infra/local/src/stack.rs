@@ -141,7 +141,7 @@ pub struct Settings {
     pub ports: Ports,
     /// How long an agent's connection may live.
     pub limits: Limits,
-    /// What the template is deployed with, beside what makes it a local one.
+    /// What the template is deployed with, besides what makes it local.
     pub parameters: Parameters,
 }
 
@@ -179,8 +179,8 @@ impl Stack {
         let (edge, port) = start_edge(settings).await?;
         let emulator =
             Emulator::start(workspace, dir, processes, port, &edge.endpoint(), ui).await?;
-        let parameters = settings.parameters;
-        let outputs = Self::deploy(workspace, &emulator, &edge, &slack, parameters, ui).await?;
+        let outputs =
+            Self::deploy(workspace, &emulator, &edge, &slack, settings.parameters, ui).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
@@ -279,7 +279,7 @@ fn output(outputs: &Outputs, name: &str) -> Result<String> {
 
 /// The queues among the outputs: `DispatchQueueUrl` is `dispatch`, `DispatchDeadLettersUrl` is
 /// `dispatch-dead-letters`.
-fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
+pub(crate) fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
     let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
     let named = |name: &str| {
         suffixes.iter().find_map(|(suffix, short)| {

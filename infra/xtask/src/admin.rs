@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// Which deployment, and for whom to print.
 #[derive(Debug, Args)]
-struct Target {
+pub(crate) struct Target {
     /// Name of a CloudFormation stack on AWS, instead of the local one.
     #[arg(long, global = true)]
     stack: Option<String>,
@@ -165,14 +165,14 @@ pub(crate) async fn project(workspace: &Workspace, project: Project, ui: &Ui) ->
 }
 
 impl Target {
-    async fn admin(&self, workspace: &Workspace, ui: &Ui) -> Result<Admin> {
+    pub(crate) async fn admin(&self, workspace: &Workspace, ui: &Ui) -> Result<Admin> {
         match &self.stack {
             Some(stack) => Admin::aws(workspace, stack, ui).await,
             None => Ok(Admin::local(&StackFile::find(workspace)?).await),
         }
     }
 
-    fn print(&self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    pub(crate) fn print(&self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         println!(
             "{}",
             if self.json {

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: every task that a developer or CI runs.
 
 mod admin;
+mod dead_letters;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Task {
     Agent(admin::Agent),
     /// Bind channels to projects, list them.
     Project(admin::Project),
+    /// List what the functions gave up on, and have it tried again.
+    DeadLetters(dead_letters::DeadLetters),
 }
 
 #[derive(Debug, Args)]
@@ -175,5 +178,6 @@ async fn run(task: Task) -> Result<()> {
         }
         Task::Agent(agent) => admin::agent(&workspace, agent, &ui).await,
         Task::Project(project) => admin::project(&workspace, project, &ui).await,
+        Task::DeadLetters(dead_letters) => dead_letters.run(&workspace, &ui).await,
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Agent, Binding};
 use crate::time::Timestamp;
 
+/// How often agents send a heartbeat.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// A heartbeat is written down at most this often: of one every 20 s, that is every third.
 pub const SEEN_EVERY: Duration = Duration::from_secs(45);
 /// No sign of life for this long: offline.
@@ -40,10 +42,7 @@ impl Liveness {
         if silent >= SILENT_AFTER {
             return Self::Silent;
         }
-        let unanswered = binding
-            .pinged_at
-            .filter(|pinged| binding.echoed_at.is_none_or(|echoed| echoed < *pinged));
-        match unanswered {
+        match binding.asked_at() {
             Some(pinged) if now.since(pinged) >= ECHO_WITHIN => Self::Deaf,
             Some(_) => Self::Ping { first: false },
             None => {
@@ -70,10 +69,9 @@ mod tests {
         let mut agent = Agent::new("a".parse().unwrap(), at(0));
         agent.last_seen = Some(at(seen));
         let binding = Binding {
-            id: "c".parse().unwrap(),
-            bound_at: at(0),
             pinged_at: pinged.map(at),
             echoed_at: echoed.map(at),
+            ..Binding::new("c".parse().unwrap(), at(0))
         };
         Liveness::of(&agent, &binding, at(now))
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY},
+    liveness::{HEARTBEAT_EVERY, Liveness, SEEN_EVERY},
     project::Project,
 };
 use crate::{
@@ -87,12 +87,13 @@ impl Agent {
         AgentStatus::DEFAULT_CAPACITY
     }
 
-    /// The connection to send work over, if it may have more right now.
+    /// The connection to send work over, if it may have more right now: not while it is in doubt
+    /// whether the agent hears us.
     pub fn takes_work(&self) -> Option<&ConnectionId> {
         let online = self.availability == Availability::Online;
         self.connection
             .as_ref()
-            .filter(|_| online && self.free_slots() > 0)
+            .filter(|bound| online && self.free_slots() > 0 && !bound.is_in_doubt())
             .map(|bound| &bound.id)
     }
 
@@ -104,9 +105,11 @@ impl Agent {
             .map(|slot| slot.task_id)
     }
 
-    /// When it last named the task among those that it has.
-    pub fn named_at(&self, task: TaskId) -> Option<Timestamp> {
-        self.active_at.filter(|_| self.active.contains(&task))
+    /// When it last named the task among those that it has. Not every heartbeat is written down
+    /// ([`SEEN_EVERY`]): until the next one could have been, it is taken to name them still.
+    pub fn named_at(&self, task: TaskId, now: Timestamp) -> Option<Timestamp> {
+        let at = self.active_at.filter(|_| self.active.contains(&task))?;
+        Some(now.min(at + SEEN_EVERY + HEARTBEAT_EVERY))
     }
 
     /// How many more tasks it takes.
@@ -131,6 +134,37 @@ pub struct Binding {
     /// The newest ping that it has echoed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echoed_at: Option<Timestamp>,
+    /// The last ping that was sent since the agent seemed not to hear us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubted_at: Option<Timestamp>,
+}
+
+impl Binding {
+    /// Just bound.
+    pub const fn new(id: ConnectionId, bound_at: Timestamp) -> Self {
+        Self {
+            id,
+            bound_at,
+            pinged_at: None,
+            echoed_at: None,
+            doubted_at: None,
+        }
+    }
+
+    /// Since when the agent owes us the echo of a ping.
+    pub fn asked_at(&self) -> Option<Timestamp> {
+        let asked = [self.pinged_at, self.doubted_at].into_iter().flatten();
+        asked.filter(|at| !self.has_echoed(*at)).min()
+    }
+
+    /// Whether it is in doubt that the agent hears us.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubted_at.is_some_and(|at| !self.has_echoed(at))
+    }
+
+    fn has_echoed(&self, ping: Timestamp) -> bool {
+        self.echoed_at.is_some_and(|echoed| echoed >= ping)
+    }
 }
 
 /// The right to drain an agent's queue: one at a time, so that tasks start in order.

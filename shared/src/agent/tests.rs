@@ -37,12 +37,23 @@ fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
     let at = Timestamp::from_millis(1);
     let mut agent = Agent::new("a".parse().unwrap(), at);
     assert_eq!(agent.takes_work(), None);
-    agent.connection = Some(Binding {
-        id: "c".parse().unwrap(),
-        bound_at: at,
-        pinged_at: None,
-        echoed_at: None,
-    });
+    agent.connection = Some(Binding::new("c".parse().unwrap(), at));
+    assert!(agent.takes_work().is_some());
+    let doubted_at = Some(Timestamp::from_millis(2));
+    let (in_doubt, hears) = (
+        Binding {
+            doubted_at,
+            ..agent.connection.clone().unwrap()
+        },
+        Binding {
+            doubted_at,
+            echoed_at: doubted_at,
+            ..agent.connection.clone().unwrap()
+        },
+    );
+    agent.connection = Some(in_doubt);
+    assert_eq!(agent.takes_work(), None);
+    agent.connection = Some(hears);
     assert!(agent.takes_work().is_some());
     agent.availability = Availability::Draining;
     assert_eq!(agent.takes_work(), None);

@@ -14,6 +14,7 @@ pub use self::{
     unescape::unescape,
 };
 use crate::{
+    batch::BatchKind,
     ids::{AgentId, TaskId},
     task::Priority,
 };
@@ -40,7 +41,12 @@ pub enum Command {
         /// Which.
         task: TaskId,
     },
-
+    /// Changes all of the channel's tasks that it fits.
+    Bulk(BatchKind),
+    /// Asks what the functions gave up on.
+    DeadLetters,
+    /// Has what they gave up on given to them again.
+    Redrive,
     /// Asks for one task.
     Status {
         /// Which.

@@ -1,7 +1,7 @@
 //! The commands.
 
 use super::{Command, CommandError, run};
-use crate::ids::TaskId;
+use crate::{batch::BatchKind, ids::TaskId};
 
 /// One command.
 struct Spec {
@@ -20,7 +20,7 @@ pub struct Usage {
     pub does: &'static str,
 }
 
-static COMMANDS: [Spec; 7] = [
+static COMMANDS: [Spec; 10] = [
     Spec {
         usage: Usage {
             name: "run",
@@ -40,18 +40,36 @@ static COMMANDS: [Spec; 7] = [
     Spec {
         usage: Usage {
             name: "cancel",
-            arguments: "<task>",
-            does: "stop one task",
+            arguments: "<task>|all",
+            does: "stop one task, or all of this channel's",
         },
-        parse: |rest| Ok(Command::Cancel { task: task(rest)? }),
+        parse: |rest| {
+            if is_word(rest, "all") {
+                return Ok(Command::Bulk(BatchKind::Cancel));
+            }
+            Ok(Command::Cancel { task: task(rest)? })
+        },
     },
     Spec {
         usage: Usage {
             name: "retry",
-            arguments: "<task>",
-            does: "try one task again that failed or was cancelled",
+            arguments: "<task>|failed",
+            does: "try one task again that failed or was cancelled, or all of this channel's that failed",
         },
-        parse: |rest| Ok(Command::Retry { task: task(rest)? }),
+        parse: |rest| {
+            if is_word(rest, "failed") {
+                return Ok(Command::Bulk(BatchKind::Retry));
+            }
+            Ok(Command::Retry { task: task(rest)? })
+        },
+    },
+    Spec {
+        usage: Usage {
+            name: "archive",
+            arguments: "",
+            does: "take this channel's tasks that are over off its list",
+        },
+        parse: |_| Ok(Command::Bulk(BatchKind::Archive)),
     },
     Spec {
         usage: Usage {
@@ -68,6 +86,22 @@ static COMMANDS: [Spec; 7] = [
             does: "list the agents, and how busy they are",
         },
         parse: |_| Ok(Command::Agents),
+    },
+    Spec {
+        usage: Usage {
+            name: "dead-letters",
+            arguments: "",
+            does: "list the messages that Bematic gave up on, and why",
+        },
+        parse: |_| Ok(Command::DeadLetters),
+    },
+    Spec {
+        usage: Usage {
+            name: "redrive",
+            arguments: "",
+            does: "have those messages tried again",
+        },
+        parse: |_| Ok(Command::Redrive),
     },
     Spec {
         usage: Usage {
@@ -89,6 +123,10 @@ pub(super) fn parse(word: &str, rest: &str) -> Result<Command, CommandError> {
         .iter()
         .find(|spec| spec.usage.name.eq_ignore_ascii_case(word))
         .map_or_else(|| Err(unknown(word)), |spec| (spec.parse)(rest))
+}
+
+fn is_word(rest: &str, word: &str) -> bool {
+    rest.trim().eq_ignore_ascii_case(word)
 }
 
 fn task(rest: &str) -> Result<TaskId, CommandError> {

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use tracing::{error, warn};
 
 use crate::{
-    error::{BematicError, chain},
-    ports::Visibility,
+    dead_letter::Reason,
+    error::{BematicError, TaskError, chain},
+    ports::{Received, SourceQueue},
     slack::api::SlackError,
 };
 
@@ -28,14 +29,15 @@ pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError
 }
 
 /// Handles every record by itself, groups side by side, the records of one group in order. After
-/// a failure the rest of its group is not tried: first in, first out. What failed comes back soon
-/// if trying again may help, and with the queue's own visibility timeout if not.
+/// a failure the rest of its group is not tried: first in, first out. What failed comes back soon,
+/// as often as the queue allows; then, or at once where trying again is no help, it goes into the
+/// dead-letter queue with its reason. (SQS itself moves only what a function did not live to say.)
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
 pub async fn each<M, F>(
     event: SqsEvent,
-    queue: &dyn Visibility,
+    queue: &dyn SourceQueue,
     handle: impl Fn(M) -> F,
 ) -> SqsBatchResponse
 where
@@ -52,7 +54,9 @@ where
                     Ok(message) => handle(message).await,
                     Err(error) => Err(error),
                 };
-                if let Err(cause) = result {
+                if let Err(cause) = result
+                    && !buried(record, &cause, queue).await
+                {
                     failed(records.make_contiguous(), &cause, queue).await;
                     return records
                         .into_iter()
@@ -73,8 +77,57 @@ where
     response
 }
 
+/// Whether the record was given up, and lies in the dead-letter queue.
+async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQueue) -> bool {
+    let Some(id) = record.message_id.as_deref() else {
+        return false;
+    };
+    let times = received(record);
+    if may_work_later(cause) && times < queue.max_receives() {
+        return false;
+    }
+    let message = Received {
+        id,
+        body: record.body.as_deref().unwrap_or_default(),
+        group: record.attributes.get("MessageGroupId").map(String::as_str),
+        fifo: record.attributes.contains_key("MessageDeduplicationId"),
+        times,
+    };
+    let code = cause.code();
+    match queue.bury(message, &Reason::of(cause)).await {
+        Ok(()) => {
+            error!(
+                message_id = id,
+                code,
+                error = chain(cause),
+                times,
+                "message given up"
+            );
+            true
+        }
+        // SQS will move it.
+        Err(error) => {
+            warn!(
+                message_id = id,
+                error = chain(&error),
+                "message not given up"
+            );
+            false
+        }
+    }
+}
+
+fn may_work_later(cause: &BematicError) -> bool {
+    cause.is_transient() || matches!(cause, BematicError::Task(TaskError::Contended { .. }))
+}
+
+fn received(record: &SqsMessage) -> u32 {
+    let count = record.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
 /// The first of them failed. All wait alike: one that stayed away longer would hold back its group.
-async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn Visibility) {
+async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
     let Some(first) = records.first() else { return };
     let id = first.message_id.as_deref();
     error!(
@@ -108,10 +161,8 @@ fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_mins(3);
     match cause {
         BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
-        error if error.is_transient() => {
-            let received = record.attributes.get("ApproximateReceiveCount");
-            let received: u32 = received.and_then(|count| count.parse().ok()).unwrap_or(1);
-            let doublings = received.saturating_sub(1).min(16);
+        error if may_work_later(error) => {
+            let doublings = received(record).saturating_sub(1).min(16);
             Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
         }
         _ => None,

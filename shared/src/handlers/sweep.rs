@@ -10,7 +10,11 @@ use tracing::{info, warn};
 use crate::{
     agent::{Agent, Binding, Liveness},
     error::{BematicError, chain},
-    ports::{Agents, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway, Tasks},
+    ids::ConnectionId,
+    ports::{
+        Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
+        Tasks,
+    },
     protocol::{CloudMessage, Heartbeat},
     time::{Clock, Timestamp},
 };
@@ -35,6 +39,8 @@ pub struct Swept {
     pub lost: usize,
     /// Connections that did not authenticate.
     pub strangers: usize,
+    /// Bulk work that had come to a halt.
+    pub batches: usize,
     /// Things that did not work: the next run tries again.
     pub failed: usize,
     /// Whether there was more to do than time.
@@ -59,6 +65,10 @@ pub struct Sweeper {
     pub gateway: Arc<dyn Gateway>,
     /// The dispatcher's queue.
     pub dispatch: Arc<dyn DispatchQueue>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// Its queue.
+    pub batch_queue: Arc<dyn BatchQueue>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +83,7 @@ impl Sweeper {
         let mut swept = Swept::default();
         self.due_tasks(start, &mut swept).await?;
         self.strangers(start, &mut swept).await?;
+        self.stalled(start, &mut swept).await?;
         // Begun elsewhere each time, so that what a long run leaves is not always the same.
         let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
         for n in 0..CONNECTED_SHARDS {
@@ -105,24 +116,38 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
-        let sends = messages.map(|message| async move {
-            self.dispatch
-                .send(&message, Duration::ZERO)
-                .await
-                .inspect_err(|error| warn!(error = chain(error), ?message, "not told"))
-                .is_ok()
-        });
-        let mut sends = stream::iter(sends).buffer_unordered(CONCURRENT);
-        let (mut sent, mut failed) = (0, 0);
-        while let Some(done) = sends.next().await {
-            if done {
-                sent += 1;
-            } else {
-                failed += 1;
+    async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        for batch in self.batches.stalled(now, AT_ONCE).await? {
+            info!(%batch, "bulk work had come to a halt");
+            match self.batch_queue.work(batch).await {
+                Ok(()) => swept.batches += 1,
+                Err(error) => {
+                    warn!(%batch, error = chain(&error), "not told");
+                    swept.failed += 1;
+                }
             }
         }
-        (sent, failed)
+        Ok(())
+    }
+
+    /// Ten a call. How many were sent, and how many were not.
+    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
+        let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
+        let sends = messages.chunks(10).map(|some| async move {
+            match self.dispatch.send_all(some).await {
+                Ok(()) => (some.len(), 0),
+                Err(error) => {
+                    warn!(error = chain(&error), ?some, "not told");
+                    (0, some.len())
+                }
+            }
+        });
+        let sends = stream::iter(sends).buffer_unordered(CONCURRENT);
+        sends
+            .fold((0, 0), async |(sent, failed), more| {
+                (sent + more.0, failed + more.1)
+            })
+            .await
     }
 
     async fn connected(
@@ -170,10 +195,13 @@ impl Sweeper {
         };
         let now = self.clock.now();
         match Liveness::of(agent, binding, now) {
-            Liveness::Silent => self.lose(agent, binding, "silent", now).await,
-            Liveness::Deaf => self.lose(agent, binding, "deaf", now).await,
+            Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
             Liveness::Ping { first } => {
-                self.ping(agent, binding, first, now).await?;
+                // Noted before it is sent, or its echo could come first.
+                if first {
+                    self.agents.pinged(&agent.id, &binding.id, now).await?;
+                }
+                ping(&*self.agents, &*self.gateway, &binding.id, now).await?;
                 self.drain(agent, now).await?;
                 Ok(Visited::Pinged)
             }
@@ -181,8 +209,23 @@ impl Sweeper {
         }
     }
 
-    /// Its connection is closed, so that an agent that is there all the same opens another. Its
-    /// tasks keep their leases.
+    /// The index may lag: what counts is the agent as it is.
+    async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
+        let Some(agent) = self.agents.find(&agent.id).await? else {
+            return Ok(Visited::Well);
+        };
+        let Some(binding) = &agent.connection else {
+            return Ok(Visited::Well);
+        };
+        match Liveness::of(&agent, binding, now) {
+            Liveness::Silent => self.lose(&agent, binding, "silent", now).await,
+            Liveness::Deaf => self.lose(&agent, binding, "deaf", now).await,
+            Liveness::Ping { .. } | Liveness::Well => Ok(Visited::Well),
+        }
+    }
+
+    /// Its connection is closed, so that an agent that is there all the same opens another: first,
+    /// or nobody would look for it any more. Its tasks keep their leases.
     async fn lose(
         &self,
         agent: &Agent,
@@ -191,35 +234,11 @@ impl Sweeper {
         now: Timestamp,
     ) -> Result<Visited, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
+        self.gateway.close(&binding.id).await?;
         self.agents
             .unbind(&binding.id, Some(&agent.id), now)
             .await?;
-        self.gateway.close(&binding.id).await?;
         Ok(Visited::Lost)
-    }
-
-    /// Also keeps API Gateway from ending the connection as idle, after 10 min.
-    async fn ping(
-        &self,
-        agent: &Agent,
-        binding: &Binding,
-        first: bool,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        let found = self.agents.connection(&binding.id).await?;
-        let spelling = found.and_then(|found| found.spelling);
-        let ping = CloudMessage::HeartbeatPing(Heartbeat {
-            server_time: Some(now),
-        });
-        // A connection that is gone is silent, and found to be so.
-        let _ = self
-            .gateway
-            .send(&binding.id, spelling.unwrap_or_default(), ping)
-            .await?;
-        if first {
-            self.agents.pinged(&agent.id, &binding.id, now).await?;
-        }
-        Ok(())
     }
 
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
@@ -233,4 +252,22 @@ impl Sweeper {
         self.dispatch.send(&drain, Duration::ZERO).await?;
         Ok(Visited::Drained)
     }
+}
+
+/// Asks for a sign that the agent hears: the ping is to be echoed. Also keeps API Gateway from
+/// ending the connection as idle, after 10 min.
+pub(super) async fn ping(
+    agents: &dyn Agents,
+    gateway: &dyn Gateway,
+    connection: &ConnectionId,
+    now: Timestamp,
+) -> Result<(), BematicError> {
+    let found = agents.connection(connection).await?;
+    let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+    let ping = CloudMessage::HeartbeatPing(Heartbeat {
+        server_time: Some(now),
+    });
+    // A connection that is gone is silent, and found to be so.
+    let _ = gateway.send(connection, spelling, ping).await?;
+    Ok(())
 }

@@ -95,24 +95,49 @@ impl Transitions {
         self.apply_to(task, event, completion, now).await
     }
 
+    /// What `event` would do to a task that was just read, if that is nothing.
+    pub(super) fn does_nothing(
+        &self,
+        task: &Task,
+        event: &TaskEvent,
+        now: Timestamp,
+    ) -> Option<Unchanged> {
+        task.after(event.clone(), &self.policy, now).err()
+    }
+
     /// The same to a task that was just read.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub async fn apply_to(
         &self,
-        mut task: Task,
+        task: Task,
         event: &TaskEvent,
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
+        let decide = |task: &Task| task.after(event.clone(), &self.policy, now);
+        let kept = completion.map(Kept::Completion);
+        self.change(task, decide, kept, now).await
+    }
+
+    /// Changes a task that was just read as `decide` says, which is asked anew after a lost race.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn change(
+        &self,
+        mut task: Task,
+        decide: impl Fn(&Task) -> Result<Task, Unchanged> + Send,
+        kept: Option<Kept<'_>>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
         let id = task.id;
         for _ in 0..TRIES {
-            let next = match task.after(event.clone(), &self.policy, now) {
+            let next = match decide(&task) {
                 Ok(next) => next,
                 Err(why) => return self.unchanged(task, why, now).await,
             };
-            let kept = completion.map(Kept::Completion);
             match self.tasks.transition(&task, &next, kept).await? {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
@@ -180,6 +205,7 @@ impl Transitions {
         if task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now {
             info!(task = %task.id, "told again of a change that is not shown");
             futures::try_join!(self.show(task, now), self.wake(task, now))?;
+            self.tasks.look_again(task, task.look_again_at(now)).await?;
         }
         Ok(())
     }
@@ -205,44 +231,79 @@ impl Transitions {
         Ok(())
     }
 
-    /// Wakes the dispatcher for what the task's state calls for.
-    async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        let agent_id = task.agent_id.clone();
-        let task_id = task.id;
-        let (message, delay) = match &task.state {
-            // A refused task is due again then.
-            TaskState::Pending { not_before, .. } => {
-                let delay = not_before.map_or(Duration::ZERO, |due| due.since(now));
-                (DispatchMessage::Drain { agent_id }, delay)
+    /// The same for many, with as few calls as there can be.
+    ///
+    /// # Errors
+    /// The queues'.
+    pub(super) async fn tell_all(
+        &self,
+        tasks: &[&Task],
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let mut messages = Vec::new();
+        for message in tasks.iter().flat_map(|task| wake_up(task, now)) {
+            // One drain of an agent is as good as many.
+            if !messages.contains(&message) {
+                messages.push(message);
             }
-            // A slot is free.
-            state if state.is_terminal() => (DispatchMessage::Drain { agent_id }, Duration::ZERO),
-            // The agent is yet to be told.
-            state if state.cancel_request().is_some() => {
-                (DispatchMessage::Task { task_id, agent_id }, Duration::ZERO)
-            }
-            _ => return self.wait_for_timer(task, now).await,
-        };
-        Ok(self.dispatch.send(&message, delay).await?)
+        }
+        futures::try_join!(
+            self.notifications.all_changed(tasks),
+            self.dispatch.send_all(&messages)
+        )?;
+        Ok(())
     }
 
-    /// Has the dispatcher look again when the task's timer ends. One that takes longer than SQS
-    /// can delay a message is left to the sweeper.
+    async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        for (message, delay) in wake_up(task, now) {
+            self.dispatch.send(&message, delay).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the dispatcher look again when the task's timer ends.
     ///
     /// # Errors
     /// The queue's.
     pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        const LONGEST: Duration = Duration::from_mins(15);
-        let Some(delay) = task.timer.map(|timer| timer.since(now)) else {
-            return Ok(());
-        };
-        if delay > LONGEST {
-            return Ok(());
+        match at_timer(task, now) {
+            Some((message, delay)) => Ok(self.dispatch.send(&message, delay).await?),
+            None => Ok(()),
         }
-        let message = DispatchMessage::Task {
-            task_id: task.id,
-            agent_id: task.agent_id.clone(),
-        };
-        Ok(self.dispatch.send(&message, delay).await?)
     }
+}
+
+/// What the dispatcher is to be told of a task's state, and when.
+fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
+    let (task_id, agent_id) = (task.id, task.agent_id.clone());
+    let at_once = |message| (message, Duration::ZERO);
+    let drain = DispatchMessage::Drain {
+        agent_id: agent_id.clone(),
+    };
+    match &task.state {
+        // The next in line may have the slot now, and the task is due again then.
+        TaskState::Pending {
+            not_before: Some(due),
+            ..
+        } if *due > now => vec![at_once(drain.clone()), (drain, due.since(now))],
+        TaskState::Pending { .. } => vec![at_once(drain)],
+        // A slot is free.
+        state if state.is_terminal() => vec![at_once(drain)],
+        // The agent is yet to be told.
+        state if state.cancel_request().is_some() => {
+            vec![at_once(DispatchMessage::Task { task_id, agent_id })]
+        }
+        _ => at_timer(task, now).into_iter().collect(),
+    }
+}
+
+/// A timer that takes longer than SQS can delay a message is left to the sweeper.
+fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
+    const LONGEST: Duration = Duration::from_mins(15);
+    let delay = task.timer?.since(now);
+    let message = DispatchMessage::Task {
+        task_id: task.id,
+        agent_id: task.agent_id.clone(),
+    };
+    (delay <= LONGEST).then_some((message, delay))
 }

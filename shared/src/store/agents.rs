@@ -203,7 +203,18 @@ impl Agents for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.note_ping(agent, connection, now).await
+        let assignment = "#connection.pingedAt = :now";
+        self.note_ping(agent, connection, assignment, now).await
+    }
+
+    async fn doubted(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let assignment = "#connection.doubtedAt = :now";
+        self.note_ping(agent, connection, assignment, now).await
     }
 
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {

@@ -69,12 +69,7 @@ impl AgentStore {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<Bound, StoreError> {
-        let binding = Binding {
-            id: id.clone(),
-            bound_at: now,
-            pinged_at: None,
-            echoed_at: None,
-        };
+        let binding = Binding::new(id.clone(), now);
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())

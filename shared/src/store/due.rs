@@ -78,6 +78,26 @@ impl TaskStore {
         }
     }
 
+    pub(super) async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        let key = keys::task(task.id);
+        let update = self
+            .tasks
+            .client
+            .update_item()
+            .table_name(&self.tasks.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .condition_expression(format!("{SAME_VERSION} AND attribute_exists(duePk)"))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(task.version))
+            .update_expression("SET dueSk = :at")
+            .expression_attribute_values(":at", text(at.to_string()));
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
     pub(super) async fn newest_report(
         &self,
         task: TaskId,

@@ -1,7 +1,7 @@
 //! The keys of the two tables, in one place.
 
 use crate::{
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     task::{Chunk, ChunkOrder, Priority, Step, Task},
 };
 
@@ -43,9 +43,19 @@ pub(super) fn result(id: TaskId) -> Key {
     of_task(id, "RESULT")
 }
 
-pub(super) fn card(id: TaskId) -> Key {
-    of_task(id, "CARD")
+pub(super) fn card(about: Subject) -> Key {
+    match about {
+        Subject::Task(id) => of_task(id, "CARD"),
+        Subject::Batch(id) => Key::new(batch(id).pk, "CARD"),
+    }
 }
+
+pub(super) fn batch(id: BatchId) -> Key {
+    Key::new(format!("BATCH#{id}"), "BATCH")
+}
+
+/// The index `due` of tasks: bulk work that is not done, by when it should have gone on.
+pub(super) const BATCHES: &str = "BATCHES";
 
 /// The prefix of an attempt's steps.
 pub(super) fn steps(id: TaskId, attempt: Attempt) -> Key {

@@ -142,18 +142,16 @@ impl AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
+    /// `assignment` says of what kind of ping, `:now`.
     pub(super) async fn note_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
+        assignment: &'static str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         Fenced::new(self, agent, connection)
-            .set(
-                "#connection.pingedAt = :now",
-                ":now",
-                number(now.as_millis()),
-            )
+            .set(assignment, ":now", number(now.as_millis()))
             .send(&keys::agent(agent))
             .await
             .map(drop)

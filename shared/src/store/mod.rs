@@ -7,11 +7,12 @@
 //! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless put away; index `due` (sharded, by time) until it is over and shown |
 //! | specification | `TASK#<id>` | `SPEC` | id |
 //! | result | `TASK#<id>` | `RESULT` | id |
-//! | Slack message | `TASK#<id>` | `CARD` | id |
+//! | Slack message | `TASK#<id>`, `BATCH#<id>` | `CARD` | id |
 //! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
 //! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
 //! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue |
+//! | bulk work | `BATCH#<id>` | `BATCH` | id; index `due` (`BATCHES`, by time) until it is done |
 //! | request | `REQUEST#<Slack's id>` | `REQUEST` | id; makes a repeated request harmless |
 //!
 //! Table `agents`
@@ -32,6 +33,8 @@
 //! repository of its aggregate.
 
 mod agents;
+mod batches;
+mod cards;
 mod chunks;
 mod connections;
 mod due;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, types::Select};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,13 +17,13 @@ use super::{
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    ports::{Card, Claim, Created, Kept, Output, Page, Tasks, Written},
+    ports::{Claim, Created, Kept, Output, Page, Tasks, Written},
     task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
 
 /// How long a repeated request is recognised: Slack repeats for some 6 min.
-const REQUEST_KEPT: Duration = Duration::from_hours(24);
+pub(super) const REQUEST_KEPT: Duration = Duration::from_hours(24);
 /// How long steps and output are kept.
 pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
 
@@ -31,7 +31,7 @@ pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
 #[derive(Debug, Clone)]
 pub struct TaskStore {
     pub(super) tasks: Table,
-    agents: String,
+    pub(super) agents: String,
 }
 
 impl TaskStore {
@@ -55,7 +55,7 @@ macro_rules! of_task {
     )*};
 }
 
-of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result, Card => keys::card);
+of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result);
 
 /// Which task a request made.
 #[derive(Serialize, Deserialize)]
@@ -159,6 +159,10 @@ impl Tasks for TaskStore {
 
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
         self.shown(task).await
+    }
+
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        self.postpone(task, at).await
     }
 
     async fn due(
@@ -270,10 +274,31 @@ impl Tasks for TaskStore {
             .into_iter()
             .map(|item| read(item, &key))
             .collect::<Result<_, _>>()?;
-        let more = items.len() > limit;
+        // A page ends at a megabyte too.
+        let more = items.len() > limit || answer.last_evaluated_key.is_some();
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(keys::in_channel);
         Ok(Page { items, next })
+    }
+
+    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError> {
+        let mut pages = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .index_name("channel")
+            .key_condition_expression("channelPk = :channel")
+            .expression_attribute_values(":channel", text(keys::channel(channel)))
+            .select(Select::Count)
+            .into_paginator()
+            .send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("Query", error))?;
+            count += u64::from(page.count.unsigned_abs());
+        }
+        Ok(count)
     }
 
     async fn add_step(
@@ -319,18 +344,6 @@ impl Tasks for TaskStore {
         bytes: usize,
     ) -> Result<Output, StoreError> {
         self.newest_output(task, attempt, bytes).await
-    }
-
-    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError> {
-        self.tasks.find(&task).await
-    }
-
-    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError> {
-        self.tasks.put_if_absent(&task, card, Item::new()).await
-    }
-
-    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError> {
-        self.tasks.put(&task, card, Item::new()).await
     }
 }
 

@@ -49,11 +49,20 @@ pub(super) fn put_task(
     before: &Task,
     after: &Task,
 ) -> Result<TransactWriteItem, StoreError> {
+    put_same(tasks, task_item(after)?, before.version)
+}
+
+/// A record in place of its `version`.
+pub(super) fn put_same(
+    tasks: &Table,
+    item: Item,
+    version: u64,
+) -> Result<TransactWriteItem, StoreError> {
     let put = tasks
-        .transact_put(task_item(after)?)
+        .transact_put(item)
         .condition_expression(SAME_VERSION)
         .expression_attribute_names("#version", "version")
-        .expression_attribute_values(":version", number(before.version))
+        .expression_attribute_values(":version", number(version))
         .build()
         .map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())

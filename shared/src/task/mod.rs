@@ -48,7 +48,8 @@ pub struct Task {
     pub created_at: Timestamp,
     /// Its place among those of its priority: when it was asked for, or tried anew.
     pub queued_at: Timestamp,
-    /// When it has waited long enough.
+    /// When it has waited long enough. (Not `expiresAt`, by which DynamoDB deletes items.)
+    #[serde(rename = "waitsUntil")]
     pub expires_at: Timestamp,
     /// How long its agent may be silent about it, if its project says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +64,9 @@ pub struct Task {
     /// When its state ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timestamp>,
+    /// The newest attempt whose end its agent has reported: once more is not late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Attempt>,
     /// Whether there are [`LateReport`]s of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
@@ -103,6 +107,7 @@ impl Task {
             version: 1,
             shown: 0,
             timer: Some(expires_at),
+            reported: None,
             late: false,
             archived: false,
             state: TaskState::NEW,
@@ -120,6 +125,10 @@ impl Task {
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let anew = event == TaskEvent::Retried;
+        let reported = matches!(
+            event,
+            TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..)
+        );
         let state = self.state.after(event, &self.terms(policy), now)?;
         let mut next = Self {
             state,
@@ -127,6 +136,9 @@ impl Task {
             updated_at: now,
             ..self.clone()
         };
+        if reported {
+            next.reported = next.state.last_attempt();
+        }
         if anew {
             next.queued_at = now;
             next.expires_at = now + policy.wait;
@@ -176,6 +188,14 @@ impl Task {
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
         [self.timer, unshown].into_iter().flatten().min()
+    }
+
+    /// When somebody should look at it anew who was told at `now` of a change that Slack does not
+    /// show: after twice as long each time, so that what Slack does not take leaves room for what
+    /// is due.
+    pub fn look_again_at(&self, now: Timestamp) -> Timestamp {
+        let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
+        self.timer.map_or(again, |timer| timer.min(again))
     }
 
     /// The slot that it takes of its agent's capacity: `None` unless it is at the agent.

@@ -33,6 +33,8 @@ pub struct TaskPolicy {
     pub cancel_deadline: Duration,
     /// How long a task waits for its agent.
     pub wait: Duration,
+    /// Tasks that one pass over an agent's queue sends; what is left is left to the next message.
+    pub drain_batch: usize,
 }
 
 impl Default for TaskPolicy {
@@ -46,6 +48,7 @@ impl Default for TaskPolicy {
             missing_grace: Duration::from_secs(30),
             cancel_deadline: Duration::from_secs(30),
             wait: Duration::from_hours(24),
+            drain_batch: 10,
         }
     }
 }

@@ -250,7 +250,7 @@ impl TaskState {
         match &mut next {
             Self::Pending { .. } => {
                 return Ok(Self::Cancelled {
-                    attempt: self.last_attempt(),
+                    attempt: self.last_sent(),
                     started_at: None,
                     finished_at: now,
                     by: Some(by),
@@ -316,9 +316,18 @@ impl TaskState {
         }
         match self {
             Self::Pending { .. } => Ok(self.expired(now)),
-            Self::Dispatched { attempt, spent, .. } => {
+            Self::Dispatched {
+                attempt,
+                spent,
+                dispatched_at,
+                ..
+            } => {
                 if self.cancel_request().is_some() {
                     return self.ended(None, End::Cancelled(None), now);
+                }
+                // It names the task: its acknowledgement was lost on the way.
+                if let Some(heard_at) = heard_at.filter(|at| at > dispatched_at) {
+                    return self.started(Some(*attempt), heard_at, terms, now);
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
@@ -361,7 +370,7 @@ impl TaskState {
             _ => "No agent took it in time.".to_owned(),
         };
         Self::Failed {
-            attempt: self.last_attempt(),
+            attempt: self.last_sent(),
             started_at: None,
             finished_at: now,
             failure: Failure::new(FailureCode::Expired, &why, true),

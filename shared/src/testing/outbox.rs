@@ -10,10 +10,13 @@ use async_trait::async_trait;
 
 use super::Calls;
 use crate::{
+    batch::Batch,
+    dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
     error::{GatewayError, QueueError},
-    ids::{ChannelId, ConnectionId, MessageTs, TaskId, UserId},
+    ids::{BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
     ports::{
-        Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, NotifyMessage, Visibility,
+        BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
+        Gateway, Notifications, NotifyMessage, Received, SourceQueue,
     },
     protocol::{CloudMessage, Envelope, Spelling},
     slack::{
@@ -29,7 +32,7 @@ use crate::{
 pub(crate) struct Post {
     pub(crate) to: Destination,
     pub(crate) message: Message,
-    pub(crate) marker: Option<TaskId>,
+    pub(crate) marker: Option<Subject>,
     pub(crate) updates: usize,
 }
 
@@ -39,11 +42,13 @@ pub(crate) struct Outbox {
     calls: Arc<Calls>,
     pub(crate) dispatched: Mutex<Vec<(DispatchMessage, Duration)>>,
     pub(crate) notified: Mutex<Vec<NotifyMessage>>,
+    pub(crate) batches: Mutex<Vec<BatchMessage>>,
     pub(crate) sent: Mutex<Vec<(ConnectionId, CloudMessage)>>,
     pub(crate) wire: Mutex<Vec<String>>,
     pub(crate) closed: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) gone: Mutex<BTreeSet<ConnectionId>>,
     pub(crate) slack: Mutex<BTreeMap<MessageTs, Post>>,
+    pub(crate) dead: Mutex<Vec<DeadLetter>>,
     pub(crate) postponed: Mutex<Vec<(String, Duration)>>,
     /// What Slack answers instead of doing the next thing that it is asked.
     pub(crate) slack_says: Mutex<Option<SlackError>>,
@@ -87,6 +92,23 @@ impl DispatchQueue for Outbox {
             .push((message.clone(), delay));
         Ok(())
     }
+
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
+        for some in messages.chunks(10) {
+            self.calls.call("sqs dispatch").await?;
+            self.dispatched.lock().unwrap().extend_from_slice(some);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BatchQueue for Outbox {
+    async fn work(&self, batch_id: BatchId) -> Result<(), QueueError> {
+        self.calls.call("sqs batch").await?;
+        self.batches.lock().unwrap().push(BatchMessage { batch_id });
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -97,6 +119,27 @@ impl Notifications for Outbox {
             .lock()
             .unwrap()
             .push(NotifyMessage::Refresh { task_id: task.id });
+        Ok(())
+    }
+
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
+        for some in tasks.chunks(10) {
+            self.calls.call("sqs notify").await?;
+            let messages = some
+                .iter()
+                .map(|task| NotifyMessage::Refresh { task_id: task.id });
+            self.notified.lock().unwrap().extend(messages);
+        }
+        Ok(())
+    }
+
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
+        self.calls.call("sqs notify").await?;
+        let batch_id = batch.id;
+        self.notified
+            .lock()
+            .unwrap()
+            .push(NotifyMessage::Batch { batch_id });
         Ok(())
     }
 
@@ -121,7 +164,11 @@ impl Notifications for Outbox {
 }
 
 #[async_trait]
-impl Visibility for Outbox {
+impl SourceQueue for Outbox {
+    fn max_receives(&self) -> u32 {
+        50
+    }
+
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
         self.calls.call("sqs visibility").await?;
         self.postponed
@@ -129,6 +176,47 @@ impl Visibility for Outbox {
             .unwrap()
             .push((receipt_handle.to_owned(), delay));
         Ok(())
+    }
+
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
+        self.calls.call("sqs bury").await?;
+        let letter = DeadLetter {
+            id: message.id.to_owned(),
+            reason: Some(reason.clone()),
+            since: Timestamp::from_millis(1_700_000_000_000),
+            body: message.body.to_owned(),
+        };
+        self.dead.lock().unwrap().push(letter);
+        Ok(())
+    }
+}
+
+/// All of them are the notifier's.
+#[async_trait]
+impl DeadLetterQueues for Outbox {
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError> {
+        self.calls.call("sqs receive").await?;
+        let letters = match queue {
+            QueueName::Notifications => self.dead.lock().unwrap().clone(),
+            _ => Vec::new(),
+        };
+        Ok(DeadLetters {
+            queue,
+            count: letters.len(),
+            letters,
+        })
+    }
+
+    async fn redrive(&self, queue: QueueName, _: usize) -> Result<usize, QueueError> {
+        self.calls.call("sqs receive").await?;
+        if queue != QueueName::Notifications {
+            return Ok(0);
+        }
+        let letters = std::mem::take(&mut *self.dead.lock().unwrap());
+        let messages = letters.iter();
+        let messages = messages.filter_map(|letter| serde_json::from_str(&letter.body).ok());
+        self.notified.lock().unwrap().extend(messages);
+        Ok(letters.len())
     }
 }
 
@@ -173,7 +261,7 @@ impl SlackApi for Outbox {
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<TaskId>,
+        marker: Option<Subject>,
     ) -> Result<MessageTs, SlackError> {
         self.slack_says()?;
         self.calls.call("slack post").await?;
@@ -212,14 +300,14 @@ impl SlackApi for Outbox {
     async fn find_marked(
         &self,
         _: &Destination,
-        task: TaskId,
+        about: Subject,
         _: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError> {
         self.calls.call("slack find").await?;
         let slack = self.slack.lock().unwrap();
         Ok(slack
             .iter()
-            .find(|(_, post)| post.marker == Some(task))
+            .find(|(_, post)| post.marker == Some(about))
             .map(|(ts, _)| ts.clone()))
     }
 

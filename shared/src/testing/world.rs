@@ -16,6 +16,7 @@ use crate::{
     agent::{Agent, ApiKey, Project},
     handlers::{
         authorize::Authorizer,
+        batch::BatchWorker,
         connect::Connector,
         disconnect::Disconnector,
         dispatch::Dispatcher,
@@ -26,9 +27,9 @@ use crate::{
         transitions::Transitions,
         webhook::{Operator, Parts},
     },
-    ids::{AgentId, ConnectionId, Ids, MessageId, TaskId},
+    ids::{AgentId, BatchId, ConnectionId, Ids, MessageId, TaskId},
     ports::{Agents, DispatchMessage, Projects},
-    protocol::CloudMessage,
+    protocol::{CloudMessage, Spelling},
     task::{Origin, Priority, Task, TaskPolicy},
     time::{Clock, Timestamp},
 };
@@ -82,6 +83,10 @@ impl Ids for Fixed {
         TaskId::new(Uuid::from_u128(self.count().into()))
     }
 
+    fn batch(&self) -> BatchId {
+        BatchId::new(Uuid::from_u128(self.count().into()))
+    }
+
     fn message(&self) -> MessageId {
         format!("id-{}", self.count()).parse().unwrap()
     }
@@ -131,6 +136,9 @@ impl World {
             projects: self.store.clone(),
             dispatch: self.out.clone(),
             notifications: self.out.clone(),
+            batches: self.store.clone(),
+            batch_queue: self.out.clone(),
+            dead_letters: self.out.clone(),
             policy: TaskPolicy::default(),
             clock: self.time.clone(),
             ids: self.time.clone(),
@@ -168,19 +176,36 @@ impl World {
             agents: self.store.clone(),
             gateway: self.out.clone(),
             dispatch: self.out.clone(),
-            transitions: Transitions::new(
-                self.store.clone(),
-                self.out.clone(),
-                self.out.clone(),
-                TaskPolicy::default(),
-            ),
+            transitions: self.transitions(),
             clock: self.time.clone(),
             ids: self.time.clone(),
         }
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier::new(self.store.clone(), self.out.clone(), self.time.clone())
+        Notifier {
+            tasks: self.store.clone(),
+            batches: self.store.clone(),
+            cards: self.store.clone(),
+            slack: self.out.clone(),
+            clock: self.time.clone(),
+        }
+    }
+
+    pub(crate) fn batch_worker(&self) -> BatchWorker {
+        BatchWorker {
+            batches: self.store.clone(),
+            tasks: self.store.clone(),
+            queue: self.out.clone(),
+            notifications: self.out.clone(),
+            transitions: self.transitions(),
+            clock: self.time.clone(),
+        }
+    }
+
+    fn transitions(&self) -> Transitions {
+        let (store, out) = (self.store.clone(), self.out.clone());
+        Transitions::new(store, out.clone(), out, TaskPolicy::default())
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {
@@ -189,6 +214,8 @@ impl World {
             agents: self.store.clone(),
             gateway: self.out.clone(),
             dispatch: self.out.clone(),
+            batches: self.store.clone(),
+            batch_queue: self.out.clone(),
             clock: self.time.clone(),
         }
     }
@@ -213,8 +240,26 @@ impl World {
         self.out.sent.lock().unwrap().extend(others);
     }
 
-    /// The agent connects with its key in a header.
+    /// The channel's project, as every world has it at first.
+    pub(crate) fn project(&self) -> Project {
+        project(self.time.now())
+    }
+
+    pub(crate) async fn set_project(&self, project: &Project) {
+        self.store.put(project).await.unwrap();
+    }
+
+    /// The agent connects with its key in a header, and has said something.
     pub(crate) async fn connect(&self, name: &str) {
+        self.handshake(name).await;
+        self.store
+            .greet(&connection(name), Spelling::Canonical, self.time.now())
+            .await
+            .unwrap();
+    }
+
+    /// The agent connects with its key in a header.
+    pub(crate) async fn handshake(&self, name: &str) {
         let event = event(name, true, String::new());
         self.connector()
             .connect(&event, self.time.now())
@@ -279,6 +324,19 @@ impl World {
             })
             .await
             .unwrap();
+    }
+
+    /// Works off the queue of bulk work.
+    pub(crate) async fn work_on_batches(&self) {
+        loop {
+            let waiting = std::mem::take(&mut *self.out.batches.lock().unwrap());
+            if waiting.is_empty() {
+                return;
+            }
+            for message in waiting {
+                self.batch_worker().handle(message).await.unwrap();
+            }
+        }
     }
 
     /// Shows all that is to be shown.

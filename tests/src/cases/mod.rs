@@ -3,8 +3,10 @@
 mod authentication;
 mod bad_messages;
 mod bad_requests;
+mod bulk;
 mod commands;
 mod connections;
+mod dead_letters;
 mod disorder;
 mod dispatch;
 mod endings;

@@ -2,8 +2,9 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use bematic::protocol::{CloudMessage, ProtocolError, decode};
+use bematic::protocol::{CloudMessage, decode};
 use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
+use serde::Deserialize;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
@@ -11,10 +12,12 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{CLOSE, Report, failure, frames, handshake::Socket};
-use crate::event::LinkEvent;
+use crate::{event::LinkEvent, text::shorten};
 
 /// How long the network may take to accept one message.
 const SEND: Duration = Duration::from_secs(30);
+/// Characters of the gateway's words that are passed on.
+const FAILURE_CHARS: usize = 300;
 
 /// A connection, for whoever sends over it. It is closed when all clones of this are dropped.
 #[derive(Debug, Clone)]
@@ -138,13 +141,41 @@ fn is_pong(event: &LinkEvent) -> bool {
 fn understand(text: &str) -> LinkEvent {
     match decode::<CloudMessage>(text) {
         Ok((envelope, _)) => LinkEvent::Message(Box::new(envelope)),
-        // API Gateway's own words when a message's function failed: not an envelope.
-        Err(ProtocolError::Envelope { .. }) if text.contains("\"connectionId\"") => {
-            LinkEvent::Unreadable(format!(
-                "an error of the gateway itself: {}",
-                crate::text::shorten(text, 300)
-            ))
+        Err(error) => match serde_json::from_str(text) {
+            Ok(Failure {
+                message,
+                request_id,
+            }) => LinkEvent::GatewayError(shorten(
+                &format!("{message}, request {request_id}"),
+                FAILURE_CHARS,
+            )),
+            Err(_) => LinkEvent::Unreadable(error.to_string()),
+        },
+    }
+}
+
+/// API Gateway's own words when a message's function failed: no envelope.
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+    #[serde(rename = "requestId")]
+    request_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateways_own_words_are_told_from_what_is_no_message() {
+        let words =
+            r#"{"message": "Internal server error", "connectionId":"c=", "requestId":"r="}"#;
+        let LinkEvent::GatewayError(problem) = understand(words) else {
+            panic!("not taken for the gateway's");
+        };
+        assert_eq!(problem, "Internal server error, request r=");
+        for text in ["{}", "no JSON", r#"{"message": "hello"}"#] {
+            assert!(matches!(understand(text), LinkEvent::Unreadable(_)));
         }
-        Err(error) => LinkEvent::Unreadable(error.to_string()),
     }
 }

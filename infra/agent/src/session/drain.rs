@@ -129,7 +129,7 @@ impl Session {
     /// Goes on to the next phase, as far as that is due.
     pub(super) fn advance(&mut self, now: Instant) {
         let idle = self.tasks.running() == 0;
-        let settled = self.outbox.is_empty() && self.outbox.unconfirmed().next().is_none();
+        let settled = self.outbox.is_settled();
         match self.phase {
             Phase::Draining { ending, until } if idle => {
                 // Without a connection, the drain time is there to get one.

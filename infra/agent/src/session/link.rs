@@ -6,8 +6,9 @@ use bematic::{
     ids::TaskId,
     protocol::{
         AgentMessage, AgentStatus, Availability, CloudMessage, Heartbeat, HeartbeatReport,
-        HeartbeatSignal, SystemError, limits,
+        HeartbeatSignal, limits,
     },
+    time::Timestamp,
 };
 use tokio::time::Instant;
 
@@ -92,6 +93,10 @@ impl Session {
                 self.heard(now);
                 self.warn(format!("the cloud sent what this agent does not understand: {problem}; update the agent if this goes on"));
             }
+            LinkEvent::GatewayError(problem) => {
+                self.heard(now);
+                self.on_gateway_error(&problem, now);
+            }
             LinkEvent::Message(envelope) => {
                 self.heard(now);
                 self.on_message(envelope.message, now);
@@ -149,11 +154,11 @@ impl Session {
     fn on_message(&mut self, message: CloudMessage, now: Instant) {
         match message {
             CloudMessage::HeartbeatPing(ping) => self.pong(&ping),
-            CloudMessage::HeartbeatPong(_) => self.outbox.heartbeat_answered(),
+            CloudMessage::HeartbeatPong(_) => self.outbox.heartbeat_answered(now),
             CloudMessage::TaskSubmit(submit) => self.on_submit(submit),
             CloudMessage::TaskCancel(cancel) => self.on_cancel(&cancel, now),
             CloudMessage::MessageAck(ack) => self.outbox.confirm(&ack.message_id),
-            CloudMessage::SystemError(error) => self.on_system_error(error),
+            CloudMessage::SystemError(error) => self.on_system_error(error, now),
             CloudMessage::SystemShutdown(notice) => {
                 self.on_stop(&StopReason::CloudShutdown(notice.reason), now);
             }
@@ -172,28 +177,23 @@ impl Session {
         }
     }
 
-    fn on_system_error(&mut self, error: SystemError) {
-        // What was refused for its form would be refused again.
-        let hopeless = error.code.starts_with("INVALID_")
-            || ["UNKNOWN_MESSAGE_TYPE", "MESSAGE_TOO_LARGE"].contains(&error.code.as_str());
-        if let Some(id) = error.message_id.filter(|_| hopeless) {
-            self.outbox.settle(&id);
-        }
-        let message = format!("the cloud reports {}: {}", error.code, error.message);
-        self.tell(Notice::Error { message });
+    fn pong(&mut self, ping: &Heartbeat) {
+        let asked = ping.server_time.unwrap_or_else(|| self.clock.now());
+        let report = self.report(asked);
+        self.send_urgently(report, None);
     }
 
-    fn pong(&mut self, ping: &Heartbeat) {
+    /// HEARTBEAT_PONG, to a ping of that time.
+    pub(super) fn report(&mut self, asked: Timestamp) -> AgentMessage {
         let load = self.machine.load();
-        let report = HeartbeatReport {
+        AgentMessage::HeartbeatPong(HeartbeatReport {
             agent_id: self.settings.agent_id.clone(),
-            server_time: ping.server_time.unwrap_or_else(|| self.clock.now()),
+            server_time: asked,
             active_tasks: self.tasks.active().count() as u64,
             cpu_usage: load.cpu,
             memory_usage: load.memory,
             tasks: Some(self.held()),
-        };
-        self.send_urgently(AgentMessage::HeartbeatPong(report), None);
+        })
     }
 
     pub(super) fn on_link_time(&mut self, now: Instant) {

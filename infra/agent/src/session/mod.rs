@@ -5,8 +5,10 @@ mod drain;
 mod link;
 mod outbox;
 mod outgoing;
+mod refused;
 mod reports;
 mod seen;
+mod sent;
 mod tasks;
 mod terminal;
 #[cfg(test)]
@@ -133,7 +135,7 @@ impl Session {
                 Ok(text) => return Some(text),
                 Err(error) => {
                     // Everything is built to fit, so this is a mistake in the agent.
-                    self.outbox.settle(&envelope.id);
+                    self.outbox.forget(&envelope.id);
                     self.warn(format!(
                         "a message was not sent: {error}; please report this"
                     ));
@@ -151,11 +153,7 @@ impl Session {
     fn on_time(&mut self, now: Instant) {
         self.on_link_time(now);
         if self.link.is_up() {
-            for run in self.outbox.resend(now) {
-                self.warn(format!(
-                    "the cloud never confirmed the result of {run}; it is not sent again"
-                ));
-            }
+            self.send_again(now);
         }
     }
 

@@ -1,12 +1,12 @@
-//! What is to be sent, and what was sent and may have to be sent again.
+//! What is to be sent, in which order, and when nothing may be.
 //!
-//! A message is forgotten once the cloud is known to have it: a result when MESSAGE_ACK confirms
-//! it, anything else of a task when a heartbeat sent after it was answered. What is not known to
-//! have arrived when a connection ends is sent again over the next one, under the same id.
+//! What is not known to have arrived when a connection ends is sent again over the next one, under
+//! the same id; so is what the cloud could not handle, after a while.
 //!
 //! Before a connection is replaced, the outbox is held: a last heartbeat proves what was sent
 //! before it, and the rest waits for the new connection. So nothing is lost with the old one, and
-//! nothing is sent twice.
+//! nothing is sent twice. Only the cloud's question whether the agent hears is answered all the
+//! same.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -16,19 +16,11 @@ use bematic::{
 };
 use tokio::time::Instant;
 
-use super::outgoing::Outgoing;
+use super::{
+    outgoing::Outgoing,
+    sent::{Fate, KEPT_BYTES, Sent},
+};
 use crate::event::RunKey;
-
-/// Bytes of output that are kept while there is no connection; the newest are.
-pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
-/// Results that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a list in a
-/// message has at most 1000 entries.
-const MAX_UNCONFIRMED: usize = 500;
-/// How often a result is sent to a cloud that has never confirmed any: one that is older than
-/// MESSAGE_ACK.
-const MAX_SENDS: u32 = 8;
-/// The longest wait between two sends of a result.
-const MAX_RESEND: Duration = Duration::from_mins(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,14 +29,17 @@ pub(super) struct Outbox {
     urgent: VecDeque<Outgoing>,
     queue: VecDeque<Outgoing>,
     queued_bytes: usize,
-    /// In the order of sending.
-    sent: VecDeque<Outgoing>,
-    sent_bytes: usize,
-    heartbeats_sent: u64,
-    heartbeats_answered: u64,
-    /// Whether the cloud is known to confirm results.
-    confirms: bool,
+    sent: Sent,
     gate: Gate,
+}
+
+/// What is due to be sent again and was not simply queued again.
+#[derive(Debug)]
+pub(super) struct Resent {
+    /// Runs whose result is given up.
+    pub(super) given_up: Vec<RunKey>,
+    /// Words on the agent itself, to be said anew.
+    pub(super) outdated: Vec<Outgoing>,
 }
 
 /// What may go out.
@@ -54,6 +49,7 @@ enum Gate {
     Open,
     /// One more heartbeat.
     Closing(Box<Outgoing>),
+    /// Answers to the cloud's heartbeats.
     Closed,
 }
 
@@ -81,24 +77,9 @@ impl Outbox {
         now: Instant,
         resend: Duration,
     ) -> Option<Envelope<AgentMessage>> {
-        let mut message = self.pop()?;
+        let message = self.pop()?;
         let envelope = message.envelope.clone();
-        if matches!(envelope.message, AgentMessage::HeartbeatPing(_)) {
-            self.heartbeats_sent += 1;
-        }
-        if message.run.is_some() {
-            message.heartbeats = self.heartbeats_sent;
-            if message.is_terminal() {
-                let wait = resend
-                    .saturating_mul(1 << message.sends.min(16))
-                    .min(MAX_RESEND);
-                message.sends += 1;
-                message.resend_at = Some(now + wait);
-            }
-            self.sent_bytes += message.bytes();
-            self.sent.push_back(message);
-            self.bound_sent();
-        }
+        self.sent.add(message, now, resend);
         Some(envelope)
     }
 
@@ -111,7 +92,8 @@ impl Outbox {
             }
             Gate::Closed => {
                 self.gate = Gate::Closed;
-                None
+                let pong = self.urgent.iter().position(Outgoing::is_pong)?;
+                self.urgent.remove(pong)
             }
         }
     }
@@ -122,14 +104,15 @@ impl Outbox {
         Some(message)
     }
 
-    /// Sends a last heartbeat, and nothing after it until [`Self::release`].
+    /// Sends a last heartbeat, and nothing after it until [`Self::release`] but answers to the
+    /// cloud's.
     pub(super) fn hold(&mut self, heartbeat: Outgoing) {
         self.gate = Gate::Closing(Box::new(heartbeat));
     }
 
     /// Whether all that was sent before the outbox was held is known to have arrived.
     pub(super) const fn is_proven(&self) -> bool {
-        matches!(self.gate, Gate::Closed) && self.heartbeats_answered == self.heartbeats_sent
+        matches!(self.gate, Gate::Closed) && self.sent.is_proven()
     }
 
     /// Lets everything out again.
@@ -138,34 +121,45 @@ impl Outbox {
     }
 
     /// The cloud answered a heartbeat: it has what was sent before.
-    pub(super) fn heartbeat_answered(&mut self) {
-        self.heartbeats_answered = (self.heartbeats_answered + 1).min(self.heartbeats_sent);
-        let answered = self.heartbeats_answered;
-        self.retain_sent(|message| message.is_terminal() || message.heartbeats >= answered);
+    pub(super) fn heartbeat_answered(&mut self, now: Instant) {
+        self.sent.heartbeat_answered(now);
     }
 
-    /// The cloud has this message for good, and so all that was sent of the task before.
+    /// The cloud has this result for good, and so all that was sent of the run before.
     pub(super) fn confirm(&mut self, id: &MessageId) {
-        self.confirms = true;
-        self.settle(id);
+        let is_it = |message: &&Outgoing| message.envelope.id == *id;
+        let run = self.waiting().find(is_it).and_then(|message| message.run);
+        self.forget(id);
+        if let Some(run) = run {
+            self.sent.confirmed(run);
+        }
     }
 
-    /// Forgets a result. Says whether it was waited for.
-    pub(super) fn settle(&mut self, id: &MessageId) -> bool {
-        let is_it = |message: &Outgoing| message.is_terminal() && message.envelope.id == *id;
-        let mut everywhere = self.sent.iter().chain(&self.queue);
-        let Some(run) = everywhere.find(|m| is_it(m)).map(|m| m.run) else {
-            return false;
-        };
-        self.queue.retain(|message| !is_it(message));
+    /// Forgets a message.
+    pub(super) fn forget(&mut self, id: &MessageId) {
+        self.drop_where(|message| message.envelope.id == *id);
+    }
+
+    /// Forgets a message that the cloud has no use for, unless that will be confirmed.
+    pub(super) fn unwanted(&mut self, id: &MessageId) {
+        self.drop_where(|message| message.envelope.id == *id && !message.is_terminal());
+    }
+
+    fn drop_where(&mut self, dropped: impl Fn(&Outgoing) -> bool) {
+        self.urgent.retain(|message| !dropped(message));
+        self.queue.retain(|message| !dropped(message));
         self.recount();
-        self.retain_sent(|message| message.run != run);
-        true
+        self.sent.retain(|message| !dropped(message));
     }
 
-    fn retain_sent(&mut self, keep: impl FnMut(&Outgoing) -> bool) {
-        self.sent.retain(keep);
-        self.sent_bytes = self.sent.iter().map(Outgoing::bytes).sum();
+    /// The cloud could not handle this message; see [`Sent::refused`].
+    pub(super) fn refused(&mut self, id: &MessageId, now: Instant, first: Duration) -> Fate {
+        self.sent.refused(id, now, first)
+    }
+
+    /// A message was not handled, and nobody knows which; see [`Sent::doubt`].
+    pub(super) fn doubt(&mut self, now: Instant, first: Duration) {
+        self.sent.doubt(now, first);
     }
 
     fn recount(&mut self) {
@@ -177,8 +171,8 @@ impl Outbox {
     pub(super) fn disconnected(&mut self) {
         self.release();
         self.urgent.retain(Outgoing::is_answer);
-        let (answers, others): (Vec<_>, Vec<_>) =
-            self.sent.drain(..).partition(Outgoing::is_answer);
+        let lost = self.sent.disconnected();
+        let (answers, others): (Vec<_>, Vec<_>) = lost.into_iter().partition(Outgoing::is_answer);
         for answer in answers.into_iter().rev() {
             self.urgent.push_front(answer);
         }
@@ -186,62 +180,56 @@ impl Outbox {
             self.queue.push_front(message);
         }
         self.recount();
-        self.sent_bytes = 0;
-        self.heartbeats_sent = 0;
-        self.heartbeats_answered = 0;
         while self.queued_bytes > KEPT_BYTES && self.drop_oldest_output() {}
     }
 
-    /// Queues again the results that have waited long enough. Returns those that are given up.
-    pub(super) fn resend(&mut self, now: Instant) -> Vec<RunKey> {
-        let due = |message: &Outgoing| message.resend_at.is_some_and(|at| at <= now);
-        let (due, rest): (Vec<_>, Vec<_>) = self.sent.drain(..).partition(due);
-        self.sent = rest.into();
-        self.sent_bytes = self.sent.iter().map(Outgoing::bytes).sum();
-        let waiting = self.sent.iter().filter(|m| m.is_terminal()).count() + due.len();
-        let mut surplus = waiting.saturating_sub(MAX_UNCONFIRMED);
-        let mut given_up = Vec::new();
+    /// Queues again what has waited long enough.
+    pub(super) fn resend(&mut self, now: Instant) -> Resent {
+        let (due, given_up) = self.sent.due(now);
+        let mut outdated = Vec::new();
         for message in due {
-            let in_vain = !self.confirms && message.sends >= MAX_SENDS;
-            if in_vain || surplus > 0 {
-                surplus = surplus.saturating_sub(1);
-                given_up.extend(message.run);
-            } else {
-                self.push(message);
+            match message.run {
+                None => outdated.push(message),
+                Some(_) if message.is_answer() => self.urgent(message),
+                Some(_) => self.push(message),
             }
         }
-        given_up
+        Resent { given_up, outdated }
     }
 
-    /// When the next result has waited long enough.
+    /// When something has waited long enough to be sent again.
     pub(super) fn resend_at(&self) -> Option<Instant> {
-        self.sent
-            .iter()
-            .filter_map(|message| message.resend_at)
-            .min()
+        self.sent.due_at()
     }
 
     /// Brings a task's results forward, if any wait to be confirmed.
     pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
-        let of_task = |m: &&mut Outgoing| m.is_terminal() && m.run.is_some_and(|r| r.task == task);
-        for message in self.sent.iter_mut().filter(of_task) {
-            message.resend_at = Some(now);
-        }
+        self.sent.hurry(task, now);
+    }
+
+    /// What has not arrived, as far as is known.
+    fn waiting(&self) -> impl Iterator<Item = &Outgoing> {
+        self.sent.open().chain(&self.queue).chain(&self.urgent)
     }
 
     /// The runs that the agent may still be thought to hold: whose result is not confirmed, or
     /// whose refusal may not have arrived.
     pub(super) fn in_doubt(&self) -> impl Iterator<Item = RunKey> {
-        let all = self.sent.iter().chain(&self.queue).chain(&self.urgent);
-        all.filter(|message| message.is_terminal() || message.is_refusal())
+        self.waiting()
+            .filter(|message| message.is_terminal() || message.is_refusal())
             .filter_map(|message| message.run)
     }
 
     /// The runs whose result is not confirmed.
     pub(super) fn unconfirmed(&self) -> impl Iterator<Item = RunKey> {
-        let all = self.sent.iter().chain(&self.queue);
-        all.filter(|message| message.is_terminal())
+        self.waiting()
+            .filter(|message| message.is_terminal())
             .filter_map(|message| message.run)
+    }
+
+    /// Whether nothing is to be sent, now or again.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_empty() && self.sent.due_at().is_none()
     }
 
     /// Whether there is something that may be sent now.
@@ -249,7 +237,7 @@ impl Outbox {
         match self.gate {
             Gate::Open => !self.is_empty(),
             Gate::Closing(_) => true,
-            Gate::Closed => false,
+            Gate::Closed => self.urgent.iter().any(Outgoing::is_pong),
         }
     }
 
@@ -261,18 +249,6 @@ impl Outbox {
     /// About how many bytes wait to be sent.
     pub(super) const fn queued_bytes(&self) -> usize {
         self.queued_bytes
-    }
-
-    /// What is sent and unproven is bounded too: the oldest of it has most likely arrived.
-    fn bound_sent(&mut self) {
-        while self.sent_bytes > KEPT_BYTES {
-            let Some(at) = self.sent.iter().position(|m| !m.is_terminal()) else {
-                return;
-            };
-            if let Some(message) = self.sent.remove(at) {
-                self.sent_bytes -= message.bytes();
-            }
-        }
     }
 
     /// Replaces the oldest queued output by a note. Says whether there was any.

@@ -246,7 +246,15 @@ impl Session {
     fn cancel(&mut self, run: RunKey, reason: &str) {
         let grace = self.settings.timings.grace;
         let Some(at) = self.tasks.waiting.iter().position(|task| task.run == run) else {
-            return self.stop(run, Why::Cancelled(reason.to_owned()), grace);
+            // The cloud repeats itself, which gives no more time.
+            if self
+                .tasks
+                .find(run)
+                .is_some_and(|task| task.stopped.is_none())
+            {
+                self.stop(run, Why::Cancelled(reason.to_owned()), grace);
+            }
+            return;
         };
         let task = self.tasks.waiting.remove(at);
         let title = task.map_or_else(String::new, |task| title(&task.submit));

@@ -5,6 +5,8 @@ mod connection;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod stopping;

@@ -85,7 +85,7 @@ async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing(
     world.connect("old").await;
     world.time.pass(Duration::from_secs(1));
     world.calls.take();
-    world.connect("new").await;
+    world.handshake("new").await;
     assert_eq!(
         world.calls.take(),
         ["update agent", "update connection", "gateway close"]

@@ -26,8 +26,6 @@ use crate::{
 const DRAIN_LEASE: Duration = Duration::from_secs(30);
 /// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
 const DRAIN_FOR: Duration = Duration::from_secs(8);
-/// Tasks that one pass delivers; what is left is left to the next message.
-const BATCH: usize = 10;
 
 /// Hands tasks to agents.
 pub struct Dispatcher {
@@ -110,7 +108,9 @@ impl Dispatcher {
         let Some(connection) = agent.takes_work() else {
             return Ok(());
         };
-        let limit = agent.free_slots().min(BATCH);
+        let limit = agent
+            .free_slots()
+            .min(self.transitions.policy().drain_batch);
         let queued = self
             .tasks
             .queued(&agent.id, self.clock.now(), limit)
@@ -119,27 +119,48 @@ impl Dispatcher {
             return Ok(());
         }
         let full = queued.len() == limit;
+        // Until its first message it may not be open yet: that message has the queue drained.
         let found = self.agents.connection(connection).await?;
-        let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
-        // Claimed one after another, since they meet in the agent's record; sent side by side.
-        let mut claimed = Vec::new();
-        for task in &queued {
-            match self.claim(task, connection).await? {
-                Claim::Taken(task) => claimed.push(task),
-                Claim::TaskChanged => {}
-                Claim::AgentUnavailable => break,
-            }
+        let Some(spelling) = found.and_then(|found| found.spelling) else {
+            return Ok(());
+        };
+        let (claimed, failed) = self.claim_all(&queued, connection).await;
+        let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
+        // One after another, so that they arrive in order; what comes of them, side by side. What
+        // one comes to is no reason to leave out the others.
+        let mut posted = Vec::new();
+        for (task, spec) in claimed.iter().zip(specs) {
+            posted.push((task, self.submit(task, spec, connection, spelling).await));
         }
-        let sent = claimed
-            .iter()
-            .map(|task| self.send(task, connection, spelling));
-        for outcome in join_all(sent).await {
-            outcome?;
-        }
+        let settled = posted
+            .into_iter()
+            .map(|(task, outcome)| self.settle(task, connection, outcome));
+        let settled = join_all(settled).await;
+        settled.into_iter().collect::<Result<(), _>>()?;
+        failed.map_or(Ok(()), Err)?;
         if full && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id).await?;
         }
         Ok(())
+    }
+
+    /// One after another, since they meet in the agent's record. What is claimed is to be sent,
+    /// whatever becomes of the next.
+    async fn claim_all(
+        &self,
+        queued: &[Task],
+        connection: &ConnectionId,
+    ) -> (Vec<Box<Task>>, Option<BematicError>) {
+        let mut claimed = Vec::new();
+        for task in queued {
+            match self.claim(task, connection).await {
+                Ok(Claim::Taken(task)) => claimed.push(task),
+                Ok(Claim::TaskChanged) => {}
+                Ok(Claim::AgentUnavailable) => break,
+                Err(error) => return (claimed, Some(error)),
+            }
+        }
+        (claimed, None)
     }
 
     async fn claim(&self, task: &Task, connection: &ConnectionId) -> Result<Claim, BematicError> {
@@ -150,41 +171,47 @@ impl Dispatcher {
         }
     }
 
-    /// Each stands alone: what cannot be sent goes back to the queue, the others go on.
-    async fn send(
+    /// Each stands alone: what could not be sent goes back to the queue, the others go on.
+    async fn settle(
         &self,
         claimed: &Task,
         connection: &ConnectionId,
-        spelling: Spelling,
+        outcome: Result<Delivery, BematicError>,
     ) -> Result<(), BematicError> {
         let Some(attempt) = claimed.state.held() else {
             return Ok(());
         };
-        let (event, failed) = match self.submit(claimed, connection, spelling).await {
+        let gone = TaskEvent::Undelivered(attempt);
+        let event = match outcome {
             Ok(Delivery::Sent) => {
                 info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
                 return self.transitions.tell(claimed, self.clock.now()).await;
             }
             Ok(Delivery::Gone) => {
-                self.give_up(&claimed.agent_id, connection).await?;
-                (TaskEvent::Undelivered(attempt), None)
+                self.take_back(claimed, gone).await?;
+                return self.give_up(&claimed.agent_id, connection).await;
             }
             // It may be on its way all the same: the agent will tell.
             Err(BematicError::Gateway(cause)) => {
                 warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "not delivered");
-                (TaskEvent::DeliveryFailed(attempt, cause.to_string()), None)
+                TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
             Err(cause @ BematicError::Message { .. }) => {
-                let reason = cause.to_string();
-                (TaskEvent::DeliveryFailed(attempt, reason), None)
+                TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
-            Err(cause) => (TaskEvent::Undelivered(attempt), Some(cause)),
+            Err(cause) => {
+                self.take_back(claimed, gone).await?;
+                return Err(cause);
+            }
         };
+        self.take_back(claimed, event).await
+    }
+
+    /// Before anything else that may fail: the task must not wait for it.
+    async fn take_back(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
         let (agent, now) = (&claimed.agent_id, self.clock.now());
-        self.transitions
-            .apply(agent, claimed.id, &event, None, now)
-            .await?;
-        failed.map_or(Ok(()), Err)
+        let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
+        applied.await.map(drop)
     }
 
     /// A connection that is said to be gone. Should it not be, closing it makes its agent open
@@ -200,20 +227,21 @@ impl Dispatcher {
         Ok(self.gateway.close(connection).await?)
     }
 
+    async fn spec(&self, task: &Task) -> Result<TaskSpec, BematicError> {
+        let spec = self.tasks.spec(task.id).await?;
+        spec.ok_or_else(|| BematicError::Message {
+            reason: format!("task {} has no specification", task.id),
+        })
+    }
+
     async fn submit(
         &self,
         task: &Task,
+        spec: Result<TaskSpec, BematicError>,
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<Delivery, BematicError> {
-        let spec = self
-            .tasks
-            .spec(task.id)
-            .await?
-            .ok_or_else(|| BematicError::Message {
-                reason: format!("task {} has no specification", task.id),
-            })?;
-        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec)));
+        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec?)));
         Ok(self.gateway.send(connection, spelling, message).await?)
     }
 

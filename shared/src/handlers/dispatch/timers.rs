@@ -1,16 +1,24 @@
 //! What a task's state calls for when time passes: a deadline, a lease's end, the word to stop.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
-use super::Dispatcher;
+use super::{
+    super::{sweep::ping, transitions::Outcome},
+    Dispatcher,
+};
 use crate::{
     error::{BematicError, chain},
-    ids::TaskId,
+    ids::{AgentId, TaskId},
     ports::Delivery,
     protocol::{CloudMessage, TaskCancel},
     task::{Task, TaskEvent, TaskState},
     time::Timestamp,
 };
+
+/// By how much a message can come before its time: clocks differ.
+const EARLY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// One call, and what is called for: a timer that ended, an agent to be told to stop, a change
@@ -23,33 +31,58 @@ impl Dispatcher {
         let now = self.clock.now();
         match task.timer {
             Some(timer) if timer <= now => return self.timer_ended(task, now).await,
-            Some(_) => {
+            Some(_) if task.state.cancel_request().is_some() => {
                 self.ask_to_stop(&task).await?;
                 self.transitions.wait_for_timer(&task, now).await?;
             }
-            None => {}
+            // Each transition sets its own timer: only a message that came early is sent again.
+            Some(timer) if timer.since(now) <= EARLY => {
+                self.transitions.wait_for_timer(&task, now).await?;
+            }
+            _ => {}
         }
         self.transitions.tell_again(&task, now).await
     }
 
     async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
-        let heard_at = self.heard_at(&task).await?;
-        self.transitions
-            .apply_to(task, &TaskEvent::Tick { heard_at }, None, now)
-            .await
-            .map(drop)
+        let heard_at = self.heard_at(&task, now).await?;
+        let sent = matches!(task.state, TaskState::Dispatched { .. });
+        let agent = task.agent_id.clone();
+        let event = TaskEvent::Tick { heard_at };
+        match self.transitions.apply_to(task, &event, None, now).await? {
+            Outcome::Changed(task) if sent && task.slot().is_none() => {
+                self.doubt(&agent, now).await
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// The last sign of life of a running attempt: three calls, once a lease.
-    async fn heard_at(&self, task: &Task) -> Result<Option<Timestamp>, BematicError> {
-        let TaskState::Processing { attempt, .. } = task.state else {
+    /// An agent that does not acknowledge a task may not hear us: it gets no more work until it
+    /// has echoed a ping.
+    async fn doubt(&self, id: &AgentId, now: Timestamp) -> Result<(), BematicError> {
+        let agent = self.agents.find(id).await?;
+        let Some(connection) = agent.and_then(|agent| agent.connection) else {
+            return Ok(());
+        };
+        info!(agent = %id, connection = %connection.id, "does the agent hear us?");
+        self.agents.doubted(id, &connection.id, now).await?;
+        ping(&*self.agents, &*self.gateway, &connection.id, now).await
+    }
+
+    /// The last sign of life of an attempt at the agent: three calls, once a lease.
+    async fn heard_at(
+        &self,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, BematicError> {
+        let Some(attempt) = task.state.held() else {
             return Ok(None);
         };
         let (report, agent) = futures::try_join!(
             self.tasks.last_report(task.id, attempt),
             self.agents.find(&task.agent_id),
         )?;
-        let named = agent.and_then(|agent| agent.named_at(task.id));
+        let named = agent.and_then(|agent| agent.named_at(task.id, now));
         Ok(report.max(named))
     }
 

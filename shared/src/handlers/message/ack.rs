@@ -57,7 +57,9 @@ impl Acknowledge {
                 agent_id: agent.clone(),
             }
             .into()),
-            Outcome::Unchanged(task, _) if accepted => Ok(stop_if_cancelled(&task)),
+            Outcome::Unchanged(task, _) if accepted => {
+                Ok(Answer::messages(stop_if_cancelled(&task)))
+            }
             Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }

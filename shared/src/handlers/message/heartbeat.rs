@@ -29,11 +29,11 @@ impl Heartbeats {
             tasks: ping.tasks,
             echoes: None,
         };
-        self.presence.seen(context, sign).await?;
-        let answer = Heartbeat {
+        let stop = self.presence.seen(context, sign).await?;
+        let answer = CloudMessage::HeartbeatPong(Heartbeat {
             server_time: Some(context.now),
-        };
-        Ok(Answer::message(CloudMessage::HeartbeatPong(answer)))
+        });
+        Ok(Answer::messages([answer].into_iter().chain(stop)))
     }
 
     /// One call: it answers a ping, of which there are few.
@@ -47,8 +47,7 @@ impl Heartbeats {
             tasks: report.tasks,
             echoes: Some(report.server_time),
         };
-        self.presence.seen(context, sign).await?;
-        Ok(Answer::none())
+        Ok(Answer::messages(self.presence.seen(context, sign).await?))
     }
 }
 

@@ -64,8 +64,8 @@ pub struct Context<'a> {
 /// What a handler has to say.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// Sent back as it is.
-    pub message: Option<CloudMessage>,
+    /// Sent back as they are.
+    pub messages: Vec<CloudMessage>,
     /// The message must not be lost and is durable: MESSAGE_ACK.
     pub confirm: bool,
     /// Told to the agent as SYSTEM_ERROR.
@@ -78,24 +78,32 @@ impl Answer {
         Self::default()
     }
 
+    /// Messages back, or none.
+    pub fn messages(messages: impl IntoIterator<Item = CloudMessage>) -> Self {
+        Self {
+            messages: messages.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// A message back.
     pub fn message(message: CloudMessage) -> Self {
         Self {
-            message: Some(message),
+            messages: vec![message],
             ..Self::default()
         }
     }
 }
 
 /// TASK_CANCEL for whoever speaks of a task that was cancelled: the first may have been lost.
-fn stop_if_cancelled(task: &Task) -> Answer {
-    match &task.state {
-        TaskState::Cancelled { .. } => Answer::message(CloudMessage::TaskCancel(TaskCancel {
+fn stop_if_cancelled(task: &Task) -> Option<CloudMessage> {
+    let cancelled = matches!(task.state, TaskState::Cancelled { .. });
+    (cancelled || task.state.cancel_request().is_some()).then(|| {
+        CloudMessage::TaskCancel(TaskCancel {
             task_id: task.id,
             reason: "the task is cancelled".into(),
-        })),
-        _ => Answer::none(),
-    }
+        })
+    })
 }
 
 /// Routes messages.
@@ -130,13 +138,19 @@ impl MessageRouter {
             notifications.clone(),
             policy,
         );
-        let presence = Presence::new(agents.clone(), gateway.clone(), transitions.clone());
+        let presence = Presence::new(
+            tasks.clone(),
+            agents.clone(),
+            gateway.clone(),
+            dispatch.clone(),
+            transitions.clone(),
+        );
         let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
         Self {
             known: Cache::new(REMEMBERED),
             authenticate: Authenticate::new(agents.clone(), connector),
             heartbeats: Heartbeats::new(presence.clone()),
-            status: StatusReports::new(tasks.clone(), agents.clone(), dispatch.clone(), presence),
+            status: StatusReports::new(agents.clone(), dispatch.clone(), presence),
             acknowledge: Acknowledge::new(transitions.clone()),
             reports: Reports::new(tasks, notifications, transitions.clone(), clock.clone()),
             endings: Endings::new(transitions),
@@ -170,7 +184,15 @@ impl MessageRouter {
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
             Ok((envelope, spelling)) => match self.identify(event, spelling, now).await {
-                Ok(Some(sender)) => self.answer(&sender, envelope, now).await,
+                Ok(Some(sender)) => {
+                    let known = self.known.get(&sender.connection).is_some();
+                    let answered = self.answer(&sender, envelope, now).await;
+                    // After what it says of itself, such as how much work it takes.
+                    if !known {
+                        self.welcome(sender).await?;
+                    }
+                    answered
+                }
                 Ok(None) => {
                     self.first_message(connection, spelling, envelope, now)
                         .await
@@ -183,8 +205,8 @@ impl MessageRouter {
         }
     }
 
-    /// Who speaks: remembered, or looked up in one call that also notes the spelling and is
-    /// followed by one that has the agent's queue drained. `None` if nobody known.
+    /// Who speaks: remembered, or looked up in one call that also notes the spelling. `None` if
+    /// nobody known.
     async fn identify(
         &self,
         event: &SocketEvent,
@@ -201,13 +223,11 @@ impl MessageRouter {
         let Some(agent_id) = event.agent_id.clone().or(found.agent_id) else {
             return Ok(None);
         };
-        let sender = Sender {
+        Ok(Some(Sender {
             agent_id,
             connection: event.connection_id.clone(),
             spelling: found.spelling.unwrap_or(spelling),
-        };
-        self.welcome(sender.clone()).await?;
-        Ok(Some(sender))
+        }))
     }
 
     /// The first message that this environment sees of a connection: work may be waiting for it.
@@ -288,7 +308,7 @@ impl MessageRouter {
             });
             self.send(&sender.connection, sender.spelling, ack).await?;
         }
-        if let Some(message) = answer.message {
+        for message in answer.messages {
             self.send(&sender.connection, sender.spelling, message)
                 .await?;
         }

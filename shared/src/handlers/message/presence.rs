@@ -1,19 +1,21 @@
 //! What agents say of being there, and of the tasks that they have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use quick_cache::sync::Cache;
 use tracing::{info, warn};
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Context,
+    Context, stop_if_cancelled,
 };
 use crate::{
     agent::{Agent, SEEN_EVERY},
     error::{BematicError, TaskError},
     ids::{ConnectionId, TaskId},
-    ports::{Agents, Gateway, SignOfLife},
+    ports::{Agents, DispatchMessage, DispatchQueue, Gateway, SignOfLife, Tasks},
+    protocol::CloudMessage,
     task::TaskEvent,
     time::Timestamp,
 };
@@ -24,8 +26,10 @@ const REMEMBERED: usize = 4096;
 /// Keeps track of who is there.
 #[derive(Clone)]
 pub struct Presence {
+    tasks: Arc<dyn Tasks>,
     agents: Arc<dyn Agents>,
     gateway: Arc<dyn Gateway>,
+    dispatch: Arc<dyn DispatchQueue>,
     transitions: Transitions,
     /// When a sign of life was last written down.
     seen: Arc<Cache<ConnectionId, Timestamp>>,
@@ -34,30 +38,35 @@ pub struct Presence {
 impl Presence {
     /// On the agents and their tasks.
     pub fn new(
+        tasks: Arc<dyn Tasks>,
         agents: Arc<dyn Agents>,
         gateway: Arc<dyn Gateway>,
+        dispatch: Arc<dyn DispatchQueue>,
         transitions: Transitions,
     ) -> Self {
         Self {
+            tasks,
             agents,
             gateway,
+            dispatch,
             transitions,
             seen: Arc::new(Cache::new(REMEMBERED)),
         }
     }
 
     /// Notes a sign of life, unless one was a moment ago; an answer to a ping always. A connection
-    /// that is not its agent's any more, or was given up, is closed: its agent opens another.
+    /// that is not its agent's any more, or was given up, is closed: its agent opens another. What
+    /// is to be answered: that it should stop what was cancelled.
     pub(super) async fn seen(
         &self,
         context: Context<'_>,
         sign: SignOfLife,
-    ) -> Result<(), BematicError> {
+    ) -> Result<Vec<CloudMessage>, BematicError> {
         let sender = context.sender;
         let last = self.seen.get(&sender.connection);
         let lately = last.is_some_and(|at| context.now.since(at) < SEEN_EVERY);
         if lately && sign.echoes.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let noted = self
             .agents
@@ -65,13 +74,47 @@ impl Presence {
             .await?;
         let Some(agent) = noted else {
             info!("a connection that is not its agent's speaks: closed");
-            return Ok(self.gateway.close(&sender.connection).await?);
+            self.gateway.close(&sender.connection).await?;
+            return Ok(Vec::new());
         };
+        if sign.echoes.is_some() {
+            self.hears(&agent).await?;
+        }
+        let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
             self.miss(&agent, named, context).await?;
+            // Those that it still holds are told of when they are cancelled.
+            let held: Vec<_> = agent.held_tasks().collect();
+            let other = named.iter().filter(|task| !held.contains(task));
+            stop = self.stop(&agent, other).await?;
         }
         self.seen.insert(sender.connection.clone(), context.now);
+        Ok(stop)
+    }
+
+    /// An agent that was in doubt got no work until now.
+    async fn hears(&self, agent: &Agent) -> Result<(), BematicError> {
+        let binding = agent.connection.as_ref();
+        if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
+            let agent_id = agent.id.clone();
+            let drain = DispatchMessage::Drain { agent_id };
+            self.dispatch.send(&drain, Duration::ZERO).await?;
+        }
         Ok(())
+    }
+
+    /// Which of the agent's tasks it should stop: the first word may have been lost. A call each.
+    pub(super) async fn stop(
+        &self,
+        agent: &Agent,
+        named: impl Iterator<Item = &TaskId>,
+    ) -> Result<Vec<CloudMessage>, BematicError> {
+        let tasks = try_join_all(named.map(|task| self.tasks.find(*task))).await?;
+        let own = tasks
+            .iter()
+            .flatten()
+            .filter(|task| task.agent_id == agent.id);
+        Ok(own.filter_map(stop_if_cancelled).collect())
     }
 
     /// Ends, after a while, the tasks that the agent should have and does not name.

@@ -106,10 +106,16 @@ impl Reports {
             attempt: claimed,
             said_at: context.sent_at,
         };
-        let outcome = self
-            .transitions
-            .apply(agent, task_id, &event, None, context.now)
-            .await?;
+        // A report is told of anyway: that it shows nothing new of the task needs no word.
+        let task = self.transitions.task_of(agent, task_id).await?;
+        let outcome = match self.transitions.does_nothing(&task, &event, context.now) {
+            Some(why) => Outcome::Unchanged(task, why),
+            None => {
+                self.transitions
+                    .apply_to(task, &event, None, context.now)
+                    .await?
+            }
+        };
         let task = match outcome {
             Outcome::Unchanged(_, Unchanged::NotHeld) => {
                 return Err(TaskError::NotHeld {
@@ -126,8 +132,8 @@ impl Reports {
                 task_id,
                 agent_id: agent.clone(),
             })?;
-        let answer = stop_if_cancelled(&task);
-        if answer.message.is_none() && !matches!(task.state, TaskState::Pending { .. }) {
+        let answer = Answer::messages(stop_if_cancelled(&task));
+        if answer.messages.is_empty() && !matches!(task.state, TaskState::Pending { .. }) {
             self.running.insert((task_id, attempt), agent.clone());
         }
         Ok((attempt, answer))

@@ -2,32 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Answer, Context, heartbeat::speaks_for_itself, presence::Presence, stop_if_cancelled};
+use super::{Answer, Context, heartbeat::speaks_for_itself, presence::Presence};
 use crate::{
-    agent::Agent,
     error::BematicError,
-    ports::{Agents, DispatchMessage, DispatchQueue, Tasks},
+    ports::{Agents, DispatchMessage, DispatchQueue},
     protocol::{AgentStatus, Availability},
 };
 
 /// Notes what agents say of themselves.
 pub struct StatusReports {
-    tasks: Arc<dyn Tasks>,
     agents: Arc<dyn Agents>,
     dispatch: Arc<dyn DispatchQueue>,
     presence: Presence,
 }
 
 impl StatusReports {
-    /// On the agents, their tasks and the dispatcher's queue.
+    /// On the agents and the dispatcher's queue.
     pub fn new(
-        tasks: Arc<dyn Tasks>,
         agents: Arc<dyn Agents>,
         dispatch: Arc<dyn DispatchQueue>,
         presence: Presence,
     ) -> Self {
         Self {
-            tasks,
             agents,
             dispatch,
             presence,
@@ -49,10 +45,10 @@ impl StatusReports {
             .await?;
         let mut answer = Answer::none();
         if let Some(agent) = reported {
-            self.presence
-                .miss(&agent, &status.active_tasks, context)
-                .await?;
-            answer = self.stop_cancelled(&agent, status).await?;
+            let named = &status.active_tasks;
+            self.presence.miss(&agent, named, context).await?;
+            let stop = self.presence.stop(&agent, named.iter()).await?;
+            answer = Answer::messages(stop);
         }
         if status.status == Availability::Online {
             let drain = DispatchMessage::Drain {
@@ -61,27 +57,5 @@ impl StatusReports {
             self.dispatch.send(&drain, Duration::ZERO).await?;
         }
         Ok(answer)
-    }
-
-    /// Tells an agent that still has a cancelled task to stop it: one at a time, as it reports
-    /// again.
-    async fn stop_cancelled(
-        &self,
-        agent: &Agent,
-        status: &AgentStatus,
-    ) -> Result<Answer, BematicError> {
-        let held: Vec<_> = agent.held_tasks().collect();
-        let unknown = status.active_tasks.iter().filter(|id| !held.contains(id));
-        for id in unknown {
-            if let Some(task) = self.tasks.find(*id).await?
-                && task.agent_id == agent.id
-            {
-                let answer = stop_if_cancelled(&task);
-                if answer.message.is_some() {
-                    return Ok(answer);
-                }
-            }
-        }
-        Ok(Answer::none())
     }
 }

@@ -90,6 +90,12 @@ impl Endings {
                 }
                 .into(),
             ),
+            // It counted when it came first.
+            Ok(Outcome::Unchanged(task, Unchanged::Late))
+                if attempt.is_some() && attempt == task.reported =>
+            {
+                None
+            }
             Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
                 self.keep_late(task, attempt, ending, context).await?;
                 None
@@ -103,7 +109,7 @@ impl Endings {
         Ok(Answer {
             confirm: true,
             error,
-            message: None,
+            messages: Vec::new(),
         })
     }
 

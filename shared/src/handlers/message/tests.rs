@@ -380,7 +380,7 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
         ("HEARTBEAT_PING", Spelling::Canonical),
     ] {
         let world = World::new().await;
-        world.connect("c").await;
+        world.handshake("c").await;
         world.say("c", first, json!({})).await;
         world.say("c", "HEARTBEAT_PING", json!({})).await;
         world.say("c", "heartbeat:ping", json!({})).await;
@@ -402,10 +402,11 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
 async fn a_first_message_has_the_queue_drained_even_if_telling_failed_before() {
     let world = World::new().await;
     let task = world.run("fix it", "r").await;
-    world.connect("c").await;
+    world.handshake("c").await;
     world.out.take_dispatched();
     let router = world.router();
-    world.calls.fail_at(1);
+    // Greeted, noted, answered: then the queue is to be drained.
+    world.calls.fail_at(3);
     world
         .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
         .await;

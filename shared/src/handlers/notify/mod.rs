@@ -1,4 +1,5 @@
-//! `notifier`: keeps one Slack message a task, posted once and then updated.
+//! `notifier`: keeps one Slack message a task, and one a piece of bulk work, posted once and then
+//! updated.
 
 use std::sync::Arc;
 
@@ -7,33 +8,32 @@ use tracing::{info, warn};
 use super::view::Snapshot;
 use crate::{
     error::BematicError,
-    ids::{ChannelId, MessageTs, TaskId},
-    ports::{Card, Created, NotifyMessage, Tasks},
+    ids::{BatchId, ChannelId, MessageTs, Subject, TaskId},
+    ports::{Batches, Card, Cards, Created, NotifyMessage, Tasks},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
+        card::batch_card,
     },
-    task::Task,
+    task::{Origin, Task},
     time::{Clock, Timestamp},
 };
 
-/// Renders tasks into Slack.
+/// Renders what there is to see into Slack.
 pub struct Notifier {
-    tasks: Arc<dyn Tasks>,
-    slack: Arc<dyn SlackApi>,
-    clock: Arc<dyn Clock>,
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// The messages that Slack has of us.
+    pub cards: Arc<dyn Cards>,
+    /// Slack.
+    pub slack: Arc<dyn SlackApi>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Notifier {
-    /// On the tasks and Slack.
-    pub fn new(tasks: Arc<dyn Tasks>, slack: Arc<dyn SlackApi>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            tasks,
-            slack,
-            clock,
-        }
-    }
-
     /// Does what the state calls for.
     ///
     /// # Errors
@@ -41,6 +41,7 @@ impl Notifier {
     pub async fn handle(&self, message: NotifyMessage) -> Result<(), BematicError> {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
+            NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
             NotifyMessage::Reply {
                 channel_id,
                 thread_ts,
@@ -56,23 +57,43 @@ impl Notifier {
             warn!(task = %id, "there is no such task to show");
             return Ok(());
         };
-        let now = self.clock.now();
-        let origin = task.origin.clone();
-        let to = Destination {
-            channel: origin.channel_id,
-            thread_ts: origin.thread_ts,
-        };
         let (snapshot, card) = futures::try_join!(
             Snapshot::read(&*self.tasks, task.clone()),
-            self.tasks.card(id)
+            self.cards.card(id.into())
         )?;
-        let message = snapshot.render(now);
+        let message = snapshot.render(self.clock.now());
+        self.show(id.into(), card, &task.origin, &message).await?;
+        self.mark_shown(&task).await
+    }
+
+    async fn progress(&self, id: BatchId) -> Result<(), BematicError> {
+        let (batch, card) = futures::try_join!(self.batches.find(id), self.cards.card(id.into()))?;
+        let Some(batch) = batch else {
+            warn!(batch = %id, "there is no such bulk work to show");
+            return Ok(());
+        };
+        self.show(id.into(), card, &batch.origin, &batch_card(&batch))
+            .await
+    }
+
+    /// Makes the subject's message this one.
+    async fn show(
+        &self,
+        about: Subject,
+        card: Option<Card>,
+        origin: &Origin,
+        message: &Message,
+    ) -> Result<(), BematicError> {
+        let to = Destination {
+            channel: origin.channel_id.clone(),
+            thread_ts: origin.thread_ts.clone(),
+        };
         let shows = message.fingerprint();
         if card
             .as_ref()
             .is_some_and(|card| card.shows.as_ref() == Some(&shows))
         {
-            return self.mark_shown(&task).await;
+            return Ok(());
         }
         let (ts, begun_at) = match card {
             Some(Card {
@@ -80,19 +101,18 @@ impl Notifier {
                 begun_at,
                 ..
             }) => {
-                self.update(&to.channel, &ts, &message).await?;
+                self.update(&to.channel, &ts, message).await?;
                 (Some(ts), begun_at)
             }
-            begun => self.post(&task, begun, &to, &message, now).await?,
+            begun => self.post(about, begun, &to, message).await?,
         };
-        info!(task = %id, state = task.state.name(), "task shown in Slack");
+        info!(%about, "shown in Slack");
         let card = Card {
             ts,
             shows: Some(shows),
             begun_at,
         };
-        self.tasks.save_card(id, &card).await?;
-        self.mark_shown(&task).await
+        Ok(self.cards.save_card(about, &card).await?)
     }
 
     /// A report is no change of the task: it may be shown already.
@@ -124,12 +144,12 @@ impl Notifier {
     /// that there may be one, and looks.
     async fn post(
         &self,
-        task: &Task,
+        about: Subject,
         begun: Option<Card>,
         to: &Destination,
         message: &Message,
-        now: Timestamp,
     ) -> Result<(Option<MessageTs>, Timestamp), BematicError> {
+        let now = self.clock.now();
         let intent = Card {
             ts: None,
             shows: None,
@@ -137,7 +157,7 @@ impl Notifier {
         };
         let earlier = match begun {
             Some(card) => Some(card),
-            None => match self.tasks.begin_card(task.id, &intent).await? {
+            None => match self.cards.begin_card(about, &intent).await? {
                 Created::New => None,
                 Created::Existing(card) => Some(card),
             },
@@ -145,14 +165,14 @@ impl Notifier {
         if let Some(card) = earlier {
             let found = match card.ts {
                 Some(ts) => Some(ts),
-                None => self.find(to, task.id, card.begun_at).await?,
+                None => self.find(to, about, card.begun_at).await?,
             };
             if let Some(ts) = found {
                 self.update(&to.channel, &ts, message).await?;
                 return Ok((Some(ts), card.begun_at));
             }
         }
-        match self.slack.post(to, message, Some(task.id)).await {
+        match self.slack.post(to, message, Some(about)).await {
             Ok(ts) => Ok((Some(ts), now)),
             Err(error) if !error.is_transient() => given_up(&error).map(|()| (None, now)),
             Err(error) => Err(error.into()),
@@ -162,10 +182,10 @@ impl Notifier {
     async fn find(
         &self,
         to: &Destination,
-        task: TaskId,
+        about: Subject,
         since: Timestamp,
     ) -> Result<Option<MessageTs>, BematicError> {
-        match self.slack.find_marked(to, task, since).await {
+        match self.slack.find_marked(to, about, since).await {
             Err(error) if !error.is_transient() => given_up(&error).map(|()| None),
             result => Ok(result?),
         }

@@ -215,7 +215,7 @@ async fn what_failed_comes_back_soon_and_later_each_time() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_understood_fails_alone_and_one_without_an_id_is_not_named() {
+async fn a_message_that_is_not_understood_is_given_up_alone_and_one_without_an_id_is_not_named() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let mut garbled = record("garbled", task.id);
@@ -225,13 +225,40 @@ async fn a_message_that_is_not_understood_fails_alone_and_one_without_an_id_is_n
     nameless.message_id = None;
     let records = vec![garbled, nameless, record("good", task.id)];
     let response = notify(&world, batch(records)).await;
-    let failed: Vec<_> = response
-        .batch_item_failures
-        .iter()
-        .map(|item| item.item_identifier.as_str())
-        .collect();
-    assert_eq!(failed, ["garbled"]);
+    assert_eq!(response.batch_item_failures.len(), 0);
     assert!(shown(&world).contains("fix it"));
+    let dead = world.out.dead.lock().unwrap();
+    let reasons: Vec<_> = dead.iter().map(|letter| (&*letter.id, letter)).collect();
+    let [("garbled", letter)] = reasons[..] else {
+        panic!("{dead:?}")
+    };
+    let reason = letter.reason.as_ref().unwrap();
+    assert_eq!(
+        (&*reason.code, &*letter.body),
+        ("INVALID_QUEUE_MESSAGE", "{}")
+    );
+    assert!(reason.text.contains("missing field"), "{reason:?}");
+}
+
+#[tokio::test]
+async fn a_message_is_given_up_with_its_reason_once_it_was_received_too_often() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let mut last = record("a", task.id);
+    let times = "ApproximateReceiveCount";
+    last.attributes.insert(times.into(), "50".into());
+    world.calls.fail_at(0);
+    let response = notify(&world, batch(vec![last.clone()])).await;
+    assert_eq!(response.batch_item_failures.len(), 0, "SQS forgets it");
+    let reason = world.out.dead.lock().unwrap()[0].reason.clone().unwrap();
+    assert_eq!(reason.code, "STORE_UNAVAILABLE");
+    // If that fails too, SQS moves it, without a reason.
+    world.calls.take();
+    let broken = json!({ "kind": "what" }).to_string();
+    last.body = Some(broken);
+    world.calls.fail_at(0);
+    let response = notify(&world, batch(vec![last])).await;
+    assert_eq!(response.batch_item_failures.len(), 1);
 }
 
 #[tokio::test]

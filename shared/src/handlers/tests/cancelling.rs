@@ -4,27 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::obey;
 use crate::{
     command::Command,
-    handlers::webhook::Operator,
     ids::TaskId,
     ports::Tasks,
     protocol::CloudMessage,
-    task::{LateReport, Origin},
+    task::LateReport,
     testing::{World, agent_id, connection},
-    time::Clock,
 };
-
-async fn obey(world: &World, command: Command) -> String {
-    let origin = Origin {
-        channel_id: "C1".parse().unwrap(),
-        thread_ts: None,
-        user_id: "U2".parse().unwrap(),
-    };
-    let operator = Operator::new(world.parts());
-    let reply = operator.obey(command, origin, "x", world.time.now()).await;
-    reply.unwrap().message.text
-}
 
 fn state(world: &World, task: TaskId) -> &'static str {
     world.store.task(task).unwrap().state.name()

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ids::{Attempt, TaskId},
+    protocol::CloudMessage,
     testing::{World, agent_id, event},
     time::Clock,
 };
@@ -95,6 +96,7 @@ proptest! {
             world.connect("c").await;
             for n in 0..12 {
                 world.run(&format!("task {n}"), &format!("r{n}")).await;
+                world.time.pass(std::time::Duration::from_millis(1));
             }
             world.out.take_dispatched();
             world.calls.interleave(seed);
@@ -109,9 +111,14 @@ proptest! {
             let agent = world.store.agent(&agent_id()).unwrap();
             assert_eq!(sent.len(), agent.capacity as usize);
             assert_eq!(agent.held.len(), sent.len());
-            let distinct: std::collections::BTreeSet<_> =
-                sent.iter().map(|(_, message)| format!("{message:?}")).collect();
-            assert_eq!(distinct.len(), sent.len());
+            let prompts: Vec<_> = sent
+                .iter()
+                .filter_map(|(_, message)| match message {
+                    CloudMessage::TaskSubmit(submit) => Some(submit.prompt.clone()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(prompts, ["task 0", "task 1", "task 2", "task 3", "task 4"]);
         });
     }
 }

@@ -45,12 +45,15 @@ async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt_and_fai
     let task = world.dispatched().await;
     world.pass(Duration::from_secs(29)).await;
     assert_eq!(submitted(&world), [0_u32; 0]);
+    let router = world.router();
+    world.pass(Duration::from_secs(2)).await;
+    // It is asked whether it hears us, and does.
+    world.beat(&router, "c").await;
     // 5 s of backoff.
-    world.pass(Duration::from_secs(6)).await;
+    world.pass(Duration::from_secs(5)).await;
     assert_eq!(submitted(&world), [2]);
     assert_eq!(world.store.agent(&agent_id()).unwrap().held.len(), 1);
-    let router = world.router();
-    for _ in 0..20 {
+    for _ in 0..30 {
         world.pass(Duration::from_secs(20)).await;
         world.beat(&router, "c").await;
     }

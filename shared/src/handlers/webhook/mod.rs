@@ -1,6 +1,8 @@
 //! `slack-webhook`: slash commands, mentions, and health. Verifies the signature on the raw body,
 //! parses once, and answers within Slack's 3 s whatever happens.
 
+mod bulk;
+mod dead_letters;
 mod operator;
 mod run;
 
@@ -15,7 +17,10 @@ use crate::{
     command,
     error::{BematicError, chain},
     ids::Ids,
-    ports::{Agents, DispatchQueue, Notifications, NotifyMessage, Projects, Tasks},
+    ports::{
+        Agents, BatchQueue, Batches, DeadLetterQueues, DispatchQueue, Notifications, NotifyMessage,
+        Projects, Tasks,
+    },
     slack::{
         Reply,
         card::CardAction,
@@ -104,6 +109,12 @@ pub struct Parts {
     pub dispatch: Arc<dyn DispatchQueue>,
     /// The notifier's queue.
     pub notifications: Arc<dyn Notifications>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// Its queue.
+    pub batch_queue: Arc<dyn BatchQueue>,
+    /// What the functions gave up on.
+    pub dead_letters: Arc<dyn DeadLetterQueues>,
     /// The numbers of the task life cycle.
     pub policy: TaskPolicy,
     /// The time.

@@ -72,6 +72,9 @@ impl Operator {
                 self.change(task, &origin.channel_id, TaskEvent::Retried, now)
                     .await
             }
+            Command::Bulk(kind) => self.bulk(kind, origin, request, now).await,
+            Command::DeadLetters => self.dead_letters(now).await,
+            Command::Redrive => self.redrive().await,
             Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
             Command::Agents => self.list_agents(now).await,
             Command::Help => Ok(Reply::ephemeral(text::help())),

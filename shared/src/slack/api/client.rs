@@ -16,7 +16,7 @@ use super::{
     wire::{self, Done, Page, Post, Posted, Update},
 };
 use crate::{
-    ids::{ChannelId, MessageTs, TaskId, UserId},
+    ids::{ChannelId, MessageTs, Subject, UserId},
     slack::Message,
     time::Timestamp,
 };
@@ -121,7 +121,7 @@ impl SlackApi for SlackClient {
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<TaskId>,
+        marker: Option<Subject>,
     ) -> Result<MessageTs, SlackError> {
         const METHOD: &str = "chat.postMessage";
         let body = Post::new(to, message, marker);
@@ -144,14 +144,14 @@ impl SlackApi for SlackClient {
     async fn find_marked(
         &self,
         to: &Destination,
-        task: TaskId,
+        subject: Subject,
         since: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError> {
         let oldest = format!("{}.000000", (since - CLOCK_SKEW).as_secs());
         let mut cursor = None;
         for _ in 0..FIND_LIMIT / PAGE {
             let page = self.page(to, &oldest, cursor.as_deref()).await?;
-            if let Some(ts) = page.marked(task) {
+            if let Some(ts) = page.marked(subject) {
                 return Ok(Some(ts));
             }
             cursor = page.next();

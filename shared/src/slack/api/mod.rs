@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Message;
 use crate::{
-    ids::{ChannelId, MessageTs, TaskId, UserId},
+    ids::{ChannelId, MessageTs, Subject, UserId},
     time::Timestamp,
 };
 
@@ -31,12 +31,12 @@ pub struct Destination {
 /// who calls decides what an error is worth.
 #[async_trait]
 pub trait SlackApi: Send + Sync {
-    /// Posts a message, marked as the card of a task if one is given.
+    /// Posts a message, marked as the one about a subject if that is given.
     async fn post(
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<TaskId>,
+        marker: Option<Subject>,
     ) -> Result<MessageTs, SlackError>;
 
     /// Replaces a message that was posted. Its marker stays.
@@ -47,12 +47,12 @@ pub trait SlackApi: Send + Sync {
         message: &Message,
     ) -> Result<(), SlackError>;
 
-    /// Finds the card of a task that may have been posted at `since` or later, though nobody wrote
-    /// down where. Looks through the newest [`FIND_LIMIT`] messages.
+    /// Finds the message about a subject that may have been posted at `since` or later, though
+    /// nobody wrote down where. Looks through the newest [`FIND_LIMIT`] messages.
     async fn find_marked(
         &self,
         to: &Destination,
-        task: TaskId,
+        subject: Subject,
         since: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError>;
 

@@ -102,8 +102,8 @@ fn to(thread_ts: Option<&str>) -> Destination {
     }
 }
 
-fn task() -> TaskId {
-    TASK.parse().unwrap()
+fn task() -> Subject {
+    Subject::Task(TASK.parse().unwrap())
 }
 
 async fn failure(fake: Fake) -> SlackError {

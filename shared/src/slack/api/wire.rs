@@ -9,12 +9,10 @@ use slack_morphism::prelude::SlackBlock;
 
 use super::{Destination, SlackError};
 use crate::{
-    ids::{ChannelId, MessageTs, TaskId, UserId},
+    ids::{BatchId, ChannelId, MessageTs, Subject, TaskId, UserId},
     slack::Message,
 };
 
-/// The marker of a task's card.
-const MARKER: &str = "bematic_task";
 /// The wait after a 429 that does not say how long.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
@@ -28,7 +26,7 @@ pub(super) struct Post<'a> {
     #[serde(flatten)]
     message: &'a Message,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Metadata>,
+    metadata: Option<Marker>,
     // What an agent writes names nobody and shows nothing that we did not mean to show.
     link_names: bool,
     parse: &'static str,
@@ -37,13 +35,13 @@ pub(super) struct Post<'a> {
 }
 
 impl<'a> Post<'a> {
-    pub(super) fn new(to: &'a Destination, message: &'a Message, marker: Option<TaskId>) -> Self {
+    pub(super) fn new(to: &'a Destination, message: &'a Message, marker: Option<Subject>) -> Self {
         Self {
             channel: &to.channel,
             thread_ts: to.thread_ts.as_ref(),
             user: None,
             message,
-            metadata: marker.map(Metadata::new),
+            metadata: marker.map(Marker::from),
             link_names: false,
             parse: "none",
             unfurl_links: false,
@@ -84,22 +82,21 @@ impl<'a> Update<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Metadata {
-    event_type: &'static str,
-    event_payload: Marked,
+/// A message's metadata: what it is about.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event_type", content = "event_payload")]
+enum Marker {
+    #[serde(rename = "bematic_task")]
+    Task { task_id: TaskId },
+    #[serde(rename = "bematic_batch")]
+    Batch { batch_id: BatchId },
 }
 
-#[derive(Serialize, Deserialize)]
-struct Marked {
-    task_id: TaskId,
-}
-
-impl Metadata {
-    fn new(task_id: TaskId) -> Self {
-        Self {
-            event_type: MARKER,
-            event_payload: Marked { task_id },
+impl From<Subject> for Marker {
+    fn from(subject: Subject) -> Self {
+        match subject {
+            Subject::Task(task_id) => Self::Task { task_id },
+            Subject::Batch(batch_id) => Self::Batch { batch_id },
         }
     }
 }
@@ -125,11 +122,12 @@ struct PageEnd {
 }
 
 impl Page {
-    /// The message with the marker of `task`. Messages of any other shape are none.
-    pub(super) fn marked(&self, task: TaskId) -> Option<MessageTs> {
+    /// The message with the marker of `subject`. Messages of any other shape are none.
+    pub(super) fn marked(&self, subject: Subject) -> Option<MessageTs> {
+        let wanted = Marker::from(subject);
         self.messages
             .iter()
-            .find(|message| marker(message) == Some(task))
+            .find(|message| Marker::deserialize(&message["metadata"]).is_ok_and(|it| it == wanted))
             .and_then(|message| MessageTs::deserialize(&message["ts"]).ok())
     }
 
@@ -138,16 +136,6 @@ impl Page {
             .next_cursor
             .filter(|cursor| !cursor.is_empty())
     }
-}
-
-fn marker(message: &Value) -> Option<TaskId> {
-    let metadata = &message["metadata"];
-    if metadata["event_type"] != MARKER {
-        return None;
-    }
-    Marked::deserialize(&metadata["event_payload"])
-        .ok()
-        .map(|marked| marked.task_id)
 }
 
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -4,8 +4,11 @@
 //! Every part has a budget in [`mrkdwn::size`]. Together they stay under [`Message::CHARS`]: see
 //! the numbers in [`budget`], and the property test.
 
+mod batch;
 mod ending;
 mod status;
+
+pub use batch::batch_card;
 
 use strum::{EnumString, IntoStaticStr};
 

@@ -4,7 +4,7 @@ use super::{TaskView, budget, elapsed};
 use crate::{
     slack::{
         mrkdwn,
-        text::{duration, emoji},
+        text::{bar, duration, emoji},
     },
     task::{Failure, FailureCode, TaskState},
     time::Timestamp,
@@ -147,20 +147,4 @@ const fn advice(failure: &Failure) -> &'static str {
             "See with `/bm agents` when the agent was last there; then press Retry."
         }
     }
-}
-
-fn bar(percent: f64) -> String {
-    const CELLS: usize = 20;
-    let percent = percent.clamp(0.0, 100.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped above; NaN becomes 0"
-    )]
-    let filled = (percent as usize * CELLS) / 100;
-    format!(
-        "`{}{}` {percent:.0} %",
-        "█".repeat(filled),
-        "░".repeat(CELLS.saturating_sub(filled))
-    )
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::mrkdwn::{self, escape};
 use crate::{
+    batch::BatchKind,
     command::{self, CommandError},
+    dead_letter::{DeadLetter, DeadLetters},
     ids::{AgentId, ChannelId, TaskId},
     task::{Task, TaskState},
     time::Timestamp,
@@ -12,7 +14,7 @@ use crate::{
 
 mod words;
 
-pub(super) use words::{ago, duration, plural};
+pub(super) use words::{ago, bar, duration, plural};
 
 /// What an agent looks like from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,59 @@ pub fn unchanged(task: &Task) -> String {
             format!("`{id}` is being stopped already.")
         }
         state => format!("`{id}` is {}; there is nothing to try again.", state.name()),
+    }
+}
+
+/// Bulk work was asked for.
+pub fn bulk_accepted(kind: BatchKind) -> String {
+    let what = match kind {
+        BatchKind::Cancel => "All of this channel's tasks that are not over are being cancelled",
+        BatchKind::Retry => "All of this channel's tasks that failed are being tried again",
+        BatchKind::Archive => "All of this channel's tasks that are over are being archived",
+    };
+    format!(":white_check_mark: {what}; a message here follows it.")
+}
+
+/// What the functions gave up on.
+pub fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
+    let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
+    if found.is_empty() {
+        return ":white_check_mark: No dead letters: everything was handled.".to_owned();
+    }
+    let mut lines = Vec::new();
+    for queue in found {
+        let name: &str = queue.queue.into();
+        let count = plural(queue.count, "message");
+        lines.push(format!("*{name}*: {count} given up"));
+        lines.extend(queue.letters.iter().map(|letter| letter_line(letter, now)));
+    }
+    lines.push("Once the cause is mended, `/bm redrive` has them tried again.".to_owned());
+    list(lines.into_iter())
+}
+
+fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
+    /// Characters of a reason in a list.
+    const REASON: usize = 200;
+    let since = ago(letter.since, now);
+    match &letter.reason {
+        Some(reason) => format!(
+            "• `{}` {} – {since}",
+            escape(&reason.code),
+            mrkdwn::line(&reason.text, REASON)
+        ),
+        None => format!("• The function ended before it could say why – {since}"),
+    }
+}
+
+/// Dead letters were given again.
+pub fn redriven(count: usize) -> String {
+    match count {
+        0 => "There is nothing to try again.".to_owned(),
+        count => format!(
+            ":arrows_counterclockwise: {} given again. `/bm dead-letters` shows what is left or \
+             comes back.",
+            plural(count, "message")
+        ),
     }
 }
 

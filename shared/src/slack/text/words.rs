@@ -37,3 +37,20 @@ pub(in crate::slack) fn plural(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
+
+/// Per cent as a bar of fixed width.
+pub(in crate::slack) fn bar(percent: f64) -> String {
+    const CELLS: usize = 20;
+    let percent = percent.clamp(0.0, 100.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped above; NaN becomes 0"
+    )]
+    let filled = (percent as usize * CELLS) / 100;
+    format!(
+        "`{}{}` {percent:.0} %",
+        "█".repeat(filled),
+        "░".repeat(CELLS.saturating_sub(filled))
+    )
+}

@@ -206,6 +206,22 @@ impl Agents for Memory {
         Ok(())
     }
 
+    async fn doubted(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.call("update agent").await?;
+        if let Some(binding) = tables
+            .bound(agent, connection)
+            .and_then(|agent| agent.connection.as_mut())
+        {
+            binding.doubted_at = Some(now);
+        }
+        Ok(())
+    }
+
     async fn connected(&self, shard: u32, _: Option<&str>) -> Result<Page<Agent>, StoreError> {
         let tables = self.call("query connected").await?;
         let connected = tables.agents.values();
@@ -291,12 +307,7 @@ impl Tables {
         if agent.connection.as_ref().is_some_and(newer) {
             return Bound::Replaced;
         }
-        let binding = Binding {
-            id: id.clone(),
-            bound_at: now,
-            pinged_at: None,
-            echoed_at: None,
-        };
+        let binding = Binding::new(id.clone(), now);
         agent.availability = Availability::Online;
         agent.last_seen = Some(now);
         self.status_at.remove(&agent.id);

@@ -1,6 +1,7 @@
 //! The store in memory: what DynamoDB does, without DynamoDB.
 
 mod agents;
+mod bulk;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,9 @@ use async_trait::async_trait;
 use super::Calls;
 use crate::{
     agent::{Agent, Connection, Project},
+    batch::Batch,
     error::StoreError,
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     ports::{Card, Claim, Created, Kept, Output, Page, Projects, Tasks, Written},
     task::{Chunk, ChunkOrder, Completion, LateReport, Step, Task, TaskSpec, TaskState},
     time::Timestamp,
@@ -29,11 +31,17 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct Tables {
     tasks: BTreeMap<TaskId, Task>,
+    /// When to look at a task of this version that was told of again.
+    again: BTreeMap<TaskId, (u64, Timestamp)>,
+    /// What the indexes show, while they lag.
+    indexed: Option<BTreeMap<TaskId, Task>>,
     specs: BTreeMap<TaskId, TaskSpec>,
     completions: BTreeMap<TaskId, Completion>,
     late: BTreeMap<(TaskId, Attempt), LateReport>,
     reported: BTreeMap<(TaskId, Attempt), Timestamp>,
-    cards: BTreeMap<TaskId, Card>,
+    cards: BTreeMap<Subject, Card>,
+    batches: BTreeMap<BatchId, Batch>,
+    batch_requests: BTreeMap<String, BatchId>,
     requests: BTreeMap<String, TaskId>,
     steps: BTreeMap<(TaskId, Attempt, Timestamp, String), Step>,
     chunks: BTreeMap<(TaskId, Attempt, ChunkOrder, Option<String>), String>,
@@ -67,6 +75,12 @@ impl Memory {
         let tables = self.tables.lock().unwrap();
         let of_task = tables.late.iter().filter(|(key, _)| key.0 == id);
         of_task.map(|(_, report)| report.clone()).collect()
+    }
+
+    /// From now on, the index of channels shows what there is now.
+    pub(crate) fn lag(&self) {
+        let mut tables = self.tables.lock().unwrap();
+        tables.indexed = Some(tables.tasks.clone());
     }
 
     /// All tasks as they are.
@@ -110,8 +124,30 @@ impl Memory {
 }
 
 impl Tables {
+    /// What the channel's list shows.
+    fn listed(&self, channel: &ChannelId) -> impl Iterator<Item = &Task> {
+        let indexed = self.indexed.as_ref().unwrap_or(&self.tasks).values();
+        indexed.filter(|task| task.origin.channel_id == *channel && !task.archived)
+    }
+
     fn agent_mut(&mut self, task: &Task) -> Option<&mut Agent> {
         self.agents.get_mut(&task.agent_id)
+    }
+
+    /// The task, and its agent's slot.
+    fn write(&mut self, before: &Task, after: &Task) {
+        if let (Some(slot), None) = (before.slot(), after.slot())
+            && let Some(agent) = self.agent_mut(before)
+        {
+            agent.held.remove(&slot.to_string());
+        }
+        if let (None, Some(slot), TaskState::Processing { .. }) =
+            (before.slot(), after.slot(), &after.state)
+            && let Some(agent) = self.agent_mut(before)
+        {
+            agent.held.insert(slot.to_string());
+        }
+        self.tasks.insert(after.id, after.clone());
     }
 
     fn is_same(&self, before: &Task) -> bool {
@@ -192,17 +228,6 @@ impl Tasks for Memory {
         if !tables.is_same(before) {
             return Ok(Written::Conflict);
         }
-        if let (Some(slot), None) = (before.slot(), after.slot())
-            && let Some(agent) = tables.agent_mut(before)
-        {
-            agent.held.remove(&slot.to_string());
-        }
-        if let (None, Some(slot), TaskState::Processing { .. }) =
-            (before.slot(), after.slot(), &after.state)
-            && let Some(agent) = tables.agent_mut(before)
-        {
-            agent.held.insert(slot.to_string());
-        }
         match kept {
             None => {}
             Some(Kept::Completion(completion)) => {
@@ -216,7 +241,7 @@ impl Tasks for Memory {
                 tables.late.insert(key, report.clone());
             }
         }
-        tables.tasks.insert(after.id, after.clone());
+        tables.write(before, after);
         Ok(Written::Done)
     }
 
@@ -227,6 +252,13 @@ impl Tasks for Memory {
         {
             stored.shown = task.version;
         }
+        tables.again.remove(&task.id);
+        Ok(())
+    }
+
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.call("update task").await?;
+        tables.again.insert(task.id, (task.version, at));
         Ok(())
     }
 
@@ -236,7 +268,11 @@ impl Tasks for Memory {
         limit: usize,
     ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
         let tables = self.call("query due").await?;
-        let due = |task: &&Task| task.due_at().is_some_and(|at| at <= now);
+        let due_at = |task: &Task| match tables.again.get(&task.id) {
+            Some((version, at)) if *version == task.version => task.due_at().map(|_| *at),
+            _ => task.due_at(),
+        };
+        let due = |task: &&Task| due_at(task).is_some_and(|at| at <= now);
         let due = tables.tasks.values().filter(due).take(limit);
         Ok(due.map(|task| (task.id, task.agent_id.clone())).collect())
     }
@@ -281,18 +317,23 @@ impl Tasks for Memory {
         &self,
         channel: &ChannelId,
         limit: usize,
-        _: Option<&str>,
+        cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
         let tables = self.call("query channel").await?;
-        let mut items: Vec<_> = tables
-            .tasks
-            .values()
-            .filter(|task| task.origin.channel_id == *channel && !task.archived)
-            .cloned()
-            .collect();
+        let place = |task: &Task| format!("{}#{}", task.created_at, task.id);
+        let mut items: Vec<_> = tables.listed(channel).cloned().collect();
+        items.sort_by_key(place);
         items.reverse();
+        items.retain(|task| cursor.is_none_or(|cursor| *place(task) < *cursor));
+        let more = items.len() > limit;
         items.truncate(limit);
-        Ok(Page { items, next: None })
+        let next = items.last().filter(|_| more).map(place);
+        Ok(Page { items, next })
+    }
+
+    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError> {
+        let tables = self.call("query channel").await?;
+        Ok(u64::try_from(tables.listed(channel).count()).unwrap())
     }
 
     async fn add_step(
@@ -343,27 +384,6 @@ impl Tasks for Memory {
             text: self.whole_output(task, attempt),
             cut: false,
         })
-    }
-
-    async fn card(&self, task: TaskId) -> Result<Option<Card>, StoreError> {
-        Ok(self.call("get card").await?.cards.get(&task).cloned())
-    }
-
-    async fn begin_card(&self, task: TaskId, card: &Card) -> Result<Created<Card>, StoreError> {
-        let mut tables = self.call("put card").await?;
-        if let Some(existing) = tables.cards.get(&task) {
-            return Ok(Created::Existing(existing.clone()));
-        }
-        tables.cards.insert(task, card.clone());
-        Ok(Created::New)
-    }
-
-    async fn save_card(&self, task: TaskId, card: &Card) -> Result<(), StoreError> {
-        self.call("put card")
-            .await?
-            .cards
-            .insert(task, card.clone());
-        Ok(())
     }
 }
 

@@ -48,14 +48,6 @@ fn renews(driver: &mut Driver) -> bool {
     effects.any(|effect| matches!(effect, Effect::Renew))
 }
 
-fn outputs(sent: &[Envelope<AgentMessage>]) -> Vec<&str> {
-    let outputs = sent.iter().filter_map(|envelope| match &envelope.message {
-        AgentMessage::TaskStream(stream) => Some(stream.delta.as_str()),
-        _ => None,
-    });
-    outputs.collect()
-}
-
 #[test]
 fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
     let task = numbered(1, "x");
@@ -68,15 +60,30 @@ fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
     assert_eq!((held.len(), renews(&mut driver)), (1, false));
     driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
-    driver.hear(CloudMessage::HeartbeatPing(Heartbeat::default()));
     assert_eq!(driver.sent(), []);
     driver.up(LONG);
     let sent = driver.sent();
-    assert_eq!(
-        kinds(&sent),
-        ["AGENT_STATUS", "HEARTBEAT_PONG", "TASK_STREAM"]
-    );
+    assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_STREAM"]);
     assert_eq!(outputs(&sent), ["two"]);
+}
+
+#[test]
+fn the_cloud_is_answered_at_once_while_a_connection_is_replaced() {
+    let task = numbered(1, "x");
+    let mut driver = about_to_renew(&task);
+    driver.ping(1);
+    let proving = driver.sent();
+    assert_eq!(kinds(&proving), ["HEARTBEAT_PING", "HEARTBEAT_PONG"]);
+    driver.ping(2);
+    assert_eq!(echoes(&driver.sent()), [2]);
+    driver.pong();
+    assert!(renews(&mut driver));
+    driver.ping(3);
+    let opening = driver.sent();
+    assert_eq!((echoes(&opening), opening.len()), (vec![3], 1));
+    driver.up(LONG);
+    driver.ping(4);
+    assert_eq!(echoes(&driver.sent()), [4]);
 }
 
 #[test]

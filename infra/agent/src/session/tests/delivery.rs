@@ -46,7 +46,7 @@ fn output_without_a_connection_is_bounded_and_says_so_in_its_place() {
         })
         .collect();
     let bytes: usize = streams.iter().map(|stream| stream.delta.len()).sum();
-    assert!(bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9);
+    assert!(bytes <= sent::KEPT_BYTES && bytes > sent::KEPT_BYTES / 10 * 9);
     let dropped = 300 - (streams.len() - 1);
     assert!(streams[0].delta.contains(&format!(
         "{} bytes of output were dropped",
@@ -112,11 +112,7 @@ fn a_result_that_the_cloud_cannot_read_is_not_sent_again() {
     driver.submit(&task);
     driver.end(&task, Outcome::Succeeded);
     let end = driver.sent().into_iter().find(is_end).unwrap();
-    driver.hear(CloudMessage::SystemError(SystemError {
-        code: "INVALID_PAYLOAD".to_owned(),
-        message: "test".to_owned(),
-        message_id: Some(end.id),
-    }));
+    driver.refuse(&end.id, "INVALID_PAYLOAD");
     driver.pass(Duration::from_secs(15));
     assert!(!driver.sent().iter().any(is_end));
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod delivery;
 mod offers;
+mod refused;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bematic::{
-    ids::{Attempt, MessageId, TaskId},
+    ids::{Attempt, BatchId, MessageId, TaskId},
     protocol::{
         Availability, CloudMessage, Heartbeat, MessageAck, SystemError, TaskAck, TaskCancel,
         TaskSubmit, decode,
@@ -44,6 +45,10 @@ struct Counter(AtomicU64);
 impl Ids for Counter {
     fn task(&self) -> TaskId {
         TaskId::new(uuid::Uuid::nil())
+    }
+
+    fn batch(&self) -> BatchId {
+        BatchId::new(uuid::Uuid::nil())
     }
 
     fn message(&self) -> MessageId {
@@ -176,6 +181,48 @@ impl Driver {
     fn confirm(&mut self, message_id: MessageId) {
         self.hear(CloudMessage::MessageAck(MessageAck { message_id }));
     }
+
+    /// The cloud could not handle a message, or does not want it.
+    fn refuse(&mut self, message_id: &MessageId, code: &str) {
+        self.hear(CloudMessage::SystemError(SystemError {
+            code: code.to_owned(),
+            message: "test".to_owned(),
+            message_id: Some(message_id.clone()),
+        }));
+    }
+
+    fn gateway_error(&mut self) {
+        let problem = "Internal server error".to_owned();
+        self.handle(Event::Link(LinkEvent::GatewayError(problem)));
+    }
+
+    fn pong(&mut self) {
+        self.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    }
+
+    /// The cloud asks whether the agent hears, at that time.
+    fn ping(&mut self, time: u64) {
+        self.hear(CloudMessage::HeartbeatPing(Heartbeat {
+            server_time: Some(Timestamp::from_millis(time)),
+        }));
+    }
+}
+
+/// Which of the cloud's heartbeats are answered.
+fn echoes(sent: &[Envelope<AgentMessage>]) -> Vec<u64> {
+    let echoes = sent.iter().filter_map(|envelope| match &envelope.message {
+        AgentMessage::HeartbeatPong(report) => Some(report.server_time.as_millis()),
+        _ => None,
+    });
+    echoes.collect()
+}
+
+fn outputs(sent: &[Envelope<AgentMessage>]) -> Vec<&str> {
+    let outputs = sent.iter().filter_map(|envelope| match &envelope.message {
+        AgentMessage::TaskStream(stream) => Some(stream.delta.as_str()),
+        _ => None,
+    });
+    outputs.collect()
 }
 
 fn is_end(envelope: &Envelope<AgentMessage>) -> bool {

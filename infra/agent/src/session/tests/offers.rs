@@ -122,3 +122,48 @@ fn a_completion_that_is_faster_than_its_cancellation_stands() {
     driver.cancel(&task);
     assert!(!driver.sent().iter().any(is_end));
 }
+
+#[test]
+fn a_repeated_cancellation_neither_prolongs_the_end_nor_ends_a_task_twice() {
+    let mut driver = Driver::connected();
+    let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
+    driver.submit(&running);
+    driver.submit(&waiting);
+    driver.sent();
+    for task in [&running, &waiting, &running, &waiting, &numbered(3, "x")] {
+        driver.cancel(task);
+    }
+    let effects = driver.session.effects();
+    let stops: Vec<_> = effects
+        .filter(|effect| matches!(effect, Effect::Stop { .. }))
+        .collect();
+    assert_eq!(stops.len(), 1, "{stops:?}");
+    driver.end(&running, Outcome::Stopped);
+    let ends: Vec<_> = driver.sent().into_iter().filter(is_end).collect();
+    assert_eq!(kinds(&ends), ["TASK_CANCELLED", "TASK_CANCELLED"]);
+    for (task, end) in [&waiting, &running].into_iter().zip(ends) {
+        driver.cancel(task);
+        assert_eq!(driver.sent(), std::slice::from_ref(&end));
+        driver.confirm(end.id);
+        driver.cancel(task);
+        assert_eq!(driver.sent(), []);
+    }
+}
+
+#[test]
+fn the_cloud_is_answered_at_once_while_the_agent_stops() {
+    let mut driver = Driver::connected();
+    let task = numbered(1, "x");
+    driver.submit(&task);
+    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.sent();
+    driver.ping(1);
+    assert_eq!(echoes(&driver.sent()), [1]);
+    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.ping(2);
+    assert_eq!(echoes(&driver.sent()), [2]);
+    driver.end(&task, Outcome::Stopped);
+    driver.sent();
+    driver.ping(3);
+    assert_eq!(echoes(&driver.sent()), [3]);
+}

@@ -1,6 +1,7 @@
 //! What the tests share: an agent, and a stand-in for its cloud.
 
 mod cloud;
+mod connection;
 
 use std::{
     mem,
@@ -25,7 +26,10 @@ use bematic_agent::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
 
-pub(crate) use self::cloud::{Cloud, Connection, ends};
+pub(crate) use self::{
+    cloud::Cloud,
+    connection::{Connection, ends},
+};
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,336 @@
+//! SQS. A message names what may have changed; it never carries the work.
+
+mod dead_letters;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
+use futures::future::try_join_all;
+use serde::Serialize;
+
+pub use self::dead_letters::SqsDeadLetters;
+use crate::{
+    batch::Batch,
+    dead_letter::Reason,
+    error::{QueueError, Source},
+    ids::{BatchId, TaskId},
+    ports::{
+        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
+        Received, SourceQueue,
+    },
+    task::{FLUSH_INTERVAL, Task},
+    time::Timestamp,
+};
+
+/// Messages of one SendMessageBatch (SQS's limit).
+const AT_ONCE: usize = 10;
+
+/// A message, not yet sent.
+#[derive(Debug, Clone)]
+struct Outgoing {
+    body: String,
+    /// What it must not delay, or be out of order with.
+    group: Option<String>,
+    /// Sent once in 5 min under this name, on a FIFO queue.
+    once: Option<String>,
+    delay: Option<i32>,
+    /// Why it is in a dead-letter queue.
+    reason: Option<Reason>,
+}
+
+impl Outgoing {
+    fn new<T: Serialize>(body: &T) -> Result<Self, QueueError> {
+        let body = serde_json::to_string(body).map_err(|error| failed("SendMessage", error))?;
+        Ok(Self {
+            body,
+            group: None,
+            once: None,
+            delay: None,
+            reason: None,
+        })
+    }
+
+    fn group(self, group: impl Into<String>) -> Self {
+        Self {
+            group: Some(group.into()),
+            ..self
+        }
+    }
+
+    fn once(self, once: impl Into<String>) -> Self {
+        Self {
+            once: Some(once.into()),
+            ..self
+        }
+    }
+
+    /// Up: a message that comes early would find nothing due. SQS: 15 min at most.
+    fn after(self, delay: Duration) -> Self {
+        let seconds = delay.as_millis().div_ceil(1000).min(900);
+        Self {
+            delay: i32::try_from(seconds).ok().filter(|seconds| *seconds > 0),
+            ..self
+        }
+    }
+
+    fn entry(self, id: usize) -> Result<SendMessageBatchRequestEntry, QueueError> {
+        SendMessageBatchRequestEntry::builder()
+            .id(id.to_string())
+            .message_body(self.body)
+            .set_message_group_id(self.group)
+            .set_message_deduplication_id(self.once)
+            .set_delay_seconds(self.delay)
+            .build()
+            .map_err(|error| failed("SendMessageBatch", error))
+    }
+}
+
+fn failed(operation: &'static str, source: impl Into<Source>) -> QueueError {
+    QueueError {
+        operation,
+        source: source.into(),
+    }
+}
+
+/// A queue to send to.
+#[derive(Debug, Clone)]
+struct Target {
+    client: Client,
+    url: String,
+}
+
+impl Target {
+    async fn send(&self, message: Outgoing) -> Result<(), QueueError> {
+        let attributes = message.reason.as_ref().map(dead_letters::attributes);
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.body)
+            .set_message_group_id(message.group)
+            .set_message_deduplication_id(message.once)
+            .set_delay_seconds(message.delay)
+            .set_message_attributes(attributes.transpose()?)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("SendMessage", error))
+    }
+
+    async fn send_all(&self, messages: Vec<Outgoing>) -> Result<(), QueueError> {
+        let batches = messages.chunks(AT_ONCE).map(|batch| self.send_batch(batch));
+        try_join_all(batches).await.map(drop)
+    }
+
+    /// Each entry stands alone: what of it SQS did not take is sent once more by itself.
+    async fn send_batch(&self, messages: &[Outgoing]) -> Result<(), QueueError> {
+        let entries = messages.iter().cloned().enumerate();
+        let entries: Vec<_> = entries
+            .map(|(id, message)| message.entry(id))
+            .collect::<Result<_, _>>()?;
+        let answer = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| failed("SendMessageBatch", error))?;
+        for refused in answer.failed {
+            let message = refused
+                .id
+                .parse()
+                .ok()
+                .and_then(|id: usize| messages.get(id));
+            if let Some(message) = message {
+                self.send(message.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The dispatcher's queue: standard and fair, one message group an agent.
+#[derive(Debug, Clone)]
+pub struct SqsDispatch(Target);
+
+impl SqsDispatch {
+    /// On the queue.
+    pub const fn new(client: Client, url: String) -> Self {
+        Self(Target { client, url })
+    }
+}
+
+fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
+    let group = match body {
+        DispatchMessage::Drain { agent_id } | DispatchMessage::Task { agent_id, .. } => {
+            agent_id.as_str()
+        }
+        DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
+    };
+    Ok(Outgoing::new(body)?.group(group).after(delay))
+}
+
+#[async_trait]
+impl DispatchQueue for SqsDispatch {
+    async fn send(&self, body: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
+        self.0.send(dispatch(body, delay)?).await
+    }
+
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
+        let messages = messages.iter();
+        let messages = messages.map(|(body, delay)| dispatch(body, *delay));
+        self.0.send_all(messages.collect::<Result<_, _>>()?).await
+    }
+}
+
+/// The queue of bulk work: standard.
+#[derive(Debug, Clone)]
+pub struct SqsBatches(Target);
+
+impl SqsBatches {
+    /// On the queue.
+    pub const fn new(client: Client, url: String) -> Self {
+        Self(Target { client, url })
+    }
+}
+
+#[async_trait]
+impl BatchQueue for SqsBatches {
+    async fn work(&self, batch_id: BatchId) -> Result<(), QueueError> {
+        self.0
+            .send(Outgoing::new(&BatchMessage { batch_id })?)
+            .await
+    }
+}
+
+/// The notifier's queue: first in first out within a task.
+#[derive(Debug, Clone)]
+pub struct SqsNotifications(Target);
+
+impl SqsNotifications {
+    /// On the queue.
+    pub const fn new(client: Client, url: String) -> Self {
+        Self(Target { client, url })
+    }
+}
+
+fn refresh(task_id: TaskId, once: String) -> Result<Outgoing, QueueError> {
+    let message = Outgoing::new(&NotifyMessage::Refresh { task_id })?;
+    Ok(message.group(task_id.to_string()).once(once))
+}
+
+fn changed(task: &Task) -> Result<Outgoing, QueueError> {
+    refresh(task.id, format!("{}-v{}", task.id, task.version))
+}
+
+/// The flush interval that a time falls into.
+fn interval(at: Timestamp) -> u128 {
+    u128::from(at.as_millis()) / FLUSH_INTERVAL.as_millis()
+}
+
+#[async_trait]
+impl Notifications for SqsNotifications {
+    async fn changed(&self, task: &Task) -> Result<(), QueueError> {
+        self.0.send(changed(task)?).await
+    }
+
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
+        let messages = tasks.iter().map(|task| changed(task));
+        self.0.send_all(messages.collect::<Result<_, _>>()?).await
+    }
+
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
+        let batch_id = batch.id;
+        let once = match batch.due_at() {
+            Some(_) => format!("{batch_id}-t{}", interval(batch.updated_at)),
+            None => format!("{batch_id}-v{}", batch.version),
+        };
+        let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
+        let message = message.group(batch_id.to_string()).once(once);
+        self.0.send(message).await
+    }
+
+    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError> {
+        let window = now.as_secs() / (5 * 60);
+        let once = format!("{}-v{}-w{window}", task.id, task.version);
+        self.0.send(refresh(task.id, once)?).await
+    }
+
+    async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {
+        let once = format!("{task}-t{}", interval(now));
+        self.0.send(refresh(task, once)?).await
+    }
+
+    async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {
+        let NotifyMessage::Reply {
+            event_id,
+            thread_ts,
+            channel_id,
+            ..
+        } = reply
+        else {
+            return Ok(());
+        };
+        let message = Outgoing::new(reply)?.group(format!("{channel_id}-{thread_ts}"));
+        self.0.send(message.once(event_id)).await
+    }
+}
+
+/// A queue that a function is fed from.
+#[derive(Debug, Clone)]
+pub struct SqsSource {
+    queue: Target,
+    dead: Target,
+    max_receives: u32,
+}
+
+impl SqsSource {
+    /// The queue, its dead-letter queue, and how often a message is received before it goes there.
+    pub fn new(client: Client, url: String, dead_letters_url: String, max_receives: u32) -> Self {
+        Self {
+            queue: Target {
+                client: client.clone(),
+                url,
+            },
+            dead: Target {
+                client,
+                url: dead_letters_url,
+            },
+            max_receives,
+        }
+    }
+}
+
+#[async_trait]
+impl SourceQueue for SqsSource {
+    fn max_receives(&self) -> u32 {
+        self.max_receives
+    }
+
+    async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
+        // Up: a call that comes early is refused again. SQS: 12 h at most.
+        let seconds = delay.as_millis().div_ceil(1000).min(43_200);
+        self.queue
+            .client
+            .change_message_visibility()
+            .queue_url(&self.queue.url)
+            .receipt_handle(receipt_handle)
+            .visibility_timeout(i32::try_from(seconds).unwrap_or(43_200))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("ChangeMessageVisibility", error))
+    }
+
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
+        let buried = Outgoing {
+            body: message.body.to_owned(),
+            group: message.group.map(ToOwned::to_owned),
+            once: message.fifo.then(|| format!("buried-{}", message.id)),
+            delay: None,
+            reason: Some(reason.clone()),
+        };
+        self.dead.send(buried).await
+    }
+}
