@@ -171,7 +171,7 @@ async fn run(task: Task) -> Result<()> {
         Task::Up(options) => up::up(&workspace, options.into(), &ui).await,
         Task::Down => down::down(&workspace, &ui).await,
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
-        Task::Chaos(options) => chaos::chaos(&workspace, &options.into(), &ui).await,
+        Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options.into(), &ui)).await,
         Task::Check => check::check(&workspace, &ui).await,
         Task::Deploy(Deploy { stack, args }) => {
             deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await
