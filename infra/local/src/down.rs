@@ -9,7 +9,13 @@ use crate::ui::Ui;
 /// Ends every process of every local stack of this checkout.
 pub async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
     let mut ended = 0;
-    for dir in [StackDir::local, StackDir::test, StackDir::bench] {
+    let dirs = [
+        StackDir::local,
+        StackDir::test,
+        StackDir::bench,
+        StackDir::chaos,
+    ];
+    for dir in dirs {
         ended += end_all(&dir(workspace)).await?;
     }
     match ended {

@@ -1,8 +1,10 @@
-//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own.
+//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own; and
+//! a short run of `cargo xtask chaos`.
 
 use anyhow::Result;
 
 use crate::build::{self, What};
+use crate::chaos;
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
 use crate::run::{cargo, passthrough};
@@ -14,8 +16,8 @@ use crate::venv;
 /// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
-/// Runs the tests whose name contains `filter`, or all: in one run of cargo, since it compiles the
-/// dependencies anew for another selection of packages.
+/// Runs the tests whose name contains `filter`, or all and then lets failures loose. All tests in
+/// one run of cargo, since it compiles the dependencies anew for another selection of packages.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let dir = StackDir::test(workspace);
     session(&dir, async |processes: &mut Processes| {
@@ -33,5 +35,9 @@ pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Resul
         stack.shutdown().await;
         outcome
     })
-    .await
+    .await?;
+    match filter {
+        Some(_) => Ok(()),
+        None => Box::pin(chaos::let_loose(workspace, &chaos::Options::short(), ui)).await,
+    }
 }

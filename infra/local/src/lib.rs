@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod build;
+pub mod chaos;
 pub mod check;
 pub mod deploy;
 pub mod down;

@@ -98,6 +98,13 @@ impl StackDir {
         }
     }
 
+    /// The stack on which failures are let loose.
+    pub fn chaos(workspace: &Workspace) -> Self {
+        Self {
+            path: workspace.join("target/local-chaos"),
+        }
+    }
+
     /// A stack in any folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }

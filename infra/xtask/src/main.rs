@@ -3,10 +3,12 @@
 mod admin;
 mod dead_letters;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use bematic_local::chaos::{self, Options as ChaosOptions};
 use bematic_local::edge::Limits;
 use bematic_local::paths::Workspace;
 use bematic_local::stack::{Ports, Settings, TEST_PARAMETERS};
@@ -34,6 +36,8 @@ enum Task {
         /// Only the tests whose name contains this.
         filter: Option<String>,
     },
+    /// Let failures loose on a local stack, and see that nothing is lost and nothing run twice.
+    Chaos(Chaos),
     /// Formatting, lints and the template.
     Check,
     /// Build for AWS and deploy.
@@ -101,6 +105,45 @@ impl From<Up> for Options {
 }
 
 #[derive(Debug, Args)]
+struct Chaos {
+    /// Agents, each with a channel, a project and an operator of its own.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+    agents: u16,
+    /// Tasks that an agent takes at once.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    concurrency: u16,
+    /// Tasks in all.
+    #[arg(long, default_value_t = 2000)]
+    tasks: u32,
+    /// Seconds that it is disturbed; then it is waited until all has come to rest.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Repeats the choices of an earlier run, which printed this [default: another each time].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Disturb nothing: tells how fast the machine is.
+    #[arg(long)]
+    calm: bool,
+    /// Write the verdict here, for machines.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl From<Chaos> for ChaosOptions {
+    fn from(chaos: Chaos) -> Self {
+        Self {
+            agents: chaos.agents.into(),
+            concurrency: chaos.concurrency.into(),
+            tasks: usize::try_from(chaos.tasks).unwrap_or(usize::MAX),
+            time: Duration::from_secs(chaos.seconds),
+            seed: chaos.seed,
+            calm: chaos.calm,
+            json: chaos.json,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Deploy {
     /// Name of the CloudFormation stack; samconfig.toml's by default.
     #[arg(long)]
@@ -128,6 +171,7 @@ async fn run(task: Task) -> Result<()> {
         Task::Up(options) => up::up(&workspace, options.into(), &ui).await,
         Task::Down => down::down(&workspace, &ui).await,
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
+        Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options.into(), &ui)).await,
         Task::Check => check::check(&workspace, &ui).await,
         Task::Deploy(Deploy { stack, args }) => {
             deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await

@@ -279,9 +279,14 @@ impl TaskState {
         }
     }
 
-    /// The newest attempt, running or over.
+    /// The newest attempt: running, over, or sent and said not to have arrived.
     pub const fn last_attempt(&self) -> Option<Attempt> {
         match self {
+            Self::Pending {
+                attempts,
+                undelivered: true,
+                ..
+            } => Some(Attempt::after(*attempts)),
             Self::Pending { attempts: 0, .. } => None,
             Self::Pending { attempts, .. } => Some(Attempt::after(*attempts - 1)),
             Self::Dispatched { attempt, .. }

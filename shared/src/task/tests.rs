@@ -159,7 +159,7 @@ fn a_task_that_was_accepted_can_only_be_handed_back() {
 #[test]
 fn what_could_not_be_sent_goes_back_without_spending_the_attempt() {
     let state = after(&dispatched(), TaskEvent::Undelivered(Attempt::FIRST)).unwrap();
-    assert_eq!((state.name(), state.last_attempt()), ("pending", None));
+    assert_eq!((state.name(), state.last_attempt()), ("pending", ONE));
     let again = after(&state, TaskEvent::Claimed).unwrap();
     assert_eq!(again.held(), ONE, "under the same number");
     // It arrived all the same, and the agent runs it or is done with it.

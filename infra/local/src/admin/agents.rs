@@ -76,6 +76,11 @@ impl Admin {
             .collect())
     }
 
+    /// All agents as they are stored.
+    pub(crate) async fn stored_agents(&self) -> Result<Vec<Agent>> {
+        Ok(self.agents.list().await?)
+    }
+
     /// Takes all keys from an agent: it can't connect any more.
     pub async fn revoke_agent(&self, id: AgentId) -> Result<Revoked> {
         if self.agents.find(&id).await?.is_none() {

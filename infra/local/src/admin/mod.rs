@@ -36,14 +36,7 @@ pub struct Admin {
 impl Admin {
     /// Of a local stack.
     pub async fn local(stack: &StackFile) -> Self {
-        // The emulator takes any credentials, but the SDK insists on some.
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .endpoint_url(&stack.aws_endpoint)
-            .region(Region::new(stack.region.clone()))
-            .credentials_provider(Credentials::from_keys("local", "local", None))
-            .load()
-            .await;
-        Self::new(config, &stack.tables, stack.queues.clone())
+        Self::new(config(stack).await, &stack.tables, stack.queues.clone())
     }
 
     /// Of the stack of this name on AWS, reached as the AWS environment says.
@@ -62,4 +55,20 @@ impl Admin {
             queues,
         }
     }
+}
+
+/// A client of a local stack's tables.
+pub(crate) async fn client(stack: &StackFile) -> Client {
+    Client::new(&config(stack).await)
+}
+
+/// How a local stack is reached.
+async fn config(stack: &StackFile) -> SdkConfig {
+    // The emulator takes any credentials, but the SDK insists on some.
+    aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(&stack.aws_endpoint)
+        .region(Region::new(stack.region.clone()))
+        .credentials_provider(Credentials::from_keys("local", "local", None))
+        .load()
+        .await
 }

@@ -1,0 +1,128 @@
+//! What a run tells: a table for a person, JSON for machines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::verdict::{Charge, Verdict};
+use super::weather::Calls;
+
+/// Offences that are named.
+const NAMED: usize = 25;
+
+/// A run and its verdict.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    pub(super) seed: u64,
+    pub(super) agents: usize,
+    pub(super) concurrency: usize,
+    /// How long it was disturbed.
+    pub(super) disturbed_ms: u64,
+    /// From the first task to the verdict.
+    pub(super) whole_ms: u64,
+    pub(super) calls: Calls,
+    /// Commands that the webhook did not answer as it should.
+    pub(super) unanswered: usize,
+    pub(super) verdict: Verdict,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.verdict;
+        writeln!(
+            f,
+            "\nSeed {}: {} agents that take {} tasks at once, disturbed for {}, at rest after {}\n",
+            self.seed,
+            self.agents,
+            self.concurrency,
+            seconds(self.disturbed_ms),
+            seconds(self.whole_ms),
+        )?;
+        self.tasks(f)?;
+        for charge in Charge::ALL {
+            let note = match verdict.count(charge) {
+                0 => "",
+                _ => "must be 0",
+            };
+            row(f, charge.into(), verdict.count(charge), note)?;
+        }
+        self.times(f)?;
+        self.offences(f)
+    }
+}
+
+impl Report {
+    fn tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.verdict;
+        let told = format!(
+            "of which operators were told of {}; {} commands had no proper answer",
+            verdict.confirmed, self.unanswered
+        );
+        row(f, "tasks submitted", verdict.submitted, &told)?;
+        row(f, "completed", verdict.completed, "")?;
+        row(f, "cancelled", verdict.cancelled, "")?;
+        let causes: Vec<_> = verdict
+            .failed
+            .iter()
+            .map(|(cause, count)| format!("{count} {cause}"))
+            .collect();
+        let failed: usize = verdict.failed.values().sum();
+        row(f, "failed", failed, &causes.join(", "))?;
+        let attempts = format!(
+            "{} ended with their agent, {} repeated one that was not acknowledged in time",
+            verdict.died, verdict.repeated
+        );
+        row(f, "attempts begun", verdict.started, &attempts)?;
+        row(f, "tasks with a late report", verdict.late, "")?;
+        writeln!(f)
+    }
+
+    fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let times = &self.verdict.reconnects;
+        let note = format!(
+            "half within {}, 95 % within {}, all within {}; {} were cut off before",
+            seconds(times.p50),
+            seconds(times.p95),
+            seconds(times.max),
+            times.cut_short,
+        );
+        writeln!(f)?;
+        row(f, "reconnected and drained", times.drained, &note)?;
+        let calls = &self.calls;
+        let note = format!("of {}", calls.made);
+        row(f, "calls to AWS that failed", calls.failed, &note)
+    }
+
+    fn offences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offences = &self.verdict.offences;
+        if !offences.is_empty() {
+            writeln!(f)?;
+        }
+        for offence in offences.iter().take(NAMED) {
+            let charge: &str = offence.charge.into();
+            writeln!(f, "  {charge}: {}: {}", offence.about, offence.why)?;
+        }
+        match offences.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => writeln!(f, "  and {more} more"),
+        }
+    }
+}
+
+fn row(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    count: impl fmt::Display,
+    note: &str,
+) -> fmt::Result {
+    writeln!(
+        f,
+        "{}",
+        format!("  {what:<26}{count:>7}   {note}").trim_end()
+    )
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}

@@ -1,0 +1,170 @@
+//! A run from its first task to its verdict.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bematic::time::{Clock as _, SystemClock, Timestamp};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+
+use super::agent::{Agent, Door, Temper};
+use super::explain::explain;
+use super::ledger::{Deed, Ledger, What};
+use super::operator::{Book, Diligence, Operator};
+use super::report::Report;
+use super::trouble::{self, Trouble};
+use super::verdict::{Evidence, judge};
+use super::weather::Weather;
+use super::webhook::Webhook;
+use super::world::World;
+use super::{ACK_DEADLINE, Options, settle};
+use crate::paths::Workspace;
+use crate::stack::Stack;
+use crate::ui::{Step, Ui};
+
+/// How often the progress is noted.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Everybody who takes part.
+struct Cast {
+    agents: Vec<Agent>,
+    ledger: Ledger,
+    book: Book,
+    /// The operators who still type.
+    operators: JoinSet<()>,
+}
+
+/// Runs on a stack that nobody else uses.
+pub(super) async fn run(
+    workspace: &Workspace,
+    stack: &Stack,
+    options: &Options,
+    seed: u64,
+    ui: &Ui,
+) -> Result<Report> {
+    let begun = SystemClock.now();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let weather = Weather::over(stack, options.calm);
+    let world = World::make(&stack.file, options.agents).await?;
+    let mut cast = Cast::assemble(&world, options, &weather, &mut rng)?;
+    let step = ui.step(&format!("Letting failures loose, seed {seed}"));
+    weather.storm(rng.random())?;
+    disturb(&world, options, &mut cast, &mut rng, &step).await?;
+    weather.calm();
+    cast.rest(&world, &weather).await?;
+    step.done(&cast.progress());
+    let calm_at = SystemClock.now();
+    let step = ui.step("Waiting until all has come to rest");
+    let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
+    step.done(&cast.progress());
+    let ledger = cast.ledger.entries();
+    let verdict = judge(&Evidence {
+        ledger: &ledger,
+        known: &cast.book.known(),
+        snapshot: &snapshot,
+        ack_deadline: ACK_DEADLINE,
+        capacity: options.concurrency,
+    });
+    explain(workspace, &stack.file, &ledger, &verdict, ui).await?;
+    Ok(Report {
+        seed,
+        agents: options.agents,
+        concurrency: options.concurrency,
+        disturbed_ms: millis(calm_at, begun),
+        whole_ms: millis(SystemClock.now(), begun),
+        calls: weather.calls(),
+        unanswered: cast.book.known().unanswered,
+        verdict,
+    })
+}
+
+/// Until the time is over and all operators have typed all that they had in mind.
+async fn disturb(
+    world: &World,
+    options: &Options,
+    cast: &mut Cast,
+    rng: &mut StdRng,
+    step: &Step,
+) -> Result<()> {
+    let mut trouble = Trouble::new(options, StdRng::seed_from_u64(rng.random()));
+    let mut tick = interval(TICK);
+    let over = sleep(options.time);
+    tokio::pin!(over);
+    let mut time_is_over = false;
+    while !time_is_over || !cast.operators.is_empty() {
+        tokio::select! {
+            () = &mut over, if !time_is_over => time_is_over = true,
+            Some(_) = cast.operators.join_next() => {}
+            _ = tick.tick() => {
+                step.note(&cast.progress());
+                if !options.calm {
+                    trouble.make(world, &cast.agents, SystemClock.now()).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Cast {
+    fn assemble(
+        world: &World,
+        options: &Options,
+        weather: &Weather<'_>,
+        rng: &mut StdRng,
+    ) -> Result<Self> {
+        let (ledger, book) = (Ledger::default(), Book::default());
+        let agents = world.keys().map(|(id, key)| {
+            let door = Door {
+                url: weather.rough_door(rng.random()),
+                agent: id.clone(),
+                api_key: key.to_owned(),
+            };
+            let (temper, seed) = (Temper::default(), rng.random());
+            Agent::start(door, options.concurrency, temper, seed, ledger.clone())
+        });
+        let agents = agents.collect();
+        let mut operators = JoinSet::new();
+        for (number, channel) in world.channels().enumerate() {
+            let webhook = Webhook::new(world.stack(), channel)?;
+            let diligence = Diligence {
+                // Shared out among them, the rest too.
+                tasks: (options.tasks + number) / options.agents,
+                over: options.time,
+            };
+            let rng = StdRng::seed_from_u64(rng.random());
+            operators.spawn(Operator::new(webhook, diligence, rng, book.clone()).work());
+        }
+        Ok(Self {
+            agents,
+            ledger,
+            book,
+            operators,
+        })
+    }
+
+    /// From now on nobody is disturbed any more.
+    async fn rest(&self, world: &World, weather: &Weather<'_>) -> Result<()> {
+        for agent in &self.agents {
+            agent.move_to(weather.fair_door());
+        }
+        trouble::end(world).await
+    }
+
+    fn progress(&self) -> String {
+        let count = |wanted: fn(&Deed) -> bool| {
+            let of = |what: &What| matches!(what, What::Run(_, deed) if wanted(deed));
+            self.ledger.count(of)
+        };
+        let asked = self.book.asked();
+        let begun = count(|deed| matches!(deed, Deed::Started));
+        let ended = count(|deed| matches!(deed, Deed::Confirmed));
+        format!("{asked} asked for, {begun} begun, {ended} ended")
+    }
+}
+
+fn millis(now: Timestamp, since: Timestamp) -> u64 {
+    now.as_millis().saturating_sub(since.as_millis())
+}

@@ -1,0 +1,159 @@
+//! What the store and Slack hold. The store is read whole, by a Scan: this is a tool for a local
+//! stack, nothing that runs on AWS.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use bematic::agent::Agent;
+use bematic::ids::TaskId;
+use bematic::task::{Completion, LateReport, Task};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::world::World;
+
+type Item = std::collections::HashMap<String, AttributeValue>;
+
+/// Messages of a page of Slack's history.
+const PAGE: &str = "999";
+
+/// All that the verdict looks at, beside the ledger.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The tasks, as they are stored.
+    pub tasks: BTreeMap<TaskId, Stored>,
+    /// The agents, as they are stored.
+    pub agents: Vec<Agent>,
+    /// The messages of Slack that are about a task: of each, how its notification reads.
+    pub cards: BTreeMap<TaskId, Vec<String>>,
+}
+
+/// A task as it is stored, with what is stored beside it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The task.
+    pub task: Task,
+    /// Its result.
+    pub completion: Option<Completion>,
+    /// What came too late.
+    pub late: Vec<LateReport>,
+}
+
+/// Reads everything.
+pub(super) async fn take(world: &World) -> Result<Snapshot> {
+    let mut cards = BTreeMap::<_, Vec<_>>::new();
+    for channel in world.channels() {
+        for message in history(world, channel).await? {
+            if let Some(task) = about(&message) {
+                let text = message["text"].as_str().unwrap_or_default();
+                cards.entry(task).or_default().push(text.to_owned());
+            }
+        }
+    }
+    Ok(Snapshot {
+        tasks: tasks(world).await?,
+        agents: world.agents().await?,
+        cards,
+    })
+}
+
+/// The stored tasks of the run.
+async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
+    let mut tasks = BTreeMap::new();
+    let (mut results, mut lates) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    for item in scan(world.client(), world.tasks_table()).await? {
+        let (pk, sk) = (word(&item, "pk"), word(&item, "sk"));
+        let Some(Ok(id)) = pk.strip_prefix("TASK#").map(str::parse) else {
+            continue;
+        };
+        match sk.as_str() {
+            "TASK" => drop(tasks.insert(id, parse::<Task>(item)?)),
+            "RESULT" => drop(results.insert(id, parse::<Completion>(item)?)),
+            _ => lates
+                .entry(id)
+                .or_default()
+                .push(parse::<LateReport>(item)?),
+        }
+    }
+    let own = tasks
+        .into_iter()
+        .filter(|(_, task)| world.has(&task.agent_id));
+    Ok(own
+        .map(|(id, task)| {
+            let stored = Stored {
+                task,
+                completion: results.remove(&id),
+                late: lates.remove(&id).unwrap_or_default(),
+            };
+            (id, stored)
+        })
+        .collect())
+}
+
+async fn scan(client: &Client, table: &str) -> Result<Vec<Item>> {
+    client
+        .scan()
+        .table_name(table)
+        .filter_expression("sk = :task OR sk = :result OR begins_with(sk, :late)")
+        .expression_attribute_values(":task", AttributeValue::S("TASK".to_owned()))
+        .expression_attribute_values(":result", AttributeValue::S("RESULT".to_owned()))
+        .expression_attribute_values(":late", AttributeValue::S("LATE#".to_owned()))
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<_, _>>()
+        .await
+        .context("the tasks cannot be read")
+}
+
+fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).context("an item is not what was written")
+}
+
+fn word(item: &Item, name: &str) -> String {
+    let value = item.get(name).and_then(|value| value.as_s().ok());
+    value.cloned().unwrap_or_default()
+}
+
+async fn history(world: &World, channel: &str) -> Result<Vec<Value>> {
+    let stack = world.stack();
+    let (mut messages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let form = [("channel", channel), ("limit", PAGE), ("cursor", &cursor)];
+        let mut answer: Value = world
+            .http()
+            .post(format!("{}/conversations.history", stack.slack_api_url))
+            .bearer_auth(&stack.slack_bot_token)
+            .form(&form[..if cursor.is_empty() { 2 } else { 3 }])
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .context("the local Slack does not answer")?
+            .json()
+            .await
+            .context("the local Slack did not answer with JSON")?;
+        if answer["ok"] != true {
+            bail!("conversations.history was refused: {}", answer["error"]);
+        }
+        if let Value::Array(page) = answer["messages"].take() {
+            messages.extend(page);
+        }
+        let next = &answer["response_metadata"]["next_cursor"];
+        match next.as_str().filter(|next| !next.is_empty()) {
+            Some(next) => next.clone_into(&mut cursor),
+            None => return Ok(messages),
+        }
+    }
+}
+
+/// The task that a message is about: its last block but the buttons names it first.
+fn about(message: &Value) -> Option<TaskId> {
+    let blocks = message["blocks"].as_array()?;
+    let mut texts = blocks
+        .iter()
+        .rev()
+        .filter_map(|block| block["elements"][0]["text"].as_str());
+    texts.find_map(|text| text.strip_prefix('`')?.split('`').next()?.parse().ok())
+}

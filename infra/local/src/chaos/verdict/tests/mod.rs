@@ -1,0 +1,29 @@
+//! Each thing that may not happen is planted in a run that went well, and found.
+
+mod lost;
+mod reconnect;
+mod rest;
+mod scene;
+mod twice;
+
+use bematic::time::Timestamp;
+
+use self::scene::Scene;
+use super::Charge;
+use crate::chaos::ledger::Deed;
+
+fn offer(message: String, sent_at: Timestamp) -> Deed {
+    Deed::Offered { message, sent_at }
+}
+
+#[test]
+fn a_run_that_went_well_has_no_offences_and_is_counted() {
+    let verdict = Scene::good().verdict();
+    assert_eq!(verdict.offences, []);
+    assert_eq!((verdict.submitted, verdict.confirmed), (1, 1));
+    assert_eq!((verdict.completed, verdict.started), (1, 1));
+    assert_eq!((verdict.late, verdict.repeated, verdict.died), (0, 0, 0));
+    for charge in Charge::ALL {
+        assert_eq!(verdict.count(charge), 0);
+    }
+}

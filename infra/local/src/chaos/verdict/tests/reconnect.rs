@@ -1,0 +1,64 @@
+use super::scene::{Scene, agent, done};
+use crate::chaos::ledger::What;
+use crate::chaos::verdict::Reconnects;
+
+/// The task of the good run was made at 0 and sent at 1000.
+fn connected_at(millis: &[u64]) -> Reconnects {
+    let mut scene = Scene::good();
+    let ran = std::mem::take(&mut scene.ledger);
+    for (nth, at) in millis.iter().enumerate() {
+        if nth > 0 {
+            scene.note(agent(), What::Disconnected, *at);
+        }
+        scene.note(agent(), What::Connected, *at);
+    }
+    scene.ledger.extend(ran);
+    scene.verdict().reconnects
+}
+
+#[test]
+fn it_counts_from_the_handshake_until_all_that_waited_was_offered() {
+    let found = connected_at(&[400]);
+    assert_eq!((found.drained, found.cut_short), (1, 0));
+    assert_eq!((found.p50, found.p95, found.max), (600, 600, 600));
+}
+
+#[test]
+fn a_connection_without_work_waiting_does_not_count() {
+    let mut scene = Scene::good();
+    scene.note(agent(), What::Connected, 5000);
+    assert_eq!(scene.verdict().reconnects, Reconnects::default());
+}
+
+#[test]
+fn a_connection_that_ends_before_is_cut_short() {
+    let found = connected_at(&[400, 700]);
+    assert_eq!((found.drained, found.cut_short, found.max), (1, 1, 300));
+}
+
+#[test]
+fn busy_slots_are_as_good_as_an_empty_queue() {
+    let mut scene = Scene::good();
+    let late = scene.snapshot.tasks.values().next().unwrap().clone();
+    scene.ledger.clear();
+    scene.note(agent(), What::Connected, 100);
+    let mut deed = |number: u8, deed, at| {
+        let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
+        let task_id = id.parse().unwrap();
+        let run = bematic::task::Slot {
+            task_id,
+            ..super::scene::run(1)
+        };
+        scene.snapshot.tasks.insert(task_id, late.clone());
+        scene.note(agent(), What::Run(run, deed), at);
+    };
+    for (number, at) in [(1, 200), (2, 300), (3, 900)] {
+        let message = number.to_string();
+        let sent_at = super::scene::at(at);
+        deed(number, super::offer(message, sent_at), at);
+        deed(number, crate::chaos::ledger::Deed::Started, at);
+    }
+    deed(1, crate::chaos::ledger::Deed::Reported(done(1)), 1000);
+    let found = scene.verdict().reconnects;
+    assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
+}

@@ -1,0 +1,225 @@
+//! A run in which one task went well, to be spoiled.
+
+use std::time::Duration;
+
+use bematic::agent::Agent;
+use bematic::ids::{AgentId, TaskId};
+use bematic::task::{
+    Completion, Failure, FailureCode, LateOutcome, LateReport, Origin, Slot, Task, TaskPolicy,
+    TaskSpec, TaskState,
+};
+use bematic::time::Timestamp;
+
+use super::super::{Charge, Evidence, Verdict, judge};
+use crate::chaos::ledger::{Deed, Entry, Report, What};
+use crate::chaos::operator::Known;
+use crate::chaos::snapshot::{Snapshot, Stored};
+
+pub(super) const ACK: u64 = 15_000;
+const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+
+pub(super) struct Scene {
+    pub(super) ledger: Vec<Entry>,
+    pub(super) known: Known,
+    pub(super) snapshot: Snapshot,
+}
+
+impl Scene {
+    /// A task that was asked for, sent, done, confirmed, stored and shown.
+    pub(super) fn good() -> Self {
+        let mut scene = Self::empty();
+        scene.known.tasks.insert(task(), <_>::default());
+        scene.ran(1, 1000);
+        scene.ended(1, done(1), 2000);
+        scene.confirmed(1, 2100);
+        let state = completed(1);
+        scene.stored(state, Some("did it 1"));
+        scene.shown(":white_check_mark: Completed in 1 s: do it");
+        scene
+    }
+
+    /// The same before anything was reported: the agent works.
+    pub(super) fn working() -> Self {
+        let mut scene = Self::empty();
+        scene.known.tasks.insert(task(), <_>::default());
+        scene.ran(1, 1000);
+        scene
+    }
+
+    fn empty() -> Self {
+        let agents = vec![Agent::new(agent(), at(0))];
+        Self {
+            ledger: Vec::new(),
+            known: Known::default(),
+            snapshot: Snapshot {
+                agents,
+                ..Snapshot::default()
+            },
+        }
+    }
+
+    pub(super) fn note(&mut self, by: AgentId, what: What, millis: u64) {
+        self.ledger.push(Entry {
+            at: at(millis),
+            agent: by,
+            what,
+        });
+    }
+
+    pub(super) fn deed(&mut self, attempt: u32, deed: Deed, millis: u64) {
+        self.note(agent(), What::Run(run(attempt), deed), millis);
+    }
+
+    /// An attempt is sent.
+    pub(super) fn offered(&mut self, attempt: u32, millis: u64) {
+        let message = format!("m-{attempt}-{millis}");
+        let sent_at = at(millis);
+        self.deed(attempt, Deed::Offered { message, sent_at }, millis);
+    }
+
+    /// An attempt is sent and begun.
+    pub(super) fn ran(&mut self, attempt: u32, millis: u64) {
+        self.offered(attempt, millis);
+        self.deed(attempt, Deed::Started, millis);
+    }
+
+    pub(super) fn ended(&mut self, attempt: u32, report: Report, millis: u64) {
+        self.deed(attempt, Deed::Reported(report), millis);
+    }
+
+    pub(super) fn confirmed(&mut self, attempt: u32, millis: u64) {
+        self.deed(attempt, Deed::Confirmed, millis);
+    }
+
+    pub(super) fn stored(&mut self, state: TaskState, result: Option<&str>) {
+        let mut known = new_task();
+        known.state = state;
+        let stored = Stored {
+            task: known,
+            completion: result.map(completion),
+            late: Vec::new(),
+        };
+        self.snapshot.tasks.insert(task(), stored);
+    }
+
+    pub(super) fn stored_task(&mut self) -> &mut Stored {
+        self.snapshot.tasks.get_mut(&task()).unwrap()
+    }
+
+    pub(super) fn late(&mut self, attempt: u32, result: &str) {
+        let report = LateReport {
+            attempt: run(attempt).attempt,
+            at: at(9000),
+            outcome: LateOutcome::Completed(Box::new(completion(result))),
+        };
+        self.stored_task().late.push(report);
+    }
+
+    pub(super) fn shown(&mut self, text: &str) {
+        let cards = self.snapshot.cards.entry(task()).or_default();
+        cards.push(text.to_owned());
+    }
+
+    pub(super) fn retried(&mut self) {
+        self.known.tasks.entry(task()).or_default().retried = true;
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        judge(&Evidence {
+            ledger: &self.ledger,
+            known: &self.known,
+            snapshot: &self.snapshot,
+            ack_deadline: Duration::from_millis(ACK),
+            capacity: 2,
+        })
+    }
+
+    /// Fails unless these are the offences.
+    #[track_caller]
+    pub(super) fn is_guilty_of(&self, charges: &[Charge]) {
+        let offences = self.verdict().offences;
+        let found: Vec<_> = offences.iter().map(|offence| offence.charge).collect();
+        assert_eq!(found, charges, "{offences:#?}");
+    }
+}
+
+pub(super) fn task() -> TaskId {
+    TASK.parse().unwrap()
+}
+
+pub(super) fn agent() -> AgentId {
+    "a".parse().unwrap()
+}
+
+pub(super) fn run(attempt: u32) -> Slot {
+    Slot {
+        task_id: task(),
+        attempt: attempt.try_into().unwrap(),
+    }
+}
+
+pub(super) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_000_000 + millis)
+}
+
+/// What the attempt reports if all goes well.
+pub(super) fn done(attempt: u32) -> Report {
+    Report::Completed(format!("did it {attempt}"))
+}
+
+pub(super) fn completed(attempt: u32) -> TaskState {
+    TaskState::Completed {
+        attempt: run(attempt).attempt,
+        started_at: at(1000),
+        finished_at: at(2000),
+    }
+}
+
+pub(super) fn failed(attempt: u32, code: FailureCode) -> TaskState {
+    TaskState::Failed {
+        attempt: Some(run(attempt).attempt),
+        started_at: None,
+        finished_at: at(2000),
+        failure: Failure::new(code, "no", true),
+    }
+}
+
+pub(super) fn cancelled(attempt: u32) -> TaskState {
+    TaskState::Cancelled {
+        attempt: Some(run(attempt).attempt),
+        started_at: None,
+        finished_at: at(2000),
+        by: None,
+        reason: None,
+    }
+}
+
+fn completion(result: &str) -> Completion {
+    serde_json::from_value(serde_json::json!({
+        "result": result, "inputTokens": 0, "outputTokens": 0, "estimatedCost": 0.0,
+        "filesChanged": [], "commandsRun": [], "durationMs": 0,
+    }))
+    .unwrap()
+}
+
+fn new_task() -> Task {
+    let spec = TaskSpec {
+        project_id: "p".to_owned(),
+        bot_name: "b".to_owned(),
+        command: "run".to_owned(),
+        prompt: "do it".to_owned(),
+        system_prompt: String::new(),
+        local_path: "/p".to_owned(),
+        model: "m".to_owned(),
+        max_budget: 1.0,
+        allowed_tools: Vec::new(),
+        lease_secs: None,
+    };
+    let origin = Origin {
+        channel_id: "C1".parse().unwrap(),
+        thread_ts: None,
+        user_id: "U1".parse().unwrap(),
+    };
+    let policy = TaskPolicy::default();
+    Task::new(task(), agent(), &spec, origin, &policy, at(0))
+}

@@ -1,0 +1,125 @@
+//! Slash commands as Slack sends them, without Slack: what counts is what the webhook answers, and
+//! a person's patience is longer than Slack's where the machine is slow.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bematic::ids::TaskId;
+use bematic::time::{Clock as _, SystemClock};
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use crate::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::stack::StackFile;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A task was made: the operator was told which.
+    Task(TaskId),
+    /// Something else was done, or nothing, and the operator was told what.
+    Other,
+    /// The operator does not know what came of it.
+    Failed,
+}
+
+/// Types in one channel.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    http: reqwest::Client,
+    url: String,
+    secret: String,
+    channel: String,
+    user: String,
+    typed: u64,
+}
+
+impl Webhook {
+    pub(super) fn new(stack: &StackFile, channel: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .context("no HTTP client can be made")?;
+        Ok(Self {
+            http,
+            url: format!("{}/slack/commands", stack.webhook_url),
+            secret: stack.slack_signing_secret.clone(),
+            channel: channel.to_owned(),
+            user: stack.admin_user_id.clone(),
+            typed: 0,
+        })
+    }
+
+    /// Types `/bm` and `text`.
+    pub(super) async fn command(&mut self, text: &str) -> Answer {
+        self.typed += 1;
+        let body = Serializer::new(String::new())
+            .append_pair("team_id", "T0BEMATIC")
+            .append_pair("channel_id", &self.channel)
+            .append_pair("user_id", &self.user)
+            .append_pair("command", "/bm")
+            .append_pair("text", text)
+            .append_pair("trigger_id", &format!("{}.{}", self.channel, self.typed))
+            .finish();
+        self.post(body)
+            .await
+            .map_or(Answer::Failed, |said| read(&said))
+    }
+
+    async fn post(&self, body: String) -> reqwest::Result<String> {
+        let timestamp = SystemClock.now().as_secs();
+        self.http
+            .post(&self.url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header(TIMESTAMP_HEADER, timestamp)
+            .header(
+                SIGNATURE_HEADER,
+                sign(&self.secret, timestamp, body.as_bytes()),
+            )
+            .body(body)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await
+    }
+}
+
+/// Reads an answer as a person does.
+fn read(said: &str) -> Answer {
+    let said: Value = serde_json::from_str(said).unwrap_or_default();
+    let text = said.to_string();
+    if let Some((_, rest)) = text.split_once("/bm status ") {
+        let id = rest.split('`').next().unwrap_or_default();
+        return id.parse().map_or(Answer::Failed, Answer::Task);
+    }
+    let troubled = [":warning:", ":hourglass:"];
+    if said.is_null() || troubled.iter().any(|word| text.contains(word)) {
+        Answer::Failed
+    } else {
+        Answer::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_as_a_person_reads_it() {
+        let id = "0198c0de-0000-7000-8000-000000000001";
+        let told = json!({ "text": format!("`a` has a new task: x\n`/bm status {id}`") });
+        assert_eq!(read(&told.to_string()), Answer::Task(id.parse().unwrap()));
+        let done = json!({ "text": "`x` is cancelled." });
+        assert_eq!(read(&done.to_string()), Answer::Other);
+        let trouble = json!({ "text": ":warning: Something went wrong on our side" });
+        assert_eq!(read(&trouble.to_string()), Answer::Failed);
+        assert_eq!(read("Bad Gateway"), Answer::Failed);
+    }
+}

@@ -1,0 +1,135 @@
+//! What a run works with: the stack, and the agents, channels and projects that it made there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use aws_sdk_dynamodb::Client;
+use bematic::agent::Agent;
+use bematic::ids::{AgentId, TaskId};
+use bematic::ports::Tasks as _;
+use bematic::store::TaskStore;
+use bematic::time::{Clock as _, SystemClock};
+
+use crate::admin::{self, Admin, Wanted};
+use crate::slack::{self, Channel};
+use crate::stack::StackFile;
+
+/// Later than any timer of the run.
+const EVER: Duration = Duration::from_hours(24 * 365);
+/// Tasks of a shard that are looked at.
+const AT_ONCE: usize = 1000;
+
+/// A run's own part of a stack.
+pub(super) struct World {
+    stack: StackFile,
+    admin: Admin,
+    client: Client,
+    tasks: TaskStore,
+    http: reqwest::Client,
+    /// The agents' keys.
+    keys: BTreeMap<AgentId, String>,
+    channels: Vec<String>,
+}
+
+impl World {
+    /// Makes so many agents, each with a channel and a project.
+    pub(super) async fn make(stack: &StackFile, agents: usize) -> Result<Self> {
+        let client = admin::client(stack).await;
+        let tables = stack.tables.clone();
+        let mut world = Self {
+            stack: stack.clone(),
+            admin: Admin::local(stack).await,
+            tasks: TaskStore::new(client.clone(), tables.tasks, tables.agents),
+            client,
+            http: reqwest::Client::builder().no_proxy().build()?,
+            keys: BTreeMap::new(),
+            channels: Vec::new(),
+        };
+        for number in 1..=agents {
+            world
+                .add(number)
+                .await
+                .with_context(|| format!("agent {number} cannot be made"))?;
+        }
+        Ok(world)
+    }
+
+    async fn add(&mut self, number: usize) -> Result<()> {
+        let agent_id: AgentId = format!("chaos-{number:02}").parse()?;
+        let channel_id = format!("CCHAOS{number:04}");
+        let channel = Channel {
+            id: channel_id.clone(),
+            name: agent_id.to_string(),
+            topic: String::new(),
+            has_bot: true,
+        };
+        let stack = &self.stack;
+        slack::Client::new(&stack.slack_url, &channel_id, &stack.admin_user_id)
+            .add_channel(&channel)
+            .await?;
+        let made = self.admin.create_agent(agent_id.clone(), false).await?;
+        let project = Wanted {
+            channel_id: channel_id.parse()?,
+            name: "chaos".to_owned(),
+            agent_id: agent_id.clone(),
+            local_path: "/srv/chaos".to_owned(),
+            model: "none".to_owned(),
+            max_budget: 1.0,
+            bot_name: "Bematic".to_owned(),
+            system_prompt: String::new(),
+            allowed_tools: Vec::new(),
+            lease_secs: None,
+        };
+        self.admin.create_project(project, false).await?;
+        self.keys.insert(agent_id, made.api_key);
+        self.channels.push(channel_id);
+        Ok(())
+    }
+
+    pub(super) const fn stack(&self) -> &StackFile {
+        &self.stack
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) const fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(super) fn tasks_table(&self) -> &str {
+        &self.stack.tables.tasks
+    }
+
+    /// The agents with their keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&AgentId, &str)> {
+        self.keys.iter().map(|(id, key)| (id, key.as_str()))
+    }
+
+    /// The channels.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().map(String::as_str)
+    }
+
+    /// Whether an agent is the run's own.
+    pub(super) fn has(&self, agent: &AgentId) -> bool {
+        self.keys.contains_key(agent)
+    }
+
+    /// The tasks that are not over yet, or not shown as they are: by the sweeper's index, which
+    /// costs far less than to read all.
+    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<TaskId>> {
+        let due = self.tasks.due(SystemClock.now() + EVER, AT_ONCE).await?;
+        let own = due.into_iter().filter(|(_, agent)| self.has(agent));
+        Ok(own.map(|(task, _)| task).collect())
+    }
+
+    /// The run's agents as they are stored.
+    pub(super) async fn agents(&self) -> Result<Vec<Agent>> {
+        let mut agents = self.admin.stored_agents().await?;
+        agents.retain(|agent| self.has(&agent.id));
+        Ok(agents)
+    }
+}
