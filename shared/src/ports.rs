@@ -153,8 +153,9 @@ pub trait Tasks: Send + Sync {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError>;
-    /// How many tasks a channel has. By an index that lags. A call for each megabyte of them.
-    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError>;
+    /// How many tasks of the channel come after `cursor`. By an index that lags. A call for each
+    /// megabyte of them.
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError>;
     /// Keeps a step; the same message twice is one step.
     async fn add_step(
         &self,
@@ -220,9 +221,17 @@ pub trait Batches: Send + Sync {
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError>;
-    /// What has not gone on for a while ([`Batch::due_at`]), but not for more than a day. By an
-    /// index that lags.
-    async fn stalled(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError>;
+    /// Notes that Slack shows it as it is, unless it has gone on since.
+    async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError>;
+    /// What has not gone on for a while ([`Batch::due_at`]), but not for more than a day, and when
+    /// it went on last. By an index that lags.
+    async fn stalled(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(BatchId, Timestamp)>, StoreError>;
+    /// Has it looked at again at `at`, not before.
+    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// What became of asking for the right to drain an agent's queue.

@@ -242,9 +242,10 @@ impl Notifications for SqsNotifications {
 
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
         let batch_id = batch.id;
-        let once = match batch.due_at() {
-            Some(_) => format!("{batch_id}-t{}", interval(batch.updated_at)),
-            None => format!("{batch_id}-v{}", batch.version),
+        let once = if batch.is_finished() {
+            format!("{batch_id}-v{}", batch.version)
+        } else {
+            format!("{batch_id}-t{}", interval(batch.updated_at))
         };
         let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
         let message = message.group(batch_id.to_string()).once(once);

@@ -198,6 +198,20 @@ impl Task {
         self.timer.map_or(again, |timer| timer.min(again))
     }
 
+    /// Its place in its channel's list, which begins with the greatest.
+    pub fn place(&self) -> String {
+        Self::place_of(self.created_at, self.id)
+    }
+
+    /// The place of whatever was asked for at `at` or earlier: below it, or here.
+    pub fn place_until(at: Timestamp) -> String {
+        Self::place_of(at, TaskId::new(uuid::Uuid::max()))
+    }
+
+    fn place_of(at: Timestamp, id: TaskId) -> String {
+        format!("{at}#{id}")
+    }
+
     /// The slot that it takes of its agent's capacity: `None` unless it is at the agent.
     pub fn slot(&self) -> Option<Slot> {
         self.state.held().map(|attempt| Slot {
