@@ -13,7 +13,7 @@ use aws_sdk_sqs::{
 };
 use futures::future::join_all;
 
-use super::{Outgoing, Target, failed};
+use super::target::{Outgoing, Target, failed};
 use crate::{
     dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
     error::QueueError,

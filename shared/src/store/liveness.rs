@@ -148,12 +148,10 @@ impl AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection);
         let at = number(now.as_millis());
-        Fenced::new(self, agent, connection)
-            .set("#connection.pingedAt = :now", ":now", at)
-            .send(&keys::agent(agent))
-            .await
-            .map(drop)
+        let update = update.set("#connection.pingedAt = :now", ":now", at);
+        update.send(&keys::agent(agent)).await.map(drop)
     }
 
     /// Since the first of several: whichever of their echoes comes last will do.
@@ -163,9 +161,9 @@ impl AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection);
         let at = number(now.as_millis());
-        let mut update =
-            Fenced::new(self, agent, connection).set("#connection.doubtedAt = :now", ":now", at);
+        let mut update = update.set("#connection.doubtedAt = :now", ":now", at);
         update.condition.push_str(
             " AND (attribute_not_exists(#connection.doubtedAt) \
              OR #connection.echoedAt >= #connection.doubtedAt)",
