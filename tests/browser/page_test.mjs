@@ -1,6 +1,6 @@
 // Types a command on the local Slack's page and watches its card reach completed. See README.md.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { CASES, drawn } from './drawing.mjs';
@@ -19,6 +19,7 @@ const { values: options } = parseArgs({
     timeout: { type: 'string', default: '120' },
     buttons: { type: 'boolean', default: false },
     screenshot: { type: 'string' },
+    go: { type: 'string' },
     dir: { type: 'string' },
   },
 });
@@ -88,6 +89,7 @@ async function task(page) {
   const appeared = await check('a card for the task appears', async () => {
     await card.waitFor({ timeout: patience });
     first = await card.evaluate((node) => ({ ts: node.dataset.messageTs, text: node.innerText }));
+    if (options.go) writeFileSync(options.go, '');
   });
   if (appeared) await watch(page, cards, before, first);
 }

@@ -25,10 +25,17 @@ async fn a_person_types_a_command_on_the_page_and_watches_it_complete() {
     }
     let python = workspace.tool("python");
     let script = workspace.join(SAMPLE).join("coding_agent.py");
-    let command = format!("'{}' '{}'", python.display(), script.display());
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    // The task goes on once its card was seen, or a slow machine would show it completed at first.
+    let go = elsewhere.path().join("go");
+    let command = format!(
+        r#"sh -c 'until test -e "{}"; do sleep 0.1; done; exec "{}" "{}"'"#,
+        go.display(),
+        python.display(),
+        script.display()
+    );
     let _agent = Program::start(&test, &command);
 
-    let elsewhere = tempfile::tempdir().expect("a folder");
     let file = elsewhere.path().join("stack.json");
     let own = StackFile {
         channel_id: test.channel.id.clone(),
@@ -49,7 +56,9 @@ async fn a_person_types_a_command_on_the_page_and_watches_it_complete() {
             "fix the login bug",
             "--screenshot",
             "target/page.png",
+            "--go",
         ])
+        .arg(&go)
         .current_dir(workspace.root())
         .stdin(Stdio::null())
         .kill_on_drop(true)
