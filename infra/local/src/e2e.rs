@@ -16,9 +16,8 @@ use crate::venv;
 /// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
-/// Runs the tests whose name contains `filter`, or all and then lets failures loose. All tests in one
-/// run of cargo, since it compiles the
-/// dependencies anew for another selection of packages.
+/// Runs the tests whose name contains `filter`, or all and then lets failures loose. All tests in
+/// one run of cargo, since it compiles the dependencies anew for another selection of packages.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let dir = StackDir::test(workspace);
     session(&dir, async |processes: &mut Processes| {

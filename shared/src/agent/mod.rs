@@ -108,8 +108,13 @@ impl Agent {
     /// When it last named the task among those that it has. Not every heartbeat is written down
     /// ([`SEEN_EVERY`]): until the next one could have been, it is taken to name them still.
     pub fn named_at(&self, task: TaskId, now: Timestamp) -> Option<Timestamp> {
-        let at = self.active_at.filter(|_| self.active.contains(&task))?;
+        let at = self.said_at(task)?;
         Some(now.min(at + SEEN_EVERY + HEARTBEAT_EVERY))
+    }
+
+    /// When it was last written down that it named the task.
+    pub fn said_at(&self, task: TaskId) -> Option<Timestamp> {
+        self.active_at.filter(|_| self.active.contains(&task))
     }
 
     /// How many more tasks it takes.

@@ -2,8 +2,9 @@
 //!
 //! It goes through the channel from the newest task to the oldest, a chunk at a time. A chunk is one
 //! transaction: its tasks and the count of them change together or not at all, so that each is
-//! counted once however often the message comes. What is asked for after it began is newer than
-//! where it began, and not touched.
+//! counted once however often the message comes. A task that is in the way of its chunk is changed by
+//! itself: should that be repeated after a failure, it is counted as left as it was. What is asked for
+//! later than the bulk work itself is not touched.
 
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct Batch {
     pub updated_at: Timestamp,
     /// How often it went on: the condition of the next write.
     pub version: u64,
+    /// The version that Slack shows, once it is done.
+    #[serde(default)]
+    pub shown: u64,
     /// What came of the tasks that were looked at.
     #[serde(default)]
     pub tally: Tally,
@@ -70,9 +74,8 @@ pub enum BatchState {
     Working {
         /// The tasks that there were in the channel.
         total: u64,
-        /// Where the next chunk begins; none for the newest task.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        cursor: Option<String>,
+        /// Where the next chunk begins.
+        cursor: String,
     },
     /// Done.
     Finished {
@@ -139,6 +142,7 @@ impl Batch {
             created_at: now,
             updated_at: now,
             version: 1,
+            shown: 0,
             tally: Tally {
                 changed: 0,
                 unchanged: 0,
@@ -175,13 +179,13 @@ impl Batch {
     /// Begun, with this many tasks to look at.
     #[must_use]
     pub fn begun(&self, total: u64, now: Timestamp) -> Self {
-        self.next(
-            BatchState::Working {
-                total,
-                cursor: None,
-            },
-            now,
-        )
+        let cursor = self.first_cursor();
+        self.next(BatchState::Working { total, cursor }, now)
+    }
+
+    /// Where the first chunk begins: with the newest task that there was when it was asked for.
+    pub fn first_cursor(&self) -> String {
+        Task::place_until(self.created_at)
     }
 
     /// After a chunk, and before the one that begins at `cursor`, if there is one.
@@ -189,10 +193,7 @@ impl Batch {
     pub fn gone_on(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
         let total = self.total().unwrap_or_default();
         let state = match cursor {
-            Some(cursor) => BatchState::Working {
-                total,
-                cursor: Some(cursor),
-            },
+            Some(cursor) => BatchState::Working { total, cursor },
             None => BatchState::Finished {
                 total,
                 finished_at: now,
@@ -224,12 +225,15 @@ impl Batch {
         }
     }
 
-    /// When somebody should look at it: `None` once it is done.
+    /// Whether it is done.
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.state, BatchState::Finished { .. })
+    }
+
+    /// When somebody should look at it: `None` once it is done and Slack shows it.
     pub fn due_at(&self) -> Option<Timestamp> {
-        match self.state {
-            BatchState::Finished { .. } => None,
-            _ => Some(self.updated_at + Self::STALLED_AFTER),
-        }
+        let over = self.is_finished() && self.shown >= self.version;
+        (!over).then(|| self.updated_at + Self::STALLED_AFTER)
     }
 }
 

@@ -47,6 +47,12 @@ pub enum CommandError {
     /// `status` and the like alone.
     #[error("Say which task, after the command. `/bm tasks` lists them.")]
     NoTaskId,
+    /// `archive` with a task.
+    #[error(
+        "`/bm archive` is about all of this channel's tasks that are over; write it without anything \
+         after it."
+    )]
+    ArchiveOfOne,
     /// Not an id that a task can have.
     #[error("`{given}` is not a task's id; `/bm tasks` lists them.")]
     BadTaskId {
@@ -66,6 +72,7 @@ impl CommandError {
             Self::NoAgent => "AGENT_MISSING",
             Self::BadAgent { .. } => "AGENT_INVALID",
             Self::BadPriority => "PRIORITY_INVALID",
+            Self::ArchiveOfOne => "ARCHIVE_OF_ONE",
             Self::NoTaskId => "TASK_ID_MISSING",
             Self::BadTaskId { .. } => "TASK_ID_INVALID",
         }

@@ -60,6 +60,17 @@ pub enum Command {
     Help,
 }
 
+impl Command {
+    /// Whether it changes what is stored, so that it may have been carried out though that was not
+    /// confirmed.
+    pub const fn stores(&self) -> bool {
+        matches!(
+            self,
+            Self::Run { .. } | Self::Cancel { .. } | Self::Retry { .. } | Self::Bulk(_)
+        )
+    }
+}
+
 /// Reads what follows `/bm`, as Slack escapes it. Nothing at all asks for help.
 ///
 /// # Errors

@@ -69,7 +69,12 @@ static COMMANDS: [Spec; 10] = [
             arguments: "",
             does: "take this channel's tasks that are over off its list",
         },
-        parse: |_| Ok(Command::Bulk(BatchKind::Archive)),
+        parse: |rest| {
+            if rest.trim().is_empty() {
+                return Ok(Command::Bulk(BatchKind::Archive));
+            }
+            Err(CommandError::ArchiveOfOne)
+        },
     },
     Spec {
         usage: Usage {

@@ -232,3 +232,12 @@ proptest! {
         prop_assert_eq!(parse(&text), run(Some("a"), prompt));
     }
 }
+
+#[test]
+fn what_is_about_all_tasks_says_so() {
+    assert_eq!(parse("cancel all"), Ok(Command::Bulk(BatchKind::Cancel)));
+    assert_eq!(parse("retry Failed"), Ok(Command::Bulk(BatchKind::Retry)));
+    assert_eq!(parse("archive"), Ok(Command::Bulk(BatchKind::Archive)));
+    let one = "archive 0198c0de-0000-7000-8000-000000000001";
+    assert_eq!(parse(one), Err(CommandError::ArchiveOfOne));
+}

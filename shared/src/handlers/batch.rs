@@ -58,7 +58,7 @@ impl BatchWorker {
             };
             let next = match cursor {
                 None => self.begin(&batch).await?,
-                Some(cursor) => self.chunk(&batch, cursor.as_deref()).await?,
+                Some(cursor) => self.chunk(&batch, &cursor).await?,
             };
             let Some(next) = next else {
                 info!(batch = %id, "another works on it");
@@ -71,7 +71,8 @@ impl BatchWorker {
     /// Counts what there is to look at: the bar's full length.
     async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
-        let total = self.tasks.count_in_channel(channel).await?;
+        let first = batch.first_cursor();
+        let total = self.tasks.count_in_channel(channel, &first).await?;
         let next = batch.begun(total, self.clock.now());
         match self.batches.apply(batch, &next, &[]).await? {
             Applied::Done => Ok(Some(next)),
@@ -81,13 +82,11 @@ impl BatchWorker {
 
     /// A chunk in one transaction. A task that has changed meanwhile is taken out and changed by
     /// itself, so that only it can fail. `None` if another was faster.
-    async fn chunk(
-        &self,
-        batch: &Batch,
-        cursor: Option<&str>,
-    ) -> Result<Option<Batch>, BematicError> {
+    async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
-        let page = self.tasks.in_channel(channel, batch.kind.chunk(), cursor);
+        let page = self
+            .tasks
+            .in_channel(channel, batch.kind.chunk(), Some(cursor));
         let page = page.await?;
         let now = self.clock.now();
         let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);

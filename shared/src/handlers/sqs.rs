@@ -12,7 +12,7 @@ use tracing::{error, warn};
 
 use crate::{
     dead_letter::Reason,
-    error::{BematicError, TaskError, chain},
+    error::{BematicError, StoreError, TaskError, chain},
     ports::{Received, SourceQueue},
     slack::api::SlackError,
 };
@@ -28,8 +28,8 @@ pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError
     })
 }
 
-/// Handles every record by itself, groups side by side, the records of one group in order. After
-/// a failure the rest of its group is not tried: first in, first out. What failed comes back soon,
+/// Handles every record by itself, groups side by side, the records of one group in order. On a
+/// FIFO queue the rest of a group is not tried after a failure: first in, first out. What failed comes back soon,
 /// as often as the queue allows; then, or at once where trying again is no help, it goes into the
 /// dead-letter queue with its reason. (SQS itself moves only what a function did not live to say.)
 ///
@@ -49,6 +49,7 @@ where
         .into_values()
         .map(|records| async move {
             let mut records = VecDeque::from(records);
+            let mut failures = Vec::new();
             while let Some(record) = records.front() {
                 let result = match parse(record) {
                     Ok(message) => handle(message).await,
@@ -57,15 +58,18 @@ where
                 if let Err(cause) = result
                     && !buried(record, &cause, queue).await
                 {
-                    failed(records.make_contiguous(), &cause, queue).await;
-                    return records
-                        .into_iter()
-                        .filter_map(|record| record.message_id)
-                        .collect();
+                    let fifo = is_fifo(record);
+                    let waiting = if fifo { records.len() } else { 1 };
+                    let waiting = &records.make_contiguous()[..waiting];
+                    failed(waiting, &cause, queue).await;
+                    failures.extend(waiting.iter().filter_map(|it| it.message_id.clone()));
+                    if fifo {
+                        break;
+                    }
                 }
                 records.pop_front();
             }
-            Vec::new()
+            failures
         });
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = join_all(groups)
@@ -90,7 +94,7 @@ async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQue
         id,
         body: record.body.as_deref().unwrap_or_default(),
         group: record.attributes.get("MessageGroupId").map(String::as_str),
-        fifo: record.attributes.contains_key("MessageDeduplicationId"),
+        fifo: is_fifo(record),
         times,
     };
     let code = cause.code();
@@ -118,7 +122,17 @@ async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQue
 }
 
 fn may_work_later(cause: &BematicError) -> bool {
-    cause.is_transient() || matches!(cause, BematicError::Task(TaskError::Contended { .. }))
+    match cause {
+        // What is written wrong stays so.
+        BematicError::Store(error) => matches!(error, StoreError::Call { .. }),
+        BematicError::Task(error) => matches!(error, TaskError::Contended { .. }),
+        other => other.is_transient(),
+    }
+}
+
+/// A standard queue has groups too, for fairness, but no order in them.
+fn is_fifo(record: &SqsMessage) -> bool {
+    record.attributes.contains_key("MessageDeduplicationId")
 }
 
 fn received(record: &SqsMessage) -> u32 {

@@ -9,8 +9,9 @@ use tracing::{info, warn};
 
 use crate::{
     agent::{Agent, Binding, Liveness},
+    batch::Batch,
     error::{BematicError, chain},
-    ids::ConnectionId,
+    ids::{BatchId, ConnectionId},
     ports::{
         Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
         Tasks,
@@ -117,9 +118,9 @@ impl Sweeper {
     }
 
     async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        for batch in self.batches.stalled(now, AT_ONCE).await? {
+        for (batch, since) in self.batches.stalled(now, AT_ONCE).await? {
             info!(%batch, "bulk work had come to a halt");
-            match self.batch_queue.work(batch).await {
+            match self.go_on(batch, since, now).await {
                 Ok(()) => swept.batches += 1,
                 Err(error) => {
                     warn!(%batch, error = chain(&error), "not told");
@@ -128,6 +129,18 @@ impl Sweeper {
             }
         }
         Ok(())
+    }
+
+    /// Next time after twice as long, so that work that fails each time does not pile up.
+    async fn go_on(
+        &self,
+        batch: BatchId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        self.batch_queue.work(batch).await?;
+        let again = now + now.since(since).max(Batch::STALLED_AFTER);
+        Ok(self.batches.look_again(batch, again).await?)
     }
 
     /// Ten a call. How many were sent, and how many were not.

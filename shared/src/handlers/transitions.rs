@@ -204,7 +204,11 @@ impl Transitions {
     pub async fn tell_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         if task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now {
             info!(task = %task.id, "told again of a change that is not shown");
-            futures::try_join!(self.show(task, now), self.wake(task, now))?;
+            self.show(task, now).await?;
+            // Whoever is to be stopped was just told.
+            if task.state.cancel_request().is_none() {
+                self.wake(task, now).await?;
+            }
             self.tasks.look_again(task, task.look_again_at(now)).await?;
         }
         Ok(())

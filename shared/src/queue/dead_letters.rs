@@ -13,7 +13,7 @@ use aws_sdk_sqs::{
 };
 use futures::future::join_all;
 
-use super::{Outgoing, Target, failed};
+use super::target::{Outgoing, Target, failed};
 use crate::{
     dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
     error::QueueError,
@@ -97,16 +97,19 @@ impl DeadLetterQueues for SqsDeadLetters {
 
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
         let pair = self.pair(queue)?;
+        let mut messages = pair.dead.receive().await?;
+        // What is there now, as far as SQS knows: some of it may fail and come back at once.
+        let limit = limit.min(pair.dead.count().await?.max(messages.len()));
         let mut redriven = 0;
-        while redriven < limit {
-            let messages = pair.dead.receive().await?;
-            if messages.is_empty() {
-                break;
-            }
+        while !messages.is_empty() {
             // Each stands alone: one that fails is still there.
             let moves = join_all(messages.iter().map(|message| pair.redrive(message))).await;
             redriven += moves.iter().filter(|moved| moved.is_ok()).count();
             moves.into_iter().collect::<Result<(), _>>()?;
+            if redriven >= limit {
+                break;
+            }
+            messages = pair.dead.receive().await?;
         }
         Ok(redriven)
     }

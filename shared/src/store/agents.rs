@@ -203,8 +203,7 @@ impl Agents for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let assignment = "#connection.pingedAt = :now";
-        self.note_ping(agent, connection, assignment, now).await
+        self.note_ping(agent, connection, now).await
     }
 
     async fn doubted(
@@ -213,8 +212,7 @@ impl Agents for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let assignment = "#connection.doubtedAt = :now";
-        self.note_ping(agent, connection, assignment, now).await
+        self.note_doubt(agent, connection, now).await
     }
 
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::{
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{AttributeValue, TransactWriteItem},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     keys::{self, Key},
-    table::{Item, Record, Transacted, attributes, failed, item, number, read, text},
+    table::{
+        Item, Record, Refusal, Transacted, attributes, failed, item, number, read, retry, text,
+    },
     tasks::{REQUEST_KEPT, TaskStore},
-    transition::{beside, put_new, put_same, put_task},
+    transition::{SAME_VERSION, beside, put_new, put_same, put_task},
 };
 use crate::{
     batch::{Batch, Change},
@@ -95,10 +100,35 @@ impl Batches for TaskStore {
         Ok(tasks.map_or(Applied::Overtaken, Applied::Refused))
     }
 
-    async fn stalled(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError> {
+    async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError> {
+        let update = self
+            .update_batch(batch.id)
+            .condition_expression(SAME_VERSION)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(batch.version))
+            .update_expression("SET shown = :version REMOVE duePk, dueSk");
+        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+    }
+
+    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
+        let update = self
+            .update_batch(id)
+            .condition_expression("attribute_exists(duePk)")
+            .update_expression("SET dueSk = :at")
+            .expression_attribute_values(":at", text(at.to_string()));
+        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+    }
+
+    async fn stalled(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Stalled {
             id: BatchId,
+            updated_at: Timestamp,
         }
         let key = Key {
             pk: keys::BATCHES.to_owned(),
@@ -120,12 +150,30 @@ impl Batches for TaskStore {
             .map_err(|error| failed("Query", error))?;
         let items = answer.items.unwrap_or_default().into_iter();
         items
-            .map(|item| read::<Stalled>(item, &key).map(|stalled| stalled.id))
+            .map(|item| read::<Stalled>(item, &key).map(|it| (it.id, it.updated_at)))
             .collect()
     }
 }
 
+/// A condition that does not hold is no failure here.
+fn if_it_is_so<T>(result: Result<T, Refusal>) -> Result<(), StoreError> {
+    match result {
+        Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
+        Err(Refusal::Error(error)) => Err(error),
+    }
+}
+
 impl TaskStore {
+    fn update_batch(&self, id: BatchId) -> UpdateItemFluentBuilder {
+        let key = keys::batch(id);
+        self.tasks
+            .client
+            .update_item()
+            .table_name(&self.tasks.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+    }
+
     fn writes(&self, change: &Change) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Change { before, after } = change;
         let mut writes = vec![put_task(&self.tasks, before, after)?];

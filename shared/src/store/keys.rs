@@ -123,10 +123,6 @@ pub(super) fn channel(channel: &ChannelId) -> String {
     format!("CHANNEL#{channel}")
 }
 
-pub(super) fn in_channel(task: &Task) -> String {
-    format!("{}#{}", task.created_at, task.id)
-}
-
 pub(super) fn agent(id: &AgentId) -> Key {
     Key::new(format!("AGENT#{id}"), "AGENT")
 }

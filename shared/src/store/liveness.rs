@@ -142,19 +142,33 @@ impl AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
-    /// `assignment` says of what kind of ping, `:now`.
     pub(super) async fn note_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        assignment: &'static str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        Fenced::new(self, agent, connection)
-            .set(assignment, ":now", number(now.as_millis()))
-            .send(&keys::agent(agent))
-            .await
-            .map(drop)
+        let update = Fenced::new(self, agent, connection);
+        let at = number(now.as_millis());
+        let update = update.set("#connection.pingedAt = :now", ":now", at);
+        update.send(&keys::agent(agent)).await.map(drop)
+    }
+
+    /// Since the first of several: whichever of their echoes comes last will do.
+    pub(super) async fn note_doubt(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection);
+        let at = number(now.as_millis());
+        let mut update = update.set("#connection.doubtedAt = :now", ":now", at);
+        update.condition.push_str(
+            " AND (attribute_not_exists(#connection.doubtedAt) \
+             OR #connection.echoedAt >= #connection.doubtedAt)",
+        );
+        update.send(&keys::agent(agent)).await.map(drop)
     }
 
     pub(super) async fn connected_agents(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{Client, types::Select};
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
 use super::{
     keys::{self, Key},
@@ -15,7 +16,7 @@ use super::{
     transition::{SAME_VERSION, beside, put, put_new, put_task, take_slot, task_item},
 };
 use crate::{
-    error::StoreError,
+    error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
     ports::{Claim, Created, Kept, Output, Page, Tasks, Written},
     task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
@@ -268,28 +269,32 @@ impl Tasks for TaskStore {
             pk: partition,
             sk: String::new(),
         };
-        let mut items: Vec<Task> = answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| read(item, &key))
-            .collect::<Result<_, _>>()?;
+        let found = answer.items.unwrap_or_default().into_iter();
+        // One that cannot be read is no reason to hide the others.
+        let mut items: Vec<Task> = found
+            .filter_map(|item| {
+                read(item, &key)
+                    .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
+                    .ok()
+            })
+            .collect();
         // A page ends at a megabyte too.
         let more = items.len() > limit || answer.last_evaluated_key.is_some();
         items.truncate(limit);
-        let next = items.last().filter(|_| more).map(keys::in_channel);
+        let next = items.last().filter(|_| more).map(Task::place);
         Ok(Page { items, next })
     }
 
-    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError> {
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
         let mut pages = self
             .tasks
             .client
             .query()
             .table_name(&self.tasks.name)
             .index_name("channel")
-            .key_condition_expression("channelPk = :channel")
+            .key_condition_expression("channelPk = :channel AND channelSk < :cursor")
             .expression_attribute_values(":channel", text(keys::channel(channel)))
+            .expression_attribute_values(":cursor", text(valid_cursor(cursor)?))
             .select(Select::Count)
             .into_paginator()
             .send();

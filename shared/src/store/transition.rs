@@ -28,7 +28,7 @@ pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
     if !task.archived {
         index.extend(attributes([
             ("channelPk", text(keys::channel(&task.origin.channel_id))),
-            ("channelSk", text(keys::in_channel(task))),
+            ("channelSk", text(task.place())),
         ]));
     }
     if let Some(at) = task.due_at() {

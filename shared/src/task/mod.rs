@@ -7,25 +7,24 @@
 mod late;
 mod policy;
 mod progress;
+mod spec;
 mod state;
 mod transition;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
-
 pub use self::{
     late::{LateOutcome, LateReport},
     policy::{FLUSH_INTERVAL, SHOWN_WITHIN, TaskPolicy, Terms},
     progress::{Chunk, ChunkOrder, Progress, Step},
+    spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
 };
 use crate::{
-    ids::{AgentId, Attempt, ChannelId, InvalidId, MessageTs, TaskId, UserId},
-    protocol::TaskComplete,
+    ids::{AgentId, Attempt, InvalidId, TaskId},
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 /// A task without what it carries: small, since every transition writes it whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -198,6 +197,20 @@ impl Task {
         self.timer.map_or(again, |timer| timer.min(again))
     }
 
+    /// Its place in its channel's list, which begins with the greatest.
+    pub fn place(&self) -> String {
+        Self::place_of(self.created_at, self.id)
+    }
+
+    /// The place of whatever was asked for at `at` or earlier: below it, or here.
+    pub fn place_until(at: Timestamp) -> String {
+        Self::place_of(at, TaskId::new(uuid::Uuid::max()))
+    }
+
+    fn place_of(at: Timestamp, id: TaskId) -> String {
+        format!("{at}#{id}")
+    }
+
     /// The slot that it takes of its agent's capacity: `None` unless it is at the agent.
     pub fn slot(&self) -> Option<Slot> {
         self.state.held().map(|attempt| Slot {
@@ -248,114 +261,6 @@ impl std::str::FromStr for Slot {
             task_id: task.parse()?,
             attempt: number.try_into()?,
         })
-    }
-}
-
-/// What is to be run. Never changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskSpec {
-    /// The project that it belongs to.
-    pub project_id: String,
-    /// The bot that answers.
-    pub bot_name: String,
-    /// The operator's command, such as `run`.
-    pub command: String,
-    /// What to do.
-    pub prompt: String,
-    /// What to keep in mind.
-    pub system_prompt: String,
-    /// The folder on the agent's machine.
-    pub local_path: String,
-    /// The model to use.
-    pub model: String,
-    /// US dollars.
-    pub max_budget: f64,
-    /// The tools that may be used; empty for the agent's own choice.
-    pub allowed_tools: Vec<String>,
-    /// How long the agent may be silent about it, if the project says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_secs: Option<u64>,
-}
-
-/// Where in Slack a task was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Origin {
-    /// The conversation.
-    pub channel_id: ChannelId,
-    /// The thread to answer in; outside of one, the answer is a message of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thread_ts: Option<MessageTs>,
-    /// Who asked.
-    pub user_id: UserId,
-}
-
-/// How urgent a task is. Among equals the older goes first.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Default,
-    Serialize,
-    Deserialize,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
-pub enum Priority {
-    /// Before all others.
-    High,
-    /// The usual.
-    #[default]
-    Normal,
-    /// When nothing else waits.
-    Low,
-}
-
-/// What came of a completed task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Completion {
-    /// In Markdown.
-    pub result: String,
-    /// The agent's session, to resume from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// Tokens read.
-    pub input_tokens: u64,
-    /// Tokens written.
-    pub output_tokens: u64,
-    /// US dollars.
-    pub estimated_cost: f64,
-    /// Paths.
-    pub files_changed: Vec<String>,
-    /// Command lines.
-    pub commands_run: Vec<String>,
-    /// Milliseconds.
-    pub duration_ms: u64,
-    /// The model that did it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-}
-
-impl From<TaskComplete> for Completion {
-    fn from(message: TaskComplete) -> Self {
-        Self {
-            result: message.result,
-            session_id: message.session_id,
-            input_tokens: message.input_tokens,
-            output_tokens: message.output_tokens,
-            estimated_cost: message.estimated_cost,
-            files_changed: message.files_changed,
-            commands_run: message.commands_run,
-            duration_ms: message.duration_ms,
-            model: message.model,
-        }
     }
 }
 

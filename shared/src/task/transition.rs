@@ -326,8 +326,9 @@ impl TaskState {
                     return self.ended(None, End::Cancelled(None), now);
                 }
                 // It names the task: its acknowledgement was lost on the way.
-                if let Some(heard_at) = heard_at.filter(|at| at > dispatched_at) {
-                    return self.started(Some(*attempt), heard_at, terms, now);
+                if heard_at.is_some_and(|at| at > *dispatched_at) {
+                    // When it first spoke of it by its own clock is not known.
+                    return self.started(Some(*attempt), Timestamp::from_millis(0), terms, now);
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");

@@ -204,8 +204,12 @@ impl World {
     }
 
     fn transitions(&self) -> Transitions {
+        self.transitions_with(TaskPolicy::default())
+    }
+
+    pub(crate) fn transitions_with(&self, policy: TaskPolicy) -> Transitions {
         let (store, out) = (self.store.clone(), self.out.clone());
-        Transitions::new(store, out.clone(), out, TaskPolicy::default())
+        Transitions::new(store, out.clone(), out, policy)
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {

@@ -30,11 +30,7 @@ async fn all_waiting_tasks_are_cancelled_tried_again_and_archived_with_a_bar() {
     }
     let answer = test.channel.command("/bm cancel all").await;
     assert!(answer.contains("a message here follows it"), "{answer}");
-    shows(
-        &test,
-        &["Tasks cancelled: 55", "100 %", "55 of 55 looked at"],
-    )
-    .await;
+    shows(&test, &["being stopped: 55", "100 %", "55 of 55 looked at"]).await;
     for id in [&ids[0], &ids[TASKS - 1]] {
         test.channel.card(id, "Cancelled").await;
     }

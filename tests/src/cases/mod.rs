@@ -1,9 +1,11 @@
 //! The tests, a module for each part of what a person would notice.
 
+mod absence;
 mod authentication;
 mod bad_messages;
 mod bad_requests;
 mod bulk;
+mod cancellation;
 mod commands;
 mod connections;
 mod dead_letters;
@@ -11,8 +13,13 @@ mod disorder;
 mod dispatch;
 mod endings;
 mod happy_path;
+mod leases;
 mod limits;
 mod network;
 mod page;
 mod program;
+mod queue;
+mod reconnection;
+mod shutdown;
 mod slack_trouble;
+mod timers;

@@ -48,7 +48,7 @@ async fn the_reference_agent_works_over_a_connection_that_disorders() {
     let script =
         r#"for i in 1 2 3 4 5 6; do echo "::bematic {\"step\":\"step $i.\"}"; done; echo done"#;
     let command = format!("sh -c '{script}'");
-    let _agent = Program::start_at(&test.disturbed(DISORDER), &test, &command);
+    let _agent = Program::start_at(&test.disturbed(DISORDER), &test, &command, &[]);
     let id = test.channel.run("keep order").await;
     eventually("all of it is shown, in order", async || {
         let card = test.channel.card(&id, "Completed").await;

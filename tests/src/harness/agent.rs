@@ -60,23 +60,6 @@ impl Spelling {
     }
 }
 
-/// A task that an agent was sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Submitted {
-    pub(crate) id: String,
-    pub(crate) attempt: u64,
-    pub(crate) payload: Value,
-}
-
-impl Submitted {
-    /// A payload about this attempt of the task.
-    pub(crate) fn with(&self, mut fields: Value) -> Value {
-        fields["taskId"] = json!(self.id);
-        fields["attempt"] = json!(self.attempt);
-        fields
-    }
-}
-
 /// A connected agent.
 pub(crate) struct TestAgent {
     sink: SplitSink<Socket, Message>,
@@ -260,6 +243,16 @@ impl TestAgent {
         assert!(pong["serverTime"].is_u64(), "{pong}");
     }
 
+    /// Answers the cloud's next ping.
+    pub(crate) async fn echo(&mut self, agent_id: &str) {
+        let ping = self.expect("HEARTBEAT_PING").await;
+        let answer = json!({
+            "agentId": agent_id, "serverTime": ping["serverTime"], "activeTasks": 0,
+            "cpuUsage": 0, "memoryUsage": 0,
+        });
+        self.send("HEARTBEAT_PONG", answer).await;
+    }
+
     /// The messages of a kind that came and were not asked for.
     pub(crate) fn unread(&self, kind: &str) -> Vec<&Value> {
         let spelled = self.spelling.write(kind);
@@ -267,51 +260,5 @@ impl TestAgent {
             .iter()
             .filter(|message| message["type"] == *spelled)
             .collect()
-    }
-
-    /// The next task, not yet acknowledged.
-    pub(crate) async fn submitted(&mut self) -> Submitted {
-        let payload = self.expect("TASK_SUBMIT").await;
-        Submitted {
-            id: payload["taskId"].as_str().expect("a task id").to_owned(),
-            attempt: payload["attempt"].as_u64().expect("an attempt"),
-            payload,
-        }
-    }
-
-    /// The next task, acknowledged.
-    pub(crate) async fn take(&mut self) -> Submitted {
-        let task = self.submitted().await;
-        self.send("TASK_ACK", task.with(json!({ "accepted": true })))
-            .await;
-        task
-    }
-
-    /// TASK_COMPLETE; returns once the cloud has confirmed it.
-    pub(crate) async fn complete(&mut self, task: &Submitted, result: &str) {
-        let id = self
-            .send("TASK_COMPLETE", task.with(json!({ "result": result })))
-            .await;
-        self.confirmed(&id).await;
-    }
-
-    /// Returns once the cloud has confirmed a message.
-    pub(crate) async fn confirmed(&mut self, id: &str) {
-        self.expect_where("MESSAGE_ACK", |payload| payload["messageId"] == id)
-            .await;
-    }
-
-    /// The SYSTEM_ERROR about a message; fails unless it has this code.
-    pub(crate) async fn refused(&mut self, id: &str, code: &str) {
-        let error = self
-            .expect_where("SYSTEM_ERROR", |payload| payload["messageId"] == id)
-            .await;
-        assert_eq!(error["code"], code, "{error}");
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{error}"
-        );
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Card {
     pub(crate) text: String,
     /// What a notification says of it.
     pub(crate) summary: String,
+    /// The actions of its buttons.
+    pub(crate) buttons: Vec<String>,
 }
 
 impl Card {
@@ -19,6 +21,7 @@ impl Card {
             ts: message["ts"].as_str().unwrap_or_default().to_owned(),
             text: shown(message),
             summary: message["text"].as_str().unwrap_or_default().to_owned(),
+            buttons: buttons(message),
         }
     }
 
@@ -51,6 +54,15 @@ pub(crate) fn shown(message: &Value) -> String {
         texts.extend(message["text"].as_str());
     }
     texts.join("\n")
+}
+
+fn buttons(message: &Value) -> Vec<String> {
+    let blocks = message["blocks"].as_array().into_iter().flatten();
+    let elements = blocks.flat_map(|block| block["elements"].as_array().into_iter().flatten());
+    elements
+        .filter_map(|element| element["action_id"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {

@@ -1,12 +1,14 @@
 //! A channel of the local Slack, and a person who types in it.
 
+use std::time::Duration;
+
 use bematic_local::slack::{self, Client, Said, Ts};
 use bematic_local::stack::StackFile;
 use serde_json::{Value, json};
 
 use super::test::unique;
 use super::trace::Trace;
-use super::{Card, eventually, shown};
+use super::{Card, LIMIT, eventually, eventually_within, shown};
 
 /// A test's channel.
 #[derive(Debug, Clone)]
@@ -130,14 +132,46 @@ impl Channel {
 
     /// The task's message, once it can be read that it is `words`.
     pub(crate) async fn card(&self, task: &str, words: &str) -> Card {
-        eventually(
-            &format!("the card of {task} says {words:?}"),
-            async || match self.cards(task).await.as_slice() {
+        self.card_within(LIMIT, task, words).await
+    }
+
+    /// The same, of what takes its time.
+    pub(crate) async fn card_within(&self, limit: Duration, task: &str, words: &str) -> Card {
+        let what = format!("the card of {task} says {words:?}");
+        eventually_within(limit, &what, async || {
+            match self.cards(task).await.as_slice() {
                 [card] if card.text.contains(words) => Ok(card.clone()),
                 cards => Err(format!("{cards:#?}")),
-            },
-        )
+            }
+        })
         .await
+    }
+
+    /// What `/bm status` says, once it has these words: a state that may pass before Slack's limits
+    /// let the card show it.
+    pub(crate) async fn status(&self, task: &str, words: &str) -> String {
+        let what = format!("the status of {task} has {words:?}");
+        eventually(&what, async || {
+            let status = self.command(&format!("/bm status {task}")).await;
+            if status.contains(words) {
+                Ok(status)
+            } else {
+                Err(status)
+            }
+        })
+        .await
+    }
+
+    /// Presses a button of a card.
+    pub(crate) async fn press(&self, card: &Card, action: &str) {
+        assert!(
+            card.buttons.iter().any(|button| button == action),
+            "no button {action} in {card:#?}"
+        );
+        let ts = card.ts.parse().expect("a message's place");
+        let pressed = self.person.click(ts, action).await;
+        let pressed = pressed.expect("the local Slack takes it");
+        assert_eq!(pressed["delivery"]["status"], 200, "{pressed}");
     }
 
     /// What the channel's next calls of a method meet; see the local Slack's `/control/faults`.

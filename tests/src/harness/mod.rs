@@ -8,11 +8,13 @@ mod test;
 mod trace;
 mod wait;
 mod webhook;
+mod work;
 
-pub(crate) use agent::{Handshake, Spelling, Submitted, TestAgent};
+pub(crate) use agent::{Handshake, Spelling, TestAgent};
 pub(crate) use card::{Card, shown};
 pub(crate) use channel::Channel;
 pub(crate) use program::Program;
 pub(crate) use test::{Test, stack};
-pub(crate) use wait::{LIMIT, eventually};
+pub(crate) use wait::{LIMIT, eventually, eventually_within};
 pub(crate) use webhook::Webhook;
+pub(crate) use work::Submitted;

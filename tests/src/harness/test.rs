@@ -15,7 +15,7 @@ pub(crate) fn stack() -> StackFile {
     let file = env::var_os(STACK_VARIABLE).unwrap_or_else(|| {
         panic!(
             "{STACK_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
-             with `cargo xtask up --no-agent` and set it to target/local/stack.json"
+             with `cargo xtask up --no-agent --for-tests` and set it to target/local/stack.json"
         )
     });
     StackFile::read(Path::new(&file)).expect("a running stack")
@@ -38,6 +38,15 @@ pub(crate) struct Test {
 impl Test {
     /// Makes an agent, a channel and a project, all called after `name`.
     pub(crate) async fn new(name: &str) -> Self {
+        Self::make(name, None).await
+    }
+
+    /// The same; the agent may be silent about the project's tasks for `secs` seconds.
+    pub(crate) async fn with_lease(name: &str, secs: u64) -> Self {
+        Self::make(name, Some(secs)).await
+    }
+
+    async fn make(name: &str, lease_secs: Option<u64>) -> Self {
         let stack = stack();
         let trace = Trace::new(&stack);
         let admin = Admin::local(&stack).await;
@@ -58,11 +67,11 @@ impl Test {
             admin,
             stack,
         };
-        test.create_project(&test.channel).await;
+        test.create_project(&test.channel, lease_secs).await;
         test
     }
 
-    async fn create_project(&self, channel: &Channel) {
+    async fn create_project(&self, channel: &Channel, lease_secs: Option<u64>) {
         let wanted = Wanted {
             channel_id: channel.id.parse().expect("a channel id"),
             name: "website".to_owned(),
@@ -73,7 +82,7 @@ impl Test {
             bot_name: "Bematic".to_owned(),
             system_prompt: "Be brief.".to_owned(),
             allowed_tools: vec!["read".to_owned(), "edit".to_owned()],
-            lease_secs: None,
+            lease_secs,
         };
         self.admin
             .create_project(wanted, false)
@@ -98,10 +107,21 @@ impl Test {
 
     /// The test's agent with its own spelling and capacity.
     pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: u32) -> TestAgent {
-        let connected = TestAgent::connect(&self.stack, &self.handshake(), spelling).await;
-        let mut agent = connected.expect("the handshake is accepted");
+        let mut agent = self.handshaken(spelling).await;
         agent.report(&self.agent_id, "online", capacity).await;
         agent
+    }
+
+    /// The test's agent, back again with the tasks that it still has.
+    pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
+        let mut agent = self.handshaken(Spelling::Canonical).await;
+        agent.report_with(&self.agent_id, "online", 5, tasks).await;
+        agent
+    }
+
+    async fn handshaken(&self, spelling: Spelling) -> TestAgent {
+        let connected = TestAgent::connect(&self.stack, &self.handshake(), spelling).await;
+        connected.expect("the handshake is accepted")
     }
 
     /// An address of the stack's at which connections are disturbed, as the local stack's edge

@@ -11,7 +11,13 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(150);
 
 /// Looks until `probe` has it; its error says what there is instead.
-pub(crate) async fn eventually<T>(
+pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually_within(LIMIT, what, probe).await
+}
+
+/// The same, of what takes its time.
+pub(crate) async fn eventually_within<T>(
+    limit: Duration,
     what: &str,
     mut probe: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
@@ -25,11 +31,11 @@ pub(crate) async fn eventually<T>(
             sleep(POLL).await;
         }
     };
-    match timeout(LIMIT, looking).await {
+    match timeout(limit, looking).await {
         Ok(found) => found,
         Err(Elapsed { .. }) => panic!(
             "not within {} s: {what}; there is\n{instead}",
-            LIMIT.as_secs()
+            limit.as_secs()
         ),
     }
 }

@@ -46,22 +46,33 @@ impl Dispatcher {
 
     async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
         let heard_at = self.heard_at(&task, now).await?;
-        let sent = matches!(task.state, TaskState::Dispatched { .. });
-        let agent = task.agent_id.clone();
+        let sent_at = match task.state {
+            TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
+            _ => None,
+        };
         let event = TaskEvent::Tick { heard_at };
-        match self.transitions.apply_to(task, &event, None, now).await? {
-            Outcome::Changed(task) if sent && task.slot().is_none() => {
-                self.doubt(&agent, now).await
+        match (
+            self.transitions.apply_to(task, &event, None, now).await?,
+            sent_at,
+        ) {
+            (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
+                self.doubt(&task.agent_id, sent_at, now).await
             }
             _ => Ok(()),
         }
     }
 
     /// An agent that does not acknowledge a task may not hear us: it gets no more work until it
-    /// has echoed a ping.
-    async fn doubt(&self, id: &AgentId, now: Timestamp) -> Result<(), BematicError> {
+    /// has echoed a ping. Unless it is on another connection by now.
+    async fn doubt(
+        &self,
+        id: &AgentId,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
         let agent = self.agents.find(id).await?;
-        let Some(connection) = agent.and_then(|agent| agent.connection) else {
+        let connection = agent.and_then(|agent| agent.connection);
+        let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
             return Ok(());
         };
         info!(agent = %id, connection = %connection.id, "does the agent hear us?");
@@ -82,7 +93,11 @@ impl Dispatcher {
             self.tasks.last_report(task.id, attempt),
             self.agents.find(&task.agent_id),
         )?;
-        let named = agent.and_then(|agent| agent.named_at(task.id, now));
+        let named = agent.and_then(|agent| match task.state {
+            // What it said before it was sent this attempt is of an earlier one.
+            TaskState::Dispatched { .. } => agent.said_at(task.id),
+            _ => agent.named_at(task.id, now),
+        });
         Ok(report.max(named))
     }
 

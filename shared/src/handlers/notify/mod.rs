@@ -73,7 +73,11 @@ impl Notifier {
             return Ok(());
         };
         self.show(id.into(), card, &batch.origin, &batch_card(&batch))
-            .await
+            .await?;
+        if batch.is_finished() && batch.shown < batch.version {
+            self.batches.mark_shown(&batch).await?;
+        }
+        Ok(())
     }
 
     /// Makes the subject's message this one.

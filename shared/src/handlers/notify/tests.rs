@@ -146,6 +146,9 @@ fn record(id: &str, task: TaskId) -> SqsMessage {
         .attributes
         .insert("MessageGroupId".into(), task.to_string());
     record
+        .attributes
+        .insert("MessageDeduplicationId".into(), id.into());
+    record
 }
 
 fn batch(records: Vec<SqsMessage>) -> SqsEvent {
@@ -191,6 +194,25 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
         "one that stayed away longer would hold back the other"
     );
     assert!(shown(&world).contains("another"));
+}
+
+#[tokio::test]
+async fn on_a_standard_queue_only_what_failed_comes_back() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let mut records = vec![record("a", task.id), record("b", task.id)];
+    for record in &mut records {
+        record.attributes.remove("MessageDeduplicationId");
+    }
+    world.calls.fail_at(0);
+    let response = notify(&world, batch(records)).await;
+    let failed: Vec<_> = response
+        .batch_item_failures
+        .iter()
+        .map(|item| item.item_identifier.as_str())
+        .collect();
+    assert_eq!(failed, ["a"]);
+    assert!(shown(&world).contains("fix it"));
 }
 
 #[tokio::test]

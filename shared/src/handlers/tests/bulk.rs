@@ -148,6 +148,11 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
     for n in 0.. {
         let world = World::new().await;
         waiting(&world, 60).await;
+        // One has changed since, as far as the index knows.
+        world.store.lag();
+        let stale = world.store.all_tasks()[30].id;
+        obey(&world, Command::Cancel { task: stale }).await;
+        world.out.take_dispatched();
         obey(&world, Command::Bulk(BatchKind::Cancel)).await;
         let message = world.out.batches.lock().unwrap().pop().unwrap();
         world.calls.fail_at(n);
@@ -162,7 +167,8 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
             batch.state,
             BatchState::Finished { total: 60, .. }
         ));
-        assert_eq!(batch.tally.changed, 60, "call {n}");
+        let tally = batch.tally;
+        assert_eq!((tally.changed, tally.unchanged), (59, 1), "call {n}");
         assert_eq!(states(&world), [("cancelled", 60)]);
         // Cards that nobody was told of are found.
         world.pass(Duration::from_mins(2)).await;
@@ -199,8 +205,41 @@ async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
     world.pass(Duration::from_mins(2)).await;
     world.work_on_batches().await;
     assert_eq!(states(&world), [("cancelled", 10)]);
+    // So is its end, until Slack shows it.
+    world.out.take_notified();
+    world.pass(Duration::from_mins(4)).await;
+    world.work_on_batches().await;
+    world.notify_all().await;
+    let shown = format!("{:?}", world.out.slack.lock().unwrap());
+    assert!(shown.contains("being stopped: 10"), "{shown}");
     world.pass(Duration::from_mins(4)).await;
     assert!(world.out.batches.lock().unwrap().is_empty(), "done is done");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_after_it_is_not_touched_however_late_it_begins() {
+    let world = World::new().await;
+    waiting(&world, 3).await;
+    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    world.time.pass(Duration::from_millis(1));
+    world.run("asked for later", "later").await;
+    world.work_on_batches().await;
+    assert_eq!(states(&world), [("cancelled", 3), ("pending", 1)]);
+    assert!(matches!(
+        the_batch(&world).state,
+        BatchState::Finished { total: 3, .. }
+    ));
+}
+
+#[tokio::test]
+async fn work_that_fails_each_time_is_told_of_after_twice_as_long_each_time() {
+    let world = World::new().await;
+    waiting(&world, 1).await;
+    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    world.out.batches.lock().unwrap().clear();
+    world.pass(Duration::from_hours(1)).await;
+    let told = world.out.batches.lock().unwrap().len();
+    assert!((4..=6).contains(&told), "{told} times in an hour");
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
         }
         world.pass(WITHIN).await;
         world.work_on_batches().await;
+        world.notify_all().await;
         assert_eq!(
             world.store.task(task).unwrap().state.name(),
             "pending",

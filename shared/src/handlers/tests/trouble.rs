@@ -10,7 +10,7 @@ use crate::{
     ids::TaskId,
     ports::DispatchMessage,
     protocol::CloudMessage,
-    task::{SHOWN_WITHIN, TaskState},
+    task::{SHOWN_WITHIN, TaskPolicy, TaskState},
     testing::{World, agent_id, connection},
     time::Clock,
 };
@@ -336,4 +336,62 @@ async fn a_report_that_counted_is_not_late_when_it_comes_again() {
     );
     assert!(world.store.late(task).is_empty());
     assert_eq!(states(&world), [("pending", 1)]);
+}
+
+#[tokio::test]
+async fn what_an_agent_named_before_it_was_sent_an_attempt_acknowledges_nothing() {
+    let world = World::new().await;
+    let task = world.dispatched().await.id;
+    let heartbeat = json!({ "tasks": [task] });
+    world.say("c", "HEARTBEAT_PING", heartbeat).await;
+    let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
+    world.say("c", "TASK_ERROR", error).await;
+    world.time.pass(Duration::from_secs(10));
+    obey(&world, Command::Retry { task }).await;
+    world.dispatch_all().await;
+    assert_eq!(sent(&world).0, [2]);
+    // It never arrives.
+    world.pass(Duration::from_secs(31)).await;
+    assert_eq!(states(&world), [("pending", 1)]);
+}
+
+#[tokio::test]
+async fn an_agent_that_has_connected_anew_is_not_in_doubt() {
+    let world = World::new().await;
+    world.dispatched().await;
+    world.time.pass(Duration::from_secs(20));
+    world.connect("c2").await;
+    world.pass(Duration::from_secs(20)).await;
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.connection.unwrap().doubted_at, None);
+    assert_eq!(sent(&world).0, [2]);
+}
+
+#[tokio::test]
+async fn a_task_that_is_being_stopped_is_looked_at_no_more_often_than_once_a_minute() {
+    let world = World::new().await;
+    let policy = TaskPolicy {
+        cancel_deadline: Duration::from_mins(15),
+        ..TaskPolicy::default()
+    };
+    let task = world.dispatched().await.id;
+    let ack = json!({ "taskId": task, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+    obey(&world, Command::Cancel { task }).await;
+    world.time.pass(Duration::from_mins(2));
+    world.out.take_dispatched();
+    let mut dispatcher = world.dispatcher();
+    dispatcher.transitions = world.transitions_with(policy);
+    // Its timer is set by that policy; Slack does not show it.
+    let look = DispatchMessage::Task {
+        task_id: task,
+        agent_id: agent_id(),
+    };
+    world
+        .store
+        .set_timer(task, world.time.now() + Duration::from_mins(13));
+    dispatcher.handle(look).await.unwrap();
+    let told = world.out.take_dispatched();
+    let at_once = told.iter().filter(|(_, delay)| delay.is_zero()).count();
+    assert_eq!(at_once, 0, "{told:?}");
 }

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 pub use self::operator::Operator;
 use crate::{
-    command,
+    command::{self, Command},
     error::{BematicError, chain},
     ids::Ids,
     ports::{
@@ -197,8 +197,10 @@ impl Webhook {
             thread_ts: None,
             user_id: slash.user_id,
         };
+        let command = command::parse(&slash.text);
+        let stores = command.as_ref().is_ok_and(Command::stores);
         let work = async {
-            match command::parse(&slash.text) {
+            match command {
                 Ok(command) => self.operator.obey(command, origin, &request, now).await,
                 Err(error) => {
                     info!(code = error.code(), "command not understood");
@@ -208,15 +210,19 @@ impl Webhook {
         };
         let reply = match tokio::time::timeout(self.within, work).await {
             Ok(Ok(reply)) => reply,
-            // The task is stored; the sweeper finds it. A repetition would make another.
-            Ok(Err(error @ BematicError::Queue(_))) => {
+            // It is stored; the sweeper finds it. A repetition would do it again.
+            Ok(Err(error @ BematicError::Queue(_))) if stores => {
                 failed(&error);
                 Reply::ephemeral(text::not_confirmed())
             }
             Ok(Err(error)) => Reply::ephemeral(text::internal_error(failed(&error))),
             Err(_) => {
                 error!(code = "SLACK_DEADLINE", "command not answered in time");
-                Reply::ephemeral(text::not_confirmed())
+                Reply::ephemeral(if stores {
+                    text::not_confirmed()
+                } else {
+                    text::internal_error("SLACK_DEADLINE")
+                })
             }
         };
         Response::reply(&reply)
@@ -269,7 +275,7 @@ impl Webhook {
         };
         let request = format!("event-{}", mention.event_id);
         let answer = match command::parse_mention(&mention.text) {
-            Ok(command::Command::Run {
+            Ok(Command::Run {
                 agent,
                 priority,
                 prompt,

@@ -36,7 +36,10 @@ pub fn batch_card(batch: &Batch) -> Message {
 
 const fn words(kind: BatchKind) -> (&'static str, &'static str) {
     match kind {
-        BatchKind::Cancel => ("Cancelling all tasks of this channel", "Tasks cancelled"),
+        BatchKind::Cancel => (
+            "Cancelling all tasks of this channel",
+            "Tasks cancelled or being stopped",
+        ),
         BatchKind::Retry => ("Trying all failed tasks again", "Tasks tried again"),
         BatchKind::Archive => ("Archiving all tasks that are over", "Tasks archived"),
     }

@@ -216,6 +216,7 @@ impl Agents for Memory {
         if let Some(binding) = tables
             .bound(agent, connection)
             .and_then(|agent| agent.connection.as_mut())
+            && !binding.is_in_doubt()
         {
             binding.doubted_at = Some(now);
         }

@@ -58,14 +58,37 @@ impl Batches for Memory {
             tables.write(&change.before, &change.after);
         }
         tables.batches.insert(after.id, after.clone());
+        tables.batches_again.remove(&after.id);
         Ok(Applied::Done)
     }
 
-    async fn stalled(&self, now: Timestamp, limit: usize) -> Result<Vec<BatchId>, StoreError> {
+    async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut tables = self.call("update batch").await?;
+        if let Some(stored) = tables.batches.get_mut(&batch.id)
+            && stored.version == batch.version
+        {
+            stored.shown = batch.version;
+        }
+        Ok(())
+    }
+
+    async fn stalled(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
         let tables = self.call("query batches").await?;
-        let stalled = |batch: &&Batch| batch.due_at().is_some_and(|at| at <= now);
+        let again = |batch: &Batch| tables.batches_again.get(&batch.id).copied();
+        let due_at = |batch: &Batch| batch.due_at().map(|at| again(batch).unwrap_or(at).max(at));
+        let stalled = |batch: &&Batch| due_at(batch).is_some_and(|at| at <= now);
         let stalled = tables.batches.values().filter(stalled).take(limit);
-        Ok(stalled.map(|batch| batch.id).collect())
+        Ok(stalled.map(|batch| (batch.id, batch.updated_at)).collect())
+    }
+
+    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.call("update batch").await?;
+        tables.batches_again.insert(id, at);
+        Ok(())
     }
 }
 

@@ -41,6 +41,7 @@ struct Tables {
     reported: BTreeMap<(TaskId, Attempt), Timestamp>,
     cards: BTreeMap<Subject, Card>,
     batches: BTreeMap<BatchId, Batch>,
+    batches_again: BTreeMap<BatchId, Timestamp>,
     batch_requests: BTreeMap<String, BatchId>,
     requests: BTreeMap<String, TaskId>,
     steps: BTreeMap<(TaskId, Attempt, Timestamp, String), Step>,
@@ -68,6 +69,12 @@ impl Memory {
     /// The task as it is, without a call being counted.
     pub(crate) fn task(&self, id: TaskId) -> Option<Task> {
         self.tables.lock().unwrap().tasks.get(&id).cloned()
+    }
+
+    /// Sets when the task's state ends by itself.
+    pub(crate) fn set_timer(&self, id: TaskId, at: Timestamp) {
+        let mut tables = self.tables.lock().unwrap();
+        tables.tasks.get_mut(&id).unwrap().timer = Some(at);
     }
 
     /// What came too late of a task.
@@ -320,20 +327,22 @@ impl Tasks for Memory {
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
         let tables = self.call("query channel").await?;
-        let place = |task: &Task| format!("{}#{}", task.created_at, task.id);
         let mut items: Vec<_> = tables.listed(channel).cloned().collect();
-        items.sort_by_key(place);
+        items.sort_by_key(Task::place);
         items.reverse();
-        items.retain(|task| cursor.is_none_or(|cursor| *place(task) < *cursor));
+        items.retain(|task| cursor.is_none_or(|cursor| *task.place() < *cursor));
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = items.last().filter(|_| more).map(place);
+        let next = items.last().filter(|_| more).map(Task::place);
         Ok(Page { items, next })
     }
 
-    async fn count_in_channel(&self, channel: &ChannelId) -> Result<u64, StoreError> {
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
         let tables = self.call("query channel").await?;
-        Ok(u64::try_from(tables.listed(channel).count()).unwrap())
+        let after = tables
+            .listed(channel)
+            .filter(|task| *task.place() < *cursor);
+        Ok(u64::try_from(after.count()).unwrap())
     }
 
     async fn add_step(

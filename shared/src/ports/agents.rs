@@ -1,0 +1,187 @@
+//! Agents, their connections and keys; projects.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Created, Page};
+use crate::{
+    agent::{Agent, Connection, DrainLease, KeyHash, Project},
+    error::StoreError,
+    ids::{AgentId, ChannelId, ConnectionId, TaskId},
+    protocol::{AgentStatus, Spelling},
+    time::Timestamp,
+};
+
+/// What became of asking for the right to drain an agent's queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Drain {
+    /// It is ours; this is the agent.
+    Ours(Box<Agent>),
+    /// Another has it, and was told to look again before it stops.
+    Asked,
+    /// There is no such agent.
+    NoAgent,
+}
+
+/// What became of giving back the right to drain.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Released {
+    /// Given back, or lost to another before.
+    Done,
+    /// Somebody asked meanwhile: it is still ours; this is the agent.
+    AskedAgain(Box<Agent>),
+}
+
+/// Agents, their connections and keys.
+#[async_trait]
+pub trait Agents: Send + Sync {
+    /// An agent.
+    async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError>;
+    /// All agents, by name. Several calls.
+    async fn list(&self) -> Result<Vec<Agent>, StoreError>;
+    /// Makes an agent, unless it exists.
+    async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError>;
+    /// Adds a key to an agent.
+    async fn add_key(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Whether the key is the agent's.
+    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError>;
+    /// Removes all keys of an agent, and says how many. Several calls.
+    async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError>;
+    /// A connection.
+    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
+    /// Notes a connection that has yet to authenticate.
+    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
+    /// Binds a connection to an agent: the newer wins. Two calls.
+    async fn bind(
+        &self,
+        id: &ConnectionId,
+        agent: &AgentId,
+        now: Timestamp,
+    ) -> Result<Bound, StoreError>;
+    /// Notes a sign of life and, the first time, the spelling; gives back the connection.
+    async fn greet(
+        &self,
+        id: &ConnectionId,
+        spelling: Spelling,
+        now: Timestamp,
+    ) -> Result<Connection, StoreError>;
+    /// Forgets a connection, and marks its agent offline if it was the current one. Two calls, or
+    /// three if the agent is not known.
+    async fn unbind(
+        &self,
+        id: &ConnectionId,
+        agent: Option<&AgentId>,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError>;
+    /// What the agent said of itself at `sent_at`, by its clock, over `connection`, and the agent
+    /// after that; over an older one, or before what it said last, it changes nothing.
+    async fn report(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError>;
+    /// Notes a sign of life over the agent's current connection, and gives back the agent; `None`
+    /// if that is not its connection (any more).
+    async fn alive(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError>;
+    /// Notes that the agent was sent a ping that it has to echo.
+    async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Notes that the agent was sent a ping since it seems not to hear us: no work for it until it
+    /// has echoed that.
+    async fn doubted(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time. By an index
+    /// that lags.
+    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
+    /// Connections that should have authenticated by `now`. By an index that lags.
+    async fn unauthenticated(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError>;
+    /// Asks for the right to drain the agent's queue. One call, or two if another has it.
+    async fn begin_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        now: Timestamp,
+    ) -> Result<Drain, StoreError>;
+    /// Gives it back, unless somebody asked since `requests` was read.
+    async fn end_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        requests: u64,
+    ) -> Result<Released, StoreError>;
+}
+
+/// How long a connection may take to authenticate in band.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Parts that the index of connected agents has.
+pub const CONNECTED_SHARDS: u32 = 4;
+
+/// What a heartbeat says beside "I am alive".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignOfLife {
+    /// The tasks that the agent has, if it says.
+    pub tasks: Option<Vec<TaskId>>,
+    /// The time of the ping that it answers.
+    pub echoes: Option<Timestamp>,
+}
+
+/// What became of binding a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// It is the agent's connection now, in place of this one.
+    Current {
+        /// The older connection, to be closed.
+        replaced: Option<ConnectionId>,
+    },
+    /// A newer one is: this one is to be closed.
+    Replaced,
+    /// There is no such agent.
+    NoAgent,
+}
+
+/// What became of forgetting a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unbound {
+    /// Its agent is offline now.
+    Offline(AgentId),
+    /// It was not anybody's current connection.
+    Stale,
+}
+
+/// Projects, by channel.
+#[async_trait]
+pub trait Projects: Send + Sync {
+    /// The channel's project.
+    async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError>;
+    /// All projects, by channel. Several calls.
+    async fn list(&self) -> Result<Vec<Project>, StoreError>;
+    /// Stores a channel's project in place of any other.
+    async fn put(&self, project: &Project) -> Result<(), StoreError>;
+}

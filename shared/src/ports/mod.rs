@@ -1,0 +1,27 @@
+//! What the handlers need of the outside world, as small traits. The adapters are
+//! [`crate::store`], [`crate::queue`], [`crate::gateway`] and [`crate::slack`]; the tests have
+//! adapters of their own, in memory. One method is one AWS call unless its doc says otherwise.
+
+mod agents;
+mod batches;
+mod cards;
+mod gateway;
+mod outcome;
+mod queues;
+mod tasks;
+
+pub use self::{
+    agents::{
+        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Drain, Projects, Released, SignOfLife,
+        Unbound,
+    },
+    batches::{Applied, BatchMessage, BatchQueue, Batches},
+    cards::{Card, Cards},
+    gateway::{Delivery, Gateway},
+    outcome::{Created, Page, Written},
+    queues::{
+        DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
+        SourceQueue,
+    },
+    tasks::{Claim, Kept, Output, Tasks},
+};

@@ -1,0 +1,135 @@
+//! The queues, what they carry, and what comes of what fails.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    batch::Batch,
+    dead_letter::{DeadLetters, QueueName, Reason},
+    error::QueueError,
+    ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
+    task::Task,
+    time::Timestamp,
+};
+
+/// What the dispatcher is told to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
+pub enum DispatchMessage {
+    /// The agent's queue, connection or capacity may have changed.
+    Drain {
+        /// The agent.
+        agent_id: AgentId,
+    },
+    /// A timer of the task may have ended, or somebody wants it to stop.
+    Task {
+        /// The task.
+        task_id: TaskId,
+        /// Its agent: what one agent causes delays no other.
+        agent_id: AgentId,
+    },
+    /// The connection should have authenticated by now.
+    AuthDeadline {
+        /// The connection.
+        connection_id: ConnectionId,
+    },
+}
+
+/// The dispatcher's queue.
+#[async_trait]
+pub trait DispatchQueue: Send + Sync {
+    /// Sends `message`, to be seen after `delay` (at most 15 min).
+    async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError>;
+    /// Sends many: a call for each ten.
+    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
+}
+
+/// What the notifier is told to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
+pub enum NotifyMessage {
+    /// The task may have changed.
+    Refresh {
+        /// The task.
+        task_id: TaskId,
+    },
+    /// Bulk work may have gone on.
+    Batch {
+        /// Which.
+        batch_id: BatchId,
+    },
+    /// An answer to a mention that made no task: there is no state to render it from.
+    Reply {
+        /// Slack's id of the event, sent once each.
+        event_id: String,
+        /// Where.
+        channel_id: ChannelId,
+        /// The thread to answer in.
+        thread_ts: MessageTs,
+        /// The text.
+        text: String,
+    },
+}
+
+/// The notifier's queue.
+#[async_trait]
+pub trait Notifications: Send + Sync {
+    /// The task's state changed: seen within the flush interval, never left out.
+    async fn changed(&self, task: &Task) -> Result<(), QueueError>;
+    /// Many tasks' state changed: a call for each ten.
+    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError>;
+    /// Bulk work went on: seen within the flush interval, and its end never left out.
+    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
+    /// The same once more, at most every 5 min (SQS's window of de-duplication).
+    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
+    /// The task reported something at `now`: at most one message a flush interval.
+    async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError>;
+    /// A text for a thread.
+    async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
+}
+
+/// A message as a function received it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// SQS's id of it.
+    pub id: &'a str,
+    /// What it says.
+    pub body: &'a str,
+    /// What it was in order with.
+    pub group: Option<&'a str>,
+    /// Whether its queue is first in first out; then its dead-letter queue is too.
+    pub fifo: bool,
+    /// How often it was received, this time included.
+    pub times: u32,
+}
+
+/// The queue that a function is fed from.
+#[async_trait]
+pub trait SourceQueue: Send + Sync {
+    /// How often a message is received before it is given up.
+    fn max_receives(&self) -> u32;
+    /// Gives the received message again after `delay` (at most 12 h).
+    async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
+    /// Puts a copy of the message into the dead-letter queue, with the reason.
+    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError>;
+}
+
+/// What the functions gave up on.
+#[async_trait]
+pub trait DeadLetterQueues: Send + Sync {
+    /// Some of a queue's dead letters: three calls.
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
+    /// Gives back to a queue what it gave up until now, `limit` or a few more, and says how many.
+    /// Two calls for each, one for each ten, and one to count them.
+    async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
+}

@@ -1,0 +1,134 @@
+//! Tasks and all that hangs on them.
+
+use async_trait::async_trait;
+
+use super::{Created, Page, Written};
+use crate::{
+    error::StoreError,
+    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
+    time::Timestamp,
+};
+
+/// What became of claiming a task for dispatch.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Claim {
+    /// The task and a slot are taken: this is the task now.
+    Taken(Box<Task>),
+    /// Another changed the task first.
+    TaskChanged,
+    /// The agent is not on that connection any more, or has no free slot.
+    AgentUnavailable,
+}
+
+/// What is kept beside a task when it changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kept<'a> {
+    /// What came of it.
+    Completion(&'a Completion),
+    /// What came too late to count.
+    Late(&'a LateReport),
+}
+
+/// The newest output of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// The text, oldest first.
+    pub text: String,
+    /// Whether there is more before it.
+    pub cut: bool,
+}
+
+/// Tasks and all that hangs on them.
+#[async_trait]
+pub trait Tasks: Send + Sync {
+    /// A task.
+    async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+    /// What it runs.
+    async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError>;
+    /// What came of it.
+    async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError>;
+    /// Stores a new task, its specification and its place in the queue, once per `request`
+    /// (Slack's id of what the operator did). A repeated request costs a second call.
+    async fn create(
+        &self,
+        task: &Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> Result<Created<TaskId>, StoreError>;
+    /// Claims a pending task over `connection`: the task and the agent's slot in one transaction.
+    async fn claim(
+        &self,
+        before: &Task,
+        after: Task,
+        connection: &ConnectionId,
+    ) -> Result<Claim, StoreError>;
+    /// Any other transition: the task, its place in the queue, the agent's slot and what is kept
+    /// in one transaction.
+    async fn transition(
+        &self,
+        before: &Task,
+        after: &Task,
+        kept: Option<Kept<'_>>,
+    ) -> Result<Written, StoreError>;
+    /// Notes that Slack shows the task as it is, unless it has changed since.
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    /// Notes that the task was told of again, so that it is not before `at` that somebody should
+    /// look at it anew; unless it has changed since.
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
+    /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
+    /// index that lags: some may be done already. A call for each shard and page.
+    async fn due(&self, now: Timestamp, limit: usize)
+    -> Result<Vec<(TaskId, AgentId)>, StoreError>;
+    /// When the attempt's newest report came, by our clock. Two calls, side by side.
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError>;
+    /// What came too late, by attempt.
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
+    /// The agent's queue that is due at `now`, in the order that it is to be worked off.
+    async fn queued(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Task>, StoreError>;
+    /// The channel's tasks, newest first.
+    async fn in_channel(
+        &self,
+        channel: &ChannelId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Task>, StoreError>;
+    /// How many tasks of the channel come after `cursor`. By an index that lags. A call for each
+    /// megabyte of them.
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError>;
+    /// Keeps a step; the same message twice is one step.
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// The attempt's newest steps, newest first.
+    async fn steps(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> Result<Vec<Step>, StoreError>;
+    /// Keeps a piece of output; the same message twice is one piece. Every hundredth piece costs
+    /// calls that remove those beyond [`crate::task::Chunk::KEPT`].
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError>;
+    /// The newest output of at least `bytes`, if there is as much.
+    async fn output(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> Result<Output, StoreError>;
+}
