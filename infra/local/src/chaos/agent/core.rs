@@ -199,7 +199,8 @@ impl Core {
             said.push(self.refuse(run, "not in the mood", true, now));
         } else {
             self.start(run, now);
-            said.push(self.acknowledge(run, now));
+            let heard = !self.chance(self.temper.mute);
+            said.extend(heard.then(|| self.acknowledge(run, now)));
         }
         said
     }

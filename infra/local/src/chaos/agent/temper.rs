@@ -11,6 +11,8 @@ pub(in crate::chaos) struct Temper {
     pub(in crate::chaos) long_work: Range<u64>,
     /// A task is a long one.
     pub(in crate::chaos) long: f64,
+    /// An acknowledgement is lost before it is on its way.
+    pub(in crate::chaos) mute: f64,
     /// A task is told of while it runs.
     pub(in crate::chaos) talk: f64,
     /// A task ends in an error.
@@ -27,6 +29,7 @@ impl Default for Temper {
             work: 300..4000,
             long_work: 8000..22_000,
             long: 0.12,
+            mute: 0.06,
             talk: 0.2,
             fail: 0.05,
             refuse: 0.02,

@@ -23,6 +23,7 @@ fn agent(ledger: &Ledger) -> Core {
         work: 99..100,
         long_work: 99..100,
         long: 0.0,
+        mute: 0.0,
         talk: 1.0,
         fail: 0.0,
         refuse: 0.0,
