@@ -19,6 +19,8 @@ pub(super) struct Report {
     pub(super) concurrency: usize,
     /// How long it was disturbed.
     pub(super) disturbed_ms: u64,
+    /// Attempts that agents ended in that time.
+    pub(super) ended_disturbed: usize,
     /// From the first task to the verdict.
     pub(super) whole_ms: u64,
     pub(super) calls: Calls,
@@ -74,6 +76,8 @@ impl Report {
             verdict.died, verdict.repeated
         );
         row(f, "attempts begun", verdict.started, &attempts)?;
+        let note = "the others were left to the calm, when the queues drain";
+        row(f, "ended while disturbed", self.ended_disturbed, note)?;
         row(f, "tasks with a late report", verdict.late, "")?;
         writeln!(f)
     }

@@ -56,6 +56,7 @@ pub(super) async fn run(
     cast.rest(&world, &weather).await?;
     step.done(&cast.progress());
     let calm_at = SystemClock.now();
+    let ended_disturbed = cast.count(|deed| matches!(deed, Deed::Reported(_)));
     let step = ui.step("Waiting until all has come to rest");
     let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
     step.done(&cast.progress());
@@ -73,6 +74,7 @@ pub(super) async fn run(
         agents: options.agents,
         concurrency: options.concurrency,
         disturbed_ms: millis(calm_at, begun),
+        ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
         calls: weather.calls(),
         unanswered: cast.book.known().unanswered,
@@ -153,14 +155,15 @@ impl Cast {
         trouble::end(world).await
     }
 
+    fn count(&self, wanted: fn(&Deed) -> bool) -> usize {
+        let of = |what: &What| matches!(what, What::Run(_, deed) if wanted(deed));
+        self.ledger.count(of)
+    }
+
     fn progress(&self) -> String {
-        let count = |wanted: fn(&Deed) -> bool| {
-            let of = |what: &What| matches!(what, What::Run(_, deed) if wanted(deed));
-            self.ledger.count(of)
-        };
         let asked = self.book.asked();
-        let begun = count(|deed| matches!(deed, Deed::Started));
-        let ended = count(|deed| matches!(deed, Deed::Confirmed));
+        let begun = self.count(|deed| matches!(deed, Deed::Started));
+        let ended = self.count(|deed| matches!(deed, Deed::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")
     }
 }

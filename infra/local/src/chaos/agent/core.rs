@@ -199,7 +199,8 @@ impl Core {
             said.push(self.refuse(run, "not in the mood", true, now));
         } else {
             self.start(run, now);
-            said.push(self.acknowledge(run, now));
+            let heard = !self.chance(self.temper.mute);
+            said.extend(heard.then(|| self.acknowledge(run, now)));
         }
         said
     }
@@ -209,7 +210,12 @@ impl Core {
         self.disk.note_seen(run);
         self.running.insert(run.task_id, run);
         self.deed(now, run, Deed::Started);
-        let whole = self.rng.random_range(self.temper.work.clone());
+        let millis = if self.chance(self.temper.long) {
+            self.temper.long_work.clone()
+        } else {
+            self.temper.work.clone()
+        };
+        let whole = self.rng.random_range(millis);
         if self.chance(self.temper.talk) {
             self.plan(now + Duration::from_millis(whole / 3), Due::Progress(run));
             self.plan(now + Duration::from_millis(whole / 2), Due::Output(run));

@@ -21,6 +21,9 @@ fn run(task: &str, attempt: u32) -> Slot {
 fn agent(ledger: &Ledger) -> Core {
     let temper = Temper {
         work: 99..100,
+        long_work: 99..100,
+        long: 0.0,
+        mute: 0.0,
         talk: 1.0,
         fail: 0.0,
         refuse: 0.0,
