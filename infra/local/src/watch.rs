@@ -16,8 +16,7 @@ const POLL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Watch {
     http: reqwest::Client,
-    url: String,
-    token: String,
+    stack: StackFile,
     channel: String,
     seen: BTreeMap<String, BTreeSet<String>>,
 }
@@ -36,8 +35,7 @@ impl Watch {
     pub fn new(stack: &StackFile) -> Self {
         Self {
             http: reqwest::Client::new(),
-            url: format!("{}/conversations.history", stack.slack_api_url),
-            token: stack.slack_bot_token.clone(),
+            stack: stack.clone(),
             channel: stack.channel_id.clone(),
             seen: BTreeMap::new(),
         }
@@ -60,22 +58,11 @@ impl Watch {
 
     async fn messages(&self) -> Result<Vec<Value>> {
         let form = [("channel", self.channel.as_str()), ("limit", "20")];
-        let answer: Value = self
-            .http
-            .post(&self.url)
-            .bearer_auth(&self.token)
-            .form(&form)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .context("the local Slack does not answer")?
-            .json()
-            .await
-            .context("the local Slack did not answer with JSON")?;
-        if answer["ok"] != true {
-            bail!("conversations.history was refused: {}", answer["error"]);
-        }
-        let mut messages = answer["messages"].as_array().cloned().unwrap_or_default();
+        let mut answer = history(&self.http, &self.stack, &form).await?;
+        let mut messages = match answer["messages"].take() {
+            Value::Array(messages) => messages,
+            _ => Vec::new(),
+        };
         messages.reverse();
         Ok(messages)
     }
@@ -87,6 +74,29 @@ impl Watch {
             .filter(|line| seen.insert(line.clone()))
             .collect()
     }
+}
+
+/// A page of a channel, the newest message first.
+pub(crate) async fn history(
+    http: &reqwest::Client,
+    stack: &StackFile,
+    form: &[(&str, &str)],
+) -> Result<Value> {
+    let answer: Value = http
+        .post(format!("{}/conversations.history", stack.slack_api_url))
+        .bearer_auth(&stack.slack_bot_token)
+        .form(form)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .context("the local Slack does not answer")?
+        .json()
+        .await
+        .context("the local Slack did not answer with JSON")?;
+    if answer["ok"] != true {
+        bail!("conversations.history was refused: {}", answer["error"]);
+    }
+    Ok(answer)
 }
 
 /// What a message shows, without its markup.

@@ -296,18 +296,6 @@ impl TaskState {
         }
     }
 
-    /// The newest attempt that an agent may have, though it may have been said not to have arrived.
-    pub(super) const fn last_sent(&self) -> Option<Attempt> {
-        match self {
-            Self::Pending {
-                attempts,
-                undelivered: true,
-                ..
-            } => Some(Attempt::after(*attempts)),
-            _ => self.last_attempt(),
-        }
-    }
-
     /// Who wants it to stop.
     pub const fn cancel_request(&self) -> Option<&CancelRequest> {
         match self {

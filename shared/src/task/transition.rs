@@ -250,7 +250,7 @@ impl TaskState {
         match &mut next {
             Self::Pending { .. } => {
                 return Ok(Self::Cancelled {
-                    attempt: self.last_sent(),
+                    attempt: self.last_attempt(),
                     started_at: None,
                     finished_at: now,
                     by: Some(by),
@@ -371,7 +371,7 @@ impl TaskState {
             _ => "No agent took it in time.".to_owned(),
         };
         Self::Failed {
-            attempt: self.last_sent(),
+            attempt: self.last_attempt(),
             started_at: None,
             finished_at: now,
             failure: Failure::new(FailureCode::Expired, &why, true),

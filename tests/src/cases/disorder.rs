@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Submitted, Test, TestAgent, eventually};
+use crate::harness::{Submitted, Test, TestAgent};
 
 /// All that an agent says about a task, in order.
 pub(super) fn report(agent: &mut TestAgent, task: &Submitted) -> Vec<Value> {
@@ -48,16 +48,8 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
         .expect("an id");
     agent.confirmed(last).await;
     agent.confirmed(last).await;
-    eventually("the cards are the same", async || {
-        let card = test.channel.card(&backwards.id, "Completed").await;
-        let shown = card.text.replace(&backwards.id, &in_order.id);
-        if shown == expected.text {
-            Ok(())
-        } else {
-            Err(format!("{shown}\ninstead of\n{}", expected.text))
-        }
-    })
-    .await;
+    let (task, other) = (&backwards.id, &in_order.id);
+    test.channel.same_card(task, &expected, other).await;
     agent.is_heard().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }

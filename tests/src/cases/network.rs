@@ -28,16 +28,7 @@ async fn messages_twice_late_and_shuffled_both_ways_make_the_same_card() {
     let second = test.channel.run("tell me").await;
     let task = agent.submitted().await;
     tell_all(&mut agent, &task).await;
-    eventually("the cards are the same", async || {
-        let card = test.channel.card(&second, "Completed").await;
-        let shown = card.text.replace(&second, &first);
-        if shown == expected.text {
-            Ok(())
-        } else {
-            Err(format!("{shown}\ninstead of\n{}", expected.text))
-        }
-    })
-    .await;
+    test.channel.same_card(&second, &expected, &first).await;
     agent.is_heard().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }

@@ -174,6 +174,20 @@ impl Channel {
         assert_eq!(pressed["delivery"]["status"], 200, "{pressed}");
     }
 
+    /// Returns once the card of `task` reads as `expected`, which is that of another task.
+    pub(crate) async fn same_card(&self, task: &str, expected: &Card, of: &str) {
+        eventually("the cards are the same", async || {
+            let card = self.card(task, "Completed").await;
+            let shown = card.text.replace(task, of);
+            if shown == expected.text {
+                Ok(())
+            } else {
+                Err(format!("{shown}\ninstead of\n{}", expected.text))
+            }
+        })
+        .await;
+    }
+
     /// What the channel's next calls of a method meet; see the local Slack's `/control/faults`.
     pub(crate) async fn fault(&self, mut fault: Value) {
         fault["channel"] = json!(self.id);

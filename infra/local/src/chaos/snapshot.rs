@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::agent::Agent;
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::world::World;
+use crate::watch::history;
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
@@ -45,7 +46,7 @@ pub struct Stored {
 pub(super) async fn take(world: &World) -> Result<Snapshot> {
     let mut cards = BTreeMap::<_, Vec<_>>::new();
     for channel in world.channels() {
-        for message in history(world, channel).await? {
+        for message in messages(world, channel).await? {
             if let Some(task) = about(&message) {
                 let text = message["text"].as_str().unwrap_or_default();
                 cards.entry(task).or_default().push(text.to_owned());
@@ -117,26 +118,12 @@ fn word(item: &Item, name: &str) -> String {
     value.cloned().unwrap_or_default()
 }
 
-async fn history(world: &World, channel: &str) -> Result<Vec<Value>> {
-    let stack = world.stack();
+async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     let (mut messages, mut cursor) = (Vec::new(), String::new());
     loop {
         let form = [("channel", channel), ("limit", PAGE), ("cursor", &cursor)];
-        let mut answer: Value = world
-            .http()
-            .post(format!("{}/conversations.history", stack.slack_api_url))
-            .bearer_auth(&stack.slack_bot_token)
-            .form(&form[..if cursor.is_empty() { 2 } else { 3 }])
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .context("the local Slack does not answer")?
-            .json()
-            .await
-            .context("the local Slack did not answer with JSON")?;
-        if answer["ok"] != true {
-            bail!("conversations.history was refused: {}", answer["error"]);
-        }
+        let form = &form[..if cursor.is_empty() { 2 } else { 3 }];
+        let mut answer = history(world.http(), world.stack(), form).await?;
         if let Value::Array(page) = answer["messages"].take() {
             messages.extend(page);
         }

@@ -8,10 +8,8 @@ use super::obey;
 use crate::{
     command::Command,
     ids::TaskId,
-    ports::Tasks,
     protocol::CloudMessage,
-    task::LateReport,
-    testing::{World, agent_id, connection},
+    testing::{World, agent_id},
 };
 
 fn state(world: &World, task: TaskId) -> &'static str {
@@ -102,34 +100,4 @@ async fn what_failed_is_tried_again_and_what_is_anothers_is_not_touched() {
         task: TaskId::new(uuid::Uuid::from_u128(99)),
     };
     assert!(obey(&world, unknown).await.contains("no task"));
-}
-
-#[tokio::test]
-async fn what_was_said_not_to_have_arrived_and_ran_all_the_same_is_not_lost_by_a_cancellation() {
-    let world = World::new().await;
-    world.connect("c").await;
-    let task = world.run("fix it", "r").await.id;
-    world.out.gone.lock().unwrap().insert(connection("c"));
-    world.dispatch_all().await;
-    assert_eq!(state(&world, task), "pending");
-    obey(&world, Command::Cancel { task }).await;
-    assert_eq!(state(&world, task), "cancelled");
-    world.connect("c2").await;
-    let done = json!({ "taskId": task, "attempt": 1, "result": "done" });
-    let answers = world.say("c2", "TASK_COMPLETE", done).await;
-    assert!(matches!(&answers[..], [CloudMessage::MessageAck(_)]));
-    let late = world.store.late_reports(task).await.unwrap();
-    assert!(matches!(&late[..], [LateReport { attempt, .. }] if attempt.number() == 1));
-    obey(&world, Command::Retry { task }).await;
-    world.dispatch_all().await;
-    let sent = world.out.take_sent();
-    let attempts = sent.iter().filter_map(|(_, message)| match message {
-        CloudMessage::TaskSubmit(submit) => submit.attempt.map(u32::from),
-        _ => None,
-    });
-    assert_eq!(
-        attempts.collect::<Vec<_>>(),
-        [2],
-        "the agent would not run 1 again"
-    );
 }

@@ -63,6 +63,7 @@ async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_
         "{answers:?}"
     );
     assert_eq!(states(&world), [("cancelled", 1)]);
+    assert_eq!(world.store.late(task).len(), 1);
     obey(&world, Command::Retry { task }).await;
     world.dispatch_all().await;
     assert_eq!(

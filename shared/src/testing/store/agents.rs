@@ -197,10 +197,7 @@ impl Agents for Memory {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tables = self.call("update agent").await?;
-        if let Some(binding) = tables
-            .bound(agent, connection)
-            .and_then(|agent| agent.connection.as_mut())
-        {
+        if let Some(binding) = tables.binding(agent, connection) {
             binding.pinged_at = Some(now);
         }
         Ok(())
@@ -213,9 +210,7 @@ impl Agents for Memory {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tables = self.call("update agent").await?;
-        if let Some(binding) = tables
-            .bound(agent, connection)
-            .and_then(|agent| agent.connection.as_mut())
+        if let Some(binding) = tables.binding(agent, connection)
             && !binding.is_in_doubt()
         {
             binding.doubted_at = Some(now);
@@ -298,6 +293,10 @@ impl Tables {
             binding.is_some_and(|binding| binding.id == *connection)
         };
         self.agents.get_mut(agent).filter(current)
+    }
+
+    fn binding(&mut self, agent: &AgentId, connection: &ConnectionId) -> Option<&mut Binding> {
+        self.bound(agent, connection)?.connection.as_mut()
     }
 
     fn bind(&mut self, id: &ConnectionId, agent: &AgentId, now: Timestamp) -> Bound {
