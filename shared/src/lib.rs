@@ -8,6 +8,7 @@ pub mod agent;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod batch;
+pub mod breaker;
 pub mod command;
 pub mod config;
 pub mod dead_letter;

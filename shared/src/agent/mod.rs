@@ -14,6 +14,7 @@ pub use self::{
     project::Project,
 };
 use crate::{
+    breaker::Gate,
     ids::{AgentId, ConnectionId, TaskId},
     protocol::{AgentStatus, Availability, Spelling},
     task::Slot,
@@ -52,6 +53,12 @@ pub struct Agent {
     /// The slots that are taken, as [`crate::task::Slot`] writes them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
+    /// What its breaker lets through.
+    #[serde(default, skip_serializing_if = "Gate::is_new")]
+    pub gate: Gate,
+    /// The breaker's generation that the operations channel was told of last.
+    #[serde(default)]
+    pub announced: u64,
     /// Who drains its queue right now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainLease>,
@@ -74,6 +81,8 @@ impl Agent {
             active: BTreeSet::new(),
             active_at: None,
             held: BTreeSet::new(),
+            gate: Gate::default(),
+            announced: 0,
             drain: None,
             drain_requests: 0,
         }

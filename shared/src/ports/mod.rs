@@ -4,6 +4,7 @@
 
 mod agents;
 mod batches;
+mod breakers;
 mod cards;
 mod gateway;
 mod outcome;
@@ -16,6 +17,7 @@ pub use self::{
         Unbound,
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
+    breakers::{Breakers, Turn},
     cards::{Card, Cards},
     gateway::{Delivery, Gateway},
     outcome::{Created, Page, Written},

@@ -68,6 +68,11 @@ pub enum NotifyMessage {
         /// Which.
         batch_id: BatchId,
     },
+    /// What an agent's breaker lets through may have changed.
+    Breaker {
+        /// The agent.
+        agent_id: AgentId,
+    },
     /// An answer to a mention that made no task: there is no state to render it from.
     Reply {
         /// Slack's id of the event, sent once each.
@@ -94,6 +99,8 @@ pub trait Notifications: Send + Sync {
     async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
     /// The task reported something at `now`: at most one message a flush interval.
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError>;
+    /// What the agent's breaker lets through has changed: one message a generation.
+    async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError>;
     /// A text for a thread.
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }

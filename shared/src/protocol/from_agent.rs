@@ -383,6 +383,14 @@ pub enum Fault {
     Task,
 }
 
+impl Fault {
+    /// Whether it was the agent's.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    pub const fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent)
+    }
+}
+
 /// TASK_ERROR
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ use crate::{
     batch::Batch,
     dead_letter::Reason,
     error::QueueError,
-    ids::{BatchId, TaskId},
+    ids::{AgentId, BatchId, TaskId},
     ports::{
         BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
         Received, SourceQueue,
@@ -134,6 +134,15 @@ impl Notifications for SqsNotifications {
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {
         let once = format!("{task}-t{}", interval(now));
         self.0.send(refresh(task, once)?).await
+    }
+
+    async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError> {
+        let agent_id = agent.clone();
+        let message = Outgoing::new(&NotifyMessage::Breaker { agent_id })?;
+        let message = message.group(format!("breaker-{agent}"));
+        self.0
+            .send(message.once(format!("breaker-{agent}-{generation}")))
+            .await
     }
 
     async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {

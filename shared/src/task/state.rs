@@ -6,6 +6,7 @@ use strum::IntoStaticStr;
 use super::policy::Terms;
 use crate::{
     ids::{Attempt, UserId},
+    protocol::Fault,
     time::Timestamp,
 };
 
@@ -140,6 +141,9 @@ pub struct Failure {
     pub message: String,
     /// Whether the agent thinks that trying again may help.
     pub recoverable: bool,
+    /// Whose failure it was, for the agent's breaker.
+    #[serde(default, skip_serializing_if = "Fault::is_agent")]
+    pub fault: Fault,
 }
 
 impl Failure {
@@ -152,7 +156,14 @@ impl Failure {
             code,
             message: message.chars().take(Self::MESSAGE_CHARS).collect(),
             recoverable,
+            fault: Fault::Agent,
         }
+    }
+
+    /// The same, and whose failure it was.
+    #[must_use]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self { fault, ..self }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     batch::Batch,
     dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
     error::{GatewayError, QueueError},
-    ids::{BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
+    ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
     ports::{
         BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
         Gateway, Notifications, NotifyMessage, Received, SourceQueue,
@@ -153,6 +153,14 @@ impl Notifications for Outbox {
             .lock()
             .unwrap()
             .push(NotifyMessage::Refresh { task_id });
+        Ok(())
+    }
+
+    async fn breaker_changed(&self, agent: &AgentId, _: u64) -> Result<(), QueueError> {
+        self.calls.call("sqs notify").await?;
+        self.notified.lock().unwrap().push(NotifyMessage::Breaker {
+            agent_id: agent.clone(),
+        });
         Ok(())
     }
 

@@ -39,7 +39,8 @@ impl Endings {
         context: Context<'_>,
         message: TaskFailure,
     ) -> Result<Answer, BematicError> {
-        let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable);
+        let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
+            .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
         self.end(context, task_id, attempt, LateOutcome::Failed(failure))
             .await

@@ -42,6 +42,10 @@ impl Notifier {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
             NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
+            NotifyMessage::Breaker { agent_id } => {
+                info!(agent = %agent_id, "nobody is told of a breaker yet");
+                Ok(())
+            }
             NotifyMessage::Reply {
                 channel_id,
                 thread_ts,

@@ -1,6 +1,7 @@
 //! The store in memory: what DynamoDB does, without DynamoDB.
 
 mod agents;
+mod breakers;
 mod bulk;
 
 use std::{
@@ -14,6 +15,7 @@ use super::Calls;
 use crate::{
     agent::{Agent, Connection, Project},
     batch::Batch,
+    breaker::Breaker,
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     ports::{Card, Claim, Created, Kept, Output, Page, Projects, Tasks, Written},
@@ -48,6 +50,7 @@ struct Tables {
     chunks: BTreeMap<(TaskId, Attempt, ChunkOrder, Option<String>), String>,
     agents: BTreeMap<AgentId, Agent>,
     status_at: BTreeMap<AgentId, Timestamp>,
+    breakers: BTreeMap<AgentId, Breaker>,
     keys: BTreeSet<(AgentId, String)>,
     connections: BTreeMap<ConnectionId, Connection>,
     projects: BTreeMap<ChannelId, Project>,

@@ -1,0 +1,57 @@
+//! What a change of a task says about its agent.
+
+use super::{BreakerEvent, FailureKind, IgnoredBecause};
+use crate::{
+    protocol::Fault,
+    task::{FailureCode, Slot, Task, TaskEvent, TaskState},
+};
+
+/// What it says about the agent that `event` took the task from `before` to `after`: nothing unless
+/// an attempt is over by it.
+pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerEvent> {
+    let attempt = match &after.state {
+        TaskState::Completed { attempt, .. } => Some(*attempt),
+        _ => before.state.held().or_else(|| after.state.last_attempt()),
+    };
+    let of = Slot {
+        task_id: after.id,
+        attempt: attempt?,
+    };
+    let id = of.to_string();
+    let ignore = |because| Some(BreakerEvent::Ignore(id.clone(), because));
+    let fail =
+        |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
+    if after.state.held().is_some() {
+        return None;
+    }
+    match (event, &after.state) {
+        (
+            _,
+            TaskState::Completed {
+                started_at,
+                finished_at,
+                ..
+            },
+        ) => Some(BreakerEvent::Success(id, finished_at.since(*started_at))),
+        (TaskEvent::Retried | TaskEvent::CancelRequested(_), _) => None,
+        (_, TaskState::Cancelled { .. }) => ignore(IgnoredBecause::Cancelled),
+        (TaskEvent::Failed(_, failure), _) if failure.fault == Fault::Task => {
+            ignore(IgnoredBecause::TaskFault)
+        }
+        (TaskEvent::Failed(_, failure), _) => fail(FailureKind::Error, &failure.message),
+        (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
+            ignore(IgnoredBecause::Undelivered)
+        }
+        (TaskEvent::Refused { .. }, _) => ignore(IgnoredBecause::Refused),
+        (TaskEvent::Tick { .. }, TaskState::Failed { failure, .. }) => match failure.code {
+            FailureCode::AgentLost => fail(FailureKind::Lost, &failure.message),
+            FailureCode::AttemptsExhausted => fail(FailureKind::AckMissed, &failure.message),
+            _ => None,
+        },
+        (TaskEvent::Tick { .. }, TaskState::Pending { last_error, .. }) => {
+            let why = last_error.as_deref().unwrap_or_default();
+            fail(FailureKind::AckMissed, why)
+        }
+        _ => None,
+    }
+}
