@@ -13,7 +13,7 @@ use crate::{
     gateway::ApiGateway,
     ids::RandomIds,
     ports::{
-        Agents, BatchQueue, Batches, Cards, DeadLetterQueues, DispatchQueue, Gateway,
+        Agents, BatchQueue, Batches, Breakers, Cards, DeadLetterQueues, DispatchQueue, Gateway,
         Notifications, Projects, SourceQueue, Tasks,
     },
     queue::{SqsBatches, SqsDeadLetters, SqsDispatch, SqsNotifications, SqsSource},
@@ -65,10 +65,17 @@ impl Aws {
 
     /// From `AGENTS_TABLE`.
     pub fn agents(&self) -> Result<Arc<dyn Agents>, ConfigError> {
-        Ok(Arc::new(AgentStore::new(
-            self.dynamo(),
-            required("AGENTS_TABLE")?,
-        )))
+        Ok(Arc::new(self.agent_store()?))
+    }
+
+    /// From `AGENTS_TABLE`.
+    pub fn breakers(&self) -> Result<Arc<dyn Breakers>, ConfigError> {
+        Ok(Arc::new(self.agent_store()?))
+    }
+
+    fn agent_store(&self) -> Result<AgentStore, ConfigError> {
+        let table = required("AGENTS_TABLE")?;
+        Ok(AgentStore::new(self.dynamo(), table))
     }
 
     /// From `AGENTS_TABLE`.

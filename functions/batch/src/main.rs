@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
-    config::task_policy,
+    config::{breaker_config, task_policy},
     dead_letter::QueueName,
     handlers::{batch::BatchWorker, sqs, transitions::Transitions},
     time::SystemClock,
@@ -20,9 +20,11 @@ async fn main() -> Result<(), Error> {
     let worker = &BatchWorker {
         transitions: Transitions::new(
             tasks.clone(),
+            aws.breakers()?,
             aws.dispatch()?,
             notifications.clone(),
             task_policy()?,
+            breaker_config()?,
         ),
         tasks,
         notifications,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
-    config::task_policy,
+    config::{breaker_config, task_policy},
     dead_letter::QueueName,
     handlers::{dispatch::Dispatcher, sqs, transitions::Transitions},
     ids::RandomIds,
@@ -17,16 +17,21 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::load().await;
-    let (tasks, dispatch) = (aws.tasks()?, aws.dispatch()?);
+    let (tasks, breakers) = (aws.tasks()?, aws.breakers()?);
+    let (dispatch, notifications) = (aws.dispatch()?, aws.notifications()?);
     let dispatcher = &Dispatcher {
         transitions: Transitions::new(
             tasks.clone(),
+            breakers.clone(),
             dispatch.clone(),
-            aws.notifications()?,
+            notifications.clone(),
             task_policy()?,
+            breaker_config()?,
         ),
         tasks,
+        breakers,
         dispatch,
+        notifications,
         agents: aws.agents()?,
         gateway: aws.gateway()?,
         clock: Arc::new(SystemClock),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bematic::{
     aws::Aws,
-    config::task_policy,
-    handlers::{event::SocketEvent, message::MessageRouter},
+    config::{breaker_config, task_policy},
+    handlers::{event::SocketEvent, message::MessageRouter, transitions::Transitions},
     time::SystemClock,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
@@ -15,13 +15,22 @@ use serde_json::json;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::load().await;
+    let (tasks, dispatch, notifications) = (aws.tasks()?, aws.dispatch()?, aws.notifications()?);
+    let transitions = Transitions::new(
+        tasks.clone(),
+        aws.breakers()?,
+        dispatch.clone(),
+        notifications.clone(),
+        task_policy()?,
+        breaker_config()?,
+    );
     let router = &MessageRouter::new(
-        aws.tasks()?,
+        tasks,
         aws.agents()?,
         aws.gateway()?,
-        aws.dispatch()?,
-        aws.notifications()?,
-        task_policy()?,
+        dispatch,
+        notifications,
+        transitions,
         Arc::new(SystemClock),
     );
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {

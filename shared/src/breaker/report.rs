@@ -22,7 +22,10 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
     let fail =
         |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
     if after.state.held().is_some() {
-        return None;
+        // Only a lease that is renewed: a probe of it goes on.
+        let renewed = matches!(event, TaskEvent::Tick { .. }) && before.slot() == after.slot();
+        let lease = after.timer.filter(|_| renewed)?.since(after.updated_at);
+        return Some(BreakerEvent::Running(id, lease * 2));
     }
     match (event, &after.state) {
         (

@@ -11,16 +11,16 @@ use crate::time::Timestamp;
 /// What may happen to a breaker. Attempts are named `task#attempt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerEvent {
-    /// May this attempt go to the agent?
-    Allow(String),
+    /// May this attempt go to the agent? As a probe it may take so long at least.
+    Allow(String, Duration),
     /// The attempt succeeded, and took so long.
     Success(String, Duration),
     /// The attempt failed.
     Failure(String, FailureKind, String),
     /// The attempt is over, and that says nothing about the agent.
     Ignore(String, IgnoredBecause),
-    /// The attempts are known to be running: their permits go on.
-    Running(Vec<String>),
+    /// The attempt is known to run, and may go on for so long: so does its permit.
+    Running(String, Duration),
     /// An operator wants it to start anew.
     Reset,
     /// An operator takes over.
@@ -60,8 +60,8 @@ impl Breaker {
     /// of their own.
     pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
         let mut next = self.clone();
-        if let BreakerEvent::Running(ids) = &event {
-            next.renew(ids, deployment, now);
+        if let BreakerEvent::Running(id, lease) = &event {
+            next.renew(id, *lease, deployment, now);
         }
         next.settle(deployment, now);
         let verdict = next.apply(event, deployment, now);
@@ -82,7 +82,7 @@ impl Breaker {
     ) -> Verdict {
         let config = *self.config(deployment);
         match event {
-            BreakerEvent::Allow(id) => return self.allow(id, &config, now),
+            BreakerEvent::Allow(id, lease) => return self.allow(id, lease, &config, now),
             BreakerEvent::Success(id, took) => {
                 let counted = if config.is_slow(took) {
                     Counted::Slow
@@ -111,7 +111,7 @@ impl Breaker {
             BreakerEvent::Force(mode) => self.mode = mode,
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
-            BreakerEvent::Running(_) | BreakerEvent::Tick => {}
+            BreakerEvent::Running(..) | BreakerEvent::Tick => {}
         }
         Verdict::Done
     }
@@ -132,18 +132,22 @@ impl Breaker {
         }
     }
 
-    fn renew(&mut self, ids: &[String], deployment: &BreakerConfig, now: Timestamp) {
-        let until = now + self.config(deployment).permit_lease();
+    fn renew(&mut self, id: &str, lease: Duration, deployment: &BreakerConfig, now: Timestamp) {
+        let until = now + self.config(deployment).permit_lease().max(lease);
         if let State::HalfOpen { permits, .. } = &mut self.state {
-            for permit in permits {
-                if permit.until <= now && ids.contains(&permit.id) {
-                    permit.until = until;
-                }
+            for permit in permits.iter_mut().filter(|permit| permit.id == id) {
+                permit.until = permit.until.max(until);
             }
         }
     }
 
-    fn allow(&mut self, id: String, config: &BreakerConfig, now: Timestamp) -> Verdict {
+    fn allow(
+        &mut self,
+        id: String,
+        lease: Duration,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) -> Verdict {
         match &self.mode {
             Mode::Automatic => {}
             Mode::Drained(Override { until, .. }) => return Verdict::Denied(Some(*until)),
@@ -173,7 +177,7 @@ impl Breaker {
         if permits.len() >= config.success_threshold_count as usize {
             return Verdict::Denied(None);
         }
-        let until = now + config.permit_lease();
+        let until = now + config.permit_lease().max(lease);
         permits.push(Permit { id, until });
         Verdict::Allowed
     }

@@ -119,7 +119,8 @@ impl BatchWorker {
             return Ok(Alone::Unchanged);
         };
         let policy = self.transitions.policy();
-        let decide = |task: &_| batch.change(task, policy, now);
+        // Bulk work ends no attempt by itself: nothing to tell a breaker.
+        let decide = |task: &_| Ok((batch.change(task, policy, now)?, None));
         match self.transitions.change(task, decide, None, now).await {
             Ok(Outcome::Changed(_)) => Ok(Alone::Changed),
             Ok(Outcome::Unchanged(..)) => Ok(Alone::Unchanged),

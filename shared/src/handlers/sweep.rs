@@ -255,7 +255,9 @@ impl Sweeper {
     }
 
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
-        if agent.takes_work().is_none() || self.tasks.queued(&agent.id, now, 1).await?.is_empty() {
+        let untold = agent.gate.generation > agent.announced;
+        let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
+        if !untold && (!takes || self.tasks.queued(&agent.id, now, 1).await?.is_empty()) {
             return Ok(Visited::Well);
         }
         info!(agent = %agent.id, "work was left waiting");

@@ -2,20 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tracing::info;
 
 use crate::{
-    error::{BematicError, TaskError},
+    breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
+    error::{BematicError, QueueError, StoreError, TaskError},
     ids::{AgentId, TaskId},
-    ports::{DispatchMessage, DispatchQueue, Kept, Notifications, Tasks, Written},
+    ports::{Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Tasks, Turn, Written},
     task::{
         Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy, TaskState, Unchanged,
     },
     time::Timestamp,
 };
 
-/// Lost races in a row before giving up; the sender repeats.
+/// Lost races in a row about a task before giving up; the sender repeats.
 const TRIES: u32 = 8;
+/// The longest that SQS delays a message.
+const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
 /// What an event did to a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,24 +34,30 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Transitions {
     tasks: Arc<dyn Tasks>,
+    breakers: Arc<dyn Breakers>,
     dispatch: Arc<dyn DispatchQueue>,
     notifications: Arc<dyn Notifications>,
     policy: TaskPolicy,
+    breaker: BreakerConfig,
 }
 
 impl Transitions {
     /// With what it reads, writes and tells.
     pub fn new(
         tasks: Arc<dyn Tasks>,
+        breakers: Arc<dyn Breakers>,
         dispatch: Arc<dyn DispatchQueue>,
         notifications: Arc<dyn Notifications>,
         policy: TaskPolicy,
+        breaker: BreakerConfig,
     ) -> Self {
         Self {
             tasks,
+            breakers,
             dispatch,
             notifications,
             policy,
+            breaker,
         }
     }
 
@@ -77,9 +87,14 @@ impl Transitions {
         &self.policy
     }
 
+    /// What applies to breakers without settings of their own.
+    pub const fn breaker(&self) -> &BreakerConfig {
+        &self.breaker
+    }
+
     /// Applies `event` to the agent's task: a read, a write, and a message to the notifier; where
-    /// the agent has room again, or a timer has begun, one to the dispatcher. Repeated, it only
-    /// sends again.
+    /// the agent has room again, or a timer has begun, one to the dispatcher. An attempt that is
+    /// over by it is told to the agent's breaker: a read more. Repeated, it only sends again.
     ///
     /// # Errors
     /// As [`Self::task_of`], and [`TaskError::Contended`] after too many lost races.
@@ -116,41 +131,103 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let decide = |task: &Task| task.after(event.clone(), &self.policy, now);
+        let decide = |task: &Task| {
+            let next = task.after(event.clone(), &self.policy, now)?;
+            let report = breaker::report(event, task, &next);
+            Ok((next, report))
+        };
         let kept = completion.map(Kept::Completion);
         self.change(task, decide, kept, now).await
     }
 
-    /// Changes a task that was just read as `decide` says, which is asked anew after a lost race.
+    /// Changes a task that was just read as `decide` says, which is asked anew after a lost race,
+    /// and tells the agent's breaker what that says about the agent, in the same transaction.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub(super) async fn change(
         &self,
         mut task: Task,
-        decide: impl Fn(&Task) -> Result<Task, Unchanged> + Send,
+        decide: impl Fn(&Task) -> Result<(Task, Option<BreakerEvent>), Unchanged> + Send,
         kept: Option<Kept<'_>>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
-        for _ in 0..TRIES {
-            let next = match decide(&task) {
-                Ok(next) => next,
+        let mut pauses = pauses();
+        loop {
+            let (next, report) = match decide(&task) {
+                Ok(decided) => decided,
                 Err(why) => return self.unchanged(task, why, now).await,
             };
-            match self.tasks.transition(&task, &next, kept).await? {
+            let turned = match report {
+                Some(report) => self.turned(&task.agent_id, report, now).await?,
+                None => None,
+            };
+            let turn = turned
+                .as_ref()
+                .map(|(before, after)| Turn { before, after });
+            match self.tasks.transition(&task, &next, kept, turn).await? {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
                     self.tell(&next, now).await?;
+                    if let Some(turn) = turn {
+                        self.gate_moved(&next.agent_id, turn, now).await?;
+                    }
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
+                    let Some(pause) = pauses.next() else {
+                        return Err(TaskError::Contended { task_id: id }.into());
+                    };
+                    tokio::time::sleep(pause).await;
                     let agent = task.agent_id;
                     task = self.task_of(&agent, id).await?;
                 }
             }
         }
-        Err(TaskError::Contended { task_id: id }.into())
+    }
+
+    /// The agent's breaker before and after the report, if that changes anything.
+    async fn turned(
+        &self,
+        agent: &AgentId,
+        report: BreakerEvent,
+        now: Timestamp,
+    ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
+        let before = self.breakers.breaker(agent).await?;
+        let Step { next, verdict } = before.after(report, &self.breaker, now);
+        if let Verdict::Ignored(why) = verdict {
+            info!(%agent, why = <&str>::from(why), "says nothing about the agent");
+        }
+        Ok((next != before).then_some((before, next)))
+    }
+
+    /// Has the dispatcher look at the agent's queue when a breaker that has opened may be tried
+    /// again, as far as SQS can wait; the rest is left to the sweeper.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub(super) async fn gate_moved(
+        &self,
+        agent: &AgentId,
+        turn: Turn<'_>,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        if !turn.moves_gate() {
+            return Ok(());
+        }
+        let (before, after) = (turn.before.state.name(), turn.after.state.name());
+        info!(%agent, before, after, "what the breaker lets through has changed");
+        let Some(until) = turn.after.gate().is_shut_until(now) else {
+            return Ok(());
+        };
+        let delay = until.since(now);
+        if delay > LONGEST_DELAY {
+            return Ok(());
+        }
+        let agent_id = agent.clone();
+        let drain = DispatchMessage::Drain { agent_id };
+        self.dispatch.send(&drain, delay).await
     }
 
     /// Keeps what came too late: a transaction, and a message to the notifier. The first report of
@@ -168,7 +245,7 @@ impl Transitions {
         for _ in 0..TRIES {
             let next = task.with_late_report();
             let kept = Some(Kept::Late(report));
-            match self.tasks.transition(&task, &next, kept).await? {
+            match self.tasks.transition(&task, &next, kept, None).await? {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report kept");
                     return Ok(self.notifications.changed(&next).await?);
@@ -277,6 +354,17 @@ impl Transitions {
     }
 }
 
+/// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
+/// its breaker. Up to 200 ms each, some 6 s in all, at random so that they do not meet again.
+fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(2))
+        .with_max_delay(Duration::from_millis(100))
+        .with_max_times(80)
+        .with_jitter()
+        .build()
+}
+
 /// What the dispatcher is to be told of a task's state, and when.
 fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
@@ -303,11 +391,10 @@ fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
 
 /// A timer that takes longer than SQS can delay a message is left to the sweeper.
 fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
-    const LONGEST: Duration = Duration::from_mins(15);
     let delay = task.timer?.since(now);
     let message = DispatchMessage::Task {
         task_id: task.id,
         agent_id: task.agent_id.clone(),
     };
-    (delay <= LONGEST).then_some((message, delay))
+    (delay <= LONGEST_DELAY).then_some((message, delay))
 }

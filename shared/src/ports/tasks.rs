@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Created, Page, Written};
+use super::{Created, Page, Turn, Written};
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
@@ -18,8 +18,21 @@ pub enum Claim {
     Taken(Box<Task>),
     /// Another changed the task first.
     TaskChanged,
-    /// The agent is not on that connection any more, or has no free slot.
+    /// The agent is not on that connection any more, has no free slot, or its gate has moved.
     AgentUnavailable,
+    /// Another changed the breaker first.
+    BreakerChanged,
+}
+
+/// What lets a task pass to its agent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pass<'a> {
+    /// The connection that it is to be sent over.
+    pub connection: &'a ConnectionId,
+    /// The generation of the agent's gate that this was decided on.
+    pub generation: u64,
+    /// What this does to the agent's breaker, if anything.
+    pub turn: Option<Turn<'a>>,
 }
 
 /// What is kept beside a task when it changes.
@@ -57,20 +70,17 @@ pub trait Tasks: Send + Sync {
         spec: &TaskSpec,
         request: &str,
     ) -> Result<Created<TaskId>, StoreError>;
-    /// Claims a pending task over `connection`: the task and the agent's slot in one transaction.
-    async fn claim(
-        &self,
-        before: &Task,
-        after: Task,
-        connection: &ConnectionId,
-    ) -> Result<Claim, StoreError>;
-    /// Any other transition: the task, its place in the queue, the agent's slot and what is kept
-    /// in one transaction.
+    /// Claims a pending task: the task, the agent's slot and the breaker's permit in one
+    /// transaction.
+    async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError>;
+    /// Any other transition: the task, its place in the queue, the agent's slot, what is kept and
+    /// what it says to the agent's breaker in one transaction.
     async fn transition(
         &self,
         before: &Task,
         after: &Task,
         kept: Option<Kept<'_>>,
+        turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError>;
     /// Notes that Slack shows the task as it is, unless it has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;

@@ -177,7 +177,14 @@ impl TaskStore {
     fn writes(&self, change: &Change) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Change { before, after } = change;
         let mut writes = vec![put_task(&self.tasks, before, after)?];
-        writes.extend(beside(&self.tasks, &self.agents, before, after, None)?);
+        writes.extend(beside(
+            &self.tasks,
+            &self.agents,
+            before,
+            after,
+            None,
+            None,
+        )?);
         Ok(writes)
     }
 }

@@ -131,6 +131,10 @@ pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
     Key::new(agent(id).pk, format!("KEY#{hash}"))
 }
 
+pub(super) fn breaker(id: &AgentId) -> Key {
+    Key::new(agent(id).pk, "BREAKER")
+}
+
 pub(super) fn connection(id: &ConnectionId) -> Key {
     Key::new(format!("CONN#{id}"), "CONN")
 }

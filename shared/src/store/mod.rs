@@ -20,6 +20,7 @@
 //! | what | pk | sk | read by |
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
+//! | circuit breaker | `AGENT#<id>` | `BREAKER` | id; what it lets through is a copy in the agent |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is authenticated |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
@@ -34,6 +35,7 @@
 
 mod agents;
 mod batches;
+mod breakers;
 mod cards;
 mod chunks;
 mod connections;

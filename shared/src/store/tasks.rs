@@ -13,12 +13,12 @@ use super::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
     },
-    transition::{SAME_VERSION, beside, put, put_new, put_task, take_slot, task_item},
+    transition::{SAME_VERSION, beside, pass, put, put_new, put_task, task_item},
 };
 use crate::{
     error::{StoreError, chain},
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    ports::{Claim, Created, Kept, Output, Page, Tasks, Written},
+    ids::{AgentId, Attempt, ChannelId, TaskId},
+    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, Written},
     task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
@@ -123,20 +123,28 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: Task,
-        connection: &ConnectionId,
+        allowed: Pass<'_>,
     ) -> Result<Claim, StoreError> {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let mut writes = vec![
-            put_task(&self.tasks, before, &after)?,
-            take_slot(&self.agents, &after, slot, connection)?,
-        ];
-        writes.extend(beside(&self.tasks, &self.agents, before, &after, None)?);
+        let mut writes = vec![put_task(&self.tasks, before, &after)?];
+        writes.extend(pass(&self.agents, &after, slot, allowed)?);
+        writes.extend(beside(
+            &self.tasks,
+            &self.agents,
+            before,
+            &after,
+            None,
+            None,
+        )?);
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Claim::Taken(Box::new(after))),
-            Transacted::Refused(failed) if failed.first() == Some(&true) => Ok(Claim::TaskChanged),
-            Transacted::Refused(_) => Ok(Claim::AgentUnavailable),
+            Transacted::Refused(failed) => Ok(match failed[..] {
+                [true, ..] => Claim::TaskChanged,
+                [_, true, ..] => Claim::AgentUnavailable,
+                _ => Claim::BreakerChanged,
+            }),
         }
     }
 
@@ -145,8 +153,9 @@ impl Tasks for TaskStore {
         before: &Task,
         after: &Task,
         kept: Option<Kept<'_>>,
+        turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError> {
-        let beside = beside(&self.tasks, &self.agents, before, after, kept)?;
+        let beside = beside(&self.tasks, &self.agents, before, after, kept, turn)?;
         if beside.is_empty() {
             return self.put_alone(before, after).await;
         }

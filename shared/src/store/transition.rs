@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{
     error::BuildError,
-    types::{AttributeValue, Delete, TransactWriteItem, Update},
+    types::{AttributeValue, Delete, Put, TransactWriteItem, Update, builders::UpdateBuilder},
 };
 
 use super::{
@@ -10,9 +10,10 @@ use super::{
     table::{Item, Table, attributes, item, number, text},
 };
 use crate::{
+    breaker::Gate,
     error::StoreError,
-    ids::ConnectionId,
-    ports::Kept,
+    ids::AgentId,
+    ports::{Kept, Pass, Turn},
     task::{Slot, Task, TaskState},
 };
 
@@ -91,6 +92,7 @@ pub(super) fn beside(
     before: &Task,
     after: &Task,
     kept: Option<Kept<'_>>,
+    turn: Option<Turn<'_>>,
 ) -> Result<Vec<TransactWriteItem>, StoreError> {
     let mut writes = Vec::new();
     match (is_queued(before), is_queued(after)) {
@@ -98,14 +100,19 @@ pub(super) fn beside(
         (true, false) => writes.push(delete(tasks, &keys::queued(before))?),
         (false, false) => {}
     }
-    match (before.slot(), after.slot()) {
-        (Some(slot), None) => writes.push(free_slot(agents, after, slot)?),
+    let slot = match (before.slot(), after.slot()) {
+        (Some(slot), None) => Some(SlotChange::Free(slot)),
         // It runs there already, though it was said not to have arrived: whether there is room
         // for it is no question any more.
         (None, Some(slot)) if matches!(after.state, TaskState::Processing { .. }) => {
-            writes.push(add_slot(agents, after, slot)?);
+            Some(SlotChange::Take(slot))
         }
-        _ => {}
+        _ => None,
+    };
+    let agent = &after.agent_id;
+    writes.extend(update_agent(agents, agent, slot, turn)?);
+    if let Some(turn) = turn {
+        writes.push(put_breaker(agents, agent, turn)?);
     }
     match kept {
         None => {}
@@ -135,63 +142,129 @@ fn delete(tasks: &Table, key: &Key) -> Result<TransactWriteItem, StoreError> {
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
 
-fn held(slot: Slot) -> AttributeValue {
-    AttributeValue::Ss(vec![slot.to_string()])
+/// What becomes of an agent's slot.
+#[derive(Debug, Clone, Copy)]
+enum SlotChange {
+    /// Freeing a slot that is free changes nothing.
+    Free(Slot),
+    Take(Slot),
 }
 
-/// Freeing a slot that is free changes nothing.
-fn free_slot(agents: &str, task: &Task, slot: Slot) -> Result<TransactWriteItem, StoreError> {
-    let key = keys::agent(&task.agent_id);
-    let update = Update::builder()
+/// The agent's record: its slot, and what its breaker lets through. One write, since a transaction
+/// can have no two of one item.
+fn update_agent(
+    agents: &str,
+    agent: &AgentId,
+    slot: Option<SlotChange>,
+    turn: Option<Turn<'_>>,
+) -> Result<Option<TransactWriteItem>, StoreError> {
+    let gate = turn.filter(Turn::moves_gate).map(|turn| turn.after.gate());
+    if slot.is_none() && gate.is_none() {
+        return Ok(None);
+    }
+    let update = agent_update(agents, agent, slot, gate)?;
+    let update = update.build().map_err(unwritable)?;
+    Ok(Some(TransactWriteItem::builder().update(update).build()))
+}
+
+fn agent_update(
+    agents: &str,
+    agent: &AgentId,
+    slot: Option<SlotChange>,
+    gate: Option<Gate>,
+) -> Result<UpdateBuilder, StoreError> {
+    let key = keys::agent(agent);
+    let mut update = Update::builder()
         .table_name(agents)
         .key("pk", text(key.pk))
-        .key("sk", text(key.sk))
-        .update_expression("DELETE #held :slot")
-        .expression_attribute_names("#held", "held")
-        .expression_attribute_values(":slot", held(slot))
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().update(update).build())
+        .key("sk", text(key.sk));
+    let mut expression = String::new();
+    if let Some(gate) = gate {
+        let gate =
+            serde_dynamo::to_attribute_value(gate).map_err(|error| StoreError::Unwritable {
+                source: Box::new(error),
+            })?;
+        expression.push_str("SET #gate = :gate ");
+        update = update
+            .expression_attribute_names("#gate", "gate")
+            .expression_attribute_values(":gate", gate);
+    }
+    if let Some(slot) = slot {
+        let (verb, slot) = match slot {
+            SlotChange::Free(slot) => ("DELETE", slot),
+            SlotChange::Take(slot) => ("ADD", slot),
+        };
+        expression.push_str(verb);
+        expression.push_str(" #held :slot");
+        update = update
+            .expression_attribute_names("#held", "held")
+            .expression_attribute_values(":slot", AttributeValue::Ss(vec![slot.to_string()]));
+    }
+    Ok(update.update_expression(expression))
 }
 
-fn add_slot(agents: &str, task: &Task, slot: Slot) -> Result<TransactWriteItem, StoreError> {
-    let key = keys::agent(&task.agent_id);
-    let update = Update::builder()
-        .table_name(agents)
-        .key("pk", text(key.pk))
-        .key("sk", text(key.sk))
-        .update_expression("ADD #held :slot")
-        .expression_attribute_names("#held", "held")
-        .expression_attribute_values(":slot", held(slot))
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().update(update).build())
+/// The breaker, on condition that it is still the one before.
+fn put_breaker(
+    agents: &str,
+    agent: &AgentId,
+    turn: Turn<'_>,
+) -> Result<TransactWriteItem, StoreError> {
+    let item = item(&keys::breaker(agent), turn.after, Item::new())?;
+    let put = Put::builder().table_name(agents).set_item(Some(item));
+    let put = if turn.before.version == 0 {
+        put.condition_expression("attribute_not_exists(pk)")
+    } else {
+        put.condition_expression(SAME_VERSION)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(turn.before.version))
+    };
+    let put = put.build().map_err(unwritable)?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// Takes a slot, if the agent has one free and is still on `connection`.
-pub(super) fn take_slot(
+/// A breaker by itself, and what it lets through.
+pub(super) fn turn_breaker(
+    agents: &str,
+    agent: &AgentId,
+    turn: Turn<'_>,
+) -> Result<Vec<TransactWriteItem>, StoreError> {
+    let mut writes = vec![put_breaker(agents, agent, turn)?];
+    writes.extend(update_agent(agents, agent, None, Some(turn))?);
+    Ok(writes)
+}
+
+/// Takes a slot, if the agent has one free, is still on the connection, and its gate has not moved
+/// since; with it, the breaker's permit if it takes one.
+pub(super) fn pass(
     agents: &str,
     task: &Task,
     slot: Slot,
-    connection: &ConnectionId,
-) -> Result<TransactWriteItem, StoreError> {
-    let key = keys::agent(&task.agent_id);
-    let update = Update::builder()
-        .table_name(agents)
-        .key("pk", text(key.pk))
-        .key("sk", text(key.sk))
-        .update_expression("ADD #held :slot")
-        .condition_expression(
+    pass: Pass<'_>,
+) -> Result<Vec<TransactWriteItem>, StoreError> {
+    let gate = pass.turn.filter(Turn::moves_gate);
+    let gate = gate.map(|turn| turn.after.gate());
+    let unmoved = if pass.generation == 0 {
+        "(attribute_not_exists(#gate) OR #gate.#generation = :generation)"
+    } else {
+        "#gate.#generation = :generation"
+    };
+    let update = agent_update(agents, &task.agent_id, Some(SlotChange::Take(slot)), gate)?
+        .condition_expression(format!(
             "#connection.#id = :connection \
-             AND (attribute_not_exists(#held) OR size(#held) < #capacity)",
-        )
-        .expression_attribute_names("#held", "held")
+             AND (attribute_not_exists(#held) OR size(#held) < #capacity) AND {unmoved}"
+        ))
         .expression_attribute_names("#connection", "connection")
         .expression_attribute_names("#id", "id")
         .expression_attribute_names("#capacity", "capacity")
-        .expression_attribute_values(":slot", held(slot))
-        .expression_attribute_values(":connection", text(connection.as_str()))
+        .expression_attribute_names("#gate", "gate")
+        .expression_attribute_names("#generation", "generation")
+        .expression_attribute_values(":connection", text(pass.connection.as_str()))
+        .expression_attribute_values(":generation", number(pass.generation))
         .build()
         .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().update(update).build())
+    let mut writes = vec![TransactWriteItem::builder().update(update).build()];
+    if let Some(turn) = pass.turn {
+        writes.push(put_breaker(agents, &task.agent_id, turn)?);
+    }
+    Ok(writes)
 }

@@ -175,10 +175,15 @@ impl Task {
         })
     }
 
+    /// How long its agent may be silent about it.
+    pub fn lease(&self, policy: &TaskPolicy) -> Duration {
+        self.lease_secs.map_or(policy.lease, Duration::from_secs)
+    }
+
     fn terms<'a>(&self, policy: &'a TaskPolicy) -> Terms<'a> {
         Terms {
             policy,
-            lease: self.lease_secs.map_or(policy.lease, Duration::from_secs),
+            lease: self.lease(policy),
             expires_at: self.expires_at,
         }
     }

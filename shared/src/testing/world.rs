@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Calls, Memory, Outbox};
 use crate::{
     agent::{Agent, ApiKey, Project},
+    breaker::BreakerConfig,
     handlers::{
         authorize::Authorizer,
         batch::BatchWorker,
@@ -133,6 +134,8 @@ impl World {
         Parts {
             tasks: self.store.clone(),
             agents: self.store.clone(),
+            breakers: self.store.clone(),
+            breaker: BreakerConfig::default(),
             projects: self.store.clone(),
             dispatch: self.out.clone(),
             notifications: self.out.clone(),
@@ -165,7 +168,7 @@ impl World {
             self.out.clone(),
             self.out.clone(),
             self.out.clone(),
-            TaskPolicy::default(),
+            self.transitions(),
             self.time.clone(),
         )
     }
@@ -174,8 +177,10 @@ impl World {
         Dispatcher {
             tasks: self.store.clone(),
             agents: self.store.clone(),
+            breakers: self.store.clone(),
             gateway: self.out.clone(),
             dispatch: self.out.clone(),
+            notifications: self.out.clone(),
             transitions: self.transitions(),
             clock: self.time.clone(),
             ids: self.time.clone(),
@@ -209,7 +214,8 @@ impl World {
 
     pub(crate) fn transitions_with(&self, policy: TaskPolicy) -> Transitions {
         let (store, out) = (self.store.clone(), self.out.clone());
-        Transitions::new(store, out.clone(), out, policy)
+        let breaker = BreakerConfig::default();
+        Transitions::new(store.clone(), store, out.clone(), out, policy, breaker)
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {

@@ -1,6 +1,7 @@
 //! `dispatcher`: works off an agent's queue, looks after timers, and ends connections that did not
 //! authenticate.
 
+mod gatekeeper;
 mod timers;
 
 use std::{sync::Arc, time::Duration};
@@ -8,14 +9,15 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use tracing::{info, warn};
 
+use self::gatekeeper::Gatekeeper;
 use super::transitions::Transitions;
 use crate::{
     agent::{Agent, DrainLease},
     error::{AuthError, BematicError, chain},
     ids::{AgentId, ConnectionId, Ids},
     ports::{
-        AUTH_DEADLINE, Agents, Claim, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
-        Released, Tasks,
+        AUTH_DEADLINE, Agents, Breakers, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
+        Notifications, Released, Tasks,
     },
     protocol::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
     task::{Task, TaskEvent, TaskSpec},
@@ -33,10 +35,14 @@ pub struct Dispatcher {
     pub tasks: Arc<dyn Tasks>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
+    /// Their circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
     /// The way to them.
     pub gateway: Arc<dyn Gateway>,
     /// Its own queue.
     pub dispatch: Arc<dyn DispatchQueue>,
+    /// The notifier's queue.
+    pub notifications: Arc<dyn Notifications>,
     /// Takes back what could not be sent.
     pub transitions: Transitions,
     /// The time.
@@ -105,16 +111,16 @@ impl Dispatcher {
     }
 
     async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
-        let Some(connection) = agent.takes_work() else {
+        self.announce(agent).await?;
+        let now = self.clock.now();
+        let shut = agent.gate.is_shut_until(now).is_some();
+        let Some(connection) = agent.takes_work().filter(|_| !shut) else {
             return Ok(());
         };
         let limit = agent
             .free_slots()
             .min(self.transitions.policy().drain_batch);
-        let queued = self
-            .tasks
-            .queued(&agent.id, self.clock.now(), limit)
-            .await?;
+        let queued = self.tasks.queued(&agent.id, now, limit).await?;
         if queued.is_empty() {
             return Ok(());
         }
@@ -124,7 +130,9 @@ impl Dispatcher {
         let Some(spelling) = found.and_then(|found| found.spelling) else {
             return Ok(());
         };
-        let (claimed, failed) = self.claim_all(&queued, connection).await;
+        let mut gate = Gatekeeper::new(self, agent, connection);
+        let (claimed, failed) = gate.claim_all(&queued).await;
+        let shut = gate.is_shut();
         let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
         // One after another, so that they arrive in order; what comes of them, side by side. What
         // one comes to is no reason to leave out the others.
@@ -138,37 +146,21 @@ impl Dispatcher {
         let settled = join_all(settled).await;
         settled.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
-        if full && agent.free_slots() > limit {
+        if full && !shut && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id).await?;
         }
         Ok(())
     }
 
-    /// One after another, since they meet in the agent's record. What is claimed is to be sent,
-    /// whatever becomes of the next.
-    async fn claim_all(
-        &self,
-        queued: &[Task],
-        connection: &ConnectionId,
-    ) -> (Vec<Box<Task>>, Option<BematicError>) {
-        let mut claimed = Vec::new();
-        for task in queued {
-            match self.claim(task, connection).await {
-                Ok(Claim::Taken(task)) => claimed.push(task),
-                Ok(Claim::TaskChanged) => {}
-                Ok(Claim::AgentUnavailable) => break,
-                Err(error) => return (claimed, Some(error)),
-            }
+    /// Has the operations channel told what it was not told of yet.
+    async fn announce(&self, agent: &Agent) -> Result<(), BematicError> {
+        let generation = agent.gate.generation;
+        if generation > agent.announced {
+            self.notifications
+                .breaker_changed(&agent.id, generation)
+                .await?;
         }
-        (claimed, None)
-    }
-
-    async fn claim(&self, task: &Task, connection: &ConnectionId) -> Result<Claim, BematicError> {
-        let policy = self.transitions.policy();
-        match task.after(TaskEvent::Claimed, policy, self.clock.now()) {
-            Ok(claimed) => Ok(self.tasks.claim(task, claimed, connection).await?),
-            Err(_) => Ok(Claim::TaskChanged),
-        }
+        Ok(())
     }
 
     /// Each stands alone: what could not be sent goes back to the queue, the others go on.

@@ -30,7 +30,7 @@ use crate::{
         AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, MessageAck, ProtocolError,
         Spelling, SystemError, TaskCancel, decode,
     },
-    task::{Task, TaskPolicy, TaskState},
+    task::{Task, TaskState},
     time::{Clock, Timestamp},
 };
 
@@ -129,15 +129,9 @@ impl MessageRouter {
         gateway: Arc<dyn Gateway>,
         dispatch: Arc<dyn DispatchQueue>,
         notifications: Arc<dyn Notifications>,
-        policy: TaskPolicy,
+        transitions: Transitions,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let transitions = Transitions::new(
-            tasks.clone(),
-            dispatch.clone(),
-            notifications.clone(),
-            policy,
-        );
         let presence = Presence::new(
             tasks.clone(),
             agents.clone(),

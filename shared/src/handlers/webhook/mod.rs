@@ -14,12 +14,13 @@ use tracing::{error, info, warn};
 
 pub use self::operator::Operator;
 use crate::{
+    breaker::BreakerConfig,
     command::{self, Command},
     error::{BematicError, chain},
     ids::Ids,
     ports::{
-        Agents, BatchQueue, Batches, DeadLetterQueues, DispatchQueue, Notifications, NotifyMessage,
-        Projects, Tasks,
+        Agents, BatchQueue, Batches, Breakers, DeadLetterQueues, DispatchQueue, Notifications,
+        NotifyMessage, Projects, Tasks,
     },
     slack::{
         Reply,
@@ -103,6 +104,10 @@ pub struct Parts {
     pub tasks: Arc<dyn Tasks>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
+    /// Their circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// The settings of those that have none of their own.
+    pub breaker: BreakerConfig,
     /// The channels' projects.
     pub projects: Arc<dyn Projects>,
     /// The dispatcher's queue.

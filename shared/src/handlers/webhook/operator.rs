@@ -34,9 +34,11 @@ impl Operator {
     pub fn new(parts: Parts) -> Self {
         let transitions = Transitions::new(
             parts.tasks.clone(),
+            parts.breakers.clone(),
             parts.dispatch.clone(),
             parts.notifications.clone(),
             parts.policy,
+            parts.breaker,
         );
         Self { parts, transitions }
     }

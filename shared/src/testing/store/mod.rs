@@ -18,7 +18,7 @@ use crate::{
     breaker::Breaker,
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
-    ports::{Card, Claim, Created, Kept, Output, Page, Projects, Tasks, Written},
+    ports::{Card, Claim, Created, Kept, Output, Page, Pass, Projects, Tasks, Turn, Written},
     task::{Chunk, ChunkOrder, Completion, LateReport, Step, Task, TaskSpec, TaskState},
     time::Timestamp,
 };
@@ -202,28 +202,31 @@ impl Tasks for Memory {
         Ok(Created::New)
     }
 
-    async fn claim(
-        &self,
-        before: &Task,
-        after: Task,
-        connection: &ConnectionId,
-    ) -> Result<Claim, StoreError> {
+    async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError> {
         let mut tables = self.call("transact claim").await?;
         if !tables.is_same(before) {
             return Ok(Claim::TaskChanged);
         }
         let slot = after.slot().unwrap().to_string();
+        let may_turn = |turn| tables.may_turn(&before.agent_id, turn);
+        let may_turn = pass.turn.is_none_or(may_turn);
         let Some(agent) = tables.agent_mut(before) else {
             return Ok(Claim::AgentUnavailable);
         };
         let current = agent
             .connection
             .as_ref()
-            .is_some_and(|bound| bound.id == *connection);
-        if !current || agent.free_slots() == 0 {
+            .is_some_and(|bound| bound.id == *pass.connection);
+        if !current || agent.free_slots() == 0 || agent.gate.generation != pass.generation {
             return Ok(Claim::AgentUnavailable);
         }
+        if !may_turn {
+            return Ok(Claim::BreakerChanged);
+        }
         agent.held.insert(slot);
+        if let Some(turn) = pass.turn {
+            tables.turn(&before.agent_id, turn);
+        }
         tables.tasks.insert(after.id, after.clone());
         Ok(Claim::Taken(Box::new(after)))
     }
@@ -233,9 +236,11 @@ impl Tasks for Memory {
         before: &Task,
         after: &Task,
         kept: Option<Kept<'_>>,
+        turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError> {
         let mut tables = self.call("write task").await?;
-        if !tables.is_same(before) {
+        let may_turn = |turn| tables.may_turn(&before.agent_id, turn);
+        if !tables.is_same(before) || !turn.is_none_or(may_turn) {
             return Ok(Written::Conflict);
         }
         match kept {
@@ -250,6 +255,9 @@ impl Tasks for Memory {
                 }
                 tables.late.insert(key, report.clone());
             }
+        }
+        if let Some(turn) = turn {
+            tables.turn(&before.agent_id, turn);
         }
         tables.write(before, after);
         Ok(Written::Done)
