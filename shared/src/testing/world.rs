@@ -314,6 +314,12 @@ impl World {
         Some(waiting.remove(due).1)
     }
 
+    /// The dispatcher's queue loses all that is in it.
+    pub(crate) fn lose_dispatched(&self) {
+        self.out.take_dispatched();
+        self.waiting.lock().unwrap().clear();
+    }
+
     /// Time passes, with what is due in it: the dispatcher's queue, and the sweeper every minute.
     pub(crate) async fn pass(&self, time: Duration) {
         const STEP: Duration = Duration::from_secs(1);

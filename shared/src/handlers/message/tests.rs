@@ -122,6 +122,7 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
         world.calls.take(),
         [
             "get task",
+            "get breaker",
             "write task",
             "sqs notify",
             "sqs dispatch",

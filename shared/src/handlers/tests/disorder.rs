@@ -72,6 +72,7 @@ async fn end(order: &[usize], seed: u64) -> End {
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(future)

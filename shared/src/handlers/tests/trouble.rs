@@ -185,7 +185,7 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
         match state {
             TaskState::Pending { spent: 0, .. } => {}
             // An error counts; and what cannot be taken back is left to the deadline.
-            TaskState::Pending { spent: 1, .. } if (5..=7).contains(&n) => {}
+            TaskState::Pending { spent: 1, .. } if (5..=8).contains(&n) => {}
             state => panic!("call {n}: {state:?}"),
         }
     }
