@@ -24,8 +24,9 @@ pub struct BreakerConfig {
     /// Milliseconds that an outcome counts for.
     #[garde(range(min = 1, max = WEEK_MS))]
     pub window_size_ms: u64,
-    /// Milliseconds that it stays open before the next request for permission may be a probe.
-    #[garde(range(min = 1, max = WEEK_MS))]
+    /// Milliseconds that it stays open before the next request for permission may be a probe; 0 for
+    /// no wait at all.
+    #[garde(range(max = WEEK_MS))]
     pub recovery_timeout_ms: u64,
     /// Successful probes that close it; also the permits that are out at a time.
     #[garde(range(min = 1, max = 20))]

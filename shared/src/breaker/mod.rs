@@ -20,6 +20,8 @@ mod gate;
 mod outcome;
 mod report;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transition;
 mod window;
 
@@ -37,7 +39,7 @@ pub use self::{
 use crate::time::Timestamp;
 
 /// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with ten outcomes
-/// in its window, and some 12 KB at the most ([`Window::KEPT`]).
+/// in its window, and some 70 KB at the most ([`Window::KEPT`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {

@@ -109,6 +109,14 @@ impl Mode {
         matches!(self, Self::Automatic)
     }
 
+    /// The same, its note cut to size.
+    pub(super) fn cut(mut self) -> Self {
+        if let Self::Drained(said) | Self::Disabled(said) = &mut self {
+            said.note = said.note.chars().take(Override::NOTE_CHARS).collect();
+        }
+        self
+    }
+
     /// What an operator said, if one did.
     pub const fn said(&self) -> Option<&Override> {
         match self {
@@ -127,7 +135,12 @@ pub struct Override {
     pub at: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
-    /// What they had to say about it; empty for nothing.
+    /// What they had to say about it, cut to [`Override::NOTE_CHARS`]; empty for nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+impl Override {
+    /// Characters of a note that are kept.
+    pub const NOTE_CHARS: usize = 200;
 }

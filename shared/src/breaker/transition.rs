@@ -108,7 +108,7 @@ impl Breaker {
                 self.consecutive = 0;
                 self.close(now);
             }
-            BreakerEvent::Force(mode) => self.mode = mode,
+            BreakerEvent::Force(mode) => self.mode = mode.cut(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
             BreakerEvent::Running(..) | BreakerEvent::Tick => {}
@@ -178,6 +178,7 @@ impl Breaker {
             return Verdict::Denied(None);
         }
         let until = now + config.permit_lease().max(lease);
+        self.overtaken.retain(|known| *known != id);
         permits.push(Permit { id, until });
         Verdict::Allowed
     }
@@ -193,8 +194,7 @@ impl Breaker {
         if self.window.has(&id) {
             return Verdict::Ignored(IgnoredBecause::Duplicate);
         }
-        if let Some(place) = self.overtaken.iter().position(|known| *known == id) {
-            self.overtaken.remove(place);
+        if self.overtaken.contains(&id) {
             return self.note(id, IgnoredBecause::Overtaken, now);
         }
         let outcome = Outcome {
@@ -270,10 +270,13 @@ impl Breaker {
 
     fn ignore(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
         let was_out = self.give_back(&id);
-        self.overtaken.retain(|known| *known != id);
-        // It happens with every connection that ends: not worth a write.
-        if because == IgnoredBecause::Undelivered && !was_out {
-            return Verdict::Ignored(because);
+        if because == IgnoredBecause::Undelivered {
+            // The same attempt will be sent anew, and then it says something.
+            self.overtaken.retain(|known| *known != id);
+            // It happens with every connection that ends: not worth a write.
+            if !was_out {
+                return Verdict::Ignored(because);
+            }
         }
         self.note(id, because, now)
     }

@@ -17,23 +17,31 @@ pub struct Window {
 }
 
 impl Window {
-    /// Outcomes that are kept, whatever the rate: the oldest are dropped beyond it. At some 55
-    /// bytes each that is 11 KB.
-    pub const KEPT: usize = 200;
+    /// Outcomes that are kept, however many there are: the oldest are dropped beyond it. At some 60
+    /// bytes each that is 60 KB, for an agent that is done with a task every 0.6 s.
+    pub const KEPT: usize = 1000;
     /// The most outcomes that a rule may ask for.
-    pub const MOST_REQUIRED: u32 = 200;
+    pub const MOST_REQUIRED: u32 = 1000;
+    /// Outcomes that are kept, however old they are: told once more, they do not count again. As
+    /// many as there can be probes, which may take longer than the window.
+    pub const REMEMBERED: usize = 20;
 
     /// Adds an outcome, and lets go of what is too old at `now` or too much.
     pub(super) fn add(&mut self, outcome: Outcome, size: std::time::Duration, now: Timestamp) {
         self.counted.push(outcome);
-        for outcomes in [&mut self.counted, &mut self.past] {
-            outcomes.retain(|outcome| now.since(outcome.at) <= size);
+        let mut newer = self.past.len() + self.counted.len();
+        for outcomes in [&mut self.past, &mut self.counted] {
+            outcomes.retain(|outcome| {
+                newer -= 1;
+                let is_recent = now.since(outcome.at) <= size;
+                newer
+                    < if is_recent {
+                        Self::KEPT
+                    } else {
+                        Self::REMEMBERED
+                    }
+            });
         }
-        let over = self.counted.len().saturating_sub(Self::KEPT);
-        self.counted.drain(..over);
-        let room = Self::KEPT - self.counted.len();
-        let over = self.past.len().saturating_sub(room);
-        self.past.drain(..over);
     }
 
     /// Starts anew; what was in it can still be seen.
