@@ -32,7 +32,7 @@ pub use self::{
     gate::{Gate, Passage},
     outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
     report::report,
-    state::{Mode, Override, Permit, State, Trip},
+    state::{Mode, Opened, Override, Permit, State, Trip},
     transition::{BreakerEvent, Step, Verdict},
     window::Window,
 };
@@ -49,6 +49,9 @@ pub struct Breaker {
     pub generation: u64,
     /// How often it has opened, from closed.
     pub incidents: u64,
+    /// The last time that it opened, from closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
     /// What it makes of the outcomes.
     pub state: State,
     /// Since when it is in that state.

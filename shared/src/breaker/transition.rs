@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Breaker, BreakerConfig, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Mode,
-    Outcome, Override, Permit, State, Trip,
+    Opened, Outcome, Override, Permit, State, Trip,
 };
 use crate::time::Timestamp;
 
@@ -224,6 +224,7 @@ impl Breaker {
                 && !matches!(self.mode, Mode::Disabled(_))
             {
                 self.incidents += 1;
+                self.opened = Some(Opened { at: now, trip });
                 self.open(trip, config, now);
             }
         }

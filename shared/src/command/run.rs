@@ -97,7 +97,7 @@ fn unquoted(value: &str) -> &str {
     value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
 }
 
-fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
+pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
     let value = unquoted(value);
     if value.is_empty() {
         return Err(CommandError::NoAgent);

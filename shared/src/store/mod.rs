@@ -7,7 +7,7 @@
 //! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless put away; index `due` (sharded, by time) until it is over and shown |
 //! | specification | `TASK#<id>` | `SPEC` | id |
 //! | result | `TASK#<id>` | `RESULT` | id |
-//! | Slack message | `TASK#<id>`, `BATCH#<id>` | `CARD` | id |
+//! | Slack message | `TASK#<id>`, `BATCH#<id>`, `NOTICE#<id>` | `CARD` | id |
 //! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
 //! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |

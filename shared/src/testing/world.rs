@@ -192,6 +192,8 @@ impl World {
             tasks: self.store.clone(),
             batches: self.store.clone(),
             cards: self.store.clone(),
+            breakers: self.store.clone(),
+            operations_channel: Some("COPS".parse().unwrap()),
             slack: self.out.clone(),
             clock: self.time.clone(),
         }

@@ -12,8 +12,10 @@ use crate::{
     time::Timestamp,
 };
 
+mod health;
 mod words;
 
+pub use health::{AgentHealth, breaker_contended, health, health_of, ordered, tripped};
 pub(super) use words::{ago, bar, duration, plural};
 
 /// What an agent looks like from outside.
