@@ -93,10 +93,12 @@ pub(super) fn beside(
     kept: Option<Kept<'_>>,
 ) -> Result<Vec<TransactWriteItem>, StoreError> {
     let mut writes = Vec::new();
-    match (is_queued(before), is_queued(after)) {
-        (_, true) => writes.push(put(tasks, item(&keys::queued(after), after, Item::new())?)?),
-        (true, false) => writes.push(delete(tasks, &keys::queued(before))?),
-        (false, false) => {}
+    let (left, taken) = places(before, after);
+    if let Some(place) = taken {
+        writes.push(put(tasks, item(&place, after, Item::new())?)?);
+    }
+    if let Some(place) = left {
+        writes.push(delete(tasks, &place)?);
     }
     match (before.slot(), after.slot()) {
         (Some(slot), None) => writes.push(free_slot(agents, after, slot)?),
@@ -119,6 +121,14 @@ pub(super) fn beside(
         }
     }
     Ok(writes)
+}
+
+/// The place in a queue that the task leaves, and the one that is written.
+fn places(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
+    let place = |task: &Task| is_queued(task).then(|| keys::queued(task));
+    let taken = place(after);
+    let left = place(before).filter(|left| taken.as_ref() != Some(left));
+    (left, taken)
 }
 
 const fn is_queued(task: &Task) -> bool {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Calls, Memory, Outbox};
 use crate::{
-    agent::{Agent, ApiKey, Project},
+    agent::{Agent, ApiKey, Project, Route},
     handlers::{
         authorize::Authorizer,
         batch::BatchWorker,
@@ -424,7 +424,7 @@ fn project(now: Timestamp) -> Project {
     Project {
         channel_id: CHANNEL.parse().unwrap(),
         project_id: "web".into(),
-        agent_id: agent_id(),
+        route: Route::One(agent_id()),
         local_path: "/srv/web".into(),
         model: "default".into(),
         max_budget: 5.0,
