@@ -7,6 +7,7 @@ mod disorder;
 mod faults;
 mod presence;
 mod repeats;
+mod routing;
 mod timers;
 mod trouble;
 
