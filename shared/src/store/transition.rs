@@ -205,3 +205,54 @@ pub(super) fn take_slot(
         .map_err(unwritable)?;
     Ok(TransactWriteItem::builder().update(update).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        agent::Route,
+        task::{TaskEvent, TaskPolicy},
+        testing::new_task,
+        time::Timestamp,
+    };
+
+    fn after(task: &Task, event: TaskEvent) -> Task {
+        let now = Timestamp::from_millis(2);
+        task.after(event, &TaskPolicy::default(), now).unwrap()
+    }
+
+    /// Of the places that are left and taken, whose queue they are in.
+    fn queues(before: &Task, after: &Task) -> (Option<String>, Option<String>) {
+        let (left, taken) = places(before, after);
+        (left.map(|key| key.pk), taken.map(|key| key.pk))
+    }
+
+    #[test]
+    fn a_task_has_one_place_in_one_queue_while_it_waits() {
+        let waiting = new_task("a");
+        let (a, b) = (Some("QUEUE#a".to_owned()), Some("QUEUE#b".to_owned()));
+        let sent = after(&waiting, TaskEvent::Claimed);
+        assert_eq!(queues(&waiting, &sent), (a.clone(), None));
+        let moved = after(&waiting, TaskEvent::Rerouted("b".parse().unwrap()));
+        assert_eq!(queues(&waiting, &moved), (a.clone(), b));
+        // The copy follows the task; what is written is not deleted.
+        assert_eq!(queues(&waiting, &waiting.with_late_report()), (None, a));
+        assert_eq!(queues(&sent, &sent), (None, None));
+    }
+
+    #[test]
+    fn where_a_task_may_go_and_has_been_is_stored() {
+        let mut task = new_task("a");
+        for route in ["a,b", "any"] {
+            task.route = Some(route.parse::<Route>().unwrap());
+            let mut moved = after(&task, TaskEvent::Rerouted("b".parse().unwrap()));
+            let attempt = crate::ids::Attempt::after(2);
+            moved.earlier.insert("a".parse().unwrap(), attempt);
+            let stored: Task = serde_dynamo::from_item(task_item(&moved).unwrap()).unwrap();
+            assert_eq!(stored, moved);
+        }
+        task.route = None;
+        let item = task_item(&task).unwrap();
+        assert!(!item.contains_key("route") && !item.contains_key("earlier"));
+    }
+}

@@ -487,6 +487,17 @@ fn origin() -> Origin {
     }
 }
 
+/// A task that waits for this agent since the beginning of time.
+pub(crate) fn new_task(agent: &str) -> Task {
+    let start = Timestamp::from_millis(0);
+    let (id, spec) = (
+        TaskId::new(Uuid::max()),
+        project(start).spec("do it".into()),
+    );
+    let agent = agent.parse().unwrap();
+    Task::new(id, agent, &spec, origin(), &TaskPolicy::default(), start)
+}
+
 fn project(now: Timestamp) -> Project {
     Project {
         channel_id: CHANNEL.parse().unwrap(),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{id, pass, run_all, submitted};
 use crate::{
     breaker::{Gate, Passage},
+    ids::AgentId,
     ports::{Agents, DispatchMessage},
     task::TaskState,
     testing::World,
@@ -16,16 +17,26 @@ use crate::{
 
 const PROMPTS: [&str; 4] = ["one", "two", "three", "four"];
 
-/// Both agents are there, and all tasks wait for `box`.
+/// All agents are there, and all tasks wait for `box`.
 async fn waiting_for_box() -> World {
     let world = World::new().await;
     world.add_agent("b").await;
-    world.set_route("box,b").await;
+    world.add_agent("d").await;
+    world.set_route("box,b,d").await;
     run_all(&world, &PROMPTS).await;
     world.out.take_dispatched();
     world.connect("c").await;
     world.join("b", "cb").await;
+    world.join("d", "cd").await;
     world
+}
+
+fn connection_of(agent: &AgentId) -> &'static str {
+    match agent.as_str() {
+        "b" => "cb",
+        "d" => "cd",
+        _ => "c",
+    }
 }
 
 async fn drain(world: &World, agent: &str) {
@@ -63,11 +74,11 @@ fn assert_sent_once(world: &World, sent: &[(String, String, u32)]) {
     for task in world.store.all_tasks() {
         assert!(matches!(task.state, TaskState::Dispatched { .. }));
         let (slot, to) = (task.slot().unwrap().to_string(), &task.agent_id);
-        for agent in ["box", "b"] {
+        for agent in ["box", "b", "d"] {
             let holds = world.store.agent(&id(agent)).unwrap().held.contains(&slot);
             assert_eq!(holds, id(agent) == *to, "{} at {agent}", task.title);
         }
-        let connection = if *to == id("b") { "cb" } else { "c" };
+        let connection = connection_of(to);
         let there = sent
             .iter()
             .any(|(at, prompt, _)| at == connection && *prompt == task.title);
@@ -96,9 +107,9 @@ fn both(seed: u64) -> (usize, usize) {
             world.dispatch_all().await;
             let sent = submitted(&world);
             assert_sent_once(&world, &sent);
-            let at_b = sent.iter().filter(|(to, ..)| to == "cb").count();
-            assert_eq!(first + second, at_b, "each was moved once");
-            (at_b, sent.len() - at_b)
+            let moved = sent.iter().filter(|(to, ..)| to != "c").count();
+            assert_eq!(first + second, moved, "each was moved once");
+            (moved, sent.len() - moved)
         })
 }
 
@@ -130,7 +141,12 @@ async fn a_failure_at_any_call_loses_nothing() {
             return;
         }
         // Nobody repeats it: the sweeper finds what is left.
-        pass(&world, Duration::from_mins(3), &[("box", "c"), ("b", "cb")]).await;
+        pass(
+            &world,
+            Duration::from_mins(3),
+            &[("box", "c"), ("b", "cb"), ("d", "cd")],
+        )
+        .await;
         for task in world.store.all_tasks() {
             assert_eq!(
                 task.state.last_attempt().map(u32::from),
