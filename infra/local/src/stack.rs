@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bematic::ids::AgentId;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Admin, Wanted};
+use crate::admin::{Admin, Route, Wanted};
 use crate::deploy::{self, Outputs};
 use crate::edge::{self, Edge, Limits};
 use crate::emulator::{self, Emulator, REGION};
@@ -252,7 +252,7 @@ async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<Stri
     let project = Wanted {
         channel_id: file.channel_id.parse()?,
         name: "sample".to_owned(),
-        agent_id,
+        route: Route::One(agent_id),
         local_path: dir.sample().display().to_string(),
         model: "sample".to_owned(),
         max_budget: 1.0,

@@ -75,7 +75,7 @@ impl Test {
         let wanted = Wanted {
             channel_id: channel.id.parse().expect("a channel id"),
             name: "website".to_owned(),
-            agent_id: self.agent_id.parse().expect("an agent id"),
+            route: self.agent_id.parse().expect("an agent id"),
             local_path: self.folder.path().display().to_string(),
             model: "opus".to_owned(),
             max_budget: 2.5,

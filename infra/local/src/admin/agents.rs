@@ -1,7 +1,7 @@
 //! Agents and their keys.
 
 use anyhow::{Context, Result, bail};
-use bematic::agent::{Agent, ApiKey};
+use bematic::agent::{Agent, ApiKey, Route};
 use bematic::ids::AgentId;
 use bematic::ports::{Agents as _, Created};
 use bematic::time::{Clock as _, SystemClock};
@@ -52,6 +52,12 @@ pub struct Revoked {
 impl Admin {
     /// Makes an agent with a key. One that exists gets another key only if `add_key` says so.
     pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<NewAgent> {
+        if Route::reserves(&id) {
+            bail!(
+                "an agent can't be called {id}: that is how a project says that any agent will do; \
+                 give it another name"
+            );
+        }
         let now = SystemClock.now();
         let created = self.agents.create(&Agent::new(id.clone(), now)).await?;
         if matches!(created, Created::Existing(())) && !add_key {

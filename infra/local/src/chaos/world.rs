@@ -11,7 +11,7 @@ use bematic::ports::Tasks as _;
 use bematic::store::TaskStore;
 use bematic::time::{Clock as _, SystemClock};
 
-use crate::admin::{self, Admin, Wanted};
+use crate::admin::{self, Admin, Route, Wanted};
 use crate::slack::{self, Channel};
 use crate::stack::StackFile;
 
@@ -72,7 +72,7 @@ impl World {
         let project = Wanted {
             channel_id: channel_id.parse()?,
             name: "chaos".to_owned(),
-            agent_id: agent_id.clone(),
+            route: Route::One(agent_id.clone()),
             local_path: "/srv/chaos".to_owned(),
             model: "none".to_owned(),
             max_budget: 1.0,
