@@ -351,3 +351,6 @@ pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) 
 pub fn breaker_contended(id: &AgentId) -> String {
     format!("Many tasks of `{id}` end right now, and I could not get a word in. Try again.")
 }
+
+#[cfg(test)]
+mod tests;
