@@ -9,6 +9,8 @@ use bematic_local::ui::Ui;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::breaker::{self, Breaker};
+
 /// Which deployment, and for whom to print.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
@@ -40,6 +42,8 @@ enum AgentAction {
     },
     /// List all agents.
     List,
+    /// Give an agent's circuit breaker settings of its own, or show those that it has.
+    Breaker(Box<Breaker>),
     /// Take all keys from an agent.
     Revoke {
         /// Which agent.
@@ -136,6 +140,10 @@ pub(crate) async fn agent(workspace: &Workspace, agent: Agent, ui: &Ui) -> Resul
         AgentAction::List => {
             let agents = admin.list_agents().await?;
             target.print(&agents, || rows(&agents, "no agents yet", agent_row))
+        }
+        AgentAction::Breaker(wanted) => {
+            let config = wanted.run(&admin).await?;
+            target.print(&config, || breaker::rows(config.as_ref()))
         }
         AgentAction::Revoke { id } => {
             let revoked = admin.revoke_agent(id).await?;

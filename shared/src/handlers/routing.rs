@@ -232,9 +232,9 @@ impl Router {
             }
         }
         let moves = stream::iter(moves).buffer_unordered(AT_ONCE);
-        let moved: Vec<Result<bool, BematicError>> = moves.collect().await;
-        let moved: Vec<bool> = moved.into_iter().collect::<Result<_, _>>()?;
-        Ok(moved.into_iter().filter(|moved| *moved).count())
+        let outcomes: Vec<Result<bool, BematicError>> = moves.collect().await;
+        let outcomes: Vec<bool> = outcomes.into_iter().collect::<Result<_, _>>()?;
+        Ok(outcomes.into_iter().filter(|is_moved| *is_moved).count())
     }
 
     /// All that any of the routes allows, read once.

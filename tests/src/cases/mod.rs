@@ -4,6 +4,7 @@ mod absence;
 mod authentication;
 mod bad_messages;
 mod bad_requests;
+mod breaker;
 mod bulk;
 mod cancellation;
 mod commands;

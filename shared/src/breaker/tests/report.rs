@@ -111,10 +111,12 @@ fn id(attempt: u32) -> String {
     format!("00000000-0000-0000-0000-000000000001#{attempt}")
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
 fn ignored(because: IgnoredBecause) -> Option<BreakerEvent> {
     Some(BreakerEvent::Ignore(id(1), because))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
 fn failure_of(attempt: u32, kind: FailureKind, message: &str) -> Option<BreakerEvent> {
     Some(BreakerEvent::Failure(id(attempt), kind, message.into()))
 }

@@ -200,10 +200,10 @@ fn a_probe_that_is_known_to_run_goes_on() {
         let breaker = breaker.after(running(hour), &TOUCHY, at(now)).next;
         assert_eq!(breaker.state.name(), "half-open");
         let lost = now + 3_600_000;
-        let last = breaker
+        let before = breaker
             .after(BreakerEvent::Tick, &TOUCHY, at(lost - 1))
             .next;
-        assert_eq!(last.state.name(), "half-open");
+        assert_eq!(before.state.name(), "half-open");
         let over = breaker.after(BreakerEvent::Tick, &TOUCHY, at(lost)).next;
         assert_eq!(over.state.name(), "open");
     }

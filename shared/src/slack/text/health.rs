@@ -173,14 +173,15 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     }
     match &agent.breaker.state {
         State::Closed => {}
-        State::Open { retry_at, trip } => lines.push(match retry_at.since(now).is_zero() {
-            true => format!("{}. The next task is a probe.", tripped(trip)),
-            false => format!(
-                "{}. It is tried again in {}.",
-                tripped(trip),
-                duration(retry_at.since(now))
-            ),
-        }),
+        State::Open { retry_at, trip } => {
+            let wait = retry_at.since(now);
+            let next = if wait.is_zero() {
+                "The next task is a probe".to_owned()
+            } else {
+                format!("It is tried again in {}", duration(wait))
+            };
+            lines.push(format!("{}. {next}.", tripped(trip)));
+        }
         State::HalfOpen { trip, .. } => lines.push(format!("{}.", tripped(trip))),
     }
     lines

@@ -98,12 +98,12 @@ fn both(seed: u64) -> (usize, usize) {
             let now = world.time.now();
             world.calls.interleave(seed);
             let (first, second) = (world.mover(), world.mover());
-            let moves = join(
+            let both = join(
                 first.move_waiting(&agent, now),
                 second.move_waiting(&agent, now),
             );
             let drains = join(drain(&world, "box"), drain(&world, "b"));
-            let ((first, second), _) = join(moves, drains).await;
+            let ((first, second), _) = join(both, drains).await;
             let (first, second) = (first.unwrap(), second.unwrap());
             world.dispatch_all().await;
             let sent = submitted(&world);

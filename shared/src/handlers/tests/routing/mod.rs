@@ -42,9 +42,8 @@ fn agent_of(world: &World, task: &Task) -> String {
 /// Moves what waits for the agent as it is; how much that was.
 async fn move_from(world: &World, agent: &str) -> usize {
     let agent = world.store.agent(&id(agent)).unwrap();
-    let mover = world.mover();
-    let moved = mover.move_waiting(&agent, world.time.now());
-    moved.await.unwrap()
+    let now = world.time.now();
+    world.mover().move_waiting(&agent, now).await.unwrap()
 }
 
 /// Time passes; these agents are there all the while, and take what they are sent.
