@@ -195,7 +195,7 @@ async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
     obey(&world, order(BreakerOrder::Reset)).await;
     world.dispatch_all().await;
     world.notify_all().await;
-    let closed = ":large_green_circle: The breaker of `box` has closed again".to_owned();
+    let closed = ":large_green_circle: `box` gets work again".to_owned();
     assert_eq!(operations(&world), [(opened, false), (closed, false)]);
 }
 

@@ -45,7 +45,7 @@ pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
 
 /// It closed again.
 pub fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
-    let headline = format!(":large_green_circle: The breaker of `{agent}` has closed again");
+    let headline = format!(":large_green_circle: `{agent}` gets work again");
     let after = duration(closed.at.since(incident.at));
     let by = match closed.by {
         ClosedBy::Probes(1) => "a probe succeeded".to_owned(),
@@ -145,7 +145,7 @@ mod tests {
             let message = closed_notice(&agent(), &incident(), &closed);
             let text = blocks(&message)[0]["text"]["text"].clone();
             let text = text.as_str().unwrap().to_owned();
-            text.split_once(" has closed again ").unwrap().1.to_owned()
+            text.split_once(" gets work again ").unwrap().1.to_owned()
         };
         assert_eq!(
             [ClosedBy::Probes(3), ClosedBy::Probes(1), ClosedBy::Operator].map(said),

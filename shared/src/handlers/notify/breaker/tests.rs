@@ -68,7 +68,7 @@ fn shown(world: &World) -> Vec<(&'static str, String, bool)> {
         assert_eq!(post.to.channel.as_str(), "COPS");
         let blocks = serde_json::to_value(&post.message.blocks).unwrap();
         let text = blocks[0]["text"]["text"].as_str().unwrap();
-        let what = if text.contains("has closed again") {
+        let what = if text.contains("gets work again") {
             "closed"
         } else {
             "opened"
