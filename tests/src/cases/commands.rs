@@ -153,5 +153,9 @@ async fn the_health_address_answers() {
     let answer = reqwest::get(stack().health_url).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.expect("JSON");
-    assert_eq!(body["status"], "ok", "{body}");
+    // Other tests let agents fail, and messages, at the same time.
+    let status = body["status"].as_str().unwrap_or_default();
+    assert!(["healthy", "degraded"].contains(&status), "{body}");
+    assert_eq!(body["components"]["database"], "healthy", "{body}");
+    assert!(body["components"]["agents"]["connected"].is_u64(), "{body}");
 }
