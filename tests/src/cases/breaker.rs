@@ -120,6 +120,54 @@ async fn an_operator_resets_a_breaker_with_a_button() {
 }
 
 #[tokio::test]
+async fn an_operator_resets_a_breaker_with_a_command() {
+    let test = Test::new("reset-command").await;
+    test.configure_breaker(|config| bematic::breaker::BreakerConfig {
+        recovery_timeout_ms: 600_000,
+        consecutive_failure_threshold: 3,
+        ..config
+    })
+    .await;
+    let mut agent = test.connect().await;
+    fail(&mut agent, &test, 3).await;
+    test.breaker_is("open").await;
+    let waiting = test.channel.run("waits").await;
+    let reset = format!("/bm health reset {}", test.agent_id);
+    let answer = test.channel.command(&reset).await;
+    assert!(
+        answer.contains(&test.agent_id) && answer.contains("closed"),
+        "{answer}"
+    );
+    assert_eq!(agent.take().await.id, waiting);
+    test.breaker_is("closed").await;
+    test.told_operations(2).await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_at_fault_itself_says_nothing_about_its_agent() {
+    let test = Test::new("own-fault").await;
+    test.configure_breaker(|config| bematic::breaker::BreakerConfig {
+        consecutive_failure_threshold: 1,
+        ..config
+    })
+    .await;
+    let mut agent = test.connect().await;
+    for n in 0..2 {
+        let id = test.channel.run(&format!("impossible {n}")).await;
+        let task = agent.take().await;
+        let error = json!({ "error": "there is no such branch", "fault": "task" });
+        let message = agent.send("TASK_ERROR", task.with(error)).await;
+        agent.confirmed(&message).await;
+        test.channel.status(&id, "no such branch").await;
+    }
+    let breaker = test.breaker().await;
+    assert_eq!(breaker.state, State::Closed);
+    assert_eq!(breaker.window.all().count(), 0, "{breaker:#?}");
+    // It does not count, and can be seen.
+    assert_eq!(breaker.ignored.len(), 2, "{breaker:#?}");
+}
+
+#[tokio::test]
 async fn a_drained_agent_finishes_what_it_runs_and_takes_nothing_new() {
     let test = Test::new("drain").await;
     let mut agent = test.connect().await;
