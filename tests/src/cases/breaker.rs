@@ -15,7 +15,7 @@ const BROKEN: &str =
 async fn fail_ten(test: &Test) {
     let ids = (0..10).map(|n| async move { test.channel.run(&format!("task {n}")).await });
     for id in join_all(ids).await {
-        test.channel.status(&id, "failed").await;
+        test.channel.status(&id, "Failed").await;
     }
 }
 
@@ -50,7 +50,7 @@ async fn a_repaired_agent_is_found_to_work_again_without_anyones_hand() {
         waiting.push(test.channel.run(&format!("waits {n}")).await);
     }
     for id in &waiting {
-        test.channel.status(id, "completed").await;
+        test.channel.status(id, "Completed").await;
     }
     let closed = test.breaker_is("closed").await;
     assert!(closed.incidents >= 1);
