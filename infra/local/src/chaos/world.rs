@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::Agent;
+use bematic::breaker::Breaker;
 use bematic::ids::{AgentId, TaskId};
 use bematic::ports::Tasks as _;
 use bematic::store::TaskStore;
@@ -131,5 +132,14 @@ impl World {
         let mut agents = self.admin.stored_agents().await?;
         agents.retain(|agent| self.has(&agent.id));
         Ok(agents)
+    }
+
+    /// Their circuit breakers.
+    pub(super) async fn breakers(&self) -> Result<BTreeMap<AgentId, Breaker>> {
+        let mut breakers = BTreeMap::new();
+        for id in self.keys.keys() {
+            breakers.insert(id.clone(), self.admin.breaker(id).await?);
+        }
+        Ok(breakers)
     }
 }
