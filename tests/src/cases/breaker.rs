@@ -55,7 +55,7 @@ async fn a_repaired_agent_is_found_to_work_again_without_anyones_hand() {
     let closed = test.breaker_is("closed").await;
     assert!(closed.incidents >= 1);
     let told = test.told_operations(2).await;
-    told[1].tells(&["gets work again"]);
+    told[1].tells(&["again"]);
     let health = test.channel.command(&detail).await;
     assert!(health.contains("*closed*"), "{health}");
     eventually("the first message has no button any more", async || {
