@@ -90,15 +90,6 @@ pub enum Trip {
     ProbeLost,
 }
 
-/// That a breaker opened, from closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opened {
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub trip: Trip,
-}
-
 /// Whether an operator has taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]

@@ -77,6 +77,12 @@ pub enum CommandError {
         /// What was written, cut if it is long.
         given: String,
     },
+    /// An option of another name, where there is only `--for`.
+    #[error(
+        "There is no option `{0}` here, only `--for <time>`. If the note begins with a dash, put `--` \
+         before it."
+    )]
+    NotFor(String),
     /// Not a time.
     #[error("`--for {given}` is no time: write `30m`, `2h` or `1d`, at most 7 days.")]
     BadTime {
@@ -98,7 +104,7 @@ impl CommandError {
             Self::EmptyPrompt => "PROMPT_EMPTY",
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
             Self::Unknown { .. } => "COMMAND_UNKNOWN",
-            Self::UnknownOption(_) => "OPTION_UNKNOWN",
+            Self::UnknownOption(_) | Self::NotFor(_) => "OPTION_UNKNOWN",
             Self::NoAgent => "AGENT_MISSING",
             Self::BadAgent { .. } => "AGENT_INVALID",
             Self::BadPriority => "PRIORITY_INVALID",

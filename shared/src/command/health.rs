@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{BreakerOrder, Command, CommandError, error::shorten, run::parse_agent, split_word};
+use super::{
+    BreakerOrder, Command, CommandError,
+    error::shorten,
+    run::{Token, option, parse_agent},
+    split_word,
+};
 
 /// How long an agent is drained, or its breaker off, unless the operator says.
 const DRAINED_FOR: Duration = Duration::from_hours(8);
@@ -67,20 +72,19 @@ fn order(
             order: make(Duration::ZERO, String::new()),
         });
     };
-    let (option, after) = split_word(rest);
-    let name = option.trim_start_matches(['-', '–', '—']);
-    let (lasts, note) = match name.split_once('=') {
-        Some(("for", time)) if name != option => (time_of(time)?, after),
-        None if name == "for" && name != option => {
-            let (time, note) = split_word(after);
+    let (word, after) = split_word(rest);
+    let (lasts, note) = match option(word) {
+        Token::Prompt => (default, rest),
+        Token::End => (default, after),
+        Token::Option { name, value } if name.eq_ignore_ascii_case("for") => {
+            let (time, note) = value.map_or_else(|| split_word(after), |time| (time, after));
             (time_of(time)?, note)
         }
-        _ => (default, rest),
+        Token::Option { .. } => return Err(CommandError::NotFor(shorten(word))),
     };
-    let note = note.trim().chars().take(BreakerOrder::NOTE_CHARS).collect();
     Ok(Command::Breaker {
         agent,
-        order: make(lasts, note),
+        order: make(lasts, note.trim().to_owned()),
     })
 }
 

@@ -11,6 +11,8 @@ mod unescape;
 
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 pub use self::{
     error::CommandError,
     table::{Usage, usages},
@@ -76,7 +78,8 @@ pub enum Command {
 }
 
 /// What an operator wants of an agent's circuit breaker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BreakerOrder {
     /// To start anew: closed, with nothing counted.
     Reset,
@@ -99,8 +102,10 @@ pub enum BreakerOrder {
 }
 
 impl BreakerOrder {
-    /// Characters of a note that are kept.
-    pub const NOTE_CHARS: usize = 200;
+    /// What it is, without an operator's words.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
 }
 
 impl Command {

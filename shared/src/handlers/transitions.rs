@@ -381,12 +381,12 @@ impl Transitions {
 }
 
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
-/// its breaker. Up to 200 ms each, some 6 s in all, at random so that they do not meet again.
+/// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
 fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))
         .with_max_delay(Duration::from_millis(100))
-        .with_max_times(80)
+        .with_max_times(50)
         .with_jitter()
         .build()
 }

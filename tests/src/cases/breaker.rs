@@ -1,23 +1,10 @@
-//! The circuit breaker: what fails is kept away from, and comes back by itself.
-
-use std::fs;
+//! The circuit breaker: what counts, where work goes instead, and what operators can do.
 
 use bematic::breaker::State;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Program, Spelling, Test, TestAgent, eventually};
-
-/// Fails until its owner has repaired it.
-const BROKEN: &str =
-    "sh -c 'test -e repaired || { echo command not found >&2; exit 127; }; echo ok'";
-
-async fn fail_ten(test: &Test) {
-    let ids = (0..10).map(|n| async move { test.channel.run(&format!("task {n}")).await });
-    for id in join_all(ids).await {
-        test.channel.status(&id, "Failed").await;
-    }
-}
+use crate::harness::{Spelling, Test, TestAgent};
 
 async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
     for n in 0..count {
@@ -28,45 +15,6 @@ async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
             .await;
         agent.confirmed(&id).await;
     }
-}
-
-#[tokio::test]
-async fn a_repaired_agent_is_found_to_work_again_without_anyones_hand() {
-    let test = Test::new("recovery").await;
-    let _agent = Program::start(&test, BROKEN);
-    fail_ten(&test).await;
-    let opened = test.breaker_is("open").await;
-    assert_eq!(opened.window.all().count(), 10);
-    let told = test.told_operations(1).await;
-    told[0].tells(&["gets no more work", "10 of 10 tasks failed"]);
-    assert_eq!(told[0].buttons, ["breaker_reset"]);
-    let detail = format!("/bm health {}", test.agent_id);
-    let health = test.channel.command(&detail).await;
-    assert!(health.contains("*open*"), "{health}");
-
-    fs::write(test.folder.path().join("repaired"), "").expect("a file");
-    let mut waiting = Vec::new();
-    for n in 0..5 {
-        waiting.push(test.channel.run(&format!("waits {n}")).await);
-    }
-    for id in &waiting {
-        test.channel.status(id, "Completed").await;
-    }
-    let closed = test.breaker_is("closed").await;
-    assert!(closed.incidents >= 1);
-    let told = test.told_operations(2).await;
-    told[1].tells(&["again"]);
-    let health = test.channel.command(&detail).await;
-    assert!(health.contains("*closed*"), "{health}");
-    eventually("the first message has no button any more", async || {
-        let told = test.told_operations(2).await;
-        if told[0].buttons.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{told:#?}"))
-        }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -224,26 +172,4 @@ async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
     let failed = breaker.window.all().filter(|it| it.counted.is_failure());
     assert_eq!(failed.count(), 10);
     assert_eq!(breaker.state, State::Closed);
-}
-
-#[tokio::test]
-async fn health_can_be_polled() {
-    let stack = crate::harness::stack();
-    let answer = reqwest::get(&stack.health_url).await.expect("an answer");
-    assert_eq!(answer.status(), 200);
-    let health: serde_json::Value = answer.json().await.expect("JSON");
-    assert!(
-        ["healthy", "degraded"].contains(&health["status"].as_str().unwrap()),
-        "{health}"
-    );
-    assert!(health["timestamp"].is_string(), "{health}");
-    let components = &health["components"];
-    assert_eq!(components["database"], "healthy", "{health}");
-    assert!(
-        components["queues"].is_string() && components["slack"].is_string(),
-        "{health}"
-    );
-    for count in ["connected", "unhealthy"] {
-        assert!(components["agents"][count].is_u64(), "{health}");
-    }
 }

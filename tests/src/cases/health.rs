@@ -11,6 +11,12 @@ async fn health() -> Value {
     let status = answer.status();
     let body: Value = answer.json().await.expect("JSON");
     assert_eq!(status, 200, "{body}");
+    assert!(body["timestamp"].is_string(), "{body}");
+    let components = &body["components"];
+    assert_eq!(components["database"], "healthy", "{body}");
+    for part in ["queues", "slack"] {
+        assert!(components[part].is_string(), "{body}");
+    }
     body
 }
 

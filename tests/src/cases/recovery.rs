@@ -42,6 +42,10 @@ async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_ag
     let opened = test.breaker_is("open").await;
     assert_eq!(opened.window.all().count(), FAILURES, "{opened:#?}");
 
+    let health = format!("/bm health {}", test.agent_id);
+    let answer = test.channel.command(&health).await;
+    assert!(answer.contains("*open*"), "{answer}");
+
     let mut behind = Vec::new();
     for number in 1..=SUCCESSES {
         behind.push(test.channel.run(&format!("work {number}")).await);
@@ -54,6 +58,10 @@ async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_ag
     );
 
     fs::write(&part, "here it is").expect("a file");
+    // Slack is told some seconds later; until the timeout is over it stays open.
+    let told = test.told_operations(1).await;
+    told[0].tells(&["10 of 10 tasks failed", "a part is missing"]);
+    assert_eq!(told[0].buttons, ["breaker_reset"]);
     for task in &behind {
         let card = test.channel.card(task, "Completed").await;
         card.tells(&["works again"]);
@@ -63,4 +71,6 @@ async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_ag
     assert_eq!((closed.incidents, closed.generation), (1, 3), "{closed:#?}");
     let told = test.told_operations(2).await;
     assert!(told[1].buttons.is_empty(), "{told:#?}");
+    let answer = test.channel.command(&health).await;
+    assert!(answer.contains("*closed*"), "{answer}");
 }

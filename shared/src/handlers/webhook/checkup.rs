@@ -26,6 +26,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
+    /// What would say so could not be asked.
+    Unknown,
     Healthy,
     /// It works, and somebody should look at it.
     Degraded,
@@ -46,8 +48,9 @@ struct Components {
     /// Whether they can be reached; degraded while there are dead letters.
     queues: Status,
     agents: AgentCounts,
-    /// Whether what is to be shown was shown: degraded while the notifier has dead letters. Slack
-    /// itself is not asked, since that would count against its limits.
+    /// Whether what is to be shown was shown: degraded while the notifier has dead letters, unknown
+    /// while that cannot be asked. Slack itself is not asked, since that would count against its
+    /// limits.
     slack: Status,
 }
 
@@ -55,7 +58,7 @@ struct Components {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 struct AgentCounts {
     connected: usize,
-    /// Those whose breaker lets not all work pass.
+    /// Those whose breaker has opened and not closed again.
     unhealthy: usize,
 }
 
@@ -89,7 +92,7 @@ impl Checkup {
         };
         let status = match health.status {
             Status::Healthy | Status::Degraded => 200,
-            Status::Unhealthy => 503,
+            Status::Unknown | Status::Unhealthy => 503,
         };
         Response {
             status,
@@ -98,7 +101,7 @@ impl Checkup {
     }
 
     async fn look(&self, now: Timestamp) -> Health {
-        let (agents, dead) = futures::join!(self.count_agents(now), self.count_dead_letters());
+        let (agents, dead) = futures::join!(self.count_agents(), self.count_dead_letters());
         let (database, agents) = match agents {
             Some(agents) => (Status::Healthy, agents),
             None => (Status::Unhealthy, AgentCounts::default()),
@@ -111,7 +114,7 @@ impl Checkup {
             }
         };
         let (queues, slack) = match &dead {
-            None => (Status::Unhealthy, Status::Healthy),
+            None => (Status::Unhealthy, Status::Unknown),
             Some(dead) => {
                 let unshown = |(name, count): &(QueueName, usize)| {
                     *name == QueueName::Notifications && *count > 0
@@ -133,7 +136,7 @@ impl Checkup {
         }
     }
 
-    async fn count_agents(&self, now: Timestamp) -> Option<AgentCounts> {
+    async fn count_agents(&self) -> Option<AgentCounts> {
         let agents = within("DynamoDB", async { Ok(self.agents.list().await?) }).await?;
         Some(AgentCounts {
             connected: agents
@@ -142,7 +145,7 @@ impl Checkup {
                 .count(),
             unhealthy: agents
                 .iter()
-                .filter(|agent| !agent.gate.is_open(now))
+                .filter(|agent| agent.gate.is_tripped())
                 .count(),
         })
     }

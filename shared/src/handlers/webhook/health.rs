@@ -27,6 +27,7 @@ impl Operator {
         let agents = self.parts.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
         let breakers = self.parts.breakers.breakers(&ids).await?;
+        let breakers: Vec<_> = breakers.iter().map(|it| self.as_of(it, now)).collect();
         let health: Vec<_> = agents
             .iter()
             .zip(&breakers)
@@ -46,8 +47,15 @@ impl Operator {
         let Some(agent) = agent else {
             return self.unknown_agent(id).await;
         };
+        let breaker = self.as_of(&breaker, now);
         let text = text::health_of(&self.of(&agent, &breaker), now);
         Ok(Reply::ephemeral(text))
+    }
+
+    /// What is stored is as of its last event: an operator's word may have ended since.
+    fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
+        let step = breaker.after(BreakerEvent::Tick, &self.parts.breaker, now);
+        step.next
     }
 
     fn of<'a>(&self, agent: &'a crate::agent::Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
@@ -90,7 +98,7 @@ impl Operator {
             if self.parts.breakers.turn(id, turn).await? == Written::Conflict {
                 continue;
             }
-            info!(agent = %id, %by, ?order, state = after.state.name(), "an operator's word about a breaker");
+            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
             let drain = DispatchMessage::Drain {
                 agent_id: id.clone(),
             };

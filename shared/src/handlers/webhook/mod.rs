@@ -2,6 +2,7 @@
 //! parses once, and answers within Slack's 3 s whatever happens.
 
 mod bulk;
+mod button;
 mod checkup;
 mod dead_letters;
 mod health;
@@ -18,7 +19,7 @@ use self::checkup::Checkup;
 pub use self::operator::Operator;
 use crate::{
     breaker::BreakerConfig,
-    command::{self, BreakerOrder, Command},
+    command::{self, Command},
     error::{BematicError, chain},
     ids::Ids,
     ports::{
@@ -27,12 +28,11 @@ use crate::{
     },
     slack::{
         Reply,
-        card::{CardAction, RESET},
-        inbound::{Action, Endpoint, Inbound, Mention, SlashCommand},
+        inbound::{Endpoint, Inbound, Mention, SlashCommand},
         signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
         text,
     },
-    task::{Origin, TaskEvent, TaskPolicy},
+    task::{Origin, TaskPolicy},
     time::{Clock, Timestamp},
 };
 
@@ -249,46 +249,6 @@ impl Webhook {
                 Response::error(503, "SLACK_DEADLINE")
             }
         }
-    }
-
-    /// A button: what comes of it is seen in the message that it is of. Anything but 200 is shown as
-    /// a failure.
-    async fn action(&self, action: Action, now: Timestamp) -> Response {
-        let work = self.press(action, now);
-        match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(())) => Response::empty(200),
-            Ok(Err(error)) => Response::error(503, failed(&error)),
-            Err(_) => {
-                error!(code = "SLACK_DEADLINE", "button not handled in time");
-                Response::error(503, "SLACK_DEADLINE")
-            }
-        }
-    }
-
-    async fn press(&self, action: Action, now: Timestamp) -> Result<(), BematicError> {
-        let (name, value) = (action.action_id.as_str(), action.value.as_deref());
-        if name == RESET {
-            if let Some(Ok(agent)) = value.map(str::parse) {
-                let by = &action.user_id;
-                self.operator
-                    .order(&agent, &BreakerOrder::Reset, by, now)
-                    .await?;
-                return Ok(());
-            }
-        } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
-            name.parse::<CardAction>(),
-            value.map(str::parse),
-            action.channel_id,
-        ) {
-            let event = match pressed {
-                CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
-                CardAction::Retry => TaskEvent::Retried,
-            };
-            self.operator.change(task, &channel, event, now).await?;
-            return Ok(());
-        }
-        warn!(action = name, "a button that is none of ours");
-        Ok(())
     }
 
     async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {

@@ -1,3 +1,5 @@
+mod breakers;
+
 use std::time::Duration;
 
 use secrecy::SecretString;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ago, duration, list, plural};
 use crate::{
-    breaker::{Breaker, BreakerConfig, Counted, Mode, State, Trip},
+    breaker::{Breaker, BreakerConfig, Counted, LastFailure, Mode, Passage, State, Trip},
     command::BreakerOrder,
     ids::AgentId,
     slack::mrkdwn::{self, escape},
@@ -22,7 +22,7 @@ pub struct AgentHealth<'a> {
     pub created_at: Timestamp,
     /// The settings of its breaker.
     pub config: BreakerConfig,
-    /// Its breaker.
+    /// Its breaker, as it is now.
     pub breaker: &'a Breaker,
 }
 
@@ -55,12 +55,20 @@ fn percent(part: usize, total: usize) -> usize {
     (part * 100 + total / 2).checked_div(total).unwrap_or(0)
 }
 
-/// All agents.
+/// All agents, those first that do not simply get work: a list that is too long leaves out the rest.
 pub fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);
     }
-    let mut text = list(agents.iter().map(|agent| entry(agent, now)));
+    let (well, noteworthy): (Vec<_>, Vec<_>) = agents
+        .iter()
+        .partition(|agent| agent.breaker.gate().passage == Passage::All);
+    let entries: Vec<_> = noteworthy
+        .into_iter()
+        .chain(well)
+        .map(|agent| entry(agent, now))
+        .collect();
+    let mut text = list(entries.into_iter());
     text.push_str(
         "\nOne sign a minute of the last 10: · nothing, ▁ all went well … █ all failed. `/bm health \
          &lt;agent&gt;` tells more.",
@@ -77,10 +85,10 @@ fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let (emoji, state) = state(agent.breaker);
     let offline = if agent.online { "" } else { ", offline" };
     let error = match &agent.breaker.last_failure {
-        Some(failure) => format!(
+        Some(last) => format!(
             " last error {}: {}",
-            ago(failure.at, now),
-            mrkdwn::line(&failure.message, ERROR)
+            ago(last.at, now),
+            failure(last, ERROR)
         ),
         None => String::new(),
     };
@@ -140,6 +148,8 @@ pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
 }
 
 fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
+    /// Characters of a note.
+    const NOTE: usize = 300;
     let (emoji, name) = state(agent.breaker);
     let offline = if agent.online { "" } else { ", offline" };
     let mut lines = vec![format!(
@@ -151,7 +161,7 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     if let Some(said) = agent.breaker.mode.said() {
         let note = match said.note.as_str() {
             "" => String::new(),
-            note => format!(": {}", escape(note)),
+            note => format!(": {}", mrkdwn::line(note, NOTE)),
         };
         lines.push(format!(
             "<@{}> said so {}{note}. It ends in {}, or with `/bm agent resume {}`.",
@@ -178,7 +188,7 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
 }
 
 /// Why it opened, as a sentence without its full stop.
-pub fn tripped(trip: &Trip) -> String {
+pub(in crate::slack) fn tripped(trip: &Trip) -> String {
     match trip {
         Trip::FailureRate { failures, total } => {
             format!("It opened since {failures} of {total} tasks failed")
@@ -288,14 +298,24 @@ fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
 }
 
 fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    let Some(failure) = &breaker.last_failure else {
+    /// Characters of an error.
+    const ERROR: usize = 300;
+    let Some(last) = &breaker.last_failure else {
         return Vec::new();
     };
     vec![format!(
         "*Last error* {}: {}",
-        ago(failure.at, now),
-        mrkdwn::line(&failure.message, 200)
+        ago(last.at, now),
+        failure(last, ERROR)
     )]
+}
+
+/// What an agent said of its failure, or else what it was.
+pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
+    match mrkdwn::line(&failure.message, max) {
+        said if said.is_empty() => failure.kind.to_string(),
+        said => said,
+    }
 }
 
 /// An operator's word was heard; `anew` unless it was so before.
@@ -332,3 +352,6 @@ pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) 
 pub fn breaker_contended(id: &AgentId) -> String {
     format!("Many tasks of `{id}` end right now, and I could not get a word in. Try again.")
 }
+
+#[cfg(test)]
+mod tests;

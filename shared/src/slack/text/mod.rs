@@ -16,7 +16,8 @@ use crate::{
 mod health;
 mod words;
 
-pub use health::{AgentHealth, breaker_contended, health, health_of, ordered, tripped};
+pub use health::{AgentHealth, breaker_contended, health, health_of, ordered};
+pub(super) use health::{failure, tripped};
 pub(super) use words::{ago, bar, duration, plural};
 
 /// What an agent looks like from outside.
