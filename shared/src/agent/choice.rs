@@ -123,23 +123,24 @@ pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
 /// - Behind a healthy one without a free slot: a healthy one with a free slot, or else one that may be
 ///   tried and has nothing to do.
 /// - Behind one that is being tried: a healthy one with a free slot.
-/// - Behind one that gets no work: the least loaded healthy one; for one that is away, also one that
-///   may be tried.
+/// - Behind one that gets no work: those, or else the least loaded healthy one; for one that is away,
+///   also one that may be tried.
 pub fn better<'a>(from: &Candidate, candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
     let others = candidates.iter().copied().filter(|it| it.id != from.id);
     let others: Vec<_> = others.collect();
     let ready = least_loaded(&others, Candidate::is_ready);
+    let room = ready.filter(|to| to.has_room());
     let probe = || least_loaded(&others, Candidate::may_probe);
+    let idle = || probe().filter(|to| to.is_idle());
     if from.is_ready() {
         let full = from.held >= from.capacity;
-        let idle = || probe().filter(|to| to.is_idle());
-        let room = ready.filter(|to| to.has_room());
         return if full { room.or_else(idle) } else { None };
     }
     if from.may_probe() {
-        return ready.filter(|to| to.has_room());
+        return room;
     }
-    ready.or_else(|| if from.connected { None } else { probe() })
+    let one_that_is_there = || if from.connected { None } else { probe() };
+    room.or_else(idle).or(ready).or_else(one_that_is_there)
 }
 
 fn least_loaded<'a>(

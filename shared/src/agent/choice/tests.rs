@@ -84,11 +84,14 @@ fn a_task_is_moved_only_to_where_it_is_better_off() {
     let other = candidate("other", true, Good, [5, 0, 5]);
     assert_eq!(better_than(&full, &[other, open.clone()]), "nobody");
     // One that has a slot sends it itself.
-    assert_eq!(better_than(&well, &[full, away.clone()]), "nobody");
+    assert_eq!(better_than(&well, &[full.clone(), away.clone()]), "nobody");
     assert_eq!(
         better_than(&open, &[away.clone(), half_open.clone()]),
-        "nobody"
+        "half-open"
     );
+    // Not where it would wait behind a probe.
+    let tried = candidate("tried", true, Probing, [1, 0, 5]);
+    assert_eq!(better_than(&full, &[away.clone(), tried]), "nobody");
     assert_eq!(better_than(&away, &[open.clone(), half_open]), "half-open");
     assert_eq!(better_than(&away, &[open]), "nobody");
     assert_eq!(
