@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::json;
 
+use super::Gatekeeper;
 use crate::{
-    ports::{Agents, DispatchMessage, Drain},
+    ports::{Agents, DispatchMessage, Drain, Tasks},
     protocol::CloudMessage,
     task::TaskState,
     testing::{World, agent_id, connection, event},
@@ -272,4 +274,38 @@ async fn the_sweeper_finds_work_that_no_message_is_left_for() {
     world.dispatch_all().await;
     assert_eq!(submitted(&world.out.take_sent()), ["forgotten"]);
     assert_eq!(world.sweeper().sweep().await.unwrap().drained, 0);
+}
+
+#[tokio::test]
+async fn claims_that_meet_in_a_half_open_breaker_take_no_more_permits_than_there_are() {
+    for seed in 0..50 {
+        let world = World::new().await;
+        world.connect("c").await;
+        world.open_breaker(crate::testing::AGENT).await;
+        for n in 0..8 {
+            world.run("work", &format!("r{n}")).await;
+        }
+        world.time.pass(Duration::from_mins(1));
+        let agent = world.store.agent(&agent_id()).unwrap();
+        let now = world.time.now();
+        let queued = Tasks::queued(&*world.store, &agent.id, now, 10)
+            .await
+            .unwrap();
+        let connection = connection("c");
+        world.calls.interleave(seed);
+        // Without the right to drain, which would keep them apart.
+        let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
+        let claims = dispatchers.iter().map(async |dispatcher| {
+            let mut gate = Gatekeeper::new(dispatcher, &agent, &connection);
+            let (claimed, failed) = gate.claim_all(&queued).await;
+            assert!(failed.is_none(), "{failed:?}");
+            claimed.len()
+        });
+        let claimed: usize = join_all(claims).await.into_iter().sum();
+        let breaker = world.store.breaker_of(&agent.id);
+        let crate::breaker::State::HalfOpen { permits, .. } = &breaker.state else {
+            panic!("{breaker:?}");
+        };
+        assert_eq!((claimed, permits.len()), (3, 3), "seed {seed}");
+    }
 }

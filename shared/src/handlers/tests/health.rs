@@ -126,6 +126,29 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_e
 }
 
 #[tokio::test]
+async fn a_drain_that_ends_by_itself_is_over_for_everybody_though_nothing_waits() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.join("other", "o").await;
+    world.set_route("box,other").await;
+    let drain = BreakerOrder::Drain {
+        lasts: Duration::from_mins(10),
+        note: String::new(),
+    };
+    obey(&world, order(drain)).await;
+    let router = world.router();
+    for _ in 0..33 {
+        world.beat(&router, "c").await;
+        world.pass(Duration::from_secs(20)).await;
+    }
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert!(agent.gate.is_open(world.time.now()), "{:?}", agent.gate);
+    assert!(health_of(&world).await.contains("is *closed*"));
+    let task = world.run("work", "r").await;
+    assert_eq!(task.agent_id, agent_id(), "the first of equals again");
+}
+
+#[tokio::test]
 async fn an_agent_whose_breaker_is_disabled_gets_work_whatever_it_makes_of_it() {
     let world = World::new().await;
     world.connect("c").await;
