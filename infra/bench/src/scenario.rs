@@ -1,0 +1,230 @@
+//! What is played: connections, heartbeats, tasks of every ending, and the ordinary task.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use bematic::agent::Route;
+use bematic::ids::{AgentId, ChannelId};
+use bematic_local::admin::{Admin, Wanted};
+use bematic_local::stack::Tables;
+use tokio::time::{Instant, sleep_until};
+
+use crate::agent::{Agent, Given};
+use crate::events;
+use crate::log::Kind;
+use crate::stage::{Cue, Deliver, SECRET, Stage};
+
+/// The channel that everything is asked for in.
+const CHANNEL: &str = "C0BENCH";
+/// What the ordinary task says: progress and output.
+const PROGRESS: u64 = 10;
+const CHUNKS: u64 = 100;
+/// How often it says something: 11 s in all, since an agent that has something to say says it at
+/// once, and more often than Slack can show it.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The heartbeat that is written down, and one that is not.
+pub(crate) const DUE: &str = "the first in a while";
+pub(crate) const AGAIN: &str = "within a minute";
+/// The first message that an environment sees of a connection.
+pub(crate) const FIRST: &str = "first of a connection";
+pub(crate) const ELSEWHERE: &str = "first in another environment";
+
+/// An agent and its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    id: AgentId,
+    key: String,
+}
+
+/// The command that creates a task.
+pub(crate) const RUN: &str = "/bm run";
+
+/// Makes an agent and binds the channel to it.
+pub(crate) async fn prepare(stage: &Stage) -> Result<Known> {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(stage.aws.url())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::from_keys("bench", "bench", None))
+        .load()
+        .await;
+    let tables = Tables {
+        tasks: "TasksTable".into(),
+        agents: "AgentsTable".into(),
+    };
+    let admin = Admin::new(config, &tables, [].into());
+    let agent = admin.create_agent("bench-box".parse()?, false).await?;
+    let wanted = Wanted {
+        channel_id: ChannelId::try_from(CHANNEL.to_owned())?,
+        name: "web".into(),
+        route: Route::One(agent.agent_id.clone()),
+        local_path: "/srv/web".into(),
+        model: "default".into(),
+        max_budget: 5.0,
+        bot_name: "Bematic".into(),
+        system_prompt: String::new(),
+        allowed_tools: Vec::new(),
+        lease_secs: None,
+    };
+    admin.create_project(wanted, false).await?;
+    stage.aws.take_calls()?;
+    Ok(Known {
+        id: agent.agent_id,
+        key: agent.api_key,
+    })
+}
+
+/// Everything but the ordinary task, `rounds` times.
+pub(crate) async fn warm(stage: &mut Stage, known: &Known, rounds: usize) -> Result<()> {
+    for round in 0..rounds {
+        let event = serde_json::json!({ "requestContext": { "connectionId": "c=" } });
+        stage
+            .invoke(Cue::new(crate::FLOOR, Kind::of("floor"), event))
+            .await?;
+        connections(stage, known, round).await?;
+        let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
+        agent
+            .status(stage, Kind::when("AGENT_STATUS", FIRST))
+            .await?;
+        stage.deliver(Deliver::Now).await?;
+        agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+        agent.ping(stage, Kind::when("HEARTBEAT_PING", DUE)).await?;
+        for _ in 0..3 {
+            agent
+                .ping(stage, Kind::when("HEARTBEAT_PING", AGAIN))
+                .await?;
+        }
+        agent.pong(stage).await?;
+        stage.deliver(Deliver::Now).await?;
+        for ending in [Ending::Complete, Ending::Fail, Ending::Cancelled] {
+            task(stage, &agent, 3, 6, ending, None).await?;
+        }
+        stage.deliver(Deliver::All).await?;
+        agent.disconnect(stage).await?;
+        let sweep = Cue::new("sweeper", Kind::of("sweep"), events::schedule());
+        stage.invoke(sweep).await?;
+        stage.deliver(Deliver::All).await?;
+    }
+    command(stage, "archive", Kind::of("/bm archive")).await?;
+    stage.deliver(Deliver::All).await
+}
+
+/// A connection that authenticates in band, in one environment and then in another.
+async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<()> {
+    let agent = Agent::connect_in_band(stage, known.id.clone(), known.key.clone()).await?;
+    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+    stage.deliver(Deliver::Now).await?;
+    if round == 0 {
+        stage.renew(crate::stage::MESSAGES);
+        agent
+            .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
+            .await?;
+        agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+        stage.deliver(Deliver::Now).await?;
+    }
+    agent.disconnect(stage).await?;
+    stage.deliver(Deliver::All).await
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Complete,
+    Fail,
+    Cancelled,
+}
+
+async fn command(stage: &mut Stage, text: &str, kind: Kind) -> Result<()> {
+    let event = events::slash_command(SECRET, CHANNEL, &stage.id(), text);
+    stage.invoke(Cue::new("slack-webhook", kind, event)).await?;
+    Ok(())
+}
+
+/// A task from its command to its end; with a pace, in its own time.
+async fn task(
+    stage: &mut Stage,
+    agent: &Agent,
+    progress: u64,
+    chunks: u64,
+    ending: Ending,
+    pace: Option<Duration>,
+) -> Result<()> {
+    let kind = Kind::of(RUN);
+    command(
+        stage,
+        "run fix the login bug: sessions end after an hour",
+        kind,
+    )
+    .await?;
+    let deliver = if pace.is_some() {
+        Deliver::Due
+    } else {
+        Deliver::Now
+    };
+    stage.deliver(deliver).await?;
+    let given = agent.given(stage)?;
+    agent.accept(stage, given).await?;
+    reports(stage, agent, given, (progress, chunks), pace).await?;
+    match ending {
+        Ending::Complete => agent.complete(stage, given).await?,
+        Ending::Fail => agent.fail(stage, given).await?,
+        Ending::Cancelled => agent.cancelled(stage, given).await?,
+    }
+    stage.deliver(deliver).await
+}
+
+/// Progress among the output, evenly.
+async fn reports(
+    stage: &mut Stage,
+    agent: &Agent,
+    given: Given,
+    (progress, chunks): (u64, u64),
+    pace: Option<Duration>,
+) -> Result<()> {
+    let (mut at, mut steps) = (Instant::now(), 0);
+    for seq in 0..chunks {
+        if seq * progress >= steps * chunks && steps < progress {
+            at = wait(stage, at, pace).await?;
+            agent.progress(stage, given, steps).await?;
+            steps += 1;
+        }
+        at = wait(stage, at, pace).await?;
+        agent.stream(stage, given, seq).await?;
+    }
+    Ok(())
+}
+
+/// Until the next message of the agent is due, while the queues go on.
+async fn wait(stage: &mut Stage, last: Instant, pace: Option<Duration>) -> Result<Instant> {
+    let Some(pace) = pace else {
+        return Ok(last);
+    };
+    let next = last + pace;
+    loop {
+        stage.deliver(Deliver::Due).await?;
+        let due = stage.next_due().unwrap_or(next);
+        if due >= next {
+            sleep_until(next).await;
+            return Ok(next);
+        }
+        sleep_until(due).await;
+    }
+}
+
+/// The ordinary task, in environments that are warm: where its invocations begin in the log, and
+/// the bytes of log lines that it made.
+pub(crate) async fn ordinary(stage: &mut Stage, known: &Known) -> Result<(usize, u64)> {
+    let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
+    agent
+        .status(stage, Kind::when("AGENT_STATUS", FIRST))
+        .await?;
+    stage.deliver(Deliver::All).await?;
+    stage.take_posted(&agent.socket.connection);
+    let (first, logged) = (stage.log.len(), stage.logged());
+    let ending = Ending::Complete;
+    task(stage, &agent, PROGRESS, CHUNKS, ending, Some(PACE)).await?;
+    // What is left are timers, and its last update: it is over, whenever they come.
+    stage.deliver(Deliver::All).await?;
+    Ok((first, stage.logged() - logged))
+}
