@@ -209,7 +209,7 @@ impl Agent {
     }
 
     pub(crate) async fn stream(&self, stage: &mut Stage, given: Given, seq: u64) -> Result<()> {
-        let line = "The session is only renewed when the user comes back within the hour. ";
+        let line = format!("{seq}: the session is renewed when the user comes back in time. ");
         let stream = TaskStream {
             task_id: given.task,
             attempt: Some(given.attempt),

@@ -9,13 +9,28 @@ use anyhow::{Context, Result, bail};
 use bematic_local::run::{last_lines, program};
 use serde_json::Value;
 use tokio::process::Child;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::runtime::{Answer, Runtime};
+use crate::runtime::Runtime;
 use crate::template::Function;
 
 /// How long a function may take to poll: Lambda gives it 10 s.
 const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long after its poll a process is at rest, so that its processor time stands still.
+const AT_REST: Duration = Duration::from_millis(1);
+
+/// What came of an invocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// When the event was handed out.
+    pub(crate) handed: Instant,
+    /// When the answer was here.
+    pub(crate) answered: Instant,
+    /// How long a processor worked at it, from one poll to the next.
+    pub(crate) worked: Duration,
+    /// What was answered; an error as the function reports it.
+    pub(crate) outcome: Result<Value, Value>,
+}
 
 /// A process that waits for invocations.
 #[derive(Debug)]
@@ -60,9 +75,8 @@ impl Environment {
                 status = child.wait() => bail!("it ended with {}", status?),
             }
         };
-        let polled = match timeout(START_WITHIN, polled).await {
-            Ok(polled) => polled,
-            Err(_) => bail!("{} did not poll within {START_WITHIN:?}", function.name),
+        let Ok(polled) = timeout(START_WITHIN, polled).await else {
+            bail!("{} did not poll within {START_WITHIN:?}", function.name)
         };
         let polled = polled.with_context(|| {
             let output = fs::read_to_string(&log).unwrap_or_default();
@@ -83,13 +97,18 @@ impl Environment {
         })
     }
 
-    /// Hands an event out and waits for what is answered.
+    /// Hands an event out, and waits for what is answered and for the next poll.
     pub(crate) async fn invoke(&mut self, event: Value) -> Result<Answer> {
         self.invocations += 1;
+        sleep(AT_REST).await;
+        let before = self.processor_time()?;
         self.runtime.invoke(event)?;
-        let answer = timeout(self.timeout, self.runtime.answers.recv()).await;
-        match answer {
-            Ok(Some(answer)) => Ok(answer),
+        let answer = async {
+            let answer = self.runtime.answers.recv().await;
+            answer.zip(self.runtime.polls.recv().await)
+        };
+        let answer = match timeout(self.timeout, answer).await {
+            Ok(Some((answer, _))) => answer,
             Ok(None) => bail!("the Runtime API of {} has ended", self.name),
             Err(_) => bail!(
                 "{} did not answer within {:?}; its output is in {}",
@@ -97,7 +116,33 @@ impl Environment {
                 self.timeout,
                 self.log.display()
             ),
+        };
+        sleep(AT_REST).await;
+        Ok(Answer {
+            handed: answer.handed,
+            answered: answer.answered,
+            worked: self.processor_time()?.saturating_sub(before),
+            outcome: answer.outcome,
+        })
+    }
+
+    /// How long processors have worked at its threads.
+    fn processor_time(&self) -> Result<Duration> {
+        let id = self.child.id().context("the process has ended")?;
+        let threads = fs::read_dir(format!("/proc/{id}/task"));
+        let threads =
+            threads.with_context(|| format!("cannot see the threads of {}", self.name))?;
+        let mut sum = 0;
+        for thread in threads {
+            let path = thread?.path().join("schedstat");
+            // One that has ended meanwhile is no more than noise.
+            let statistics = fs::read_to_string(path).unwrap_or_default();
+            sum += worked(&statistics).unwrap_or_default();
         }
+        if sum == 0 {
+            bail!("this kernel keeps no processor times in /proc/…/schedstat");
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// The most memory that was resident at a time, in KB.
@@ -112,6 +157,11 @@ impl Environment {
     pub(crate) fn logged(&self) -> u64 {
         fs::metadata(&self.log).map_or(0, |log| log.len())
     }
+}
+
+/// Nanoseconds on a processor: the first number of `schedstat`.
+fn worked(statistics: &str) -> Option<u64> {
+    statistics.split_whitespace().next()?.parse().ok()
 }
 
 fn peak(status: &str) -> Option<u64> {
@@ -165,5 +215,11 @@ mod tests {
         let status = "Name:\tws-message\nVmPeak:\t  99 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
         assert_eq!(peak(status), Some(12345));
         assert_eq!(peak("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn processor_time_is_not_the_time_of_waiting_for_a_processor() {
+        assert_eq!(worked("2500000 990000000 12\n"), Some(2_500_000));
+        assert_eq!(worked(""), None);
     }
 }

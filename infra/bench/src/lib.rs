@@ -13,10 +13,13 @@
 //!   after another, all functions and the floor in turn, so that a slow moment of the machine meets
 //!   all of them.
 //! - **The floor**: a function that does nothing, on the same runtime crate, in the same run.
-//! - **Warm time**: from handing an event out until the answer is here, without the time in which
-//!   the endpoint was busy with a call of the function's (calls side by side count once). What is
-//!   left is the function's own work, with its side of the network: writing requests, reading
-//!   answers. The first three invocations of an environment do not count.
+//! - **Warm time**: how long a processor worked at an invocation, from the poll that got it to the
+//!   next one, in all threads of the process. That leaves out the network, and what other processes
+//!   do to the machine meanwhile; the function's side of the network, such as writing requests and
+//!   reading answers, is in it. Beside it is told what passed from handing the event out to the
+//!   answer, without the time in which the endpoint was at a call (calls side by side count once):
+//!   should a function sleep, it is seen there. The first three invocations of an environment do
+//!   not count.
 //! - **Calls**, and **units** as DynamoDB counts them ([`dynamo::units`]): of an ordinary
 //!   invocation in the table, of the worst in the targets.
 //! - **Memory**: the most that was resident (`VmHWM`) after everything; **size**: of the zip.
@@ -132,6 +135,9 @@ pub async fn bench(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         task: report.task.as_ref(),
         log: &log,
     });
+    if options.only.is_some() {
+        report.targets.retain(|target| target.worst.is_some());
+    }
     ui.line(&table::table(&report));
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&report)?;
@@ -200,7 +206,7 @@ fn floor(
 ) -> Result<Floor> {
     let row = row(stage, FLOOR, starts, binaries)?;
     let own = stage.log.iter().filter(|it| it.function == FLOOR);
-    let warm = report::warm(own);
+    let warm = report::warm(own, |it| it.warm);
     Ok(Floor {
         init_ms_p50: row.init_ms_p50,
         init_ms_p99: row.init_ms_p99,

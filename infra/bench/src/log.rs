@@ -45,9 +45,11 @@ pub struct Invocation {
     pub kind: Kind,
     /// How many its environment had before it.
     pub earlier: usize,
+    /// How long a processor worked at it.
+    pub warm: Duration,
     /// From the event's being handed out to the answer, without the time in which calls were being
     /// answered.
-    pub warm: Duration,
+    pub wall: Duration,
     /// What it called.
     pub calls: Vec<Call>,
     /// MB of memory that the function has.
@@ -144,6 +146,7 @@ pub(crate) mod tests {
             kind,
             earlier: COLD,
             warm: Duration::from_micros(500),
+            wall: Duration::from_micros(900),
             calls,
             memory: 256,
             bytes: 300,

@@ -178,3 +178,76 @@ impl Prices {
         bytes.div_ceil(FRAME).max(1) as f64 * self.web_socket_per_million_messages / MILLION
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::log::Kind;
+    use crate::log::tests::{call, invocation};
+
+    fn micros(dollars: f64) -> f64 {
+        (dollars * 1e9).round() / 1e3
+    }
+
+    fn near(a: f64, b: f64) {
+        assert!((micros(a) - micros(b)).abs() < 0.002, "{a} is not {b}");
+    }
+
+    #[test]
+    fn a_message_costs_a_frame_a_request_and_its_memory_while_it_waits_for_its_calls() {
+        let prices = Prices::read().unwrap();
+        let mut put = call(Service::DynamoDb, "PutItem");
+        put.units = Units::writes(2.0);
+        let mut message = invocation("ws-message", Kind::of("TASK_STREAM"), vec![put]);
+        message.warm = Duration::from_micros(300);
+        let cost = prices.cost([&message]);
+        near(cost.dynamo_db, 2.0 * 0.625e-6);
+        near(cost.api_gateway, 1e-6);
+        // 0.3 ms of its own and 5 ms for the call are 6 ms of a quarter of a GB.
+        near(cost.lambda, 0.2e-6 + 0.006 * 0.25 * 0.000_013_333_4);
+        near(
+            cost.total(),
+            cost.dynamo_db + cost.api_gateway + cost.lambda,
+        );
+        near(cost.times(1000.0).total(), cost.total() * 1000.0);
+    }
+
+    #[test]
+    fn a_large_message_costs_several_frames() {
+        let prices = Prices::read().unwrap();
+        let mut message = invocation("ws-message", Kind::of("TASK_STREAM"), Vec::new());
+        message.bytes = 32 * 1024 + 1;
+        near(prices.cost([&message]).api_gateway, 2e-6);
+        let mut post = call(Service::ApiGateway, "PostToConnection");
+        post.bytes = 100;
+        let sent = invocation("dispatcher", Kind::of("drain"), vec![post]);
+        near(prices.cost([&sent]).api_gateway, 1e-6);
+    }
+
+    #[test]
+    fn queues_cost_by_their_kind_and_for_each_receipt() {
+        let prices = Prices::read().unwrap();
+        let send = |fifo, fair| {
+            let mut send = call(Service::Sqs, "SendMessage");
+            (send.fifo, send.fair) = (fifo, fair);
+            prices
+                .cost([&invocation("ws-message", Kind::of("x"), vec![send])])
+                .sqs
+        };
+        near(send(true, false), 0.5e-6);
+        near(send(false, true), 0.5e-6);
+        near(send(false, false), 0.4e-6);
+        let mut received = invocation("notifier", Kind::of("refresh"), Vec::new());
+        received.source = Some(true);
+        near(prices.cost([&received]).sqs, 1e-6);
+    }
+
+    #[test]
+    fn the_table_says_when_and_where() {
+        let prices = Prices::read().unwrap();
+        assert!(prices.date.len() == 10 && prices.region.contains("us-east-1"));
+        assert!(prices.sources.iter().all(|it| it.starts_with("https://")));
+    }
+}

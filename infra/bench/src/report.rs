@@ -1,6 +1,7 @@
 //! What was measured, as the JSON has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -43,7 +44,7 @@ pub struct Floor {
     pub max_rss_kb: u64,
     /// Bytes of what is uploaded.
     pub zip_bytes: u64,
-    /// Milliseconds of an invocation.
+    /// Milliseconds of a processor for an invocation.
     pub warm_ms_p50: Option<f64>,
     /// As above.
     pub warm_ms_p99: Option<f64>,
@@ -79,10 +80,14 @@ pub struct MessageRow {
     pub function: String,
     /// Invocations of a warm environment.
     pub samples: usize,
-    /// Milliseconds of an invocation without the calls.
+    /// Milliseconds of a processor for an invocation.
     pub warm_ms_p50: Option<f64>,
     /// As above.
     pub warm_ms_p99: Option<f64>,
+    /// Milliseconds that passed, without the calls: on a busy machine mostly waits for a processor.
+    pub wall_ms_p50: Option<f64>,
+    /// As above.
+    pub wall_ms_p99: Option<f64>,
     /// The calls of most of them, by name.
     pub aws_calls: BTreeMap<String, usize>,
     /// Read units of the median one.
@@ -131,7 +136,8 @@ pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
 }
 
 fn message(function: &str, kind: Kind, all: &[&Invocation]) -> MessageRow {
-    let warm = warm(all.iter().copied());
+    let warm = warm(all.iter().copied(), |it| it.warm);
+    let wall = self::warm(all.iter().copied(), |it| it.wall);
     let median = |of: fn(&Invocation) -> f64| {
         let values: Vec<_> = all.iter().map(|it| of(it)).collect();
         percentile(&values, 50).unwrap_or_default()
@@ -143,6 +149,8 @@ fn message(function: &str, kind: Kind, all: &[&Invocation]) -> MessageRow {
         samples: warm.len(),
         warm_ms_p50: percentile(&warm, 50),
         warm_ms_p99: percentile(&warm, 99),
+        wall_ms_p50: percentile(&wall, 50),
+        wall_ms_p99: percentile(&wall, 99),
         aws_calls: commonest(all.iter().map(|it| it.counts())),
         read_units: median(|it| it.units().read),
         write_units: median(|it| it.units().write),
@@ -150,9 +158,12 @@ fn message(function: &str, kind: Kind, all: &[&Invocation]) -> MessageRow {
 }
 
 /// Milliseconds of those that count.
-pub(crate) fn warm<'a>(all: impl Iterator<Item = &'a Invocation>) -> Vec<f64> {
+pub(crate) fn warm<'a>(
+    all: impl Iterator<Item = &'a Invocation>,
+    of: fn(&Invocation) -> Duration,
+) -> Vec<f64> {
     let warm = all.filter(|it| it.is_warm());
-    warm.map(|it| millis(it.warm)).collect()
+    warm.map(|it| millis(of(it))).collect()
 }
 
 fn commonest(all: impl Iterator<Item = BTreeMap<String, usize>>) -> BTreeMap<String, usize> {

@@ -9,6 +9,7 @@ use bematic::agent::Route;
 use bematic::ids::{AgentId, ChannelId};
 use bematic_local::admin::{Admin, Wanted};
 use bematic_local::stack::Tables;
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, Given};
@@ -79,10 +80,11 @@ pub(crate) async fn prepare(stage: &Stage) -> Result<Known> {
 /// Everything but the ordinary task, `rounds` times.
 pub(crate) async fn warm(stage: &mut Stage, known: &Known, rounds: usize) -> Result<()> {
     for round in 0..rounds {
-        let event = serde_json::json!({ "requestContext": { "connectionId": "c=" } });
-        stage
-            .invoke(Cue::new(crate::FLOOR, Kind::of("floor"), event))
-            .await?;
+        for _ in 0..5 {
+            let event = json!({ "requestContext": { "connectionId": "c=" }, "body": "{}" });
+            let cue = Cue::new(crate::FLOOR, Kind::of("floor"), event);
+            stage.invoke(cue).await?;
+        }
         connections(stage, known, round).await?;
         let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
         agent

@@ -56,7 +56,7 @@ fn messages(text: &mut String, rows: &[MessageRow]) {
     }
     line(
         text,
-        "\nmessage                                  warm ms p50    p99   read  write  calls",
+        "\nmessage                                  warm ms p50    p99 (wall p50    p99)  read  write  calls",
     );
     let mut function = "";
     for row in rows {
@@ -70,8 +70,9 @@ fn messages(text: &mut String, rows: &[MessageRow]) {
         };
         let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.3}"));
         let (p50, p99) = (ms(row.warm_ms_p50), ms(row.warm_ms_p99));
+        let (wall_p50, wall_p99) = (ms(row.wall_ms_p50), ms(row.wall_ms_p99));
         let row = format!(
-            "  {name:38} {p50:>10} {p99:>6} {:6.1} {:6.1}  {}",
+            "  {name:38} {p50:>10} {p99:>6} ({wall_p50:>8} {wall_p99:>6}) {:5.1} {:6.1}  {}",
             row.read_units,
             row.write_units,
             calls(&row.aws_calls)

@@ -1,6 +1,7 @@
 //! What is to be reached. Each target is a limit and the worst that was measured; counts are those
 //! of the worst invocation, not of most.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bematic::agent::SEEN_EVERY;
@@ -37,9 +38,13 @@ impl Target {
         limit: f64,
         figures: impl IntoIterator<Item = (String, f64)>,
     ) -> Self {
-        let mut figures: Vec<_> = figures.into_iter().collect();
+        let mut worst: BTreeMap<String, f64> = BTreeMap::new();
+        for (of, figure) in figures {
+            let known = worst.entry(of).or_insert(figure);
+            *known = known.max(figure);
+        }
+        let mut figures: Vec<_> = worst.into_iter().collect();
         figures.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        figures.dedup_by(|b, a| a.0 == b.0);
         let failing = figures.iter().filter(|(_, figure)| *figure > limit);
         let failing: Vec<_> = failing
             .map(|(of, figure)| format!("{of} {figure:.2}"))

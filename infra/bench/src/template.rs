@@ -88,7 +88,7 @@ impl Template {
             let value = self.value(variable, value, values).with_context(|| {
                 format!(
                     "the template gives {name} the variable {variable}, and the bench does not \
-                     know what to set it to: say so in infra/bench/src/template.rs"
+                     know what to set it to: say so in infra/bench/src/stage.rs"
                 )
             })?;
             variables.insert(variable.to_owned(), value);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_variable_that_nothing_is_known_of_is_refused() {
         let error = template().functions(&BTreeMap::new()).unwrap_err();
-        assert!(format!("{error:#}").contains("infra/bench/src/template.rs"));
+        assert!(format!("{error:#}").contains("infra/bench/src/stage.rs"));
     }
 
     #[test]

@@ -186,7 +186,9 @@ fn slack(state: &mut State, method: &str) -> Reply {
 }
 
 fn gateway(state: &mut State, method: &Method, rest: &str, body: &Bytes) -> Reply {
+    // An id is letters, digits, `-`, `_` and `=`, of which the last alone is written otherwise.
     let connection = rest.rsplit('/').next().unwrap_or_default();
+    let connection = connection.replace("%3D", "=");
     let operation = match *method {
         Method::POST => "PostToConnection",
         Method::DELETE => "DeleteConnection",
@@ -194,7 +196,7 @@ fn gateway(state: &mut State, method: &Method, rest: &str, body: &Bytes) -> Repl
     };
     if *method == Method::POST {
         state.posted.push(Posted {
-            connection: connection.to_owned(),
+            connection,
             message: serde_json::from_slice(body).unwrap_or_default(),
         });
     }

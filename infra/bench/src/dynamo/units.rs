@@ -28,7 +28,7 @@ pub struct Units {
 }
 
 impl Units {
-    pub(super) const fn writes(write: f64) -> Self {
+    pub(crate) const fn writes(write: f64) -> Self {
         Self { read: 0.0, write }
     }
 }
