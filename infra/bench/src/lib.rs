@@ -179,11 +179,10 @@ async fn play(
     ui: &Ui,
 ) -> Result<report::TaskRow> {
     let step = ui.step("Sending everything");
-    let known = scenario::prepare(stage).await?;
-    scenario::warm(stage, &known, rounds).await?;
+    scenario::warm(stage, rounds).await?;
     step.done(&format!("{} invocations", stage.log.len()));
     let step = ui.step("Running the ordinary task");
-    let (first, logged) = scenario::ordinary(stage, &known).await?;
+    let (first, logged) = scenario::ordinary(stage).await?;
     let row = report::task(&stage.log[first..], logged, prices);
     step.done(&format!("{} invocations", row.lambda_invocations));
     Ok(row)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dynamo::units::Units;
 use crate::log::{Invocation, Kind, counts};
 use crate::prices::{Cost, Prices};
 use crate::stats::{millis, percentile};
@@ -116,6 +117,27 @@ pub struct TaskRow {
     pub usd_per_1000_by_service: Cost,
     /// What their log lines cost beside that.
     pub logs_usd_per_1000: f64,
+    /// What each kind of message has in that, the dearest first.
+    pub parts: Vec<TaskPart>,
+}
+
+/// All invocations of the ordinary task with one kind of message.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPart {
+    /// The message's type.
+    #[serde(rename = "type")]
+    pub name: &'static str,
+    /// The function.
+    pub function: String,
+    /// How many.
+    pub invocations: usize,
+    /// Read units.
+    pub read_units: f64,
+    /// Write units.
+    pub write_units: f64,
+    /// US dollars in a thousand tasks.
+    pub usd_per_1000: f64,
 }
 
 /// The rows of the messages, in the order of their types.
@@ -178,7 +200,7 @@ fn commonest(all: impl Iterator<Item = BTreeMap<String, usize>>) -> BTreeMap<Str
 /// The row of the ordinary task, of its invocations and the bytes of its log lines.
 pub(crate) fn task(invocations: &[Invocation], logged: u64, prices: &Prices) -> TaskRow {
     let units = invocations.iter().map(Invocation::units);
-    let units: crate::dynamo::units::Units = units.sum();
+    let units: Units = units.sum();
     let cost = prices.cost(invocations).times(1000.0);
     let mut by_function = BTreeMap::new();
     for invocation in invocations {
@@ -193,7 +215,30 @@ pub(crate) fn task(invocations: &[Invocation], logged: u64, prices: &Prices) -> 
         usd_per_1000: cost.total(),
         usd_per_1000_by_service: cost,
         logs_usd_per_1000: prices.logs(logged) * 1000.0,
+        parts: parts(invocations, prices),
     }
+}
+
+fn parts(invocations: &[Invocation], prices: &Prices) -> Vec<TaskPart> {
+    let mut by_kind: BTreeMap<_, Vec<&Invocation>> = BTreeMap::new();
+    for invocation in invocations {
+        let kind = (invocation.function.as_str(), invocation.kind.name);
+        by_kind.entry(kind).or_default().push(invocation);
+    }
+    let part = |((function, name), all): ((&str, &'static str), Vec<&Invocation>)| {
+        let units: Units = all.iter().map(|it| it.units()).sum();
+        TaskPart {
+            name,
+            function: function.to_owned(),
+            invocations: all.len(),
+            read_units: units.read,
+            write_units: units.write,
+            usd_per_1000: prices.cost(all).times(1000.0).total(),
+        }
+    };
+    let mut parts: Vec<_> = by_kind.into_iter().map(part).collect();
+    parts.sort_by(|a, b| b.usd_per_1000.total_cmp(&a.usd_per_1000));
+    parts
 }
 
 #[cfg(test)]

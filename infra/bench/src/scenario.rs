@@ -17,8 +17,6 @@ use crate::events;
 use crate::log::Kind;
 use crate::stage::{Cue, Deliver, SECRET, Stage};
 
-/// The channel that everything is asked for in.
-const CHANNEL: &str = "C0BENCH";
 /// What the ordinary task says: progress and output.
 const PROGRESS: u64 = 10;
 const CHUNKS: u64 = 100;
@@ -33,18 +31,20 @@ pub(crate) const AGAIN: &str = "within a minute";
 pub(crate) const FIRST: &str = "first of a connection";
 pub(crate) const ELSEWHERE: &str = "first in another environment";
 
-/// An agent and its key.
+/// An agent, its key, and the channel whose tasks are its.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+struct Known {
     id: AgentId,
     key: String,
+    channel: String,
 }
 
 /// The command that creates a task.
 pub(crate) const RUN: &str = "/bm run";
 
-/// Makes an agent and binds the channel to it.
-pub(crate) async fn prepare(stage: &Stage) -> Result<Known> {
+/// Makes an agent and binds a channel to it. Each round has its own, so that none finds more than
+/// an ordinary agent's history.
+async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(stage.aws.url())
         .region(Region::new("us-east-1"))
@@ -56,9 +56,12 @@ pub(crate) async fn prepare(stage: &Stage) -> Result<Known> {
         agents: "AgentsTable".into(),
     };
     let admin = Admin::new(config, &tables, [].into());
-    let agent = admin.create_agent("bench-box".parse()?, false).await?;
+    let agent = admin
+        .create_agent(format!("box-{name}").parse()?, false)
+        .await?;
+    let channel = format!("C0BENCH{name}").to_uppercase();
     let wanted = Wanted {
-        channel_id: ChannelId::try_from(CHANNEL.to_owned())?,
+        channel_id: ChannelId::try_from(channel.clone())?,
         name: "web".into(),
         route: Route::One(agent.agent_id.clone()),
         local_path: "/srv/web".into(),
@@ -74,12 +77,14 @@ pub(crate) async fn prepare(stage: &Stage) -> Result<Known> {
     Ok(Known {
         id: agent.agent_id,
         key: agent.api_key,
+        channel,
     })
 }
 
 /// Everything but the ordinary task, `rounds` times.
-pub(crate) async fn warm(stage: &mut Stage, known: &Known, rounds: usize) -> Result<()> {
+pub(crate) async fn warm(stage: &mut Stage, rounds: usize) -> Result<()> {
     for round in 0..rounds {
+        let known = &prepare(stage, &format!("r{round}")).await?;
         for _ in 0..5 {
             let event = json!({ "requestContext": { "connectionId": "c=" }, "body": "{}" });
             let cue = Cue::new(crate::FLOOR, Kind::of("floor"), event);
@@ -101,16 +106,24 @@ pub(crate) async fn warm(stage: &mut Stage, known: &Known, rounds: usize) -> Res
         agent.pong(stage).await?;
         stage.deliver(Deliver::Now).await?;
         for ending in [Ending::Complete, Ending::Fail, Ending::Cancelled] {
-            task(stage, &agent, 3, 6, ending, None).await?;
+            let script = Script {
+                channel: &known.channel,
+                progress: 3,
+                chunks: 6,
+                ending,
+                pace: None,
+            };
+            task(stage, &agent, script).await?;
         }
         stage.deliver(Deliver::All).await?;
         agent.disconnect(stage).await?;
         let sweep = Cue::new("sweeper", Kind::of("sweep"), events::schedule());
         stage.invoke(sweep).await?;
+        let kind = Kind::of("/bm archive");
+        command(stage, &known.channel, "archive", kind).await?;
         stage.deliver(Deliver::All).await?;
     }
-    command(stage, "archive", Kind::of("/bm archive")).await?;
-    stage.deliver(Deliver::All).await
+    Ok(())
 }
 
 /// A connection that authenticates in band, in one environment and then in another.
@@ -137,29 +150,29 @@ enum Ending {
     Cancelled,
 }
 
-async fn command(stage: &mut Stage, text: &str, kind: Kind) -> Result<()> {
-    let event = events::slash_command(SECRET, CHANNEL, &stage.id(), text);
+async fn command(stage: &mut Stage, channel: &str, text: &str, kind: Kind) -> Result<()> {
+    let event = events::slash_command(SECRET, channel, &stage.id(), text);
     stage.invoke(Cue::new("slack-webhook", kind, event)).await?;
     Ok(())
 }
 
-/// A task from its command to its end; with a pace, in its own time.
-async fn task(
-    stage: &mut Stage,
-    agent: &Agent,
+/// What becomes of a task.
+#[derive(Debug, Clone, Copy)]
+struct Script<'a> {
+    /// Where it is asked for.
+    channel: &'a str,
     progress: u64,
     chunks: u64,
     ending: Ending,
+    /// How often its agent says something, in real time; at once if it is not said.
     pace: Option<Duration>,
-) -> Result<()> {
-    let kind = Kind::of(RUN);
-    command(
-        stage,
-        "run fix the login bug: sessions end after an hour",
-        kind,
-    )
-    .await?;
-    let deliver = if pace.is_some() {
+}
+
+/// A task from its command to its end.
+async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()> {
+    let text = "run fix the login bug: sessions end after an hour";
+    command(stage, script.channel, text, Kind::of(RUN)).await?;
+    let deliver = if script.pace.is_some() {
         Deliver::Due
     } else {
         Deliver::Now
@@ -167,8 +180,8 @@ async fn task(
     stage.deliver(deliver).await?;
     let given = agent.given(stage)?;
     agent.accept(stage, given).await?;
-    reports(stage, agent, given, (progress, chunks), pace).await?;
-    match ending {
+    reports(stage, agent, given, script).await?;
+    match script.ending {
         Ending::Complete => agent.complete(stage, given).await?,
         Ending::Fail => agent.fail(stage, given).await?,
         Ending::Cancelled => agent.cancelled(stage, given).await?,
@@ -177,13 +190,13 @@ async fn task(
 }
 
 /// Progress among the output, evenly.
-async fn reports(
-    stage: &mut Stage,
-    agent: &Agent,
-    given: Given,
-    (progress, chunks): (u64, u64),
-    pace: Option<Duration>,
-) -> Result<()> {
+async fn reports(stage: &mut Stage, agent: &Agent, given: Given, script: Script<'_>) -> Result<()> {
+    let Script {
+        progress,
+        chunks,
+        pace,
+        ..
+    } = script;
     let (mut at, mut steps) = (Instant::now(), 0);
     for seq in 0..chunks {
         if seq * progress >= steps * chunks && steps < progress {
@@ -216,7 +229,8 @@ async fn wait(stage: &mut Stage, last: Instant, pace: Option<Duration>) -> Resul
 
 /// The ordinary task, in environments that are warm: where its invocations begin in the log, and
 /// the bytes of log lines that it made.
-pub(crate) async fn ordinary(stage: &mut Stage, known: &Known) -> Result<(usize, u64)> {
+pub(crate) async fn ordinary(stage: &mut Stage) -> Result<(usize, u64)> {
+    let known = prepare(stage, "ordinary").await?;
     let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
     agent
         .status(stage, Kind::when("AGENT_STATUS", FIRST))
@@ -224,8 +238,14 @@ pub(crate) async fn ordinary(stage: &mut Stage, known: &Known) -> Result<(usize,
     stage.deliver(Deliver::All).await?;
     stage.take_posted(&agent.socket.connection);
     let (first, logged) = (stage.log.len(), stage.logged());
-    let ending = Ending::Complete;
-    task(stage, &agent, PROGRESS, CHUNKS, ending, Some(PACE)).await?;
+    let script = Script {
+        channel: &known.channel,
+        progress: PROGRESS,
+        chunks: CHUNKS,
+        ending: Ending::Complete,
+        pace: Some(PACE),
+    };
+    task(stage, &agent, script).await?;
     // What is left are timers, and its last update: it is over, whenever they come.
     stage.deliver(Deliver::All).await?;
     Ok((first, stage.logged() - logged))

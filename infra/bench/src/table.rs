@@ -114,6 +114,18 @@ fn of_task(text: &mut String, task: &TaskRow, prices_of: &str) {
     for row in rows {
         line(text, &row);
     }
+    for part in &task.parts {
+        let row = format!(
+            "  {:>4} × {:16} {:14} {:5.1} read {:6.1} write  {:.4}",
+            part.invocations,
+            part.name,
+            part.function,
+            part.read_units,
+            part.write_units,
+            part.usd_per_1000
+        );
+        line(text, &row);
+    }
 }
 
 fn targets(text: &mut String, targets: &[Target]) {

@@ -83,6 +83,7 @@ pub(super) enum Operand {
     Value(Value),
     Size(Path),
     IfNotExists(Path, Box<Operand>),
+    Append(Box<Operand>, Box<Operand>),
     Sum(Box<Operand>, Box<Operand>),
     Difference(Box<Operand>, Box<Operand>),
 }
@@ -95,6 +96,12 @@ impl Operand {
             Self::Value(value) => Some(value.clone()),
             Self::Size(path) => at(item, path).map(length),
             Self::IfNotExists(path, other) => at(item, path).cloned().or_else(|| other.value(item)),
+            Self::Append(a, b) => {
+                let list = |operand: &Self| operand.value(item)?["L"].as_array().cloned();
+                let (mut list, more) = (list(a)?, list(b)?);
+                list.extend(more);
+                Some(serde_json::json!({ "L": list }))
+            }
             Self::Sum(a, b) => number(a, b, item, |a, b| a + b),
             Self::Difference(a, b) => number(a, b, item, |a, b| a - b),
         }

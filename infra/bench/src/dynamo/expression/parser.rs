@@ -183,6 +183,10 @@ impl<'a> Parser<'a> {
                 (Operand::Path(path), other) => Ok(Operand::IfNotExists(path, Box::new(other))),
                 _ => Err(self.fault()),
             },
+            (true, "list_append") => {
+                let (list, more) = self.pair()?;
+                Ok(Operand::Append(Box::new(list), Box::new(more)))
+            }
             (true, _) => Err(self.fault()),
             (false, _) => Ok(Operand::Path(self.path_from(&word)?)),
         }

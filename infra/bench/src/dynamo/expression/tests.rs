@@ -92,6 +92,21 @@ fn updates_set_remove_add_and_delete() {
 }
 
 #[test]
+fn a_list_is_begun_and_gone_on_with() {
+    let request = json!({ "ExpressionAttributeValues": {
+        ":more": { "L": [{ "N": "1" }] }, ":none": { "L": [] },
+    } });
+    let text = "SET outcomes = list_append(if_not_exists(outcomes, :none), :more)";
+    let update = Update::parse(text, Names::of(&request)).unwrap();
+    let once = changed(&agent(), &update).unwrap();
+    let twice = changed(&once, &update).unwrap();
+    assert_eq!(
+        twice["outcomes"],
+        json!({ "L": [{ "N": "1" }, { "N": "1" }] })
+    );
+}
+
+#[test]
 fn what_is_not_understood_is_refused() {
     let request = json!({ "ExpressionAttributeValues": { ":v": { "N": "1" } } });
     for text in [
