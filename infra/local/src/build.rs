@@ -77,7 +77,7 @@ struct Target {
 }
 
 /// The binaries that cargo says it made, by name; its other messages are of no interest.
-fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+pub fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())

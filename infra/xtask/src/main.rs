@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use bematic_bench::{Options as BenchOptions, bench};
 use bematic_local::chaos::{self, Options as ChaosOptions};
 use bematic_local::edge::Limits;
 use bematic_local::paths::Workspace;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Let failures loose on a local stack, and see that nothing is lost and nothing run twice.
     Chaos(Chaos),
+    /// Measure how fast the functions start and work, what they call, and what a task costs.
+    Bench(Bench),
     /// Formatting, lints and the template.
     Check,
     /// Build for AWS and deploy.
@@ -145,6 +148,33 @@ impl From<Chaos> for ChaosOptions {
 }
 
 #[derive(Debug, Args)]
+struct Bench {
+    /// Write the report here, for machines.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Build and report this function only; the others take part as they were built before.
+    #[arg(long)]
+    only: Option<String>,
+    /// How often everything is done.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Build with this profile of cargo's, for trying the bench itself.
+    #[arg(long, default_value = "release")]
+    profile: String,
+}
+
+impl From<Bench> for BenchOptions {
+    fn from(bench: Bench) -> Self {
+        Self {
+            json: bench.json,
+            only: bench.only,
+            rounds: bench.rounds.into(),
+            profile: bench.profile,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Deploy {
     /// Name of the CloudFormation stack; samconfig.toml's by default.
     #[arg(long)]
@@ -173,6 +203,7 @@ async fn run(task: Task) -> Result<()> {
         Task::Down => down::down(&workspace, &ui).await,
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
         Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options.into(), &ui)).await,
+        Task::Bench(options) => Box::pin(bench(&workspace, &options.into(), &ui)).await,
         Task::Check => check::check(&workspace, &ui).await,
         Task::Deploy(Deploy { stack, args }) => {
             deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await

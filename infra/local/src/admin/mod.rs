@@ -47,7 +47,8 @@ impl Admin {
         Ok(Self::new(config, &Tables::of(&outputs)?, queues(&outputs)))
     }
 
-    fn new(config: SdkConfig, tables: &Tables, queues: BTreeMap<String, String>) -> Self {
+    /// Of what is reached as `config` says.
+    pub fn new(config: SdkConfig, tables: &Tables, queues: BTreeMap<String, String>) -> Self {
         let client = Client::new(&config);
         Self {
             agents: AgentStore::new(client.clone(), tables.agents.clone()),

@@ -1,0 +1,179 @@
+//! AWS and Slack as the functions see them: one HTTP endpoint on this machine that answers
+//! DynamoDB, SQS, API Gateway's management of connections and Slack's Web API, and keeps what was
+//! called, when, for how long and at what cost.
+//!
+//! DynamoDB and the queues have their state ([`crate::dynamo`], [`queues`]); connections take what
+//! is posted to them, and Slack takes every message. A request that is wrong, or that is not
+//! understood here, is a fault and ends the bench: nothing is made up.
+
+pub mod queues;
+mod server;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use self::queues::Queues;
+use self::server::Server;
+use crate::dynamo::Dynamo;
+use crate::dynamo::units::Units;
+use crate::template::Template;
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// The tables.
+    DynamoDb,
+    /// The queues.
+    Sqs,
+    /// What is posted to connections.
+    ApiGateway,
+    /// Slack, which is no service of AWS, but is called all the same.
+    Slack,
+}
+
+impl Service {
+    /// As it is written in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "DynamoDB",
+            Self::Sqs => "SQS",
+            Self::ApiGateway => "ApiGateway",
+            Self::Slack => "Slack",
+        }
+    }
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What was called.
+    pub service: Service,
+    /// Which of its operations.
+    pub operation: String,
+    /// When the request was here.
+    pub began: Instant,
+    /// When the answer was ready.
+    pub ended: Instant,
+    /// What it costs in a table.
+    pub units: Units,
+    /// The items of a table that it read or wrote, as `pk/sk`.
+    pub touched: Vec<String>,
+    /// Whether it is a call to a queue that is first in first out.
+    pub fifo: bool,
+    /// Whether it is a message with a group for a queue that is not: those cost more.
+    pub fair: bool,
+    /// Bytes of the request.
+    pub bytes: usize,
+}
+
+impl Call {
+    /// Such as `DynamoDB.GetItem`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.service.name(), self.operation)
+    }
+
+    /// Whether it writes to a table.
+    pub fn writes(&self) -> bool {
+        self.service == Service::DynamoDb && self.units.write > 0.0
+    }
+}
+
+/// What was posted to a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posted {
+    /// The connection.
+    pub connection: String,
+    /// The message.
+    pub message: Value,
+}
+
+/// All that there is.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) dynamo: Dynamo,
+    pub(crate) queues: Queues,
+    calls: Vec<Call>,
+    posted: Vec<Posted>,
+    /// Messages that Slack has.
+    shown: u64,
+    faults: Vec<String>,
+}
+
+/// The endpoint, while it runs.
+#[derive(Debug)]
+pub struct Aws {
+    state: Arc<Mutex<State>>,
+    server: Server,
+}
+
+/// The account of the addresses of queues.
+const ACCOUNT: &str = "000000000000";
+
+impl Aws {
+    /// Starts it with the template's tables and queues.
+    pub async fn start(template: &Template) -> Result<Self> {
+        let mut dynamo = Dynamo::default();
+        for (id, indexes) in template.tables()? {
+            dynamo.create(&id, indexes);
+        }
+        let state = Arc::new(Mutex::new(State {
+            dynamo,
+            queues: Queues::new(template.queues()),
+            calls: Vec::new(),
+            posted: Vec::new(),
+            shown: 0,
+            faults: Vec::new(),
+        }));
+        let server = Server::start(state.clone()).await?;
+        Ok(Self { state, server })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// The address of a queue.
+    pub fn queue_url(&self, id: &str) -> String {
+        format!("{}/{ACCOUNT}/{id}", self.url())
+    }
+
+    /// What connections are managed at.
+    pub fn management_url(&self) -> String {
+        format!("{}{}", self.url(), server::MANAGEMENT)
+    }
+
+    /// The base address of Slack's Web API.
+    pub fn slack_url(&self) -> String {
+        format!("{}{}", self.url(), server::SLACK)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// What was called since this was asked for last.
+    ///
+    /// # Errors
+    /// If something was called that is wrong or not understood.
+    pub fn take_calls(&self) -> Result<Vec<Call>> {
+        let mut state = self.state();
+        if let Some(fault) = state.faults.first() {
+            bail!("a function called what the bench's AWS does not understand: {fault}");
+        }
+        Ok(std::mem::take(&mut state.calls))
+    }
+
+    /// What was posted to connections since this was asked for last.
+    pub fn take_posted(&self) -> Vec<Posted> {
+        std::mem::take(&mut self.state().posted)
+    }
+}
+
+/// The state is whole between calls, whatever became of one.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,181 @@
+//! The events that AWS invokes functions with, as it writes them.
+
+use bematic::time::{Clock as _, SystemClock};
+use bematic_local::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use serde_json::{Value, json};
+use url::form_urlencoded::Serializer;
+
+use crate::aws::queues::Message;
+
+/// The account and the API of the events.
+const API: &str = "arn:aws:execute-api:us-east-1:000000000000:w0bench/prod";
+
+/// A connection as API Gateway speaks of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Socket {
+    /// Its id.
+    pub(crate) connection: String,
+    /// What the authorizer said about it: its context.
+    pub(crate) authorizer: Value,
+    /// When it was made, in Unix milliseconds.
+    pub(crate) connected_at: u64,
+}
+
+/// What the authorizer is asked: with the agent's key in the headers, or without.
+pub(crate) fn handshake(socket: &Socket, key: Option<(&str, &str)>) -> Value {
+    let mut headers = json!({
+        "Host": "w0bench.execute-api.us-east-1.amazonaws.com",
+        "Sec-WebSocket-Extensions": "permessage-deflate",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Forwarded-Port": "443",
+        "X-Forwarded-Proto": "https",
+    });
+    if let Some((agent, key)) = key {
+        headers["Authorization"] = format!("Bearer {key}").into();
+        headers["X-Agent-Id"] = agent.into();
+    }
+    let mut event = socket_event(socket, "$connect", None);
+    event["type"] = "REQUEST".into();
+    event["methodArn"] = format!("{API}/$connect").into();
+    event["headers"] = headers;
+    event
+}
+
+/// `$connect`, `$disconnect`, or a message.
+pub(crate) fn socket_event(socket: &Socket, route: &str, body: Option<&str>) -> Value {
+    let now = SystemClock.now().as_millis();
+    let (direction, kind) = match route {
+        "$connect" => ("IN", "CONNECT"),
+        "$disconnect" => ("IN", "DISCONNECT"),
+        _ => ("IN", "MESSAGE"),
+    };
+    let mut authorizer = socket.authorizer.clone();
+    authorizer["principalId"] = authorizer["agentId"]
+        .as_str()
+        .unwrap_or("unauthenticated")
+        .into();
+    authorizer["integrationLatency"] = 23.into();
+    let mut event = json!({
+        "requestContext": {
+            "routeKey": route,
+            "authorizer": authorizer,
+            "eventType": kind,
+            "extendedRequestId": "bench=",
+            "requestTime": "25/Nov/2026:07:00:00 +0000",
+            "messageDirection": direction,
+            "stage": "prod",
+            "connectedAt": socket.connected_at,
+            "requestTimeEpoch": now,
+            "identity": { "sourceIp": "192.0.2.1" },
+            "requestId": "bench=",
+            "domainName": "w0bench.execute-api.us-east-1.amazonaws.com",
+            "connectionId": socket.connection,
+            "apiId": "w0bench",
+        },
+        "isBase64Encoded": false,
+    });
+    if let Some(body) = body {
+        event["requestContext"]["messageId"] = "bench=".into();
+        event["body"] = body.into();
+    }
+    if kind == "DISCONNECT" {
+        event["requestContext"]["disconnectStatusCode"] = 1000.into();
+        event["requestContext"]["disconnectReason"] = "".into();
+    }
+    event
+}
+
+/// A message of a queue.
+pub(crate) fn queue_event(queue: &str, message: &Message) -> Value {
+    let now = SystemClock.now().as_millis().to_string();
+    let mut attributes = json!({
+        "ApproximateReceiveCount": "1",
+        "SentTimestamp": now,
+        "SenderId": "AROABENCH:bench",
+        "ApproximateFirstReceiveTimestamp": now,
+    });
+    if let Some(group) = &message.group {
+        attributes["MessageGroupId"] = group.as_str().into();
+    }
+    if let Some(once) = &message.once {
+        attributes["MessageDeduplicationId"] = once.as_str().into();
+        attributes["SequenceNumber"] = "18849496460467696128".into();
+    }
+    json!({ "Records": [{
+        "messageId": message.id,
+        "receiptHandle": message.id,
+        "body": message.body,
+        "attributes": attributes,
+        "messageAttributes": {},
+        "md5OfBody": "0".repeat(32),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{queue}"),
+        "awsRegion": "us-east-1",
+    }] })
+}
+
+/// A slash command, signed by Slack.
+pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &str) -> Value {
+    let body = Serializer::new(String::new())
+        .append_pair("token", "bench")
+        .append_pair("team_id", "T0BENCH")
+        .append_pair("team_domain", "bench")
+        .append_pair("channel_id", channel)
+        .append_pair("channel_name", "bench")
+        .append_pair("user_id", "U0BENCH")
+        .append_pair("user_name", "bench")
+        .append_pair("command", "/bm")
+        .append_pair("text", text)
+        .append_pair("api_app_id", "A0BENCH")
+        .append_pair("is_enterprise_install", "false")
+        .append_pair(
+            "response_url",
+            "https://hooks.slack.com/commands/T0BENCH/1/x",
+        )
+        .append_pair("trigger_id", trigger)
+        .finish();
+    let now = SystemClock.now();
+    let signature = sign(secret, now.as_secs(), body.as_bytes());
+    let path = "/slack/commands";
+    json!({
+        "version": "2.0",
+        "routeKey": format!("POST {path}"),
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "content-type": "application/x-www-form-urlencoded",
+            "host": "h0bench.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+            TIMESTAMP_HEADER.to_lowercase(): now.as_secs().to_string(),
+            SIGNATURE_HEADER.to_lowercase(): signature,
+        },
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "h0bench",
+            "domainName": "h0bench.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "h0bench",
+            "http": {
+                "method": "POST", "path": path, "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.2", "userAgent": "Slackbot 1.0",
+            },
+            "requestId": "bench=",
+            "routeKey": format!("POST {path}"),
+            "stage": "$default",
+            "time": "25/Nov/2026:07:00:00 +0000",
+            "timeEpoch": now.as_millis(),
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}
+
+/// A minute has passed.
+pub(crate) fn schedule() -> Value {
+    json!({
+        "version": "0", "id": "bench", "detail-type": "Scheduled Event", "source": "aws.scheduler",
+        "account": "000000000000", "time": "2026-11-25T07:00:00Z", "region": "us-east-1",
+        "resources": [], "detail": "{}",
+    })
+}

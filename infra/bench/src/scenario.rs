@@ -1,0 +1,252 @@
+//! What is played: connections, heartbeats, tasks of every ending, and the ordinary task.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use bematic::agent::Route;
+use bematic::ids::{AgentId, ChannelId};
+use bematic_local::admin::{Admin, Wanted};
+use bematic_local::stack::Tables;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+
+use crate::agent::{Agent, Given};
+use crate::events;
+use crate::log::Kind;
+use crate::stage::{Cue, Deliver, SECRET, Stage};
+
+/// What the ordinary task says: progress and output.
+const PROGRESS: u64 = 10;
+const CHUNKS: u64 = 100;
+/// How often it says something: 11 s in all, since an agent that has something to say says it at
+/// once, and more often than Slack can show it.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The heartbeat that is written down, and one that is not.
+pub(crate) const DUE: &str = "the first in a while";
+pub(crate) const AGAIN: &str = "within a minute";
+/// The first message that an environment sees of a connection.
+pub(crate) const FIRST: &str = "first of a connection";
+pub(crate) const ELSEWHERE: &str = "first in another environment";
+
+/// An agent, its key, and the channel whose tasks are its.
+#[derive(Debug, Clone)]
+struct Known {
+    id: AgentId,
+    key: String,
+    channel: String,
+}
+
+/// The command that creates a task.
+pub(crate) const RUN: &str = "/bm run";
+
+/// Makes an agent and binds a channel to it. Each round has its own, so that none finds more than
+/// an ordinary agent's history.
+async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(stage.aws.url())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::from_keys("bench", "bench", None))
+        .load()
+        .await;
+    let tables = Tables {
+        tasks: "TasksTable".into(),
+        agents: "AgentsTable".into(),
+    };
+    let admin = Admin::new(config, &tables, [].into());
+    let agent = admin
+        .create_agent(format!("box-{name}").parse()?, false)
+        .await?;
+    let channel = format!("C0BENCH{name}").to_uppercase();
+    let wanted = Wanted {
+        channel_id: ChannelId::try_from(channel.clone())?,
+        name: "web".into(),
+        route: Route::One(agent.agent_id.clone()),
+        local_path: "/srv/web".into(),
+        model: "default".into(),
+        max_budget: 5.0,
+        bot_name: "Bematic".into(),
+        system_prompt: String::new(),
+        allowed_tools: Vec::new(),
+        lease_secs: None,
+    };
+    admin.create_project(wanted, false).await?;
+    stage.aws.take_calls()?;
+    Ok(Known {
+        id: agent.agent_id,
+        key: agent.api_key,
+        channel,
+    })
+}
+
+/// Everything but the ordinary task, `rounds` times.
+pub(crate) async fn warm(stage: &mut Stage, rounds: usize) -> Result<()> {
+    for round in 0..rounds {
+        let known = &prepare(stage, &format!("r{round}")).await?;
+        for _ in 0..5 {
+            let event = json!({ "requestContext": { "connectionId": "c=" }, "body": "{}" });
+            let cue = Cue::new(crate::FLOOR, Kind::of("floor"), event);
+            stage.invoke(cue).await?;
+        }
+        connections(stage, known, round).await?;
+        let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
+        agent
+            .status(stage, Kind::when("AGENT_STATUS", FIRST))
+            .await?;
+        stage.deliver(Deliver::Now).await?;
+        agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+        agent.ping(stage, Kind::when("HEARTBEAT_PING", DUE)).await?;
+        for _ in 0..3 {
+            agent
+                .ping(stage, Kind::when("HEARTBEAT_PING", AGAIN))
+                .await?;
+        }
+        agent.pong(stage).await?;
+        stage.deliver(Deliver::Now).await?;
+        for ending in [Ending::Complete, Ending::Fail, Ending::Cancelled] {
+            let script = Script {
+                channel: &known.channel,
+                progress: 3,
+                chunks: 6,
+                ending,
+                pace: None,
+            };
+            task(stage, &agent, script).await?;
+        }
+        stage.deliver(Deliver::All).await?;
+        agent.disconnect(stage).await?;
+        let sweep = Cue::new("sweeper", Kind::of("sweep"), events::schedule());
+        stage.invoke(sweep).await?;
+        let kind = Kind::of("/bm archive");
+        command(stage, &known.channel, "archive", kind).await?;
+        stage.deliver(Deliver::All).await?;
+    }
+    Ok(())
+}
+
+/// A connection that authenticates in band, in one environment and then in another.
+async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<()> {
+    let agent = Agent::connect_in_band(stage, known.id.clone(), known.key.clone()).await?;
+    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+    stage.deliver(Deliver::Now).await?;
+    if round == 0 {
+        stage.renew(crate::stage::MESSAGES);
+        agent
+            .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
+            .await?;
+        agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+        stage.deliver(Deliver::Now).await?;
+    }
+    agent.disconnect(stage).await?;
+    stage.deliver(Deliver::All).await
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Complete,
+    Fail,
+    Cancelled,
+}
+
+async fn command(stage: &mut Stage, channel: &str, text: &str, kind: Kind) -> Result<()> {
+    let event = events::slash_command(SECRET, channel, &stage.id(), text);
+    stage.invoke(Cue::new("slack-webhook", kind, event)).await?;
+    Ok(())
+}
+
+/// What becomes of a task.
+#[derive(Debug, Clone, Copy)]
+struct Script<'a> {
+    /// Where it is asked for.
+    channel: &'a str,
+    progress: u64,
+    chunks: u64,
+    ending: Ending,
+    /// How often its agent says something, in real time; at once if it is not said.
+    pace: Option<Duration>,
+}
+
+/// A task from its command to its end.
+async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()> {
+    let text = "run fix the login bug: sessions end after an hour";
+    command(stage, script.channel, text, Kind::of(RUN)).await?;
+    let deliver = if script.pace.is_some() {
+        Deliver::Due
+    } else {
+        Deliver::Now
+    };
+    stage.deliver(deliver).await?;
+    let given = agent.given(stage)?;
+    agent.accept(stage, given).await?;
+    reports(stage, agent, given, script).await?;
+    match script.ending {
+        Ending::Complete => agent.complete(stage, given).await?,
+        Ending::Fail => agent.fail(stage, given).await?,
+        Ending::Cancelled => agent.cancelled(stage, given).await?,
+    }
+    stage.deliver(deliver).await
+}
+
+/// Progress among the output, evenly.
+async fn reports(stage: &mut Stage, agent: &Agent, given: Given, script: Script<'_>) -> Result<()> {
+    let Script {
+        progress,
+        chunks,
+        pace,
+        ..
+    } = script;
+    let (mut at, mut steps) = (Instant::now(), 0);
+    for seq in 0..chunks {
+        if seq * progress >= steps * chunks && steps < progress {
+            at = wait(stage, at, pace).await?;
+            agent.progress(stage, given, steps).await?;
+            steps += 1;
+        }
+        at = wait(stage, at, pace).await?;
+        agent.stream(stage, given, seq).await?;
+    }
+    Ok(())
+}
+
+/// Until the next message of the agent is due, while the queues go on.
+async fn wait(stage: &mut Stage, last: Instant, pace: Option<Duration>) -> Result<Instant> {
+    let Some(pace) = pace else {
+        return Ok(last);
+    };
+    let next = last + pace;
+    loop {
+        stage.deliver(Deliver::Due).await?;
+        let due = stage.next_due().unwrap_or(next);
+        if due >= next {
+            sleep_until(next).await;
+            return Ok(next);
+        }
+        sleep_until(due).await;
+    }
+}
+
+/// The ordinary task, in environments that are warm: where its invocations begin in the log, and
+/// the bytes of log lines that it made.
+pub(crate) async fn ordinary(stage: &mut Stage) -> Result<(usize, u64)> {
+    let known = prepare(stage, "ordinary").await?;
+    let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
+    agent
+        .status(stage, Kind::when("AGENT_STATUS", FIRST))
+        .await?;
+    stage.deliver(Deliver::All).await?;
+    stage.take_posted(&agent.socket.connection);
+    let (first, logged) = (stage.log.len(), stage.logged());
+    let script = Script {
+        channel: &known.channel,
+        progress: PROGRESS,
+        chunks: CHUNKS,
+        ending: Ending::Complete,
+        pace: Some(PACE),
+    };
+    task(stage, &agent, script).await?;
+    // What is left are timers, and its last update: it is over, whenever they come.
+    stage.deliver(Deliver::All).await?;
+    Ok((first, stage.logged() - logged))
+}

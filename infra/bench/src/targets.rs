@@ -1,0 +1,349 @@
+//! What is to be reached. Each target is a limit and the worst that was measured; counts are those
+//! of the worst invocation, not of most.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bematic::agent::SEEN_EVERY;
+use serde::Serialize;
+
+use crate::agent::UNDER_WAY;
+use crate::aws::Service;
+use crate::log::Invocation;
+use crate::report::{Floor, FunctionRow, MessageRow, TaskRow};
+use crate::scenario::{AGAIN, DUE, ELSEWHERE, RUN};
+
+/// A target, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// What it is about.
+    pub name: String,
+    /// The most that it may be.
+    pub limit: f64,
+    /// The worst that was measured; none if nothing was.
+    pub worst: Option<f64>,
+    /// Of what.
+    pub of: Option<String>,
+    /// Whether it is reached.
+    pub met: bool,
+    /// All that do not reach it, with their figures.
+    pub failing: Vec<String>,
+}
+
+impl Target {
+    /// Of every figure there is of it.
+    fn of(
+        name: impl Into<String>,
+        limit: f64,
+        figures: impl IntoIterator<Item = (String, f64)>,
+    ) -> Self {
+        let mut worst: BTreeMap<String, f64> = BTreeMap::new();
+        for (of, figure) in figures {
+            let known = worst.entry(of).or_insert(figure);
+            *known = known.max(figure);
+        }
+        let mut figures: Vec<_> = worst.into_iter().collect();
+        figures.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let failing = figures.iter().filter(|(_, figure)| *figure > limit);
+        let failing: Vec<_> = failing
+            .map(|(of, figure)| format!("{of} {figure:.2}"))
+            .collect();
+        let (of, worst) = figures.into_iter().next().unzip();
+        Self {
+            name: name.into(),
+            limit,
+            met: worst.is_some() && failing.is_empty(),
+            worst,
+            of,
+            failing,
+        }
+    }
+}
+
+/// What the targets are about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured<'a> {
+    pub(crate) floor: &'a Floor,
+    pub(crate) functions: &'a [FunctionRow],
+    pub(crate) messages: &'a [MessageRow],
+    pub(crate) task: Option<&'a TaskRow>,
+    pub(crate) log: &'a [Invocation],
+}
+
+/// All targets. Those of which nothing can have been measured are left out.
+pub(crate) fn targets(measured: Measured<'_>) -> Vec<Target> {
+    let mut targets = starts(measured);
+    if !measured.log.is_empty() {
+        targets.extend(round_trips(measured.log));
+        targets.extend(times(measured));
+    }
+    let cost = measured.task.map(|task| {
+        let figure = ("the ordinary task".to_owned(), task.usd_per_1000);
+        Target::of("USD per 1000 ordinary tasks", 0.27, [figure])
+    });
+    targets.extend(cost);
+    targets
+}
+
+fn is_socket(function: &str) -> bool {
+    function.starts_with("ws-")
+}
+
+/// Starting, size and memory.
+#[expect(clippy::cast_precision_loss, reason = "sizes of a few MB")]
+fn starts(measured: Measured<'_>) -> Vec<Target> {
+    let Measured {
+        floor, functions, ..
+    } = measured;
+    let init = |sockets: bool| {
+        let of = functions
+            .iter()
+            .filter(move |it| is_socket(&it.name) == sockets);
+        of.map(|it| (it.name.clone(), it.init_ms_p50 / floor.init_ms_p50))
+    };
+    let size = |of: fn(&FunctionRow) -> u64| {
+        let figure = move |it: &FunctionRow| (it.name.clone(), of(it) as f64 / 1000.0);
+        functions.iter().map(figure)
+    };
+    let resident = floor.max_rss_kb as f64 / 1000.0 * 3.0 + 8.0;
+    vec![
+        Target::of("init of ws-*, × floor (p50)", 6.0, init(true)),
+        Target::of("init of the others, × floor (p50)", 10.0, init(false)),
+        Target::of("zip, MB", 6.0, size(|it| it.zip_bytes / 1000)),
+        Target::of(
+            "resident memory, MB (3 × floor + 8)",
+            resident,
+            size(|it| it.max_rss_kb),
+        ),
+    ]
+}
+
+/// The figure of every invocation that `wanted` picks.
+#[expect(clippy::cast_precision_loss, reason = "a few calls")]
+fn each<'a>(
+    log: &'a [Invocation],
+    wanted: impl Fn(&Invocation) -> bool + 'a,
+    figure: impl Fn(&Invocation) -> usize + 'a,
+) -> impl Iterator<Item = (String, f64)> + 'a {
+    let of = log.iter().filter(move |it| wanted(it));
+    of.map(move |it| (describe(it), figure(it) as f64))
+}
+
+fn describe(invocation: &Invocation) -> String {
+    match invocation.kind.case {
+        None => invocation.kind.name.to_owned(),
+        Some(case) => format!("{} ({case})", invocation.kind.name),
+    }
+}
+
+/// Reports and acknowledgements: what agents send most.
+const HOT: [&str; 3] = ["TASK_ACK", "TASK_PROGRESS", "TASK_STREAM"];
+
+fn round_trips(log: &[Invocation]) -> Vec<Target> {
+    let is = |name: &'static str| move |it: &Invocation| it.kind.name == name;
+    let case = |name: &'static str, case: &'static str| {
+        move |it: &Invocation| it.kind.name == name && it.kind.case == Some(case)
+    };
+    let plain = |function: &'static str, name: &'static str| {
+        move |it: &Invocation| {
+            it.function == function && it.kind.name == name && it.kind.case.is_none()
+        }
+    };
+    let hot = |it: &Invocation| HOT.contains(&it.kind.name);
+    let under_way = move |it: &Invocation| hot(it) && it.kind.case == Some(UNDER_WAY);
+    let all = |it: &Invocation| it.calls.len();
+    let dynamo = |it: &Invocation| it.to(Service::DynamoDb);
+    let sqs = |it: &Invocation| it.to(Service::Sqs);
+    let posts = |it: &Invocation| it.to(Service::ApiGateway);
+    let socket = |it: &Invocation| it.function == crate::stage::MESSAGES;
+    let by_header = move |it: &Invocation| socket(it) && it.by_header;
+    let known = move |it: &Invocation| {
+        let new = it.kind.name == "AUTH_REQUEST" || it.kind.case == Some(ELSEWHERE);
+        socket(it) && !it.by_header && !new
+    };
+    let new = move |it: &Invocation| socket(it) && it.kind.case == Some(ELSEWHERE);
+    vec![
+        Target::of(
+            "HEARTBEAT_PING, the first in a while: writes",
+            1.0,
+            each(log, case("HEARTBEAT_PING", DUE), Invocation::writes),
+        ),
+        Target::of(
+            "HEARTBEAT_PING, within a minute: calls to DynamoDB",
+            0.0,
+            each(log, case("HEARTBEAT_PING", AGAIN), dynamo),
+        ),
+        Target::of(
+            "HEARTBEAT_PING: writes a minute, as often as SEEN_EVERY lets them be",
+            1.0,
+            [("HEARTBEAT_PING".to_owned(), a_minute(SEEN_EVERY))],
+        ),
+        Target::of(
+            "TASK_ACK, _PROGRESS, _STREAM: calls to DynamoDB",
+            1.0,
+            each(log, hot, dynamo),
+        ),
+        Target::of(
+            "TASK_ACK, _PROGRESS, _STREAM: calls to SQS",
+            1.0,
+            each(log, hot, sqs),
+        ),
+        Target::of(
+            "the same while a refresh is under way: calls to SQS",
+            0.0,
+            each(log, under_way, sqs),
+        ),
+        Target::of(
+            "TASK_COMPLETE: calls to DynamoDB",
+            1.0,
+            each(log, is("TASK_COMPLETE"), dynamo),
+        ),
+        Target::of(
+            "TASK_COMPLETE: calls to SQS",
+            1.0,
+            each(log, is("TASK_COMPLETE"), sqs),
+        ),
+        Target::of(
+            "TASK_COMPLETE: posts",
+            1.0,
+            each(log, is("TASK_COMPLETE"), posts),
+        ),
+        Target::of(
+            "identity look-ups, authenticated by header",
+            0.0,
+            each(log, by_header, Invocation::lookups),
+        ),
+        Target::of(
+            "identity look-ups in band, new to the environment",
+            1.0,
+            each(log, new, Invocation::lookups),
+        ),
+        Target::of(
+            "identity look-ups in band, known to the environment",
+            0.0,
+            each(log, known, Invocation::lookups),
+        ),
+        Target::of(
+            "$connect: calls of ws-connect",
+            2.0,
+            each(log, plain("ws-connect", "$connect"), all),
+        ),
+        Target::of(
+            "$disconnect: calls",
+            1.0,
+            each(log, plain("ws-disconnect", "$disconnect"), all),
+        ),
+        Target::of("/bm run: calls", 3.0, each(log, is(RUN), all)),
+    ]
+}
+
+/// How often something can be in a minute that may be every so often.
+fn a_minute(every: Duration) -> f64 {
+    (60.0 / every.as_secs_f64()).ceil()
+}
+
+fn times(measured: Measured<'_>) -> Vec<Target> {
+    let sockets = || {
+        measured
+            .messages
+            .iter()
+            .filter(|it| is_socket(&it.function))
+    };
+    let figures = |of: fn(&MessageRow) -> Option<f64>| {
+        let figure = move |it: &MessageRow| {
+            let case = it.case.map(|case| format!(" ({case})")).unwrap_or_default();
+            Some((format!("{}{case}", it.name), of(it)?))
+        };
+        sockets().filter_map(figure)
+    };
+    let above = measured.floor.warm_ms_p99.unwrap_or_default() + 3.0;
+    vec![
+        Target::of(
+            "warm time of WebSocket messages, ms (p50)",
+            1.0,
+            figures(|it| it.warm_ms_p50),
+        ),
+        Target::of(
+            "warm time of WebSocket messages, ms (p99; floor + 3)",
+            above,
+            figures(|it| it.warm_ms_p99),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Kind;
+    use crate::log::tests::{call, invocation};
+    use crate::report::tests::sample;
+
+    fn find<'a>(targets: &'a [Target], name: &str) -> &'a Target {
+        let found = targets.iter().find(|target| target.name.starts_with(name));
+        found.unwrap_or_else(|| panic!("no target {name}"))
+    }
+
+    fn of(log: &[Invocation]) -> Vec<Target> {
+        let report = sample();
+        targets(Measured {
+            floor: &report.floor,
+            functions: &report.functions,
+            messages: &report.messages,
+            task: report.task.as_ref(),
+            log,
+        })
+    }
+
+    #[test]
+    fn starts_are_compared_with_the_floor() {
+        let targets = of(&[]);
+        let init = find(&targets, "init of ws-*");
+        assert_eq!((init.worst, init.met), (Some(5.0), true));
+        let others = find(&targets, "init of the others");
+        assert!(
+            !others.met && others.worst.is_none(),
+            "what was not measured is not met"
+        );
+        let memory = find(&targets, "resident memory");
+        assert!(
+            memory.met && memory.limit > 19.9 && memory.limit < 20.1,
+            "{memory:?}"
+        );
+        let zip = find(&targets, "zip");
+        assert_eq!(zip.worst, Some(3000.0 / 1000.0));
+    }
+
+    #[test]
+    fn the_worst_invocation_counts() {
+        let kind = Kind::of("TASK_ACK");
+        let get = || call(Service::DynamoDb, "GetItem");
+        let log = [
+            invocation("ws-message", kind, vec![get()]),
+            invocation("ws-message", kind, vec![get(), get()]),
+        ];
+        let targets = of(&log);
+        let calls = find(&targets, "TASK_ACK, _PROGRESS, _STREAM: calls to DynamoDB");
+        assert_eq!((calls.worst, calls.met), (Some(2.0), false));
+        assert_eq!(calls.failing, ["TASK_ACK 2.00"]);
+        assert!(find(&targets, "TASK_ACK, _PROGRESS, _STREAM: calls to SQS").met);
+    }
+
+    #[test]
+    fn a_connection_that_is_known_by_its_handshake_is_never_looked_up() {
+        let mut greeting = call(Service::DynamoDb, "UpdateItem");
+        greeting.touched = vec!["CONN#c/CONN".into()];
+        let first = Kind::when("AGENT_STATUS", crate::scenario::FIRST);
+        let mut log = [invocation("ws-message", first, vec![greeting])];
+        let name = "identity look-ups, authenticated by header";
+        assert!(!find(&of(&log), name).met);
+        log[0].calls.clear();
+        assert!(find(&of(&log), name).met);
+    }
+
+    #[test]
+    fn a_write_every_45_seconds_may_be_two_in_a_minute() {
+        assert_eq!(a_minute(Duration::from_secs(45)).to_bits(), 2f64.to_bits());
+        assert_eq!(a_minute(Duration::from_mins(1)).to_bits(), 1f64.to_bits());
+    }
+}
