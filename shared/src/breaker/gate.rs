@@ -47,7 +47,6 @@ pub enum Passage {
 
 impl Gate {
     /// Whether the breaker has never moved it.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
     pub fn is_new(&self) -> bool {
         *self == Self::default()
     }

@@ -385,7 +385,6 @@ pub enum Fault {
 
 impl Fault {
     /// Whether it was the agent's.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
     pub const fn is_agent(&self) -> bool {
         matches!(self, Self::Agent)
     }
