@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{error::ConfigError, task::TaskPolicy};
+use garde::Validate as _;
+
+use crate::{breaker::BreakerConfig, error::ConfigError, ids::ChannelId, task::TaskPolicy};
 
 /// A variable that must be there.
 ///
@@ -57,4 +59,68 @@ pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
         wait: seconds("TASK_WAIT_SECONDS", default.wait)?,
         ..default
     })
+}
+
+/// The settings of breakers that have none of their own: `BREAKER_FAILURE_PERCENT`,
+/// `BREAKER_MINIMUM_OUTCOMES`, `BREAKER_SUCCESSES`, `BREAKER_CONSECUTIVE_FAILURES`,
+/// `BREAKER_SLOW_PERCENT` and, in seconds, `BREAKER_WINDOW_SECONDS`, `BREAKER_RECOVERY_SECONDS`,
+/// `BREAKER_PERMIT_SECONDS` and `BREAKER_SLOW_SECONDS`.
+///
+/// # Errors
+/// As [`number_or`], and if a number is out of its range.
+pub fn breaker_config() -> Result<BreakerConfig, ConfigError> {
+    let default = BreakerConfig::default();
+    let count = |name, default: u32| {
+        number_or(name, default.into()).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+    };
+    let millis = |name, default: u64| {
+        number_or(name, default / 1000).map(|seconds| seconds.saturating_mul(1000))
+    };
+    let config = BreakerConfig {
+        failure_threshold_percentage: count(
+            "BREAKER_FAILURE_PERCENT",
+            default.failure_threshold_percentage,
+        )?,
+        minimum_request_count: count("BREAKER_MINIMUM_OUTCOMES", default.minimum_request_count)?,
+        window_size_ms: millis("BREAKER_WINDOW_SECONDS", default.window_size_ms)?,
+        recovery_timeout_ms: millis("BREAKER_RECOVERY_SECONDS", default.recovery_timeout_ms)?,
+        success_threshold_count: count("BREAKER_SUCCESSES", default.success_threshold_count)?,
+        half_open_permit_lease_ms: millis(
+            "BREAKER_PERMIT_SECONDS",
+            default.half_open_permit_lease_ms,
+        )?,
+        consecutive_failure_threshold: count(
+            "BREAKER_CONSECUTIVE_FAILURES",
+            default.consecutive_failure_threshold,
+        )?,
+        slow_call_duration_ms: millis("BREAKER_SLOW_SECONDS", default.slow_call_duration_ms)?,
+        slow_call_threshold_percentage: count(
+            "BREAKER_SLOW_PERCENT",
+            default.slow_call_threshold_percentage,
+        )?,
+    };
+    config.validate().map_err(|report| ConfigError {
+        name: "BREAKER_…",
+        problem: report.to_string(),
+    })?;
+    Ok(config)
+}
+
+/// The channel that is told when a breaker opens or closes, from `OPERATIONS_CHANNEL`; none if that
+/// is empty.
+///
+/// # Errors
+/// [`ConfigError`] if it is no channel's id.
+pub fn operations_channel() -> Result<Option<ChannelId>, ConfigError> {
+    const NAME: &str = "OPERATIONS_CHANNEL";
+    match std::env::var(NAME) {
+        Ok(value) if !value.trim().is_empty() => match value.trim().parse() {
+            Ok(channel) => Ok(Some(channel)),
+            Err(problem) => Err(ConfigError {
+                name: NAME,
+                problem: format!("{problem}"),
+            }),
+        },
+        _ => Ok(None),
+    }
 }

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// Why a text is not the identifier it was taken for.
@@ -178,6 +179,31 @@ uuid_id!(
     "batch id"
 );
 
+uuid_id!(
+    /// The id of a message about an agent's circuit breaker: made of what it is about.
+    NoticeId,
+    "notice id"
+);
+
+impl NoticeId {
+    /// That the agent's breaker opened for the n-th time.
+    pub fn opened(agent: &AgentId, n: u64) -> Self {
+        Self::of("opened", agent, n)
+    }
+
+    /// That it closed again after that.
+    pub fn closed(agent: &AgentId, n: u64) -> Self {
+        Self::of("closed", agent, n)
+    }
+
+    fn of(what: &str, agent: &AgentId, n: u64) -> Self {
+        let digest = Sha256::digest(format!("{what} {agent} {n}"));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 /// What a Slack message of ours is about: one message each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
@@ -185,6 +211,14 @@ pub enum Subject {
     Task(TaskId),
     /// How far bulk work is.
     Batch(BatchId),
+    /// That an agent's breaker opened, or closed.
+    Notice(NoticeId),
+}
+
+impl From<NoticeId> for Subject {
+    fn from(id: NoticeId) -> Self {
+        Self::Notice(id)
+    }
 }
 
 impl From<TaskId> for Subject {
@@ -204,6 +238,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Task(id) => write!(f, "task {id}"),
             Self::Batch(id) => write!(f, "batch {id}"),
+            Self::Notice(id) => write!(f, "notice {id}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     aws::Aws,
-    config::required,
+    config::{operations_channel, required},
     dead_letter::QueueName,
     handlers::{notify::Notifier, sqs},
     slack::api::SlackClient,
@@ -23,6 +23,8 @@ async fn main() -> Result<(), Error> {
         tasks: aws.tasks()?,
         batches: aws.batches()?,
         cards: aws.cards()?,
+        breakers: aws.breakers()?,
+        operations_channel: operations_channel()?,
         slack: Arc::new(slack),
         clock: Arc::new(SystemClock),
     };

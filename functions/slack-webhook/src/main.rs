@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bematic::{
     aws::Aws,
-    config::{required, task_policy},
+    config::{breaker_config, required, task_policy},
     handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook},
     ids::RandomIds,
     time::SystemClock,
@@ -18,6 +18,8 @@ async fn main() -> Result<(), Error> {
     let parts = Parts {
         tasks: aws.tasks()?,
         agents: aws.agents()?,
+        breakers: aws.breakers()?,
+        breaker: breaker_config()?,
         projects: aws.projects()?,
         dispatch: aws.dispatch()?,
         notifications: aws.notifications()?,

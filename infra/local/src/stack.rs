@@ -10,13 +10,13 @@ use anyhow::{Context, Result};
 use bematic::ids::AgentId;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Admin, Wanted};
+use crate::admin::{Admin, Route, Wanted};
 use crate::deploy::{self, Outputs};
 use crate::edge::{self, Edge, Limits};
 use crate::emulator::{self, Emulator, REGION};
 use crate::paths::{StackDir, Workspace};
 use crate::process::Processes;
-use crate::slack::{Config, Server};
+use crate::slack::{Config, OPERATIONS, Server};
 use crate::ui::Ui;
 
 /// What requests from the local Slack are signed with: no secret, since it is the same everywhere.
@@ -53,6 +53,8 @@ pub struct StackFile {
     pub slack_bot_token: String,
     /// A channel with a project.
     pub channel_id: String,
+    /// The channel that is told of circuit breakers.
+    pub operations_channel_id: String,
     /// Who may do everything.
     pub admin_user_id: String,
     /// The agent of the channel's project.
@@ -128,6 +130,8 @@ pub type Parameters = &'static [(&'static str, &'static str)];
 /// What the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
 /// machine still keeps. Tests set the lease by project.
 pub const TEST_PARAMETERS: Parameters = &[
+    ("BreakerConsecutiveFailures", "0"),
+    ("BreakerRecoverySeconds", "8"),
     ("TaskAckSeconds", "15"),
     ("TaskAttempts", "3"),
     ("TaskCancelSeconds", "10"),
@@ -194,6 +198,7 @@ impl Stack {
             slack_signing_secret: SIGNING_SECRET.to_owned(),
             slack_bot_token: BOT_TOKEN.to_owned(),
             channel_id: channel,
+            operations_channel_id: OPERATIONS.to_owned(),
             admin_user_id: user,
             agent_id: AGENT_ID.to_owned(),
             agent_api_key: String::new(),
@@ -223,6 +228,7 @@ impl Stack {
         let own = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
+            ("OperationsChannel", OPERATIONS),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
@@ -252,7 +258,7 @@ async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<Stri
     let project = Wanted {
         channel_id: file.channel_id.parse()?,
         name: "sample".to_owned(),
-        agent_id,
+        route: Route::One(agent_id),
         local_path: dir.sample().display().to_string(),
         model: "sample".to_owned(),
         max_budget: 1.0,
@@ -324,6 +330,7 @@ mod tests {
             slack_signing_secret: String::new(),
             slack_bot_token: String::new(),
             channel_id: String::new(),
+            operations_channel_id: String::new(),
             admin_user_id: String::new(),
             agent_id: String::new(),
             agent_api_key: String::new(),
@@ -345,6 +352,7 @@ mod tests {
             "awsEndpoint",
             "channelId",
             "healthUrl",
+            "operationsChannelId",
             "queues",
             "region",
             "slackApiUrl",

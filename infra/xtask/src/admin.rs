@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 use bematic_local::admin::AgentId;
-use bematic_local::admin::{Admin, AgentSummary, Bound, ChannelId, Wanted};
+use bematic_local::admin::{Admin, AgentSummary, Bound, ChannelId, Route, Wanted};
 use bematic_local::paths::Workspace;
 use bematic_local::stack::StackFile;
 use bematic_local::ui::Ui;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+
+use crate::breaker::{self, Breaker};
 
 /// Which deployment, and for whom to print.
 #[derive(Debug, Args)]
@@ -40,6 +42,8 @@ enum AgentAction {
     },
     /// List all agents.
     List,
+    /// Give an agent's circuit breaker settings of its own, or show those that it has.
+    Breaker(Box<Breaker>),
     /// Take all keys from an agent.
     Revoke {
         /// Which agent.
@@ -71,9 +75,10 @@ struct Create {
     /// What the project is called.
     #[arg(long)]
     name: String,
-    /// The agent that runs its tasks.
-    #[arg(long)]
-    agent: AgentId,
+    /// The agent that runs its tasks; several with commas between them, the preferred first; or
+    /// `any`. Of those that are connected and well, the least busy gets a task.
+    #[arg(long, value_name = "AGENT[,AGENT…]|any")]
+    agent: Route,
     /// The folder on the agent's machine; one that the agent was allowed.
     #[arg(long)]
     local_path: String,
@@ -106,7 +111,7 @@ impl From<Create> for Wanted {
         Self {
             channel_id: create.channel,
             name: create.name,
-            agent_id: create.agent,
+            route: create.agent,
             local_path: create.local_path,
             model: create.model,
             max_budget: create.max_budget,
@@ -135,6 +140,10 @@ pub(crate) async fn agent(workspace: &Workspace, agent: Agent, ui: &Ui) -> Resul
         AgentAction::List => {
             let agents = admin.list_agents().await?;
             target.print(&agents, || rows(&agents, "no agents yet", agent_row))
+        }
+        AgentAction::Breaker(wanted) => {
+            let config = wanted.run(&admin).await?;
+            target.print(&config, || breaker::rows(config.as_ref()))
         }
         AgentAction::Revoke { id } => {
             let revoked = admin.revoke_agent(id).await?;
@@ -204,9 +213,13 @@ fn agent_row(agent: &AgentSummary) -> String {
 }
 
 fn project_row(project: &Bound) -> String {
-    let (channel, agent) = (project.channel_id.as_str(), project.agent_id.as_str());
+    let channel = project.channel_id.as_str();
+    let agents = match &project.route {
+        Route::Any => "any agent".to_owned(),
+        route => route.to_string().replace(',', ", "),
+    };
     format!(
-        "{channel:<16} {:<20} on {agent}, in {}",
+        "{channel:<16} {:<20} on {agents}, in {}",
         project.project_id, project.local_path
     )
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: every task that a developer or CI runs.
 
 mod admin;
+mod breaker;
 mod dead_letters;
 
 use std::path::PathBuf;

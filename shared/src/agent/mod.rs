@@ -1,17 +1,21 @@
 //! An agent: a machine of the team's that runs tasks.
 
+mod choice;
 mod key;
 mod liveness;
 mod project;
+mod route;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    choice::{Candidate, Health, better, choose},
     key::{ApiKey, KeyHash},
     liveness::{HEARTBEAT_EVERY, Liveness, SEEN_EVERY},
     project::Project,
+    route::{InvalidRoute, Preference, Route},
 };
 use crate::{
     breaker::Gate,

@@ -1,10 +1,11 @@
-//! A channel's project: which agent runs what is asked for there, where, and with what.
+//! A channel's project: which agents run what is asked for there, where, and with what.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 
+use super::Route;
 use crate::{
-    ids::{AgentId, ChannelId},
+    ids::ChannelId,
     protocol::limits::{LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS},
     task::TaskSpec,
     time::Timestamp,
@@ -20,9 +21,10 @@ pub struct Project {
     /// Its name.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub project_id: String,
-    /// The agent that runs its tasks.
+    /// The agents that its tasks may go to.
     #[garde(skip)]
-    pub agent_id: AgentId,
+    #[serde(rename = "agentId")]
+    pub route: Route,
     /// The folder on the agent's machine.
     #[garde(length(chars, min = 1, max = PATH_CHARS))]
     pub local_path: String,

@@ -60,6 +60,15 @@ impl Gate {
         }
     }
 
+    /// Whether the breaker keeps work away by itself. An operator who drains an agent knows that it
+    /// gets none.
+    pub const fn is_tripped(&self) -> bool {
+        matches!(
+            self.passage,
+            Passage::Probes | Passage::Nothing { drained: false, .. }
+        )
+    }
+
     /// Until when nothing may pass, if that is so at `now`.
     pub fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.passage {

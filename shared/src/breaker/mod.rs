@@ -17,6 +17,7 @@
 
 mod config;
 mod gate;
+mod incident;
 mod outcome;
 mod report;
 mod state;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     config::BreakerConfig,
     gate::{Gate, Passage},
+    incident::{Closed, ClosedBy, Incident},
     outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
     report::report,
     state::{Mode, Override, Permit, State, Trip},
@@ -49,6 +51,9 @@ pub struct Breaker {
     pub generation: u64,
     /// How often it has opened, from closed.
     pub incidents: u64,
+    /// The last of those times, the newest last: at most [`Breaker::INCIDENTS_KEPT`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Incident>,
     /// What it makes of the outcomes.
     pub state: State,
     /// Since when it is in that state.

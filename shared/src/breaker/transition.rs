@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Breaker, BreakerConfig, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Mode,
-    Outcome, Override, Permit, State, Trip,
+    Breaker, BreakerConfig, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure,
+    Mode, Outcome, Override, Permit, State, Trip,
 };
 use crate::time::Timestamp;
 
@@ -92,21 +92,28 @@ impl Breaker {
                 return self.count(id, counted, &config, now);
             }
             BreakerEvent::Failure(id, kind, message) => {
+                let incidents = self.incidents;
                 let verdict = self.count(id, Counted::Failure(kind), &config, now);
                 if verdict == Verdict::Done {
                     let message = message.chars().take(LastFailure::MESSAGE_CHARS).collect();
-                    self.last_failure = Some(LastFailure {
+                    let failure = LastFailure {
                         at: now,
                         kind,
                         message,
-                    });
+                    };
+                    if self.incidents > incidents
+                        && let Some(incident) = self.recent.last_mut()
+                    {
+                        incident.failure = Some(failure.clone());
+                    }
+                    self.last_failure = Some(failure);
                 }
                 return verdict;
             }
             BreakerEvent::Ignore(id, because) => return self.ignore(id, because, now),
             BreakerEvent::Reset => {
                 self.consecutive = 0;
-                self.close(now);
+                self.close(ClosedBy::Operator, now);
             }
             BreakerEvent::Force(mode) => self.mode = mode.cut(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
@@ -208,8 +215,9 @@ impl Breaker {
                 Counted::Success => {
                     *successes += 1;
                     if *successes >= config.success_threshold_count {
+                        let by = ClosedBy::Probes(*successes);
                         self.consecutive = 0;
-                        self.close(now);
+                        self.close(by, now);
                     }
                 }
                 Counted::Slow => self.open(Trip::SlowProbe, config, now),
@@ -223,7 +231,7 @@ impl Breaker {
             if let Some(trip) = self.trips(counted, config, now)
                 && !matches!(self.mode, Mode::Disabled(_))
             {
-                self.incidents += 1;
+                self.begin_incident(trip, config, now);
                 self.open(trip, config, now);
             }
         }
@@ -313,10 +321,11 @@ impl Breaker {
         self.since = Some(at);
     }
 
-    fn close(&mut self, now: Timestamp) {
+    fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.end_recovery();
         self.window.empty();
         if self.state != State::Closed {
+            self.end_incident(by, now);
             self.state = State::Closed;
             self.since = Some(now);
         }

@@ -33,7 +33,7 @@ pub enum CommandError {
     )]
     UnknownOption(String),
     /// `--agent` at the end.
-    #[error("`--agent` needs an agent's name; `/bm agents` lists them.")]
+    #[error("Say which agent; `/bm agents` lists them.")]
     NoAgent,
     /// Not a name that an agent can have.
     #[error("`{given}` is not an agent's name; `/bm agents` lists them.")]
@@ -53,6 +53,42 @@ pub enum CommandError {
          after it."
     )]
     ArchiveOfOne,
+    /// `health` with something else.
+    #[error(
+        "`/bm health {given}` is none of `/bm health`, `/bm health <agent>`, `/bm health reset <agent>` \
+         and `/bm health disable <agent>`."
+    )]
+    BadHealth {
+        /// What was written, cut if it is long.
+        given: String,
+    },
+    /// `agent` with something else.
+    #[error(
+        "`/bm agent {given}` is neither `/bm agent drain <agent>` nor `/bm agent resume <agent>`; \
+         `/bm agents` lists the agents."
+    )]
+    BadAgentOrder {
+        /// What was written, cut if it is long.
+        given: String,
+    },
+    /// More than an agent.
+    #[error("`{given}` is too much: name one agent and nothing else.")]
+    OneAgentOnly {
+        /// What was written, cut if it is long.
+        given: String,
+    },
+    /// An option of another name, where there is only `--for`.
+    #[error(
+        "There is no option `{0}` here, only `--for <time>`. If the note begins with a dash, put `--` \
+         before it."
+    )]
+    NotFor(String),
+    /// Not a time.
+    #[error("`--for {given}` is no time: write `30m`, `2h` or `1d`, at most 7 days.")]
+    BadTime {
+        /// What was written, cut if it is long.
+        given: String,
+    },
     /// Not an id that a task can have.
     #[error("`{given}` is not a task's id; `/bm tasks` lists them.")]
     BadTaskId {
@@ -68,11 +104,14 @@ impl CommandError {
             Self::EmptyPrompt => "PROMPT_EMPTY",
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
             Self::Unknown { .. } => "COMMAND_UNKNOWN",
-            Self::UnknownOption(_) => "OPTION_UNKNOWN",
+            Self::UnknownOption(_) | Self::NotFor(_) => "OPTION_UNKNOWN",
             Self::NoAgent => "AGENT_MISSING",
             Self::BadAgent { .. } => "AGENT_INVALID",
             Self::BadPriority => "PRIORITY_INVALID",
             Self::ArchiveOfOne => "ARCHIVE_OF_ONE",
+            Self::BadHealth { .. } | Self::BadAgentOrder { .. } => "SUBCOMMAND_UNKNOWN",
+            Self::OneAgentOnly { .. } => "TOO_MUCH",
+            Self::BadTime { .. } => "TIME_INVALID",
             Self::NoTaskId => "TASK_ID_MISSING",
             Self::BadTaskId { .. } => "TASK_ID_INVALID",
         }

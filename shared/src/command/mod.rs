@@ -4,9 +4,14 @@
 //! command is a row there and a variant of [`Command`].
 
 mod error;
+mod health;
 mod run;
 mod table;
 mod unescape;
+
+use std::time::Duration;
+
+use strum::IntoStaticStr;
 
 pub use self::{
     error::CommandError,
@@ -56,8 +61,51 @@ pub enum Command {
     Tasks,
     /// Asks for the agents.
     Agents,
+    /// Asks for one agent's circuit breaker, or for all.
+    Health {
+        /// Which; `None` for all.
+        agent: Option<AgentId>,
+    },
+    /// Takes over an agent's circuit breaker.
+    Breaker {
+        /// Which.
+        agent: AgentId,
+        /// What it is to do.
+        order: BreakerOrder,
+    },
     /// Asks what can be asked.
     Help,
+}
+
+/// What an operator wants of an agent's circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum BreakerOrder {
+    /// To start anew: closed, with nothing counted.
+    Reset,
+    /// No new work for the agent; what it runs goes on.
+    Drain {
+        /// For how long.
+        lasts: Duration,
+        /// Why, if they say.
+        note: String,
+    },
+    /// Work for the agent, whatever it makes of it.
+    Disable {
+        /// For how long.
+        lasts: Duration,
+        /// Why, if they say.
+        note: String,
+    },
+    /// To decide by itself again.
+    Resume,
+}
+
+impl BreakerOrder {
+    /// What it is, without an operator's words.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
 }
 
 impl Command {
@@ -66,7 +114,11 @@ impl Command {
     pub const fn stores(&self) -> bool {
         matches!(
             self,
-            Self::Run { .. } | Self::Cancel { .. } | Self::Retry { .. } | Self::Bulk(_)
+            Self::Run { .. }
+                | Self::Cancel { .. }
+                | Self::Retry { .. }
+                | Self::Bulk(_)
+                | Self::Breaker { .. }
         )
     }
 }

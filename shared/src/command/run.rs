@@ -50,7 +50,7 @@ pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
     Ok(prompt.to_owned())
 }
 
-enum Token<'a> {
+pub(super) enum Token<'a> {
     Option {
         name: &'a str,
         value: Option<&'a str>,
@@ -62,7 +62,7 @@ enum Token<'a> {
 
 /// A dash and a letter make an option; `- a list` and `-5 °C` begin a prompt. Phones and desktops
 /// write `--` as one long dash.
-fn option(word: &str) -> Token<'_> {
+pub(super) fn option(word: &str) -> Token<'_> {
     let name = word.trim_start_matches(['-', '–', '—']);
     match &word[..word.len() - name.len()] {
         "" => Token::Prompt,
@@ -97,7 +97,7 @@ fn unquoted(value: &str) -> &str {
     value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
 }
 
-fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
+pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
     let value = unquoted(value);
     if value.is_empty() {
         return Err(CommandError::NoAgent);

@@ -1,6 +1,6 @@
 //! The commands.
 
-use super::{Command, CommandError, run};
+use super::{Command, CommandError, health, run};
 use crate::{batch::BatchKind, ids::TaskId};
 
 /// One command.
@@ -20,7 +20,7 @@ pub struct Usage {
     pub does: &'static str,
 }
 
-static COMMANDS: [Spec; 10] = [
+static COMMANDS: [Spec; 12] = [
     Spec {
         usage: Usage {
             name: "run",
@@ -91,6 +91,22 @@ static COMMANDS: [Spec; 10] = [
             does: "list the agents, and how busy they are",
         },
         parse: |_| Ok(Command::Agents),
+    },
+    Spec {
+        usage: Usage {
+            name: "health",
+            arguments: "[<agent>] | reset <agent> | disable <agent> [--for 1h] [<note>]",
+            does: "show how well the agents do; let one start anew, or get work whatever it makes of it",
+        },
+        parse: health::health,
+    },
+    Spec {
+        usage: Usage {
+            name: "agent",
+            arguments: "drain <agent> [--for 8h] [<note>] | resume <agent>",
+            does: "give an agent no new work while it finishes what it runs; give it work again",
+        },
+        parse: health::agent,
     },
     Spec {
         usage: Usage {

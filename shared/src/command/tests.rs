@@ -166,8 +166,8 @@ fn an_unknown_command_gets_a_suggestion() {
         "There is no command `stauts`. Did you mean `/bm status`?"
     );
     assert_eq!(
-        say("agent"),
-        "There is no command `agent`. Did you mean `/bm agents`?"
+        say("agentz"),
+        "There is no command `agentz`. Did you mean `/bm agent`?"
     );
     assert_eq!(
         say("fix the bug"),
@@ -240,4 +240,71 @@ fn what_is_about_all_tasks_says_so() {
     assert_eq!(parse("archive"), Ok(Command::Bulk(BatchKind::Archive)));
     let one = "archive 0198c0de-0000-7000-8000-000000000001";
     assert_eq!(parse(one), Err(CommandError::ArchiveOfOne));
+}
+
+#[test]
+fn breakers_are_asked_for_and_taken_over() {
+    let agent = || "build-box".parse::<crate::ids::AgentId>().unwrap();
+    let order = |order| {
+        Ok(Command::Breaker {
+            agent: agent(),
+            order,
+        })
+    };
+    let hours = Duration::from_hours;
+    let drain = |lasts, note: &str| {
+        order(BreakerOrder::Drain {
+            lasts,
+            note: note.to_owned(),
+        })
+    };
+    assert_eq!(parse("health"), Ok(Command::Health { agent: None }));
+    let of_one = Command::Health {
+        agent: Some(agent()),
+    };
+    assert_eq!(parse("health build-box"), Ok(of_one));
+    assert_eq!(parse("Health RESET build-box"), order(BreakerOrder::Reset));
+    assert_eq!(parse("agent resume build-box"), order(BreakerOrder::Resume));
+    assert_eq!(parse("agent drain build-box"), drain(hours(8), ""));
+    assert_eq!(
+        parse("agent drain build-box --for 2h new disk"),
+        drain(hours(2), "new disk")
+    );
+    assert_eq!(
+        parse("agent drain build-box —for 1d"),
+        drain(hours(24), ""),
+        "as phones write it"
+    );
+    assert_eq!(
+        parse("agent drain build-box for good"),
+        drain(hours(8), "for good")
+    );
+    assert_eq!(
+        parse("health disable build-box --for=90m it lies"),
+        order(BreakerOrder::Disable {
+            lasts: Duration::from_mins(90),
+            note: "it lies".to_owned()
+        })
+    );
+    assert_eq!(
+        parse("health reset"),
+        Ok(Command::Health {
+            agent: Some("reset".parse().unwrap())
+        }),
+        "a word alone is an agent"
+    );
+}
+
+#[test]
+fn what_is_no_order_to_a_breaker_is_told_why() {
+    let code = |text: &str| parse(text).unwrap_err().code();
+    assert_eq!(code("agent"), "SUBCOMMAND_UNKNOWN");
+    assert_eq!(code("agent stop build-box"), "SUBCOMMAND_UNKNOWN");
+    assert_eq!(code("agent drain"), "AGENT_MISSING");
+    assert_eq!(code("health of build-box"), "SUBCOMMAND_UNKNOWN");
+    assert_eq!(code("health reset build-box now"), "TOO_MUCH");
+    for time in ["", "2", "h", "0m", "8d", "99999999999999999999h", "-1h"] {
+        let text = format!("agent drain build-box --for {time}");
+        assert_eq!(code(&text), "TIME_INVALID", "{time}");
+    }
 }

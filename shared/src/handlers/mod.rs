@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod event;
 pub mod message;
 pub mod notify;
+pub mod routing;
 pub mod sqs;
 pub mod sweep;
 pub mod transitions;

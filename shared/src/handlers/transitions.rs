@@ -61,17 +61,13 @@ impl Transitions {
         }
     }
 
-    /// The task, if it is the agent's.
+    /// The task, if it is the agent's, or was before it was moved to another.
     ///
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
     pub async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
-        let task = self
-            .tasks
-            .find(id)
-            .await?
-            .ok_or(TaskError::Unknown { task_id: id })?;
-        if task.agent_id == *agent {
+        let task = self.find(id).await?;
+        if task.is_known_to(agent) {
             Ok(task)
         } else {
             Err(TaskError::NotYours {
@@ -80,6 +76,11 @@ impl Transitions {
             }
             .into())
         }
+    }
+
+    async fn find(&self, id: TaskId) -> Result<Task, BematicError> {
+        let task = self.tasks.find(id).await?;
+        Ok(task.ok_or(TaskError::Unknown { task_id: id })?)
     }
 
     /// What applies to all tasks.
@@ -92,7 +93,7 @@ impl Transitions {
         &self.breaker
     }
 
-    /// Applies `event` to the agent's task: a read, a write, and a message to the notifier; where
+    /// Applies what the agent reports to its task: a read, a write, and a message to the notifier; where
     /// the agent has room again, or a timer has begun, one to the dispatcher. An attempt that is
     /// over by it is told to the agent's breaker: a read more. Repeated, it only sends again.
     ///
@@ -107,20 +108,43 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let task = self.task_of(agent, id).await?;
-        self.apply_to(task, event, completion, now).await
+        self.apply_report(agent, task, event, completion, now).await
     }
 
-    /// What `event` would do to a task that was just read, if that is nothing.
+    /// What the agent's report would do to a task that was just read, if that is nothing.
     pub(super) fn does_nothing(
         &self,
+        agent: &AgentId,
         task: &Task,
         event: &TaskEvent,
         now: Timestamp,
     ) -> Option<Unchanged> {
-        task.after(event.clone(), &self.policy, now).err()
+        let next = task.after_report(agent, event.clone(), &self.policy, now);
+        next.err()
     }
 
-    /// The same to a task that was just read.
+    /// The same as [`Self::apply`] to a task that was just read.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn apply_report(
+        &self,
+        agent: &AgentId,
+        task: Task,
+        event: &TaskEvent,
+        completion: Option<&Completion>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let decide = |task: &Task| {
+            let next = task.after_report(agent, event.clone(), &self.policy, now)?;
+            let report = breaker::report(event, task, &next);
+            Ok((next, report))
+        };
+        let kept = completion.map(Kept::Completion);
+        self.change(task, decide, kept, now).await
+    }
+
+    /// The same to a task that was just read, whoever has it, for what no agent says.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -180,8 +204,7 @@ impl Transitions {
                         return Err(TaskError::Contended { task_id: id }.into());
                     };
                     tokio::time::sleep(pause).await;
-                    let agent = task.agent_id;
-                    task = self.task_of(&agent, id).await?;
+                    task = self.find(id).await?;
                 }
             }
         }
@@ -252,8 +275,7 @@ impl Transitions {
                 }
                 Written::Conflict => {
                     let known = self.tasks.late_reports(id).await?;
-                    let agent = task.agent_id;
-                    task = self.task_of(&agent, id).await?;
+                    task = self.find(id).await?;
                     if known.iter().any(|late| late.attempt == report.attempt) {
                         return self.show(&task, now).await;
                     }
@@ -275,17 +297,21 @@ impl Transitions {
     }
 
     /// Makes up for messages that were never sent: once the task should have been shown by now.
+    /// What is not, or waits where it could be moved, is looked at anew later.
     ///
     /// # Errors
     /// The queues'.
     pub async fn tell_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        if task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now {
+        let untold = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
+        if untold {
             info!(task = %task.id, "told again of a change that is not shown");
             self.show(task, now).await?;
             // Whoever is to be stopped was just told.
             if task.state.cancel_request().is_none() {
                 self.wake(task, now).await?;
             }
+        }
+        if untold || task.reroute_at().is_some_and(|at| at <= now) {
             self.tasks.look_again(task, task.look_again_at(now)).await?;
         }
         Ok(())
@@ -355,12 +381,12 @@ impl Transitions {
 }
 
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
-/// its breaker. Up to 200 ms each, some 6 s in all, at random so that they do not meet again.
+/// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
 fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))
         .with_max_delay(Duration::from_millis(100))
-        .with_max_times(80)
+        .with_max_times(50)
         .with_jitter()
         .build()
 }

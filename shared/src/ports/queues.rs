@@ -136,6 +136,8 @@ pub trait SourceQueue: Send + Sync {
 pub trait DeadLetterQueues: Send + Sync {
     /// Some of a queue's dead letters: three calls.
     async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
+    /// How many a queue has, as far as SQS knows.
+    async fn count(&self, queue: QueueName) -> Result<usize, QueueError>;
     /// Gives back to a queue what it gave up until now, `limit` or a few more, and says how many.
     /// Two calls for each, one for each ten, and one to count them.
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;

@@ -53,6 +53,9 @@ pub struct Output {
     pub cut: bool,
 }
 
+/// As many waiting tasks of an agent are counted, if there are more.
+pub const WAITING_COUNTED: usize = 100;
+
 /// Tasks and all that hangs on them.
 #[async_trait]
 pub trait Tasks: Send + Sync {
@@ -106,6 +109,8 @@ pub trait Tasks: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError>;
+    /// How many wait for the agent, due or not, counted to [`WAITING_COUNTED`].
+    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError>;
     /// The channel's tasks, newest first.
     async fn in_channel(
         &self,

@@ -95,6 +95,10 @@ impl DeadLetterQueues for SqsDeadLetters {
         })
     }
 
+    async fn count(&self, queue: QueueName) -> Result<usize, QueueError> {
+        self.pair(queue)?.dead.count().await
+    }
+
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
         let pair = self.pair(queue)?;
         let mut messages = pair.dead.receive().await?;

@@ -47,6 +47,7 @@ pub(super) fn card(about: Subject) -> Key {
     match about {
         Subject::Task(id) => of_task(id, "CARD"),
         Subject::Batch(id) => Key::new(batch(id).pk, "CARD"),
+        Subject::Notice(id) => Key::new(format!("NOTICE#{id}"), "CARD"),
     }
 }
 

@@ -7,11 +7,11 @@
 //! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless put away; index `due` (sharded, by time) until it is over and shown |
 //! | specification | `TASK#<id>` | `SPEC` | id |
 //! | result | `TASK#<id>` | `RESULT` | id |
-//! | Slack message | `TASK#<id>`, `BATCH#<id>` | `CARD` | id |
+//! | Slack message | `TASK#<id>`, `BATCH#<id>`, `NOTICE#<id>` | `CARD` | id |
 //! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
 //! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
-//! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue |
+//! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue; how many there are |
 //! | bulk work | `BATCH#<id>` | `BATCH` | id; index `due` (`BATCHES`, by time) until it is done |
 //! | request | `REQUEST#<Slack's id>` | `REQUEST` | id; makes a repeated request harmless |
 //!

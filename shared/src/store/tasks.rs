@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, TaskId},
-    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, Written},
+    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written},
     task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
@@ -247,6 +247,23 @@ impl Tasks for TaskStore {
                 return Ok(due);
             }
         }
+    }
+
+    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let answer = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .key_condition_expression("pk = :queue")
+            .expression_attribute_values(":queue", text(keys::queue(agent)))
+            .consistent_read(true)
+            .select(Select::Count)
+            .limit(i32::try_from(WAITING_COUNTED).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        Ok(usize::try_from(answer.count).unwrap_or(0))
     }
 
     async fn in_channel(

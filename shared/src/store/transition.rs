@@ -95,10 +95,12 @@ pub(super) fn beside(
     turn: Option<Turn<'_>>,
 ) -> Result<Vec<TransactWriteItem>, StoreError> {
     let mut writes = Vec::new();
-    match (is_queued(before), is_queued(after)) {
-        (_, true) => writes.push(put(tasks, item(&keys::queued(after), after, Item::new())?)?),
-        (true, false) => writes.push(delete(tasks, &keys::queued(before))?),
-        (false, false) => {}
+    let (left, taken) = places(before, after);
+    if let Some(place) = taken {
+        writes.push(put(tasks, item(&place, after, Item::new())?)?);
+    }
+    if let Some(place) = left {
+        writes.push(delete(tasks, &place)?);
     }
     let slot = match (before.slot(), after.slot()) {
         (Some(slot), None) => Some(SlotChange::Free(slot)),
@@ -126,6 +128,14 @@ pub(super) fn beside(
         }
     }
     Ok(writes)
+}
+
+/// The place in a queue that the task leaves, and the one that is written.
+fn places(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
+    let place = |task: &Task| is_queued(task).then(|| keys::queued(task));
+    let taken = place(after);
+    let left = place(before).filter(|left| taken.as_ref() != Some(left));
+    (left, taken)
 }
 
 const fn is_queued(task: &Task) -> bool {
@@ -267,4 +277,55 @@ pub(super) fn pass(
         writes.push(put_breaker(agents, &task.agent_id, turn)?);
     }
     Ok(writes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        agent::Route,
+        task::{TaskEvent, TaskPolicy},
+        testing::new_task,
+        time::Timestamp,
+    };
+
+    fn after(task: &Task, event: TaskEvent) -> Task {
+        let now = Timestamp::from_millis(2);
+        task.after(event, &TaskPolicy::default(), now).unwrap()
+    }
+
+    /// Of the places that are left and taken, whose queue they are in.
+    fn queues(before: &Task, after: &Task) -> (Option<String>, Option<String>) {
+        let (left, taken) = places(before, after);
+        (left.map(|key| key.pk), taken.map(|key| key.pk))
+    }
+
+    #[test]
+    fn a_task_has_one_place_in_one_queue_while_it_waits() {
+        let waiting = new_task("a");
+        let (a, b) = (Some("QUEUE#a".to_owned()), Some("QUEUE#b".to_owned()));
+        let sent = after(&waiting, TaskEvent::Claimed);
+        assert_eq!(queues(&waiting, &sent), (a.clone(), None));
+        let moved = after(&waiting, TaskEvent::Rerouted("b".parse().unwrap()));
+        assert_eq!(queues(&waiting, &moved), (a.clone(), b));
+        // The copy follows the task; what is written is not deleted.
+        assert_eq!(queues(&waiting, &waiting.with_late_report()), (None, a));
+        assert_eq!(queues(&sent, &sent), (None, None));
+    }
+
+    #[test]
+    fn where_a_task_may_go_and_has_been_is_stored() {
+        let mut task = new_task("a");
+        for route in ["a,b", "any"] {
+            task.route = Some(route.parse::<Route>().unwrap());
+            let mut moved = after(&task, TaskEvent::Rerouted("b".parse().unwrap()));
+            let attempt = crate::ids::Attempt::after(2);
+            moved.earlier.insert("a".parse().unwrap(), attempt);
+            let stored: Task = serde_dynamo::from_item(task_item(&moved).unwrap()).unwrap();
+            assert_eq!(stored, moved);
+        }
+        task.route = None;
+        let item = task_item(&task).unwrap();
+        assert!(!item.contains_key("route") && !item.contains_key("earlier"));
+    }
 }

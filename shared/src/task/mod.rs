@@ -7,20 +7,22 @@
 mod late;
 mod policy;
 mod progress;
+mod rerouting;
 mod spec;
 mod state;
 mod transition;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 pub use self::{
     late::{LateOutcome, LateReport},
-    policy::{FLUSH_INTERVAL, SHOWN_WITHIN, TaskPolicy, Terms},
+    policy::{FLUSH_INTERVAL, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy, Terms},
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
 };
 use crate::{
+    agent::Route,
     ids::{AgentId, Attempt, InvalidId, TaskId},
     time::Timestamp,
 };
@@ -34,6 +36,12 @@ pub struct Task {
     pub id: TaskId,
     /// The agent that it is for.
     pub agent_id: AgentId,
+    /// The agents that it may go to instead; none where there is no choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// The agents that were sent it before it was moved to another, and their newest attempts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<AgentId, Attempt>,
     /// The project that it belongs to.
     pub project_id: String,
     /// The prompt's first line, cut to [`Task::TITLE_CHARS`].
@@ -94,6 +102,8 @@ impl Task {
         Self {
             id,
             agent_id,
+            route: None,
+            earlier: BTreeMap::new(),
             project_id: spec.project_id.clone(),
             title: title(&spec.prompt),
             origin,
@@ -124,6 +134,13 @@ impl Task {
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let anew = event == TaskEvent::Retried;
+        let moved_to = match &event {
+            TaskEvent::Rerouted(agent) => Some(agent.clone()),
+            _ => None,
+        };
+        if moved_to.as_ref() == Some(&self.agent_id) {
+            return Err(Unchanged::Duplicate);
+        }
         let reported = matches!(
             event,
             TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..)
@@ -135,6 +152,9 @@ impl Task {
             updated_at: now,
             ..self.clone()
         };
+        if let Some(agent) = moved_to {
+            next.move_to(agent);
+        }
         if reported {
             next.reported = next.state.last_attempt();
         }
@@ -188,17 +208,24 @@ impl Task {
         }
     }
 
-    /// When somebody should look at it: its timer ends, or Slack should show it by now.
+    /// When somebody should look at it: its timer ends, Slack should show it by now, or another
+    /// agent may be better for it.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
-        [self.timer, unshown].into_iter().flatten().min()
+        let times = [self.timer, unshown, self.reroute_at()];
+        times.into_iter().flatten().min()
     }
 
-    /// When somebody should look at it anew who was told at `now` of a change that Slack does not
-    /// show: after twice as long each time, so that what Slack does not take leaves room for what
-    /// is due.
+    /// When somebody should look at it anew after `now`, since Slack does not show a change, or
+    /// there was no better agent for it: after twice as long each time, so that what Slack does not
+    /// take leaves room for what is due.
     pub fn look_again_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
+        let again = if self.may_move() {
+            again.min(now + REROUTE_EVERY)
+        } else {
+            again
+        };
         self.timer.map_or(again, |timer| timer.min(again))
     }
 

@@ -12,6 +12,12 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 /// message may never have been sent.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
+/// A task that waits this long while another agent could have it is looked at for a better one.
+pub const REROUTE_AFTER: Duration = Duration::from_mins(1);
+
+/// And at least so often from then on.
+pub const REROUTE_EVERY: Duration = Duration::from_mins(5);
+
 /// How often a task is offered, and how long is waited for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPolicy {

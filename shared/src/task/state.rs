@@ -5,7 +5,7 @@ use strum::IntoStaticStr;
 
 use super::policy::Terms;
 use crate::{
-    ids::{Attempt, UserId},
+    ids::{AgentId, Attempt, UserId},
     protocol::Fault,
     time::Timestamp,
 };
@@ -234,6 +234,23 @@ pub enum TaskEvent {
     },
     /// An operator wants it to be tried again.
     Retried,
+    /// It is to wait for this agent instead.
+    Rerouted(AgentId),
+}
+
+impl TaskEvent {
+    /// The attempt that it speaks of, if it says which.
+    pub const fn attempt(&self) -> Option<Attempt> {
+        match self {
+            Self::Undelivered(attempt) | Self::DeliveryFailed(attempt, _) => Some(*attempt),
+            Self::Started { attempt, .. }
+            | Self::Refused { attempt, .. }
+            | Self::Completed(attempt)
+            | Self::Failed(attempt, _)
+            | Self::Cancelled(attempt, _) => *attempt,
+            _ => None,
+        }
+    }
 }
 
 /// Why an event changes nothing: an outcome, not an error.

@@ -7,6 +7,8 @@
 //!    ▲                                                              │
 //!    └───────────────────────── retried by an operator ─────────────┘
 //! ```
+//! While it is pending and was not sent, it can be moved to another agent.
+//!
 //! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
 //! is seen: a completion ends a task that was never seen to be accepted, and one whose delivery was
 //! said to have failed may turn out to run.
@@ -60,6 +62,7 @@ impl TaskState {
             TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
             TaskEvent::Retried => self.retried(),
+            TaskEvent::Rerouted(_) => self.rerouted(),
         }
     }
 
@@ -398,6 +401,17 @@ impl TaskState {
             }
             Self::Completed { .. } => Err(Unchanged::Ended),
             _ => Err(Unchanged::Duplicate),
+        }
+    }
+
+    /// What may have arrived stays where it is: it could run twice, at once.
+    fn rerouted(&self) -> Result<Self, Unchanged> {
+        match self {
+            Self::Pending {
+                undelivered: false, ..
+            } => Ok(self.clone()),
+            state if state.is_terminal() => Err(Unchanged::Ended),
+            _ => Err(Unchanged::AlreadyClaimed),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 pub(crate) use self::{
     outbox::{Outbox, Post},
     store::Memory,
-    world::{AGENT, World, agent_id, connection, event, wire},
+    world::{AGENT, World, agent_id, connection, event, new_task, wire},
 };
 use crate::{
     error::{GatewayError, QueueError, StoreError},

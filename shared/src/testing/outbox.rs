@@ -215,6 +215,14 @@ impl DeadLetterQueues for Outbox {
         })
     }
 
+    async fn count(&self, queue: QueueName) -> Result<usize, QueueError> {
+        self.calls.call("sqs count").await?;
+        Ok(match queue {
+            QueueName::Notifications => self.dead.lock().unwrap().len(),
+            _ => 0,
+        })
+    }
+
     async fn redrive(&self, queue: QueueName, _: usize) -> Result<usize, QueueError> {
         self.calls.call("sqs receive").await?;
         if queue != QueueName::Notifications {

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Calls, Memory, Outbox};
 use crate::{
-    agent::{Agent, ApiKey, Project},
-    breaker::BreakerConfig,
+    agent::{Agent, ApiKey, Project, Route},
+    breaker::{BreakerConfig, BreakerEvent, FailureKind},
     handlers::{
         authorize::Authorizer,
         batch::BatchWorker,
@@ -24,12 +24,13 @@ use crate::{
         event::SocketEvent,
         message::MessageRouter,
         notify::Notifier,
+        routing::Router,
         sweep::Sweeper,
         transitions::Transitions,
         webhook::{Operator, Parts},
     },
     ids::{AgentId, BatchId, ConnectionId, Ids, MessageId, TaskId},
-    ports::{Agents, DispatchMessage, Projects},
+    ports::{Agents, Bound, Breakers, DispatchMessage, Projects, Turn, Written},
     protocol::{CloudMessage, Spelling},
     task::{Origin, Priority, Task, TaskPolicy},
     time::{Clock, Timestamp},
@@ -192,6 +193,8 @@ impl World {
             tasks: self.store.clone(),
             batches: self.store.clone(),
             cards: self.store.clone(),
+            breakers: self.store.clone(),
+            operations_channel: Some("COPS".parse().unwrap()),
             slack: self.out.clone(),
             clock: self.time.clone(),
         }
@@ -275,6 +278,71 @@ impl World {
             .connect(&event, self.time.now())
             .await
             .unwrap();
+    }
+
+    /// An agent of this name, made if there is none, connects and has said something.
+    pub(crate) async fn join(&self, agent: &str, name: &str) {
+        self.add_agent(agent).await;
+        let (agent, now) = (agent.parse().unwrap(), self.time.now());
+        let connection = connection(name);
+        let bound = self.store.bind(&connection, &agent, now).await;
+        assert!(matches!(bound, Ok(Bound::Current { .. })));
+        let greeted = self.store.greet(&connection, Spelling::Canonical, now);
+        greeted.await.unwrap();
+    }
+
+    /// That agent says something; what it is answered.
+    pub(crate) async fn say_as(
+        &self,
+        agent: &str,
+        name: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Vec<CloudMessage> {
+        let body = wire(kind, &payload, self.time.now());
+        let agent_id = Some(agent.parse().unwrap());
+        let event = SocketEvent {
+            agent_id,
+            ..event(name, true, body)
+        };
+        let before = self.out.take_sent();
+        self.router().handle(event).await;
+        let answers = self.out.take_sent();
+        *self.out.sent.lock().unwrap() = before;
+        answers.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The channel's tasks may go to these agents from now on.
+    pub(crate) async fn set_route(&self, route: &str) {
+        let route = route.parse().unwrap();
+        let project = Project {
+            route,
+            ..self.project()
+        };
+        self.set_project(&project).await;
+    }
+
+    /// The agent fails until its breaker opens.
+    pub(crate) async fn open_breaker(&self, agent: &str) {
+        let (agent, now) = (agent.parse().unwrap(), self.time.now());
+        let before = self.store.breaker_of(&agent);
+        let mut after = before.clone();
+        for n in 0..10 {
+            let (id, config) = (format!("failed#{n}"), BreakerConfig::default());
+            let failed = BreakerEvent::Failure(id, FailureKind::Error, "broken".into());
+            after = after.after(failed, &config, now).next;
+        }
+        let turn = Turn {
+            before: &before,
+            after: &after,
+        };
+        assert_eq!(self.store.turn(&agent, turn).await.unwrap(), Written::Done);
+        assert!(!self.store.agent(&agent).unwrap().gate.is_open(now));
+    }
+
+    /// What the dispatcher moves waiting tasks with.
+    pub(crate) fn mover(&self) -> Router {
+        Router::from(&self.dispatcher())
     }
 
     /// The operator asks for something to be run; the task that came of it.
@@ -432,11 +500,22 @@ fn origin() -> Origin {
     }
 }
 
+/// A task that waits for this agent since the beginning of time.
+pub(crate) fn new_task(agent: &str) -> Task {
+    let start = Timestamp::from_millis(0);
+    let (id, spec) = (
+        TaskId::new(Uuid::max()),
+        project(start).spec("do it".into()),
+    );
+    let agent = agent.parse().unwrap();
+    Task::new(id, agent, &spec, origin(), &TaskPolicy::default(), start)
+}
+
 fn project(now: Timestamp) -> Project {
     Project {
         channel_id: CHANNEL.parse().unwrap(),
         project_id: "web".into(),
-        agent_id: agent_id(),
+        route: Route::One(agent_id()),
         local_path: "/srv/web".into(),
         model: "default".into(),
         max_budget: 5.0,

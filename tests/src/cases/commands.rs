@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::Value;
 
-use crate::harness::{Card, Channel, Test, eventually, shown, stack};
+use crate::harness::{Card, Channel, Test, eventually, shown};
 
 async fn reply(channel: &Channel, thread: bematic_local::slack::Ts, words: &str) -> Card {
     eventually(
@@ -146,12 +146,4 @@ async fn what_slack_sends_again_makes_one_task() {
     let tasks = test.channel.command("/bm tasks").await;
     assert_eq!(tasks.matches("*completed*").count(), 2, "{tasks}");
     assert_eq!(tasks.lines().count(), 4, "two lines a task\n{tasks}");
-}
-
-#[tokio::test]
-async fn the_health_address_answers() {
-    let answer = reqwest::get(stack().health_url).await.expect("an answer");
-    assert_eq!(answer.status(), 200);
-    let body: Value = answer.json().await.expect("JSON");
-    assert_eq!(body["status"], "ok", "{body}");
 }

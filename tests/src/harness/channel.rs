@@ -25,19 +25,25 @@ impl Channel {
         let unique = unique();
         let id = format!("C{}", unique.to_uppercase());
         trace.add(&id);
-        let person = Client::new(&stack.slack_url, &id, &stack.admin_user_id);
+        let channel = Self::known(stack, trace, &id);
         let wanted = slack::Channel {
             id: id.clone(),
             name: format!("{name}-{unique}"),
             topic: String::new(),
             has_bot: true,
         };
-        person.add_channel(&wanted).await.expect("a new channel");
+        let added = channel.person.add_channel(&wanted).await;
+        added.expect("a new channel");
+        channel
+    }
+
+    /// A channel that is there.
+    pub(crate) fn known(stack: &StackFile, trace: &Trace, id: &str) -> Self {
         Self {
-            id,
+            id: id.to_owned(),
             stack: stack.clone(),
             trace: trace.clone(),
-            person,
+            person: Client::new(&stack.slack_url, id, &stack.admin_user_id),
             http: reqwest::Client::new(),
         }
     }

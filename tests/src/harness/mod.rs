@@ -1,6 +1,7 @@
 //! What tests are written with.
 
 mod agent;
+mod breaker;
 mod card;
 mod channel;
 mod program;

@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 
 use bematic::ids::{Ids as _, RandomIds};
-use bematic_local::admin::{Admin, Wanted};
+use bematic_local::admin::{Admin, Route, Wanted};
 use bematic_local::stack::{STACK_VARIABLE, StackFile};
 
 use super::trace::{Trace, connection};
@@ -31,8 +31,8 @@ pub(crate) struct Test {
     /// The project's folder.
     pub(crate) folder: tempfile::TempDir,
     pub(crate) webhook: Webhook,
-    trace: Trace,
-    admin: Admin,
+    pub(super) trace: Trace,
+    pub(super) admin: Admin,
 }
 
 impl Test {
@@ -67,15 +67,23 @@ impl Test {
             admin,
             stack,
         };
-        test.create_project(&test.channel, lease_secs).await;
+        let route = test.agent_id.parse().expect("an agent id");
+        test.put_project(&test.channel, route, lease_secs, false)
+            .await;
         test
     }
 
-    async fn create_project(&self, channel: &Channel, lease_secs: Option<u64>) {
+    pub(super) async fn put_project(
+        &self,
+        channel: &Channel,
+        route: Route,
+        lease_secs: Option<u64>,
+        replace: bool,
+    ) {
         let wanted = Wanted {
             channel_id: channel.id.parse().expect("a channel id"),
             name: "website".to_owned(),
-            agent_id: self.agent_id.parse().expect("an agent id"),
+            route,
             local_path: self.folder.path().display().to_string(),
             model: "opus".to_owned(),
             max_budget: 2.5,
@@ -85,7 +93,7 @@ impl Test {
             lease_secs,
         };
         self.admin
-            .create_project(wanted, false)
+            .create_project(wanted, replace)
             .await
             .expect("a new project");
     }

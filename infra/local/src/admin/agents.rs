@@ -1,10 +1,12 @@
 //! Agents and their keys.
 
 use anyhow::{Context, Result, bail};
-use bematic::agent::{Agent, ApiKey};
+use bematic::agent::{Agent, ApiKey, Route};
+use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
 use bematic::ids::AgentId;
-use bematic::ports::{Agents as _, Created};
+use bematic::ports::{Agents as _, Breakers as _, Created, Turn, Written};
 use bematic::time::{Clock as _, SystemClock};
+use garde::Validate as _;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use serde::Serialize;
@@ -52,6 +54,12 @@ pub struct Revoked {
 impl Admin {
     /// Makes an agent with a key. One that exists gets another key only if `add_key` says so.
     pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<NewAgent> {
+        if Route::reserves(&id) {
+            bail!(
+                "an agent can't be called {id}: that is how a project says that any agent will do; \
+                 give it another name"
+            );
+        }
         let now = SystemClock.now();
         let created = self.agents.create(&Agent::new(id.clone(), now)).await?;
         if matches!(created, Created::Existing(())) && !add_key {
@@ -81,11 +89,50 @@ impl Admin {
         Ok(self.agents.list().await?)
     }
 
-    /// Takes all keys from an agent: it can't connect any more.
-    pub async fn revoke_agent(&self, id: AgentId) -> Result<Revoked> {
-        if self.agents.find(&id).await?.is_none() {
+    /// The agent's circuit breaker.
+    pub async fn breaker(&self, id: &AgentId) -> Result<Breaker> {
+        self.known(id).await?;
+        Ok(self.agents.breaker(id).await?)
+    }
+
+    /// Gives the agent's breaker settings of its own: those that it has, or else the usual ones,
+    /// changed by `change`; `None` takes them away. Gives back those that it has then.
+    pub async fn configure_breaker(
+        &self,
+        id: &AgentId,
+        change: Option<impl Fn(BreakerConfig) -> BreakerConfig>,
+    ) -> Result<Option<BreakerConfig>> {
+        self.known(id).await?;
+        loop {
+            let before = self.agents.breaker(id).await?;
+            let config = change
+                .as_ref()
+                .map(|change| change(before.config.unwrap_or_default()));
+            if let Some(config) = &config {
+                config.validate().context("these settings make no sense")?;
+            }
+            let event = BreakerEvent::Configure(config);
+            let after = before.after(event, &BreakerConfig::default(), SystemClock.now());
+            let turn = Turn {
+                before: &before,
+                after: &after.next,
+            };
+            if self.agents.turn(id, turn).await? == Written::Done {
+                return Ok(config);
+            }
+        }
+    }
+
+    async fn known(&self, id: &AgentId) -> Result<()> {
+        if self.agents.find(id).await?.is_none() {
             bail!("there is no agent {id}; `cargo xtask agent list` shows them");
         }
+        Ok(())
+    }
+
+    /// Takes all keys from an agent: it can't connect any more.
+    pub async fn revoke_agent(&self, id: AgentId) -> Result<Revoked> {
+        self.known(&id).await?;
         let keys = self.agents.revoke_keys(&id).await?;
         Ok(Revoked { agent_id: id, keys })
     }

@@ -13,7 +13,8 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
 use bematic::store::{AgentStore, ProjectStore};
 
-pub use bematic::agent::Project as Bound;
+pub use bematic::agent::{Project as Bound, Route};
+pub use bematic::breaker::BreakerConfig;
 pub use bematic::dead_letter::{DeadLetters, QueueName};
 pub use bematic::ids::{AgentId, ChannelId};
 

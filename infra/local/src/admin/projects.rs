@@ -1,8 +1,8 @@
 //! Projects: what a channel's tasks run on, where, and with what.
 
 use anyhow::{Context, Result, bail};
-use bematic::agent::Project;
-use bematic::ids::{AgentId, ChannelId};
+use bematic::agent::{Project, Route};
+use bematic::ids::ChannelId;
 use bematic::ports::{Agents as _, Projects as _};
 use bematic::time::{Clock as _, SystemClock};
 use garde::Validate as _;
@@ -16,8 +16,8 @@ pub struct Wanted {
     pub channel_id: ChannelId,
     /// Its name.
     pub name: String,
-    /// The agent that runs its tasks.
-    pub agent_id: AgentId,
+    /// The agents that its tasks may go to.
+    pub route: Route,
     /// The folder on the agent's machine.
     pub local_path: String,
     /// The model to use.
@@ -39,11 +39,14 @@ impl Admin {
     /// says so.
     pub async fn create_project(&self, wanted: Wanted, replace: bool) -> Result<Project> {
         let project = project(wanted)?;
-        let (channel, agent) = (&project.channel_id, &project.agent_id);
-        if self.agents.find(agent).await?.is_none() {
-            bail!(
-                "there is no agent {agent}: make it first, with `cargo xtask agent create {agent}`"
-            );
+        let channel = &project.channel_id;
+        for agent in project.route.named() {
+            if self.agents.find(agent).await?.is_none() {
+                bail!(
+                    "there is no agent {agent}: make it first, with `cargo xtask agent create \
+                     {agent}`"
+                );
+            }
         }
         if !replace && let Some(bound) = self.projects.find(channel).await? {
             let name = bound.project_id;
@@ -63,7 +66,7 @@ fn project(wanted: Wanted) -> Result<Project> {
     let project = Project {
         channel_id: wanted.channel_id,
         project_id: wanted.name,
-        agent_id: wanted.agent_id,
+        route: wanted.route,
         local_path: wanted.local_path,
         model: wanted.model,
         max_budget: wanted.max_budget,

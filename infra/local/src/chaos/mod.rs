@@ -44,8 +44,11 @@ use crate::venv;
 
 /// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
 const ACK_DEADLINE: Duration = Duration::from_secs(15);
-/// Timers that end within the run.
+/// Timers that end within the run. One task of twenty fails, so that three failures in a row open a
+/// few breakers, each for a moment; the usual five would hardly ever.
 const PARAMETERS: Parameters = &[
+    ("BreakerConsecutiveFailures", "3"),
+    ("BreakerRecoverySeconds", "5"),
     ("TaskAckSeconds", "15"),
     ("TaskCancelSeconds", "15"),
     ("TaskLeaseSeconds", "90"),
@@ -90,7 +93,7 @@ impl Options {
 pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
     venv::ensure(workspace, ui).await?;
     build::build(workspace, What::Stack, ui).await?;
-    let_loose(workspace, options, ui).await
+    Box::pin(let_loose(workspace, options, ui)).await
 }
 
 /// Lets failures loose on a stack of its own, made of what was built before. An error if anything

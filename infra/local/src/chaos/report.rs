@@ -79,6 +79,7 @@ impl Report {
         let note = "the others were left to the calm, when the queues drain";
         row(f, "ended while disturbed", self.ended_disturbed, note)?;
         row(f, "tasks with a late report", verdict.late, "")?;
+        row(f, "breakers that opened", verdict.opened, "")?;
         writeln!(f)
     }
 

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::agent::Agent;
-use bematic::ids::TaskId;
+use bematic::breaker::Breaker;
+use bematic::ids::{AgentId, TaskId};
 use bematic::task::{Completion, LateReport, Task};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub tasks: BTreeMap<TaskId, Stored>,
     /// The agents, as they are stored.
     pub agents: Vec<Agent>,
+    /// Their circuit breakers.
+    pub breakers: BTreeMap<AgentId, Breaker>,
     /// The messages of Slack that are about a task: of each, how its notification reads.
     pub cards: BTreeMap<TaskId, Vec<String>>,
 }
@@ -56,6 +59,7 @@ pub(super) async fn take(world: &World) -> Result<Snapshot> {
     Ok(Snapshot {
         tasks: tasks(world).await?,
         agents: world.agents().await?,
+        breakers: world.breakers().await?,
         cards,
     })
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::Agent;
+use bematic::breaker::Breaker;
 use bematic::ids::{AgentId, TaskId};
 use bematic::ports::Tasks as _;
 use bematic::store::TaskStore;
 use bematic::time::{Clock as _, SystemClock};
 
-use crate::admin::{self, Admin, Wanted};
+use crate::admin::{self, Admin, Route, Wanted};
 use crate::slack::{self, Channel};
 use crate::stack::StackFile;
 
@@ -72,7 +73,7 @@ impl World {
         let project = Wanted {
             channel_id: channel_id.parse()?,
             name: "chaos".to_owned(),
-            agent_id: agent_id.clone(),
+            route: Route::One(agent_id.clone()),
             local_path: "/srv/chaos".to_owned(),
             model: "none".to_owned(),
             max_budget: 1.0,
@@ -131,5 +132,14 @@ impl World {
         let mut agents = self.admin.stored_agents().await?;
         agents.retain(|agent| self.has(&agent.id));
         Ok(agents)
+    }
+
+    /// Their circuit breakers.
+    pub(super) async fn breakers(&self) -> Result<BTreeMap<AgentId, Breaker>> {
+        let mut breakers = BTreeMap::new();
+        for id in self.keys.keys() {
+            breakers.insert(id.clone(), self.admin.breaker(id).await?);
+        }
+        Ok(breakers)
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 
+/// The channel that is told of circuit breakers.
+pub const OPERATIONS: &str = "C0OPERATIONS";
+
 /// The workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Team {
@@ -97,7 +100,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A workspace with a bot, two people and two channels.
+    /// A workspace with a bot, two people and three channels.
     pub fn new(signing_secret: &str, bot_token: &str) -> Self {
         Self {
             port: 0,
@@ -121,6 +124,11 @@ impl Config {
                     "Ask Bematic: /bm run …, or @Bematic …",
                 ),
                 channel("C0RANDOM", "random", "Everything else"),
+                channel(
+                    OPERATIONS,
+                    "operations",
+                    "What Bematic tells of agents that fail, and of those that work again",
+                ),
             ],
             users: vec![
                 user("U0ADA", "ada", "Ada Lovelace"),

@@ -38,7 +38,7 @@ mod workspace;
 
 pub use client::{Client, ClientError};
 pub use clock::Clock;
-pub use config::{Bot, Channel, Config, Team, User};
+pub use config::{Bot, Channel, Config, OPERATIONS, Team, User};
 pub use say::{Delivery, Said};
 pub use server::{Server, StartError};
 pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};

@@ -111,12 +111,14 @@ fn id(attempt: u32) -> String {
     format!("00000000-0000-0000-0000-000000000001#{attempt}")
 }
 
-fn ignored(because: IgnoredBecause) -> BreakerEvent {
-    BreakerEvent::Ignore(id(1), because)
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
+fn ignored(because: IgnoredBecause) -> Option<BreakerEvent> {
+    Some(BreakerEvent::Ignore(id(1), because))
 }
 
-fn failure_of(attempt: u32, kind: FailureKind, message: &str) -> BreakerEvent {
-    BreakerEvent::Failure(id(attempt), kind, message.into())
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
+fn failure_of(attempt: u32, kind: FailureKind, message: &str) -> Option<BreakerEvent> {
+    Some(BreakerEvent::Failure(id(attempt), kind, message.into()))
 }
 
 #[test]
@@ -142,9 +144,9 @@ fn a_completed_task_is_a_success_that_took_as_long_as_it_ran() {
 #[test]
 fn a_failed_task_is_a_failure_unless_the_task_is_at_fault() {
     for task in [dispatched(), processing()] {
-        let error = Some(failure_of(1, FailureKind::Error, "it broke"));
+        let error = failure_of(1, FailureKind::Error, "it broke");
         assert_eq!(says(&task, &failed(Fault::Agent), 20), error);
-        let task_s_own = Some(ignored(IgnoredBecause::TaskFault));
+        let task_s_own = ignored(IgnoredBecause::TaskFault);
         assert_eq!(says(&task, &failed(Fault::Task), 20), task_s_own);
     }
 }
@@ -152,7 +154,7 @@ fn a_failed_task_is_a_failure_unless_the_task_is_at_fault() {
 #[test]
 fn a_cancelled_task_says_nothing_however_that_ends() {
     for task in [dispatched(), processing()] {
-        let cancelled = Some(ignored(IgnoredBecause::Cancelled));
+        let cancelled = ignored(IgnoredBecause::Cancelled);
         let by_agent = TaskEvent::Cancelled(ONE, None);
         assert_eq!(says(&task, &by_agent, 20), cancelled);
         let (stopping, said) = turn(&task, &cancel(), 20);
@@ -172,7 +174,7 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
     ] {
         assert_eq!(
             says(&stopping, &event, 2),
-            Some(ignored(IgnoredBecause::Cancelled))
+            ignored(IgnoredBecause::Cancelled)
         );
     }
     assert_eq!(says(&new(), &cancel(), 1), None, "no agent had it");
@@ -186,7 +188,7 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
 
 #[test]
 fn a_refusal_says_nothing() {
-    let said = Some(ignored(IgnoredBecause::Refused));
+    let said = ignored(IgnoredBecause::Refused);
     assert_eq!(says(&dispatched(), &refused(true, true), 1), said);
     assert_eq!(
         says(&dispatched(), &refused(false, true), 1),
@@ -219,11 +221,11 @@ fn a_missed_acknowledgement_is_a_failure_of_its_own_kind_the_last_included() {
     let why = "the agent did not acknowledge it within 30 s";
     let (back, said) = turn(&dispatched(), &tick(), 30);
     assert_eq!(back.state.name(), "pending");
-    assert_eq!(said, Some(failure_of(1, FailureKind::AckMissed, why)));
+    assert_eq!(said, failure_of(1, FailureKind::AckMissed, why));
     let (last, secs) = dispatched_last();
     let (over, said) = turn(&last, &tick(), secs + 30);
     assert_eq!(over.state.name(), "failed");
-    assert_eq!(said, Some(failure_of(5, FailureKind::AckMissed, why)));
+    assert_eq!(said, failure_of(5, FailureKind::AckMissed, why));
 }
 
 #[test]
@@ -261,7 +263,7 @@ fn an_agent_that_is_heard_of_keeps_its_probe() {
 
 #[test]
 fn what_could_not_be_sent_says_nothing() {
-    let undelivered = Some(ignored(IgnoredBecause::Undelivered));
+    let undelivered = ignored(IgnoredBecause::Undelivered);
     let gone = TaskEvent::Undelivered(Attempt::FIRST);
     assert_eq!(says(&dispatched(), &gone, 1), undelivered);
     let error = TaskEvent::DeliveryFailed(Attempt::FIRST, "throttled".into());

@@ -199,12 +199,12 @@ fn a_probe_that_is_known_to_run_goes_on() {
     for now in [60_001, lease_ends, lease_ends + 5000] {
         let breaker = breaker.after(running(hour), &TOUCHY, at(now)).next;
         assert_eq!(breaker.state.name(), "half-open");
-        let ends = now + 3_600_000;
-        let last = breaker
-            .after(BreakerEvent::Tick, &TOUCHY, at(ends - 1))
+        let lost = now + 3_600_000;
+        let before = breaker
+            .after(BreakerEvent::Tick, &TOUCHY, at(lost - 1))
             .next;
-        assert_eq!(last.state.name(), "half-open");
-        let over = breaker.after(BreakerEvent::Tick, &TOUCHY, at(ends)).next;
+        assert_eq!(before.state.name(), "half-open");
+        let over = breaker.after(BreakerEvent::Tick, &TOUCHY, at(lost)).next;
         assert_eq!(over.state.name(), "open");
     }
     // The settings' lease is the least, and no lease becomes shorter.

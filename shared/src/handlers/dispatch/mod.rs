@@ -10,7 +10,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use self::gatekeeper::Gatekeeper;
-use super::transitions::Transitions;
+use super::{routing::Router, transitions::Transitions};
 use crate::{
     agent::{Agent, DrainLease},
     error::{AuthError, BematicError, chain},
@@ -115,6 +115,7 @@ impl Dispatcher {
         let now = self.clock.now();
         let shut = agent.gate.is_shut_until(now).is_some();
         let Some(connection) = agent.takes_work().filter(|_| !shut) else {
+            Router::from(self).move_waiting(agent, now).await?;
             return Ok(());
         };
         let limit = agent
@@ -146,7 +147,9 @@ impl Dispatcher {
         let settled = join_all(settled).await;
         settled.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
-        if full && !shut && agent.free_slots() > limit {
+        if shut {
+            Router::from(self).move_waiting(agent, now).await?;
+        } else if full && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id).await?;
         }
         Ok(())

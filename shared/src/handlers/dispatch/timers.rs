@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{
-    super::{sweep::ping, transitions::Outcome},
+    super::{routing::Router, sweep::ping, transitions::Outcome},
     Dispatcher,
 };
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
 const EARLY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
-    /// One call, and what is called for: a timer that ended, an agent to be told to stop, a change
-    /// that was never told of.
+    /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task
+    /// that waits where another agent would be better, a change that was never told of.
     pub(super) async fn look_at(&self, id: TaskId) -> Result<(), BematicError> {
         let Some(task) = self.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task to look at");
@@ -40,6 +40,11 @@ impl Dispatcher {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
             _ => {}
+        }
+        if task.reroute_at().is_some_and(|at| at <= now)
+            && Router::from(self).move_one(&task, now).await?
+        {
+            return Ok(());
         }
         self.transitions.tell_again(&task, now).await
     }

@@ -2,7 +2,7 @@
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop_if_cancelled,
+    Answer, Context, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -57,9 +57,7 @@ impl Acknowledge {
                 agent_id: agent.clone(),
             }
             .into()),
-            Outcome::Unchanged(task, _) if accepted => {
-                Ok(Answer::messages(stop_if_cancelled(&task)))
-            }
+            Outcome::Unchanged(task, _) if accepted => Ok(Answer::messages(stop(&task, agent))),
             Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }

@@ -95,15 +95,21 @@ impl Answer {
     }
 }
 
-/// TASK_CANCEL for whoever speaks of a task that was cancelled: the first may have been lost.
-fn stop_if_cancelled(task: &Task) -> Option<CloudMessage> {
+/// TASK_CANCEL for whoever speaks of a task that was cancelled, since the first may have been lost,
+/// or of one that another agent got since.
+fn stop(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
     let cancelled = matches!(task.state, TaskState::Cancelled { .. });
-    (cancelled || task.state.cancel_request().is_some()).then(|| {
-        CloudMessage::TaskCancel(TaskCancel {
-            task_id: task.id,
-            reason: "the task is cancelled".into(),
-        })
-    })
+    let reason = if cancelled || task.state.cancel_request().is_some() {
+        "the task is cancelled"
+    } else if task.went_on_without(sender) {
+        "the task went to another agent"
+    } else {
+        return None;
+    };
+    Some(CloudMessage::TaskCancel(TaskCancel {
+        task_id: task.id,
+        reason: reason.into(),
+    }))
 }
 
 /// Routes messages.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Context, stop_if_cancelled,
+    Context, stop,
 };
 use crate::{
     agent::{Agent, SEEN_EVERY},
@@ -110,11 +110,9 @@ impl Presence {
         named: impl Iterator<Item = &TaskId>,
     ) -> Result<Vec<CloudMessage>, BematicError> {
         let tasks = try_join_all(named.map(|task| self.tasks.find(*task))).await?;
-        let own = tasks
-            .iter()
-            .flatten()
-            .filter(|task| task.agent_id == agent.id);
-        Ok(own.filter_map(stop_if_cancelled).collect())
+        let own = tasks.iter().flatten();
+        let own = own.filter(|task| task.is_known_to(&agent.id));
+        Ok(own.filter_map(|task| stop(task, &agent.id)).collect())
     }
 
     /// Ends, after a while, the tasks that the agent should have and does not name.

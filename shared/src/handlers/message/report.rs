@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop_if_cancelled,
+    Answer, Context, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -89,7 +89,7 @@ impl Reports {
 
     /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
     /// report shows as well as an acknowledgement that the agent has taken the task. What is to be
-    /// answered: that it should stop what was cancelled.
+    /// answered: that it should stop what was cancelled, or what another has.
     async fn attempt(
         &self,
         context: Context<'_>,
@@ -108,11 +108,14 @@ impl Reports {
         };
         // A report is told of anyway: that it shows nothing new of the task needs no word.
         let task = self.transitions.task_of(agent, task_id).await?;
-        let outcome = match self.transitions.does_nothing(&task, &event, context.now) {
+        let outcome = match self
+            .transitions
+            .does_nothing(agent, &task, &event, context.now)
+        {
             Some(why) => Outcome::Unchanged(task, why),
             None => {
                 self.transitions
-                    .apply_to(task, &event, None, context.now)
+                    .apply_report(agent, task, &event, None, context.now)
                     .await?
             }
         };
@@ -127,12 +130,12 @@ impl Reports {
             Outcome::Changed(task) | Outcome::Unchanged(task, _) => task,
         };
         let attempt = claimed
-            .or(task.state.last_attempt())
+            .or_else(|| task.last_attempt_of(agent))
             .ok_or_else(|| TaskError::NotHeld {
                 task_id,
                 agent_id: agent.clone(),
             })?;
-        let answer = Answer::messages(stop_if_cancelled(&task));
+        let answer = Answer::messages(stop(&task, agent));
         if answer.messages.is_empty() && !matches!(task.state, TaskState::Pending { .. }) {
             self.running.insert((task_id, attempt), agent.clone());
         }

@@ -122,7 +122,8 @@ impl Endings {
         outcome: LateOutcome,
         context: Context<'_>,
     ) -> Result<(), BematicError> {
-        let Some(attempt) = attempt.or(task.state.last_attempt()) else {
+        let Some(attempt) = attempt.or_else(|| task.last_attempt_of(&context.sender.agent_id))
+        else {
             return Ok(());
         };
         let report = LateReport {

@@ -1,6 +1,8 @@
 //! `notifier`: keeps one Slack message a task, and one a piece of bulk work, posted once and then
 //! updated.
 
+mod breaker;
+
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -9,7 +11,7 @@ use super::view::Snapshot;
 use crate::{
     error::BematicError,
     ids::{BatchId, ChannelId, MessageTs, Subject, TaskId},
-    ports::{Batches, Card, Cards, Created, NotifyMessage, Tasks},
+    ports::{Batches, Breakers, Card, Cards, Created, NotifyMessage, Tasks},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
@@ -27,6 +29,10 @@ pub struct Notifier {
     pub batches: Arc<dyn Batches>,
     /// The messages that Slack has of us.
     pub cards: Arc<dyn Cards>,
+    /// The agents' circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// The channel that is told of those, if there is one.
+    pub operations_channel: Option<ChannelId>,
     /// Slack.
     pub slack: Arc<dyn SlackApi>,
     /// The time.
@@ -42,10 +48,7 @@ impl Notifier {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
             NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
-            NotifyMessage::Breaker { agent_id } => {
-                info!(agent = %agent_id, "nobody is told of a breaker yet");
-                Ok(())
-            }
+            NotifyMessage::Breaker { agent_id } => self.tell_of_breaker(&agent_id).await,
             NotifyMessage::Reply {
                 channel_id,
                 thread_ts,
@@ -66,7 +69,8 @@ impl Notifier {
             self.cards.card(id.into())
         )?;
         let message = snapshot.render(self.clock.now());
-        self.show(id.into(), card, &task.origin, &message).await?;
+        self.show(id.into(), card, &destination(&task.origin), &message)
+            .await?;
         self.mark_shown(&task).await
     }
 
@@ -76,8 +80,8 @@ impl Notifier {
             warn!(batch = %id, "there is no such bulk work to show");
             return Ok(());
         };
-        self.show(id.into(), card, &batch.origin, &batch_card(&batch))
-            .await?;
+        let to = destination(&batch.origin);
+        self.show(id.into(), card, &to, &batch_card(&batch)).await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.batches.mark_shown(&batch).await?;
         }
@@ -89,13 +93,9 @@ impl Notifier {
         &self,
         about: Subject,
         card: Option<Card>,
-        origin: &Origin,
+        to: &Destination,
         message: &Message,
     ) -> Result<(), BematicError> {
-        let to = Destination {
-            channel: origin.channel_id.clone(),
-            thread_ts: origin.thread_ts.clone(),
-        };
         let shows = message.fingerprint();
         if card
             .as_ref()
@@ -112,7 +112,7 @@ impl Notifier {
                 self.update(&to.channel, &ts, message).await?;
                 (Some(ts), begun_at)
             }
-            begun => self.post(about, begun, &to, message).await?,
+            begun => self.post(about, begun, to, message).await?,
         };
         info!(%about, "shown in Slack");
         let card = Card {
@@ -213,6 +213,13 @@ impl Notifier {
             Err(error) if !error.is_transient() => given_up(&error),
             result => Ok(result.map(drop)?),
         }
+    }
+}
+
+fn destination(origin: &Origin) -> Destination {
+    Destination {
+        channel: origin.channel_id.clone(),
+        thread_ts: origin.thread_ts.clone(),
     }
 }
 

@@ -6,8 +6,10 @@ mod cancelling;
 mod dead_letters;
 mod disorder;
 mod faults;
+mod health;
 mod presence;
 mod repeats;
+mod routing;
 mod timers;
 mod trouble;
 

@@ -2,7 +2,10 @@
 //! parses once, and answers within Slack's 3 s whatever happens.
 
 mod bulk;
+mod button;
+mod checkup;
 mod dead_letters;
+mod health;
 mod operator;
 mod run;
 
@@ -12,6 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
+use self::checkup::Checkup;
 pub use self::operator::Operator;
 use crate::{
     breaker::BreakerConfig,
@@ -24,12 +28,11 @@ use crate::{
     },
     slack::{
         Reply,
-        card::CardAction,
-        inbound::{Action, Endpoint, Inbound, Mention, SlashCommand},
+        inbound::{Endpoint, Inbound, Mention, SlashCommand},
         signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
         text,
     },
-    task::{Origin, TaskEvent, TaskPolicy},
+    task::{Origin, TaskPolicy},
     time::{Clock, Timestamp},
 };
 
@@ -134,6 +137,7 @@ pub struct Webhook {
     within: Duration,
     clock: Arc<dyn Clock>,
     notifications: Arc<dyn Notifications>,
+    checkup: Checkup,
     operator: Operator,
 }
 
@@ -146,6 +150,7 @@ impl Webhook {
             within,
             clock,
             notifications,
+            checkup: Checkup::new(parts.agents.clone(), parts.dead_letters.clone()),
             operator: Operator::new(parts),
         }
     }
@@ -153,7 +158,7 @@ impl Webhook {
     /// Answers one request. Never fails.
     pub async fn handle(&self, request: Request<'_>) -> Response {
         let endpoint = match request.path {
-            "/health" => return health(),
+            "/health" => return self.checkup.answer(self.clock.now()).await,
             "/slack/commands" => Endpoint::Commands,
             "/slack/events" => Endpoint::Events,
             "/slack/interactions" => Endpoint::Interactions,
@@ -246,31 +251,6 @@ impl Webhook {
         }
     }
 
-    /// A button: what comes of it is seen in the card. Anything but 200 is shown as a failure.
-    async fn action(&self, action: Action, now: Timestamp) -> Response {
-        let name = action.action_id.as_str();
-        let task = action.value.as_deref().and_then(|id| id.parse().ok());
-        let (Ok(pressed), Some(task), Some(channel)) =
-            (name.parse::<CardAction>(), task, action.channel_id)
-        else {
-            warn!(action = name, "a button that is none of ours");
-            return Response::empty(200);
-        };
-        let event = match pressed {
-            CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
-            CardAction::Retry => TaskEvent::Retried,
-        };
-        let work = self.operator.change(task, &channel, event, now);
-        match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(_)) => Response::empty(200),
-            Ok(Err(error)) => Response::error(503, failed(&error)),
-            Err(_) => {
-                error!(code = "SLACK_DEADLINE", "button not handled in time");
-                Response::error(503, "SLACK_DEADLINE")
-            }
-        }
-    }
-
     async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
@@ -317,10 +297,6 @@ impl Webhook {
 fn failed(error: &BematicError) -> &'static str {
     error!(code = error.code(), error = chain(error), "request failed");
     error.code()
-}
-
-fn health() -> Response {
-    Response::json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
 #[cfg(test)]

@@ -79,6 +79,11 @@ impl Operator {
             Command::Redrive => self.redrive().await,
             Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
             Command::Agents => self.list_agents(now).await,
+            Command::Health { agent: None } => self.health(now).await,
+            Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
+            Command::Breaker { agent, order } => {
+                self.order(&agent, &order, &origin.user_id, now).await
+            }
             Command::Help => Ok(Reply::ephemeral(text::help())),
         }
     }

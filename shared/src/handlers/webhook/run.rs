@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::{super::dispatch::submission, Operator};
+use super::{
+    super::{
+        dispatch::submission,
+        routing::{self, Pool},
+    },
+    Operator,
+};
 use crate::{
-    agent::Agent,
+    agent::{Agent, Route},
     error::BematicError,
     ids::{AgentId, MessageId},
     ports::{Created, DispatchMessage},
@@ -17,8 +23,9 @@ use crate::{
 };
 
 impl Operator {
-    /// Stores a task, and has it dispatched and shown: two reads, a transaction, two messages. A
-    /// repeated request only sends the messages again. Says what came of it, or why nothing did.
+    /// Stores a task, and has it dispatched and shown: two reads, a transaction, two messages; more
+    /// reads where there is a choice of agents. A repeated request only sends the messages again.
+    /// Says what came of it, or why nothing did.
     pub(super) async fn run(
         &self,
         agent: Option<AgentId>,
@@ -31,29 +38,52 @@ impl Operator {
         let Some(project) = self.parts.projects.find(&origin.channel_id).await? else {
             return Ok(Err(text::no_project(&origin.channel_id)));
         };
-        let wanted = agent.unwrap_or_else(|| project.agent_id.clone());
-        let Some(agent) = self.parts.agents.find(&wanted).await? else {
-            let known: Vec<_> = self
-                .parts
-                .agents
-                .list()
-                .await?
-                .into_iter()
-                .map(|agent| agent.id)
-                .collect();
-            return Ok(Err(text::unknown_agent(&wanted, &known)));
+        let chosen = match agent {
+            Some(named) => self.choose(&Route::One(named), now).await?,
+            None => self.choose(&project.route, now).await?,
+        };
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let spec = project.spec(prompt);
         let id = self.parts.ids.task();
         let policy = &self.parts.policy;
-        let mut task = Task::new(id, agent.id.clone(), &spec, origin, policy, now);
+        let mut task = Task::new(id, chosen.id, &spec, origin, policy, now);
         task.priority = priority;
+        task.route = chosen.route;
         if let Err(bytes) = fits(&task, &spec, self.parts.ids.message(), now) {
             return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
         }
         let task = self.store(task, &spec, request).await?;
         self.announce(&task).await?;
-        Ok(Ok(text::run_accepted(&task, is_online(&agent))))
+        let mut agents = chosen.agents.iter();
+        let online = agents.any(|agent| agent.id == task.agent_id && is_online(agent));
+        Ok(Ok(text::run_accepted(&task, online)))
+    }
+
+    /// The agent for a new task, or why there is none. One read where there is no choice.
+    async fn choose(
+        &self,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<Result<Chosen, String>, BematicError> {
+        let (agents, tasks) = (&*self.parts.agents, &*self.parts.tasks);
+        let known = routing::allowed(agents, route).await?;
+        let mut pool = Pool::new(&known, now);
+        if let Some(id) = pool.choose(tasks, route).await? {
+            return Ok(Ok(Chosen {
+                id,
+                agents: known,
+                route: route.has_choice().then(|| route.clone()),
+            }));
+        }
+        let Route::One(wanted) = route else {
+            return Ok(Err(text::no_agent(route)));
+        };
+        let others = agents.list().await?.into_iter();
+        let others: Vec<_> = others.map(|agent| agent.id).collect();
+        Ok(Err(text::unknown_agent(wanted, &others)))
     }
 
     /// The stored task: this one, or the one that the same request made before.
@@ -85,6 +115,15 @@ impl Operator {
         )?;
         Ok(())
     }
+}
+
+/// The agent that gets a task.
+struct Chosen {
+    id: AgentId,
+    /// All that it was chosen from.
+    agents: Vec<Agent>,
+    /// Where else the task may go, if anywhere.
+    route: Option<Route>,
 }
 
 const fn is_online(agent: &Agent) -> bool {

@@ -9,7 +9,7 @@ use slack_morphism::prelude::SlackBlock;
 
 use super::{Destination, SlackError};
 use crate::{
-    ids::{BatchId, ChannelId, MessageTs, Subject, TaskId, UserId},
+    ids::{BatchId, ChannelId, MessageTs, NoticeId, Subject, TaskId, UserId},
     slack::Message,
 };
 
@@ -90,6 +90,8 @@ enum Marker {
     Task { task_id: TaskId },
     #[serde(rename = "bematic_batch")]
     Batch { batch_id: BatchId },
+    #[serde(rename = "bematic_notice")]
+    Notice { notice_id: NoticeId },
 }
 
 impl From<Subject> for Marker {
@@ -97,6 +99,7 @@ impl From<Subject> for Marker {
         match subject {
             Subject::Task(task_id) => Self::Task { task_id },
             Subject::Batch(batch_id) => Self::Batch { batch_id },
+            Subject::Notice(notice_id) => Self::Notice { notice_id },
         }
     }
 }

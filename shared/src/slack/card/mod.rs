@@ -6,9 +6,13 @@
 
 mod batch;
 mod ending;
+mod notice;
 mod status;
 
-pub use batch::batch_card;
+pub use self::{
+    batch::batch_card,
+    notice::{RESET, closed_notice, opened_notice},
+};
 
 use strum::{EnumString, IntoStaticStr};
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::mrkdwn::{self, escape};
 use crate::{
+    agent::Route,
     batch::BatchKind,
     command::{self, CommandError},
     dead_letter::{DeadLetter, DeadLetters},
@@ -12,8 +13,11 @@ use crate::{
     time::Timestamp,
 };
 
+mod health;
 mod words;
 
+pub use health::{AgentHealth, breaker_contended, health, health_of, ordered};
+pub(super) use health::{failure, tripped};
 pub(super) use words::{ago, bar, duration, plural};
 
 /// What an agent looks like from outside.
@@ -165,6 +169,20 @@ pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     format!(
         "There is no agent `{given}`. Known: {}{more}.",
         names.join(", ")
+    )
+}
+
+/// None of the agents that the project's tasks may go to exists.
+pub fn no_agent(route: &Route) -> String {
+    let [first, ..] = route.named() else {
+        return "There is no agent yet. An admin adds one with `cargo xtask agent create \
+                &lt;name&gt;`."
+            .to_owned();
+    };
+    format!(
+        "This channel's project names agents that there are not: `{route}`. An admin adds one with \
+         `cargo xtask agent create {first}`, or names others with `cargo xtask project create … \
+         --replace`."
     )
 }
 

@@ -18,7 +18,10 @@ use crate::{
     breaker::Breaker,
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
-    ports::{Card, Claim, Created, Kept, Output, Page, Pass, Projects, Tasks, Turn, Written},
+    ports::{
+        Card, Claim, Created, Kept, Output, Page, Pass, Projects, Tasks, Turn, WAITING_COUNTED,
+        Written,
+    },
     task::{Chunk, ChunkOrder, Completion, LateReport, Step, Task, TaskSpec, TaskState},
     time::Timestamp,
 };
@@ -329,6 +332,19 @@ impl Tasks for Memory {
             .collect();
         queued.sort_by_key(|task| (task.priority, task.queued_at, task.id));
         Ok(queued.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let tables = self.call("count queue").await?;
+        let waits = |task: &&Task| {
+            task.agent_id == *agent && matches!(task.state, TaskState::Pending { .. })
+        };
+        Ok(tables
+            .tasks
+            .values()
+            .filter(waits)
+            .take(WAITING_COUNTED)
+            .count())
     }
 
     async fn in_channel(

@@ -8,10 +8,12 @@
 //! | stuck | Every task is over, and every report is confirmed. |
 //! | slot leaked | No agent has a slot taken by an attempt that is not at it. |
 //! | card doubled | No task has two messages. |
+//! | breaker wrong | No breaker waits for a probe that is not at its agent, or counted an attempt twice; what it lets through is what its agent's record says. |
 //!
 //! Not held against the cloud: a later attempt while an earlier one works whose acknowledgement
 //! did not get through in time, for the cloud cannot know. It is counted, as repeated.
 
+mod breakers;
 mod history;
 mod lost;
 mod reconnect;
@@ -65,16 +67,20 @@ pub enum Charge {
     /// A task has two messages in Slack.
     #[strum(serialize = "cards doubled")]
     CardDoubled,
+    /// A breaker holds what is over, or is not what the agent's record says.
+    #[strum(serialize = "breakers wrong")]
+    BreakerWrong,
 }
 
 impl Charge {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Lost,
         Self::RunTwice,
         Self::Stuck,
         Self::SlotLeaked,
         Self::CardDoubled,
+        Self::BreakerWrong,
     ];
 }
 
@@ -121,6 +127,8 @@ pub struct Verdict {
     pub died: usize,
     /// Tasks with a report that came too late.
     pub late: usize,
+    /// How often breakers opened.
+    pub opened: u64,
     /// How long it took from a reconnection until the queue was drained.
     pub reconnects: Reconnects,
     /// What happened and may not.
@@ -144,6 +152,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         started: histories.all().map(|(_, run)| run.started.len()).sum(),
         repeated: twice::repeated(evidence, &histories),
         died: histories.all().filter(|(_, run)| run.died).count(),
+        opened: breakers::opened(evidence),
         reconnects: Reconnects::of(evidence),
         ..Verdict::default()
     };
@@ -170,6 +179,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         rest::reports(&histories),
         rest::slots(evidence),
         rest::cards(evidence),
+        breakers::check(evidence),
     ];
     verdict.offences = checks.into_iter().flatten().collect();
     verdict

@@ -46,7 +46,8 @@ pub(super) fn slots(evidence: &Evidence<'_>) -> Vec<Offence> {
         .collect()
 }
 
-fn is_at_an_agent(evidence: &Evidence<'_>, slot: &str) -> bool {
+/// Whether the attempt is the one that holds its task.
+pub(super) fn is_at_an_agent(evidence: &Evidence<'_>, slot: &str) -> bool {
     let Ok(slot) = slot.parse::<Slot>() else {
         return false;
     };

@@ -1,5 +1,6 @@
 //! Each thing that may not happen is planted in a run that went well, and found.
 
+mod breakers;
 mod lost;
 mod reconnect;
 mod rest;

@@ -1,0 +1,74 @@
+//! What the agents' circuit breakers hold on to, though it is over.
+
+use std::collections::BTreeSet;
+
+use bematic::agent::Agent;
+use bematic::breaker::{Breaker, State};
+
+use super::rest::is_at_an_agent;
+use super::{Charge, Evidence, Offence};
+
+/// Breakers that are not what they should be once all is at rest.
+pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Offence> {
+    let agents = evidence.snapshot.agents.iter();
+    let known = agents.filter_map(|agent| {
+        let breaker = evidence.snapshot.breakers.get(&agent.id)?;
+        Some((agent, breaker))
+    });
+    known
+        .flat_map(|(agent, breaker)| {
+            let whys = [
+                permits(evidence, breaker),
+                doubles(breaker),
+                gate(agent, breaker),
+            ];
+            whys.into_iter()
+                .flatten()
+                .map(|why| Offence::new(Charge::BreakerWrong, &agent.id, why))
+        })
+        .collect()
+}
+
+/// How often breakers have opened.
+pub(super) fn opened(evidence: &Evidence<'_>) -> u64 {
+    let breakers = evidence.snapshot.breakers.values();
+    breakers.map(|breaker| breaker.incidents).sum()
+}
+
+/// Permits of attempts that are over: with enough of them, no probe would ever be sent again.
+fn permits(evidence: &Evidence<'_>, breaker: &Breaker) -> Vec<String> {
+    let State::HalfOpen { permits, .. } = &breaker.state else {
+        return Vec::new();
+    };
+    let leaked = permits
+        .iter()
+        .filter(|permit| !is_at_an_agent(evidence, &permit.id));
+    leaked
+        .map(|permit| {
+            format!(
+                "its breaker waits for the probe {}, which is not at the agent",
+                permit.id
+            )
+        })
+        .collect()
+}
+
+/// Attempts that were counted twice.
+fn doubles(breaker: &Breaker) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let twice = breaker
+        .window
+        .all()
+        .filter(|outcome| !seen.insert(&outcome.id));
+    twice
+        .map(|outcome| format!("its breaker counted {} twice", outcome.id))
+        .collect()
+}
+
+/// The agent's record says something else than its breaker.
+fn gate(agent: &Agent, breaker: &Breaker) -> Vec<String> {
+    let (record, gate) = (agent.gate, breaker.gate());
+    let differ = record != gate;
+    let why = format!("its record says {record:?}, and its breaker {gate:?}");
+    differ.then_some(why).into_iter().collect()
+}

@@ -1,0 +1,57 @@
+//! Buttons, of tasks' cards and of what the operations channel is told.
+
+use tracing::{error, warn};
+
+use super::{Response, Webhook, failed};
+use crate::{
+    command::BreakerOrder,
+    error::BematicError,
+    slack::{
+        card::{CardAction, RESET},
+        inbound::Action,
+    },
+    task::TaskEvent,
+    time::Timestamp,
+};
+
+impl Webhook {
+    /// A button: what comes of it is seen in the message that it is of. Anything but 200 is shown as
+    /// a failure.
+    pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
+        let work = self.press(action, now);
+        match tokio::time::timeout(self.within, work).await {
+            Ok(Ok(())) => Response::empty(200),
+            Ok(Err(error)) => Response::error(503, failed(&error)),
+            Err(_) => {
+                error!(code = "SLACK_DEADLINE", "button not handled in time");
+                Response::error(503, "SLACK_DEADLINE")
+            }
+        }
+    }
+
+    async fn press(&self, action: Action, now: Timestamp) -> Result<(), BematicError> {
+        let (name, value) = (action.action_id.as_str(), action.value.as_deref());
+        if name == RESET {
+            if let Some(Ok(agent)) = value.map(str::parse) {
+                let by = &action.user_id;
+                self.operator
+                    .order(&agent, &BreakerOrder::Reset, by, now)
+                    .await?;
+                return Ok(());
+            }
+        } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
+            name.parse::<CardAction>(),
+            value.map(str::parse),
+            action.channel_id,
+        ) {
+            let event = match pressed {
+                CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
+                CardAction::Retry => TaskEvent::Retried,
+            };
+            self.operator.change(task, &channel, event, now).await?;
+            return Ok(());
+        }
+        warn!(action = name, "a button that is none of ours");
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! An agent's circuit breaker, as its owner and the operations channel see it.
+
+use bematic::breaker::{Breaker, BreakerConfig};
+use bematic_local::admin::Route;
+use bematic_local::deploy::STACK_NAME;
+use serde_json::{Value, json};
+
+use super::test::unique;
+use super::{Card, Channel, Test, eventually};
+
+impl Test {
+    /// The agent's breaker as it is stored.
+    pub(crate) async fn breaker(&self) -> Breaker {
+        let id = self.agent_id.parse().expect("an agent id");
+        self.admin.breaker(&id).await.expect("the breaker")
+    }
+
+    /// Returns once the agent's breaker is in this state.
+    pub(crate) async fn breaker_is(&self, state: &str) -> Breaker {
+        eventually(&format!("the breaker is {state}"), async || {
+            let breaker = self.breaker().await;
+            if breaker.state.name() == state {
+                Ok(breaker)
+            } else {
+                Err(format!("{breaker:#?}"))
+            }
+        })
+        .await
+    }
+
+    /// Gives the agent's breaker settings of its own.
+    pub(crate) async fn configure_breaker(&self, change: impl Fn(BreakerConfig) -> BreakerConfig) {
+        let id = self.agent_id.parse().expect("an agent id");
+        let configured = self.admin.configure_breaker(&id, Some(change)).await;
+        configured.expect("the settings are stored");
+    }
+
+    /// Lets the channel's tasks go to the agent of another test too.
+    pub(crate) async fn route_to(&self, other: &Self) {
+        let route = format!("{},{}", self.agent_id, other.agent_id);
+        let route: Route = route.parse().expect("a route");
+        self.put_project(&self.channel, route, None, true).await;
+    }
+
+    /// What the operations channel was told of the agent, oldest first, once it is `count` messages.
+    pub(crate) async fn told_operations(&self, count: usize) -> Vec<Card> {
+        let channel = self.operations();
+        eventually(&format!("operations was told {count} times"), async || {
+            let messages = channel.messages().await;
+            let cards: Vec<_> = messages
+                .iter()
+                .map(Card::of)
+                .filter(|card| card.text.contains(&self.agent_id))
+                .collect();
+            if cards.len() == count {
+                Ok(cards)
+            } else {
+                Err(format!("{cards:#?}"))
+            }
+        })
+        .await
+    }
+
+    /// The operations channel.
+    pub(crate) fn operations(&self) -> Channel {
+        Channel::known(&self.stack, &self.trace, &self.stack.operations_channel_id)
+    }
+}
+
+impl Test {
+    /// Has the function that handles messages called as API Gateway does, for a message of the
+    /// agent's: many at once, if that is asked for.
+    pub(crate) async fn invoke_with_message(&self, connection: &str, kind: &str, payload: Value) {
+        let body = json!({ "id": unique(), "type": kind, "payload": payload, "timestamp": 1 });
+        let event = json!({
+            "requestContext": {
+                "routeKey": "$default",
+                "eventType": "MESSAGE",
+                "connectionId": connection,
+                "authorizer": { "agentId": self.agent_id },
+            },
+            "body": body.to_string(),
+            "isBase64Encoded": false,
+        });
+        let url = format!(
+            "{}/2015-03-31/functions/{STACK_NAME}-ws-message/invocations",
+            self.stack.aws_endpoint
+        );
+        let sent = reqwest::Client::new().post(url).json(&event).send().await;
+        let sent = sent.and_then(reqwest::Response::error_for_status);
+        let answer = sent.expect("the function is called").text().await;
+        let answer = answer.expect("an answer");
+        assert!(answer.contains("200"), "{answer}");
+    }
+}
