@@ -99,11 +99,33 @@ pub fn breaker_config() -> Result<BreakerConfig, ConfigError> {
             default.slow_call_threshold_percentage,
         )?,
     };
-    config.validate().map_err(|report| ConfigError {
-        name: "BREAKER_…",
-        problem: report.to_string(),
-    })?;
-    Ok(config)
+    in_range(config)
+}
+
+/// The settings, if each is within its range; the error names the variable of the first that is not.
+fn in_range(config: BreakerConfig) -> Result<BreakerConfig, ConfigError> {
+    let Err(report) = config.validate() else {
+        return Ok(config);
+    };
+    let first = report.iter().next();
+    let (field, why) = first.map_or_else(<_>::default, |(path, error)| {
+        (path.to_string(), error.to_string())
+    });
+    let (name, unit) = match field.as_str() {
+        "failure_threshold_percentage" => ("BREAKER_FAILURE_PERCENT", ""),
+        "minimum_request_count" => ("BREAKER_MINIMUM_OUTCOMES", ""),
+        "window_size_ms" => ("BREAKER_WINDOW_SECONDS", " ms"),
+        "recovery_timeout_ms" => ("BREAKER_RECOVERY_SECONDS", " ms"),
+        "success_threshold_count" => ("BREAKER_SUCCESSES", ""),
+        "half_open_permit_lease_ms" => ("BREAKER_PERMIT_SECONDS", " ms"),
+        "slow_call_duration_ms" => ("BREAKER_SLOW_SECONDS", " ms"),
+        "slow_call_threshold_percentage" => ("BREAKER_SLOW_PERCENT", ""),
+        _ => ("BREAKER_…", ""),
+    };
+    Err(ConfigError {
+        name,
+        problem: format!("is out of range: {why}{unit}"),
+    })
 }
 
 /// The channel that is told when a breaker opens or closes, from `OPERATIONS_CHANNEL`; none if that
@@ -122,5 +144,37 @@ pub fn operations_channel() -> Result<Option<ChannelId>, ConfigError> {
             }),
         },
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Spoil = fn(&mut BreakerConfig);
+
+    #[test]
+    fn settings_of_a_breaker_that_make_no_sense_are_refused_by_the_variable_that_sets_them() {
+        const ERA: u64 = u64::MAX;
+        let set: [(&str, Spoil); 8] = [
+            ("FAILURE_PERCENT", |it| {
+                it.failure_threshold_percentage = 101;
+            }),
+            ("MINIMUM_OUTCOMES", |it| it.minimum_request_count = 0),
+            ("WINDOW_SECONDS", |it| it.window_size_ms = 0),
+            ("RECOVERY_SECONDS", |it| it.recovery_timeout_ms = ERA),
+            ("SUCCESSES", |it| it.success_threshold_count = 0),
+            ("PERMIT_SECONDS", |it| it.half_open_permit_lease_ms = ERA),
+            ("SLOW_SECONDS", |it| it.slow_call_duration_ms = ERA),
+            ("SLOW_PERCENT", |it| it.slow_call_threshold_percentage = 0),
+        ];
+        for (variable, spoil) in set {
+            let mut config = BreakerConfig::default();
+            assert_eq!(in_range(config), Ok(config));
+            spoil(&mut config);
+            let error = in_range(config).unwrap_err();
+            assert_eq!(error.name, format!("BREAKER_{variable}"), "{error}");
+            assert!(error.problem.contains("than"), "{error}");
+        }
     }
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use bematic_local::admin::{Admin, AgentId, BreakerConfig};
 use clap::Args;
 
-/// What is left out stays as it is; the usual numbers are those of the rules, whatever the
-/// deployment has.
+/// What is left out stays as it is, and is at first as the template has it, whatever the deployment
+/// was given.
 #[derive(Debug, Args)]
 pub(crate) struct Breaker {
     /// Which agent.

@@ -80,6 +80,11 @@ impl Candidate {
         self.load() < self.capacity
     }
 
+    /// Whether it has nothing to do, and could.
+    const fn is_idle(&self) -> bool {
+        self.load() == 0 && self.has_room()
+    }
+
     /// The part of its capacity that is taken; no capacity at all comes last.
     pub fn by_load(&self, other: &Self) -> Ordering {
         let part = |load: usize, of: usize| load as u128 * of as u128;
@@ -91,9 +96,9 @@ impl Candidate {
 /// The one that gets a new task, of those that may have it in order of preference: of equals, the
 /// first.
 ///
-/// 1. Of those that are healthy and connected, the least loaded. Where all of them are full, one
-///    that may be tried and has nothing to do gets it instead: it would never be well again if
-///    others always took its work.
+/// 1. Of those that are healthy and connected, the least loaded. But one that may be tried and has
+///    nothing to do comes first, with this one task: it would never be found to be well again if
+///    others always took its work, and if it is not, nothing more goes to it for a recovery timeout.
 /// 2. Of those that are connected and may be tried, the least loaded. Before one that is away: its
 ///    breaker closes again by what it is given, and nobody knows when the other comes back.
 /// 3. The first that is healthy and away: the task waits for it.
@@ -103,7 +108,7 @@ pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
     let probe = least_loaded(candidates, Candidate::may_probe);
     let healthy = |it: &&&Candidate| it.health == Health::Good;
     match (ready, probe) {
-        (Some(ready), Some(probe)) if !ready.has_room() && probe.load() == 0 => Some(probe),
+        (Some(_), Some(probe)) if probe.is_idle() => Some(probe),
         (Some(chosen), _) | (None, Some(chosen)) => Some(chosen),
         (None, None) => {
             let away = candidates.iter().find(healthy);
@@ -115,19 +120,27 @@ pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
 /// The one that a task which waits for `from` is better off with, if there is one: what is moved
 /// is not moved back unless something has changed.
 ///
-/// - Behind a healthy one without a free slot: a healthy one with a free slot.
-/// - Behind one that gets no work: the least loaded healthy one; for one that is away, also one that
-///   may be tried.
+/// - Behind a healthy one without a free slot: a healthy one with a free slot, or else one that may be
+///   tried and has nothing to do.
+/// - Behind one that is being tried: a healthy one with a free slot.
+/// - Behind one that gets no work: those, or else the least loaded healthy one; for one that is away,
+///   also one that may be tried.
 pub fn better<'a>(from: &Candidate, candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
     let others = candidates.iter().copied().filter(|it| it.id != from.id);
     let others: Vec<_> = others.collect();
     let ready = least_loaded(&others, Candidate::is_ready);
+    let room = ready.filter(|to| to.has_room());
+    let probe = || least_loaded(&others, Candidate::may_probe);
+    let idle = || probe().filter(|to| to.is_idle());
     if from.is_ready() {
         let full = from.held >= from.capacity;
-        return ready.filter(|to| full && to.has_room());
+        return if full { room.or_else(idle) } else { None };
     }
-    let probe = || least_loaded(&others, Candidate::may_probe);
-    ready.or_else(|| if from.connected { None } else { probe() })
+    if from.may_probe() {
+        return room;
+    }
+    let one_that_is_there = || if from.connected { None } else { probe() };
+    room.or_else(idle).or(ready).or_else(one_that_is_there)
 }
 
 fn least_loaded<'a>(

@@ -63,6 +63,15 @@ impl Default for BreakerConfig {
 }
 
 impl BreakerConfig {
+    /// As a deployment has it unless it says otherwise (`template.yaml`): the default, and five
+    /// failures in a row, since agents' tasks are slow.
+    pub fn deployed() -> Self {
+        Self {
+            consecutive_failure_threshold: 5,
+            ..Self::default()
+        }
+    }
+
     /// How long an outcome counts.
     pub const fn window(&self) -> Duration {
         Duration::from_millis(self.window_size_ms)

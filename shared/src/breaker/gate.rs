@@ -69,6 +69,18 @@ impl Gate {
         )
     }
 
+    /// Whether an operator's word has ended by itself: the breaker is to be told.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        match self.passage {
+            Passage::Nothing {
+                until,
+                drained: true,
+            }
+            | Passage::AllUntil { until } => until <= now,
+            _ => false,
+        }
+    }
+
     /// Until when nothing may pass, if that is so at `now`.
     pub fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.passage {

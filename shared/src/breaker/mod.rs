@@ -47,7 +47,7 @@ use crate::time::Timestamp;
 pub struct Breaker {
     /// How often it was written: the condition of the next write; 0 before the first.
     pub version: u64,
-    /// How often what it lets through has changed.
+    /// How often it has closed, or what it lets through has changed.
     pub generation: u64,
     /// How often it has opened, from closed.
     pub incidents: u64,

@@ -46,6 +46,9 @@ pub enum FailureKind {
     /// It did not acknowledge the task in time.
     #[strum(serialize = "the task was not acknowledged in time")]
     AckMissed,
+    /// It does not take the task, now or later.
+    #[strum(serialize = "the agent refused the task for good")]
+    Refused,
     /// It ran the task and was not heard of again.
     #[strum(serialize = "the agent was not heard of again")]
     Lost,
@@ -87,8 +90,8 @@ pub enum IgnoredBecause {
     /// Somebody stopped the task.
     #[strum(serialize = "the task was cancelled")]
     Cancelled,
-    /// The agent did not take the task.
-    #[strum(serialize = "the agent did not take the task")]
+    /// The agent had no room for the task.
+    #[strum(serialize = "the agent did not take the task for now")]
     Refused,
     /// The agent says that the task itself was at fault.
     #[strum(serialize = "the agent says that the task is at fault")]

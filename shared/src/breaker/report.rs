@@ -38,6 +38,10 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         ) => Some(BreakerEvent::Success(id, finished_at.since(*started_at))),
         (TaskEvent::Retried | TaskEvent::CancelRequested(_), _) => None,
         (_, TaskState::Cancelled { .. }) => ignore(IgnoredBecause::Cancelled),
+        // It was to stop, and did: with what words is its own business.
+        (TaskEvent::Failed(..), _) if before.state.cancel_request().is_some() => {
+            ignore(IgnoredBecause::Cancelled)
+        }
         (TaskEvent::Failed(_, failure), _) if failure.fault == Fault::Task => {
             ignore(IgnoredBecause::TaskFault)
         }
@@ -45,7 +49,14 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
             ignore(IgnoredBecause::Undelivered)
         }
-        (TaskEvent::Refused { .. }, _) => ignore(IgnoredBecause::Refused),
+        // One that has no room for a task offers to take it later.
+        (
+            TaskEvent::Refused {
+                retryable: true, ..
+            },
+            _,
+        ) => ignore(IgnoredBecause::Refused),
+        (TaskEvent::Refused { reason, .. }, _) => fail(FailureKind::Refused, reason),
         (TaskEvent::Tick { .. }, TaskState::Failed { failure, .. }) => match failure.code {
             FailureCode::AgentLost => fail(FailureKind::Lost, &failure.message),
             FailureCode::AttemptsExhausted => fail(FailureKind::AckMissed, &failure.message),

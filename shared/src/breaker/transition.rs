@@ -65,7 +65,9 @@ impl Breaker {
         }
         next.settle(deployment, now);
         let verdict = next.apply(event, deployment, now);
-        if next.gate() != self.gate() {
+        let closed = |breaker: &Self| breaker.state == State::Closed;
+        // That it closes is told, though an operator's word above it may hide it.
+        if next.gate() != self.gate() || closed(&next) != closed(self) {
             next.generation += 1;
         }
         if next != *self {

@@ -77,11 +77,12 @@ mod compact {
     };
     use serde::de::Error as _;
 
-    const LETTERS: [(char, Counted); 5] = [
+    const LETTERS: [(char, Counted); 6] = [
         ('s', Counted::Success),
         ('w', Counted::Slow),
         ('f', Counted::Failure(FailureKind::Error)),
         ('a', Counted::Failure(FailureKind::AckMissed)),
+        ('r', Counted::Failure(FailureKind::Refused)),
         ('l', Counted::Failure(FailureKind::Lost)),
     ];
 

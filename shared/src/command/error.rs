@@ -79,7 +79,7 @@ pub enum CommandError {
     },
     /// An option of another name, where there is only `--for`.
     #[error(
-        "There is no option `{0}` here, only `--for <time>`. If the note begins with a dash, put `--` \
+        "There is no option `{0}` here, only `--for <time>` right after the agent. If the note begins with a dash, put `--` \
          before it."
     )]
     NotFor(String),

@@ -82,6 +82,13 @@ fn order(
         }
         Token::Option { .. } => return Err(CommandError::NotFor(shorten(word))),
     };
+    // After the note it would be part of that, and not heard.
+    let misplaced = note.split_whitespace().find(|word| {
+        matches!(option(word), Token::Option { name, .. } if name.eq_ignore_ascii_case("for"))
+    });
+    if let Some(word) = misplaced {
+        return Err(CommandError::NotFor(shorten(word)));
+    }
     Ok(Command::Breaker {
         agent,
         order: make(lasts, note.trim().to_owned()),

@@ -255,7 +255,7 @@ impl Sweeper {
     }
 
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
-        let untold = agent.gate.generation > agent.announced;
+        let untold = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
         if !untold && (!takes || self.tasks.queued(&agent.id, now, 1).await?.is_empty()) {
             return Ok(Visited::Well);

@@ -193,10 +193,13 @@ impl Transitions {
             match self.tasks.transition(&task, &next, kept, turn).await? {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    self.tell(&next, now).await?;
-                    if let Some(turn) = turn {
-                        self.gate_moved(&next.agent_id, turn, now).await?;
-                    }
+                    let moved = async {
+                        match turn {
+                            Some(turn) => Ok(self.gate_moved(&next.agent_id, turn, now).await?),
+                            None => Ok(()),
+                        }
+                    };
+                    futures::try_join!(self.tell(&next, now), moved)?;
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
@@ -382,7 +385,7 @@ impl Transitions {
 
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
 /// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
-fn pauses() -> impl Iterator<Item = Duration> {
+pub(super) fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))
         .with_max_delay(Duration::from_millis(100))

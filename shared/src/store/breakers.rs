@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
+use backon::BackoffBuilder as _;
 use futures::future::try_join_all;
 
 use super::{
     agents::AgentStore,
     keys::{self, Key},
-    table::{Item, Record, Refusal, Transacted, failed, number, read, retry, text},
+    table::{Item, Record, Refusal, Transacted, backoff, failed, number, read, retry, text},
     transition::turn_breaker,
 };
 use crate::{
@@ -86,8 +87,11 @@ impl AgentStore {
                 Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
             })
             .collect();
-        while !wanted.is_empty() {
-            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).build();
+        for pause in backoff().build() {
+            let keys = KeysAndAttributes::builder()
+                .consistent_read(true)
+                .set_keys(Some(wanted));
+            let keys = keys.build();
             let keys = keys.map_err(|error| StoreError::Unwritable {
                 source: Box::new(error),
             })?;
@@ -113,7 +117,14 @@ impl AgentStore {
             }
             let left = answer.unprocessed_keys.unwrap_or_default();
             wanted = left.into_values().flat_map(|left| left.keys).collect();
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(pause).await;
         }
-        Ok(found)
+        Err(StoreError::Call {
+            operation: "BatchGetItem",
+            source: "it keeps leaving out items".into(),
+        })
     }
 }

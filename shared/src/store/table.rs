@@ -171,7 +171,7 @@ fn is_transaction_conflict(error: &TransactWriteItemsError) -> bool {
 
 /// 20 ms to 640 ms with jitter, eleven tries: some 6 s, well within a function's timeout. Fifty
 /// tasks of one agent that end at once get through.
-fn backoff() -> ExponentialBuilder {
+pub(super) fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
         .with_max_delay(Duration::from_millis(640))

@@ -1,6 +1,7 @@
 //! `GET /health`, for whatever polls it.
 
-use serde_json::Value;
+use bematic::breaker::BreakerConfig;
+use serde_json::{Value, json};
 
 use crate::harness::{Test, eventually, stack};
 
@@ -45,12 +46,21 @@ async fn connected_agents_are_counted_and_nobody_is_named() {
 }
 
 #[tokio::test]
-async fn an_agent_that_gets_no_work_makes_the_system_degraded_and_no_worse() {
+async fn an_open_breaker_makes_the_system_degraded_and_no_worse() {
     let test = Test::new("unhealthy").await;
-    let drain = format!("/bm agent drain {} --for 30m", test.agent_id);
-    test.channel.command(&drain).await;
+    test.configure_breaker(|config| BreakerConfig {
+        recovery_timeout_ms: 600_000,
+        consecutive_failure_threshold: 1,
+        ..config
+    })
+    .await;
+    let mut agent = test.connect().await;
+    test.channel.run("fail").await;
+    let task = agent.take().await;
+    let failure = task.with(json!({ "error": "out of order" }));
+    let message = agent.send("TASK_ERROR", failure).await;
+    agent.confirmed(&message).await;
+    test.breaker_is("open").await;
     let body = counts("unhealthy").await;
     assert_eq!(body["status"], "degraded", "{body}");
-    let resume = format!("/bm agent resume {}", test.agent_id);
-    test.channel.command(&resume).await;
 }

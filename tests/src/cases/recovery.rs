@@ -42,9 +42,6 @@ async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_ag
     let opened = test.breaker_is("open").await;
     assert_eq!(opened.window.all().count(), FAILURES, "{opened:#?}");
 
-    let told = test.told_operations(1).await;
-    told[0].tells(&["10 of 10 tasks failed", "a part is missing"]);
-    assert_eq!(told[0].buttons, ["breaker_reset"]);
     let health = format!("/bm health {}", test.agent_id);
     let answer = test.channel.command(&health).await;
     assert!(answer.contains("*open*"), "{answer}");
@@ -61,6 +58,10 @@ async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_ag
     );
 
     fs::write(&part, "here it is").expect("a file");
+    // Slack is told some seconds later; until the timeout is over it stays open.
+    let told = test.told_operations(1).await;
+    told[0].tells(&["10 of 10 tasks failed", "a part is missing"]);
+    assert_eq!(told[0].buttons, ["breaker_reset"]);
     for task in &behind {
         let card = test.channel.card(task, "Completed").await;
         card.tells(&["works again"]);

@@ -95,8 +95,8 @@ impl Admin {
         Ok(self.agents.breaker(id).await?)
     }
 
-    /// Gives the agent's breaker settings of its own: those that it has, or else the usual ones,
-    /// changed by `change`; `None` takes them away. Gives back those that it has then.
+    /// Gives the agent's breaker settings of its own: those that it has, or else those of the
+    /// template, changed by `change`; `None` takes them away. Gives back those that it has then.
     pub async fn configure_breaker(
         &self,
         id: &AgentId,
@@ -107,12 +107,12 @@ impl Admin {
             let before = self.agents.breaker(id).await?;
             let config = change
                 .as_ref()
-                .map(|change| change(before.config.unwrap_or_default()));
+                .map(|change| change(before.config.unwrap_or_else(BreakerConfig::deployed)));
             if let Some(config) = &config {
                 config.validate().context("these settings make no sense")?;
             }
             let event = BreakerEvent::Configure(config);
-            let after = before.after(event, &BreakerConfig::default(), SystemClock.now());
+            let after = before.after(event, &BreakerConfig::deployed(), SystemClock.now());
             let turn = Turn {
                 before: &before,
                 after: &after.next,

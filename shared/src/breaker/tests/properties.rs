@@ -127,7 +127,9 @@ proptest! {
             let opened = next.incidents - before.incidents;
             let tripped = before.state == State::Closed && next.state.name() == "open";
             prop_assert_eq!(opened, u64::from(tripped));
-            prop_assert_eq!(next.generation, before.generation + u64::from(passage || opened > 0));
+            let closed = (before.state == State::Closed) != (next.state == State::Closed);
+            let rises = passage || opened > 0 || closed;
+            prop_assert_eq!(next.generation, before.generation + u64::from(rises));
             prop_assert_eq!(next.since.is_some(), next.incidents > 0);
             Ok(())
         })?;

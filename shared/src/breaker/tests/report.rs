@@ -187,12 +187,12 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
 }
 
 #[test]
-fn a_refusal_says_nothing() {
+fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
     let said = ignored(IgnoredBecause::Refused);
     assert_eq!(says(&dispatched(), &refused(true, true), 1), said);
     assert_eq!(
         says(&dispatched(), &refused(false, true), 1),
-        said,
+        failure_of(1, FailureKind::Refused, "full"),
         "for good"
     );
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::Dispatcher;
+use super::{super::transitions::pauses, Dispatcher};
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Lost races in a row about a breaker before it is left to the next message.
-const TRIES: u32 = 8;
+const TRIES: usize = 8;
 
 /// Lets tasks pass to one agent, over one connection.
 pub(super) struct Gatekeeper<'a> {
@@ -73,12 +73,13 @@ impl<'a> Gatekeeper<'a> {
             let pass = self.pass(self.agent.gate.generation, None);
             return Ok(self.dispatcher.tasks.claim(task, claimed, pass).await?);
         }
-        for _ in 0..TRIES {
+        for pause in pauses().take(TRIES) {
             let claim = self.ask(task, claimed.clone()).await?;
             if claim != Claim::BreakerChanged {
                 return Ok(claim);
             }
             self.breaker = None;
+            tokio::time::sleep(pause).await;
         }
         Ok(Claim::BreakerChanged)
     }
@@ -110,11 +111,11 @@ impl<'a> Gatekeeper<'a> {
             after: &step.next,
         };
         if let Verdict::Denied(_) = step.verdict {
-            self.shut = true;
             // Time alone may have changed it: a probe that did not come back.
             if breakers.turn(&self.agent.id, turn).await? == Written::Conflict {
                 return Ok(Claim::BreakerChanged);
             }
+            self.shut = true;
             transitions.gate_moved(&self.agent.id, turn, now).await?;
             return Ok(Claim::AgentUnavailable);
         }

@@ -13,21 +13,24 @@ use self::gatekeeper::Gatekeeper;
 use super::{routing::Router, transitions::Transitions};
 use crate::{
     agent::{Agent, DrainLease},
+    breaker::BreakerEvent,
     error::{AuthError, BematicError, chain},
     ids::{AgentId, ConnectionId, Ids},
     ports::{
         AUTH_DEADLINE, Agents, Breakers, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
-        Notifications, Released, Tasks,
+        Notifications, Released, Tasks, Turn, Written,
     },
     protocol::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
     task::{Task, TaskEvent, TaskSpec},
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 
 /// How long a drain may take before another may take over: twice the function's timeout.
 const DRAIN_LEASE: Duration = Duration::from_secs(30);
 /// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
 const DRAIN_FOR: Duration = Duration::from_secs(8);
+/// By how much a message can come before its time: clocks differ.
+const EARLY: Duration = Duration::from_secs(5);
 
 /// Hands tasks to agents.
 pub struct Dispatcher {
@@ -86,7 +89,7 @@ impl Dispatcher {
         loop {
             let late = self.clock.now().since(now) > DRAIN_FOR;
             let delivered = if late {
-                self.ask_for_drain(agent_id).await
+                self.ask_for_drain(agent_id, Duration::ZERO).await
             } else {
                 self.deliver(&agent).await
             };
@@ -103,18 +106,31 @@ impl Dispatcher {
         }
     }
 
-    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+    async fn ask_for_drain(&self, agent_id: &AgentId, delay: Duration) -> Result<(), BematicError> {
         let drain = DispatchMessage::Drain {
             agent_id: agent_id.clone(),
         };
-        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
+        Ok(self.dispatch.send(&drain, delay).await?)
     }
 
     async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
-        self.announce(agent).await?;
         let now = self.clock.now();
-        let shut = agent.gate.is_shut_until(now).is_some();
-        let Some(connection) = agent.takes_work().filter(|_| !shut) else {
+        let ended = if agent.gate.has_ended(now) {
+            Some(self.end_override(agent, now).await?)
+        } else {
+            None
+        };
+        let agent = ended.as_ref().unwrap_or(agent);
+        // The sweeper makes up for it: work does not wait for what is told.
+        if let Err(error) = self.announce(agent).await {
+            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "operations not told");
+        }
+        let shut = agent.gate.is_shut_until(now);
+        let Some(connection) = agent.takes_work().filter(|_| shut.is_none()) else {
+            // What is to wake the queue may come a moment early: clocks differ.
+            if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
+                self.ask_for_drain(&agent.id, wait).await?;
+            }
             Router::from(self).move_waiting(agent, now).await?;
             return Ok(());
         };
@@ -150,9 +166,27 @@ impl Dispatcher {
         if shut {
             Router::from(self).move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
-            self.ask_for_drain(&agent.id).await?;
+            self.ask_for_drain(&agent.id, Duration::ZERO).await?;
         }
         Ok(())
+    }
+
+    /// An operator's word about the agent's breaker has ended by itself: written down, so that
+    /// everybody sees it. The agent as it is then.
+    async fn end_override(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
+        let before = self.breakers.breaker(&agent.id).await?;
+        let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
+        let turn = Turn {
+            before: &before,
+            after: &step.next,
+        };
+        let mut agent = agent.clone();
+        // Whoever was faster has the queue looked at too.
+        if self.breakers.turn(&agent.id, turn).await? == Written::Done {
+            self.transitions.gate_moved(&agent.id, turn, now).await?;
+            agent.gate = step.next.gate();
+        }
+        Ok(agent)
     }
 
     /// Has the operations channel told what it was not told of yet.

@@ -1,12 +1,10 @@
 //! What a task's state calls for when time passes: a deadline, a lease's end, the word to stop.
 
-use std::time::Duration;
-
 use tracing::{info, warn};
 
 use super::{
     super::{routing::Router, sweep::ping, transitions::Outcome},
-    Dispatcher,
+    Dispatcher, EARLY,
 };
 use crate::{
     error::{BematicError, chain},
@@ -16,9 +14,6 @@ use crate::{
     task::{Task, TaskEvent, TaskState},
     time::Timestamp,
 };
-
-/// By how much a message can come before its time: clocks differ.
-const EARLY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task

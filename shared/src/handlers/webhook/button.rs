@@ -2,7 +2,7 @@
 
 use tracing::{error, warn};
 
-use super::{Response, Webhook, failed};
+use super::{Response, Webhook, failed, health::Ordered};
 use crate::{
     command::BreakerOrder,
     error::BematicError,
@@ -20,7 +20,8 @@ impl Webhook {
     pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
         let work = self.press(action, now);
         match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(())) => Response::empty(200),
+            Ok(Ok(true)) => Response::empty(200),
+            Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
             Ok(Err(error)) => Response::error(503, failed(&error)),
             Err(_) => {
                 error!(code = "SLACK_DEADLINE", "button not handled in time");
@@ -29,15 +30,15 @@ impl Webhook {
         }
     }
 
-    async fn press(&self, action: Action, now: Timestamp) -> Result<(), BematicError> {
+    /// Whether it was done, or there is nothing to be done.
+    async fn press(&self, action: Action, now: Timestamp) -> Result<bool, BematicError> {
         let (name, value) = (action.action_id.as_str(), action.value.as_deref());
         if name == RESET {
             if let Some(Ok(agent)) = value.map(str::parse) {
                 let by = &action.user_id;
-                self.operator
-                    .order(&agent, &BreakerOrder::Reset, by, now)
-                    .await?;
-                return Ok(());
+                let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
+                let outcome = reset.await?;
+                return Ok(!matches!(outcome, Ordered::Contended(_)));
             }
         } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
             name.parse::<CardAction>(),
@@ -49,9 +50,9 @@ impl Webhook {
                 CardAction::Retry => TaskEvent::Retried,
             };
             self.operator.change(task, &channel, event, now).await?;
-            return Ok(());
+            return Ok(true);
         }
         warn!(action = name, "a button that is none of ours");
-        Ok(())
+        Ok(true)
     }
 }

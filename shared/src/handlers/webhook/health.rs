@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::Operator;
+use super::{super::transitions::pauses, Operator};
 use crate::{
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
@@ -19,7 +19,26 @@ use crate::{
 };
 
 /// Lost races in a row before giving up.
-const TRIES: u32 = 8;
+const TRIES: usize = 10;
+
+/// What came of an operator's word about a breaker, as they read it.
+#[derive(Debug)]
+pub(super) enum Ordered {
+    /// It was heard.
+    Done(String),
+    /// There is no such agent.
+    Nobody(String),
+    /// It was not heard for all that happens right now.
+    Contended(String),
+}
+
+impl Ordered {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Done(text) | Self::Nobody(text) | Self::Contended(text) => text,
+        }
+    }
+}
 
 impl Operator {
     /// All agents and their breakers.
@@ -45,7 +64,7 @@ impl Operator {
         let (agent, breaker) =
             futures::try_join!(self.parts.agents.find(id), self.parts.breakers.breaker(id))?;
         let Some(agent) = agent else {
-            return self.unknown_agent(id).await;
+            return Ok(Reply::ephemeral(self.unknown_agent(id).await?));
         };
         let breaker = self.as_of(&breaker, now);
         let text = text::health_of(&self.of(&agent, &breaker), now);
@@ -68,25 +87,25 @@ impl Operator {
         }
     }
 
-    async fn unknown_agent(&self, id: &AgentId) -> Result<Reply, BematicError> {
+    async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
         let agents = self.parts.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
-        Ok(Reply::ephemeral(text::unknown_agent(id, &known)))
+        Ok(text::unknown_agent(id, &known))
     }
 
-    /// Obeys, and has the agent's queue looked at: two reads, a transaction and a message.
-    /// Repeated, it says so and sends the message again.
+    /// Obeys, and has the agent's queue looked at, now and when that ends by itself: two reads, a
+    /// transaction and a message or two. Repeated, it says so and sends the messages again.
     pub(super) async fn order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Reply, BematicError> {
+    ) -> Result<Ordered, BematicError> {
         if self.parts.agents.find(id).await?.is_none() {
-            return self.unknown_agent(id).await;
+            return Ok(Ordered::Nobody(self.unknown_agent(id).await?));
         }
-        for _ in 0..TRIES {
+        for pause in pauses().take(TRIES) {
             let before = self.parts.breakers.breaker(id).await?;
             let after = before
                 .after(event(order, by, now), &self.parts.breaker, now)
@@ -96,17 +115,23 @@ impl Operator {
                 after: &after,
             };
             if self.parts.breakers.turn(id, turn).await? == Written::Conflict {
+                tokio::time::sleep(pause).await;
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
             let drain = DispatchMessage::Drain {
                 agent_id: id.clone(),
             };
-            self.parts.dispatch.send(&drain, Duration::ZERO).await?;
+            let look = async { Ok(self.parts.dispatch.send(&drain, Duration::ZERO).await?) };
+            let look_again = async {
+                let moved = self.transitions.gate_moved(id, turn, now).await;
+                Ok::<_, BematicError>(moved?)
+            };
+            futures::try_join!(look, look_again)?;
             let anew = before != after;
-            return Ok(Reply::ephemeral(text::ordered(id, order, &after, anew)));
+            return Ok(Ordered::Done(text::ordered(id, order, &after, anew)));
         }
-        Ok(Reply::ephemeral(text::breaker_contended(id)))
+        Ok(Ordered::Contended(text::breaker_contended(id)))
     }
 }
 

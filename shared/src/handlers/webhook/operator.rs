@@ -26,7 +26,7 @@ const LISTED: usize = 10;
 /// Does what operators ask for.
 pub struct Operator {
     pub(super) parts: Parts,
-    transitions: Transitions,
+    pub(super) transitions: Transitions,
 }
 
 impl Operator {
@@ -82,7 +82,8 @@ impl Operator {
             Command::Health { agent: None } => self.health(now).await,
             Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
             Command::Breaker { agent, order } => {
-                self.order(&agent, &order, &origin.user_id, now).await
+                let outcome = self.order(&agent, &order, &origin.user_id, now).await?;
+                Ok(Reply::ephemeral(outcome.text()))
             }
             Command::Help => Ok(Reply::ephemeral(text::help())),
         }

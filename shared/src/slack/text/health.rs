@@ -45,7 +45,8 @@ impl AgentHealth<'_> {
     }
 
     fn since(&self, now: Timestamp) -> String {
-        let since = self.breaker.since.unwrap_or(self.created_at);
+        let said = self.breaker.mode.said().map(|said| said.at);
+        let since = said.or(self.breaker.since).unwrap_or(self.created_at);
         duration(now.since(since))
     }
 }
@@ -329,7 +330,18 @@ pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) 
             )
         }
         BreakerOrder::Reset => {
-            format!(":white_check_mark: `{id}` starts anew: closed, with nothing counted.")
+            let taken_over = match &after.mode {
+                Mode::Automatic => String::new(),
+                Mode::Drained(_) => {
+                    format!(" It is still drained: `/bm agent resume {id}` ends that.")
+                }
+                Mode::Disabled(_) => {
+                    format!(" It is still disabled: `/bm agent resume {id}` ends that.")
+                }
+            };
+            format!(
+                ":white_check_mark: `{id}` starts anew: closed, with nothing counted.{taken_over}"
+            )
         }
         BreakerOrder::Drain { lasts, .. } => format!(
             ":construction: `{id}` finishes what it runs and gets nothing new for {}. `/bm agent \

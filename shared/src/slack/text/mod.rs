@@ -210,7 +210,7 @@ pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
 /// Storing took longer than Slack waits.
 pub fn not_confirmed() -> String {
     ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
-     `/bm tasks` before you repeat it."
+     `/bm tasks`, or `/bm health`, before you repeat it."
         .to_owned()
 }
 

@@ -123,7 +123,7 @@ async fn what_an_operator_writes_is_done_and_answered() {
         ),
         (
             "agent drain box --fro 2h",
-            "There is no option `--fro` here, only `--for &lt;time&gt;`. If the note begins with a \
+            "There is no option `--fro` here, only `--for &lt;time&gt;` right after the agent. If the note begins with a \
              dash, put `--` before it.",
         ),
     ] {

@@ -143,7 +143,7 @@ fn an_operator_s_word_is_told_with_whose_it_is_and_when_it_ends() {
     let text = detail(&breaker(&[(300, drained)]));
     assert!(
         text.starts_with(
-            ":construction: `box` is *drained* for 2 h. `··········`\n\
+            ":construction: `box` is *drained* for 5 min. `··········`\n\
              <@U1> said so 5 min ago: new &lt;disk&gt;. It ends in 1 h 30 min, or with `/bm agent \
              resume box`.\n*What opens it*"
         ),
