@@ -84,8 +84,8 @@ fn probed(ids: &[&str]) -> Breaker {
 
 /// Settings whose rules all apply within a few events.
 fn configs() -> impl Strategy<Value = BreakerConfig> {
-    let rates = (1..=100_u32, 1..6_u32, 1..100_000_u64);
-    let recovery = (0..50_000_u64, 1..4_u32, 1..100_000_u64);
+    let rates = (1..=100_u32, 1..6_u32, times());
+    let recovery = (times(), 1..4_u32, times());
     let further = (0..4_u32, prop_oneof![Just(0), Just(1000_u64)], 1..=100_u32);
     (rates, recovery, further).prop_map(|(rates, recovery, further)| BreakerConfig {
         failure_threshold_percentage: rates.0,
@@ -100,6 +100,11 @@ fn configs() -> impl Strategy<Value = BreakerConfig> {
     })
 }
 
+/// Often whole seconds, as pauses are: so that events fall on the very end of something.
+fn times() -> impl Strategy<Value = u64> {
+    prop_oneof![(1..30_u64).prop_map(|secs| secs * 1000), 1..60_000_u64]
+}
+
 /// Attempts are few, so that they meet again; and fewer than are remembered.
 fn ids() -> impl Strategy<Value = String> {
     (0..12_u32).prop_map(|n| format!("t{n}#1"))
@@ -108,8 +113,9 @@ fn ids() -> impl Strategy<Value = String> {
 /// Mostly forward, now and then back.
 fn pauses() -> impl Strategy<Value = i64> {
     prop_oneof![
-        4 => 0..200_i64,
-        4 => 0..60_000_i64,
+        2 => 0..2_i64,
+        6 => (0..20_i64).prop_map(|secs| secs * 1000),
+        1 => 0..60_000_i64,
         1 => -60_000..0_i64,
     ]
 }
