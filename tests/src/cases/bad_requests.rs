@@ -41,7 +41,7 @@ async fn commands_that_make_no_sense_are_explained() {
             "/bm run --agent nobody-here paint",
             "There is no agent `nobody-here`",
         ),
-        ("/bm run --agent", "needs an agent's name"),
+        ("/bm run --agent", "Say which agent"),
         ("/bm status", "Say which task"),
         ("/bm status 42", "is not a task's id"),
         (

@@ -20,9 +20,9 @@ async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
 #[tokio::test]
 async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project() {
     let (test, other) = (Test::new("route-a").await, Test::new("route-b").await);
-    test.configure_breaker(|config| bematic::breaker::BreakerConfig {
+    test.configure_breaker(|_| bematic::breaker::BreakerConfig {
         recovery_timeout_ms: 600_000,
-        ..config
+        ..bematic::breaker::BreakerConfig::default()
     })
     .await;
     let mut agent = test.connect_as(Spelling::Canonical, 1).await;

@@ -24,10 +24,10 @@ async fn all_wait(test: &Test, tasks: &[String]) {
 #[tokio::test]
 async fn one_recovery_timeout_and_three_tasks_close_the_breaker_of_a_repaired_agent() {
     let test = Test::new("repaired").await;
-    // Far longer than it takes to see that tasks wait; all else is as usual.
-    test.configure_breaker(|config| BreakerConfig {
+    // Far longer than it takes to see that tasks wait; all else is as the rules have it.
+    test.configure_breaker(|_| BreakerConfig {
         recovery_timeout_ms: 30_000,
-        ..config
+        ..BreakerConfig::default()
     })
     .await;
     let elsewhere = tempfile::tempdir().expect("a folder");
