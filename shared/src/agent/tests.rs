@@ -61,3 +61,22 @@ fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
     agent.held = (0..5).map(|n| n.to_string()).collect();
     assert_eq!(agent.takes_work(), None);
 }
+
+#[test]
+fn a_project_from_before_there_was_a_choice_is_read() {
+    let stored = serde_json::json!({
+        "channelId": "C1", "projectId": "web", "agentId": "a", "localPath": "/srv/web",
+        "model": "default", "maxBudget": 5.0, "botName": "Bematic", "createdAt": 1,
+    });
+    let project: Project = serde_json::from_value(stored).unwrap();
+    assert_eq!(project.route, Route::One("a".parse().unwrap()));
+    let several = Project {
+        route: "a,b".parse().unwrap(),
+        ..project
+    };
+    let stored: serde_dynamo::Item = serde_dynamo::to_item(&several).unwrap();
+    assert_eq!(
+        serde_dynamo::from_item::<_, Project>(stored).unwrap(),
+        several
+    );
+}
