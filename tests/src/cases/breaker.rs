@@ -47,9 +47,9 @@ async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project(
     assert_eq!(second.take().await.id, next);
 }
 
-#[tokio::test]
-async fn an_operator_resets_a_breaker_with_a_button() {
-    let test = Test::new("reset").await;
+/// An agent whose breaker has opened and is not tried again for long, and a task that waits for it.
+async fn tripped(name: &str) -> (Test, TestAgent, String) {
+    let test = Test::new(name).await;
     test.configure_breaker(|config| bematic::breaker::BreakerConfig {
         recovery_timeout_ms: 600_000,
         consecutive_failure_threshold: 3,
@@ -60,6 +60,12 @@ async fn an_operator_resets_a_breaker_with_a_button() {
     fail(&mut agent, &test, 3).await;
     test.breaker_is("open").await;
     let waiting = test.channel.run("waits").await;
+    (test, agent, waiting)
+}
+
+#[tokio::test]
+async fn an_operator_resets_a_breaker_with_a_button() {
+    let (test, mut agent, waiting) = tripped("reset").await;
     let told = test.told_operations(1).await;
     told[0].tells(&["3 tasks in a row failed"]);
     test.operations().press(&told[0], "breaker_reset").await;
@@ -69,17 +75,7 @@ async fn an_operator_resets_a_breaker_with_a_button() {
 
 #[tokio::test]
 async fn an_operator_resets_a_breaker_with_a_command() {
-    let test = Test::new("reset-command").await;
-    test.configure_breaker(|config| bematic::breaker::BreakerConfig {
-        recovery_timeout_ms: 600_000,
-        consecutive_failure_threshold: 3,
-        ..config
-    })
-    .await;
-    let mut agent = test.connect().await;
-    fail(&mut agent, &test, 3).await;
-    test.breaker_is("open").await;
-    let waiting = test.channel.run("waits").await;
+    let (test, mut agent, waiting) = tripped("reset-command").await;
     let reset = format!("/bm health reset {}", test.agent_id);
     let answer = test.channel.command(&reset).await;
     assert!(
