@@ -70,13 +70,16 @@ fn a_project_from_before_there_was_a_choice_is_read() {
     });
     let project: Project = serde_json::from_value(stored).unwrap();
     assert_eq!(project.route, Route::One("a".parse().unwrap()));
-    let several = Project {
-        route: "a,b".parse().unwrap(),
-        ..project
-    };
-    let stored: serde_dynamo::Item = serde_dynamo::to_item(&several).unwrap();
-    assert_eq!(
-        serde_dynamo::from_item::<_, Project>(stored).unwrap(),
-        several
-    );
+    #[cfg(feature = "aws")]
+    {
+        let several = Project {
+            route: "a,b".parse().unwrap(),
+            ..project
+        };
+        let stored: serde_dynamo::Item = serde_dynamo::to_item(&several).unwrap();
+        assert_eq!(
+            serde_dynamo::from_item::<_, Project>(stored).unwrap(),
+            several
+        );
+    }
 }
