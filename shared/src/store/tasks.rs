@@ -18,8 +18,12 @@ use super::{
 use crate::{
     error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, TaskId},
-    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written},
-    task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
+    ports::{
+        Blind, Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
+    },
+    task::{
+        Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
+    },
     time::Timestamp,
 };
 
@@ -96,16 +100,22 @@ impl Tasks for TaskStore {
         let record = Request { task_id: task.id };
         let writes = vec![
             put_new(
-                &self.tasks,
+                &self.tasks.name,
                 item(
                     &keys::request(request),
                     &record,
                     attributes([("expiresAt", kept)]),
                 )?,
             )?,
-            put_new(&self.tasks, task_item(task)?)?,
-            put(&self.tasks, item(&keys::spec(task.id), spec, Item::new())?)?,
-            put(&self.tasks, item(&keys::queued(task), task, Item::new())?)?,
+            put_new(&self.tasks.name, task_item(task)?)?,
+            put(
+                &self.tasks.name,
+                item(&keys::spec(task.id), spec, Item::new())?,
+            )?,
+            put(
+                &self.tasks.name,
+                item(&keys::queued(task), task, Item::new())?,
+            )?,
         ];
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Created::New),
@@ -128,10 +138,10 @@ impl Tasks for TaskStore {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let mut writes = vec![put_task(&self.tasks, before, &after)?];
+        let mut writes = vec![put_task(&self.tasks.name, before, &after)?];
         writes.extend(pass(&self.agents, &after, slot, allowed)?);
         writes.extend(beside(
-            &self.tasks,
+            &self.tasks.name,
             &self.agents,
             before,
             &after,
@@ -141,8 +151,8 @@ impl Tasks for TaskStore {
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Claim::Taken(Box::new(after))),
             Transacted::Refused(failed) => Ok(match failed[..] {
-                [true, ..] => Claim::TaskChanged,
-                [_, true, ..] => Claim::AgentUnavailable,
+                [Some(_), ..] => Claim::TaskChanged,
+                [_, Some(_), ..] => Claim::AgentUnavailable,
                 _ => Claim::BreakerChanged,
             }),
         }
@@ -155,16 +165,33 @@ impl Tasks for TaskStore {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError> {
-        let beside = beside(&self.tasks, &self.agents, before, after, kept, turn)?;
+        let beside = beside(&self.tasks.name, &self.agents, before, after, kept, turn)?;
         if beside.is_empty() {
             return self.put_alone(before, after).await;
         }
-        let mut writes = vec![put_task(&self.tasks, before, after)?];
+        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
         writes.extend(beside);
         Ok(match self.tasks.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
         })
+    }
+
+    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError> {
+        self.begin_blindly(begin).await
+    }
+
+    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError> {
+        self.complete_blindly(complete).await
+    }
+
+    async fn runs(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError> {
+        self.is_run_by(task, attempt, agent).await
     }
 
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
