@@ -113,6 +113,8 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
     world
         .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
         .await;
+    world.out.take_dispatched();
+    world.out.take_notified();
     world.calls.take();
     let answers = world
         .say_to(&router, "c", "TASK_COMPLETE", complete(&task))
@@ -124,11 +126,11 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
             "get task",
             "get breaker",
             "write task",
-            "sqs notify",
             "sqs dispatch",
             "gateway post"
         ]
     );
+    assert_eq!(world.out.to_show(), [task.id]);
     assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
     assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
 }
@@ -184,7 +186,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
             assert_eq!(error_code(&answers), None, "{kind} {n}");
             assert_eq!(is_confirmed(&answers), must_not_be_lost, "{kind} {n}");
             assert!(
-                !world.out.take_notified().is_empty(),
+                world.out.to_show().contains(&task.id),
                 "{kind} {n}: nobody told Slack"
             );
             let state = world.store.task(task.id).unwrap().state;
