@@ -1,6 +1,6 @@
 //! Applying an event to a stored task: read, decide, write on condition, then tell.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tracing::info;
@@ -10,7 +10,8 @@ use crate::{
     error::{BematicError, QueueError, StoreError, TaskError},
     ids::{AgentId, Attempt, TaskId},
     ports::{
-        Blind, Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Tasks, Turn, Written,
+        Blind, Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Show, Tasks, Turn,
+        Written,
     },
     task::{
         Begin, Complete, Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy,
@@ -87,9 +88,9 @@ impl Transitions {
         &self.breaker
     }
 
-    /// Applies what the agent reports to its task: a read, a write, and a message to the notifier; where
-    /// the agent has room again, or a timer has begun, one to the dispatcher. An attempt that is
-    /// over by it is told to the agent's breaker: a read more. Repeated, it only sends again.
+    /// Applies what the agent reports to its task: a read, a write, and what [`Self::tell`] sends. An
+    /// attempt that is over by it is told to the agent's breaker: a read more. Repeated, it only
+    /// sends again.
     ///
     /// # Errors
     /// As [`Self::task_of`], and [`TaskError::Contended`] after too many lost races.
@@ -166,7 +167,12 @@ impl Transitions {
             match self.tasks.complete(&complete).await? {
                 Blind::Done(()) => {
                     info!(task = %task_id, %agent, to = "completed", "task changed");
-                    self.tell_blindly(&complete).await?;
+                    // A slot is free, and Slack is to show it.
+                    let drain = DispatchMessage::Drain {
+                        agent_id: agent.clone(),
+                        show: Some(Show::completed(complete.slot())),
+                    };
+                    self.dispatch.send(&drain, Duration::ZERO).await?;
                     return Ok(None);
                 }
                 Blind::Unusual(found) => task = found,
@@ -178,17 +184,6 @@ impl Transitions {
             .otherwise(agent, task_id, task, &event, completion, now)
             .await?;
         Ok(Some(outcome))
-    }
-
-    async fn tell_blindly(&self, complete: &Complete<'_>) -> Result<(), BematicError> {
-        let drain = DispatchMessage::Drain {
-            agent_id: complete.agent.clone(),
-        };
-        futures::try_join!(
-            self.dispatch.send(&drain, Duration::ZERO),
-            self.notifications.reported(complete.task_id, complete.now)
-        )?;
-        Ok(())
     }
 
     /// What was not written blindly, with the task as that found it.
@@ -348,8 +343,7 @@ impl Transitions {
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let agent_id = agent.clone();
-        let drain = DispatchMessage::Drain { agent_id };
+        let drain = DispatchMessage::drain(agent.clone());
         self.dispatch.send(&drain, delay).await
     }
 
@@ -371,7 +365,7 @@ impl Transitions {
             match self.tasks.transition(&task, &next, kept, None).await? {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report kept");
-                    return Ok(self.notifications.changed(&next).await?);
+                    return Ok(self.notifications.show(&Show::of(&next)).await?);
                 }
                 Written::Conflict => {
                     let known = self.tasks.late_reports(id).await?;
@@ -391,7 +385,7 @@ impl Transitions {
     /// The queue's.
     pub async fn show(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         if task.shown < task.version {
-            self.notifications.not_shown(task, now).await?;
+            self.notifications.show(&Show::again(task, now)).await?;
         }
         Ok(())
     }
@@ -408,7 +402,7 @@ impl Transitions {
             self.show(task, now).await?;
             // Whoever is to be stopped was just told.
             if task.state.cancel_request().is_none() {
-                self.wake(task, now).await?;
+                self.wake(task, None, now).await?;
             }
         }
         if untold || task.reroute_at().is_some_and(|at| at <= now) {
@@ -431,14 +425,25 @@ impl Transitions {
         Ok(Outcome::Unchanged(task, why))
     }
 
-    /// Tells whoever may have something to do now.
+    /// Tells whoever may have something to do now: a call to the dispatcher's queue, which has the
+    /// task shown too where it is to look at once; else one to the notifier's, and one more where
+    /// the dispatcher is to look at the task itself.
+    ///
+    /// # Errors
+    /// The queues'.
     pub(super) async fn tell(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        let shown = async { Ok(self.notifications.changed(task).await?) };
-        futures::try_join!(shown, self.wake(task, now))?;
+        let show = Show::of(task);
+        if is_drained(task) {
+            return self.wake(task, Some(show), now).await;
+        }
+        let shown = async { Ok(self.notifications.show(&show).await?) };
+        futures::try_join!(shown, self.wake(task, None, now))?;
         Ok(())
     }
 
-    /// The same for many, with as few calls as there can be.
+    /// The same for many, with as few calls as there can be: ten are shown by one, and an agent's
+    /// queue is looked at once. A drain that has each shown would be one call fewer here, and in the
+    /// dispatcher one for each task, and a drain.
     ///
     /// # Errors
     /// The queues'.
@@ -447,25 +452,29 @@ impl Transitions {
         tasks: &[&Task],
         now: Timestamp,
     ) -> Result<(), BematicError> {
+        let shows: Vec<_> = tasks.iter().map(|task| Show::of(task)).collect();
         let mut messages = Vec::new();
-        for message in tasks.iter().flat_map(|task| wake_up(task, now)) {
+        for message in tasks.iter().flat_map(|task| wake_up(task, None, now)) {
             // One drain of an agent is as good as many.
             if !messages.contains(&message) {
                 messages.push(message);
             }
         }
         futures::try_join!(
-            self.notifications.all_changed(tasks),
+            self.notifications.show_all(&shows),
             self.dispatch.send_all(&messages)
         )?;
         Ok(())
     }
 
-    async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        for (message, delay) in wake_up(task, now) {
-            self.dispatch.send(&message, delay).await?;
-        }
-        Ok(())
+    async fn wake(
+        &self,
+        task: &Task,
+        show: Option<Show>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let messages = wake_up(task, show, now);
+        Ok(self.dispatch.send_all(&messages).await?)
     }
 
     /// Has the dispatcher look again when the task's timer ends.
@@ -503,22 +512,32 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// What the dispatcher is to be told of a task's state, and when.
-fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
+/// Whether the queue of the task's agent is to be looked at: the task waits, or has left a slot.
+const fn is_drained(task: &Task) -> bool {
+    matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
+}
+
+/// What the dispatcher is to be told of a task's state, and when. Only a drain at once has something
+/// shown.
+fn wake_up(task: &Task, show: Option<Show>, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let at_once = |message| (message, Duration::ZERO);
-    let drain = DispatchMessage::Drain {
-        agent_id: agent_id.clone(),
-    };
+    if is_drained(task) {
+        let again = match &task.state {
+            // The next in line may have the slot now, and the task is due again then.
+            TaskState::Pending {
+                not_before: Some(due),
+                ..
+            } if *due > now => {
+                let drain = DispatchMessage::drain(agent_id.clone());
+                Some((drain, due.since(now)))
+            }
+            _ => None,
+        };
+        let drain = at_once(DispatchMessage::Drain { agent_id, show });
+        return iter::once(drain).chain(again).collect();
+    }
     match &task.state {
-        // The next in line may have the slot now, and the task is due again then.
-        TaskState::Pending {
-            not_before: Some(due),
-            ..
-        } if *due > now => vec![at_once(drain.clone()), (drain, due.since(now))],
-        TaskState::Pending { .. } => vec![at_once(drain)],
-        // A slot is free.
-        state if state.is_terminal() => vec![at_once(drain)],
         // The agent is yet to be told.
         state if state.cancel_request().is_some() => {
             vec![at_once(DispatchMessage::Task { task_id, agent_id })]

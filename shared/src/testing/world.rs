@@ -403,9 +403,7 @@ impl World {
 
     pub(crate) async fn drain(&self) {
         self.dispatcher()
-            .handle(DispatchMessage::Drain {
-                agent_id: agent_id(),
-            })
+            .handle(DispatchMessage::drain(agent_id()))
             .await
             .unwrap();
     }

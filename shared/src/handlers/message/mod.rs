@@ -241,9 +241,7 @@ impl MessageRouter {
     /// The first message that this environment sees of a connection: work may be waiting for it.
     /// Remembered only once that was passed on, so that a failure here is made up for by the next.
     async fn welcome(&self, sender: Sender) -> Result<(), BematicError> {
-        let drain = DispatchMessage::Drain {
-            agent_id: sender.agent_id.clone(),
-        };
+        let drain = DispatchMessage::drain(sender.agent_id.clone());
         self.dispatch
             .send(&drain, std::time::Duration::ZERO)
             .await?;

@@ -37,6 +37,7 @@ async fn a_task_is_posted_once_and_updated_to_its_end() {
     assert!(shown(&world).contains("tests"));
     let done = json!({ "taskId": task.id, "result": "Fixed the login.", "estimatedCost": 0.42 });
     world.say("c", "TASK_COMPLETE", done).await;
+    world.dispatch_all().await;
     world.notify_all().await;
     assert!(shown(&world).contains("Fixed the login."));
     assert!(shown(&world).contains("ompleted"));

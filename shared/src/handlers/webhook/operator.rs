@@ -109,7 +109,7 @@ impl Operator {
         }
     }
 
-    /// Stops or retries a task of the channel: a read, a write and two messages.
+    /// Stops or retries a task of the channel: a read, a write, and a message or two.
     ///
     /// # Errors
     /// Our own trouble only; the operator's is in the reply.

@@ -1,7 +1,5 @@
 //! `/bm run`
 
-use std::time::Duration;
-
 use tracing::info;
 
 use super::{
@@ -15,7 +13,7 @@ use crate::{
     agent::{Agent, Route},
     error::BematicError,
     ids::{AgentId, MessageId},
-    ports::{Created, DispatchMessage},
+    ports::Created,
     protocol::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MESSAGE_BYTES},
     slack::text,
     task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
@@ -23,7 +21,7 @@ use crate::{
 };
 
 impl Operator {
-    /// Stores a task, and has it dispatched and shown: two reads, a transaction, two messages; more
+    /// Stores a task, and has it dispatched and shown: two reads, a transaction, a message; more
     /// reads where there is a choice of agents. A repeated request only sends the messages again.
     /// Says what came of it, or why nothing did.
     pub(super) async fn run(
@@ -56,7 +54,7 @@ impl Operator {
             return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
         }
         let task = self.store(task, &spec, request).await?;
-        self.announce(&task).await?;
+        self.transitions.tell(&task, now).await?;
         let mut agents = chosen.agents.iter();
         let online = agents.any(|agent| agent.id == task.agent_id && is_online(agent));
         Ok(Ok(text::run_accepted(&task, online)))
@@ -103,17 +101,6 @@ impl Operator {
                 Ok(self.parts.tasks.find(first).await?.unwrap_or(task))
             }
         }
-    }
-
-    async fn announce(&self, task: &Task) -> Result<(), BematicError> {
-        let drain = DispatchMessage::Drain {
-            agent_id: task.agent_id.clone(),
-        };
-        futures::try_join!(
-            self.parts.dispatch.send(&drain, Duration::ZERO),
-            self.parts.notifications.changed(task),
-        )?;
-        Ok(())
     }
 }
 
