@@ -13,12 +13,12 @@ use super::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
     },
-    transition::{SAME_VERSION, beside, pass, put, put_new, put_task, task_item},
+    transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
 };
 use crate::{
     error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, TaskId},
-    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written},
+    ports::{Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written},
     task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
     time::Timestamp,
 };
@@ -91,7 +91,7 @@ impl Tasks for TaskStore {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError> {
+    ) -> Result<Creation, StoreError> {
         let kept = number((task.created_at + REQUEST_KEPT).as_secs());
         let record = Request { task_id: task.id };
         let writes = vec![
@@ -106,16 +106,23 @@ impl Tasks for TaskStore {
             put_new(&self.tasks, task_item(task)?)?,
             put(&self.tasks, item(&keys::spec(task.id), spec, Item::new())?)?,
             put(&self.tasks, item(&keys::queued(task), task, Item::new())?)?,
+            check_exists(&self.agents, keys::agent(&task.agent_id))?,
         ];
-        match self.tasks.transact(writes).await? {
-            Transacted::Done => Ok(Created::New),
-            Transacted::Refused(_) => match self.tasks.find::<Request>(request).await? {
-                Some(first) => Ok(Created::Existing(first.task_id)),
-                None => Err(StoreError::Corrupt {
-                    key: keys::task(task.id).to_string(),
-                    source: "the new task's id is taken".into(),
-                }),
+        let first = match self.tasks.transact(writes).await? {
+            Transacted::Done => return Ok(Creation::Done),
+            Transacted::Refused(failed) => match failed[..] {
+                // A request is one task's, whatever else there is to say against another.
+                [true, ..] => self.tasks.find::<Request>(request).await?,
+                [.., true] => return Ok(Creation::NoAgent),
+                _ => None,
             },
+        };
+        match first {
+            Some(first) => Ok(Creation::Repeated(first.task_id)),
+            None => Err(StoreError::Corrupt {
+                key: keys::task(task.id).to_string(),
+                source: "the new task's id is taken".into(),
+            }),
         }
     }
 
