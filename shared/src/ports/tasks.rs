@@ -2,13 +2,25 @@
 
 use async_trait::async_trait;
 
-use super::{Created, Page, Turn, Written};
+use super::{Page, Turn, Written};
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
     task::{Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
 };
+
+/// What became of storing a new task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Creation {
+    /// It is stored.
+    Done,
+    /// The same request made this one before.
+    Repeated(TaskId),
+    /// There is no such agent; nothing is stored.
+    NoAgent,
+}
 
 /// What became of claiming a task for dispatch.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,13 +88,14 @@ pub trait Tasks: Send + Sync {
     /// What came of it.
     async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError>;
     /// Stores a new task, its specification and its place in the queue, once per `request`
-    /// (Slack's id of what the operator did). A repeated request costs a second call.
+    /// (Slack's id of what the operator did), if there is its agent. A repeated request costs a
+    /// second call.
     async fn create(
         &self,
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError>;
+    ) -> Result<Creation, StoreError>;
     /// Claims a pending task: the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError>;

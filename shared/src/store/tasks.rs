@@ -13,13 +13,13 @@ use super::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
     },
-    transition::{SAME_VERSION, beside, pass, put, put_new, put_task, task_item},
+    transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
 };
 use crate::{
     error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, TaskId},
     ports::{
-        Blind, Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
+        Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
     },
     task::{
         Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
@@ -95,7 +95,7 @@ impl Tasks for TaskStore {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError> {
+    ) -> Result<Creation, StoreError> {
         let kept = number((task.created_at + REQUEST_KEPT).as_secs());
         let record = Request { task_id: task.id };
         let writes = vec![
@@ -116,16 +116,23 @@ impl Tasks for TaskStore {
                 &self.tasks.name,
                 item(&keys::queued(task), task, Item::new())?,
             )?,
+            check_exists(&self.agents, keys::agent(&task.agent_id))?,
         ];
-        match self.tasks.transact(writes).await? {
-            Transacted::Done => Ok(Created::New),
-            Transacted::Refused(_) => match self.tasks.find::<Request>(request).await? {
-                Some(first) => Ok(Created::Existing(first.task_id)),
-                None => Err(StoreError::Corrupt {
-                    key: keys::task(task.id).to_string(),
-                    source: "the new task's id is taken".into(),
-                }),
+        let first = match self.tasks.transact(writes).await? {
+            Transacted::Done => return Ok(Creation::Done),
+            Transacted::Refused(failed) => match failed[..] {
+                // A request is one task's, whatever else there is to say against another.
+                [Some(_), ..] => self.tasks.find::<Request>(request).await?,
+                [.., Some(_)] => return Ok(Creation::NoAgent),
+                _ => None,
             },
+        };
+        match first {
+            Some(first) => Ok(Creation::Repeated(first.task_id)),
+            None => Err(StoreError::Corrupt {
+                key: keys::task(task.id).to_string(),
+                source: "the new task's id is taken".into(),
+            }),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use aws_sdk_dynamodb::{
     error::BuildError,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update, builders::UpdateBuilder},
+    types::{
+        AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
+        builders::UpdateBuilder,
+    },
 };
 
 use super::{
@@ -86,6 +89,18 @@ pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Stor
         .build()
         .map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// A record that must be there, and stays what it is.
+pub(super) fn check_exists(table: &str, key: Key) -> Result<TransactWriteItem, StoreError> {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .key("pk", text(key.pk))
+        .key("sk", text(key.sk))
+        .condition_expression("attribute_exists(pk)")
+        .build()
+        .map_err(unwritable)?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 /// What changes beside the task itself; nothing for most transitions.

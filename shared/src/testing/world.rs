@@ -191,6 +191,7 @@ impl World {
     pub(crate) fn notifier(&self) -> Notifier {
         Notifier {
             tasks: self.store.clone(),
+            agents: self.store.clone(),
             batches: self.store.clone(),
             cards: self.store.clone(),
             breakers: self.store.clone(),

@@ -87,7 +87,7 @@ impl Operator {
         }
     }
 
-    async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
+    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
         let agents = self.parts.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
         Ok(text::unknown_agent(id, &known))

@@ -19,7 +19,7 @@ use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     ports::{
-        Blind, Card, Claim, Created, Kept, Output, Page, Pass, Projects, Tasks, Turn,
+        Blind, Card, Claim, Creation, Kept, Output, Page, Pass, Projects, Tasks, Turn,
         WAITING_COUNTED, Written,
     },
     task::{
@@ -197,15 +197,18 @@ impl Tasks for Memory {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError> {
+    ) -> Result<Creation, StoreError> {
         let mut tables = self.call("transact create").await?;
         if let Some(first) = tables.requests.get(request) {
-            return Ok(Created::Existing(*first));
+            return Ok(Creation::Repeated(*first));
+        }
+        if !tables.agents.contains_key(&task.agent_id) {
+            return Ok(Creation::NoAgent);
         }
         tables.requests.insert(request.to_owned(), task.id);
         tables.specs.insert(task.id, spec.clone());
         tables.tasks.insert(task.id, task.clone());
-        Ok(Created::New)
+        Ok(Creation::Done)
     }
 
     async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError> {
