@@ -8,12 +8,14 @@ use tracing::info;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ids::{AgentId, TaskId},
+    ids::{AgentId, Attempt, TaskId},
     ports::{
-        Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Show, Tasks, Turn, Written,
+        Blind, Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Show, Tasks, Turn,
+        Written,
     },
     task::{
-        Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy, TaskState, Unchanged,
+        Begin, Complete, Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy,
+        TaskState, Unchanged,
     },
     time::Timestamp,
 };
@@ -68,16 +70,7 @@ impl Transitions {
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
     pub async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
-        let task = self.find(id).await?;
-        if task.is_known_to(agent) {
-            Ok(task)
-        } else {
-            Err(TaskError::NotYours {
-                task_id: id,
-                agent_id: agent.clone(),
-            }
-            .into())
-        }
+        known_to(agent, self.find(id).await?)
     }
 
     async fn find(&self, id: TaskId) -> Result<Task, BematicError> {
@@ -110,6 +103,103 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let task = self.task_of(agent, id).await?;
+        self.apply_report(agent, task, event, completion, now).await
+    }
+
+    /// An attempt has begun: a write and a message where the task is as it mostly is then, else as
+    /// [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn begin(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        said_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let begin = Begin {
+            task_id,
+            agent,
+            attempt,
+            said_at,
+            lease: self.policy.lease,
+            now,
+        };
+        let event = TaskEvent::Started { attempt, said_at };
+        match self.tasks.begin(&begin).await? {
+            Blind::Done(task) => {
+                info!(task = %task_id, %agent, to = task.state.name(), "task changed");
+                self.tell(&task, now).await?;
+                Ok(Outcome::Changed(*task))
+            }
+            Blind::Unusual(task) => {
+                self.otherwise(agent, task_id, task, &event, None, now)
+                    .await
+            }
+        }
+    }
+
+    /// An attempt is done: a transaction and a message where the task and its agent's breaker are
+    /// as they mostly are then, which says nothing of the task; else as [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn complete(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        completion: &Completion,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, BematicError> {
+        let mut task = None;
+        if let Some(attempt) = attempt {
+            let complete = Complete {
+                task_id,
+                agent,
+                attempt,
+                completion,
+                slow_after: self.breaker.slow_after(),
+                now,
+            };
+            match self.tasks.complete(&complete).await? {
+                Blind::Done(()) => {
+                    info!(task = %task_id, %agent, to = "completed", "task changed");
+                    // A slot is free, and Slack is to show it.
+                    let drain = DispatchMessage::Drain {
+                        agent_id: agent.clone(),
+                        show: Some(Show::completed(complete.slot())),
+                    };
+                    self.dispatch.send(&drain, Duration::ZERO).await?;
+                    return Ok(None);
+                }
+                Blind::Unusual(found) => task = found,
+            }
+        }
+        let event = TaskEvent::Completed(attempt);
+        let completion = Some(completion);
+        let outcome = self
+            .otherwise(agent, task_id, task, &event, completion, now)
+            .await?;
+        Ok(Some(outcome))
+    }
+
+    /// What was not written blindly, with the task as that found it.
+    async fn otherwise(
+        &self,
+        agent: &AgentId,
+        id: TaskId,
+        task: Option<Box<Task>>,
+        event: &TaskEvent,
+        completion: Option<&Completion>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let task = match task {
+            Some(task) => known_to(agent, *task)?,
+            None => self.task_of(agent, id).await?,
+        };
         self.apply_report(agent, task, event, completion, now).await
     }
 
@@ -397,6 +487,18 @@ impl Transitions {
             None => Ok(()),
         }
     }
+}
+
+/// The task, if it is the agent's, or was before it was moved to another.
+fn known_to(agent: &AgentId, task: Task) -> Result<Task, BematicError> {
+    if task.is_known_to(agent) {
+        return Ok(task);
+    }
+    Err(TaskError::NotYours {
+        task_id: task.id,
+        agent_id: agent.clone(),
+    }
+    .into())
 }
 
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in

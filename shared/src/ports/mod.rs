@@ -25,5 +25,5 @@ pub use self::{
         DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
         Show, SourceQueue,
     },
-    tasks::{Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
+    tasks::{Blind, Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
 };

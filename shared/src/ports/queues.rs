@@ -10,7 +10,7 @@ use crate::{
     dead_letter::{DeadLetters, QueueName, Reason},
     error::QueueError,
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
-    task::Task,
+    task::{Slot, Task},
     time::Timestamp,
 };
 
@@ -75,7 +75,15 @@ impl Show {
         }
     }
 
-    /// The same once more, at most every 5 min.
+    /// The attempt completed the task, whose version is not known.
+    pub fn completed(slot: Slot) -> Self {
+        Self {
+            task_id: slot.task_id,
+            change: format!("a{}", slot.attempt),
+        }
+    }
+
+    /// The task's state is not shown yet: once more, at most every 5 min.
     pub fn again(task: &Task, now: Timestamp) -> Self {
         let window = now.as_secs() / (5 * 60);
         Self {

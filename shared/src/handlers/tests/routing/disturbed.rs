@@ -59,6 +59,7 @@ async fn shut(world: &World) -> crate::agent::Agent {
         generation: 1,
         incidents: 1,
         passage,
+        timed: false,
     };
     agent
 }
