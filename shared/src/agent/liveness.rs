@@ -71,7 +71,7 @@ mod tests {
         let binding = Binding {
             pinged_at: pinged.map(at),
             echoed_at: echoed.map(at),
-            ..Binding::new("c".parse().unwrap(), at(0))
+            ..Binding::new("c".parse().unwrap(), at(0), None)
         };
         Liveness::of(&agent, &binding, at(now))
     }

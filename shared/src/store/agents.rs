@@ -14,7 +14,7 @@ use super::{
     table::{Item, Record, Refusal, Table, attributes, failed, number, read, retry, text},
 };
 use crate::{
-    agent::{Agent, Connection, DrainLease, KeyHash},
+    agent::{Agent, Binding, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
     ports::{Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
@@ -147,44 +147,55 @@ impl Agents for AgentStore {
     }
 
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
-        self.put_connection(id, None, now).await
+        self.admit_connection(id, now).await
     }
 
-    async fn bind(
+    async fn assign(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        now: Timestamp,
-    ) -> Result<Bound, StoreError> {
-        self.bind_connection(id, agent, now).await
-    }
-
-    async fn greet(
-        &self,
-        id: &ConnectionId,
         spelling: Spelling,
         now: Timestamp,
-    ) -> Result<Connection, StoreError> {
-        self.greet_connection(id, spelling, now).await
+    ) -> Result<(), StoreError> {
+        self.assign_connection(id, agent, spelling, now).await
+    }
+
+    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.forget_connection(id).await
+    }
+
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
+        self.bind_connection(agent, binding).await
     }
 
     async fn unbind(
         &self,
-        id: &ConnectionId,
-        agent: Option<&AgentId>,
+        agent: &AgentId,
+        connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        self.unbind_connection(id, agent, now).await
+        self.unbind_connection(agent, connection, now).await
+    }
+
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        self.note_spelling(agent, connection, spelling).await
     }
 
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        self.note_status(status, connection, sent_at, now).await
+        self.note_status(status, connection, spelling, sent_at, now)
+            .await
     }
 
     async fn alive(

@@ -17,7 +17,7 @@ use crate::{
     error::StoreError,
     ids::{AgentId, ConnectionId, TaskId},
     ports::{Page, SignOfLife},
-    protocol::AgentStatus,
+    protocol::{AgentStatus, Spelling},
     time::Timestamp,
 };
 
@@ -48,6 +48,12 @@ impl Fenced {
         self.set.push(assignment);
         self.update = self.update.expression_attribute_values(name, value);
         self
+    }
+
+    /// How the connection's first message was spelled.
+    fn spelling(self, spelling: Spelling) -> Result<Self, StoreError> {
+        let first = "#connection.spelling = if_not_exists(#connection.spelling, :spelling)";
+        Ok(self.set(first, ":spelling", map(&spelling)?))
     }
 
     /// All that it has: a string set must not be empty.
@@ -90,11 +96,13 @@ impl AgentStore {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
         let agent = &status.agent_id;
         let mut update = Fenced::new(self, agent, connection)
+            .spelling(spelling)?
             .set(
                 "availability = :availability",
                 ":availability",
@@ -127,11 +135,9 @@ impl AgentStore {
         sign: &SignOfLife,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        let mut update = Fenced::new(self, agent, connection).set(
-            "lastSeen = :now",
-            ":now",
-            number(now.as_millis()),
-        );
+        let mut update = Fenced::new(self, agent, connection)
+            .spelling(sign.spelling)?
+            .set("lastSeen = :now", ":now", number(now.as_millis()));
         if let Some(tasks) = &sign.tasks {
             update = update.active(tasks, now);
         }
@@ -140,6 +146,16 @@ impl AgentStore {
             update = update.set("#connection.echoedAt = :echoes", ":echoes", at);
         }
         update.send(&keys::agent(agent)).await
+    }
+
+    pub(super) async fn note_spelling(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection).spelling(spelling)?;
+        update.send(&keys::agent(agent)).await.map(drop)
     }
 
     pub(super) async fn note_ping(

@@ -22,7 +22,7 @@
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
 //! | circuit breaker | `AGENT#<id>` | `BREAKER` | id; what it lets through is a copy in the agent |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
-//! | connection | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is authenticated |
+//! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //!
 //! A queue is items of the table, not an index: an index lags behind its table, and a task that a

@@ -77,7 +77,7 @@ impl Dispatcher {
         };
         info!(agent = %id, connection = %connection.id, "does the agent hear us?");
         self.agents.doubted(id, &connection.id, now).await?;
-        ping(&*self.agents, &*self.gateway, &connection.id, now).await
+        ping(&*self.gateway, &connection, now).await
     }
 
     /// The last sign of life of an attempt at the agent: three calls, once a lease.
@@ -111,8 +111,7 @@ impl Dispatcher {
             info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
             return Ok(());
         };
-        let found = self.agents.connection(&binding.id).await?;
-        let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+        let spelling = binding.spelling.unwrap_or_default();
         let message = CloudMessage::TaskCancel(TaskCancel {
             task_id: task.id,
             reason: format!("cancelled by {}", request.by),

@@ -28,6 +28,7 @@ impl Heartbeats {
         let sign = SignOfLife {
             tasks: ping.tasks,
             echoes: None,
+            spelling: context.sender.spelling,
         };
         let stop = self.presence.seen(context, sign).await?;
         let answer = CloudMessage::HeartbeatPong(Heartbeat {
@@ -46,6 +47,7 @@ impl Heartbeats {
         let sign = SignOfLife {
             tasks: report.tasks,
             echoes: Some(report.server_time),
+            spelling: context.sender.spelling,
         };
         Ok(Answer::messages(self.presence.seen(context, sign).await?))
     }

@@ -152,8 +152,8 @@ async fn a_claim_that_fails_holds_up_nothing_that_was_claimed() {
         world.run("work", &format!("r{n}")).await;
     }
     world.out.take_dispatched();
-    // The drain's lease, its queue, the connection, two claims.
-    world.calls.fail_at(5);
+    // The drain's lease, its queue, two claims.
+    world.calls.fail_at(4);
     let drain = DispatchMessage::Drain {
         agent_id: agent_id(),
     };
@@ -185,7 +185,7 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
         match state {
             TaskState::Pending { spent: 0, .. } => {}
             // An error counts; and what cannot be taken back is left to the deadline.
-            TaskState::Pending { spent: 1, .. } if (5..=8).contains(&n) => {}
+            TaskState::Pending { spent: 1, .. } if (4..=7).contains(&n) => {}
             state => panic!("call {n}: {state:?}"),
         }
     }

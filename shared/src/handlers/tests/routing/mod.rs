@@ -54,8 +54,8 @@ async fn pass(world: &World, time: Duration, there: &[(&str, &str)]) {
         for (agent, connection) in there {
             let now = world.time.now();
             let sign = SignOfLife {
-                tasks: None,
                 echoes: Some(now),
+                ..SignOfLife::default()
             };
             let (agent, connection) = (id(agent), connection.parse().unwrap());
             let alive = world.store.alive(&agent, &connection, &sign, now);
