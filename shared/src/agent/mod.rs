@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choice::{Candidate, Health, better, choose},
     key::{ApiKey, KeyHash},
-    liveness::{HEARTBEAT_EVERY, Liveness, SEEN_EVERY},
+    liveness::{HEARTBEAT_EVERY, Liveness, SEEN_EVERY, SEEN_WITHIN},
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };
@@ -117,11 +117,13 @@ impl Agent {
             .map(|slot| slot.task_id)
     }
 
-    /// When it last named the task among those that it has. Not every heartbeat is written down
-    /// ([`SEEN_EVERY`]): until the next one could have been, it is taken to name them still.
-    pub fn named_at(&self, task: TaskId, now: Timestamp) -> Option<Timestamp> {
-        let at = self.said_at(task)?;
-        Some(now.min(at + SEEN_EVERY + HEARTBEAT_EVERY))
+    /// When it last named a task that has run since `began` among those that it has, as far as can
+    /// be told. Not every heartbeat is written down: what was, holds until the next one has to be
+    /// ([`SEEN_WITHIN`]), and says nothing against a task that began after it.
+    pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let at = self.active_at?;
+        let may_name = self.active.contains(&task) || at <= began;
+        may_name.then(|| now.min(at + SEEN_WITHIN))
     }
 
     /// When it was last written down that it named the task.

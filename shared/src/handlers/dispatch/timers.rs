@@ -94,9 +94,9 @@ impl Dispatcher {
             self.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {
+            TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
             // What it said before it was sent this attempt is of an earlier one.
-            TaskState::Dispatched { .. } => agent.said_at(task.id),
-            _ => agent.named_at(task.id, now),
+            _ => agent.said_at(task.id),
         });
         Ok(report.max(named))
     }

@@ -19,7 +19,7 @@ impl Heartbeats {
         Self { presence }
     }
 
-    /// The answer, and every 45 s at most one write.
+    /// The answer, and at most one write a minute.
     pub async fn ping(
         &self,
         context: Context<'_>,
