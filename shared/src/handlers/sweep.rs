@@ -222,7 +222,7 @@ impl Sweeper {
         }
     }
 
-    /// The index may lag: what counts is the agent as it is.
+    /// It may have spoken since: what counts is the agent as it is.
     async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         let Some(agent) = self.agents.find(&agent.id).await? else {
             return Ok(Visited::Well);

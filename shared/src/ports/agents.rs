@@ -119,8 +119,8 @@ pub trait Agents: Send + Sync {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time. By an index
-    /// that lags.
+    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time, as they were a
+    /// moment ago. By an index that lags; several calls.
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
     /// Connections that should have authenticated by `now`. By an index that lags.
     async fn unauthenticated(

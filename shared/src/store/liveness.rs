@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue},
 };
 use futures::future::try_join_all;
+use serde::Deserialize;
 
 use super::{
     agents::{AgentStore, map},
@@ -13,7 +14,7 @@ use super::{
     table::{Refusal, failed, number, read, retry, text},
 };
 use crate::{
-    agent::{Agent, Connection},
+    agent::Agent,
     error::StoreError,
     ids::{AgentId, ConnectionId, TaskId},
     ports::{Page, SignOfLife},
@@ -192,8 +193,13 @@ impl AgentStore {
         shard: u32,
         cursor: Option<&str>,
     ) -> Result<Page<Agent>, StoreError> {
-        /// Agents of a page: a few hundred bytes each.
+        /// Agents of a page: less than a KB each.
         const PAGE: i32 = 500;
+        /// As much of an agent as is needed to find it.
+        #[derive(Deserialize)]
+        struct Connected {
+            id: AgentId,
+        }
         let key = Key {
             pk: keys::shard("CONNECTED", shard),
             sk: String::new(),
@@ -211,15 +217,15 @@ impl AgentStore {
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let items: Vec<Agent> = answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| read(item, &key))
-            .collect::<Result<_, _>>()?;
+        let found = answer.items.unwrap_or_default().into_iter();
+        let found = found.map(|item| read(item, &key));
+        let found: Vec<Connected> = found.collect::<Result<_, _>>()?;
         let more = answer.last_evaluated_key.is_some();
-        let next = items.last().filter(|_| more);
+        let next = found.last().filter(|_| more);
         let next = next.map(|agent| agent.id.to_string());
+        let keys: Vec<_> = found.iter().map(|agent| keys::agent(&agent.id)).collect();
+        let agents = self.agents.find_all(&keys, false).await?;
+        let items = agents.into_values().collect();
         Ok(Page { items, next })
     }
 
@@ -228,11 +234,15 @@ impl AgentStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<ConnectionId>, StoreError> {
+        #[derive(Deserialize)]
+        struct Stranger {
+            id: ConnectionId,
+        }
         let shards = (0..keys::SHARDS).map(|shard| {
             let partition = keys::shard("UNAUTHENTICATED", shard);
-            due::<Connection>(&self.agents, partition, now, limit)
+            due::<Stranger>(&self.agents, partition, now, limit)
         });
         let found = try_join_all(shards).await?.into_iter().flatten();
-        Ok(found.map(|connection| connection.id).collect())
+        Ok(found.map(|stranger| stranger.id).collect())
     }
 }

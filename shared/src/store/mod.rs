@@ -30,6 +30,9 @@
 //! task, written in the transaction that makes the task pending and removed in the one that claims
 //! it, so the dispatcher reads the head of a queue in one consistent query.
 //!
+//! An index names its items and shows no more of them (but for `channel`, whose tasks are read as they
+//! are listed): what it shows costs another write when it changes. The items are then read by key.
+//!
 //! To add a record: its key in `keys`, a line above, [`table::Record`] for it, and a method on the
 //! repository of its aggregate.
 
@@ -43,6 +46,7 @@ mod due;
 mod keys;
 mod liveness;
 mod projects;
+mod several;
 mod table;
 mod tasks;
 mod transition;

@@ -19,8 +19,9 @@ impl Agents for Memory {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
+        drop(self.call("query agents").await?);
         Ok(self
-            .call("query agents")
+            .call("get agents")
             .await?
             .agents
             .values()
@@ -224,7 +225,8 @@ impl Agents for Memory {
     }
 
     async fn connected(&self, shard: u32, _: Option<&str>) -> Result<Page<Agent>, StoreError> {
-        let tables = self.call("query connected").await?;
+        drop(self.call("query connected").await?);
+        let tables = self.call("get agents").await?;
         let connected = tables.agents.values();
         let connected = connected.filter(|agent| shard == 0 && agent.connection.is_some());
         Ok(Page {
