@@ -327,6 +327,13 @@ impl Ids for RandomIds {
     }
 }
 
+/// A number for a name, the same for ever: names fall evenly into what is shared by it.
+pub(crate) fn spread(name: &str) -> u32 {
+    name.bytes().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic::ids::{Ids as _, RandomIds};
@@ -68,6 +69,9 @@ impl Cue {
     }
 }
 
+/// Longer than an invocation of a warm environment takes here.
+const HANDLED_WITHIN: Duration = Duration::from_millis(500);
+
 /// The stage.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -99,7 +103,7 @@ impl Stage {
         let floor = Function {
             name: crate::FLOOR.into(),
             memory: 256,
-            timeout: std::time::Duration::from_secs(15),
+            timeout: Duration::from_secs(15),
             variables: BTreeMap::new(),
             source: None,
         };
@@ -204,10 +208,12 @@ impl Stage {
     }
 
     /// Whether the present environment of [`MESSAGES`] has told the notifier of the task, and the
-    /// notifier has yet to hear it.
+    /// notifier will not hear it before the environment has handled another message.
     pub(crate) fn is_under_way(&self, task: &str) -> bool {
+        let handled = Instant::now() + HANDLED_WITHIN;
         let state = self.aws.state();
         let waiting = state.queues.waiting(NOTIFICATIONS).iter();
+        let waiting = waiting.filter(|message| message.due > handled);
         let mut of_task = waiting.filter(|message| message.group.as_deref() == Some(task));
         of_task.any(|message| self.told.contains(&message.id))
     }

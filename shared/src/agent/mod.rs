@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choice::{Candidate, Health, better, choose},
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN},
+    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN, is_written_down},
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };

@@ -172,10 +172,7 @@ pub(super) fn unauthenticated(connection: &ConnectionId) -> String {
 
 /// The index `list`: the partition that `name` falls into.
 pub(super) fn list(kind: &str, name: &str) -> String {
-    let sum = name.bytes().fold(0_u32, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    shard(kind, sum % SHARDS)
+    shard(kind, crate::ids::spread(name) % SHARDS)
 }
 
 pub(super) fn shard(kind: &str, shard: u32) -> String {

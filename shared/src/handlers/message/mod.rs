@@ -64,6 +64,8 @@ pub struct Context<'a> {
     pub sent_at: Timestamp,
     /// Now, by ours.
     pub now: Timestamp,
+    /// Whether it may be among the first words of its connection.
+    pub is_early: bool,
 }
 
 /// What a handler has to say.
@@ -246,15 +248,8 @@ impl MessageRouter {
     /// The first message that this environment sees of a connection. If it may be the first at all,
     /// the connection is known to be open from now on, and work may be waiting for it. Remembered
     /// only once that was passed on, so that a failure here is made up for by the next.
-    async fn meet(
-        &self,
-        event: &SocketEvent,
-        sender: &Sender,
-        noted: bool,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        let is_old = |at| now.since(at) >= NEW_FOR;
-        if !event.connected_at.is_some_and(is_old) {
+    async fn meet(&self, sender: &Sender, noted: bool, is_early: bool) -> Result<(), BematicError> {
+        if is_early {
             if !noted {
                 self.agents
                     .spoke(&sender.agent_id, &sender.connection, sender.spelling)
@@ -292,11 +287,14 @@ impl MessageRouter {
                 timestamp: sent_at,
                 message,
             } = envelope;
+            let is_old = |at| now.since(at) >= NEW_FOR;
+            let is_early = !event.connected_at.is_some_and(is_old);
             let context = Context {
                 sender,
                 message_id: &id,
                 sent_at,
                 now,
+                is_early,
             };
             let is_sign = message.is_sign_of_life();
             let outcome = self.dispatch(context, message).await;
@@ -310,7 +308,7 @@ impl MessageRouter {
             };
             // After what it says of itself, such as how much work it takes.
             if self.met.get(&sender.connection).is_none() {
-                self.meet(event, sender, noted, now).await?;
+                self.meet(sender, noted, is_early).await?;
             }
             answered
         }

@@ -11,7 +11,7 @@ use super::{
     Context, stop,
 };
 use crate::{
-    agent::{Agent, SEEN_EVERY},
+    agent::{Agent, is_written_down},
     error::{BematicError, TaskError},
     ids::{ConnectionId, TaskId},
     ports::{Agents, DispatchMessage, DispatchQueue, Gateway, SignOfLife, Tasks},
@@ -22,6 +22,8 @@ use crate::{
 
 /// Connections whose last sign of life is remembered.
 const REMEMBERED: usize = 4096;
+/// What was written down here so lately is not again, whenever agents beat.
+const SEEN_LATELY: Duration = Duration::from_secs(40);
 
 /// Keeps track of who is there.
 #[derive(Clone)]
@@ -54,7 +56,18 @@ impl Presence {
         }
     }
 
-    /// Notes a sign of life, unless one was a moment ago; an answer to a ping always. A connection
+    /// Whether a sign of life is to be written down: what may be the first word of its connection,
+    /// and then one a minute.
+    fn is_due(&self, context: Context<'_>) -> bool {
+        let Context { sender, now, .. } = context;
+        match self.seen.get(&sender.connection) {
+            Some(at) if now.since(at) < SEEN_LATELY => false,
+            None if context.is_early => true,
+            _ => is_written_down(&sender.agent_id, now),
+        }
+    }
+
+    /// Notes a sign of life, unless another of the minute is; an answer to a ping always. A connection
     /// that is not its agent's any more, or was given up, is closed: its agent opens another. What
     /// is to be answered: that it should stop what was cancelled.
     pub(super) async fn seen(
@@ -63,9 +76,7 @@ impl Presence {
         sign: SignOfLife,
     ) -> Result<Vec<CloudMessage>, BematicError> {
         let sender = context.sender;
-        let last = self.seen.get(&sender.connection);
-        let lately = last.is_some_and(|at| context.now.since(at) < SEEN_EVERY);
-        if lately && sign.echoes.is_none() {
+        if sign.echoes.is_none() && !self.is_due(context) {
             return Ok(Vec::new());
         }
         let noted = self

@@ -413,7 +413,7 @@ impl Tasks for Memory {
             Page { items, next }
         };
         if !page.items.is_empty() {
-            self.call("get tasks").await?;
+            drop(self.call("get tasks").await?);
         }
         Ok(page)
     }
