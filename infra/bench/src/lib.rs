@@ -47,6 +47,7 @@ pub mod stats;
 mod table;
 pub mod targets;
 pub mod template;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -200,14 +200,14 @@ impl Stage {
     pub(crate) fn refreshes(&self) -> BTreeSet<String> {
         let state = self.aws.state();
         let waiting = state.queues.waiting(NOTIFICATIONS);
-        waiting.iter().map(|message| message.id.clone()).collect()
+        waiting.map(|message| message.id.clone()).collect()
     }
 
     /// Whether the present environment of [`MESSAGES`] has told the notifier of the task, and the
     /// notifier has yet to hear it.
     pub(crate) fn is_under_way(&self, task: &str) -> bool {
         let state = self.aws.state();
-        let waiting = state.queues.waiting(NOTIFICATIONS).iter();
+        let waiting = state.queues.waiting(NOTIFICATIONS);
         let mut of_task = waiting.filter(|message| message.group.as_deref() == Some(task));
         of_task.any(|message| self.told.contains(&message.id))
     }
