@@ -42,6 +42,7 @@ pub mod prices;
 pub mod report;
 mod runtime;
 mod scenario;
+pub mod simulate;
 mod stage;
 pub mod stats;
 mod table;

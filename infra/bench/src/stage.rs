@@ -10,8 +10,8 @@ use bematic::ids::{Ids as _, RandomIds};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::aws::queues::Message;
-use crate::aws::{Aws, Posted};
+use crate::aws::queues::{Message, Queues};
+use crate::aws::{self, Aws, Posted};
 use crate::environment::Environment;
 use crate::events;
 use crate::log::{Invocation, Kind, outside};
@@ -36,11 +36,11 @@ pub(crate) enum Deliver {
 }
 
 impl Deliver {
-    fn takes(self, message: &Message) -> bool {
+    fn receive(self, queues: &mut Queues, queue: &str) -> Option<Message> {
         match self {
-            Self::Due => message.due <= Instant::now(),
-            Self::Now => !message.timer,
-            Self::All => true,
+            Self::Due => queues.receive(queue, Some(Instant::now()), |_| true),
+            Self::Now => queues.receive(queue, None, |message| !message.timer),
+            Self::All => queues.receive(queue, None, |_| true),
         }
     }
 }
@@ -95,7 +95,8 @@ impl Stage {
     ) -> Result<Self> {
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         let aws = Aws::start(template).await?;
-        let functions = template.functions(&values(&aws, template)?)?;
+        let values = aws::values(&aws.url(), SECRET, template)?;
+        let functions = template.functions(&values)?;
         let floor = Function {
             name: crate::FLOOR.into(),
             memory: 256,
@@ -159,10 +160,8 @@ impl Stage {
         }
         let (memory, source) = {
             let function = self.function(name)?;
-            let fifo = function
-                .source
-                .as_deref()
-                .map(|queue| queue == NOTIFICATIONS);
+            let source = function.source.as_ref();
+            let fifo = source.map(|source| source.queue == NOTIFICATIONS);
             (function.memory, fifo)
         };
         let Some(environment) = self.environments.get_mut(name) else {
@@ -217,12 +216,12 @@ impl Stage {
     pub(crate) async fn deliver(&mut self, which: Deliver) -> Result<()> {
         let fed: Vec<(&'static str, String)> = ["dispatcher", "notifier", "batch"]
             .into_iter()
-            .filter_map(|name| Some((name, self.functions.get(name)?.source.clone()?)))
+            .filter_map(|name| Some((name, self.functions.get(name)?.source.clone()?.queue)))
             .collect();
         loop {
             let next = fed.iter().find_map(|(name, queue)| {
                 let queues = &mut self.aws.state().queues;
-                let message = queues.receive(queue, |message| which.takes(message))?;
+                let message = which.receive(queues, queue)?;
                 Some((*name, queue.clone(), message))
             });
             let Some((name, queue, message)) = next else {
@@ -244,8 +243,8 @@ impl Stage {
         let fed = self
             .functions
             .values()
-            .filter_map(|it| it.source.as_deref());
-        let waiting = fed.flat_map(|queue| state.queues.waiting(queue));
+            .filter_map(|it| it.source.as_ref());
+        let waiting = fed.flat_map(|source| state.queues.waiting(&source.queue));
         waiting.map(|message| message.due).min()
     }
 
@@ -278,22 +277,4 @@ impl Stage {
     pub(crate) fn id(&self) -> String {
         self.ids.message().to_string()
     }
-}
-
-/// What the template's variables are set to.
-fn values(aws: &Aws, template: &Template) -> Result<BTreeMap<String, String>> {
-    let mut values = BTreeMap::from([
-        ("SlackSigningSecret".to_owned(), SECRET.to_owned()),
-        ("SlackBotToken".to_owned(), "xoxb-bench".to_owned()),
-        ("SlackApiUrl".to_owned(), aws.slack_url()),
-        ("WEBSOCKET_MANAGEMENT_URL".to_owned(), aws.management_url()),
-    ]);
-    for queue in template.queues() {
-        let url = aws.queue_url(&queue.id);
-        values.insert(queue.id, url);
-    }
-    for (table, _) in template.tables()? {
-        values.insert(table.clone(), table);
-    }
-    Ok(values)
 }

@@ -10,6 +10,7 @@ pub(crate) mod answer;
 pub mod queues;
 mod server;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
@@ -146,6 +147,32 @@ pub struct Aws {
 /// The account of the addresses of queues.
 const ACCOUNT: &str = "000000000000";
 
+/// What the template's variables are set to, for functions that reach AWS and Slack at `url`, with
+/// Slack's requests signed with `secret`.
+pub(crate) fn values(
+    url: &str,
+    secret: &str,
+    template: &Template,
+) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::from([
+        ("SlackSigningSecret".to_owned(), secret.to_owned()),
+        ("SlackBotToken".to_owned(), "xoxb-bench".to_owned()),
+        ("SlackApiUrl".to_owned(), format!("{url}{}", answer::SLACK)),
+        (
+            "WEBSOCKET_MANAGEMENT_URL".to_owned(),
+            format!("{url}{}", answer::MANAGEMENT),
+        ),
+    ]);
+    for queue in template.queues() {
+        let url = format!("{url}/{ACCOUNT}/{}", queue.id);
+        values.insert(queue.id, url);
+    }
+    for (table, _) in template.tables()? {
+        values.insert(table.clone(), table);
+    }
+    Ok(values)
+}
+
 impl Aws {
     /// Starts it with the template's tables and queues.
     pub async fn start(template: &Template) -> Result<Self> {
@@ -157,21 +184,6 @@ impl Aws {
     /// Its address.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
-    }
-
-    /// The address of a queue.
-    pub fn queue_url(&self, id: &str) -> String {
-        format!("{}/{ACCOUNT}/{id}", self.url())
-    }
-
-    /// What connections are managed at.
-    pub fn management_url(&self) -> String {
-        format!("{}{}", self.url(), answer::MANAGEMENT)
-    }
-
-    /// The base address of Slack's Web API.
-    pub fn slack_url(&self) -> String {
-        format!("{}{}", self.url(), answer::SLACK)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -194,7 +206,7 @@ impl Aws {
     }
 }
 
-/// The state is whole between calls, whatever became of one.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+/// What is locked is whole between calls, whatever became of one.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

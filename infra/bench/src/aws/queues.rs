@@ -1,6 +1,7 @@
 //! The queues: messages with their delays, and first in first out once in 5 min under a name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -88,10 +89,23 @@ impl Queues {
         queue.flat_map(|queue| queue.messages.values())
     }
 
-    /// The first message that can be received, taken out.
-    pub fn receive(&mut self, id: &str, can: impl Fn(&Message) -> bool) -> Option<Message> {
+    /// Whether there is a message in any of them.
+    pub fn is_waiting(&self) -> bool {
+        self.queues.values().any(|queue| !queue.messages.is_empty())
+    }
+
+    /// The first message that can be received, taken out: of those that are due at a time, or of
+    /// all.
+    pub fn receive(
+        &mut self,
+        id: &str,
+        due: Option<Instant>,
+        can: impl Fn(&Message) -> bool,
+    ) -> Option<Message> {
         let queue = self.queues.get_mut(id)?;
-        let (place, _) = queue.messages.iter().find(|(_, message)| can(message))?;
+        let until = due.map_or(Bound::Unbounded, |due| Bound::Included((due, u64::MAX)));
+        let mut messages = queue.messages.range((Bound::Unbounded, until));
+        let (place, _) = messages.find(|(_, message)| can(message))?;
         let place = *place;
         queue.messages.remove(&place)
     }
@@ -196,11 +210,11 @@ mod tests {
     fn a_message_waits_as_long_as_its_queue_says() {
         let (mut queues, now) = (queues(), Instant::now());
         send(&mut queues, "news", "a", now).unwrap();
-        let due = |at: Instant| move |message: &Message| message.due <= at;
-        assert!(queues.receive("news", due(now)).is_none());
+        let mut receive = |at| queues.receive("news", Some(at), |_| true);
+        assert!(receive(now).is_none());
         let later = now + Duration::from_secs(3);
-        assert!(queues.receive("news", due(later)).is_some());
-        assert!(queues.receive("news", due(later)).is_none(), "taken out");
+        assert!(receive(later).is_some());
+        assert!(receive(later).is_none(), "taken out");
     }
 
     #[test]
