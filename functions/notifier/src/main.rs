@@ -21,6 +21,7 @@ async fn main() -> Result<(), Error> {
     let slack = SlackClient::new(&required("SLACK_API_URL")?, token, SlackClient::TIMEOUT)?;
     let notifier = &Notifier {
         tasks: aws.tasks()?,
+        agents: aws.agents()?,
         batches: aws.batches()?,
         cards: aws.cards()?,
         breakers: aws.breakers()?,

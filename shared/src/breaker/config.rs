@@ -87,9 +87,17 @@ impl BreakerConfig {
         Duration::from_millis(self.half_open_permit_lease_ms)
     }
 
+    /// What a success takes at least to be a slow one; `None` if none is.
+    pub const fn slow_after(&self) -> Option<Duration> {
+        match self.slow_call_duration_ms {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
     /// Whether a success that took so long is a slow one.
     pub fn is_slow(&self, took: Duration) -> bool {
-        self.slow_call_duration_ms > 0 && took >= Duration::from_millis(self.slow_call_duration_ms)
+        self.slow_after().is_some_and(|slow| took >= slow)
     }
 
     /// Whether `part` of `total` outcomes is as much as `percentage`, and the total enough.

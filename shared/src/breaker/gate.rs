@@ -16,6 +16,10 @@ pub struct Gate {
     pub incidents: u64,
     /// What may pass.
     pub passage: Passage,
+    /// Whether the agent's own settings ask how long a success took: then the breaker has to be
+    /// told of each. It moves nothing that is let through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
 }
 
 /// What may pass.
@@ -58,6 +62,11 @@ impl Gate {
             Passage::AllUntil { until } => now < until,
             Passage::Probes | Passage::Nothing { .. } => false,
         }
+    }
+
+    /// Whether a success changes nothing but the window.
+    pub fn counts_blindly(&self) -> bool {
+        self.passage == Passage::All && !self.timed
     }
 
     /// Whether the breaker keeps work away by itself. An operator who drains an agent knows that it
@@ -110,6 +119,9 @@ impl Breaker {
             generation: self.generation,
             incidents: self.incidents,
             passage,
+            timed: self
+                .config
+                .is_some_and(|config| config.slow_after().is_some()),
         }
     }
 }

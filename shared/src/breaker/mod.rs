@@ -88,6 +88,21 @@ impl Breaker {
     /// Permits that are remembered once their half-open state is over.
     pub const PERMITS_KEPT: usize = 20;
 
+    /// The breaker with the newest successes that were counted without reading it: while it was
+    /// closed and nobody asked how long they took, they could not have moved it. Each is kept by
+    /// itself, so that a success costs the same however many there are.
+    #[must_use]
+    pub fn with_logged(mut self, logged: impl IntoIterator<Item = (String, Timestamp)>) -> Self {
+        let logged: Vec<_> = logged.into_iter().collect();
+        let newest = logged.iter().map(|(_, at)| *at).max();
+        let failed = self.last_failure.as_ref().map(|failure| failure.at);
+        if newest.is_some_and(|newest| failed.is_none_or(|failed| failed <= newest)) {
+            self.consecutive = 0;
+        }
+        self.window.merge(logged);
+        self
+    }
+
     /// The settings that apply to it.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {
         self.config.as_ref().unwrap_or(deployment)

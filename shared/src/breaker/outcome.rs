@@ -14,6 +14,10 @@ pub struct Outcome {
     pub at: Timestamp,
     /// What it was.
     pub counted: Counted,
+    /// Whether it is kept by itself, beside the breaker ([`Breaker::with_logged`]).
+    ///
+    /// [`Breaker::with_logged`]: super::Breaker::with_logged
+    pub logged: bool,
 }
 
 /// An outcome that counts.

@@ -67,7 +67,8 @@ impl Breaker {
         let verdict = next.apply(event, deployment, now);
         let closed = |breaker: &Self| breaker.state == State::Closed;
         // That it closes is told, though an operator's word above it may hide it.
-        if next.gate() != self.gate() || closed(&next) != closed(self) {
+        let passes = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
+        if passes(&next) != passes(self) || closed(&next) != closed(self) {
             next.generation += 1;
         }
         if next != *self {
@@ -210,6 +211,7 @@ impl Breaker {
             id,
             at: now,
             counted,
+            logged: false,
         };
         self.window.add(outcome, config.window(), now);
         if let State::HalfOpen { successes, .. } = &mut self.state {
@@ -325,7 +327,7 @@ impl Breaker {
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.end_recovery();
-        self.window.empty();
+        self.window.empty(now);
         if self.state != State::Closed {
             self.end_incident(by, now);
             self.state = State::Closed;

@@ -9,11 +9,14 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Window {
     /// Those that count, the oldest first.
-    #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, with = "compact", skip_serializing_if = "are_logged")]
     counted: Vec<Outcome>,
     /// Those from before it was emptied: shown, and not counted twice.
-    #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, with = "compact", skip_serializing_if = "are_logged")]
     past: Vec<Outcome>,
+    /// When it was emptied last: what was logged until then does not count.
+    #[serde(default, rename = "emptiedAt", skip_serializing_if = "Option::is_none")]
+    emptied_at: Option<Timestamp>,
 }
 
 impl Window {
@@ -45,8 +48,35 @@ impl Window {
     }
 
     /// Starts anew; what was in it can still be seen.
-    pub(super) fn empty(&mut self) {
-        self.past.append(&mut self.counted);
+    pub(super) fn empty(&mut self, now: Timestamp) {
+        if !self.counted.is_empty() {
+            self.past.append(&mut self.counted);
+            self.emptied_at = Some(now);
+        }
+    }
+
+    /// Adds successes that are kept by themselves, each in its place.
+    pub(super) fn merge(&mut self, logged: impl IntoIterator<Item = (String, Timestamp)>) {
+        for (id, at) in logged {
+            if self.has(&id) {
+                continue;
+            }
+            let is_past = self.emptied_at.is_some_and(|emptied| at <= emptied);
+            let outcomes = if is_past {
+                &mut self.past
+            } else {
+                &mut self.counted
+            };
+            outcomes.push(Outcome {
+                id,
+                at,
+                counted: Counted::Success,
+                logged: true,
+            });
+        }
+        for outcomes in [&mut self.past, &mut self.counted] {
+            outcomes.sort_by_key(|outcome| outcome.at);
+        }
     }
 
     /// Whether the attempt has an outcome already.
@@ -68,6 +98,11 @@ impl Window {
     pub fn all(&self) -> impl Iterator<Item = &Outcome> {
         self.past.iter().chain(&self.counted)
     }
+}
+
+/// What is kept by itself is not stored twice.
+fn are_logged(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().all(|outcome| outcome.logged)
 }
 
 /// An outcome as `<milliseconds> <letter> <attempt>`: a map would be three times as long.
@@ -94,8 +129,11 @@ mod compact {
             let known = LETTERS.iter().find(|(_, is)| *is == counted);
             known.map_or('?', |(letter, _)| *letter)
         };
-        let texts = outcomes.iter().map(|outcome| {
-            let Outcome { id, at, counted } = outcome;
+        let kept_here = outcomes.iter().filter(|outcome| !outcome.logged);
+        let texts = kept_here.map(|outcome| {
+            let Outcome {
+                id, at, counted, ..
+            } = outcome;
             format!("{} {} {id}", at.as_millis(), letter(*counted))
         });
         texts.collect::<Vec<_>>().serialize(serializer)
@@ -116,6 +154,7 @@ mod compact {
                 id: parts.next()?.to_owned(),
                 at: Timestamp::from_millis(at),
                 counted: *counted,
+                logged: false,
             })
         };
         texts

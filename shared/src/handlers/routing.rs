@@ -185,9 +185,7 @@ impl Router {
         let moved = self.spread(agent, movable, now).await?;
         // Not for those that cannot be moved: it would never end.
         if more && moved > 0 {
-            let drain = DispatchMessage::Drain {
-                agent_id: agent.id.clone(),
-            };
+            let drain = DispatchMessage::drain(agent.id.clone());
             self.dispatch
                 .send(&drain, std::time::Duration::ZERO)
                 .await?;

@@ -261,9 +261,7 @@ impl Sweeper {
             return Ok(Visited::Well);
         }
         info!(agent = %agent.id, "work was left waiting");
-        let drain = DispatchMessage::Drain {
-            agent_id: agent.id.clone(),
-        };
+        let drain = DispatchMessage::drain(agent.id.clone());
         self.dispatch.send(&drain, Duration::ZERO).await?;
         Ok(Visited::Drained)
     }

@@ -1,6 +1,6 @@
 //! Applying an event to a stored task: read, decide, write on condition, then tell.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tracing::info;
@@ -8,10 +8,14 @@ use tracing::info;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ids::{AgentId, TaskId},
-    ports::{Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Tasks, Turn, Written},
+    ids::{AgentId, Attempt, TaskId},
+    ports::{
+        Blind, Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Show, Tasks, Turn,
+        Written,
+    },
     task::{
-        Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy, TaskState, Unchanged,
+        Begin, Complete, Completion, LateReport, SHOWN_WITHIN, Task, TaskEvent, TaskPolicy,
+        TaskState, Unchanged,
     },
     time::Timestamp,
 };
@@ -66,16 +70,7 @@ impl Transitions {
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
     pub async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
-        let task = self.find(id).await?;
-        if task.is_known_to(agent) {
-            Ok(task)
-        } else {
-            Err(TaskError::NotYours {
-                task_id: id,
-                agent_id: agent.clone(),
-            }
-            .into())
-        }
+        known_to(agent, self.find(id).await?)
     }
 
     async fn find(&self, id: TaskId) -> Result<Task, BematicError> {
@@ -93,9 +88,9 @@ impl Transitions {
         &self.breaker
     }
 
-    /// Applies what the agent reports to its task: a read, a write, and a message to the notifier; where
-    /// the agent has room again, or a timer has begun, one to the dispatcher. An attempt that is
-    /// over by it is told to the agent's breaker: a read more. Repeated, it only sends again.
+    /// Applies what the agent reports to its task: a read, a write, and what [`Self::tell`] sends. An
+    /// attempt that is over by it is told to the agent's breaker: a read more. Repeated, it only
+    /// sends again.
     ///
     /// # Errors
     /// As [`Self::task_of`], and [`TaskError::Contended`] after too many lost races.
@@ -108,6 +103,103 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let task = self.task_of(agent, id).await?;
+        self.apply_report(agent, task, event, completion, now).await
+    }
+
+    /// An attempt has begun: a write and a message where the task is as it mostly is then, else as
+    /// [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn begin(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        said_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let begin = Begin {
+            task_id,
+            agent,
+            attempt,
+            said_at,
+            lease: self.policy.lease,
+            now,
+        };
+        let event = TaskEvent::Started { attempt, said_at };
+        match self.tasks.begin(&begin).await? {
+            Blind::Done(task) => {
+                info!(task = %task_id, %agent, to = task.state.name(), "task changed");
+                self.tell(&task, now).await?;
+                Ok(Outcome::Changed(*task))
+            }
+            Blind::Unusual(task) => {
+                self.otherwise(agent, task_id, task, &event, None, now)
+                    .await
+            }
+        }
+    }
+
+    /// An attempt is done: a transaction and a message where the task and its agent's breaker are
+    /// as they mostly are then, which says nothing of the task; else as [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(super) async fn complete(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        completion: &Completion,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, BematicError> {
+        let mut task = None;
+        if let Some(attempt) = attempt {
+            let complete = Complete {
+                task_id,
+                agent,
+                attempt,
+                completion,
+                slow_after: self.breaker.slow_after(),
+                now,
+            };
+            match self.tasks.complete(&complete).await? {
+                Blind::Done(()) => {
+                    info!(task = %task_id, %agent, to = "completed", "task changed");
+                    // A slot is free, and Slack is to show it.
+                    let drain = DispatchMessage::Drain {
+                        agent_id: agent.clone(),
+                        show: Some(Show::completed(complete.slot())),
+                    };
+                    self.dispatch.send(&drain, Duration::ZERO).await?;
+                    return Ok(None);
+                }
+                Blind::Unusual(found) => task = found,
+            }
+        }
+        let event = TaskEvent::Completed(attempt);
+        let completion = Some(completion);
+        let outcome = self
+            .otherwise(agent, task_id, task, &event, completion, now)
+            .await?;
+        Ok(Some(outcome))
+    }
+
+    /// What was not written blindly, with the task as that found it.
+    async fn otherwise(
+        &self,
+        agent: &AgentId,
+        id: TaskId,
+        task: Option<Box<Task>>,
+        event: &TaskEvent,
+        completion: Option<&Completion>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let task = match task {
+            Some(task) => known_to(agent, *task)?,
+            None => self.task_of(agent, id).await?,
+        };
         self.apply_report(agent, task, event, completion, now).await
     }
 
@@ -251,8 +343,7 @@ impl Transitions {
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let agent_id = agent.clone();
-        let drain = DispatchMessage::Drain { agent_id };
+        let drain = DispatchMessage::drain(agent.clone());
         self.dispatch.send(&drain, delay).await
     }
 
@@ -274,7 +365,7 @@ impl Transitions {
             match self.tasks.transition(&task, &next, kept, None).await? {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report kept");
-                    return Ok(self.notifications.changed(&next).await?);
+                    return Ok(self.notifications.show(&Show::of(&next)).await?);
                 }
                 Written::Conflict => {
                     let known = self.tasks.late_reports(id).await?;
@@ -294,7 +385,7 @@ impl Transitions {
     /// The queue's.
     pub async fn show(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         if task.shown < task.version {
-            self.notifications.not_shown(task, now).await?;
+            self.notifications.show(&Show::again(task, now)).await?;
         }
         Ok(())
     }
@@ -311,7 +402,7 @@ impl Transitions {
             self.show(task, now).await?;
             // Whoever is to be stopped was just told.
             if task.state.cancel_request().is_none() {
-                self.wake(task, now).await?;
+                self.wake(task, None, now).await?;
             }
         }
         if untold || task.reroute_at().is_some_and(|at| at <= now) {
@@ -334,14 +425,25 @@ impl Transitions {
         Ok(Outcome::Unchanged(task, why))
     }
 
-    /// Tells whoever may have something to do now.
+    /// Tells whoever may have something to do now: a call to the dispatcher's queue, which has the
+    /// task shown too where it is to look at once; else one to the notifier's, and one more where
+    /// the dispatcher is to look at the task itself.
+    ///
+    /// # Errors
+    /// The queues'.
     pub(super) async fn tell(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        let shown = async { Ok(self.notifications.changed(task).await?) };
-        futures::try_join!(shown, self.wake(task, now))?;
+        let show = Show::of(task);
+        if is_drained(task) {
+            return self.wake(task, Some(show), now).await;
+        }
+        let shown = async { Ok(self.notifications.show(&show).await?) };
+        futures::try_join!(shown, self.wake(task, None, now))?;
         Ok(())
     }
 
-    /// The same for many, with as few calls as there can be.
+    /// The same for many, with as few calls as there can be: ten are shown by one, and an agent's
+    /// queue is looked at once. A drain that has each shown would be one call fewer here, and in the
+    /// dispatcher one for each task, and a drain.
     ///
     /// # Errors
     /// The queues'.
@@ -350,25 +452,29 @@ impl Transitions {
         tasks: &[&Task],
         now: Timestamp,
     ) -> Result<(), BematicError> {
+        let shows: Vec<_> = tasks.iter().map(|task| Show::of(task)).collect();
         let mut messages = Vec::new();
-        for message in tasks.iter().flat_map(|task| wake_up(task, now)) {
+        for message in tasks.iter().flat_map(|task| wake_up(task, None, now)) {
             // One drain of an agent is as good as many.
             if !messages.contains(&message) {
                 messages.push(message);
             }
         }
         futures::try_join!(
-            self.notifications.all_changed(tasks),
+            self.notifications.show_all(&shows),
             self.dispatch.send_all(&messages)
         )?;
         Ok(())
     }
 
-    async fn wake(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        for (message, delay) in wake_up(task, now) {
-            self.dispatch.send(&message, delay).await?;
-        }
-        Ok(())
+    async fn wake(
+        &self,
+        task: &Task,
+        show: Option<Show>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let messages = wake_up(task, show, now);
+        Ok(self.dispatch.send_all(&messages).await?)
     }
 
     /// Has the dispatcher look again when the task's timer ends.
@@ -383,6 +489,18 @@ impl Transitions {
     }
 }
 
+/// The task, if it is the agent's, or was before it was moved to another.
+fn known_to(agent: &AgentId, task: Task) -> Result<Task, BematicError> {
+    if task.is_known_to(agent) {
+        return Ok(task);
+    }
+    Err(TaskError::NotYours {
+        task_id: task.id,
+        agent_id: agent.clone(),
+    }
+    .into())
+}
+
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
 /// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
@@ -394,22 +512,32 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// What the dispatcher is to be told of a task's state, and when.
-fn wake_up(task: &Task, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
+/// Whether the queue of the task's agent is to be looked at: the task waits, or has left a slot.
+const fn is_drained(task: &Task) -> bool {
+    matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
+}
+
+/// What the dispatcher is to be told of a task's state, and when. Only a drain at once has something
+/// shown.
+fn wake_up(task: &Task, show: Option<Show>, now: Timestamp) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let at_once = |message| (message, Duration::ZERO);
-    let drain = DispatchMessage::Drain {
-        agent_id: agent_id.clone(),
-    };
+    if is_drained(task) {
+        let again = match &task.state {
+            // The next in line may have the slot now, and the task is due again then.
+            TaskState::Pending {
+                not_before: Some(due),
+                ..
+            } if *due > now => {
+                let drain = DispatchMessage::drain(agent_id.clone());
+                Some((drain, due.since(now)))
+            }
+            _ => None,
+        };
+        let drain = at_once(DispatchMessage::Drain { agent_id, show });
+        return iter::once(drain).chain(again).collect();
+    }
     match &task.state {
-        // The next in line may have the slot now, and the task is due again then.
-        TaskState::Pending {
-            not_before: Some(due),
-            ..
-        } if *due > now => vec![at_once(drain.clone()), (drain, due.since(now))],
-        TaskState::Pending { .. } => vec![at_once(drain)],
-        // A slot is free.
-        state if state.is_terminal() => vec![at_once(drain)],
         // The agent is yet to be told.
         state if state.cancel_request().is_some() => {
             vec![at_once(DispatchMessage::Task { task_id, agent_id })]

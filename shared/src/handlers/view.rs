@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    ports::{Output, Tasks},
+    ports::{Agents, Output, Tasks},
     slack::{
         Message,
         card::{CardAction, OutputTail, TaskView, card},
@@ -24,41 +24,34 @@ pub(super) struct Snapshot {
     output: Output,
     completion: Option<Completion>,
     late: Vec<LateReport>,
+    offline: bool,
 }
 
 impl Snapshot {
-    /// Reads what hangs on the task: nothing before its first attempt, then two calls side by
-    /// side, or three once it is completed.
-    pub(super) async fn read(tasks: &dyn Tasks, task: Task) -> Result<Self, StoreError> {
+    /// Reads what hangs on the task, side by side: nothing before its first attempt, then two
+    /// calls, or three once it is completed; one more, its agent, while it waits.
+    pub(super) async fn read(
+        tasks: &dyn Tasks,
+        agents: &dyn Agents,
+        task: Task,
+    ) -> Result<Self, StoreError> {
+        let id = task.id;
         let completed = matches!(task.state, TaskState::Completed { .. });
-        let Some(attempt) = task.state.last_attempt() else {
-            return Ok(Self {
-                task,
-                progress: Progress::default(),
-                output: Output::default(),
-                completion: None,
-                late: Vec::new(),
-            });
-        };
-        let completion = async {
-            if completed {
-                tasks.completion(task.id).await
-            } else {
-                Ok(None)
+        let waits = matches!(task.state, TaskState::Pending { .. });
+        let reported = async {
+            match task.state.last_attempt() {
+                Some(attempt) => futures::try_join!(
+                    tasks.steps(id, attempt, REPORTS),
+                    tasks.output(id, attempt, TAIL_BYTES)
+                ),
+                None => Ok(Default::default()),
             }
         };
-        let late = async {
-            if task.late {
-                tasks.late_reports(task.id).await
-            } else {
-                Ok(Vec::new())
-            }
-        };
-        let (steps, output, completion, late) = futures::try_join!(
-            tasks.steps(task.id, attempt, REPORTS),
-            tasks.output(task.id, attempt, TAIL_BYTES),
-            completion,
-            late,
+        let ((steps, output), completion, late, agent) = futures::try_join!(
+            reported,
+            only_if(completed, tasks.completion(id)),
+            only_if(task.late, tasks.late_reports(id)),
+            only_if(waits, agents.find(&task.agent_id)),
         )?;
         Ok(Self {
             task,
@@ -66,6 +59,7 @@ impl Snapshot {
             output,
             completion,
             late,
+            offline: agent.is_some_and(|agent| agent.connection.is_none()),
         })
     }
 
@@ -80,10 +74,19 @@ impl Snapshot {
             },
             completion: self.completion.as_ref(),
             late: &self.late,
+            offline: self.offline,
             actions: actions(&self.task.state),
             now,
         })
     }
+}
+
+/// What `call` reads, if that is wanted.
+async fn only_if<T: Default>(
+    wanted: bool,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    if wanted { call.await } else { Ok(T::default()) }
 }
 
 /// What an operator can do about it.

@@ -23,7 +23,7 @@ pub use self::{
     outcome::{Created, Page, Written},
     queues::{
         DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
-        SourceQueue,
+        Show, SourceQueue,
     },
-    tasks::{Claim, Kept, Output, Pass, Tasks, WAITING_COUNTED},
+    tasks::{Blind, Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
 };

@@ -10,7 +10,7 @@ use crate::{
     dead_letter::{DeadLetters, QueueName, Reason},
     error::QueueError,
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
-    task::Task,
+    task::{Slot, Task},
     time::Timestamp,
 };
 
@@ -26,6 +26,10 @@ pub enum DispatchMessage {
     Drain {
         /// The agent.
         agent_id: AgentId,
+        /// What is to be shown whatever comes of that: one message does where a change of a task
+        /// concerns both. A message that waits has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        show: Option<Show>,
     },
     /// A timer of the task may have ended, or somebody wants it to stop.
     Task {
@@ -39,6 +43,54 @@ pub enum DispatchMessage {
         /// The connection.
         connection_id: ConnectionId,
     },
+}
+
+impl DispatchMessage {
+    /// Only the agent's queue is to be looked at.
+    pub const fn drain(agent_id: AgentId) -> Self {
+        Self::Drain {
+            agent_id,
+            show: None,
+        }
+    }
+}
+
+/// A task that is to be shown as it is by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Show {
+    /// The task.
+    pub task_id: TaskId,
+    /// A name for what is new about it: within 5 min (SQS's window of de-duplication) it is looked
+    /// at once for each.
+    pub change: String,
+}
+
+impl Show {
+    /// The task's state changed.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            task_id: task.id,
+            change: format!("v{}", task.version),
+        }
+    }
+
+    /// The attempt completed the task, whose version is not known.
+    pub fn completed(slot: Slot) -> Self {
+        Self {
+            task_id: slot.task_id,
+            change: format!("a{}", slot.attempt),
+        }
+    }
+
+    /// The task's state is not shown yet: once more, at most every 5 min.
+    pub fn again(task: &Task, now: Timestamp) -> Self {
+        let window = now.as_secs() / (5 * 60);
+        Self {
+            task_id: task.id,
+            change: format!("v{}-w{window}", task.version),
+        }
+    }
 }
 
 /// The dispatcher's queue.
@@ -89,14 +141,12 @@ pub enum NotifyMessage {
 /// The notifier's queue.
 #[async_trait]
 pub trait Notifications: Send + Sync {
-    /// The task's state changed: seen within the flush interval, never left out.
-    async fn changed(&self, task: &Task) -> Result<(), QueueError>;
-    /// Many tasks' state changed: a call for each ten.
-    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError>;
+    /// The task is to be shown: seen within the flush interval, never left out.
+    async fn show(&self, show: &Show) -> Result<(), QueueError>;
+    /// Many tasks: a call for each ten.
+    async fn show_all(&self, shows: &[Show]) -> Result<(), QueueError>;
     /// Bulk work went on: seen within the flush interval, and its end never left out.
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
-    /// The same once more, at most every 5 min (SQS's window of de-duplication).
-    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError>;
     /// The task reported something at `now`: at most one message a flush interval.
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError>;
     /// What the agent's breaker lets through has changed: one message a generation.

@@ -2,13 +2,25 @@
 
 use async_trait::async_trait;
 
-use super::{Created, Page, Turn, Written};
+use super::{Page, Turn, Written};
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
+    task::{Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
 };
+
+/// What became of storing a new task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Creation {
+    /// It is stored.
+    Done,
+    /// The same request made this one before.
+    Repeated(TaskId),
+    /// There is no such agent; nothing is stored.
+    NoAgent,
+}
 
 /// What became of claiming a task for dispatch.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +56,16 @@ pub enum Kept<'a> {
     Late(&'a LateReport),
 }
 
+/// What became of a blind write.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Blind<T> {
+    /// It is written.
+    Done(T),
+    /// The task is not as usual, but this; `None` if that could not be told, or there is none.
+    Unusual(Option<Box<Task>>),
+}
+
 /// The newest output of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -66,13 +88,14 @@ pub trait Tasks: Send + Sync {
     /// What came of it.
     async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError>;
     /// Stores a new task, its specification and its place in the queue, once per `request`
-    /// (Slack's id of what the operator did). A repeated request costs a second call.
+    /// (Slack's id of what the operator did), if there is its agent. A repeated request costs a
+    /// second call.
     async fn create(
         &self,
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError>;
+    ) -> Result<Creation, StoreError>;
     /// Claims a pending task: the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError>;
@@ -85,6 +108,21 @@ pub trait Tasks: Send + Sync {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError>;
+    /// Notes that an attempt has begun, without reading the task ([`Task::begun`]): the task after
+    /// it.
+    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError>;
+    /// Completes an attempt without reading the task ([`Task::completed`]): the task, its agent's
+    /// slot and the success in one transaction, if the agent's gate counts it blindly
+    /// ([`crate::breaker::Gate::counts_blindly`]).
+    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError>;
+    /// Whether the agent is known to run the attempt, and nobody wants it to stop. By a read that
+    /// lags (half a unit): no may be not yet.
+    async fn runs(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError>;
     /// Notes that Slack shows the task as it is, unless it has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
     /// Notes that the task was told of again, so that it is not before `at` that somebody should

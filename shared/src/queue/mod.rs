@@ -17,9 +17,9 @@ use crate::{
     ids::{AgentId, BatchId, TaskId},
     ports::{
         BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
-        Received, SourceQueue,
+        Received, Show, SourceQueue,
     },
-    task::{FLUSH_INTERVAL, Task},
+    task::FLUSH_INTERVAL,
     time::Timestamp,
 };
 
@@ -36,7 +36,7 @@ impl SqsDispatch {
 
 fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
     let group = match body {
-        DispatchMessage::Drain { agent_id } | DispatchMessage::Task { agent_id, .. } => {
+        DispatchMessage::Drain { agent_id, .. } | DispatchMessage::Task { agent_id, .. } => {
             agent_id.as_str()
         }
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
@@ -93,8 +93,8 @@ fn refresh(task_id: TaskId, once: String) -> Result<Outgoing, QueueError> {
     Ok(message.group(task_id.to_string()).once(once))
 }
 
-fn changed(task: &Task) -> Result<Outgoing, QueueError> {
-    refresh(task.id, format!("{}-v{}", task.id, task.version))
+fn show(show: &Show) -> Result<Outgoing, QueueError> {
+    refresh(show.task_id, format!("{}-{}", show.task_id, show.change))
 }
 
 /// The flush interval that a time falls into.
@@ -104,12 +104,12 @@ fn interval(at: Timestamp) -> u128 {
 
 #[async_trait]
 impl Notifications for SqsNotifications {
-    async fn changed(&self, task: &Task) -> Result<(), QueueError> {
-        self.0.send(changed(task)?).await
+    async fn show(&self, one: &Show) -> Result<(), QueueError> {
+        self.0.send(show(one)?).await
     }
 
-    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
-        let messages = tasks.iter().map(|task| changed(task));
+    async fn show_all(&self, shows: &[Show]) -> Result<(), QueueError> {
+        let messages = shows.iter().map(show);
         self.0.send_all(messages.collect::<Result<_, _>>()?).await
     }
 
@@ -123,12 +123,6 @@ impl Notifications for SqsNotifications {
         let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
         let message = message.group(batch_id.to_string()).once(once);
         self.0.send(message).await
-    }
-
-    async fn not_shown(&self, task: &Task, now: Timestamp) -> Result<(), QueueError> {
-        let window = now.as_secs() / (5 * 60);
-        let once = format!("{}-v{}-w{window}", task.id, task.version);
-        self.0.send(refresh(task.id, once)?).await
     }
 
     async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {

@@ -62,8 +62,11 @@ impl Batches for TaskStore {
         let record = Request { batch_id: batch.id };
         let index = attributes([("expiresAt", kept)]);
         let writes = vec![
-            put_new(&self.tasks, item(&keys::request(request), &record, index)?)?,
-            put_new(&self.tasks, batch_item(batch)?)?,
+            put_new(
+                &self.tasks.name,
+                item(&keys::request(request), &record, index)?,
+            )?,
+            put_new(&self.tasks.name, batch_item(batch)?)?,
         ];
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Created::New),
@@ -83,7 +86,11 @@ impl Batches for TaskStore {
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError> {
-        let mut writes = vec![put_same(&self.tasks, batch_item(after)?, before.version)?];
+        let mut writes = vec![put_same(
+            &self.tasks.name,
+            batch_item(after)?,
+            before.version,
+        )?];
         // Whose write it is: none for the batch's own.
         let mut whose: Vec<Option<TaskId>> = vec![None];
         for change in changes {
@@ -95,7 +102,10 @@ impl Batches for TaskStore {
             Transacted::Done => return Ok(Applied::Done),
             Transacted::Refused(refused) => refused,
         };
-        let refused = whose.into_iter().zip(refused).filter(|(_, failed)| *failed);
+        let refused = whose
+            .into_iter()
+            .zip(refused)
+            .filter(|(_, failed)| failed.is_some());
         let tasks: Option<Vec<TaskId>> = refused.map(|(task, _)| task).collect();
         Ok(tasks.map_or(Applied::Overtaken, Applied::Refused))
     }
@@ -176,9 +186,9 @@ impl TaskStore {
 
     fn writes(&self, change: &Change) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Change { before, after } = change;
-        let mut writes = vec![put_task(&self.tasks, before, after)?];
+        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
         writes.extend(beside(
-            &self.tasks,
+            &self.tasks.name,
             &self.agents,
             before,
             after,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use backon::BackoffBuilder as _;
-use futures::future::try_join_all;
+use futures::{future::try_join_all, try_join};
 
 use super::{
     agents::AgentStore,
@@ -15,10 +15,11 @@ use super::{
     transition::turn_breaker,
 };
 use crate::{
-    breaker::Breaker,
+    breaker::{Breaker, Window},
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
+    time::Timestamp,
 };
 
 /// Items that DynamoDB gets in one call.
@@ -34,19 +35,24 @@ impl Record for Breaker {
 #[async_trait]
 impl Breakers for AgentStore {
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
-        Ok(self.agents.find(agent).await?.unwrap_or_default())
+        let (breaker, successes) =
+            try_join!(self.agents.find::<Breaker>(agent), self.successes(agent))?;
+        Ok(breaker.unwrap_or_default().with_logged(successes))
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
         let calls = agents
             .chunks(GOT_AT_ONCE)
             .map(|some| self.get_breakers(some));
-        let found: HashMap<_, _> = try_join_all(calls).await?.into_iter().flatten().collect();
+        let successes = agents.iter().map(|agent| self.successes(agent));
+        let (found, successes) = try_join!(try_join_all(calls), try_join_all(successes))?;
+        let found: HashMap<_, _> = found.into_iter().flatten().collect();
         let of = |agent| found.get(&keys::breaker(agent).pk).cloned();
-        Ok(agents
-            .iter()
-            .map(|agent| of(agent).unwrap_or_default())
-            .collect())
+        let with = |(agent, successes)| {
+            let breaker: Breaker = of(agent).unwrap_or_default();
+            breaker.with_logged(successes)
+        };
+        Ok(agents.iter().zip(successes).map(with).collect())
     }
 
     async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError> {
@@ -77,6 +83,37 @@ impl Breakers for AgentStore {
 }
 
 impl AgentStore {
+    /// The newest of those that were counted without reading the breaker: as many as a window holds.
+    async fn successes(&self, agent: &AgentId) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let prefix = keys::successes(agent);
+        let answer = self
+            .agents
+            .client
+            .query()
+            .table_name(&self.agents.name)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(&prefix.pk))
+            .expression_attribute_values(":prefix", text(&prefix.sk))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(Window::KEPT).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        let items = answer.items.unwrap_or_default();
+        let success = |item: &Item| {
+            let sk = item.get("sk")?.as_s().ok()?;
+            let (at, id) = sk.strip_prefix(&prefix.sk)?.split_once('#')?;
+            Some((id.to_owned(), Timestamp::from_millis(at.parse().ok()?)))
+        };
+        let corrupt = || StoreError::Corrupt {
+            key: prefix.to_string(),
+            source: "a success without its time".into(),
+        };
+        let all = items.iter().map(|item| success(item).ok_or_else(corrupt));
+        all.collect()
+    }
+
     /// By partition. What DynamoDB leaves over is asked for again.
     async fn get_breakers(&self, agents: &[AgentId]) -> Result<Vec<(String, Breaker)>, StoreError> {
         let mut found = Vec::new();

@@ -2,7 +2,8 @@
 
 use crate::{
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
-    task::{Chunk, ChunkOrder, Priority, Step, Task},
+    task::{Chunk, ChunkOrder, Priority, Slot, Step, Task},
+    time::Timestamp,
 };
 
 /// An item's key.
@@ -134,6 +135,16 @@ pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
 
 pub(super) fn breaker(id: &AgentId) -> Key {
     Key::new(agent(id).pk, "BREAKER")
+}
+
+/// The prefix of the successes that the agent's breaker counts without being read.
+pub(super) fn successes(id: &AgentId) -> Key {
+    Key::new(agent(id).pk, "SUCCESS#")
+}
+
+pub(super) fn success(id: &AgentId, at: Timestamp, slot: Slot) -> Key {
+    let Key { pk, sk } = successes(id);
+    Key::new(pk, format!("{sk}{at}#{slot}"))
 }
 
 pub(super) fn connection(id: &ConnectionId) -> Key {

@@ -21,6 +21,7 @@
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
 //! | circuit breaker | `AGENT#<id>` | `BREAKER` | id; what it lets through is a copy in the agent |
+//! | success that is counted without reading it | `AGENT#<id>` | `SUCCESS#<time>#<task>#<attempt>` | agent, newest first |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is authenticated |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
@@ -35,6 +36,7 @@
 
 mod agents;
 mod batches;
+mod blind;
 mod breakers;
 mod cards;
 mod chunks;

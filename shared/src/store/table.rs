@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{
-        AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem,
+        AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
     },
 };
 use backon::{ExponentialBuilder, Retryable};
@@ -42,6 +41,18 @@ impl Table {
 
     /// The record of this id, read consistently.
     pub(super) async fn find<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
+        self.get(id, true).await
+    }
+
+    /// The record of this id as it was a moment ago, at half the price.
+    pub(super) async fn find_lagging<R: Record>(
+        &self,
+        id: &R::Id,
+    ) -> Result<Option<R>, StoreError> {
+        self.get(id, false).await
+    }
+
+    async fn get<R: Record>(&self, id: &R::Id, consistent: bool) -> Result<Option<R>, StoreError> {
         let key = R::key(id);
         let answer = self
             .client
@@ -49,7 +60,7 @@ impl Table {
             .table_name(&self.name)
             .key("pk", text(&key.pk))
             .key("sk", text(&key.sk))
-            .consistent_read(true)
+            .consistent_read(consistent)
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
@@ -97,11 +108,6 @@ impl Table {
             .map_err(Refusal::into_error)
     }
 
-    /// The start of a put within a transaction.
-    pub(super) fn transact_put(&self, item: Item) -> aws_sdk_dynamodb::types::builders::PutBuilder {
-        Put::builder().table_name(&self.name).set_item(Some(item))
-    }
-
     /// All or nothing.
     ///
     /// # Errors
@@ -132,7 +138,10 @@ impl Table {
                         cancelled
                             .cancellation_reasons()
                             .iter()
-                            .map(is_condition)
+                            .map(|reason| {
+                                let item = || reason.item().cloned().unwrap_or_default();
+                                is_condition(reason).then(item)
+                            })
                             .collect(),
                     ))
                 }
@@ -143,11 +152,11 @@ impl Table {
 }
 
 /// What became of a transaction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Transacted {
     Done,
-    /// For each item, whether its condition failed.
-    Refused(Vec<bool>),
+    /// For each write whose condition failed, the item as it is, if it was asked for and exists.
+    Refused(Vec<Option<Item>>),
 }
 
 fn is_condition(reason: &CancellationReason) -> bool {

@@ -13,13 +13,17 @@ use super::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
     },
-    transition::{SAME_VERSION, beside, pass, put, put_new, put_task, task_item},
+    transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
 };
 use crate::{
     error::{StoreError, chain},
     ids::{AgentId, Attempt, ChannelId, TaskId},
-    ports::{Claim, Created, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written},
-    task::{Chunk, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec},
+    ports::{
+        Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
+    },
+    task::{
+        Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
+    },
     time::Timestamp,
 };
 
@@ -91,31 +95,44 @@ impl Tasks for TaskStore {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError> {
+    ) -> Result<Creation, StoreError> {
         let kept = number((task.created_at + REQUEST_KEPT).as_secs());
         let record = Request { task_id: task.id };
         let writes = vec![
             put_new(
-                &self.tasks,
+                &self.tasks.name,
                 item(
                     &keys::request(request),
                     &record,
                     attributes([("expiresAt", kept)]),
                 )?,
             )?,
-            put_new(&self.tasks, task_item(task)?)?,
-            put(&self.tasks, item(&keys::spec(task.id), spec, Item::new())?)?,
-            put(&self.tasks, item(&keys::queued(task), task, Item::new())?)?,
+            put_new(&self.tasks.name, task_item(task)?)?,
+            put(
+                &self.tasks.name,
+                item(&keys::spec(task.id), spec, Item::new())?,
+            )?,
+            put(
+                &self.tasks.name,
+                item(&keys::queued(task), task, Item::new())?,
+            )?,
+            check_exists(&self.agents, keys::agent(&task.agent_id))?,
         ];
-        match self.tasks.transact(writes).await? {
-            Transacted::Done => Ok(Created::New),
-            Transacted::Refused(_) => match self.tasks.find::<Request>(request).await? {
-                Some(first) => Ok(Created::Existing(first.task_id)),
-                None => Err(StoreError::Corrupt {
-                    key: keys::task(task.id).to_string(),
-                    source: "the new task's id is taken".into(),
-                }),
+        let first = match self.tasks.transact(writes).await? {
+            Transacted::Done => return Ok(Creation::Done),
+            Transacted::Refused(failed) => match failed[..] {
+                // A request is one task's, whatever else there is to say against another.
+                [Some(_), ..] => self.tasks.find::<Request>(request).await?,
+                [.., Some(_)] => return Ok(Creation::NoAgent),
+                _ => None,
             },
+        };
+        match first {
+            Some(first) => Ok(Creation::Repeated(first.task_id)),
+            None => Err(StoreError::Corrupt {
+                key: keys::task(task.id).to_string(),
+                source: "the new task's id is taken".into(),
+            }),
         }
     }
 
@@ -128,10 +145,10 @@ impl Tasks for TaskStore {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let mut writes = vec![put_task(&self.tasks, before, &after)?];
+        let mut writes = vec![put_task(&self.tasks.name, before, &after)?];
         writes.extend(pass(&self.agents, &after, slot, allowed)?);
         writes.extend(beside(
-            &self.tasks,
+            &self.tasks.name,
             &self.agents,
             before,
             &after,
@@ -141,8 +158,8 @@ impl Tasks for TaskStore {
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Claim::Taken(Box::new(after))),
             Transacted::Refused(failed) => Ok(match failed[..] {
-                [true, ..] => Claim::TaskChanged,
-                [_, true, ..] => Claim::AgentUnavailable,
+                [Some(_), ..] => Claim::TaskChanged,
+                [_, Some(_), ..] => Claim::AgentUnavailable,
                 _ => Claim::BreakerChanged,
             }),
         }
@@ -155,16 +172,33 @@ impl Tasks for TaskStore {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError> {
-        let beside = beside(&self.tasks, &self.agents, before, after, kept, turn)?;
+        let beside = beside(&self.tasks.name, &self.agents, before, after, kept, turn)?;
         if beside.is_empty() {
             return self.put_alone(before, after).await;
         }
-        let mut writes = vec![put_task(&self.tasks, before, after)?];
+        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
         writes.extend(beside);
         Ok(match self.tasks.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
         })
+    }
+
+    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError> {
+        self.begin_blindly(begin).await
+    }
+
+    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError> {
+        self.complete_blindly(complete).await
+    }
+
+    async fn runs(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError> {
+        self.is_run_by(task, attempt, agent).await
     }
 
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {

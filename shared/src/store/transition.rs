@@ -2,12 +2,15 @@
 
 use aws_sdk_dynamodb::{
     error::BuildError,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update, builders::UpdateBuilder},
+    types::{
+        AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
+        builders::UpdateBuilder,
+    },
 };
 
 use super::{
     keys::{self, Key},
-    table::{Item, Table, attributes, item, number, text},
+    table::{Item, attributes, item, number, text},
 };
 use crate::{
     breaker::Gate,
@@ -17,7 +20,7 @@ use crate::{
     task::{Slot, Task, TaskState},
 };
 
-fn unwritable(error: BuildError) -> StoreError {
+pub(super) fn unwritable(error: BuildError) -> StoreError {
     StoreError::Unwritable {
         source: Box::new(error),
     }
@@ -46,21 +49,22 @@ pub(super) const SAME_VERSION: &str = "#version = :version";
 
 /// The task after a transition, on condition that it is still the one before.
 pub(super) fn put_task(
-    tasks: &Table,
+    table: &str,
     before: &Task,
     after: &Task,
 ) -> Result<TransactWriteItem, StoreError> {
-    put_same(tasks, task_item(after)?, before.version)
+    put_same(table, task_item(after)?, before.version)
 }
 
 /// A record in place of its `version`.
 pub(super) fn put_same(
-    tasks: &Table,
+    table: &str,
     item: Item,
     version: u64,
 ) -> Result<TransactWriteItem, StoreError> {
-    let put = tasks
-        .transact_put(item)
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
         .condition_expression(SAME_VERSION)
         .expression_attribute_names("#version", "version")
         .expression_attribute_values(":version", number(version))
@@ -70,24 +74,38 @@ pub(super) fn put_same(
 }
 
 /// A record that goes along.
-pub(super) fn put(tasks: &Table, item: Item) -> Result<TransactWriteItem, StoreError> {
-    let put = tasks.transact_put(item).build().map_err(unwritable)?;
+pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = put.build().map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
 /// A record that must not be there yet.
-pub(super) fn put_new(tasks: &Table, item: Item) -> Result<TransactWriteItem, StoreError> {
-    let put = tasks
-        .transact_put(item)
+pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
         .condition_expression("attribute_not_exists(pk)")
         .build()
         .map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
+/// A record that must be there, and stays what it is.
+pub(super) fn check_exists(table: &str, key: Key) -> Result<TransactWriteItem, StoreError> {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .key("pk", text(key.pk))
+        .key("sk", text(key.sk))
+        .condition_expression("attribute_exists(pk)")
+        .build()
+        .map_err(unwritable)?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
+}
+
 /// What changes beside the task itself; nothing for most transitions.
 pub(super) fn beside(
-    tasks: &Table,
+    tasks: &str,
     agents: &str,
     before: &Task,
     after: &Task,
@@ -142,9 +160,9 @@ const fn is_queued(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. })
 }
 
-fn delete(tasks: &Table, key: &Key) -> Result<TransactWriteItem, StoreError> {
+fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
     let delete = Delete::builder()
-        .table_name(&tasks.name)
+        .table_name(table)
         .key("pk", text(&key.pk))
         .key("sk", text(&key.sk))
         .build()

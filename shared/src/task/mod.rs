@@ -4,6 +4,7 @@
 //! are legal. It reads no clock and does no I/O; [`crate::store`] applies what it decides as a
 //! conditional write.
 
+mod blind;
 mod late;
 mod policy;
 mod progress;
@@ -15,6 +16,7 @@ mod transition;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use self::{
+    blind::{Begin, Complete},
     late::{LateOutcome, LateReport},
     policy::{FLUSH_INTERVAL, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy, Terms},
     progress::{Chunk, ChunkOrder, Progress, Step},

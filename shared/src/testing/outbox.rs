@@ -16,14 +16,13 @@ use crate::{
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId, UserId},
     ports::{
         BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
-        Gateway, Notifications, NotifyMessage, Received, SourceQueue,
+        Gateway, Notifications, NotifyMessage, Received, Show, SourceQueue,
     },
     protocol::{CloudMessage, Envelope, Spelling},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
     },
-    task::Task,
     time::Timestamp,
 };
 
@@ -72,6 +71,21 @@ impl Outbox {
         std::mem::take(&mut self.notified.lock().unwrap())
     }
 
+    /// The tasks that are to be shown, by way of either queue.
+    pub(crate) fn to_show(&self) -> Vec<TaskId> {
+        let dispatched = self.dispatched.lock().unwrap();
+        let by_drain = dispatched.iter().filter_map(|(message, _)| match message {
+            DispatchMessage::Drain { show, .. } => show.as_ref().map(|show| show.task_id),
+            _ => None,
+        });
+        let notified = self.notified.lock().unwrap();
+        let directly = notified.iter().filter_map(|message| match message {
+            NotifyMessage::Refresh { task_id } => Some(*task_id),
+            _ => None,
+        });
+        by_drain.chain(directly).collect()
+    }
+
     /// What was sent over connections since the last time.
     pub(crate) fn take_sent(&self) -> Vec<(ConnectionId, CloudMessage)> {
         std::mem::take(&mut self.sent.lock().unwrap())
@@ -113,21 +127,16 @@ impl BatchQueue for Outbox {
 
 #[async_trait]
 impl Notifications for Outbox {
-    async fn changed(&self, task: &Task) -> Result<(), QueueError> {
-        self.calls.call("sqs notify").await?;
-        self.notified
-            .lock()
-            .unwrap()
-            .push(NotifyMessage::Refresh { task_id: task.id });
-        Ok(())
+    async fn show(&self, show: &Show) -> Result<(), QueueError> {
+        self.show_all(std::slice::from_ref(show)).await
     }
 
-    async fn all_changed(&self, tasks: &[&Task]) -> Result<(), QueueError> {
-        for some in tasks.chunks(10) {
+    async fn show_all(&self, shows: &[Show]) -> Result<(), QueueError> {
+        for some in shows.chunks(10) {
             self.calls.call("sqs notify").await?;
-            let messages = some
-                .iter()
-                .map(|task| NotifyMessage::Refresh { task_id: task.id });
+            let messages = some.iter().map(|show| NotifyMessage::Refresh {
+                task_id: show.task_id,
+            });
             self.notified.lock().unwrap().extend(messages);
         }
         Ok(())
@@ -141,10 +150,6 @@ impl Notifications for Outbox {
             .unwrap()
             .push(NotifyMessage::Batch { batch_id });
         Ok(())
-    }
-
-    async fn not_shown(&self, task: &Task, _: Timestamp) -> Result<(), QueueError> {
-        self.changed(task).await
     }
 
     async fn reported(&self, task_id: TaskId, _: Timestamp) -> Result<(), QueueError> {

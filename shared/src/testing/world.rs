@@ -191,6 +191,7 @@ impl World {
     pub(crate) fn notifier(&self) -> Notifier {
         Notifier {
             tasks: self.store.clone(),
+            agents: self.store.clone(),
             batches: self.store.clone(),
             cards: self.store.clone(),
             breakers: self.store.clone(),
@@ -403,9 +404,7 @@ impl World {
 
     pub(crate) async fn drain(&self) {
         self.dispatcher()
-            .handle(DispatchMessage::Drain {
-                agent_id: agent_id(),
-            })
+            .handle(DispatchMessage::drain(agent_id()))
             .await
             .unwrap();
     }

@@ -39,9 +39,9 @@ async fn a_task_for_an_offline_agent_waits_and_is_delivered_in_order() {
         test.channel.run("be second").await,
     );
     let answer = test.channel.command("/bm run be third").await;
-    assert!(answer.contains("offline: the task waits"), "{answer}");
+    assert!(answer.contains("in line there"), "{answer}");
     let card = test.channel.card(&first, "Waiting for agent").await;
-    card.tells(&["be first", &test.agent_id]);
+    card.tells(&["be first", &test.agent_id, "offline: the task waits"]);
 
     let mut agent = test.connect().await;
     let prompts = [agent.take().await, agent.take().await, agent.take().await];

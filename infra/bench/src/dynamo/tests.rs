@@ -113,6 +113,34 @@ fn a_transaction_writes_all_or_nothing() {
 }
 
 #[test]
+fn a_check_in_a_transaction_says_which_it_was_writes_nothing_and_is_charged() {
+    let mut dynamo = dynamo();
+    put(&mut dynamo, "TASK", None);
+    let check = |sk: &str| {
+        let key = json!({ "pk": { "S": "TASK#1" }, "sk": { "S": sk } });
+        let condition = "attribute_exists(pk)";
+        json!({ "ConditionCheck": {
+            "TableName": "tasks", "Key": key, "ConditionExpression": condition } })
+    };
+    let item = json!({ "pk": { "S": "TASK#1" }, "sk": { "S": "STEP#1" } });
+    let new = json!({ "Put": { "TableName": "tasks", "Item": item } });
+    let none = json!({ "TransactItems": [new, check("STEP#2")] });
+    let done = dynamo.call("TransactWriteItems", &none);
+    let codes = &done.body["CancellationReasons"];
+    assert_eq!(
+        (&codes[0]["Code"], &codes[1]["Code"]),
+        (&json!("None"), &json!("ConditionalCheckFailed"))
+    );
+    let one = json!({ "TransactItems": [new, check("TASK")] });
+    let done = dynamo.call("TransactWriteItems", &one);
+    assert_eq!(
+        (done.status, done.units.write.to_bits()),
+        (200, 4f64.to_bits())
+    );
+    assert_eq!(sort_keys(&query(&mut dynamo, &json!({}))), ["STEP#1"]);
+}
+
+#[test]
 fn a_query_goes_both_ways_page_by_page() {
     let mut dynamo = dynamo();
     for sk in ["STEP#2", "TASK", "STEP#1", "STEP#3"] {

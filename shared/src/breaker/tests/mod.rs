@@ -1,6 +1,7 @@
 //! What the traces of `shared/tests/breaker_traces` do not show: operators, bounds, what is stored,
 //! and what holds whatever happens.
 
+mod logged;
 mod model;
 mod operators;
 mod properties;
@@ -8,7 +9,7 @@ mod report;
 mod rules;
 mod stored;
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use proptest::prelude::*;
 

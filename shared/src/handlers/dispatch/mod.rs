@@ -6,7 +6,7 @@ mod timers;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use tracing::{info, warn};
 
 use self::gatekeeper::Gatekeeper;
@@ -18,7 +18,7 @@ use crate::{
     ids::{AgentId, ConnectionId, Ids},
     ports::{
         AUTH_DEADLINE, Agents, Breakers, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
-        Notifications, Released, Tasks, Turn, Written,
+        Notifications, Released, Show, Tasks, Turn, Written,
     },
     protocol::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
     task::{Task, TaskEvent, TaskSpec},
@@ -61,11 +61,23 @@ impl Dispatcher {
     /// The message is to be given again.
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
-            DispatchMessage::Drain { agent_id } => self.drain(&agent_id).await,
+            DispatchMessage::Drain { agent_id, show } => {
+                // Whatever comes of the drain, and whoever else may be at it.
+                let (shown, drained) = join(self.show(show), self.drain(&agent_id)).await;
+                shown.and(drained)
+            }
             DispatchMessage::Task { task_id, .. } => self.look_at(task_id).await,
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }
+        }
+    }
+
+    /// A call, if there is something to be shown. Shown twice is shown once.
+    async fn show(&self, show: Option<Show>) -> Result<(), BematicError> {
+        match show {
+            Some(show) => Ok(self.notifications.show(&show).await?),
+            None => Ok(()),
         }
     }
 
@@ -107,9 +119,7 @@ impl Dispatcher {
     }
 
     async fn ask_for_drain(&self, agent_id: &AgentId, delay: Duration) -> Result<(), BematicError> {
-        let drain = DispatchMessage::Drain {
-            agent_id: agent_id.clone(),
-        };
+        let drain = DispatchMessage::drain(agent_id.clone());
         Ok(self.dispatch.send(&drain, delay).await?)
     }
 

@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::Gatekeeper;
 use crate::{
-    ports::{Agents, DispatchMessage, Drain, Tasks},
+    ports::{Agents, DispatchMessage, Drain, Show, Tasks},
     protocol::CloudMessage,
-    task::TaskState,
-    testing::{World, agent_id, connection, event},
-    time::Clock,
+    task::{Task, TaskState},
+    testing::{World, agent_id, connection, event, new_task},
+    time::{Clock, Timestamp},
 };
 
 fn submitted(sent: &[(crate::ids::ConnectionId, CloudMessage)]) -> Vec<String> {
@@ -151,9 +151,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
         world.calls.fail_at(n);
         let first = world
             .dispatcher()
-            .handle(DispatchMessage::Drain {
-                agent_id: agent_id(),
-            })
+            .handle(DispatchMessage::drain(agent_id()))
             .await;
         if world.calls.unused_failure() {
             break;
@@ -172,6 +170,93 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
             "call {n}"
         );
     }
+}
+
+/// A drain of the agent's queue that has the task shown.
+fn drain_and_show(task: &Task) -> DispatchMessage {
+    DispatchMessage::Drain {
+        agent_id: agent_id(),
+        show: Some(Show::of(task)),
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
+    // How many calls there are is known once a failure is not used.
+    for n in 0.. {
+        let world = World::new().await;
+        world.connect("c").await;
+        let task = world.run("fix it", "r").await;
+        world.out.take_dispatched();
+        world.calls.take();
+        world.calls.fail_at(n);
+        let handled = world.dispatcher().handle(drain_and_show(&task)).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        if handled.is_err() && world.calls.take().get(n) == Some(&"sqs notify") {
+            // SQS gives the message again.
+            world.time.pass(Duration::from_secs(90));
+            let again = drain_and_show(&task);
+            world.dispatcher().handle(again).await.unwrap();
+        }
+        assert!(
+            world.out.to_show().contains(&task.id),
+            "call {n}: {handled:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_shown_waits_for_no_other_drain() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task = world.run("fix it", "r").await;
+    world.out.take_dispatched();
+    let lease = crate::agent::DrainLease {
+        holder: "another".into(),
+        until: world.time.now() + Duration::from_mins(1),
+    };
+    let (agent, now) = (agent_id(), world.time.now());
+    let drain = world.store.begin_drain(&agent, &lease, now).await.unwrap();
+    assert!(matches!(drain, Drain::Ours(_)));
+    world.calls.take();
+    let message = drain_and_show(&task);
+    world.dispatcher().handle(message).await.unwrap();
+    assert_eq!(world.calls.take(), ["sqs notify", "update agent"]);
+    assert_eq!(world.out.to_show(), [task.id]);
+}
+
+#[test]
+fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
+    let plain = json!({ "kind": "drain", "agentId": "box" });
+    let drain = DispatchMessage::drain(agent_id());
+    assert_eq!(serde_json::to_value(&drain).unwrap(), plain);
+    assert_eq!(
+        serde_json::from_value::<DispatchMessage>(plain).unwrap(),
+        drain
+    );
+    let task = new_task("box");
+    let message = drain_and_show(&task);
+    let sent = json!({ "kind": "drain", "agentId": "box",
+        "show": { "taskId": task.id, "change": format!("v{}", task.version) } });
+    assert_eq!(serde_json::to_value(&message).unwrap(), sent);
+    assert_eq!(
+        serde_json::from_value::<DispatchMessage>(sent).unwrap(),
+        message
+    );
+}
+
+#[test]
+fn a_change_is_looked_at_once_and_again_after_five_minutes_if_it_must() {
+    let task = new_task("box");
+    let secs = |secs: u64| Timestamp::from_millis(1_700_000_100_000 + secs * 1000);
+    let again = |at| Show::again(&task, secs(at)).change;
+    assert_ne!(Show::of(&task).change, again(0));
+    assert_eq!(again(0), again(299));
+    assert_ne!(again(0), again(300));
+    let next = task.with_late_report();
+    assert_ne!(Show::of(&task).change, Show::of(&next).change);
 }
 
 #[tokio::test]
@@ -216,12 +301,15 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
     let refusal = json!({ "taskId": task.id, "accepted": false, "reason": "full" });
     world.say("c", "TASK_ACK", refusal).await;
     let drains = world.out.take_dispatched().into_iter();
-    let drains: Vec<_> = drains.map(|(_, delay)| delay).collect();
-    // For the next in line, for this one, and for whoever says something first.
-    assert_eq!(
-        drains,
-        [Duration::ZERO, Duration::from_secs(5), Duration::ZERO]
-    );
+    let drains: Vec<_> = drains
+        .map(|(message, delay)| match message {
+            DispatchMessage::Drain { show, .. } => (delay.as_secs(), show.is_some()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // For the next in line, for this one, which is not shown only then, and for whoever says
+    // something first.
+    assert_eq!(drains, [(0, true), (5, false), (0, false)]);
     world.drain().await;
     assert!(world.out.take_sent().is_empty(), "not due yet");
     world.time.pass(Duration::from_secs(5));

@@ -1,8 +1,10 @@
 //! TASK_ACK
 
+use std::sync::Arc;
+
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop,
+    Answer, Context, Running, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -13,15 +15,19 @@ use crate::{
 /// Notes whether agents take their tasks.
 pub struct Acknowledge {
     transitions: Transitions,
+    running: Arc<Running>,
 }
 
 impl Acknowledge {
     /// On the tasks.
-    pub fn new(transitions: Transitions) -> Self {
-        Self { transitions }
+    pub fn new(transitions: Transitions, running: Arc<Running>) -> Self {
+        Self {
+            transitions,
+            running,
+        }
     }
 
-    /// A read, a write and a message; a refusal needs a transaction and a message more.
+    /// A write and a message; a refusal needs a read, a transaction and a message.
     pub async fn handle(&self, context: Context<'_>, ack: TaskAck) -> Result<Answer, BematicError> {
         let TaskAck {
             task_id,
@@ -32,33 +38,37 @@ impl Acknowledge {
             spent,
             ..
         } = ack;
-        let event = if accepted {
-            TaskEvent::Started {
-                attempt,
-                said_at: context.sent_at,
-            }
+        let agent = &context.sender.agent_id;
+        let (said_at, now) = (context.sent_at, context.now);
+        let outcome = if accepted {
+            self.transitions
+                .begin(agent, task_id, attempt, said_at, now)
+                .await?
         } else {
-            let reason = reason.unwrap_or_else(|| "the agent did not say why".into());
-            TaskEvent::Refused {
+            let event = TaskEvent::Refused {
                 attempt,
-                reason,
+                reason: reason.unwrap_or_else(|| "the agent did not say why".into()),
                 retryable,
                 spent,
-            }
+            };
+            self.transitions
+                .apply(agent, task_id, &event, None, now)
+                .await?
         };
-        let agent = &context.sender.agent_id;
-        match self
-            .transitions
-            .apply(agent, task_id, &event, None, context.now)
-            .await?
-        {
+        match outcome {
             Outcome::Unchanged(_, Unchanged::NotHeld) => Err(TaskError::NotHeld {
                 task_id,
                 agent_id: agent.clone(),
             }
             .into()),
             Outcome::Unchanged(task, _) if accepted => Ok(Answer::messages(stop(&task, agent))),
-            Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
+            Outcome::Changed(task) => {
+                // Slack is being told of it, and will be shown what is reported meanwhile.
+                self.running.note_task(&task);
+                self.running.told(task_id, now);
+                Ok(Answer::none())
+            }
+            Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }
 }

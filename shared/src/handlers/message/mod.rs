@@ -9,6 +9,7 @@ mod auth;
 mod heartbeat;
 mod presence;
 mod report;
+mod running;
 mod status;
 mod terminal;
 
@@ -19,7 +20,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 pub use self::{
     ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, presence::Presence,
-    report::Reports, status::StatusReports, terminal::Endings,
+    report::Reports, running::Running, status::StatusReports, terminal::Endings,
 };
 use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
 use crate::{
@@ -145,14 +146,21 @@ impl MessageRouter {
             dispatch.clone(),
             transitions.clone(),
         );
+        let running = Arc::new(Running::default());
         let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
         Self {
             known: Cache::new(REMEMBERED),
             authenticate: Authenticate::new(agents.clone(), connector),
             heartbeats: Heartbeats::new(presence.clone()),
             status: StatusReports::new(agents.clone(), dispatch.clone(), presence),
-            acknowledge: Acknowledge::new(transitions.clone()),
-            reports: Reports::new(tasks, notifications, transitions.clone(), clock.clone()),
+            acknowledge: Acknowledge::new(transitions.clone(), running.clone()),
+            reports: Reports::new(
+                tasks,
+                notifications,
+                transitions.clone(),
+                clock.clone(),
+                running,
+            ),
             endings: Endings::new(transitions),
             agents,
             gateway,
@@ -233,9 +241,7 @@ impl MessageRouter {
     /// The first message that this environment sees of a connection: work may be waiting for it.
     /// Remembered only once that was passed on, so that a failure here is made up for by the next.
     async fn welcome(&self, sender: Sender) -> Result<(), BematicError> {
-        let drain = DispatchMessage::Drain {
-            agent_id: sender.agent_id.clone(),
-        };
+        let drain = DispatchMessage::drain(sender.agent_id.clone());
         self.dispatch
             .send(&drain, std::time::Duration::ZERO)
             .await?;

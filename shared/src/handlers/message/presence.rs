@@ -97,7 +97,7 @@ impl Presence {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
             let agent_id = agent.id.clone();
-            let drain = DispatchMessage::Drain { agent_id };
+            let drain = DispatchMessage::drain(agent_id);
             self.dispatch.send(&drain, Duration::ZERO).await?;
         }
         Ok(())

@@ -3,23 +3,18 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
-
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop,
+    Answer, Context, Running, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
-    ids::{AgentId, Attempt, TaskId},
+    ids::{Attempt, TaskId},
     ports::{Notifications, Tasks},
     protocol::{TaskProgress, TaskStream},
-    task::{Chunk, FLUSH_INTERVAL, Step, TaskEvent, TaskState, Unchanged},
+    task::{Chunk, Step, TaskEvent, Unchanged},
     time::Clock,
 };
-
-/// Running tasks that are remembered.
-const REMEMBERED: usize = 4096;
 
 /// Keeps what running tasks report.
 pub struct Reports {
@@ -27,10 +22,7 @@ pub struct Reports {
     notifications: Arc<dyn Notifications>,
     transitions: Transitions,
     clock: Arc<dyn Clock>,
-    /// Attempts known to be past their acknowledgement, and whose they are: true for good.
-    running: Cache<(TaskId, Attempt), AgentId>,
-    /// The flush interval that the notifier was last told in.
-    told: Cache<TaskId, u128>,
+    running: Arc<Running>,
 }
 
 impl Reports {
@@ -40,15 +32,14 @@ impl Reports {
         notifications: Arc<dyn Notifications>,
         transitions: Transitions,
         clock: Arc<dyn Clock>,
+        running: Arc<Running>,
     ) -> Self {
-        let (running, told) = (Cache::new(REMEMBERED), Cache::new(REMEMBERED));
         Self {
             tasks,
             notifications,
             transitions,
             clock,
             running,
-            told,
         }
     }
 
@@ -98,7 +89,7 @@ impl Reports {
     ) -> Result<(Attempt, Answer), BematicError> {
         let agent = &context.sender.agent_id;
         if let Some(attempt) = claimed
-            && self.running.get(&(task_id, attempt)).as_ref() == Some(agent)
+            && self.is_under_way(context, task_id, attempt).await?
         {
             return Ok((attempt, Answer::none()));
         }
@@ -136,20 +127,35 @@ impl Reports {
                 agent_id: agent.clone(),
             })?;
         let answer = Answer::messages(stop(&task, agent));
-        if answer.messages.is_empty() && !matches!(task.state, TaskState::Pending { .. }) {
-            self.running.insert((task_id, attempt), agent.clone());
-        }
+        self.running.note_task(&task);
         Ok((attempt, answer))
     }
 
-    /// At most once a flush interval: the queue would drop the others. The interval is that of the
-    /// time after the write, or the update of the one before might have been rendered without it.
+    /// Whether the agent is known to run the attempt: remembered, or looked up once.
+    async fn is_under_way(
+        &self,
+        context: Context<'_>,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<bool, BematicError> {
+        let agent = &context.sender.agent_id;
+        if self.running.is_known(task, attempt, agent) {
+            return Ok(true);
+        }
+        let runs = self.tasks.runs(task, attempt, agent).await?;
+        if runs {
+            self.running.note(task, attempt, agent);
+        }
+        Ok(runs)
+    }
+
+    /// Unless a refresh is under way that will show it. The time is that after the write, or the
+    /// refresh might have been rendered without it.
     async fn tell(&self, task: TaskId) -> Result<(), BematicError> {
         let now = self.clock.now();
-        let interval = u128::from(now.as_millis()) / FLUSH_INTERVAL.as_millis();
-        if self.told.get(&task) != Some(interval) {
+        if !self.running.is_under_way(task, now) {
             self.notifications.reported(task, now).await?;
-            self.told.insert(task, interval);
+            self.running.told(task, now);
         }
         Ok(())
     }

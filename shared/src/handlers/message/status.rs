@@ -51,9 +51,7 @@ impl StatusReports {
             answer = Answer::messages(stop);
         }
         if status.status == Availability::Online {
-            let drain = DispatchMessage::Drain {
-                agent_id: status.agent_id.clone(),
-            };
+            let drain = DispatchMessage::drain(status.agent_id.clone());
             self.dispatch.send(&drain, Duration::ZERO).await?;
         }
         Ok(answer)

@@ -22,7 +22,8 @@ impl Endings {
         Self { transitions }
     }
 
-    /// A read, a transaction and two messages.
+    /// A transaction and a message; where the task or its agent's breaker is not as usual, the
+    /// reads that it takes.
     pub async fn complete(
         &self,
         context: Context<'_>,
@@ -71,20 +72,29 @@ impl Endings {
         attempt: Option<Attempt>,
         ending: LateOutcome,
     ) -> Result<Answer, BematicError> {
-        let (event, completion) = match &ending {
-            LateOutcome::Completed(completion) => {
-                (TaskEvent::Completed(attempt), Some(&**completion))
-            }
-            LateOutcome::Failed(failure) => (TaskEvent::Failed(attempt, failure.clone()), None),
-            LateOutcome::Cancelled(reason) => (TaskEvent::Cancelled(attempt, reason.clone()), None),
+        let (agent, now) = (&context.sender.agent_id, context.now);
+        let apply = async |event| {
+            let applied = self
+                .transitions
+                .apply(agent, task_id, &event, None, now)
+                .await;
+            applied.map(Some)
         };
-        let agent = &context.sender.agent_id;
-        let result = self
-            .transitions
-            .apply(agent, task_id, &event, completion, context.now)
-            .await;
+        let result = match &ending {
+            LateOutcome::Completed(completion) => {
+                self.transitions
+                    .complete(agent, task_id, attempt, completion, now)
+                    .await
+            }
+            LateOutcome::Failed(failure) => {
+                apply(TaskEvent::Failed(attempt, failure.clone())).await
+            }
+            LateOutcome::Cancelled(reason) => {
+                apply(TaskEvent::Cancelled(attempt, reason.clone())).await
+            }
+        };
         let error = match result {
-            Ok(Outcome::Unchanged(_, Unchanged::NotHeld)) => Some(
+            Ok(Some(Outcome::Unchanged(_, Unchanged::NotHeld))) => Some(
                 TaskError::NotHeld {
                     task_id,
                     agent_id: agent.clone(),
@@ -92,12 +102,12 @@ impl Endings {
                 .into(),
             ),
             // It counted when it came first.
-            Ok(Outcome::Unchanged(task, Unchanged::Late))
+            Ok(Some(Outcome::Unchanged(task, Unchanged::Late)))
                 if attempt.is_some() && attempt == task.reported =>
             {
                 None
             }
-            Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
+            Ok(Some(Outcome::Unchanged(task, Unchanged::Late))) => {
                 self.keep_late(task, attempt, ending, context).await?;
                 None
             }

@@ -88,7 +88,7 @@ async fn output_costs_one_write_and_a_message_each_flush_interval() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_costs_a_read_a_write_and_a_message() {
+async fn an_acknowledgement_costs_a_write_and_a_message() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let router = world.router();
@@ -98,7 +98,7 @@ async fn an_acknowledgement_costs_a_read_a_write_and_a_message() {
     world.calls.take();
     let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
     world.say_to(&router, "c", "TASK_ACK", ack).await;
-    assert_eq!(world.calls.take(), ["get task", "write task", "sqs notify"]);
+    assert_eq!(world.calls.take(), ["begin task", "sqs notify"]);
     assert_eq!(
         world.store.task(task.id).unwrap().state.name(),
         "processing"
@@ -113,6 +113,10 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
     world
         .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
         .await;
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    world.say_to(&router, "c", "TASK_ACK", ack).await;
+    world.out.take_dispatched();
+    world.out.take_notified();
     world.calls.take();
     let answers = world
         .say_to(&router, "c", "TASK_COMPLETE", complete(&task))
@@ -120,16 +124,57 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
     assert!(is_confirmed(&answers));
     assert_eq!(
         world.calls.take(),
-        [
-            "get task",
-            "get breaker",
-            "write task",
-            "sqs notify",
-            "sqs dispatch",
-            "gateway post"
-        ]
+        ["transact complete", "sqs dispatch", "gateway post"]
     );
+    assert_eq!(world.out.to_show(), [task.id]);
     assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+    assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
+}
+
+#[tokio::test]
+async fn what_was_begun_here_is_reported_at_the_price_of_a_write_and_shown_with_it() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    world.say_to(&router, "c", "TASK_ACK", ack).await;
+    world.calls.take();
+    let step = json!({ "taskId": task.id, "attempt": 1, "progress": 5 });
+    world.say_to(&router, "c", "TASK_PROGRESS", step).await;
+    assert_eq!(world.calls.take(), ["put step"]);
+    // An environment that has not seen it begin makes sure, once, and has it shown.
+    let other = world.router();
+    world.say_to(&other, "c", "HEARTBEAT_PING", json!({})).await;
+    world.calls.take();
+    let delta = |seq: u64| json!({ "taskId": task.id, "attempt": 1, "delta": "x", "seq": seq });
+    world.say_to(&other, "c", "TASK_STREAM", delta(0)).await;
+    world.say_to(&other, "c", "TASK_STREAM", delta(1)).await;
+    assert_eq!(
+        world.calls.take(),
+        ["get task lagging", "put chunk", "sqs notify", "put chunk"]
+    );
+}
+
+#[tokio::test]
+async fn a_completion_of_what_is_not_as_usual_takes_the_reads_that_it_needs() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let router = world.router();
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.calls.take();
+    // It was never seen to begin.
+    world
+        .say_to(&router, "c", "TASK_COMPLETE", complete(&task))
+        .await;
+    assert_eq!(
+        world.calls.take()[..3],
+        ["transact complete", "get breaker", "write task"]
+    );
     assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
 }
 
@@ -184,7 +229,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
             assert_eq!(error_code(&answers), None, "{kind} {n}");
             assert_eq!(is_confirmed(&answers), must_not_be_lost, "{kind} {n}");
             assert!(
-                !world.out.take_notified().is_empty(),
+                world.out.to_show().contains(&task.id),
                 "{kind} {n}: nobody told Slack"
             );
             let state = world.store.task(task.id).unwrap().state;

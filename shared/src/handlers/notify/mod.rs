@@ -11,7 +11,7 @@ use super::view::Snapshot;
 use crate::{
     error::BematicError,
     ids::{BatchId, ChannelId, MessageTs, Subject, TaskId},
-    ports::{Batches, Breakers, Card, Cards, Created, NotifyMessage, Tasks},
+    ports::{Agents, Batches, Breakers, Card, Cards, Created, NotifyMessage, Tasks},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
@@ -25,6 +25,8 @@ use crate::{
 pub struct Notifier {
     /// The tasks.
     pub tasks: Arc<dyn Tasks>,
+    /// The agents that tasks wait for.
+    pub agents: Arc<dyn Agents>,
     /// Bulk work.
     pub batches: Arc<dyn Batches>,
     /// The messages that Slack has of us.
@@ -65,7 +67,7 @@ impl Notifier {
             return Ok(());
         };
         let (snapshot, card) = futures::try_join!(
-            Snapshot::read(&*self.tasks, task.clone()),
+            Snapshot::read(&*self.tasks, &*self.agents, task.clone()),
             self.cards.card(id.into())
         )?;
         let message = snapshot.render(self.clock.now());

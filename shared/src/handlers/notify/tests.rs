@@ -37,9 +37,35 @@ async fn a_task_is_posted_once_and_updated_to_its_end() {
     assert!(shown(&world).contains("tests"));
     let done = json!({ "taskId": task.id, "result": "Fixed the login.", "estimatedCost": 0.42 });
     world.say("c", "TASK_COMPLETE", done).await;
+    world.dispatch_all().await;
     world.notify_all().await;
     assert!(shown(&world).contains("Fixed the login."));
     assert!(shown(&world).contains("ompleted"));
+}
+
+#[tokio::test]
+async fn a_task_whose_agent_is_offline_says_so_while_it_waits() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await;
+    world.dispatch_all().await;
+    world.calls.take();
+    world.notify_all().await;
+    let mut reads = world.calls.take();
+    reads.retain(|call| call.starts_with("get") || call.starts_with("query"));
+    assert_eq!(reads, ["get task", "get agent", "get card"]);
+    let waits = "The agent was offline: the task waits until it is back.";
+    assert!(shown(&world).contains(waits), "{}", shown(&world));
+    world.connect("c").await;
+    world.drain().await;
+    world.notify_all().await;
+    assert!(!shown(&world).contains("offline"), "{}", shown(&world));
+    // It waits for the agent that is there.
+    let refusal = json!({ "taskId": task.id, "accepted": false, "reason": "full" });
+    world.say("c", "TASK_ACK", refusal).await;
+    world.dispatch_all().await;
+    world.notify_all().await;
+    assert!(shown(&world).contains("Waiting for agent"));
+    assert!(!shown(&world).contains("offline"), "{}", shown(&world));
 }
 
 #[tokio::test]

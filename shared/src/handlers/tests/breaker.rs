@@ -145,7 +145,7 @@ async fn ten_dispatchers_at_once_let_no_more_than_three_probes_through() {
         let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
         let drains = dispatchers.iter().map(|dispatcher| {
             let agent_id = agent_id();
-            dispatcher.handle(DispatchMessage::Drain { agent_id })
+            dispatcher.handle(DispatchMessage::drain(agent_id))
         });
         for drained in join_all(drains).await {
             drained.unwrap();

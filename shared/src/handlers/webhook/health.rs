@@ -87,7 +87,7 @@ impl Operator {
         }
     }
 
-    async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
+    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
         let agents = self.parts.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
         Ok(text::unknown_agent(id, &known))
@@ -119,9 +119,7 @@ impl Operator {
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
-            let drain = DispatchMessage::Drain {
-                agent_id: id.clone(),
-            };
+            let drain = DispatchMessage::drain(id.clone());
             let look = async { Ok(self.parts.dispatch.send(&drain, Duration::ZERO).await?) };
             let look_again = async {
                 let moved = self.transitions.gate_moved(id, turn, now).await;

@@ -98,7 +98,8 @@ impl Operator {
     ) -> Result<Reply, BematicError> {
         match self.parts.tasks.find(id).await? {
             Some(task) if task.origin.channel_id == *channel => {
-                let snapshot = Snapshot::read(&*self.parts.tasks, task).await?;
+                let snapshot =
+                    Snapshot::read(&*self.parts.tasks, &*self.parts.agents, task).await?;
                 let message = snapshot.render(now);
                 Ok(Reply {
                     response_type: ResponseType::Ephemeral,
@@ -109,7 +110,7 @@ impl Operator {
         }
     }
 
-    /// Stops or retries a task of the channel: a read, a write and two messages.
+    /// Stops or retries a task of the channel: a read, a write, and a message or two.
     ///
     /// # Errors
     /// Our own trouble only; the operator's is in the reply.

@@ -69,6 +69,8 @@ pub struct TaskView<'a> {
     pub completion: Option<&'a Completion>,
     /// What came too late to count.
     pub late: &'a [LateReport],
+    /// Whether its agent is offline, while it waits for it.
+    pub offline: bool,
     /// The buttons under it.
     pub actions: &'a [CardAction],
     /// Now.

@@ -44,7 +44,7 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
             ..
         } => (
             format!("Waiting for agent {agent}"),
-            waiting(*not_before, last_error.as_deref()),
+            waiting(view.offline, *not_before, last_error.as_deref()),
         ),
         TaskState::Dispatched { cancel: None, .. } => (
             format!("Sent to agent {agent}"),
@@ -95,11 +95,15 @@ fn completed(view: &TaskView<'_>) -> String {
     }
 }
 
-fn waiting(not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
+/// A card is not written anew when the agent is back but has no room yet: what it says of the agent
+/// was so.
+fn waiting(offline: bool, not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
+    let offline =
+        offline.then(|| "The agent was offline: the task waits until it is back.".to_owned());
     let until = not_before.map(|at| format!("Waits until {} before the next try.", time(at)));
     let why =
         last_error.map(|error| format!("The last one came to nothing. {}", reason_line(error)));
-    until.into_iter().chain(why).collect()
+    offline.into_iter().chain(until).chain(why).collect()
 }
 
 /// A time of day, as Slack shows it in each reader's own time zone.

@@ -64,6 +64,7 @@ fn view<'a>(task: &'a Task, progress: &'a Progress, output: &'a str) -> TaskView
         },
         completion: None,
         late: &[],
+        offline: false,
         actions: &[],
         now: NOW,
     }
@@ -158,6 +159,22 @@ fn a_running_task_shows_how_far_it_is() {
             ":gear: *Running on agent box-1 for 1 min 5 s*\n`████████░░░░░░░░░░░░` 42 %\nfix it\
              \n--\n:hammer_and_wrench: Read `a.rs`\n:thought_balloon: hm hm\
              \n--\n*Output*\nsome *output*\n--\n{ORIGIN}"
+        )
+    );
+}
+
+#[test]
+fn a_task_that_waits_for_an_agent_that_is_offline_says_so() {
+    let (task, progress) = (task("fix it", TaskState::NEW), Progress::default());
+    let view = TaskView {
+        offline: true,
+        ..view(&task, &progress, "")
+    };
+    assert_eq!(
+        shown(&view),
+        format!(
+            ":hourglass_flowing_sand: *Waiting for agent box-1*\n\
+             The agent was offline: the task waits until it is back.\nfix it\n--\n{ORIGIN}"
         )
     );
 }
@@ -368,6 +385,7 @@ proptest! {
             output: OutputTail { text: &output, cut },
             completion: completion.as_ref(),
             late: &late,
+            offline: true,
             actions: &[CardAction::Cancel, CardAction::Retry],
             ..view(&task, &progress, "")
         };

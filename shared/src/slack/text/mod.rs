@@ -36,15 +36,12 @@ pub struct AgentSummary {
 }
 
 /// A task was stored.
-pub fn run_accepted(task: &Task, agent_online: bool) -> String {
-    let agent = &task.agent_id;
-    let next = if agent_online {
-        "It is next in line there; a message here follows it."
-    } else {
-        "The agent is offline: the task waits until it is back."
-    };
+pub fn run_accepted(task: &Task) -> String {
     format!(
-        ":white_check_mark: `{agent}` has a new task: {title}\n{next}\n`/bm status {id}`",
+        ":white_check_mark: `{agent}` has a new task: {title}\n\
+         It is in line there. A message here follows it, and says what it waits for.\n\
+         `/bm status {id}`",
+        agent = task.agent_id,
         title = escape(&task.title),
         id = task.id,
     )

@@ -8,6 +8,7 @@ use crate::{
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
+    task::Complete,
 };
 
 impl Memory {
@@ -19,7 +20,14 @@ impl Memory {
 
 impl Tables {
     fn breaker(&self, agent: &AgentId) -> Breaker {
-        self.breakers.get(agent).cloned().unwrap_or_default()
+        let breaker = self.breakers.get(agent).cloned().unwrap_or_default();
+        let successes = self.successes.get(agent).cloned().unwrap_or_default();
+        breaker.with_logged(successes)
+    }
+
+    pub(super) fn log_success(&mut self, complete: &Complete<'_>) {
+        let successes = self.successes.entry(complete.agent.clone()).or_default();
+        successes.insert(complete.slot().to_string(), complete.now);
     }
 
     /// Whether the breaker is still the one that the turn starts from.
@@ -28,7 +36,9 @@ impl Tables {
     }
 
     pub(super) fn turn(&mut self, agent: &AgentId, turn: Turn<'_>) {
-        self.breakers.insert(agent.clone(), turn.after.clone());
+        // What is kept by itself is not stored with it.
+        let stored = serde_json::to_value(turn.after).and_then(serde_json::from_value);
+        self.breakers.insert(agent.clone(), stored.unwrap());
         if turn.moves_gate()
             && let Some(agent) = self.agents.get_mut(agent)
         {

@@ -19,10 +19,12 @@ use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     ports::{
-        Card, Claim, Created, Kept, Output, Page, Pass, Projects, Tasks, Turn, WAITING_COUNTED,
-        Written,
+        Blind, Card, Claim, Creation, Kept, Output, Page, Pass, Projects, Tasks, Turn,
+        WAITING_COUNTED, Written,
     },
-    task::{Chunk, ChunkOrder, Completion, LateReport, Step, Task, TaskSpec, TaskState},
+    task::{
+        Begin, Chunk, ChunkOrder, Complete, Completion, LateReport, Step, Task, TaskSpec, TaskState,
+    },
     time::Timestamp,
 };
 
@@ -54,6 +56,7 @@ struct Tables {
     agents: BTreeMap<AgentId, Agent>,
     status_at: BTreeMap<AgentId, Timestamp>,
     breakers: BTreeMap<AgentId, Breaker>,
+    successes: BTreeMap<AgentId, BTreeMap<String, Timestamp>>,
     keys: BTreeSet<(AgentId, String)>,
     connections: BTreeMap<ConnectionId, Connection>,
     projects: BTreeMap<ChannelId, Project>,
@@ -194,15 +197,18 @@ impl Tasks for Memory {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Created<TaskId>, StoreError> {
+    ) -> Result<Creation, StoreError> {
         let mut tables = self.call("transact create").await?;
         if let Some(first) = tables.requests.get(request) {
-            return Ok(Created::Existing(*first));
+            return Ok(Creation::Repeated(*first));
+        }
+        if !tables.agents.contains_key(&task.agent_id) {
+            return Ok(Creation::NoAgent);
         }
         tables.requests.insert(request.to_owned(), task.id);
         tables.specs.insert(task.id, spec.clone());
         tables.tasks.insert(task.id, task.clone());
-        Ok(Created::New)
+        Ok(Creation::Done)
     }
 
     async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError> {
@@ -264,6 +270,48 @@ impl Tasks for Memory {
         }
         tables.write(before, after);
         Ok(Written::Done)
+    }
+
+    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError> {
+        let mut tables = self.call("begin task").await?;
+        let Some(task) = tables.tasks.get(&begin.task_id).cloned() else {
+            return Ok(Blind::Unusual(None));
+        };
+        let Some(next) = task.begun(begin) else {
+            return Ok(Blind::Unusual(Some(Box::new(task))));
+        };
+        tables.write(&task, &next);
+        Ok(Blind::Done(Box::new(next)))
+    }
+
+    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError> {
+        let mut tables = self.call("transact complete").await?;
+        let Some(task) = tables.tasks.get(&complete.task_id).cloned() else {
+            return Ok(Blind::Unusual(None));
+        };
+        let Some(next) = task.completed(complete) else {
+            return Ok(Blind::Unusual(Some(Box::new(task))));
+        };
+        let blindly = |agent: &Agent| agent.gate.counts_blindly();
+        if !tables.agents.get(&task.agent_id).is_some_and(blindly) {
+            return Ok(Blind::Unusual(None));
+        }
+        tables.log_success(complete);
+        let completion = complete.completion.clone();
+        tables.completions.insert(next.id, completion);
+        tables.write(&task, &next);
+        Ok(Blind::Done(()))
+    }
+
+    async fn runs(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError> {
+        let tables = self.call("get task lagging").await?;
+        let task = tables.tasks.get(&task);
+        Ok(task.is_some_and(|task| task.runs(attempt, agent)))
     }
 
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {

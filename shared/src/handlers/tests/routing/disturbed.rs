@@ -41,7 +41,7 @@ fn connection_of(agent: &AgentId) -> &'static str {
 
 async fn drain(world: &World, agent: &str) {
     let agent_id = id(agent);
-    let drain = DispatchMessage::Drain { agent_id };
+    let drain = DispatchMessage::drain(agent_id);
     world.dispatcher().handle(drain).await.unwrap();
 }
 
@@ -59,6 +59,7 @@ async fn shut(world: &World) -> crate::agent::Agent {
         generation: 1,
         incidents: 1,
         passage,
+        timed: false,
     };
     agent
 }

@@ -63,10 +63,10 @@ async fn one_that_was_moved_is_shown_with_its_new_agent_before_it_is_sent() {
     let (world, tasks) = waiting(&["one"]).await;
     world.open_breaker("box").await;
     move_from(&world, "box").await;
-    let told = world.out.notified.lock().unwrap().clone();
     let task_id = tasks[0].id;
-    assert_eq!(told, [NotifyMessage::Refresh { task_id }]);
-    world.notify_all().await;
+    assert_eq!(world.out.to_show(), [task_id]);
+    let refresh = NotifyMessage::Refresh { task_id };
+    world.notifier().handle(refresh).await.unwrap();
     let shown = format!("{:?}", world.out.slack.lock().unwrap());
     assert!(shown.contains("Waiting for agent b"), "{shown}");
 }
@@ -136,9 +136,7 @@ async fn a_long_queue_is_moved_by_several_drains() {
     let prompts: Vec<_> = prompts.iter().map(String::as_str).collect();
     let (world, _) = waiting(&prompts).await;
     let drains = |world: &World| {
-        let drain = DispatchMessage::Drain {
-            agent_id: id("box"),
-        };
+        let drain = DispatchMessage::drain(id("box"));
         let sent = world.out.take_dispatched().into_iter();
         sent.filter(|(message, _)| *message == drain).count()
     };

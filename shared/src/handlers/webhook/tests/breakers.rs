@@ -27,9 +27,7 @@ fn breaker(world: &World) -> Breaker {
 /// The drains that were asked for since the last time.
 fn drains(world: &World) -> usize {
     let sent = world.out.take_dispatched();
-    let drain = DispatchMessage::Drain {
-        agent_id: agent_id(),
-    };
+    let drain = DispatchMessage::drain(agent_id());
     assert!(sent.iter().all(|it| *it == (drain.clone(), Duration::ZERO)));
     sent.len()
 }

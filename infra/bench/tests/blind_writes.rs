@@ -1,0 +1,302 @@
+//! What the store writes without reading is what the rules say of a task that was read: the real
+//! adapters on the bench's DynamoDB, which decides their conditions.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use bematic::agent::Agent;
+use bematic::breaker::{BreakerConfig, BreakerEvent};
+use bematic::ids::{AgentId, Attempt, TaskId};
+use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
+use bematic::protocol::Spelling;
+use bematic::store::{AgentStore, TaskStore};
+use bematic::task::{
+    Begin, Complete, Completion, Origin, Task, TaskEvent, TaskPolicy, TaskSpec, TaskState,
+};
+use bematic::time::Timestamp;
+use bematic_bench::aws::Aws;
+use bematic_bench::template::Template;
+use bematic_local::paths::Workspace;
+use serde_json::json;
+
+struct Stored {
+    aws: Aws,
+    tasks: TaskStore,
+    agents: AgentStore,
+    policy: TaskPolicy,
+}
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+fn agent() -> AgentId {
+    "a".parse().unwrap()
+}
+
+impl Stored {
+    async fn new() -> Self {
+        let template = Template::read(&Workspace::find().unwrap()).unwrap();
+        let aws = Aws::start(&template).await.unwrap();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .endpoint_url(aws.url())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::from_keys("bench", "bench", None))
+            .load()
+            .await;
+        let client = aws_sdk_dynamodb::Client::new(&config);
+        let agents = AgentStore::new(client.clone(), "AgentsTable".into());
+        let roomy = Agent {
+            capacity: 100,
+            ..Agent::new(agent(), at(0))
+        };
+        let _ = agents.create(&roomy).await.unwrap();
+        let connection = "c".parse().unwrap();
+        let _ = agents.bind(&connection, &agent(), at(0)).await.unwrap();
+        let _ = agents
+            .greet(&connection, Spelling::default(), at(0))
+            .await
+            .unwrap();
+        Self {
+            aws,
+            tasks: TaskStore::new(client, "TasksTable".into(), "AgentsTable".into()),
+            agents,
+            policy: TaskPolicy::default(),
+        }
+    }
+
+    /// A task that was sent to the agent.
+    async fn sent(&self, lease_secs: Option<u64>) -> Task {
+        let id = TaskId::new(uuid::Uuid::now_v7());
+        let spec: TaskSpec = serde_json::from_value(json!({
+            "projectId": "web", "prompt": "fix it", "botName": "Bematic", "command": "run",
+            "localPath": "/srv", "model": "default", "maxBudget": 5.0, "allowedTools": [],
+            "leaseSecs": lease_secs, "systemPrompt": "",
+        }))
+        .unwrap();
+        let origin: Origin =
+            serde_json::from_value(json!({ "channelId": "C1", "userId": "U1" })).unwrap();
+        let task = Task::new(id, agent(), &spec, origin, &self.policy, at(1));
+        let request = id.to_string();
+        let _ = self.tasks.create(&task, &spec, &request).await.unwrap();
+        let claimed = task.after(TaskEvent::Claimed, &self.policy, at(2)).unwrap();
+        let agent = self.agents.find(&agent()).await.unwrap().unwrap();
+        let pass = Pass {
+            connection: &"c".parse().unwrap(),
+            generation: agent.gate.generation,
+            turn: None,
+        };
+        match self.tasks.claim(&task, claimed, pass).await.unwrap() {
+            Claim::Taken(task) => *task,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn find(&self, task: &Task) -> Task {
+        self.tasks.find(task.id).await.unwrap().unwrap()
+    }
+
+    /// What an event makes of the task, written as everything else is.
+    async fn apply(&self, task: &Task, event: TaskEvent) -> Task {
+        let next = task.after(event, &self.policy, at(3)).unwrap();
+        let written = self.tasks.transition(task, &next, None, None).await;
+        assert_eq!(written.unwrap(), Written::Done);
+        next
+    }
+}
+
+fn begin<'a>(task: &Task, agent: &'a AgentId, attempt: Option<u32>) -> Begin<'a> {
+    Begin {
+        task_id: task.id,
+        agent,
+        attempt: attempt.map(|number| number.try_into().unwrap()),
+        said_at: at(900),
+        lease: TaskPolicy::default().lease,
+        now: at(1000),
+    }
+}
+
+fn completion() -> Completion {
+    serde_json::from_value(json!({
+        "result": "done", "inputTokens": 1, "outputTokens": 2, "estimatedCost": 0.5,
+        "filesChanged": [], "commandsRun": [], "durationMs": 4000,
+    }))
+    .unwrap()
+}
+
+fn complete<'a>(task: &Task, agent: &'a AgentId, of: &'a Completion) -> Complete<'a> {
+    Complete {
+        task_id: task.id,
+        agent,
+        attempt: Attempt::FIRST,
+        completion: of,
+        slow_after: None,
+        now: at(5000),
+    }
+}
+
+/// What is stored, or refused, is what the rules say.
+async fn begins_alike(stored: &Stored, task: &Task, begin: &Begin<'_>) {
+    let expected = task.begun(begin);
+    let answer = stored.tasks.begin(begin).await.unwrap();
+    match &expected {
+        Some(next) => assert_eq!(answer, Blind::Done(Box::new(next.clone()))),
+        None => assert_eq!(answer, Blind::Unusual(Some(Box::new(task.clone())))),
+    }
+    assert_eq!(stored.find(task).await, expected.unwrap_or(task.clone()));
+}
+
+async fn completes_alike(stored: &Stored, task: &Task, complete: &Complete<'_>) {
+    let expected = task.completed(complete);
+    let answer = stored.tasks.complete(complete).await.unwrap();
+    match &expected {
+        Some(_) => assert_eq!(answer, Blind::Done(())),
+        None => assert_eq!(answer, Blind::Unusual(Some(Box::new(task.clone())))),
+    }
+    assert_eq!(
+        stored.find(task).await,
+        expected.clone().unwrap_or(task.clone())
+    );
+    let kept = stored.tasks.completion(task.id).await.unwrap();
+    assert_eq!(kept.is_some(), expected.is_some());
+    let agent = stored.agents.find(&task.agent_id).await.unwrap();
+    let holds = agent.is_some_and(|agent| agent.held_tasks().any(|held| held == task.id));
+    assert_eq!(holds, task.slot().is_some() && expected.is_none());
+}
+
+#[tokio::test]
+async fn an_attempt_that_begins_is_written_as_the_rules_say_in_one_call() {
+    let stored = Stored::new().await;
+    let (own, other) = (agent(), "b".parse().unwrap());
+    for attempt in [None, Some(1)] {
+        let task = stored.sent(None).await;
+        stored.aws.take_calls().unwrap();
+        let answer = stored.tasks.begin(&begin(&task, &own, attempt)).await;
+        assert!(matches!(answer.unwrap(), Blind::Done(_)));
+        assert_eq!(stored.aws.take_calls().unwrap().len(), 1);
+    }
+    for (agent, attempt) in [
+        (&own, None),
+        (&own, Some(1)),
+        (&own, Some(2)),
+        (&other, None),
+    ] {
+        let task = stored.sent(None).await;
+        begins_alike(&stored, &task, &begin(&task, agent, attempt)).await;
+        // Twice.
+        let task = stored.find(&task).await;
+        begins_alike(&stored, &task, &begin(&task, agent, attempt)).await;
+    }
+    let with_own_lease = stored.sent(Some(60)).await;
+    begins_alike(
+        &stored,
+        &with_own_lease,
+        &begin(&with_own_lease, &own, None),
+    )
+    .await;
+    let task = stored.sent(None).await;
+    let cancelling = TaskEvent::CancelRequested("U1".parse().unwrap());
+    let task = stored.apply(&task, cancelling).await;
+    begins_alike(&stored, &task, &begin(&task, &own, None)).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_done_is_written_as_the_rules_say_in_one_call() {
+    let stored = Stored::new().await;
+    let (own, other, of) = (agent(), "b".parse().unwrap(), completion());
+    let task = stored.sent(None).await;
+    // Not begun, as far as is known.
+    completes_alike(&stored, &task, &complete(&task, &own, &of)).await;
+    let running = async || {
+        let task = stored.sent(None).await;
+        let _ = stored.tasks.begin(&begin(&task, &own, None)).await.unwrap();
+        stored.find(&task).await
+    };
+    let task = running().await;
+    completes_alike(&stored, &task, &complete(&task, &other, &of)).await;
+    let later = Complete {
+        attempt: 2.try_into().unwrap(),
+        ..complete(&task, &own, &of)
+    };
+    completes_alike(&stored, &task, &later).await;
+    for slow_after in [3999, 4000, 4001, 60_000] {
+        let task = running().await;
+        let timed = Complete {
+            slow_after: Some(Duration::from_millis(slow_after)),
+            ..complete(&task, &own, &of)
+        };
+        completes_alike(&stored, &task, &timed).await;
+    }
+    stored.aws.take_calls().unwrap();
+    let answer = stored.tasks.complete(&complete(&task, &own, &of)).await;
+    assert_eq!(answer.unwrap(), Blind::Done(()));
+    assert_eq!(stored.aws.take_calls().unwrap().len(), 1);
+    // Twice.
+    let task = stored.find(&task).await;
+    assert!(matches!(task.state, TaskState::Completed { .. }));
+    let again = stored.tasks.complete(&complete(&task, &own, &of)).await;
+    assert_eq!(again.unwrap(), Blind::Unusual(Some(Box::new(task.clone()))));
+    let counted = stored.agents.breaker(&own).await.unwrap();
+    let of_task = |id: &str| id.starts_with(&task.id.to_string());
+    let counted = counted.window.all().filter(|it| of_task(&it.id));
+    assert_eq!(counted.count(), 1);
+    let task = running().await;
+    let task = stored
+        .apply(&task, TaskEvent::CancelRequested("U1".parse().unwrap()))
+        .await;
+    completes_alike(&stored, &task, &complete(&task, &own, &of)).await;
+}
+
+#[tokio::test]
+async fn a_breaker_that_has_to_be_told_is_not_passed_over() {
+    let (own, of) = (agent(), completion());
+    let slow = BreakerConfig {
+        slow_call_duration_ms: 1,
+        ..BreakerConfig::default()
+    };
+    let events = [
+        (BreakerEvent::Configure(Some(slow)), false),
+        (
+            BreakerEvent::Configure(Some(BreakerConfig::default())),
+            true,
+        ),
+        (BreakerEvent::Reset, true),
+    ];
+    for (event, blindly) in events {
+        let stored = Stored::new().await;
+        let task = stored.sent(None).await;
+        let _ = stored.tasks.begin(&begin(&task, &own, None)).await.unwrap();
+        let before = stored.agents.breaker(&own).await.unwrap();
+        let step = before.after(event.clone(), &BreakerConfig::default(), at(10));
+        let turn = Turn {
+            before: &before,
+            after: &step.next,
+        };
+        assert_eq!(stored.agents.turn(&own, turn).await.unwrap(), Written::Done);
+        assert_eq!(step.next.gate().counts_blindly(), blindly);
+        let answer = stored.tasks.complete(&complete(&task, &own, &of)).await;
+        assert_eq!(answer.unwrap() == Blind::Done(()), blindly, "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_attempt_is_known_by_its_agent_and_number() {
+    let stored = Stored::new().await;
+    let task = stored.sent(None).await;
+    let runs = async |attempt: u32, agent: &str| {
+        let (attempt, agent) = (attempt.try_into().unwrap(), agent.parse().unwrap());
+        stored.tasks.runs(task.id, attempt, &agent).await.unwrap()
+    };
+    assert!(!runs(1, "a").await, "it was not begun");
+    let _ = stored.tasks.begin(&begin(&task, &agent(), None)).await;
+    assert!(runs(1, "a").await);
+    assert!(!runs(2, "a").await && !runs(1, "b").await);
+}

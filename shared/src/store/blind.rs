@@ -1,0 +1,220 @@
+//! Blind writes: the conditions and updates that say the same as [`Task::begun`] and
+//! [`Task::completed`].
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+
+use super::{
+    keys,
+    table::{Item, Refusal, Transacted, attributes, item, number, read, retry, text},
+    tasks::{REPORT_KEPT, TaskStore},
+    transition::{put, unwritable},
+};
+use crate::{
+    error::StoreError,
+    ids::{AgentId, Attempt, TaskId},
+    ports::Blind,
+    task::{Begin, Complete, Lease, SHOWN_WITHIN, Task},
+    time::Timestamp,
+};
+
+/// What a blind write sets besides: Slack is to show it, and the sweeper sees to that.
+const TOLD: &str = "updatedAt = :now, version = version + :one, duePk = :duePk, dueSk = :dueSk";
+
+fn due_at(now: Timestamp) -> AttributeValue {
+    text((now + SHOWN_WITHIN).to_string())
+}
+
+impl TaskStore {
+    pub(super) async fn begin_blindly(
+        &self,
+        begin: &Begin<'_>,
+    ) -> Result<Blind<Box<Task>>, StoreError> {
+        let Begin {
+            task_id,
+            agent,
+            attempt,
+            said_at,
+            lease,
+            now,
+        } = *begin;
+        let key = keys::task(task_id);
+        let ends_at = now + lease;
+        let lease = Lease {
+            heard_at: now,
+            ends_at,
+            since: said_at,
+        };
+        let lease =
+            serde_dynamo::to_attribute_value(lease).map_err(|error| StoreError::Unwritable {
+                source: Box::new(error),
+            })?;
+        let mut condition = "agentId = :agent AND #status = :dispatched \
+                             AND attribute_not_exists(#cancel) AND attribute_not_exists(leaseSecs)"
+            .to_owned();
+        let due = ends_at.min(now + SHOWN_WITHIN);
+        let mut update = self
+            .tasks
+            .client
+            .update_item()
+            .table_name(&self.tasks.name)
+            .key("pk", text(&key.pk))
+            .key("sk", text(&key.sk))
+            .update_expression(format!(
+                "SET #status = :processing, startedAt = :now, #lease = :lease, #timer = :ends, \
+                 {TOLD} REMOVE dispatchedAt"
+            ))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#cancel", "cancel")
+            .expression_attribute_names("#lease", "lease")
+            .expression_attribute_names("#timer", "timer")
+            .expression_attribute_values(":agent", text(agent.as_str()))
+            .expression_attribute_values(":dispatched", text("dispatched"))
+            .expression_attribute_values(":processing", text("processing"))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":lease", lease)
+            .expression_attribute_values(":ends", number(ends_at.as_millis()))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":duePk", text(keys::due(task_id)))
+            .expression_attribute_values(":dueSk", text(due.to_string()));
+        if let Some(attempt) = attempt {
+            condition.push_str(" AND attempt = :attempt");
+            let number = number(attempt.number().into());
+            update = update.expression_attribute_values(":attempt", number);
+        }
+        let update = update
+            .condition_expression(condition)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(answer) => {
+                let task = read(answer.attributes.unwrap_or_default(), &key)?;
+                Ok(Blind::Done(Box::new(task)))
+            }
+            Err(Refusal::Condition(item)) => unusual(task_id, item),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    pub(super) async fn complete_blindly(
+        &self,
+        complete: &Complete<'_>,
+    ) -> Result<Blind<()>, StoreError> {
+        let Complete {
+            task_id,
+            agent,
+            completion,
+            now,
+            ..
+        } = *complete;
+        let result = item(&keys::result(task_id), completion, Item::new())?;
+        let kept = number((now + REPORT_KEPT).as_secs());
+        let success = keys::success(agent, now, complete.slot());
+        let success = Item::from([
+            ("pk".to_owned(), text(success.pk)),
+            ("sk".to_owned(), text(success.sk)),
+        ])
+        .into_iter()
+        .chain(attributes([("expiresAt", kept)]));
+        let writes = vec![
+            self.complete_task(complete)?,
+            self.free_slot(complete)?,
+            put(&self.tasks.name, result)?,
+            put(&self.agents, success.collect())?,
+        ];
+        match self.tasks.transact(writes).await? {
+            Transacted::Done => Ok(Blind::Done(())),
+            Transacted::Refused(failed) => match failed.into_iter().next().flatten() {
+                Some(task) => unusual(task_id, task),
+                None => Ok(Blind::Unusual(None)),
+            },
+        }
+    }
+
+    fn complete_task(&self, complete: &Complete<'_>) -> Result<TransactWriteItem, StoreError> {
+        let Complete {
+            task_id,
+            agent,
+            attempt,
+            now,
+            ..
+        } = *complete;
+        let key = keys::task(task_id);
+        let not_slow_since = complete.not_slow_since().as_millis();
+        let update = Update::builder()
+            .table_name(&self.tasks.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .update_expression(format!(
+                "SET #status = :completed, finishedAt = :now, reported = :attempt, {TOLD} \
+                 REMOVE spent, #lease, #timer"
+            ))
+            .condition_expression(
+                "agentId = :agent AND #status = :processing AND attempt = :attempt \
+                 AND attribute_not_exists(#cancel) AND startedAt >= :notSlowSince",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#cancel", "cancel")
+            .expression_attribute_names("#lease", "lease")
+            .expression_attribute_names("#timer", "timer")
+            .expression_attribute_values(":agent", text(agent.as_str()))
+            .expression_attribute_values(":processing", text("processing"))
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":attempt", number(attempt.number().into()))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":notSlowSince", number(not_slow_since))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":duePk", text(keys::due(task_id)))
+            .expression_attribute_values(":dueSk", due_at(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// On condition that the agent's breaker lets all work through and does not ask how long it
+    /// takes.
+    fn free_slot(&self, complete: &Complete<'_>) -> Result<TransactWriteItem, StoreError> {
+        let key = keys::agent(complete.agent);
+        let slot = AttributeValue::Ss(vec![complete.slot().to_string()]);
+        let update = Update::builder()
+            .table_name(&self.agents)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .update_expression("DELETE #held :slot")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(#gate) \
+                 OR (#gate.#passage.#lets = :all AND attribute_not_exists(#gate.#timed)))",
+            )
+            .expression_attribute_names("#held", "held")
+            .expression_attribute_names("#gate", "gate")
+            .expression_attribute_names("#passage", "passage")
+            .expression_attribute_names("#lets", "lets")
+            .expression_attribute_names("#timed", "timed")
+            .expression_attribute_values(":slot", slot)
+            .expression_attribute_values(":all", text("all"))
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    pub(super) async fn is_run_by(
+        &self,
+        id: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError> {
+        let task: Option<Task> = self.tasks.find_lagging(&id).await?;
+        Ok(task.is_some_and(|task| task.runs(attempt, agent)))
+    }
+}
+
+/// The task that was not as usual, if DynamoDB showed it.
+fn unusual<T>(id: TaskId, item: Item) -> Result<Blind<T>, StoreError> {
+    if item.is_empty() {
+        return Ok(Blind::Unusual(None));
+    }
+    let task = read(item, &keys::task(id))?;
+    Ok(Blind::Unusual(Some(Box::new(task))))
+}
