@@ -240,10 +240,7 @@ impl Stage {
     /// When the next message can be received.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let state = self.aws.state();
-        let fed = self
-            .functions
-            .values()
-            .filter_map(|it| it.source.as_ref());
+        let fed = self.functions.values().filter_map(|it| it.source.as_ref());
         let waiting = fed.flat_map(|source| state.queues.waiting(&source.queue));
         waiting.map(|message| message.due).min()
     }

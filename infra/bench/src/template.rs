@@ -254,7 +254,10 @@ mod tests {
         assert_eq!(find("dispatcher").variables["MAX_RECEIVES"], "10");
         let source = find("dispatcher").source.as_ref().unwrap();
         assert_eq!(source.queue, "DispatchQueue");
-        assert!(source.batch == 10 && source.concurrency < 1000, "{source:?}");
+        assert!(
+            source.batch == 10 && source.concurrency < 1000,
+            "{source:?}"
+        );
         assert_eq!(find("notifier").timeout, Duration::from_secs(30));
         assert!(find("slack-webhook").memory > message.memory);
     }

@@ -237,12 +237,7 @@ impl SlackApi for Slack {
         self.ts()
     }
 
-    async fn update(
-        &self,
-        _: &ChannelId,
-        _: &MessageTs,
-        _: &Message,
-    ) -> Result<(), SlackError> {
+    async fn update(&self, _: &ChannelId, _: &MessageTs, _: &Message) -> Result<(), SlackError> {
         self.0.slack("chat.update").await;
         Ok(())
     }

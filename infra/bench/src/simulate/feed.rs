@@ -130,9 +130,8 @@ async fn invoke<H, M, F>(
     sleep(receipt).await;
     let event = event(messages, &causes);
     let work = |handler: Arc<H>| async move {
-        let handle = |caused: Caused<M>| {
-            CAUSE.scope(caused.cause, handle(handler.clone(), caused.message))
-        };
+        let handle =
+            |caused: Caused<M>| CAUSE.scope(caused.cause, handle(handler.clone(), caused.message));
         sqs::each(event, &fed.queue, handle).await
     };
     let response: SqsBatchResponse = function.invoke(cloud, &causes, work).await;
@@ -164,9 +163,8 @@ fn event(messages: &[Message], causes: &[Cause]) -> SqsEvent {
         record.message_id = Some(message.id.clone());
         record.receipt_handle = Some(message.id.clone());
         record.body = Some(body.to_string());
-        let attribute = |name: &str, value: &Option<String>| {
-            Some((name.to_owned(), value.clone()?))
-        };
+        let attribute =
+            |name: &str, value: &Option<String>| Some((name.to_owned(), value.clone()?));
         record.attributes = [
             attribute("MessageGroupId", &message.group),
             attribute("MessageDeduplicationId", &message.once),

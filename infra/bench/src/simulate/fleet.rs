@@ -1,15 +1,17 @@
 //! The agents: they connect, say every 20 s that they are there, and do the tasks that they are
 //! sent as the ordinary task is done in the bench.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic::agent::HEARTBEAT_EVERY;
-use bematic::handlers::authorize::Credentials;
+use bematic::handlers::authorize::{Authorizer, Credentials};
+use bematic::handlers::connect::Connector;
 use bematic::handlers::event::SocketEvent;
+use bematic::handlers::message::MessageRouter;
 use bematic::ids::{AgentId, ConnectionId, Ids as _, RandomIds, TaskId};
 use bematic::protocol::{AgentMessage, Envelope, Spelling};
 use bematic::time::{Clock as _, Timestamp};
@@ -31,6 +33,7 @@ struct Agent {
     id: AgentId,
     key: String,
     connection: ConnectionId,
+    connected_at: OnceLock<Timestamp>,
     /// Tasks that it has at present.
     tasks: Mutex<Vec<TaskId>>,
 }
@@ -43,14 +46,24 @@ struct Seen {
     /// From the command to the task's being sent to its agent.
     dispatched: Vec<Duration>,
     /// Ids of messages that end a task, which are to be confirmed.
-    ending: HashMap<String, ()>,
+    ending: HashSet<String>,
     /// Tasks whose end was confirmed.
-    ended: u64,
+    ended: usize,
     /// Tasks that were sent once more.
     repeated: u64,
     /// The most tasks that were asked for and not yet sent.
     waiting: usize,
     complaints: Vec<String>,
+}
+
+/// How tasks came to their agents.
+pub(super) struct Dispatched {
+    /// From each command to its task's being sent.
+    pub(super) after: Vec<Duration>,
+    /// The most tasks that waited for that.
+    pub(super) waiting: usize,
+    /// Tasks that were sent once more.
+    pub(super) repeated: u64,
 }
 
 /// All agents.
@@ -87,11 +100,14 @@ impl Fleet {
     ) -> Result<Arc<Self>> {
         let mut agents = Vec::with_capacity(count);
         for n in 0..count {
-            let made = admin.create_agent(format!("box-{n}").parse()?, false).await?;
+            let made = admin
+                .create_agent(format!("box-{n}").parse()?, false)
+                .await?;
             agents.push(Agent {
                 id: made.agent_id,
                 key: made.api_key,
                 connection: format!("{n}=").parse()?,
+                connected_at: OnceLock::new(),
                 tasks: Mutex::default(),
             });
         }
@@ -157,19 +173,18 @@ impl Fleet {
             agent_id: Some(agent.id.as_str()),
         };
         let causes = [Cause::Connect];
-        let check = |handler: Arc<bematic::handlers::authorize::Authorizer>| async move {
+        let check = |handler: Arc<Authorizer>| async move {
             CAUSE
                 .scope(Cause::Connect, handler.authorize(credentials))
                 .await
         };
         let allowed = authorizer.invoke(&self.cloud, &causes, check).await?;
-        let event = self.event(agent, String::new());
+        let now = *agent.connected_at.get_or_init(|| self.cloud.clock.now());
         let event = &SocketEvent {
             agent_id: allowed,
-            ..event
+            ..self.event(agent, String::new())
         };
-        let now = self.cloud.clock.now();
-        let bind = |handler: Arc<bematic::handlers::connect::Connector>| async move {
+        let bind = |handler: Arc<Connector>| async move {
             CAUSE
                 .scope(Cause::Connect, handler.connect(event, now))
                 .await
@@ -181,7 +196,7 @@ impl Fleet {
         SocketEvent {
             connection_id: agent.connection.clone(),
             agent_id: Some(agent.id.clone()),
-            connected_at: Some(self.cloud.clock.now()),
+            connected_at: agent.connected_at.get().copied(),
             body,
         }
     }
@@ -195,7 +210,7 @@ impl Fleet {
         };
         if matches!(envelope.message, AgentMessage::TaskComplete(_)) {
             let id = envelope.id.to_string();
-            lock(&self.seen).ending.insert(id, ());
+            lock(&self.seen).ending.insert(id);
         }
         let Some(agent) = self.agents.get(agent) else {
             return;
@@ -210,7 +225,7 @@ impl Fleet {
         self.cloud.meter().message(cause, text.len());
         let event = self.event(agent, text);
         let messages = &self.functions.messages;
-        let route = |router: Arc<bematic::handlers::message::MessageRouter>| async move {
+        let route = |router: Arc<MessageRouter>| async move {
             CAUSE.scope(cause, router.handle(event)).await;
         };
         messages.invoke(&self.cloud, &[cause], route).await;
@@ -244,7 +259,7 @@ impl Fleet {
             "MESSAGE_ACK" => {
                 let id = message["payload"]["messageId"].as_str();
                 let mut seen = lock(&self.seen);
-                if id.is_some_and(|id| seen.ending.remove(id).is_some()) {
+                if id.is_some_and(|id| seen.ending.remove(id)) {
                     seen.ended += 1;
                 }
             }
@@ -312,19 +327,26 @@ impl Fleet {
     }
 
     /// Tasks whose end was confirmed.
-    pub(super) fn ended(&self) -> u64 {
+    pub(super) fn ended(&self) -> usize {
         lock(&self.seen).ended
     }
 
-    /// From each command to its task's being sent, and the most tasks that waited for that.
-    ///
+    /// How the tasks came to their agents.
+    pub(super) fn dispatched(&self) -> Dispatched {
+        let seen = lock(&self.seen);
+        Dispatched {
+            after: seen.dispatched.clone(),
+            waiting: seen.waiting,
+            repeated: seen.repeated,
+        }
+    }
+
     /// # Errors
     /// If an agent was sent what it should not have been.
-    pub(super) fn latencies(&self) -> Result<(Vec<Duration>, usize, u64)> {
-        let seen = lock(&self.seen);
-        if let Some(complaint) = seen.complaints.first() {
-            bail!("an agent of the simulation was told: {complaint}");
+    pub(super) fn check(&self) -> Result<()> {
+        match lock(&self.seen).complaints.first() {
+            None => Ok(()),
+            Some(complaint) => bail!("an agent of the simulation was told: {complaint}"),
         }
-        Ok((seen.dispatched.clone(), seen.waiting, seen.repeated))
     }
 }

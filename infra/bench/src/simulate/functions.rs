@@ -88,7 +88,10 @@ impl Adapters {
     }
 
     fn dispatch(&self) -> Arc<SqsDispatch> {
-        Arc::new(SqsDispatch::new(self.sqs.clone(), self.url("DispatchQueue")))
+        Arc::new(SqsDispatch::new(
+            self.sqs.clone(),
+            self.url("DispatchQueue"),
+        ))
     }
 
     fn notifications(&self) -> Arc<SqsNotifications> {
@@ -166,6 +169,7 @@ impl Adapters {
             tasks: self.tasks(),
             batches: self.tasks(),
             cards: self.tasks(),
+            agents: self.agents(),
             breakers: self.agents(),
             operations_channel: None,
             slack: Arc::new(Slack(self.cloud.clone())),
