@@ -38,6 +38,17 @@ struct Agent {
     tasks: Mutex<Vec<TaskId>>,
 }
 
+impl Agent {
+    fn event(&self, body: String) -> SocketEvent {
+        SocketEvent {
+            connection_id: self.connection.clone(),
+            agent_id: Some(self.id.clone()),
+            connected_at: self.connected_at.get().copied(),
+            body,
+        }
+    }
+}
+
 /// What became of the tasks.
 #[derive(Debug, Default)]
 struct Seen {
@@ -182,7 +193,7 @@ impl Fleet {
         let now = *agent.connected_at.get_or_init(|| self.cloud.clock.now());
         let event = &SocketEvent {
             agent_id: allowed,
-            ..self.event(agent, String::new())
+            ..agent.event(String::new())
         };
         let bind = |handler: Arc<Connector>| async move {
             CAUSE
@@ -190,15 +201,6 @@ impl Fleet {
                 .await
         };
         Ok(connect.invoke(&self.cloud, &causes, bind).await?)
-    }
-
-    fn event(&self, agent: &Agent, body: String) -> SocketEvent {
-        SocketEvent {
-            connection_id: agent.connection.clone(),
-            agent_id: Some(agent.id.clone()),
-            connected_at: agent.connected_at.get().copied(),
-            body,
-        }
     }
 
     /// Sends a message and waits until it was handled.
@@ -223,7 +225,7 @@ impl Fleet {
 
     async fn send(&self, agent: &Agent, cause: Cause, text: String) {
         self.cloud.meter().message(cause, text.len());
-        let event = self.event(agent, text);
+        let event = agent.event(text);
         let messages = &self.functions.messages;
         let route = |router: Arc<MessageRouter>| async move {
             CAUSE.scope(cause, router.handle(event)).await;
