@@ -78,12 +78,20 @@ pub(crate) fn targets(measured: Measured<'_>) -> Vec<Target> {
         targets.extend(round_trips(measured.log));
         targets.extend(times(measured));
     }
-    let cost = measured.task.map(|task| {
-        let figure = ("the ordinary task".to_owned(), task.usd_per_1000);
-        Target::of("USD per 1000 ordinary tasks", 0.27, [figure])
-    });
-    targets.extend(cost);
+    targets.extend(measured.task.map(cost));
     targets
+}
+
+/// The targets that are no times: they hold for every profile, on every machine.
+pub(crate) fn counted(log: &[Invocation], task: &TaskRow) -> Vec<Target> {
+    let mut targets = round_trips(log);
+    targets.push(cost(task));
+    targets
+}
+
+fn cost(task: &TaskRow) -> Target {
+    let figure = ("the ordinary task".to_owned(), task.usd_per_1000);
+    Target::of("USD per 1000 ordinary tasks", 0.27, [figure])
 }
 
 fn is_socket(function: &str) -> bool {

@@ -9,6 +9,7 @@ mod bulk;
 mod cancellation;
 mod commands;
 mod connections;
+mod counts;
 mod dead_letters;
 mod disorder;
 mod dispatch;

@@ -34,7 +34,7 @@ impl Endings {
         self.end(context, task_id, attempt, ending).await
     }
 
-    /// A read, a transaction and two messages.
+    /// A read, a transaction and a message.
     pub async fn error(
         &self,
         context: Context<'_>,
@@ -47,7 +47,7 @@ impl Endings {
             .await
     }
 
-    /// A read, a transaction and two messages.
+    /// A read, a transaction and a message.
     pub async fn cancelled(
         &self,
         context: Context<'_>,

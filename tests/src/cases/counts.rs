@@ -1,0 +1,28 @@
+//! What messages cost, in calls and units: the functions that the stack runs, on the bench's AWS.
+
+use bematic_bench::counts;
+use bematic_local::paths::Workspace;
+
+/// Of the ordinary task with all that it brings about; a change that needs more has to say why.
+const INVOCATIONS: usize = 122;
+const WRITE_UNITS: f64 = 160.0;
+const READ_UNITS: f64 = 50.0;
+
+#[tokio::test]
+async fn every_message_costs_as_few_calls_as_it_should() {
+    let counts = counts(&Workspace::find().unwrap()).await.unwrap();
+    let missed = counts.targets.iter().filter(|target| !target.met);
+    let missed: Vec<_> = missed
+        .map(|target| {
+            format!(
+                "{}, at most {}: {:?}",
+                target.name, target.limit, target.failing
+            )
+        })
+        .collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+    let task = &counts.task;
+    assert!(task.lambda_invocations <= INVOCATIONS, "{task:#?}");
+    assert!(task.write_units <= WRITE_UNITS, "{task:#?}");
+    assert!(task.read_units <= READ_UNITS, "{task:#?}");
+}
