@@ -1,5 +1,7 @@
 //! What agents say: ordinary messages of an ordinary length.
 
+use std::time::Duration;
+
 use bematic::ids::{AgentId, Attempt, TaskId};
 use bematic::protocol::{
     AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport, HeartbeatSignal,
@@ -11,6 +13,8 @@ use serde_json::Value;
 
 /// Tasks that an agent takes at once, by its own word.
 pub(crate) const CAPACITY: u32 = 5;
+/// How often an agent says that it is there, by the protocol.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// What the ordinary task says: steps and pieces of output.
 pub(crate) const STEPS: u64 = 10;
 pub(crate) const CHUNKS: u64 = 100;

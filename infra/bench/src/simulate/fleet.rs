@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic::agent::HEARTBEAT_EVERY;
 use bematic::handlers::authorize::{Authorizer, Credentials};
 use bematic::handlers::connect::Connector;
 use bematic::handlers::event::SocketEvent;
@@ -25,7 +24,7 @@ use super::functions::Functions;
 use super::meter::{CAUSE, Cause};
 use crate::aws::{Posted, lock};
 use crate::scenario::PACE;
-use crate::words::{self, CHUNKS, Given, Report, STEPS};
+use crate::words::{self, CHUNKS, Given, HEARTBEAT_EVERY, Report, STEPS};
 
 /// An agent.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic::agent::{HEARTBEAT_EVERY, SEEN_EVERY};
+use bematic::agent::SEEN_EVERY;
 use bematic::handlers::dispatch::Dispatcher;
 use bematic::handlers::notify::Notifier;
 use bematic::handlers::sweep::Sweeper;
@@ -31,6 +31,7 @@ use crate::prices::Prices;
 use crate::scenario::{ASKED, administration, bind};
 use crate::stage::SECRET;
 use crate::template::Template;
+use crate::words::HEARTBEAT_EVERY;
 
 /// All agents connect within this time, evenly, so that their heartbeats come evenly.
 const CONNECT: Duration = HEARTBEAT_EVERY;
