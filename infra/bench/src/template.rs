@@ -216,7 +216,10 @@ fn index(value: &Value) -> Result<Index> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::dynamo::units::{Units, write_units};
 
     fn template() -> Template {
         Template::read(&Workspace::find().unwrap()).unwrap()
@@ -266,6 +269,38 @@ mod tests {
     fn a_variable_that_nothing_is_known_of_is_refused() {
         let error = template().functions(&BTreeMap::new()).unwrap_err();
         assert!(format!("{error:#}").contains("infra/bench/src/stage.rs"));
+    }
+
+    #[test]
+    fn what_changes_often_is_in_no_index() {
+        let tables = template().tables().unwrap();
+        let indexes = |id: &str| &tables.iter().find(|(table, _)| table == id).unwrap().1;
+        let agent = |seen: &str| {
+            let agent = json!({
+                "pk": { "S": "AGENT#box" }, "sk": { "S": "AGENT" }, "id": { "S": "box" },
+                "listPk": { "S": "AGENTS#1" }, "listSk": { "S": "box" },
+                "duePk": { "S": "CONNECTED#1" }, "dueSk": { "S": "box" }, "lastSeen": { "N": seen },
+            });
+            agent.as_object().unwrap().clone()
+        };
+        let heartbeat = (agent("1"), agent("2"));
+        let written = write_units(
+            Some(&heartbeat.0),
+            Some(&heartbeat.1),
+            indexes("AgentsTable"),
+            false,
+        );
+        assert_eq!(written, Units::writes(1.0));
+        let due = indexes("TasksTable").iter().find(|it| it.name == "due");
+        let task = json!({
+            "pk": { "S": "TASK#1" }, "sk": { "S": "TASK" }, "id": { "S": "1" },
+            "agentId": { "S": "box" }, "duePk": { "S": "DUE#1" }, "dueSk": { "S": "5" },
+            "version": { "N": "1" },
+        });
+        let task = task.as_object().unwrap();
+        let shown = due.unwrap().image(task).unwrap();
+        assert!(shown.contains_key("id") && shown.contains_key("agentId"));
+        assert!(!shown.contains_key("version"));
     }
 
     #[test]

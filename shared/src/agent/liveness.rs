@@ -6,13 +6,18 @@ use super::{Agent, Binding};
 use crate::time::Timestamp;
 
 /// How often agents send a heartbeat.
-pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
-/// A heartbeat is written down at most this often: of one every 20 s, that is every third.
-pub const SEEN_EVERY: Duration = Duration::from_secs(45);
-/// No sign of life for this long: offline.
-const SILENT_AFTER: Duration = Duration::from_secs(90);
-/// No sign of life for this long: asked for one.
-const IDLE_AFTER: Duration = Duration::from_mins(1);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// A heartbeat is written down at most this often.
+pub const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// Of an agent that is well, a heartbeat is written down at least this often: the next one after
+/// [`SEEN_EVERY`] has passed.
+pub const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
+/// Nothing written down for this long: asked for a sign of life. Later than [`SEEN_WITHIN`], or
+/// agents that are well would be asked all the time.
+const IDLE_AFTER: Duration = Duration::from_secs(90);
+/// Nothing written down for this long: offline. The sweeper comes once a minute, and so has asked
+/// before.
+const SILENT_AFTER: Duration = Duration::from_secs(150);
 /// Asked at least this often, well before API Gateway ends a connection that is idle (10 min).
 const PING_EVERY: Duration = Duration::from_mins(4);
 /// How long an agent that sends may leave a ping unanswered: two that were repeated.
@@ -71,20 +76,54 @@ mod tests {
         let binding = Binding {
             pinged_at: pinged.map(at),
             echoed_at: echoed.map(at),
-            ..Binding::new("c".parse().unwrap(), at(0))
+            ..Binding::new("c".parse().unwrap(), at(0), None)
         };
         Liveness::of(&agent, &binding, at(now))
     }
 
     #[test]
     fn an_agent_that_says_nothing_is_asked_and_then_given_up() {
-        assert_eq!(of(100, None, None, 150), Liveness::Well);
-        assert_eq!(of(100, None, None, 160), Liveness::Ping { first: true });
+        assert_eq!(of(100, None, None, 189), Liveness::Well);
+        assert_eq!(of(100, None, None, 190), Liveness::Ping { first: true });
         assert_eq!(
-            of(100, Some(160), None, 189),
+            of(100, Some(190), None, 249),
             Liveness::Ping { first: false }
         );
-        assert_eq!(of(100, Some(160), None, 190), Liveness::Silent);
+        assert_eq!(of(100, Some(190), None, 250), Liveness::Silent);
+    }
+
+    /// What the sweeper, `phase` seconds past the minute, finds in an hour of an agent whose
+    /// heartbeats come up to 2 s late, and of them only each `nth`.
+    fn found(phase: u64, nth: u64) -> Vec<Liveness> {
+        let beats = (1..180).filter(|n| n % nth == 0);
+        let mut beats = beats.map(|n| n * 20 + n * 7 % 3).peekable();
+        let (mut found, mut seen) = (Vec::new(), 0);
+        for sweep in (0..60).map(|minute| minute * 60 + phase) {
+            while let Some(beat) = beats.next_if(|beat| *beat <= sweep) {
+                if beat - seen >= SEEN_EVERY.as_secs() {
+                    seen = beat;
+                }
+            }
+            // As if it had been asked for an echo a moment ago.
+            found.push(of(seen, Some(sweep), Some(sweep), sweep));
+        }
+        found
+    }
+
+    #[test]
+    fn one_that_beats_is_well_and_not_asked_for_more() {
+        for phase in 0..60 {
+            let found = found(phase, 1);
+            assert!(found.iter().all(|it| *it == Liveness::Well), "{phase} s");
+        }
+    }
+
+    #[test]
+    fn one_most_of_whose_heartbeats_are_lost_is_not_given_up() {
+        for (phase, nth) in (0..60).flat_map(|phase| (2..=6).map(move |nth| (phase, nth))) {
+            let found = found(phase, nth);
+            assert!(!found.contains(&Liveness::Silent), "{phase} s, {nth}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choice::{Candidate, Health, better, choose},
     key::{ApiKey, KeyHash},
-    liveness::{HEARTBEAT_EVERY, Liveness, SEEN_EVERY},
+    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN},
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };
@@ -102,12 +102,11 @@ impl Agent {
 
     /// The connection to send work over, if it may have more right now: not while it is in doubt
     /// whether the agent hears us.
-    pub fn takes_work(&self) -> Option<&ConnectionId> {
+    pub fn takes_work(&self) -> Option<&Binding> {
         let online = self.availability == Availability::Online;
         self.connection
             .as_ref()
             .filter(|bound| online && self.free_slots() > 0 && !bound.is_in_doubt())
-            .map(|bound| &bound.id)
     }
 
     /// The tasks that take its slots.
@@ -118,11 +117,13 @@ impl Agent {
             .map(|slot| slot.task_id)
     }
 
-    /// When it last named the task among those that it has. Not every heartbeat is written down
-    /// ([`SEEN_EVERY`]): until the next one could have been, it is taken to name them still.
-    pub fn named_at(&self, task: TaskId, now: Timestamp) -> Option<Timestamp> {
-        let at = self.said_at(task)?;
-        Some(now.min(at + SEEN_EVERY + HEARTBEAT_EVERY))
+    /// When it last named a task that has run since `began` among those that it has, as far as can
+    /// be told. Not every heartbeat is written down: what was, holds until the next one has to be
+    /// ([`SEEN_WITHIN`]), and says nothing against a task that began after it.
+    pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let at = self.active_at?;
+        let may_name = self.active.contains(&task) || at <= began;
+        may_name.then(|| now.min(at + SEEN_WITHIN))
     }
 
     /// When it was last written down that it named the task.
@@ -146,6 +147,10 @@ pub struct Binding {
     pub id: ConnectionId,
     /// When it was bound: the newer of two wins.
     pub bound_at: Timestamp,
+    /// How its first message was spelled. None until it has spoken: it may not be open yet, and
+    /// gets no work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spelling: Option<Spelling>,
     /// The first ping that the agent has not echoed, or the last one that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinged_at: Option<Timestamp>,
@@ -158,11 +163,12 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Just bound.
-    pub const fn new(id: ConnectionId, bound_at: Timestamp) -> Self {
+    /// Just bound; with its spelling if it has spoken.
+    pub const fn new(id: ConnectionId, bound_at: Timestamp, spelling: Option<Spelling>) -> Self {
         Self {
             id,
             bound_at,
+            spelling,
             pinged_at: None,
             echoed_at: None,
             doubted_at: None,
@@ -195,7 +201,8 @@ pub struct DrainLease {
     pub until: Timestamp,
 }
 
-/// A connection as it is stored.
+/// A connection that authenticates in band, as it is stored. One that did in its handshake has no
+/// record: API Gateway says with each message whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
@@ -206,10 +213,7 @@ pub struct Connection {
     pub agent_id: Option<AgentId>,
     /// When it was made.
     pub connected_at: Timestamp,
-    /// The last sign of life.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<Timestamp>,
-    /// How its first message was spelled.
+    /// How its first message was spelled; none until it is authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
 }

@@ -37,7 +37,7 @@ fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
     let at = Timestamp::from_millis(1);
     let mut agent = Agent::new("a".parse().unwrap(), at);
     assert_eq!(agent.takes_work(), None);
-    agent.connection = Some(Binding::new("c".parse().unwrap(), at));
+    agent.connection = Some(Binding::new("c".parse().unwrap(), at, None));
     assert!(agent.takes_work().is_some());
     let doubted_at = Some(Timestamp::from_millis(2));
     let (in_doubt, hears) = (

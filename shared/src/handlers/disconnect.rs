@@ -22,8 +22,8 @@ impl Disconnector {
         Self { agents }
     }
 
-    /// Handles `$disconnect`, which may come late, twice, or never: two calls, three for a
-    /// connection that authenticated in band.
+    /// Handles `$disconnect`, which may come late, twice, or never: one call, two for a connection
+    /// that was to authenticate in band.
     ///
     /// # Errors
     /// API Gateway does not repeat the event; the next message that is posted to the connection
@@ -34,10 +34,20 @@ impl Disconnector {
         now: Timestamp,
     ) -> Result<Unbound, BematicError> {
         let connection = &event.connection_id;
-        let outcome = self
-            .agents
-            .unbind(connection, event.agent_id.as_ref(), now)
-            .await?;
+        let agent = match &event.agent_id {
+            Some(agent) => Some(agent.clone()),
+            None => self
+                .agents
+                .connection(connection)
+                .await?
+                .and_then(|found| found.agent_id),
+        };
+        let outcome = if let Some(agent) = agent {
+            self.agents.unbind(&agent, connection, now).await?
+        } else {
+            self.agents.forget(connection).await?;
+            Unbound::Stale
+        };
         match &outcome {
             Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
             Unbound::Stale => info!(%connection, "a connection that is nobody's current one ended"),

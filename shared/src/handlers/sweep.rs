@@ -11,7 +11,7 @@ use crate::{
     agent::{Agent, Binding, Liveness},
     batch::Batch,
     error::{BematicError, chain},
-    ids::{BatchId, ConnectionId},
+    ids::BatchId,
     ports::{
         Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
         Tasks,
@@ -214,7 +214,7 @@ impl Sweeper {
                 if first {
                     self.agents.pinged(&agent.id, &binding.id, now).await?;
                 }
-                ping(&*self.agents, &*self.gateway, &binding.id, now).await?;
+                ping(&*self.gateway, binding, now).await?;
                 self.drain(agent, now).await?;
                 Ok(Visited::Pinged)
             }
@@ -222,7 +222,7 @@ impl Sweeper {
         }
     }
 
-    /// The index may lag: what counts is the agent as it is.
+    /// It may have spoken since: what counts is the agent as it is.
     async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         let Some(agent) = self.agents.find(&agent.id).await? else {
             return Ok(Visited::Well);
@@ -248,9 +248,7 @@ impl Sweeper {
     ) -> Result<Visited, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
         self.gateway.close(&binding.id).await?;
-        self.agents
-            .unbind(&binding.id, Some(&agent.id), now)
-            .await?;
+        self.agents.unbind(&agent.id, &binding.id, now).await?;
         Ok(Visited::Lost)
     }
 
@@ -270,17 +268,15 @@ impl Sweeper {
 /// Asks for a sign that the agent hears: the ping is to be echoed. Also keeps API Gateway from
 /// ending the connection as idle, after 10 min.
 pub(super) async fn ping(
-    agents: &dyn Agents,
     gateway: &dyn Gateway,
-    connection: &ConnectionId,
+    binding: &Binding,
     now: Timestamp,
 ) -> Result<(), BematicError> {
-    let found = agents.connection(connection).await?;
-    let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+    let spelling = binding.spelling.unwrap_or_default();
     let ping = CloudMessage::HeartbeatPing(Heartbeat {
         server_time: Some(now),
     });
     // A connection that is gone is silent, and found to be so.
-    let _ = gateway.send(connection, spelling, ping).await?;
+    let _ = gateway.send(&binding.id, spelling, ping).await?;
     Ok(())
 }

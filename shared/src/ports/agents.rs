@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Created, Page};
 use crate::{
-    agent::{Agent, Connection, DrainLease, KeyHash, Project},
+    agent::{Agent, Binding, Connection, DrainLease, KeyHash, Project},
     error::StoreError,
     ids::{AgentId, ChannelId, ConnectionId, TaskId},
     protocol::{AgentStatus, Spelling},
@@ -53,43 +53,50 @@ pub trait Agents: Send + Sync {
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError>;
     /// Removes all keys of an agent, and says how many. Several calls.
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError>;
-    /// A connection.
+    /// A connection that authenticates in band.
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
     /// Notes a connection that has yet to authenticate.
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
-    /// Binds a connection to an agent: the newer wins. Two calls.
-    async fn bind(
+    /// Notes whose it turned out to be, and how it spells. The first word counts.
+    async fn assign(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        now: Timestamp,
-    ) -> Result<Bound, StoreError>;
-    /// Notes a sign of life and, the first time, the spelling; gives back the connection.
-    async fn greet(
-        &self,
-        id: &ConnectionId,
         spelling: Spelling,
         now: Timestamp,
-    ) -> Result<Connection, StoreError>;
-    /// Forgets a connection, and marks its agent offline if it was the current one. Two calls, or
-    /// three if the agent is not known.
+    ) -> Result<(), StoreError>;
+    /// Forgets one that did not authenticate.
+    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError>;
+    /// Makes a connection the agent's current one: the newer wins. Again, it changes nothing.
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError>;
+    /// Marks the agent offline if this is its current connection.
     async fn unbind(
         &self,
-        id: &ConnectionId,
-        agent: Option<&AgentId>,
+        agent: &AgentId,
+        connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError>;
+    /// Notes that the agent has spoken over its current connection, and how it spells. The first
+    /// word counts.
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError>;
     /// What the agent said of itself at `sent_at`, by its clock, over `connection`, and the agent
-    /// after that; over an older one, or before what it said last, it changes nothing.
+    /// after that; over an older one, or before what it said last, it changes nothing. Notes the
+    /// spelling as [`Self::spoke`] does.
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError>;
     /// Notes a sign of life over the agent's current connection, and gives back the agent; `None`
-    /// if that is not its connection (any more).
+    /// if that is not its connection (any more). Notes the spelling as [`Self::spoke`] does.
     async fn alive(
         &self,
         agent: &AgentId,
@@ -112,8 +119,8 @@ pub trait Agents: Send + Sync {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time. By an index
-    /// that lags.
+    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time, as they were a
+    /// moment ago. By an index that lags; several calls.
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
     /// Connections that should have authenticated by `now`. By an index that lags.
     async fn unauthenticated(
@@ -150,6 +157,8 @@ pub struct SignOfLife {
     pub tasks: Option<Vec<TaskId>>,
     /// The time of the ping that it answers.
     pub echoes: Option<Timestamp>,
+    /// How it is spelled.
+    pub spelling: Spelling,
 }
 
 /// What became of binding a connection.
@@ -166,7 +175,7 @@ pub enum Bound {
     NoAgent,
 }
 
-/// What became of forgetting a connection.
+/// What became of the end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unbound {
     /// Its agent is offline now.

@@ -50,6 +50,16 @@ pub enum AgentMessage {
     TaskCancelled(#[garde(dive)] TaskCancelled),
 }
 
+impl AgentMessage {
+    /// Whether it is about the agent rather than a task: written down as a sign of life.
+    pub const fn is_sign_of_life(&self) -> bool {
+        matches!(
+            self,
+            Self::HeartbeatPing(_) | Self::HeartbeatPong(_) | Self::AgentStatus(_)
+        )
+    }
+}
+
 /// AUTH_REQUEST
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     keys::{self, Key},
+    several::key_of,
     table::{Item, Record, Refusal, Table, attributes, failed, number, read, retry, text},
 };
 use crate::{
-    agent::{Agent, Connection, DrainLease, KeyHash},
+    agent::{Agent, Binding, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
     ports::{Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
@@ -74,8 +75,7 @@ impl Agents for AgentStore {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
-        let shards = try_join_all((0..keys::SHARDS).map(|n| list(&self.agents, "AGENTS", n)));
-        let mut agents: Vec<Agent> = shards.await?.into_iter().flatten().collect();
+        let mut agents: Vec<Agent> = list(&self.agents, "AGENTS").await?;
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(agents)
     }
@@ -147,44 +147,55 @@ impl Agents for AgentStore {
     }
 
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
-        self.put_connection(id, None, now).await
+        self.admit_connection(id, now).await
     }
 
-    async fn bind(
+    async fn assign(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        now: Timestamp,
-    ) -> Result<Bound, StoreError> {
-        self.bind_connection(id, agent, now).await
-    }
-
-    async fn greet(
-        &self,
-        id: &ConnectionId,
         spelling: Spelling,
         now: Timestamp,
-    ) -> Result<Connection, StoreError> {
-        self.greet_connection(id, spelling, now).await
+    ) -> Result<(), StoreError> {
+        self.assign_connection(id, agent, spelling, now).await
+    }
+
+    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.forget_connection(id).await
+    }
+
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
+        self.bind_connection(agent, binding).await
     }
 
     async fn unbind(
         &self,
-        id: &ConnectionId,
-        agent: Option<&AgentId>,
+        agent: &AgentId,
+        connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        self.unbind_connection(id, agent, now).await
+        self.unbind_connection(agent, connection, now).await
+    }
+
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        self.note_spelling(agent, connection, spelling).await
     }
 
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        self.note_status(status, connection, sent_at, now).await
+        self.note_status(status, connection, spelling, sent_at, now)
+            .await
     }
 
     async fn alive(
@@ -344,28 +355,27 @@ pub(super) fn listed(kind: &str, name: &str) -> Item {
     ])
 }
 
-/// One shard of the index `list`.
-pub(super) async fn list<R: Record>(
-    table: &Table,
-    kind: &str,
-    shard: u32,
-) -> Result<Vec<R>, StoreError> {
-    let key = Key {
-        pk: keys::shard(kind, shard),
-        sk: String::new(),
-    };
-    let items = table
-        .client
-        .query()
-        .table_name(&table.name)
-        .index_name("list")
-        .key_condition_expression("listPk = :shard")
-        .expression_attribute_values(":shard", text(&key.pk))
-        .into_paginator()
-        .items()
-        .send()
-        .try_collect()
+/// All of the index `list`, which names the records only.
+pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>, StoreError> {
+    let shards = (0..keys::SHARDS).map(|shard| {
+        let query = table.client.query().table_name(&table.name);
+        query
+            .index_name("list")
+            .key_condition_expression("listPk = :shard")
+            .expression_attribute_values(":shard", text(keys::shard(kind, shard)))
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+    });
+    let shards: Vec<Vec<Item>> = try_join_all(shards)
         .await
         .map_err(|error| failed("Query", error))?;
-    items.into_iter().map(|item| read(item, &key)).collect()
+    let keys: Vec<Key> = shards
+        .iter()
+        .flatten()
+        .map(key_of)
+        .collect::<Result<_, _>>()?;
+    let found = table.find_all(&keys, false).await?;
+    Ok(found.into_values().collect())
 }

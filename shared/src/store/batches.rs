@@ -1,6 +1,6 @@
 //! The repository of bulk work.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     keys::{self, Key},
-    table::{
-        Item, Record, Refusal, Transacted, attributes, failed, item, number, read, retry, text,
-    },
+    several::key_of,
+    table::{Item, Record, Refusal, Transacted, attributes, failed, item, number, retry, text},
     tasks::{REQUEST_KEPT, TaskStore},
     transition::{SAME_VERSION, beside, put_new, put_same, put_task},
 };
@@ -134,16 +133,6 @@ impl Batches for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Stalled {
-            id: BatchId,
-            updated_at: Timestamp,
-        }
-        let key = Key {
-            pk: keys::BATCHES.to_owned(),
-            sk: String::new(),
-        };
         let answer = self
             .tasks
             .client
@@ -151,17 +140,18 @@ impl Batches for TaskStore {
             .table_name(&self.tasks.name)
             .index_name("due")
             .key_condition_expression("duePk = :pk AND dueSk BETWEEN :from AND :now")
-            .expression_attribute_values(":pk", text(&key.pk))
+            .expression_attribute_values(":pk", text(keys::BATCHES))
             .expression_attribute_values(":from", text((now - HELPED_FOR).to_string()))
             .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let items = answer.items.unwrap_or_default().into_iter();
-        items
-            .map(|item| read::<Stalled>(item, &key).map(|it| (it.id, it.updated_at)))
-            .collect()
+        let items = answer.items.unwrap_or_default();
+        let keys: Vec<Key> = items.iter().map(key_of).collect::<Result<_, _>>()?;
+        let found: HashMap<_, Batch> = self.tasks.find_all(&keys, false).await?;
+        let batches = found.into_values();
+        Ok(batches.map(|it| (it.id, it.updated_at)).collect())
     }
 }
 

@@ -1,17 +1,13 @@
 //! Circuit breakers: one item an agent with a version, and what it lets through in the agent's
 //! record.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
-use backon::BackoffBuilder as _;
 use futures::{future::try_join_all, try_join};
 
 use super::{
     agents::AgentStore,
     keys::{self, Key},
-    table::{Item, Record, Refusal, Transacted, backoff, failed, number, read, retry, text},
+    table::{Item, Record, Refusal, Transacted, failed, number, retry, text},
     transition::turn_breaker,
 };
 use crate::{
@@ -21,9 +17,6 @@ use crate::{
     ports::{Breakers, Turn, Written},
     time::Timestamp,
 };
-
-/// Items that DynamoDB gets in one call.
-const GOT_AT_ONCE: usize = 100;
 
 impl Record for Breaker {
     type Id = AgentId;
@@ -41,18 +34,17 @@ impl Breakers for AgentStore {
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
-        let calls = agents
-            .chunks(GOT_AT_ONCE)
-            .map(|some| self.get_breakers(some));
+        let keys: Vec<_> = agents.iter().map(keys::breaker).collect();
         let successes = agents.iter().map(|agent| self.successes(agent));
-        let (found, successes) = try_join!(try_join_all(calls), try_join_all(successes))?;
-        let found: HashMap<_, _> = found.into_iter().flatten().collect();
-        let of = |agent| found.get(&keys::breaker(agent).pk).cloned();
-        let with = |(agent, successes)| {
-            let breaker: Breaker = of(agent).unwrap_or_default();
-            breaker.with_logged(successes)
-        };
-        Ok(agents.iter().zip(successes).map(with).collect())
+        let (found, successes) = try_join!(
+            self.agents.find_all::<Breaker>(&keys, true),
+            try_join_all(successes)
+        )?;
+        let of = |key| found.get(key).cloned().unwrap_or_default();
+        let read = keys.iter().map(of).zip(successes);
+        Ok(read
+            .map(|(breaker, successes)| breaker.with_logged(successes))
+            .collect())
     }
 
     async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError> {
@@ -112,56 +104,5 @@ impl AgentStore {
         };
         let all = items.iter().map(|item| success(item).ok_or_else(corrupt));
         all.collect()
-    }
-
-    /// By partition. What DynamoDB leaves over is asked for again.
-    async fn get_breakers(&self, agents: &[AgentId]) -> Result<Vec<(String, Breaker)>, StoreError> {
-        let mut found = Vec::new();
-        let mut wanted: Vec<Item> = agents
-            .iter()
-            .map(|agent| {
-                let Key { pk, sk } = keys::breaker(agent);
-                Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
-            })
-            .collect();
-        for pause in backoff().build() {
-            let keys = KeysAndAttributes::builder()
-                .consistent_read(true)
-                .set_keys(Some(wanted));
-            let keys = keys.build();
-            let keys = keys.map_err(|error| StoreError::Unwritable {
-                source: Box::new(error),
-            })?;
-            let call = self.agents.client.batch_get_item();
-            let answer = call
-                .request_items(&self.agents.name, keys)
-                .send()
-                .await
-                .map_err(|error| failed("BatchGetItem", error))?;
-            for item in answer
-                .responses
-                .into_iter()
-                .flat_map(HashMap::into_values)
-                .flatten()
-            {
-                let pk = item.get("pk").and_then(|pk| pk.as_s().ok().cloned());
-                let pk = pk.unwrap_or_default();
-                let key = Key {
-                    pk: pk.clone(),
-                    sk: String::new(),
-                };
-                found.push((pk, read(item, &key)?));
-            }
-            let left = answer.unprocessed_keys.unwrap_or_default();
-            wanted = left.into_values().flat_map(|left| left.keys).collect();
-            if wanted.is_empty() {
-                return Ok(found);
-            }
-            tokio::time::sleep(pause).await;
-        }
-        Err(StoreError::Call {
-            operation: "BatchGetItem",
-            source: "it keeps leaving out items".into(),
-        })
     }
 }

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue},
 };
 use futures::future::try_join_all;
+use serde::Deserialize;
 
 use super::{
     agents::{AgentStore, map},
@@ -13,11 +14,11 @@ use super::{
     table::{Refusal, failed, number, read, retry, text},
 };
 use crate::{
-    agent::{Agent, Connection},
+    agent::Agent,
     error::StoreError,
     ids::{AgentId, ConnectionId, TaskId},
     ports::{Page, SignOfLife},
-    protocol::AgentStatus,
+    protocol::{AgentStatus, Spelling},
     time::Timestamp,
 };
 
@@ -48,6 +49,12 @@ impl Fenced {
         self.set.push(assignment);
         self.update = self.update.expression_attribute_values(name, value);
         self
+    }
+
+    /// How the connection's first message was spelled.
+    fn spelling(self, spelling: Spelling) -> Result<Self, StoreError> {
+        let first = "#connection.spelling = if_not_exists(#connection.spelling, :spelling)";
+        Ok(self.set(first, ":spelling", map(&spelling)?))
     }
 
     /// All that it has: a string set must not be empty.
@@ -90,11 +97,13 @@ impl AgentStore {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
         let agent = &status.agent_id;
         let mut update = Fenced::new(self, agent, connection)
+            .spelling(spelling)?
             .set(
                 "availability = :availability",
                 ":availability",
@@ -127,11 +136,9 @@ impl AgentStore {
         sign: &SignOfLife,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        let mut update = Fenced::new(self, agent, connection).set(
-            "lastSeen = :now",
-            ":now",
-            number(now.as_millis()),
-        );
+        let mut update = Fenced::new(self, agent, connection)
+            .spelling(sign.spelling)?
+            .set("lastSeen = :now", ":now", number(now.as_millis()));
         if let Some(tasks) = &sign.tasks {
             update = update.active(tasks, now);
         }
@@ -140,6 +147,16 @@ impl AgentStore {
             update = update.set("#connection.echoedAt = :echoes", ":echoes", at);
         }
         update.send(&keys::agent(agent)).await
+    }
+
+    pub(super) async fn note_spelling(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection).spelling(spelling)?;
+        update.send(&keys::agent(agent)).await.map(drop)
     }
 
     pub(super) async fn note_ping(
@@ -176,8 +193,13 @@ impl AgentStore {
         shard: u32,
         cursor: Option<&str>,
     ) -> Result<Page<Agent>, StoreError> {
-        /// Agents of a page: a few hundred bytes each.
+        /// Agents of a page: less than a KB each.
         const PAGE: i32 = 500;
+        /// As much of an agent as is needed to find it.
+        #[derive(Deserialize)]
+        struct Connected {
+            id: AgentId,
+        }
         let key = Key {
             pk: keys::shard("CONNECTED", shard),
             sk: String::new(),
@@ -195,15 +217,15 @@ impl AgentStore {
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let items: Vec<Agent> = answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| read(item, &key))
-            .collect::<Result<_, _>>()?;
+        let found = answer.items.unwrap_or_default().into_iter();
+        let found = found.map(|item| read(item, &key));
+        let found: Vec<Connected> = found.collect::<Result<_, _>>()?;
         let more = answer.last_evaluated_key.is_some();
-        let next = items.last().filter(|_| more);
+        let next = found.last().filter(|_| more);
         let next = next.map(|agent| agent.id.to_string());
+        let keys: Vec<_> = found.iter().map(|agent| keys::agent(&agent.id)).collect();
+        let agents = self.agents.find_all(&keys, false).await?;
+        let items = agents.into_values().collect();
         Ok(Page { items, next })
     }
 
@@ -212,11 +234,15 @@ impl AgentStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<ConnectionId>, StoreError> {
+        #[derive(Deserialize)]
+        struct Stranger {
+            id: ConnectionId,
+        }
         let shards = (0..keys::SHARDS).map(|shard| {
             let partition = keys::shard("UNAUTHENTICATED", shard);
-            due::<Connection>(&self.agents, partition, now, limit)
+            due::<Stranger>(&self.agents, partition, now, limit)
         });
         let found = try_join_all(shards).await?.into_iter().flatten();
-        Ok(found.map(|connection| connection.id).collect())
+        Ok(found.map(|stranger| stranger.id).collect())
     }
 }

@@ -23,13 +23,16 @@
 //! | circuit breaker | `AGENT#<id>` | `BREAKER` | id; what it lets through is a copy in the agent |
 //! | success that is counted without reading it | `AGENT#<id>` | `SUCCESS#<time>#<task>#<attempt>` | agent, newest first |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
-//! | connection | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is authenticated |
+//! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //!
 //! A queue is items of the table, not an index: an index lags behind its table, and a task that a
 //! dispatcher does not see would wait for the sweeper. The place in the queue is a copy of the
 //! task, written in the transaction that makes the task pending and removed in the one that claims
 //! it, so the dispatcher reads the head of a queue in one consistent query.
+//!
+//! An index names its items and shows no more of them (but for `channel`, whose tasks are read as they
+//! are listed): what it shows costs another write when it changes. The items are then read by key.
 //!
 //! To add a record: its key in `keys`, a line above, [`table::Record`] for it, and a method on the
 //! repository of its aggregate.
@@ -45,6 +48,7 @@ mod due;
 mod keys;
 mod liveness;
 mod projects;
+mod several;
 mod table;
 mod tasks;
 mod transition;

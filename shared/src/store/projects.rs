@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use futures::future::try_join_all;
 
 use super::{
     agents::{list, listed},
@@ -40,8 +39,7 @@ impl Projects for ProjectStore {
     }
 
     async fn list(&self) -> Result<Vec<Project>, StoreError> {
-        let shards = try_join_all((0..keys::SHARDS).map(|n| list(&self.agents, "PROJECTS", n)));
-        let mut projects: Vec<Project> = shards.await?.into_iter().flatten().collect();
+        let mut projects: Vec<Project> = list(&self.agents, "PROJECTS").await?;
         projects.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
         Ok(projects)
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Calls, Memory, Outbox};
 use crate::{
-    agent::{Agent, ApiKey, Project, Route},
+    agent::{Agent, ApiKey, Binding, Project, Route},
     breaker::{BreakerConfig, BreakerEvent, FailureKind},
     handlers::{
         authorize::Authorizer,
@@ -267,7 +267,7 @@ impl World {
     pub(crate) async fn connect(&self, name: &str) {
         self.handshake(name).await;
         self.store
-            .greet(&connection(name), Spelling::Canonical, self.time.now())
+            .spoke(&agent_id(), &connection(name), Spelling::Canonical)
             .await
             .unwrap();
     }
@@ -281,15 +281,23 @@ impl World {
             .unwrap();
     }
 
+    /// The agent connects without a header, and says who it is in its first message.
+    pub(crate) async fn authenticate_in_band(&self, name: &str) -> Vec<CloudMessage> {
+        let stranger = event(name, false, String::new());
+        let connected = self.connector().connect(&stranger, self.time.now()).await;
+        connected.unwrap();
+        let request = json!({ "agentId": AGENT, "apiKey": self.key.expose(), "version": "1" });
+        let body = wire("auth:request", &request, self.time.now());
+        self.say_in_band(&self.router(), name, body).await
+    }
+
     /// An agent of this name, made if there is none, connects and has said something.
     pub(crate) async fn join(&self, agent: &str, name: &str) {
         self.add_agent(agent).await;
         let (agent, now) = (agent.parse().unwrap(), self.time.now());
-        let connection = connection(name);
-        let bound = self.store.bind(&connection, &agent, now).await;
+        let binding = Binding::new(connection(name), now, Some(Spelling::Canonical));
+        let bound = self.store.bind(&agent, &binding).await;
         assert!(matches!(bound, Ok(Bound::Current { .. })));
-        let greeted = self.store.greet(&connection, Spelling::Canonical, now);
-        greeted.await.unwrap();
     }
 
     /// That agent says something; what it is answered.
@@ -466,9 +474,14 @@ impl World {
             .collect()
     }
 
-    /// Somebody says something on a connection without a header.
-    pub(crate) async fn say_in_band(&self, connection: &str, body: String) -> Vec<CloudMessage> {
-        self.router().handle(event(connection, false, body)).await;
+    /// Somebody says something on a connection without a header, to this environment.
+    pub(crate) async fn say_in_band(
+        &self,
+        router: &MessageRouter,
+        connection: &str,
+        body: String,
+    ) -> Vec<CloudMessage> {
+        router.handle(event(connection, false, body)).await;
         self.out
             .take_sent()
             .into_iter()

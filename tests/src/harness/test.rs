@@ -120,6 +120,13 @@ impl Test {
         agent
     }
 
+    /// The test's agent, which has said no more than that it is there.
+    pub(crate) async fn connect_without_status(&self) -> TestAgent {
+        let mut agent = self.handshaken(Spelling::Canonical).await;
+        agent.is_heard().await;
+        agent
+    }
+
     /// The test's agent, back again with the tasks that it still has.
     pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;

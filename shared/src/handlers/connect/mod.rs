@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::event::SocketEvent;
 use crate::{
+    agent::Binding,
     error::{AuthError, BematicError},
     ids::{AgentId, ConnectionId},
     ports::{AUTH_DEADLINE, Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
@@ -36,7 +37,8 @@ impl Connector {
         }
     }
 
-    /// Handles `$connect`: two calls, and one more if an older connection is to be closed.
+    /// Handles `$connect`: one call if the handshake says whose it is, and one more if an older
+    /// connection is to be closed; else two.
     ///
     /// # Errors
     /// Refuses the handshake; the agent connects again.
@@ -44,7 +46,8 @@ impl Connector {
         let connection = &event.connection_id;
         if let Some(agent) = &event.agent_id {
             let bound_at = event.connected_at.unwrap_or(now);
-            return self.bind(connection, agent, bound_at).await;
+            let binding = Binding::new(connection.clone(), bound_at, None);
+            return self.bind(agent, &binding).await;
         }
         self.agents.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
@@ -58,13 +61,12 @@ impl Connector {
     /// Makes the connection the agent's current one, and closes the one before.
     pub(super) async fn bind(
         &self,
-        connection: &ConnectionId,
         agent: &AgentId,
-        now: Timestamp,
+        binding: &Binding,
     ) -> Result<(), BematicError> {
-        match self.agents.bind(connection, agent, now).await? {
+        match self.agents.bind(agent, binding).await? {
             Bound::Current { replaced } => {
-                info!(%connection, %agent, ?replaced, "agent connected");
+                info!(connection = %binding.id, %agent, ?replaced, "agent connected");
                 if let Some(older) = replaced {
                     self.close_older(&older).await;
                 }

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::{
     handlers::authorize::Credentials,
     ids::AgentId,
@@ -86,10 +84,7 @@ async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing(
     world.time.pass(Duration::from_secs(1));
     world.calls.take();
     world.handshake("new").await;
-    assert_eq!(
-        world.calls.take(),
-        ["update agent", "update connection", "gateway close"]
-    );
+    assert_eq!(world.calls.take(), ["update agent", "gateway close"]);
     assert!(
         world
             .out
@@ -152,7 +147,7 @@ async fn an_agent_that_goes_is_offline() {
         .await
         .unwrap();
     assert_eq!(outcome, Unbound::Offline(agent_id()));
-    assert_eq!(world.calls.take(), ["update agent", "delete connection"]);
+    assert_eq!(world.calls.take(), ["update agent"]);
     assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
 }
 
@@ -160,10 +155,9 @@ async fn an_agent_that_goes_is_offline() {
 async fn a_failure_at_any_call_of_a_disconnect_is_made_up_for_by_a_repetition() {
     for n in 0.. {
         let world = World::new().await;
-        world.connect("c").await;
-        world.say("c", "HEARTBEAT_PING", json!({})).await;
+        world.authenticate_in_band("c").await;
         world.calls.fail_at(n);
-        // In band: the agent has to be looked up.
+        // The agent has to be looked up.
         let gone = event("c", false, String::new());
         let _ = world
             .disconnector()

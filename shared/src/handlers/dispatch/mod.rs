@@ -136,7 +136,7 @@ impl Dispatcher {
             warn!(agent = %agent.id, code = error.code(), error = chain(&error), "operations not told");
         }
         let shut = agent.gate.is_shut_until(now);
-        let Some(connection) = agent.takes_work().filter(|_| shut.is_none()) else {
+        let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // What is to wake the queue may come a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
                 self.ask_for_drain(&agent.id, wait).await?;
@@ -144,6 +144,11 @@ impl Dispatcher {
             Router::from(self).move_waiting(agent, now).await?;
             return Ok(());
         };
+        // Until its first message it may not be open yet: that message has the queue drained.
+        let Some(spelling) = binding.spelling else {
+            return Ok(());
+        };
+        let connection = &binding.id;
         let limit = agent
             .free_slots()
             .min(self.transitions.policy().drain_batch);
@@ -152,11 +157,6 @@ impl Dispatcher {
             return Ok(());
         }
         let full = queued.len() == limit;
-        // Until its first message it may not be open yet: that message has the queue drained.
-        let found = self.agents.connection(connection).await?;
-        let Some(spelling) = found.and_then(|found| found.spelling) else {
-            return Ok(());
-        };
         let mut gate = Gatekeeper::new(self, agent, connection);
         let (claimed, failed) = gate.claim_all(&queued).await;
         let shut = gate.is_shut();
@@ -262,7 +262,7 @@ impl Dispatcher {
     ) -> Result<(), BematicError> {
         info!(%agent, %connection, "connection is gone: agent marked offline");
         let now = self.clock.now();
-        self.agents.unbind(connection, Some(agent), now).await?;
+        self.agents.unbind(agent, connection, now).await?;
         Ok(self.gateway.close(connection).await?)
     }
 
@@ -301,8 +301,7 @@ impl Dispatcher {
         if self.gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
             self.gateway.close(id).await?;
         }
-        self.agents.unbind(id, None, self.clock.now()).await?;
-        Ok(())
+        Ok(self.agents.forget(id).await?)
     }
 }
 

@@ -50,7 +50,6 @@ async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own
         [
             "update agent",
             "query queue",
-            "get connection",
             "transact claim",
             "get spec",
             "gateway post",

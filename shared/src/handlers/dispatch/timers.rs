@@ -77,7 +77,7 @@ impl Dispatcher {
         };
         info!(agent = %id, connection = %connection.id, "does the agent hear us?");
         self.agents.doubted(id, &connection.id, now).await?;
-        ping(&*self.agents, &*self.gateway, &connection.id, now).await
+        ping(&*self.gateway, &connection, now).await
     }
 
     /// The last sign of life of an attempt at the agent: three calls, once a lease.
@@ -94,9 +94,9 @@ impl Dispatcher {
             self.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {
+            TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
             // What it said before it was sent this attempt is of an earlier one.
-            TaskState::Dispatched { .. } => agent.said_at(task.id),
-            _ => agent.named_at(task.id, now),
+            _ => agent.said_at(task.id),
         });
         Ok(report.max(named))
     }
@@ -111,8 +111,7 @@ impl Dispatcher {
             info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
             return Ok(());
         };
-        let found = self.agents.connection(&binding.id).await?;
-        let spelling = found.and_then(|found| found.spelling).unwrap_or_default();
+        let spelling = binding.spelling.unwrap_or_default();
         let message = CloudMessage::TaskCancel(TaskCancel {
             task_id: task.id,
             reason: format!("cancelled by {}", request.by),

@@ -7,10 +7,11 @@ use super::{
     Answer, Context,
 };
 use crate::{
+    agent::Binding,
     error::{AuthError, BematicError},
     ids::ConnectionId,
     ports::Agents,
-    protocol::{AuthRequest, AuthResponse, CloudMessage},
+    protocol::{AuthRequest, AuthResponse, CloudMessage, Spelling},
     time::Timestamp,
 };
 
@@ -26,20 +27,24 @@ impl Authenticate {
         Self { agents, connector }
     }
 
-    /// Binds the connection to the agent whose key it is: three calls.
+    /// Binds the connection to the agent whose key it is: three calls. The agent first: should the
+    /// rest fail, the connection is still nobody's, and a repeated AUTH_REQUEST binds it.
     ///
     /// # Errors
     /// [`AuthError`] if the key is not good.
     pub async fn bind(
         &self,
         connection: &ConnectionId,
+        spelling: Spelling,
         request: &AuthRequest,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        check_key(&*self.agents, &request.agent_id, &request.api_key).await?;
-        self.connector
-            .bind(connection, &request.agent_id, now)
-            .await
+        let agent = &request.agent_id;
+        check_key(&*self.agents, agent, &request.api_key).await?;
+        let binding = Binding::new(connection.clone(), now, Some(spelling));
+        self.connector.bind(agent, &binding).await?;
+        let assigned = self.agents.assign(connection, agent, spelling, now);
+        Ok(assigned.await?)
     }
 
     /// A connection is bound for its lifetime: again as the same agent is harmless, as another

@@ -19,7 +19,7 @@ impl Heartbeats {
         Self { presence }
     }
 
-    /// The answer, and every 45 s at most one write.
+    /// The answer, and at most one write a minute.
     pub async fn ping(
         &self,
         context: Context<'_>,
@@ -28,6 +28,7 @@ impl Heartbeats {
         let sign = SignOfLife {
             tasks: ping.tasks,
             echoes: None,
+            spelling: context.sender.spelling,
         };
         let stop = self.presence.seen(context, sign).await?;
         let answer = CloudMessage::HeartbeatPong(Heartbeat {
@@ -46,6 +47,7 @@ impl Heartbeats {
         let sign = SignOfLife {
             tasks: report.tasks,
             echoes: Some(report.server_time),
+            spelling: context.sender.spelling,
         };
         Ok(Answer::messages(self.presence.seen(context, sign).await?))
     }

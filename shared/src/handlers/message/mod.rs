@@ -13,7 +13,7 @@ mod running;
 mod status;
 mod terminal;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -24,6 +24,7 @@ pub use self::{
 };
 use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
 use crate::{
+    agent::SEEN_EVERY,
     error::{AuthError, BematicError, chain},
     ids::{AgentId, ConnectionId, MessageId},
     ports::{Agents, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, Tasks},
@@ -35,8 +36,11 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// Connections whose agent and spelling are remembered: neither ever changes.
+/// Connections that are remembered.
 const REMEMBERED: usize = 4096;
+/// An older connection than this has sent a heartbeat: what is said over it is not its first word,
+/// whichever execution environment hears it.
+const NEW_FOR: Duration = SEEN_EVERY;
 
 /// Who sent a message, over what.
 #[derive(Debug, Clone)]
@@ -119,7 +123,10 @@ pub struct MessageRouter {
     gateway: Arc<dyn Gateway>,
     dispatch: Arc<dyn DispatchQueue>,
     clock: Arc<dyn Clock>,
+    /// Whose connections are, and how they spell: neither ever changes.
     known: Cache<ConnectionId, Sender>,
+    /// Those whose first message was passed on.
+    met: Cache<ConnectionId, ()>,
     authenticate: Authenticate,
     heartbeats: Heartbeats,
     status: StatusReports,
@@ -150,6 +157,7 @@ impl MessageRouter {
         let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
         Self {
             known: Cache::new(REMEMBERED),
+            met: Cache::new(REMEMBERED),
             authenticate: Authenticate::new(agents.clone(), connector),
             heartbeats: Heartbeats::new(presence.clone()),
             status: StatusReports::new(agents.clone(), dispatch.clone(), presence),
@@ -191,16 +199,8 @@ impl MessageRouter {
         let connection = &event.connection_id;
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
-            Ok((envelope, spelling)) => match self.identify(event, spelling, now).await {
-                Ok(Some(sender)) => {
-                    let known = self.known.get(&sender.connection).is_some();
-                    let answered = self.answer(&sender, envelope, now).await;
-                    // After what it says of itself, such as how much work it takes.
-                    if !known {
-                        self.welcome(sender).await?;
-                    }
-                    answered
-                }
+            Ok((envelope, spelling)) => match self.identify(event, spelling).await {
+                Ok(Some(sender)) => self.answer(event, &sender, envelope, now).await,
                 Ok(None) => {
                     self.first_message(connection, spelling, envelope, now)
                         .await
@@ -213,45 +213,73 @@ impl MessageRouter {
         }
     }
 
-    /// Who speaks: remembered, or looked up in one call that also notes the spelling. `None` if
-    /// nobody known.
+    /// Who speaks: remembered, as API Gateway says, or looked up in one call. `None` if nobody
+    /// known.
     async fn identify(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
-        now: Timestamp,
     ) -> Result<Option<Sender>, BematicError> {
-        if let Some(sender) = self.known.get(&event.connection_id) {
+        let connection = &event.connection_id;
+        if let Some(sender) = self.known.get(connection) {
             return Ok(Some(sender));
         }
-        let found = self
-            .agents
-            .greet(&event.connection_id, spelling, now)
-            .await?;
-        let Some(agent_id) = event.agent_id.clone().or(found.agent_id) else {
-            return Ok(None);
-        };
-        Ok(Some(Sender {
+        let sender = |agent_id, spelling| Sender {
             agent_id,
-            connection: event.connection_id.clone(),
-            spelling: found.spelling.unwrap_or(spelling),
-        }))
+            connection: connection.clone(),
+            spelling,
+        };
+        if let Some(agent_id) = &event.agent_id {
+            return Ok(Some(sender(agent_id.clone(), spelling)));
+        }
+        let found = self.agents.connection(connection).await?;
+        let found = found.and_then(|found| {
+            let spelling = found.spelling.unwrap_or(spelling);
+            Some(sender(found.agent_id?, spelling))
+        });
+        if let Some(sender) = &found {
+            self.known.insert(connection.clone(), sender.clone());
+        }
+        Ok(found)
     }
 
-    /// The first message that this environment sees of a connection: work may be waiting for it.
-    /// Remembered only once that was passed on, so that a failure here is made up for by the next.
-    async fn welcome(&self, sender: Sender) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(sender.agent_id.clone());
-        self.dispatch
-            .send(&drain, std::time::Duration::ZERO)
-            .await?;
-        self.known.insert(sender.connection.clone(), sender);
+    /// The first message that this environment sees of a connection. If it may be the first at all,
+    /// the connection is known to be open from now on, and work may be waiting for it. Remembered
+    /// only once that was passed on, so that a failure here is made up for by the next.
+    async fn meet(
+        &self,
+        event: &SocketEvent,
+        sender: &Sender,
+        noted: bool,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let is_old = |at| now.since(at) >= NEW_FOR;
+        if !event.connected_at.is_some_and(is_old) {
+            if !noted {
+                self.agents
+                    .spoke(&sender.agent_id, &sender.connection, sender.spelling)
+                    .await?;
+            }
+            self.ask_for_drain(&sender.agent_id).await?;
+        }
+        self.remember(sender);
         Ok(())
+    }
+
+    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+        let drain = DispatchMessage::drain(agent_id.clone());
+        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
+    }
+
+    fn remember(&self, sender: &Sender) {
+        self.known.insert(sender.connection.clone(), sender.clone());
+        self.met.insert(sender.connection.clone(), ());
     }
 
     /// A message of a known agent.
     async fn answer(
         &self,
+        event: &SocketEvent,
         sender: &Sender,
         envelope: Envelope<AgentMessage>,
         now: Timestamp,
@@ -270,13 +298,21 @@ impl MessageRouter {
                 sent_at,
                 now,
             };
-            match self.dispatch(context, message).await {
+            let is_sign = message.is_sign_of_life();
+            let outcome = self.dispatch(context, message).await;
+            let noted = event.agent_id.is_none() || is_sign && outcome.is_ok();
+            let answered = match outcome {
                 Ok(answer) => self.reply(sender, &id, answer).await,
                 Err(error) => {
-                    self.complain(&sender.connection, sender.spelling, Some(id.clone()), error)
+                    self.complain(&sender.connection, sender.spelling, Some(id), error)
                         .await
                 }
+            };
+            // After what it says of itself, such as how much work it takes.
+            if self.met.get(&sender.connection).is_none() {
+                self.meet(event, sender, noted, now).await?;
             }
+            answered
         }
         .instrument(span)
         .await
@@ -360,7 +396,9 @@ impl MessageRouter {
         request: &AuthRequest,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        self.authenticate.bind(connection, request, now).await?;
+        self.authenticate
+            .bind(connection, spelling, request, now)
+            .await?;
         let agent_id = request.agent_id.clone();
         let welcome = CloudMessage::AuthResponse(AuthResponse {
             success: true,
@@ -369,12 +407,14 @@ impl MessageRouter {
         });
         // Before the queue is drained: the agent expects its answer first.
         self.send(connection, spelling, welcome).await?;
-        self.welcome(Sender {
+        let sender = Sender {
             agent_id,
             connection: connection.clone(),
             spelling,
-        })
-        .await
+        };
+        self.ask_for_drain(&sender.agent_id).await?;
+        self.remember(&sender);
+        Ok(())
     }
 
     async fn turn_away(
@@ -395,28 +435,24 @@ impl MessageRouter {
     }
 
     /// Text that is no message: it closes a connection only if that is nobody's yet. A rare thing,
-    /// so that a read for the spelling is well spent.
+    /// so that a read for whose it is is well spent where the handshake did not say.
     async fn misunderstood(
         &self,
         event: &SocketEvent,
         error: ProtocolError,
     ) -> Result<(), BematicError> {
         let connection = &event.connection_id;
-        if let Some(known) = self.known.get(connection) {
-            let id = error.message_id().cloned();
-            return self
-                .complain(connection, known.spelling, id, error.into())
-                .await;
+        match self.identify(event, error.spelling()).await? {
+            Some(sender) => {
+                let id = error.message_id().cloned();
+                self.complain(connection, sender.spelling, id, error.into())
+                    .await
+            }
+            None => {
+                self.turn_away(connection, error.spelling(), &error.into())
+                    .await
+            }
         }
-        let found = self.agents.connection(connection).await?;
-        let spelling = found.as_ref().and_then(|found| found.spelling);
-        let spelling = spelling.unwrap_or_else(|| error.spelling());
-        let bound = found.is_some_and(|found| found.agent_id.is_some());
-        if bound || event.agent_id.is_some() {
-            let id = error.message_id().cloned();
-            return self.complain(connection, spelling, id, error.into()).await;
-        }
-        self.turn_away(connection, spelling, &error.into()).await
     }
 
     /// Logs the error once, and tells the agent.

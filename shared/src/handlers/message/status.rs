@@ -41,7 +41,13 @@ impl StatusReports {
         let connection = &context.sender.connection;
         let reported = self
             .agents
-            .report(status, connection, context.sent_at, context.now)
+            .report(
+                status,
+                connection,
+                context.sender.spelling,
+                context.sent_at,
+                context.now,
+            )
             .await?;
         let mut answer = Answer::none();
         if let Some(agent) = reported {

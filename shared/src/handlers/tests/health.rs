@@ -36,7 +36,10 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
     world.time.pass(Duration::from_secs(20));
     world.calls.take();
     let all = obey(&world, Command::Health { agent: None }).await;
-    assert_eq!(world.calls.take(), ["query agents", "get breakers"]);
+    assert_eq!(
+        world.calls.take(),
+        ["query agents", "get agents", "get breakers"]
+    );
     let lines: Vec<_> = all.lines().collect();
     assert_eq!(
         lines[0],
@@ -280,7 +283,7 @@ async fn health_is_cheap_to_poll_and_says_what_is_wrong_without_a_name() {
             },
         })
     );
-    assert_eq!(world.calls.take().len(), 4, "the agents, and three queues");
+    assert_eq!(world.calls.take().len(), 5, "the agents, and three queues");
     poll(&endpoint).await;
     assert_eq!(world.calls.take().len(), 0, "the same for ten seconds");
 

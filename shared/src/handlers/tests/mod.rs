@@ -3,6 +3,7 @@
 mod breaker;
 mod bulk;
 mod cancelling;
+mod connections;
 mod dead_letters;
 mod disorder;
 mod faults;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
+    protocol::CloudMessage,
     testing::{World, agent_id, connection},
     time::Clock,
 };
@@ -18,11 +19,16 @@ fn is_closed(world: &World) -> bool {
 }
 
 #[tokio::test]
-async fn an_agent_is_offline_after_90_s_without_a_sign_of_life() {
+async fn an_agent_that_says_nothing_is_asked_and_then_offline() {
     let world = World::new().await;
     world.connect("c").await;
-    world.pass(Duration::from_secs(89)).await;
-    assert!(online(&world));
+    world.pass(Duration::from_secs(149)).await;
+    let asked = |world: &World| {
+        let sent = world.out.sent.lock().unwrap();
+        let mut sent = sent.iter().map(|(_, message)| message);
+        sent.any(|message| matches!(message, CloudMessage::HeartbeatPing(_)))
+    };
+    assert!(online(&world) && asked(&world));
     world.pass(Duration::from_secs(61)).await;
     assert!(!online(&world) && is_closed(&world));
 }

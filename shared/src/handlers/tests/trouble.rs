@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{obey, states};
 use crate::{
     command::Command,
+    handlers::message::MessageRouter,
     ids::TaskId,
     ports::DispatchMessage,
     protocol::CloudMessage,
@@ -152,8 +153,8 @@ async fn a_claim_that_fails_holds_up_nothing_that_was_claimed() {
         world.run("work", &format!("r{n}")).await;
     }
     world.out.take_dispatched();
-    // The drain's lease, its queue, the connection, two claims.
-    world.calls.fail_at(5);
+    // The drain's lease, its queue, two claims.
+    world.calls.fail_at(4);
     let drain = DispatchMessage::drain(agent_id());
     world.dispatcher().handle(drain).await.unwrap_err();
     assert_eq!(sent(&world).0, [1, 1]);
@@ -181,7 +182,7 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
         match state {
             TaskState::Pending { spent: 0, .. } => {}
             // An error counts; and what cannot be taken back is left to the deadline.
-            TaskState::Pending { spent: 1, .. } if (5..=8).contains(&n) => {}
+            TaskState::Pending { spent: 1, .. } if (4..=7).contains(&n) => {}
             state => panic!("call {n}: {state:?}"),
         }
     }
@@ -200,22 +201,47 @@ async fn an_agent_that_names_a_task_whose_acknowledgement_was_lost_keeps_it() {
     assert_eq!(sent(&world).0, [0_u32; 0], "no second attempt");
 }
 
-#[tokio::test]
-async fn heartbeats_keep_a_task_whose_lease_is_shorter_than_they_are_written_down() {
+/// A running task with a lease of `lease` seconds, and the environment that heard a heartbeat of
+/// its agent `before` seconds before it began.
+async fn begun(lease: u64, before: u64) -> (World, MessageRouter, TaskId) {
     let world = World::new().await;
     let mut project = world.project();
-    project.lease_secs = Some(30);
+    project.lease_secs = Some(lease);
     world.set_project(&project).await;
-    let task = world.dispatched().await.id;
+    world.connect("c").await;
     let router = world.router();
+    let none = json!({ "tasks": [] });
+    world.say_to(&router, "c", "HEARTBEAT_PING", none).await;
+    world.pass(Duration::from_secs(before)).await;
+    let task = world.run("fix it", "r").await.id;
+    world.dispatch_all().await;
+    world.out.take_sent();
     let ack = json!({ "taskId": task, "accepted": true });
     world.say_to(&router, "c", "TASK_ACK", ack).await;
-    for _ in 0..15 {
-        let tasks = json!({ "tasks": [task] });
-        world.say_to(&router, "c", "HEARTBEAT_PING", tasks).await;
-        world.pass(Duration::from_secs(20)).await;
+    (world, router, task)
+}
+
+#[tokio::test]
+async fn heartbeats_keep_a_task_whose_lease_is_shorter_than_they_are_written_down() {
+    for (lease, before) in [(10, 0), (10, 19), (30, 5), (60, 1), (75, 10)] {
+        let (world, router, task) = begun(lease, before).await;
+        world.pass(Duration::from_secs(20 - before)).await;
+        for _ in 0..15 {
+            let tasks = json!({ "tasks": [task] });
+            world.say_to(&router, "c", "HEARTBEAT_PING", tasks).await;
+            world.pass(Duration::from_secs(20)).await;
+        }
+        assert_eq!(states(&world), [("processing", 1)], "{lease} s, {before} s");
     }
+}
+
+#[tokio::test]
+async fn a_short_lease_of_an_agent_that_falls_silent_ends_all_the_same() {
+    let (world, _, _) = begun(10, 5).await;
+    world.pass(Duration::from_secs(70)).await;
     assert_eq!(states(&world), [("processing", 1)]);
+    world.pass(Duration::from_secs(20)).await;
+    assert_eq!(states(&world), [("failed", 1)]);
 }
 
 #[tokio::test]

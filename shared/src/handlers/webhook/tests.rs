@@ -90,7 +90,12 @@ async fn an_agent_that_is_named_costs_no_more_and_one_that_there_is_not_is_told_
     assert!(named.contains("`other` has a new task"), "{named}");
 
     let unknown = command(&world, "run --agent nobody fix it", "t2").await;
-    let of_none = ["get project", "transact create", "query agents"];
+    let of_none = [
+        "get project",
+        "transact create",
+        "query agents",
+        "get agents",
+    ];
     assert_eq!(world.calls.take(), of_none);
     let expected = "There is no agent `nobody`. Known: `box`, `other`.";
     assert!(unknown.contains(expected), "{unknown}");

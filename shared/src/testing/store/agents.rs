@@ -19,8 +19,9 @@ impl Agents for Memory {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
+        drop(self.call("query agents").await?);
         Ok(self
-            .call("query agents")
+            .call("get agents")
             .await?
             .agents
             .values()
@@ -75,78 +76,81 @@ impl Agents for Memory {
     }
 
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
-        self.call("update connection")
-            .await?
-            .put_connection(id, None, now);
+        let mut tables = self.call("put connection").await?;
+        tables.connection_mut(id, now);
         Ok(())
     }
 
-    async fn bind(
+    async fn assign(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        now: Timestamp,
-    ) -> Result<Bound, StoreError> {
-        let bound = self.call("update agent").await?.bind(id, agent, now);
-        if matches!(bound, Bound::Current { .. }) {
-            self.call("update connection")
-                .await?
-                .put_connection(id, Some(agent), now);
-        }
-        Ok(bound)
-    }
-
-    async fn greet(
-        &self,
-        id: &ConnectionId,
         spelling: Spelling,
         now: Timestamp,
-    ) -> Result<Connection, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut tables = self.call("update connection").await?;
-        tables.put_connection(id, None, now);
-        let connection = tables.connections.get_mut(id).unwrap();
-        connection.last_seen = Some(now);
+        let connection = tables.connection_mut(id, now);
+        connection.agent_id = Some(agent.clone());
         connection.spelling.get_or_insert(spelling);
-        Ok(connection.clone())
+        Ok(())
+    }
+
+    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.call("delete connection").await?.connections.remove(id);
+        Ok(())
+    }
+
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
+        let mut tables = self.call("update agent").await?;
+        let Some(agent) = tables.agents.get_mut(agent) else {
+            return Ok(Bound::NoAgent);
+        };
+        match &agent.connection {
+            Some(bound) if bound.id == binding.id => return Ok(Bound::Current { replaced: None }),
+            Some(bound) if bound.bound_at > binding.bound_at => return Ok(Bound::Replaced),
+            _ => {}
+        }
+        agent.availability = Availability::Online;
+        agent.last_seen = Some(binding.bound_at);
+        let older = agent.connection.replace(binding.clone());
+        let agent = agent.id.clone();
+        tables.status_at.remove(&agent);
+        Ok(Bound::Current {
+            replaced: older.map(|bound| bound.id),
+        })
     }
 
     async fn unbind(
         &self,
-        id: &ConnectionId,
-        agent: Option<&AgentId>,
+        agent: &AgentId,
+        connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        let agent = if let Some(agent) = agent {
-            Some(agent.clone())
-        } else {
-            let tables = self.call("get connection").await?;
-            tables
-                .connections
-                .get(id)
-                .and_then(|found| found.agent_id.clone())
+        let mut tables = self.call("update agent").await?;
+        let Some(bound) = tables.bound(agent, connection) else {
+            return Ok(Unbound::Stale);
         };
-        let mut outcome = Unbound::Stale;
-        if let Some(agent_id) = agent {
-            let mut tables = self.call("update agent").await?;
-            if let Some(agent) = tables.agents.get_mut(&agent_id)
-                && agent
-                    .connection
-                    .as_ref()
-                    .is_some_and(|bound| bound.id == *id)
-            {
-                agent.connection = None;
-                agent.last_seen = Some(now);
-                outcome = Unbound::Offline(agent_id);
-            }
-        }
-        self.call("delete connection").await?.connections.remove(id);
-        Ok(outcome)
+        bound.connection = None;
+        bound.last_seen = Some(now);
+        Ok(Unbound::Offline(agent.clone()))
+    }
+
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.call("update agent").await?;
+        tables.note_spelling(agent, connection, spelling);
+        Ok(())
     }
 
     async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
+        spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
@@ -155,6 +159,7 @@ impl Agents for Memory {
         if newest.is_some_and(|newest| newest > sent_at) {
             return Ok(None);
         }
+        tables.note_spelling(&status.agent_id, connection, spelling);
         let Some(agent) = tables.bound(&status.agent_id, connection) else {
             return Ok(None);
         };
@@ -176,6 +181,7 @@ impl Agents for Memory {
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
         let mut tables = self.call("update agent").await?;
+        tables.note_spelling(agent, connection, sign.spelling);
         let Some(agent) = tables.bound(agent, connection) else {
             return Ok(None);
         };
@@ -219,7 +225,8 @@ impl Agents for Memory {
     }
 
     async fn connected(&self, shard: u32, _: Option<&str>) -> Result<Page<Agent>, StoreError> {
-        let tables = self.call("query connected").await?;
+        drop(self.call("query connected").await?);
+        let tables = self.call("get agents").await?;
         let connected = tables.agents.values();
         let connected = connected.filter(|agent| shard == 0 && agent.connection.is_some());
         Ok(Page {
@@ -299,37 +306,19 @@ impl Tables {
         self.bound(agent, connection)?.connection.as_mut()
     }
 
-    fn bind(&mut self, id: &ConnectionId, agent: &AgentId, now: Timestamp) -> Bound {
-        let Some(agent) = self.agents.get_mut(agent) else {
-            return Bound::NoAgent;
-        };
-        let newer = |bound: &Binding| bound.bound_at > now && bound.id != *id;
-        if agent.connection.as_ref().is_some_and(newer) {
-            return Bound::Replaced;
-        }
-        let binding = Binding::new(id.clone(), now);
-        agent.availability = Availability::Online;
-        agent.last_seen = Some(now);
-        self.status_at.remove(&agent.id);
-        let older = agent.connection.replace(binding).map(|bound| bound.id);
-        Bound::Current {
-            replaced: older.filter(|older| older != id),
+    fn note_spelling(&mut self, agent: &AgentId, connection: &ConnectionId, spelling: Spelling) {
+        if let Some(binding) = self.binding(agent, connection) {
+            binding.spelling.get_or_insert(spelling);
         }
     }
 
-    fn put_connection(&mut self, id: &ConnectionId, agent: Option<&AgentId>, now: Timestamp) {
-        let connection = self
-            .connections
-            .entry(id.clone())
-            .or_insert_with(|| Connection {
-                id: id.clone(),
-                agent_id: None,
-                connected_at: now,
-                last_seen: None,
-                spelling: None,
-            });
-        if let Some(agent) = agent {
-            connection.agent_id = Some(agent.clone());
-        }
+    fn connection_mut(&mut self, id: &ConnectionId, now: Timestamp) -> &mut Connection {
+        let new = || Connection {
+            id: id.clone(),
+            agent_id: None,
+            connected_at: now,
+            spelling: None,
+        };
+        self.connections.entry(id.clone()).or_insert_with(new)
     }
 }

@@ -174,7 +174,8 @@ async fn an_agent_that_was_drained_is_not_unhealthy_and_one_that_fails_is_until_
 #[tokio::test]
 async fn dead_letters_degrade_and_queues_that_do_not_answer_say_nothing_of_slack() {
     let world = World::new().await;
-    world.calls.fail_at(1);
+    // After the agents: their names, and then they themselves.
+    world.calls.fail_at(2);
     let (status, body) = poll(&world).await;
     assert_eq!(status, 503);
     assert_eq!(body["components"]["queues"], "unhealthy");
