@@ -284,13 +284,14 @@ mod tests {
             agent.as_object().unwrap().clone()
         };
         let heartbeat = (agent("1"), agent("2"));
-        let written = write_units(
+        let (own, of_indexes) = write_units(
             Some(&heartbeat.0),
             Some(&heartbeat.1),
             indexes("AgentsTable"),
             false,
         );
-        assert_eq!(written, Units::writes(1.0));
+        assert_eq!(own, Units::writes(1.0));
+        assert!(of_indexes.iter().all(|it| *it == Units::default()));
         let due = indexes("TasksTable").iter().find(|it| it.name == "due");
         let task = json!({
             "pk": { "S": "TASK#1" }, "sk": { "S": "TASK" }, "id": { "S": "1" },
