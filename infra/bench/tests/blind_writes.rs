@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
-use bematic::agent::Agent;
+use bematic::agent::{Agent, Binding};
 use bematic::breaker::{BreakerConfig, BreakerEvent};
 use bematic::ids::{AgentId, Attempt, TaskId};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
-use bematic::protocol::Spelling;
 use bematic::store::{AgentStore, TaskStore};
 use bematic::task::{
     Begin, Complete, Completion, Origin, Task, TaskEvent, TaskPolicy, TaskSpec, TaskState,
@@ -59,12 +58,8 @@ impl Stored {
             ..Agent::new(agent(), at(0))
         };
         let _ = agents.create(&roomy).await.unwrap();
-        let connection = "c".parse().unwrap();
-        let _ = agents.bind(&connection, &agent(), at(0)).await.unwrap();
-        let _ = agents
-            .greet(&connection, Spelling::default(), at(0))
-            .await
-            .unwrap();
+        let binding = Binding::new("c".parse().unwrap(), at(0), None);
+        let _ = agents.bind(&agent(), &binding).await.unwrap();
         Self {
             aws,
             tasks: TaskStore::new(client, "TasksTable".into(), "AgentsTable".into()),

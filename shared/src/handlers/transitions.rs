@@ -426,8 +426,8 @@ impl Transitions {
     }
 
     /// Tells whoever may have something to do now: a call to the dispatcher's queue, which has the
-    /// task shown too where it is to look at once; else one to the notifier's, and one more where
-    /// the dispatcher is to look at the task itself.
+    /// task shown too where it is to look at once; else one to the notifier's unless a refresh is
+    /// under way, and one more where the dispatcher is to look at the task itself.
     ///
     /// # Errors
     /// The queues'.
@@ -435,6 +435,9 @@ impl Transitions {
         let show = Show::of(task);
         if is_drained(task) {
             return self.wake(task, Some(show), now).await;
+        }
+        if task.is_told_of() {
+            return self.wake(task, None, now).await;
         }
         let shown = async { Ok(self.notifications.show(&show).await?) };
         futures::try_join!(shown, self.wake(task, None, now))?;

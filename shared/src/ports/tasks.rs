@@ -149,7 +149,8 @@ pub trait Tasks: Send + Sync {
     ) -> Result<Vec<Task>, StoreError>;
     /// How many wait for the agent, due or not, counted to [`WAITING_COUNTED`].
     async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError>;
-    /// The channel's tasks, newest first.
+    /// The channel's tasks, newest first. By an index that lags, and one that only names them: two
+    /// calls.
     async fn in_channel(
         &self,
         channel: &ChannelId,

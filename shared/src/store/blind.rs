@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a blind write sets besides: Slack is to show it, and the sweeper sees to that.
-const TOLD: &str = "updatedAt = :now, version = version + :one, duePk = :duePk, dueSk = :dueSk";
+const CHANGED: &str = "updatedAt = :now, version = version + :one, duePk = :duePk, dueSk = :dueSk";
 
 fn due_at(now: Timestamp) -> AttributeValue {
     text((now + SHOWN_WITHIN).to_string())
@@ -63,7 +63,7 @@ impl TaskStore {
             .key("sk", text(&key.sk))
             .update_expression(format!(
                 "SET #status = :processing, startedAt = :now, #lease = :lease, #timer = :ends, \
-                 {TOLD} REMOVE dispatchedAt"
+                 {CHANGED} REMOVE dispatchedAt"
             ))
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#cancel", "cancel")
@@ -147,7 +147,7 @@ impl TaskStore {
             .key("pk", text(key.pk))
             .key("sk", text(key.sk))
             .update_expression(format!(
-                "SET #status = :completed, finishedAt = :now, reported = :attempt, {TOLD} \
+                "SET #status = :completed, finishedAt = :now, toldAt = :now, reported = :attempt, {CHANGED} \
                  REMOVE spent, #lease, #timer"
             ))
             .condition_expression(

@@ -24,17 +24,28 @@ impl Table {
         keys: &[Key],
         consistent: bool,
     ) -> Result<HashMap<Key, R>, StoreError> {
+        let found = self.get_all(keys, consistent).await?.into_iter();
+        let record = |(key, item): (Key, Item)| Ok((key.clone(), read(item, &key)?));
+        found.map(record).collect()
+    }
+
+    /// The same, unread: for whom one that cannot be read is no reason to do without the others.
+    pub(super) async fn get_all(
+        &self,
+        keys: &[Key],
+        consistent: bool,
+    ) -> Result<HashMap<Key, Item>, StoreError> {
         let calls = keys.chunks(GOT_AT_ONCE);
-        let calls = calls.map(|some| self.find_some(some, consistent));
+        let calls = calls.map(|some| self.get_some(some, consistent));
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 
     /// What DynamoDB leaves over is asked for again.
-    async fn find_some<R: DeserializeOwned>(
+    async fn get_some(
         &self,
         keys: &[Key],
         consistent: bool,
-    ) -> Result<Vec<(Key, R)>, StoreError> {
+    ) -> Result<Vec<(Key, Item)>, StoreError> {
         let mut found = Vec::new();
         let mut wanted: Vec<Item> = keys.iter().map(as_item).collect();
         for pause in backoff().build() {
@@ -53,9 +64,7 @@ impl Table {
                 .map_err(|error| failed("BatchGetItem", error))?;
             let tables = answer.responses.into_iter().flat_map(HashMap::into_values);
             for item in tables.flatten() {
-                let key = key_of(&item)?;
-                let record = read(item, &key)?;
-                found.push((key, record));
+                found.push((key_of(&item)?, item));
             }
             let left = answer.unprocessed_keys.unwrap_or_default();
             wanted = left.into_values().flat_map(|left| left.keys).collect();

@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::{
     keys::{self, Key},
+    several::key_of,
     table::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
@@ -325,23 +326,26 @@ impl Tasks for TaskStore {
             query = query.expression_attribute_values(":cursor", text(valid_cursor(cursor)?));
         }
         let answer = query.send().await.map_err(|error| failed("Query", error))?;
-        let key = Key {
-            pk: partition,
-            sk: String::new(),
-        };
-        let found = answer.items.unwrap_or_default().into_iter();
-        // One that cannot be read is no reason to hide the others.
-        let mut items: Vec<Task> = found
-            .filter_map(|item| {
-                read(item, &key)
-                    .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
-                    .ok()
-            })
-            .collect();
+        let mut places: Vec<(Key, String)> = answer
+            .items
+            .iter()
+            .flatten()
+            .map(|item| Ok((key_of(item)?, place_of(item)?)))
+            .collect::<Result<_, StoreError>>()?;
         // A page ends at a megabyte too.
-        let more = items.len() > limit || answer.last_evaluated_key.is_some();
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(Task::place);
+        let more = places.len() > limit || answer.last_evaluated_key.is_some();
+        places.truncate(limit);
+        let next = places.last().filter(|_| more);
+        let next = next.map(|(_, place)| place.clone());
+        let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
+        let mut found = self.tasks.get_all(&keys, false).await?;
+        // One that cannot be read is no reason to hide the others.
+        let readable = |key: &Key| {
+            read(found.remove(key)?, key)
+                .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
+                .ok()
+        };
+        let items: Vec<Task> = keys.iter().filter_map(readable).collect();
         Ok(Page { items, next })
     }
 
@@ -467,6 +471,15 @@ impl TaskStore {
             .await
             .map_err(|error| failed("Query", error))
     }
+}
+
+/// Where an item of the index `channel` is in it.
+fn place_of(item: &Item) -> Result<String, StoreError> {
+    let place = item.get("channelSk").and_then(|place| place.as_s().ok());
+    place.cloned().ok_or_else(|| StoreError::Corrupt {
+        key: "channel".to_owned(),
+        source: "an item without a place".into(),
+    })
 }
 
 /// A cursor is a sort key of ours; anything else came from elsewhere.

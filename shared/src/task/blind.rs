@@ -93,7 +93,12 @@ impl Task {
             ..TaskPolicy::default()
         };
         let next = || self.after(event, &policy, begin.now).ok();
-        usual.then(next).flatten()
+        let next = usual.then(next).flatten()?;
+        // Not known without reading: whether it is to be told anew shows what is written.
+        Some(Self {
+            told_at: self.told_at,
+            ..next
+        })
     }
 
     /// The task once the attempt is done: if it ran, nobody wants it to stop, and it was not slow.

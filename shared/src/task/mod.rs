@@ -15,6 +15,7 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use self::policy::UNDER_WAY;
 pub use self::{
     blind::{Begin, Complete},
     late::{LateOutcome, LateReport},
@@ -65,6 +66,8 @@ pub struct Task {
     pub lease_secs: Option<u64>,
     /// When its state changed last.
     pub updated_at: Timestamp,
+    /// When Slack was last to be told of it: a refresh was under way from then on.
+    pub told_at: Timestamp,
     /// How often it changed: the condition of the next write.
     pub version: u64,
     /// The version that Slack shows. Written beside the state, which does not depend on it.
@@ -115,6 +118,7 @@ impl Task {
             expires_at,
             lease_secs: spec.lease_secs,
             updated_at: now,
+            told_at: now,
             version: 1,
             shown: 0,
             timer: Some(expires_at),
@@ -154,6 +158,9 @@ impl Task {
             updated_at: now,
             ..self.clone()
         };
+        if !next.may_be_told_with(self.told_at) {
+            next.told_at = now;
+        }
         if let Some(agent) = moved_to {
             next.move_to(agent);
         }
@@ -167,6 +174,18 @@ impl Task {
         }
         next.timer = next.state.timer(&next.terms(policy));
         Ok(next)
+    }
+
+    /// Whether what is new may be shown with what was to be told at `told_at`. That it is sent or
+    /// has begun mostly follows its being asked for within a second: one message to Slack is enough.
+    fn may_be_told_with(&self, told_at: Timestamp) -> bool {
+        let goes_on = self.slot().is_some() && self.state.cancel_request().is_none();
+        goes_on && self.updated_at.since(told_at) < UNDER_WAY
+    }
+
+    /// Whether a refresh is under way that will show the last change, so that nobody has to be told.
+    pub fn is_told_of(&self) -> bool {
+        self.told_at < self.updated_at && self.may_be_told_with(self.told_at)
     }
 
     /// The task once it has a late report: its state is what it was.

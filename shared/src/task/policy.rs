@@ -8,6 +8,10 @@ use crate::time::Timestamp;
 /// queue in `template.yaml` is as long, so that the update shows all that fell into it.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
+/// For so long after Slack was to be told of a task, the refresh that is under way shows what was
+/// written meanwhile: the flush interval, less what a write and the clocks of others may take.
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(2);
+
 /// A change that Slack does not show after this long is told to the notifier once more: its
 /// message may never have been sent.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);

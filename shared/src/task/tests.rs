@@ -336,6 +336,27 @@ fn an_earlier_attempt_changes_nothing() {
 }
 
 #[test]
+fn what_happens_within_two_seconds_is_shown_by_one_refresh() {
+    let task = crate::testing::new_task("a");
+    let asked = task.told_at.as_millis();
+    let after = |task: &Task, event: TaskEvent, millis: u64| {
+        let now = at(asked + millis);
+        task.after(event, &TaskPolicy::default(), now).unwrap()
+    };
+    let sent = after(&task, TaskEvent::Claimed, 500);
+    assert!(sent.is_told_of(), "the refresh of a new task shows it");
+    let begun = after(&sent, started(None), 1999);
+    assert!(begun.is_told_of());
+    let late = after(&sent, started(None), 2000);
+    assert!(!late.is_told_of(), "that refresh may be over");
+    assert_eq!(late.told_at, late.updated_at);
+    // Whatever ends or stops it is told by itself.
+    for event in [TaskEvent::Completed(None), cancel()] {
+        assert!(!after(&begun, event, 2001).is_told_of());
+    }
+}
+
+#[test]
 fn a_slot_is_read_back() {
     let slot = Slot {
         task_id: TaskId::new(Uuid::from_u128(7)),

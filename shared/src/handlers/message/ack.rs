@@ -65,7 +65,8 @@ impl Acknowledge {
             Outcome::Changed(task) => {
                 // Slack is being told of it, and will be shown what is reported meanwhile.
                 self.running.note_task(&task);
-                self.running.told(task_id, now);
+                let told_at = if task.is_told_of() { task.told_at } else { now };
+                self.running.told(task_id, told_at);
                 Ok(Answer::none())
             }
             Outcome::Unchanged(..) => Ok(Answer::none()),

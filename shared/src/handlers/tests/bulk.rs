@@ -53,7 +53,7 @@ async fn half_way_the_bar_is_half_full() {
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
     let message = world.out.batches.lock().unwrap().pop().unwrap();
     // Counted, and one chunk: then the queue does not take the next message.
-    world.calls.fail_at(5);
+    world.calls.fail_at(6);
     world.batch_worker().handle(message).await.unwrap_err();
     world.notify_all().await;
     let shown = format!("{:?}", world.out.slack.lock().unwrap());
@@ -65,7 +65,7 @@ async fn half_way_the_bar_is_half_full() {
 }
 
 #[tokio::test]
-async fn a_chunk_costs_a_query_a_transaction_and_a_message_for_each_ten_tasks() {
+async fn a_chunk_costs_two_reads_a_transaction_and_a_message_for_each_ten_tasks() {
     let world = World::new().await;
     waiting(&world, 49).await;
     obey(&world, Command::Bulk(BatchKind::Cancel)).await;
@@ -73,19 +73,20 @@ async fn a_chunk_costs_a_query_a_transaction_and_a_message_for_each_ten_tasks() 
     world.work_on_batches().await;
     let calls = world.calls.take();
     assert_eq!(
-        calls[..5],
+        calls[..6],
         [
             "get batch",
             "query channel",
             "transact batch",
             "query channel",
+            "get tasks",
             "transact batch"
         ]
     );
     let count = |name| calls.iter().filter(|call| **call == name).count();
     // Five for the tasks, one for the chunk, one for the end.
     assert_eq!((count("sqs notify"), count("sqs dispatch")), (7, 1));
-    assert_eq!(calls.len(), 13);
+    assert_eq!(calls.len(), 14);
 }
 
 #[tokio::test]

@@ -401,15 +401,21 @@ impl Tasks for Memory {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
-        let tables = self.call("query channel").await?;
-        let mut items: Vec<_> = tables.listed(channel).cloned().collect();
-        items.sort_by_key(Task::place);
-        items.reverse();
-        items.retain(|task| cursor.is_none_or(|cursor| *task.place() < *cursor));
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(Task::place);
-        Ok(Page { items, next })
+        let page = {
+            let tables = self.call("query channel").await?;
+            let mut items: Vec<_> = tables.listed(channel).cloned().collect();
+            items.sort_by_key(Task::place);
+            items.reverse();
+            items.retain(|task| cursor.is_none_or(|cursor| *task.place() < *cursor));
+            let more = items.len() > limit;
+            items.truncate(limit);
+            let next = items.last().filter(|_| more).map(Task::place);
+            Page { items, next }
+        };
+        if !page.items.is_empty() {
+            self.call("get tasks").await?;
+        }
+        Ok(page)
     }
 
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
