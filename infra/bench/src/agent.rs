@@ -1,18 +1,15 @@
 //! An agent of the bench's: it connects and says what it is told to say.
 
 use anyhow::{Result, bail};
-use bematic::ids::{AgentId, Attempt, Ids as _, TaskId};
-use bematic::protocol::{
-    AgentMessage, AgentStatus, AuthRequest, Availability, Envelope, HeartbeatReport,
-    HeartbeatSignal, Spelling, StepKind, TaskAck, TaskCancelled, TaskComplete, TaskFailure,
-    TaskProgress, TaskStream,
-};
+use bematic::ids::{AgentId, Ids as _};
+use bematic::protocol::{AgentMessage, Envelope, Spelling};
 use bematic::time::{Clock as _, SystemClock};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::events::{self, Socket};
 use crate::log::Kind;
 use crate::stage::{Cue, MESSAGES, Stage};
+use crate::words::{self, Given};
 
 /// An agent with its connection.
 #[derive(Debug, Clone)]
@@ -21,13 +18,6 @@ pub(crate) struct Agent {
     key: String,
     pub(crate) socket: Socket,
     by_header: bool,
-}
-
-/// A task that the agent was sent.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Given {
-    pub(crate) task: TaskId,
-    attempt: Attempt,
 }
 
 impl Agent {
@@ -56,15 +46,9 @@ impl Agent {
         agent.socket.authorizer = allowed["context"].clone();
         let kind = Kind::when("$connect", "without a key");
         agent.open(stage, kind).await?;
-        let request = AuthRequest {
-            agent_id: agent.id.clone(),
-            api_key: agent.key.clone(),
-            version: "1.0.0".into(),
-            capabilities: None,
-        };
         let kind = Kind::of("AUTH_REQUEST");
         agent
-            .say(stage, kind, AgentMessage::AuthRequest(request))
+            .say(stage, kind, words::auth_request(&agent.id, &agent.key))
             .await?;
         Ok(agent)
     }
@@ -130,143 +114,56 @@ impl Agent {
     }
 
     pub(crate) async fn status(&self, stage: &mut Stage, kind: Kind) -> Result<()> {
-        let status = AgentStatus {
-            agent_id: self.id.clone(),
-            status: Availability::Online,
-            active_tasks: Vec::new(),
-            capacity: 5,
-            version: Some("1.0.0".into()),
-            resource_status: None,
-        };
-        self.say(stage, kind, AgentMessage::AgentStatus(status))
-            .await
+        self.say(stage, kind, words::status(&self.id)).await
     }
 
     pub(crate) async fn ping(&self, stage: &mut Stage, kind: Kind) -> Result<()> {
-        let ping = HeartbeatSignal {
-            server_time: None,
-            tasks: Some(Vec::new()),
-        };
-        self.say(stage, kind, AgentMessage::HeartbeatPing(ping))
-            .await
+        self.say(stage, kind, words::ping(Vec::new())).await
     }
 
     pub(crate) async fn pong(&self, stage: &mut Stage) -> Result<()> {
-        let pong = HeartbeatReport {
-            agent_id: self.id.clone(),
-            server_time: SystemClock.now(),
-            active_tasks: 0,
-            cpu_usage: 0.25,
-            memory_usage: 0.5,
-            tasks: Some(Vec::new()),
-        };
+        let pong = words::pong(&self.id, SystemClock.now(), Vec::new());
         let kind = Kind::of("HEARTBEAT_PONG");
-        self.say(stage, kind, AgentMessage::HeartbeatPong(pong))
-            .await
+        self.say(stage, kind, pong).await
     }
 
     /// The task that was just sent.
     pub(crate) fn given(&self, stage: &mut Stage) -> Result<Given> {
         let posted = stage.take_posted(&self.socket.connection);
-        let submit = posted.iter().find(|it| it["type"] == "TASK_SUBMIT");
-        let field = |name: &str| submit.map(|it| it["payload"][name].clone());
-        let read = |name: &str| field(name).unwrap_or(Value::Null);
-        let task = serde_json::from_value(read("taskId"));
-        let attempt = serde_json::from_value(read("attempt"));
-        match (task, attempt) {
-            (Ok(task), Ok(attempt)) => Ok(Given { task, attempt }),
-            _ => bail!("the dispatcher sent no task to the bench's agent, but {posted:?}"),
+        match posted.iter().find_map(Given::of) {
+            Some(given) => Ok(given),
+            None => bail!("the dispatcher sent no task to the bench's agent, but {posted:?}"),
         }
     }
 
     pub(crate) async fn accept(&self, stage: &mut Stage, given: Given) -> Result<()> {
-        let ack = TaskAck {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            accepted: true,
-            reason: None,
-            retryable: true,
-            spent: true,
-            queue_position: None,
-        };
         let kind = Kind::of("TASK_ACK");
-        self.say(stage, kind, AgentMessage::TaskAck(ack)).await
+        self.say(stage, kind, words::ack(given)).await
     }
 
     pub(crate) async fn progress(&self, stage: &mut Stage, given: Given, n: u64) -> Result<()> {
-        let progress = TaskProgress {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            progress: Some(5.0),
-            message: Some(format!("Step {n}: reading src/login.py and its tests")),
-            steps: None,
-            kind: StepKind::ToolUse,
-            timestamp: None,
-        };
         let kind = reported(stage, given, "TASK_PROGRESS");
-        self.say(stage, kind, AgentMessage::TaskProgress(progress))
-            .await
+        self.say(stage, kind, words::progress(given, n)).await
     }
 
     pub(crate) async fn stream(&self, stage: &mut Stage, given: Given, seq: u64) -> Result<()> {
-        let line = format!("{seq}: the session is renewed when the user comes back in time. ");
-        let stream = TaskStream {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            delta: format!("{}\n", line.repeat(4)),
-            seq: Some(seq),
-            timestamp: None,
-        };
         let kind = reported(stage, given, "TASK_STREAM");
-        self.say(stage, kind, AgentMessage::TaskStream(stream))
-            .await
+        self.say(stage, kind, words::stream(given, seq)).await
     }
 
     pub(crate) async fn complete(&self, stage: &mut Stage, given: Given) -> Result<()> {
-        let line = "- `login.py`: the session is renewed on every request, as the test asks for\n";
-        let complete = TaskComplete {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            result: format!("The login bug is fixed.\n\n{}", line.repeat(8)),
-            session_id: Some("0198c0de-0000-7000-8000-00000000cafe".into()),
-            input_tokens: 18_234,
-            output_tokens: 2_871,
-            estimated_cost: 0.21,
-            files_changed: vec!["src/login.py".into(), "tests/test_login.py".into()],
-            commands_run: vec!["pytest -q".into()],
-            duration_ms: 11_000,
-            continuations: None,
-            attachment_results: None,
-            model: Some("default".into()),
-        };
         let kind = Kind::of("TASK_COMPLETE");
-        self.say(stage, kind, AgentMessage::TaskComplete(complete))
-            .await
+        self.say(stage, kind, words::complete(given)).await
     }
 
     pub(crate) async fn fail(&self, stage: &mut Stage, given: Given) -> Result<()> {
-        let failure = TaskFailure {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            error: "the tests still fail".into(),
-            recoverable: false,
-            session_id: None,
-            fault: bematic::protocol::Fault::Task,
-        };
         let kind = Kind::of("TASK_ERROR");
-        self.say(stage, kind, AgentMessage::TaskError(failure))
-            .await
+        self.say(stage, kind, words::failure(given)).await
     }
 
     pub(crate) async fn cancelled(&self, stage: &mut Stage, given: Given) -> Result<()> {
-        let cancelled = TaskCancelled {
-            task_id: given.task,
-            attempt: Some(given.attempt),
-            reason: Some("stopped on the machine".into()),
-        };
         let kind = Kind::of("TASK_CANCELLED");
-        self.say(stage, kind, AgentMessage::TaskCancelled(cancelled))
-            .await
+        self.say(stage, kind, words::cancelled(given)).await
     }
 }
 

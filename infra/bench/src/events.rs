@@ -1,6 +1,6 @@
 //! The events that AWS invokes functions with, as it writes them.
 
-use bematic::time::{Clock as _, SystemClock};
+use bematic::time::{Clock as _, SystemClock, Timestamp};
 use bematic_local::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
@@ -116,8 +116,62 @@ pub(crate) fn queue_event(queue: &str, message: &Message) -> Value {
     }] })
 }
 
+/// The form of a slash command, as Slack signed it.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    pub(crate) body: String,
+    pub(crate) timestamp: String,
+    pub(crate) signature: String,
+}
+
 /// A slash command, signed by Slack.
 pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &str) -> Value {
+    let now = SystemClock.now();
+    let form = signed_form(secret, channel, trigger, text, now);
+    let path = COMMANDS;
+    json!({
+        "version": "2.0",
+        "routeKey": format!("POST {path}"),
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {
+            "content-type": "application/x-www-form-urlencoded",
+            "host": "h0bench.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+            TIMESTAMP_HEADER.to_lowercase(): form.timestamp,
+            SIGNATURE_HEADER.to_lowercase(): form.signature,
+        },
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "h0bench",
+            "domainName": "h0bench.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "h0bench",
+            "http": {
+                "method": "POST", "path": path, "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.2", "userAgent": "Slackbot 1.0",
+            },
+            "requestId": "bench=",
+            "routeKey": format!("POST {path}"),
+            "stage": "$default",
+            "time": "25/Nov/2026:07:00:00 +0000",
+            "timeEpoch": now.as_millis(),
+        },
+        "body": form.body,
+        "isBase64Encoded": false,
+    })
+}
+
+/// Where Slack sends slash commands to.
+pub(crate) const COMMANDS: &str = "/slack/commands";
+
+/// What Slack sends of a slash command.
+pub(crate) fn signed_form(
+    secret: &str,
+    channel: &str,
+    trigger: &str,
+    text: &str,
+    now: Timestamp,
+) -> Signed {
     let body = Serializer::new(String::new())
         .append_pair("token", "bench")
         .append_pair("team_id", "T0BENCH")
@@ -136,39 +190,13 @@ pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &s
         )
         .append_pair("trigger_id", trigger)
         .finish();
-    let now = SystemClock.now();
+    let timestamp = now.as_secs().to_string();
     let signature = sign(secret, now.as_secs(), body.as_bytes());
-    let path = "/slack/commands";
-    json!({
-        "version": "2.0",
-        "routeKey": format!("POST {path}"),
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {
-            "content-type": "application/x-www-form-urlencoded",
-            "host": "h0bench.execute-api.us-east-1.amazonaws.com",
-            "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
-            TIMESTAMP_HEADER.to_lowercase(): now.as_secs().to_string(),
-            SIGNATURE_HEADER.to_lowercase(): signature,
-        },
-        "requestContext": {
-            "accountId": "000000000000",
-            "apiId": "h0bench",
-            "domainName": "h0bench.execute-api.us-east-1.amazonaws.com",
-            "domainPrefix": "h0bench",
-            "http": {
-                "method": "POST", "path": path, "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.2", "userAgent": "Slackbot 1.0",
-            },
-            "requestId": "bench=",
-            "routeKey": format!("POST {path}"),
-            "stage": "$default",
-            "time": "25/Nov/2026:07:00:00 +0000",
-            "timeEpoch": now.as_millis(),
-        },
-        "body": body,
-        "isBase64Encoded": false,
-    })
+    Signed {
+        body,
+        timestamp,
+        signature,
+    }
 }
 
 /// A minute has passed.

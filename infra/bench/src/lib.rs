@@ -43,11 +43,13 @@ pub mod prices;
 pub mod report;
 mod runtime;
 mod scenario;
+pub mod simulate;
 mod stage;
 pub mod stats;
 mod table;
 pub mod targets;
 pub mod template;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::aws::{Call, Service};
+use crate::dynamo::Touch;
 use crate::dynamo::units::Units;
 
 /// Invocations of an environment that are not yet taken for warm: they open connections and fill
@@ -85,7 +86,7 @@ impl Invocation {
 
     /// Its calls that asked whose connection it is.
     pub fn lookups(&self) -> usize {
-        let connection = |key: &String| key.starts_with("CONN#");
+        let connection = |touch: &Touch| touch.partition.starts_with("CONN#");
         let asks = |call: &&Call| call.touched.iter().any(connection);
         self.calls.iter().filter(asks).count()
     }
@@ -140,6 +141,14 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn touch(partition: &str) -> Touch {
+        Touch {
+            of: "agents".into(),
+            partition: partition.into(),
+            units: Units::default(),
+        }
+    }
+
     pub(crate) fn invocation(function: &str, kind: Kind, calls: Vec<Call>) -> Invocation {
         Invocation {
             function: function.into(),
@@ -174,9 +183,9 @@ pub(crate) mod tests {
     #[test]
     fn an_identity_is_looked_up_where_a_connection_is_touched() {
         let mut greeting = call(Service::DynamoDb, "UpdateItem");
-        greeting.touched = vec!["CONN#c/CONN".into()];
+        greeting.touched = vec![touch("CONN#c")];
         let mut other = call(Service::DynamoDb, "UpdateItem");
-        other.touched = vec!["AGENT#a/AGENT".into()];
+        other.touched = vec![touch("AGENT#a")];
         let invocation = invocation("ws-message", Kind::of("TASK_ACK"), vec![greeting, other]);
         assert_eq!(invocation.lookups(), 1);
         assert_eq!(invocation.counts()["DynamoDB.UpdateItem"], 2);

@@ -7,6 +7,9 @@
 //! API. Not counted, since no task causes them, are heartbeats, the minutes that a connection lasts,
 //! empty receipts, the sweeper and what is stored; and not the log lines, which are told apart.
 
+use std::ops::AddAssign;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,7 @@ pub struct Prices {
     sqs_per_million_fair: f64,
     sqs_per_million_fifo: f64,
     web_socket_per_million_messages: f64,
+    web_socket_per_million_connection_minutes: f64,
     http_api_per_million_requests: f64,
     logs_per_gb: f64,
     assumed_millis: Millis,
@@ -82,6 +86,15 @@ impl Cost {
     }
 }
 
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.lambda += other.lambda;
+        self.dynamo_db += other.dynamo_db;
+        self.sqs += other.sqs;
+        self.api_gateway += other.api_gateway;
+    }
+}
+
 const MILLION: f64 = 1e6;
 /// Bytes of a WebSocket message that are charged as one.
 const FRAME: usize = 32 * 1024;
@@ -101,17 +114,36 @@ impl Prices {
         for invocation in invocations {
             cost.lambda += self.lambda(invocation);
             cost.api_gateway += self.caused(invocation);
-            cost.sqs += self.received(invocation);
+            cost.sqs += invocation.source.map_or(0.0, |fifo| self.received(fifo));
             for call in &invocation.calls {
-                cost.dynamo_db += self.units(call.units);
-                match call.service {
-                    Service::Sqs => cost.sqs += self.queue(call),
-                    Service::ApiGateway => cost.api_gateway += self.frames(call.bytes),
-                    Service::DynamoDb | Service::Slack => {}
-                }
+                cost += self.call(call);
             }
         }
         cost
+    }
+
+    /// What a call costs whom it is made to.
+    pub fn call(&self, call: &Call) -> Cost {
+        let mut cost = Cost {
+            dynamo_db: self.units(call.units),
+            ..Cost::default()
+        };
+        match call.service {
+            Service::Sqs => cost.sqs = self.queue(call),
+            Service::ApiGateway => cost.api_gateway = self.frames(call.bytes),
+            Service::DynamoDb | Service::Slack => {}
+        }
+        cost
+    }
+
+    /// How long a call takes on AWS.
+    pub fn latency(&self, service: Service) -> Duration {
+        Duration::from_secs_f64(self.wait(service) / 1000.0)
+    }
+
+    /// What minutes of connections cost.
+    pub const fn connected(&self, minutes: f64) -> f64 {
+        minutes * self.web_socket_per_million_connection_minutes / MILLION
     }
 
     /// What so many bytes of log lines cost.
@@ -126,18 +158,22 @@ impl Prices {
             / MILLION
     }
 
-    /// A request, and memory in whole milliseconds.
-    #[expect(clippy::cast_precision_loss, reason = "memory is a few GB at most")]
     fn lambda(&self, invocation: &Invocation) -> f64 {
-        let waits: f64 = invocation.calls.iter().map(|call| self.wait(call)).sum();
-        let billed = (millis(invocation.warm) + waits).ceil();
-        let gb = invocation.memory as f64 / 1024.0;
-        self.lambda_per_million_requests / MILLION
-            + billed / 1000.0 * gb * self.lambda_per_gb_second
+        let waits = invocation.calls.iter().map(|call| self.wait(call.service));
+        let billed = millis(invocation.warm) + waits.sum::<f64>();
+        self.invocation(invocation.memory, billed)
     }
 
-    const fn wait(&self, call: &Call) -> f64 {
-        match call.service {
+    /// A request, and so many MB of memory in whole milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "memory is a few GB at most")]
+    pub fn invocation(&self, memory: u64, millis: f64) -> f64 {
+        let gb = memory as f64 / 1024.0;
+        self.lambda_per_million_requests / MILLION
+            + millis.ceil() / 1000.0 * gb * self.lambda_per_gb_second
+    }
+
+    const fn wait(&self, service: Service) -> f64 {
+        match service {
             Service::DynamoDb => self.assumed_millis.dynamo_db,
             Service::Sqs => self.assumed_millis.sqs,
             Service::ApiGateway => self.assumed_millis.api_gateway,
@@ -149,18 +185,25 @@ impl Prices {
     fn caused(&self, invocation: &Invocation) -> f64 {
         match invocation.function.as_str() {
             "ws-message" => self.frames(invocation.bytes),
-            "slack-webhook" => self.http_api_per_million_requests / MILLION,
+            "slack-webhook" => self.request(),
             _ => 0.0,
         }
     }
 
-    /// The receipt and the deletion of the message that invoked it.
-    fn received(&self, invocation: &Invocation) -> f64 {
-        match invocation.source {
-            None => 0.0,
-            Some(true) => 2.0 * self.sqs_per_million_fifo / MILLION,
-            Some(false) => 2.0 * self.sqs_per_million_standard / MILLION,
-        }
+    /// A request to the HTTP API.
+    pub const fn request(&self) -> f64 {
+        self.http_api_per_million_requests / MILLION
+    }
+
+    /// The receipt and the deletion of messages that invoke a function, from a queue that is first
+    /// in first out or not.
+    pub const fn received(&self, fifo: bool) -> f64 {
+        let price = if fifo {
+            self.sqs_per_million_fifo
+        } else {
+            self.sqs_per_million_standard
+        };
+        2.0 * price / MILLION
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a message has 256 KB at most")]
@@ -173,8 +216,9 @@ impl Prices {
         call.bytes.div_ceil(CHUNK).max(1) as f64 * price / MILLION
     }
 
+    /// A message over a WebSocket, either way.
     #[expect(clippy::cast_precision_loss, reason = "a message has 128 KB at most")]
-    fn frames(&self, bytes: usize) -> f64 {
+    pub fn frames(&self, bytes: usize) -> f64 {
         bytes.div_ceil(FRAME).max(1) as f64 * self.web_socket_per_million_messages / MILLION
     }
 }

@@ -3,26 +3,24 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use bematic::agent::Route;
-use bematic::ids::{AgentId, ChannelId};
+use bematic::ids::AgentId;
 use bematic_local::admin::{Admin, Wanted};
 use bematic_local::stack::Tables;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use crate::agent::{Agent, Given};
+use crate::agent::Agent;
 use crate::events;
 use crate::log::Kind;
 use crate::stage::{Cue, Deliver, SECRET, Stage};
+use crate::words::{self, CHUNKS, Given, Report, STEPS};
 
-/// What the ordinary task says: progress and output.
-const PROGRESS: u64 = 10;
-const CHUNKS: u64 = 100;
-/// How often it says something: 11 s in all, since an agent that has something to say says it at
+/// How often the ordinary task says something: 11 s in all, since an agent that has something to say says it at
 /// once, and more often than Slack can show it.
-const PACE: Duration = Duration::from_millis(100);
+pub(crate) const PACE: Duration = Duration::from_millis(100);
 
 /// The heartbeat that is written down, and one that is not.
 pub(crate) const DUE: &str = "the first in a while";
@@ -41,6 +39,8 @@ struct Known {
 
 /// The command that creates a task.
 pub(crate) const RUN: &str = "/bm run";
+/// What it says.
+pub(crate) const ASKED: &str = "run fix the login bug: sessions end after an hour";
 
 /// Makes an agent and binds a channel to it. Each round has its own, so that none finds more than
 /// an ordinary agent's history.
@@ -51,19 +51,35 @@ async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
         .credentials_provider(Credentials::from_keys("bench", "bench", None))
         .load()
         .await;
-    let tables = Tables {
-        tasks: "TasksTable".into(),
-        agents: "AgentsTable".into(),
-    };
-    let admin = Admin::new(config, &tables, [].into());
+    let admin = administration(config);
     let agent = admin
         .create_agent(format!("box-{name}").parse()?, false)
         .await?;
     let channel = format!("C0BENCH{name}").to_uppercase();
+    bind(&admin, &channel, &agent.agent_id).await?;
+    stage.aws.take_calls()?;
+    Ok(Known {
+        id: agent.agent_id,
+        key: agent.api_key,
+        channel,
+    })
+}
+
+/// The administration of the template's tables.
+pub(crate) fn administration(config: SdkConfig) -> Admin {
+    let tables = Tables {
+        tasks: "TasksTable".into(),
+        agents: "AgentsTable".into(),
+    };
+    Admin::new(config, &tables, [].into())
+}
+
+/// Binds a channel to an agent.
+pub(crate) async fn bind(admin: &Admin, channel: &str, agent: &AgentId) -> Result<()> {
     let wanted = Wanted {
-        channel_id: ChannelId::try_from(channel.clone())?,
+        channel_id: channel.parse()?,
         name: "web".into(),
-        route: Route::One(agent.agent_id.clone()),
+        route: Route::One(agent.clone()),
         local_path: "/srv/web".into(),
         model: "default".into(),
         max_budget: 5.0,
@@ -73,12 +89,7 @@ async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
         lease_secs: None,
     };
     admin.create_project(wanted, false).await?;
-    stage.aws.take_calls()?;
-    Ok(Known {
-        id: agent.agent_id,
-        key: agent.api_key,
-        channel,
-    })
+    Ok(())
 }
 
 /// Everything but the ordinary task, once. Each round has an agent of its own.
@@ -173,8 +184,7 @@ struct Script<'a> {
 
 /// A task from its command to its end.
 async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()> {
-    let text = "run fix the login bug: sessions end after an hour";
-    command(stage, script.channel, text, Kind::of(RUN)).await?;
+    command(stage, script.channel, ASKED, Kind::of(RUN)).await?;
     let deliver = if script.pace.is_some() {
         Deliver::Due
     } else {
@@ -200,15 +210,13 @@ async fn reports(stage: &mut Stage, agent: &Agent, given: Given, script: Script<
         pace,
         ..
     } = script;
-    let (mut at, mut steps) = (Instant::now(), 0);
-    for seq in 0..chunks {
-        if seq * progress >= steps * chunks && steps < progress {
-            at = wait(stage, at, pace).await?;
-            agent.progress(stage, given, steps).await?;
-            steps += 1;
-        }
+    let mut at = Instant::now();
+    for report in words::reports(progress, chunks) {
         at = wait(stage, at, pace).await?;
-        agent.stream(stage, given, seq).await?;
+        match report {
+            Report::Step(n) => agent.progress(stage, given, n).await?,
+            Report::Chunk(seq) => agent.stream(stage, given, seq).await?,
+        }
     }
     Ok(())
 }
@@ -243,7 +251,7 @@ pub(crate) async fn ordinary(stage: &mut Stage) -> Result<(usize, u64)> {
     let (first, logged) = (stage.log.len(), stage.logged());
     let script = Script {
         channel: &known.channel,
-        progress: PROGRESS,
+        progress: STEPS,
         chunks: CHUNKS,
         ending: Ending::Complete,
         pace: Some(PACE),

@@ -11,8 +11,8 @@ use bematic::ids::{Ids as _, RandomIds};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::aws::queues::Message;
-use crate::aws::{Aws, Posted};
+use crate::aws::queues::{Message, Queues};
+use crate::aws::{self, Aws, Posted};
 use crate::environment::Environment;
 use crate::events;
 use crate::log::{Invocation, Kind, outside};
@@ -37,11 +37,11 @@ pub(crate) enum Deliver {
 }
 
 impl Deliver {
-    fn takes(self, message: &Message) -> bool {
+    fn receive(self, queues: &mut Queues, queue: &str) -> Option<Message> {
         match self {
-            Self::Due => message.due <= Instant::now(),
-            Self::Now => !message.timer,
-            Self::All => true,
+            Self::Due => queues.receive(queue, Some(Instant::now()), |_| true),
+            Self::Now => queues.receive(queue, None, |message| !message.timer),
+            Self::All => queues.receive(queue, None, |_| true),
         }
     }
 }
@@ -99,7 +99,8 @@ impl Stage {
     ) -> Result<Self> {
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         let aws = Aws::start(template).await?;
-        let functions = template.functions(&values(&aws, template)?)?;
+        let values = aws::values(&aws.url(), SECRET, template)?;
+        let functions = template.functions(&values)?;
         let floor = Function {
             name: crate::FLOOR.into(),
             memory: 256,
@@ -163,10 +164,8 @@ impl Stage {
         }
         let (memory, source) = {
             let function = self.function(name)?;
-            let fifo = function
-                .source
-                .as_deref()
-                .map(|queue| queue == NOTIFICATIONS);
+            let source = function.source.as_ref();
+            let fifo = source.map(|source| source.queue == NOTIFICATIONS);
             (function.memory, fifo)
         };
         let Some(environment) = self.environments.get_mut(name) else {
@@ -204,7 +203,7 @@ impl Stage {
     pub(crate) fn refreshes(&self) -> BTreeSet<String> {
         let state = self.aws.state();
         let waiting = state.queues.waiting(NOTIFICATIONS);
-        waiting.iter().map(|message| message.id.clone()).collect()
+        waiting.map(|message| message.id.clone()).collect()
     }
 
     /// Whether the present environment of [`MESSAGES`] has told the notifier of the task, and the
@@ -212,7 +211,7 @@ impl Stage {
     pub(crate) fn is_under_way(&self, task: &str) -> bool {
         let handled = Instant::now() + HANDLED_WITHIN;
         let state = self.aws.state();
-        let waiting = state.queues.waiting(NOTIFICATIONS).iter();
+        let waiting = state.queues.waiting(NOTIFICATIONS);
         let waiting = waiting.filter(|message| message.due > handled);
         let mut of_task = waiting.filter(|message| message.group.as_deref() == Some(task));
         of_task.any(|message| self.told.contains(&message.id))
@@ -223,12 +222,12 @@ impl Stage {
     pub(crate) async fn deliver(&mut self, which: Deliver) -> Result<()> {
         let fed: Vec<(&'static str, String)> = ["dispatcher", "notifier", "batch"]
             .into_iter()
-            .filter_map(|name| Some((name, self.functions.get(name)?.source.clone()?)))
+            .filter_map(|name| Some((name, self.functions.get(name)?.source.clone()?.queue)))
             .collect();
         loop {
             let next = fed.iter().find_map(|(name, queue)| {
                 let queues = &mut self.aws.state().queues;
-                let message = queues.receive(queue, |message| which.takes(message))?;
+                let message = which.receive(queues, queue)?;
                 Some((*name, queue.clone(), message))
             });
             let Some((name, queue, message)) = next else {
@@ -247,11 +246,8 @@ impl Stage {
     /// When the next message can be received.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let state = self.aws.state();
-        let fed = self
-            .functions
-            .values()
-            .filter_map(|it| it.source.as_deref());
-        let waiting = fed.flat_map(|queue| state.queues.waiting(queue));
+        let fed = self.functions.values().filter_map(|it| it.source.as_ref());
+        let waiting = fed.flat_map(|source| state.queues.waiting(&source.queue));
         waiting.map(|message| message.due).min()
     }
 
@@ -284,22 +280,4 @@ impl Stage {
     pub(crate) fn id(&self) -> String {
         self.ids.message().to_string()
     }
-}
-
-/// What the template's variables are set to.
-fn values(aws: &Aws, template: &Template) -> Result<BTreeMap<String, String>> {
-    let mut values = BTreeMap::from([
-        ("SlackSigningSecret".to_owned(), SECRET.to_owned()),
-        ("SlackBotToken".to_owned(), "xoxb-bench".to_owned()),
-        ("SlackApiUrl".to_owned(), aws.slack_url()),
-        ("WEBSOCKET_MANAGEMENT_URL".to_owned(), aws.management_url()),
-    ]);
-    for queue in template.queues() {
-        let url = aws.queue_url(&queue.id);
-        values.insert(queue.id, url);
-    }
-    for (table, _) in template.tables()? {
-        values.insert(table.clone(), table);
-    }
-    Ok(values)
 }

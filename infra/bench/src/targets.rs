@@ -284,7 +284,7 @@ fn times(measured: Measured<'_>) -> Vec<Target> {
 mod tests {
     use super::*;
     use crate::log::Kind;
-    use crate::log::tests::{call, invocation};
+    use crate::log::tests::{call, invocation, touch};
     use crate::report::tests::sample;
 
     fn find<'a>(targets: &'a [Target], name: &str) -> &'a Target {
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_known_by_its_handshake_is_never_looked_up() {
         let mut greeting = call(Service::DynamoDb, "UpdateItem");
-        greeting.touched = vec!["CONN#c/CONN".into()];
+        greeting.touched = vec![touch("CONN#c")];
         let first = Kind::when("AGENT_STATUS", crate::scenario::FIRST);
         let mut log = [invocation("ws-message", first, vec![greeting])];
         let name = "identity look-ups, authenticated by header";

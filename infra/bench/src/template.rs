@@ -26,8 +26,19 @@ pub struct Function {
     pub timeout: Duration,
     /// Its environment.
     pub variables: BTreeMap<String, String>,
-    /// The logical id of the queue that feeds it, if one does.
-    pub source: Option<String>,
+    /// What feeds it, if a queue does.
+    pub source: Option<Source>,
+}
+
+/// How a queue feeds a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The queue's logical id.
+    pub queue: String,
+    /// Messages of an invocation at most.
+    pub batch: usize,
+    /// Invocations at a time at most.
+    pub concurrency: usize,
 }
 
 /// A queue as it is deployed.
@@ -158,15 +169,23 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// The queue of the function's SQS event.
-fn source(properties: &Value) -> Option<String> {
+fn source(properties: &Value) -> Option<Source> {
     let events = properties["Events"].as_mapping()?;
     let event = events
         .values()
         .find(|event| event["Type"].as_str() == Some("SQS"))?;
-    let Value::Tagged(queue) = &event["Properties"]["Queue"] else {
+    let mapping = &event["Properties"];
+    let Value::Tagged(queue) = &mapping["Queue"] else {
         return None;
     };
-    Some(queue.value.as_str()?.trim_end_matches(".Arn").to_owned())
+    let number = |value: &Value| value.as_u64().and_then(|number| number.try_into().ok());
+    // What AWS takes where nothing is said.
+    let (batch, concurrency) = (10, 1000);
+    Some(Source {
+        queue: queue.value.as_str()?.trim_end_matches(".Arn").to_owned(),
+        batch: number(&mapping["BatchSize"]).unwrap_or(batch),
+        concurrency: number(&mapping["ScalingConfig"]["MaximumConcurrency"]).unwrap_or(concurrency),
+    })
 }
 
 fn index(value: &Value) -> Result<Index> {
@@ -236,7 +255,12 @@ mod tests {
         assert_eq!(message.variables["TASK_ACK_SECONDS"], "30");
         assert_eq!(message.timeout, Duration::from_secs(15));
         assert_eq!(find("dispatcher").variables["MAX_RECEIVES"], "10");
-        assert_eq!(find("dispatcher").source.as_deref(), Some("DispatchQueue"));
+        let source = find("dispatcher").source.as_ref().unwrap();
+        assert_eq!(source.queue, "DispatchQueue");
+        assert!(
+            source.batch == 10 && source.concurrency < 1000,
+            "{source:?}"
+        );
         assert_eq!(find("notifier").timeout, Duration::from_secs(30));
         assert!(find("slack-webhook").memory > message.memory);
     }
@@ -260,13 +284,14 @@ mod tests {
             agent.as_object().unwrap().clone()
         };
         let heartbeat = (agent("1"), agent("2"));
-        let written = write_units(
+        let (own, of_indexes) = write_units(
             Some(&heartbeat.0),
             Some(&heartbeat.1),
             indexes("AgentsTable"),
             false,
         );
-        assert_eq!(written, Units::writes(1.0));
+        assert_eq!(own, Units::writes(1.0));
+        assert!(of_indexes.iter().all(|it| *it == Units::default()));
         let due = indexes("TasksTable").iter().find(|it| it.name == "due");
         let task = json!({
             "pk": { "S": "TASK#1" }, "sk": { "S": "TASK" }, "id": { "S": "1" },

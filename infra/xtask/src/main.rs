@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use bematic_bench::simulate::{Load, Options as SimulateOptions, simulate};
 use bematic_bench::{Options as BenchOptions, bench};
 use bematic_local::chaos::{self, Options as ChaosOptions};
 use bematic_local::edge::Limits;
@@ -42,6 +43,8 @@ enum Task {
     Chaos(Chaos),
     /// Measure how fast the functions start and work, what they call, and what a task costs.
     Bench(Bench),
+    /// Simulate many agents and tasks in virtual time, and see that a task's cost stays the same.
+    Simulate(Simulate),
     /// Formatting, lints and the template.
     Check,
     /// Build for AWS and deploy.
@@ -175,6 +178,40 @@ impl From<Bench> for BenchOptions {
 }
 
 #[derive(Debug, Args)]
+struct Simulate {
+    /// Agents that are connected; a thousand take half a minute, a hundred times as many half an
+    /// hour.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    agents: u32,
+    /// Tasks that are asked for in a second, on average.
+    #[arg(long, default_value_t = 1.0)]
+    tasks_per_second: f64,
+    /// Seconds of virtual time in which they are.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// What the choices depend on.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the report here, for machines.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl From<Simulate> for SimulateOptions {
+    fn from(simulate: Simulate) -> Self {
+        Self {
+            load: Load {
+                agents: usize::try_from(simulate.agents).unwrap_or(usize::MAX),
+                tasks_per_second: simulate.tasks_per_second,
+                seconds: simulate.seconds,
+                seed: simulate.seed,
+            },
+            json: simulate.json,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Deploy {
     /// Name of the CloudFormation stack; samconfig.toml's by default.
     #[arg(long)]
@@ -204,6 +241,7 @@ async fn run(task: Task) -> Result<()> {
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
         Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options.into(), &ui)).await,
         Task::Bench(options) => Box::pin(bench(&workspace, &options.into(), &ui)).await,
+        Task::Simulate(options) => simulate(&workspace, options.into(), &ui).await,
         Task::Check => check::check(&workspace, &ui).await,
         Task::Deploy(Deploy { stack, args }) => {
             deploy::to_aws(&workspace, stack.as_deref(), &args, &ui).await

@@ -6,9 +6,11 @@
 //! is posted to them, and Slack takes every message. A request that is wrong, or that is not
 //! understood here, is a fault and ends the bench: nothing is made up.
 
+pub(crate) mod answer;
 pub mod queues;
 mod server;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
@@ -17,8 +19,8 @@ use tokio::time::Instant;
 
 use self::queues::Queues;
 use self::server::Server;
-use crate::dynamo::Dynamo;
 use crate::dynamo::units::Units;
+use crate::dynamo::{Dynamo, Touch};
 use crate::template::Template;
 
 /// What is called.
@@ -59,8 +61,8 @@ pub struct Call {
     pub ended: Instant,
     /// What it costs in a table.
     pub units: Units,
-    /// The items of a table that it read or wrote, as `pk/sk`.
-    pub touched: Vec<String>,
+    /// The partitions of tables that it read or wrote.
+    pub touched: Vec<Touch>,
     /// Whether it is a call to a queue that is first in first out.
     pub fifo: bool,
     /// Whether it is a message with a group for a queue that is not: those cost more.
@@ -102,6 +104,39 @@ pub(crate) struct State {
     faults: Vec<String>,
 }
 
+impl State {
+    /// Nothing but the template's tables and queues.
+    pub(crate) fn new(template: &Template) -> Result<Self> {
+        let mut dynamo = Dynamo::default();
+        for (id, indexes) in template.tables()? {
+            dynamo.create(&id, indexes);
+        }
+        Ok(Self {
+            dynamo,
+            queues: Queues::new(template.queues()),
+            calls: Vec::new(),
+            posted: Vec::new(),
+            shown: 0,
+            faults: Vec::new(),
+        })
+    }
+
+    /// What was posted to connections since this was asked for last.
+    pub(crate) fn take_posted(&mut self) -> Vec<Posted> {
+        std::mem::take(&mut self.posted)
+    }
+
+    /// Says so if something was called that is wrong or not understood.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.faults.first() {
+            None => Ok(()),
+            Some(fault) => {
+                bail!("a function called what the bench's AWS does not understand: {fault}")
+            }
+        }
+    }
+}
+
 /// The endpoint, while it runs.
 #[derive(Debug)]
 pub struct Aws {
@@ -112,21 +147,36 @@ pub struct Aws {
 /// The account of the addresses of queues.
 const ACCOUNT: &str = "000000000000";
 
+/// What the template's variables are set to, for functions that reach AWS and Slack at `url`, with
+/// Slack's requests signed with `secret`.
+pub(crate) fn values(
+    url: &str,
+    secret: &str,
+    template: &Template,
+) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::from([
+        ("SlackSigningSecret".to_owned(), secret.to_owned()),
+        ("SlackBotToken".to_owned(), "xoxb-bench".to_owned()),
+        ("SlackApiUrl".to_owned(), format!("{url}{}", answer::SLACK)),
+        (
+            "WEBSOCKET_MANAGEMENT_URL".to_owned(),
+            format!("{url}{}", answer::MANAGEMENT),
+        ),
+    ]);
+    for queue in template.queues() {
+        let url = format!("{url}/{ACCOUNT}/{}", queue.id);
+        values.insert(queue.id, url);
+    }
+    for (table, _) in template.tables()? {
+        values.insert(table.clone(), table);
+    }
+    Ok(values)
+}
+
 impl Aws {
     /// Starts it with the template's tables and queues.
     pub async fn start(template: &Template) -> Result<Self> {
-        let mut dynamo = Dynamo::default();
-        for (id, indexes) in template.tables()? {
-            dynamo.create(&id, indexes);
-        }
-        let state = Arc::new(Mutex::new(State {
-            dynamo,
-            queues: Queues::new(template.queues()),
-            calls: Vec::new(),
-            posted: Vec::new(),
-            shown: 0,
-            faults: Vec::new(),
-        }));
+        let state = Arc::new(Mutex::new(State::new(template)?));
         let server = Server::start(state.clone()).await?;
         Ok(Self { state, server })
     }
@@ -134,21 +184,6 @@ impl Aws {
     /// Its address.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
-    }
-
-    /// The address of a queue.
-    pub fn queue_url(&self, id: &str) -> String {
-        format!("{}/{ACCOUNT}/{id}", self.url())
-    }
-
-    /// What connections are managed at.
-    pub fn management_url(&self) -> String {
-        format!("{}{}", self.url(), server::MANAGEMENT)
-    }
-
-    /// The base address of Slack's Web API.
-    pub fn slack_url(&self) -> String {
-        format!("{}{}", self.url(), server::SLACK)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -161,19 +196,17 @@ impl Aws {
     /// If something was called that is wrong or not understood.
     pub fn take_calls(&self) -> Result<Vec<Call>> {
         let mut state = self.state();
-        if let Some(fault) = state.faults.first() {
-            bail!("a function called what the bench's AWS does not understand: {fault}");
-        }
+        state.check()?;
         Ok(std::mem::take(&mut state.calls))
     }
 
     /// What was posted to connections since this was asked for last.
     pub fn take_posted(&self) -> Vec<Posted> {
-        std::mem::take(&mut self.state().posted)
+        self.state().take_posted()
     }
 }
 
-/// The state is whole between calls, whatever became of one.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+/// What is locked is whole between calls, whatever became of one.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! The queues: messages with their delays, and first in first out once in 5 min under a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,8 +33,29 @@ pub struct Message {
 #[derive(Debug)]
 struct Queue {
     spec: QueueSpec,
-    messages: Vec<Message>,
-    known: BTreeMap<String, Instant>,
+    /// By when they can be received, and in the order in which they were sent.
+    messages: BTreeMap<(Instant, u64), Message>,
+    known: BTreeSet<String>,
+    /// The same with the time since when it is known, the oldest first.
+    since: VecDeque<(Instant, String)>,
+}
+
+impl Queue {
+    /// Whether a message of this name was there a while ago; it is known from now on.
+    fn knows(&mut self, name: &str, now: Instant) -> bool {
+        while let Some((at, _)) = self.since.front()
+            && now.duration_since(*at) >= KNOWN
+        {
+            if let Some((_, name)) = self.since.pop_front() {
+                self.known.remove(&name);
+            }
+        }
+        if !self.known.insert(name.to_owned()) {
+            return true;
+        }
+        self.since.push_back((now, name.to_owned()));
+        false
+    }
 }
 
 /// All queues.
@@ -48,8 +70,9 @@ impl Queues {
     pub fn new(specs: Vec<QueueSpec>) -> Self {
         let queue = |spec: QueueSpec| Queue {
             spec,
-            messages: Vec::new(),
-            known: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            known: BTreeSet::new(),
+            since: VecDeque::new(),
         };
         Self {
             queues: specs
@@ -60,16 +83,39 @@ impl Queues {
         }
     }
 
-    /// What waits in a queue.
-    pub fn waiting(&self, id: &str) -> &[Message] {
-        self.queues.get(id).map_or(&[], |queue| &queue.messages)
+    /// What waits in a queue, the first first.
+    pub fn waiting(&self, id: &str) -> impl Iterator<Item = &Message> {
+        let queue = self.queues.get(id).into_iter();
+        queue.flat_map(|queue| queue.messages.values())
     }
 
-    /// The first message that can be received, taken out.
-    pub fn receive(&mut self, id: &str, can: impl Fn(&Message) -> bool) -> Option<Message> {
+    /// Whether there is a message in any of them.
+    pub fn is_waiting(&self) -> bool {
+        self.queues.values().any(|queue| !queue.messages.is_empty())
+    }
+
+    /// The first message that can be received, taken out: of those that are due at a time, or of
+    /// all.
+    pub fn receive(
+        &mut self,
+        id: &str,
+        due: Option<Instant>,
+        can: impl Fn(&Message) -> bool,
+    ) -> Option<Message> {
         let queue = self.queues.get_mut(id)?;
-        let first = queue.messages.iter().position(can)?;
-        Some(queue.messages.remove(first))
+        let until = due.map_or(Bound::Unbounded, |due| Bound::Included((due, u64::MAX)));
+        let mut messages = queue.messages.range((Bound::Unbounded, until));
+        let (place, _) = messages.find(|(_, message)| can(message))?;
+        let place = *place;
+        queue.messages.remove(&place)
+    }
+
+    /// Puts a message that was received back, for later.
+    pub fn give_back(&mut self, id: &str, message: Message) {
+        self.sent += 1;
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.messages.insert((message.due, self.sent), message);
+        }
     }
 
     /// Whether the queue is first in first out.
@@ -117,21 +163,20 @@ impl Queues {
             let Some(once) = &once else {
                 return Err("a message of a FIFO queue has a MessageDeduplicationId".into());
             };
-            queue.known.retain(|_, at| now.duration_since(*at) < KNOWN);
-            if queue.known.contains_key(once) {
+            if queue.knows(once, now) {
                 return Ok(answer);
             }
-            queue.known.insert(once.clone(), now);
         }
         let delay = message["DelaySeconds"].as_u64().map(Duration::from_secs);
-        queue.messages.push(Message {
+        let message = Message {
             id,
             body: text("MessageBody").unwrap_or_default(),
             group: text("MessageGroupId"),
             once,
             due: now + delay.unwrap_or(queue.spec.delay),
             timer: delay.is_some_and(|delay| !delay.is_zero()),
-        });
+        };
+        queue.messages.insert((message.due, self.sent), message);
         Ok(answer)
     }
 }
@@ -165,11 +210,11 @@ mod tests {
     fn a_message_waits_as_long_as_its_queue_says() {
         let (mut queues, now) = (queues(), Instant::now());
         send(&mut queues, "news", "a", now).unwrap();
-        let due = |at: Instant| move |message: &Message| message.due <= at;
-        assert!(queues.receive("news", due(now)).is_none());
+        let mut receive = |at| queues.receive("news", Some(at), |_| true);
+        assert!(receive(now).is_none());
         let later = now + Duration::from_secs(3);
-        assert!(queues.receive("news", due(later)).is_some());
-        assert!(queues.receive("news", due(later)).is_none(), "taken out");
+        assert!(receive(later).is_some());
+        assert!(receive(later).is_none(), "taken out");
     }
 
     #[test]
@@ -180,11 +225,14 @@ mod tests {
             send(&mut queues, queue, "a", now + Duration::from_secs(299)).unwrap();
         }
         assert_eq!(
-            (queues.waiting("news").len(), queues.waiting("work").len()),
+            (
+                queues.waiting("news").count(),
+                queues.waiting("work").count()
+            ),
             (1, 2)
         );
         send(&mut queues, "news", "a", now + KNOWN).unwrap();
-        assert_eq!(queues.waiting("news").len(), 2);
+        assert_eq!(queues.waiting("news").count(), 2);
     }
 
     #[test]

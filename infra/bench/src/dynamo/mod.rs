@@ -31,10 +31,21 @@ pub struct Done {
     pub body: Value,
     /// What it costs.
     pub units: Units,
-    /// The items that it read or wrote by their key, as `pk/sk`.
-    pub touched: Vec<String>,
+    /// The partitions that it read or wrote, once for each item or query.
+    pub touched: Vec<Touch>,
     /// A request that is wrong, or not understood here: the bench ends.
     pub fault: Option<String>,
+}
+
+/// A partition that was read or written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touch {
+    /// Its table, or its index as `table/index`.
+    pub of: String,
+    /// Its key.
+    pub partition: String,
+    /// What that costs.
+    pub units: Units,
 }
 
 /// Why a call is answered with an error.

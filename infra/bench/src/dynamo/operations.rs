@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::expression::{Condition, Fault, Names, Update, changed};
 use super::size::{Item, item_size};
 use super::table::{Key, key, shown};
-use super::units::{Consistency, Units, read_units, write_units};
-use super::{Dynamo, Problem, error, table_name};
+use super::units::{Consistency, Index, Units, read_units, write_units};
+use super::{Dynamo, Problem, Touch, error, table_name};
 
 type Answer = Result<(Value, Units), Problem>;
 
@@ -37,7 +37,7 @@ impl Dynamo {
         &mut self,
         operation: &str,
         request: &Value,
-        touched: &mut Vec<String>,
+        touched: &mut Vec<Touch>,
     ) -> Answer {
         match operation {
             "GetItem" => self.get(request, touched),
@@ -45,6 +45,12 @@ impl Dynamo {
             "TransactGetItems" => self.transact_get(request, touched),
             "Query" => {
                 let found = self.table(request)?.query(request)?;
+                let index = request["IndexName"].as_str();
+                touched.push(Touch {
+                    of: place(table_name(request)?, index),
+                    partition: found.partition,
+                    units: found.units,
+                });
                 Ok((found.answer, found.units))
             }
             "PutItem" => self.write_one(Kind::Put, request, touched),
@@ -60,22 +66,26 @@ impl Dynamo {
         &self,
         request: &Value,
         consistency: Consistency,
-        touched: &mut Vec<String>,
+        touched: &mut Vec<Touch>,
     ) -> Result<(Option<Value>, Units), Problem> {
         let key = key(object(request, "Key")?)?;
         let item = self.table(request)?.get(&key);
-        touched.push(name(&key));
         let units = read_units(item.map_or(0, item_size), consistency);
+        touched.push(Touch {
+            of: table_name(request)?.to_owned(),
+            partition: key.0,
+            units,
+        });
         Ok((item.map(|item| shown(item.clone(), request)), units))
     }
 
-    fn get(&self, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn get(&self, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let (item, units) = self.read(request, consistency(request), touched)?;
         let answer = item.map_or_else(|| json!({}), |item| json!({ "Item": item }));
         Ok((answer, units))
     }
 
-    fn batch_get(&self, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn batch_get(&self, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let (mut responses, mut units) = (Map::new(), Units::default());
         for (table, wanted) in object(request, "RequestItems")? {
             let mut items = Vec::new();
@@ -93,7 +103,7 @@ impl Dynamo {
         Ok((answer, units))
     }
 
-    fn transact_get(&self, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn transact_get(&self, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let (mut responses, mut units) = (Vec::new(), Units::default());
         for one in array(request, "TransactItems")? {
             let (item, cost) = self.read(&one["Get"], Consistency::Transaction, touched)?;
@@ -103,7 +113,7 @@ impl Dynamo {
         Ok((json!({ "Responses": responses }), units))
     }
 
-    fn write_one(&mut self, kind: Kind, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn write_one(&mut self, kind: Kind, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let write = self.decide(kind, request, false, touched)?;
         let units = write.units;
         if !write.holds {
@@ -129,7 +139,7 @@ impl Dynamo {
         Ok((attributes.unwrap_or_else(|| json!({})), units))
     }
 
-    fn batch_write(&mut self, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn batch_write(&mut self, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let mut units = Units::default();
         for (table, requests) in object(request, "RequestItems")? {
             for one in requests.as_array().into_iter().flatten() {
@@ -148,7 +158,7 @@ impl Dynamo {
     }
 
     /// All or nothing.
-    fn transact(&mut self, request: &Value, touched: &mut Vec<String>) -> Answer {
+    fn transact(&mut self, request: &Value, touched: &mut Vec<Touch>) -> Answer {
         let mut writes = Vec::new();
         for one in array(request, "TransactItems")? {
             let parts = one.as_object().and_then(|one| one.iter().next());
@@ -182,7 +192,7 @@ impl Dynamo {
         kind: Kind,
         request: &Value,
         transaction: bool,
-        touched: &mut Vec<String>,
+        touched: &mut Vec<Touch>,
     ) -> Result<Write, Fault> {
         let table = self.table(request)?;
         let names = Names::of(request);
@@ -193,7 +203,6 @@ impl Dynamo {
         };
         let given = object(request, field)?;
         let key = key(given)?;
-        touched.push(name(&key));
         let before = table.get(&key).cloned();
         let empty = Item::new();
         let item = before.as_ref().unwrap_or(&empty);
@@ -218,9 +227,19 @@ impl Dynamo {
         };
         let after = if holds { after } else { before.clone() };
         let wants = request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD";
+        let items = (before.as_ref(), after.as_ref());
+        let written = written(
+            table_name(request)?,
+            &key,
+            items,
+            &table.indexes,
+            transaction,
+        );
+        let units = written.iter().map(|touch| touch.units).sum();
+        touched.extend(written);
         Ok(Write {
             table: table_name(request)?.to_owned(),
-            units: write_units(before.as_ref(), after.as_ref(), &table.indexes, transaction),
+            units,
             seen: before.clone().filter(|_| wants && !holds),
             key,
             before,
@@ -257,8 +276,35 @@ fn consistency(request: &Value) -> Consistency {
     }
 }
 
-fn name((partition, sort): &Key) -> String {
-    format!("{partition}/{sort}")
+/// The table, or its index.
+fn place(table: &str, index: Option<&str>) -> String {
+    index.map_or_else(|| table.to_owned(), |index| format!("{table}/{index}"))
+}
+
+/// What a write writes: the item, and what the indexes show of it.
+fn written(
+    table: &str,
+    key: &Key,
+    (before, after): (Option<&Item>, Option<&Item>),
+    indexes: &[Index],
+    transaction: bool,
+) -> Vec<Touch> {
+    let (own, of_indexes) = write_units(before, after, indexes, transaction);
+    let own = Touch {
+        of: table.to_owned(),
+        partition: key.0.clone(),
+        units: own,
+    };
+    let of_indexes = indexes.iter().zip(of_indexes).filter_map(|(index, units)| {
+        let item = [after, before].into_iter().flatten();
+        let mut partitions = item.filter_map(|item| item.get(&index.partition)?["S"].as_str());
+        (units.write > 0.0).then_some(Touch {
+            of: place(table, Some(&index.name)),
+            partition: partitions.next()?.to_owned(),
+            units,
+        })
+    });
+    [own].into_iter().chain(of_indexes).collect()
 }
 
 fn object<'a>(request: &'a Value, field: &str) -> Result<&'a Map<String, Value>, Fault> {

@@ -1,6 +1,7 @@
 //! A table in memory.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use serde_json::{Value, json};
@@ -19,23 +20,31 @@ const PAGE: usize = 1024 * 1024;
 /// An item's key.
 pub(super) type Key = (String, String);
 
+/// Where an item is in an index: its partition there, its place in that, and its own key.
+type Place = (String, String, Key);
+
 /// One table with its indexes.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     items: BTreeMap<Key, Item>,
     pub(super) indexes: Vec<Index>,
+    /// For each index, what is in it, in its order.
+    places: Vec<BTreeSet<Place>>,
 }
 
 /// What a query found.
 pub(super) struct Found {
     pub(super) answer: Value,
     pub(super) units: Units,
+    /// The partition that was read, of the table or of an index.
+    pub(super) partition: String,
 }
 
 impl Table {
-    pub(super) const fn new(indexes: Vec<Index>) -> Self {
+    pub(super) fn new(indexes: Vec<Index>) -> Self {
         Self {
             items: BTreeMap::new(),
+            places: indexes.iter().map(|_| BTreeSet::new()).collect(),
             indexes,
         }
     }
@@ -46,6 +55,18 @@ impl Table {
 
     /// Puts `after` in the place of what is there, or removes it.
     pub(super) fn write(&mut self, key: Key, after: Option<Item>) {
+        let before = self.items.get(&key);
+        for (index, places) in self.indexes.iter().zip(&mut self.places) {
+            let place = |item: Option<&Item>| place(index, item?, &key);
+            let (old, new) = (place(before), place(after.as_ref()));
+            if old == new {
+                continue;
+            }
+            if let Some(old) = old {
+                places.remove(&old);
+            }
+            places.extend(new);
+        }
         match after {
             Some(item) => self.items.insert(key, item),
             None => self.items.remove(&key),
@@ -61,10 +82,21 @@ impl Table {
         let condition = parse("KeyConditionExpression")?
             .ok_or_else(|| Fault::new("a query has a KeyConditionExpression"))?;
         let filter = parse("FilterExpression")?;
-        let index = self.index(request)?;
-        let candidates = self.candidates(&condition, index, request)?;
+        let (index, places) = self.index(request)?.unzip();
+        let attribute = index.map_or(PARTITION, |index: &Index| &index.partition);
+        let partition = condition
+            .value_of(attribute)
+            .and_then(|value| value["S"].as_str())
+            .ok_or_else(|| Fault::new(format!("a query says what {attribute} is")))?;
+        let backwards = request["ScanIndexForward"] == false;
+        let start = request["ExclusiveStartKey"].as_object();
+        let candidates = match index.zip(places) {
+            None => self.own(partition, start, backwards)?,
+            Some((index, places)) => self.listed(index, places, partition, start, backwards)?,
+        };
+        let candidates = candidates.filter(|item| condition.holds(item));
         let limit = request["Limit"].as_u64().and_then(|n| n.try_into().ok());
-        let page = Page::new(candidates, limit.unwrap_or(usize::MAX));
+        let page = Page::new(candidates, index, limit.unwrap_or(usize::MAX));
         let consistency = match request["ConsistentRead"].as_bool() {
             Some(true) if index.is_none() => Consistency::Strong,
             _ => Consistency::Eventual,
@@ -82,70 +114,99 @@ impl Table {
         Ok(Found {
             answer,
             units: read_units(page.bytes, consistency),
+            partition: partition.to_owned(),
         })
     }
 
-    fn index(&self, request: &Value) -> Result<Option<&Index>, Fault> {
+    fn index(&self, request: &Value) -> Result<Option<(&Index, &BTreeSet<Place>)>, Fault> {
         let Some(name) = request["IndexName"].as_str() else {
             return Ok(None);
         };
-        let index = self.indexes.iter().find(|index| index.name == name);
+        let mut indexes = self.indexes.iter().zip(&self.places);
+        let index = indexes.find(|(index, _)| index.name == name);
         index
             .map(Some)
             .ok_or_else(|| Fault::new(format!("there is no index {name}")))
     }
 
-    /// What the key condition holds for, in order, from the start key on.
-    fn candidates(
+    /// A partition of the table, in order, from the start key on.
+    fn own(
         &self,
-        condition: &Condition,
-        index: Option<&Index>,
-        request: &Value,
-    ) -> Result<Vec<Item>, Fault> {
-        let attribute = index.map_or(PARTITION, |index| &index.partition);
-        let partition = condition
-            .value_of(attribute)
-            .and_then(|value| value["S"].as_str())
-            .ok_or_else(|| Fault::new(format!("a query says what {attribute} is")))?;
-        let sort = index.map_or(Some(SORT), |index| index.sort.as_deref());
-        let order = |item: &Item| {
-            let own = text(item, PARTITION).zip(text(item, SORT));
-            (sort.and_then(|sort| text(item, sort)), own)
-        };
-        let mut items: Vec<Item> = match index {
-            None => self.partition(partition).cloned().collect(),
-            Some(index) => {
-                let here = self.items.values();
-                let here = here.filter(|item| text(item, attribute).as_deref() == Some(partition));
-                here.filter_map(|item| index.image(item)).collect()
-            }
-        };
-        items.retain(|item| condition.holds(item));
-        items.sort_by_key(|item| order(item));
-        let backwards = request["ScanIndexForward"] == false;
-        if backwards {
-            items.reverse();
-        }
-        if let Some(start) = request["ExclusiveStartKey"].as_object() {
-            let start = order(start);
-            items.retain(|item| {
-                let place = order(item);
-                if backwards {
-                    place < start
-                } else {
-                    place > start
-                }
-            });
-        }
-        Ok(items)
+        partition: &str,
+        start: Option<&Item>,
+        backwards: bool,
+    ) -> Result<Items<'_>, Fault> {
+        let ends = (
+            Bound::Included((partition.to_owned(), String::new())),
+            Bound::Excluded((after(partition), String::new())),
+        );
+        let range = self
+            .items
+            .range(from(ends, start.map(key).transpose()?, backwards));
+        let items = range.map(|(_, item)| item);
+        Ok(if backwards {
+            Box::new(items.rev())
+        } else {
+            Box::new(items)
+        })
     }
 
-    fn partition(&self, partition: &str) -> impl Iterator<Item = &Item> {
-        let from = Bound::Included((partition.to_owned(), String::new()));
-        let range = self.items.range((from, Bound::Unbounded));
-        let same = move |(key, _): &(&Key, &Item)| key.0 == partition;
-        range.take_while(same).map(|(_, item)| item)
+    /// A partition of an index, in order, from the start key on.
+    fn listed<'a>(
+        &'a self,
+        index: &Index,
+        places: &'a BTreeSet<Place>,
+        partition: &str,
+        start: Option<&Item>,
+        backwards: bool,
+    ) -> Result<Items<'a>, Fault> {
+        let first = |partition: String| (partition, String::new(), Key::default());
+        let ends = (
+            Bound::Included(first(partition.to_owned())),
+            Bound::Excluded(first(after(partition))),
+        );
+        let start = start.map(|start| {
+            let own = key(start)?;
+            place(index, start, &own).ok_or_else(|| Fault::new("a start key is in the index"))
+        });
+        let range = places.range(from(ends, start.transpose()?, backwards));
+        let items = range.filter_map(|(.., key)| self.items.get(key));
+        Ok(if backwards {
+            Box::new(items.rev())
+        } else {
+            Box::new(items)
+        })
     }
+}
+
+/// Items in the order in which they are read.
+type Items<'a> = Box<dyn Iterator<Item = &'a Item> + 'a>;
+
+/// The least text that comes after all that is in a partition.
+fn after(partition: &str) -> String {
+    format!("{partition}\0")
+}
+
+/// The range without what was read before.
+fn from<K>(
+    (low, high): (Bound<K>, Bound<K>),
+    start: Option<K>,
+    backwards: bool,
+) -> (Bound<K>, Bound<K>) {
+    match start {
+        None => (low, high),
+        Some(start) if backwards => (low, Bound::Excluded(start)),
+        Some(start) => (Bound::Excluded(start), high),
+    }
+}
+
+/// Where an item is in an index, if it is in it.
+fn place(index: &Index, item: &Item, key: &Key) -> Option<Place> {
+    let sort = match &index.sort {
+        Some(sort) => text(item, sort)?,
+        None => String::new(),
+    };
+    Some((text(item, &index.partition)?, sort, key.clone()))
 }
 
 /// The items of one page.
@@ -157,9 +218,18 @@ struct Page {
 }
 
 impl Page {
-    fn new(candidates: Vec<Item>, limit: usize) -> Self {
+    fn new<'a>(
+        candidates: impl Iterator<Item = &'a Item>,
+        index: Option<&Index>,
+        limit: usize,
+    ) -> Self {
         let (mut items, mut bytes) = (Vec::new(), 0);
         for item in candidates {
+            let item = index.map_or_else(
+                || Some(item.clone()),
+                |index| index.image(item).map(Cow::into_owned),
+            );
+            let Some(item) = item else { continue };
             bytes += item_size(&item);
             items.push(item);
             if items.len() >= limit || bytes >= PAGE {

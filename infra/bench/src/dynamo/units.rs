@@ -6,6 +6,7 @@
 //! written after the transaction, so that its writes are not doubled. What fails its condition
 //! costs what it would have cost to write the item as it was.
 
+use std::borrow::Cow;
 use std::ops::{Add, AddAssign, Mul};
 
 use serde::{Deserialize, Serialize};
@@ -136,8 +137,11 @@ impl Index {
     }
 
     /// What is seen of an item here, if it is in this index.
-    pub fn image(&self, item: &Item) -> Option<Item> {
+    pub fn image<'a>(&self, item: &'a Item) -> Option<Cow<'a, Item>> {
         self.key(item)?;
+        if self.shows == Shows::All {
+            return Some(Cow::Borrowed(item));
+        }
         let shown = |name: &str| match &self.shows {
             Shows::All => true,
             Shows::Keys => false,
@@ -146,15 +150,14 @@ impl Index {
         let kept = item.iter().filter(|(name, _)| {
             shown(name) || ["pk", "sk"].contains(&name.as_str()) || self.keys().any(|k| k == *name)
         });
-        Some(
-            kept.map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        )
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+        Some(Cow::Owned(kept.collect()))
     }
 
     fn write_units(&self, before: Option<&Item>, after: Option<&Item>) -> f64 {
-        let image = |item: Option<&Item>| item.and_then(|item| self.image(item));
-        match (image(before), image(after)) {
+        let before = before.and_then(|item| self.image(item));
+        let after = after.and_then(|item| self.image(item));
+        match (before, after) {
             (None, None) => 0.0,
             (None, Some(new)) => writes(item_size(&new)),
             (Some(old), None) => writes(item_size(&old)),
@@ -167,18 +170,19 @@ impl Index {
     }
 }
 
-/// What a write costs that makes `after` of `before`.
+/// What a write costs that makes `after` of `before`: in the table, and in each of the indexes.
 pub fn write_units(
     before: Option<&Item>,
     after: Option<&Item>,
     indexes: &[Index],
     transaction: bool,
-) -> Units {
+) -> (Units, Vec<Units>) {
     let size = |item: Option<&Item>| item.map_or(0, item_size);
     let table = writes(size(before).max(size(after)));
     let table = if transaction { table * 2.0 } else { table };
     let of_indexes = indexes.iter().map(|index| index.write_units(before, after));
-    Units::writes(table + of_indexes.sum::<f64>())
+    let of_indexes = of_indexes.map(Units::writes).collect();
+    (Units::writes(table), of_indexes)
 }
 
 #[cfg(test)]
@@ -201,7 +205,17 @@ mod tests {
     }
 
     fn written(before: Option<&Item>, after: Option<&Item>, shows: Shows) -> f64 {
-        write_units(before, after, &[due(shows)], false).write
+        total(before, after, &[due(shows)], false).write
+    }
+
+    fn total(
+        before: Option<&Item>,
+        after: Option<&Item>,
+        of: &[Index],
+        transaction: bool,
+    ) -> Units {
+        let (table, indexes) = write_units(before, after, of, transaction);
+        table + indexes.into_iter().sum()
     }
 
     fn task(at: &str, title: &str) -> Item {
@@ -225,7 +239,7 @@ mod tests {
     fn writes_are_counted_in_1_kb_of_the_larger_and_twice_in_a_transaction() {
         let large = item(&json!({ "pk": { "S": "x".repeat(1500) } }));
         let small = item(&json!({ "pk": { "S": "x" } }));
-        let units = |before, after, transaction| write_units(before, after, &[], transaction);
+        let units = |before, after, transaction| total(before, after, &[], transaction);
         assert_eq!(units(None, Some(&small), false), Units::writes(1.0));
         assert_eq!(units(None, None, false), Units::writes(1.0));
         assert_eq!(units(Some(&large), Some(&small), false), Units::writes(2.0));
@@ -272,7 +286,7 @@ mod tests {
     #[test]
     fn an_indexs_writes_are_not_doubled_by_a_transaction() {
         let new = task("1", "a");
-        let units = write_units(None, Some(&new), &[due(Shows::All)], true);
+        let units = total(None, Some(&new), &[due(Shows::All)], true);
         assert_eq!(units, Units::writes(3.0));
     }
 }
