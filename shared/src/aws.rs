@@ -7,10 +7,11 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use strum::IntoEnumIterator as _;
 
 use crate::{
-    config::{number_or, required},
+    config::{breaker_config, number_or, required, task_policy},
     dead_letter::QueueName,
     error::ConfigError,
     gateway::ApiGateway,
+    handlers::{message::MessageRouter, transitions::Transitions},
     ids::RandomIds,
     ports::{
         Agents, BatchQueue, Batches, Breakers, Cards, DeadLetterQueues, DispatchQueue, Gateway,
@@ -33,6 +34,29 @@ impl Aws {
         Self {
             config: aws_config::load_defaults(BehaviorVersion::latest()).await,
         }
+    }
+
+    /// The router of agents' messages: two functions run it.
+    pub fn message_router(&self) -> Result<MessageRouter, ConfigError> {
+        let (tasks, dispatch) = (self.tasks()?, self.dispatch()?);
+        let notifications = self.notifications()?;
+        let transitions = Transitions::new(
+            tasks.clone(),
+            self.breakers()?,
+            dispatch.clone(),
+            notifications.clone(),
+            task_policy()?,
+            breaker_config()?,
+        );
+        Ok(MessageRouter::new(
+            tasks,
+            self.agents()?,
+            self.gateway()?,
+            dispatch,
+            notifications,
+            transitions,
+            Arc::new(SystemClock),
+        ))
     }
 
     fn dynamo(&self) -> aws_sdk_dynamodb::Client {

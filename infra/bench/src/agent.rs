@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::events::{self, Socket};
 use crate::log::Kind;
-use crate::stage::{Cue, MESSAGES, Stage};
+use crate::stage::{Cue, HEARTBEATS, MESSAGES, Stage};
 use crate::words::{self, Given};
 
 /// An agent with its connection.
@@ -98,10 +98,15 @@ impl Agent {
         let text = envelope.encode(Spelling::Canonical)?;
         let event = events::socket_event(&self.socket, "$default", Some(&text));
         let before = stage.refreshes();
+        // As the template's routes say.
+        let function = match kind.name {
+            "HEARTBEAT_PING" | "HEARTBEAT_PONG" => HEARTBEATS,
+            _ => MESSAGES,
+        };
         let cue = Cue {
             bytes: text.len(),
             by_header: self.by_header,
-            ..Cue::new(MESSAGES, kind, event)
+            ..Cue::new(function, kind, event)
         };
         let answer = stage.invoke(cue).await?;
         stage.note_told(&before);

@@ -22,6 +22,8 @@ use crate::template::{Function, Template};
 pub(crate) const SECRET: &str = "bench-signing-secret";
 /// The function of agents' messages.
 pub(crate) const MESSAGES: &str = "ws-message";
+/// The function of their heartbeats.
+pub(crate) const HEARTBEATS: &str = "ws-heartbeat";
 /// The notifier's queue.
 const NOTIFICATIONS: &str = "NotificationsQueue";
 

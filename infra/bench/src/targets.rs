@@ -12,6 +12,7 @@ use crate::aws::Service;
 use crate::log::Invocation;
 use crate::report::{Floor, FunctionRow, MessageRow, TaskRow};
 use crate::scenario::{AGAIN, DUE, ELSEWHERE, RUN};
+use crate::stage::{HEARTBEATS, MESSAGES};
 
 /// A target, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -164,7 +165,7 @@ fn round_trips(log: &[Invocation]) -> Vec<Target> {
     let dynamo = |it: &Invocation| it.to(Service::DynamoDb);
     let sqs = |it: &Invocation| it.to(Service::Sqs);
     let posts = |it: &Invocation| it.to(Service::ApiGateway);
-    let socket = |it: &Invocation| it.function == crate::stage::MESSAGES;
+    let socket = |it: &Invocation| [MESSAGES, HEARTBEATS].contains(&&*it.function);
     let by_header = move |it: &Invocation| socket(it) && it.by_header;
     let known = move |it: &Invocation| {
         let new = it.kind.name == "AUTH_REQUEST" || it.kind.case == Some(ELSEWHERE);

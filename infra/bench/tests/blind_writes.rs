@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::allow_attributes,
     missing_docs,
     reason = "a test"
@@ -14,7 +15,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use bematic::agent::{Agent, Binding};
 use bematic::breaker::{BreakerConfig, BreakerEvent};
-use bematic::ids::{AgentId, Attempt, TaskId};
+use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
 use bematic::store::{AgentStore, TaskStore};
 use bematic::task::{
@@ -70,7 +71,7 @@ impl Stored {
 
     /// A task that was sent to the agent.
     async fn sent(&self, lease_secs: Option<u64>) -> Task {
-        let id = TaskId::new(uuid::Uuid::now_v7());
+        let id = RandomIds.task();
         let spec: TaskSpec = serde_json::from_value(json!({
             "projectId": "web", "prompt": "fix it", "botName": "Bematic", "command": "run",
             "localPath": "/srv", "model": "default", "maxBudget": 5.0, "allowedTools": [],

@@ -225,11 +225,15 @@ impl Fleet {
     async fn send(&self, agent: &Agent, cause: Cause, text: String) {
         self.cloud.meter().message(cause, text.len());
         let event = agent.event(text);
-        let messages = &self.functions.messages;
+        let functions = &self.functions;
+        let function = match cause {
+            Cause::Presence | Cause::Sweep => &functions.heartbeats,
+            _ => &functions.messages,
+        };
         let route = |router: Arc<MessageRouter>| async move {
             CAUSE.scope(cause, router.handle(event)).await;
         };
-        messages.invoke(&self.cloud, &[cause], route).await;
+        function.invoke(&self.cloud, &[cause], route).await;
     }
 
     fn complain(&self, complaint: String) {

@@ -24,7 +24,7 @@ use super::cloud::{Cloud, Slack, URL};
 use super::lambda::{Function, Usage};
 use super::time::SeededIds;
 use crate::aws::values;
-use crate::stage::SECRET;
+use crate::stage::{HEARTBEATS, MESSAGES, SECRET};
 use crate::template::{Source, Template};
 
 /// The functions that take part: those of a task's life, of a connection's, and the sweeper.
@@ -32,6 +32,7 @@ pub(super) struct Functions {
     pub(super) authorizer: Function<Authorizer>,
     pub(super) connect: Function<Connector>,
     pub(super) messages: Function<MessageRouter>,
+    pub(super) heartbeats: Function<MessageRouter>,
     pub(super) webhook: Function<Webhook>,
     pub(super) dispatcher: Arc<Function<Dispatcher>>,
     pub(super) notifier: Arc<Function<Notifier>>,
@@ -224,7 +225,7 @@ impl Functions {
             source.with_context(|| format!("no queue feeds {name}"))
         };
         macro_rules! function {
-            ($name:literal, $make:expr) => {{
+            ($name:expr, $make:expr) => {{
                 let adapters = adapters.clone();
                 let make: fn(&Adapters) -> _ = $make;
                 Function::new($name, memory($name)?, move || make(&adapters))
@@ -235,7 +236,8 @@ impl Functions {
             connect: function!("ws-connect", |it| {
                 Connector::new(it.agents(), it.dispatch(), it.gateway())
             }),
-            messages: function!("ws-message", Adapters::router),
+            messages: function!(MESSAGES, Adapters::router),
+            heartbeats: function!(HEARTBEATS, Adapters::router),
             webhook: function!("slack-webhook", Adapters::webhook),
             dispatcher: Arc::new(function!("dispatcher", Adapters::dispatcher)),
             notifier: Arc::new(function!("notifier", Adapters::notifier)),
@@ -251,6 +253,7 @@ impl Functions {
             (self.authorizer.name, self.authorizer.take_usage()),
             (self.connect.name, self.connect.take_usage()),
             (self.messages.name, self.messages.take_usage()),
+            (self.heartbeats.name, self.heartbeats.take_usage()),
             (self.webhook.name, self.webhook.take_usage()),
             (self.dispatcher.name, self.dispatcher.take_usage()),
             (self.notifier.name, self.notifier.take_usage()),
