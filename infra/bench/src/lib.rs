@@ -14,9 +14,11 @@
 //!   all of them.
 //! - **The floor**: a function that does nothing, on the same runtime crate, in the same run.
 //! - **Warm time**: how long a processor worked at an invocation, from the poll that got it to the
-//!   next one, in all threads of the process. That leaves out the network, and what other processes
-//!   do to the machine meanwhile; the function's side of the network, such as writing requests and
-//!   reading answers, is in it. Beside it is told what passed from handing the event out to the
+//!   next one, in all threads of the process. That leaves out what is waited for, and what other
+//!   processes do to the machine meanwhile. What the kernel does for the network is left out as
+//!   well: for each call the time of a bare exchange of as many bytes with the same endpoint, which
+//!   the floor makes in the same run. Serializing, signing, HTTP and reading answers are in it.
+//!   Beside it is told what passed from handing the event out to the
 //!   answer, without the time in which the endpoint was at a call (calls side by side count once):
 //!   should a function sleep, it is seen there. The first three invocations of an environment do
 //!   not count.
@@ -54,6 +56,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic_local::paths::Workspace;
@@ -61,8 +64,10 @@ use bematic_local::ui::Ui;
 
 pub use crate::counts::{Counts, counts};
 use crate::environment::Environment;
+use crate::log::Invocation;
 use crate::prices::Prices;
 use crate::report::{Floor, FunctionRow, Report};
+use crate::scenario::{EXCHANGES, EXCHANGING};
 use crate::stage::Stage;
 use crate::stats::{millis, percentile};
 use crate::targets::{Measured, targets};
@@ -113,6 +118,7 @@ pub async fn bench(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         None
     };
     let floor = floor(&stage, &starts, &binaries)?;
+    leave_out_network(&mut stage.log, floor.exchange_ms.unwrap_or_default());
     let rows = wanted
         .iter()
         .map(|name| row(&stage, name, &starts, &binaries));
@@ -212,8 +218,14 @@ fn floor(
     binaries: &BTreeMap<String, PathBuf>,
 ) -> Result<Floor> {
     let row = row(stage, FLOOR, starts, binaries)?;
-    let own = stage.log.iter().filter(|it| it.function == FLOOR);
-    let warm = report::warm(own, |it| it.warm);
+    let of = |case: Option<&str>| {
+        let own = stage.log.iter().filter(|it| it.function == FLOOR);
+        report::warm(own.filter(|it| it.kind.case == case), |it| it.warm)
+    };
+    let (warm, exchanging) = (of(None), of(Some(EXCHANGING)));
+    let median = |times: &[f64]| percentile(times, 50);
+    let exchanges = median(&exchanging).zip(median(&warm));
+    let exchange_ms = exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES));
     Ok(Floor {
         init_ms_p50: row.init_ms_p50,
         init_ms_p99: row.init_ms_p99,
@@ -221,7 +233,17 @@ fn floor(
         zip_bytes: row.zip_bytes,
         warm_ms_p50: percentile(&warm, 50),
         warm_ms_p99: percentile(&warm, 99),
+        exchange_ms: exchange_ms.map(|ms| ms.max(0.0)),
     })
+}
+
+/// Leaves the network out of the times: what bare exchanges in the place of its calls would take.
+fn leave_out_network(log: &mut [Invocation], exchange_ms: f64) {
+    for invocation in log.iter_mut().filter(|it| it.function != FLOOR) {
+        let calls = u32::try_from(invocation.calls.len()).unwrap_or(u32::MAX);
+        let network = Duration::from_secs_f64(exchange_ms / 1000.0) * calls;
+        invocation.warm = invocation.warm.saturating_sub(network);
+    }
 }
 
 fn row(

@@ -49,6 +49,9 @@ pub struct Floor {
     pub warm_ms_p50: Option<f64>,
     /// As above.
     pub warm_ms_p99: Option<f64>,
+    /// Milliseconds of a processor for a bare exchange with the endpoint of AWS: what is left out
+    /// of every other warm time, for each call.
+    pub exchange_ms: Option<f64>,
 }
 
 /// A function.
@@ -272,6 +275,7 @@ pub(crate) mod tests {
                 zip_bytes: 800_000,
                 warm_ms_p50: Some(0.2),
                 warm_ms_p99: Some(0.4),
+                exchange_ms: Some(0.05),
             },
             functions: vec![FunctionRow {
                 name: "ws-message".into(),

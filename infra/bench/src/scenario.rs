@@ -29,6 +29,10 @@ pub(crate) const AGAIN: &str = "within a minute";
 pub(crate) const FIRST: &str = "first of a connection";
 pub(crate) const ELSEWHERE: &str = "first in another environment";
 
+/// The floor with bytes exchanged, so often each time.
+pub(crate) const EXCHANGING: &str = "exchanging";
+pub(crate) const EXCHANGES: u32 = 8;
+
 /// An agent, its key, and the channel whose tasks are its.
 #[derive(Debug, Clone)]
 struct Known {
@@ -130,12 +134,17 @@ pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
     Ok(())
 }
 
-/// The function that does nothing, a few times.
+/// The function that does nothing, a few times; and as often with some bytes exchanged.
 pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
     for _ in 0..5 {
-        let event = json!({ "requestContext": { "connectionId": "c=" }, "body": "{}" });
-        let cue = Cue::new(crate::FLOOR, Kind::of("floor"), event);
-        stage.invoke(cue).await?;
+        for (case, exchanges) in [(None, 0), (Some(EXCHANGING), EXCHANGES)] {
+            let kind = Kind {
+                name: crate::FLOOR,
+                case,
+            };
+            let event = json!({ "exchanges": exchanges });
+            stage.invoke(Cue::new(crate::FLOOR, kind, event)).await?;
+        }
     }
     Ok(())
 }

@@ -45,7 +45,11 @@ fn starts(text: &mut String, report: &Report) {
     if let (Some(p50), Some(p99)) = (floor.warm_ms_p50, floor.warm_ms_p99) {
         line(
             text,
-            &format!("\nthe floor's warm invocation: {p50:.3} ms, p99 {p99:.3} ms"),
+            &format!(
+                "\nthe floor's warm invocation: {p50:.3} ms, p99 {p99:.3} ms; a bare exchange with \
+                 the endpoint, left out of the times below for each call: {:.3} ms",
+                floor.exchange_ms.unwrap_or_default()
+            ),
         );
     }
 }

@@ -25,9 +25,9 @@ impl Turn<'_> {
 #[async_trait]
 pub trait Breakers: Send + Sync {
     /// The agent's breaker, and the successes that it counts without being read; a new one if
-    /// nothing was ever written. Two calls, side by side.
+    /// nothing was ever written.
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError>;
-    /// Those of many agents, in their order: a call for each, and one for each hundred.
+    /// Those of many agents, in their order: a call for each.
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError>;
     /// Writes it, and what it lets through into the agent's record, in one transaction. Nothing at
     /// all if it is the same.

@@ -376,6 +376,6 @@ pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>,
         .flatten()
         .map(key_of)
         .collect::<Result<_, _>>()?;
-    let found = table.find_all(&keys, false).await?;
+    let found = table.find_all(&keys).await?;
     Ok(found.into_values().collect())
 }

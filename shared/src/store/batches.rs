@@ -149,7 +149,7 @@ impl Batches for TaskStore {
             .map_err(|error| failed("Query", error))?;
         let items = answer.items.unwrap_or_default();
         let keys: Vec<Key> = items.iter().map(key_of).collect::<Result<_, _>>()?;
-        let found: HashMap<_, Batch> = self.tasks.find_all(&keys, false).await?;
+        let found: HashMap<_, Batch> = self.tasks.find_all(&keys).await?;
         let batches = found.into_values();
         Ok(batches.map(|it| (it.id, it.updated_at)).collect())
     }

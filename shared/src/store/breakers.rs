@@ -2,12 +2,13 @@
 //! record.
 
 use async_trait::async_trait;
-use futures::{future::try_join_all, try_join};
+use futures::future::try_join_all;
 
 use super::{
     agents::AgentStore,
     keys::{self, Key},
-    table::{Item, Record, Refusal, Transacted, failed, number, retry, text},
+    several::key_of,
+    table::{Refusal, Transacted, failed, number, read, retry, text},
     transition::turn_breaker,
 };
 use crate::{
@@ -18,33 +19,14 @@ use crate::{
     time::Timestamp,
 };
 
-impl Record for Breaker {
-    type Id = AgentId;
-    fn key(id: &AgentId) -> Key {
-        keys::breaker(id)
-    }
-}
-
 #[async_trait]
 impl Breakers for AgentStore {
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
-        let (breaker, successes) =
-            try_join!(self.agents.find::<Breaker>(agent), self.successes(agent))?;
-        Ok(breaker.unwrap_or_default().with_logged(successes))
+        self.with_successes(agent).await
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
-        let keys: Vec<_> = agents.iter().map(keys::breaker).collect();
-        let successes = agents.iter().map(|agent| self.successes(agent));
-        let (found, successes) = try_join!(
-            self.agents.find_all::<Breaker>(&keys, true),
-            try_join_all(successes)
-        )?;
-        let of = |key| found.get(key).cloned().unwrap_or_default();
-        let read = keys.iter().map(of).zip(successes);
-        Ok(read
-            .map(|(breaker, successes)| breaker.with_logged(successes))
-            .collect())
+        try_join_all(agents.iter().map(|agent| self.with_successes(agent))).await
     }
 
     async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError> {
@@ -75,34 +57,45 @@ impl Breakers for AgentStore {
 }
 
 impl AgentStore {
-    /// The newest of those that were counted without reading the breaker: as many as a window holds.
-    async fn successes(&self, agent: &AgentId) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        let prefix = keys::successes(agent);
+    /// The breaker, and as many of the newest successes beside it as a window holds.
+    async fn with_successes(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
+        let key = keys::breaker(agent);
+        let limit = Window::KEPT + 1;
         let answer = self
             .agents
             .client
             .query()
             .table_name(&self.agents.name)
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", text(&prefix.pk))
-            .expression_attribute_values(":prefix", text(&prefix.sk))
+            .expression_attribute_values(":pk", text(&key.pk))
+            .expression_attribute_values(":prefix", text(keys::BREAKERS))
             .consistent_read(true)
             .scan_index_forward(false)
-            .limit(i32::try_from(Window::KEPT).unwrap_or(i32::MAX))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let items = answer.items.unwrap_or_default();
-        let success = |item: &Item| {
-            let sk = item.get("sk")?.as_s().ok()?;
-            let (at, id) = sk.strip_prefix(&prefix.sk)?.split_once('#')?;
-            Some((id.to_owned(), Timestamp::from_millis(at.parse().ok()?)))
-        };
-        let corrupt = || StoreError::Corrupt {
-            key: prefix.to_string(),
-            source: "a success without its time".into(),
-        };
-        let all = items.iter().map(|item| success(item).ok_or_else(corrupt));
-        all.collect()
+        let (mut breaker, mut successes) = (Breaker::default(), Vec::new());
+        for item in answer.items.unwrap_or_default() {
+            let found = key_of(&item)?;
+            if found == key {
+                breaker = read(item, &key)?;
+            } else {
+                successes.push(success(&found)?);
+            }
+        }
+        Ok(breaker.with_logged(successes))
     }
+}
+
+/// The attempt that a key names, and when it succeeded.
+fn success(key: &Key) -> Result<(String, Timestamp), StoreError> {
+    let parts = || {
+        let (at, id) = key.sk.strip_prefix(keys::BREAKERS)?.split_once('#')?;
+        Some((id.to_owned(), Timestamp::from_millis(at.parse().ok()?)))
+    };
+    parts().ok_or_else(|| StoreError::Corrupt {
+        key: key.to_string(),
+        source: "a success without its time".into(),
+    })
 }

@@ -133,19 +133,18 @@ pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
     Key::new(agent(id).pk, format!("KEY#{hash}"))
 }
 
+/// Behind all [`success`]es: read backwards, it comes first and then the newest of them.
 pub(super) fn breaker(id: &AgentId) -> Key {
-    Key::new(agent(id).pk, "BREAKER")
+    Key::new(agent(id).pk, format!("{BREAKERS}STATE"))
 }
 
-/// The prefix of the successes that the agent's breaker counts without being read.
-pub(super) fn successes(id: &AgentId) -> Key {
-    Key::new(agent(id).pk, "SUCCESS#")
-}
-
+/// A success that the agent's breaker counts without being read.
 pub(super) fn success(id: &AgentId, at: Timestamp, slot: Slot) -> Key {
-    let Key { pk, sk } = successes(id);
-    Key::new(pk, format!("{sk}{at}#{slot}"))
+    Key::new(agent(id).pk, format!("{BREAKERS}{at}#{slot}"))
 }
+
+/// The prefix of a breaker and its successes.
+pub(super) const BREAKERS: &str = "BREAKER#";
 
 pub(super) fn connection(id: &ConnectionId) -> Key {
     Key::new(format!("CONN#{id}"), "CONN")

@@ -224,7 +224,7 @@ impl AgentStore {
         let next = found.last().filter(|_| more);
         let next = next.map(|agent| agent.id.to_string());
         let keys: Vec<_> = found.iter().map(|agent| keys::agent(&agent.id)).collect();
-        let agents = self.agents.find_all(&keys, false).await?;
+        let agents = self.agents.find_all(&keys).await?;
         let items = agents.into_values().collect();
         Ok(Page { items, next })
     }

@@ -20,8 +20,8 @@
 //! | what | pk | sk | read by |
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
-//! | circuit breaker | `AGENT#<id>` | `BREAKER` | id; what it lets through is a copy in the agent |
-//! | success that is counted without reading it | `AGENT#<id>` | `SUCCESS#<time>#<task>#<attempt>` | agent, newest first |
+//! | circuit breaker | `AGENT#<id>` | `BREAKER#STATE` | id; what it lets through is a copy in the agent |
+//! | success that is counted without reading it | `AGENT#<id>` | `BREAKER#<time>#<task>#<attempt>` | with the breaker, newest first |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |

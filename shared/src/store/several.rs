@@ -17,40 +17,31 @@ use crate::error::StoreError;
 const GOT_AT_ONCE: usize = 100;
 
 impl Table {
-    /// The records of these keys, as far as there are any: a call for each 100. Half the price if
-    /// they need not be as they are this very moment.
+    /// The records of these keys, as far as there are any: a call for each 100. As they were a
+    /// moment ago, at half the price.
     pub(super) async fn find_all<R: DeserializeOwned>(
         &self,
         keys: &[Key],
-        consistent: bool,
     ) -> Result<HashMap<Key, R>, StoreError> {
-        let found = self.get_all(keys, consistent).await?.into_iter();
+        let found = self.get_all(keys).await?.into_iter();
         let record = |(key, item): (Key, Item)| Ok((key.clone(), read(item, &key)?));
         found.map(record).collect()
     }
 
     /// The same, unread: for whom one that cannot be read is no reason to do without the others.
-    pub(super) async fn get_all(
-        &self,
-        keys: &[Key],
-        consistent: bool,
-    ) -> Result<HashMap<Key, Item>, StoreError> {
+    pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Item>, StoreError> {
         let calls = keys.chunks(GOT_AT_ONCE);
-        let calls = calls.map(|some| self.get_some(some, consistent));
+        let calls = calls.map(|some| self.get_some(some));
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 
     /// What DynamoDB leaves over is asked for again.
-    async fn get_some(
-        &self,
-        keys: &[Key],
-        consistent: bool,
-    ) -> Result<Vec<(Key, Item)>, StoreError> {
+    async fn get_some(&self, keys: &[Key]) -> Result<Vec<(Key, Item)>, StoreError> {
         let mut found = Vec::new();
         let mut wanted: Vec<Item> = keys.iter().map(as_item).collect();
         for pause in backoff().build() {
             let keys = KeysAndAttributes::builder()
-                .consistent_read(consistent)
+                .consistent_read(false)
                 .set_keys(Some(wanted));
             let keys = keys.build();
             let keys = keys.map_err(|error| StoreError::Unwritable {

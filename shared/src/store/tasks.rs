@@ -338,7 +338,7 @@ impl Tasks for TaskStore {
         let next = places.last().filter(|_| more);
         let next = next.map(|(_, place)| place.clone());
         let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
-        let mut found = self.tasks.get_all(&keys, false).await?;
+        let mut found = self.tasks.get_all(&keys).await?;
         // One that cannot be read is no reason to hide the others.
         let readable = |key: &Key| {
             read(found.remove(key)?, key)

@@ -1,14 +1,62 @@
 //! A function that does nothing, on the runtime that the others are on: what they are measured
-//! against, since machines differ and are noisy.
+//! against, since machines differ and are noisy. Asked to, it exchanges bytes with the endpoint of
+//! AWS as others do, and does nothing with them: that is what the network costs a processor.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Mutex,
+};
+
+/// A request as large as an ordinary one: the headers of a signed call, and an item.
+const REQUEST: usize = 1500;
+const ANSWER: &[u8] = b"{}";
+
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    exchanges: u32,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    run(service_fn(async |_: LambdaEvent<Value>| {
+    let kept = &Mutex::new(None);
+    run(service_fn(async |event: LambdaEvent<Wanted>| {
+        let mut kept = kept.lock().await;
+        for _ in 0..event.payload.exchanges {
+            exchange(&mut kept).await?;
+        }
         Ok::<_, Error>(json!({ "statusCode": 200 }))
     }))
     .await
+}
+
+/// A request and its answer, over one connection that is kept.
+async fn exchange(kept: &mut Option<TcpStream>) -> Result<(), Error> {
+    let url = std::env::var("AWS_ENDPOINT_URL")?;
+    let host = url.trim_start_matches("http://");
+    if kept.is_none() {
+        let stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        *kept = Some(stream);
+    }
+    let Some(stream) = kept else { return Ok(()) };
+    let head =
+        format!("POST /exchange HTTP/1.1\r\nhost: {host}\r\ncontent-length: {REQUEST}\r\n\r\n");
+    let mut request = head.into_bytes();
+    request.resize(request.len() + REQUEST, b' ');
+    stream.write_all(&request).await?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    while !answer.ends_with(ANSWER) {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Err("the endpoint has closed the connection".into());
+        }
+        answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
+    }
+    Ok(())
 }
