@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+};
 use strum::IntoEnumIterator as _;
 
 use crate::{
@@ -32,7 +34,11 @@ impl Aws {
     /// With the function's own credentials, region and endpoint.
     pub async fn load() -> Self {
         Self {
-            config: aws_config::load_defaults(BehaviorVersion::latest()).await,
+            // Answers are a few KB: none is a stream that could stall.
+            config: aws_config::defaults(BehaviorVersion::latest())
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                .load()
+                .await,
         }
     }
 

@@ -67,7 +67,7 @@ use crate::environment::Environment;
 use crate::log::Invocation;
 use crate::prices::Prices;
 use crate::report::{Floor, FunctionRow, Report};
-use crate::scenario::{EXCHANGES, EXCHANGING};
+use crate::scenario::{BUSY, EXCHANGES, EXCHANGING};
 use crate::stage::Stage;
 use crate::stats::{millis, percentile};
 use crate::targets::{Measured, targets};
@@ -222,9 +222,10 @@ fn floor(
         let own = stage.log.iter().filter(|it| it.function == FLOOR);
         report::warm(own.filter(|it| it.kind.case == case), |it| it.warm)
     };
-    let (warm, exchanging) = (of(None), of(Some(EXCHANGING)));
+    let warm = of(None);
+    let (busy, exchanging) = (of(Some(BUSY)), of(Some(EXCHANGING)));
     let median = |times: &[f64]| percentile(times, 50);
-    let exchanges = median(&exchanging).zip(median(&warm));
+    let exchanges = median(&exchanging).zip(median(&busy));
     let exchange_ms = exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES));
     Ok(Floor {
         init_ms_p50: row.init_ms_p50,

@@ -29,7 +29,8 @@ pub(crate) const AGAIN: &str = "within a minute";
 pub(crate) const FIRST: &str = "first of a connection";
 pub(crate) const ELSEWHERE: &str = "first in another environment";
 
-/// The floor with bytes exchanged, so often each time.
+/// The floor being busy, and with bytes exchanged in between, so often each time.
+pub(crate) const BUSY: &str = "busy";
 pub(crate) const EXCHANGING: &str = "exchanging";
 pub(crate) const EXCHANGES: u32 = 8;
 
@@ -137,12 +138,17 @@ pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
 /// The function that does nothing, a few times; and as often with some bytes exchanged.
 pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
     for _ in 0..5 {
-        for (case, exchanges) in [(None, 0), (Some(EXCHANGING), EXCHANGES)] {
+        let cases = [
+            (None, 0),
+            (Some(BUSY), EXCHANGES),
+            (Some(EXCHANGING), EXCHANGES),
+        ];
+        for (case, times) in cases {
             let kind = Kind {
                 name: crate::FLOOR,
                 case,
             };
-            let event = json!({ "exchanges": exchanges });
+            let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
             stage.invoke(Cue::new(crate::FLOOR, kind, event)).await?;
         }
     }

@@ -3,6 +3,7 @@
 use std::{iter, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
@@ -128,10 +129,11 @@ impl Transitions {
             now,
         };
         let event = TaskEvent::Started { attempt, said_at };
+        let started = Instant::now();
         match self.tasks.begin(&begin).await? {
             Blind::Done(task) => {
                 info!(task = %task_id, %agent, to = task.state.name(), "task changed");
-                self.tell(&task, now).await?;
+                self.tell(&task, now + started.elapsed()).await?;
                 Ok(Outcome::Changed(*task))
             }
             Blind::Unusual(task) => {
@@ -270,6 +272,7 @@ impl Transitions {
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
         let mut pauses = pauses();
+        let started = Instant::now();
         loop {
             let (next, report) = match decide(&task) {
                 Ok(decided) => decided,
@@ -291,7 +294,8 @@ impl Transitions {
                             None => Ok(()),
                         }
                     };
-                    futures::try_join!(self.tell(&next, now), moved)?;
+                    let written = now + started.elapsed();
+                    futures::try_join!(self.tell(&next, written), moved)?;
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
@@ -436,7 +440,7 @@ impl Transitions {
         if is_drained(task) {
             return self.wake(task, Some(show), now).await;
         }
-        if task.is_told_of() {
+        if task.is_told_of(now) {
             return self.wake(task, None, now).await;
         }
         let shown = async { Ok(self.notifications.show(&show).await?) };

@@ -107,6 +107,9 @@ impl Target {
     }
 
     pub(super) async fn send_all(&self, messages: Vec<Outgoing>) -> Result<(), QueueError> {
+        if let [message] = &messages[..] {
+            return self.send(message.clone()).await;
+        }
         let batches = messages.chunks(AT_ONCE).map(|batch| self.send_batch(batch));
         try_join_all(batches).await.map(drop)
     }

@@ -19,6 +19,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// Breakers that are read at a time: each may be 100 KB.
+const AT_ONCE: usize = 16;
+
 #[async_trait]
 impl Breakers for AgentStore {
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
@@ -26,7 +29,12 @@ impl Breakers for AgentStore {
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
-        try_join_all(agents.iter().map(|agent| self.with_successes(agent))).await
+        let mut found = Vec::with_capacity(agents.len());
+        for some in agents.chunks(AT_ONCE) {
+            let calls = some.iter().map(|agent| self.with_successes(agent));
+            found.extend(try_join_all(calls).await?);
+        }
+        Ok(found)
     }
 
     async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError> {

@@ -184,8 +184,10 @@ impl Task {
     }
 
     /// Whether a refresh is under way that will show the last change, so that nobody has to be told.
-    pub fn is_told_of(&self) -> bool {
-        self.told_at < self.updated_at && self.may_be_told_with(self.told_at)
+    /// `now` is after that was written, which may have taken some tries.
+    pub fn is_told_of(&self, now: Timestamp) -> bool {
+        let in_time = self.may_be_told_with(self.told_at) && now.since(self.told_at) < UNDER_WAY;
+        self.told_at < self.updated_at && in_time
     }
 
     /// The task once it has a late report: its state is what it was.

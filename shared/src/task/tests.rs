@@ -344,15 +344,22 @@ fn what_happens_within_two_seconds_is_shown_by_one_refresh() {
         task.after(event, &TaskPolicy::default(), now).unwrap()
     };
     let sent = after(&task, TaskEvent::Claimed, 500);
-    assert!(sent.is_told_of(), "the refresh of a new task shows it");
+    assert!(
+        sent.is_told_of(at(asked + 500)),
+        "the refresh of a new task shows it"
+    );
     let begun = after(&sent, started(None), 1999);
-    assert!(begun.is_told_of());
+    assert!(begun.is_told_of(at(asked + 1999)));
+    assert!(!begun.is_told_of(at(asked + 2000)), "it took long to write");
     let late = after(&sent, started(None), 2000);
-    assert!(!late.is_told_of(), "that refresh may be over");
+    assert!(
+        !late.is_told_of(at(asked + 2000)),
+        "that refresh may be over"
+    );
     assert_eq!(late.told_at, late.updated_at);
     // Whatever ends or stops it is told by itself.
     for event in [TaskEvent::Completed(None), cancel()] {
-        assert!(!after(&begun, event, 2001).is_told_of());
+        assert!(!after(&begun, event, 2001).is_told_of(at(asked + 2001)));
     }
 }
 

@@ -2,6 +2,8 @@
 //! against, since machines differ and are noisy. Asked to, it exchanges bytes with the endpoint of
 //! AWS as others do, and does nothing with them: that is what the network costs a processor.
 
+use std::time::Duration;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use serde::Deserialize;
 use serde_json::json;
@@ -9,16 +11,25 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::Mutex,
+    time::Instant,
 };
 
 /// A request as large as an ordinary one: the headers of a signed call, and an item.
 const REQUEST: usize = 1500;
 const ANSWER: &[u8] = b"{}";
 
+/// Between exchanges a processor is busy for as long as it is with a call of the others: meanwhile
+/// the endpoint falls asleep, and has to be woken.
+const BUSY: Duration = Duration::from_micros(200);
+
 #[derive(Deserialize)]
 struct Wanted {
+    /// How often to be busy.
     #[serde(default)]
-    exchanges: u32,
+    times: u32,
+    /// Whether to exchange bytes each time.
+    #[serde(default)]
+    exchange: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,8 +38,14 @@ async fn main() -> Result<(), Error> {
     let kept = &Mutex::new(None);
     run(service_fn(async |event: LambdaEvent<Wanted>| {
         let mut kept = kept.lock().await;
-        for _ in 0..event.payload.exchanges {
-            exchange(&mut kept).await?;
+        for _ in 0..event.payload.times {
+            let began = Instant::now();
+            while began.elapsed() < BUSY {
+                std::hint::spin_loop();
+            }
+            if event.payload.exchange {
+                exchange(&mut kept).await?;
+            }
         }
         Ok::<_, Error>(json!({ "statusCode": 200 }))
     }))

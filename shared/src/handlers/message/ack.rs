@@ -65,7 +65,11 @@ impl Acknowledge {
             Outcome::Changed(task) => {
                 // Slack is being told of it, and will be shown what is reported meanwhile.
                 self.running.note_task(&task);
-                let told_at = if task.is_told_of() { task.told_at } else { now };
+                let told_at = if task.is_told_of(now) {
+                    task.told_at
+                } else {
+                    now
+                };
                 self.running.told(task_id, told_at);
                 Ok(Answer::none())
             }

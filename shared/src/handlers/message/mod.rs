@@ -125,7 +125,8 @@ pub struct MessageRouter {
     gateway: Arc<dyn Gateway>,
     dispatch: Arc<dyn DispatchQueue>,
     clock: Arc<dyn Clock>,
-    /// Whose connections are, and how they spell: neither ever changes.
+    /// Whose connections are, which never changes, and how they are answered: as the first message
+    /// that came here was spelled.
     known: Cache<ConnectionId, Sender>,
     /// Those whose first message was passed on.
     met: Cache<ConnectionId, ()>,

@@ -55,7 +55,7 @@ impl Reports {
         self.tasks
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.tell(task_id).await?;
+        self.tell(task_id, attempt).await?;
         Ok(answer)
     }
 
@@ -74,7 +74,8 @@ impl Reports {
             message,
         );
         self.tasks.add_chunk(&chunk, context.now).await?;
-        self.tell(task_id).await?;
+        self.running.heard(task_id, attempt, &chunk.order);
+        self.tell(task_id, attempt).await?;
         Ok(answer)
     }
 
@@ -151,11 +152,11 @@ impl Reports {
 
     /// Unless a refresh is under way that will show it. The time is that after the write, or the
     /// refresh might have been rendered without it.
-    async fn tell(&self, task: TaskId) -> Result<(), BematicError> {
+    async fn tell(&self, task: TaskId, attempt: Attempt) -> Result<(), BematicError> {
         let now = self.clock.now();
         if !self.running.is_under_way(task, now) {
             self.notifications.reported(task, now).await?;
-            self.running.told(task, now);
+            self.running.told_of_report(task, attempt, now);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Memory, Tables};
 use crate::{
-    breaker::Breaker,
+    breaker::{Breaker, Window},
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
@@ -22,7 +22,9 @@ impl Tables {
     fn breaker(&self, agent: &AgentId) -> Breaker {
         let breaker = self.breakers.get(agent).cloned().unwrap_or_default();
         let successes = self.successes.get(agent).cloned().unwrap_or_default();
-        breaker.with_logged(successes)
+        let mut successes: Vec<_> = successes.into_iter().collect();
+        successes.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+        breaker.with_logged(successes.into_iter().take(Window::KEPT))
     }
 
     pub(super) fn log_success(&mut self, complete: &Complete<'_>) {
