@@ -1,0 +1,115 @@
+//! What agents say most: written without reading the task, where it is as it mostly is then.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{Outcome, Transitions, known_to};
+use crate::{
+    error::BematicError,
+    ids::{AgentId, Attempt, TaskId},
+    ports::{Blind, DispatchMessage, Show},
+    task::{Begin, Complete, Completion, Task, TaskEvent},
+    time::Timestamp,
+};
+
+impl Transitions {
+    /// An attempt has begun: a write and a message where the task is as it mostly is then, else as
+    /// [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(in crate::handlers) async fn begin(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        said_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let begin = Begin {
+            task_id,
+            agent,
+            attempt,
+            said_at,
+            lease: self.policy.lease,
+            now,
+        };
+        let event = TaskEvent::Started { attempt, said_at };
+        let started = Instant::now();
+        match self.tasks.begin(&begin).await? {
+            Blind::Done(task) => {
+                info!(task = %task_id, %agent, to = task.state.name(), "task changed");
+                self.tell(&task, now + started.elapsed()).await?;
+                Ok(Outcome::Changed(*task))
+            }
+            Blind::Unusual(task) => {
+                self.otherwise(agent, task_id, task, &event, None, now)
+                    .await
+            }
+        }
+    }
+
+    /// An attempt is done: a transaction and a message where the task and its agent's breaker are
+    /// as they mostly are then, which says nothing of the task; else as [`Self::apply`].
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(in crate::handlers) async fn complete(
+        &self,
+        agent: &AgentId,
+        task_id: TaskId,
+        attempt: Option<Attempt>,
+        completion: &Completion,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, BematicError> {
+        let mut task = None;
+        if let Some(attempt) = attempt {
+            let complete = Complete {
+                task_id,
+                agent,
+                attempt,
+                completion,
+                slow_after: self.breaker.slow_after(),
+                now,
+            };
+            match self.tasks.complete(&complete).await? {
+                Blind::Done(()) => {
+                    info!(task = %task_id, %agent, to = "completed", "task changed");
+                    // A slot is free, and Slack is to show it.
+                    let drain = DispatchMessage::Drain {
+                        agent_id: agent.clone(),
+                        show: Some(Show::completed(complete.slot())),
+                    };
+                    self.dispatch.send(&drain, Duration::ZERO).await?;
+                    return Ok(None);
+                }
+                Blind::Unusual(found) => task = found,
+            }
+        }
+        let event = TaskEvent::Completed(attempt);
+        let completion = Some(completion);
+        let outcome = self
+            .otherwise(agent, task_id, task, &event, completion, now)
+            .await?;
+        Ok(Some(outcome))
+    }
+
+    /// What was not written blindly, with the task as that found it.
+    async fn otherwise(
+        &self,
+        agent: &AgentId,
+        id: TaskId,
+        task: Option<Box<Task>>,
+        event: &TaskEvent,
+        completion: Option<&Completion>,
+        now: Timestamp,
+    ) -> Result<Outcome, BematicError> {
+        let task = match task {
+            Some(task) => known_to(agent, *task)?,
+            None => self.task_of(agent, id).await?,
+        };
+        self.apply_report(agent, task, event, completion, now).await
+    }
+}
