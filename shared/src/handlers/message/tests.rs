@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::MessageRouter;
 use crate::{
     handlers::event::SocketEvent,
     ids::{Attempt, TaskId},
@@ -111,8 +112,8 @@ async fn an_acknowledgement_costs_a_write_and_a_message() {
     );
 }
 
-#[tokio::test]
-async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
+/// An environment that knows the connection and has seen its task begin.
+async fn begun() -> (World, MessageRouter, Task) {
     let world = World::new().await;
     let task = world.dispatched().await;
     let router = world.router();
@@ -121,6 +122,12 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
         .await;
     let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
     world.say_to(&router, "c", "TASK_ACK", ack).await;
+    (world, router, task)
+}
+
+#[tokio::test]
+async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
+    let (world, router, task) = begun().await;
     world.out.take_dispatched();
     world.out.take_notified();
     world.calls.take();
@@ -139,14 +146,7 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
 
 #[tokio::test]
 async fn what_was_begun_here_is_reported_at_the_price_of_a_write_and_shown_with_it() {
-    let world = World::new().await;
-    let task = world.dispatched().await;
-    let router = world.router();
-    world
-        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
-        .await;
-    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
-    world.say_to(&router, "c", "TASK_ACK", ack).await;
+    let (world, router, task) = begun().await;
     world.calls.take();
     let step = json!({ "taskId": task.id, "attempt": 1, "progress": 5 });
     world.say_to(&router, "c", "TASK_PROGRESS", step).await;

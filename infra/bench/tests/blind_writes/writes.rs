@@ -1,13 +1,4 @@
-//! What the store writes without reading is what the rules say of a task that was read: the real
-//! adapters on the bench's DynamoDB, which decides their conditions.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::allow_attributes,
-    missing_docs,
-    reason = "a test"
-)]
+//! Each write, and what the rules say of the same.
 
 use std::time::Duration;
 
