@@ -57,14 +57,16 @@ pub trait Agents: Send + Sync {
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
     /// Notes a connection that has yet to authenticate.
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
-    /// Notes whose it turned out to be, and how it spells. The first word counts.
-    async fn assign(
+    /// A connection that authenticates in band, and the agent that it says it is. One call.
+    async fn introduce(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        spelling: Spelling,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError>;
+    /// The same as [`Self::bind`] to an agent that was just read, and notes whose the connection
+    /// turned out to be: a transaction.
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;
     /// Forgets one that did not authenticate.
     async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError>;
     /// Makes a connection the agent's current one: the newer wins. Again, it changes nothing.
@@ -159,6 +161,15 @@ pub struct SignOfLife {
     pub echoes: Option<Timestamp>,
     /// How it is spelled.
     pub spelling: Spelling,
+}
+
+/// What is known of who authenticates in band.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Introduction {
+    /// Its connection.
+    pub connection: Option<Connection>,
+    /// The agent that it says it is, if the key is that agent's.
+    pub agent: Option<Agent>,
 }
 
 /// What became of binding a connection.

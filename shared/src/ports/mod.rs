@@ -13,8 +13,8 @@ mod tasks;
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Drain, Projects, Released, SignOfLife,
-        Unbound,
+        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Drain, Introduction, Projects, Released,
+        SignOfLife, Unbound,
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
     breakers::{Breakers, Turn},

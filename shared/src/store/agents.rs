@@ -18,7 +18,7 @@ use crate::{
     agent::{Agent, Binding, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
+    ports::{Agents, Bound, Created, Drain, Introduction, Page, Released, SignOfLife, Unbound},
     protocol::{AgentStatus, Spelling},
     time::Timestamp,
 };
@@ -150,14 +150,13 @@ impl Agents for AgentStore {
         self.admit_connection(id, now).await
     }
 
-    async fn assign(
+    async fn introduce(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        spelling: Spelling,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.assign_connection(id, agent, spelling, now).await
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError> {
+        self.introduce_connection(id, agent, key).await
     }
 
     async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
@@ -166,6 +165,10 @@ impl Agents for AgentStore {
 
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
         self.bind_connection(agent, binding).await
+    }
+
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
+        self.bind_introduced(agent, binding).await
     }
 
     async fn unbind(

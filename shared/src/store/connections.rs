@@ -2,24 +2,40 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
 use super::{
     agents::{AgentStore, map},
     keys::{self, Key},
-    table::{Record, Refusal, attributes, failed, number, read, retry, text},
+    table::{Item, Record, Refusal, Transacted, attributes, failed, number, read, retry, text},
+    transition::unwritable,
 };
 use crate::{
-    agent::{Agent, Binding, Connection},
+    agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{AUTH_DEADLINE, Bound, Unbound},
-    protocol::Spelling,
+    ports::{AUTH_DEADLINE, Bound, Introduction, Unbound},
     time::Timestamp,
 };
 
 /// Longer than the 2 h that API Gateway keeps a connection.
 const CONNECTION_KEPT: Duration = Duration::from_hours(3);
+
+/// What makes a connection the agent's.
+const BOUND: &str = "SET #connection = :binding, availability = :online, lastSeen = :at, \
+                     duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
+
+fn bound_values(agent: &AgentId, binding: &Binding) -> Result<Item, StoreError> {
+    Ok(attributes([
+        (":binding", map(binding)?),
+        (":online", text("online")),
+        (":duePk", text(keys::connected(agent))),
+        (":dueSk", text(agent.as_str())),
+        (":at", number(binding.bound_at.as_millis())),
+    ]))
+}
 
 impl Record for Connection {
     type Id = ConnectionId;
@@ -51,30 +67,120 @@ impl AgentStore {
         put.map(drop)
     }
 
-    /// Its record stays until its time is over: what comes of it late is known to be the agent's.
-    pub(super) async fn assign_connection(
+    /// Its record, the agent's and the key's.
+    pub(super) async fn introduce_connection(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        spelling: Spelling,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let update = self
-            .update(keys::connection(id))
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError> {
+        let keys = [
+            keys::connection(id),
+            keys::agent(agent),
+            keys::api_key(agent, key.as_str()),
+        ];
+        let mut found = self.agents.get_now(&keys).await?;
+        let [connection, agent, key] = keys;
+        let record = found.remove(&connection);
+        let connection = record.map(|item| read(item, &connection)).transpose()?;
+        let record = found.remove(&agent).filter(|_| found.contains_key(&key));
+        let agent = record.map(|item| read(item, &agent)).transpose()?;
+        Ok(Introduction { connection, agent })
+    }
+
+    /// Both records at once, so that neither says what the other does not.
+    pub(super) async fn bind_introduced(
+        &self,
+        agent: &Agent,
+        binding: &Binding,
+    ) -> Result<Bound, StoreError> {
+        /// Agents do not connect more often than that at a time.
+        const TRIES: usize = 5;
+        let key = keys::agent(&agent.id);
+        let mut before = agent.connection.clone();
+        for _ in 0..TRIES {
+            match before {
+                Some(bound) if bound.id == binding.id => {
+                    return Ok(Bound::Current { replaced: None });
+                }
+                Some(bound) if bound.bound_at > binding.bound_at => return Ok(Bound::Replaced),
+                _ => {}
+            }
+            let writes = vec![
+                self.take_place(&agent.id, binding, before.as_ref())?,
+                self.assign(binding, &agent.id)?,
+            ];
+            match self.agents.transact(writes).await? {
+                Transacted::Done => {
+                    let replaced = before.map(|older| older.id);
+                    return Ok(Bound::Current { replaced });
+                }
+                Transacted::Refused(failed) => {
+                    let found = failed.into_iter().next().flatten().unwrap_or_default();
+                    if found.is_empty() {
+                        return Ok(Bound::NoAgent);
+                    }
+                    let agent: Agent = read(found, &key)?;
+                    before = agent.connection;
+                }
+            }
+        }
+        Err(StoreError::Call {
+            operation: "TransactWriteItems",
+            source: "the agent's connection keeps changing".into(),
+        })
+    }
+
+    /// On condition that the agent's connection is still this one.
+    fn take_place(
+        &self,
+        agent: &AgentId,
+        binding: &Binding,
+        before: Option<&Binding>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let key = keys::agent(agent);
+        let mut values = bound_values(agent, binding)?;
+        let condition = match before {
+            None => "attribute_exists(pk) AND attribute_not_exists(#connection)",
+            Some(older) => {
+                values.insert(":before".to_owned(), text(older.id.as_str()));
+                "#connection.id = :before"
+            }
+        };
+        let update = Update::builder()
+            .table_name(&self.agents.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .update_expression(BOUND)
+            .condition_expression(condition)
+            .expression_attribute_names("#connection", "connection")
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// The record stays until its time is over: what comes of it late is known to be the agent's.
+    fn assign(&self, binding: &Binding, agent: &AgentId) -> Result<TransactWriteItem, StoreError> {
+        let (key, now) = (keys::connection(&binding.id), binding.bound_at);
+        let update = Update::builder()
+            .table_name(&self.agents.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
             .update_expression(
                 "SET id = :id, connectedAt = if_not_exists(connectedAt, :now), \
                  expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
                  spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
             )
-            .expression_attribute_values(":id", text(id.as_str()))
+            .expression_attribute_values(":id", text(binding.id.as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()))
             .expression_attribute_values(":agent", text(agent.as_str()))
-            .expression_attribute_values(":spelling", map(&spelling)?);
-        retry(|| update.clone().send(), "UpdateItem")
-            .await
-            .map(drop)
-            .map_err(Refusal::into_error)
+            .expression_attribute_values(":spelling", map(&binding.spelling.unwrap_or_default())?)
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     pub(super) async fn forget_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
@@ -97,20 +203,13 @@ impl AgentStore {
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())
-            .update_expression(
-                "SET #connection = :binding, availability = :online, lastSeen = :at, \
-                 duePk = :duePk, dueSk = :dueSk REMOVE statusAt",
-            )
+            .update_expression(BOUND)
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(#connection) \
                  OR (#connection.boundAt <= :at AND #connection.id <> :id))",
             )
             .expression_attribute_names("#connection", "connection")
-            .expression_attribute_values(":binding", map(binding)?)
-            .expression_attribute_values(":online", text("online"))
-            .expression_attribute_values(":duePk", text(keys::connected(agent)))
-            .expression_attribute_values(":dueSk", text(agent.as_str()))
-            .expression_attribute_values(":at", number(binding.bound_at.as_millis()))
+            .set_expression_attribute_values(Some(bound_values(agent, binding)?))
             .expression_attribute_values(":id", text(binding.id.as_str()))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);

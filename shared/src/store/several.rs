@@ -31,17 +31,30 @@ impl Table {
     /// The same, unread: for whom one that cannot be read is no reason to do without the others.
     pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Item>, StoreError> {
         let calls = keys.chunks(GOT_AT_ONCE);
-        let calls = calls.map(|some| self.get_some(some));
+        let calls = calls.map(|some| self.get_some(some, false));
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 
+    /// Few items as they are now, unread: one call.
+    pub(super) async fn get_now<const N: usize>(
+        &self,
+        keys: &[Key; N],
+    ) -> Result<HashMap<Key, Item>, StoreError> {
+        const { assert!(N <= GOT_AT_ONCE) };
+        Ok(self.get_some(keys, true).await?.into_iter().collect())
+    }
+
     /// What DynamoDB leaves over is asked for again.
-    async fn get_some(&self, keys: &[Key]) -> Result<Vec<(Key, Item)>, StoreError> {
+    async fn get_some(
+        &self,
+        keys: &[Key],
+        consistent: bool,
+    ) -> Result<Vec<(Key, Item)>, StoreError> {
         let mut found = Vec::new();
         let mut wanted: Vec<Item> = keys.iter().map(as_item).collect();
         for pause in backoff().build() {
             let keys = KeysAndAttributes::builder()
-                .consistent_read(false)
+                .consistent_read(consistent)
                 .set_keys(Some(wanted));
             let keys = keys.build();
             let keys = keys.map_err(|error| StoreError::Unwritable {

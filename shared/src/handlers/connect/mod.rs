@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::event::SocketEvent;
 use crate::{
-    agent::Binding,
+    agent::{Agent, Binding},
     error::{AuthError, BematicError},
     ids::{AgentId, ConnectionId},
     ports::{AUTH_DEADLINE, Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
@@ -47,7 +47,8 @@ impl Connector {
         if let Some(agent) = &event.agent_id {
             let bound_at = event.connected_at.unwrap_or(now);
             let binding = Binding::new(connection.clone(), bound_at, None);
-            return self.bind(agent, &binding).await;
+            let bound = self.agents.bind(agent, &binding).await?;
+            return self.take_over(agent, &binding, bound).await;
         }
         self.agents.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
@@ -58,13 +59,25 @@ impl Connector {
         Ok(())
     }
 
-    /// Makes the connection the agent's current one, and closes the one before.
-    pub(super) async fn bind(
+    /// Makes a connection that has authenticated in band the agent's current one: a transaction,
+    /// and a call more if an older connection is to be closed.
+    pub(super) async fn bind_in_band(
+        &self,
+        agent: &Agent,
+        binding: &Binding,
+    ) -> Result<(), BematicError> {
+        let bound = self.agents.bind_in_band(agent, binding).await?;
+        self.take_over(&agent.id, binding, bound).await
+    }
+
+    /// Closes the connection before.
+    async fn take_over(
         &self,
         agent: &AgentId,
         binding: &Binding,
+        bound: Bound,
     ) -> Result<(), BematicError> {
-        match self.agents.bind(agent, binding).await? {
+        match bound {
             Bound::Current { replaced } => {
                 info!(connection = %binding.id, %agent, ?replaced, "agent connected");
                 if let Some(older) = replaced {

@@ -7,10 +7,10 @@ use super::{
     Answer, Context,
 };
 use crate::{
-    agent::Binding,
-    error::{AuthError, BematicError},
+    agent::{Agent, ApiKey, Binding},
+    error::{AuthError, BematicError, StoreError},
     ids::ConnectionId,
-    ports::Agents,
+    ports::{Agents, Introduction},
     protocol::{AuthRequest, AuthResponse, CloudMessage, Spelling},
     time::Timestamp,
 };
@@ -27,24 +27,44 @@ impl Authenticate {
         Self { agents, connector }
     }
 
-    /// Binds the connection to the agent whose key it is: three calls. The agent first: should the
-    /// rest fail, the connection is still nobody's, and a repeated AUTH_REQUEST binds it.
+    /// Whose the connection is, and whose the key: one call.
     ///
     /// # Errors
-    /// [`AuthError`] if the key is not good.
+    /// The table's.
+    pub async fn introduce(
+        &self,
+        connection: &ConnectionId,
+        request: &AuthRequest,
+    ) -> Result<Introduction, StoreError> {
+        match request.api_key.parse::<ApiKey>() {
+            Ok(key) => {
+                let (agent, key) = (&request.agent_id, key.hash());
+                self.agents.introduce(connection, agent, &key).await
+            }
+            Err(()) => Ok(Introduction {
+                connection: self.agents.connection(connection).await?,
+                agent: None,
+            }),
+        }
+    }
+
+    /// Binds the connection to the agent whose key it was found to be: a transaction.
+    ///
+    /// # Errors
+    /// [`AuthError`] if the key is nobody's.
     pub async fn bind(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
         request: &AuthRequest,
+        agent: Option<&Agent>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        let agent = &request.agent_id;
-        check_key(&*self.agents, agent, &request.api_key).await?;
+        let agent = agent.ok_or_else(|| AuthError::BadKey {
+            agent_id: request.agent_id.clone(),
+        })?;
         let binding = Binding::new(connection.clone(), now, Some(spelling));
-        self.connector.bind(agent, &binding).await?;
-        let assigned = self.agents.assign(connection, agent, spelling, now);
-        Ok(assigned.await?)
+        self.connector.bind_in_band(agent, &binding).await
     }
 
     /// A connection is bound for its lifetime: again as the same agent is harmless, as another

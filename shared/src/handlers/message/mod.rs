@@ -7,6 +7,7 @@
 mod ack;
 mod auth;
 mod heartbeat;
+mod identity;
 mod presence;
 mod report;
 mod running;
@@ -18,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 use quick_cache::sync::Cache;
 use tracing::{Instrument, error, info, info_span, warn};
 
+use self::identity::Speaker;
 pub use self::{
     ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, presence::Presence,
     report::Reports, running::Running, status::StatusReports, terminal::Endings,
@@ -25,12 +27,12 @@ pub use self::{
 use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
 use crate::{
     agent::SEEN_EVERY,
-    error::{AuthError, BematicError, chain},
+    error::{BematicError, chain},
     ids::{AgentId, ConnectionId, MessageId},
-    ports::{Agents, Delivery, DispatchMessage, DispatchQueue, Gateway, Notifications, Tasks},
+    ports::{Agents, Delivery, DispatchQueue, Gateway, Notifications, Tasks},
     protocol::{
-        AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, MessageAck, ProtocolError,
-        Spelling, SystemError, TaskCancel, decode,
+        AgentMessage, CloudMessage, Envelope, MessageAck, ProtocolError, Spelling, SystemError,
+        TaskCancel, decode,
     },
     task::{Task, TaskState},
     time::{Clock, Timestamp},
@@ -202,11 +204,11 @@ impl MessageRouter {
         let connection = &event.connection_id;
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
-            Ok((envelope, spelling)) => match self.identify(event, spelling).await {
-                Ok(Some(sender)) => self.answer(event, &sender, envelope, now).await,
-                Ok(None) => {
-                    self.first_message(connection, spelling, envelope, now)
-                        .await
+            Ok((envelope, spelling)) => match self.identify(event, spelling, &envelope).await {
+                Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
+                Ok(Speaker::Stranger(claim)) => {
+                    let first = self.first_message(connection, spelling, envelope, claim, now);
+                    first.await
                 }
                 Err(error) => {
                     self.complain(connection, spelling, Some(envelope.id), error)
@@ -214,62 +216,6 @@ impl MessageRouter {
                 }
             },
         }
-    }
-
-    /// Who speaks: remembered, as API Gateway says, or looked up in one call. `None` if nobody
-    /// known.
-    async fn identify(
-        &self,
-        event: &SocketEvent,
-        spelling: Spelling,
-    ) -> Result<Option<Sender>, BematicError> {
-        let connection = &event.connection_id;
-        if let Some(sender) = self.known.get(connection) {
-            return Ok(Some(sender));
-        }
-        let sender = |agent_id, spelling| Sender {
-            agent_id,
-            connection: connection.clone(),
-            spelling,
-        };
-        if let Some(agent_id) = &event.agent_id {
-            return Ok(Some(sender(agent_id.clone(), spelling)));
-        }
-        let found = self.agents.connection(connection).await?;
-        let found = found.and_then(|found| {
-            let spelling = found.spelling.unwrap_or(spelling);
-            Some(sender(found.agent_id?, spelling))
-        });
-        if let Some(sender) = &found {
-            self.known.insert(connection.clone(), sender.clone());
-        }
-        Ok(found)
-    }
-
-    /// The first message that this environment sees of a connection. If it may be the first at all,
-    /// the connection is known to be open from now on, and work may be waiting for it. Remembered
-    /// only once that was passed on, so that a failure here is made up for by the next.
-    async fn meet(&self, sender: &Sender, noted: bool, is_early: bool) -> Result<(), BematicError> {
-        if is_early {
-            if !noted {
-                self.agents
-                    .spoke(&sender.agent_id, &sender.connection, sender.spelling)
-                    .await?;
-            }
-            self.ask_for_drain(&sender.agent_id).await?;
-        }
-        self.remember(sender);
-        Ok(())
-    }
-
-    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
-    }
-
-    fn remember(&self, sender: &Sender) {
-        self.known.insert(sender.connection.clone(), sender.clone());
-        self.met.insert(sender.connection.clone(), ());
     }
 
     /// A message of a known agent.
@@ -360,79 +306,6 @@ impl MessageRouter {
         Ok(())
     }
 
-    /// The first message of a connection that has yet to authenticate.
-    async fn first_message(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        envelope: Envelope<AgentMessage>,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        let result = match envelope.message {
-            AgentMessage::AuthRequest(request) => {
-                self.bind(connection, spelling, &request, now).await
-            }
-            _ => Err(AuthError::NotAuthenticated {
-                connection_id: connection.clone(),
-            }
-            .into()),
-        };
-        match result {
-            Ok(()) => Ok(()),
-            // Our own trouble: the agent may try again on the same connection.
-            Err(error) if error.is_transient() => {
-                self.complain(connection, spelling, Some(envelope.id), error)
-                    .await
-            }
-            Err(error) => self.turn_away(connection, spelling, &error).await,
-        }
-    }
-
-    async fn bind(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        request: &AuthRequest,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        self.authenticate
-            .bind(connection, spelling, request, now)
-            .await?;
-        let agent_id = request.agent_id.clone();
-        let welcome = CloudMessage::AuthResponse(AuthResponse {
-            success: true,
-            agent_id: Some(agent_id.clone()),
-            error: None,
-        });
-        // Before the queue is drained: the agent expects its answer first.
-        self.send(connection, spelling, welcome).await?;
-        let sender = Sender {
-            agent_id,
-            connection: connection.clone(),
-            spelling,
-        };
-        self.ask_for_drain(&sender.agent_id).await?;
-        self.remember(&sender);
-        Ok(())
-    }
-
-    async fn turn_away(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        error: &BematicError,
-    ) -> Result<(), BematicError> {
-        warn!(code = error.code(), %error, "connection turned away");
-        let refusal = CloudMessage::AuthResponse(AuthResponse {
-            success: false,
-            agent_id: None,
-            error: Some(error.to_string()),
-        });
-        self.send(connection, spelling, refusal).await?;
-        self.gateway.close(connection).await?;
-        Ok(())
-    }
-
     /// Text that is no message: it closes a connection only if that is nobody's yet. A rare thing,
     /// so that a read for whose it is is well spent where the handshake did not say.
     async fn misunderstood(
@@ -441,7 +314,7 @@ impl MessageRouter {
         error: ProtocolError,
     ) -> Result<(), BematicError> {
         let connection = &event.connection_id;
-        match self.identify(event, error.spelling()).await? {
+        match self.find_sender(event, error.spelling()).await? {
             Some(sender) => {
                 let id = error.message_id().cloned();
                 self.complain(connection, sender.spelling, id, error.into())

@@ -223,10 +223,8 @@ async fn a_connection_without_a_key_authenticates_in_band() {
         [
             "put connection",
             "sqs dispatch",
-            "get connection",
-            "get key",
-            "update agent",
-            "update connection",
+            "get connection, agent, key",
+            "transact agent, connection",
             "gateway post",
             "sqs dispatch",
         ]

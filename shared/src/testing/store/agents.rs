@@ -7,7 +7,10 @@ use crate::{
     agent::{Agent, Binding, Connection, DrainLease, KeyHash},
     error::StoreError,
     ids::{AgentId, ConnectionId},
-    ports::{AUTH_DEADLINE, Agents, Bound, Created, Drain, Page, Released, SignOfLife, Unbound},
+    ports::{
+        AUTH_DEADLINE, Agents, Bound, Created, Drain, Introduction, Page, Released, SignOfLife,
+        Unbound,
+    },
     protocol::{AgentStatus, Availability, Spelling},
     time::Timestamp,
 };
@@ -81,18 +84,31 @@ impl Agents for Memory {
         Ok(())
     }
 
-    async fn assign(
+    async fn introduce(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
-        spelling: Spelling,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut tables = self.call("update connection").await?;
-        let connection = tables.connection_mut(id, now);
-        connection.agent_id = Some(agent.clone());
-        connection.spelling.get_or_insert(spelling);
-        Ok(())
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError> {
+        let tables = self.call("get connection, agent, key").await?;
+        let has_key = tables
+            .keys
+            .contains(&(agent.clone(), key.as_str().to_owned()));
+        Ok(Introduction {
+            connection: tables.connections.get(id).cloned(),
+            agent: tables.agents.get(agent).filter(|_| has_key).cloned(),
+        })
+    }
+
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
+        let mut tables = self.call("transact agent, connection").await?;
+        let bound = tables.bind(&agent.id, binding);
+        if let Bound::Current { .. } = bound {
+            let connection = tables.connection_mut(&binding.id, binding.bound_at);
+            connection.agent_id = Some(agent.id.clone());
+            connection.spelling = connection.spelling.or(binding.spelling);
+        }
+        Ok(bound)
     }
 
     async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
@@ -101,23 +117,7 @@ impl Agents for Memory {
     }
 
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
-        let mut tables = self.call("update agent").await?;
-        let Some(agent) = tables.agents.get_mut(agent) else {
-            return Ok(Bound::NoAgent);
-        };
-        match &agent.connection {
-            Some(bound) if bound.id == binding.id => return Ok(Bound::Current { replaced: None }),
-            Some(bound) if bound.bound_at > binding.bound_at => return Ok(Bound::Replaced),
-            _ => {}
-        }
-        agent.availability = Availability::Online;
-        agent.last_seen = Some(binding.bound_at);
-        let older = agent.connection.replace(binding.clone());
-        let agent = agent.id.clone();
-        tables.status_at.remove(&agent);
-        Ok(Bound::Current {
-            replaced: older.map(|bound| bound.id),
-        })
+        Ok(self.call("update agent").await?.bind(agent, binding))
     }
 
     async fn unbind(
@@ -293,6 +293,24 @@ impl Agents for Memory {
 }
 
 impl Tables {
+    fn bind(&mut self, agent: &AgentId, binding: &Binding) -> Bound {
+        let Some(agent) = self.agents.get_mut(agent) else {
+            return Bound::NoAgent;
+        };
+        match &agent.connection {
+            Some(bound) if bound.id == binding.id => return Bound::Current { replaced: None },
+            Some(bound) if bound.bound_at > binding.bound_at => return Bound::Replaced,
+            _ => {}
+        }
+        agent.availability = Availability::Online;
+        agent.last_seen = Some(binding.bound_at);
+        let older = agent.connection.replace(binding.clone());
+        let replaced = older.map(|bound| bound.id);
+        let agent = agent.id.clone();
+        self.status_at.remove(&agent);
+        Bound::Current { replaced }
+    }
+
     /// The agent, if this is its current connection.
     fn bound(&mut self, agent: &AgentId, connection: &ConnectionId) -> Option<&mut Agent> {
         let current = |agent: &&mut Agent| {

@@ -1,65 +1,18 @@
-//! Each write, and what the rules say of the same.
+//! What is written without reading is what the rules say of a task that was read.
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::Credentials;
-use bematic::agent::{Agent, Binding};
 use bematic::breaker::{BreakerConfig, BreakerEvent};
 use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
-use bematic::store::{AgentStore, TaskStore};
 use bematic::task::{
     Begin, Complete, Completion, Origin, Task, TaskEvent, TaskPolicy, TaskSpec, TaskState,
 };
-use bematic::time::Timestamp;
-use bematic_bench::aws::Aws;
-use bematic_bench::template::Template;
-use bematic_local::paths::Workspace;
 use serde_json::json;
 
-struct Stored {
-    aws: Aws,
-    tasks: TaskStore,
-    agents: AgentStore,
-    policy: TaskPolicy,
-}
-
-fn at(millis: u64) -> Timestamp {
-    Timestamp::from_millis(1_700_000_000_000 + millis)
-}
-
-fn agent() -> AgentId {
-    "a".parse().unwrap()
-}
+use super::stored::{Stored, agent, at};
 
 impl Stored {
-    async fn new() -> Self {
-        let template = Template::read(&Workspace::find().unwrap()).unwrap();
-        let aws = Aws::start(&template).await.unwrap();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .endpoint_url(aws.url())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::from_keys("bench", "bench", None))
-            .load()
-            .await;
-        let client = aws_sdk_dynamodb::Client::new(&config);
-        let agents = AgentStore::new(client.clone(), "AgentsTable".into());
-        let roomy = Agent {
-            capacity: 100,
-            ..Agent::new(agent(), at(0))
-        };
-        let _ = agents.create(&roomy).await.unwrap();
-        let binding = Binding::new("c".parse().unwrap(), at(0), None);
-        let _ = agents.bind(&agent(), &binding).await.unwrap();
-        Self {
-            aws,
-            tasks: TaskStore::new(client, "TasksTable".into(), "AgentsTable".into()),
-            agents,
-            policy: TaskPolicy::default(),
-        }
-    }
-
     /// A task that was sent to the agent.
     async fn sent(&self, lease_secs: Option<u64>) -> Task {
         let id = RandomIds.task();
@@ -182,13 +135,21 @@ async fn an_attempt_that_begins_is_written_as_the_rules_say_in_one_call() {
         let task = stored.find(&task).await;
         begins_alike(&stored, &task, &begin(&task, agent, attempt)).await;
     }
-    let with_own_lease = stored.sent(Some(60)).await;
-    begins_alike(
-        &stored,
-        &with_own_lease,
-        &begin(&with_own_lease, &own, None),
-    )
-    .await;
+    let usual = TaskPolicy::default().lease;
+    for (own_lease, lease) in [
+        (Some(600), usual),
+        (Some(60), Duration::from_secs(10)),
+        (Some(59), usual),
+        (None, Duration::from_secs(59)),
+        (None, Duration::from_mins(1)),
+    ] {
+        let task = stored.sent(own_lease).await;
+        let begin = Begin {
+            lease,
+            ..begin(&task, &own, None)
+        };
+        begins_alike(&stored, &task, &begin).await;
+    }
     let task = stored.sent(None).await;
     let cancelling = TaskEvent::CancelRequested("U1".parse().unwrap());
     let task = stored.apply(&task, cancelling).await;

@@ -1,0 +1,86 @@
+//! Agents that authenticate in band.
+
+use bematic::agent::{Agent, ApiKey, Binding};
+use bematic::ids::ConnectionId;
+use bematic::ports::{Agents, Bound};
+use bematic::protocol::Spelling;
+
+use super::stored::{Stored, agent, at};
+
+fn connection(name: &str) -> ConnectionId {
+    name.parse().unwrap()
+}
+
+fn binding(name: &str, millis: u64) -> Binding {
+    Binding::new(connection(name), at(millis), Some(Spelling::default()))
+}
+
+async fn found(stored: &Stored) -> Agent {
+    stored.agents.find(&agent()).await.unwrap().unwrap()
+}
+
+fn in_place_of(older: &str) -> Bound {
+    Bound::Current {
+        replaced: Some(connection(older)),
+    }
+}
+
+#[tokio::test]
+async fn who_introduces_itself_is_looked_up_and_bound_in_two_calls() {
+    let stored = Stored::new().await;
+    let new = connection("new");
+    let (key, other) = (ApiKey::from_random([1; 32]), ApiKey::from_random([2; 32]));
+    let (agent_id, hash) = (agent(), key.hash());
+    stored
+        .agents
+        .add_key(&agent_id, &hash, at(0))
+        .await
+        .unwrap();
+    stored.agents.admit(&new, at(1)).await.unwrap();
+    stored.aws.take_calls().unwrap();
+
+    let introduce = async |key: &ApiKey| {
+        let introduced = stored.agents.introduce(&new, &agent(), &key.hash()).await;
+        introduced.unwrap()
+    };
+    let known = introduce(&key).await;
+    let agent = known.agent.unwrap();
+    assert_eq!(known.connection.unwrap().agent_id, None);
+    let bound = stored.agents.bind_in_band(&agent, &binding("new", 2)).await;
+    assert_eq!(bound.unwrap(), in_place_of("c"));
+    assert_eq!(stored.aws.take_calls().unwrap().len(), 2);
+
+    let bound = introduce(&other).await;
+    assert_eq!(bound.agent, None, "the key is not the agent's");
+    let connection = bound.connection.unwrap();
+    assert_eq!(connection.agent_id, Some(agent.id));
+    assert_eq!(connection.spelling, Some(Spelling::default()));
+    let strangers = stored.agents.unauthenticated(at(60_000), 10).await;
+    assert_eq!(strangers.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_connection_is_bound_as_its_agent_is_by_then() {
+    let stored = Stored::new().await;
+    let read = found(&stored).await;
+    let meanwhile = stored.agents.bind(&agent(), &binding("meanwhile", 5)).await;
+    assert_eq!(meanwhile.unwrap(), in_place_of("c"));
+
+    // An older one does not take the newer one's place.
+    let bind = async |binding| stored.agents.bind_in_band(&read, &binding).await.unwrap();
+    assert_eq!(bind(binding("older", 4)).await, Bound::Replaced);
+    let older = stored.agents.connection(&connection("older")).await;
+    assert_eq!(older.unwrap(), None);
+
+    assert_eq!(bind(binding("newer", 6)).await, in_place_of("meanwhile"));
+    let same = Bound::Current { replaced: None };
+    assert_eq!(bind(binding("newer", 6)).await, same, "twice");
+    assert_eq!(
+        found(&stored).await.connection.unwrap().id,
+        connection("newer")
+    );
+
+    let nobody = Agent::new("b".parse().unwrap(), at(0));
+    let bound = stored.agents.bind_in_band(&nobody, &binding("x", 7)).await;
+    assert_eq!(bound.unwrap(), Bound::NoAgent);
+}

@@ -1,0 +1,8 @@
+//! The real adapters on the bench's DynamoDB, which decides their conditions.
+
+#[cfg(test)]
+mod blind;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod stored;

@@ -1,0 +1,195 @@
+//! Who speaks, and how a stranger becomes an agent.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::{MessageRouter, Sender};
+use crate::{
+    agent::{Agent, Connection},
+    error::{AuthError, BematicError},
+    handlers::event::SocketEvent,
+    ids::{AgentId, ConnectionId},
+    ports::{DispatchMessage, Introduction},
+    protocol::{AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, Spelling},
+    time::Timestamp,
+};
+
+/// Who says something.
+pub(super) enum Speaker {
+    /// An agent.
+    Known(Sender),
+    /// Nobody yet, and the agent whose key its message has.
+    Stranger(Option<Box<Agent>>),
+}
+
+impl MessageRouter {
+    /// Who says this: one call at most, which says whose key it is too if the message has one.
+    pub(super) async fn identify(
+        &self,
+        event: &SocketEvent,
+        spelling: Spelling,
+        envelope: &Envelope<AgentMessage>,
+    ) -> Result<Speaker, BematicError> {
+        let AgentMessage::AuthRequest(request) = &envelope.message else {
+            let sender = self.find_sender(event, spelling).await?;
+            return Ok(sender.map_or(Speaker::Stranger(None), Speaker::Known));
+        };
+        if let Some(sender) = self.sender_at_hand(event, spelling) {
+            return Ok(Speaker::Known(sender));
+        }
+        let introduced = self.authenticate.introduce(&event.connection_id, request);
+        let Introduction { connection, agent } = introduced.await?;
+        let sender = self.learn(connection, spelling);
+        Ok(sender.map_or(Speaker::Stranger(agent.map(Box::new)), Speaker::Known))
+    }
+
+    /// Who speaks: at hand, or looked up in one call. `None` if nobody known.
+    pub(super) async fn find_sender(
+        &self,
+        event: &SocketEvent,
+        spelling: Spelling,
+    ) -> Result<Option<Sender>, BematicError> {
+        if let Some(sender) = self.sender_at_hand(event, spelling) {
+            return Ok(Some(sender));
+        }
+        let connection = self.agents.connection(&event.connection_id).await?;
+        Ok(self.learn(connection, spelling))
+    }
+
+    /// Remembered, or as API Gateway says.
+    fn sender_at_hand(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
+        let connection = &event.connection_id;
+        self.known.get(connection).or_else(|| {
+            Some(Sender {
+                agent_id: event.agent_id.clone()?,
+                connection: connection.clone(),
+                spelling,
+            })
+        })
+    }
+
+    /// Whose a connection is that was looked up, which never changes.
+    fn learn(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
+        let Connection {
+            id,
+            agent_id,
+            spelling: first,
+            ..
+        } = connection?;
+        let sender = Sender {
+            agent_id: agent_id?,
+            connection: id,
+            spelling: first.unwrap_or(spelling),
+        };
+        self.known.insert(sender.connection.clone(), sender.clone());
+        Some(sender)
+    }
+
+    /// The first message that this environment sees of a connection. If it may be the first at all,
+    /// the connection is known to be open from now on, and work may be waiting for it. Remembered
+    /// only once that was passed on, so that a failure here is made up for by the next.
+    pub(super) async fn meet(
+        &self,
+        sender: &Sender,
+        noted: bool,
+        is_early: bool,
+    ) -> Result<(), BematicError> {
+        if is_early {
+            if !noted {
+                self.agents
+                    .spoke(&sender.agent_id, &sender.connection, sender.spelling)
+                    .await?;
+            }
+            self.ask_for_drain(&sender.agent_id).await?;
+        }
+        self.remember(sender);
+        Ok(())
+    }
+
+    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+        let drain = DispatchMessage::drain(agent_id.clone());
+        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
+    }
+
+    fn remember(&self, sender: &Sender) {
+        self.known.insert(sender.connection.clone(), sender.clone());
+        self.met.insert(sender.connection.clone(), ());
+    }
+
+    /// The first message of a connection that has yet to authenticate.
+    pub(super) async fn first_message(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        envelope: Envelope<AgentMessage>,
+        claim: Option<Box<Agent>>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let result = match envelope.message {
+            AgentMessage::AuthRequest(request) => {
+                self.bind(connection, spelling, &request, claim.as_deref(), now)
+                    .await
+            }
+            _ => Err(AuthError::NotAuthenticated {
+                connection_id: connection.clone(),
+            }
+            .into()),
+        };
+        match result {
+            Ok(()) => Ok(()),
+            // Our own trouble: the agent may try again on the same connection.
+            Err(error) if error.is_transient() => {
+                self.complain(connection, spelling, Some(envelope.id), error)
+                    .await
+            }
+            Err(error) => self.turn_away(connection, spelling, &error).await,
+        }
+    }
+
+    async fn bind(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        request: &AuthRequest,
+        claim: Option<&Agent>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        self.authenticate
+            .bind(connection, spelling, request, claim, now)
+            .await?;
+        let agent_id = request.agent_id.clone();
+        let welcome = CloudMessage::AuthResponse(AuthResponse {
+            success: true,
+            agent_id: Some(agent_id.clone()),
+            error: None,
+        });
+        // Before the queue is drained: the agent expects its answer first.
+        self.send(connection, spelling, welcome).await?;
+        let sender = Sender {
+            agent_id,
+            connection: connection.clone(),
+            spelling,
+        };
+        self.ask_for_drain(&sender.agent_id).await?;
+        self.remember(&sender);
+        Ok(())
+    }
+
+    pub(super) async fn turn_away(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        error: &BematicError,
+    ) -> Result<(), BematicError> {
+        warn!(code = error.code(), %error, "connection turned away");
+        let refusal = CloudMessage::AuthResponse(AuthResponse {
+            success: false,
+            agent_id: None,
+            error: Some(error.to_string()),
+        });
+        self.send(connection, spelling, refusal).await?;
+        self.gateway.close(connection).await?;
+        Ok(())
+    }
+}
