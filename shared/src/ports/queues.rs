@@ -38,6 +38,14 @@ pub enum DispatchMessage {
         /// Its agent: what one agent causes delays no other.
         agent_id: AgentId,
     },
+    /// The attempt should have been acknowledged by now. If it was, its lease began without a
+    /// message of its own.
+    AckDeadline {
+        /// The task.
+        task_id: TaskId,
+        /// Its agent.
+        agent_id: AgentId,
+    },
     /// The connection should have authenticated by now.
     AuthDeadline {
         /// The connection.

@@ -36,9 +36,9 @@ impl SqsDispatch {
 
 fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
     let group = match body {
-        DispatchMessage::Drain { agent_id, .. } | DispatchMessage::Task { agent_id, .. } => {
-            agent_id.as_str()
-        }
+        DispatchMessage::Drain { agent_id, .. }
+        | DispatchMessage::Task { agent_id, .. }
+        | DispatchMessage::AckDeadline { agent_id, .. } => agent_id.as_str(),
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
     };
     Ok(Outgoing::new(body)?.group(group).after(delay))

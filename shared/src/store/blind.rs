@@ -1,6 +1,8 @@
 //! Blind writes: the conditions and updates that say the same as [`Task::begun`] and
 //! [`Task::completed`].
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
@@ -40,20 +42,25 @@ impl TaskStore {
             now,
         } = *begin;
         let key = keys::task(task_id);
-        let ends_at = now + lease;
-        let lease = Lease {
+        let first = Lease {
             heard_at: now,
-            ends_at,
             since: said_at,
+            ends_early_at: None,
         };
-        let lease =
-            serde_dynamo::to_attribute_value(lease).map_err(|error| StoreError::Unwritable {
+        let first =
+            serde_dynamo::to_attribute_value(first).map_err(|error| StoreError::Unwritable {
                 source: Box::new(error),
             })?;
+        let ms =
+            |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         let mut condition = "agentId = :agent AND #status = :dispatched \
-                             AND attribute_not_exists(#cancel) AND attribute_not_exists(leaseSecs)"
+                             AND attribute_not_exists(#cancel) AND "
             .to_owned();
-        let due = ends_at.min(now + SHOWN_WITHIN);
+        condition.push_str(if lease < SHOWN_WITHIN {
+            "leaseMs >= :shownWithin"
+        } else {
+            "(attribute_not_exists(leaseMs) OR leaseMs >= :shownWithin)"
+        });
         let mut update = self
             .tasks
             .client
@@ -62,8 +69,8 @@ impl TaskStore {
             .key("pk", text(&key.pk))
             .key("sk", text(&key.sk))
             .update_expression(format!(
-                "SET #status = :processing, startedAt = :now, #lease = :lease, #timer = :ends, \
-                 {CHANGED} REMOVE dispatchedAt"
+                "SET #status = :processing, startedAt = :now, #lease = :begun, \
+                 #timer = :now + if_not_exists(leaseMs, :lease), {CHANGED} REMOVE dispatchedAt"
             ))
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#cancel", "cancel")
@@ -73,11 +80,12 @@ impl TaskStore {
             .expression_attribute_values(":dispatched", text("dispatched"))
             .expression_attribute_values(":processing", text("processing"))
             .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":lease", lease)
-            .expression_attribute_values(":ends", number(ends_at.as_millis()))
+            .expression_attribute_values(":begun", first)
+            .expression_attribute_values(":lease", ms(lease))
+            .expression_attribute_values(":shownWithin", ms(SHOWN_WITHIN))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":duePk", text(keys::due(task_id)))
-            .expression_attribute_values(":dueSk", text(due.to_string()));
+            .expression_attribute_values(":dueSk", due_at(now));
         if let Some(attempt) = attempt {
             condition.push_str(" AND attempt = :attempt");
             let number = number(attempt.number().into());

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Completion, Slot, Task, TaskEvent, TaskPolicy, TaskState};
+use super::{Completion, SHOWN_WITHIN, Slot, Task, TaskEvent, TaskPolicy, TaskState};
 use crate::{
     ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
@@ -23,7 +23,7 @@ pub struct Begin<'a> {
     pub attempt: Option<Attempt>,
     /// When that was said, by the agent's clock.
     pub said_at: Timestamp,
-    /// The lease of tasks that have none of their own: theirs is not known without reading.
+    /// The lease of tasks that have none of their own.
     pub lease: Duration,
     /// Now.
     pub now: Timestamp,
@@ -76,21 +76,21 @@ impl Task {
     }
 
     /// The task once the attempt has begun: if it was sent, nobody wants it to stop, and its lease
-    /// is that of most tasks.
+    /// does not end before somebody looks at it anyway.
     pub fn begun(&self, begin: &Begin<'_>) -> Option<Self> {
         let usual = matches!(
             self.state,
             TaskState::Dispatched { attempt, cancel: None, .. }
                 if begin.attempt.is_none_or(|named| named == attempt)
         );
-        let usual = usual && self.agent_id == *begin.agent && self.lease_secs.is_none();
-        let event = TaskEvent::Started {
-            attempt: begin.attempt,
-            said_at: begin.said_at,
-        };
         let policy = TaskPolicy {
             lease: begin.lease,
             ..TaskPolicy::default()
+        };
+        let usual = usual && self.agent_id == *begin.agent && self.lease(&policy) >= SHOWN_WITHIN;
+        let event = TaskEvent::Started {
+            attempt: begin.attempt,
+            said_at: begin.said_at,
         };
         let next = || self.after(event, &policy, begin.now).ok();
         let next = usual.then(next).flatten()?;

@@ -61,9 +61,10 @@ pub struct Task {
     /// When it has waited long enough. (Not `expiresAt`, by which DynamoDB deletes items.)
     #[serde(rename = "waitsUntil")]
     pub expires_at: Timestamp,
-    /// How long its agent may be silent about it, if its project says so.
+    /// How long its agent may be silent about it, if its project says so: in milliseconds, as a
+    /// blind write adds it to the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_secs: Option<u64>,
+    pub lease_ms: Option<u64>,
     /// When its state changed last.
     pub updated_at: Timestamp,
     /// When Slack was last to be told of it: a refresh was under way from then on.
@@ -116,7 +117,7 @@ impl Task {
             created_at: now,
             queued_at: now,
             expires_at,
-            lease_secs: spec.lease_secs,
+            lease_ms: spec.lease_secs.map(|secs| secs.saturating_mul(1000)),
             updated_at: now,
             told_at: now,
             version: 1,
@@ -220,7 +221,7 @@ impl Task {
 
     /// How long its agent may be silent about it.
     pub fn lease(&self, policy: &TaskPolicy) -> Duration {
-        self.lease_secs.map_or(policy.lease, Duration::from_secs)
+        self.lease_ms.map_or(policy.lease, Duration::from_millis)
     }
 
     fn terms<'a>(&self, policy: &'a TaskPolicy) -> Terms<'a> {

@@ -1,5 +1,7 @@
 //! How far a task is, and what may happen to it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -114,11 +116,20 @@ pub enum TaskState {
 pub struct Lease {
     /// The last sign of life that was looked at, by our clock.
     pub heard_at: Timestamp,
-    /// When it ends.
-    pub ends_at: Timestamp,
     /// When the agent first spoke of the task, by its clock: what it said of all its tasks before
     /// that says nothing of this one.
     pub since: Timestamp,
+    /// When it ends, if that is before its time: the agent no longer names the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_early_at: Option<Timestamp>,
+}
+
+impl Lease {
+    /// When a lease of this length ends.
+    pub fn ends_at(&self, length: Duration) -> Timestamp {
+        let at = self.heard_at + length;
+        self.ends_early_at.map_or(at, |early| early.min(at))
+    }
 }
 
 /// Somebody wants a task to stop.
@@ -337,7 +348,7 @@ impl TaskState {
         let own = match self {
             Self::Pending { .. } => terms.expires_at,
             Self::Dispatched { dispatched_at, .. } => *dispatched_at + terms.policy.ack_deadline,
-            Self::Processing { lease, .. } => lease.ends_at,
+            Self::Processing { lease, .. } => lease.ends_at(terms.lease),
             Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled { .. } => return None,
         };
         let cancel = self.cancel_request();

@@ -46,7 +46,7 @@ impl TaskState {
             TaskEvent::DeliveryFailed(attempt, error) => {
                 self.undelivered(attempt, Some(&error), terms, now)
             }
-            TaskEvent::Started { attempt, said_at } => self.started(attempt, said_at, terms, now),
+            TaskEvent::Started { attempt, said_at } => self.started(attempt, said_at, now),
             TaskEvent::Refused {
                 attempt,
                 reason,
@@ -131,7 +131,6 @@ impl TaskState {
         &self,
         attempt: Option<Attempt>,
         said_at: Timestamp,
-        terms: &Terms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let (attempt, spent, cancel) = if let Some((sent, spent)) = self.maybe_arrived(attempt) {
@@ -149,8 +148,8 @@ impl TaskState {
             started_at: now,
             lease: Lease {
                 heard_at: now,
-                ends_at: now + terms.lease,
                 since: said_at,
+                ends_early_at: None,
             },
             cancel,
         })
@@ -277,7 +276,9 @@ impl TaskState {
         let ends_at = now + terms.policy.missing_grace;
         match self {
             Self::Processing { lease, .. } if lease.since >= said_at => Err(Unchanged::Late),
-            Self::Processing { lease, .. } if lease.ends_at <= ends_at => Err(Unchanged::Duplicate),
+            Self::Processing { lease, .. } if lease.ends_at(terms.lease) <= ends_at => {
+                Err(Unchanged::Duplicate)
+            }
             Self::Processing {
                 attempt,
                 spent,
@@ -290,7 +291,7 @@ impl TaskState {
                 started_at: *started_at,
                 lease: Lease {
                     heard_at: now,
-                    ends_at,
+                    ends_early_at: Some(ends_at),
                     ..*lease
                 },
                 cancel: cancel.clone(),
@@ -331,7 +332,7 @@ impl TaskState {
                 // It names the task: its acknowledgement was lost on the way.
                 if heard_at.is_some_and(|at| at > *dispatched_at) {
                     // When it first spoke of it by its own clock is not known.
-                    return self.started(Some(*attempt), Timestamp::from_millis(0), terms, now);
+                    return self.started(Some(*attempt), Timestamp::from_millis(0), now);
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
@@ -355,7 +356,7 @@ impl TaskState {
                     started_at: *started_at,
                     lease: Lease {
                         heard_at,
-                        ends_at: heard_at + terms.lease,
+                        ends_early_at: None,
                         ..*lease
                     },
                     cancel: cancel.clone(),

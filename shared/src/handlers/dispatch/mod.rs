@@ -66,7 +66,8 @@ impl Dispatcher {
                 let (shown, drained) = join(self.show(show), self.drain(&agent_id)).await;
                 shown.and(drained)
             }
-            DispatchMessage::Task { task_id, .. } => self.look_at(task_id).await,
+            DispatchMessage::Task { task_id, .. } => self.look_at(task_id, false).await,
+            DispatchMessage::AckDeadline { task_id, .. } => self.look_at(task_id, true).await,
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }

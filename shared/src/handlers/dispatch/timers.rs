@@ -17,8 +17,9 @@ use crate::{
 
 impl Dispatcher {
     /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task
-    /// that waits where another agent would be better, a change that was never told of.
-    pub(super) async fn look_at(&self, id: TaskId) -> Result<(), BematicError> {
+    /// that waits where another agent would be better, a change that was never told of. After the
+    /// time to acknowledge it `is_first`: a lease that began meanwhile is looked after from now on.
+    pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
         let Some(task) = self.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task to look at");
             return Ok(());
@@ -31,7 +32,7 @@ impl Dispatcher {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
             // Each transition sets its own timer: only a message that came early is sent again.
-            Some(timer) if timer.since(now) <= EARLY => {
+            Some(timer) if timer.since(now) <= EARLY || is_first && has_first_lease(&task) => {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
             _ => {}
@@ -125,4 +126,12 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// Whether its lease is the one that began with the attempt, which sent no message for it.
+fn has_first_lease(task: &Task) -> bool {
+    matches!(
+        &task.state,
+        TaskState::Processing { started_at, lease, .. } if lease.heard_at == *started_at
+    )
 }

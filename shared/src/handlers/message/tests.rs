@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::MessageRouter;
 use crate::{
+    agent::Project,
     handlers::event::SocketEvent,
     ids::{Attempt, TaskId},
     protocol::CloudMessage,
@@ -95,21 +96,29 @@ async fn output_costs_one_write_and_a_message_each_flush_interval() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_costs_a_write_and_a_message() {
-    let world = World::new().await;
-    let task = world.dispatched().await;
-    let router = world.router();
-    world
-        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
-        .await;
-    world.calls.take();
-    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
-    world.say_to(&router, "c", "TASK_ACK", ack).await;
-    assert_eq!(world.calls.take(), ["begin task", "sqs notify"]);
-    assert_eq!(
-        world.store.task(task.id).unwrap().state.name(),
-        "processing"
-    );
+async fn an_acknowledgement_costs_a_write_and_a_message_whatever_the_projects_lease() {
+    for lease in [None, Some(60), Some(600)] {
+        let world = World::new().await;
+        let project = world.project();
+        let project = Project {
+            lease_secs: lease,
+            ..project
+        };
+        world.set_project(&project).await;
+        let task = world.dispatched().await;
+        let router = world.router();
+        world
+            .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+            .await;
+        world.calls.take();
+        let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+        world.say_to(&router, "c", "TASK_ACK", ack).await;
+        assert_eq!(world.calls.take(), ["begin task", "sqs notify"]);
+        let begun = world.store.task(task.id).unwrap();
+        assert_eq!(begun.state.name(), "processing");
+        let lease = Duration::from_secs(lease.unwrap_or(30 * 60));
+        assert_eq!(begun.timer, Some(world.time.now() + lease));
+    }
 }
 
 /// An environment that knows the connection and has seen its task begin.

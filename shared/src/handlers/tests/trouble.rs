@@ -346,6 +346,24 @@ async fn a_timer_is_one_message_however_often_it_is_looked_at() {
 }
 
 #[tokio::test]
+async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
+    let world = World::new().await;
+    let mut project = world.project();
+    project.lease_secs = Some(600);
+    world.set_project(&project).await;
+    world.pass(Duration::from_secs(7)).await;
+    let task = world.dispatched().await.id;
+    let ack = json!({ "taskId": task, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+    world.notify_all().await;
+    world.pass(Duration::from_secs(599)).await;
+    assert_eq!(states(&world), [("processing", 1)]);
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(states(&world), [("failed", 1)]);
+    assert!(world.time.now().as_secs() % 60 > 2, "not by the sweeper");
+}
+
+#[tokio::test]
 async fn a_report_that_counted_is_not_late_when_it_comes_again() {
     let world = World::new().await;
     let task = world.dispatched().await.id;

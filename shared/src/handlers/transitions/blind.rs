@@ -16,7 +16,8 @@ use crate::{
 
 impl Transitions {
     /// An attempt has begun: a write and a message where the task is as it mostly is then, else as
-    /// [`Self::apply`].
+    /// [`Self::apply`]. A first lease that ends within 15 min is left to the message that looks after
+    /// the acknowledgement, which is under way: one of its own would double what is sent here.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -41,7 +42,9 @@ impl Transitions {
         match self.tasks.begin(&begin).await? {
             Blind::Done(task) => {
                 info!(task = %task_id, %agent, to = task.state.name(), "task changed");
-                self.tell(&task, now + started.elapsed()).await?;
+                if !task.is_told_of(now + started.elapsed()) {
+                    self.notifications.show(&Show::of(&task)).await?;
+                }
                 Ok(Outcome::Changed(*task))
             }
             Blind::Unusual(task) => {

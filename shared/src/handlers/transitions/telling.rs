@@ -153,9 +153,12 @@ fn wake_up(task: &Task, show: Option<Show>, now: Timestamp) -> Vec<(DispatchMess
 /// A timer that takes longer than SQS can delay a message is left to the sweeper.
 fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
     let delay = task.timer?.since(now);
-    let message = DispatchMessage::Task {
-        task_id: task.id,
-        agent_id: task.agent_id.clone(),
+    let (task_id, agent_id) = (task.id, task.agent_id.clone());
+    let message = match task.state {
+        TaskState::Dispatched { cancel: None, .. } => {
+            DispatchMessage::AckDeadline { task_id, agent_id }
+        }
+        _ => DispatchMessage::Task { task_id, agent_id },
     };
     (delay <= LONGEST_DELAY).then_some((message, delay))
 }

@@ -97,8 +97,8 @@ const RUNNING: TaskState = TaskState::Processing {
     started_at: START,
     lease: Lease {
         heard_at: START,
-        ends_at: NOW,
         since: START,
+        ends_early_at: None,
     },
     cancel: None,
 };
