@@ -33,7 +33,7 @@ pub use self::{
     gate::{Gate, Passage},
     incident::{Closed, ClosedBy, Incident},
     outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
-    report::report,
+    report::{report, report_finish},
     state::{Mode, Override, Permit, State, Trip},
     transition::{BreakerEvent, Step, Verdict},
     window::Window,

@@ -3,8 +3,29 @@
 use super::{BreakerEvent, FailureKind, IgnoredBecause};
 use crate::{
     protocol::Fault,
-    task::{FailureCode, Slot, Task, TaskEvent, TaskState},
+    task::{Ending, Failure, FailureCode, Finish, Slot, Task, TaskEvent, TaskState},
 };
+
+/// What it says about the agent that it is done with an attempt that nobody had wanted to stop, or was
+/// stopped as somebody wanted. A success says nothing: it is counted without reading the breaker.
+pub fn report_finish(finish: &Finish<'_>) -> Option<BreakerEvent> {
+    let slot = finish.slot();
+    match finish.ending {
+        Ending::Completed(_) => None,
+        Ending::Failed(failure) => Some(report_failure(slot, failure)),
+        Ending::Cancelled(_) => {
+            let because = IgnoredBecause::Cancelled;
+            Some(BreakerEvent::Ignore(slot.to_string(), because))
+        }
+    }
+}
+
+fn report_failure(of: Slot, failure: &Failure) -> BreakerEvent {
+    if failure.fault == Fault::Task {
+        return BreakerEvent::Ignore(of.to_string(), IgnoredBecause::TaskFault);
+    }
+    BreakerEvent::Failure(of.to_string(), FailureKind::Error, failure.message.clone())
+}
 
 /// What it says about the agent that `event` took the task from `before` to `after`: nothing unless
 /// an attempt is over by it.
@@ -42,10 +63,7 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         (TaskEvent::Failed(..), _) if before.state.cancel_request().is_some() => {
             ignore(IgnoredBecause::Cancelled)
         }
-        (TaskEvent::Failed(_, failure), _) if failure.fault == Fault::Task => {
-            ignore(IgnoredBecause::TaskFault)
-        }
-        (TaskEvent::Failed(_, failure), _) => fail(FailureKind::Error, &failure.message),
+        (TaskEvent::Failed(_, failure), _) => Some(report_failure(of, failure)),
         (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
             ignore(IgnoredBecause::Undelivered)
         }

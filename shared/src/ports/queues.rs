@@ -83,8 +83,8 @@ impl Show {
         }
     }
 
-    /// The attempt completed the task, whose version is not known.
-    pub fn completed(slot: Slot) -> Self {
+    /// The attempt ended the task, whose version is not known.
+    pub fn finished(slot: Slot) -> Self {
         Self {
             task_id: slot.task_id,
             change: format!("a{}", slot.attempt),

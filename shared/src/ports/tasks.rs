@@ -6,7 +6,7 @@ use super::{Page, Turn, Written};
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
-    task::{Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskSpec},
+    task::{Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
 };
 
@@ -62,7 +62,8 @@ pub enum Kept<'a> {
 pub enum Blind<T> {
     /// It is written.
     Done(T),
-    /// The task is not as usual, but this; `None` if that could not be told, or there is none.
+    /// The task is not as usual, but this; `None` if that could not be told, there is none, or it was
+    /// not the task.
     Unusual(Option<Box<Task>>),
 }
 
@@ -111,10 +112,15 @@ pub trait Tasks: Send + Sync {
     /// Notes that an attempt has begun, without reading the task ([`Task::begun`]): the task after
     /// it.
     async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError>;
-    /// Completes an attempt without reading the task ([`Task::completed`]): the task, its agent's
-    /// slot and the success in one transaction, if the agent's gate counts it blindly
+    /// Notes that an attempt is over, without reading the task ([`Task::finished`]): the task, its
+    /// agent's slot, what came of it and what it says to the agent's breaker in one transaction. A
+    /// success is counted only if the agent's gate counts it blindly
     /// ([`crate::breaker::Gate::counts_blindly`]).
-    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError>;
+    async fn finish(
+        &self,
+        finish: &Finish<'_>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Blind<()>, StoreError>;
     /// Whether the agent is known to run the attempt, and nobody wants it to stop. By a read that
     /// lags (half a unit): no may be not yet.
     async fn runs(

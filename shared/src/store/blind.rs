@@ -1,5 +1,5 @@
 //! Blind writes: the conditions and updates that say the same as [`Task::begun`] and
-//! [`Task::completed`].
+//! [`Task::finished`].
 
 use std::time::Duration;
 
@@ -8,16 +8,17 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{
-    keys,
+    agents::map,
+    keys::{self, Key},
     table::{Item, Refusal, Transacted, attributes, item, number, read, retry, text},
     tasks::{REPORT_KEPT, TaskStore},
-    transition::{put, unwritable},
+    transition::{SlotChange, put, put_breaker, unwritable, update_agent},
 };
 use crate::{
     error::StoreError,
     ids::{AgentId, Attempt, TaskId},
-    ports::Blind,
-    task::{Begin, Complete, Lease, SHOWN_WITHIN, Task},
+    ports::{Blind, Turn},
+    task::{Begin, Ending, Finish, Lease, SHOWN_WITHIN, Task},
     time::Timestamp,
 };
 
@@ -47,10 +48,6 @@ impl TaskStore {
             since: said_at,
             ends_early_at: None,
         };
-        let first =
-            serde_dynamo::to_attribute_value(first).map_err(|error| StoreError::Unwritable {
-                source: Box::new(error),
-            })?;
         let ms =
             |duration: Duration| number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         let mut condition = "agentId = :agent AND #status = :dispatched \
@@ -80,7 +77,7 @@ impl TaskStore {
             .expression_attribute_values(":dispatched", text("dispatched"))
             .expression_attribute_values(":processing", text("processing"))
             .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":begun", first)
+            .expression_attribute_values(":begun", map(&first)?)
             .expression_attribute_values(":lease", ms(lease))
             .expression_attribute_values(":shownWithin", ms(SHOWN_WITHIN))
             .expression_attribute_values(":one", number(1))
@@ -105,76 +102,94 @@ impl TaskStore {
         }
     }
 
-    pub(super) async fn complete_blindly(
+    pub(super) async fn finish_blindly(
         &self,
-        complete: &Complete<'_>,
+        finish: &Finish<'_>,
+        turn: Option<Turn<'_>>,
     ) -> Result<Blind<()>, StoreError> {
-        let Complete {
-            task_id,
-            agent,
-            completion,
-            now,
-            ..
-        } = *complete;
-        let result = item(&keys::result(task_id), completion, Item::new())?;
-        let kept = number((now + REPORT_KEPT).as_secs());
-        let success = keys::success(agent, now, complete.slot());
-        let success = Item::from([
-            ("pk".to_owned(), text(success.pk)),
-            ("sk".to_owned(), text(success.sk)),
-        ])
-        .into_iter()
-        .chain(attributes([("expiresAt", kept)]));
-        let writes = vec![
-            self.complete_task(complete)?,
-            self.free_slot(complete)?,
-            put(&self.tasks.name, result)?,
-            put(&self.agents, success.collect())?,
-        ];
+        let mut writes = vec![self.finish_task(finish)?];
+        if let Some(completion) = finish.ending.completion() {
+            let result = item(&keys::result(finish.task_id), completion, Item::new())?;
+            writes.push(self.free_slot(finish)?);
+            writes.push(put(&self.tasks.name, result)?);
+            writes.push(put(&self.agents, success(finish))?);
+        } else {
+            let free = Some(SlotChange::Free(finish.slot()));
+            writes.extend(update_agent(&self.agents, finish.agent, free, turn)?);
+            if let Some(turn) = turn {
+                writes.push(put_breaker(&self.agents, finish.agent, turn)?);
+            }
+        }
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Blind::Done(())),
             Transacted::Refused(failed) => match failed.into_iter().next().flatten() {
-                Some(task) => unusual(task_id, task),
+                Some(task) => unusual(finish.task_id, task),
                 None => Ok(Blind::Unusual(None)),
             },
         }
     }
 
-    fn complete_task(&self, complete: &Complete<'_>) -> Result<TransactWriteItem, StoreError> {
-        let Complete {
+    fn finish_task(&self, finish: &Finish<'_>) -> Result<TransactWriteItem, StoreError> {
+        let Finish {
             task_id,
             agent,
             attempt,
             now,
             ..
-        } = *complete;
+        } = *finish;
         let key = keys::task(task_id);
-        let not_slow_since = complete.not_slow_since().as_millis();
         let update = Update::builder()
             .table_name(&self.tasks.name)
             .key("pk", text(key.pk))
             .key("sk", text(key.sk))
-            .update_expression(format!(
-                "SET #status = :completed, finishedAt = :now, toldAt = :now, reported = :attempt, {CHANGED} \
-                 REMOVE spent, #lease, #timer"
-            ))
-            .condition_expression(
-                "agentId = :agent AND #status = :processing AND attempt = :attempt \
-                 AND attribute_not_exists(#cancel) AND startedAt >= :notSlowSince",
-            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#cancel", "cancel")
             .expression_attribute_names("#lease", "lease")
             .expression_attribute_names("#timer", "timer")
             .expression_attribute_values(":agent", text(agent.as_str()))
             .expression_attribute_values(":processing", text("processing"))
-            .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":attempt", number(attempt.number().into()))
             .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":notSlowSince", number(not_slow_since))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":duePk", text(keys::due(task_id)))
-            .expression_attribute_values(":dueSk", due_at(now))
+            .expression_attribute_values(":dueSk", due_at(now));
+        let (mut set, mut remove) = (String::new(), "");
+        let (usual, update) = match finish.ending {
+            Ending::Completed(_) => {
+                let since = number(finish.not_slow_since().as_millis());
+                let update = update.expression_attribute_values(":notSlowSince", since);
+                let usual = "attribute_not_exists(#cancel) AND startedAt >= :notSlowSince";
+                (usual, update)
+            }
+            Ending::Failed(failure) => {
+                set.push_str(", #failure = :failure");
+                let update = update
+                    .expression_attribute_names("#failure", "failure")
+                    .expression_attribute_values(":failure", map(failure)?);
+                ("attribute_not_exists(#cancel)", update)
+            }
+            Ending::Cancelled(reason) => {
+                set.push_str(", #by = #cancel.#by");
+                remove = ", #cancel";
+                let mut update = update.expression_attribute_names("#by", "by");
+                if let Some(reason) = reason {
+                    set.push_str(", #reason = :reason");
+                    update = update
+                        .expression_attribute_names("#reason", "reason")
+                        .expression_attribute_values(":reason", text(reason));
+                }
+                ("attribute_exists(#cancel)", update)
+            }
+        };
+        let update = update
+            .update_expression(format!(
+                "SET #status = :ended, finishedAt = :now, toldAt = :now, reported = :attempt, \
+                 {CHANGED}{set} REMOVE spent, #lease, #timer{remove}"
+            ))
+            .condition_expression(format!(
+                "agentId = :agent AND #status = :processing AND attempt = :attempt AND {usual}"
+            ))
+            .expression_attribute_values(":ended", text(<&str>::from(finish.ending)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(unwritable)?;
@@ -183,9 +198,9 @@ impl TaskStore {
 
     /// On condition that the agent's breaker lets all work through and does not ask how long it
     /// takes.
-    fn free_slot(&self, complete: &Complete<'_>) -> Result<TransactWriteItem, StoreError> {
-        let key = keys::agent(complete.agent);
-        let slot = AttributeValue::Ss(vec![complete.slot().to_string()]);
+    fn free_slot(&self, finish: &Finish<'_>) -> Result<TransactWriteItem, StoreError> {
+        let key = keys::agent(finish.agent);
+        let slot = AttributeValue::Ss(vec![finish.slot().to_string()]);
         let update = Update::builder()
             .table_name(&self.agents)
             .key("pk", text(key.pk))
@@ -216,6 +231,16 @@ impl TaskStore {
         let task: Option<Task> = self.tasks.find_lagging(&id).await?;
         Ok(task.is_some_and(|task| task.runs(attempt, agent)))
     }
+}
+
+/// A success of the agent, kept as long as a report.
+fn success(finish: &Finish<'_>) -> Item {
+    let Key { pk, sk } = keys::success(finish.agent, finish.now, finish.slot());
+    attributes([
+        ("pk", text(pk)),
+        ("sk", text(sk)),
+        ("expiresAt", number((finish.now + REPORT_KEPT).as_secs())),
+    ])
 }
 
 /// The task that was not as usual, if DynamoDB showed it.

@@ -23,7 +23,7 @@ use crate::{
         Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
     },
     task::{
-        Begin, Chunk, Complete, Completion, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
+        Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
     },
     time::Timestamp,
 };
@@ -189,8 +189,12 @@ impl Tasks for TaskStore {
         self.begin_blindly(begin).await
     }
 
-    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError> {
-        self.complete_blindly(complete).await
+    async fn finish(
+        &self,
+        finish: &Finish<'_>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Blind<()>, StoreError> {
+        self.finish_blindly(finish, turn).await
     }
 
     async fn runs(

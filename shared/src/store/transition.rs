@@ -172,7 +172,7 @@ fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
 
 /// What becomes of an agent's slot.
 #[derive(Debug, Clone, Copy)]
-enum SlotChange {
+pub(super) enum SlotChange {
     /// Freeing a slot that is free changes nothing.
     Free(Slot),
     Take(Slot),
@@ -180,7 +180,7 @@ enum SlotChange {
 
 /// The agent's record: its slot, and what its breaker lets through. One write, since a transaction
 /// can have no two of one item.
-fn update_agent(
+pub(super) fn update_agent(
     agents: &str,
     agent: &AgentId,
     slot: Option<SlotChange>,
@@ -232,7 +232,7 @@ fn agent_update(
 }
 
 /// The breaker, on condition that it is still the one before.
-fn put_breaker(
+pub(super) fn put_breaker(
     agents: &str,
     agent: &AgentId,
     turn: Turn<'_>,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Completion, SHOWN_WITHIN, Slot, Task, TaskEvent, TaskPolicy, TaskState};
+use super::{Ending, SHOWN_WITHIN, Slot, Task, TaskEvent, TaskPolicy, TaskState};
 use crate::{
     ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
@@ -29,24 +29,25 @@ pub struct Begin<'a> {
     pub now: Timestamp,
 }
 
-/// An agent is done with an attempt, and it worked.
+/// An agent is done with an attempt.
 #[derive(Debug, Clone, Copy)]
-pub struct Complete<'a> {
+pub struct Finish<'a> {
     /// Of which task.
     pub task_id: TaskId,
     /// Who says so.
     pub agent: &'a AgentId,
     /// Which attempt.
     pub attempt: Attempt,
-    /// What came of it.
-    pub completion: &'a Completion,
-    /// What took so long was slow, which its agent's breaker has to be told; `None` if nothing is.
+    /// How it ended.
+    pub ending: &'a Ending,
+    /// A success that took so long was slow, which its agent's breaker has to be told; `None` if
+    /// nothing is.
     pub slow_after: Option<Duration>,
     /// Now.
     pub now: Timestamp,
 }
 
-impl Complete<'_> {
+impl Finish<'_> {
     /// The place that the attempt took at its agent.
     pub const fn slot(&self) -> Slot {
         Slot {
@@ -101,16 +102,26 @@ impl Task {
         })
     }
 
-    /// The task once the attempt is done: if it ran, nobody wants it to stop, and it was not slow.
-    pub fn completed(&self, complete: &Complete<'_>) -> Option<Self> {
-        let usual = matches!(
-            self.state,
-            TaskState::Processing { attempt, cancel: None, started_at, .. }
-                if attempt == complete.attempt && started_at >= complete.not_slow_since()
-        );
-        let usual = usual && self.agent_id == *complete.agent;
-        let event = TaskEvent::Completed(Some(complete.attempt));
-        let next = || self.after(event, &TaskPolicy::default(), complete.now).ok();
+    /// The task once the attempt is done: if it ran, and was stopped where somebody wanted it to stop
+    /// and not otherwise, or worked and was not slow.
+    pub fn finished(&self, finish: &Finish<'_>) -> Option<Self> {
+        let TaskState::Processing {
+            attempt,
+            started_at,
+            cancel,
+            ..
+        } = &self.state
+        else {
+            return None;
+        };
+        let usual = match finish.ending {
+            Ending::Completed(_) => cancel.is_none() && *started_at >= finish.not_slow_since(),
+            Ending::Failed(_) => cancel.is_none(),
+            Ending::Cancelled(_) => cancel.is_some(),
+        };
+        let usual = usual && *attempt == finish.attempt && self.agent_id == *finish.agent;
+        let event = finish.ending.event(Some(finish.attempt));
+        let next = || self.after(event, &TaskPolicy::default(), finish.now).ok();
         usual.then(next).flatten()
     }
 }

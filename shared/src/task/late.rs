@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Completion, Failure};
+use super::Ending;
 use crate::{ids::Attempt, time::Timestamp};
 
 /// What an agent reported of an attempt that was over. The first of an attempt is kept.
@@ -14,17 +14,5 @@ pub struct LateReport {
     /// When it came, by our clock.
     pub at: Timestamp,
     /// What it said.
-    pub outcome: LateOutcome,
-}
-
-/// How an attempt ended that did not count any more.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "of", rename_all = "snake_case")]
-pub enum LateOutcome {
-    /// With this.
-    Completed(Box<Completion>),
-    /// With this.
-    Failed(Failure),
-    /// Stopped, for this reason.
-    Cancelled(Option<String>),
+    pub outcome: Ending,
 }

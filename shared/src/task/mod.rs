@@ -5,6 +5,7 @@
 //! conditional write.
 
 mod blind;
+mod ending;
 mod late;
 mod policy;
 mod progress;
@@ -17,8 +18,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use self::policy::UNDER_WAY;
 pub use self::{
-    blind::{Begin, Complete},
-    late::{LateOutcome, LateReport},
+    blind::{Begin, Finish},
+    ending::Ending,
+    late::LateReport,
     policy::{FLUSH_INTERVAL, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy, Terms},
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},

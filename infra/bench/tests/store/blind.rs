@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bematic::breaker::{BreakerConfig, BreakerEvent};
+use bematic::breaker::{BreakerConfig, BreakerEvent, report_finish};
 use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
 use bematic::task::{
-    Begin, Complete, Completion, Origin, Task, TaskEvent, TaskPolicy, TaskSpec, TaskState,
+    Begin, Ending, Failure, FailureCode, Finish, Origin, Task, TaskEvent, TaskPolicy, TaskSpec,
 };
 use serde_json::json;
 
@@ -40,6 +40,17 @@ impl Stored {
         }
     }
 
+    /// One that has begun.
+    async fn running(&self) -> Task {
+        let task = self.sent(None).await;
+        let _ = self
+            .tasks
+            .begin(&begin(&task, &agent(), None))
+            .await
+            .unwrap();
+        self.find(&task).await
+    }
+
     async fn find(&self, task: &Task) -> Task {
         self.tasks.find(task.id).await.unwrap().unwrap()
     }
@@ -64,20 +75,30 @@ fn begin<'a>(task: &Task, agent: &'a AgentId, attempt: Option<u32>) -> Begin<'a>
     }
 }
 
-fn completion() -> Completion {
-    serde_json::from_value(json!({
+fn completed() -> Ending {
+    let completion = json!({
         "result": "done", "inputTokens": 1, "outputTokens": 2, "estimatedCost": 0.5,
         "filesChanged": [], "commandsRun": [], "durationMs": 4000,
-    }))
-    .unwrap()
+    });
+    Ending::Completed(Box::new(serde_json::from_value(completion).unwrap()))
 }
 
-fn complete<'a>(task: &Task, agent: &'a AgentId, of: &'a Completion) -> Complete<'a> {
-    Complete {
+fn endings() -> [Ending; 4] {
+    let failure = Failure::new(FailureCode::AgentError, "it broke", true);
+    [
+        completed(),
+        Ending::Failed(failure),
+        Ending::Cancelled(None),
+        Ending::Cancelled(Some("told to".into())),
+    ]
+}
+
+fn finish<'a>(task: &Task, agent: &'a AgentId, ending: &'a Ending) -> Finish<'a> {
+    Finish {
         task_id: task.id,
         agent,
         attempt: Attempt::FIRST,
-        completion: of,
+        ending,
         slow_after: None,
         now: at(5000),
     }
@@ -94,9 +115,9 @@ async fn begins_alike(stored: &Stored, task: &Task, begin: &Begin<'_>) {
     assert_eq!(stored.find(task).await, expected.unwrap_or(task.clone()));
 }
 
-async fn completes_alike(stored: &Stored, task: &Task, complete: &Complete<'_>) {
-    let expected = task.completed(complete);
-    let answer = stored.tasks.complete(complete).await.unwrap();
+async fn finishes_alike(stored: &Stored, task: &Task, finish: &Finish<'_>) {
+    let expected = task.finished(finish);
+    let answer = stored.tasks.finish(finish, None).await.unwrap();
     match &expected {
         Some(_) => assert_eq!(answer, Blind::Done(())),
         None => assert_eq!(answer, Blind::Unusual(Some(Box::new(task.clone())))),
@@ -106,7 +127,8 @@ async fn completes_alike(stored: &Stored, task: &Task, complete: &Complete<'_>) 
         expected.clone().unwrap_or(task.clone())
     );
     let kept = stored.tasks.completion(task.id).await.unwrap();
-    assert_eq!(kept.is_some(), expected.is_some());
+    let completion = finish.ending.completion();
+    assert_eq!(kept.as_ref(), completion.filter(|_| expected.is_some()));
     let agent = stored.agents.find(&task.agent_id).await.unwrap();
     let holds = agent.is_some_and(|agent| agent.held_tasks().any(|held| held == task.id));
     assert_eq!(holds, task.slot().is_some() && expected.is_none());
@@ -159,53 +181,88 @@ async fn an_attempt_that_begins_is_written_as_the_rules_say_in_one_call() {
 #[tokio::test]
 async fn an_attempt_that_is_done_is_written_as_the_rules_say_in_one_call() {
     let stored = Stored::new().await;
-    let (own, other, of) = (agent(), "b".parse().unwrap(), completion());
-    let task = stored.sent(None).await;
-    // Not begun, as far as is known.
-    completes_alike(&stored, &task, &complete(&task, &own, &of)).await;
-    let running = async || {
+    let (own, other) = (agent(), "b".parse().unwrap());
+    for ending in endings() {
         let task = stored.sent(None).await;
-        let _ = stored.tasks.begin(&begin(&task, &own, None)).await.unwrap();
-        stored.find(&task).await
-    };
-    let task = running().await;
-    completes_alike(&stored, &task, &complete(&task, &other, &of)).await;
-    let later = Complete {
-        attempt: 2.try_into().unwrap(),
-        ..complete(&task, &own, &of)
-    };
-    completes_alike(&stored, &task, &later).await;
-    for slow_after in [3999, 4000, 4001, 60_000] {
-        let task = running().await;
-        let timed = Complete {
-            slow_after: Some(Duration::from_millis(slow_after)),
-            ..complete(&task, &own, &of)
+        // Not begun, as far as is known.
+        finishes_alike(&stored, &task, &finish(&task, &own, &ending)).await;
+        let task = stored.running().await;
+        finishes_alike(&stored, &task, &finish(&task, &other, &ending)).await;
+        let later = Finish {
+            attempt: 2.try_into().unwrap(),
+            ..finish(&task, &own, &ending)
         };
-        completes_alike(&stored, &task, &timed).await;
+        finishes_alike(&stored, &task, &later).await;
+        for slow_after in [3999, 4000, 4001] {
+            let task = stored.running().await;
+            let timed = Finish {
+                slow_after: Some(Duration::from_millis(slow_after)),
+                ..finish(&task, &own, &ending)
+            };
+            finishes_alike(&stored, &task, &timed).await;
+        }
+        let task = stored.running().await;
+        let cancelling = TaskEvent::CancelRequested("U1".parse().unwrap());
+        let task = stored.apply(&task, cancelling).await;
+        stored.aws.take_calls().unwrap();
+        let stop = finish(&task, &own, &ending);
+        let answer = stored.tasks.finish(&stop, None);
+        let stopped = matches!(ending, Ending::Cancelled(_));
+        assert_eq!(answer.await.unwrap() == Blind::Done(()), stopped);
+        assert_eq!(stored.aws.take_calls().unwrap().len(), 1);
+        let next = task.finished(&stop);
+        let task = next.unwrap_or(task);
+        assert_eq!(stored.find(&task).await, task);
+        // Twice.
+        finishes_alike(&stored, &task, &finish(&task, &own, &ending)).await;
     }
+}
+
+#[tokio::test]
+async fn a_success_is_counted_once_in_one_call() {
+    let stored = Stored::new().await;
+    let (own, ending) = (agent(), completed());
+    let task = stored.running().await;
     stored.aws.take_calls().unwrap();
-    let answer = stored.tasks.complete(&complete(&task, &own, &of)).await;
+    let finish = finish(&task, &own, &ending);
+    let answer = stored.tasks.finish(&finish, None).await;
     assert_eq!(answer.unwrap(), Blind::Done(()));
     assert_eq!(stored.aws.take_calls().unwrap().len(), 1);
-    // Twice.
-    let task = stored.find(&task).await;
-    assert!(matches!(task.state, TaskState::Completed { .. }));
-    let again = stored.tasks.complete(&complete(&task, &own, &of)).await;
-    assert_eq!(again.unwrap(), Blind::Unusual(Some(Box::new(task.clone()))));
+    let again = stored.tasks.finish(&finish, None).await;
+    assert!(matches!(again.unwrap(), Blind::Unusual(Some(_))));
     let counted = stored.agents.breaker(&own).await.unwrap();
     let of_task = |id: &str| id.starts_with(&task.id.to_string());
     let counted = counted.window.all().filter(|it| of_task(&it.id));
     assert_eq!(counted.count(), 1);
-    let task = running().await;
-    let task = stored
-        .apply(&task, TaskEvent::CancelRequested("U1".parse().unwrap()))
-        .await;
-    completes_alike(&stored, &task, &complete(&task, &own, &of)).await;
+}
+
+#[tokio::test]
+async fn a_failure_is_written_with_its_breaker_or_not_at_all() {
+    let stored = Stored::new().await;
+    let (own, [_, failed, ..]) = (agent(), endings());
+    let (first, second) = (stored.running().await, stored.running().await);
+    let before = stored.agents.breaker(&own).await.unwrap();
+    let tell = async |task: &Task| {
+        let finish = finish(task, &own, &failed);
+        let report = report_finish(&finish).unwrap();
+        let step = before.after(report, &BreakerConfig::default(), at(5000));
+        let turn = Turn {
+            before: &before,
+            after: &step.next,
+        };
+        stored.tasks.finish(&finish, Some(turn)).await.unwrap()
+    };
+    assert_eq!(tell(&first).await, Blind::Done(()));
+    // Decided on the breaker as it was before.
+    assert_eq!(tell(&second).await, Blind::Unusual(None));
+    assert_eq!(stored.find(&second).await, second);
+    let counted = stored.agents.breaker(&own).await.unwrap();
+    assert_eq!(counted.window.all().count(), 1);
 }
 
 #[tokio::test]
 async fn a_breaker_that_has_to_be_told_is_not_passed_over() {
-    let (own, of) = (agent(), completion());
+    let (own, ending) = (agent(), completed());
     let slow = BreakerConfig {
         slow_call_duration_ms: 1,
         ..BreakerConfig::default()
@@ -220,8 +277,7 @@ async fn a_breaker_that_has_to_be_told_is_not_passed_over() {
     ];
     for (event, blindly) in events {
         let stored = Stored::new().await;
-        let task = stored.sent(None).await;
-        let _ = stored.tasks.begin(&begin(&task, &own, None)).await.unwrap();
+        let task = stored.running().await;
         let before = stored.agents.breaker(&own).await.unwrap();
         let step = before.after(event.clone(), &BreakerConfig::default(), at(10));
         let turn = Turn {
@@ -230,7 +286,10 @@ async fn a_breaker_that_has_to_be_told_is_not_passed_over() {
         };
         assert_eq!(stored.agents.turn(&own, turn).await.unwrap(), Written::Done);
         assert_eq!(step.next.gate().counts_blindly(), blindly);
-        let answer = stored.tasks.complete(&complete(&task, &own, &of)).await;
+        let answer = stored
+            .tasks
+            .finish(&finish(&task, &own, &ending), None)
+            .await;
         assert_eq!(answer.unwrap() == Blind::Done(()), blindly, "{event:?}");
     }
 }

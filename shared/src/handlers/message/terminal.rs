@@ -8,7 +8,7 @@ use crate::{
     error::{BematicError, TaskError},
     ids::{Attempt, TaskId},
     protocol::{TaskCancelled, TaskComplete, TaskFailure},
-    task::{Failure, FailureCode, LateOutcome, LateReport, Task, TaskEvent, Unchanged},
+    task::{Ending, Failure, FailureCode, LateReport, Task, Unchanged},
 };
 
 /// Ends tasks.
@@ -22,19 +22,19 @@ impl Endings {
         Self { transitions }
     }
 
-    /// A transaction and a message; where the task or its agent's breaker is not as usual, the
-    /// reads that it takes.
+    /// A transaction and a message; where the task or its agent's breaker is not as usual, the reads
+    /// that it takes.
     pub async fn complete(
         &self,
         context: Context<'_>,
         message: TaskComplete,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        let ending = LateOutcome::Completed(Box::new(message.into()));
+        let ending = Ending::Completed(Box::new(message.into()));
         self.end(context, task_id, attempt, ending).await
     }
 
-    /// A read, a transaction and a message.
+    /// The same, and a read of the breaker.
     pub async fn error(
         &self,
         context: Context<'_>,
@@ -43,24 +43,19 @@ impl Endings {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
             .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(context, task_id, attempt, LateOutcome::Failed(failure))
+        self.end(context, task_id, attempt, Ending::Failed(failure))
             .await
     }
 
-    /// A read, a transaction and a message.
+    /// The same, and a read of the breaker.
     pub async fn cancelled(
         &self,
         context: Context<'_>,
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(
-            context,
-            task_id,
-            attempt,
-            LateOutcome::Cancelled(message.reason),
-        )
-        .await
+        self.end(context, task_id, attempt, Ending::Cancelled(message.reason))
+            .await
     }
 
     /// What changes nothing is confirmed too, or the agent would send it for ever; where it speaks
@@ -70,29 +65,13 @@ impl Endings {
         context: Context<'_>,
         task_id: TaskId,
         attempt: Option<Attempt>,
-        ending: LateOutcome,
+        ending: Ending,
     ) -> Result<Answer, BematicError> {
         let (agent, now) = (&context.sender.agent_id, context.now);
-        let apply = async |event| {
-            let applied = self
-                .transitions
-                .apply(agent, task_id, &event, None, now)
-                .await;
-            applied.map(Some)
-        };
-        let result = match &ending {
-            LateOutcome::Completed(completion) => {
-                self.transitions
-                    .complete(agent, task_id, attempt, completion, now)
-                    .await
-            }
-            LateOutcome::Failed(failure) => {
-                apply(TaskEvent::Failed(attempt, failure.clone())).await
-            }
-            LateOutcome::Cancelled(reason) => {
-                apply(TaskEvent::Cancelled(attempt, reason.clone())).await
-            }
-        };
+        let result = self
+            .transitions
+            .finish(agent, task_id, attempt, &ending, now)
+            .await;
         let error = match result {
             Ok(Some(Outcome::Unchanged(_, Unchanged::NotHeld))) => Some(
                 TaskError::NotHeld {
@@ -129,7 +108,7 @@ impl Endings {
         &self,
         task: Task,
         attempt: Option<Attempt>,
-        outcome: LateOutcome,
+        outcome: Ending,
         context: Context<'_>,
     ) -> Result<(), BematicError> {
         let Some(attempt) = attempt.or_else(|| task.last_attempt_of(&context.sender.agent_id))

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::MessageRouter;
 use crate::{
     agent::Project,
-    handlers::event::SocketEvent,
+    command::Command,
+    handlers::{event::SocketEvent, tests::obey},
     ids::{Attempt, TaskId},
     protocol::CloudMessage,
     task::{Task, TaskState},
@@ -146,11 +147,39 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
     assert!(is_confirmed(&answers));
     assert_eq!(
         world.calls.take(),
-        ["transact complete", "sqs dispatch", "gateway post"]
+        ["transact finish", "sqs dispatch", "gateway post"]
     );
     assert_eq!(world.out.to_show(), [task.id]);
     assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
     assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
+}
+
+#[tokio::test]
+async fn a_failure_and_a_stop_cost_a_look_at_the_breaker_more() {
+    for (kind, end) in [("TASK_ERROR", "failed"), ("TASK_CANCELLED", "cancelled")] {
+        let (world, router, task) = begun().await;
+        if end == "cancelled" {
+            obey(&world, Command::Cancel { task: task.id }).await;
+        }
+        world.out.take_dispatched();
+        world.out.take_notified();
+        world.calls.take();
+        let payload = json!({ "taskId": task.id, "attempt": 1, "error": "broken" });
+        let answers = world.say_to(&router, "c", kind, payload).await;
+        assert!(is_confirmed(&answers));
+        assert_eq!(
+            world.calls.take(),
+            [
+                "get breaker",
+                "transact finish",
+                "sqs dispatch",
+                "gateway post"
+            ]
+        );
+        assert_eq!(world.out.to_show(), [task.id]);
+        assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+        assert_eq!(world.store.task(task.id).unwrap().state.name(), end);
+    }
 }
 
 #[tokio::test]
@@ -188,7 +217,7 @@ async fn a_completion_of_what_is_not_as_usual_takes_the_reads_that_it_needs() {
         .await;
     assert_eq!(
         world.calls.take()[..3],
-        ["transact complete", "get breaker", "write task"]
+        ["transact finish", "get breaker", "write task"]
     );
     assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
 }

@@ -20,7 +20,7 @@ use super::webhook::Operator;
 use crate::{command::Command, error::BematicError, task::Origin, testing::World, time::Clock};
 
 /// What an operator is answered.
-async fn obey(world: &World, command: Command) -> String {
+pub(super) async fn obey(world: &World, command: Command) -> String {
     try_obey(world, command).await.unwrap()
 }
 

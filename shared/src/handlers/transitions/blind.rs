@@ -7,10 +7,11 @@ use tracing::info;
 
 use super::{Outcome, Transitions, known_to};
 use crate::{
+    breaker,
     error::BematicError,
     ids::{AgentId, Attempt, TaskId},
-    ports::{Blind, DispatchMessage, Show},
-    task::{Begin, Complete, Completion, Task, TaskEvent},
+    ports::{Blind, DispatchMessage, Show, Turn},
+    task::{Begin, Completion, Ending, Finish, Task, TaskEvent},
     time::Timestamp,
 };
 
@@ -54,49 +55,64 @@ impl Transitions {
         }
     }
 
-    /// An attempt is done: a transaction and a message where the task and its agent's breaker are
-    /// as they mostly are then, which says nothing of the task; else as [`Self::apply`].
+    /// An attempt is done: a transaction and a message where the task and its agent's breaker are as
+    /// they mostly are then, which says nothing of the task; else as [`Self::apply`]. Unless it
+    /// worked, the breaker is read.
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub(in crate::handlers) async fn complete(
+    pub(in crate::handlers) async fn finish(
         &self,
         agent: &AgentId,
         task_id: TaskId,
         attempt: Option<Attempt>,
-        completion: &Completion,
+        ending: &Ending,
         now: Timestamp,
     ) -> Result<Option<Outcome>, BematicError> {
         let mut task = None;
         if let Some(attempt) = attempt {
-            let complete = Complete {
+            let finish = Finish {
                 task_id,
                 agent,
                 attempt,
-                completion,
+                ending,
                 slow_after: self.breaker.slow_after(),
                 now,
             };
-            match self.tasks.complete(&complete).await? {
-                Blind::Done(()) => {
-                    info!(task = %task_id, %agent, to = "completed", "task changed");
-                    // A slot is free, and Slack is to show it.
-                    let drain = DispatchMessage::Drain {
-                        agent_id: agent.clone(),
-                        show: Some(Show::completed(complete.slot())),
-                    };
-                    self.dispatch.send(&drain, Duration::ZERO).await?;
-                    return Ok(None);
-                }
+            match self.finish_blindly(&finish).await? {
+                Blind::Done(()) => return Ok(None),
                 Blind::Unusual(found) => task = found,
             }
         }
-        let event = TaskEvent::Completed(attempt);
-        let completion = Some(completion);
+        let (event, completion) = (ending.event(attempt), ending.completion());
         let outcome = self
             .otherwise(agent, task_id, task, &event, completion, now)
             .await?;
         Ok(Some(outcome))
+    }
+
+    async fn finish_blindly(&self, finish: &Finish<'_>) -> Result<Blind<()>, BematicError> {
+        let (agent, now) = (finish.agent, finish.now);
+        let turned = match breaker::report_finish(finish) {
+            Some(report) => self.turned(agent, report, now).await?,
+            None => None,
+        };
+        let turn = turned
+            .as_ref()
+            .map(|(before, after)| Turn { before, after });
+        let written = self.tasks.finish(finish, turn).await?;
+        if written == Blind::Done(()) {
+            let to = <&str>::from(finish.ending);
+            info!(task = %finish.task_id, %agent, to, "task changed");
+            // A slot is free, and Slack is to show it.
+            let drain = DispatchMessage::Drain {
+                agent_id: agent.clone(),
+                show: Some(Show::finished(finish.slot())),
+            };
+            let told = self.dispatch.send(&drain, Duration::ZERO);
+            futures::try_join!(told, self.moved(agent, turn, now))?;
+        }
+        Ok(written)
     }
 
     /// What was not written blindly, with the task as that found it.

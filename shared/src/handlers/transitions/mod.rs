@@ -189,12 +189,7 @@ impl Transitions {
             match self.tasks.transition(&task, &next, kept, turn).await? {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    let moved = async {
-                        match turn {
-                            Some(turn) => Ok(self.gate_moved(&next.agent_id, turn, now).await?),
-                            None => Ok(()),
-                        }
-                    };
+                    let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
                     let written = now + started.elapsed();
                     futures::try_join!(self.tell(&next, written), moved)?;
                     return Ok(Outcome::Changed(next));
@@ -223,6 +218,18 @@ impl Transitions {
             info!(%agent, why = <&str>::from(why), "says nothing about the agent");
         }
         Ok((next != before).then_some((before, next)))
+    }
+
+    async fn moved(
+        &self,
+        agent: &AgentId,
+        turn: Option<Turn<'_>>,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        match turn {
+            Some(turn) => self.gate_moved(agent, turn, now).await,
+            None => Ok(()),
+        }
     }
 
     /// Has the dispatcher look at the agent's queue when a breaker that has opened may be tried

@@ -3,7 +3,7 @@
 use super::budget;
 use crate::{
     slack::{mrkdwn, text::plural},
-    task::{Completion, LateOutcome, LateReport},
+    task::{Completion, Ending, LateReport},
 };
 
 /// The result, its beginning if it is long.
@@ -88,9 +88,9 @@ fn grouped(number: u64) -> String {
 /// What an attempt reported when it did not count any more.
 pub(super) fn late(report: &LateReport) -> String {
     let (verb, words) = match &report.outcome {
-        LateOutcome::Completed(completion) => ("completed", Some(completion.result.as_str())),
-        LateOutcome::Failed(failure) => ("failed", Some(failure.message.as_str())),
-        LateOutcome::Cancelled(reason) => ("was stopped", reason.as_deref()),
+        Ending::Completed(completion) => ("completed", Some(completion.result.as_str())),
+        Ending::Failed(failure) => ("failed", Some(failure.message.as_str())),
+        Ending::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
     let words = words.map(|words| mrkdwn::line(words, budget::LATE));
     let words = words.filter(|words| !words.is_empty());

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     ids::Attempt,
-    task::{CancelRequest, Failure, FailureCode, LateOutcome, Lease, Origin, TaskPolicy, TaskSpec},
+    task::{CancelRequest, Ending, Failure, FailureCode, Lease, Origin, TaskPolicy, TaskSpec},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_065_000);
@@ -296,7 +296,7 @@ fn what_came_too_late_is_shown_as_late() {
     let late = [LateReport {
         attempt: Attempt::FIRST,
         at: NOW,
-        outcome: LateOutcome::Completed(Box::new(completion("all\ngood"))),
+        outcome: Ending::Completed(Box::new(completion("all\ngood"))),
     }];
     let view = TaskView {
         late: &late,
@@ -379,7 +379,7 @@ proptest! {
         let late = vec![LateReport {
             attempt: Attempt::FIRST,
             at: NOW,
-            outcome: LateOutcome::Cancelled(Some(output.clone())),
+            outcome: Ending::Cancelled(Some(output.clone())),
         }; 9];
         let view = TaskView {
             output: OutputTail { text: &output, cut },

@@ -8,7 +8,7 @@ use crate::{
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
-    task::Complete,
+    task::Finish,
 };
 
 impl Memory {
@@ -27,9 +27,9 @@ impl Tables {
         breaker.with_logged(successes.into_iter().take(Window::KEPT))
     }
 
-    pub(super) fn log_success(&mut self, complete: &Complete<'_>) {
-        let successes = self.successes.entry(complete.agent.clone()).or_default();
-        successes.insert(complete.slot().to_string(), complete.now);
+    pub(super) fn log_success(&mut self, finish: &Finish<'_>) {
+        let successes = self.successes.entry(finish.agent.clone()).or_default();
+        successes.insert(finish.slot().to_string(), finish.now);
     }
 
     /// Whether the breaker is still the one that the turn starts from.

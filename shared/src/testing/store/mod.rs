@@ -23,7 +23,7 @@ use crate::{
         WAITING_COUNTED, Written,
     },
     task::{
-        Begin, Chunk, ChunkOrder, Complete, Completion, LateReport, Step, Task, TaskSpec, TaskState,
+        Begin, Chunk, ChunkOrder, Completion, Finish, LateReport, Step, Task, TaskSpec, TaskState,
     },
     time::Timestamp,
 };
@@ -284,21 +284,34 @@ impl Tasks for Memory {
         Ok(Blind::Done(Box::new(next)))
     }
 
-    async fn complete(&self, complete: &Complete<'_>) -> Result<Blind<()>, StoreError> {
-        let mut tables = self.call("transact complete").await?;
-        let Some(task) = tables.tasks.get(&complete.task_id).cloned() else {
+    async fn finish(
+        &self,
+        finish: &Finish<'_>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Blind<()>, StoreError> {
+        let mut tables = self.call("transact finish").await?;
+        let Some(task) = tables.tasks.get(&finish.task_id).cloned() else {
             return Ok(Blind::Unusual(None));
         };
-        let Some(next) = task.completed(complete) else {
+        let Some(next) = task.finished(finish) else {
             return Ok(Blind::Unusual(Some(Box::new(task))));
         };
         let blindly = |agent: &Agent| agent.gate.counts_blindly();
-        if !tables.agents.get(&task.agent_id).is_some_and(blindly) {
+        let agent = tables.agents.get(&task.agent_id);
+        let may_turn = turn.is_none_or(|turn| tables.may_turn(&task.agent_id, turn));
+        if let Some(completion) = finish.ending.completion() {
+            if !agent.is_some_and(blindly) {
+                return Ok(Blind::Unusual(None));
+            }
+            tables.log_success(finish);
+            tables.completions.insert(next.id, completion.clone());
+        }
+        if !may_turn {
             return Ok(Blind::Unusual(None));
         }
-        tables.log_success(complete);
-        let completion = complete.completion.clone();
-        tables.completions.insert(next.id, completion);
+        if let Some(turn) = turn {
+            tables.turn(&task.agent_id, turn);
+        }
         tables.write(&task, &next);
         Ok(Blind::Done(()))
     }

@@ -1,6 +1,6 @@
 //! What was confirmed to somebody, and is not there.
 
-use bematic::task::{FailureCode, LateOutcome, TaskState};
+use bematic::task::{Ending, FailureCode, TaskState};
 use bematic::{ids::TaskId, task::Slot};
 
 use super::history::Histories;
@@ -77,7 +77,7 @@ fn is_end(run: Slot, result: &str, stored: &Stored) -> bool {
 
 fn is_late(run: Slot, result: &str, stored: &Stored) -> bool {
     stored.late.iter().any(|late| match &late.outcome {
-        LateOutcome::Completed(kept) => late.attempt == run.attempt && kept.result == result,
+        Ending::Completed(kept) => late.attempt == run.attempt && kept.result == result,
         _ => false,
     })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bematic::agent::Agent;
 use bematic::ids::{AgentId, TaskId};
 use bematic::task::{
-    Completion, Failure, FailureCode, LateOutcome, LateReport, Origin, Slot, Task, TaskPolicy,
-    TaskSpec, TaskState,
+    Completion, Ending, Failure, FailureCode, LateReport, Origin, Slot, Task, TaskPolicy, TaskSpec,
+    TaskState,
 };
 use bematic::time::Timestamp;
 
@@ -110,7 +110,7 @@ impl Scene {
         let report = LateReport {
             attempt: run(attempt).attempt,
             at: at(9000),
-            outcome: LateOutcome::Completed(Box::new(completion(result))),
+            outcome: Ending::Completed(Box::new(completion(result))),
         };
         self.stored_task().late.push(report);
     }
