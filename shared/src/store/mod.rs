@@ -46,6 +46,7 @@ mod chunks;
 mod connections;
 mod due;
 mod keys;
+mod lists;
 mod liveness;
 mod projects;
 mod several;

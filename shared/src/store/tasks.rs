@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{Client, types::Select};
+use aws_sdk_dynamodb::Client;
 use serde::{Deserialize, Serialize};
-use tracing::error;
 
 use super::{
     keys::{self, Key},
-    several::key_of,
     table::{
         Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
         text,
@@ -17,14 +15,10 @@ use super::{
     transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
 };
 use crate::{
-    error::{StoreError, chain},
+    error::StoreError,
     ids::{AgentId, Attempt, ChannelId, TaskId},
-    ports::{
-        Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, WAITING_COUNTED, Written,
-    },
-    task::{
-        Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskEvent, TaskPolicy, TaskSpec,
-    },
+    ports::{Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, Written},
+    task::{Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskSpec},
     time::Timestamp,
 };
 
@@ -249,60 +243,11 @@ impl Tasks for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError> {
-        let mut due = Vec::new();
-        let mut from: Option<Item> = None;
-        loop {
-            let answer = self
-                .tasks
-                .client
-                .query()
-                .table_name(&self.tasks.name)
-                .key_condition_expression("pk = :queue")
-                .expression_attribute_values(":queue", text(keys::queue(agent)))
-                .consistent_read(true)
-                .limit(i32::try_from(limit.max(10)).unwrap_or(10))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| failed("Query", error))?;
-            for item in answer.items.unwrap_or_default() {
-                let task: Task = read(
-                    item,
-                    &Key {
-                        pk: keys::queue(agent),
-                        sk: String::new(),
-                    },
-                )?;
-                if task
-                    .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
-                    .is_ok()
-                {
-                    due.push(task);
-                }
-            }
-            from = answer.last_evaluated_key;
-            if due.len() >= limit || from.is_none() {
-                due.truncate(limit);
-                return Ok(due);
-            }
-        }
+        self.head_of_queue(agent, now, limit).await
     }
 
     async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let answer = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .key_condition_expression("pk = :queue")
-            .expression_attribute_values(":queue", text(keys::queue(agent)))
-            .consistent_read(true)
-            .select(Select::Count)
-            .limit(i32::try_from(WAITING_COUNTED).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))?;
-        Ok(usize::try_from(answer.count).unwrap_or(0))
+        self.length_of_queue(agent).await
     }
 
     async fn in_channel(
@@ -311,67 +256,11 @@ impl Tasks for TaskStore {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
-        let partition = keys::channel(channel);
-        let mut query = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .index_name("channel")
-            .key_condition_expression(if cursor.is_some() {
-                "channelPk = :channel AND channelSk < :cursor"
-            } else {
-                "channelPk = :channel"
-            })
-            .expression_attribute_values(":channel", text(&partition))
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
-        if let Some(cursor) = cursor {
-            query = query.expression_attribute_values(":cursor", text(valid_cursor(cursor)?));
-        }
-        let answer = query.send().await.map_err(|error| failed("Query", error))?;
-        let mut places: Vec<(Key, String)> = answer
-            .items
-            .iter()
-            .flatten()
-            .map(|item| Ok((key_of(item)?, place_of(item)?)))
-            .collect::<Result<_, StoreError>>()?;
-        // A page ends at a megabyte too.
-        let more = places.len() > limit || answer.last_evaluated_key.is_some();
-        places.truncate(limit);
-        let next = places.last().filter(|_| more);
-        let next = next.map(|(_, place)| place.clone());
-        let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
-        let mut found = self.tasks.get_all(&keys).await?;
-        // One that cannot be read is no reason to hide the others.
-        let readable = |key: &Key| {
-            read(found.remove(key)?, key)
-                .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
-                .ok()
-        };
-        let items: Vec<Task> = keys.iter().filter_map(readable).collect();
-        Ok(Page { items, next })
+        self.page_of_channel(channel, limit, cursor).await
     }
 
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
-        let mut pages = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .index_name("channel")
-            .key_condition_expression("channelPk = :channel AND channelSk < :cursor")
-            .expression_attribute_values(":channel", text(keys::channel(channel)))
-            .expression_attribute_values(":cursor", text(valid_cursor(cursor)?))
-            .select(Select::Count)
-            .into_paginator()
-            .send();
-        let mut count = 0;
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("Query", error))?;
-            count += u64::from(page.count.unsigned_abs());
-        }
-        Ok(count)
+        self.count_of_channel(channel, cursor).await
     }
 
     async fn add_step(
@@ -474,24 +363,5 @@ impl TaskStore {
             .send()
             .await
             .map_err(|error| failed("Query", error))
-    }
-}
-
-/// Where an item of the index `channel` is in it.
-fn place_of(item: &Item) -> Result<String, StoreError> {
-    let place = item.get("channelSk").and_then(|place| place.as_s().ok());
-    place.cloned().ok_or_else(|| StoreError::Corrupt {
-        key: "channel".to_owned(),
-        source: "an item without a place".into(),
-    })
-}
-
-/// A cursor is a sort key of ours; anything else came from elsewhere.
-fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
-    match cursor.split_once('#') {
-        Some((time, id)) if time.parse::<u64>().is_ok() && id.parse::<TaskId>().is_ok() => {
-            Ok(cursor)
-        }
-        _ => Err(StoreError::Cursor),
     }
 }
