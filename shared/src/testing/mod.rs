@@ -1,6 +1,9 @@
 //! The outside world in memory, for the tests of the handlers: every call is counted, and any can
 //! be made to fail.
 
+mod agents;
+mod fixed;
+mod functions;
 mod outbox;
 mod store;
 mod world;
@@ -8,9 +11,10 @@ mod world;
 use std::sync::Mutex;
 
 pub(crate) use self::{
+    agents::{event, wire},
     outbox::{Outbox, Post},
     store::Memory,
-    world::{AGENT, World, agent_id, connection, event, new_task, wire},
+    world::{AGENT, World, agent_id, connection, new_task},
 };
 use crate::{
     error::{GatewayError, QueueError, StoreError},

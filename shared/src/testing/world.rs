@@ -1,37 +1,19 @@
 //! All functions around one store in memory: what a test says and sees is what a user would.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Calls, Memory, Outbox};
+use super::{Calls, Memory, Outbox, fixed::Fixed};
 use crate::{
-    agent::{Agent, ApiKey, Binding, Project, Route},
+    agent::{Agent, ApiKey, Project, Route},
     breaker::{BreakerConfig, BreakerEvent, FailureKind},
-    handlers::{
-        authorize::Authorizer,
-        batch::BatchWorker,
-        connect::Connector,
-        disconnect::Disconnector,
-        dispatch::Dispatcher,
-        event::SocketEvent,
-        message::MessageRouter,
-        notify::Notifier,
-        routing::Router,
-        sweep::Sweeper,
-        transitions::Transitions,
-        webhook::{Operator, Parts},
-    },
-    ids::{AgentId, BatchId, ConnectionId, Ids, MessageId, TaskId},
-    ports::{Agents, Bound, Breakers, DispatchMessage, Projects, Turn, Written},
-    protocol::{CloudMessage, Spelling},
+    handlers::webhook::Operator,
+    ids::{AgentId, ConnectionId, TaskId},
+    ports::{Agents, Breakers, DispatchMessage, Projects, Turn, Written},
     task::{Origin, Priority, Task, TaskPolicy},
     time::{Clock, Timestamp},
 };
@@ -47,51 +29,6 @@ pub(crate) fn agent_id() -> AgentId {
 
 pub(crate) fn connection(name: &str) -> ConnectionId {
     name.parse().unwrap()
-}
-
-/// A clock that a test sets, and ids that count.
-#[derive(Debug)]
-pub(crate) struct Fixed {
-    now: AtomicU64,
-    next: AtomicU64,
-}
-
-impl Fixed {
-    pub(crate) fn new() -> Self {
-        Self {
-            now: AtomicU64::new(1_700_000_000_000),
-            next: AtomicU64::new(1),
-        }
-    }
-
-    pub(crate) fn pass(&self, time: Duration) {
-        self.now
-            .fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-
-    fn count(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::SeqCst)
-    }
-}
-
-impl Clock for Fixed {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
-    }
-}
-
-impl Ids for Fixed {
-    fn task(&self) -> TaskId {
-        TaskId::new(Uuid::from_u128(self.count().into()))
-    }
-
-    fn batch(&self) -> BatchId {
-        BatchId::new(Uuid::from_u128(self.count().into()))
-    }
-
-    fn message(&self) -> MessageId {
-        format!("id-{}", self.count()).parse().unwrap()
-    }
 }
 
 /// A team with one agent and one channel.
@@ -131,129 +68,6 @@ impl World {
         self.store.create(&agent).await.unwrap();
     }
 
-    pub(crate) fn parts(&self) -> Parts {
-        Parts {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            breakers: self.store.clone(),
-            breaker: BreakerConfig::default(),
-            projects: self.store.clone(),
-            dispatch: self.out.clone(),
-            notifications: self.out.clone(),
-            batches: self.store.clone(),
-            batch_queue: self.out.clone(),
-            dead_letters: self.out.clone(),
-            policy: TaskPolicy::default(),
-            clock: self.time.clone(),
-            ids: self.time.clone(),
-        }
-    }
-
-    pub(crate) fn authorizer(&self) -> Authorizer {
-        Authorizer::new(self.store.clone())
-    }
-
-    pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.store.clone(), self.out.clone(), self.out.clone())
-    }
-
-    pub(crate) fn disconnector(&self) -> Disconnector {
-        Disconnector::new(self.store.clone())
-    }
-
-    /// A fresh execution environment of `ws-message`: nothing is cached yet.
-    pub(crate) fn router(&self) -> MessageRouter {
-        MessageRouter::new(
-            self.store.clone(),
-            self.store.clone(),
-            self.out.clone(),
-            self.out.clone(),
-            self.out.clone(),
-            self.transitions(),
-            self.time.clone(),
-        )
-    }
-
-    pub(crate) fn dispatcher(&self) -> Dispatcher {
-        Dispatcher {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            breakers: self.store.clone(),
-            gateway: self.out.clone(),
-            dispatch: self.out.clone(),
-            notifications: self.out.clone(),
-            transitions: self.transitions(),
-            clock: self.time.clone(),
-            ids: self.time.clone(),
-        }
-    }
-
-    pub(crate) fn notifier(&self) -> Notifier {
-        Notifier {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            batches: self.store.clone(),
-            cards: self.store.clone(),
-            breakers: self.store.clone(),
-            operations_channel: Some("COPS".parse().unwrap()),
-            slack: self.out.clone(),
-            clock: self.time.clone(),
-        }
-    }
-
-    pub(crate) fn batch_worker(&self) -> BatchWorker {
-        BatchWorker {
-            batches: self.store.clone(),
-            tasks: self.store.clone(),
-            queue: self.out.clone(),
-            notifications: self.out.clone(),
-            transitions: self.transitions(),
-            clock: self.time.clone(),
-        }
-    }
-
-    fn transitions(&self) -> Transitions {
-        self.transitions_with(TaskPolicy::default())
-    }
-
-    pub(crate) fn transitions_with(&self, policy: TaskPolicy) -> Transitions {
-        let (store, out) = (self.store.clone(), self.out.clone());
-        let breaker = BreakerConfig::default();
-        Transitions::new(store.clone(), store, out.clone(), out, policy, breaker)
-    }
-
-    pub(crate) fn sweeper(&self) -> Sweeper {
-        Sweeper {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            gateway: self.out.clone(),
-            dispatch: self.out.clone(),
-            batches: self.store.clone(),
-            batch_queue: self.out.clone(),
-            clock: self.time.clone(),
-        }
-    }
-
-    /// What an agent does every 20 s: a heartbeat, and the answers to the pings that it was sent.
-    pub(crate) async fn beat(&self, router: &MessageRouter, connection: &str) {
-        let (pings, others): (Vec<_>, Vec<_>) = self
-            .out
-            .take_sent()
-            .into_iter()
-            .partition(|(_, message)| matches!(message, CloudMessage::HeartbeatPing(_)));
-        self.say_to(router, connection, "HEARTBEAT_PING", json!({}))
-            .await;
-        for (_, message) in pings {
-            if let CloudMessage::HeartbeatPing(ping) = message {
-                let pong = json!({ "agentId": AGENT, "serverTime": ping.server_time,
-                    "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0 });
-                self.say_to(router, connection, "HEARTBEAT_PONG", pong)
-                    .await;
-            }
-        }
-        self.out.sent.lock().unwrap().extend(others);
-    }
-
     /// The channel's project, as every world has it at first.
     pub(crate) fn project(&self) -> Project {
         project(self.time.now())
@@ -261,64 +75,6 @@ impl World {
 
     pub(crate) async fn set_project(&self, project: &Project) {
         self.store.put(project).await.unwrap();
-    }
-
-    /// The agent connects with its key in a header, and has said something.
-    pub(crate) async fn connect(&self, name: &str) {
-        self.handshake(name).await;
-        self.store
-            .spoke(&agent_id(), &connection(name), Spelling::Canonical)
-            .await
-            .unwrap();
-    }
-
-    /// The agent connects with its key in a header.
-    pub(crate) async fn handshake(&self, name: &str) {
-        let event = event(name, true, String::new());
-        self.connector()
-            .connect(&event, self.time.now())
-            .await
-            .unwrap();
-    }
-
-    /// The agent connects without a header, and says who it is in its first message.
-    pub(crate) async fn authenticate_in_band(&self, name: &str) -> Vec<CloudMessage> {
-        let stranger = event(name, false, String::new());
-        let connected = self.connector().connect(&stranger, self.time.now()).await;
-        connected.unwrap();
-        let request = json!({ "agentId": AGENT, "apiKey": self.key.expose(), "version": "1" });
-        let body = wire("auth:request", &request, self.time.now());
-        self.say_in_band(&self.router(), name, body).await
-    }
-
-    /// An agent of this name, made if there is none, connects and has said something.
-    pub(crate) async fn join(&self, agent: &str, name: &str) {
-        self.add_agent(agent).await;
-        let (agent, now) = (agent.parse().unwrap(), self.time.now());
-        let binding = Binding::new(connection(name), now, Some(Spelling::Canonical));
-        let bound = self.store.bind(&agent, &binding).await;
-        assert!(matches!(bound, Ok(Bound::Current { .. })));
-    }
-
-    /// That agent says something; what it is answered.
-    pub(crate) async fn say_as(
-        &self,
-        agent: &str,
-        name: &str,
-        kind: &str,
-        payload: Value,
-    ) -> Vec<CloudMessage> {
-        let body = wire(kind, &payload, self.time.now());
-        let agent_id = Some(agent.parse().unwrap());
-        let event = SocketEvent {
-            agent_id,
-            ..event(name, true, body)
-        };
-        let before = self.out.take_sent();
-        self.router().handle(event).await;
-        let answers = self.out.take_sent();
-        *self.out.sent.lock().unwrap() = before;
-        answers.into_iter().map(|(_, message)| message).collect()
     }
 
     /// The channel's tasks may go to these agents from now on.
@@ -347,11 +103,6 @@ impl World {
         };
         assert_eq!(self.store.turn(&agent, turn).await.unwrap(), Written::Done);
         assert!(!self.store.agent(&agent).unwrap().gate.is_open(now));
-    }
-
-    /// What the dispatcher moves waiting tasks with.
-    pub(crate) fn mover(&self) -> Router {
-        Router::from(&self.dispatcher())
     }
 
     /// The operator asks for something to be run; the task that came of it.
@@ -445,62 +196,6 @@ impl World {
         self.out.take_sent();
         self.calls.take();
         self.store.task(task.id).unwrap()
-    }
-
-    /// The agent says something on `connection`, to a fresh environment.
-    pub(crate) async fn say(
-        &self,
-        connection: &str,
-        kind: &str,
-        payload: Value,
-    ) -> Vec<CloudMessage> {
-        self.say_to(&self.router(), connection, kind, payload).await
-    }
-
-    /// The agent says something on `connection`, to this environment; what it is answered.
-    pub(crate) async fn say_to(
-        &self,
-        router: &MessageRouter,
-        connection: &str,
-        kind: &str,
-        payload: Value,
-    ) -> Vec<CloudMessage> {
-        let body = wire(kind, &payload, self.time.now());
-        router.handle(event(connection, true, body)).await;
-        self.out
-            .take_sent()
-            .into_iter()
-            .map(|(_, message)| message)
-            .collect()
-    }
-
-    /// Somebody says something on a connection without a header, to this environment.
-    pub(crate) async fn say_in_band(
-        &self,
-        router: &MessageRouter,
-        connection: &str,
-        body: String,
-    ) -> Vec<CloudMessage> {
-        router.handle(event(connection, false, body)).await;
-        self.out
-            .take_sent()
-            .into_iter()
-            .map(|(_, message)| message)
-            .collect()
-    }
-}
-
-pub(crate) fn wire(kind: &str, payload: &Value, now: Timestamp) -> String {
-    json!({ "id": "m1", "type": kind, "payload": payload, "timestamp": now.as_millis() })
-        .to_string()
-}
-
-pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
-    SocketEvent {
-        connection_id: connection(name),
-        agent_id: authorized.then(agent_id),
-        connected_at: None,
-        body,
     }
 }
 
