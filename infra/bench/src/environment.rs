@@ -1,6 +1,6 @@
 //! An execution environment: one process of a function, as Lambda starts it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::aws::Service;
 use crate::runtime::Runtime;
 use crate::template::Function;
 
@@ -42,6 +43,8 @@ pub(crate) struct Environment {
     pub(crate) init: Duration,
     /// Invocations until now.
     pub(crate) invocations: usize,
+    /// The services that they have called.
+    pub(crate) called: BTreeSet<Service>,
     timeout: Duration,
     log: PathBuf,
 }
@@ -92,6 +95,7 @@ impl Environment {
             child,
             runtime,
             invocations: 0,
+            called: BTreeSet::new(),
             timeout: function.timeout,
             log,
         })

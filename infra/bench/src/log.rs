@@ -9,8 +9,7 @@ use crate::aws::{Call, Service};
 use crate::dynamo::Touch;
 use crate::dynamo::units::Units;
 
-/// Invocations of an environment that are not yet taken for warm: they open connections and fill
-/// caches.
+/// Invocations of an environment that are not yet taken for warm: they fill caches.
 const COLD: usize = 3;
 
 /// What a function was invoked with, as the report names it.
@@ -46,6 +45,9 @@ pub struct Invocation {
     pub kind: Kind,
     /// How many its environment had before it.
     pub earlier: usize,
+    /// Whether it called a service that its environment had not called before: that opens a
+    /// connection, and reads what the SDK knows of the service.
+    pub is_first_call: bool,
     /// How long a processor worked at it.
     pub warm: Duration,
     /// From the event's being handed out to the answer, without the time in which calls were being
@@ -66,7 +68,7 @@ pub struct Invocation {
 impl Invocation {
     /// Whether its time counts.
     pub const fn is_warm(&self) -> bool {
-        self.earlier >= COLD
+        self.earlier >= COLD && !self.is_first_call
     }
 
     /// Its calls by name.
@@ -154,6 +156,7 @@ pub(crate) mod tests {
             function: function.into(),
             kind,
             earlier: COLD,
+            is_first_call: false,
             warm: Duration::from_micros(500),
             wall: Duration::from_micros(900),
             calls,

@@ -212,7 +212,12 @@ async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()
     match script.ending {
         Ending::Complete => agent.complete(stage, given).await?,
         Ending::Fail => agent.fail(stage, given).await?,
-        Ending::Cancelled => agent.cancelled(stage, given).await?,
+        Ending::Cancelled => {
+            let order = format!("cancel {}", given.task);
+            command(stage, script.channel, &order, Kind::of("/bm cancel")).await?;
+            stage.deliver(deliver).await?;
+            agent.cancelled(stage, given).await?;
+        }
     }
     stage.deliver(deliver).await
 }

@@ -176,11 +176,16 @@ impl Stage {
         let earlier = environment.invocations;
         let answer = environment.invoke(cue.event).await?;
         let calls = self.aws.take_calls()?;
+        let mut is_first_call = false;
+        for call in &calls {
+            is_first_call |= environment.called.insert(call.service);
+        }
         self.posted.extend(self.aws.take_posted());
         self.log.push(Invocation {
             function: name.to_owned(),
             kind: cue.kind,
             earlier,
+            is_first_call,
             warm: answer.worked,
             wall: outside(answer.handed, answer.answered, &calls),
             calls,
@@ -257,7 +262,7 @@ impl Stage {
         let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
         match (function, body["kind"].as_str().unwrap_or_default()) {
             ("dispatcher", "drain") => Kind::of("drain"),
-            ("dispatcher", "task") => Kind::of("timer"),
+            ("dispatcher", "task" | "ack_deadline") => Kind::of("timer"),
             ("dispatcher", _) => Kind::of("deadline"),
             ("notifier", "refresh") => {
                 let new = self.shown.insert(body["taskId"].to_string());
