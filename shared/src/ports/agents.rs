@@ -67,8 +67,8 @@ pub trait Agents: Send + Sync {
     /// The same as [`Self::bind`] to an agent that was just read, and notes whose the connection
     /// turned out to be: a transaction.
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;
-    /// Forgets one that did not authenticate.
-    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError>;
+    /// Forgets one that did not authenticate; false if it has meanwhile.
+    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError>;
     /// Makes a connection the agent's current one: the newer wins. Again, it changes nothing.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError>;
     /// Marks the agent offline if this is its current connection.
@@ -184,6 +184,8 @@ pub enum Bound {
     Replaced,
     /// There is no such agent.
     NoAgent,
+    /// It is another agent's.
+    Taken,
 }
 
 /// What became of the end of a connection.

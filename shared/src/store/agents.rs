@@ -159,7 +159,7 @@ impl Agents for AgentStore {
         self.introduce_connection(id, agent, key).await
     }
 
-    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
+    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         self.forget_connection(id).await
     }
 

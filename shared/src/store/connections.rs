@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use super::{
     agents::{AgentStore, map},
     keys::{self, Key},
-    table::{Item, Record, Refusal, Transacted, attributes, failed, number, read, retry, text},
+    table::{Item, Record, Refusal, Transacted, attributes, number, read, retry, text},
     transition::unwritable,
 };
 use crate::{
@@ -116,11 +116,14 @@ impl AgentStore {
                     return Ok(Bound::Current { replaced });
                 }
                 Transacted::Refused(failed) => {
-                    let found = failed.into_iter().next().flatten().unwrap_or_default();
-                    if found.is_empty() {
-                        return Ok(Bound::NoAgent);
+                    let [agent, connection] = failed.try_into().unwrap_or_default();
+                    if connection.is_some() {
+                        return Ok(Bound::Taken);
                     }
-                    let agent: Agent = read(found, &key)?;
+                    let Some(agent) = agent.filter(|item| !item.is_empty()) else {
+                        return Ok(Bound::NoAgent);
+                    };
+                    let agent: Agent = read(agent, &key)?;
                     before = agent.connection;
                 }
             }
@@ -161,7 +164,8 @@ impl AgentStore {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// The record stays until its time is over: what comes of it late is known to be the agent's.
+    /// On condition that it is not another's. The record stays until its time is over: what comes of
+    /// it late is known to be the agent's.
     fn assign(&self, binding: &Binding, agent: &AgentId) -> Result<TransactWriteItem, StoreError> {
         let (key, now) = (keys::connection(&binding.id), binding.bound_at);
         let update = Update::builder()
@@ -173,6 +177,7 @@ impl AgentStore {
                  expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
                  spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
             )
+            .condition_expression("attribute_not_exists(agentId) OR agentId = :agent")
             .expression_attribute_values(":id", text(binding.id.as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()))
@@ -183,15 +188,17 @@ impl AgentStore {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    pub(super) async fn forget_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+    pub(super) async fn forget_connection(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         let key = keys::connection(id);
         let delete = self.agents.client.delete_item();
         let delete = delete.table_name(&self.agents.name);
         let delete = delete.key("pk", text(key.pk)).key("sk", text(key.sk));
-        let deleted = delete.send().await;
-        deleted
-            .map(drop)
-            .map_err(|error| failed("DeleteItem", error))
+        let delete = delete.condition_expression("attribute_not_exists(agentId)");
+        match retry(|| delete.clone().send(), "DeleteItem").await {
+            Ok(_) => Ok(true),
+            Err(Refusal::Condition(_)) => Ok(false),
+            Err(Refusal::Error(error)) => Err(error),
+        }
     }
 
     /// The same again must not undo what its first message has noted.

@@ -83,4 +83,30 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
     let nobody = Agent::new("b".parse().unwrap(), at(0));
     let bound = stored.agents.bind_in_band(&nobody, &binding("x", 7)).await;
     assert_eq!(bound.unwrap(), Bound::NoAgent);
+
+    let other = Agent::new("other".parse().unwrap(), at(0));
+    let _ = stored.agents.create(&other).await.unwrap();
+    let bound = stored
+        .agents
+        .bind_in_band(&other, &binding("newer", 8))
+        .await;
+    assert_eq!(bound.unwrap(), Bound::Taken);
+    let other = stored.agents.find(&other.id).await.unwrap().unwrap();
+    assert_eq!(other.connection, None);
+}
+
+#[tokio::test]
+async fn only_a_stranger_is_forgotten() {
+    let stored = Stored::new().await;
+    let read = found(&stored).await;
+    let forget = async |name: &str| stored.agents.forget(&connection(name)).await.unwrap();
+    stored.agents.admit(&connection("x"), at(1)).await.unwrap();
+    assert!(forget("x").await && forget("x").await, "twice");
+    let known = stored.agents.connection(&connection("x")).await.unwrap();
+    assert_eq!(known, None);
+    let bound = stored.agents.bind_in_band(&read, &binding("y", 2)).await;
+    assert_eq!(bound.unwrap(), in_place_of("c"));
+    assert!(!forget("y").await);
+    let known = stored.agents.connection(&connection("y")).await.unwrap();
+    assert_eq!(known.unwrap().agent_id, Some(agent()));
 }

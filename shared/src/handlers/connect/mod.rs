@@ -93,6 +93,10 @@ impl Connector {
                 agent_id: agent.clone(),
             }
             .into()),
+            Bound::Taken => Err(AuthError::AlreadyBound {
+                agent_id: agent.clone(),
+            }
+            .into()),
         }
     }
 

@@ -286,9 +286,10 @@ impl Dispatcher {
     }
 
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
-        match self.agents.connection(id).await? {
-            Some(connection) if connection.agent_id.is_none() => {}
-            _ => return Ok(()),
+        let connection = self.agents.connection(id).await?;
+        let is_bound = connection.is_some_and(|connection| connection.agent_id.is_some());
+        if is_bound || !self.agents.forget(id).await? {
+            return Ok(());
         }
         let error = AuthError::DeadlinePassed {
             seconds: AUTH_DEADLINE.as_secs(),
@@ -302,7 +303,7 @@ impl Dispatcher {
         if self.gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
             self.gateway.close(id).await?;
         }
-        Ok(self.agents.forget(id).await?)
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::json;
 
 use super::Gatekeeper;
@@ -8,7 +8,7 @@ use crate::{
     ports::{Agents, DispatchMessage, Drain, Show, Tasks},
     protocol::CloudMessage,
     task::{Task, TaskState},
-    testing::{World, agent_id, connection, event, new_task},
+    testing::{AGENT, World, agent_id, connection, event, new_task, wire},
     time::{Clock, Timestamp},
 };
 
@@ -321,12 +321,7 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
     let world = World::new().await;
-    let now = world.time.now();
-    world
-        .connector()
-        .connect(&event("c", false, String::new()), now)
-        .await
-        .unwrap();
+    world.admit("c").await;
     let told = world.out.take_dispatched();
     let [(deadline @ DispatchMessage::AuthDeadline { .. }, delay)] = &told[..] else {
         panic!("no deadline was set: {told:?}")
@@ -340,9 +335,56 @@ async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
 }
 
 #[tokio::test]
+async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.admit("c").await;
+        let deadline = DispatchMessage::AuthDeadline {
+            connection_id: connection("c"),
+        };
+        world.calls.fail_at(n);
+        let first = world.dispatcher().handle(deadline.clone()).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        assert!(first.is_err(), "call {n}: SQS would forget it");
+        world.dispatcher().handle(deadline).await.unwrap();
+        assert!(world.out.closed.lock().unwrap().contains(&connection("c")));
+        assert!(world.store.connection_of(&connection("c")).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_meets_authentication_leaves_no_agent_on_an_unknown_connection() {
+    for seed in 0..50 {
+        let world = World::new().await;
+        world.admit("c").await;
+        let deadline = DispatchMessage::AuthDeadline {
+            connection_id: connection("c"),
+        };
+        let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
+        let body = wire("AUTH_REQUEST", &request, world.time.now());
+        world.calls.interleave(seed);
+        let (dispatcher, router) = (world.dispatcher(), world.router());
+        let both = join(
+            dispatcher.handle(deadline),
+            router.handle(event("c", false, body)),
+        );
+        both.await.0.unwrap();
+        let record = world.store.connection_of(&connection("c"));
+        let ended = world.out.closed.lock().unwrap().contains(&connection("c"));
+        let is_bound = record.is_some_and(|record| record.agent_id.is_some());
+        assert!(is_bound || ended, "seed {seed}");
+        // So that its end is known to be the agent's.
+        let agent = world.store.agent(&agent_id()).unwrap();
+        assert_eq!(agent.connection.is_some(), is_bound, "seed {seed}");
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_that_comes_after_authentication_does_nothing() {
     let world = World::new().await;
-    world.connect("c").await;
+    world.authenticate_in_band("c").await;
     let deadline = DispatchMessage::AuthDeadline {
         connection_id: connection("c"),
     };

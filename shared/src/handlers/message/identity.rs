@@ -138,8 +138,12 @@ impl MessageRouter {
         };
         match result {
             Ok(()) => Ok(()),
-            // Our own trouble: the agent may try again on the same connection.
-            Err(error) if error.is_transient() => {
+            // Our own trouble: the agent may try again on the same connection. Or that is another's
+            // by now.
+            Err(error)
+                if error.is_transient()
+                    || matches!(error, BematicError::Auth(AuthError::AlreadyBound { .. })) =>
+            {
                 self.complain(connection, spelling, Some(envelope.id), error)
                     .await
             }

@@ -1,5 +1,6 @@
 //! What no handler shows alone: whole lives of tasks, with failures, time and disorder.
 
+mod authentication;
 mod breaker;
 mod bulk;
 mod cancelling;

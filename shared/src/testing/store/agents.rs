@@ -102,6 +102,11 @@ impl Agents for Memory {
 
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
         let mut tables = self.call("transact agent, connection").await?;
+        let known = tables.connections.get(&binding.id);
+        let owner = known.and_then(|connection| connection.agent_id.as_ref());
+        if owner.is_some_and(|owner| *owner != agent.id) {
+            return Ok(Bound::Taken);
+        }
         let bound = tables.bind(&agent.id, binding);
         if let Bound::Current { .. } = bound {
             let connection = tables.connection_mut(&binding.id, binding.bound_at);
@@ -111,9 +116,14 @@ impl Agents for Memory {
         Ok(bound)
     }
 
-    async fn forget(&self, id: &ConnectionId) -> Result<(), StoreError> {
-        self.call("delete connection").await?.connections.remove(id);
-        Ok(())
+    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let mut tables = self.call("delete connection").await?;
+        let known = tables.connections.get(id);
+        let is_strange = known.is_none_or(|connection| connection.agent_id.is_none());
+        if is_strange {
+            tables.connections.remove(id);
+        }
+        Ok(is_strange)
     }
 
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
