@@ -76,8 +76,8 @@ impl Task {
         runs && self.agent_id == *agent
     }
 
-    /// The task once the attempt has begun: if it was sent, nobody wants it to stop, and its lease
-    /// does not end before somebody looks at it anyway.
+    /// The task once the attempt has begun: if it was sent, nobody wants it to stop, and its lease is
+    /// not so short that it would end before Slack should show that.
     pub fn begun(&self, begin: &Begin<'_>) -> Option<Self> {
         let usual = matches!(
             self.state,

@@ -154,7 +154,15 @@ impl Task {
             event,
             TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..)
         );
-        let state = self.state.after(event, &self.terms(policy), now)?;
+        let terms = self.terms(policy);
+        let is_tick = matches!(event, TaskEvent::Tick { .. });
+        let state = match self.state.after(event, &terms, now) {
+            // A deployment gives it longer by now.
+            Err(Unchanged::NotDue) if is_tick && self.timer != self.state.timer(&terms) => {
+                self.state.clone()
+            }
+            state => state?,
+        };
         let mut next = Self {
             state,
             version: self.version + 1,

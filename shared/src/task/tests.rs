@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::testing::new_task;
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -459,6 +460,24 @@ const LEGAL: &[(&str, &str)] = &[
     ("failed", "pending"),
     ("cancelled", "pending"),
 ];
+
+#[test]
+fn a_timer_that_a_deployment_has_made_longer_is_set_anew() {
+    let longer = TaskPolicy {
+        lease: POLICY.lease * 2,
+        ..POLICY
+    };
+    let (ends, then) = (at(2) + POLICY.lease, at(2) + longer.lease);
+    let sent = new_task("a").after(TaskEvent::Claimed, &POLICY, at(1));
+    let task = sent.unwrap().after(started(ONE), &POLICY, at(2)).unwrap();
+    assert_eq!(task.timer, Some(ends));
+    let next = task.after(tick(None), &longer, ends).unwrap();
+    assert_eq!((next.timer, &next.state), (Some(then), &task.state));
+    let early = next.after(tick(None), &longer, ends);
+    assert_eq!(early, Err(Unchanged::NotDue));
+    let next = next.after(tick(None), &longer, then).unwrap();
+    assert_eq!(next.state.name(), "failed");
+}
 
 proptest! {
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic::breaker::{BreakerConfig, BreakerEvent, report_finish};
+use bematic::breaker::{BreakerConfig, BreakerEvent, FailureKind, report_finish};
 use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
 use bematic::task::{
@@ -258,6 +258,34 @@ async fn a_failure_is_written_with_its_breaker_or_not_at_all() {
     assert_eq!(stored.find(&second).await, second);
     let counted = stored.agents.breaker(&own).await.unwrap();
     assert_eq!(counted.window.all().count(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_that_opens_the_breaker_shuts_its_agents_gate_with_it() {
+    let stored = Stored::new().await;
+    let (own, [_, failed, ..]) = (agent(), endings());
+    let config = BreakerConfig::default();
+    let task = stored.running().await;
+    let finish = finish(&task, &own, &failed);
+    let before = stored.agents.breaker(&own).await.unwrap();
+    let mut after = before.clone();
+    for n in 0..9 {
+        let report = BreakerEvent::Failure(format!("{n}"), FailureKind::Error, "no".into());
+        after = after.after(report, &config, at(4000)).next;
+    }
+    after = after
+        .after(report_finish(&finish).unwrap(), &config, at(5000))
+        .next;
+    let turn = Turn {
+        before: &before,
+        after: &after,
+    };
+    assert!(turn.moves_gate());
+    let written = stored.tasks.finish(&finish, Some(turn)).await.unwrap();
+    assert_eq!(written, Blind::Done(()));
+    let agent = stored.agents.find(&own).await.unwrap().unwrap();
+    assert_eq!(agent.gate, after.gate());
+    assert_eq!(agent.held_tasks().count(), 0);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     ids::{AgentId, TaskId},
     ports::Delivery,
     protocol::{CloudMessage, TaskCancel},
-    task::{Task, TaskEvent, TaskState},
+    task::{Task, TaskEvent, TaskState, Unchanged},
     time::Timestamp,
 };
 
@@ -31,7 +31,8 @@ impl Dispatcher {
                 self.ask_to_stop(&task).await?;
                 self.transitions.wait_for_timer(&task, now).await?;
             }
-            // Each transition sets its own timer: only a message that came early is sent again.
+            // Who changes a task sends a message for its timer, but for a first lease: else only one that
+            // came early is sent again.
             Some(timer) if timer.since(now) <= EARLY || is_first && has_first_lease(&task) => {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
@@ -58,6 +59,10 @@ impl Dispatcher {
         ) {
             (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
                 self.doubt(&task.agent_id, sent_at, now).await
+            }
+            // Acknowledged at the last moment.
+            (Outcome::Unchanged(task, Unchanged::NotDue), _) if has_first_lease(&task) => {
+                Ok(self.transitions.wait_for_timer(&task, now).await?)
             }
             _ => Ok(()),
         }
@@ -128,7 +133,7 @@ impl Dispatcher {
     }
 }
 
-/// Whether its lease is the one that began with the attempt, which sent no message for it.
+/// Whether its lease is the one that began with the attempt, which mostly sent no message for it.
 fn has_first_lease(task: &Task) -> bool {
     matches!(
         &task.state,

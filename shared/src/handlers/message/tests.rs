@@ -32,18 +32,20 @@ fn complete(task: &Task) -> Value {
 }
 
 /// The message that reports each kind of thing about a task.
-fn reports(id: TaskId) -> Vec<(&'static str, Value)> {
-    vec![
-        ("TASK_ACK", json!({ "taskId": id, "accepted": true })),
-        ("TASK_PROGRESS", json!({ "taskId": id, "progress": 5 })),
-        (
-            "TASK_STREAM",
-            json!({ "taskId": id, "delta": "x", "seq": 0 }),
-        ),
-        ("TASK_COMPLETE", json!({ "taskId": id, "result": "done" })),
-        ("TASK_ERROR", json!({ "taskId": id, "error": "no" })),
-        ("TASK_CANCELLED", json!({ "taskId": id })),
-    ]
+fn reports(id: TaskId) -> [(&'static str, Value); 6] {
+    let all = [
+        ("TASK_ACK", json!({ "accepted": true })),
+        ("TASK_PROGRESS", json!({ "progress": 5 })),
+        ("TASK_STREAM", json!({ "delta": "x", "seq": 0 })),
+        ("TASK_COMPLETE", json!({ "result": "done" })),
+        ("TASK_ERROR", json!({ "error": "no" })),
+        ("TASK_CANCELLED", json!({})),
+    ];
+    all.map(|(kind, mut payload)| {
+        payload["taskId"] = json!(id);
+        payload["attempt"] = json!(1);
+        (kind, payload)
+    })
 }
 
 #[tokio::test]
@@ -250,12 +252,21 @@ async fn every_message_twice_and_in_any_order_ends_alike() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
-    for (kind, payload) in reports(TaskId::new(uuid::Uuid::nil())) {
+    let of = |index: usize| [false, true].map(|begun| (index, begun));
+    for (index, has_begun) in (0..6).flat_map(of) {
         for n in 0.. {
-            let world = World::new().await;
-            let task = world.dispatched().await;
-            let mut payload = payload.clone();
-            payload["taskId"] = json!(task.id);
+            let (world, task) = if has_begun {
+                let (world, _, task) = begun().await;
+                (world, task)
+            } else {
+                let world = World::new().await;
+                let task = world.dispatched().await;
+                (world, task)
+            };
+            let (kind, payload) = reports(task.id)[index].clone();
+            if has_begun && kind == "TASK_CANCELLED" {
+                obey(&world, Command::Cancel { task: task.id }).await;
+            }
             world.calls.fail_at(n);
             let answers = world.say("c", kind, payload.clone()).await;
             if world.calls.unused_failure() {

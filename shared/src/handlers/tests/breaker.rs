@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use super::obey;
 use crate::{
     breaker::{Counted, FailureKind, IgnoredBecause, State, Trip},
+    command::Command,
     ids::TaskId,
     ports::{Breakers as _, Claim, DispatchMessage, NotifyMessage, Pass, Tasks as _},
     protocol::CloudMessage,
@@ -42,14 +44,22 @@ async fn run_many(world: &World, name: &str, count: usize) -> BTreeSet<TaskId> {
     tasks
 }
 
+/// The agent takes its first attempt of the task.
+async fn begin(world: &World, task: TaskId) {
+    let ack = json!({ "taskId": task, "attempt": 1, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+}
+
 async fn fail(world: &World, task: TaskId) {
-    let error = json!({ "taskId": task, "error": "command not found" });
+    begin(world, task).await;
+    let error = json!({ "taskId": task, "attempt": 1, "error": "command not found" });
     world.say("c", "TASK_ERROR", error).await;
     world.dispatch_all().await;
 }
 
 async fn complete(world: &World, task: TaskId) {
-    let result = json!({ "taskId": task, "result": "done" });
+    begin(world, task).await;
+    let result = json!({ "taskId": task, "attempt": 1, "result": "done" });
     world.say("c", "TASK_COMPLETE", result).await;
     world.dispatch_all().await;
 }
@@ -194,6 +204,10 @@ async fn fifty_ends_at_once_are_fifty_outcomes() {
         world
             .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
             .await;
+        // Some are seen to end before they are seen to begin.
+        for task in tasks.iter().skip(10) {
+            begin(&world, *task).await;
+        }
         world.calls.interleave(seed);
         let said = tasks.iter().enumerate().map(|(n, task)| {
             let (kind, payload) = end(n, *task);
@@ -217,26 +231,30 @@ async fn fifty_ends_at_once_are_fifty_outcomes() {
 
 /// Every fifth fails.
 fn end(n: usize, task: TaskId) -> (&'static str, Value) {
-    if n.is_multiple_of(5) {
-        return ("TASK_ERROR", json!({ "taskId": task, "error": "no" }));
-    }
-    ("TASK_COMPLETE", json!({ "taskId": task, "result": "done" }))
+    let of = json!({ "taskId": task, "attempt": 1, "error": "no", "result": "done" });
+    let fails = n.is_multiple_of(5);
+    (if fails { "TASK_ERROR" } else { "TASK_COMPLETE" }, of)
 }
 
 #[tokio::test]
 async fn an_end_that_is_told_again_after_a_failure_at_any_call_counts_once() {
-    for n in 0.. {
-        let world = World::new().await;
-        let task = world.dispatched().await.id;
-        world.calls.fail_at(n);
-        let error = json!({ "taskId": task, "attempt": 1, "error": "no" });
-        world.say("c", "TASK_ERROR", error.clone()).await;
-        let all_called = world.calls.unused_failure();
-        world.say("c", "TASK_ERROR", error.clone()).await;
-        world.say("c", "TASK_ERROR", error).await;
-        assert_eq!(outcomes(&world), 1, "call {n}");
-        if all_called {
-            break;
+    for begun in [false, true] {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.dispatched().await.id;
+            if begun {
+                begin(&world, task).await;
+            }
+            world.calls.fail_at(n);
+            let error = json!({ "taskId": task, "attempt": 1, "error": "no" });
+            world.say("c", "TASK_ERROR", error.clone()).await;
+            let all_called = world.calls.unused_failure();
+            world.say("c", "TASK_ERROR", error.clone()).await;
+            world.say("c", "TASK_ERROR", error).await;
+            assert_eq!(outcomes(&world), 1, "call {n}, begun: {begun}");
+            if all_called {
+                break;
+            }
         }
     }
 }
@@ -255,11 +273,15 @@ async fn an_acknowledgement_that_is_missed_is_a_failure_of_its_own_kind() {
 async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
     let world = World::new().await;
     world.connect("c").await;
-    run_many(&world, "r", 3).await;
+    run_many(&world, "r", 4).await;
     let tasks = sent(&world);
-    let [cancelled, refused, faulty] = tasks[..] else {
-        panic!("three were sent");
+    let [cancelled, refused, faulty, stopped] = tasks[..] else {
+        panic!("four were sent");
     };
+    for task in [faulty, stopped] {
+        begin(&world, task).await;
+    }
+    obey(&world, Command::Cancel { task: stopped }).await;
     let said = [
         ("TASK_CANCELLED", json!({ "taskId": cancelled })),
         (
@@ -268,8 +290,9 @@ async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
         ),
         (
             "TASK_ERROR",
-            json!({ "taskId": faulty, "error": "no such file", "fault": "task" }),
+            json!({ "taskId": faulty, "attempt": 1, "error": "no such file", "fault": "task" }),
         ),
+        ("TASK_CANCELLED", json!({ "taskId": stopped, "attempt": 1 })),
     ];
     for (kind, payload) in said {
         world.say("c", kind, payload).await;
@@ -282,7 +305,8 @@ async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
         [
             IgnoredBecause::Cancelled,
             IgnoredBecause::Refused,
-            IgnoredBecause::TaskFault
+            IgnoredBecause::TaskFault,
+            IgnoredBecause::Cancelled,
         ]
     );
 }

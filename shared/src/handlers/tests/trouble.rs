@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use serde_json::{Value, json};
 
 use super::{obey, states};
@@ -361,6 +362,33 @@ async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
     world.pass(Duration::from_secs(2)).await;
     assert_eq!(states(&world), [("failed", 1)]);
     assert!(world.time.now().as_secs() % 60 > 2, "not by the sweeper");
+}
+
+#[tokio::test]
+async fn a_lease_ends_in_time_though_it_began_while_its_deadline_was_looked_at() {
+    let mut begun = 0;
+    for seed in 0..50 {
+        let world = World::new().await;
+        let mut project = world.project();
+        project.lease_secs = Some(600);
+        world.set_project(&project).await;
+        world.pass(Duration::from_secs(7)).await;
+        let task = world.dispatched().await.id;
+        world.time.pass(Duration::from_secs(30));
+        world.calls.interleave(seed);
+        let ack = json!({ "taskId": task, "accepted": true });
+        let both = join(world.dispatch_all(), world.say("c", "TASK_ACK", ack));
+        Box::pin(both).await;
+        if states(&world) != [("processing", 1)] {
+            continue;
+        }
+        begun += 1;
+        world.notify_all().await;
+        world.pass(Duration::from_secs(601)).await;
+        assert_eq!(states(&world), [("failed", 1)], "seed {seed}");
+        assert!(world.time.now().as_secs() % 60 > 2, "not by the sweeper");
+    }
+    assert!(begun > 5, "{begun}");
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ fn both(seed: u64) -> (usize, usize) {
                 second.move_waiting(&agent, now),
             );
             let drains = join(drain(&world, "box"), drain(&world, "b"));
-            let ((first, second), _) = join(both, drains).await;
+            let ((first, second), _) = Box::pin(join(both, drains)).await;
             let (first, second) = (first.unwrap(), second.unwrap());
             world.dispatch_all().await;
             let sent = submitted(&world);
