@@ -26,14 +26,16 @@ mod tests;
 mod transition;
 mod window;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     config::BreakerConfig,
     gate::{Gate, Passage},
     incident::{Closed, ClosedBy, Incident},
-    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
-    report::{report, report_finish},
+    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Logged, Outcome},
+    report::{Said, report, report_finish},
     state::{Mode, Override, Permit, State, Trip},
     transition::{BreakerEvent, Step, Verdict},
     window::Window,
@@ -88,18 +90,30 @@ impl Breaker {
     /// Permits that are remembered once their half-open state is over.
     pub const PERMITS_KEPT: usize = 20;
 
-    /// The breaker with the newest successes that were counted without reading it: while it was
-    /// closed and nobody asked how long they took, they could not have moved it. Each is kept by
-    /// itself, so that a success costs the same however many there are.
+    /// The breaker with the newest of what is kept beside it: while it let all work through and nobody
+    /// asked how long that took, none of it could have moved it. Each is kept by itself, so that it
+    /// costs the same however many there are.
     #[must_use]
-    pub fn with_logged(mut self, logged: impl IntoIterator<Item = (String, Timestamp)>) -> Self {
-        let logged: Vec<_> = logged.into_iter().collect();
-        let newest = logged.iter().map(|(_, at)| *at).max();
+    pub fn with_logged(mut self, logged: impl IntoIterator<Item = Logged>) -> Self {
+        let mut successes = Vec::new();
+        for Logged { id, at, ignored } in logged {
+            match ignored {
+                None => successes.push((id, at)),
+                Some(because) => self.ignored.push(Ignored { id, at, because }),
+            }
+        }
+        let newest = successes.iter().map(|(_, at)| *at).max();
         let failed = self.last_failure.as_ref().map(|failure| failure.at);
         if newest.is_some_and(|newest| failed.is_none_or(|failed| failed <= newest)) {
             self.consecutive = 0;
         }
-        self.window.merge(logged);
+        self.window.merge(successes);
+        self.ignored.sort_by_key(|ignored| ignored.at);
+        let mut known = HashSet::new();
+        let mut is_new = |it: &Ignored| known.insert((it.id.clone(), it.because));
+        self.ignored.retain(|it| is_new(it));
+        let over = self.ignored.len().saturating_sub(Self::IGNORED_KEPT);
+        self.ignored.drain(..over);
         self
     }
 

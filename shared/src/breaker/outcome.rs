@@ -85,6 +85,18 @@ pub struct Ignored {
     pub because: IgnoredBecause,
 }
 
+/// What an attempt came to that cannot move a breaker that lets all work through: kept beside it, so that
+/// it need not be read for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The attempt.
+    pub id: String,
+    /// When it was over.
+    pub at: Timestamp,
+    /// Why that does not count; a success does.
+    pub ignored: Option<IgnoredBecause>,
+}
+
 /// Why a report says nothing about the agent.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,

@@ -6,17 +6,26 @@ use crate::{
     task::{Ending, Failure, FailureCode, Finish, Slot, Task, TaskEvent, TaskState},
 };
 
+/// What the end of an attempt says about the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// What cannot move a breaker that lets all work through, and is kept beside it: a success, or why
+    /// it does not count.
+    Beside(Option<IgnoredBecause>),
+    /// What the breaker has to be told.
+    Event(BreakerEvent),
+}
+
 /// What it says about the agent that it is done with an attempt that nobody had wanted to stop, or was
-/// stopped as somebody wanted. A success says nothing: it is counted without reading the breaker.
-pub fn report_finish(finish: &Finish<'_>) -> Option<BreakerEvent> {
-    let slot = finish.slot();
+/// stopped as somebody wanted.
+pub fn report_finish(finish: &Finish<'_>) -> Said {
     match finish.ending {
-        Ending::Completed(_) => None,
-        Ending::Failed(failure) => Some(report_failure(slot, failure)),
-        Ending::Cancelled(_) => {
-            let because = IgnoredBecause::Cancelled;
-            Some(BreakerEvent::Ignore(slot.to_string(), because))
-        }
+        Ending::Completed(_) => Said::Beside(None),
+        Ending::Cancelled(_) => Said::Beside(Some(IgnoredBecause::Cancelled)),
+        Ending::Failed(failure) => match report_failure(finish.slot(), failure) {
+            BreakerEvent::Ignore(_, because) => Said::Beside(Some(because)),
+            event => Said::Event(event),
+        },
     }
 }
 

@@ -9,12 +9,14 @@ use aws_sdk_dynamodb::types::{
 
 use super::{
     agents::map,
-    keys::{self, Key},
-    table::{Item, Refusal, Transacted, attributes, item, number, read, retry, text},
-    tasks::{REPORT_KEPT, TaskStore},
+    breakers::logged_item,
+    keys,
+    table::{Item, Refusal, Transacted, item, number, read, retry, text},
+    tasks::TaskStore,
     transition::{SlotChange, put, put_breaker, unwritable, update_agent},
 };
 use crate::{
+    breaker::{Said, report_finish},
     error::StoreError,
     ids::{AgentId, Attempt, TaskId},
     ports::{Blind, Turn},
@@ -110,14 +112,20 @@ impl TaskStore {
         let mut writes = vec![self.finish_task(finish)?];
         if let Some(completion) = finish.ending.completion() {
             let result = item(&keys::result(finish.task_id), completion, Item::new())?;
-            writes.push(self.free_slot(finish)?);
             writes.push(put(&self.tasks.name, result)?);
-            writes.push(put(&self.agents, success(finish))?);
-        } else {
-            let free = Some(SlotChange::Free(finish.slot()));
-            writes.extend(update_agent(&self.agents, finish.agent, free, turn)?);
-            if let Some(turn) = turn {
-                writes.push(put_breaker(&self.agents, finish.agent, turn)?);
+        }
+        match report_finish(finish) {
+            Said::Beside(ignored) => {
+                let logged = logged_item(finish, ignored)?;
+                writes.push(self.free_slot(finish)?);
+                writes.push(put(&self.agents, logged)?);
+            }
+            Said::Event(_) => {
+                let free = Some(SlotChange::Free(finish.slot()));
+                writes.extend(update_agent(&self.agents, finish.agent, free, turn)?);
+                if let Some(turn) = turn {
+                    writes.push(put_breaker(&self.agents, finish.agent, turn)?);
+                }
             }
         }
         match self.tasks.transact(writes).await? {
@@ -231,16 +239,6 @@ impl TaskStore {
         let task: Option<Task> = self.tasks.find_lagging(&id).await?;
         Ok(task.is_some_and(|task| task.runs(attempt, agent)))
     }
-}
-
-/// A success of the agent, kept as long as a report.
-fn success(finish: &Finish<'_>) -> Item {
-    let Key { pk, sk } = keys::success(finish.agent, finish.now, finish.slot());
-    attributes([
-        ("pk", text(pk)),
-        ("sk", text(sk)),
-        ("expiresAt", number((finish.now + REPORT_KEPT).as_secs())),
-    ])
 }
 
 /// The task that was not as usual, if DynamoDB showed it.

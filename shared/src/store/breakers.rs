@@ -3,19 +3,22 @@
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
 
 use super::{
     agents::AgentStore,
     keys::{self, Key},
     several::key_of,
-    table::{Refusal, Transacted, failed, number, read, retry, text},
+    table::{Item, Refusal, Transacted, attributes, failed, item, number, read, retry, text},
+    tasks::REPORT_KEPT,
     transition::turn_breaker,
 };
 use crate::{
-    breaker::{Breaker, Window},
+    breaker::{Breaker, IgnoredBecause, Logged, Window},
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
+    task::Finish,
     time::Timestamp,
 };
 
@@ -25,13 +28,13 @@ const AT_ONCE: usize = 16;
 #[async_trait]
 impl Breakers for AgentStore {
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
-        self.with_successes(agent).await
+        self.with_logged(agent).await
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
         let mut found = Vec::with_capacity(agents.len());
         for some in agents.chunks(AT_ONCE) {
-            let calls = some.iter().map(|agent| self.with_successes(agent));
+            let calls = some.iter().map(|agent| self.with_logged(agent));
             found.extend(try_join_all(calls).await?);
         }
         Ok(found)
@@ -64,9 +67,16 @@ impl Breakers for AgentStore {
     }
 }
 
+/// What is kept of an attempt beside its agent's breaker; its key says of which, and when.
+#[derive(Serialize, Deserialize)]
+struct Remark {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ignored: Option<IgnoredBecause>,
+}
+
 impl AgentStore {
-    /// The breaker, and as many of the newest successes beside it as a window holds.
-    async fn with_successes(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
+    /// The breaker, and as much of the newest beside it as a window holds.
+    async fn with_logged(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
         let key = keys::breaker(agent);
         let limit = Window::KEPT + 1;
         let answer = self
@@ -83,27 +93,39 @@ impl AgentStore {
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let (mut breaker, mut successes) = (Breaker::default(), Vec::new());
+        let (mut breaker, mut beside) = (Breaker::default(), Vec::new());
         for item in answer.items.unwrap_or_default() {
             let found = key_of(&item)?;
             if found == key {
                 breaker = read(item, &key)?;
             } else {
-                successes.push(success(&found)?);
+                beside.push(logged(&found, item)?);
             }
         }
-        Ok(breaker.with_logged(successes))
+        Ok(breaker.with_logged(beside))
     }
 }
 
-/// The attempt that a key names, and when it succeeded.
-fn success(key: &Key) -> Result<(String, Timestamp), StoreError> {
+/// An end that is kept beside the breaker, as long as a report.
+pub(super) fn logged_item(
+    finish: &Finish<'_>,
+    ignored: Option<IgnoredBecause>,
+) -> Result<Item, StoreError> {
+    let key = keys::logged(finish.agent, finish.now, finish.slot());
+    let kept = number((finish.now + REPORT_KEPT).as_secs());
+    item(&key, &Remark { ignored }, attributes([("expiresAt", kept)]))
+}
+
+fn logged(key: &Key, item: Item) -> Result<Logged, StoreError> {
+    let Remark { ignored } = read(item, key)?;
     let parts = || {
         let (at, id) = key.sk.strip_prefix(keys::BREAKERS)?.split_once('#')?;
-        Some((id.to_owned(), Timestamp::from_millis(at.parse().ok()?)))
+        let at = Timestamp::from_millis(at.parse().ok()?);
+        let id = id.to_owned();
+        Some(Logged { id, at, ignored })
     };
     parts().ok_or_else(|| StoreError::Corrupt {
         key: key.to_string(),
-        source: "a success without its time".into(),
+        source: "an end of an attempt without its time".into(),
     })
 }

@@ -133,17 +133,17 @@ pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
     Key::new(agent(id).pk, format!("KEY#{hash}"))
 }
 
-/// Behind all [`success`]es: read backwards, it comes first and then the newest of them.
+/// Behind all that are [`logged`]: read backwards, it comes first and then the newest of them.
 pub(super) fn breaker(id: &AgentId) -> Key {
     Key::new(agent(id).pk, format!("{BREAKERS}STATE"))
 }
 
-/// A success that the agent's breaker counts without being read.
-pub(super) fn success(id: &AgentId, at: Timestamp, slot: Slot) -> Key {
+/// The end of an attempt that is kept beside its agent's breaker.
+pub(super) fn logged(id: &AgentId, at: Timestamp, slot: Slot) -> Key {
     Key::new(agent(id).pk, format!("{BREAKERS}{at}#{slot}"))
 }
 
-/// The prefix of a breaker and its successes.
+/// The prefix of a breaker and of what is kept beside it.
 pub(super) const BREAKERS: &str = "BREAKER#";
 
 pub(super) fn connection(id: &ConnectionId) -> Key {

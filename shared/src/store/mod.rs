@@ -21,7 +21,7 @@
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
 //! | circuit breaker | `AGENT#<id>` | `BREAKER#STATE` | id; what it lets through is a copy in the agent |
-//! | success that is counted without reading it | `AGENT#<id>` | `BREAKER#<time>#<task>#<attempt>` | with the breaker, newest first |
+//! | end of an attempt that cannot move it | `AGENT#<id>` | `BREAKER#<time>#<task>#<attempt>` | with the breaker, newest first |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |

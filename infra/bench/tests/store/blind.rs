@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use bematic::breaker::{BreakerConfig, BreakerEvent, FailureKind, report_finish};
+use bematic::breaker::{
+    BreakerConfig, BreakerEvent, FailureKind, IgnoredBecause, Said, report_finish,
+};
 use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
+use bematic::protocol::Fault;
 use bematic::task::{
     Begin, Ending, Failure, FailureCode, Finish, Origin, Task, TaskEvent, TaskPolicy, TaskSpec,
 };
@@ -219,6 +222,34 @@ async fn an_attempt_that_is_done_is_written_as_the_rules_say_in_one_call() {
 }
 
 #[tokio::test]
+async fn what_says_nothing_about_the_agent_is_kept_beside_its_breaker() {
+    let stored = Stored::new().await;
+    let (own, [_, failed, stopped, _]) = (agent(), endings());
+    let Ending::Failed(failure) = failed else {
+        panic!("{failed:?}");
+    };
+    let faulty = Ending::Failed(failure.with_fault(Fault::Task));
+    for ending in [&faulty, &stopped] {
+        let mut task = stored.running().await;
+        if *ending == stopped {
+            let stop = TaskEvent::CancelRequested("U1".parse().unwrap());
+            task = stored.apply(&task, stop).await;
+        }
+        let answer = stored
+            .tasks
+            .finish(&finish(&task, &own, ending), None)
+            .await;
+        assert_eq!(answer.unwrap(), Blind::Done(()));
+    }
+    let breaker = stored.agents.breaker(&own).await.unwrap();
+    assert_eq!((breaker.version, breaker.window.all().count()), (0, 0));
+    let mut because: Vec<_> = breaker.ignored.iter().map(|it| it.because).collect();
+    because.sort_by_key(ToString::to_string);
+    let expected = [IgnoredBecause::TaskFault, IgnoredBecause::Cancelled];
+    assert_eq!(because, expected);
+}
+
+#[tokio::test]
 async fn a_success_is_counted_once_in_one_call() {
     let stored = Stored::new().await;
     let (own, ending) = (agent(), completed());
@@ -236,6 +267,14 @@ async fn a_success_is_counted_once_in_one_call() {
     assert_eq!(counted.count(), 1);
 }
 
+/// What the breaker has to be told.
+fn told(finish: &Finish<'_>) -> BreakerEvent {
+    match report_finish(finish) {
+        Said::Event(event) => event,
+        Said::Beside(_) => panic!("{finish:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_failure_is_written_with_its_breaker_or_not_at_all() {
     let stored = Stored::new().await;
@@ -244,7 +283,7 @@ async fn a_failure_is_written_with_its_breaker_or_not_at_all() {
     let before = stored.agents.breaker(&own).await.unwrap();
     let tell = async |task: &Task| {
         let finish = finish(task, &own, &failed);
-        let report = report_finish(&finish).unwrap();
+        let report = told(&finish);
         let step = before.after(report, &BreakerConfig::default(), at(5000));
         let turn = Turn {
             before: &before,
@@ -273,9 +312,7 @@ async fn a_failure_that_opens_the_breaker_shuts_its_agents_gate_with_it() {
         let report = BreakerEvent::Failure(format!("{n}"), FailureKind::Error, "no".into());
         after = after.after(report, &config, at(4000)).next;
     }
-    after = after
-        .after(report_finish(&finish).unwrap(), &config, at(5000))
-        .next;
+    after = after.after(told(&finish), &config, at(5000)).next;
     let turn = Turn {
         before: &before,
         after: &after,

@@ -1,12 +1,12 @@
-//! Successes that are counted without reading the breaker count as if it had been told of each.
+//! What is kept beside the breaker counts as if it had been told of each.
 
 use super::*;
 
-/// A breaker and the successes beside it, as the store keeps them.
+/// A breaker and what is beside it, as the store keeps them.
 #[derive(Default)]
 struct Stored {
     breaker: Breaker,
-    log: Vec<(String, Timestamp)>,
+    log: Vec<Logged>,
 }
 
 impl Stored {
@@ -21,10 +21,26 @@ impl Stored {
     }
 
     fn succeed(&mut self, id: &str, config: &BreakerConfig, now: Timestamp) {
+        self.finish(success(id), None, config, now);
+    }
+
+    /// An end that cannot move it while it lets all work through.
+    fn finish(
+        &mut self,
+        event: BreakerEvent,
+        ignored: Option<IgnoredBecause>,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) {
+        let (BreakerEvent::Success(id, _) | BreakerEvent::Ignore(id, _)) = &event else {
+            panic!("{event:?}");
+        };
         if self.breaker.gate().counts_blindly() {
-            self.log.push((id.to_owned(), now));
+            let id = id.clone();
+            let at = now;
+            self.log.push(Logged { id, at, ignored });
         } else {
-            self.after(success(id), config, now);
+            self.after(event, config, now);
         }
     }
 }
@@ -44,6 +60,7 @@ fn decided(
         incidents,
         recent,
         consecutive,
+        ignored,
         ..
     } = breaker.clone();
     (
@@ -53,6 +70,7 @@ fn decided(
         recent,
         closed.then_some(consecutive),
         counting,
+        ignored,
     )
 }
 
@@ -60,18 +78,19 @@ fn decided(
 enum Did {
     Succeed,
     Fail,
+    Stop,
     Allow,
     Reset,
 }
 
 proptest! {
     #[test]
-    fn a_success_that_was_not_told_counts_as_one_that_was(
+    fn what_was_not_told_counts_as_what_was(
         rates in prop::bool::ANY,
         history in prop::collection::vec(
             (
                 prop_oneof![
-                    4 => Just(Did::Succeed), 4 => Just(Did::Fail), 1 => Just(Did::Allow), 1 => Just(Did::Reset)
+                    4 => Just(Did::Succeed), 4 => Just(Did::Fail), 2 => Just(Did::Stop), 1 => Just(Did::Allow), 1 => Just(Did::Reset)
                 ],
                 1..200_000_u64,
             ),
@@ -91,12 +110,17 @@ proptest! {
             let event = match did {
                 Did::Succeed => success(&id),
                 Did::Fail => failure(&id),
+                Did::Stop => BreakerEvent::Ignore(id.clone(), IgnoredBecause::Cancelled),
                 Did::Allow => allow(&id),
                 Did::Reset => BreakerEvent::Reset,
             };
             told = told.after(event.clone(), &config, now).next;
             match did {
                 Did::Succeed => stored.succeed(&id, &config, now),
+                Did::Stop => {
+                    let because = IgnoredBecause::Cancelled;
+                    stored.finish(event, Some(because), &config, now);
+                }
                 _ => stored.after(event, &config, now),
             }
             prop_assert_eq!(decided(&stored.read(), &config, now), decided(&told, &config, now));

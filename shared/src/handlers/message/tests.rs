@@ -157,8 +157,13 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
 }
 
 #[tokio::test]
-async fn a_failure_and_a_stop_cost_a_look_at_the_breaker_more() {
-    for (kind, end) in [("TASK_ERROR", "failed"), ("TASK_CANCELLED", "cancelled")] {
+async fn only_a_failure_of_the_agent_costs_a_look_at_its_breaker() {
+    let told = ["transact finish", "sqs dispatch", "gateway post"];
+    for (kind, fault, end) in [
+        ("TASK_ERROR", "agent", "failed"),
+        ("TASK_ERROR", "task", "failed"),
+        ("TASK_CANCELLED", "", "cancelled"),
+    ] {
         let (world, router, task) = begun().await;
         if end == "cancelled" {
             obey(&world, Command::Cancel { task: task.id }).await;
@@ -166,18 +171,18 @@ async fn a_failure_and_a_stop_cost_a_look_at_the_breaker_more() {
         world.out.take_dispatched();
         world.out.take_notified();
         world.calls.take();
-        let payload = json!({ "taskId": task.id, "attempt": 1, "error": "broken" });
+        let mut payload = json!({ "taskId": task.id, "attempt": 1 });
+        if kind == "TASK_ERROR" {
+            payload["error"] = json!("broken");
+            payload["fault"] = json!(fault);
+        }
         let answers = world.say_to(&router, "c", kind, payload).await;
         assert!(is_confirmed(&answers));
-        assert_eq!(
-            world.calls.take(),
-            [
-                "get breaker",
-                "transact finish",
-                "sqs dispatch",
-                "gateway post"
-            ]
-        );
+        let mut calls = world.calls.take();
+        if fault == "agent" {
+            assert_eq!(calls.remove(0), "get breaker");
+        }
+        assert_eq!(calls, told);
         assert_eq!(world.out.to_show(), [task.id]);
         assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
         assert_eq!(world.store.task(task.id).unwrap().state.name(), end);

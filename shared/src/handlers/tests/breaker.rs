@@ -296,6 +296,7 @@ async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
     ];
     for (kind, payload) in said {
         world.say("c", kind, payload).await;
+        world.time.pass(Duration::from_millis(1));
     }
     let breaker = world.store.breaker_of(&agent_id());
     assert_eq!(breaker.window.all().count(), 0);

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Outcome, Transitions, known_to};
 use crate::{
-    breaker,
+    breaker::{self, Said},
     error::BematicError,
     ids::{AgentId, Attempt, TaskId},
     ports::{Blind, DispatchMessage, Show, Turn},
@@ -56,8 +56,8 @@ impl Transitions {
     }
 
     /// An attempt is done: a transaction and a message where the task and its agent's breaker are as
-    /// they mostly are then, which says nothing of the task; else as [`Self::apply`]. Unless it
-    /// worked, the breaker is read.
+    /// they mostly are then, which says nothing of the task; else as [`Self::apply`]. For a failure
+    /// the breaker is read.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -94,8 +94,8 @@ impl Transitions {
     async fn finish_blindly(&self, finish: &Finish<'_>) -> Result<Blind<()>, BematicError> {
         let (agent, now) = (finish.agent, finish.now);
         let turned = match breaker::report_finish(finish) {
-            Some(report) => self.turned(agent, report, now).await?,
-            None => None,
+            Said::Event(event) => self.turned(agent, event, now).await?,
+            Said::Beside(_) => None,
         };
         let turn = turned
             .as_ref()

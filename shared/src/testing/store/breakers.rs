@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Memory, Tables};
 use crate::{
-    breaker::{Breaker, Window},
+    breaker::{Breaker, IgnoredBecause, Logged, Window},
     error::StoreError,
     ids::AgentId,
     ports::{Breakers, Turn, Written},
@@ -21,15 +21,18 @@ impl Memory {
 impl Tables {
     fn breaker(&self, agent: &AgentId) -> Breaker {
         let breaker = self.breakers.get(agent).cloned().unwrap_or_default();
-        let successes = self.successes.get(agent).cloned().unwrap_or_default();
-        let mut successes: Vec<_> = successes.into_iter().collect();
-        successes.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
-        breaker.with_logged(successes.into_iter().take(Window::KEPT))
+        let logged = self.logged.get(agent).into_iter().flatten();
+        breaker.with_logged(logged.rev().take(Window::KEPT).cloned())
     }
 
-    pub(super) fn log_success(&mut self, finish: &Finish<'_>) {
-        let successes = self.successes.entry(finish.agent.clone()).or_default();
-        successes.insert(finish.slot().to_string(), finish.now);
+    pub(super) fn log(&mut self, finish: &Finish<'_>, ignored: Option<IgnoredBecause>) {
+        let logged = Logged {
+            id: finish.slot().to_string(),
+            at: finish.now,
+            ignored,
+        };
+        let all = self.logged.entry(finish.agent.clone()).or_default();
+        all.push(logged);
     }
 
     /// Whether the breaker is still the one that the turn starts from.

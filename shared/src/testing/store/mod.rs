@@ -15,7 +15,7 @@ use super::Calls;
 use crate::{
     agent::{Agent, Connection, Project},
     batch::Batch,
-    breaker::Breaker,
+    breaker::{Breaker, Logged, Said, report_finish},
     error::StoreError,
     ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
     ports::{
@@ -56,7 +56,7 @@ struct Tables {
     agents: BTreeMap<AgentId, Agent>,
     status_at: BTreeMap<AgentId, Timestamp>,
     breakers: BTreeMap<AgentId, Breaker>,
-    successes: BTreeMap<AgentId, BTreeMap<String, Timestamp>>,
+    logged: BTreeMap<AgentId, Vec<Logged>>,
     keys: BTreeSet<(AgentId, String)>,
     connections: BTreeMap<ConnectionId, Connection>,
     projects: BTreeMap<ChannelId, Project>,
@@ -298,19 +298,20 @@ impl Tasks for Memory {
         };
         let blindly = |agent: &Agent| agent.gate.counts_blindly();
         let agent = tables.agents.get(&task.agent_id);
-        let may_turn = turn.is_none_or(|turn| tables.may_turn(&task.agent_id, turn));
-        if let Some(completion) = finish.ending.completion() {
-            if !agent.is_some_and(blindly) {
-                return Ok(Blind::Unusual(None));
+        match report_finish(finish) {
+            Said::Beside(_) if !agent.is_some_and(blindly) => return Ok(Blind::Unusual(None)),
+            Said::Beside(ignored) => tables.log(finish, ignored),
+            Said::Event(_) => {
+                if !turn.is_none_or(|turn| tables.may_turn(&task.agent_id, turn)) {
+                    return Ok(Blind::Unusual(None));
+                }
+                if let Some(turn) = turn {
+                    tables.turn(&task.agent_id, turn);
+                }
             }
-            tables.log_success(finish);
+        }
+        if let Some(completion) = finish.ending.completion() {
             tables.completions.insert(next.id, completion.clone());
-        }
-        if !may_turn {
-            return Ok(Blind::Unusual(None));
-        }
-        if let Some(turn) = turn {
-            tables.turn(&task.agent_id, turn);
         }
         tables.write(&task, &next);
         Ok(Blind::Done(()))
