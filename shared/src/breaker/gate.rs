@@ -64,7 +64,7 @@ impl Gate {
         }
     }
 
-    /// Whether a success changes nothing but the window.
+    /// Whether a success changes nothing but the window, and what does not count nothing at all.
     pub fn counts_blindly(&self) -> bool {
         self.passage == Passage::All && !self.timed
     }

@@ -64,6 +64,15 @@ pub trait Agents: Send + Sync {
         agent: &AgentId,
         key: &KeyHash,
     ) -> Result<Introduction, StoreError>;
+    /// Makes a connection that is nobody's that of an agent that has none, if the key is the agent's, and
+    /// notes whose it turned out to be: a transaction, which nothing is read for. False, and nothing
+    /// done, if any of that is not so.
+    async fn bind_newcomer(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError>;
     /// The same as [`Self::bind`] to an agent that was just read, and notes whose the connection
     /// turned out to be: a transaction.
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;

@@ -113,9 +113,9 @@ pub trait Tasks: Send + Sync {
     /// it.
     async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError>;
     /// Notes that an attempt is over, without reading the task ([`Task::finished`]): the task, its
-    /// agent's slot, what came of it and what it says to the agent's breaker in one transaction. A
-    /// success is counted only if the agent's gate counts it blindly
-    /// ([`crate::breaker::Gate::counts_blindly`]).
+    /// agent's slot, what came of it and what it says to the agent's breaker in one transaction. What
+    /// is kept beside the breaker ([`crate::breaker::Said::Beside`]) is so only if the agent's gate lets
+    /// that be ([`crate::breaker::Gate::counts_blindly`]); `turn` is what the breaker was told.
     async fn finish(
         &self,
         finish: &Finish<'_>,

@@ -167,6 +167,15 @@ impl Agents for AgentStore {
         self.bind_connection(agent, binding).await
     }
 
+    async fn bind_newcomer(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError> {
+        self.bind_stranger(agent, key, binding).await
+    }
+
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
         self.bind_introduced(agent, binding).await
     }

@@ -10,7 +10,7 @@ use super::{
     agents::{AgentStore, map},
     keys::{self, Key},
     table::{Item, Record, Refusal, Transacted, attributes, number, read, retry, text},
-    transition::unwritable,
+    transition::{check_exists, unwritable},
 };
 use crate::{
     agent::{Agent, Binding, Connection, KeyHash},
@@ -88,6 +88,22 @@ impl AgentStore {
         Ok(Introduction { connection, agent })
     }
 
+    /// On condition that all is as it mostly is then.
+    pub(super) async fn bind_stranger(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError> {
+        let key = keys::api_key(agent, key.as_str());
+        let writes = vec![
+            self.take_place(agent, binding, None)?,
+            self.assign(binding, agent)?,
+            check_exists(&self.agents.name, key)?,
+        ];
+        Ok(self.agents.transact(writes).await? == Transacted::Done)
+    }
+
     /// Both records at once, so that neither says what the other does not.
     pub(super) async fn bind_introduced(
         &self,
@@ -116,15 +132,21 @@ impl AgentStore {
                     return Ok(Bound::Current { replaced });
                 }
                 Transacted::Refused(failed) => {
-                    let [agent, connection] = failed.try_into().unwrap_or_default();
-                    if connection.is_some() {
-                        return Ok(Bound::Taken);
+                    let [found, owned] = failed.try_into().unwrap_or_default();
+                    if let Some(item) = owned {
+                        let owned: Connection = read(item, &keys::connection(&binding.id))?;
+                        let is_ours = owned.agent_id.as_ref() == Some(&agent.id);
+                        return Ok(if is_ours {
+                            Bound::Current { replaced: None }
+                        } else {
+                            Bound::Taken
+                        });
                     }
-                    let Some(agent) = agent.filter(|item| !item.is_empty()) else {
+                    let Some(item) = found.filter(|item| !item.is_empty()) else {
                         return Ok(Bound::NoAgent);
                     };
-                    let agent: Agent = read(agent, &key)?;
-                    before = agent.connection;
+                    let found: Agent = read(item, &key)?;
+                    before = found.connection;
                 }
             }
         }
@@ -164,7 +186,7 @@ impl AgentStore {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// On condition that it is not another's. The record stays until its time is over: what comes of
+    /// On condition that it is nobody's. The record stays until its time is over: what comes of
     /// it late is known to be the agent's.
     fn assign(&self, binding: &Binding, agent: &AgentId) -> Result<TransactWriteItem, StoreError> {
         let (key, now) = (keys::connection(&binding.id), binding.bound_at);
@@ -177,7 +199,8 @@ impl AgentStore {
                  expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
                  spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
             )
-            .condition_expression("attribute_not_exists(agentId) OR agentId = :agent")
+            .condition_expression("attribute_not_exists(agentId)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_values(":id", text(binding.id.as_str()))
             .expression_attribute_values(":now", number(now.as_millis()))
             .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()))

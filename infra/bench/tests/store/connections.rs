@@ -1,8 +1,8 @@
 //! Agents that authenticate in band.
 
-use bematic::agent::{Agent, ApiKey, Binding};
+use bematic::agent::{Agent, ApiKey, Binding, KeyHash};
 use bematic::ids::ConnectionId;
-use bematic::ports::{Agents, Bound};
+use bematic::ports::{Agents, Bound, Unbound};
 use bematic::protocol::Spelling;
 
 use super::stored::{Stored, agent, at};
@@ -26,7 +26,7 @@ fn in_place_of(older: &str) -> Bound {
 }
 
 #[tokio::test]
-async fn who_introduces_itself_is_looked_up_and_bound_in_two_calls() {
+async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     let stored = Stored::new().await;
     let new = connection("new");
     let (key, other) = (ApiKey::from_random([1; 32]), ApiKey::from_random([2; 32]));
@@ -57,6 +57,45 @@ async fn who_introduces_itself_is_looked_up_and_bound_in_two_calls() {
     assert_eq!(connection.spelling, Some(Spelling::default()));
     let strangers = stored.agents.unauthenticated(at(60_000), 10).await;
     assert_eq!(strangers.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_newcomer_is_bound_in_one_call_if_all_is_as_usual() {
+    let stored = Stored::new().await;
+    let (agent_id, key) = (agent(), ApiKey::from_random([1; 32]));
+    let (hash, wrong) = (key.hash(), ApiKey::from_random([2; 32]).hash());
+    stored
+        .agents
+        .add_key(&agent_id, &hash, at(0))
+        .await
+        .unwrap();
+    stored
+        .agents
+        .admit(&connection("new"), at(1))
+        .await
+        .unwrap();
+    let bind = async |name: &str, key: &KeyHash| {
+        let binding = binding(name, 2);
+        let bound = stored.agents.bind_newcomer(&agent_id, key, &binding).await;
+        bound.unwrap()
+    };
+    assert!(!bind("new", &hash).await, "it is on another");
+    let leave = async |name: &str| {
+        let name = connection(name);
+        stored.agents.unbind(&agent_id, &name, at(2)).await.unwrap()
+    };
+    assert_eq!(leave("c").await, Unbound::Offline(agent_id.clone()));
+    assert!(!bind("new", &wrong).await, "the key is not the agent's");
+    assert_eq!(found(&stored).await.connection, None);
+    stored.aws.take_calls().unwrap();
+    assert!(bind("new", &hash).await);
+    assert_eq!(stored.aws.take_calls().unwrap().len(), 1);
+    assert_eq!(found(&stored).await.connection, Some(binding("new", 2)));
+    let record = stored.agents.connection(&connection("new")).await.unwrap();
+    assert_eq!(record.unwrap().agent_id, Some(agent_id.clone()));
+    // Over a connection that has ended.
+    assert_eq!(leave("new").await, Unbound::Offline(agent_id.clone()));
+    assert!(!bind("new", &hash).await);
 }
 
 #[tokio::test]

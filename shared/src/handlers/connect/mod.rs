@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::event::SocketEvent;
 use crate::{
-    agent::{Agent, Binding},
+    agent::{Agent, Binding, KeyHash},
     error::{AuthError, BematicError},
     ids::{AgentId, ConnectionId},
     ports::{AUTH_DEADLINE, Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
@@ -57,6 +57,21 @@ impl Connector {
         self.dispatch.send(&deadline, AUTH_DEADLINE).await?;
         info!(%connection, "connection has yet to authenticate");
         Ok(())
+    }
+
+    /// Makes a connection that is nobody's that of the agent whose key it is, if that has none: a
+    /// transaction. Whether it did.
+    pub(super) async fn bind_newcomer(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, BematicError> {
+        let bound = self.agents.bind_newcomer(agent, key, binding).await?;
+        if bound {
+            info!(connection = %binding.id, %agent, "agent connected");
+        }
+        Ok(bound)
     }
 
     /// Makes a connection that has authenticated in band the agent's current one: a transaction,

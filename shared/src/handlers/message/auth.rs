@@ -27,6 +27,26 @@ impl Authenticate {
         Self { agents, connector }
     }
 
+    /// Binds the connection to the agent if all is as it mostly is: the key is the agent's, which has
+    /// no other, and it is nobody's. Whether it did: one call.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn bind_newcomer(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        request: &AuthRequest,
+        now: Timestamp,
+    ) -> Result<bool, BematicError> {
+        let Ok(key) = request.api_key.parse::<ApiKey>() else {
+            return Ok(false);
+        };
+        let binding = Binding::new(connection.clone(), now, Some(spelling));
+        let (agent, key) = (&request.agent_id, key.hash());
+        self.connector.bind_newcomer(agent, &key, &binding).await
+    }
+
     /// Whose the connection is, and whose the key: one call.
     ///
     /// # Errors

@@ -19,17 +19,21 @@ use crate::{
 pub(super) enum Speaker {
     /// An agent.
     Known(Sender),
+    /// An agent that was just bound to its connection.
+    Newcomer(AgentId),
     /// Nobody yet, and the agent whose key its message has.
     Stranger(Option<Box<Agent>>),
 }
 
 impl MessageRouter {
-    /// Who says this: one call at most, which says whose key it is too if the message has one.
+    /// Who says this: one call at most. Whoever says for the first time whose it is, is bound by that
+    /// call, or looked up with its key if not all is as usual.
     pub(super) async fn identify(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
         envelope: &Envelope<AgentMessage>,
+        now: Timestamp,
     ) -> Result<Speaker, BematicError> {
         let AgentMessage::AuthRequest(request) = &envelope.message else {
             let sender = self.find_sender(event, spelling).await?;
@@ -38,8 +42,12 @@ impl MessageRouter {
         if let Some(sender) = self.sender_at_hand(event, spelling) {
             return Ok(Speaker::Known(sender));
         }
-        let introduced = self.authenticate.introduce(&event.connection_id, request);
-        let Introduction { connection, agent } = introduced.await?;
+        let (connection, auth) = (&event.connection_id, &self.authenticate);
+        let bound = auth.bind_newcomer(connection, spelling, request, now);
+        if bound.await? {
+            return Ok(Speaker::Newcomer(request.agent_id.clone()));
+        }
+        let Introduction { connection, agent } = auth.introduce(connection, request).await?;
         let sender = self.learn(connection, spelling);
         Ok(sender.map_or(Speaker::Stranger(agent.map(Box::new)), Speaker::Known))
     }
@@ -163,6 +171,16 @@ impl MessageRouter {
             .bind(connection, spelling, request, claim, now)
             .await?;
         let agent_id = request.agent_id.clone();
+        self.welcome(connection, spelling, agent_id).await
+    }
+
+    /// The connection is the agent's now.
+    pub(super) async fn welcome(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        agent_id: AgentId,
+    ) -> Result<(), BematicError> {
         let welcome = CloudMessage::AuthResponse(AuthResponse {
             success: true,
             agent_id: Some(agent_id.clone()),

@@ -204,17 +204,20 @@ impl MessageRouter {
         let connection = &event.connection_id;
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
-            Ok((envelope, spelling)) => match self.identify(event, spelling, &envelope).await {
-                Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
-                Ok(Speaker::Stranger(claim)) => {
-                    let first = self.first_message(connection, spelling, envelope, claim, now);
-                    first.await
+            Ok((envelope, spelling)) => {
+                match self.identify(event, spelling, &envelope, now).await {
+                    Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
+                    Ok(Speaker::Newcomer(agent)) => self.welcome(connection, spelling, agent).await,
+                    Ok(Speaker::Stranger(claim)) => {
+                        let first = self.first_message(connection, spelling, envelope, claim, now);
+                        first.await
+                    }
+                    Err(error) => {
+                        self.complain(connection, spelling, Some(envelope.id), error)
+                            .await
+                    }
                 }
-                Err(error) => {
-                    self.complain(connection, spelling, Some(envelope.id), error)
-                        .await
-                }
-            },
+            }
         }
     }
 

@@ -34,7 +34,7 @@ impl Endings {
         self.end(context, task_id, attempt, ending).await
     }
 
-    /// The same, and a read of the breaker.
+    /// The same; of a failure that is the agent's, the breaker is read.
     pub async fn error(
         &self,
         context: Context<'_>,
@@ -47,7 +47,7 @@ impl Endings {
             .await
     }
 
-    /// The same, and a read of the breaker.
+    /// The same.
     pub async fn cancelled(
         &self,
         context: Context<'_>,

@@ -435,7 +435,7 @@ async fn our_own_trouble_does_not_turn_an_agent_away() {
         .unwrap();
     let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
     let body = wire("AUTH_REQUEST", &request, world.time.now());
-    world.calls.fail_at(1);
+    world.calls.fail_at(0);
     let answers = world.say_in_band(&world.router(), "c", body.clone()).await;
     assert_eq!(error_code(&answers), Some("STORE_UNAVAILABLE"));
     assert!(world.out.closed.lock().unwrap().is_empty());

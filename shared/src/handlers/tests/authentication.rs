@@ -106,3 +106,48 @@ async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
         assert_eq!(state.name(), "dispatched", "call {n}");
     }
 }
+
+#[tokio::test]
+async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_place() {
+    let world = World::new().await;
+    world.authenticate_in_band("old").await;
+    world.calls.take();
+    let answers = world.authenticate_in_band("new").await;
+    assert!(answers.iter().any(is_welcome));
+    assert_eq!(
+        world.calls.take()[2..],
+        [
+            "transact newcomer",
+            "get connection, agent, key",
+            "transact agent, connection",
+            "gateway close",
+            "gateway post",
+            "sqs dispatch"
+        ]
+    );
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.connection.unwrap().id, connection("new"));
+    assert!(
+        world
+            .out
+            .closed
+            .lock()
+            .unwrap()
+            .contains(&connection("old"))
+    );
+}
+
+#[tokio::test]
+async fn an_ended_connection_is_not_bound_anew_by_what_comes_of_it_late() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let gone = event("c", false, String::new());
+    let ended = world
+        .disconnector()
+        .disconnect(&gone, world.time.now())
+        .await;
+    ended.unwrap();
+    let body = request(&world, AGENT, world.key.expose());
+    world.say_in_band(&world.router(), "c", body).await;
+    assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+}

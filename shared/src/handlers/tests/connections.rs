@@ -223,8 +223,7 @@ async fn a_connection_without_a_key_authenticates_in_band() {
         [
             "put connection",
             "sqs dispatch",
-            "get connection, agent, key",
-            "transact agent, connection",
+            "transact newcomer",
             "gateway post",
             "sqs dispatch",
         ]

@@ -100,18 +100,41 @@ impl Agents for Memory {
         })
     }
 
+    async fn bind_newcomer(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.call("transact newcomer").await?;
+        let has_key = tables
+            .keys
+            .contains(&(agent.clone(), key.as_str().to_owned()));
+        let known = tables.connections.get(&binding.id);
+        let owner = known.and_then(|connection| connection.agent_id.as_ref());
+        let free = |agent: &Agent| agent.connection.is_none();
+        let is_usual = has_key && owner.is_none() && tables.agents.get(agent).is_some_and(free);
+        if is_usual {
+            tables.bind(agent, binding);
+            tables.assign(agent, binding);
+        }
+        Ok(is_usual)
+    }
+
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
         let mut tables = self.call("transact agent, connection").await?;
         let known = tables.connections.get(&binding.id);
         let owner = known.and_then(|connection| connection.agent_id.as_ref());
-        if owner.is_some_and(|owner| *owner != agent.id) {
-            return Ok(Bound::Taken);
+        if let Some(owner) = owner {
+            return Ok(if *owner == agent.id {
+                Bound::Current { replaced: None }
+            } else {
+                Bound::Taken
+            });
         }
         let bound = tables.bind(&agent.id, binding);
         if let Bound::Current { .. } = bound {
-            let connection = tables.connection_mut(&binding.id, binding.bound_at);
-            connection.agent_id = Some(agent.id.clone());
-            connection.spelling = connection.spelling.or(binding.spelling);
+            tables.assign(&agent.id, binding);
         }
         Ok(bound)
     }
@@ -319,6 +342,12 @@ impl Tables {
         let agent = agent.id.clone();
         self.status_at.remove(&agent);
         Bound::Current { replaced }
+    }
+
+    fn assign(&mut self, agent: &AgentId, binding: &Binding) {
+        let connection = self.connection_mut(&binding.id, binding.bound_at);
+        connection.agent_id = Some(agent.clone());
+        connection.spelling = connection.spelling.or(binding.spelling);
     }
 
     /// The agent, if this is its current connection.
