@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use bematic::ids::{AgentId, Ids as _};
-use bematic::protocol::{AgentMessage, Envelope, Spelling};
+use bematic::protocol::{AgentMessage, Envelope, Fault, Spelling};
 use bematic::time::{Clock as _, SystemClock};
 use serde_json::json;
 
@@ -161,9 +161,12 @@ impl Agent {
         self.say(stage, kind, words::complete(given)).await
     }
 
-    pub(crate) async fn fail(&self, stage: &mut Stage, given: Given) -> Result<()> {
-        let kind = Kind::of("TASK_ERROR");
-        self.say(stage, kind, words::failure(given)).await
+    pub(crate) async fn fail(&self, stage: &mut Stage, given: Given, fault: Fault) -> Result<()> {
+        let kind = match fault {
+            Fault::Agent => Kind::of("TASK_ERROR"),
+            Fault::Task => Kind::when("TASK_ERROR", "the task's own"),
+        };
+        self.say(stage, kind, words::failure(given, fault)).await
     }
 
     pub(crate) async fn cancelled(&self, stage: &mut Stage, given: Given) -> Result<()> {

@@ -7,6 +7,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use bematic::agent::Route;
 use bematic::ids::AgentId;
+use bematic::protocol::Fault;
 use bematic_local::admin::{Admin, Wanted};
 use bematic_local::stack::Tables;
 use serde_json::json;
@@ -115,7 +116,12 @@ pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
     }
     agent.pong(stage).await?;
     stage.deliver(Deliver::Now).await?;
-    for ending in [Ending::Complete, Ending::Fail, Ending::Cancelled] {
+    for ending in [
+        Ending::Complete,
+        Ending::Fail(Fault::Agent),
+        Ending::Fail(Fault::Task),
+        Ending::Cancelled,
+    ] {
         let script = Script {
             channel: &known.channel,
             progress: 3,
@@ -175,7 +181,7 @@ async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<(
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Complete,
-    Fail,
+    Fail(Fault),
     Cancelled,
 }
 
@@ -211,7 +217,7 @@ async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()
     reports(stage, agent, given, script).await?;
     match script.ending {
         Ending::Complete => agent.complete(stage, given).await?,
-        Ending::Fail => agent.fail(stage, given).await?,
+        Ending::Fail(fault) => agent.fail(stage, given, fault).await?,
         Ending::Cancelled => {
             let order = format!("cancel {}", given.task);
             command(stage, script.channel, &order, Kind::of("/bm cancel")).await?;

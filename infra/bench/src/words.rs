@@ -132,14 +132,14 @@ pub(crate) fn complete(given: Given) -> AgentMessage {
     })
 }
 
-pub(crate) fn failure(given: Given) -> AgentMessage {
+pub(crate) fn failure(given: Given, fault: Fault) -> AgentMessage {
     AgentMessage::TaskError(TaskFailure {
         task_id: given.task,
         attempt: Some(given.attempt),
         error: "the tests still fail".into(),
         recoverable: false,
         session_id: None,
-        fault: Fault::Task,
+        fault,
     })
 }
 
