@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_config::{
     BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
 };
+use mimalloc::MiMalloc;
 use strum::IntoEnumIterator as _;
 
 use crate::{
@@ -23,6 +24,10 @@ use crate::{
     store::{AgentStore, ProjectStore, TaskStore},
     time::SystemClock,
 };
+
+/// Of every function: a call to AWS is some hundred small allocations.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Makes adapters.
 #[derive(Debug, Clone)]

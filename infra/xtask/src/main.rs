@@ -159,7 +159,7 @@ struct Bench {
     #[arg(long)]
     only: Option<String>,
     /// How often everything is done.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Build with this profile of cargo's, for trying the bench itself.
     #[arg(long, default_value = "release")]
