@@ -44,7 +44,7 @@ impl Agent {
         let kind = Kind::when("$connect", "authorizer, without a key");
         let allowed = stage.invoke(Cue::new("ws-authorizer", kind, event)).await?;
         agent.socket.authorizer = allowed["context"].clone();
-        let kind = Kind::when("$connect", "without a key");
+        let kind = Kind::when("$connect", IN_BAND);
         agent.open(stage, kind).await?;
         let kind = Kind::of("AUTH_REQUEST");
         agent
@@ -78,11 +78,10 @@ impl Agent {
 
     /// The connection ends.
     pub(crate) async fn disconnect(&self, stage: &mut Stage) -> Result<()> {
-        let case = "without a key";
         let kind = if self.by_header {
             Kind::of("$disconnect")
         } else {
-            Kind::when("$disconnect", case)
+            Kind::when("$disconnect", IN_BAND)
         };
         let event = events::socket_event(&self.socket, "$disconnect", None);
         stage.invoke(Cue::new("ws-disconnect", kind, event)).await?;
@@ -156,6 +155,12 @@ impl Agent {
         self.say(stage, kind, words::stream(given, seq)).await
     }
 
+    /// The first that an environment hears of the attempt.
+    pub(crate) async fn stream_unseen(&self, stage: &mut Stage, given: Given) -> Result<()> {
+        let kind = Kind::when("TASK_STREAM", UNSEEN);
+        self.say(stage, kind, words::stream(given, 0)).await
+    }
+
     pub(crate) async fn complete(&self, stage: &mut Stage, given: Given) -> Result<()> {
         let kind = Kind::of("TASK_COMPLETE");
         self.say(stage, kind, words::complete(given)).await
@@ -184,5 +189,9 @@ fn reported(stage: &Stage, given: Given, name: &'static str) -> Kind {
     }
 }
 
+/// The case of a connection that authenticates in band.
+pub(crate) const IN_BAND: &str = "without a key";
+/// The case of a report of an attempt that its environment has not seen begin.
+pub(crate) const UNSEEN: &str = "first of an attempt elsewhere";
 /// The case of a report of a task that the notifier is about to hear of.
 pub(crate) const UNDER_WAY: &str = "refresh under way";

@@ -167,11 +167,17 @@ async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<(
     agent.status(stage, Kind::of("AGENT_STATUS")).await?;
     stage.deliver(Deliver::Now).await?;
     if round == 0 {
+        command(stage, &known.channel, ASKED, Kind::of(RUN)).await?;
+        stage.deliver(Deliver::Now).await?;
+        let given = agent.given(stage)?;
+        agent.accept(stage, given).await?;
         stage.renew(crate::stage::MESSAGES);
         agent
             .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
             .await?;
         agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+        agent.stream_unseen(stage, given).await?;
+        agent.complete(stage, given).await?;
         stage.deliver(Deliver::Now).await?;
     }
     agent.disconnect(stage).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bematic::agent::SEEN_EVERY;
 use serde::Serialize;
 
-use crate::agent::UNDER_WAY;
+use crate::agent::{IN_BAND, UNDER_WAY, UNSEEN};
 use crate::aws::Service;
 use crate::log::Invocation;
 use crate::report::{Floor, FunctionRow, MessageRow, TaskRow};
@@ -76,6 +76,7 @@ pub(crate) struct Measured<'a> {
 pub(crate) fn targets(measured: Measured<'_>) -> Vec<Target> {
     let mut targets = starts(measured);
     if !measured.log.is_empty() {
+        targets.extend(heartbeats(measured.log));
         targets.extend(round_trips(measured.log));
         targets.extend(times(measured));
     }
@@ -85,7 +86,8 @@ pub(crate) fn targets(measured: Measured<'_>) -> Vec<Target> {
 
 /// The targets that are no times: they hold for every profile, on every machine.
 pub(crate) fn counted(log: &[Invocation], task: &TaskRow) -> Vec<Target> {
-    let mut targets = round_trips(log);
+    let mut targets = heartbeats(log);
+    targets.extend(round_trips(log));
     targets.push(cost(task));
     targets
 }
@@ -149,29 +151,13 @@ fn describe(invocation: &Invocation) -> String {
 /// Reports and acknowledgements: what agents send most.
 const HOT: [&str; 3] = ["TASK_ACK", "TASK_PROGRESS", "TASK_STREAM"];
 
-fn round_trips(log: &[Invocation]) -> Vec<Target> {
-    let is = |name: &'static str| move |it: &Invocation| it.kind.name == name;
-    let case = |name: &'static str, case: &'static str| {
-        move |it: &Invocation| it.kind.name == name && it.kind.case == Some(case)
-    };
-    let plain = |function: &'static str, name: &'static str| {
-        move |it: &Invocation| {
-            it.function == function && it.kind.name == name && it.kind.case.is_none()
-        }
-    };
-    let hot = |it: &Invocation| HOT.contains(&it.kind.name);
-    let under_way = move |it: &Invocation| hot(it) && it.kind.case == Some(UNDER_WAY);
-    let all = |it: &Invocation| it.calls.len();
+/// Invocations of a kind in a case.
+fn case(name: &'static str, case: &'static str) -> impl Fn(&Invocation) -> bool {
+    move |it| it.kind.name == name && it.kind.case == Some(case)
+}
+
+fn heartbeats(log: &[Invocation]) -> Vec<Target> {
     let dynamo = |it: &Invocation| it.to(Service::DynamoDb);
-    let sqs = |it: &Invocation| it.to(Service::Sqs);
-    let posts = |it: &Invocation| it.to(Service::ApiGateway);
-    let socket = |it: &Invocation| [MESSAGES, HEARTBEATS].contains(&&*it.function);
-    let by_header = move |it: &Invocation| socket(it) && it.by_header;
-    let known = move |it: &Invocation| {
-        let new = it.kind.name == "AUTH_REQUEST" || it.kind.case == Some(ELSEWHERE);
-        socket(it) && !it.by_header && !new
-    };
-    let new = move |it: &Invocation| socket(it) && it.kind.case == Some(ELSEWHERE);
     vec![
         Target::of(
             "HEARTBEAT_PING, the first in a while: writes",
@@ -188,10 +174,40 @@ fn round_trips(log: &[Invocation]) -> Vec<Target> {
             1.0,
             [("HEARTBEAT_PING".to_owned(), a_minute(SEEN_EVERY))],
         ),
+    ]
+}
+
+fn round_trips(log: &[Invocation]) -> Vec<Target> {
+    let is = |name: &'static str| move |it: &Invocation| it.kind.name == name;
+    let plain = |function: &'static str, name: &'static str| {
+        move |it: &Invocation| {
+            it.function == function && it.kind.name == name && it.kind.case.is_none()
+        }
+    };
+    let unseen = |it: &Invocation| it.kind.case == Some(UNSEEN);
+    let hot = move |it: &Invocation| HOT.contains(&it.kind.name) && !unseen(it);
+    let under_way = move |it: &Invocation| hot(it) && it.kind.case == Some(UNDER_WAY);
+    let all = |it: &Invocation| it.calls.len();
+    let dynamo = |it: &Invocation| it.to(Service::DynamoDb);
+    let sqs = |it: &Invocation| it.to(Service::Sqs);
+    let posts = |it: &Invocation| it.to(Service::ApiGateway);
+    let socket = |it: &Invocation| [MESSAGES, HEARTBEATS].contains(&&*it.function);
+    let by_header = move |it: &Invocation| socket(it) && it.by_header;
+    let known = move |it: &Invocation| {
+        let new = it.kind.name == "AUTH_REQUEST" || it.kind.case == Some(ELSEWHERE);
+        socket(it) && !it.by_header && !new
+    };
+    let new = move |it: &Invocation| socket(it) && it.kind.case == Some(ELSEWHERE);
+    vec![
         Target::of(
             "TASK_ACK, _PROGRESS, _STREAM: calls to DynamoDB",
             1.0,
             each(log, hot, dynamo),
+        ),
+        Target::of(
+            "the first report of an attempt in an environment that has not seen it begin",
+            2.0,
+            each(log, unseen, dynamo),
         ),
         Target::of(
             "TASK_ACK, _PROGRESS, _STREAM: calls to SQS",
@@ -242,6 +258,11 @@ fn round_trips(log: &[Invocation]) -> Vec<Target> {
             "$disconnect: calls",
             1.0,
             each(log, plain("ws-disconnect", "$disconnect"), all),
+        ),
+        Target::of(
+            "$disconnect of a connection that authenticated in band: calls",
+            2.0,
+            each(log, case("$disconnect", IN_BAND), all),
         ),
         Target::of("/bm run: calls", 3.0, each(log, is(RUN), all)),
     ]
