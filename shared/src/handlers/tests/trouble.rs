@@ -202,13 +202,19 @@ async fn an_agent_that_names_a_task_whose_acknowledgement_was_lost_keeps_it() {
     assert_eq!(sent(&world).0, [0_u32; 0], "no second attempt");
 }
 
-/// A running task with a lease of `lease` seconds, and the environment that heard a heartbeat of
-/// its agent `before` seconds before it began.
-async fn begun(lease: u64, before: u64) -> (World, MessageRouter, TaskId) {
+/// A project whose lease is `lease` seconds.
+async fn with_lease(lease: u64) -> World {
     let world = World::new().await;
     let mut project = world.project();
     project.lease_secs = Some(lease);
     world.set_project(&project).await;
+    world
+}
+
+/// A running task with a lease of `lease` seconds, and the environment that heard a heartbeat of
+/// its agent `before` seconds before it began.
+async fn begun(lease: u64, before: u64) -> (World, MessageRouter, TaskId) {
+    let world = with_lease(lease).await;
     world.connect("c").await;
     let router = world.router();
     let none = json!({ "tasks": [] });
@@ -323,10 +329,7 @@ async fn what_slack_does_not_show_is_told_again_after_twice_as_long_each_time() 
 
 #[tokio::test]
 async fn a_timer_is_one_message_however_often_it_is_looked_at() {
-    let world = World::new().await;
-    let mut project = world.project();
-    project.lease_secs = Some(600);
-    world.set_project(&project).await;
+    let world = with_lease(600).await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
     world.say("c", "TASK_ACK", ack).await;
@@ -348,10 +351,7 @@ async fn a_timer_is_one_message_however_often_it_is_looked_at() {
 
 #[tokio::test]
 async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
-    let world = World::new().await;
-    let mut project = world.project();
-    project.lease_secs = Some(600);
-    world.set_project(&project).await;
+    let world = with_lease(600).await;
     world.pass(Duration::from_secs(7)).await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
@@ -368,10 +368,7 @@ async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
 async fn a_lease_ends_in_time_though_it_began_while_its_deadline_was_looked_at() {
     let mut begun = 0;
     for seed in 0..50 {
-        let world = World::new().await;
-        let mut project = world.project();
-        project.lease_secs = Some(600);
-        world.set_project(&project).await;
+        let world = with_lease(600).await;
         world.pass(Duration::from_secs(7)).await;
         let task = world.dispatched().await.id;
         world.time.pass(Duration::from_secs(30));
