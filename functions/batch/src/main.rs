@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
-    aws::Aws,
-    config::{breaker_config, task_policy},
     dead_letter::QueueName,
     handlers::{batch::BatchWorker, sqs, transitions::Transitions},
-    time::SystemClock,
 };
+use bematic_aws::{
+    aws::Aws,
+    config::{breaker_config, task_policy},
+};
+use bematic_protocol::time::SystemClock;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use mimalloc::MiMalloc;
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

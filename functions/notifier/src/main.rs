@@ -4,14 +4,21 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
-    aws::Aws,
-    config::{operations_channel, required},
     dead_letter::QueueName,
     handlers::{notify::Notifier, sqs},
-    slack::api::SlackClient,
-    time::SystemClock,
 };
+use bematic_aws::{
+    aws::Aws,
+    config::{operations_channel, required},
+    slack::SlackClient,
+};
+use bematic_protocol::time::SystemClock;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use mimalloc::MiMalloc;
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use bematic::{
+use bematic::handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook};
+use bematic_aws::{
     aws::Aws,
     config::{breaker_config, required, task_policy},
-    handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook},
-    ids::RandomIds,
-    time::SystemClock,
 };
+use bematic_protocol::{ids::RandomIds, time::SystemClock};
 use lambda_http::{Body, Error, RequestExt, http, run, service_fn, tracing};
+use mimalloc::MiMalloc;
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 
-use bematic::{aws::Aws, error::chain, handlers::sweep::Sweeper, time::SystemClock};
+use bematic::{error::chain, handlers::sweep::Sweeper};
+use bematic_aws::aws::Aws;
+use bematic_protocol::time::SystemClock;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use mimalloc::MiMalloc;
 use serde_json::Value;
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

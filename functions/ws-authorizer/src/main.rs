@@ -2,14 +2,19 @@
 //! nobody yet, and one with a bad key not at all.
 
 use bematic::{
-    aws::Aws,
     error::BematicError,
     handlers::{authorize::Authorizer, event::Handshake},
 };
+use bematic_aws::aws::Aws;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
+use mimalloc::MiMalloc;
 
 /// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
 const UNAUTHORIZED: &str = "Unauthorized";
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,8 +1,14 @@
 //! HEARTBEAT_PING and HEARTBEAT_PONG: the message router, in execution environments of its own.
 
-use bematic::{aws::Aws, handlers::event::SocketEvent};
+use bematic::handlers::event::SocketEvent;
+use bematic_aws::aws::Aws;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use mimalloc::MiMalloc;
 use serde_json::json;
+
+/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

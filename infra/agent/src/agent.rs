@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
 
-use bematic::{ids::RandomIds, protocol::TaskSubmit, time::SystemClock};
+use bematic_protocol::{ids::RandomIds, messages::TaskSubmit, time::SystemClock};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},

@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use bematic::{ids::AgentId, protocol::limits::CAPACITY};
+use bematic_protocol::{ids::AgentId, messages::limits::CAPACITY};
 use clap::Parser;
 use secrecy::SecretString;
 use url::Url;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic::ids::AgentId;
+use bematic_protocol::ids::AgentId;
 use secrecy::SecretString;
 use url::Url;
 

@@ -2,9 +2,9 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use bematic::{
+use bematic_protocol::{
     ids::{Attempt, TaskId},
-    protocol::{CloudMessage, Envelope, StepKind, TaskSubmit},
+    messages::{CloudMessage, Envelope, StepKind, TaskSubmit},
 };
 
 use crate::{progress_line::Summary, ui::Notice};

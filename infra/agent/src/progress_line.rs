@@ -1,7 +1,7 @@
 //! Lines by which a command tells how it is doing: `::bematic ` and a JSON object, on standard
 //! output. They are no part of the output. The form is documented in this crate's README.
 
-use bematic::protocol::{Fault, StepKind};
+use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
 /// What such a line begins with.

@@ -1,8 +1,8 @@
 //! What tests share.
 
-use bematic::{
+use bematic_protocol::{
     ids::{Attempt, TaskId},
-    protocol::{SlackContext, TaskSubmit},
+    messages::{SlackContext, TaskSubmit},
 };
 
 /// A task that works in `.`, the first allowed folder.

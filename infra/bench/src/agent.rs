@@ -1,9 +1,9 @@
 //! An agent of the bench's: it connects and says what it is told to say.
 
 use anyhow::{Result, bail};
-use bematic::ids::{AgentId, Ids as _};
-use bematic::protocol::{AgentMessage, Envelope, Fault, Spelling};
-use bematic::time::{Clock as _, SystemClock};
+use bematic_protocol::ids::{AgentId, Ids as _};
+use bematic_protocol::messages::{AgentMessage, Envelope, Fault, Spelling};
+use bematic_protocol::time::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::events::{self, Socket};

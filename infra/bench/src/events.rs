@@ -1,7 +1,7 @@
 //! The events that AWS invokes functions with, as it writes them.
 
-use bematic::time::{Clock as _, SystemClock, Timestamp};
 use bematic_local::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 

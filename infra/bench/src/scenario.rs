@@ -6,10 +6,10 @@ use anyhow::Result;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use bematic::agent::Route;
-use bematic::ids::AgentId;
-use bematic::protocol::Fault;
 use bematic_local::admin::{Admin, Wanted};
 use bematic_local::stack::Tables;
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::messages::Fault;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic::ids::{Ids as _, RandomIds};
+use bematic_protocol::ids::{Ids as _, RandomIds};
 use serde_json::Value;
 use tokio::time::Instant;
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bematic::ids::{AgentId, Attempt, TaskId};
-use bematic::protocol::{
+use bematic_protocol::ids::{AgentId, Attempt, TaskId};
+use bematic_protocol::messages::{
     AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport, HeartbeatSignal,
     StepKind, TaskAck, TaskCancelled, TaskComplete, TaskFailure, TaskProgress, TaskStream,
 };
-use bematic::time::Timestamp;
+use bematic_protocol::time::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use bematic::ids::AgentId;
+use bematic_protocol::ids::AgentId;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, Route, Wanted};

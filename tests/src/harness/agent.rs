@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use bematic::time::{Clock as _, SystemClock};
 use bematic_local::stack::StackFile;
+use bematic_protocol::time::{Clock as _, SystemClock};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};

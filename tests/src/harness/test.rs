@@ -3,9 +3,9 @@
 use std::env;
 use std::path::Path;
 
-use bematic::ids::{Ids as _, RandomIds};
 use bematic_local::admin::{Admin, Route, Wanted};
 use bematic_local::stack::{STACK_VARIABLE, StackFile};
+use bematic_protocol::ids::{Ids as _, RandomIds};
 
 use super::trace::{Trace, connection};
 use super::{Channel, Handshake, Spelling, TestAgent, Webhook, eventually};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bematic::slack::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
-use bematic::time::{Clock as _, SystemClock, Timestamp};
 use bematic_local::stack::StackFile;
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;

@@ -1,6 +1,6 @@
 //! One message in frames that API Gateway takes.
 
-use bematic::protocol::limits::FRAME_BYTES;
+use bematic_protocol::messages::limits::FRAME_BYTES;
 use futures_util::{Sink, SinkExt};
 use tokio_tungstenite::tungstenite::{
     Error, Message,

@@ -8,7 +8,7 @@ mod talk;
 
 use std::time::Duration;
 
-use bematic::ids::AgentId;
+use bematic_protocol::ids::AgentId;
 use secrecy::SecretString;
 use tokio::{
     sync::{mpsc, watch},

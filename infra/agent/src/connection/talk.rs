@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use bematic::protocol::{CloudMessage, decode};
+use bematic_protocol::messages::{CloudMessage, decode};
 use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
 use serde::Deserialize;
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use bematic::protocol::TaskSubmit;
+use bematic_protocol::messages::TaskSubmit;
 use tempfile::TempDir;
 
 /// What all of them begin with. Such variables of the agent's own environment, its API key first

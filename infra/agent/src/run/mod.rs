@@ -8,7 +8,7 @@ mod report;
 
 use std::{collections::VecDeque, io, path::PathBuf, process::ExitStatus, time::Duration};
 
-use bematic::protocol::TaskSubmit;
+use bematic_protocol::messages::TaskSubmit;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},

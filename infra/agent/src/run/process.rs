@@ -2,7 +2,7 @@
 
 use std::{env, io, path::Path, process::Stdio};
 
-use bematic::protocol::TaskSubmit;
+use bematic_protocol::messages::TaskSubmit;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,

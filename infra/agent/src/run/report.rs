@@ -1,6 +1,6 @@
 //! Gathers what a run has to say into few messages, each small enough for one frame.
 
-use bematic::protocol::{StepKind, limits};
+use bematic_protocol::messages::{StepKind, limits};
 
 use crate::{
     event::{Progress, RunEvent},

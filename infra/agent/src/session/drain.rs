@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bematic::protocol::Availability;
+use bematic_protocol::messages::Availability;
 use tokio::time::Instant;
 
 use super::Session;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bematic::{
+use bematic_protocol::{
     ids::TaskId,
-    protocol::{
+    messages::{
         AgentMessage, AgentStatus, Availability, CloudMessage, Heartbeat, HeartbeatReport,
         HeartbeatSignal, limits,
     },

@@ -16,9 +16,9 @@ mod tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bematic::{
+use bematic_protocol::{
     ids::{AgentId, Ids},
-    protocol::{AgentMessage, Envelope, Spelling},
+    messages::{AgentMessage, Envelope, Spelling},
     time::Clock,
 };
 use tokio::time::Instant;

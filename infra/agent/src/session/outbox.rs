@@ -10,9 +10,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bematic::{
+use bematic_protocol::{
     ids::{MessageId, TaskId},
-    protocol::{AgentMessage, Envelope},
+    messages::{AgentMessage, Envelope},
 };
 use tokio::time::Instant;
 

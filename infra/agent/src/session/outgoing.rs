@@ -2,7 +2,7 @@
 
 use std::{mem::discriminant, time::Duration};
 
-use bematic::protocol::{AgentMessage, Envelope};
+use bematic_protocol::messages::{AgentMessage, Envelope};
 use tokio::time::Instant;
 
 use crate::event::RunKey;

@@ -1,8 +1,8 @@
 //! What the cloud could not handle, or does not want.
 
-use bematic::{
+use bematic_protocol::{
     ids::MessageId,
-    protocol::{AgentMessage, SystemError},
+    messages::{AgentMessage, SystemError},
 };
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Passing on what the runs report.
 
-use bematic::protocol::{AgentMessage, TaskProgress, TaskStream};
+use bematic_protocol::messages::{AgentMessage, TaskProgress, TaskStream};
 
 use super::{Session, terminal};
 use crate::{

@@ -68,7 +68,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use bematic::ids::TaskId;
+    use bematic_protocol::ids::TaskId;
 
     use super::*;
 

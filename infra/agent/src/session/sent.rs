@@ -6,9 +6,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bematic::{
+use bematic_protocol::{
     ids::{MessageId, TaskId},
-    protocol::AgentMessage,
+    messages::AgentMessage,
 };
 use tokio::time::Instant;
 

@@ -2,9 +2,9 @@
 
 use std::{collections::VecDeque, path::PathBuf};
 
-use bematic::{
+use bematic_protocol::{
     ids::{Attempt, TaskId},
-    protocol::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
+    messages::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
 };
 use tokio::time::Instant;
 

@@ -1,8 +1,8 @@
 //! The message that tells how a run ended.
 
-use bematic::{
+use bematic_protocol::{
     ids::Attempt,
-    protocol::{AgentMessage, Fault, TaskCancelled, TaskComplete, TaskFailure, limits},
+    messages::{AgentMessage, Fault, TaskCancelled, TaskComplete, TaskFailure, limits},
 };
 
 use crate::{

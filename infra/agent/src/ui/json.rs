@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bematic::time::{Clock, SystemClock, Timestamp};
+use bematic_protocol::time::{Clock, SystemClock, Timestamp};
 use serde::Serialize;
 
 use super::{Notice, Ui};

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bematic::ids::{Attempt, TaskId};
+use bematic_protocol::ids::{Attempt, TaskId};
 use serde::{Serialize, Serializer};
 
 use crate::event::RunKey;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bematic::{
-    protocol::{AgentMessage, CloudMessage, Heartbeat, MessageAck},
+use bematic_agent::{event::Ending, ui::Notice};
+use bematic_protocol::{
+    messages::{AgentMessage, CloudMessage, Heartbeat, MessageAck},
     time::Timestamp,
 };
-use bematic_agent::{event::Ending, ui::Notice};
 
 use crate::support::{self, Agent, Cloud, Options, Setup, task};
 

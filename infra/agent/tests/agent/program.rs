@@ -2,8 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use bematic::protocol::{AgentMessage, Availability};
-
+use bematic_protocol::messages::{AgentMessage, Availability};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bematic::{
-    protocol::{AgentMessage, Availability, CloudMessage, Envelope, Heartbeat},
+use bematic_protocol::{
+    messages::{AgentMessage, Availability, CloudMessage, Envelope, Heartbeat},
     time::Timestamp,
 };
 

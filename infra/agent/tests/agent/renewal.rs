@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bematic::protocol::{AgentMessage, TaskAck, TaskStream};
 use bematic_agent::ui::Notice;
+use bematic_protocol::messages::{AgentMessage, TaskAck, TaskStream};
 
 use crate::support::{self, Options, Setup, task};
 

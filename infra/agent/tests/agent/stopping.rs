@@ -2,8 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use bematic::protocol::{AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled};
 use bematic_agent::event::Ending;
+use bematic_protocol::messages::{
+    AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled,
+};
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::time::sleep;
 

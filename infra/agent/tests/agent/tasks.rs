@@ -1,8 +1,9 @@
 //! Tasks, from their submission to their end, with real commands.
 
-use crate::support::{self, Options, Setup, task};
-use bematic::protocol::{AgentMessage, TaskAck, TaskComplete, TaskFailure};
 use bematic_agent::ui::Notice;
+use bematic_protocol::messages::{AgentMessage, TaskAck, TaskComplete, TaskFailure};
+
+use crate::support::{self, Options, Setup, task};
 
 fn ack(message: &AgentMessage) -> Option<TaskAck> {
     match message {

@@ -19,10 +19,10 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use bematic::ids::{ChannelId, MessageTs, Subject, UserId};
 use bematic::slack::Message;
 use bematic::slack::api::{Destination, SlackApi, SlackError};
-use bematic::time::Timestamp;
+use bematic_protocol::ids::{ChannelId, MessageTs, Subject, UserId};
+use bematic_protocol::time::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};

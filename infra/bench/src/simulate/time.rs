@@ -3,8 +3,8 @@
 
 use std::sync::Mutex;
 
-use bematic::ids::{BatchId, Ids, MessageId, RandomIds, TaskId};
-use bematic::time::{Clock, Timestamp};
+use bematic_protocol::ids::{BatchId, Ids, MessageId, RandomIds, TaskId};
+use bematic_protocol::time::{Clock, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::time::Instant;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bematic::breaker::{
     BreakerConfig, BreakerEvent, FailureKind, IgnoredBecause, Said, report_finish,
 };
-use bematic::ids::{AgentId, Attempt, Ids as _, RandomIds};
 use bematic::ports::{Agents, Blind, Breakers, Claim, Pass, Tasks, Turn, Written};
-use bematic::protocol::Fault;
 use bematic::task::{
     Begin, Ending, Failure, FailureCode, Finish, Origin, Task, TaskEvent, TaskPolicy, TaskSpec,
 };
+use bematic_protocol::ids::{AgentId, Attempt, Ids as _, RandomIds};
+use bematic_protocol::messages::Fault;
 use serde_json::json;
 
 use super::stored::{Stored, agent, at};

@@ -1,9 +1,9 @@
 //! Agents that authenticate in band.
 
 use bematic::agent::{Agent, ApiKey, Binding, KeyHash};
-use bematic::ids::ConnectionId;
 use bematic::ports::{Agents, Bound, Unbound};
-use bematic::protocol::Spelling;
+use bematic_protocol::ids::ConnectionId;
+use bematic_protocol::messages::Spelling;
 
 use super::stored::{Stored, agent, at};
 

@@ -3,14 +3,14 @@
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use bematic::agent::{Agent, Binding};
-use bematic::ids::AgentId;
 use bematic::ports::Agents;
-use bematic::store::{AgentStore, TaskStore};
 use bematic::task::TaskPolicy;
-use bematic::time::Timestamp;
+use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_bench::aws::Aws;
 use bematic_bench::template::Template;
 use bematic_local::paths::Workspace;
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::time::Timestamp;
 
 pub(crate) struct Stored {
     pub(crate) aws: Aws,

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use bematic::agent::{Agent, ApiKey, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
-use bematic::ids::AgentId;
 use bematic::ports::{Agents as _, Breakers as _, Created, Turn, Written};
-use bematic::time::{Clock as _, SystemClock};
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::time::{Clock as _, SystemClock};
 use garde::Validate as _;
 use rand::TryRng as _;
 use rand::rngs::SysRng;

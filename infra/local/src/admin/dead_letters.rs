@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::ports::DeadLetterQueues as _;
-use bematic::queue::SqsDeadLetters;
+use bematic_aws::queue::SqsDeadLetters;
 use strum::IntoEnumIterator as _;
 
 use super::Admin;

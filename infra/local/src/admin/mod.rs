@@ -11,12 +11,12 @@ use anyhow::Result;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
-use bematic::store::{AgentStore, ProjectStore};
+use bematic_aws::store::{AgentStore, ProjectStore};
 
 pub use bematic::agent::{Project as Bound, Route};
 pub use bematic::breaker::BreakerConfig;
 pub use bematic::dead_letter::{DeadLetters, QueueName};
-pub use bematic::ids::{AgentId, ChannelId};
+pub use bematic_protocol::ids::{AgentId, ChannelId};
 
 pub use self::agents::{AgentSummary, NewAgent, Revoked};
 pub use self::projects::Wanted;

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use bematic::agent::{Project, Route};
-use bematic::ids::ChannelId;
 use bematic::ports::{Agents as _, Projects as _};
-use bematic::time::{Clock as _, SystemClock};
+use bematic_protocol::ids::ChannelId;
+use bematic_protocol::time::{Clock as _, SystemClock};
 use garde::Validate as _;
 
 use super::Admin;

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bematic::ids::AgentId;
 use bematic::task::Slot;
-use bematic::time::Timestamp;
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::time::Timestamp;
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bematic::ids::TaskId;
-use bematic::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::ids::TaskId;
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::sleep;

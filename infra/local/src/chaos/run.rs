@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bematic::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use bematic::ids::TaskId;
-use bematic::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::ids::TaskId;
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use tokio::time::sleep;
 
 use super::agent::Agent;

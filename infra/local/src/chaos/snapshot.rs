@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::agent::Agent;
 use bematic::breaker::Breaker;
-use bematic::ids::{AgentId, TaskId};
 use bematic::task::{Completion, LateReport, Task};
+use bematic_protocol::ids::{AgentId, TaskId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bematic::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bematic::ids::TaskId;
-use bematic::time::{Clock as _, SystemClock};
+use bematic_protocol::ids::TaskId;
+use bematic_protocol::time::{Clock as _, SystemClock};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::Agent;
 use bematic::breaker::Breaker;
-use bematic::ids::{AgentId, TaskId};
 use bematic::ports::Tasks as _;
-use bematic::store::TaskStore;
-use bematic::time::{Clock as _, SystemClock};
+use bematic_aws::store::TaskStore;
+use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::time::{Clock as _, SystemClock};
 
 use crate::admin::{self, Admin, Route, Wanted};
 use crate::slack::{self, Channel};

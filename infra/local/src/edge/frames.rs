@@ -1,7 +1,7 @@
 //! A message as API Gateway sends it to an agent: in frames of at most 32 KB, cut anywhere, also
 //! within a character.
 
-use bematic::protocol::limits::FRAME_BYTES;
+use bematic_protocol::messages::limits::FRAME_BYTES;
 use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;

@@ -12,7 +12,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bematic::protocol::limits::{FRAME_BYTES, MESSAGE_BYTES};
+use bematic_protocol::messages::limits::{FRAME_BYTES, MESSAGE_BYTES};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

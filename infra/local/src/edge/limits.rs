@@ -1,5 +1,5 @@
 //! How long API Gateway lets a connection live. How large its messages may be is in
-//! [`bematic::protocol::limits`].
+//! [`bematic_protocol::messages::limits`].
 
 use std::time::Duration;
 

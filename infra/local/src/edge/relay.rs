@@ -9,7 +9,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderName, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use bematic::protocol::limits::MESSAGE_BYTES;
+use bematic_protocol::messages::limits::MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use bematic::{
+use bematic_protocol::{
     ids::{Attempt, BatchId, MessageId, TaskId},
-    protocol::{
+    messages::{
         Availability, CloudMessage, Heartbeat, MessageAck, SystemError, TaskAck, TaskCancel,
         TaskSubmit, decode,
     },

@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use bematic::protocol::AgentStatus;
+use bematic_protocol::messages::AgentStatus;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use bematic::{
+use bematic_protocol::{
     ids::{Ids, RandomIds, TaskId},
-    protocol::{
+    messages::{
         AgentMessage, AgentStatus, CloudMessage, Envelope, Heartbeat, MessageAck, Spelling,
         SystemError, TaskCancel, TaskSubmit, decode, limits,
     },

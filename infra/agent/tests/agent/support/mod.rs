@@ -10,10 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bematic::{
-    ids::{Attempt, Ids, RandomIds},
-    protocol::{AgentStatus, SlackContext, TaskSubmit},
-};
 use bematic_agent::{
     agent,
     config::{Config, Timings},
@@ -22,6 +18,10 @@ use bematic_agent::{
     session::StopReason,
     ui::{Notice, Ui},
     workdir::Workdirs,
+};
+use bematic_protocol::{
+    ids::{Attempt, Ids, RandomIds},
+    messages::{AgentStatus, SlackContext, TaskSubmit},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use bematic::ids::{AgentId, TaskId};
 use bematic::task::Slot;
-use bematic::time::Timestamp;
+use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::time::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};

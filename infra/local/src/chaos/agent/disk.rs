@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use bematic::task::Slot;
-use bematic::time::Timestamp;
+use bematic_protocol::time::Timestamp;
 
 /// An agent's disk.
 #[derive(Debug, Default)]

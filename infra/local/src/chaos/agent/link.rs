@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use bematic::ids::AgentId;
-use bematic::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};

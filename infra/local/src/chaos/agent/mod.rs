@@ -8,11 +8,12 @@ mod wire;
 
 use std::time::Duration;
 
-use bematic::time::{Clock as _, SystemClock};
+use bematic_protocol::time::{Clock as _, SystemClock};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use self::core::Core;
+
 pub(super) use self::link::Door;
 use self::link::{Happened, Link};
 pub(super) use self::temper::Temper;

@@ -1,9 +1,9 @@
 //! The protocol as the agents of a run speak it: on JSON alone, so that nothing of the system under
 //! test is what it is tested with.
 
-use bematic::ids::TaskId;
 use bematic::task::Slot;
-use bematic::time::Timestamp;
+use bematic_protocol::ids::TaskId;
+use bematic_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 /// What the cloud says.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bematic::ids::{AgentId, Attempt, TaskId};
 use bematic::task::Slot;
-use bematic::time::Timestamp;
+use bematic_protocol::ids::{AgentId, Attempt, TaskId};
+use bematic_protocol::time::Timestamp;
 
 use crate::chaos::ledger::{Deed, Entry, Report, What};
 

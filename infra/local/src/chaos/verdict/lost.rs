@@ -1,7 +1,8 @@
 //! What was confirmed to somebody, and is not there.
 
+use bematic::task::Slot;
 use bematic::task::{Ending, FailureCode, TaskState};
-use bematic::{ids::TaskId, task::Slot};
+use bematic_protocol::ids::TaskId;
 
 use super::history::Histories;
 use super::{Charge, Evidence, Offence};
@@ -62,7 +63,7 @@ fn problem(run: Slot, report: &Report, stored: &Stored, retried: bool) -> Option
             "it was reported as {said} and confirmed; the store has neither that, nor that it came \
              late: it says {} after attempt {}",
             state_is.0,
-            state_is.1.map_or(0, bematic::ids::Attempt::number)
+            state_is.1.map_or(0, bematic_protocol::ids::Attempt::number)
         )
     })
 }

@@ -1,4 +1,4 @@
-use bematic::ids::Attempt;
+use bematic_protocol::ids::Attempt;
 use serde_json::Value;
 
 use super::*;

@@ -7,7 +7,7 @@ mod rest;
 mod scene;
 mod twice;
 
-use bematic::time::Timestamp;
+use bematic_protocol::time::Timestamp;
 
 use self::scene::Scene;
 use super::Charge;

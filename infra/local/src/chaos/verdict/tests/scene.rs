@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bematic::agent::Agent;
-use bematic::ids::{AgentId, TaskId};
 use bematic::task::{
     Completion, Ending, Failure, FailureCode, LateReport, Origin, Slot, Task, TaskPolicy, TaskSpec,
     TaskState,
 };
-use bematic::time::Timestamp;
+use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::time::Timestamp;
 
 use super::super::{Charge, Evidence, Verdict, judge};
 use crate::chaos::ledger::{Deed, Entry, Report, What};

@@ -1,0 +1,237 @@
+//! The dead-letter queues. Redriven by hand, not with StartMessageMoveTask: that gives back only
+//! what SQS itself has moved, and forgets nothing of the reasons.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue,
+        MessageSystemAttributeName, QueueAttributeName,
+    },
+};
+use bematic::{
+    dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
+    error::QueueError,
+    ports::DeadLetterQueues,
+};
+use bematic_protocol::time::Timestamp;
+use futures::future::join_all;
+
+use super::target::{Outgoing, Target, failed};
+
+/// Messages of one ReceiveMessage (SQS's limit).
+const AT_ONCE: i32 = 10;
+/// Seconds that whoever lists or redrives has a message to themselves.
+const HELD: i32 = 20;
+
+/// The attributes of a dead letter that say why.
+const CODE: &str = "code";
+const REASON: &str = "reason";
+
+pub(super) fn attributes(
+    reason: &Reason,
+) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
+    let pairs = [(CODE, &reason.code), (REASON, &reason.text)];
+    let pairs = pairs.into_iter().map(|(name, value)| {
+        let value = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+            .map_err(|error| failed("SendMessage", error))?;
+        Ok((name.to_owned(), value))
+    });
+    pairs.collect()
+}
+
+/// A queue, and where what fails of it goes.
+#[derive(Debug, Clone)]
+struct Pair {
+    name: QueueName,
+    queue: Target,
+    dead: Target,
+}
+
+/// The dead-letter queues of all queues.
+#[derive(Debug, Clone)]
+pub struct SqsDeadLetters(Vec<Pair>);
+
+impl SqsDeadLetters {
+    /// Each queue's name, its address and that of its dead-letter queue.
+    pub fn new(
+        client: &Client,
+        queues: impl IntoIterator<Item = (QueueName, String, String)>,
+    ) -> Self {
+        let target = |url| Target {
+            client: client.clone(),
+            url,
+        };
+        let pairs = queues.into_iter().map(|(name, queue, dead)| Pair {
+            name,
+            queue: target(queue),
+            dead: target(dead),
+        });
+        Self(pairs.collect())
+    }
+
+    fn pair(&self, name: QueueName) -> Result<&Pair, QueueError> {
+        let pair = self.0.iter().find(|pair| pair.name == name);
+        pair.ok_or_else(|| failed("ReceiveMessage", "no such dead-letter queue"))
+    }
+}
+
+#[async_trait]
+impl DeadLetterQueues for SqsDeadLetters {
+    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError> {
+        let dead = &self.pair(queue)?.dead;
+        let messages = dead.receive().await?;
+        let count = dead.count().await?.max(messages.len());
+        dead.give_back(&messages).await?;
+        Ok(DeadLetters {
+            queue,
+            count,
+            letters: messages.into_iter().map(letter).collect(),
+        })
+    }
+
+    async fn count(&self, queue: QueueName) -> Result<usize, QueueError> {
+        self.pair(queue)?.dead.count().await
+    }
+
+    async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
+        let pair = self.pair(queue)?;
+        let mut messages = pair.dead.receive().await?;
+        // What is there now, as far as SQS knows: some of it may fail and come back at once.
+        let limit = limit.min(pair.dead.count().await?.max(messages.len()));
+        let mut redriven = 0;
+        while !messages.is_empty() {
+            // Each stands alone: one that fails is still there.
+            let moves = join_all(messages.iter().map(|message| pair.redrive(message))).await;
+            redriven += moves.iter().filter(|moved| moved.is_ok()).count();
+            moves.into_iter().collect::<Result<(), _>>()?;
+            if redriven >= limit {
+                break;
+            }
+            messages = pair.dead.receive().await?;
+        }
+        Ok(redriven)
+    }
+}
+
+impl Pair {
+    /// Sent, then deleted: a failure in between has it given twice, which changes nothing.
+    async fn redrive(&self, message: &Message) -> Result<(), QueueError> {
+        let id = message.message_id.as_deref().unwrap_or_default();
+        let group = system(message, &MessageSystemAttributeName::MessageGroupId);
+        let fifo = system(message, &MessageSystemAttributeName::MessageDeduplicationId);
+        let again = Outgoing {
+            body: message.body.clone().unwrap_or_default(),
+            group: group.map(ToOwned::to_owned),
+            once: fifo.map(|_| format!("redrive-{id}")),
+            delay: None,
+            reason: None,
+        };
+        self.queue.send(again).await?;
+        self.dead.delete(message).await
+    }
+}
+
+impl Target {
+    /// Waits a moment, since SQS otherwise asks some of its servers only.
+    async fn receive(&self) -> Result<Vec<Message>, QueueError> {
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(AT_ONCE)
+            .visibility_timeout(HELD)
+            .wait_time_seconds(1)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .send()
+            .await
+            .map_err(|error| failed("ReceiveMessage", error))?;
+        Ok(answer.messages.unwrap_or_default())
+    }
+
+    async fn count(&self) -> Result<usize, QueueError> {
+        let visible = QueueAttributeName::ApproximateNumberOfMessages;
+        let held = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(visible.clone())
+            .attribute_names(held.clone())
+            .send()
+            .await
+            .map_err(|error| failed("GetQueueAttributes", error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let number = |name| {
+            attributes
+                .get(name)
+                .and_then(|count| count.parse::<usize>().ok())
+        };
+        Ok([visible, held].iter().filter_map(number).sum::<usize>())
+    }
+
+    async fn give_back(&self, messages: &[Message]) -> Result<(), QueueError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let handles = messages
+            .iter()
+            .filter_map(|message| message.receipt_handle.as_ref());
+        let entries = handles.enumerate().map(|(id, handle)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(id.to_string())
+                .receipt_handle(handle)
+                .visibility_timeout(0)
+                .build()
+                .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
+        });
+        let entries = entries.collect::<Result<_, _>>()?;
+        // What of it fails is visible again soon by itself.
+        self.client
+            .change_message_visibility_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
+    }
+
+    async fn delete(&self, message: &Message) -> Result<(), QueueError> {
+        self.client
+            .delete_message()
+            .queue_url(&self.url)
+            .set_receipt_handle(message.receipt_handle.clone())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("DeleteMessage", error))
+    }
+}
+
+fn system<'a>(message: &'a Message, name: &MessageSystemAttributeName) -> Option<&'a str> {
+    let value = message.attributes.as_ref()?.get(name)?;
+    Some(value.as_str()).filter(|value| !value.is_empty())
+}
+
+fn letter(message: Message) -> DeadLetter {
+    let sent = system(&message, &MessageSystemAttributeName::SentTimestamp);
+    let since = sent.and_then(|sent| sent.parse().ok()).unwrap_or_default();
+    let attribute = |name| {
+        let value = message.message_attributes.as_ref()?.get(name)?;
+        value.string_value.clone()
+    };
+    let reason = attribute(CODE).zip(attribute(REASON));
+    DeadLetter {
+        since: Timestamp::from_millis(since),
+        reason: reason.map(|(code, text)| Reason { code, text }),
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,395 @@
+//! The agent repository: agents, their keys and the right to drain.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    Client,
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use bematic::{
+    agent::{Agent, Binding, Connection, DrainLease, KeyHash},
+    error::StoreError,
+    ports::{Agents, Bound, Created, Drain, Introduction, Page, Released, SignOfLife, Unbound},
+};
+use bematic_protocol::{
+    ids::{AgentId, ConnectionId},
+    messages::{AgentStatus, Spelling},
+    time::Timestamp,
+};
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    keys::{self, Key},
+    several::key_of,
+    table::{Item, Record, Refusal, Table, attributes, failed, number, read, retry, text},
+};
+
+/// Agents in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct AgentStore {
+    pub(super) agents: Table,
+}
+
+impl AgentStore {
+    /// On the table.
+    pub const fn new(client: Client, agents: String) -> Self {
+        Self {
+            agents: Table::new(client, agents),
+        }
+    }
+
+    pub(super) fn update(&self, key: Key) -> UpdateItemFluentBuilder {
+        self.agents
+            .client
+            .update_item()
+            .table_name(&self.agents.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+    }
+}
+
+impl Record for Agent {
+    type Id = AgentId;
+    fn key(id: &AgentId) -> Key {
+        keys::agent(id)
+    }
+}
+
+/// A key's record: that it exists is what it says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredKey {
+    created_at: Timestamp,
+}
+
+impl Record for StoredKey {
+    type Id = (AgentId, KeyHash);
+    fn key((agent, hash): &Self::Id) -> Key {
+        keys::api_key(agent, hash.as_str())
+    }
+}
+
+#[async_trait]
+impl Agents for AgentStore {
+    async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError> {
+        self.agents.find(id).await
+    }
+
+    async fn list(&self) -> Result<Vec<Agent>, StoreError> {
+        let mut agents: Vec<Agent> = list(&self.agents, "AGENTS").await?;
+        agents.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(agents)
+    }
+
+    async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
+        let index = listed("AGENTS", agent.id.as_str());
+        Ok(
+            match self.agents.put_if_absent(&agent.id, agent, index).await? {
+                Created::New => Created::New,
+                Created::Existing(_) => Created::Existing(()),
+            },
+        )
+    }
+
+    async fn add_key(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = (agent.clone(), key.clone());
+        self.agents
+            .put(&id, &StoredKey { created_at: now }, Item::new())
+            .await
+    }
+
+    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
+        let id = (agent.clone(), key.clone());
+        Ok(self.agents.find::<StoredKey>(&id).await?.is_some())
+    }
+
+    async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let found = self
+            .agents
+            .client
+            .query()
+            .table_name(&self.agents.name)
+            .key_condition_expression("pk = :agent AND begins_with(sk, :key)")
+            .expression_attribute_values(":agent", text(keys::agent(agent).pk))
+            .expression_attribute_values(":key", text("KEY#"))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        let deletions = found.iter().map(|item| {
+            let delete = self
+                .agents
+                .client
+                .delete_item()
+                .table_name(&self.agents.name);
+            let key = |name: &str| {
+                item.get(name)
+                    .cloned()
+                    .unwrap_or(AttributeValue::Null(true))
+            };
+            delete.key("pk", key("pk")).key("sk", key("sk")).send()
+        });
+        try_join_all(deletions)
+            .await
+            .map_err(|error| failed("DeleteItem", error))?;
+        Ok(found.len())
+    }
+
+    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        self.agents.find(id).await
+    }
+
+    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
+        self.admit_connection(id, now).await
+    }
+
+    async fn introduce(
+        &self,
+        id: &ConnectionId,
+        agent: &AgentId,
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError> {
+        self.introduce_connection(id, agent, key).await
+    }
+
+    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        self.forget_connection(id).await
+    }
+
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
+        self.bind_connection(agent, binding).await
+    }
+
+    async fn bind_newcomer(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError> {
+        self.bind_stranger(agent, key, binding).await
+    }
+
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
+        self.bind_introduced(agent, binding).await
+    }
+
+    async fn unbind(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError> {
+        self.unbind_connection(agent, connection, now).await
+    }
+
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        self.note_spelling(agent, connection, spelling).await
+    }
+
+    async fn report(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        self.note_status(status, connection, spelling, sent_at, now)
+            .await
+    }
+
+    async fn alive(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        self.note_life(agent, connection, sign, now).await
+    }
+
+    async fn pinged(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.note_ping(agent, connection, now).await
+    }
+
+    async fn doubted(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.note_doubt(agent, connection, now).await
+    }
+
+    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
+        self.connected_agents(shard, cursor).await
+    }
+
+    async fn unauthenticated(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        self.strangers(now, limit).await
+    }
+
+    async fn begin_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        now: Timestamp,
+    ) -> Result<Drain, StoreError> {
+        // Between the two calls the lease may change hands; then the first is right again.
+        for _ in 0..5 {
+            match self.take_drain(agent, lease, now).await? {
+                Drain::Asked if !self.ask_for_drain(agent, now).await? => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(Drain::Asked)
+    }
+
+    async fn end_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        requests: u64,
+    ) -> Result<Released, StoreError> {
+        let key = keys::agent(agent);
+        let update = self
+            .update(key.clone())
+            .update_expression("REMOVE #drain")
+            .condition_expression("#drain.holder = :me AND drainRequests = :requests")
+            .expression_attribute_names("#drain", "drain")
+            .expression_attribute_values(":me", text(&lease.holder))
+            .expression_attribute_values(":requests", number(requests))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(_) => Ok(Released::Done),
+            Err(Refusal::Error(error)) => Err(error),
+            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Released::Done),
+            Err(Refusal::Condition(item)) => {
+                let agent: Agent = read(item, &key)?;
+                let ours = agent
+                    .drain
+                    .as_ref()
+                    .is_some_and(|drain| drain.holder == lease.holder);
+                Ok(if ours {
+                    Released::AskedAgain(Box::new(agent))
+                } else {
+                    Released::Done
+                })
+            }
+        }
+    }
+}
+
+impl AgentStore {
+    async fn take_drain(
+        &self,
+        agent: &AgentId,
+        lease: &DrainLease,
+        now: Timestamp,
+    ) -> Result<Drain, StoreError> {
+        let key = keys::agent(agent);
+        let update = self
+            .update(key.clone())
+            .update_expression("SET #drain = :lease")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(#drain) \
+                 OR #drain.#until < :now OR #drain.holder = :me)",
+            )
+            .expression_attribute_names("#drain", "drain")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":lease", map(lease)?)
+            .expression_attribute_values(":me", text(&lease.holder))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(answer) => {
+                let agent = read(answer.attributes.unwrap_or_default(), &key)?;
+                Ok(Drain::Ours(Box::new(agent)))
+            }
+            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Drain::NoAgent),
+            Err(Refusal::Condition(_)) => Ok(Drain::Asked),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// Tells the holder to look again; false if there is none any more.
+    async fn ask_for_drain(&self, agent: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
+        let update = self
+            .update(keys::agent(agent))
+            .update_expression("ADD drainRequests :one")
+            .condition_expression("#drain.#until >= :now")
+            .expression_attribute_names("#drain", "drain")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":now", number(now.as_millis()));
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(_) => Ok(true),
+            Err(Refusal::Condition(_)) => Ok(false),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// A small record as an attribute.
+pub(super) fn map<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Unwritable {
+        source: Box::new(error),
+    })
+}
+
+/// The attributes of the index `list`.
+pub(super) fn listed(kind: &str, name: &str) -> Item {
+    attributes([
+        ("listPk", text(keys::list(kind, name))),
+        ("listSk", text(name)),
+    ])
+}
+
+/// All of the index `list`, which names the records only.
+pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>, StoreError> {
+    let shards = (0..keys::SHARDS).map(|shard| {
+        let query = table.client.query().table_name(&table.name);
+        query
+            .index_name("list")
+            .key_condition_expression("listPk = :shard")
+            .expression_attribute_values(":shard", text(keys::shard(kind, shard)))
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+    });
+    let shards: Vec<Vec<Item>> = try_join_all(shards)
+        .await
+        .map_err(|error| failed("Query", error))?;
+    let keys: Vec<Key> = shards
+        .iter()
+        .flatten()
+        .map(key_of)
+        .collect::<Result<_, _>>()?;
+    let found = table.find_all(&keys).await?;
+    Ok(found.into_values().collect())
+}

@@ -1,0 +1,205 @@
+//! The repository of bulk work.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{AttributeValue, TransactWriteItem},
+};
+use bematic::{
+    batch::{Batch, Change},
+    error::StoreError,
+    ports::{Applied, Batches, Created},
+};
+use bematic_protocol::{
+    ids::{BatchId, TaskId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    keys::{self, Key},
+    several::key_of,
+    table::{Item, Record, Refusal, Transacted, attributes, failed, item, number, retry, text},
+    tasks::{REQUEST_KEPT, TaskStore},
+    transition::{SAME_VERSION, beside, put_new, put_same, put_task},
+};
+
+/// How long it can be seen what came of bulk work.
+const BATCH_KEPT: Duration = Duration::from_hours(30 * 24);
+/// Work that has stalled for longer than this is beyond help.
+const HELPED_FOR: Duration = Duration::from_hours(24);
+
+impl Record for Batch {
+    type Id = BatchId;
+    fn key(id: &BatchId) -> Key {
+        keys::batch(*id)
+    }
+}
+
+/// Which bulk work a request made.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    batch_id: BatchId,
+}
+
+impl Record for Request {
+    type Id = str;
+    fn key(id: &str) -> Key {
+        keys::request(id)
+    }
+}
+
+#[async_trait]
+impl Batches for TaskStore {
+    async fn find(&self, id: BatchId) -> Result<Option<Batch>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn create(&self, batch: &Batch, request: &str) -> Result<Created<BatchId>, StoreError> {
+        let kept = number((batch.created_at + REQUEST_KEPT).as_secs());
+        let record = Request { batch_id: batch.id };
+        let index = attributes([("expiresAt", kept)]);
+        let writes = vec![
+            put_new(
+                &self.tasks.name,
+                item(&keys::request(request), &record, index)?,
+            )?,
+            put_new(&self.tasks.name, batch_item(batch)?)?,
+        ];
+        match self.tasks.transact(writes).await? {
+            Transacted::Done => Ok(Created::New),
+            Transacted::Refused(_) => match self.tasks.find::<Request>(request).await? {
+                Some(first) => Ok(Created::Existing(first.batch_id)),
+                None => Err(StoreError::Corrupt {
+                    key: keys::batch(batch.id).to_string(),
+                    source: "the id of new bulk work is taken".into(),
+                }),
+            },
+        }
+    }
+
+    async fn apply(
+        &self,
+        before: &Batch,
+        after: &Batch,
+        changes: &[Change],
+    ) -> Result<Applied, StoreError> {
+        let mut writes = vec![put_same(
+            &self.tasks.name,
+            batch_item(after)?,
+            before.version,
+        )?];
+        // Whose write it is: none for the batch's own.
+        let mut whose: Vec<Option<TaskId>> = vec![None];
+        for change in changes {
+            let of_task = self.writes(change)?;
+            whose.extend(of_task.iter().map(|_| Some(change.before.id)));
+            writes.extend(of_task);
+        }
+        let refused = match self.tasks.transact(writes).await? {
+            Transacted::Done => return Ok(Applied::Done),
+            Transacted::Refused(refused) => refused,
+        };
+        let refused = whose
+            .into_iter()
+            .zip(refused)
+            .filter(|(_, failed)| failed.is_some());
+        let tasks: Option<Vec<TaskId>> = refused.map(|(task, _)| task).collect();
+        Ok(tasks.map_or(Applied::Overtaken, Applied::Refused))
+    }
+
+    async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError> {
+        let update = self
+            .update_batch(batch.id)
+            .condition_expression(SAME_VERSION)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(batch.version))
+            .update_expression("SET shown = :version REMOVE duePk, dueSk");
+        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+    }
+
+    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
+        let update = self
+            .update_batch(id)
+            .condition_expression("attribute_exists(duePk)")
+            .update_expression("SET dueSk = :at")
+            .expression_attribute_values(":at", text(at.to_string()));
+        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+    }
+
+    async fn stalled(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
+        let answer = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .index_name("due")
+            .key_condition_expression("duePk = :pk AND dueSk BETWEEN :from AND :now")
+            .expression_attribute_values(":pk", text(keys::BATCHES))
+            .expression_attribute_values(":from", text((now - HELPED_FOR).to_string()))
+            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        let items = answer.items.unwrap_or_default();
+        let keys: Vec<Key> = items.iter().map(key_of).collect::<Result<_, _>>()?;
+        let found: HashMap<_, Batch> = self.tasks.find_all(&keys).await?;
+        let batches = found.into_values();
+        Ok(batches.map(|it| (it.id, it.updated_at)).collect())
+    }
+}
+
+/// A condition that does not hold is no failure here.
+fn if_it_is_so<T>(result: Result<T, Refusal>) -> Result<(), StoreError> {
+    match result {
+        Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
+        Err(Refusal::Error(error)) => Err(error),
+    }
+}
+
+impl TaskStore {
+    fn update_batch(&self, id: BatchId) -> UpdateItemFluentBuilder {
+        let key = keys::batch(id);
+        self.tasks
+            .client
+            .update_item()
+            .table_name(&self.tasks.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+    }
+
+    fn writes(&self, change: &Change) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let Change { before, after } = change;
+        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
+        writes.extend(beside(
+            &self.tasks.name,
+            &self.agents,
+            before,
+            after,
+            None,
+            None,
+        )?);
+        Ok(writes)
+    }
+}
+
+/// With its place in the index `due`. There are few at a time: one partition is enough.
+fn batch_item(batch: &Batch) -> Result<Item, StoreError> {
+    let kept = number((batch.created_at + BATCH_KEPT).as_secs());
+    let mut index = attributes([("expiresAt", kept)]);
+    if let Some(at) = batch.due_at() {
+        index.extend(attributes([
+            ("duePk", text(keys::BATCHES)),
+            ("dueSk", text(at.to_string())),
+        ]));
+    }
+    item(&keys::batch(batch.id), batch, index)
+}

@@ -1,0 +1,291 @@
+//! Which connection is an agent's, and those that authenticate in band.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{
+    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use bematic::{
+    agent::{Agent, Binding, Connection, KeyHash},
+    error::StoreError,
+    ports::{AUTH_DEADLINE, Bound, Introduction, Unbound},
+};
+use bematic_protocol::{
+    ids::{AgentId, ConnectionId},
+    time::Timestamp,
+};
+
+use super::{
+    agents::{AgentStore, map},
+    keys::{self, Key},
+    table::{Item, Record, Refusal, Transacted, attributes, number, read, retry, text},
+    transition::{check_exists, unwritable},
+};
+
+/// Longer than the 2 h that API Gateway keeps a connection.
+const CONNECTION_KEPT: Duration = Duration::from_hours(3);
+
+/// What makes a connection the agent's.
+const BOUND: &str = "SET #connection = :binding, availability = :online, lastSeen = :at, \
+                     duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
+
+fn bound_values(agent: &AgentId, binding: &Binding) -> Result<Item, StoreError> {
+    Ok(attributes([
+        (":binding", map(binding)?),
+        (":online", text("online")),
+        (":duePk", text(keys::connected(agent))),
+        (":dueSk", text(agent.as_str())),
+        (":at", number(binding.bound_at.as_millis())),
+    ]))
+}
+
+impl Record for Connection {
+    type Id = ConnectionId;
+    fn key(id: &ConnectionId) -> Key {
+        keys::connection(id)
+    }
+}
+
+impl AgentStore {
+    /// Repeated, it keeps what is known already.
+    pub(super) async fn admit_connection(
+        &self,
+        id: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let connection = Connection {
+            id: id.clone(),
+            agent_id: None,
+            connected_at: now,
+            spelling: None,
+        };
+        let deadline = now + AUTH_DEADLINE;
+        let index = attributes([
+            ("duePk", text(keys::unauthenticated(id))),
+            ("dueSk", text(deadline.to_string())),
+            ("expiresAt", number((now + CONNECTION_KEPT).as_secs())),
+        ]);
+        let put = self.agents.put_if_absent(id, &connection, index).await;
+        put.map(drop)
+    }
+
+    /// Its record, the agent's and the key's.
+    pub(super) async fn introduce_connection(
+        &self,
+        id: &ConnectionId,
+        agent: &AgentId,
+        key: &KeyHash,
+    ) -> Result<Introduction, StoreError> {
+        let keys = [
+            keys::connection(id),
+            keys::agent(agent),
+            keys::api_key(agent, key.as_str()),
+        ];
+        let mut found = self.agents.get_now(&keys).await?;
+        let [connection, agent, key] = keys;
+        let record = found.remove(&connection);
+        let connection = record.map(|item| read(item, &connection)).transpose()?;
+        let record = found.remove(&agent).filter(|_| found.contains_key(&key));
+        let agent = record.map(|item| read(item, &agent)).transpose()?;
+        Ok(Introduction { connection, agent })
+    }
+
+    /// On condition that all is as it mostly is then.
+    pub(super) async fn bind_stranger(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> Result<bool, StoreError> {
+        let key = keys::api_key(agent, key.as_str());
+        let writes = vec![
+            self.take_place(agent, binding, None)?,
+            self.assign(binding, agent)?,
+            check_exists(&self.agents.name, key)?,
+        ];
+        Ok(self.agents.transact(writes).await? == Transacted::Done)
+    }
+
+    /// Both records at once, so that neither says what the other does not.
+    pub(super) async fn bind_introduced(
+        &self,
+        agent: &Agent,
+        binding: &Binding,
+    ) -> Result<Bound, StoreError> {
+        /// Agents do not connect more often than that at a time.
+        const TRIES: usize = 5;
+        let key = keys::agent(&agent.id);
+        let mut before = agent.connection.clone();
+        for _ in 0..TRIES {
+            match before {
+                Some(bound) if bound.id == binding.id => {
+                    return Ok(Bound::Current { replaced: None });
+                }
+                Some(bound) if bound.bound_at > binding.bound_at => return Ok(Bound::Replaced),
+                _ => {}
+            }
+            let writes = vec![
+                self.take_place(&agent.id, binding, before.as_ref())?,
+                self.assign(binding, &agent.id)?,
+            ];
+            match self.agents.transact(writes).await? {
+                Transacted::Done => {
+                    let replaced = before.map(|older| older.id);
+                    return Ok(Bound::Current { replaced });
+                }
+                Transacted::Refused(failed) => {
+                    let [found, owned] = failed.try_into().unwrap_or_default();
+                    if let Some(item) = owned {
+                        let owned: Connection = read(item, &keys::connection(&binding.id))?;
+                        let is_ours = owned.agent_id.as_ref() == Some(&agent.id);
+                        return Ok(if is_ours {
+                            Bound::Current { replaced: None }
+                        } else {
+                            Bound::Taken
+                        });
+                    }
+                    let Some(item) = found.filter(|item| !item.is_empty()) else {
+                        return Ok(Bound::NoAgent);
+                    };
+                    let found: Agent = read(item, &key)?;
+                    before = found.connection;
+                }
+            }
+        }
+        Err(StoreError::Call {
+            operation: "TransactWriteItems",
+            source: "the agent's connection keeps changing".into(),
+        })
+    }
+
+    /// On condition that the agent's connection is still this one.
+    fn take_place(
+        &self,
+        agent: &AgentId,
+        binding: &Binding,
+        before: Option<&Binding>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let key = keys::agent(agent);
+        let mut values = bound_values(agent, binding)?;
+        let condition = match before {
+            None => "attribute_exists(pk) AND attribute_not_exists(#connection)",
+            Some(older) => {
+                values.insert(":before".to_owned(), text(older.id.as_str()));
+                "#connection.id = :before"
+            }
+        };
+        let update = Update::builder()
+            .table_name(&self.agents.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .update_expression(BOUND)
+            .condition_expression(condition)
+            .expression_attribute_names("#connection", "connection")
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// On condition that it is nobody's. The record stays until its time is over: what comes of
+    /// it late is known to be the agent's.
+    fn assign(&self, binding: &Binding, agent: &AgentId) -> Result<TransactWriteItem, StoreError> {
+        let (key, now) = (keys::connection(&binding.id), binding.bound_at);
+        let update = Update::builder()
+            .table_name(&self.agents.name)
+            .key("pk", text(key.pk))
+            .key("sk", text(key.sk))
+            .update_expression(
+                "SET id = :id, connectedAt = if_not_exists(connectedAt, :now), \
+                 expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
+                 spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
+            )
+            .condition_expression("attribute_not_exists(agentId)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_values(":id", text(binding.id.as_str()))
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()))
+            .expression_attribute_values(":agent", text(agent.as_str()))
+            .expression_attribute_values(":spelling", map(&binding.spelling.unwrap_or_default())?)
+            .build()
+            .map_err(unwritable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    pub(super) async fn forget_connection(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let key = keys::connection(id);
+        let delete = self.agents.client.delete_item();
+        let delete = delete.table_name(&self.agents.name);
+        let delete = delete.key("pk", text(key.pk)).key("sk", text(key.sk));
+        let delete = delete.condition_expression("attribute_not_exists(agentId)");
+        match retry(|| delete.clone().send(), "DeleteItem").await {
+            Ok(_) => Ok(true),
+            Err(Refusal::Condition(_)) => Ok(false),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// The same again must not undo what its first message has noted.
+    pub(super) async fn bind_connection(
+        &self,
+        agent: &AgentId,
+        binding: &Binding,
+    ) -> Result<Bound, StoreError> {
+        let key = keys::agent(agent);
+        let update = self
+            .update(key.clone())
+            .update_expression(BOUND)
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(#connection) \
+                 OR (#connection.boundAt <= :at AND #connection.id <> :id))",
+            )
+            .expression_attribute_names("#connection", "connection")
+            .set_expression_attribute_values(Some(bound_values(agent, binding)?))
+            .expression_attribute_values(":id", text(binding.id.as_str()))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let current = |item| -> Result<Option<Binding>, StoreError> {
+            let agent: Agent = read(item, &key)?;
+            Ok(agent.connection)
+        };
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(answer) => {
+                let before = current(answer.attributes.unwrap_or_default())?;
+                let replaced = before.map(|older| older.id);
+                Ok(Bound::Current { replaced })
+            }
+            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Bound::NoAgent),
+            Err(Refusal::Condition(item)) => {
+                let same = current(item)?.is_some_and(|bound| bound.id == binding.id);
+                Ok(if same {
+                    Bound::Current { replaced: None }
+                } else {
+                    Bound::Replaced
+                })
+            }
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// Unless a newer connection has taken the place of this one.
+    pub(super) async fn unbind_connection(
+        &self,
+        agent: &AgentId,
+        id: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError> {
+        let update = self
+            .update(keys::agent(agent))
+            .update_expression("REMOVE #connection, duePk, dueSk SET lastSeen = :now")
+            .condition_expression("#connection.id = :id")
+            .expression_attribute_names("#connection", "connection")
+            .expression_attribute_values(":id", text(id.as_str()))
+            .expression_attribute_values(":now", number(now.as_millis()));
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(_) => Ok(Unbound::Offline(agent.clone())),
+            Err(Refusal::Condition(_)) => Ok(Unbound::Stale),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Lists of tasks: an agent's queue, and a channel's.
+
+use aws_sdk_dynamodb::types::Select;
+use bematic::{
+    error::{StoreError, chain},
+    ports::{Page, WAITING_COUNTED},
+    task::{Task, TaskEvent, TaskPolicy},
+};
+use bematic_protocol::{
+    ids::{AgentId, ChannelId, TaskId},
+    time::Timestamp,
+};
+use tracing::error;
+
+use super::{
+    keys::{self, Key},
+    several::key_of,
+    table::{Item, failed, read, text},
+    tasks::TaskStore,
+};
+
+impl TaskStore {
+    /// In order, as it is now.
+    pub(super) async fn head_of_queue(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Task>, StoreError> {
+        let mut due = Vec::new();
+        let mut from: Option<Item> = None;
+        loop {
+            let answer = self
+                .tasks
+                .client
+                .query()
+                .table_name(&self.tasks.name)
+                .key_condition_expression("pk = :queue")
+                .expression_attribute_values(":queue", text(keys::queue(agent)))
+                .consistent_read(true)
+                .limit(i32::try_from(limit.max(10)).unwrap_or(10))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| failed("Query", error))?;
+            for item in answer.items.unwrap_or_default() {
+                let task: Task = read(
+                    item,
+                    &Key {
+                        pk: keys::queue(agent),
+                        sk: String::new(),
+                    },
+                )?;
+                if task
+                    .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
+                    .is_ok()
+                {
+                    due.push(task);
+                }
+            }
+            from = answer.last_evaluated_key;
+            if due.len() >= limit || from.is_none() {
+                due.truncate(limit);
+                return Ok(due);
+            }
+        }
+    }
+
+    pub(super) async fn length_of_queue(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let answer = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .key_condition_expression("pk = :queue")
+            .expression_attribute_values(":queue", text(keys::queue(agent)))
+            .consistent_read(true)
+            .select(Select::Count)
+            .limit(i32::try_from(WAITING_COUNTED).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        Ok(usize::try_from(answer.count).unwrap_or(0))
+    }
+
+    /// Newest first: the index names the tasks, which are read by key.
+    pub(super) async fn page_of_channel(
+        &self,
+        channel: &ChannelId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Task>, StoreError> {
+        let partition = keys::channel(channel);
+        let mut query = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .index_name("channel")
+            .key_condition_expression(if cursor.is_some() {
+                "channelPk = :channel AND channelSk < :cursor"
+            } else {
+                "channelPk = :channel"
+            })
+            .expression_attribute_values(":channel", text(&partition))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+        if let Some(cursor) = cursor {
+            query = query.expression_attribute_values(":cursor", text(valid_cursor(cursor)?));
+        }
+        let answer = query.send().await.map_err(|error| failed("Query", error))?;
+        let mut places: Vec<(Key, String)> = answer
+            .items
+            .iter()
+            .flatten()
+            .map(|item| Ok((key_of(item)?, place_of(item)?)))
+            .collect::<Result<_, StoreError>>()?;
+        // A page ends at a megabyte too.
+        let more = places.len() > limit || answer.last_evaluated_key.is_some();
+        places.truncate(limit);
+        let next = places.last().filter(|_| more);
+        let next = next.map(|(_, place)| place.clone());
+        let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
+        let mut found = self.tasks.get_all(&keys).await?;
+        // One that cannot be read is no reason to hide the others.
+        let readable = |key: &Key| {
+            read(found.remove(key)?, key)
+                .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
+                .ok()
+        };
+        let items: Vec<Task> = keys.iter().filter_map(readable).collect();
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn count_of_channel(
+        &self,
+        channel: &ChannelId,
+        cursor: &str,
+    ) -> Result<u64, StoreError> {
+        let mut pages = self
+            .tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .index_name("channel")
+            .key_condition_expression("channelPk = :channel AND channelSk < :cursor")
+            .expression_attribute_values(":channel", text(keys::channel(channel)))
+            .expression_attribute_values(":cursor", text(valid_cursor(cursor)?))
+            .select(Select::Count)
+            .into_paginator()
+            .send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("Query", error))?;
+            count += u64::from(page.count.unsigned_abs());
+        }
+        Ok(count)
+    }
+}
+
+/// Where an item of the index `channel` is in it.
+fn place_of(item: &Item) -> Result<String, StoreError> {
+    let place = item.get("channelSk").and_then(|place| place.as_s().ok());
+    place.cloned().ok_or_else(|| StoreError::Corrupt {
+        key: "channel".to_owned(),
+        source: "an item without a place".into(),
+    })
+}
+
+/// A cursor is a sort key of ours; anything else came from elsewhere.
+fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
+    match cursor.split_once('#') {
+        Some((time, id)) if time.parse::<u64>().is_ok() && id.parse::<TaskId>().is_ok() => {
+            Ok(cursor)
+        }
+        _ => Err(StoreError::Cursor),
+    }
+}

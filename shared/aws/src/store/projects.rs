@@ -1,0 +1,52 @@
+//! The project repository.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use bematic::{agent::Project, error::StoreError, ports::Projects};
+use bematic_protocol::ids::ChannelId;
+
+use super::{
+    agents::{list, listed},
+    keys::{self, Key},
+    table::{Record, Table},
+};
+
+/// Projects in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct ProjectStore {
+    agents: Table,
+}
+
+impl ProjectStore {
+    /// On the agents table.
+    pub const fn new(client: Client, agents: String) -> Self {
+        Self {
+            agents: Table::new(client, agents),
+        }
+    }
+}
+
+impl Record for Project {
+    type Id = ChannelId;
+    fn key(id: &ChannelId) -> Key {
+        keys::project(id)
+    }
+}
+
+#[async_trait]
+impl Projects for ProjectStore {
+    async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
+        self.agents.find(channel).await
+    }
+
+    async fn list(&self) -> Result<Vec<Project>, StoreError> {
+        let mut projects: Vec<Project> = list(&self.agents, "PROJECTS").await?;
+        projects.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
+        Ok(projects)
+    }
+
+    async fn put(&self, project: &Project) -> Result<(), StoreError> {
+        let index = listed("PROJECTS", project.channel_id.as_str());
+        self.agents.put(&project.channel_id, project, index).await
+    }
+}

@@ -1,0 +1,310 @@
+//! What every repository is built on: find by id, put if absent, query, transact.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    },
+};
+use backon::{ExponentialBuilder, Retryable};
+use bematic::{error::StoreError, ports::Created};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::keys::Key;
+
+/// An item.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Something that is stored under an id.
+pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
+    /// What it is found by.
+    type Id: ?Sized + Sync;
+    /// Its key.
+    fn key(id: &Self::Id) -> Key;
+}
+
+/// One table.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub(super) client: Client,
+    pub(super) name: String,
+}
+
+impl Table {
+    pub(super) const fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The record of this id, read consistently.
+    pub(super) async fn find<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
+        self.get(id, true).await
+    }
+
+    /// The record of this id as it was a moment ago, at half the price.
+    pub(super) async fn find_lagging<R: Record>(
+        &self,
+        id: &R::Id,
+    ) -> Result<Option<R>, StoreError> {
+        self.get(id, false).await
+    }
+
+    async fn get<R: Record>(&self, id: &R::Id, consistent: bool) -> Result<Option<R>, StoreError> {
+        let key = R::key(id);
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", text(&key.pk))
+            .key("sk", text(&key.sk))
+            .consistent_read(consistent)
+            .send()
+            .await
+            .map_err(|error| failed("GetItem", error))?;
+        answer.item.map(|item| read(item, &key)).transpose()
+    }
+
+    /// Puts the record unless there is one of this id.
+    pub(super) async fn put_if_absent<R: Record>(
+        &self,
+        id: &R::Id,
+        record: &R,
+        index: Item,
+    ) -> Result<Created<R>, StoreError> {
+        let key = R::key(id);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item(&key, record, index)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match retry(|| put.clone().send(), "PutItem").await {
+            Ok(_) => Ok(Created::New),
+            Err(Refusal::Condition(old)) => Ok(Created::Existing(read(old, &key)?)),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// Puts the record in place of any other.
+    pub(super) async fn put<R: Record>(
+        &self,
+        id: &R::Id,
+        record: &R,
+        index: Item,
+    ) -> Result<(), StoreError> {
+        let item = item(&R::key(id), record, index)?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item));
+        retry(|| put.clone().send(), "PutItem")
+            .await
+            .map(drop)
+            .map_err(Refusal::into_error)
+    }
+
+    /// All or nothing.
+    ///
+    /// # Errors
+    /// Only for what is not a failed condition.
+    pub(super) async fn transact(
+        &self,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Transacted, StoreError> {
+        let call = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items));
+        let result = (|| call.clone().send())
+            .retry(backoff())
+            .when(|error| {
+                error
+                    .as_service_error()
+                    .is_some_and(is_transaction_conflict)
+            })
+            .await;
+        match result {
+            Ok(_) => Ok(Transacted::Done),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
+                    if cancelled.cancellation_reasons().iter().any(is_condition) =>
+                {
+                    Ok(Transacted::Refused(
+                        cancelled
+                            .cancellation_reasons()
+                            .iter()
+                            .map(|reason| {
+                                let item = || reason.item().cloned().unwrap_or_default();
+                                is_condition(reason).then(item)
+                            })
+                            .collect(),
+                    ))
+                }
+                _ => Err(failed("TransactWriteItems", error)),
+            },
+        }
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug, PartialEq)]
+pub(super) enum Transacted {
+    Done,
+    /// For each write whose condition failed, the item as it is, if it was asked for and exists.
+    Refused(Vec<Option<Item>>),
+}
+
+fn is_condition(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
+}
+
+/// Another write of one of the items was under way: nobody's fault, and not retried by the SDK.
+fn is_transaction_conflict(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
+        return false;
+    };
+    let reasons = cancelled.cancellation_reasons();
+    !reasons.iter().any(is_condition)
+        && reasons.iter().any(|reason| {
+            matches!(
+                reason.code(),
+                Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
+            )
+        })
+}
+
+/// 20 ms to 640 ms with jitter, eleven tries: some 6 s, well within a function's timeout. Fifty
+/// tasks of one agent that end at once get through.
+pub(super) fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(640))
+        .with_max_times(10)
+        .with_jitter()
+}
+
+/// Why a single write did not take place.
+pub(super) enum Refusal {
+    /// Its condition does not hold; the item as it is, if it was asked for and exists.
+    Condition(Item),
+    Error(StoreError),
+}
+
+impl Refusal {
+    /// For a write without a condition.
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Error(error) => error,
+            Self::Condition(_) => StoreError::Call {
+                operation: "write",
+                source: "a condition failed that was not set".into(),
+            },
+        }
+    }
+}
+
+/// A single write, repeated while a transaction holds its item.
+pub(super) async fn retry<T, E, F>(
+    mut call: impl FnMut() -> F,
+    operation: &'static str,
+) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, SdkError<E>>>,
+    E: ProvideErrorMetadata + ConditionItem + std::error::Error + Send + Sync + 'static,
+{
+    let result = (|| call())
+        .retry(backoff())
+        .when(|error| {
+            error.as_service_error().and_then(|error| error.code())
+                == Some("TransactionConflictException")
+        })
+        .await;
+    match result {
+        Ok(answer) => Ok(answer),
+        Err(error) => match error
+            .as_service_error()
+            .and_then(ConditionItem::condition_item)
+        {
+            Some(old) => Err(Refusal::Condition(old)),
+            None => Err(Refusal::Error(failed(operation, error))),
+        },
+    }
+}
+
+/// The item that a failed condition shows.
+pub(super) trait ConditionItem {
+    /// `None` if it is another error; empty if there is no item.
+    fn condition_item(&self) -> Option<Item>;
+}
+
+macro_rules! condition_item {
+    ($($module:ident :: $error:ident),*) => {$(
+        impl ConditionItem for aws_sdk_dynamodb::operation::$module::$error {
+            fn condition_item(&self) -> Option<Item> {
+                match self {
+                    Self::ConditionalCheckFailedException(failed) => {
+                        Some(failed.item().cloned().unwrap_or_default())
+                    }
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+condition_item!(
+    put_item::PutItemError,
+    update_item::UpdateItemError,
+    delete_item::DeleteItemError
+);
+
+/// An SDK error as ours.
+pub(super) fn failed<E>(operation: &'static str, error: SdkError<E>) -> StoreError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    StoreError::Call {
+        operation,
+        source: Box::new(error),
+    }
+}
+
+/// A record as an item, with the attributes of the indexes that it is in.
+pub(super) fn item<R: Serialize>(key: &Key, record: &R, index: Item) -> Result<Item, StoreError> {
+    let mut item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Unwritable {
+        source: Box::new(error),
+    })?;
+    item.insert("pk".into(), text(&key.pk));
+    item.insert("sk".into(), text(&key.sk));
+    item.extend(index);
+    Ok(item)
+}
+
+/// An item as a record.
+pub(super) fn read<R: DeserializeOwned>(item: Item, key: &Key) -> Result<R, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Corrupt {
+        key: key.to_string(),
+        source: Box::new(error),
+    })
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// Attributes of an index or a time-to-live.
+pub(super) fn attributes<const N: usize>(pairs: [(&str, AttributeValue); N]) -> Item {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}

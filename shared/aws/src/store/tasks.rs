@@ -1,0 +1,369 @@
+//! The task repository.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use bematic::{
+    error::StoreError,
+    ports::{Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, Written},
+    task::{Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskSpec},
+};
+use bematic_protocol::{
+    ids::{AgentId, Attempt, ChannelId, TaskId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    keys::{self, Key},
+    table::{
+        Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
+        text,
+    },
+    transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
+};
+
+/// How long a repeated request is recognised: Slack repeats for some 6 min.
+pub(super) const REQUEST_KEPT: Duration = Duration::from_hours(24);
+/// How long steps and output are kept.
+pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// Tasks in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct TaskStore {
+    pub(super) tasks: Table,
+    pub(super) agents: String,
+}
+
+impl TaskStore {
+    /// On the two tables.
+    pub const fn new(client: Client, tasks: String, agents: String) -> Self {
+        Self {
+            tasks: Table::new(client, tasks),
+            agents,
+        }
+    }
+}
+
+macro_rules! of_task {
+    ($($record:ty => $key:path),*) => {$(
+        impl Record for $record {
+            type Id = TaskId;
+            fn key(id: &TaskId) -> Key {
+                $key(*id)
+            }
+        }
+    )*};
+}
+
+of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result);
+
+/// Which task a request made.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    task_id: TaskId,
+}
+
+impl Record for Request {
+    type Id = str;
+    fn key(id: &str) -> Key {
+        keys::request(id)
+    }
+}
+
+#[async_trait]
+impl Tasks for TaskStore {
+    async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError> {
+        self.tasks.find(&id).await
+    }
+
+    async fn create(
+        &self,
+        task: &Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> Result<Creation, StoreError> {
+        let kept = number((task.created_at + REQUEST_KEPT).as_secs());
+        let record = Request { task_id: task.id };
+        let writes = vec![
+            put_new(
+                &self.tasks.name,
+                item(
+                    &keys::request(request),
+                    &record,
+                    attributes([("expiresAt", kept)]),
+                )?,
+            )?,
+            put_new(&self.tasks.name, task_item(task)?)?,
+            put(
+                &self.tasks.name,
+                item(&keys::spec(task.id), spec, Item::new())?,
+            )?,
+            put(
+                &self.tasks.name,
+                item(&keys::queued(task), task, Item::new())?,
+            )?,
+            check_exists(&self.agents, keys::agent(&task.agent_id))?,
+        ];
+        let first = match self.tasks.transact(writes).await? {
+            Transacted::Done => return Ok(Creation::Done),
+            Transacted::Refused(failed) => match failed[..] {
+                // A request is one task's, whatever else there is to say against another.
+                [Some(_), ..] => self.tasks.find::<Request>(request).await?,
+                [.., Some(_)] => return Ok(Creation::NoAgent),
+                _ => None,
+            },
+        };
+        match first {
+            Some(first) => Ok(Creation::Repeated(first.task_id)),
+            None => Err(StoreError::Corrupt {
+                key: keys::task(task.id).to_string(),
+                source: "the new task's id is taken".into(),
+            }),
+        }
+    }
+
+    async fn claim(
+        &self,
+        before: &Task,
+        after: Task,
+        allowed: Pass<'_>,
+    ) -> Result<Claim, StoreError> {
+        let Some(slot) = after.slot() else {
+            return Ok(Claim::TaskChanged);
+        };
+        let mut writes = vec![put_task(&self.tasks.name, before, &after)?];
+        writes.extend(pass(&self.agents, &after, slot, allowed)?);
+        writes.extend(beside(
+            &self.tasks.name,
+            &self.agents,
+            before,
+            &after,
+            None,
+            None,
+        )?);
+        match self.tasks.transact(writes).await? {
+            Transacted::Done => Ok(Claim::Taken(Box::new(after))),
+            Transacted::Refused(failed) => Ok(match failed[..] {
+                [Some(_), ..] => Claim::TaskChanged,
+                [_, Some(_), ..] => Claim::AgentUnavailable,
+                _ => Claim::BreakerChanged,
+            }),
+        }
+    }
+
+    async fn transition(
+        &self,
+        before: &Task,
+        after: &Task,
+        kept: Option<Kept<'_>>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Written, StoreError> {
+        let beside = beside(&self.tasks.name, &self.agents, before, after, kept, turn)?;
+        if beside.is_empty() {
+            return self.put_alone(before, after).await;
+        }
+        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
+        writes.extend(beside);
+        Ok(match self.tasks.transact(writes).await? {
+            Transacted::Done => Written::Done,
+            Transacted::Refused(_) => Written::Conflict,
+        })
+    }
+
+    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError> {
+        self.begin_blindly(begin).await
+    }
+
+    async fn finish(
+        &self,
+        finish: &Finish<'_>,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Blind<()>, StoreError> {
+        self.finish_blindly(finish, turn).await
+    }
+
+    async fn runs(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+    ) -> Result<bool, StoreError> {
+        self.is_run_by(task, attempt, agent).await
+    }
+
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
+        self.shown(task).await
+    }
+
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        self.postpone(task, at).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
+        self.due_tasks(now, limit).await
+    }
+
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.newest_report(task, attempt).await
+    }
+
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
+        let prefix = keys::late_reports(task);
+        let mut found = self.newest(&prefix, 100, None).await?.items;
+        let mut reports: Vec<LateReport> = found
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &prefix))
+            .collect::<Result<_, _>>()?;
+        reports.reverse();
+        Ok(reports)
+    }
+
+    async fn queued(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Task>, StoreError> {
+        self.head_of_queue(agent, now, limit).await
+    }
+
+    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        self.length_of_queue(agent).await
+    }
+
+    async fn in_channel(
+        &self,
+        channel: &ChannelId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<Task>, StoreError> {
+        self.page_of_channel(channel, limit, cursor).await
+    }
+
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
+        self.count_of_channel(channel, cursor).await
+    }
+
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let kept = number((now + REPORT_KEPT).as_secs());
+        let item = item(
+            &keys::step(task, attempt, step),
+            step,
+            attributes([("expiresAt", kept)]),
+        )?;
+        self.put_report(item).await
+    }
+
+    async fn steps(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> Result<Vec<Step>, StoreError> {
+        let prefix = keys::steps(task, attempt);
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let page = self.newest(&prefix, limit, None).await?;
+        page.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &prefix))
+            .collect()
+    }
+
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
+        self.put_chunk(chunk, now).await
+    }
+
+    async fn output(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> Result<Output, StoreError> {
+        self.newest_output(task, attempt, bytes).await
+    }
+}
+
+impl TaskStore {
+    /// A transition that changes nothing but the task itself needs no transaction.
+    async fn put_alone(&self, before: &Task, after: &Task) -> Result<Written, StoreError> {
+        let put = self
+            .tasks
+            .client
+            .put_item()
+            .table_name(&self.tasks.name)
+            .set_item(Some(task_item(after)?))
+            .condition_expression(SAME_VERSION)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(before.version));
+        match retry(|| put.clone().send(), "PutItem").await {
+            Ok(_) => Ok(Written::Done),
+            Err(Refusal::Condition(_)) => Ok(Written::Conflict),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// A step or a piece of output, keyed so that the same one twice is one item.
+    pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
+        let put = self
+            .tasks
+            .client
+            .put_item()
+            .table_name(&self.tasks.name)
+            .set_item(Some(item));
+        retry(|| put.clone().send(), "PutItem")
+            .await
+            .map(drop)
+            .map_err(Refusal::into_error)
+    }
+
+    /// The newest items below `prefix`, newest first.
+    pub(super) async fn newest(
+        &self,
+        prefix: &Key,
+        limit: i32,
+        from: Option<Item>,
+    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
+        self.tasks
+            .client
+            .query()
+            .table_name(&self.tasks.name)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(&prefix.pk))
+            .expression_attribute_values(":prefix", text(&prefix.sk))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(limit)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))
+    }
+}

@@ -1,0 +1,83 @@
+//! API keys: `bm_` and 64 hex digits, printed once, stored as a hash only.
+
+use std::{fmt, str::FromStr};
+
+use bematic_protocol::ids::InvalidId;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// An agent's secret. Cannot be printed by accident.
+#[derive(Clone)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    const PREFIX: &str = "bm_";
+    const DIGITS: usize = 64;
+
+    /// From 32 bytes of a cryptographic random source.
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        Self(format!("{}{}", Self::PREFIX, hex::encode(bytes)).into())
+    }
+
+    /// What is stored in its place.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(hex::encode(Sha256::digest(self.0.expose_secret())))
+    }
+
+    /// The key itself, to be shown to its owner once.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl FromStr for ApiKey {
+    type Err = ();
+
+    /// The error says nothing, so that nothing of a mistyped key can leak.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.strip_prefix(Self::PREFIX).ok_or(())?;
+        let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        if digits.len() == Self::DIGITS && digits.bytes().all(hex) {
+            Ok(Self(text.into()))
+        } else {
+            Err(())
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(bm_…)")
+    }
+}
+
+/// The SHA-256 of a key, in hex. The key has 256 random bits, so a slow hash would add nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyHash(String);
+
+impl KeyHash {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        if text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit()) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidId::new("key hash", "64 hex digits"))
+        }
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        hash.0
+    }
+}

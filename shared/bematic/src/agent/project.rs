@@ -1,0 +1,74 @@
+//! A channel's project: which agents run what is asked for there, where, and with what.
+
+use bematic_protocol::{
+    ids::ChannelId,
+    messages::limits::{LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS},
+    time::Timestamp,
+};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+
+use super::Route;
+use crate::task::TaskSpec;
+
+/// A channel's project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Project {
+    /// The channel that it is bound to.
+    #[garde(skip)]
+    pub channel_id: ChannelId,
+    /// Its name.
+    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    pub project_id: String,
+    /// The agents that its tasks may go to.
+    #[garde(skip)]
+    #[serde(rename = "agentId")]
+    pub route: Route,
+    /// The folder on the agent's machine.
+    #[garde(length(chars, min = 1, max = PATH_CHARS))]
+    pub local_path: String,
+    /// The model to use.
+    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    pub model: String,
+    /// US dollars a task.
+    #[garde(range(min = 0.01, max = 100_000.0))]
+    pub max_budget: f64,
+    /// The bot that answers.
+    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    pub bot_name: String,
+    /// What every task of the project should keep in mind.
+    #[serde(default)]
+    #[garde(length(chars, max = PROMPT_CHARS))]
+    pub system_prompt: String,
+    /// The tools that may be used; empty for the agent's own choice.
+    #[serde(default)]
+    #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
+    pub allowed_tools: Vec<String>,
+    /// Seconds that the agent may be silent about a task of the project before it is given up; the
+    /// deployment's own number if there is none. At most a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(range(min = 10, max = 86_400)))]
+    pub lease_secs: Option<u64>,
+    /// When it was made.
+    #[garde(skip)]
+    pub created_at: Timestamp,
+}
+
+impl Project {
+    /// What a prompt in this project's channel asks to be run.
+    pub fn spec(&self, prompt: String) -> TaskSpec {
+        TaskSpec {
+            project_id: self.project_id.clone(),
+            bot_name: self.bot_name.clone(),
+            command: "run".into(),
+            prompt,
+            system_prompt: self.system_prompt.clone(),
+            local_path: self.local_path.clone(),
+            model: self.model.clone(),
+            max_budget: self.max_budget,
+            allowed_tools: self.allowed_tools.clone(),
+            lease_secs: self.lease_secs,
+        }
+    }
+}

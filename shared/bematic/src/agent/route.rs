@@ -1,0 +1,232 @@
+//! Which agents a project's tasks may go to.
+
+use std::{collections::BTreeSet, fmt, slice, str::FromStr};
+
+use bematic_protocol::ids::{AgentId, InvalidId};
+use serde::{Deserialize, Serialize};
+
+/// Which agents a project's tasks may go to. Stored as a name, a list of names, or `*`, which is
+/// no agent's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub enum Route {
+    /// This one alone.
+    One(AgentId),
+    /// One of these.
+    Several(Preference),
+    /// Whichever there is.
+    Any,
+}
+
+/// Two agents or more, each once, in the order that they are preferred in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference(Vec<AgentId>);
+
+/// Why something is no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoute {
+    /// What is named cannot be an agent.
+    #[error("'{given}' is {source}; write an agent, several with commas between them, or `any`")]
+    Agent {
+        /// What is named.
+        given: String,
+        /// Why it cannot.
+        source: InvalidId,
+    },
+    /// The same agent more than once.
+    #[error("agent '{0}' is named twice; name it once, where it comes first")]
+    Twice(AgentId),
+    /// More than are read for each task.
+    #[error("{0} agents are named, and a project has at most {max}; `any` stands for all there are", max = Preference::MOST)]
+    TooMany(usize),
+    /// All agents among others.
+    #[error("`any` stands for all agents; write it alone, or name the agents")]
+    AnyAmongOthers,
+}
+
+impl Preference {
+    /// Agents that a project names.
+    pub const MOST: usize = 20;
+
+    /// The agents, the most preferred first.
+    pub fn agents(&self) -> &[AgentId] {
+        &self.0
+    }
+}
+
+impl Route {
+    /// How a project says that any agent will do.
+    pub const ANY: &str = "any";
+    const STORED_ANY: &str = "*";
+
+    /// To these, in order of preference; to one if it is one.
+    ///
+    /// # Errors
+    /// Some agent is named twice, too many are, or `any` is among them.
+    pub fn to(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
+        let mut known = BTreeSet::new();
+        if let Some(twice) = agents.iter().find(|agent| !known.insert(*agent)) {
+            return Err(InvalidRoute::Twice(twice.clone()));
+        }
+        if agents.len() > Preference::MOST {
+            return Err(InvalidRoute::TooMany(agents.len()));
+        }
+        if let [one] = &agents[..] {
+            return Ok(Self::One(one.clone()));
+        }
+        if agents.is_empty() || agents.iter().any(Self::reserves) {
+            return Err(InvalidRoute::AnyAmongOthers);
+        }
+        Ok(Self::Several(Preference(agents)))
+    }
+
+    /// Whether no agent should be called this, since a project could not name it.
+    pub fn reserves(agent: &AgentId) -> bool {
+        agent.as_str() == Self::ANY
+    }
+
+    /// The agents that it names, the most preferred first; none if any will do.
+    pub fn named(&self) -> &[AgentId] {
+        match self {
+            Self::One(agent) => slice::from_ref(agent),
+            Self::Several(several) => several.agents(),
+            Self::Any => &[],
+        }
+    }
+
+    /// Whether a task may go to that agent.
+    pub fn allows(&self, agent: &AgentId) -> bool {
+        *self == Self::Any || self.named().contains(agent)
+    }
+
+    /// Whether there is a choice.
+    pub const fn has_choice(&self) -> bool {
+        !matches!(self, Self::One(_))
+    }
+}
+
+impl FromStr for Route {
+    type Err = InvalidRoute;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
+        if text.trim() == Self::ANY {
+            return Ok(Self::Any);
+        }
+        let named = text.split(',').map(str::trim).map(|name| {
+            name.parse().map_err(|source| InvalidRoute::Agent {
+                given: name.to_owned(),
+                source,
+            })
+        });
+        Self::to(named.collect::<Result<_, _>>()?)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::Any {
+            return f.write_str(Self::ANY);
+        }
+        let names: Vec<_> = self.named().iter().map(AgentId::as_str).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+/// As it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Name(String),
+    Names(Vec<AgentId>),
+}
+
+impl From<Route> for Stored {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::One(agent) => Self::Name(agent.into()),
+            Route::Several(Preference(agents)) => Self::Names(agents),
+            Route::Any => Self::Name(Route::STORED_ANY.to_owned()),
+        }
+    }
+}
+
+impl TryFrom<Stored> for Route {
+    type Error = InvalidRoute;
+
+    fn try_from(stored: Stored) -> Result<Self, InvalidRoute> {
+        match stored {
+            Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
+            // An agent that was called `any` before projects could say so is one like any other.
+            Stored::Name(name) => match name.parse() {
+                Ok(agent) => Ok(Self::One(agent)),
+                Err(source) => Err(InvalidRoute::Agent {
+                    given: name,
+                    source,
+                }),
+            },
+            Stored::Names(agents) => Self::to(agents),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn route(text: &str) -> Route {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_agent_several_or_any_are_read_and_written_alike() {
+        for text in ["a", "a,b", "b,a,c", "any"] {
+            assert_eq!(route(text).to_string(), text);
+        }
+        assert_eq!(route(" a , b "), route("a,b"));
+        assert_eq!(route("a").named().len(), 1);
+        assert!(route("any").allows(&"x".parse().unwrap()));
+        assert!(!route("a,b").allows(&"x".parse().unwrap()));
+        assert!(!route("a").has_choice() && route("a,b").has_choice() && route("any").has_choice());
+    }
+
+    #[test]
+    fn what_is_no_route_is_refused_with_what_to_write_instead() {
+        let many: Vec<_> = (0..21).map(|n| format!("a{n}")).collect();
+        for (text, expected) in [
+            ("", "write an agent, several"),
+            ("a,", "write an agent, several"),
+            ("a b", "write an agent, several"),
+            ("*", "write an agent, several"),
+            ("a,b,a", "'a' is named twice"),
+            ("a,any", "write it alone"),
+            (&*many.join(","), "21 agents are named"),
+        ] {
+            let error = text.parse::<Route>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert!(many[1..].join(",").parse::<Route>().is_ok());
+    }
+
+    #[test]
+    fn it_is_stored_as_a_name_a_list_or_a_star_and_read_back() {
+        for (text, stored) in [
+            ("a", json!("a")),
+            ("a,b", json!(["a", "b"])),
+            ("any", json!("*")),
+        ] {
+            let route = route(text);
+            assert_eq!(serde_json::to_value(&route).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<Route>(stored).unwrap(), route);
+        }
+        let called_any: Route = serde_json::from_value(json!("any")).unwrap();
+        assert_eq!(called_any, Route::One("any".parse().unwrap()));
+        for bad in [json!([]), json!(["a", "a"]), json!("no spaces"), json!(1)] {
+            assert!(
+                serde_json::from_value::<Route>(bad.clone()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a change of a task says about its agent.
+
+use bematic_protocol::messages::Fault;
+
+use super::{BreakerEvent, FailureKind, IgnoredBecause};
+use crate::task::{Ending, Failure, FailureCode, Finish, Slot, Task, TaskEvent, TaskState};
+
+/// What the end of an attempt says about the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// What cannot move a breaker that lets all work through, and is kept beside it: a success, or why
+    /// it does not count.
+    Beside(Option<IgnoredBecause>),
+    /// What the breaker has to be told.
+    Event(BreakerEvent),
+}
+
+/// What it says about the agent that it is done with an attempt that nobody had wanted to stop, or was
+/// stopped as somebody wanted.
+pub fn report_finish(finish: &Finish<'_>) -> Said {
+    match finish.ending {
+        Ending::Completed(_) => Said::Beside(None),
+        Ending::Cancelled(_) => Said::Beside(Some(IgnoredBecause::Cancelled)),
+        Ending::Failed(failure) => match report_failure(finish.slot(), failure) {
+            BreakerEvent::Ignore(_, because) => Said::Beside(Some(because)),
+            event => Said::Event(event),
+        },
+    }
+}
+
+fn report_failure(of: Slot, failure: &Failure) -> BreakerEvent {
+    if failure.fault == Fault::Task {
+        return BreakerEvent::Ignore(of.to_string(), IgnoredBecause::TaskFault);
+    }
+    BreakerEvent::Failure(of.to_string(), FailureKind::Error, failure.message.clone())
+}
+
+/// What it says about the agent that `event` took the task from `before` to `after`: nothing unless
+/// an attempt is over by it.
+pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerEvent> {
+    let attempt = match &after.state {
+        TaskState::Completed { attempt, .. } => Some(*attempt),
+        _ => before.state.held().or_else(|| after.state.last_attempt()),
+    };
+    let of = Slot {
+        task_id: after.id,
+        attempt: attempt?,
+    };
+    let id = of.to_string();
+    let ignore = |because| Some(BreakerEvent::Ignore(id.clone(), because));
+    let fail =
+        |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
+    if after.state.held().is_some() {
+        // Only a lease that is renewed: a probe of it goes on.
+        let renewed = matches!(event, TaskEvent::Tick { .. }) && before.slot() == after.slot();
+        let lease = after.timer.filter(|_| renewed)?.since(after.updated_at);
+        return Some(BreakerEvent::Running(id, lease * 2));
+    }
+    match (event, &after.state) {
+        (
+            _,
+            TaskState::Completed {
+                started_at,
+                finished_at,
+                ..
+            },
+        ) => Some(BreakerEvent::Success(id, finished_at.since(*started_at))),
+        (TaskEvent::Retried | TaskEvent::CancelRequested(_), _) => None,
+        (_, TaskState::Cancelled { .. }) => ignore(IgnoredBecause::Cancelled),
+        // It was to stop, and did: with what words is its own business.
+        (TaskEvent::Failed(..), _) if before.state.cancel_request().is_some() => {
+            ignore(IgnoredBecause::Cancelled)
+        }
+        (TaskEvent::Failed(_, failure), _) => Some(report_failure(of, failure)),
+        (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
+            ignore(IgnoredBecause::Undelivered)
+        }
+        // One that has no room for a task offers to take it later.
+        (
+            TaskEvent::Refused {
+                retryable: true, ..
+            },
+            _,
+        ) => ignore(IgnoredBecause::Refused),
+        (TaskEvent::Refused { reason, .. }, _) => fail(FailureKind::Refused, reason),
+        (TaskEvent::Tick { .. }, TaskState::Failed { failure, .. }) => match failure.code {
+            FailureCode::AgentLost => fail(FailureKind::Lost, &failure.message),
+            FailureCode::AttemptsExhausted => fail(FailureKind::AckMissed, &failure.message),
+            _ => None,
+        },
+        (TaskEvent::Tick { .. }, TaskState::Pending { last_error, .. }) => {
+            let why = last_error.as_deref().unwrap_or_default();
+            fail(FailureKind::AckMissed, why)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,340 @@
+//! What each change of a task says about its agent.
+
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::Fault,
+};
+use uuid::Uuid;
+
+use super::*;
+use crate::task::{
+    Ending, Failure, FailureCode, Finish, Origin, Task, TaskEvent, TaskPolicy, TaskSpec,
+};
+
+const ONE: Option<Attempt> = Some(Attempt::FIRST);
+
+fn policy() -> TaskPolicy {
+    TaskPolicy::default()
+}
+
+fn new() -> Task {
+    let spec = TaskSpec {
+        project_id: "p".into(),
+        bot_name: "b".into(),
+        command: "run".into(),
+        prompt: "do".into(),
+        system_prompt: String::new(),
+        local_path: "/".into(),
+        model: "m".into(),
+        max_budget: 1.0,
+        allowed_tools: vec![],
+        lease_secs: None,
+    };
+    let origin = Origin {
+        channel_id: "C1".parse().unwrap(),
+        thread_ts: None,
+        user_id: "U1".parse().unwrap(),
+    };
+    let id = TaskId::new(Uuid::from_u128(1));
+    Task::new(id, "a".parse().unwrap(), &spec, origin, &policy(), at(0))
+}
+
+/// The task after `event`, and what that says.
+fn turn(before: &Task, event: &TaskEvent, secs: u64) -> (Task, Option<BreakerEvent>) {
+    let after = before
+        .after(event.clone(), &policy(), at(secs * 1000))
+        .unwrap();
+    let said = super::super::report(event, before, &after);
+    (after, said)
+}
+
+/// What `event` says.
+fn says(before: &Task, event: &TaskEvent, secs: u64) -> Option<BreakerEvent> {
+    turn(before, event, secs).1
+}
+
+/// Sent at 0 s.
+fn dispatched() -> Task {
+    turn(&new(), &TaskEvent::Claimed, 0).0
+}
+
+/// Accepted at 10 s.
+fn processing() -> Task {
+    turn(&dispatched(), &started(ONE), 10).0
+}
+
+/// Sent for the fifth and last time at the second that is given.
+fn dispatched_last() -> (Task, u64) {
+    let (mut task, mut secs) = (dispatched(), 0);
+    for _ in 1..policy().max_attempts {
+        task = turn(&task, &tick(), secs + 30).0;
+        secs += 1000;
+        task = turn(&task, &TaskEvent::Claimed, secs).0;
+    }
+    (task, secs)
+}
+
+fn started(attempt: Option<Attempt>) -> TaskEvent {
+    TaskEvent::Started {
+        attempt,
+        said_at: at(1),
+    }
+}
+
+const fn tick() -> TaskEvent {
+    TaskEvent::Tick { heard_at: None }
+}
+
+const fn heard(secs: u64) -> TaskEvent {
+    TaskEvent::Tick {
+        heard_at: Some(Timestamp::from_millis(secs * 1000)),
+    }
+}
+
+fn cancel() -> TaskEvent {
+    TaskEvent::CancelRequested("U1".parse().unwrap())
+}
+
+fn failed(fault: Fault) -> TaskEvent {
+    let failure = Failure::new(FailureCode::AgentError, "it broke", true).with_fault(fault);
+    TaskEvent::Failed(ONE, failure)
+}
+
+fn refused(retryable: bool, spent: bool) -> TaskEvent {
+    TaskEvent::Refused {
+        attempt: ONE,
+        reason: "full".into(),
+        retryable,
+        spent,
+    }
+}
+
+fn id(attempt: u32) -> String {
+    format!("00000000-0000-0000-0000-000000000001#{attempt}")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
+fn ignored(because: IgnoredBecause) -> Option<BreakerEvent> {
+    Some(BreakerEvent::Ignore(id(1), because))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
+fn failure_of(attempt: u32, kind: FailureKind, message: &str) -> Option<BreakerEvent> {
+    Some(BreakerEvent::Failure(id(attempt), kind, message.into()))
+}
+
+#[test]
+fn a_completed_task_is_a_success_that_took_as_long_as_it_ran() {
+    let success = |secs| Some(BreakerEvent::Success(id(1), Duration::from_secs(secs)));
+    let done = TaskEvent::Completed(ONE);
+    assert_eq!(says(&processing(), &done, 25), success(15));
+    assert_eq!(
+        says(&dispatched(), &done, 25),
+        success(25),
+        "never seen to be accepted"
+    );
+    let stopping = turn(&processing(), &cancel(), 20).0;
+    assert_eq!(says(&stopping, &done, 25), success(15), "it won the race");
+    let unsent = turn(&dispatched(), &TaskEvent::Undelivered(Attempt::FIRST), 1).0;
+    assert_eq!(
+        says(&unsent, &done, 25),
+        success(0),
+        "it had arrived all the same"
+    );
+}
+
+#[test]
+fn a_failed_task_is_a_failure_unless_the_task_is_at_fault() {
+    for task in [dispatched(), processing()] {
+        let error = failure_of(1, FailureKind::Error, "it broke");
+        assert_eq!(says(&task, &failed(Fault::Agent), 20), error);
+        let task_s_own = ignored(IgnoredBecause::TaskFault);
+        assert_eq!(says(&task, &failed(Fault::Task), 20), task_s_own);
+    }
+}
+
+#[test]
+fn a_cancelled_task_says_nothing_however_that_ends() {
+    for task in [dispatched(), processing()] {
+        let cancelled = ignored(IgnoredBecause::Cancelled);
+        let by_agent = TaskEvent::Cancelled(ONE, None);
+        assert_eq!(says(&task, &by_agent, 20), cancelled);
+        let (stopping, said) = turn(&task, &cancel(), 20);
+        assert_eq!(said, None, "it still runs");
+        assert_eq!(says(&stopping, &by_agent, 21), cancelled);
+        assert_eq!(
+            says(&stopping, &tick(), 50),
+            cancelled,
+            "not confirmed in time"
+        );
+    }
+    let stopping = turn(&dispatched(), &cancel(), 1).0;
+    for event in [
+        refused(true, true),
+        TaskEvent::Undelivered(Attempt::FIRST),
+        TaskEvent::DeliveryFailed(Attempt::FIRST, "gone".into()),
+    ] {
+        assert_eq!(
+            says(&stopping, &event, 2),
+            ignored(IgnoredBecause::Cancelled)
+        );
+    }
+    assert_eq!(says(&new(), &cancel(), 1), None, "no agent had it");
+    let back = turn(&dispatched(), &refused(true, true), 1).0;
+    assert_eq!(
+        says(&back, &cancel(), 2),
+        None,
+        "that was told when it came back"
+    );
+}
+
+#[test]
+fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
+    let said = ignored(IgnoredBecause::Refused);
+    assert_eq!(says(&dispatched(), &refused(true, true), 1), said);
+    assert_eq!(
+        says(&dispatched(), &refused(false, true), 1),
+        failure_of(1, FailureKind::Refused, "full"),
+        "for good"
+    );
+    assert_eq!(
+        says(&processing(), &refused(true, false), 20),
+        said,
+        "handed back"
+    );
+    let (last, secs) = dispatched_last();
+    let attempt = last.state.held();
+    let event = TaskEvent::Refused {
+        attempt,
+        reason: "full".into(),
+        retryable: true,
+        spent: true,
+    };
+    let (over, said) = turn(&last, &event, secs + 1);
+    assert_eq!(over.state.name(), "failed");
+    assert_eq!(
+        said,
+        Some(BreakerEvent::Ignore(id(5), IgnoredBecause::Refused))
+    );
+}
+
+#[test]
+fn a_missed_acknowledgement_is_a_failure_of_its_own_kind_the_last_included() {
+    let why = "the agent did not acknowledge it within 30 s";
+    let (back, said) = turn(&dispatched(), &tick(), 30);
+    assert_eq!(back.state.name(), "pending");
+    assert_eq!(said, failure_of(1, FailureKind::AckMissed, why));
+    let (last, secs) = dispatched_last();
+    let (over, said) = turn(&last, &tick(), secs + 30);
+    assert_eq!(over.state.name(), "failed");
+    assert_eq!(said, failure_of(5, FailureKind::AckMissed, why));
+}
+
+#[test]
+fn an_agent_that_is_not_heard_of_again_has_failed() {
+    let (lost, said) = turn(&processing(), &tick(), 10 + 1800);
+    assert_eq!(lost.state.name(), "failed");
+    let Some(BreakerEvent::Failure(of, FailureKind::Lost, message)) = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(of, id(1));
+    assert!(!message.is_empty());
+    let missing = TaskEvent::Missing { said_at: at(5000) };
+    let (missed, said) = turn(&processing(), &missing, 20);
+    assert_eq!(said, None, "its result may be under way");
+    assert!(matches!(
+        says(&missed, &tick(), 50),
+        Some(BreakerEvent::Failure(_, FailureKind::Lost, _))
+    ));
+}
+
+#[test]
+fn an_agent_that_is_heard_of_keeps_its_probe() {
+    let lease = Duration::from_mins(30);
+    let (renewed, said) = turn(&processing(), &heard(1810), 1810);
+    assert_eq!(renewed.state.name(), "processing");
+    assert_eq!(said, Some(BreakerEvent::Running(id(1), lease * 2)));
+    let (found, said) = turn(&dispatched(), &heard(30), 30);
+    assert_eq!(
+        found.state.name(),
+        "processing",
+        "its acknowledgement was lost"
+    );
+    assert_eq!(said, Some(BreakerEvent::Running(id(1), lease * 2)));
+}
+
+#[test]
+fn what_could_not_be_sent_says_nothing() {
+    let undelivered = ignored(IgnoredBecause::Undelivered);
+    let gone = TaskEvent::Undelivered(Attempt::FIRST);
+    assert_eq!(says(&dispatched(), &gone, 1), undelivered);
+    let error = TaskEvent::DeliveryFailed(Attempt::FIRST, "throttled".into());
+    assert_eq!(says(&dispatched(), &error, 1), undelivered);
+    let (last, secs) = dispatched_last();
+    let error = TaskEvent::DeliveryFailed(last.state.held().unwrap(), "throttled".into());
+    let (over, said) = turn(&last, &error, secs + 1);
+    assert_eq!(over.state.name(), "failed");
+    assert_eq!(
+        said,
+        Some(BreakerEvent::Ignore(id(5), IgnoredBecause::Undelivered))
+    );
+}
+
+#[test]
+fn what_ends_no_attempt_says_nothing() {
+    let day = 86_400;
+    assert_eq!(says(&new(), &TaskEvent::Claimed, 1), None);
+    assert_eq!(says(&dispatched(), &started(ONE), 1), None);
+    assert_eq!(says(&new(), &tick(), day), None, "expired in the queue");
+    let back = turn(&dispatched(), &tick(), 30).0;
+    let (expired, said) = turn(&back, &tick(), day);
+    assert_eq!(
+        (expired.state.name(), said),
+        ("failed", None),
+        "each attempt was told of"
+    );
+    let over = turn(&processing(), &failed(Fault::Agent), 20).0;
+    assert_eq!(says(&over, &TaskEvent::Retried, 21), None);
+}
+
+#[test]
+fn what_ends_an_attempt_says_the_same_without_the_task() {
+    let failed = |fault| match failed(fault) {
+        TaskEvent::Failed(_, failure) => Ending::Failed(failure),
+        other => panic!("{other:?}"),
+    };
+    let endings = [
+        failed(Fault::Agent),
+        failed(Fault::Task),
+        Ending::Cancelled(None),
+        Ending::Cancelled(Some("told to".into())),
+    ];
+    let running = processing();
+    let stopping = turn(&running, &cancel(), 15).0;
+    let mut said = 0;
+    for (before, ending) in [&running, &stopping]
+        .into_iter()
+        .flat_map(|task| endings.iter().map(move |ending| (task, ending)))
+    {
+        let finish = Finish {
+            task_id: before.id,
+            agent: &before.agent_id,
+            attempt: Attempt::FIRST,
+            ending,
+            slow_after: None,
+            now: at(20_000),
+        };
+        let Some(after) = before.finished(&finish) else {
+            continue;
+        };
+        let event = ending.event(ONE);
+        let report = super::super::report(&event, before, &after);
+        let expected = match report.unwrap() {
+            BreakerEvent::Ignore(_, because) => Said::Beside(Some(because)),
+            event => Said::Event(event),
+        };
+        assert_eq!(super::super::report_finish(&finish), expected);
+        said += 1;
+    }
+    assert_eq!(said, 4);
+}

@@ -1,0 +1,348 @@
+//! What an event does to a breaker.
+
+use std::time::Duration;
+
+use bematic_protocol::time::Timestamp;
+
+use super::{
+    Breaker, BreakerConfig, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure,
+    Mode, Outcome, Override, Permit, State, Trip,
+};
+
+/// What may happen to a breaker. Attempts are named `task#attempt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BreakerEvent {
+    /// May this attempt go to the agent? As a probe it may take so long at least.
+    Allow(String, Duration),
+    /// The attempt succeeded, and took so long.
+    Success(String, Duration),
+    /// The attempt failed.
+    Failure(String, FailureKind, String),
+    /// The attempt is over, and that says nothing about the agent.
+    Ignore(String, IgnoredBecause),
+    /// The attempt is known to run, and may go on for so long: so does its permit.
+    Running(String, Duration),
+    /// An operator wants it to start anew.
+    Reset,
+    /// An operator takes over.
+    Force(Mode),
+    /// An operator leaves it to itself again.
+    Resume,
+    /// An operator gives it settings of its own, or takes them away.
+    Configure(Option<BreakerConfig>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What an event did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The breaker after it; the same, version included, if there is nothing to be written.
+    pub next: Breaker,
+    /// What became of the event.
+    pub verdict: Verdict,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The attempt may go to the agent.
+    Allowed,
+    /// It may not, and there is no use in asking before then, if that is known.
+    Denied(Option<Timestamp>),
+    /// It counted, or was done.
+    Done,
+    /// It did not count.
+    Ignored(IgnoredBecause),
+}
+
+impl Breaker {
+    /// The breaker after `event` at `now`. `deployment` are the settings of breakers that have none
+    /// of their own.
+    pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
+        let mut next = self.clone();
+        if let BreakerEvent::Running(id, lease) = &event {
+            next.renew(id, *lease, deployment, now);
+        }
+        next.settle(deployment, now);
+        let verdict = next.apply(event, deployment, now);
+        let closed = |breaker: &Self| breaker.state == State::Closed;
+        // That it closes is told, though an operator's word above it may hide it.
+        let passes = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
+        if passes(&next) != passes(self) || closed(&next) != closed(self) {
+            next.generation += 1;
+        }
+        if next != *self {
+            next.version += 1;
+        }
+        Step { next, verdict }
+    }
+
+    fn apply(
+        &mut self,
+        event: BreakerEvent,
+        deployment: &BreakerConfig,
+        now: Timestamp,
+    ) -> Verdict {
+        let config = *self.config(deployment);
+        match event {
+            BreakerEvent::Allow(id, lease) => return self.allow(id, lease, &config, now),
+            BreakerEvent::Success(id, took) => {
+                let counted = if config.is_slow(took) {
+                    Counted::Slow
+                } else {
+                    Counted::Success
+                };
+                return self.count(id, counted, &config, now);
+            }
+            BreakerEvent::Failure(id, kind, message) => {
+                let incidents = self.incidents;
+                let verdict = self.count(id, Counted::Failure(kind), &config, now);
+                if verdict == Verdict::Done {
+                    let message = message.chars().take(LastFailure::MESSAGE_CHARS).collect();
+                    let failure = LastFailure {
+                        at: now,
+                        kind,
+                        message,
+                    };
+                    if self.incidents > incidents
+                        && let Some(incident) = self.recent.last_mut()
+                    {
+                        incident.failure = Some(failure.clone());
+                    }
+                    self.last_failure = Some(failure);
+                }
+                return verdict;
+            }
+            BreakerEvent::Ignore(id, because) => return self.ignore(id, because, now),
+            BreakerEvent::Reset => {
+                self.consecutive = 0;
+                self.close(ClosedBy::Operator, now);
+            }
+            BreakerEvent::Force(mode) => self.mode = mode.cut(),
+            BreakerEvent::Resume => self.mode = Mode::Automatic,
+            BreakerEvent::Configure(config) => self.config = config,
+            BreakerEvent::Running(..) | BreakerEvent::Tick => {}
+        }
+        Verdict::Done
+    }
+
+    /// What time alone does: an operator's word ends, and a probe that did not come back has failed
+    /// when its lease ended, whenever that is looked at.
+    fn settle(&mut self, deployment: &BreakerConfig, now: Timestamp) {
+        if self.mode.said().is_some_and(|said| said.until <= now) {
+            self.mode = Mode::Automatic;
+        }
+        let State::HalfOpen { permits, .. } = &self.state else {
+            return;
+        };
+        let lost = permits.iter().map(|permit| permit.until).min();
+        if let Some(at) = lost.filter(|until| *until <= now) {
+            let config = *self.config(deployment);
+            self.open(Trip::ProbeLost, &config, at);
+        }
+    }
+
+    fn renew(&mut self, id: &str, lease: Duration, deployment: &BreakerConfig, now: Timestamp) {
+        let until = now + self.config(deployment).permit_lease().max(lease);
+        if let State::HalfOpen { permits, .. } = &mut self.state {
+            for permit in permits.iter_mut().filter(|permit| permit.id == id) {
+                permit.until = permit.until.max(until);
+            }
+        }
+    }
+
+    fn allow(
+        &mut self,
+        id: String,
+        lease: Duration,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) -> Verdict {
+        match &self.mode {
+            Mode::Automatic => {}
+            Mode::Drained(Override { until, .. }) => return Verdict::Denied(Some(*until)),
+            Mode::Disabled(_) => return Verdict::Allowed,
+        }
+        match &self.state {
+            State::Closed => return Verdict::Allowed,
+            State::Open { retry_at, .. } if now < *retry_at => {
+                return Verdict::Denied(Some(*retry_at));
+            }
+            State::Open { trip, .. } => {
+                self.state = State::HalfOpen {
+                    successes: 0,
+                    permits: Vec::new(),
+                    trip: *trip,
+                };
+                self.since = Some(now);
+            }
+            State::HalfOpen { .. } => {}
+        }
+        let State::HalfOpen { permits, .. } = &mut self.state else {
+            return Verdict::Allowed;
+        };
+        if permits.iter().any(|permit| permit.id == id) {
+            return Verdict::Allowed;
+        }
+        if permits.len() >= config.success_threshold_count as usize {
+            return Verdict::Denied(None);
+        }
+        let until = now + config.permit_lease().max(lease);
+        self.overtaken.retain(|known| *known != id);
+        permits.push(Permit { id, until });
+        Verdict::Allowed
+    }
+
+    fn count(
+        &mut self,
+        id: String,
+        counted: Counted,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) -> Verdict {
+        self.give_back(&id);
+        if self.window.has(&id) {
+            return Verdict::Ignored(IgnoredBecause::Duplicate);
+        }
+        if self.overtaken.contains(&id) {
+            return self.note(id, IgnoredBecause::Overtaken, now);
+        }
+        let outcome = Outcome {
+            id,
+            at: now,
+            counted,
+            logged: false,
+        };
+        self.window.add(outcome, config.window(), now);
+        if let State::HalfOpen { successes, .. } = &mut self.state {
+            match counted {
+                Counted::Success => {
+                    *successes += 1;
+                    if *successes >= config.success_threshold_count {
+                        let by = ClosedBy::Probes(*successes);
+                        self.consecutive = 0;
+                        self.close(by, now);
+                    }
+                }
+                Counted::Slow => self.open(Trip::SlowProbe, config, now),
+                Counted::Failure(kind) => self.open(Trip::Probe { kind }, config, now),
+            }
+        } else if self.state == State::Closed {
+            self.consecutive = match counted {
+                Counted::Failure(_) => self.consecutive.saturating_add(1),
+                Counted::Success | Counted::Slow => 0,
+            };
+            if let Some(trip) = self.trips(counted, config, now)
+                && !matches!(self.mode, Mode::Disabled(_))
+            {
+                self.begin_incident(trip, config, now);
+                self.open(trip, config, now);
+            }
+        }
+        Verdict::Done
+    }
+
+    /// The rule that the newest outcome trips, if there is one.
+    fn trips(&self, newest: Counted, config: &BreakerConfig, now: Timestamp) -> Option<Trip> {
+        let (mut total, mut failures, mut slow) = (0, 0, 0);
+        for outcome in self.window.counting(config.window(), now) {
+            total += 1;
+            failures += usize::from(outcome.counted.is_failure());
+            slow += usize::from(outcome.counted == Counted::Slow);
+        }
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        match newest {
+            Counted::Failure(_)
+                if config.is_reached(failures, total, config.failure_threshold_percentage) =>
+            {
+                Some(Trip::FailureRate {
+                    failures: number(failures),
+                    total: number(total),
+                })
+            }
+            Counted::Failure(_)
+                if config.consecutive_failure_threshold > 0
+                    && self.consecutive >= config.consecutive_failure_threshold =>
+            {
+                Some(Trip::Consecutive {
+                    failures: self.consecutive,
+                })
+            }
+            Counted::Slow
+                if config.is_reached(slow, total, config.slow_call_threshold_percentage) =>
+            {
+                Some(Trip::SlowRate {
+                    slow: number(slow),
+                    total: number(total),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn ignore(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
+        let was_out = self.give_back(&id);
+        if because == IgnoredBecause::Undelivered {
+            // The same attempt will be sent anew, and then it says something.
+            self.overtaken.retain(|known| *known != id);
+            // It happens with every connection that ends: not worth a write.
+            if !was_out {
+                return Verdict::Ignored(because);
+            }
+        }
+        self.note(id, because, now)
+    }
+
+    fn note(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
+        let known = |ignored: &Ignored| ignored.id == id && ignored.because == because;
+        if !self.ignored.iter().any(known) {
+            self.ignored.push(Ignored {
+                id,
+                at: now,
+                because,
+            });
+            let over = self.ignored.len().saturating_sub(Self::IGNORED_KEPT);
+            self.ignored.drain(..over);
+        }
+        Verdict::Ignored(because)
+    }
+
+    /// Takes back the attempt's permit; whether it had one.
+    fn give_back(&mut self, id: &str) -> bool {
+        let State::HalfOpen { permits, .. } = &mut self.state else {
+            return false;
+        };
+        let place = permits.iter().position(|permit| permit.id == id);
+        place.map(|place| permits.remove(place)).is_some()
+    }
+
+    fn open(&mut self, trip: Trip, config: &BreakerConfig, at: Timestamp) {
+        self.end_recovery();
+        self.state = State::Open {
+            retry_at: at + config.recovery_timeout(),
+            trip,
+        };
+        self.since = Some(at);
+    }
+
+    fn close(&mut self, by: ClosedBy, now: Timestamp) {
+        self.end_recovery();
+        self.window.empty(now);
+        if self.state != State::Closed {
+            self.end_incident(by, now);
+            self.state = State::Closed;
+            self.since = Some(now);
+        }
+    }
+
+    /// Probes that are still out say nothing about what comes next.
+    fn end_recovery(&mut self) {
+        if let State::HalfOpen { permits, .. } = &mut self.state {
+            self.overtaken
+                .extend(permits.drain(..).map(|permit| permit.id));
+            let over = self.overtaken.len().saturating_sub(Self::PERMITS_KEPT);
+            self.overtaken.drain(..over);
+        }
+    }
+}

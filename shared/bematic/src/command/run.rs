@@ -1,0 +1,110 @@
+//! `run [--agent <agent>] [--priority <priority>] <prompt>`
+
+use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
+
+use super::{Command, CommandError, error::shorten, split_word};
+use crate::task::Priority;
+
+pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
+    let mut agent = None;
+    let mut priority = Priority::default();
+    loop {
+        let (word, after) = split_word(rest);
+        match option(word) {
+            Token::Prompt => break,
+            Token::End => {
+                rest = after;
+                break;
+            }
+            Token::Option { name, value } => {
+                let (value, after) = match value {
+                    Some(value) => (value, after),
+                    None => split_word(after),
+                };
+                if is(name, ["agent", "a"]) {
+                    agent = Some(parse_agent(value)?);
+                } else if is(name, ["priority", "p"]) {
+                    priority = parse_priority(value)?;
+                } else {
+                    return Err(CommandError::UnknownOption(shorten(word)));
+                }
+                rest = after;
+            }
+        }
+    }
+    Ok(Command::Run {
+        agent,
+        priority,
+        prompt: prompt(rest)?,
+    })
+}
+
+/// The prompt to the letter, without the white space around it.
+pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
+    let prompt = text.trim();
+    if prompt.is_empty() {
+        return Err(CommandError::EmptyPrompt);
+    }
+    let chars = prompt.chars().count();
+    if chars > PROMPT_CHARS {
+        return Err(CommandError::PromptTooLong { chars });
+    }
+    Ok(prompt.to_owned())
+}
+
+pub(super) enum Token<'a> {
+    Option {
+        name: &'a str,
+        value: Option<&'a str>,
+    },
+    /// `--`: what follows is the prompt, whatever it looks like.
+    End,
+    Prompt,
+}
+
+/// A dash and a letter make an option; `- a list` and `-5 °C` begin a prompt. Phones and desktops
+/// write `--` as one long dash.
+pub(super) fn option(word: &str) -> Token<'_> {
+    let name = word.trim_start_matches(['-', '–', '—']);
+    match &word[..word.len() - name.len()] {
+        "" => Token::Prompt,
+        "--" | "—" if name.is_empty() => Token::End,
+        _ if !name.starts_with(char::is_alphabetic) => Token::Prompt,
+        _ => match name.split_once('=') {
+            Some((name, value)) => Token::Option {
+                name,
+                value: Some(value),
+            },
+            None => Token::Option { name, value: None },
+        },
+    }
+}
+
+fn is(name: &str, spellings: [&str; 2]) -> bool {
+    spellings
+        .iter()
+        .any(|spelling| spelling.eq_ignore_ascii_case(name))
+}
+
+fn parse_priority(value: &str) -> Result<Priority, CommandError> {
+    let value = unquoted(value);
+    [Priority::High, Priority::Normal, Priority::Low]
+        .into_iter()
+        .find(|priority| <&str>::from(*priority).eq_ignore_ascii_case(value))
+        .ok_or(CommandError::BadPriority)
+}
+
+/// Without the quotes of any keyboard.
+fn unquoted(value: &str) -> &str {
+    value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
+}
+
+pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
+    let value = unquoted(value);
+    if value.is_empty() {
+        return Err(CommandError::NoAgent);
+    }
+    value.parse().map_err(|_| CommandError::BadAgent {
+        given: shorten(value),
+    })
+}

@@ -1,0 +1,151 @@
+//! `batch`: bulk work on many tasks.
+
+use std::{sync::Arc, time::Duration};
+
+use bematic_protocol::{
+    ids::TaskId,
+    time::{Clock, Timestamp},
+};
+use tracing::{error, info, warn};
+
+use super::transitions::{Outcome, Transitions};
+use crate::{
+    batch::{Alone, Batch, BatchState, Change, Chunk},
+    error::{BematicError, TaskError, chain},
+    ports::{Applied, BatchMessage, BatchQueue, Batches, Notifications, Tasks},
+};
+
+/// How long one message is worked on before the rest is left to the next: well within the
+/// function's timeout of 60 s.
+const WORK_FOR: Duration = Duration::from_secs(40);
+
+/// Works on many tasks.
+pub struct BatchWorker {
+    /// The bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// Its own queue.
+    pub queue: Arc<dyn BatchQueue>,
+    /// Those who show how far it is.
+    pub notifications: Arc<dyn Notifications>,
+    /// For the tasks that hold up others.
+    pub transitions: Transitions,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl BatchWorker {
+    /// Goes on with bulk work. Another that is at it goes on instead.
+    ///
+    /// # Errors
+    /// The message is to be given again; nothing is done or counted twice.
+    pub async fn handle(&self, message: BatchMessage) -> Result<(), BematicError> {
+        let id = message.batch_id;
+        let Some(mut batch) = self.batches.find(id).await? else {
+            warn!(batch = %id, "there is no such bulk work");
+            return Ok(());
+        };
+        let start = self.clock.now();
+        loop {
+            let cursor = match &batch.state {
+                BatchState::Finished { .. } => {
+                    return Ok(self.notifications.batch_changed(&batch).await?);
+                }
+                _ if self.clock.now().since(start) > WORK_FOR => {
+                    return Ok(self.queue.work(id).await?);
+                }
+                BatchState::New => None,
+                BatchState::Working { cursor, .. } => Some(cursor.clone()),
+            };
+            let next = match cursor {
+                None => self.begin(&batch).await?,
+                Some(cursor) => self.chunk(&batch, &cursor).await?,
+            };
+            let Some(next) = next else {
+                info!(batch = %id, "another works on it");
+                return Ok(());
+            };
+            batch = next;
+        }
+    }
+
+    /// Counts what there is to look at: the bar's full length.
+    async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
+        let channel = &batch.origin.channel_id;
+        let first = batch.first_cursor();
+        let total = self.tasks.count_in_channel(channel, &first).await?;
+        let next = batch.begun(total, self.clock.now());
+        match self.batches.apply(batch, &next, &[]).await? {
+            Applied::Done => Ok(Some(next)),
+            Applied::Overtaken | Applied::Refused(_) => Ok(None),
+        }
+    }
+
+    /// A chunk in one transaction. A task that has changed meanwhile is taken out and changed by
+    /// itself, so that only it can fail. `None` if another was faster.
+    async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>, BematicError> {
+        let channel = &batch.origin.channel_id;
+        let page = self
+            .tasks
+            .in_channel(channel, batch.kind.chunk(), Some(cursor));
+        let page = page.await?;
+        let now = self.clock.now();
+        let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);
+        loop {
+            let next = batch.gone_on(&chunk, page.next.clone(), now);
+            match self.batches.apply(batch, &next, &chunk.changes).await? {
+                Applied::Done => {
+                    self.tell(&next, &chunk.changes, now).await?;
+                    return Ok(Some(next));
+                }
+                Applied::Overtaken => return Ok(None),
+                Applied::Refused(tasks) => {
+                    for change in chunk.split_off(&tasks) {
+                        let outcome = self.alone(batch, change.before.id, now).await?;
+                        chunk.note(change.before.id, outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the task anew and decides anew.
+    async fn alone(
+        &self,
+        batch: &Batch,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Alone, BematicError> {
+        let Some(task) = self.tasks.find(id).await? else {
+            return Ok(Alone::Unchanged);
+        };
+        let policy = self.transitions.policy();
+        // Bulk work ends no attempt by itself: nothing to tell a breaker.
+        let decide = |task: &_| Ok((batch.change(task, policy, now)?, None));
+        match self.transitions.change(task, decide, None, now).await {
+            Ok(Outcome::Changed(_)) => Ok(Alone::Changed),
+            Ok(Outcome::Unchanged(..)) => Ok(Alone::Unchanged),
+            Err(error @ BematicError::Task(TaskError::Contended { .. })) => {
+                error!(batch = %batch.id, task = %id, code = error.code(), error = chain(&error), "task left as it is");
+                Ok(Alone::Failed)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Should this fail, the sweeper finds the tasks.
+    async fn tell(
+        &self,
+        batch: &Batch,
+        changes: &[Change],
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let tally = batch.tally;
+        info!(batch = %batch.id, ?tally, "chunk done");
+        let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();
+        let progress = async { Ok(self.notifications.batch_changed(batch).await?) };
+        futures::try_join!(progress, self.transitions.tell_all(&tasks, now))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What passes an agent's breaker: asked in the transaction that claims the task.
+
+use bematic_protocol::ids::ConnectionId;
+use tracing::info;
+
+use super::{super::transitions::pauses, Dispatcher};
+use crate::{
+    agent::Agent,
+    breaker::{Breaker, BreakerEvent, Verdict},
+    error::BematicError,
+    ports::{Claim, Pass, Turn, Written},
+    task::{Task, TaskEvent},
+};
+
+/// Lost races in a row about a breaker before it is left to the next message.
+const TRIES: usize = 8;
+
+/// Lets tasks pass to one agent, over one connection.
+pub(super) struct Gatekeeper<'a> {
+    dispatcher: &'a Dispatcher,
+    agent: &'a Agent,
+    connection: &'a ConnectionId,
+    /// The breaker as it was read or written last; not read while all may pass.
+    breaker: Option<Breaker>,
+    shut: bool,
+}
+
+impl<'a> Gatekeeper<'a> {
+    pub(super) const fn new(
+        dispatcher: &'a Dispatcher,
+        agent: &'a Agent,
+        connection: &'a ConnectionId,
+    ) -> Self {
+        Self {
+            dispatcher,
+            agent,
+            connection,
+            breaker: None,
+            shut: false,
+        }
+    }
+
+    /// Whether the breaker has let something not pass.
+    pub(super) const fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    /// One after another, since they meet in the agent's record. What is claimed is to be sent,
+    /// whatever becomes of the next.
+    pub(super) async fn claim_all(
+        &mut self,
+        queued: &[Task],
+    ) -> (Vec<Box<Task>>, Option<BematicError>) {
+        let mut claimed = Vec::new();
+        for task in queued {
+            match self.claim(task).await {
+                Ok(Claim::Taken(task)) => claimed.push(task),
+                Ok(Claim::TaskChanged) => {}
+                Ok(Claim::AgentUnavailable | Claim::BreakerChanged) => break,
+                Err(error) => return (claimed, Some(error)),
+            }
+        }
+        (claimed, None)
+    }
+
+    async fn claim(&mut self, task: &Task) -> Result<Claim, BematicError> {
+        let now = self.dispatcher.clock.now();
+        let policy = self.dispatcher.transitions.policy();
+        let Ok(claimed) = task.after(TaskEvent::Claimed, policy, now) else {
+            return Ok(Claim::TaskChanged);
+        };
+        if self.breaker.is_none() && self.agent.gate.is_open(now) {
+            let pass = self.pass(self.agent.gate.generation, None);
+            return Ok(self.dispatcher.tasks.claim(task, claimed, pass).await?);
+        }
+        for pause in pauses().take(TRIES) {
+            let claim = self.ask(task, claimed.clone()).await?;
+            if claim != Claim::BreakerChanged {
+                return Ok(claim);
+            }
+            self.breaker = None;
+            tokio::time::sleep(pause).await;
+        }
+        Ok(Claim::BreakerChanged)
+    }
+
+    /// Asks the breaker: a read for the first task, and the write is the claim's.
+    async fn ask(&mut self, task: &Task, claimed: Task) -> Result<Claim, BematicError> {
+        let Some(slot) = claimed.slot() else {
+            return Ok(Claim::TaskChanged);
+        };
+        let Dispatcher {
+            breakers,
+            tasks,
+            transitions,
+            clock,
+            ..
+        } = self.dispatcher;
+        let now = clock.now();
+        let before = match self.breaker.take() {
+            Some(breaker) => breaker,
+            None => breakers.breaker(&self.agent.id).await?,
+        };
+        // A probe runs as long as its task may be silent, and is known to go on after that.
+        let policy = transitions.policy();
+        let lease = (claimed.lease(policy) + policy.ack_deadline) * 2;
+        let event = BreakerEvent::Allow(slot.to_string(), lease);
+        let step = before.after(event, transitions.breaker(), now);
+        let turn = Turn {
+            before: &before,
+            after: &step.next,
+        };
+        if let Verdict::Denied(_) = step.verdict {
+            // Time alone may have changed it: a probe that did not come back.
+            if breakers.turn(&self.agent.id, turn).await? == Written::Conflict {
+                return Ok(Claim::BreakerChanged);
+            }
+            self.shut = true;
+            transitions.gate_moved(&self.agent.id, turn, now).await?;
+            return Ok(Claim::AgentUnavailable);
+        }
+        let generation = before.generation;
+        let changes = (before != step.next).then_some(turn);
+        let claim = tasks
+            .claim(task, claimed, self.pass(generation, changes))
+            .await?;
+        if let Claim::Taken(task) = &claim {
+            info!(task = %task.id, agent = %self.agent.id, state = step.next.state.name(), "let pass by the breaker");
+            self.breaker = Some(step.next);
+        }
+        Ok(claim)
+    }
+
+    fn pass<'p>(&'p self, generation: u64, turn: Option<Turn<'p>>) -> Pass<'p> {
+        Pass {
+            connection: self.connection,
+            generation,
+            turn,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! HEARTBEAT_PING and HEARTBEAT_PONG
+
+use bematic_protocol::{
+    ids::AgentId,
+    messages::{CloudMessage, Heartbeat, HeartbeatReport, HeartbeatSignal},
+};
+
+use super::{Answer, Context, presence::Presence};
+use crate::{
+    error::{AuthError, BematicError},
+    ports::SignOfLife,
+};
+
+/// Notes signs of life.
+pub struct Heartbeats {
+    presence: Presence,
+}
+
+impl Heartbeats {
+    /// On what is known of the agents' presence.
+    pub const fn new(presence: Presence) -> Self {
+        Self { presence }
+    }
+
+    /// The answer, and at most one write a minute.
+    pub async fn ping(
+        &self,
+        context: Context<'_>,
+        ping: HeartbeatSignal,
+    ) -> Result<Answer, BematicError> {
+        let sign = SignOfLife {
+            tasks: ping.tasks,
+            echoes: None,
+            spelling: context.sender.spelling,
+        };
+        let stop = self.presence.seen(context, sign).await?;
+        let answer = CloudMessage::HeartbeatPong(Heartbeat {
+            server_time: Some(context.now),
+        });
+        Ok(Answer::messages([answer].into_iter().chain(stop)))
+    }
+
+    /// One call: it answers a ping, of which there are few.
+    pub async fn pong(
+        &self,
+        context: Context<'_>,
+        report: HeartbeatReport,
+    ) -> Result<Answer, BematicError> {
+        speaks_for_itself(context, &report.agent_id)?;
+        let sign = SignOfLife {
+            tasks: report.tasks,
+            echoes: Some(report.server_time),
+            spelling: context.sender.spelling,
+        };
+        Ok(Answer::messages(self.presence.seen(context, sign).await?))
+    }
+}
+
+/// The agent is the connection's, whatever a payload says.
+pub(super) fn speaks_for_itself(
+    context: Context<'_>,
+    claimed: &AgentId,
+) -> Result<(), BematicError> {
+    let bound = &context.sender.agent_id;
+    if claimed == bound {
+        return Ok(());
+    }
+    Err(AuthError::AgentMismatch {
+        bound: bound.clone(),
+        claimed: claimed.clone(),
+    }
+    .into())
+}

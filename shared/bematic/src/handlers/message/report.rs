@@ -1,0 +1,166 @@
+//! TASK_PROGRESS and TASK_STREAM: the hot path. Once a task is known to run, a report costs one
+//! write, and one message to the notifier a flush interval.
+
+use std::sync::Arc;
+
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::{TaskProgress, TaskStream},
+    time::Clock,
+};
+
+use super::{
+    super::transitions::{Outcome, Transitions},
+    Answer, Context, Running, stop,
+};
+use crate::{
+    error::{BematicError, TaskError},
+    ports::{Notifications, Tasks},
+    task::{Chunk, Step, TaskEvent, Unchanged},
+};
+
+/// Keeps what running tasks report.
+pub struct Reports {
+    tasks: Arc<dyn Tasks>,
+    notifications: Arc<dyn Notifications>,
+    transitions: Transitions,
+    clock: Arc<dyn Clock>,
+    running: Arc<Running>,
+}
+
+impl Reports {
+    /// On the tasks and the notifier's queue.
+    pub fn new(
+        tasks: Arc<dyn Tasks>,
+        notifications: Arc<dyn Notifications>,
+        transitions: Transitions,
+        clock: Arc<dyn Clock>,
+        running: Arc<Running>,
+    ) -> Self {
+        Self {
+            tasks,
+            notifications,
+            transitions,
+            clock,
+            running,
+        }
+    }
+
+    /// Keeps a step.
+    pub async fn progress(
+        &self,
+        context: Context<'_>,
+        message: TaskProgress,
+    ) -> Result<Answer, BematicError> {
+        let task_id = message.task_id;
+        let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
+        let step = Step::new(context.message_id.clone(), context.sent_at, message);
+        self.tasks
+            .add_step(task_id, attempt, &step, context.now)
+            .await?;
+        self.tell(task_id, attempt).await?;
+        Ok(answer)
+    }
+
+    /// Keeps a piece of output.
+    pub async fn stream(
+        &self,
+        context: Context<'_>,
+        message: TaskStream,
+    ) -> Result<Answer, BematicError> {
+        let task_id = message.task_id;
+        let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
+        let chunk = Chunk::new(
+            context.message_id.clone(),
+            context.sent_at,
+            attempt,
+            message,
+        );
+        self.tasks.add_chunk(&chunk, context.now).await?;
+        self.running.heard(task_id, attempt, &chunk.order);
+        self.tell(task_id, attempt).await?;
+        Ok(answer)
+    }
+
+    /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
+    /// report shows as well as an acknowledgement that the agent has taken the task. What is to be
+    /// answered: that it should stop what was cancelled, or what another has.
+    async fn attempt(
+        &self,
+        context: Context<'_>,
+        task_id: TaskId,
+        claimed: Option<Attempt>,
+    ) -> Result<(Attempt, Answer), BematicError> {
+        let agent = &context.sender.agent_id;
+        if let Some(attempt) = claimed
+            && self.is_under_way(context, task_id, attempt).await?
+        {
+            return Ok((attempt, Answer::none()));
+        }
+        let event = TaskEvent::Started {
+            attempt: claimed,
+            said_at: context.sent_at,
+        };
+        // A report is told of anyway: that it shows nothing new of the task needs no word.
+        let task = self.transitions.task_of(agent, task_id).await?;
+        let outcome = match self
+            .transitions
+            .does_nothing(agent, &task, &event, context.now)
+        {
+            Some(why) => Outcome::Unchanged(task, why),
+            None => {
+                self.transitions
+                    .apply_report(agent, task, &event, None, context.now)
+                    .await?
+            }
+        };
+        let task = match outcome {
+            Outcome::Unchanged(_, Unchanged::NotHeld) => {
+                return Err(TaskError::NotHeld {
+                    task_id,
+                    agent_id: agent.clone(),
+                }
+                .into());
+            }
+            Outcome::Changed(task) | Outcome::Unchanged(task, _) => task,
+        };
+        let attempt = claimed
+            .or_else(|| task.last_attempt_of(agent))
+            .ok_or_else(|| TaskError::NotHeld {
+                task_id,
+                agent_id: agent.clone(),
+            })?;
+        let answer = Answer::messages(stop(&task, agent));
+        self.running.note_task(&task);
+        Ok((attempt, answer))
+    }
+
+    /// Whether the agent is known to run the attempt: remembered, or looked up once.
+    async fn is_under_way(
+        &self,
+        context: Context<'_>,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<bool, BematicError> {
+        let agent = &context.sender.agent_id;
+        if self.running.is_known(task, attempt, agent) {
+            return Ok(true);
+        }
+        let runs = self.tasks.runs(task, attempt, agent).await?;
+        if runs {
+            self.running.note(task, attempt, agent);
+        }
+        Ok(runs)
+    }
+
+    /// Unless a refresh is under way that will show it. The time is that after the write, or the
+    /// refresh might have been rendered without it.
+    async fn tell(&self, task: TaskId, attempt: Attempt) -> Result<(), BematicError> {
+        let now = self.clock.now();
+        if !self.running.is_under_way(task, now) {
+            self.notifications.reported(task, now).await?;
+            self.running.told_of_report(task, attempt, now);
+        }
+        Ok(())
+    }
+}

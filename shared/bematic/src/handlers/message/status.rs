@@ -1,0 +1,66 @@
+//! AGENT_STATUS
+
+use std::{sync::Arc, time::Duration};
+
+use bematic_protocol::messages::{AgentStatus, Availability};
+
+use super::{Answer, Context, heartbeat::speaks_for_itself, presence::Presence};
+use crate::{
+    error::BematicError,
+    ports::{Agents, DispatchMessage, DispatchQueue},
+};
+
+/// Notes what agents say of themselves.
+pub struct StatusReports {
+    agents: Arc<dyn Agents>,
+    dispatch: Arc<dyn DispatchQueue>,
+    presence: Presence,
+}
+
+impl StatusReports {
+    /// On the agents and the dispatcher's queue.
+    pub fn new(
+        agents: Arc<dyn Agents>,
+        dispatch: Arc<dyn DispatchQueue>,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            agents,
+            dispatch,
+            presence,
+        }
+    }
+
+    /// One call, and one that has the queue drained if the agent takes work; more where the agent
+    /// and we are not of one mind about the tasks that it has.
+    pub async fn handle(
+        &self,
+        context: Context<'_>,
+        status: &AgentStatus,
+    ) -> Result<Answer, BematicError> {
+        speaks_for_itself(context, &status.agent_id)?;
+        let connection = &context.sender.connection;
+        let reported = self
+            .agents
+            .report(
+                status,
+                connection,
+                context.sender.spelling,
+                context.sent_at,
+                context.now,
+            )
+            .await?;
+        let mut answer = Answer::none();
+        if let Some(agent) = reported {
+            let named = &status.active_tasks;
+            self.presence.miss(&agent, named, context).await?;
+            let stop = self.presence.stop(&agent, named.iter()).await?;
+            answer = Answer::messages(stop);
+        }
+        if status.status == Availability::Online {
+            let drain = DispatchMessage::drain(status.agent_id.clone());
+            self.dispatch.send(&drain, Duration::ZERO).await?;
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,241 @@
+//! `notifier`: keeps one Slack message a task, and one a piece of bulk work, posted once and then
+//! updated.
+
+mod breaker;
+
+use std::sync::Arc;
+
+use bematic_protocol::{
+    ids::{BatchId, ChannelId, MessageTs, Subject, TaskId},
+    time::{Clock, Timestamp},
+};
+use tracing::{info, warn};
+
+use super::view::Snapshot;
+use crate::{
+    error::BematicError,
+    ports::{Agents, Batches, Breakers, Card, Cards, Created, NotifyMessage, Tasks},
+    slack::{
+        Message,
+        api::{Destination, SlackApi, SlackError},
+        card::batch_card,
+    },
+    task::{Origin, Task},
+};
+
+/// Renders what there is to see into Slack.
+pub struct Notifier {
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// The agents that tasks wait for.
+    pub agents: Arc<dyn Agents>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// The messages that Slack has of us.
+    pub cards: Arc<dyn Cards>,
+    /// The agents' circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// The channel that is told of those, if there is one.
+    pub operations_channel: Option<ChannelId>,
+    /// Slack.
+    pub slack: Arc<dyn SlackApi>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Notifier {
+    /// Does what the state calls for.
+    ///
+    /// # Errors
+    /// The message is to be given again; after [`SlackError::RateLimited`], when Slack says.
+    pub async fn handle(&self, message: NotifyMessage) -> Result<(), BematicError> {
+        match message {
+            NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
+            NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
+            NotifyMessage::Breaker { agent_id } => self.tell_of_breaker(&agent_id).await,
+            NotifyMessage::Reply {
+                channel_id,
+                thread_ts,
+                text,
+                ..
+            } => self.reply(channel_id, thread_ts, &text).await,
+        }
+    }
+
+    /// The task as it is now, the message as it is now, and at most one call to Slack.
+    async fn refresh(&self, id: TaskId) -> Result<(), BematicError> {
+        let Some(task) = self.tasks.find(id).await? else {
+            warn!(task = %id, "there is no such task to show");
+            return Ok(());
+        };
+        let (snapshot, card) = futures::try_join!(
+            Snapshot::read(&*self.tasks, &*self.agents, task.clone()),
+            self.cards.card(id.into())
+        )?;
+        let message = snapshot.render(self.clock.now());
+        self.show(id.into(), card, &destination(&task.origin), &message)
+            .await?;
+        self.mark_shown(&task).await
+    }
+
+    async fn progress(&self, id: BatchId) -> Result<(), BematicError> {
+        let (batch, card) = futures::try_join!(self.batches.find(id), self.cards.card(id.into()))?;
+        let Some(batch) = batch else {
+            warn!(batch = %id, "there is no such bulk work to show");
+            return Ok(());
+        };
+        let to = destination(&batch.origin);
+        self.show(id.into(), card, &to, &batch_card(&batch)).await?;
+        if batch.is_finished() && batch.shown < batch.version {
+            self.batches.mark_shown(&batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the subject's message this one.
+    async fn show(
+        &self,
+        about: Subject,
+        card: Option<Card>,
+        to: &Destination,
+        message: &Message,
+    ) -> Result<(), BematicError> {
+        let shows = message.fingerprint();
+        if card
+            .as_ref()
+            .is_some_and(|card| card.shows.as_ref() == Some(&shows))
+        {
+            return Ok(());
+        }
+        let (ts, begun_at) = match card {
+            Some(Card {
+                ts: Some(ts),
+                begun_at,
+                ..
+            }) => {
+                self.update(&to.channel, &ts, message).await?;
+                (Some(ts), begun_at)
+            }
+            begun => self.post(about, begun, to, message).await?,
+        };
+        info!(%about, "shown in Slack");
+        let card = Card {
+            ts,
+            shows: Some(shows),
+            begun_at,
+        };
+        Ok(self.cards.save_card(about, &card).await?)
+    }
+
+    /// A report is no change of the task: it may be shown already.
+    async fn mark_shown(&self, task: &Task) -> Result<(), BematicError> {
+        if task.shown < task.version {
+            self.tasks.mark_shown(task).await?;
+        }
+        Ok(())
+    }
+
+    /// A message that was deleted is not posted again: somebody did not want it.
+    async fn update(
+        &self,
+        channel: &ChannelId,
+        ts: &MessageTs,
+        message: &Message,
+    ) -> Result<(), BematicError> {
+        match self.slack.update(channel, ts, message).await {
+            Err(error @ SlackError::Gone { .. }) => {
+                info!(code = error.code(), %error, "the task's message is gone");
+                Ok(())
+            }
+            Err(error) if !error.is_transient() => given_up(&error),
+            result => Ok(result?),
+        }
+    }
+
+    /// Posts once: the intent is stored first, so that whoever finds it without a message knows
+    /// that there may be one, and looks.
+    async fn post(
+        &self,
+        about: Subject,
+        begun: Option<Card>,
+        to: &Destination,
+        message: &Message,
+    ) -> Result<(Option<MessageTs>, Timestamp), BematicError> {
+        let now = self.clock.now();
+        let intent = Card {
+            ts: None,
+            shows: None,
+            begun_at: now,
+        };
+        let earlier = match begun {
+            Some(card) => Some(card),
+            None => match self.cards.begin_card(about, &intent).await? {
+                Created::New => None,
+                Created::Existing(card) => Some(card),
+            },
+        };
+        if let Some(card) = earlier {
+            let found = match card.ts {
+                Some(ts) => Some(ts),
+                None => self.find(to, about, card.begun_at).await?,
+            };
+            if let Some(ts) = found {
+                self.update(&to.channel, &ts, message).await?;
+                return Ok((Some(ts), card.begun_at));
+            }
+        }
+        match self.slack.post(to, message, Some(about)).await {
+            Ok(ts) => Ok((Some(ts), now)),
+            Err(error) if !error.is_transient() => given_up(&error).map(|()| (None, now)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn find(
+        &self,
+        to: &Destination,
+        about: Subject,
+        since: Timestamp,
+    ) -> Result<Option<MessageTs>, BematicError> {
+        match self.slack.find_marked(to, about, since).await {
+            Err(error) if !error.is_transient() => given_up(&error).map(|()| None),
+            result => Ok(result?),
+        }
+    }
+
+    async fn reply(
+        &self,
+        channel: ChannelId,
+        thread_ts: MessageTs,
+        text: &str,
+    ) -> Result<(), BematicError> {
+        let to = Destination {
+            channel,
+            thread_ts: Some(thread_ts),
+        };
+        match self.slack.post(&to, &Message::plain(text), None).await {
+            Err(error) if !error.is_transient() => given_up(&error),
+            result => Ok(result.map(drop)?),
+        }
+    }
+}
+
+fn destination(origin: &Origin) -> Destination {
+    Destination {
+        channel: origin.channel_id.clone(),
+        thread_ts: origin.thread_ts.clone(),
+    }
+}
+
+/// What Slack refuses it will refuse again: the task itself goes on without being shown.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "reads as what becomes of the call"
+)]
+fn given_up(error: &SlackError) -> Result<(), BematicError> {
+    warn!(code = error.code(), %error, "Slack does not show this task");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! `/bm cancel all`, `/bm retry failed`, `/bm archive`
+
+use bematic_protocol::time::Timestamp;
+use tracing::info;
+
+use super::Operator;
+use crate::{
+    batch::{Batch, BatchKind},
+    error::BematicError,
+    ports::Created,
+    slack::{Reply, text},
+    task::Origin,
+};
+
+impl Operator {
+    /// Stores bulk work and has it begun and shown: a transaction and two messages. A repeated
+    /// request only sends the messages again.
+    pub(super) async fn bulk(
+        &self,
+        kind: BatchKind,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        let mut batch = Batch::new(self.parts.ids.batch(), kind, origin, now);
+        match self.parts.batches.create(&batch, request).await? {
+            Created::New => info!(batch = %batch.id, ?kind, "bulk work asked for"),
+            Created::Existing(first) => {
+                info!(batch = %first, "the request was repeated");
+                batch = self.parts.batches.find(first).await?.unwrap_or(batch);
+            }
+        }
+        futures::try_join!(
+            self.parts.batch_queue.work(batch.id),
+            self.parts.notifications.batch_changed(&batch),
+        )?;
+        Ok(Reply::ephemeral(text::bulk_accepted(kind)))
+    }
+}

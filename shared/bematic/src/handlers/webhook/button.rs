@@ -1,0 +1,58 @@
+//! Buttons, of tasks' cards and of what the operations channel is told.
+
+use bematic_protocol::time::Timestamp;
+use tracing::{error, warn};
+
+use super::{Response, Webhook, failed, health::Ordered};
+use crate::{
+    command::BreakerOrder,
+    error::BematicError,
+    slack::{
+        card::{CardAction, RESET},
+        inbound::Action,
+    },
+    task::TaskEvent,
+};
+
+impl Webhook {
+    /// A button: what comes of it is seen in the message that it is of. Anything but 200 is shown as
+    /// a failure.
+    pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
+        let work = self.press(action, now);
+        match tokio::time::timeout(self.within, work).await {
+            Ok(Ok(true)) => Response::empty(200),
+            Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
+            Ok(Err(error)) => Response::error(503, failed(&error)),
+            Err(_) => {
+                error!(code = "SLACK_DEADLINE", "button not handled in time");
+                Response::error(503, "SLACK_DEADLINE")
+            }
+        }
+    }
+
+    /// Whether it was done, or there is nothing to be done.
+    async fn press(&self, action: Action, now: Timestamp) -> Result<bool, BematicError> {
+        let (name, value) = (action.action_id.as_str(), action.value.as_deref());
+        if name == RESET {
+            if let Some(Ok(agent)) = value.map(str::parse) {
+                let by = &action.user_id;
+                let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
+                let outcome = reset.await?;
+                return Ok(!matches!(outcome, Ordered::Contended(_)));
+            }
+        } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
+            name.parse::<CardAction>(),
+            value.map(str::parse),
+            action.channel_id,
+        ) {
+            let event = match pressed {
+                CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
+                CardAction::Retry => TaskEvent::Retried,
+            };
+            self.operator.change(task, &channel, event, now).await?;
+            return Ok(true);
+        }
+        warn!(action = name, "a button that is none of ours");
+        Ok(true)
+    }
+}

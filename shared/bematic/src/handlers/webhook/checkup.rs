@@ -1,0 +1,189 @@
+//! `GET /health`: whether the system can work, for whatever polls it. Names nobody and nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bematic_protocol::time::Timestamp;
+use chrono::{DateTime, SecondsFormat};
+use futures::future::try_join_all;
+use serde::Serialize;
+use strum::IntoEnumIterator as _;
+use tokio::{sync::Mutex, time::timeout};
+use tracing::warn;
+
+use super::Response;
+use crate::{
+    dead_letter::QueueName,
+    error::{BematicError, chain},
+    ports::{Agents, DeadLetterQueues},
+};
+
+/// How long an answer is given again, so that it is cheap however often it is asked for.
+const KEPT: Duration = Duration::from_secs(10);
+/// What does not answer within this is not there.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// How well a part does; the worst is how well all do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    /// What would say so could not be asked.
+    Unknown,
+    Healthy,
+    /// It works, and somebody should look at it.
+    Degraded,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Health {
+    status: Status,
+    timestamp: String,
+    components: Components,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Components {
+    /// Whether it can be read.
+    database: Status,
+    /// Whether they can be reached; degraded while there are dead letters.
+    queues: Status,
+    agents: AgentCounts,
+    /// Whether what is to be shown was shown: degraded while the notifier has dead letters, unknown
+    /// while that cannot be asked. Slack itself is not asked, since that would count against its
+    /// limits.
+    slack: Status,
+}
+
+/// How many agents there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+struct AgentCounts {
+    connected: usize,
+    /// Those whose breaker has opened and not closed again.
+    unhealthy: usize,
+}
+
+/// Looks at the parts.
+pub(super) struct Checkup {
+    agents: Arc<dyn Agents>,
+    dead_letters: Arc<dyn DeadLetterQueues>,
+    last: Mutex<Option<(Timestamp, Health)>>,
+}
+
+impl Checkup {
+    pub(super) fn new(agents: Arc<dyn Agents>, dead_letters: Arc<dyn DeadLetterQueues>) -> Self {
+        Self {
+            agents,
+            dead_letters,
+            last: Mutex::default(),
+        }
+    }
+
+    /// 200, or 503 if the system cannot work. One call a queue and those of the list of agents, at
+    /// most every ten seconds in this environment.
+    pub(super) async fn answer(&self, now: Timestamp) -> Response {
+        let mut last = self.last.lock().await;
+        let health = match &*last {
+            Some((at, health)) if now.since(*at) < KEPT => health.clone(),
+            _ => {
+                let health = self.look(now).await;
+                *last = Some((now, health.clone()));
+                health
+            }
+        };
+        let status = match health.status {
+            Status::Healthy | Status::Degraded => 200,
+            Status::Unknown | Status::Unhealthy => 503,
+        };
+        Response {
+            status,
+            body: serde_json::to_value(&health).ok(),
+        }
+    }
+
+    async fn look(&self, now: Timestamp) -> Health {
+        let (agents, dead) = futures::join!(self.count_agents(), self.count_dead_letters());
+        let (database, agents) = match agents {
+            Some(agents) => (Status::Healthy, agents),
+            None => (Status::Unhealthy, AgentCounts::default()),
+        };
+        let degraded_if = |is_so| {
+            if is_so {
+                Status::Degraded
+            } else {
+                Status::Healthy
+            }
+        };
+        let (queues, slack) = match &dead {
+            None => (Status::Unhealthy, Status::Unknown),
+            Some(dead) => {
+                let unshown = |(name, count): &(QueueName, usize)| {
+                    *name == QueueName::Notifications && *count > 0
+                };
+                let any = dead.iter().any(|(_, count)| *count > 0);
+                (degraded_if(any), degraded_if(dead.iter().any(unshown)))
+            }
+        };
+        let status = [database, queues, slack, degraded_if(agents.unhealthy > 0)];
+        Health {
+            status: status.into_iter().max().unwrap_or(Status::Healthy),
+            timestamp: iso(now),
+            components: Components {
+                database,
+                queues,
+                agents,
+                slack,
+            },
+        }
+    }
+
+    async fn count_agents(&self) -> Option<AgentCounts> {
+        let agents = within("DynamoDB", async { Ok(self.agents.list().await?) }).await?;
+        Some(AgentCounts {
+            connected: agents
+                .iter()
+                .filter(|agent| agent.connection.is_some())
+                .count(),
+            unhealthy: agents
+                .iter()
+                .filter(|agent| agent.gate.is_tripped())
+                .count(),
+        })
+    }
+
+    async fn count_dead_letters(&self) -> Option<Vec<(QueueName, usize)>> {
+        let counts =
+            QueueName::iter().map(async |name| Ok((name, self.dead_letters.count(name).await?)));
+        within("SQS", try_join_all(counts)).await
+    }
+}
+
+/// What was answered in time.
+async fn within<T>(
+    whose: &'static str,
+    call: impl Future<Output = Result<T, BematicError>>,
+) -> Option<T> {
+    match timeout(WITHIN, call).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            warn!(
+                whose,
+                code = error.code(),
+                error = chain(&error),
+                "not healthy"
+            );
+            None
+        }
+        Err(_) => {
+            warn!(whose, "not healthy: no answer in time");
+            None
+        }
+    }
+}
+
+/// Such as `2023-11-14T22:13:20.000Z`.
+fn iso(at: Timestamp) -> String {
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    DateTime::from_timestamp_millis(millis)
+        .map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
+}

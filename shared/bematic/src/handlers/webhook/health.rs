@@ -1,0 +1,155 @@
+//! `/bm health`, and an operator's word about a breaker.
+
+use std::time::Duration;
+
+use bematic_protocol::{
+    ids::{AgentId, UserId},
+    time::Timestamp,
+};
+use tracing::info;
+
+use super::{super::transitions::pauses, Operator};
+use crate::{
+    breaker::{Breaker, BreakerEvent, Mode, Override},
+    command::BreakerOrder,
+    error::BematicError,
+    ports::{DispatchMessage, Turn, Written},
+    slack::{
+        Reply,
+        text::{self, AgentHealth},
+    },
+};
+
+/// Lost races in a row before giving up.
+const TRIES: usize = 10;
+
+/// What came of an operator's word about a breaker, as they read it.
+#[derive(Debug)]
+pub(super) enum Ordered {
+    /// It was heard.
+    Done(String),
+    /// There is no such agent.
+    Nobody(String),
+    /// It was not heard for all that happens right now.
+    Contended(String),
+}
+
+impl Ordered {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Done(text) | Self::Nobody(text) | Self::Contended(text) => text,
+        }
+    }
+}
+
+impl Operator {
+    /// All agents and their breakers.
+    pub(super) async fn health(&self, now: Timestamp) -> Result<Reply, BematicError> {
+        let agents = self.parts.agents.list().await?;
+        let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
+        let breakers = self.parts.breakers.breakers(&ids).await?;
+        let breakers: Vec<_> = breakers.iter().map(|it| self.as_of(it, now)).collect();
+        let health: Vec<_> = agents
+            .iter()
+            .zip(&breakers)
+            .map(|(agent, breaker)| self.of(agent, breaker))
+            .collect();
+        Ok(Reply::ephemeral(text::health(&health, now)))
+    }
+
+    /// One agent's breaker in detail: two reads.
+    pub(super) async fn health_of(
+        &self,
+        id: &AgentId,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        let (agent, breaker) =
+            futures::try_join!(self.parts.agents.find(id), self.parts.breakers.breaker(id))?;
+        let Some(agent) = agent else {
+            return Ok(Reply::ephemeral(self.unknown_agent(id).await?));
+        };
+        let breaker = self.as_of(&breaker, now);
+        let text = text::health_of(&self.of(&agent, &breaker), now);
+        Ok(Reply::ephemeral(text))
+    }
+
+    /// What is stored is as of its last event: an operator's word may have ended since.
+    fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
+        let step = breaker.after(BreakerEvent::Tick, &self.parts.breaker, now);
+        step.next
+    }
+
+    fn of<'a>(&self, agent: &'a crate::agent::Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
+        AgentHealth {
+            id: &agent.id,
+            online: agent.connection.is_some(),
+            created_at: agent.created_at,
+            config: *breaker.config(&self.parts.breaker),
+            breaker,
+        }
+    }
+
+    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
+        let agents = self.parts.agents.list().await?.into_iter();
+        let known: Vec<_> = agents.map(|agent| agent.id).collect();
+        Ok(text::unknown_agent(id, &known))
+    }
+
+    /// Obeys, and has the agent's queue looked at, now and when that ends by itself: two reads, a
+    /// transaction and a message or two. Repeated, it says so and sends the messages again.
+    pub(super) async fn order(
+        &self,
+        id: &AgentId,
+        order: &BreakerOrder,
+        by: &UserId,
+        now: Timestamp,
+    ) -> Result<Ordered, BematicError> {
+        if self.parts.agents.find(id).await?.is_none() {
+            return Ok(Ordered::Nobody(self.unknown_agent(id).await?));
+        }
+        for pause in pauses().take(TRIES) {
+            let before = self.parts.breakers.breaker(id).await?;
+            let after = before
+                .after(event(order, by, now), &self.parts.breaker, now)
+                .next;
+            let turn = Turn {
+                before: &before,
+                after: &after,
+            };
+            if self.parts.breakers.turn(id, turn).await? == Written::Conflict {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
+            let drain = DispatchMessage::drain(id.clone());
+            let look = async { Ok(self.parts.dispatch.send(&drain, Duration::ZERO).await?) };
+            let look_again = async {
+                let moved = self.transitions.gate_moved(id, turn, now).await;
+                Ok::<_, BematicError>(moved?)
+            };
+            futures::try_join!(look, look_again)?;
+            let anew = before != after;
+            return Ok(Ordered::Done(text::ordered(id, order, &after, anew)));
+        }
+        Ok(Ordered::Contended(text::breaker_contended(id)))
+    }
+}
+
+fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
+    let said = |lasts: Duration, note: &str| Override {
+        by: by.to_string(),
+        at: now,
+        until: now + lasts,
+        note: note.to_owned(),
+    };
+    match order {
+        BreakerOrder::Reset => BreakerEvent::Reset,
+        BreakerOrder::Drain { lasts, note } => {
+            BreakerEvent::Force(Mode::Drained(said(*lasts, note)))
+        }
+        BreakerOrder::Disable { lasts, note } => {
+            BreakerEvent::Force(Mode::Disabled(said(*lasts, note)))
+        }
+        BreakerOrder::Resume => BreakerEvent::Resume,
+    }
+}

@@ -1,0 +1,305 @@
+//! `slack-webhook`: slash commands, mentions, and health. Verifies the signature on the raw body,
+//! parses once, and answers within Slack's 3 s whatever happens.
+
+mod bulk;
+mod button;
+mod checkup;
+mod dead_letters;
+mod health;
+mod operator;
+mod run;
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use self::checkup::Checkup;
+pub use self::operator::Operator;
+use crate::{
+    breaker::BreakerConfig,
+    command::{self, Command},
+    error::{BematicError, chain},
+    ports::{
+        Agents, BatchQueue, Batches, Breakers, DeadLetterQueues, DispatchQueue, Notifications,
+        NotifyMessage, Projects, Tasks,
+    },
+    slack::{
+        Reply,
+        inbound::{Endpoint, Inbound, Mention, SlashCommand},
+        signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
+        text,
+    },
+    task::{Origin, TaskPolicy},
+};
+use bematic_protocol::{
+    ids::Ids,
+    time::{Clock, Timestamp},
+};
+
+/// Slack gives up after 3 s; the rest is for the way there and back.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
+
+/// A request as API Gateway hands it over.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Such as `/slack/commands`.
+    pub path: &'a str,
+    /// `X-Slack-Request-Timestamp`
+    pub timestamp: Option<&'a str>,
+    /// `X-Slack-Signature`
+    pub signature: Option<&'a str>,
+    /// The raw body: what was signed.
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// From a path, a way to look up a header, and the body.
+    pub fn new(path: &'a str, header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
+        let (timestamp, signature) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
+        Self {
+            path,
+            timestamp,
+            signature,
+            body,
+        }
+    }
+}
+
+/// What is answered: JSON, or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, if any.
+    pub body: Option<Value>,
+}
+
+impl Response {
+    const fn empty(status: u16) -> Self {
+        Self { status, body: None }
+    }
+
+    const fn json(body: Value) -> Self {
+        Self {
+            status: 200,
+            body: Some(body),
+        }
+    }
+
+    fn error(status: u16, code: &str) -> Self {
+        Self {
+            status,
+            body: Some(json!({ "error": code })),
+        }
+    }
+
+    fn reply(reply: &Reply) -> Self {
+        match serde_json::to_value(reply) {
+            Ok(body) => Self::json(body),
+            Err(_) => Self::empty(200),
+        }
+    }
+}
+
+/// What the webhook works with.
+pub struct Parts {
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// Their circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// The settings of those that have none of their own.
+    pub breaker: BreakerConfig,
+    /// The channels' projects.
+    pub projects: Arc<dyn Projects>,
+    /// The dispatcher's queue.
+    pub dispatch: Arc<dyn DispatchQueue>,
+    /// The notifier's queue.
+    pub notifications: Arc<dyn Notifications>,
+    /// Bulk work.
+    pub batches: Arc<dyn Batches>,
+    /// Its queue.
+    pub batch_queue: Arc<dyn BatchQueue>,
+    /// What the functions gave up on.
+    pub dead_letters: Arc<dyn DeadLetterQueues>,
+    /// The numbers of the task life cycle.
+    pub policy: TaskPolicy,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids of tasks.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// Handles Slack's requests.
+pub struct Webhook {
+    secret: SecretString,
+    within: Duration,
+    clock: Arc<dyn Clock>,
+    notifications: Arc<dyn Notifications>,
+    checkup: Checkup,
+    operator: Operator,
+}
+
+impl Webhook {
+    /// With the app's signing secret, and how long an answer may take.
+    pub fn new(secret: SecretString, within: Duration, parts: Parts) -> Self {
+        let (clock, notifications) = (parts.clock.clone(), parts.notifications.clone());
+        Self {
+            secret,
+            within,
+            clock,
+            notifications,
+            checkup: Checkup::new(parts.agents.clone(), parts.dead_letters.clone()),
+            operator: Operator::new(parts),
+        }
+    }
+
+    /// Answers one request. Never fails.
+    pub async fn handle(&self, request: Request<'_>) -> Response {
+        let endpoint = match request.path {
+            "/health" => return self.checkup.answer(self.clock.now()).await,
+            "/slack/commands" => Endpoint::Commands,
+            "/slack/events" => Endpoint::Events,
+            "/slack/interactions" => Endpoint::Interactions,
+            _ => return Response::error(404, "NOT_FOUND"),
+        };
+        let now = self.clock.now();
+        let Request {
+            timestamp,
+            signature,
+            body,
+            ..
+        } = request;
+        if let Err(error) = signature::verify(&self.secret, timestamp, signature, body, now) {
+            warn!(code = error.code(), %error, "request refused");
+            return Response::error(401, error.code());
+        }
+        match Inbound::parse(endpoint, body) {
+            Ok(inbound) => self.inbound(inbound, now).await,
+            Err(error) => {
+                warn!(code = error.code(), %error, "request not understood");
+                Response::error(400, error.code())
+            }
+        }
+    }
+
+    async fn inbound(&self, inbound: Inbound, now: Timestamp) -> Response {
+        match inbound {
+            Inbound::Command(command) => self.command(command, now).await,
+            Inbound::Mention(mention) => self.mention(mention, now).await,
+            Inbound::UrlVerification { challenge } => {
+                Response::json(json!({ "challenge": challenge }))
+            }
+            Inbound::Action(action) => self.action(action, now).await,
+            Inbound::Ignored { kind } => {
+                info!(kind, "event ignored");
+                Response::empty(200)
+            }
+        }
+    }
+
+    /// A slash command is answered in the response; Slack does not repeat it.
+    async fn command(&self, slash: SlashCommand, now: Timestamp) -> Response {
+        let request = format!("command-{}", slash.trigger_id);
+        let origin = Origin {
+            channel_id: slash.channel_id,
+            thread_ts: None,
+            user_id: slash.user_id,
+        };
+        let command = command::parse(&slash.text);
+        let stores = command.as_ref().is_ok_and(Command::stores);
+        let work = async {
+            match command {
+                Ok(command) => self.operator.obey(command, origin, &request, now).await,
+                Err(error) => {
+                    info!(code = error.code(), "command not understood");
+                    Ok(Reply::ephemeral(text::command_error(&error)))
+                }
+            }
+        };
+        let reply = match tokio::time::timeout(self.within, work).await {
+            Ok(Ok(reply)) => reply,
+            // It is stored; the sweeper finds it. A repetition would do it again.
+            Ok(Err(error @ BematicError::Queue(_))) if stores => {
+                failed(&error);
+                Reply::ephemeral(text::not_confirmed())
+            }
+            Ok(Err(error)) => Reply::ephemeral(text::internal_error(failed(&error))),
+            Err(_) => {
+                error!(code = "SLACK_DEADLINE", "command not answered in time");
+                Reply::ephemeral(if stores {
+                    text::not_confirmed()
+                } else {
+                    text::internal_error("SLACK_DEADLINE")
+                })
+            }
+        };
+        Response::reply(&reply)
+    }
+
+    /// A mention's response is not shown; anything but 200 makes Slack repeat the event, which
+    /// creates nothing twice.
+    async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
+        match tokio::time::timeout(self.within, self.obey_mention(mention, now)).await {
+            Ok(Ok(())) => Response::empty(200),
+            Ok(Err(error)) => Response::error(503, failed(&error)),
+            Err(_) => {
+                error!(code = "SLACK_DEADLINE", "mention not handled in time");
+                Response::error(503, "SLACK_DEADLINE")
+            }
+        }
+    }
+
+    async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
+        let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
+        let origin = Origin {
+            channel_id: mention.channel_id.clone(),
+            thread_ts: Some(thread_ts.clone()),
+            user_id: mention.user_id,
+        };
+        let request = format!("event-{}", mention.event_id);
+        let answer = match command::parse_mention(&mention.text) {
+            Ok(Command::Run {
+                agent,
+                priority,
+                prompt,
+            }) => {
+                match self
+                    .operator
+                    .run(agent, priority, prompt, origin, &request, now)
+                    .await?
+                {
+                    // The task's own message is the answer.
+                    Ok(_) => return Ok(()),
+                    Err(refusal) => refusal,
+                }
+            }
+            Ok(command) => {
+                self.operator
+                    .obey(command, origin, &request, now)
+                    .await?
+                    .message
+                    .text
+            }
+            Err(error) => text::command_error(&error),
+        };
+        let reply = NotifyMessage::Reply {
+            event_id: mention.event_id,
+            channel_id: mention.channel_id,
+            thread_ts,
+            text: answer,
+        };
+        Ok(self.notifications.reply(&reply).await?)
+    }
+}
+
+fn failed(error: &BematicError) -> &'static str {
+    error!(code = error.code(), error = chain(error), "request failed");
+    error.code()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What an operator's commands do.
+
+use bematic_protocol::{
+    ids::{ChannelId, TaskId},
+    time::Timestamp,
+};
+
+use super::{
+    super::{
+        transitions::{Outcome, Transitions},
+        view::Snapshot,
+    },
+    Parts,
+};
+use crate::{
+    agent::Agent,
+    command::Command,
+    error::BematicError,
+    slack::{
+        Reply, ResponseType,
+        text::{self, AgentSummary},
+    },
+    task::{Origin, TaskEvent},
+};
+
+/// Tasks in a list.
+const LISTED: usize = 10;
+
+/// Does what operators ask for.
+pub struct Operator {
+    pub(super) parts: Parts,
+    pub(super) transitions: Transitions,
+}
+
+impl Operator {
+    /// With all that commands need.
+    pub fn new(parts: Parts) -> Self {
+        let transitions = Transitions::new(
+            parts.tasks.clone(),
+            parts.breakers.clone(),
+            parts.dispatch.clone(),
+            parts.notifications.clone(),
+            parts.policy,
+            parts.breaker,
+        );
+        Self { parts, transitions }
+    }
+
+    /// Obeys, and says what came of it. `request` is Slack's id of what the operator did.
+    ///
+    /// # Errors
+    /// Our own trouble only; the operator's is in the reply.
+    pub async fn obey(
+        &self,
+        command: Command,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        match command {
+            Command::Run {
+                agent,
+                priority,
+                prompt,
+            } => {
+                let outcome = self
+                    .run(agent, priority, prompt, origin, request, now)
+                    .await?;
+                Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
+            }
+            Command::Status { task } => self.status(task, &origin.channel_id, now).await,
+            Command::Cancel { task } => {
+                let event = TaskEvent::CancelRequested(origin.user_id);
+                self.change(task, &origin.channel_id, event, now).await
+            }
+            Command::Retry { task } => {
+                self.change(task, &origin.channel_id, TaskEvent::Retried, now)
+                    .await
+            }
+            Command::Bulk(kind) => self.bulk(kind, origin, request, now).await,
+            Command::DeadLetters => self.dead_letters(now).await,
+            Command::Redrive => self.redrive().await,
+            Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
+            Command::Agents => self.list_agents(now).await,
+            Command::Health { agent: None } => self.health(now).await,
+            Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
+            Command::Breaker { agent, order } => {
+                let outcome = self.order(&agent, &order, &origin.user_id, now).await?;
+                Ok(Reply::ephemeral(outcome.text()))
+            }
+            Command::Help => Ok(Reply::ephemeral(text::help())),
+        }
+    }
+
+    /// The task's card, for the operator alone. A task of another channel is not told of here.
+    async fn status(
+        &self,
+        id: TaskId,
+        channel: &ChannelId,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        match self.parts.tasks.find(id).await? {
+            Some(task) if task.origin.channel_id == *channel => {
+                let snapshot =
+                    Snapshot::read(&*self.parts.tasks, &*self.parts.agents, task).await?;
+                let message = snapshot.render(now);
+                Ok(Reply {
+                    response_type: ResponseType::Ephemeral,
+                    message,
+                })
+            }
+            _ => Ok(Reply::ephemeral(text::unknown_task(id))),
+        }
+    }
+
+    /// Stops or retries a task of the channel: a read, a write, and a message or two.
+    ///
+    /// # Errors
+    /// Our own trouble only; the operator's is in the reply.
+    pub(super) async fn change(
+        &self,
+        id: TaskId,
+        channel: &ChannelId,
+        event: TaskEvent,
+        now: Timestamp,
+    ) -> Result<Reply, BematicError> {
+        let found = self.parts.tasks.find(id).await?;
+        let Some(task) = found.filter(|task| task.origin.channel_id == *channel) else {
+            return Ok(Reply::ephemeral(text::unknown_task(id)));
+        };
+        let outcome = self.transitions.apply_to(task, &event, None, now).await?;
+        Ok(Reply::ephemeral(match outcome {
+            Outcome::Changed(task) => text::changed(&task),
+            Outcome::Unchanged(task, _) => text::unchanged(&task),
+        }))
+    }
+
+    async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {
+        let page = self.parts.tasks.in_channel(channel, LISTED, None).await?;
+        Ok(Reply::ephemeral(text::tasks(&page.items, now)))
+    }
+
+    async fn list_agents(&self, now: Timestamp) -> Result<Reply, BematicError> {
+        let agents = self.parts.agents.list().await?;
+        let summaries: Vec<_> = agents.iter().map(summary).collect();
+        Ok(Reply::ephemeral(text::agents(&summaries, now)))
+    }
+}
+
+fn summary(agent: &Agent) -> AgentSummary {
+    AgentSummary {
+        id: agent.id.clone(),
+        online: agent.connection.is_some(),
+        running: agent.held.len(),
+        capacity: agent.capacity,
+        last_seen: agent.last_seen,
+    }
+}

@@ -1,0 +1,97 @@
+//! `/bm run`
+
+use bematic_protocol::{
+    ids::{AgentId, MessageId},
+    messages::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MESSAGE_BYTES},
+    time::Timestamp,
+};
+use tracing::info;
+
+use super::{
+    super::{
+        dispatch::submission,
+        routing::{self, Pool},
+    },
+    Operator,
+};
+use crate::{
+    agent::Route,
+    error::BematicError,
+    ports::Creation,
+    slack::text,
+    task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
+};
+
+impl Operator {
+    /// Stores a task, and has it dispatched and shown: a read, a transaction, a message; more reads
+    /// where there is a choice of agents. A repeated request only sends the message again. Says what
+    /// came of it, or why nothing did.
+    pub(super) async fn run(
+        &self,
+        agent: Option<AgentId>,
+        priority: Priority,
+        prompt: String,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<Result<String, String>, BematicError> {
+        let Some(project) = self.parts.projects.find(&origin.channel_id).await? else {
+            return Ok(Err(text::no_project(&origin.channel_id)));
+        };
+        let route = agent.map_or_else(|| project.route.clone(), Route::One);
+        let Some(chosen) = self.choose(&route, now).await? else {
+            return Ok(Err(text::no_agent(&route)));
+        };
+        let spec = project.spec(prompt);
+        let id = self.parts.ids.task();
+        let policy = &self.parts.policy;
+        let mut task = Task::new(id, chosen, &spec, origin, policy, now);
+        task.priority = priority;
+        task.route = Some(route).filter(Route::has_choice);
+        if let Err(bytes) = fits(&task, &spec, self.parts.ids.message(), now) {
+            return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
+        }
+        let task = match self.parts.tasks.create(&task, &spec, request).await? {
+            Creation::Done => {
+                info!(task = %task.id, agent = %task.agent_id, "task created");
+                task
+            }
+            Creation::Repeated(first) => {
+                info!(task = %first, "the request was repeated");
+                self.parts.tasks.find(first).await?.unwrap_or(task)
+            }
+            Creation::NoAgent => return Ok(Err(self.unknown_agent(&task.agent_id).await?)),
+        };
+        self.transitions.tell(&task, now).await?;
+        Ok(Ok(text::run_accepted(&task)))
+    }
+
+    /// The agent for a new task, if there is one. No call where there is no choice: whether there is
+    /// such an agent shows when the task is stored.
+    async fn choose(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>, BematicError> {
+        if let Route::One(agent) = route {
+            return Ok(Some(agent.clone()));
+        }
+        let known = routing::allowed(&*self.parts.agents, route).await?;
+        let mut pool = Pool::new(&known, now);
+        Ok(pool.choose(&*self.parts.tasks, route).await?)
+    }
+}
+
+/// Whether the task could be sent to its agent in one message; if not, how many bytes it has.
+fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(), usize> {
+    let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
+    let claimed = claimed.as_ref().unwrap_or(task);
+    let message = CloudMessage::TaskSubmit(Box::new(submission(claimed, spec.clone())));
+    match (Envelope {
+        id,
+        timestamp: now,
+        message,
+    })
+    .encode(Spelling::Colons)
+    {
+        Err(ProtocolError::TooLarge { bytes, .. }) => Err(bytes),
+        Err(_) => Err(spec.prompt.len()),
+        Ok(_) => Ok(()),
+    }
+}

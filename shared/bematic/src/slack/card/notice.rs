@@ -1,0 +1,158 @@
+//! That an agent's circuit breaker opened, and that it closed again, as one Slack message each.
+
+use bematic_protocol::ids::AgentId;
+
+use crate::{
+    breaker::{Closed, ClosedBy, Incident},
+    slack::{
+        Message,
+        message::{actions, context, section},
+        text::{duration, failure, tripped},
+    },
+};
+
+/// The button that has a breaker start anew: its value is the agent.
+pub const RESET: &str = "breaker_reset";
+
+/// It opened. The same until it is closed again; then there is nothing to press any more.
+pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
+    /// Characters of the error.
+    const ERROR: usize = 300;
+    let headline = format!(":red_circle: `{agent}` gets no more work for now");
+    let error = match &incident.failure {
+        Some(last) => format!("\nLast error: {}", failure(last, ERROR)),
+        None => String::new(),
+    };
+    let is_over = incident.closed.is_some();
+    let next = if is_over {
+        "That is over.".to_owned()
+    } else {
+        format!(
+            "What waits for it stays in line, or goes to another agent where its project names \
+             several. After {} a few tasks try it again. `/bm health {agent}` tells more.",
+            duration(incident.retry_at.since(incident.at))
+        )
+    };
+    let why = tripped(&incident.trip);
+    let mut blocks = vec![section(format!("{headline}\n{why}.{error}")), context(next)];
+    if !is_over {
+        blocks.push(actions([(RESET, "Reset", agent.as_str())].into_iter()));
+    }
+    Message {
+        text: headline,
+        blocks,
+    }
+}
+
+/// It closed again.
+pub fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
+    let headline = format!(":large_green_circle: `{agent}` gets work again");
+    let after = duration(closed.at.since(incident.at));
+    let by = match closed.by {
+        ClosedBy::Probes(1) => "a probe succeeded".to_owned(),
+        ClosedBy::Probes(probes) => format!("{probes} probes succeeded"),
+        ClosedBy::Operator => "an operator reset it".to_owned(),
+    };
+    Message {
+        blocks: vec![section(format!("{headline} after {after}: {by}."))],
+        text: headline,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::breaker::{FailureKind, LastFailure, Trip};
+    use bematic_protocol::time::Timestamp;
+
+    const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn incident() -> Incident {
+        Incident {
+            number: 1,
+            at: AT,
+            trip: Trip::FailureRate {
+                failures: 5,
+                total: 10,
+            },
+            failure: Some(LastFailure {
+                at: AT,
+                kind: FailureKind::Error,
+                message: "<!channel> no space\nleft".into(),
+            }),
+            retry_at: AT + Duration::from_mins(1),
+            closed: None,
+        }
+    }
+
+    fn agent() -> AgentId {
+        "box".parse().unwrap()
+    }
+
+    fn blocks(message: &Message) -> Value {
+        serde_json::to_value(&message.blocks).unwrap()
+    }
+
+    #[test]
+    fn an_opening_says_why_what_becomes_of_work_and_how_to_undo_it() {
+        let message = opened_notice(&agent(), &incident());
+        assert_eq!(message.text, ":red_circle: `box` gets no more work for now");
+        let blocks = blocks(&message);
+        assert_eq!(
+            blocks[0]["text"]["text"],
+            ":red_circle: `box` gets no more work for now\n\
+             It opened since 5 of 10 tasks failed.\n\
+             Last error: &lt;!channel&gt; no space left"
+        );
+        assert_eq!(
+            blocks[1]["elements"][0]["text"],
+            "What waits for it stays in line, or goes to another agent where its project names \
+             several. After 1 min a few tasks try it again. `/bm health box` tells more."
+        );
+        assert_eq!(
+            blocks[2]["elements"],
+            json!([{
+                "type": "button", "action_id": "breaker_reset", "value": "box",
+                "text": { "type": "plain_text", "text": "Reset" },
+            }])
+        );
+    }
+
+    #[test]
+    fn once_it_is_over_there_is_nothing_to_press() {
+        let mut over = incident();
+        over.closed = Some(Closed {
+            at: AT + Duration::from_mins(5),
+            by: ClosedBy::Operator,
+        });
+        let blocks = blocks(&opened_notice(&agent(), &over));
+        assert_eq!(blocks.as_array().unwrap().len(), 2);
+        assert_eq!(blocks[1]["elements"][0]["text"], "That is over.");
+    }
+
+    #[test]
+    fn a_closing_says_after_how_long_and_by_whom() {
+        let said = |by| {
+            let closed = Closed {
+                at: AT + Duration::from_secs(125),
+                by,
+            };
+            let message = closed_notice(&agent(), &incident(), &closed);
+            let text = blocks(&message)[0]["text"]["text"].clone();
+            let text = text.as_str().unwrap().to_owned();
+            text.split_once(" gets work again ").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            [ClosedBy::Probes(3), ClosedBy::Probes(1), ClosedBy::Operator].map(said),
+            [
+                "after 2 min 5 s: 3 probes succeeded.",
+                "after 2 min 5 s: a probe succeeded.",
+                "after 2 min 5 s: an operator reset it."
+            ]
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! The first lines of a card: where the task stands, and what to do about it.
+
+use bematic_protocol::time::Timestamp;
+
+use super::{TaskView, budget, elapsed};
+use crate::{
+    slack::{
+        mrkdwn,
+        text::{bar, duration, emoji},
+    },
+    task::{Failure, FailureCode, TaskState},
+};
+
+/// Where a task stands.
+pub(super) struct Status {
+    emoji: &'static str,
+    /// As one phrase.
+    pub(super) words: String,
+    /// What else there is to say, a line each.
+    lines: Vec<String>,
+}
+
+impl Status {
+    pub(super) fn paragraph(&self) -> String {
+        let first = format!("{} *{}*", self.emoji, self.words);
+        [first.as_str()]
+            .into_iter()
+            .chain(self.lines.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+pub(super) fn status(view: &TaskView<'_>) -> Status {
+    let state = &view.task.state;
+    let agent = &view.task.agent_id;
+    let after = |verb: &str, took: &str| match elapsed(state, view.now) {
+        Some(time) => format!("{verb} {took} {}", duration(time)),
+        None => verb.to_owned(),
+    };
+    let (words, lines) = match state {
+        TaskState::Pending {
+            not_before,
+            last_error,
+            ..
+        } => (
+            format!("Waiting for agent {agent}"),
+            waiting(view.offline, *not_before, last_error.as_deref()),
+        ),
+        TaskState::Dispatched { cancel: None, .. } => (
+            format!("Sent to agent {agent}"),
+            vec!["It has not accepted the task yet.".to_owned()],
+        ),
+        TaskState::Processing { cancel: None, .. } => (
+            after(&format!("Running on agent {agent}"), "for"),
+            view.progress.percent.map(bar).into_iter().collect(),
+        ),
+        TaskState::Dispatched {
+            cancel: Some(request),
+            ..
+        }
+        | TaskState::Processing {
+            cancel: Some(request),
+            ..
+        } => (
+            format!("Stopping on agent {agent}"),
+            vec![format!("<@{}> asked for it.", request.by)],
+        ),
+        TaskState::Completed { .. } => (completed(view), Vec::new()),
+        TaskState::Failed { failure, .. } => (after("Failed", "after"), failed(failure)),
+        TaskState::Cancelled { by, reason, .. } => {
+            let by = by.as_ref().map(|by| format!("<@{by}> asked for it."));
+            let reason = reason.as_deref().map(reason_line);
+            (
+                after("Cancelled", "after"),
+                by.into_iter().chain(reason).collect(),
+            )
+        }
+    };
+    Status {
+        emoji: emoji(state),
+        words,
+        lines,
+    }
+}
+
+/// By the agent's own measure where it gives one: ours includes the way there and back.
+fn completed(view: &TaskView<'_>) -> String {
+    let reported = view
+        .completion
+        .map(|it| std::time::Duration::from_millis(it.duration_ms))
+        .filter(|time| !time.is_zero());
+    match reported.or_else(|| elapsed(&view.task.state, view.now)) {
+        Some(time) => format!("Completed in {}", duration(time)),
+        None => "Completed".to_owned(),
+    }
+}
+
+/// A card is not written anew when the agent is back but has no room yet: what it says of the agent
+/// was so.
+fn waiting(offline: bool, not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
+    let offline =
+        offline.then(|| "The agent was offline: the task waits until it is back.".to_owned());
+    let until = not_before.map(|at| format!("Waits until {} before the next try.", time(at)));
+    let why =
+        last_error.map(|error| format!("The last one came to nothing. {}", reason_line(error)));
+    offline.into_iter().chain(until).chain(why).collect()
+}
+
+/// A time of day, as Slack shows it in each reader's own time zone.
+fn time(at: Timestamp) -> String {
+    let secs = at.as_secs();
+    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    format!("<!date^{secs}^{{time_secs}}|{hour:02}:{minute:02}:{second:02} UTC>")
+}
+
+fn reason_line(reason: &str) -> String {
+    format!("Reason: {}", mrkdwn::line(reason, budget::REASON))
+}
+
+fn failed(failure: &Failure) -> Vec<String> {
+    let code: &str = failure.code.into();
+    let message = mrkdwn::head(&failure.message, budget::FAILURE);
+    let quoted = message.lines().map(|line| format!("> {line}"));
+    [format!("`{code}`")]
+        .into_iter()
+        .chain(quoted)
+        .chain([advice(failure).to_owned()])
+        .collect()
+}
+
+/// What to do next.
+const fn advice(failure: &Failure) -> &'static str {
+    match (failure.code, failure.recoverable) {
+        (FailureCode::AgentError, true) => "Run it again: the agent says that this may help.",
+        (FailureCode::AgentError, false) => {
+            "Look at the output for the cause, then change the prompt or the project and run it \
+             again."
+        }
+        (FailureCode::Refused, _) => {
+            "The agent will not take this task. Check that its folder exists and is one that the \
+             agent may use, then run it again."
+        }
+        (FailureCode::AttemptsExhausted, _) => {
+            "No attempt was accepted. See with `/bm agents` whether the agent is busy, then press \
+             Retry."
+        }
+        (FailureCode::AgentLost, _) => {
+            "See what it has done on the agent's machine before you press Retry."
+        }
+        (FailureCode::Expired, _) => {
+            "See with `/bm agents` when the agent was last there; then press Retry."
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Every sentence that an operator reads besides a task's card, one function each.
+
+use std::fmt::Write as _;
+
+use bematic_protocol::{
+    ids::{AgentId, ChannelId, TaskId},
+    time::Timestamp,
+};
+
+use super::mrkdwn::{self, escape};
+use crate::{
+    agent::Route,
+    batch::BatchKind,
+    command::{self, CommandError},
+    dead_letter::{DeadLetter, DeadLetters},
+    task::{Task, TaskState},
+};
+
+mod health;
+mod words;
+
+pub use health::{AgentHealth, breaker_contended, health, health_of, ordered};
+pub(super) use health::{failure, tripped};
+pub(super) use words::{ago, bar, duration, plural};
+
+/// What an agent looks like from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSummary {
+    /// Its id.
+    pub id: AgentId,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Tasks that it has.
+    pub running: usize,
+    /// Tasks that it takes at once.
+    pub capacity: u32,
+    /// When it was heard of last.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A task was stored.
+pub fn run_accepted(task: &Task) -> String {
+    format!(
+        ":white_check_mark: `{agent}` has a new task: {title}\n\
+         It is in line there. A message here follows it, and says what it waits for.\n\
+         `/bm status {id}`",
+        agent = task.agent_id,
+        title = escape(&task.title),
+        id = task.id,
+    )
+}
+
+/// A task was stopped, is being stopped, or is tried again.
+pub fn changed(task: &Task) -> String {
+    let (id, agent) = (task.id, &task.agent_id);
+    match &task.state {
+        TaskState::Pending { .. } => {
+            format!(":arrows_counterclockwise: `{id}` is in line again at `{agent}`.")
+        }
+        TaskState::Dispatched { .. } | TaskState::Processing { .. } => {
+            format!(":octagonal_sign: `{agent}` is told to stop `{id}`.")
+        }
+        state => format!("{} `{id}` is {}.", emoji(state), state.name()),
+    }
+}
+
+/// There was nothing to stop or to try again.
+pub fn unchanged(task: &Task) -> String {
+    let id = task.id;
+    match &task.state {
+        TaskState::Completed { .. } => {
+            format!("`{id}` is completed. `/bm run` makes a new task of it.")
+        }
+        state if state.is_terminal() => {
+            format!(
+                "`{id}` is {} already. `/bm retry {id}` tries it again.",
+                state.name()
+            )
+        }
+        state if state.cancel_request().is_some() => {
+            format!("`{id}` is being stopped already.")
+        }
+        state => format!("`{id}` is {}; there is nothing to try again.", state.name()),
+    }
+}
+
+/// Bulk work was asked for.
+pub fn bulk_accepted(kind: BatchKind) -> String {
+    let what = match kind {
+        BatchKind::Cancel => "All of this channel's tasks that are not over are being cancelled",
+        BatchKind::Retry => "All of this channel's tasks that failed are being tried again",
+        BatchKind::Archive => "All of this channel's tasks that are over are being archived",
+    };
+    format!(":white_check_mark: {what}; a message here follows it.")
+}
+
+/// What the functions gave up on.
+pub fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
+    let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
+    if found.is_empty() {
+        return ":white_check_mark: No dead letters: everything was handled.".to_owned();
+    }
+    let mut lines = Vec::new();
+    for queue in found {
+        let name: &str = queue.queue.into();
+        let count = plural(queue.count, "message");
+        lines.push(format!("*{name}*: {count} given up"));
+        lines.extend(queue.letters.iter().map(|letter| letter_line(letter, now)));
+    }
+    lines.push("Once the cause is mended, `/bm redrive` has them tried again.".to_owned());
+    list(lines.into_iter())
+}
+
+fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
+    /// Characters of a reason in a list.
+    const REASON: usize = 200;
+    let since = ago(letter.since, now);
+    match &letter.reason {
+        Some(reason) => format!(
+            "• `{}` {} – {since}",
+            escape(&reason.code),
+            mrkdwn::line(&reason.text, REASON)
+        ),
+        None => format!("• The function ended before it could say why – {since}"),
+    }
+}
+
+/// Dead letters were given again.
+pub fn redriven(count: usize) -> String {
+    match count {
+        0 => "There is nothing to try again.".to_owned(),
+        count => format!(
+            ":arrows_counterclockwise: {} given again. `/bm dead-letters` shows what is left or \
+             comes back.",
+            plural(count, "message")
+        ),
+    }
+}
+
+/// The channel has no project.
+pub fn no_project(channel: &ChannelId) -> String {
+    format!(
+        ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
+         use. An admin gives it one with\n```cargo xtask project create --channel {channel} --name \
+         &lt;name&gt; --agent &lt;agent&gt; --local-path &lt;folder on its machine&gt;```\nThen try \
+         again."
+    )
+}
+
+/// No such agent.
+pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
+    /// More than fit in a sentence.
+    const NAMED: usize = 20;
+    if known.is_empty() {
+        return format!(
+            "There is no agent `{given}`, nor any other yet. An admin adds one with `cargo xtask \
+             agent create &lt;name&gt;`."
+        );
+    }
+    let names: Vec<_> = known
+        .iter()
+        .take(NAMED)
+        .map(|id| format!("`{id}`"))
+        .collect();
+    let more = match known.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "There is no agent `{given}`. Known: {}{more}.",
+        names.join(", ")
+    )
+}
+
+/// None of the agents that the project's tasks may go to exists.
+pub fn no_agent(route: &Route) -> String {
+    let [first, ..] = route.named() else {
+        return "There is no agent yet. An admin adds one with `cargo xtask agent create \
+                &lt;name&gt;`."
+            .to_owned();
+    };
+    format!(
+        "This channel's project names agents that there are not: `{route}`. An admin adds one with \
+         `cargo xtask agent create {first}`, or names others with `cargo xtask project create … \
+         --replace`."
+    )
+}
+
+/// No such task.
+pub fn unknown_task(task: TaskId) -> String {
+    format!("There is no task `{task}`. `/bm tasks` lists this channel's latest.")
+}
+
+/// The command was not understood.
+pub fn command_error(error: &CommandError) -> String {
+    escape(&error.to_string())
+}
+
+/// What with the project's own part is too much for one message to the agent.
+pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
+    format!(
+        "The prompt is too large: with the project's settings it makes a message of {} KB, and an \
+         agent takes {} KB. Shorten it, or put the long part into a file in the project and name \
+         the file.",
+        bytes.div_ceil(1024),
+        limit / 1024
+    )
+}
+
+/// Storing took longer than Slack waits.
+pub fn not_confirmed() -> String {
+    ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
+     `/bm tasks`, or `/bm health`, before you repeat it."
+        .to_owned()
+}
+
+/// Our own fault.
+pub fn internal_error(code: &str) -> String {
+    format!(
+        ":warning: Something went wrong on our side (`{}`). Try again in a minute; if it stays, \
+         give an admin this code.",
+        escape(code)
+    )
+}
+
+/// The commands.
+pub fn help() -> String {
+    let mut text = String::from("*What you can write*\n");
+    for usage in command::usages() {
+        let written = format!("/bm {} {}", usage.name, usage.arguments);
+        let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), usage.does);
+    }
+    text.push_str(
+        "`@bot &lt;prompt&gt;` – as `run` without options; in a thread, the answer comes there",
+    );
+    text
+}
+
+/// The newest tasks of a channel.
+pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
+    if tasks.is_empty() {
+        return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
+    }
+    list(tasks.iter().map(|task| task_line(task, now)))
+}
+
+fn task_line(task: &Task, now: Timestamp) -> String {
+    /// Characters of a title in a list.
+    const TITLE: usize = 60;
+    format!(
+        "{} *{}* {} – `{}`, {}\n      `{}`",
+        emoji(&task.state),
+        task.state.name(),
+        mrkdwn::line(&task.title, TITLE),
+        task.agent_id,
+        ago(task.created_at, now),
+        task.id,
+    )
+}
+
+/// The agents.
+pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
+    if agents.is_empty() {
+        return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
+            .to_owned();
+    }
+    list(agents.iter().map(|agent| agent_line(agent, now)))
+}
+
+fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
+    let load = format!("{} of {} running", agent.running, agent.capacity);
+    let seen = match agent.last_seen {
+        Some(at) => format!("last seen {}", ago(at, now)),
+        None => "never seen".to_owned(),
+    };
+    if agent.online {
+        format!(":large_green_circle: `{}` online, {load}", agent.id)
+    } else {
+        format!(":white_circle: `{}` offline, {seen}", agent.id)
+    }
+}
+
+/// What a list may take, with room for the words around it ([`super::Message::SECTION_LIMIT`]).
+const LIST: usize = 2800;
+
+/// Lines, as many as fit.
+fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
+    /// Room for `and 1000 more`.
+    const MORE: usize = 30;
+    let all = lines.len();
+    let mut text = String::new();
+    for (index, line) in lines.enumerate() {
+        if mrkdwn::size(&text) + mrkdwn::size(&line) + MORE > LIST {
+            let _ = write!(text, "and {} more", all - index);
+            return text;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// A state's picture.
+pub(super) const fn emoji(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Pending { .. } => ":hourglass_flowing_sand:",
+        TaskState::Dispatched { .. } => ":satellite_antenna:",
+        TaskState::Processing { .. } => ":gear:",
+        TaskState::Completed { .. } => ":white_check_mark:",
+        TaskState::Failed { .. } => ":x:",
+        TaskState::Cancelled { .. } => ":no_entry_sign:",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,486 @@
+//! The state machine.
+//!
+//! ```text
+//!    ┌───── refused, undelivered, not acknowledged in time, handed back ──────┐
+//!    ▼                                                                        │
+//! pending ──claim──▶ dispatched ──ack──▶ processing ──▶ completed | failed | cancelled
+//!    ▲                                                              │
+//!    └───────────────────────── retried by an operator ─────────────┘
+//! ```
+//! While it is pending and was not sent, it can be moved to another agent.
+//!
+//! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
+//! is seen: a completion ends a task that was never seen to be accepted, and one whose delivery was
+//! said to have failed may turn out to run.
+
+use bematic_protocol::{
+    ids::{Attempt, UserId},
+    time::Timestamp,
+};
+
+use super::{
+    policy::Terms,
+    state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
+};
+
+/// A terminal state without its attempt's details.
+enum End {
+    Completed,
+    Failed(Failure),
+    Cancelled(Option<String>),
+}
+
+impl TaskState {
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// [`Unchanged`] names why there is none.
+    pub fn after(
+        &self,
+        event: TaskEvent,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        match event {
+            TaskEvent::Claimed => self.claimed(now),
+            TaskEvent::Undelivered(attempt) => self.undelivered(attempt, None, terms, now),
+            TaskEvent::DeliveryFailed(attempt, error) => {
+                self.undelivered(attempt, Some(&error), terms, now)
+            }
+            TaskEvent::Started { attempt, said_at } => self.started(attempt, said_at, now),
+            TaskEvent::Refused {
+                attempt,
+                reason,
+                retryable,
+                spent,
+            } => self.refused(attempt, &reason, retryable, spent, terms, now),
+            TaskEvent::Completed(attempt) => self.ended(attempt, End::Completed, now),
+            TaskEvent::Failed(attempt, failure) => self.ended(attempt, End::Failed(failure), now),
+            TaskEvent::Cancelled(attempt, reason) => {
+                self.ended(attempt, End::Cancelled(reason), now)
+            }
+            TaskEvent::CancelRequested(by) => self.cancel_requested(by, now),
+            TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
+            TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
+            TaskEvent::Retried => self.retried(),
+            TaskEvent::Rerouted(_) => self.rerouted(),
+        }
+    }
+
+    fn claimed(&self, now: Timestamp) -> Result<Self, Unchanged> {
+        match self {
+            Self::Pending {
+                not_before: Some(due),
+                ..
+            } if *due > now => Err(Unchanged::NotDue),
+            Self::Pending {
+                attempts, spent, ..
+            } => Ok(Self::Dispatched {
+                attempt: Attempt::after(*attempts),
+                spent: *spent,
+                dispatched_at: now,
+                cancel: None,
+            }),
+            _ => Err(Unchanged::AlreadyClaimed),
+        }
+    }
+
+    /// A connection that is gone has cost nothing; an error counts.
+    fn undelivered(
+        &self,
+        attempt: Attempt,
+        error: Option<&str>,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let attempt = self.current(Some(attempt))?;
+        let Self::Dispatched { spent, .. } = self else {
+            return Err(Unchanged::Late);
+        };
+        let spent = *spent;
+        if self.cancel_request().is_some() {
+            return self.ended(Some(attempt), End::Cancelled(None), now);
+        }
+        let Some(error) = error else {
+            return Ok(Self::Pending {
+                attempts: attempt.number() - 1,
+                spent,
+                undelivered: true,
+                not_before: None,
+                last_error: None,
+            });
+        };
+        let next = again(attempt, spent + 1, error, terms, now);
+        Ok(match next {
+            Self::Pending {
+                spent,
+                not_before,
+                last_error,
+                ..
+            } => Self::Pending {
+                attempts: attempt.number() - 1,
+                spent,
+                undelivered: true,
+                not_before,
+                last_error,
+            },
+            failed => failed,
+        })
+    }
+
+    fn started(
+        &self,
+        attempt: Option<Attempt>,
+        said_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.maybe_arrived(attempt) {
+            (sent, spent, None)
+        } else {
+            let attempt = self.current(attempt)?;
+            let Self::Dispatched { spent, cancel, .. } = self else {
+                return Err(Unchanged::Duplicate);
+            };
+            (attempt, *spent, cancel.clone())
+        };
+        Ok(Self::Processing {
+            attempt,
+            spent,
+            started_at: now,
+            lease: Lease {
+                heard_at: now,
+                since: said_at,
+                ends_early_at: None,
+            },
+            cancel,
+        })
+    }
+
+    /// An agent that has shown that it took the task can hand it back, but not refuse it.
+    fn refused(
+        &self,
+        attempt: Option<Attempt>,
+        reason: &str,
+        retryable: bool,
+        counts: bool,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let attempt = self.current(attempt)?;
+        let spent = match self {
+            Self::Dispatched { spent, .. } => *spent,
+            Self::Processing { spent, .. } if retryable && !counts => *spent,
+            _ => return Err(Unchanged::Late),
+        };
+        if self.cancel_request().is_some() {
+            let reason = Some(reason.to_owned());
+            return self.ended(Some(attempt), End::Cancelled(reason), now);
+        }
+        if retryable {
+            return Ok(again(
+                attempt,
+                spent + u32::from(counts),
+                reason,
+                terms,
+                now,
+            ));
+        }
+        Ok(Self::Failed {
+            attempt: Some(attempt),
+            started_at: None,
+            finished_at: now,
+            failure: Failure::new(FailureCode::Refused, reason, false),
+        })
+    }
+
+    fn ended(&self, attempt: Option<Attempt>, end: End, now: Timestamp) -> Result<Self, Unchanged> {
+        let (attempt, started_at) = match self.maybe_arrived(attempt) {
+            Some((sent, _)) => (sent, now),
+            None => self.ends(attempt, &end)?,
+        };
+        let by = self.cancel_request().map(|request| request.by.clone());
+        Ok(match end {
+            End::Completed => Self::Completed {
+                attempt,
+                started_at,
+                finished_at: now,
+            },
+            End::Failed(failure) => Self::Failed {
+                attempt: Some(attempt),
+                started_at: Some(started_at),
+                finished_at: now,
+                failure,
+            },
+            End::Cancelled(reason) => Self::Cancelled {
+                attempt: Some(attempt),
+                started_at: Some(started_at),
+                finished_at: now,
+                by,
+                reason,
+            },
+        })
+    }
+
+    /// The attempt that a terminal report ends, and when it began.
+    fn ends(&self, attempt: Option<Attempt>, end: &End) -> Result<(Attempt, Timestamp), Unchanged> {
+        match (self.current(attempt), self) {
+            (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
+            (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
+            (Err(Unchanged::Duplicate), _) if !self.is_end(end) => Err(Unchanged::Late),
+            (result, _) => Err(result.err().unwrap_or(Unchanged::Duplicate)),
+        }
+    }
+
+    /// Whether a terminal report says what the state says already.
+    fn is_end(&self, end: &End) -> bool {
+        match (self, end) {
+            (Self::Completed { .. }, End::Completed)
+            | (Self::Cancelled { .. }, End::Cancelled(_)) => true,
+            (Self::Failed { failure, .. }, End::Failed(reported)) => failure.code == reported.code,
+            _ => false,
+        }
+    }
+
+    fn cancel_requested(&self, by: UserId, now: Timestamp) -> Result<Self, Unchanged> {
+        if self.cancel_request().is_some() {
+            return Err(Unchanged::Duplicate);
+        }
+        let request = Some(CancelRequest {
+            by: by.clone(),
+            at: now,
+        });
+        let mut next = self.clone();
+        match &mut next {
+            Self::Pending { .. } => {
+                return Ok(Self::Cancelled {
+                    attempt: self.last_attempt(),
+                    started_at: None,
+                    finished_at: now,
+                    by: Some(by),
+                    reason: None,
+                });
+            }
+            Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => *cancel = request,
+            Self::Cancelled { .. } => return Err(Unchanged::Duplicate),
+            Self::Completed { .. } | Self::Failed { .. } => return Err(Unchanged::Ended),
+        }
+        Ok(next)
+    }
+
+    /// What is left of the lease is for a result that may be under way.
+    fn missing(
+        &self,
+        said_at: Timestamp,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let ends_at = now + terms.policy.missing_grace;
+        match self {
+            Self::Processing { lease, .. } if lease.since >= said_at => Err(Unchanged::Late),
+            Self::Processing { lease, .. } if lease.ends_at(terms.lease) <= ends_at => {
+                Err(Unchanged::Duplicate)
+            }
+            Self::Processing {
+                attempt,
+                spent,
+                started_at,
+                lease,
+                cancel,
+            } => Ok(Self::Processing {
+                attempt: *attempt,
+                spent: *spent,
+                started_at: *started_at,
+                lease: Lease {
+                    heard_at: now,
+                    ends_early_at: Some(ends_at),
+                    ..*lease
+                },
+                cancel: cancel.clone(),
+            }),
+            _ => Err(Unchanged::NotHeld),
+        }
+    }
+
+    fn tick(
+        &self,
+        heard_at: Option<Timestamp>,
+        terms: &Terms<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        match self.timer(terms) {
+            None => return Err(Unchanged::Ended),
+            Some(timer) if timer > now => return Err(Unchanged::NotDue),
+            Some(_) => {}
+        }
+        if let Some(request) = self.cancel_request()
+            && request.at + terms.policy.cancel_deadline <= now
+        {
+            let secs = terms.policy.cancel_deadline.as_secs();
+            let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
+            return self.ended(None, End::Cancelled(Some(reason)), now);
+        }
+        match self {
+            Self::Pending { .. } => Ok(self.expired(now)),
+            Self::Dispatched {
+                attempt,
+                spent,
+                dispatched_at,
+                ..
+            } => {
+                if self.cancel_request().is_some() {
+                    return self.ended(None, End::Cancelled(None), now);
+                }
+                // It names the task: its acknowledgement was lost on the way.
+                if heard_at.is_some_and(|at| at > *dispatched_at) {
+                    // When it first spoke of it by its own clock is not known.
+                    return self.started(Some(*attempt), Timestamp::from_millis(0), now);
+                }
+                let secs = terms.policy.ack_deadline.as_secs();
+                let why = format!("the agent did not acknowledge it within {secs} s");
+                Ok(again(*attempt, spent + 1, &why, terms, now))
+            }
+            Self::Processing {
+                attempt,
+                spent,
+                started_at,
+                lease,
+                cancel,
+            } => {
+                let heard_at =
+                    heard_at.filter(|at| *at > lease.heard_at && *at + terms.lease > now);
+                let Some(heard_at) = heard_at else {
+                    return self.lost(lease, now);
+                };
+                Ok(Self::Processing {
+                    attempt: *attempt,
+                    spent: *spent,
+                    started_at: *started_at,
+                    lease: Lease {
+                        heard_at,
+                        ends_early_at: None,
+                        ..*lease
+                    },
+                    cancel: cancel.clone(),
+                })
+            }
+            _ => Err(Unchanged::Ended),
+        }
+    }
+
+    fn expired(&self, now: Timestamp) -> Self {
+        let why = match self {
+            Self::Pending {
+                last_error: Some(error),
+                ..
+            } => format!("No agent took it in time. The last try came to nothing: {error}"),
+            _ => "No agent took it in time.".to_owned(),
+        };
+        Self::Failed {
+            attempt: self.last_attempt(),
+            started_at: None,
+            finished_at: now,
+            failure: Failure::new(FailureCode::Expired, &why, true),
+        }
+    }
+
+    fn lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
+        let minutes = now.since(lease.heard_at).as_secs().div_ceil(60);
+        let why = format!(
+            "The agent ran it and has not spoken of it for {minutes} min. It may have had effects."
+        );
+        let failure = Failure::new(FailureCode::AgentLost, &why, true);
+        self.ended(None, End::Failed(failure), now)
+    }
+
+    const fn retried(&self) -> Result<Self, Unchanged> {
+        match self {
+            Self::Failed { .. } | Self::Cancelled { .. } => {
+                let attempts = match self.last_attempt() {
+                    Some(attempt) => attempt.number(),
+                    None => 0,
+                };
+                Ok(Self::pending_after(attempts))
+            }
+            Self::Completed { .. } => Err(Unchanged::Ended),
+            _ => Err(Unchanged::Duplicate),
+        }
+    }
+
+    /// What may have arrived stays where it is: it could run twice, at once.
+    fn rerouted(&self) -> Result<Self, Unchanged> {
+        match self {
+            Self::Pending {
+                undelivered: false, ..
+            } => Ok(self.clone()),
+            state if state.is_terminal() => Err(Unchanged::Ended),
+            _ => Err(Unchanged::AlreadyClaimed),
+        }
+    }
+
+    /// The attempt that was said not to have arrived, if it is the one that is spoken of, and how
+    /// many count.
+    fn maybe_arrived(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
+        let Self::Pending {
+            attempts,
+            spent,
+            undelivered: true,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let sent = Attempt::after(*attempts);
+        attempt
+            .is_none_or(|attempt| attempt == sent)
+            .then_some((sent, *spent))
+    }
+
+    /// The fence: lets only the attempt pass that the agent holds.
+    fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
+        match (self.held(), attempt) {
+            (Some(held), None) => Ok(held),
+            (Some(held), Some(attempt)) if attempt == held => Ok(held),
+            (Some(held), Some(attempt)) if attempt > held => Err(Unchanged::NotHeld),
+            (Some(_), Some(_)) => Err(Unchanged::Late),
+            (None, attempt) => Err(self.unheld(attempt)),
+        }
+    }
+
+    fn unheld(&self, attempt: Option<Attempt>) -> Unchanged {
+        match (self.last_attempt(), attempt) {
+            (Some(_), None) if self.is_terminal() => Unchanged::Duplicate,
+            (Some(last), Some(attempt)) if self.is_terminal() && attempt == last => {
+                Unchanged::Duplicate
+            }
+            (Some(_), None) => Unchanged::Late,
+            (Some(last), Some(attempt)) if attempt <= last => Unchanged::Late,
+            _ => Unchanged::NotHeld,
+        }
+    }
+}
+
+/// Back to the queue after an attempt that came to nothing, or failed if it was the last.
+fn again(
+    attempt: Attempt,
+    spent: u32,
+    error: &str,
+    terms: &Terms<'_>,
+    now: Timestamp,
+) -> TaskState {
+    let failure = Failure::new(FailureCode::AttemptsExhausted, error, true);
+    if spent < terms.policy.max_attempts {
+        return TaskState::Pending {
+            attempts: attempt.number(),
+            spent,
+            undelivered: false,
+            not_before: Some(now + terms.policy.backoff_after(spent)),
+            last_error: Some(failure.message),
+        };
+    }
+    TaskState::Failed {
+        attempt: Some(attempt),
+        started_at: None,
+        finished_at: now,
+        failure,
+    }
+}

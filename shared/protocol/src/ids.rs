@@ -1,0 +1,359 @@
+//! Identifiers, each a type of its own, parsed where they enter and trusted from there on.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// Why a text is not the identifier it was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {kind}: {rule}")]
+pub struct InvalidId {
+    kind: &'static str,
+    rule: &'static str,
+}
+
+impl InvalidId {
+    /// An error for an identifier of this `kind`, which breaks this `rule`.
+    pub const fn new(kind: &'static str, rule: &'static str) -> Self {
+        Self { kind, rule }
+    }
+}
+
+/// A text identifier: private content, checked by `$check`.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(#[schemars(length(min = 1, max = 128))] String);
+
+        impl $name {
+            /// The identifier as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                let valid: fn(&str) -> bool = $check;
+                if valid(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidId { kind: $kind, rule: $rule })
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// An agent's name, chosen by its owner: 1 to 64 letters, digits, `.`, `_` or `-`.
+    AgentId,
+    "agent id",
+    "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    }
+);
+
+text_id!(
+    /// An API Gateway connection id (opaque, base64-like).
+    ConnectionId,
+    "connection id",
+    "1 to 128 printable characters",
+    |text| (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
+);
+
+text_id!(
+    /// A protocol message's id, chosen by its sender; the key for de-duplication.
+    MessageId,
+    "message id",
+    "1 to 128 characters without control characters",
+    |text| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+);
+
+text_id!(
+    /// A Slack conversation id (`C…`, `D…` or `G…`).
+    ChannelId,
+    "Slack channel id",
+    "1 to 32 letters or digits",
+    |text| (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+);
+
+text_id!(
+    /// A Slack user id (`U…` or `W…`).
+    UserId,
+    "Slack user id",
+    "1 to 32 letters or digits",
+    |text| (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+);
+
+text_id!(
+    /// A Slack message timestamp, which is a message's id within its channel.
+    MessageTs,
+    "Slack message timestamp",
+    "digits, a dot and digits",
+    |text| {
+        text.len() <= 32
+            && text.split_once('.').is_some_and(|(seconds, rest)| {
+                [seconds, rest].iter().all(|part| {
+                    !part.is_empty() && part.chars().all(|c| c.is_ascii_digit())
+                })
+            })
+    }
+);
+
+/// An identifier that Bematic makes: a UUID, version 7, so that ids sort by their creation.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            JsonSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $name(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
+
+        impl $name {
+            /// Wraps a UUID.
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId {
+                    kind: $kind,
+                    rule: "a UUID such as 0198c0de-…",
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A task's id: a UUID, version 7 where Bematic makes it, so that ids sort by their creation.
+    TaskId,
+    "task id"
+);
+
+uuid_id!(
+    /// The id of bulk work on many tasks.
+    BatchId,
+    "batch id"
+);
+
+uuid_id!(
+    /// The id of a message about an agent's circuit breaker: made of what it is about.
+    NoticeId,
+    "notice id"
+);
+
+impl NoticeId {
+    /// That the agent's breaker opened for the n-th time.
+    pub fn opened(agent: &AgentId, n: u64) -> Self {
+        Self::of("opened", agent, n)
+    }
+
+    /// That it closed again after that.
+    pub fn closed(agent: &AgentId, n: u64) -> Self {
+        Self::of("closed", agent, n)
+    }
+
+    fn of(what: &str, agent: &AgentId, n: u64) -> Self {
+        let digest = Sha256::digest(format!("{what} {agent} {n}"));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+/// What a Slack message of ours is about: one message each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A task's card.
+    Task(TaskId),
+    /// How far bulk work is.
+    Batch(BatchId),
+    /// That an agent's breaker opened, or closed.
+    Notice(NoticeId),
+}
+
+impl From<NoticeId> for Subject {
+    fn from(id: NoticeId) -> Self {
+        Self::Notice(id)
+    }
+}
+
+impl From<TaskId> for Subject {
+    fn from(id: TaskId) -> Self {
+        Self::Task(id)
+    }
+}
+
+impl From<BatchId> for Subject {
+    fn from(id: BatchId) -> Self {
+        Self::Batch(id)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(id) => write!(f, "task {id}"),
+            Self::Batch(id) => write!(f, "batch {id}"),
+            Self::Notice(id) => write!(f, "notice {id}"),
+        }
+    }
+}
+
+/// Which try of a task: 1 for the first. The fencing token of all that an agent reports.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Attempt(#[schemars(range(min = 1))] u32);
+
+impl TryFrom<u32> for Attempt {
+    type Error = InvalidId;
+
+    fn try_from(number: u32) -> Result<Self, InvalidId> {
+        if number == 0 {
+            Err(InvalidId::new("attempt", "1 or more"))
+        } else {
+            Ok(Self(number))
+        }
+    }
+}
+
+impl From<Attempt> for u32 {
+    fn from(attempt: Attempt) -> Self {
+        attempt.0
+    }
+}
+
+impl Attempt {
+    /// The first attempt.
+    pub const FIRST: Self = Self(1);
+
+    /// The attempt after `spent` others.
+    pub const fn after(spent: u32) -> Self {
+        Self(spent.saturating_add(1))
+    }
+
+    /// Its number, from 1.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Makes identifiers. Passed in, so that a test says what they are.
+pub trait Ids: Send + Sync {
+    /// A fresh task id.
+    fn task(&self) -> TaskId;
+    /// A fresh batch id.
+    fn batch(&self) -> BatchId;
+    /// A fresh message id.
+    fn message(&self) -> MessageId;
+}
+
+/// Random identifiers (UUID version 7).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RandomIds;
+
+impl RandomIds {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that ids come from"
+    )]
+    fn uuid() -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+impl Ids for RandomIds {
+    fn task(&self) -> TaskId {
+        TaskId(Self::uuid())
+    }
+
+    fn batch(&self) -> BatchId {
+        BatchId(Self::uuid())
+    }
+
+    fn message(&self) -> MessageId {
+        MessageId(Self::uuid().to_string())
+    }
+}
+
+/// A number for a name, the same for ever: names fall evenly into what is shared by it.
+pub fn spread(name: &str) -> u32 {
+    name.bytes().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_ids_are_names_that_fit_in_keys_and_shells() {
+        for good in ["a", "build-box.1", "A_b", &"x".repeat(64)] {
+            assert!(good.parse::<AgentId>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".a", "a b", "a#b", "ä", &"x".repeat(65)] {
+            assert!(bad.parse::<AgentId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_checked_when_deserialized() {
+        assert!(serde_json::from_str::<AgentId>("\"no spaces please\"").is_err());
+        assert!(serde_json::from_str::<TaskId>("\"42\"").is_err());
+        assert!(serde_json::from_str::<MessageTs>("\"170.1\"").is_ok());
+        assert!(serde_json::from_str::<MessageTs>("\"170\"").is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! The agent protocol: one JSON object a message, both ways over one WebSocket.
+//!
+//! [`AgentMessage`] is what agents send, [`CloudMessage`] what the cloud sends. [`decode`] is the
+//! only way in: it accepts both spellings of a type, ignores unknown fields, and refuses what does
+//! not validate. [`Envelope::encode`] is the only way out: it is as strict as the strictest reader
+//! and refuses what API Gateway could not carry.
+//!
+//! To add a message: a payload struct beside its kind, a variant in its enum, a handler in
+//! [`bematic::handlers::message`], and `BLESS=1 cargo test -p bematic-protocol schema` for the JSON Schema.
+
+mod error;
+mod from_agent;
+pub mod limits;
+mod schema;
+mod spelling;
+mod to_agent;
+
+use garde::Validate;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use strum::VariantNames;
+
+pub use self::{
+    error::ProtocolError,
+    from_agent::{
+        AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport,
+        HeartbeatSignal, ResourceStatus, StepKind, TaskAck, TaskCancelled, TaskComplete,
+        TaskFailure, TaskProgress, TaskStream,
+    },
+    schema::schema,
+    spelling::Spelling,
+    to_agent::{
+        AuthResponse, CloudMessage, Heartbeat, MessageAck, SlackContext, SystemError, SystemNotice,
+        TaskCancel, TaskSubmit,
+    },
+};
+use crate::{ids::MessageId, time::Timestamp};
+
+/// A message with what every message has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope<M> {
+    /// Unique per message, chosen by the sender.
+    pub id: MessageId,
+    /// The sender's clock.
+    pub timestamp: Timestamp,
+    /// What it says.
+    pub message: M,
+}
+
+/// One direction's messages.
+pub trait Message:
+    Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + Into<&'static str>
+where
+    for<'a> &'a Self: Into<&'static str>,
+{
+}
+
+impl Message for AgentMessage {}
+impl Message for CloudMessage {}
+
+/// What is on the wire, before its payload is looked at.
+#[derive(Deserialize)]
+struct Raw {
+    id: MessageId,
+    timestamp: Timestamp,
+    #[serde(rename = "type")]
+    kind: String,
+    payload: Map<String, Value>,
+}
+
+/// Reads one message, in either spelling.
+///
+/// # Errors
+/// [`ProtocolError`] says what is wrong, with the message's id if it had one.
+pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError>
+where
+    for<'a> &'a M: Into<&'static str>,
+{
+    let value: Value = serde_json::from_str(text).map_err(|error| ProtocolError::NotJson {
+        reason: error.to_string(),
+    })?;
+    let id = value
+        .get("id")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok());
+    if !value.is_object() {
+        let reason = "it is not an object".to_owned();
+        return Err(ProtocolError::Envelope { id: None, reason });
+    }
+    let raw: Raw = serde_json::from_value(value).map_err(|error| ProtocolError::Envelope {
+        id: id.clone(),
+        reason: error.to_string(),
+    })?;
+    let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
+        return Err(ProtocolError::UnknownType {
+            id,
+            kind: shorten(&raw.kind),
+        });
+    };
+    let invalid = |reason: String| ProtocolError::Payload {
+        id: id.clone(),
+        canonical,
+        spelling,
+        reason,
+    };
+    let tagged = serde_json::json!({ "type": canonical, "payload": raw.payload });
+    let message: M = serde_json::from_value(tagged).map_err(|error| invalid(error.to_string()))?;
+    message
+        .validate()
+        .map_err(|report| invalid(report.to_string().trim().replace('\n', "; ")))?;
+    Ok((
+        Envelope {
+            id: raw.id,
+            timestamp: raw.timestamp,
+            message,
+        },
+        spelling,
+    ))
+}
+
+impl<M: Message> Envelope<M>
+where
+    for<'a> &'a M: Into<&'static str>,
+{
+    /// Writes the message in `spelling`.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Unsendable`] if a strict reader would refuse it, and
+    /// [`ProtocolError::TooLarge`] if API Gateway could not carry it.
+    pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
+        let canonical: &'static str = (&self.message).into();
+        let unsendable = |reason: String| ProtocolError::Unsendable { canonical, reason };
+        self.message
+            .validate()
+            .map_err(|report| unsendable(report.to_string()))?;
+        let mut wire =
+            serde_json::to_value(&self.message).map_err(|error| unsendable(error.to_string()))?;
+        wire["type"] = spelling.write(canonical).into();
+        wire["id"] = self.id.as_str().into();
+        wire["timestamp"] = self.timestamp.as_millis().into();
+        let text = wire.to_string();
+        if text.len() > limits::MESSAGE_BYTES {
+            return Err(ProtocolError::TooLarge {
+                canonical,
+                bytes: text.len(),
+            });
+        }
+        Ok(text)
+    }
+}
+
+/// The first characters of what a stranger sent, for an error message.
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests;
