@@ -1,17 +1,11 @@
-//! SQS `batch`: bulk work on many tasks.
-
-use std::sync::Arc;
+//! SQS `batch`: bulk operations on many tasks.
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
     dead_letter::QueueName,
-    handlers::{batch::BatchWorker, sqs, transitions::Transitions},
+    handlers::{batch::BatchWorker, sqs},
 };
-use bematic_aws::{
-    aws::Aws,
-    config::{breaker_config, task_policy},
-};
-use bematic_protocol::time::SystemClock;
+use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -22,26 +16,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = Aws::load().await;
-    let (tasks, notifications) = (aws.tasks()?, aws.notifications()?);
-    let worker = &BatchWorker {
-        transitions: Transitions::new(
-            tasks.clone(),
-            aws.breakers()?,
-            aws.dispatch()?,
-            notifications.clone(),
-            task_policy()?,
-            breaker_config()?,
-        ),
-        tasks,
-        notifications,
-        batches: aws.batches()?,
-        queue: aws.batch_queue()?,
-        clock: Arc::new(SystemClock),
-    };
-    let source = &*aws.source(QueueName::Batch)?;
+    let app = App::from_env().await?;
+    let handler = &BatchWorker::new(app.ports());
+    let source = &app.source(QueueName::Batch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let handle = |message| worker.handle(message);
+        let handle = |message| handler.handle(message);
         Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
     }))
     .await

@@ -1,13 +1,7 @@
-//! HTTP API: slash commands, mentions and health.
+//! HTTP API: slash commands, mentions, buttons and health.
 
-use std::sync::Arc;
-
-use bematic::handlers::webhook::{ANSWER_WITHIN, Parts, Request, Response, Webhook};
-use bematic_aws::{
-    aws::Aws,
-    config::{breaker_config, required, task_policy},
-};
-use bematic_protocol::{ids::RandomIds, time::SystemClock};
+use bematic::handlers::webhook::{Request, Response, Webhook};
+use bematic_aws::app::App;
 use lambda_http::{Body, Error, RequestExt, http, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -18,33 +12,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = Aws::load().await;
-    let parts = Parts {
-        tasks: aws.tasks()?,
-        agents: aws.agents()?,
-        breakers: aws.breakers()?,
-        breaker: breaker_config()?,
-        projects: aws.projects()?,
-        dispatch: aws.dispatch()?,
-        notifications: aws.notifications()?,
-        batches: aws.batches()?,
-        batch_queue: aws.batch_queue()?,
-        dead_letters: aws.dead_letters()?,
-        policy: task_policy()?,
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds),
-    };
-    let secret = required("SLACK_SIGNING_SECRET")?.into();
-    let webhook = &Webhook::new(secret, ANSWER_WITHIN, parts);
+    let app = App::from_env().await?;
+    let webhook = &Webhook::new(app.ports(), app.signing_secret()?);
     run(service_fn(async |request: lambda_http::Request| {
-        let header = |name: &str| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        let slack = Request::new(request.raw_http_path(), header, request.body());
-        respond(webhook.handle(slack).await).map_err(Error::from)
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let request = Request::new(request.raw_http_path(), header, request.body());
+        respond(webhook.handle(request).await).map_err(Error::from)
     }))
     .await
 }

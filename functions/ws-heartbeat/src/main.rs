@@ -1,7 +1,7 @@
 //! HEARTBEAT_PING and HEARTBEAT_PONG: the message router, in execution environments of its own.
 
-use bematic::handlers::event::SocketEvent;
-use bematic_aws::aws::Aws;
+use bematic::handlers::{event::SocketEvent, message::MessageRouter};
+use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::json;
@@ -13,7 +13,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let router = &Aws::load().await.message_router()?;
+    let app = App::from_env().await?;
+    let router = &MessageRouter::new(app.ports());
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
         router.handle(event.payload).await;
         // Without a body: API Gateway would pass it on to the agent.

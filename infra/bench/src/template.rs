@@ -93,8 +93,10 @@ impl Template {
                 .with_context(|| format!("{id} has no {key}"))
         };
         let mut variables = BTreeMap::new();
-        let given = properties["Environment"]["Variables"].as_mapping();
-        for (variable, value) in given.into_iter().flatten() {
+        let all = &self.0["Globals"]["Function"]["Environment"]["Variables"];
+        let own = &properties["Environment"]["Variables"];
+        let given = [all, own].into_iter().filter_map(Value::as_mapping);
+        for (variable, value) in given.flatten() {
             let variable = variable.as_str().unwrap_or_default();
             let value = self.value(variable, value, values).with_context(|| {
                 format!(

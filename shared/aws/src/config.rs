@@ -1,57 +1,149 @@
 //! The environment that `template.yaml` gives a function: missing means a clear failure at start.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use bematic::{breaker::BreakerConfig, error::ConfigError, task::TaskPolicy};
-use bematic_protocol::ids::ChannelId;
+use bematic::{
+    breaker::BreakerConfig, dead_letter::QueueName, error::ConfigError, ports::Settings,
+    task::TaskPolicy,
+};
+use bematic_protocol::ids::{ChannelId, InvalidId};
 use garde::Validate as _;
 
-/// A variable that must be there.
-///
-/// # Errors
-/// [`ConfigError`] if it is missing or empty.
-pub fn required(name: &'static str) -> Result<String, ConfigError> {
-    match std::env::var(name) {
-        Ok(value) if !value.trim().is_empty() => Ok(value),
-        Ok(_) => Err(ConfigError {
-            name,
-            problem: "is empty".into(),
-        }),
-        Err(error) => Err(ConfigError {
-            name,
-            problem: error.to_string(),
-        }),
+/// Environment variables by name.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        std::env::vars().collect()
+    }
+
+    /// A variable that must be there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is missing or empty.
+    pub fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+        self.get(name)
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| ConfigError {
+                name,
+                problem: "is missing or empty".into(),
+            })
+    }
+
+    /// A variable that is there and not empty.
+    fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name)?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A number that has a default.
+    fn number_or(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        self.get(name).map_or(Ok(default), |value| {
+            value.parse().map_err(|_| ConfigError {
+                name,
+                problem: format!("is no whole number: {value}"),
+            })
+        })
+    }
+
+    /// A number of at most 32 bits that has a default.
+    fn count_or(&self, name: &'static str, default: u32) -> Result<u32, ConfigError> {
+        let number = self.number_or(name, default.into())?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
     }
 }
 
-/// A number that has a default.
-///
-/// # Errors
-/// [`ConfigError`] if it is there and not a whole number.
-pub fn number_or(name: &'static str, default: u64) -> Result<u64, ConfigError> {
-    match std::env::var(name) {
-        Ok(value) if !value.trim().is_empty() => value.trim().parse().map_err(|_| ConfigError {
-            name,
-            problem: format!("is no whole number: {value}"),
-        }),
-        _ => Ok(default),
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+/// Where a queue and its dead-letter queue are.
+#[derive(Debug, Clone)]
+pub struct QueueUrls {
+    /// The queue.
+    pub source: String,
+    /// Its dead-letter queue.
+    pub dead_letters: String,
+}
+
+/// Where everything is, and how the deployment wants it to work.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The table of tasks.
+    pub tasks_table: String,
+    /// The table of agents.
+    pub agents_table: String,
+    /// The dispatcher's queue.
+    pub dispatch: QueueUrls,
+    /// The notifier's queue.
+    pub notifications: QueueUrls,
+    /// The queue of bulk operations.
+    pub batch: QueueUrls,
+    /// How often a message is received before it goes to the dead-letter queue.
+    pub max_receives: u32,
+    /// The stage's management endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    pub management_url: String,
+    /// What the deployment sets.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// From `TASKS_TABLE`, `AGENTS_TABLE`, each queue's `…_QUEUE_URL` and `…_DEAD_LETTERS_URL`,
+    /// `WEBSOCKET_MANAGEMENT_URL`, and what has a default: `MAX_RECEIVES`, `OPERATIONS_CHANNEL`, and the
+    /// variables of [`task_policy`] and [`breaker_config`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first variable that is missing or makes no sense.
+    pub fn read(env: &Environment) -> Result<Self, ConfigError> {
+        let urls = |source, dead_letters| {
+            Ok(QueueUrls {
+                source: env.required(source)?,
+                dead_letters: env.required(dead_letters)?,
+            })
+        };
+        Ok(Self {
+            tasks_table: env.required("TASKS_TABLE")?,
+            agents_table: env.required("AGENTS_TABLE")?,
+            dispatch: urls("DISPATCH_QUEUE_URL", "DISPATCH_DEAD_LETTERS_URL")?,
+            notifications: urls("NOTIFICATIONS_QUEUE_URL", "NOTIFICATIONS_DEAD_LETTERS_URL")?,
+            batch: urls("BATCH_QUEUE_URL", "BATCH_DEAD_LETTERS_URL")?,
+            max_receives: env.count_or("MAX_RECEIVES", 10)?,
+            management_url: env.required("WEBSOCKET_MANAGEMENT_URL")?,
+            settings: Settings {
+                policy: task_policy(env)?,
+                breaker: breaker_config(env)?,
+                operations_channel: operations_channel(env)?,
+            },
+        })
+    }
+
+    /// Where a queue is.
+    pub const fn queue(&self, name: QueueName) -> &QueueUrls {
+        match name {
+            QueueName::Dispatch => &self.dispatch,
+            QueueName::Notifications => &self.notifications,
+            QueueName::Batch => &self.batch,
+        }
     }
 }
 
 /// The task life cycle's numbers, of which the deployment may set some: `TASK_ATTEMPTS`,
 /// `DRAIN_BATCH` and, in seconds, `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS`
 /// and `TASK_WAIT_SECONDS`.
-///
-/// # Errors
-/// As [`number_or`].
-pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
-    let seconds =
-        |name, default: Duration| number_or(name, default.as_secs()).map(Duration::from_secs);
+fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
+    let seconds = |name, default: Duration| {
+        env.number_or(name, default.as_secs())
+            .map(Duration::from_secs)
+    };
     let default = TaskPolicy::default();
-    let attempts = number_or("TASK_ATTEMPTS", default.max_attempts.into())?;
-    let batch = number_or("DRAIN_BATCH", 10)?;
+    let attempts = env.count_or("TASK_ATTEMPTS", default.max_attempts)?;
+    let batch = env.number_or("DRAIN_BATCH", 10)?;
     Ok(TaskPolicy {
-        max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        max_attempts: attempts,
         drain_batch: usize::try_from(batch).unwrap_or(default.drain_batch).max(1),
         ack_deadline: seconds("TASK_ACK_SECONDS", default.ack_deadline)?,
         lease: seconds("TASK_LEASE_SECONDS", default.lease)?,
@@ -65,16 +157,12 @@ pub fn task_policy() -> Result<TaskPolicy, ConfigError> {
 /// `BREAKER_MINIMUM_OUTCOMES`, `BREAKER_SUCCESSES`, `BREAKER_CONSECUTIVE_FAILURES`,
 /// `BREAKER_SLOW_PERCENT` and, in seconds, `BREAKER_WINDOW_SECONDS`, `BREAKER_RECOVERY_SECONDS`,
 /// `BREAKER_PERMIT_SECONDS` and `BREAKER_SLOW_SECONDS`.
-///
-/// # Errors
-/// As [`number_or`], and if a number is out of its range.
-pub fn breaker_config() -> Result<BreakerConfig, ConfigError> {
+fn breaker_config(env: &Environment) -> Result<BreakerConfig, ConfigError> {
     let default = BreakerConfig::default();
-    let count = |name, default: u32| {
-        number_or(name, default.into()).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
-    };
+    let count = |name, default| env.count_or(name, default);
     let millis = |name, default: u64| {
-        number_or(name, default / 1000).map(|seconds| seconds.saturating_mul(1000))
+        env.number_or(name, default / 1000)
+            .map(|seconds| seconds.saturating_mul(1000))
     };
     let config = BreakerConfig {
         failure_threshold_percentage: count(
@@ -130,21 +218,13 @@ fn in_range(config: BreakerConfig) -> Result<BreakerConfig, ConfigError> {
 
 /// The channel that is told when a breaker opens or closes, from `OPERATIONS_CHANNEL`; none if that
 /// is empty.
-///
-/// # Errors
-/// [`ConfigError`] if it is no channel's id.
-pub fn operations_channel() -> Result<Option<ChannelId>, ConfigError> {
+fn operations_channel(env: &Environment) -> Result<Option<ChannelId>, ConfigError> {
     const NAME: &str = "OPERATIONS_CHANNEL";
-    match std::env::var(NAME) {
-        Ok(value) if !value.trim().is_empty() => match value.trim().parse() {
-            Ok(channel) => Ok(Some(channel)),
-            Err(problem) => Err(ConfigError {
-                name: NAME,
-                problem: format!("{problem}"),
-            }),
-        },
-        _ => Ok(None),
-    }
+    let parsed = env.get(NAME).map(str::parse).transpose();
+    parsed.map_err(|problem: InvalidId| ConfigError {
+        name: NAME,
+        problem: problem.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -175,6 +255,40 @@ mod tests {
             let error = in_range(config).unwrap_err();
             assert_eq!(error.name, format!("BREAKER_{variable}"), "{error}");
             assert!(error.problem.contains("than"), "{error}");
+        }
+    }
+
+    fn environment(extra: &[(&str, &str)]) -> Environment {
+        let names = [
+            "TASKS_TABLE",
+            "AGENTS_TABLE",
+            "DISPATCH_QUEUE_URL",
+            "DISPATCH_DEAD_LETTERS_URL",
+            "NOTIFICATIONS_QUEUE_URL",
+            "NOTIFICATIONS_DEAD_LETTERS_URL",
+            "BATCH_QUEUE_URL",
+            "BATCH_DEAD_LETTERS_URL",
+            "WEBSOCKET_MANAGEMENT_URL",
+        ];
+        let all = names
+            .iter()
+            .map(|name| (*name, *name))
+            .chain(extra.iter().copied());
+        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_or_makes_no_sense_is_named() {
+        assert!(Config::read(&environment(&[])).is_ok());
+        for (name, value) in [
+            ("BATCH_QUEUE_URL", " "),
+            ("MAX_RECEIVES", "many"),
+            ("TASK_ACK_SECONDS", "-1"),
+            ("OPERATIONS_CHANNEL", "#operations"),
+        ] {
+            let error = Config::read(&environment(&[(name, value)])).unwrap_err();
+            assert_eq!(error.name, name, "{error}");
         }
     }
 }

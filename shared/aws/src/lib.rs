@@ -1,7 +1,7 @@
 //! The adapters of Bematic's ports: DynamoDB ([`store`]), SQS ([`queue`]), API Gateway ([`gateway`]) and
-//! Slack's Web API ([`slack`]); and [`aws`], which builds them from a function's environment.
+//! Slack's Web API ([`slack`]); and [`app`], the composition root.
 
-pub mod aws;
+pub mod app;
 pub mod config;
 pub mod gateway;
 pub mod queue;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic::handlers::authorize::{Authorizer, Credentials};
+use bematic::handlers::authorize::Authorizer;
 use bematic::handlers::connect::Connector;
-use bematic::handlers::event::SocketEvent;
+use bematic::handlers::event::{Credentials, SocketEvent};
 use bematic::handlers::message::MessageRouter;
 use bematic_local::admin::Admin;
 use bematic_protocol::ids::{AgentId, ConnectionId, Ids as _, RandomIds, TaskId};

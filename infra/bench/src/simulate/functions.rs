@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use aws_config::SdkConfig;
-use bematic::breaker::BreakerConfig;
 use bematic::dead_letter::QueueName;
 use bematic::handlers::authorize::Authorizer;
 use bematic::handlers::connect::Connector;
@@ -13,12 +12,10 @@ use bematic::handlers::dispatch::Dispatcher;
 use bematic::handlers::message::MessageRouter;
 use bematic::handlers::notify::Notifier;
 use bematic::handlers::sweep::Sweeper;
-use bematic::handlers::transitions::Transitions;
-use bematic::handlers::webhook::{ANSWER_WITHIN, Parts, Webhook};
-use bematic::task::TaskPolicy;
-use bematic_aws::gateway::ApiGateway;
-use bematic_aws::queue::{SqsBatches, SqsDeadLetters, SqsDispatch, SqsNotifications, SqsSource};
-use bematic_aws::store::{AgentStore, ProjectStore, TaskStore};
+use bematic::handlers::webhook::Webhook;
+use bematic::ports::Ports;
+use bematic_aws::app::App;
+use bematic_aws::queue::SqsSource;
 
 use super::cloud::{Cloud, Slack, URL};
 use super::lambda::{Function, Usage};
@@ -47,163 +44,6 @@ pub(super) struct Fed {
     pub(super) queue: SqsSource,
 }
 
-/// What the adapters are made of.
-#[derive(Clone)]
-struct Adapters {
-    cloud: Arc<Cloud>,
-    dynamo: aws_sdk_dynamodb::Client,
-    sqs: aws_sdk_sqs::Client,
-    gateway: ApiGateway,
-    ids: Arc<SeededIds>,
-    values: BTreeMap<String, String>,
-}
-
-impl Adapters {
-    fn new(cloud: &Arc<Cloud>, config: &SdkConfig, template: &Template, seed: u64) -> Result<Self> {
-        let values = values(URL, SECRET, template)?;
-        let endpoint = values.get("WEBSOCKET_MANAGEMENT_URL").cloned();
-        let ids = Arc::new(SeededIds::new(cloud.clock, seed));
-        let clock = Arc::new(cloud.clock);
-        let gateway = ApiGateway::new(config, endpoint.unwrap_or_default(), ids.clone(), clock);
-        Ok(Self {
-            cloud: cloud.clone(),
-            dynamo: aws_sdk_dynamodb::Client::new(config),
-            sqs: aws_sdk_sqs::Client::new(config),
-            gateway,
-            ids,
-            values,
-        })
-    }
-
-    fn url(&self, queue: &str) -> String {
-        self.values.get(queue).cloned().unwrap_or_default()
-    }
-
-    fn tasks(&self) -> Arc<TaskStore> {
-        let tables = ("TasksTable".to_owned(), "AgentsTable".to_owned());
-        Arc::new(TaskStore::new(self.dynamo.clone(), tables.0, tables.1))
-    }
-
-    fn agents(&self) -> Arc<AgentStore> {
-        Arc::new(AgentStore::new(self.dynamo.clone(), "AgentsTable".into()))
-    }
-
-    fn dispatch(&self) -> Arc<SqsDispatch> {
-        Arc::new(SqsDispatch::new(
-            self.sqs.clone(),
-            self.url("DispatchQueue"),
-        ))
-    }
-
-    fn notifications(&self) -> Arc<SqsNotifications> {
-        let url = self.url("NotificationsQueue");
-        Arc::new(SqsNotifications::new(self.sqs.clone(), url))
-    }
-
-    fn batches(&self) -> Arc<SqsBatches> {
-        Arc::new(SqsBatches::new(self.sqs.clone(), self.url("BatchQueue")))
-    }
-
-    fn gateway(&self) -> Arc<ApiGateway> {
-        Arc::new(self.gateway.clone())
-    }
-
-    fn transitions(&self) -> Transitions {
-        Transitions::new(
-            self.tasks(),
-            self.agents(),
-            self.dispatch(),
-            self.notifications(),
-            TaskPolicy::default(),
-            BreakerConfig::deployed(),
-        )
-    }
-
-    fn router(&self) -> MessageRouter {
-        MessageRouter::new(
-            self.tasks(),
-            self.agents(),
-            self.gateway(),
-            self.dispatch(),
-            self.notifications(),
-            self.transitions(),
-            Arc::new(self.cloud.clock),
-        )
-    }
-
-    fn webhook(&self) -> Webhook {
-        let dead_letters = SqsDeadLetters::new(&self.sqs, Vec::new());
-        let parts = Parts {
-            tasks: self.tasks(),
-            agents: self.agents(),
-            breakers: self.agents(),
-            breaker: BreakerConfig::deployed(),
-            projects: Arc::new(ProjectStore::new(self.dynamo.clone(), "AgentsTable".into())),
-            dispatch: self.dispatch(),
-            notifications: self.notifications(),
-            batches: self.tasks(),
-            batch_queue: self.batches(),
-            dead_letters: Arc::new(dead_letters),
-            policy: TaskPolicy::default(),
-            clock: Arc::new(self.cloud.clock),
-            ids: self.ids.clone(),
-        };
-        Webhook::new(SECRET.to_owned().into(), ANSWER_WITHIN, parts)
-    }
-
-    fn dispatcher(&self) -> Dispatcher {
-        Dispatcher {
-            tasks: self.tasks(),
-            agents: self.agents(),
-            breakers: self.agents(),
-            gateway: self.gateway(),
-            dispatch: self.dispatch(),
-            notifications: self.notifications(),
-            transitions: self.transitions(),
-            clock: Arc::new(self.cloud.clock),
-            ids: self.ids.clone(),
-        }
-    }
-
-    fn notifier(&self) -> Notifier {
-        Notifier {
-            tasks: self.tasks(),
-            batches: self.tasks(),
-            cards: self.tasks(),
-            agents: self.agents(),
-            breakers: self.agents(),
-            operations_channel: None,
-            slack: Arc::new(Slack(self.cloud.clone())),
-            clock: Arc::new(self.cloud.clock),
-        }
-    }
-
-    fn sweeper(&self) -> Sweeper {
-        Sweeper {
-            tasks: self.tasks(),
-            agents: self.agents(),
-            gateway: self.gateway(),
-            dispatch: self.dispatch(),
-            batches: self.tasks(),
-            batch_queue: self.batches(),
-            clock: Arc::new(self.cloud.clock),
-        }
-    }
-
-    fn fed(&self, name: QueueName, source: Source) -> Arc<Fed> {
-        let dead = match name {
-            QueueName::Dispatch => "DispatchDeadLetters",
-            QueueName::Notifications => "NotificationsDeadLetters",
-            QueueName::Batch => "BatchDeadLetters",
-        };
-        let (url, dead) = (self.url(&source.queue), self.url(dead));
-        Arc::new(Fed {
-            source,
-            queue: SqsSource::new(self.sqs.clone(), url, dead, 10),
-        })
-    }
-}
-
 impl Functions {
     /// All of them, as the template has them.
     pub(super) fn new(
@@ -212,8 +52,11 @@ impl Functions {
         template: &Template,
         seed: u64,
     ) -> Result<Self> {
-        let adapters = Adapters::new(cloud, config, template, seed)?;
-        let functions = template.functions(&adapters.values)?;
+        let values = values(URL, SECRET, template)?;
+        let functions = template.functions(&values)?;
+        let ids = Arc::new(SeededIds::new(cloud.clock, seed));
+        let variables = functions.iter().flat_map(|it| it.variables.clone());
+        let app = App::new(variables.collect(), config, Arc::new(cloud.clock), ids)?;
         let find = |name: &str| {
             let mut functions = functions.iter();
             let function = functions.find(|function| function.name == name);
@@ -224,26 +67,32 @@ impl Functions {
             let source = find(name)?.source.clone();
             source.with_context(|| format!("no queue feeds {name}"))
         };
+        let fed = |name: QueueName, source: Source| {
+            let queue = app.source(name);
+            Arc::new(Fed { source, queue })
+        };
         macro_rules! function {
             ($name:expr, $make:expr) => {{
-                let adapters = adapters.clone();
-                let make: fn(&Adapters) -> _ = $make;
-                Function::new($name, memory($name)?, move || make(&adapters))
+                let ports = app.ports();
+                let make: fn(Arc<Ports>) -> _ = $make;
+                Function::new($name, memory($name)?, move || make(ports.clone()))
             }};
         }
+        let (ports, slack) = (app.ports(), Arc::new(Slack(cloud.clone())));
+        let notifier = move || Notifier::new(ports.clone(), slack.clone());
         Ok(Self {
-            authorizer: function!("ws-authorizer", |it| Authorizer::new(it.agents())),
-            connect: function!("ws-connect", |it| {
-                Connector::new(it.agents(), it.dispatch(), it.gateway())
+            authorizer: function!("ws-authorizer", Authorizer::new),
+            connect: function!("ws-connect", Connector::new),
+            messages: function!(MESSAGES, MessageRouter::new),
+            heartbeats: function!(HEARTBEATS, MessageRouter::new),
+            webhook: function!("slack-webhook", |ports| {
+                Webhook::new(ports, SECRET.to_owned().into())
             }),
-            messages: function!(MESSAGES, Adapters::router),
-            heartbeats: function!(HEARTBEATS, Adapters::router),
-            webhook: function!("slack-webhook", Adapters::webhook),
-            dispatcher: Arc::new(function!("dispatcher", Adapters::dispatcher)),
-            notifier: Arc::new(function!("notifier", Adapters::notifier)),
-            sweeper: function!("sweeper", Adapters::sweeper),
-            dispatches: adapters.fed(QueueName::Dispatch, source("dispatcher")?),
-            notifications: adapters.fed(QueueName::Notifications, source("notifier")?),
+            dispatcher: Arc::new(function!("dispatcher", Dispatcher::new)),
+            notifier: Arc::new(Function::new("notifier", memory("notifier")?, notifier)),
+            sweeper: function!("sweeper", Sweeper::new),
+            dispatches: fed(QueueName::Dispatch, source("dispatcher")?),
+            notifications: fed(QueueName::Notifications, source("notifier")?),
         })
     }
 

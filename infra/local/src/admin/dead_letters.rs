@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::ports::DeadLetterQueues as _;
+use bematic_aws::config::QueueUrls;
 use bematic_aws::queue::SqsDeadLetters;
 use strum::IntoEnumIterator as _;
 
@@ -38,7 +39,11 @@ impl Admin {
         let pairs = QueueName::iter().map(|queue| {
             let name: &str = queue.into();
             let dead = format!("{name}-dead-letters");
-            Ok((queue, address(name)?, address(&dead)?))
+            let urls = QueueUrls {
+                source: address(name)?,
+                dead_letters: address(&dead)?,
+            };
+            Ok((queue, urls))
         });
         let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
         let client = aws_sdk_sqs::Client::new(&self.config);

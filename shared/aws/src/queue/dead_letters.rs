@@ -20,6 +20,7 @@ use bematic_protocol::time::Timestamp;
 use futures::future::join_all;
 
 use super::target::{Outgoing, Target, failed};
+use crate::config::QueueUrls;
 
 /// Messages of one ReceiveMessage (SQS's limit).
 const AT_ONCE: i32 = 10;
@@ -59,18 +60,15 @@ pub struct SqsDeadLetters(Vec<Pair>);
 
 impl SqsDeadLetters {
     /// Each queue's name, its address and that of its dead-letter queue.
-    pub fn new(
-        client: &Client,
-        queues: impl IntoIterator<Item = (QueueName, String, String)>,
-    ) -> Self {
+    pub fn new(client: &Client, queues: impl IntoIterator<Item = (QueueName, QueueUrls)>) -> Self {
         let target = |url| Target {
             client: client.clone(),
             url,
         };
-        let pairs = queues.into_iter().map(|(name, queue, dead)| Pair {
+        let pairs = queues.into_iter().map(|(name, urls)| Pair {
             name,
-            queue: target(queue),
-            dead: target(dead),
+            queue: target(urls.source),
+            dead: target(urls.dead_letters),
         });
         Self(pairs.collect())
     }

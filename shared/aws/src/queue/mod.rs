@@ -10,6 +10,7 @@ use aws_sdk_sqs::Client;
 
 pub use self::dead_letters::SqsDeadLetters;
 use self::target::{Outgoing, Target, failed};
+use crate::config::QueueUrls;
 use bematic::{
     batch::Batch,
     dead_letter::Reason,
@@ -166,15 +167,15 @@ pub struct SqsSource {
 
 impl SqsSource {
     /// The queue, its dead-letter queue, and how often a message is received before it goes there.
-    pub fn new(client: Client, url: String, dead_letters_url: String, max_receives: u32) -> Self {
+    pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
         Self {
             queue: Target {
                 client: client.clone(),
-                url,
+                url: urls.source,
             },
             dead: Target {
                 client,
-                url: dead_letters_url,
+                url: urls.dead_letters,
             },
             max_receives,
         }

@@ -3,31 +3,59 @@
 use std::sync::Arc;
 
 use bematic_protocol::ids::AgentId;
+use serde_json::Value;
+use tracing::{error, warn};
 
+use super::event::{Credentials, Handshake};
 use crate::{
     agent::ApiKey,
-    error::{AuthError, BematicError},
-    ports::Agents,
+    error::{AuthError, BematicError, chain},
+    ports::{Agents, Ports},
 };
 
-/// The headers of a handshake that speak of who it is.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Credentials<'a> {
-    /// `Authorization`
-    pub authorization: Option<&'a str>,
-    /// `X-Agent-Id`
-    pub agent_id: Option<&'a str>,
+/// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
+const UNAUTHORIZED: &str = "Unauthorized";
+
+/// Why a handshake is refused, as the authorizer fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error's stable code.
+    pub code: &'static str,
+    /// What API Gateway makes the status of.
+    pub text: &'static str,
 }
 
 /// Checks handshakes.
 pub struct Authorizer {
-    agents: Arc<dyn Agents>,
+    ports: Arc<Ports>,
 }
 
 impl Authorizer {
     /// On the agents' keys.
-    pub fn new(agents: Arc<dyn Agents>) -> Self {
-        Self { agents }
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self { ports }
+    }
+
+    /// Handles a handshake: the policy that lets it through as its agent, or as nobody yet.
+    ///
+    /// # Errors
+    /// The handshake is refused: with 401 for a bad key, with 500 if that could not be checked.
+    pub async fn handle(&self, handshake: &Handshake) -> Result<Value, Refusal> {
+        match self.authorize(handshake.credentials()).await {
+            Ok(agent) => Ok(handshake.allow(agent.as_ref())),
+            Err(error) => {
+                let code = error.code();
+                if error.is_transient() {
+                    error!(code, error = chain(&error), "handshake not checked");
+                    return Err(Refusal { code, text: code });
+                }
+                warn!(code, %error, "handshake refused");
+                Err(Refusal {
+                    code,
+                    text: UNAUTHORIZED,
+                })
+            }
+        }
     }
 
     /// The agent that the handshake's key belongs to, or `None` if it has yet to authenticate in
@@ -50,7 +78,7 @@ impl Authorizer {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, key)| key.trim())
             .ok_or(bad("Authorization is not of the scheme Bearer"))?;
-        check_key(&*self.agents, &agent_id, key).await?;
+        check_key(&*self.ports.agents, &agent_id, key).await?;
         Ok(Some(agent_id))
     }
 }

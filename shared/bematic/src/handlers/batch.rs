@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bematic_protocol::{
-    ids::TaskId,
-    time::{Clock, Timestamp},
-};
+use bematic_protocol::{ids::TaskId, time::Timestamp};
 use tracing::{error, info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
     batch::{Alone, Batch, BatchState, Change, Chunk},
     error::{BematicError, TaskError, chain},
-    ports::{Applied, BatchMessage, BatchQueue, Batches, Notifications, Tasks},
+    ports::{Applied, BatchMessage, Ports},
 };
 
 /// How long one message is worked on before the rest is left to the next: well within the
@@ -21,39 +18,37 @@ const WORK_FOR: Duration = Duration::from_secs(40);
 
 /// Works on many tasks.
 pub struct BatchWorker {
-    /// The bulk work.
-    pub batches: Arc<dyn Batches>,
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// Its own queue.
-    pub queue: Arc<dyn BatchQueue>,
-    /// Those who show how far it is.
-    pub notifications: Arc<dyn Notifications>,
-    /// For the tasks that hold up others.
-    pub transitions: Transitions,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    ports: Arc<Ports>,
+    transitions: Transitions,
 }
 
 impl BatchWorker {
+    /// A worker on the tasks of bulk operations.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            transitions: Transitions::new(ports.clone()),
+            ports,
+        }
+    }
+
     /// Goes on with bulk work. Another that is at it goes on instead.
     ///
     /// # Errors
     /// The message is to be given again; nothing is done or counted twice.
     pub async fn handle(&self, message: BatchMessage) -> Result<(), BematicError> {
         let id = message.batch_id;
-        let Some(mut batch) = self.batches.find(id).await? else {
+        let Some(mut batch) = self.ports.batches.find(id).await? else {
             warn!(batch = %id, "there is no such bulk work");
             return Ok(());
         };
-        let start = self.clock.now();
+        let start = self.ports.clock.now();
         loop {
             let cursor = match &batch.state {
                 BatchState::Finished { .. } => {
-                    return Ok(self.notifications.batch_changed(&batch).await?);
+                    return Ok(self.ports.notifications.batch_changed(&batch).await?);
                 }
-                _ if self.clock.now().since(start) > WORK_FOR => {
-                    return Ok(self.queue.work(id).await?);
+                _ if self.ports.clock.now().since(start) > WORK_FOR => {
+                    return Ok(self.ports.batch_queue.work(id).await?);
                 }
                 BatchState::New => None,
                 BatchState::Working { cursor, .. } => Some(cursor.clone()),
@@ -74,9 +69,9 @@ impl BatchWorker {
     async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
-        let total = self.tasks.count_in_channel(channel, &first).await?;
-        let next = batch.begun(total, self.clock.now());
-        match self.batches.apply(batch, &next, &[]).await? {
+        let total = self.ports.tasks.count_in_channel(channel, &first).await?;
+        let next = batch.begun(total, self.ports.clock.now());
+        match self.ports.batches.apply(batch, &next, &[]).await? {
             Applied::Done => Ok(Some(next)),
             Applied::Overtaken | Applied::Refused(_) => Ok(None),
         }
@@ -87,14 +82,20 @@ impl BatchWorker {
     async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
         let page = self
+            .ports
             .tasks
             .in_channel(channel, batch.kind.chunk(), Some(cursor));
         let page = page.await?;
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);
         loop {
             let next = batch.gone_on(&chunk, page.next.clone(), now);
-            match self.batches.apply(batch, &next, &chunk.changes).await? {
+            match self
+                .ports
+                .batches
+                .apply(batch, &next, &chunk.changes)
+                .await?
+            {
                 Applied::Done => {
                     self.tell(&next, &chunk.changes, now).await?;
                     return Ok(Some(next));
@@ -117,7 +118,7 @@ impl BatchWorker {
         id: TaskId,
         now: Timestamp,
     ) -> Result<Alone, BematicError> {
-        let Some(task) = self.tasks.find(id).await? else {
+        let Some(task) = self.ports.tasks.find(id).await? else {
             return Ok(Alone::Unchanged);
         };
         let policy = self.transitions.policy();
@@ -144,7 +145,7 @@ impl BatchWorker {
         let tally = batch.tally;
         info!(batch = %batch.id, ?tally, "chunk done");
         let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();
-        let progress = async { Ok(self.notifications.batch_changed(batch).await?) };
+        let progress = async { Ok(self.ports.notifications.batch_changed(batch).await?) };
         futures::try_join!(progress, self.transitions.tell_all(&tasks, now))?;
         Ok(())
     }

@@ -3,26 +3,37 @@
 use std::sync::Arc;
 
 use bematic_protocol::time::Timestamp;
-use tracing::info;
+use tracing::{error, info};
 
 use super::event::SocketEvent;
 use crate::{
-    error::BematicError,
-    ports::{Agents, Unbound},
+    error::{BematicError, chain},
+    ports::{Ports, Unbound},
 };
 
 /// Unbinds connections.
 pub struct Disconnector {
-    agents: Arc<dyn Agents>,
+    ports: Arc<Ports>,
 }
 
 impl Disconnector {
     /// On the agents.
-    pub fn new(agents: Arc<dyn Agents>) -> Self {
-        Self { agents }
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self { ports }
     }
 
-    /// Handles `$disconnect`, which may come late, twice, or never: one call, two for a connection
+    /// Handles `$disconnect`. What fails is logged, since API Gateway does not repeat the event.
+    pub async fn handle(&self, event: &SocketEvent) {
+        if let Err(error) = self.disconnect(event, self.ports.clock.now()).await {
+            error!(
+                code = error.code(),
+                error = chain(&error),
+                "connection not unbound"
+            );
+        }
+    }
+
+    /// Unbinds a connection, whose `$disconnect` may come late, twice, or never: one call, two for a connection
     /// that was to authenticate in band.
     ///
     /// # Errors
@@ -37,15 +48,16 @@ impl Disconnector {
         let agent = match &event.agent_id {
             Some(agent) => Some(agent.clone()),
             None => self
+                .ports
                 .agents
                 .connection(connection)
                 .await?
                 .and_then(|found| found.agent_id),
         };
         let outcome = if let Some(agent) = agent {
-            self.agents.unbind(&agent, connection, now).await?
+            self.ports.agents.unbind(&agent, connection, now).await?
         } else {
-            self.agents.forget(connection).await?;
+            self.ports.agents.forget(connection).await?;
             Unbound::Stale
         };
         match &outcome {

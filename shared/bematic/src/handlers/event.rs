@@ -10,7 +10,6 @@ use bematic_protocol::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::authorize::Credentials;
 use crate::error::BematicError;
 
 /// A WebSocket route's event, parsed.
@@ -71,6 +70,15 @@ impl TryFrom<RawSocketEvent> for SocketEvent {
             body,
         })
     }
+}
+
+/// The headers of a handshake that speak of who it is.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Credentials<'a> {
+    /// `Authorization`
+    pub authorization: Option<&'a str>,
+    /// `X-Agent-Id`
+    pub agent_id: Option<&'a str>,
 }
 
 /// A handshake, as the authorizer is asked about it.

@@ -6,14 +6,11 @@ use bematic_protocol::{ids::AgentId, time::Timestamp};
 use futures::{StreamExt as _, future::try_join_all, stream};
 use tracing::{info, warn};
 
-use super::{
-    dispatch::Dispatcher,
-    transitions::{Outcome, Transitions},
-};
+use super::transitions::{Outcome, Transitions};
 use crate::{
     agent::{Agent, Candidate, Route, better, choose},
     error::{BematicError, StoreError},
-    ports::{Agents, DispatchMessage, DispatchQueue, Tasks},
+    ports::{Agents, DispatchMessage, Ports, Tasks},
     task::{Task, TaskEvent, Unchanged},
 };
 
@@ -149,28 +146,19 @@ impl Pool {
 
 /// Moves what waits.
 pub struct Router {
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// The agents.
-    pub agents: Arc<dyn Agents>,
-    /// The dispatcher's queue.
-    pub dispatch: Arc<dyn DispatchQueue>,
-    /// Moves them.
-    pub transitions: Transitions,
-}
-
-impl From<&Dispatcher> for Router {
-    fn from(dispatcher: &Dispatcher) -> Self {
-        Self {
-            tasks: dispatcher.tasks.clone(),
-            agents: dispatcher.agents.clone(),
-            dispatch: dispatcher.dispatch.clone(),
-            transitions: dispatcher.transitions.clone(),
-        }
-    }
+    ports: Arc<Ports>,
+    transitions: Transitions,
 }
 
 impl Router {
+    /// A router among the agents of these ports.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            transitions: Transitions::new(ports.clone()),
+            ports,
+        }
+    }
+
     /// Moves what waits for an agent that takes no work now, as far as there are better agents for
     /// it, and says how much that was. A call if nothing can be moved; what is left is left to
     /// another drain.
@@ -178,14 +166,15 @@ impl Router {
     /// # Errors
     /// The store's and the queues': what is moved is moved, the rest may be tried again.
     pub async fn move_waiting(&self, agent: &Agent, now: Timestamp) -> Result<usize, BematicError> {
-        let head = self.tasks.queued(&agent.id, now, HEAD).await?;
+        let head = self.ports.tasks.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
         let moved = self.spread(agent, movable, now).await?;
         // Not for those that cannot be moved: it would never end.
         if more && moved > 0 {
             let drain = DispatchMessage::drain(agent.id.clone());
-            self.dispatch
+            self.ports
+                .dispatch
                 .send(&drain, std::time::Duration::ZERO)
                 .await?;
         }
@@ -198,7 +187,7 @@ impl Router {
     /// # Errors
     /// As [`Self::move_waiting`].
     pub async fn move_one(&self, task: &Task, now: Timestamp) -> Result<bool, BematicError> {
-        let agent = self.agents.find(&task.agent_id).await?;
+        let agent = self.ports.agents.find(&task.agent_id).await?;
         let agent = agent.unwrap_or_else(|| Agent::new(task.agent_id.clone(), now));
         if agent.takes_work().is_some() && agent.gate.is_open(now) {
             return Ok(false);
@@ -223,7 +212,7 @@ impl Router {
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };
-            if let Some(to) = pool.better(&*self.tasks, route, &from).await? {
+            if let Some(to) = pool.better(&*self.ports.tasks, route, &from).await? {
                 pool.give(&to);
                 moves.push(self.move_to(task, to, now));
             }
@@ -243,7 +232,7 @@ impl Router {
         let mut named = Vec::new();
         for route in routes {
             if *route == Route::Any {
-                return Ok(self.agents.list().await?);
+                return Ok(self.ports.agents.list().await?);
             }
             for name in route.named() {
                 if *name != agent.id && !named.contains(&name) {
@@ -251,7 +240,8 @@ impl Router {
                 }
             }
         }
-        let found = try_join_all(named.into_iter().map(|name| self.agents.find(name))).await?;
+        let found =
+            try_join_all(named.into_iter().map(|name| self.ports.agents.find(name))).await?;
         Ok(found.into_iter().flatten().collect())
     }
 

@@ -7,19 +7,16 @@ use std::{sync::Arc, time::Duration};
 use bematic_protocol::{
     ids::BatchId,
     messages::{CloudMessage, Heartbeat},
-    time::{Clock, Timestamp},
+    time::Timestamp,
 };
 use futures::{StreamExt as _, stream};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     agent::{Agent, Binding, Liveness},
     batch::Batch,
     error::{BematicError, chain},
-    ports::{
-        Agents, BatchQueue, Batches, CONNECTED_SHARDS, DispatchMessage, DispatchQueue, Gateway,
-        Tasks,
-    },
+    ports::{CONNECTED_SHARDS, DispatchMessage, Gateway, Ports},
 };
 
 /// Tasks and connections of a shard that one run looks at; the next one takes what is left.
@@ -60,29 +57,36 @@ enum Visited {
 
 /// Sweeps.
 pub struct Sweeper {
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// The agents.
-    pub agents: Arc<dyn Agents>,
-    /// The way to them.
-    pub gateway: Arc<dyn Gateway>,
-    /// The dispatcher's queue.
-    pub dispatch: Arc<dyn DispatchQueue>,
-    /// Bulk work.
-    pub batches: Arc<dyn Batches>,
-    /// Its queue.
-    pub batch_queue: Arc<dyn BatchQueue>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    ports: Arc<Ports>,
 }
 
 impl Sweeper {
+    /// A sweeper of all there is.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self { ports }
+    }
+
+    /// Handles the schedule's event.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`], after it was logged.
+    pub async fn handle(&self) -> Result<(), BematicError> {
+        let swept = self.sweep().await;
+        swept.map(drop).inspect_err(|error| {
+            error!(
+                code = error.code(),
+                error = chain(error),
+                "sweep not finished"
+            );
+        })
+    }
+
     /// Sweeps once. What fails is counted and logged; the rest goes on.
     ///
     /// # Errors
     /// An index could not be read.
     pub async fn sweep(&self) -> Result<Swept, BematicError> {
-        let start = self.clock.now();
+        let start = self.ports.clock.now();
         let mut swept = Swept::default();
         self.due_tasks(start, &mut swept).await?;
         self.strangers(start, &mut swept).await?;
@@ -98,7 +102,7 @@ impl Sweeper {
     }
 
     async fn due_tasks(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let due = self.tasks.due(now, AT_ONCE).await?;
+        let due = self.ports.tasks.due(now, AT_ONCE).await?;
         let messages = due
             .into_iter()
             .map(|(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id });
@@ -109,7 +113,7 @@ impl Sweeper {
     }
 
     async fn strangers(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let strangers = self.agents.unauthenticated(now, AT_ONCE).await?;
+        let strangers = self.ports.agents.unauthenticated(now, AT_ONCE).await?;
         let messages = strangers
             .into_iter()
             .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
@@ -120,7 +124,7 @@ impl Sweeper {
     }
 
     async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        for (batch, since) in self.batches.stalled(now, AT_ONCE).await? {
+        for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
             info!(%batch, "bulk work had come to a halt");
             match self.go_on(batch, since, now).await {
                 Ok(()) => swept.batches += 1,
@@ -140,16 +144,16 @@ impl Sweeper {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        self.batch_queue.work(batch).await?;
+        self.ports.batch_queue.work(batch).await?;
         let again = now + now.since(since).max(Batch::STALLED_AFTER);
-        Ok(self.batches.look_again(batch, again).await?)
+        Ok(self.ports.batches.look_again(batch, again).await?)
     }
 
     /// Ten a call. How many were sent, and how many were not.
     async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
         let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
         let sends = messages.chunks(10).map(|some| async move {
-            match self.dispatch.send_all(some).await {
+            match self.ports.dispatch.send_all(some).await {
                 Ok(()) => (some.len(), 0),
                 Err(error) => {
                     warn!(error = chain(&error), ?some, "not told");
@@ -173,11 +177,15 @@ impl Sweeper {
     ) -> Result<(), BematicError> {
         let mut cursor = None;
         loop {
-            if self.clock.now().since(start) >= RUN_FOR {
+            if self.ports.clock.now().since(start) >= RUN_FOR {
                 swept.cut = true;
                 return Ok(());
             }
-            let page = self.agents.connected(shard, cursor.as_deref()).await?;
+            let page = self
+                .ports
+                .agents
+                .connected(shard, cursor.as_deref())
+                .await?;
             let visits = page.items.iter().map(|agent| self.visit(agent));
             let mut visits = stream::iter(visits).buffer_unordered(CONCURRENT);
             while let Some(visited) = visits.next().await {
@@ -208,15 +216,18 @@ impl Sweeper {
         let Some(binding) = &agent.connection else {
             return Ok(Visited::Well);
         };
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         match Liveness::of(agent, binding, now) {
             Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
             Liveness::Ping { first } => {
                 // Noted before it is sent, or its echo could come first.
                 if first {
-                    self.agents.pinged(&agent.id, &binding.id, now).await?;
+                    self.ports
+                        .agents
+                        .pinged(&agent.id, &binding.id, now)
+                        .await?;
                 }
-                ping(&*self.gateway, binding, now).await?;
+                ping(&*self.ports.gateway, binding, now).await?;
                 self.drain(agent, now).await?;
                 Ok(Visited::Pinged)
             }
@@ -226,7 +237,7 @@ impl Sweeper {
 
     /// It may have spoken since: what counts is the agent as it is.
     async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
-        let Some(agent) = self.agents.find(&agent.id).await? else {
+        let Some(agent) = self.ports.agents.find(&agent.id).await? else {
             return Ok(Visited::Well);
         };
         let Some(binding) = &agent.connection else {
@@ -249,20 +260,23 @@ impl Sweeper {
         now: Timestamp,
     ) -> Result<Visited, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
-        self.gateway.close(&binding.id).await?;
-        self.agents.unbind(&agent.id, &binding.id, now).await?;
+        self.ports.gateway.close(&binding.id).await?;
+        self.ports
+            .agents
+            .unbind(&agent.id, &binding.id, now)
+            .await?;
         Ok(Visited::Lost)
     }
 
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         let untold = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
-        if !untold && (!takes || self.tasks.queued(&agent.id, now, 1).await?.is_empty()) {
+        if !untold && (!takes || self.ports.tasks.queued(&agent.id, now, 1).await?.is_empty()) {
             return Ok(Visited::Well);
         }
         info!(agent = %agent.id, "work was left waiting");
         let drain = DispatchMessage::drain(agent.id.clone());
-        self.dispatch.send(&drain, Duration::ZERO).await?;
+        self.ports.dispatch.send(&drain, Duration::ZERO).await?;
         Ok(Visited::Drained)
     }
 }

@@ -11,6 +11,15 @@ mod outcome;
 mod queues;
 mod tasks;
 
+use std::sync::Arc;
+
+use bematic_protocol::{
+    ids::{ChannelId, Ids},
+    time::Clock,
+};
+
+use crate::{breaker::BreakerConfig, task::TaskPolicy};
+
 pub use self::{
     agents::{
         AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Drain, Introduction, Projects, Released,
@@ -27,3 +36,47 @@ pub use self::{
     },
     tasks::{Blind, Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
 };
+
+/// What handlers work with: the outside world, the time, ids and the deployment's settings. Built in
+/// one place, `bematic_aws::App`.
+pub struct Ports {
+    /// The tasks.
+    pub tasks: Arc<dyn Tasks>,
+    /// The Slack messages of tasks.
+    pub cards: Arc<dyn Cards>,
+    /// The bulk operations.
+    pub batches: Arc<dyn Batches>,
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// The agents' circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// The channels' projects.
+    pub projects: Arc<dyn Projects>,
+    /// The dispatcher's queue.
+    pub dispatch: Arc<dyn DispatchQueue>,
+    /// The notifier's queue.
+    pub notifications: Arc<dyn Notifications>,
+    /// The queue of bulk operations.
+    pub batch_queue: Arc<dyn BatchQueue>,
+    /// The dead-letter queues.
+    pub dead_letters: Arc<dyn DeadLetterQueues>,
+    /// The way to connections.
+    pub gateway: Arc<dyn Gateway>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn Ids>,
+    /// The deployment's settings.
+    pub settings: Settings,
+}
+
+/// What a deployment sets.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The numbers of the task life cycle.
+    pub policy: TaskPolicy,
+    /// The settings of circuit breakers that have none of their own.
+    pub breaker: BreakerConfig,
+    /// The Slack channel that is told when a breaker opens or closes.
+    pub operations_channel: Option<ChannelId>,
+}

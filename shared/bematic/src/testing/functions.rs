@@ -1,121 +1,84 @@
 //! The functions, each in a fresh execution environment: nothing is cached yet.
 
+use std::sync::Arc;
+
 use super::World;
 use crate::{
-    breaker::BreakerConfig,
     handlers::{
         authorize::Authorizer, batch::BatchWorker, connect::Connector, disconnect::Disconnector,
         dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::Router,
-        sweep::Sweeper, transitions::Transitions, webhook::Parts,
+        sweep::Sweeper,
     },
-    task::TaskPolicy,
+    ports::{Ports, Settings},
 };
 
 impl World {
-    pub(crate) fn parts(&self) -> Parts {
-        Parts {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            breakers: self.store.clone(),
-            breaker: BreakerConfig::default(),
-            projects: self.store.clone(),
-            dispatch: self.out.clone(),
-            notifications: self.out.clone(),
-            batches: self.store.clone(),
-            batch_queue: self.out.clone(),
-            dead_letters: self.out.clone(),
-            policy: TaskPolicy::default(),
+    pub(crate) fn ports(&self) -> Arc<Ports> {
+        self.ports_with(settings())
+    }
+
+    pub(crate) fn ports_with(&self, settings: Settings) -> Arc<Ports> {
+        let (store, out) = (&self.store, &self.out);
+        Arc::new(Ports {
+            tasks: store.clone(),
+            agents: store.clone(),
+            breakers: store.clone(),
+            projects: store.clone(),
+            batches: store.clone(),
+            cards: store.clone(),
+            dispatch: out.clone(),
+            notifications: out.clone(),
+            batch_queue: out.clone(),
+            dead_letters: out.clone(),
+            gateway: out.clone(),
             clock: self.time.clone(),
             ids: self.time.clone(),
-        }
+            settings,
+        })
     }
 
     pub(crate) fn authorizer(&self) -> Authorizer {
-        Authorizer::new(self.store.clone())
+        Authorizer::new(self.ports())
     }
 
     pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.store.clone(), self.out.clone(), self.out.clone())
+        Connector::new(self.ports())
     }
 
     pub(crate) fn disconnector(&self) -> Disconnector {
-        Disconnector::new(self.store.clone())
+        Disconnector::new(self.ports())
     }
 
     pub(crate) fn router(&self) -> MessageRouter {
-        MessageRouter::new(
-            self.store.clone(),
-            self.store.clone(),
-            self.out.clone(),
-            self.out.clone(),
-            self.out.clone(),
-            self.transitions(),
-            self.time.clone(),
-        )
+        MessageRouter::new(self.ports())
     }
 
     pub(crate) fn dispatcher(&self) -> Dispatcher {
-        Dispatcher {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            breakers: self.store.clone(),
-            gateway: self.out.clone(),
-            dispatch: self.out.clone(),
-            notifications: self.out.clone(),
-            transitions: self.transitions(),
-            clock: self.time.clone(),
-            ids: self.time.clone(),
-        }
+        Dispatcher::new(self.ports())
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            batches: self.store.clone(),
-            cards: self.store.clone(),
-            breakers: self.store.clone(),
-            operations_channel: Some("COPS".parse().unwrap()),
-            slack: self.out.clone(),
-            clock: self.time.clone(),
-        }
+        Notifier::new(self.ports(), self.out.clone())
     }
 
     pub(crate) fn batch_worker(&self) -> BatchWorker {
-        BatchWorker {
-            batches: self.store.clone(),
-            tasks: self.store.clone(),
-            queue: self.out.clone(),
-            notifications: self.out.clone(),
-            transitions: self.transitions(),
-            clock: self.time.clone(),
-        }
-    }
-
-    fn transitions(&self) -> Transitions {
-        self.transitions_with(TaskPolicy::default())
-    }
-
-    pub(crate) fn transitions_with(&self, policy: TaskPolicy) -> Transitions {
-        let (store, out) = (self.store.clone(), self.out.clone());
-        let breaker = BreakerConfig::default();
-        Transitions::new(store.clone(), store, out.clone(), out, policy, breaker)
+        BatchWorker::new(self.ports())
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {
-        Sweeper {
-            tasks: self.store.clone(),
-            agents: self.store.clone(),
-            gateway: self.out.clone(),
-            dispatch: self.out.clone(),
-            batches: self.store.clone(),
-            batch_queue: self.out.clone(),
-            clock: self.time.clone(),
-        }
+        Sweeper::new(self.ports())
     }
 
     /// What the dispatcher moves waiting tasks with.
     pub(crate) fn mover(&self) -> Router {
-        Router::from(&self.dispatcher())
+        Router::new(self.ports())
+    }
+}
+
+/// What the deployment of every world sets.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        operations_channel: Some("COPS".parse().unwrap()),
+        ..Settings::default()
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 
 pub(crate) use self::{
     agents::{event, wire},
+    functions::settings,
     outbox::{Outbox, Post},
     store::Memory,
     world::{AGENT, World, agent_id, connection, new_task},

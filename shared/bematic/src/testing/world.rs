@@ -120,7 +120,7 @@ impl World {
             priority: Priority::default(),
             prompt: prompt.to_owned(),
         };
-        let operator = Operator::new(self.parts());
+        let operator = Operator::new(self.ports());
         operator
             .obey(command, origin(), request, self.time.now())
             .await

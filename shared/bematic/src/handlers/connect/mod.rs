@@ -8,38 +8,46 @@ use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     time::Timestamp,
 };
-use tracing::{info, warn};
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
 
 use super::event::SocketEvent;
 use crate::{
     agent::{Agent, Binding, KeyHash},
-    error::{AuthError, BematicError},
-    ports::{AUTH_DEADLINE, Agents, Bound, DispatchMessage, DispatchQueue, Gateway},
+    error::{AuthError, BematicError, chain},
+    ports::{AUTH_DEADLINE, Bound, DispatchMessage, Ports},
 };
 
 /// Binds connections.
 #[derive(Clone)]
 pub struct Connector {
-    agents: Arc<dyn Agents>,
-    dispatch: Arc<dyn DispatchQueue>,
-    gateway: Arc<dyn Gateway>,
+    ports: Arc<Ports>,
 }
 
 impl Connector {
-    /// With what it writes to, sends to, and closes older connections through.
-    pub fn new(
-        agents: Arc<dyn Agents>,
-        dispatch: Arc<dyn DispatchQueue>,
-        gateway: Arc<dyn Gateway>,
-    ) -> Self {
-        Self {
-            agents,
-            dispatch,
-            gateway,
-        }
+    /// On the agents, the dispatcher's queue, and the connections that are to be closed.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self { ports }
     }
 
-    /// Handles `$connect`: one call if the handshake says whose it is, and one more if an older
+    /// Handles `$connect`: what API Gateway is answered. Anything but 200 refuses the handshake; the
+    /// agent connects again.
+    pub async fn handle(&self, event: &SocketEvent) -> Value {
+        let status = match self.connect(event, self.ports.clock.now()).await {
+            Ok(()) => 200,
+            Err(error) => {
+                error!(
+                    code = error.code(),
+                    error = chain(&error),
+                    "connection refused"
+                );
+                if error.is_transient() { 503 } else { 401 }
+            }
+        };
+        json!({ "statusCode": status })
+    }
+
+    /// Binds a connection: one call if the handshake says whose it is, and one more if an older
     /// connection is to be closed; else two.
     ///
     /// # Errors
@@ -49,14 +57,14 @@ impl Connector {
         if let Some(agent) = &event.agent_id {
             let bound_at = event.connected_at.unwrap_or(now);
             let binding = Binding::new(connection.clone(), bound_at, None);
-            let bound = self.agents.bind(agent, &binding).await?;
+            let bound = self.ports.agents.bind(agent, &binding).await?;
             return self.take_over(agent, &binding, bound).await;
         }
-        self.agents.admit(connection, now).await?;
+        self.ports.agents.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
             connection_id: connection.clone(),
         };
-        self.dispatch.send(&deadline, AUTH_DEADLINE).await?;
+        self.ports.dispatch.send(&deadline, AUTH_DEADLINE).await?;
         info!(%connection, "connection has yet to authenticate");
         Ok(())
     }
@@ -69,7 +77,7 @@ impl Connector {
         key: &KeyHash,
         binding: &Binding,
     ) -> Result<bool, BematicError> {
-        let bound = self.agents.bind_newcomer(agent, key, binding).await?;
+        let bound = self.ports.agents.bind_newcomer(agent, key, binding).await?;
         if bound {
             info!(connection = %binding.id, %agent, "agent connected");
         }
@@ -83,7 +91,7 @@ impl Connector {
         agent: &Agent,
         binding: &Binding,
     ) -> Result<(), BematicError> {
-        let bound = self.agents.bind_in_band(agent, binding).await?;
+        let bound = self.ports.agents.bind_in_band(agent, binding).await?;
         self.take_over(&agent.id, binding, bound).await
     }
 
@@ -119,7 +127,7 @@ impl Connector {
 
     /// The older connection gets no more work whether or not closing it works.
     async fn close_older(&self, older: &ConnectionId) {
-        if let Err(error) = self.gateway.close(older).await {
+        if let Err(error) = self.ports.gateway.close(older).await {
             warn!(connection = %older, code = error.code(), %error, "older connection not closed");
         }
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bematic_protocol::{ids::AgentId, time::Clock};
 
 use crate::{
-    handlers::authorize::Credentials,
+    handlers::event::Credentials,
     ports::{Agents, Unbound},
     testing::{AGENT, World, agent_id, connection, event},
 };

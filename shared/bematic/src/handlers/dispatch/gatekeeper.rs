@@ -64,14 +64,19 @@ impl<'a> Gatekeeper<'a> {
     }
 
     async fn claim(&mut self, task: &Task) -> Result<Claim, BematicError> {
-        let now = self.dispatcher.clock.now();
+        let now = self.dispatcher.ports.clock.now();
         let policy = self.dispatcher.transitions.policy();
         let Ok(claimed) = task.after(TaskEvent::Claimed, policy, now) else {
             return Ok(Claim::TaskChanged);
         };
         if self.breaker.is_none() && self.agent.gate.is_open(now) {
             let pass = self.pass(self.agent.gate.generation, None);
-            return Ok(self.dispatcher.tasks.claim(task, claimed, pass).await?);
+            return Ok(self
+                .dispatcher
+                .ports
+                .tasks
+                .claim(task, claimed, pass)
+                .await?);
         }
         for pause in pauses().take(TRIES) {
             let claim = self.ask(task, claimed.clone()).await?;
@@ -89,17 +94,11 @@ impl<'a> Gatekeeper<'a> {
         let Some(slot) = claimed.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let Dispatcher {
-            breakers,
-            tasks,
-            transitions,
-            clock,
-            ..
-        } = self.dispatcher;
-        let now = clock.now();
+        let (ports, transitions) = (&self.dispatcher.ports, &self.dispatcher.transitions);
+        let now = ports.clock.now();
         let before = match self.breaker.take() {
             Some(breaker) => breaker,
-            None => breakers.breaker(&self.agent.id).await?,
+            None => ports.breakers.breaker(&self.agent.id).await?,
         };
         // A probe runs as long as its task may be silent, and is known to go on after that.
         let policy = transitions.policy();
@@ -112,7 +111,7 @@ impl<'a> Gatekeeper<'a> {
         };
         if let Verdict::Denied(_) = step.verdict {
             // Time alone may have changed it: a probe that did not come back.
-            if breakers.turn(&self.agent.id, turn).await? == Written::Conflict {
+            if ports.breakers.turn(&self.agent.id, turn).await? == Written::Conflict {
                 return Ok(Claim::BreakerChanged);
             }
             self.shut = true;
@@ -121,7 +120,8 @@ impl<'a> Gatekeeper<'a> {
         }
         let generation = before.generation;
         let changes = (before != step.next).then_some(turn);
-        let claim = tasks
+        let claim = ports
+            .tasks
             .claim(task, claimed, self.pass(generation, changes))
             .await?;
         if let Claim::Taken(task) = &claim {

@@ -7,9 +7,9 @@ mod timers;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{AgentId, ConnectionId, Ids},
+    ids::{AgentId, ConnectionId},
     messages::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
-    time::{Clock, Timestamp},
+    time::Timestamp,
 };
 use futures::future::{join, join_all};
 use tracing::{info, warn};
@@ -21,8 +21,7 @@ use crate::{
     breaker::BreakerEvent,
     error::{AuthError, BematicError, chain},
     ports::{
-        AUTH_DEADLINE, Agents, Breakers, Delivery, DispatchMessage, DispatchQueue, Drain, Gateway,
-        Notifications, Released, Show, Tasks, Turn, Written,
+        AUTH_DEADLINE, Delivery, DispatchMessage, Drain, Ports, Released, Show, Turn, Written,
     },
     task::{Task, TaskEvent, TaskSpec},
 };
@@ -36,27 +35,21 @@ const EARLY: Duration = Duration::from_secs(5);
 
 /// Hands tasks to agents.
 pub struct Dispatcher {
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// The agents.
-    pub agents: Arc<dyn Agents>,
-    /// Their circuit breakers.
-    pub breakers: Arc<dyn Breakers>,
-    /// The way to them.
-    pub gateway: Arc<dyn Gateway>,
-    /// Its own queue.
-    pub dispatch: Arc<dyn DispatchQueue>,
-    /// The notifier's queue.
-    pub notifications: Arc<dyn Notifications>,
-    /// Takes back what could not be sent.
-    pub transitions: Transitions,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Names of leases.
-    pub ids: Arc<dyn Ids>,
+    ports: Arc<Ports>,
+    transitions: Transitions,
+    router: Router,
 }
 
 impl Dispatcher {
+    /// A dispatcher to the agents of these ports.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            transitions: Transitions::new(ports.clone()),
+            router: Router::new(ports.clone()),
+            ports,
+        }
+    }
+
     /// Does what the state calls for.
     ///
     /// # Errors
@@ -79,7 +72,7 @@ impl Dispatcher {
     /// A call, if there is something to be shown. Shown twice is shown once.
     async fn show(&self, show: Option<Show>) -> Result<(), BematicError> {
         match show {
-            Some(show) => Ok(self.notifications.show(&show).await?),
+            Some(show) => Ok(self.ports.notifications.show(&show).await?),
             None => Ok(()),
         }
     }
@@ -87,13 +80,13 @@ impl Dispatcher {
     /// One drain of an agent at a time, so that tasks reach it in order: whoever comes second
     /// tells the first to look again. Three calls and, for each task, three more.
     async fn drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let now = self.clock.now();
-        let holder = self.ids.message().to_string();
+        let now = self.ports.clock.now();
+        let holder = self.ports.ids.message().to_string();
         let lease = DrainLease {
             holder,
             until: now + DRAIN_LEASE,
         };
-        let mut agent = match self.agents.begin_drain(agent_id, &lease, now).await? {
+        let mut agent = match self.ports.agents.begin_drain(agent_id, &lease, now).await? {
             Drain::Ours(agent) => agent,
             Drain::Asked => return Ok(()),
             Drain::NoAgent => {
@@ -102,7 +95,7 @@ impl Dispatcher {
             }
         };
         loop {
-            let late = self.clock.now().since(now) > DRAIN_FOR;
+            let late = self.ports.clock.now().since(now) > DRAIN_FOR;
             let delivered = if late {
                 self.ask_for_drain(agent_id, Duration::ZERO).await
             } else {
@@ -110,6 +103,7 @@ impl Dispatcher {
             };
             // Given back after a failure too: the repeated message need not wait for the lease.
             let released = self
+                .ports
                 .agents
                 .end_drain(agent_id, &lease, agent.drain_requests)
                 .await;
@@ -123,11 +117,11 @@ impl Dispatcher {
 
     async fn ask_for_drain(&self, agent_id: &AgentId, delay: Duration) -> Result<(), BematicError> {
         let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.dispatch.send(&drain, delay).await?)
+        Ok(self.ports.dispatch.send(&drain, delay).await?)
     }
 
     async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         let ended = if agent.gate.has_ended(now) {
             Some(self.end_override(agent, now).await?)
         } else {
@@ -144,7 +138,7 @@ impl Dispatcher {
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
                 self.ask_for_drain(&agent.id, wait).await?;
             }
-            Router::from(self).move_waiting(agent, now).await?;
+            self.router.move_waiting(agent, now).await?;
             return Ok(());
         };
         // Until its first message it may not be open yet: that message has the queue drained.
@@ -155,7 +149,7 @@ impl Dispatcher {
         let limit = agent
             .free_slots()
             .min(self.transitions.policy().drain_batch);
-        let queued = self.tasks.queued(&agent.id, now, limit).await?;
+        let queued = self.ports.tasks.queued(&agent.id, now, limit).await?;
         if queued.is_empty() {
             return Ok(());
         }
@@ -177,7 +171,7 @@ impl Dispatcher {
         settled.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
         if shut {
-            Router::from(self).move_waiting(agent, now).await?;
+            self.router.move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
             self.ask_for_drain(&agent.id, Duration::ZERO).await?;
         }
@@ -187,7 +181,7 @@ impl Dispatcher {
     /// An operator's word about the agent's breaker has ended by itself: written down, so that
     /// everybody sees it. The agent as it is then.
     async fn end_override(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
-        let before = self.breakers.breaker(&agent.id).await?;
+        let before = self.ports.breakers.breaker(&agent.id).await?;
         let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
         let turn = Turn {
             before: &before,
@@ -195,7 +189,7 @@ impl Dispatcher {
         };
         let mut agent = agent.clone();
         // Whoever was faster has the queue looked at too.
-        if self.breakers.turn(&agent.id, turn).await? == Written::Done {
+        if self.ports.breakers.turn(&agent.id, turn).await? == Written::Done {
             self.transitions.gate_moved(&agent.id, turn, now).await?;
             agent.gate = step.next.gate();
         }
@@ -206,7 +200,8 @@ impl Dispatcher {
     async fn announce(&self, agent: &Agent) -> Result<(), BematicError> {
         let generation = agent.gate.generation;
         if generation > agent.announced {
-            self.notifications
+            self.ports
+                .notifications
                 .breaker_changed(&agent.id, generation)
                 .await?;
         }
@@ -227,7 +222,7 @@ impl Dispatcher {
         let event = match outcome {
             Ok(Delivery::Sent) => {
                 info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
-                return self.transitions.tell(claimed, self.clock.now()).await;
+                return self.transitions.tell(claimed, self.ports.clock.now()).await;
             }
             Ok(Delivery::Gone) => {
                 self.take_back(claimed, gone).await?;
@@ -251,7 +246,7 @@ impl Dispatcher {
 
     /// Before anything else that may fail: the task must not wait for it.
     async fn take_back(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
-        let (agent, now) = (&claimed.agent_id, self.clock.now());
+        let (agent, now) = (&claimed.agent_id, self.ports.clock.now());
         let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
         applied.await.map(drop)
     }
@@ -264,13 +259,13 @@ impl Dispatcher {
         connection: &ConnectionId,
     ) -> Result<(), BematicError> {
         info!(%agent, %connection, "connection is gone: agent marked offline");
-        let now = self.clock.now();
-        self.agents.unbind(agent, connection, now).await?;
-        Ok(self.gateway.close(connection).await?)
+        let now = self.ports.clock.now();
+        self.ports.agents.unbind(agent, connection, now).await?;
+        Ok(self.ports.gateway.close(connection).await?)
     }
 
     async fn spec(&self, task: &Task) -> Result<TaskSpec, BematicError> {
-        let spec = self.tasks.spec(task.id).await?;
+        let spec = self.ports.tasks.spec(task.id).await?;
         spec.ok_or_else(|| BematicError::Message {
             reason: format!("task {} has no specification", task.id),
         })
@@ -284,13 +279,17 @@ impl Dispatcher {
         spelling: Spelling,
     ) -> Result<Delivery, BematicError> {
         let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec?)));
-        Ok(self.gateway.send(connection, spelling, message).await?)
+        Ok(self
+            .ports
+            .gateway
+            .send(connection, spelling, message)
+            .await?)
     }
 
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
-        let connection = self.agents.connection(id).await?;
+        let connection = self.ports.agents.connection(id).await?;
         let is_bound = connection.is_some_and(|connection| connection.agent_id.is_some());
-        if is_bound || !self.agents.forget(id).await? {
+        if is_bound || !self.ports.agents.forget(id).await? {
             return Ok(());
         }
         let error = AuthError::DeadlinePassed {
@@ -302,8 +301,14 @@ impl Dispatcher {
             agent_id: None,
             error: Some(error.to_string()),
         });
-        if self.gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
-            self.gateway.close(id).await?;
+        if self
+            .ports
+            .gateway
+            .send(id, Spelling::default(), refusal)
+            .await?
+            == Delivery::Sent
+        {
+            self.ports.gateway.close(id).await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use bematic_protocol::{
 use tracing::{info, warn};
 
 use super::{
-    super::{routing::Router, sweep::ping, transitions::Outcome},
+    super::{sweep::ping, transitions::Outcome},
     Dispatcher, EARLY,
 };
 use crate::{
@@ -22,11 +22,11 @@ impl Dispatcher {
     /// that waits where another agent would be better, a change that was never told of. After the
     /// time to acknowledge it `is_first`: a lease that began meanwhile is looked after from now on.
     pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
-        let Some(task) = self.tasks.find(id).await? else {
+        let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task to look at");
             return Ok(());
         };
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         match task.timer {
             Some(timer) if timer <= now => return self.timer_ended(task, now).await,
             Some(_) if task.state.cancel_request().is_some() => {
@@ -40,8 +40,7 @@ impl Dispatcher {
             }
             _ => {}
         }
-        if task.reroute_at().is_some_and(|at| at <= now)
-            && Router::from(self).move_one(&task, now).await?
+        if task.reroute_at().is_some_and(|at| at <= now) && self.router.move_one(&task, now).await?
         {
             return Ok(());
         }
@@ -78,14 +77,14 @@ impl Dispatcher {
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        let agent = self.agents.find(id).await?;
+        let agent = self.ports.agents.find(id).await?;
         let connection = agent.and_then(|agent| agent.connection);
         let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
             return Ok(());
         };
         info!(agent = %id, connection = %connection.id, "does the agent hear us?");
-        self.agents.doubted(id, &connection.id, now).await?;
-        ping(&*self.gateway, &connection, now).await
+        self.ports.agents.doubted(id, &connection.id, now).await?;
+        ping(&*self.ports.gateway, &connection, now).await
     }
 
     /// The last sign of life of an attempt at the agent: three calls, once a lease.
@@ -98,8 +97,8 @@ impl Dispatcher {
             return Ok(None);
         };
         let (report, agent) = futures::try_join!(
-            self.tasks.last_report(task.id, attempt),
-            self.agents.find(&task.agent_id),
+            self.ports.tasks.last_report(task.id, attempt),
+            self.ports.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {
             TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
@@ -114,7 +113,7 @@ impl Dispatcher {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };
-        let agent = self.agents.find(&task.agent_id).await?;
+        let agent = self.ports.agents.find(&task.agent_id).await?;
         let Some(binding) = agent.and_then(|agent| agent.connection) else {
             info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
             return Ok(());
@@ -124,7 +123,12 @@ impl Dispatcher {
             task_id: task.id,
             reason: format!("cancelled by {}", request.by),
         });
-        match self.gateway.send(&binding.id, spelling, message).await {
+        match self
+            .ports
+            .gateway
+            .send(&binding.id, spelling, message)
+            .await
+        {
             Ok(Delivery::Sent) => info!(task = %task.id, "the agent was told to stop"),
             Ok(Delivery::Gone) => self.give_up(&task.agent_id, &binding.id).await?,
             Err(error) => {

@@ -15,19 +15,22 @@ use super::{
 use crate::{
     agent::{Agent, ApiKey, Binding},
     error::{AuthError, BematicError, StoreError},
-    ports::{Agents, Introduction},
+    ports::{Introduction, Ports},
 };
 
 /// Authenticates in band.
 pub struct Authenticate {
-    agents: Arc<dyn Agents>,
+    ports: Arc<Ports>,
     connector: Connector,
 }
 
 impl Authenticate {
     /// On the agents' keys and connections.
-    pub fn new(agents: Arc<dyn Agents>, connector: Connector) -> Self {
-        Self { agents, connector }
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            connector: Connector::new(ports.clone()),
+            ports,
+        }
     }
 
     /// Binds the connection to the agent if all is as it mostly is: the key is the agent's, which has
@@ -62,10 +65,10 @@ impl Authenticate {
         match request.api_key.parse::<ApiKey>() {
             Ok(key) => {
                 let (agent, key) = (&request.agent_id, key.hash());
-                self.agents.introduce(connection, agent, &key).await
+                self.ports.agents.introduce(connection, agent, &key).await
             }
             Err(()) => Ok(Introduction {
-                connection: self.agents.connection(connection).await?,
+                connection: self.ports.agents.connection(connection).await?,
                 agent: None,
             }),
         }
@@ -102,7 +105,7 @@ impl Authenticate {
             let agent_id = request.agent_id.clone();
             return Err(AuthError::AlreadyBound { agent_id }.into());
         }
-        check_key(&*self.agents, bound, &request.api_key).await?;
+        check_key(&*self.ports.agents, bound, &request.api_key).await?;
         Ok(Answer::message(CloudMessage::AuthResponse(AuthResponse {
             success: true,
             agent_id: Some(bound.clone()),

@@ -63,7 +63,7 @@ impl MessageRouter {
         if let Some(sender) = self.sender_at_hand(event, spelling) {
             return Ok(Some(sender));
         }
-        let connection = self.agents.connection(&event.connection_id).await?;
+        let connection = self.ports.agents.connection(&event.connection_id).await?;
         Ok(self.learn(connection, spelling))
     }
 
@@ -107,7 +107,8 @@ impl MessageRouter {
     ) -> Result<(), BematicError> {
         if is_early {
             if !noted {
-                self.agents
+                self.ports
+                    .agents
                     .spoke(&sender.agent_id, &sender.connection, sender.spelling)
                     .await?;
             }
@@ -119,7 +120,7 @@ impl MessageRouter {
 
     async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.dispatch.send(&drain, Duration::ZERO).await?)
+        Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?)
     }
 
     fn remember(&self, sender: &Sender) {
@@ -213,7 +214,7 @@ impl MessageRouter {
             error: Some(error.to_string()),
         });
         self.send(connection, spelling, refusal).await?;
-        self.gateway.close(connection).await?;
+        self.ports.gateway.close(connection).await?;
         Ok(())
     }
 }

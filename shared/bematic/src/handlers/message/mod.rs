@@ -24,11 +24,11 @@ pub use self::{
     ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, presence::Presence,
     report::Reports, running::Running, status::StatusReports, terminal::Endings,
 };
-use super::{connect::Connector, event::SocketEvent, transitions::Transitions};
+use super::{event::SocketEvent, transitions::Transitions};
 use crate::{
     agent::SEEN_EVERY,
     error::{BematicError, chain},
-    ports::{Agents, Delivery, DispatchQueue, Gateway, Notifications, Tasks},
+    ports::{Delivery, Ports},
     task::{Task, TaskState},
 };
 use bematic_protocol::{
@@ -37,7 +37,7 @@ use bematic_protocol::{
         AgentMessage, CloudMessage, Envelope, MessageAck, ProtocolError, Spelling, SystemError,
         TaskCancel, decode,
     },
-    time::{Clock, Timestamp},
+    time::Timestamp,
 };
 
 /// Connections that are remembered.
@@ -125,10 +125,7 @@ fn stop(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
 
 /// Routes messages.
 pub struct MessageRouter {
-    agents: Arc<dyn Agents>,
-    gateway: Arc<dyn Gateway>,
-    dispatch: Arc<dyn DispatchQueue>,
-    clock: Arc<dyn Clock>,
+    ports: Arc<Ports>,
     /// Whose connections are, which never changes, and how they are answered: as the first message
     /// that came here was spelled.
     known: Cache<ConnectionId, Sender>,
@@ -143,44 +140,21 @@ pub struct MessageRouter {
 }
 
 impl MessageRouter {
-    /// With the handlers, each given what it needs.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        agents: Arc<dyn Agents>,
-        gateway: Arc<dyn Gateway>,
-        dispatch: Arc<dyn DispatchQueue>,
-        notifications: Arc<dyn Notifications>,
-        transitions: Transitions,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let presence = Presence::new(
-            tasks.clone(),
-            agents.clone(),
-            gateway.clone(),
-            dispatch.clone(),
-            transitions.clone(),
-        );
+    /// A router to one handler a type, on the same ports.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        let transitions = Transitions::new(ports.clone());
+        let presence = Presence::new(ports.clone(), transitions.clone());
         let running = Arc::new(Running::default());
-        let connector = Connector::new(agents.clone(), dispatch.clone(), gateway.clone());
         Self {
             known: Cache::new(REMEMBERED),
             met: Cache::new(REMEMBERED),
-            authenticate: Authenticate::new(agents.clone(), connector),
+            authenticate: Authenticate::new(ports.clone()),
             heartbeats: Heartbeats::new(presence.clone()),
-            status: StatusReports::new(agents.clone(), dispatch.clone(), presence),
+            status: StatusReports::new(ports.clone(), presence),
             acknowledge: Acknowledge::new(transitions.clone(), running.clone()),
-            reports: Reports::new(
-                tasks,
-                notifications,
-                transitions.clone(),
-                clock.clone(),
-                running,
-            ),
+            reports: Reports::new(ports.clone(), transitions.clone(), running),
             endings: Endings::new(transitions),
-            agents,
-            gateway,
-            dispatch,
-            clock,
+            ports,
         }
     }
 
@@ -202,7 +176,7 @@ impl MessageRouter {
     }
 
     async fn route(&self, event: &SocketEvent) -> Result<(), BematicError> {
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         let connection = &event.connection_id;
         match decode::<AgentMessage>(&event.body) {
             Err(error) => self.misunderstood(event, error).await,
@@ -363,7 +337,13 @@ impl MessageRouter {
         spelling: Spelling,
         message: CloudMessage,
     ) -> Result<(), BematicError> {
-        if self.gateway.send(connection, spelling, message).await? == Delivery::Gone {
+        if self
+            .ports
+            .gateway
+            .send(connection, spelling, message)
+            .await?
+            == Delivery::Gone
+        {
             info!("the connection is gone; its agent will ask again over the next one");
         }
         Ok(())

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     agent::{Agent, is_written_down},
     error::{BematicError, TaskError},
-    ports::{Agents, DispatchMessage, DispatchQueue, Gateway, SignOfLife, Tasks},
+    ports::{DispatchMessage, Ports, SignOfLife},
     task::TaskEvent,
 };
 
@@ -30,10 +30,7 @@ const SEEN_LATELY: Duration = Duration::from_secs(40);
 /// Keeps track of who is there.
 #[derive(Clone)]
 pub struct Presence {
-    tasks: Arc<dyn Tasks>,
-    agents: Arc<dyn Agents>,
-    gateway: Arc<dyn Gateway>,
-    dispatch: Arc<dyn DispatchQueue>,
+    ports: Arc<Ports>,
     transitions: Transitions,
     /// When a sign of life was last written down.
     seen: Arc<Cache<ConnectionId, Timestamp>>,
@@ -41,18 +38,9 @@ pub struct Presence {
 
 impl Presence {
     /// On the agents and their tasks.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        agents: Arc<dyn Agents>,
-        gateway: Arc<dyn Gateway>,
-        dispatch: Arc<dyn DispatchQueue>,
-        transitions: Transitions,
-    ) -> Self {
+    pub fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self {
-            tasks,
-            agents,
-            gateway,
-            dispatch,
+            ports,
             transitions,
             seen: Arc::new(Cache::new(REMEMBERED)),
         }
@@ -82,12 +70,13 @@ impl Presence {
             return Ok(Vec::new());
         }
         let noted = self
+            .ports
             .agents
             .alive(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
         let Some(agent) = noted else {
             info!("a connection that is not its agent's speaks: closed");
-            self.gateway.close(&sender.connection).await?;
+            self.ports.gateway.close(&sender.connection).await?;
             return Ok(Vec::new());
         };
         if sign.echoes.is_some() {
@@ -111,7 +100,7 @@ impl Presence {
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
             let agent_id = agent.id.clone();
             let drain = DispatchMessage::drain(agent_id);
-            self.dispatch.send(&drain, Duration::ZERO).await?;
+            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
         }
         Ok(())
     }
@@ -122,7 +111,7 @@ impl Presence {
         agent: &Agent,
         named: impl Iterator<Item = &TaskId>,
     ) -> Result<Vec<CloudMessage>, BematicError> {
-        let tasks = try_join_all(named.map(|task| self.tasks.find(*task))).await?;
+        let tasks = try_join_all(named.map(|task| self.ports.tasks.find(*task))).await?;
         let own = tasks.iter().flatten();
         let own = own.filter(|task| task.is_known_to(&agent.id));
         Ok(own.filter_map(|task| stop(task, &agent.id)).collect())

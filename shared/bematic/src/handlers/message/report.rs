@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bematic_protocol::{
     ids::{Attempt, TaskId},
     messages::{TaskProgress, TaskStream},
-    time::Clock,
 };
 
 use super::{
@@ -15,33 +14,23 @@ use super::{
 };
 use crate::{
     error::{BematicError, TaskError},
-    ports::{Notifications, Tasks},
+    ports::Ports,
     task::{Chunk, Step, TaskEvent, Unchanged},
 };
 
 /// Keeps what running tasks report.
 pub struct Reports {
-    tasks: Arc<dyn Tasks>,
-    notifications: Arc<dyn Notifications>,
+    ports: Arc<Ports>,
     transitions: Transitions,
-    clock: Arc<dyn Clock>,
     running: Arc<Running>,
 }
 
 impl Reports {
     /// On the tasks and the notifier's queue.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        notifications: Arc<dyn Notifications>,
-        transitions: Transitions,
-        clock: Arc<dyn Clock>,
-        running: Arc<Running>,
-    ) -> Self {
+    pub fn new(ports: Arc<Ports>, transitions: Transitions, running: Arc<Running>) -> Self {
         Self {
-            tasks,
-            notifications,
+            ports,
             transitions,
-            clock,
             running,
         }
     }
@@ -55,7 +44,8 @@ impl Reports {
         let task_id = message.task_id;
         let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
         let step = Step::new(context.message_id.clone(), context.sent_at, message);
-        self.tasks
+        self.ports
+            .tasks
             .add_step(task_id, attempt, &step, context.now)
             .await?;
         self.tell(task_id, attempt).await?;
@@ -76,7 +66,7 @@ impl Reports {
             attempt,
             message,
         );
-        self.tasks.add_chunk(&chunk, context.now).await?;
+        self.ports.tasks.add_chunk(&chunk, context.now).await?;
         self.running.heard(task_id, attempt, &chunk.order);
         self.tell(task_id, attempt).await?;
         Ok(answer)
@@ -146,7 +136,7 @@ impl Reports {
         if self.running.is_known(task, attempt, agent) {
             return Ok(true);
         }
-        let runs = self.tasks.runs(task, attempt, agent).await?;
+        let runs = self.ports.tasks.runs(task, attempt, agent).await?;
         if runs {
             self.running.note(task, attempt, agent);
         }
@@ -156,9 +146,9 @@ impl Reports {
     /// Unless a refresh is under way that will show it. The time is that after the write, or the
     /// refresh might have been rendered without it.
     async fn tell(&self, task: TaskId, attempt: Attempt) -> Result<(), BematicError> {
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         if !self.running.is_under_way(task, now) {
-            self.notifications.reported(task, now).await?;
+            self.ports.notifications.reported(task, now).await?;
             self.running.told_of_report(task, attempt, now);
         }
         Ok(())

@@ -7,28 +7,19 @@ use bematic_protocol::messages::{AgentStatus, Availability};
 use super::{Answer, Context, heartbeat::speaks_for_itself, presence::Presence};
 use crate::{
     error::BematicError,
-    ports::{Agents, DispatchMessage, DispatchQueue},
+    ports::{DispatchMessage, Ports},
 };
 
 /// Notes what agents say of themselves.
 pub struct StatusReports {
-    agents: Arc<dyn Agents>,
-    dispatch: Arc<dyn DispatchQueue>,
+    ports: Arc<Ports>,
     presence: Presence,
 }
 
 impl StatusReports {
     /// On the agents and the dispatcher's queue.
-    pub fn new(
-        agents: Arc<dyn Agents>,
-        dispatch: Arc<dyn DispatchQueue>,
-        presence: Presence,
-    ) -> Self {
-        Self {
-            agents,
-            dispatch,
-            presence,
-        }
+    pub fn new(ports: Arc<Ports>, presence: Presence) -> Self {
+        Self { ports, presence }
     }
 
     /// One call, and one that has the queue drained if the agent takes work; more where the agent
@@ -41,6 +32,7 @@ impl StatusReports {
         speaks_for_itself(context, &status.agent_id)?;
         let connection = &context.sender.connection;
         let reported = self
+            .ports
             .agents
             .report(
                 status,
@@ -59,7 +51,7 @@ impl StatusReports {
         }
         if status.status == Availability::Online {
             let drain = DispatchMessage::drain(status.agent_id.clone());
-            self.dispatch.send(&drain, Duration::ZERO).await?;
+            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
         }
         Ok(answer)
     }

@@ -19,11 +19,15 @@ impl Notifier {
     /// again, is no news. Two reads, one or two for each incident that is remembered, a write; and
     /// for a message what a card takes.
     pub(super) async fn tell_of_breaker(&self, agent: &AgentId) -> Result<(), BematicError> {
-        let breaker = self.breakers.breaker(agent).await?;
+        let breaker = self.ports.breakers.breaker(agent).await?;
         for incident in &breaker.recent {
             self.tell_of_incident(agent, incident).await?;
         }
-        Ok(self.breakers.announced(agent, breaker.generation).await?)
+        Ok(self
+            .ports
+            .breakers
+            .announced(agent, breaker.generation)
+            .await?)
     }
 
     /// That it closed is told last, and once that is done there is nothing to look at any more.
@@ -35,15 +39,15 @@ impl Notifier {
         let opening = NoticeId::opened(agent, incident.number).into();
         let closing = NoticeId::closed(agent, incident.number).into();
         let Some(closed) = &incident.closed else {
-            let card = self.cards.card(opening).await?;
+            let card = self.ports.cards.card(opening).await?;
             let message = opened_notice(agent, incident);
             return self.notice(opening, card, &message).await;
         };
-        let told = self.cards.card(closing).await?;
+        let told = self.ports.cards.card(closing).await?;
         if told.as_ref().is_some_and(|card| card.shows.is_some()) {
             return Ok(());
         }
-        let card = self.cards.card(opening).await?;
+        let card = self.ports.cards.card(opening).await?;
         self.notice(opening, card, &opened_notice(agent, incident))
             .await?;
         let message = closed_notice(agent, incident, closed);
@@ -61,7 +65,7 @@ impl Notifier {
         if matches!(&card, Some(card) if card.ts.is_none() && card.shows.is_some()) {
             return Ok(());
         }
-        match (&self.operations_channel, card) {
+        match (&self.ports.settings.operations_channel, card) {
             (Some(channel), card) => {
                 let to = Destination {
                     channel: channel.clone(),
@@ -73,9 +77,9 @@ impl Notifier {
                 let card = Card {
                     ts: None,
                     shows: Some(message.fingerprint()),
-                    begun_at: self.clock.now(),
+                    begun_at: self.ports.clock.now(),
                 };
-                Ok(self.cards.save_card(about, &card).await?)
+                Ok(self.ports.cards.save_card(about, &card).await?)
             }
             (None, Some(_)) => Ok(()),
         }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bematic_protocol::{
     ids::{BatchId, ChannelId, MessageTs, Subject, TaskId},
-    time::{Clock, Timestamp},
+    time::Timestamp,
 };
 use tracing::{info, warn};
 
 use super::view::Snapshot;
 use crate::{
     error::BematicError,
-    ports::{Agents, Batches, Breakers, Card, Cards, Created, NotifyMessage, Tasks},
+    ports::{Card, Created, NotifyMessage, Ports},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
@@ -25,25 +25,16 @@ use crate::{
 
 /// Renders what there is to see into Slack.
 pub struct Notifier {
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// The agents that tasks wait for.
-    pub agents: Arc<dyn Agents>,
-    /// Bulk work.
-    pub batches: Arc<dyn Batches>,
-    /// The messages that Slack has of us.
-    pub cards: Arc<dyn Cards>,
-    /// The agents' circuit breakers.
-    pub breakers: Arc<dyn Breakers>,
-    /// The channel that is told of those, if there is one.
-    pub operations_channel: Option<ChannelId>,
-    /// Slack.
-    pub slack: Arc<dyn SlackApi>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    ports: Arc<Ports>,
+    slack: Arc<dyn SlackApi>,
 }
 
 impl Notifier {
+    /// A notifier that renders into this Slack.
+    pub fn new(ports: Arc<Ports>, slack: Arc<dyn SlackApi>) -> Self {
+        Self { ports, slack }
+    }
+
     /// Does what the state calls for.
     ///
     /// # Errors
@@ -64,22 +55,25 @@ impl Notifier {
 
     /// The task as it is now, the message as it is now, and at most one call to Slack.
     async fn refresh(&self, id: TaskId) -> Result<(), BematicError> {
-        let Some(task) = self.tasks.find(id).await? else {
+        let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task to show");
             return Ok(());
         };
         let (snapshot, card) = futures::try_join!(
-            Snapshot::read(&*self.tasks, &*self.agents, task.clone()),
-            self.cards.card(id.into())
+            Snapshot::read(&*self.ports.tasks, &*self.ports.agents, task.clone()),
+            self.ports.cards.card(id.into())
         )?;
-        let message = snapshot.render(self.clock.now());
+        let message = snapshot.render(self.ports.clock.now());
         self.show(id.into(), card, &destination(&task.origin), &message)
             .await?;
         self.mark_shown(&task).await
     }
 
     async fn progress(&self, id: BatchId) -> Result<(), BematicError> {
-        let (batch, card) = futures::try_join!(self.batches.find(id), self.cards.card(id.into()))?;
+        let (batch, card) = futures::try_join!(
+            self.ports.batches.find(id),
+            self.ports.cards.card(id.into())
+        )?;
         let Some(batch) = batch else {
             warn!(batch = %id, "there is no such bulk work to show");
             return Ok(());
@@ -87,7 +81,7 @@ impl Notifier {
         let to = destination(&batch.origin);
         self.show(id.into(), card, &to, &batch_card(&batch)).await?;
         if batch.is_finished() && batch.shown < batch.version {
-            self.batches.mark_shown(&batch).await?;
+            self.ports.batches.mark_shown(&batch).await?;
         }
         Ok(())
     }
@@ -124,13 +118,13 @@ impl Notifier {
             shows: Some(shows),
             begun_at,
         };
-        Ok(self.cards.save_card(about, &card).await?)
+        Ok(self.ports.cards.save_card(about, &card).await?)
     }
 
     /// A report is no change of the task: it may be shown already.
     async fn mark_shown(&self, task: &Task) -> Result<(), BematicError> {
         if task.shown < task.version {
-            self.tasks.mark_shown(task).await?;
+            self.ports.tasks.mark_shown(task).await?;
         }
         Ok(())
     }
@@ -161,7 +155,7 @@ impl Notifier {
         to: &Destination,
         message: &Message,
     ) -> Result<(Option<MessageTs>, Timestamp), BematicError> {
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         let intent = Card {
             ts: None,
             shows: None,
@@ -169,7 +163,7 @@ impl Notifier {
         };
         let earlier = match begun {
             Some(card) => Some(card),
-            None => match self.cards.begin_card(about, &intent).await? {
+            None => match self.ports.cards.begin_card(about, &intent).await? {
                 Created::New => None,
                 Created::Existing(card) => Some(card),
             },

@@ -9,7 +9,7 @@ use super::obey;
 use crate::{
     breaker::{BreakerEvent, Mode, State},
     command::{BreakerOrder, Command},
-    handlers::webhook::{ANSWER_WITHIN, Request, Webhook},
+    handlers::webhook::{Request, Webhook},
     ports::{Agents as _, Breakers as _, NotifyMessage, Turn, Written},
     testing::{World, agent_id},
 };
@@ -259,7 +259,7 @@ async fn poll(webhook: &Webhook) -> (u16, Value) {
 }
 
 fn webhook(world: &World) -> Webhook {
-    Webhook::new("secret".to_owned().into(), ANSWER_WITHIN, world.parts())
+    Webhook::new(world.ports(), "secret".to_owned().into())
 }
 
 #[tokio::test]

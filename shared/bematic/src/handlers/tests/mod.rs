@@ -34,7 +34,7 @@ async fn try_obey(world: &World, command: Command) -> Result<String, BematicErro
         thread_ts: None,
         user_id: "U2".parse().unwrap(),
     };
-    let operator = Operator::new(world.parts());
+    let operator = Operator::new(world.ports());
     let request = format!("{command:?}");
     let reply = operator.obey(command, origin, &request, world.time.now());
     Ok(reply.await?.message.text)

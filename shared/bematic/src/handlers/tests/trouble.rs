@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::{obey, states};
 use crate::{
     command::Command,
-    handlers::message::MessageRouter,
-    ports::DispatchMessage,
+    handlers::{dispatch::Dispatcher, message::MessageRouter},
+    ports::{DispatchMessage, Settings},
     task::{SHOWN_WITHIN, TaskPolicy, TaskState},
-    testing::{World, agent_id, connection},
+    testing::{World, agent_id, connection, settings},
 };
 
 /// The attempts that were sent, and the tasks that are to be stopped, since the last time.
@@ -444,8 +444,11 @@ async fn a_task_that_is_being_stopped_is_looked_at_no_more_often_than_once_a_min
     obey(&world, Command::Cancel { task }).await;
     world.time.pass(Duration::from_mins(2));
     world.out.take_dispatched();
-    let mut dispatcher = world.dispatcher();
-    dispatcher.transitions = world.transitions_with(policy);
+    let settings = Settings {
+        policy,
+        ..settings()
+    };
+    let dispatcher = Dispatcher::new(world.ports_with(settings));
     // Its timer is set by that policy; Slack does not show it.
     let look = DispatchMessage::Task {
         task_id: task,

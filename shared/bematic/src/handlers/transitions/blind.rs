@@ -37,16 +37,16 @@ impl Transitions {
             agent,
             attempt,
             said_at,
-            lease: self.policy.lease,
+            lease: self.ports.settings.policy.lease,
             now,
         };
         let event = TaskEvent::Started { attempt, said_at };
         let started = Instant::now();
-        match self.tasks.begin(&begin).await? {
+        match self.ports.tasks.begin(&begin).await? {
             Blind::Done(task) => {
                 info!(task = %task_id, %agent, to = task.state.name(), "task changed");
                 if !task.is_told_of(now + started.elapsed()) {
-                    self.notifications.show(&Show::of(&task)).await?;
+                    self.ports.notifications.show(&Show::of(&task)).await?;
                 }
                 Ok(Outcome::Changed(*task))
             }
@@ -78,7 +78,7 @@ impl Transitions {
                 agent,
                 attempt,
                 ending,
-                slow_after: self.breaker.slow_after(),
+                slow_after: self.ports.settings.breaker.slow_after(),
                 now,
             };
             match self.finish_blindly(&finish).await? {
@@ -102,7 +102,7 @@ impl Transitions {
         let turn = turned
             .as_ref()
             .map(|(before, after)| Turn { before, after });
-        let written = self.tasks.finish(finish, turn).await?;
+        let written = self.ports.tasks.finish(finish, turn).await?;
         if written == Blind::Done(()) {
             let to = <&str>::from(finish.ending);
             info!(task = %finish.task_id, %agent, to, "task changed");
@@ -111,7 +111,7 @@ impl Transitions {
                 agent_id: agent.clone(),
                 show: Some(Show::finished(finish.slot())),
             };
-            let told = self.dispatch.send(&drain, Duration::ZERO);
+            let told = self.ports.dispatch.send(&drain, Duration::ZERO);
             futures::try_join!(told, self.moved(agent, turn, now))?;
         }
         Ok(written)

@@ -16,9 +16,7 @@ use tracing::info;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ports::{
-        Breakers, DispatchMessage, DispatchQueue, Kept, Notifications, Show, Tasks, Turn, Written,
-    },
+    ports::{DispatchMessage, Kept, Ports, Show, Turn, Written},
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
@@ -39,32 +37,13 @@ pub enum Outcome {
 /// Applies events to stored tasks.
 #[derive(Clone)]
 pub struct Transitions {
-    tasks: Arc<dyn Tasks>,
-    breakers: Arc<dyn Breakers>,
-    dispatch: Arc<dyn DispatchQueue>,
-    notifications: Arc<dyn Notifications>,
-    policy: TaskPolicy,
-    breaker: BreakerConfig,
+    ports: Arc<Ports>,
 }
 
 impl Transitions {
-    /// With what it reads, writes and tells.
-    pub fn new(
-        tasks: Arc<dyn Tasks>,
-        breakers: Arc<dyn Breakers>,
-        dispatch: Arc<dyn DispatchQueue>,
-        notifications: Arc<dyn Notifications>,
-        policy: TaskPolicy,
-        breaker: BreakerConfig,
-    ) -> Self {
-        Self {
-            tasks,
-            breakers,
-            dispatch,
-            notifications,
-            policy,
-            breaker,
-        }
+    /// On the tasks and breakers of these ports, and their queues.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self { ports }
     }
 
     /// The task, if it is the agent's, or was before it was moved to another.
@@ -76,18 +55,18 @@ impl Transitions {
     }
 
     async fn find(&self, id: TaskId) -> Result<Task, BematicError> {
-        let task = self.tasks.find(id).await?;
+        let task = self.ports.tasks.find(id).await?;
         Ok(task.ok_or(TaskError::Unknown { task_id: id })?)
     }
 
     /// What applies to all tasks.
-    pub const fn policy(&self) -> &TaskPolicy {
-        &self.policy
+    pub fn policy(&self) -> &TaskPolicy {
+        &self.ports.settings.policy
     }
 
     /// What applies to breakers without settings of their own.
-    pub const fn breaker(&self) -> &BreakerConfig {
-        &self.breaker
+    pub fn breaker(&self) -> &BreakerConfig {
+        &self.ports.settings.breaker
     }
 
     /// Applies what the agent reports to its task: a read, a write, and what [`Self::tell`] sends. An
@@ -116,7 +95,7 @@ impl Transitions {
         event: &TaskEvent,
         now: Timestamp,
     ) -> Option<Unchanged> {
-        let next = task.after_report(agent, event.clone(), &self.policy, now);
+        let next = task.after_report(agent, event.clone(), &self.ports.settings.policy, now);
         next.err()
     }
 
@@ -133,7 +112,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let decide = |task: &Task| {
-            let next = task.after_report(agent, event.clone(), &self.policy, now)?;
+            let next = task.after_report(agent, event.clone(), &self.ports.settings.policy, now)?;
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
@@ -153,7 +132,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let decide = |task: &Task| {
-            let next = task.after(event.clone(), &self.policy, now)?;
+            let next = task.after(event.clone(), &self.ports.settings.policy, now)?;
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
@@ -188,7 +167,12 @@ impl Transitions {
             let turn = turned
                 .as_ref()
                 .map(|(before, after)| Turn { before, after });
-            match self.tasks.transition(&task, &next, kept, turn).await? {
+            match self
+                .ports
+                .tasks
+                .transition(&task, &next, kept, turn)
+                .await?
+            {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
                     let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
@@ -214,8 +198,8 @@ impl Transitions {
         report: BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
-        let before = self.breakers.breaker(agent).await?;
-        let Step { next, verdict } = before.after(report, &self.breaker, now);
+        let before = self.ports.breakers.breaker(agent).await?;
+        let Step { next, verdict } = before.after(report, &self.ports.settings.breaker, now);
         if let Verdict::Ignored(why) = verdict {
             info!(%agent, why = <&str>::from(why), "says nothing about the agent");
         }
@@ -258,7 +242,7 @@ impl Transitions {
             return Ok(());
         }
         let drain = DispatchMessage::drain(agent.clone());
-        self.dispatch.send(&drain, delay).await
+        self.ports.dispatch.send(&drain, delay).await
     }
 
     /// Keeps what came too late: a transaction, and a message to the notifier. The first report of
@@ -276,13 +260,18 @@ impl Transitions {
         for _ in 0..TRIES {
             let next = task.with_late_report();
             let kept = Some(Kept::Late(report));
-            match self.tasks.transition(&task, &next, kept, None).await? {
+            match self
+                .ports
+                .tasks
+                .transition(&task, &next, kept, None)
+                .await?
+            {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report kept");
-                    return Ok(self.notifications.show(&Show::of(&next)).await?);
+                    return Ok(self.ports.notifications.show(&Show::of(&next)).await?);
                 }
                 Written::Conflict => {
-                    let known = self.tasks.late_reports(id).await?;
+                    let known = self.ports.tasks.late_reports(id).await?;
                     task = self.find(id).await?;
                     if known.iter().any(|late| late.attempt == report.attempt) {
                         return self.show(&task, now).await;

@@ -19,7 +19,10 @@ impl Transitions {
     /// The queue's.
     pub async fn show(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         if task.shown < task.version {
-            self.notifications.show(&Show::again(task, now)).await?;
+            self.ports
+                .notifications
+                .show(&Show::again(task, now))
+                .await?;
         }
         Ok(())
     }
@@ -40,7 +43,10 @@ impl Transitions {
             }
         }
         if untold || task.reroute_at().is_some_and(|at| at <= now) {
-            self.tasks.look_again(task, task.look_again_at(now)).await?;
+            self.ports
+                .tasks
+                .look_again(task, task.look_again_at(now))
+                .await?;
         }
         Ok(())
     }
@@ -63,7 +69,7 @@ impl Transitions {
         if task.is_told_of(now) {
             return self.wake(task, None, now).await;
         }
-        let shown = async { Ok(self.notifications.show(&show).await?) };
+        let shown = async { Ok(self.ports.notifications.show(&show).await?) };
         futures::try_join!(shown, self.wake(task, None, now))?;
         Ok(())
     }
@@ -88,8 +94,8 @@ impl Transitions {
             }
         }
         futures::try_join!(
-            self.notifications.show_all(&shows),
-            self.dispatch.send_all(&messages)
+            self.ports.notifications.show_all(&shows),
+            self.ports.dispatch.send_all(&messages)
         )?;
         Ok(())
     }
@@ -101,7 +107,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<(), BematicError> {
         let messages = wake_up(task, show, now);
-        Ok(self.dispatch.send_all(&messages).await?)
+        Ok(self.ports.dispatch.send_all(&messages).await?)
     }
 
     /// Has the dispatcher look again when the task's timer ends.
@@ -110,7 +116,7 @@ impl Transitions {
     /// The queue's.
     pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         match at_timer(task, now) {
-            Some((message, delay)) => Ok(self.dispatch.send(&message, delay).await?),
+            Some((message, delay)) => Ok(self.ports.dispatch.send(&message, delay).await?),
             None => Ok(()),
         }
     }

@@ -22,17 +22,17 @@ impl Operator {
         request: &str,
         now: Timestamp,
     ) -> Result<Reply, BematicError> {
-        let mut batch = Batch::new(self.parts.ids.batch(), kind, origin, now);
-        match self.parts.batches.create(&batch, request).await? {
+        let mut batch = Batch::new(self.ports.ids.batch(), kind, origin, now);
+        match self.ports.batches.create(&batch, request).await? {
             Created::New => info!(batch = %batch.id, ?kind, "bulk work asked for"),
             Created::Existing(first) => {
                 info!(batch = %first, "the request was repeated");
-                batch = self.parts.batches.find(first).await?.unwrap_or(batch);
+                batch = self.ports.batches.find(first).await?.unwrap_or(batch);
             }
         }
         futures::try_join!(
-            self.parts.batch_queue.work(batch.id),
-            self.parts.notifications.batch_changed(&batch),
+            self.ports.batch_queue.work(batch.id),
+            self.ports.notifications.batch_changed(&batch),
         )?;
         Ok(Reply::ephemeral(text::bulk_accepted(kind)))
     }

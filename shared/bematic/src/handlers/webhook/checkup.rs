@@ -14,7 +14,7 @@ use super::Response;
 use crate::{
     dead_letter::QueueName,
     error::{BematicError, chain},
-    ports::{Agents, DeadLetterQueues},
+    ports::Ports,
 };
 
 /// How long an answer is given again, so that it is cheap however often it is asked for.
@@ -64,16 +64,14 @@ struct AgentCounts {
 
 /// Looks at the parts.
 pub(super) struct Checkup {
-    agents: Arc<dyn Agents>,
-    dead_letters: Arc<dyn DeadLetterQueues>,
+    ports: Arc<Ports>,
     last: Mutex<Option<(Timestamp, Health)>>,
 }
 
 impl Checkup {
-    pub(super) fn new(agents: Arc<dyn Agents>, dead_letters: Arc<dyn DeadLetterQueues>) -> Self {
+    pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
-            agents,
-            dead_letters,
+            ports,
             last: Mutex::default(),
         }
     }
@@ -137,7 +135,7 @@ impl Checkup {
     }
 
     async fn count_agents(&self) -> Option<AgentCounts> {
-        let agents = within("DynamoDB", async { Ok(self.agents.list().await?) }).await?;
+        let agents = within("DynamoDB", async { Ok(self.ports.agents.list().await?) }).await?;
         Some(AgentCounts {
             connected: agents
                 .iter()
@@ -151,8 +149,8 @@ impl Checkup {
     }
 
     async fn count_dead_letters(&self) -> Option<Vec<(QueueName, usize)>> {
-        let counts =
-            QueueName::iter().map(async |name| Ok((name, self.dead_letters.count(name).await?)));
+        let counts = QueueName::iter()
+            .map(async |name| Ok((name, self.ports.dead_letters.count(name).await?)));
         within("SQS", try_join_all(counts)).await
     }
 }

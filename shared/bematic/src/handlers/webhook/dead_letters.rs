@@ -18,14 +18,14 @@ const REDRIVEN: usize = 30;
 impl Operator {
     /// Of all queues side by side: three calls each.
     pub(super) async fn dead_letters(&self, now: Timestamp) -> Result<Reply, BematicError> {
-        let queues = QueueName::iter().map(|queue| self.parts.dead_letters.list(queue));
+        let queues = QueueName::iter().map(|queue| self.ports.dead_letters.list(queue));
         let found = try_join_all(queues).await?;
         Ok(Reply::ephemeral(text::dead_letters(&found, now)))
     }
 
     pub(super) async fn redrive(&self) -> Result<Reply, BematicError> {
         let queues =
-            QueueName::iter().map(|queue| self.parts.dead_letters.redrive(queue, REDRIVEN));
+            QueueName::iter().map(|queue| self.ports.dead_letters.redrive(queue, REDRIVEN));
         let redriven = try_join_all(queues).await?.into_iter().sum();
         info!(redriven, "dead letters redriven");
         Ok(Reply::ephemeral(text::redriven(redriven)))

@@ -45,9 +45,9 @@ impl Ordered {
 impl Operator {
     /// All agents and their breakers.
     pub(super) async fn health(&self, now: Timestamp) -> Result<Reply, BematicError> {
-        let agents = self.parts.agents.list().await?;
+        let agents = self.ports.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
-        let breakers = self.parts.breakers.breakers(&ids).await?;
+        let breakers = self.ports.breakers.breakers(&ids).await?;
         let breakers: Vec<_> = breakers.iter().map(|it| self.as_of(it, now)).collect();
         let health: Vec<_> = agents
             .iter()
@@ -64,7 +64,7 @@ impl Operator {
         now: Timestamp,
     ) -> Result<Reply, BematicError> {
         let (agent, breaker) =
-            futures::try_join!(self.parts.agents.find(id), self.parts.breakers.breaker(id))?;
+            futures::try_join!(self.ports.agents.find(id), self.ports.breakers.breaker(id))?;
         let Some(agent) = agent else {
             return Ok(Reply::ephemeral(self.unknown_agent(id).await?));
         };
@@ -75,7 +75,7 @@ impl Operator {
 
     /// What is stored is as of its last event: an operator's word may have ended since.
     fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
-        let step = breaker.after(BreakerEvent::Tick, &self.parts.breaker, now);
+        let step = breaker.after(BreakerEvent::Tick, &self.ports.settings.breaker, now);
         step.next
     }
 
@@ -84,13 +84,13 @@ impl Operator {
             id: &agent.id,
             online: agent.connection.is_some(),
             created_at: agent.created_at,
-            config: *breaker.config(&self.parts.breaker),
+            config: *breaker.config(&self.ports.settings.breaker),
             breaker,
         }
     }
 
     pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
-        let agents = self.parts.agents.list().await?.into_iter();
+        let agents = self.ports.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
         Ok(text::unknown_agent(id, &known))
     }
@@ -104,25 +104,25 @@ impl Operator {
         by: &UserId,
         now: Timestamp,
     ) -> Result<Ordered, BematicError> {
-        if self.parts.agents.find(id).await?.is_none() {
+        if self.ports.agents.find(id).await?.is_none() {
             return Ok(Ordered::Nobody(self.unknown_agent(id).await?));
         }
         for pause in pauses().take(TRIES) {
-            let before = self.parts.breakers.breaker(id).await?;
+            let before = self.ports.breakers.breaker(id).await?;
             let after = before
-                .after(event(order, by, now), &self.parts.breaker, now)
+                .after(event(order, by, now), &self.ports.settings.breaker, now)
                 .next;
             let turn = Turn {
                 before: &before,
                 after: &after,
             };
-            if self.parts.breakers.turn(id, turn).await? == Written::Conflict {
+            if self.ports.breakers.turn(id, turn).await? == Written::Conflict {
                 tokio::time::sleep(pause).await;
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
             let drain = DispatchMessage::drain(id.clone());
-            let look = async { Ok(self.parts.dispatch.send(&drain, Duration::ZERO).await?) };
+            let look = async { Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?) };
             let look_again = async {
                 let moved = self.transitions.gate_moved(id, turn, now).await;
                 Ok::<_, BematicError>(moved?)

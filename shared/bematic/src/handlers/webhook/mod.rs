@@ -18,25 +18,18 @@ use tracing::{error, info, warn};
 use self::checkup::Checkup;
 pub use self::operator::Operator;
 use crate::{
-    breaker::BreakerConfig,
     command::{self, Command},
     error::{BematicError, chain},
-    ports::{
-        Agents, BatchQueue, Batches, Breakers, DeadLetterQueues, DispatchQueue, Notifications,
-        NotifyMessage, Projects, Tasks,
-    },
+    ports::{NotifyMessage, Ports},
     slack::{
         Reply,
         inbound::{Endpoint, Inbound, Mention, SlashCommand},
         signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
         text,
     },
-    task::{Origin, TaskPolicy},
+    task::Origin,
 };
-use bematic_protocol::{
-    ids::Ids,
-    time::{Clock, Timestamp},
-};
+use bematic_protocol::time::Timestamp;
 
 /// Slack gives up after 3 s; the rest is for the way there and back.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
@@ -103,70 +96,43 @@ impl Response {
     }
 }
 
-/// What the webhook works with.
-pub struct Parts {
-    /// The tasks.
-    pub tasks: Arc<dyn Tasks>,
-    /// The agents.
-    pub agents: Arc<dyn Agents>,
-    /// Their circuit breakers.
-    pub breakers: Arc<dyn Breakers>,
-    /// The settings of those that have none of their own.
-    pub breaker: BreakerConfig,
-    /// The channels' projects.
-    pub projects: Arc<dyn Projects>,
-    /// The dispatcher's queue.
-    pub dispatch: Arc<dyn DispatchQueue>,
-    /// The notifier's queue.
-    pub notifications: Arc<dyn Notifications>,
-    /// Bulk work.
-    pub batches: Arc<dyn Batches>,
-    /// Its queue.
-    pub batch_queue: Arc<dyn BatchQueue>,
-    /// What the functions gave up on.
-    pub dead_letters: Arc<dyn DeadLetterQueues>,
-    /// The numbers of the task life cycle.
-    pub policy: TaskPolicy,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Ids of tasks.
-    pub ids: Arc<dyn Ids>,
-}
-
 /// Handles Slack's requests.
 pub struct Webhook {
+    ports: Arc<Ports>,
     secret: SecretString,
     within: Duration,
-    clock: Arc<dyn Clock>,
-    notifications: Arc<dyn Notifications>,
     checkup: Checkup,
     operator: Operator,
 }
 
 impl Webhook {
-    /// With the app's signing secret, and how long an answer may take.
-    pub fn new(secret: SecretString, within: Duration, parts: Parts) -> Self {
-        let (clock, notifications) = (parts.clock.clone(), parts.notifications.clone());
+    /// A webhook of the app with this signing secret.
+    pub fn new(ports: Arc<Ports>, secret: SecretString) -> Self {
         Self {
             secret,
-            within,
-            clock,
-            notifications,
-            checkup: Checkup::new(parts.agents.clone(), parts.dead_letters.clone()),
-            operator: Operator::new(parts),
+            within: ANSWER_WITHIN,
+            checkup: Checkup::new(ports.clone()),
+            operator: Operator::new(ports.clone()),
+            ports,
         }
+    }
+
+    /// The same, with another time to answer in than [`ANSWER_WITHIN`].
+    #[must_use]
+    pub fn answering_within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// Answers one request. Never fails.
     pub async fn handle(&self, request: Request<'_>) -> Response {
         let endpoint = match request.path {
-            "/health" => return self.checkup.answer(self.clock.now()).await,
+            "/health" => return self.checkup.answer(self.ports.clock.now()).await,
             "/slack/commands" => Endpoint::Commands,
             "/slack/events" => Endpoint::Events,
             "/slack/interactions" => Endpoint::Interactions,
             _ => return Response::error(404, "NOT_FOUND"),
         };
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         let Request {
             timestamp,
             signature,
@@ -292,7 +258,7 @@ impl Webhook {
             thread_ts,
             text: answer,
         };
-        Ok(self.notifications.reply(&reply).await?)
+        Ok(self.ports.notifications.reply(&reply).await?)
     }
 }
 

@@ -1,21 +1,21 @@
 //! What an operator's commands do.
 
+use std::sync::Arc;
+
 use bematic_protocol::{
     ids::{ChannelId, TaskId},
     time::Timestamp,
 };
 
-use super::{
-    super::{
-        transitions::{Outcome, Transitions},
-        view::Snapshot,
-    },
-    Parts,
+use super::super::{
+    transitions::{Outcome, Transitions},
+    view::Snapshot,
 };
 use crate::{
     agent::Agent,
     command::Command,
     error::BematicError,
+    ports::Ports,
     slack::{
         Reply, ResponseType,
         text::{self, AgentSummary},
@@ -28,22 +28,17 @@ const LISTED: usize = 10;
 
 /// Does what operators ask for.
 pub struct Operator {
-    pub(super) parts: Parts,
+    pub(super) ports: Arc<Ports>,
     pub(super) transitions: Transitions,
 }
 
 impl Operator {
     /// With all that commands need.
-    pub fn new(parts: Parts) -> Self {
-        let transitions = Transitions::new(
-            parts.tasks.clone(),
-            parts.breakers.clone(),
-            parts.dispatch.clone(),
-            parts.notifications.clone(),
-            parts.policy,
-            parts.breaker,
-        );
-        Self { parts, transitions }
+    pub fn new(ports: Arc<Ports>) -> Self {
+        Self {
+            transitions: Transitions::new(ports.clone()),
+            ports,
+        }
     }
 
     /// Obeys, and says what came of it. `request` is Slack's id of what the operator did.
@@ -99,10 +94,10 @@ impl Operator {
         channel: &ChannelId,
         now: Timestamp,
     ) -> Result<Reply, BematicError> {
-        match self.parts.tasks.find(id).await? {
+        match self.ports.tasks.find(id).await? {
             Some(task) if task.origin.channel_id == *channel => {
                 let snapshot =
-                    Snapshot::read(&*self.parts.tasks, &*self.parts.agents, task).await?;
+                    Snapshot::read(&*self.ports.tasks, &*self.ports.agents, task).await?;
                 let message = snapshot.render(now);
                 Ok(Reply {
                     response_type: ResponseType::Ephemeral,
@@ -124,7 +119,7 @@ impl Operator {
         event: TaskEvent,
         now: Timestamp,
     ) -> Result<Reply, BematicError> {
-        let found = self.parts.tasks.find(id).await?;
+        let found = self.ports.tasks.find(id).await?;
         let Some(task) = found.filter(|task| task.origin.channel_id == *channel) else {
             return Ok(Reply::ephemeral(text::unknown_task(id)));
         };
@@ -136,12 +131,12 @@ impl Operator {
     }
 
     async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {
-        let page = self.parts.tasks.in_channel(channel, LISTED, None).await?;
+        let page = self.ports.tasks.in_channel(channel, LISTED, None).await?;
         Ok(Reply::ephemeral(text::tasks(&page.items, now)))
     }
 
     async fn list_agents(&self, now: Timestamp) -> Result<Reply, BematicError> {
-        let agents = self.parts.agents.list().await?;
+        let agents = self.ports.agents.list().await?;
         let summaries: Vec<_> = agents.iter().map(summary).collect();
         Ok(Reply::ephemeral(text::agents(&summaries, now)))
     }

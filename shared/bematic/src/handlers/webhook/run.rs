@@ -35,7 +35,7 @@ impl Operator {
         request: &str,
         now: Timestamp,
     ) -> Result<Result<String, String>, BematicError> {
-        let Some(project) = self.parts.projects.find(&origin.channel_id).await? else {
+        let Some(project) = self.ports.projects.find(&origin.channel_id).await? else {
             return Ok(Err(text::no_project(&origin.channel_id)));
         };
         let route = agent.map_or_else(|| project.route.clone(), Route::One);
@@ -43,22 +43,22 @@ impl Operator {
             return Ok(Err(text::no_agent(&route)));
         };
         let spec = project.spec(prompt);
-        let id = self.parts.ids.task();
-        let policy = &self.parts.policy;
+        let id = self.ports.ids.task();
+        let policy = &self.ports.settings.policy;
         let mut task = Task::new(id, chosen, &spec, origin, policy, now);
         task.priority = priority;
         task.route = Some(route).filter(Route::has_choice);
-        if let Err(bytes) = fits(&task, &spec, self.parts.ids.message(), now) {
+        if let Err(bytes) = fits(&task, &spec, self.ports.ids.message(), now) {
             return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
         }
-        let task = match self.parts.tasks.create(&task, &spec, request).await? {
+        let task = match self.ports.tasks.create(&task, &spec, request).await? {
             Creation::Done => {
                 info!(task = %task.id, agent = %task.agent_id, "task created");
                 task
             }
             Creation::Repeated(first) => {
                 info!(task = %first, "the request was repeated");
-                self.parts.tasks.find(first).await?.unwrap_or(task)
+                self.ports.tasks.find(first).await?.unwrap_or(task)
             }
             Creation::NoAgent => return Ok(Err(self.unknown_agent(&task.agent_id).await?)),
         };
@@ -72,9 +72,9 @@ impl Operator {
         if let Route::One(agent) = route {
             return Ok(Some(agent.clone()));
         }
-        let known = routing::allowed(&*self.parts.agents, route).await?;
+        let known = routing::allowed(&*self.ports.agents, route).await?;
         let mut pool = Pool::new(&known, now);
-        Ok(pool.choose(&*self.parts.tasks, route).await?)
+        Ok(pool.choose(&*self.ports.tasks, route).await?)
     }
 }
 

@@ -1,5 +1,6 @@
 mod breakers;
 
+use bematic_protocol::time::Clock as _;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -14,7 +15,7 @@ use crate::{
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 fn webhook(world: &World) -> Webhook {
-    Webhook::new(SECRET.into(), ANSWER_WITHIN, world.parts())
+    Webhook::new(world.ports(), SECRET.into())
 }
 
 /// Sends `body` as Slack would.
@@ -178,7 +179,7 @@ async fn a_task_that_is_stored_but_not_announced_is_not_to_be_asked_for_again() 
 #[tokio::test]
 async fn an_answer_comes_in_time_whatever_happens() {
     let world = World::new().await;
-    let slow = Webhook::new(SECRET.into(), Duration::ZERO, world.parts());
+    let slow = Webhook::new(world.ports(), SECRET.into()).answering_within(Duration::ZERO);
     let timestamp = world.time.now().as_secs().to_string();
     let body = "team_id=T1&channel_id=C1&user_id=U1&command=%2Fbm&text=run+x&trigger_id=t";
     let signature = sign(&SecretString::from(SECRET), &timestamp, body.as_bytes()).unwrap();

@@ -5,7 +5,7 @@ use bematic_protocol::time::Clock as _;
 use crate::{
     breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind},
     handlers::notify::Notifier,
-    ports::{Breakers as _, NotifyMessage, Turn, Written},
+    ports::{Breakers as _, NotifyMessage, Settings, Turn, Written},
     slack::api::SlackError,
     testing::{World, agent_id},
 };
@@ -223,10 +223,8 @@ async fn a_later_failure_is_not_shown_as_what_opened_it() {
 #[tokio::test]
 async fn without_a_channel_nobody_is_told_and_not_later_either() {
     let world = World::new().await;
-    let without = Notifier {
-        operations_channel: None,
-        ..world.notifier()
-    };
+    let settings = Settings::default();
+    let without = Notifier::new(world.ports_with(settings), world.out.clone());
     open(&world, "first").await;
     tell(&without).await;
     let agent = world.store.agent(&agent_id()).unwrap();

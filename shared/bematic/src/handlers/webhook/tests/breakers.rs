@@ -6,6 +6,7 @@ use crate::{
     ports::DispatchMessage,
     testing::agent_id,
 };
+use bematic_protocol::time::Clock as _;
 
 /// Somebody presses the button of the operations channel.
 async fn press(world: &World, value: &str) -> Response {

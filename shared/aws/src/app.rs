@@ -1,0 +1,139 @@
+//! The composition root: the one place that builds the graph of clients, adapters and ports. The
+//! functions build it from their environment; tests, bench and simulation from other clients.
+
+use std::sync::Arc;
+
+use aws_config::{
+    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+};
+use bematic::{dead_letter::QueueName, error::ConfigError, ports::Ports};
+use bematic_protocol::{
+    ids::{Ids, RandomIds},
+    time::{Clock, SystemClock},
+};
+use secrecy::SecretString;
+use strum::IntoEnumIterator as _;
+
+use crate::{
+    config::{Config, Environment},
+    gateway::ApiGateway,
+    queue::{SqsBatches, SqsDeadLetters, SqsDispatch, SqsNotifications, SqsSource},
+    slack::{ClientError, SlackClient},
+    store::{AgentStore, ProjectStore, TaskStore},
+};
+
+/// Bematic's adapters, on one set of clients.
+pub struct App {
+    environment: Environment,
+    config: Config,
+    sqs: aws_sdk_sqs::Client,
+    ports: Arc<Ports>,
+}
+
+impl App {
+    /// With the process's environment, and AWS as it says.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub async fn from_env() -> Result<Self, ConfigError> {
+        // Answers are a few KB: none is a stream that could stall.
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .load()
+            .await;
+        let environment = Environment::of_process();
+        Self::new(
+            environment,
+            &sdk,
+            Arc::new(SystemClock),
+            Arc::new(RandomIds),
+        )
+    }
+
+    /// With this environment, and clients of this configuration. The clients share one HTTP connection
+    /// pool.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn new(
+        environment: Environment,
+        sdk: &SdkConfig,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self, ConfigError> {
+        let config = Config::read(&environment)?;
+        let dynamo = aws_sdk_dynamodb::Client::new(sdk);
+        let sqs = aws_sdk_sqs::Client::new(sdk);
+        let (tasks, agents) = (&config.tasks_table, &config.agents_table);
+        let task_store = Arc::new(TaskStore::new(
+            dynamo.clone(),
+            tasks.clone(),
+            agents.clone(),
+        ));
+        let agent_store = Arc::new(AgentStore::new(dynamo.clone(), agents.clone()));
+        let management = config.management_url.clone();
+        let queues = QueueName::iter().map(|name| (name, config.queue(name).clone()));
+        let ports = Ports {
+            tasks: task_store.clone(),
+            cards: task_store.clone(),
+            batches: task_store,
+            agents: agent_store.clone(),
+            breakers: agent_store,
+            projects: Arc::new(ProjectStore::new(dynamo, agents.clone())),
+            dispatch: Arc::new(SqsDispatch::new(
+                sqs.clone(),
+                config.dispatch.source.clone(),
+            )),
+            notifications: Arc::new(SqsNotifications::new(
+                sqs.clone(),
+                config.notifications.source.clone(),
+            )),
+            batch_queue: Arc::new(SqsBatches::new(sqs.clone(), config.batch.source.clone())),
+            dead_letters: Arc::new(SqsDeadLetters::new(&sqs, queues)),
+            gateway: Arc::new(ApiGateway::new(sdk, management, ids.clone(), clock.clone())),
+            clock,
+            ids,
+            settings: config.settings.clone(),
+        };
+        Ok(Self {
+            environment,
+            config,
+            sqs,
+            ports: Arc::new(ports),
+        })
+    }
+
+    /// What handlers work with.
+    pub fn ports(&self) -> Arc<Ports> {
+        self.ports.clone()
+    }
+
+    /// The queue that a function is fed from.
+    pub fn source(&self, name: QueueName) -> SqsSource {
+        let urls = self.config.queue(name).clone();
+        SqsSource::new(self.sqs.clone(), urls, self.config.max_receives)
+    }
+
+    /// The signing secret of the Slack app, from `SLACK_SIGNING_SECRET`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is none.
+    pub fn signing_secret(&self) -> Result<SecretString, ConfigError> {
+        Ok(self.environment.required("SLACK_SIGNING_SECRET")?.into())
+    }
+
+    /// Slack's Web API, from `SLACK_API_URL` and `SLACK_BOT_TOKEN`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if one of them is missing, or the address is none.
+    pub fn slack(&self) -> Result<SlackClient, ConfigError> {
+        const ADDRESS: &str = "SLACK_API_URL";
+        let address = self.environment.required(ADDRESS)?;
+        let token = self.environment.required("SLACK_BOT_TOKEN")?.into();
+        let client = SlackClient::new(&address, token, SlackClient::TIMEOUT);
+        client.map_err(|error: ClientError| ConfigError {
+            name: ADDRESS,
+            problem: format!("is of no use: {error}"),
+        })
+    }
+}
