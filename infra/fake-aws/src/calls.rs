@@ -185,24 +185,24 @@ pub struct Interleaving(Mutex<u64>);
 
 impl Interleaving {
     /// As the seed says.
-    pub fn new(seed: u64) -> Self {
-        // xorshift stays at zero.
-        Self(Mutex::new(seed | 1))
+    pub const fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
     }
 
+    /// The next number of splitmix64, of which neighbouring seeds share nothing.
     fn next(&self) -> u64 {
         let mut state = lock(&self.0);
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        *state >> 62
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 }
 
 #[async_trait]
 impl Hook for Interleaving {
     async fn before(&self, _: &Call) -> Proceed {
-        for _ in 0..self.next() {
+        for _ in 0..self.next() % 4 {
             tokio::task::yield_now().await;
         }
         Proceed::Go
