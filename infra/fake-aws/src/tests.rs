@@ -1,0 +1,169 @@
+//! The fake through the real SDK clients.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
+    types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem},
+};
+
+use super::*;
+
+mod around;
+mod dynamo;
+mod management;
+mod sqs;
+
+const START: u64 = 1_700_000_000_000;
+
+const TEMPLATE: &str = r#"
+Parameters:
+  Delay: { Type: Number, Default: 3 }
+  Limit: { Type: String, Default: "2" }
+Conditions:
+  Never: !Equals [a, b]
+Resources:
+  Things:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions:
+        - { AttributeName: pk, AttributeType: S }
+        - { AttributeName: sk, AttributeType: S }
+        - { AttributeName: duePk, AttributeType: S }
+        - { AttributeName: dueSk, AttributeType: S }
+      KeySchema:
+        - { AttributeName: pk, KeyType: HASH }
+        - { AttributeName: sk, KeyType: RANGE }
+      GlobalSecondaryIndexes:
+        - IndexName: due
+          KeySchema:
+            - { AttributeName: duePk, KeyType: HASH }
+            - { AttributeName: dueSk, KeyType: RANGE }
+          Projection: { ProjectionType: INCLUDE, NonKeyAttributes: [title] }
+        - IndexName: all
+          KeySchema: [{ AttributeName: duePk, KeyType: HASH }]
+          Projection: { ProjectionType: ALL }
+      TimeToLiveSpecification: { AttributeName: expiresAt, Enabled: true }
+      Tags: !If [Never, [], !Ref AWS::NoValue]
+  Single:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
+      KeySchema: [{ AttributeName: id, KeyType: HASH }]
+  Work:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 90
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt WorkDead.Arn, maxReceiveCount: !Ref Limit }
+  WorkDead: { Type: AWS::SQS::Queue, Properties: { MessageRetentionPeriod: 1209600 } }
+  News:
+    Type: AWS::SQS::Queue
+    Properties:
+      FifoQueue: true
+      DelaySeconds: !Ref Delay
+      VisibilityTimeout: 180
+      RedrivePolicy:
+        deadLetterTargetArn: { "Fn::GetAtt": [NewsDead, Arn] }
+        maxReceiveCount: 2
+  NewsDead: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
+  Grouped:
+    Type: AWS::SQS::Queue
+    Properties: { FifoQueue: true, ContentBasedDeduplication: true, DeduplicationScope: messageGroup }
+"#;
+
+/// A fake whose clock the test sets.
+struct Fixture {
+    aws: FakeAws,
+    now: Arc<AtomicU64>,
+    dynamo: aws_sdk_dynamodb::Client,
+    sqs: aws_sdk_sqs::Client,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let now = Arc::new(AtomicU64::new(START));
+        let clock = now.clone();
+        let template = Template::parse(TEMPLATE).unwrap();
+        let aws = FakeAws::new(&template, Arc::new(move || clock.load(Relaxed)));
+        let config = aws.sdk_config();
+        Self {
+            dynamo: aws_sdk_dynamodb::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            now,
+            aws,
+        }
+    }
+
+    fn pass(&self, time: Duration) {
+        let time = u64::try_from(time.as_millis()).unwrap();
+        self.now.fetch_add(time, Relaxed);
+    }
+
+    fn url(&self, queue: &str) -> String {
+        self.aws.queue(queue).url()
+    }
+}
+
+fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn thing(id: &str, more: &[(&str, AttributeValue)]) -> Item {
+    let key = [("pk", s(id)), ("sk", s("thing"))];
+    let more = key.into_iter().chain(more.iter().cloned());
+    more.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn key(id: &str) -> Item {
+    thing(id, &[])
+}
+
+/// The error's code; an answer is a failure of the test.
+#[track_caller]
+fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(answer: Result<T, SdkError<E>>) -> String {
+    let error = answer.err().expect("it is refused");
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code);
+    code.unwrap_or("no service error").to_owned()
+}
+
+#[test]
+fn a_template_is_read_with_its_references() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    assert_eq!(template.tables().collect::<Vec<_>>(), ["Things", "Single"]);
+    let queue = |id: &str| template.queues().iter().find(|it| it.id == id).unwrap();
+    assert_eq!(queue("News").delay_ms, 3000);
+    assert_eq!(queue("News").redrive, Some(("NewsDead".into(), 2)));
+    assert_eq!(queue("Work").redrive, Some(("WorkDead".into(), 2)));
+    assert_eq!(queue("WorkDead").visibility_timeout_ms, 30_000);
+    assert_eq!(queue("WorkDead").retention_ms, 1_209_600_000);
+    assert!(
+        queue("Grouped").content_based_deduplication && queue("Grouped").deduplication_by_group
+    );
+}
+
+#[test]
+fn a_dead_letter_queue_is_of_its_queues_type() {
+    let template = TEMPLATE.replace(
+        "deadLetterTargetArn: !GetAtt WorkDead",
+        "deadLetterTargetArn: !GetAtt NewsDead",
+    );
+    let error = Template::parse(&template).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Work: its dead-letter queue is of the other type"
+    );
+}

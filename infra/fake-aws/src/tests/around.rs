@@ -1,0 +1,286 @@
+//! What is around a call: counts, hooks, failures.
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
+use super::*;
+
+async fn put(it: &Fixture, id: &str) -> Result<(), String> {
+    let put = it
+        .dynamo
+        .put_item()
+        .table_name("Things")
+        .set_item(Some(key(id)));
+    match put.send().await {
+        Ok(_) => Ok(()),
+        Err(SdkError::DispatchFailure(_)) => Err("connection".into()),
+        answer => Err(code(answer)),
+    }
+}
+
+async fn send(it: &Fixture) -> Result<(), String> {
+    let send = it
+        .sqs
+        .send_message()
+        .queue_url(it.url("Work"))
+        .message_body("a");
+    let answer = send.send().await;
+    if answer.is_ok() {
+        Ok(())
+    } else {
+        Err(code(answer))
+    }
+}
+
+#[tokio::test]
+async fn the_nth_call_fails_once_before_its_effect_or_after() {
+    for (when, kept) in [(When::Before, 1), (When::After, 2)] {
+        let it = Fixture::new();
+        it.aws.failures().arm(1, when, Failure::Connection);
+        assert_eq!(put(&it, "1").await, Ok(()));
+        assert_eq!(put(&it, "2").await, Err("connection".into()));
+        assert_eq!(it.aws.items("Things").len(), kept);
+        assert_eq!(put(&it, "3").await, Ok(()));
+        assert!(it.aws.failures().unused().is_empty());
+        let calls = it.aws.calls().take();
+        let failures: Vec<_> = calls.iter().map(|call| call.failure).collect();
+        assert_eq!(failures, [None, Some(Failure::Connection), None]);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_no_call_used_is_told_and_disarmed() {
+    let it = Fixture::new();
+    it.aws.failures().arm(1, When::Before, Failure::Internal);
+    assert_eq!(put(&it, "1").await, Ok(()));
+    assert_eq!(it.aws.failures().unused(), [Failure::Internal]);
+    assert_eq!(put(&it, "2").await, Ok(()));
+}
+
+#[tokio::test]
+async fn each_service_fails_in_its_own_words() {
+    let it = Fixture::new();
+    it.aws.connections().open("c");
+    let config = aws_sdk_apigatewaymanagement::config::Builder::from(&it.aws.sdk_config());
+    let gateway = aws_sdk_apigatewaymanagement::Client::from_conf(config.build());
+    for (failure, expected) in [
+        (
+            Failure::Internal,
+            [
+                "InternalServerError",
+                "InternalFailure",
+                "InternalServerErrorException",
+            ],
+        ),
+        (
+            Failure::Throttled,
+            [
+                "ThrottlingException",
+                "RequestThrottled",
+                "LimitExceededException",
+            ],
+        ),
+    ] {
+        for nth in 0..3 {
+            // Each takes the first call after the one before it.
+            it.aws.failures().arm(nth, When::Before, failure);
+        }
+        let post = gateway.post_to_connection().connection_id("c");
+        let post = post.data(aws_sdk_apigatewaymanagement::primitives::Blob::new("x"));
+        let codes = [
+            put(&it, "1").await.unwrap_err(),
+            send(&it).await.unwrap_err(),
+            code(post.send().await),
+        ];
+        assert_eq!(codes, expected);
+    }
+    assert_eq!(
+        (it.aws.items("Things").len(), it.aws.queue("Work").depth()),
+        (0, 0)
+    );
+    assert!(it.aws.connections().take_posts().is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_can_wait_for_calls_that_match() {
+    let it = Fixture::new();
+    let failures = it.aws.failures();
+    failures.arm_for(1, When::Before, Failure::Internal, |call| {
+        call.service == Service::Sqs
+    });
+    assert_eq!(
+        (put(&it, "1").await, send(&it).await, put(&it, "2").await),
+        (Ok(()), Ok(()), Ok(()))
+    );
+    assert_eq!(send(&it).await, Err("InternalFailure".into()));
+}
+
+#[tokio::test]
+async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_can_conflict() {
+    let it = Fixture::new();
+    let item = |id: &str| {
+        let put = Put::builder()
+            .table_name("Things")
+            .set_item(Some(key(id)))
+            .build()
+            .unwrap();
+        TransactWriteItem::builder().put(put).build()
+    };
+    let write = it
+        .dynamo
+        .transact_write_items()
+        .transact_items(item("1"))
+        .transact_items(item("2"));
+    it.aws
+        .failures()
+        .arm(0, When::After, Failure::TransactionConflict(1));
+    it.dynamo
+        .get_item()
+        .table_name("Things")
+        .set_key(Some(key("1")))
+        .send()
+        .await
+        .unwrap();
+    let error = write.clone().send().await.unwrap_err().into_service_error();
+    let TransactWriteItemsError::TransactionCanceledException(error) = error else {
+        panic!("{error:?}")
+    };
+    let codes: Vec<_> = error
+        .cancellation_reasons()
+        .iter()
+        .filter_map(|it| it.code())
+        .collect();
+    assert_eq!(codes, ["None", "TransactionConflict"]);
+    assert!(
+        it.aws.items("Things").is_empty(),
+        "a conflict has no effect"
+    );
+    it.aws
+        .failures()
+        .arm(0, When::Before, Failure::TransactionConflict(0));
+    assert_eq!(
+        put(&it, "1").await,
+        Err("TransactionConflictException".into())
+    );
+    write.send().await.unwrap();
+}
+
+/// Writes down what it is told, and refuses one operation.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+#[async_trait::async_trait]
+impl Hook for Notes {
+    async fn before(&self, call: &Call) -> Proceed {
+        lock(&self.0).push(format!("before {call}"));
+        if call.operation == "SendMessage" {
+            return Proceed::Fail(When::After, Failure::Internal);
+        }
+        Proceed::Go
+    }
+
+    async fn after(&self, call: &Call) {
+        let error = call.error.as_deref().unwrap_or("ok");
+        lock(&self.0).push(format!("after {call}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_is_told_of_every_call_that_is_observed() {
+    let it = Fixture::new();
+    let notes = Notes::default();
+    it.aws.hook(notes.clone());
+    put(&it, "1").await.unwrap();
+    send(&it).await.unwrap_err();
+    assert_eq!(it.aws.queue("Work").depth(), 1, "it took effect");
+    let quiet = aws_sdk_dynamodb::Client::new(&it.aws.unobserved().sdk_config());
+    quiet
+        .get_item()
+        .table_name("Things")
+        .set_key(Some(key("1")))
+        .send()
+        .await
+        .unwrap();
+    let expected = [
+        "before PutItem Things",
+        "after PutItem Things: ok",
+        "before SendMessage Work",
+        "after SendMessage Work: InternalFailure",
+    ];
+    assert_eq!(*lock(&notes.0), expected);
+    let calls = it.aws.calls();
+    assert_eq!(calls.take().len(), 2);
+    calls.keep(false);
+    put(&it, "2").await.unwrap();
+    assert!(calls.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_seed_says_how_tasks_interleave() {
+    let order = async |seed: u64| {
+        let it = Fixture::new();
+        it.aws.hook(Interleaving::new(seed));
+        let some = async |task: usize| {
+            for n in 0..4 {
+                put(&it, &format!("{task}-{n}")).await.unwrap();
+            }
+        };
+        let notes = Notes::default();
+        it.aws.hook(notes.clone());
+        let keyed = async |task: usize| {
+            for n in 0..4 {
+                put(&it, &format!("{task}-{n}")).await.unwrap();
+                lock(&notes.0).push(task.to_string());
+            }
+        };
+        tokio::join!(keyed(0), keyed(1), some(2));
+        let notes = lock(&notes.0);
+        notes
+            .iter()
+            .filter(|it| it.len() == 1)
+            .cloned()
+            .collect::<String>()
+    };
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let once = order(seed).await;
+        assert_eq!(once, order(seed).await, "{seed}");
+        orders.insert(once);
+    }
+    assert!(orders.len() > 2, "{orders:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_takes_as_long_as_a_latency_says() {
+    let it = Fixture::new();
+    it.aws.hook(Latency(|_: &Call| Duration::from_millis(7)));
+    let begun = tokio::time::Instant::now();
+    put(&it, "1").await.unwrap();
+    send(&it).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_millis(14));
+}
+
+#[tokio::test]
+async fn a_request_over_http_is_answered_too() {
+    let it = Fixture::new();
+    let request = http::Request::post("/")
+        .header("X-Amz-Target", "DynamoDB_20120810.GetItem")
+        .body(br#"{"TableName":"Things","Key":{"pk":{"S":"1"},"sk":{"S":"thing"}}}"#.to_vec());
+    it.aws.put("Things", &key("1"));
+    let response = it.aws.handle(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/x-amz-json-1.0"
+    );
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(body["Item"]["pk"]["S"], "1");
+    it.aws.connections().open("c=");
+    let request = http::Request::post("/some/where/@connections/c%3D").body(b"hello".to_vec());
+    assert_eq!(it.aws.handle(request.unwrap()).await.unwrap().status(), 200);
+    assert_eq!(
+        it.aws.connections().take_posts(),
+        [("c=".to_owned(), b"hello".to_vec())]
+    );
+    let unknown = http::Request::get("/").body(Vec::new());
+    assert_eq!(it.aws.handle(unknown.unwrap()).await.unwrap().status(), 400);
+}

@@ -1,0 +1,159 @@
+//! Read and write request units, by the rules of the DynamoDB developer guide ("DynamoDB read and
+//! write operations" and "Managing complex workflows with transactions").
+//!
+//! - A read is counted in 4 KB of the whole item, whatever of it is projected; an eventually consistent
+//!   one costs half, one of a transaction twice as much. A read of nothing costs as much as the least.
+//! - A write is counted in 1 KB of the larger of the item before and after; twice as much in a
+//!   transaction, in which a condition check counts as a write of the item.
+//! - An index is written when what it projects of an item changes: once, or twice when the item's key in
+//!   it changes (a delete and a put). A transaction does not double the writes of indexes.
+//! - A write that fails its condition costs a write of the item as it is, or one unit where there is none.
+
+use std::{
+    iter::Sum,
+    ops::{Add, AddAssign, Mul},
+};
+
+use dynoxide::{
+    AttributeValue, Item,
+    types::{item_size, read_capacity_units, table_write_capacity_units, write_capacity_units},
+};
+
+use crate::template::{Index, Table};
+
+/// Request units.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Units {
+    /// Read request units.
+    pub read: f64,
+    /// Write request units.
+    pub write: f64,
+}
+
+impl Units {
+    /// Units of reads alone.
+    pub const fn reads(read: f64) -> Self {
+        Self { read, write: 0.0 }
+    }
+
+    /// Units of writes alone.
+    pub const fn writes(write: f64) -> Self {
+        Self { read: 0.0, write }
+    }
+}
+
+impl Add for Units {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            write: self.write + other.write,
+        }
+    }
+}
+
+impl AddAssign for Units {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Mul<f64> for Units {
+    type Output = Self;
+
+    fn mul(self, times: f64) -> Self {
+        Self {
+            read: self.read * times,
+            write: self.write * times,
+        }
+    }
+}
+
+impl Sum for Units {
+    fn sum<I: Iterator<Item = Self>>(units: I) -> Self {
+        units.fold(Self::default(), Add::add)
+    }
+}
+
+/// One access to one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touch {
+    /// The table, or its index as `table/index`.
+    pub resource: String,
+    /// The partition key's value; empty for a scan.
+    pub partition: String,
+    /// What it costs.
+    pub units: Units,
+}
+
+/// How a read is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consistency {
+    Eventual,
+    Strong,
+    Transaction,
+}
+
+pub(crate) fn read(item: Option<&Item>, consistency: Consistency) -> Units {
+    let times = match consistency {
+        Consistency::Eventual => 0.5,
+        Consistency::Strong => 1.0,
+        Consistency::Transaction => 2.0,
+    };
+    Units::reads(read_capacity_units(item.map_or(0, item_size)) * times)
+}
+
+/// What is written to make `after` of `before`: in the table, and in each index that changes.
+pub(crate) fn write(
+    table: &Table,
+    before: Option<&Item>,
+    after: Option<&Item>,
+    transaction: bool,
+) -> Vec<(String, Units)> {
+    let own = table_write_capacity_units(before.map(item_size), after.map(item_size));
+    let own = if transaction { own * 2.0 } else { own };
+    let indexes = table.indexes.iter().map(|index| {
+        let resource = format!("{}/{}", table.id, index.name);
+        (resource, Units::writes(index_write(index, before, after)))
+    });
+    let indexes = indexes.filter(|(_, units)| units.write > 0.0);
+    [(table.id.clone(), Units::writes(own))]
+        .into_iter()
+        .chain(indexes)
+        .collect()
+}
+
+fn index_write(index: &Index, before: Option<&Item>, after: Option<&Item>) -> f64 {
+    let size = |entry: &Item| write_capacity_units(item_size(entry));
+    let before = before.and_then(|item| index.entry(item));
+    let after = after.and_then(|item| index.entry(item));
+    match (before, after) {
+        (None, None) => 0.0,
+        (None, Some(one)) | (Some(one), None) => size(&one),
+        (Some(old), Some(new)) if old == new => 0.0,
+        (Some(old), Some(new)) if index.key_of(&old) == index.key_of(&new) => {
+            size(&old).max(size(&new))
+        }
+        (Some(old), Some(new)) => size(&old) + size(&new),
+    }
+}
+
+impl Index {
+    fn key_of<'a>(&self, item: &'a Item) -> Option<Vec<&'a AttributeValue>> {
+        self.key.iter().map(|name| item.get(name)).collect()
+    }
+
+    /// What the index holds of an item, if the item is in it.
+    fn entry(&self, item: &Item) -> Option<Item> {
+        self.key_of(item)?;
+        let Some(projected) = &self.projected else {
+            return Some(item.clone());
+        };
+        let kept = item.iter().filter(|(name, _)| projected.contains(*name));
+        Some(
+            kept.map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    }
+}
