@@ -77,12 +77,18 @@
     reason = "a test double may panic when a test asks for what the template does not have"
 )]
 
+mod access;
 mod calls;
+mod driver;
 mod dynamo;
+mod items;
 mod management;
+mod meter;
+mod queue;
 mod sqs;
 mod template;
 mod units;
+mod wire;
 
 use std::{
     collections::HashMap,
@@ -99,28 +105,25 @@ use aws_config::{
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
-    orchestrator::{HttpRequest, HttpResponse},
-    result::ConnectorError,
-};
-use aws_smithy_types::body::SdkBody;
-use serde_json::Value;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 
 pub use crate::{
     calls::{
         Action, Call, Calls, Failure, Failures, Hook, Interleaving, Latency, Proceed, Service, When,
     },
+    driver::{Clients, Queue},
     dynamo::Lag,
     management::Line,
-    sqs::{Message, ReceivedMessage},
+    queue::Message,
+    sqs::ReceivedMessage,
     template::{QueueSpec, Template, TemplateError},
     units::{Touch, Units},
 };
 use crate::{
-    dynamo::{Dynamo, Part},
+    dynamo::Dynamo,
     management::Connections,
     sqs::Sqs,
+    wire::{Connector, Reply},
 };
 
 /// Unix milliseconds.
@@ -153,46 +156,6 @@ struct Shared {
     failures: Failures,
     hooks: Mutex<Vec<Arc<dyn Hook>>>,
     metered: AtomicBool,
-}
-
-/// What a request goes to.
-enum Target {
-    DynamoDb(String),
-    Sqs(String),
-    Connection(&'static str, String),
-    Unknown,
-}
-
-/// A service's answer, and what is to be told of it.
-pub(crate) struct Reply {
-    status: u16,
-    error: Option<String>,
-    body: String,
-    header: Option<(&'static str, String)>,
-    units: Units,
-    touched: Vec<Touch>,
-    message_ids: Vec<String>,
-}
-
-impl Reply {
-    fn new(status: u16, error: Option<&str>, body: String) -> Self {
-        Self {
-            status,
-            error: error.map(ToOwned::to_owned),
-            body,
-            header: None,
-            units: Units::default(),
-            touched: Vec::new(),
-            message_ids: Vec::new(),
-        }
-    }
-
-    fn header(self, name: &'static str, value: String) -> Self {
-        Self {
-            header: Some((name, value)),
-            ..self
-        }
-    }
 }
 
 impl fmt::Debug for FakeAws {
@@ -256,8 +219,7 @@ impl FakeAws {
     /// # Panics
     /// If the template has no such table.
     pub fn table(&self, id: &str) -> String {
-        assert!(self.dynamo().has(id), "the template has no table {id}");
-        id.to_owned()
+        self.dynamo().table(id).id.clone()
     }
 
     /// A queue of the template, to play its event source.
@@ -265,24 +227,22 @@ impl FakeAws {
     /// # Panics
     /// If the template has no such queue.
     pub fn queue(&self, id: &str) -> Queue<'_> {
-        let exists = self.sqs().ids().any(|it| it == id);
-        assert!(exists, "the template has no queue {id}");
-        Queue {
-            aws: self,
-            id: id.to_owned(),
-        }
+        let spec = self.sqs().spec_of(id).cloned();
+        Queue::new(
+            self,
+            spec.unwrap_or_else(|| panic!("the template has no queue {id}")),
+        )
     }
 
     /// When the next message of any queue can be received, in Unix milliseconds: in the past, if one
     /// waits.
     pub fn next_due(&self) -> Option<u64> {
-        let sqs = self.sqs();
-        sqs.ids().filter_map(|id| sqs.next_due(id)).min()
+        self.sqs().due().map(|(_, due)| due).min()
     }
 
     /// The connections of the WebSocket API, to play its clients.
-    pub fn connections(&self) -> ConnectionsOf<'_> {
-        ConnectionsOf(self)
+    pub fn connections(&self) -> Clients<'_> {
+        Clients(self)
     }
 
     /// The calls that were made.
@@ -328,18 +288,18 @@ impl FakeAws {
     /// # Panics
     /// If the template has no such table, or the table another key. So do the following.
     pub fn item(&self, table: &str, key: &[&str]) -> Option<Item> {
-        self.dynamo().item(table, key).map(dynamo::to_sdk)
+        self.dynamo().item(table, key).map(items::to_sdk)
     }
 
     /// All items of a table.
     pub fn items(&self, table: &str) -> Vec<Item> {
         let items = self.dynamo().items(table).into_iter();
-        items.map(dynamo::to_sdk).collect()
+        items.map(items::to_sdk).collect()
     }
 
     /// Puts an item.
     pub fn put(&self, table: &str, item: &Item) {
-        self.dynamo().put(table, &dynamo::from_sdk(item));
+        self.dynamo().put(table, &items::from_sdk(item));
     }
 
     /// Deletes an item.
@@ -347,164 +307,8 @@ impl FakeAws {
         self.dynamo().delete(table, key);
     }
 
-    /// Answers a request, however it came here: from an SDK within this process, or from another
-    /// process over HTTP.
-    pub async fn handle(
-        &self,
-        request: http::Request<Vec<u8>>,
-    ) -> Result<http::Response<Vec<u8>>, ConnectionBroken> {
-        let target = target(&request);
-        let body = request.body();
-        let json: Value = match target {
-            Target::DynamoDb(_) | Target::Sqs(_) => {
-                serde_json::from_slice(body).unwrap_or_default()
-            }
-            _ => Value::Null,
-        };
-        let parts = match &target {
-            Target::DynamoDb(operation) => dynamo::parts(operation, &json),
-            _ => Vec::new(),
-        };
-        let mut call = self.describe(&target, &json, &parts, body.len());
-        let proceed = if self.observed {
-            self.before(&call).await
-        } else {
-            Proceed::Go
-        };
-        let failure = match proceed {
-            Proceed::Fail(_, failure) => Some(failure),
-            Proceed::Go => None,
-        };
-        let effective = match proceed {
-            Proceed::Go => true,
-            Proceed::Fail(when, failure) => {
-                when == When::After && matches!(failure, Failure::Connection | Failure::Internal)
-            }
-        };
-        let mut reply = Reply::new(0, None, String::new());
-        if effective {
-            reply = self.effect(&target, &json, body, &parts);
-            call.units = reply.units;
-            call.touched = std::mem::take(&mut reply.touched);
-            call.message_ids = std::mem::take(&mut reply.message_ids);
-        }
-        if let Some(failure) = failure {
-            reply = match &target {
-                Target::Sqs(_) => sqs::failed(failure),
-                Target::Connection(..) => management::failed(failure),
-                Target::DynamoDb(_) | Target::Unknown => {
-                    dynamo::failed(failure, &call.operation, call.items)
-                }
-            };
-        }
-        call.failure = failure;
-        call.error = reply.error.take();
-        call.response_bytes = reply.body.len();
-        if self.observed {
-            self.shared.calls.push(&call);
-            for hook in self.hooks() {
-                hook.after(&call).await;
-            }
-        }
-        if failure == Some(Failure::Connection) {
-            return Err(ConnectionBroken);
-        }
-        let content_type = match target {
-            Target::Connection(..) => "application/json",
-            _ => "application/x-amz-json-1.0",
-        };
-        let mut response = http::Response::builder()
-            .status(reply.status)
-            .header("content-type", content_type);
-        if let Some((name, value)) = reply.header {
-            response = response.header(name, value);
-        }
-        let response = response.body(reply.body.into_bytes());
-        Ok(response.expect("status and headers are the fake's own"))
-    }
-
-    fn describe(&self, target: &Target, json: &Value, parts: &[Part<'_>], bytes: usize) -> Call {
-        let (service, operation) = match target {
-            Target::DynamoDb(operation) => (Service::DynamoDb, operation.as_str()),
-            Target::Sqs(operation) => (Service::Sqs, operation.as_str()),
-            Target::Connection(operation, _) => (Service::ApiGateway, *operation),
-            Target::Unknown => (Service::DynamoDb, "?"),
-        };
-        let entries = || json["Entries"].as_array().into_iter().flatten();
-        let mut actions: Vec<Action> = Vec::new();
-        let mut add = |action: Action| {
-            if !actions.contains(&action) {
-                actions.push(action);
-            }
-        };
-        parts.iter().for_each(|part| add(part.action()));
-        let (mut items, mut fifo) = (parts.len(), false);
-        let own = |resource: &str| {
-            // A batch needs the right to its single operation.
-            let name = operation.trim_end_matches("Batch").to_owned();
-            Action {
-                name,
-                resource: resource.to_owned(),
-            }
-        };
-        match target {
-            Target::Sqs(_) => {
-                items = entries().count().max(1);
-                if let Some(spec) = self.sqs().spec(json) {
-                    fifo = spec.fifo;
-                    add(own(&spec.id));
-                }
-            }
-            Target::Connection(_, id) => {
-                items = 1;
-                add(own(id));
-            }
-            Target::DynamoDb(_) | Target::Unknown => {}
-        }
-        let mut messages = entries().chain([json]);
-        Call {
-            service,
-            operation: operation.to_owned(),
-            actions,
-            items,
-            at: self.now(),
-            request_bytes: bytes,
-            response_bytes: 0,
-            error: None,
-            failure: None,
-            units: Units::default(),
-            touched: Vec::new(),
-            message_ids: Vec::new(),
-            fair: !fifo && messages.any(|it| it["MessageGroupId"].is_string()),
-            fifo,
-        }
-    }
-
-    async fn before(&self, call: &Call) -> Proceed {
-        for hook in self.hooks() {
-            let proceed = hook.before(call).await;
-            if proceed != Proceed::Go {
-                return proceed;
-            }
-        }
-        self.shared.failures.next(call)
-    }
-
-    fn effect(&self, target: &Target, json: &Value, body: &[u8], parts: &[Part<'_>]) -> Reply {
-        let now = self.now();
-        match target {
-            Target::DynamoDb(operation) => {
-                let metered = self.observed && self.shared.metered.load(Ordering::Relaxed);
-                self.dynamo()
-                    .call(operation, json, body, parts, (now, metered))
-            }
-            Target::Sqs(operation) => self.sqs().call(operation, json, now),
-            Target::Connection(operation, id) => self.gateway().call(operation, id, body),
-            Target::Unknown => {
-                let body = r#"{"__type":"UnknownOperationException"}"#.to_owned();
-                Reply::new(400, Some("UnknownOperationException"), body)
-            }
-        }
+    fn is_metered(&self) -> bool {
+        self.observed && self.shared.metered.load(Ordering::Relaxed)
     }
 
     fn hooks(&self) -> Vec<Arc<dyn Hook>> {
@@ -526,156 +330,6 @@ impl FakeAws {
     fn gateway(&self) -> MutexGuard<'_, Connections> {
         lock(&self.shared.connections)
     }
-}
-
-/// A queue, as its event source sees it. Nothing of this counts as a call.
-#[derive(Debug)]
-pub struct Queue<'a> {
-    aws: &'a FakeAws,
-    id: String,
-}
-
-impl Queue<'_> {
-    /// Its address.
-    pub fn url(&self) -> String {
-        sqs::queue_url(&self.spec())
-    }
-
-    /// Its configuration.
-    pub fn spec(&self) -> QueueSpec {
-        let sqs = self.aws.sqs();
-        let request = serde_json::json!({ "QueueUrl": self.id });
-        sqs.spec(&request)
-            .cloned()
-            .expect("the queue was looked up")
-    }
-
-    /// Receives what is visible, `max` messages at most: of a FIFO queue nothing of a group of which a
-    /// message is in flight. What was received `maxReceiveCount` times goes to the dead-letter queue.
-    pub fn receive(&self, max: usize) -> Vec<ReceivedMessage> {
-        self.aws.sqs().receive(&self.id, max, None, self.aws.now())
-    }
-
-    /// Deletes a message that was received.
-    ///
-    /// # Panics
-    /// If the handle is not of this queue, or has expired on a FIFO queue.
-    pub fn delete(&self, receipt_handle: &str) {
-        self.aws
-            .sqs()
-            .delete(&self.id, receipt_handle, self.aws.now());
-    }
-
-    /// Makes a message that was received visible after so many seconds; at once, if 0.
-    ///
-    /// # Panics
-    /// If the message is not in flight.
-    pub fn set_visibility(&self, receipt_handle: &str, seconds: u64) {
-        self.aws
-            .sqs()
-            .set_visibility(&self.id, receipt_handle, seconds, self.aws.now());
-    }
-
-    /// How many messages there are: visible, delayed and in flight.
-    pub fn depth(&self) -> usize {
-        self.aws.sqs().depth(&self.id, self.aws.now())
-    }
-
-    /// All messages by when they can be received, without receiving them.
-    pub fn peek(&self) -> Vec<Message> {
-        self.aws.sqs().peek(&self.id, self.aws.now())
-    }
-
-    /// When the next message can be received, in Unix milliseconds: in the past, if one waits.
-    pub fn next_due(&self) -> Option<u64> {
-        self.aws.sqs().next_due(&self.id)
-    }
-
-    /// Loses all messages.
-    pub fn purge(&self) {
-        self.aws.sqs().purge(&self.id, self.aws.now());
-    }
-}
-
-/// The connections, as their clients see them. Nothing of this counts as a call.
-#[derive(Debug)]
-pub struct ConnectionsOf<'a>(&'a FakeAws);
-
-impl ConnectionsOf<'_> {
-    /// A client connects.
-    pub fn open(&self, id: &str) {
-        self.set(id, Line::Open);
-    }
-
-    /// A client disconnects.
-    pub fn close(&self, id: &str) {
-        self.set(id, Line::Gone);
-    }
-
-    /// What a connection is like from now on.
-    pub fn set(&self, id: &str, line: Line) {
-        self.0.gateway().set(id, line, self.0.now());
-    }
-
-    /// What a connection is like; [`Line::Gone`], if there is none.
-    pub fn line(&self, id: &str) -> Line {
-        self.0.gateway().line(id)
-    }
-
-    /// What arrived at clients since this was asked for last, each with its connection.
-    pub fn take_posts(&self) -> Vec<(String, Vec<u8>)> {
-        self.0.gateway().take_posts()
-    }
-
-    /// The connections that were closed by a call since this was asked for last.
-    pub fn take_deleted(&self) -> Vec<String> {
-        self.0.gateway().take_deleted()
-    }
-}
-
-/// The SDK's way to it.
-#[derive(Debug)]
-struct Connector(FakeAws);
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let aws = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            let user =
-                |error: aws_smithy_runtime_api::http::HttpError| ConnectorError::user(error.into());
-            let request = request.try_into_http1x().map_err(user)?;
-            let request = request.map(|body| body.bytes().unwrap_or_default().to_vec());
-            let response = aws.handle(request).await;
-            let response = response.map_err(|error| ConnectorError::io(error.into()))?;
-            HttpResponse::try_from(response.map(SdkBody::from)).map_err(user)
-        })
-    }
-}
-
-/// What a request goes to: the JSON services say so in a header, the management API is known by its path.
-fn target(request: &http::Request<Vec<u8>>) -> Target {
-    let header = request
-        .headers()
-        .get("x-amz-target")
-        .and_then(|it| it.to_str().ok());
-    match header.and_then(|it| it.split_once('.')) {
-        Some(("DynamoDB_20120810", operation)) => return Target::DynamoDb(operation.to_owned()),
-        Some(("AmazonSQS", operation)) => return Target::Sqs(operation.to_owned()),
-        _ => {}
-    }
-    let path = request.uri().path().replace("%40", "@");
-    let Some((_, id)) = path.split_once("/@connections/") else {
-        return Target::Unknown;
-    };
-    let operation = match request.method().as_str() {
-        "POST" => "PostToConnection",
-        "DELETE" => "DeleteConnection",
-        "GET" => "GetConnection",
-        _ => return Target::Unknown,
-    };
-    // An id ends in `=`, which is escaped in a path.
-    let id = percent_encoding::percent_decode_str(id).decode_utf8_lossy();
-    Target::Connection(operation, id.into_owned())
 }
 
 /// What is locked is whole between calls, whatever became of one.

@@ -116,8 +116,8 @@ fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-fn n(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
+fn n(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
 }
 
 fn thing(id: &str, more: &[(&str, AttributeValue)]) -> Item {
@@ -133,7 +133,7 @@ fn key(id: &str) -> Item {
 /// The error's code; an answer is a failure of the test.
 #[track_caller]
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(answer: Result<T, SdkError<E>>) -> String {
-    let error = answer.err().expect("it is refused");
+    let error = answer.expect_err("it is refused");
     let code = error
         .as_service_error()
         .and_then(ProvideErrorMetadata::code);

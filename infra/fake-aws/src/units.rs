@@ -19,7 +19,10 @@ use dynoxide::{
     types::{item_size, read_capacity_units, table_write_capacity_units, write_capacity_units},
 };
 
-use crate::template::{Index, Table};
+use crate::{
+    access::Consistency,
+    template::{Index, Table},
+};
 
 /// Request units.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -87,14 +90,6 @@ pub struct Touch {
     pub units: Units,
 }
 
-/// How a read is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consistency {
-    Eventual,
-    Strong,
-    Transaction,
-}
-
 pub(crate) fn read(item: Option<&Item>, consistency: Consistency) -> Units {
     let times = match consistency {
         Consistency::Eventual => 0.5,
@@ -105,22 +100,20 @@ pub(crate) fn read(item: Option<&Item>, consistency: Consistency) -> Units {
 }
 
 /// What is written to make `after` of `before`: in the table, and in each index that changes.
-pub(crate) fn write(
-    table: &Table,
+pub(crate) fn write<'a>(
+    table: &'a Table,
     before: Option<&Item>,
     after: Option<&Item>,
     transaction: bool,
-) -> Vec<(String, Units)> {
+) -> Vec<(Option<&'a Index>, Units)> {
     let own = table_write_capacity_units(before.map(item_size), after.map(item_size));
     let own = if transaction { own * 2.0 } else { own };
-    let indexes = table.indexes.iter().map(|index| {
-        let resource = format!("{}/{}", table.id, index.name);
-        (resource, Units::writes(index_write(index, before, after)))
-    });
-    let indexes = indexes.filter(|(_, units)| units.write > 0.0);
-    [(table.id.clone(), Units::writes(own))]
-        .into_iter()
-        .chain(indexes)
+    let indexes = table.indexes.iter();
+    let indexes = indexes.map(|it| (Some(it), index_write(it, before, after)));
+    let written = [(None, own)].into_iter().chain(indexes);
+    let written = written.filter(|(_, units)| *units > 0.0);
+    written
+        .map(|(index, units)| (index, Units::writes(units)))
         .collect()
 }
 

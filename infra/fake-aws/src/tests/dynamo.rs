@@ -246,7 +246,13 @@ async fn numbers_are_exact_to_38_digits() {
     let it = Fixture::new();
     put_thing(
         &it,
-        thing("1", &[("n", n("12345678901234567890123456789012345678"))]),
+        thing(
+            "1",
+            &[(
+                "n",
+                n(12_345_678_901_234_567_890_123_456_789_012_345_678_i128),
+            )],
+        ),
     )
     .await;
     let add = it
@@ -259,7 +265,10 @@ async fn numbers_are_exact_to_38_digits() {
         .expression_attribute_values(":one", n(1));
     add.send().await.unwrap();
     let item = it.aws.item("Things", &["1", "thing"]).unwrap();
-    assert_eq!(item["n"], n("12345678901234567890123456789012345677"));
+    assert_eq!(
+        item["n"],
+        n(12_345_678_901_234_567_890_123_456_789_012_345_677_i128)
+    );
 }
 
 #[tokio::test]

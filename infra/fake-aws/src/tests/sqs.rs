@@ -199,7 +199,7 @@ async fn an_expired_handle_of_a_fifo_queue_is_refused() {
     news(&it, "g", "1").send().await.unwrap();
     it.pass(Duration::from_secs(3));
     let received = it.aws.queue("News").receive(1).remove(0);
-    it.pass(Duration::from_secs(180));
+    it.pass(Duration::from_mins(3));
     let delete = it
         .sqs
         .delete_message()
@@ -424,9 +424,9 @@ async fn a_received_message_has_the_attributes_that_are_asked_for() {
     let send = send(&it, "Work", "a")
         .message_group_id("fair")
         .message_attributes("reason", value);
-    let sent = send.send().await.unwrap();
+    let answer = send.send().await.unwrap();
     assert_eq!(
-        sent.md5_of_message_body(),
+        answer.md5_of_message_body(),
         Some("0cc175b9c0f1b6a831c399e269772661")
     );
     let call = it.aws.calls().take().remove(0);
