@@ -437,6 +437,11 @@ async fn a_query_costs_what_it_reads_together_and_names_its_partition() {
     };
     assert_eq!(calls[0].touched, [touch]);
     assert_eq!(calls[0].to_string(), "Query Things/all");
+    let scan = it.dynamo.scan().table_name("Things").limit(2);
+    let page = scan.send().await.unwrap();
+    assert_eq!((page.count(), page.consumed_capacity()), (2, None));
+    assert!(page.last_evaluated_key().is_some());
+    assert_eq!(units(&it), Units::reads(1.0));
     let told = query("due").return_consumed_capacity(ReturnConsumedCapacity::Total);
     let told = told.send().await.unwrap().consumed_capacity.unwrap();
     assert_eq!(
