@@ -8,6 +8,7 @@
 //! - An index is written when what it projects of an item changes: once, or twice when the item's key in
 //!   it changes (a delete and a put). A transaction does not double the writes of indexes.
 //! - A write that fails its condition costs a write of the item as it is, or one unit where there is none.
+//!   The guide does not say what a cancelled transaction costs; each part is counted like that, twice.
 
 use std::{
     iter::Sum,
