@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::{Reply, calls::Failure};
 
-/// "WebSocket message payload size: 128 KB" (API Gateway developer guide, "Quotas for configuring and
-/// running a WebSocket API"); a larger one is a `PayloadTooLargeException`, 413.
+/// "Message payload size 128 KB" (API Gateway developer guide, "Quotas for configuring and running a
+/// WebSocket API"); a larger one is a `PayloadTooLargeException`, 413.
 const PAYLOAD: usize = 128 * 1024;
 
 /// What a connection is like.
@@ -89,8 +89,9 @@ impl Connections {
     }
 }
 
-/// "GoneException: The connection with the provided id no longer exists" (API reference): also of one
-/// that never existed.
+/// Also of a connection that never was: "The connection has been terminated, or the connection doesn't
+/// exist anymore", or "a message was posted […] before the connection was established" (AWS re:Post,
+/// "410 GoneException").
 fn gone() -> Reply {
     refuse(410, "GoneException")
 }

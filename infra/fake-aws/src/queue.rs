@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::template::QueueSpec;
 
-/// "The message deduplication interval is 5 minutes" (API reference, SendMessage).
+/// "aren't delivered during the 5-minute deduplication interval" (API reference, SendMessage).
 const DEDUPLICATION_MS: u64 = 5 * 60 * 1000;
 
 /// A message that waits in a queue, or is in flight.

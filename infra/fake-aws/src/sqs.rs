@@ -24,7 +24,7 @@ const LONGEST_DELAY: u64 = 900;
 /// "Values range: 0 to 43200. Maximum: 12 hours" (API reference, ChangeMessageVisibility); 12 hours is
 /// also the most from the receive on.
 const LONGEST_VISIBILITY: u64 = 43_200;
-/// "The duration […] for which the call waits": 0 to 20 s ("Amazon SQS short and long polling").
+/// Seconds of a long poll at most (developer guide, "Amazon SQS short and long polling").
 const LONGEST_WAIT: u64 = 20;
 /// Entries of a batch, and messages of a receive ("Amazon SQS message quotas").
 const AT_ONCE: usize = 10;
@@ -338,7 +338,7 @@ fn id_of(request: &Value) -> Option<&str> {
     Some(name.strip_suffix(".fifo").unwrap_or(name))
 }
 
-/// "The name of a FIFO queue […] must end with the .fifo suffix" (API reference, CreateQueue).
+/// "A FIFO queue name must end with the .fifo suffix" (API reference, CreateQueue).
 fn physical_name(spec: &QueueSpec) -> String {
     format!("{}{}", spec.id, if spec.fifo { ".fifo" } else { "" })
 }
@@ -403,7 +403,7 @@ fn outgoing(spec: &QueueSpec, request: &Value) -> Answer<Outgoing> {
         }
         ensure(once.is_some(), INVALID, "no MessageDeduplicationId")?;
     } else {
-        // "This parameter applies only to FIFO queues."
+        // "This parameter applies only to FIFO (first-in-first-out) queues."
         ensure(
             once.is_none(),
             INVALID,
@@ -427,8 +427,8 @@ fn outgoing(spec: &QueueSpec, request: &Value) -> Answer<Outgoing> {
     })
 }
 
-/// "The maximum length […] is 128 characters. […] can contain alphanumeric characters (a-z, A-Z, 0-9) and
-/// punctuation" (API reference, SendMessage, of both ids).
+/// "The length of MessageGroupId is 128 characters. Valid values: alphanumeric characters and punctuation";
+/// the same of MessageDeduplicationId (API reference, SendMessage).
 fn id(request: &Value, name: &str) -> Answer<Option<String>> {
     let id = request[name].as_str();
     let valid = id.is_none_or(|it| {

@@ -119,8 +119,8 @@ impl Template {
         self.tables.iter().map(|table| table.id.as_str())
     }
 
-    /// "The dead-letter queue of a FIFO queue must also be a FIFO queue" (SQS developer guide, "Using
-    /// dead-letter queues"), and of a standard queue a standard queue.
+    /// The dead-letter queue of a FIFO queue is a FIFO queue, that of a standard queue a standard one
+    /// (SQS developer guide, "Using dead-letter queues").
     fn check_redrive(&self, queue: &QueueSpec) -> Result<(), TemplateError> {
         let Some((dead, _)) = &queue.redrive else {
             return Ok(());
