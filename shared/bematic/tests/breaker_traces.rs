@@ -15,7 +15,7 @@
 //! What `config` leaves out is as in [`BreakerConfig::default`]. `state` is that after the step;
 //! `tookMs` says how long a success took. Other fields, such as `comment`, are for readers.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{collections::HashSet, env, fs, path::PathBuf, time::Duration};
 
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind, Verdict};
 use bematic_protocol::time::Timestamp;
@@ -105,17 +105,29 @@ fn run(text: &str) -> Result<(), String> {
     if trace.steps.is_empty() {
         return Err("it has no steps".into());
     }
-    let mut breaker = Breaker::default();
+    let (mut breaker, mut ended) = (Breaker::default(), HashSet::new());
     for (index, step) in trace.steps.into_iter().enumerate() {
-        breaker = take(&breaker, &step, &config)
+        breaker = take(&breaker, &step, &config, &mut ended)
             .map_err(|why| format!("steps[{index}] {step}: {why}"))?;
     }
     Ok(())
 }
 
-fn take(breaker: &Breaker, step: &Value, config: &BreakerConfig) -> Result<Breaker, String> {
+/// `ended` are the attempts that have ended: a task ends an attempt once, whatever is told once more of
+/// it, and its breaker is written in the same transaction.
+fn take(
+    breaker: &Breaker,
+    step: &Value,
+    config: &BreakerConfig,
+    ended: &mut HashSet<String>,
+) -> Result<Breaker, String> {
     let step = Step::deserialize(step).map_err(|error| error.to_string())?;
-    let event = step.event.clone().into_breaker_event();
+    let event = match &step.event {
+        Event::Success { id, .. } | Event::Failure { id } if !ended.insert(id.clone()) => {
+            BreakerEvent::Tick
+        }
+        event => event.clone().into_breaker_event(),
+    };
     let taken = breaker.after(event, config, Timestamp::from_millis(step.at_ms));
     if let Event::Allow { allowed, .. } = step.event
         && allowed != (taken.verdict == Verdict::Allowed)

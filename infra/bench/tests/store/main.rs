@@ -1,7 +1,6 @@
 //! The real adapters on the bench's DynamoDB, which decides their conditions.
 
 #[cfg(test)]
-mod blind;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]

@@ -17,9 +17,9 @@ use bematic::{
     error::QueueError,
     ports::{
         BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
-        Received, Show, SourceQueue,
+        Received, SourceQueue,
     },
-    task::FLUSH_INTERVAL,
+    task::FlushInterval,
 };
 use bematic_protocol::{
     ids::{AgentId, BatchId, TaskId},
@@ -91,28 +91,17 @@ impl SqsNotifications {
     }
 }
 
-fn refresh(task_id: TaskId, once: String) -> Result<Outgoing, QueueError> {
+/// One for each task and flush interval: SQS drops the others.
+fn refresh(task_id: TaskId, now: Timestamp) -> Result<Outgoing, QueueError> {
+    let once = format!("{task_id}-{}", FlushInterval::of(now));
     let message = Outgoing::new(&NotifyMessage::Refresh { task_id })?;
     Ok(message.group(task_id.to_string()).once(once))
 }
 
-fn show(show: &Show) -> Result<Outgoing, QueueError> {
-    refresh(show.task_id, format!("{}-{}", show.task_id, show.change))
-}
-
-/// The flush interval that a time falls into.
-fn interval(at: Timestamp) -> u128 {
-    u128::from(at.as_millis()) / FLUSH_INTERVAL.as_millis()
-}
-
 #[async_trait]
 impl Notifications for SqsNotifications {
-    async fn show(&self, one: &Show) -> Result<(), QueueError> {
-        self.0.send(show(one)?).await
-    }
-
-    async fn show_all(&self, shows: &[Show]) -> Result<(), QueueError> {
-        let messages = shows.iter().map(show);
+    async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError> {
+        let messages = tasks.iter().map(|task| refresh(*task, now));
         self.0.send_all(messages.collect::<Result<_, _>>()?).await
     }
 
@@ -121,16 +110,11 @@ impl Notifications for SqsNotifications {
         let once = if batch.is_finished() {
             format!("{batch_id}-v{}", batch.version)
         } else {
-            format!("{batch_id}-t{}", interval(batch.updated_at))
+            format!("{batch_id}-{}", FlushInterval::of(batch.updated_at))
         };
         let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
         let message = message.group(batch_id.to_string()).once(once);
         self.0.send(message).await
-    }
-
-    async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError> {
-        let once = format!("{task}-t{}", interval(now));
-        self.0.send(refresh(task, once)?).await
     }
 
     async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError> {

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     keys::{self, Key},
     several::key_of,
-    table::{Item, Record, Refusal, Transacted, attributes, failed, item, number, retry, text},
+    table::{
+        Item, Part, Record, Refusal, Transacted, attributes, failed, item, number, retry, text,
+    },
     tasks::{REQUEST_KEPT, TaskStore},
     transition::{SAME_VERSION, beside, put_new, put_same, put_task},
 };
@@ -62,12 +64,11 @@ impl Batches for TaskStore {
         let kept = number((batch.created_at + REQUEST_KEPT).as_secs());
         let record = Request { batch_id: batch.id };
         let index = attributes([("expiresAt", kept)]);
+        let request_item = item(&keys::request(request), &record, index)?;
+        let tasks = &self.tasks.name;
         let writes = vec![
-            put_new(
-                &self.tasks.name,
-                item(&keys::request(request), &record, index)?,
-            )?,
-            put_new(&self.tasks.name, batch_item(batch)?)?,
+            (Part::Request, put_new(tasks, request_item)?),
+            (Part::Batch, put_new(tasks, batch_item(batch)?)?),
         ];
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Created::New),
@@ -87,27 +88,19 @@ impl Batches for TaskStore {
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError> {
-        let mut writes = vec![put_same(
-            &self.tasks.name,
-            batch_item(after)?,
-            before.version,
-        )?];
-        // Whose write it is: none for the batch's own.
-        let mut whose: Vec<Option<TaskId>> = vec![None];
+        let own = put_same(&self.tasks.name, batch_item(after)?, before.version)?;
+        // Each write under its task's id; the batch's own under none.
+        let mut writes = vec![(None, own)];
         for change in changes {
-            let of_task = self.writes(change)?;
-            whose.extend(of_task.iter().map(|_| Some(change.before.id)));
-            writes.extend(of_task);
+            let id = Some(change.before.id);
+            let of_task = self.writes(change)?.into_iter();
+            writes.extend(of_task.map(|(_, write)| (id, write)));
         }
         let refused = match self.tasks.transact(writes).await? {
             Transacted::Done => return Ok(Applied::Done),
             Transacted::Refused(refused) => refused,
         };
-        let refused = whose
-            .into_iter()
-            .zip(refused)
-            .filter(|(_, failed)| failed.is_some());
-        let tasks: Option<Vec<TaskId>> = refused.map(|(task, _)| task).collect();
+        let tasks: Option<Vec<TaskId>> = refused.into_iter().map(|(task, _)| task).collect();
         Ok(tasks.map_or(Applied::Overtaken, Applied::Refused))
     }
 
@@ -176,9 +169,9 @@ impl TaskStore {
             .key("sk", text(key.sk))
     }
 
-    fn writes(&self, change: &Change) -> Result<Vec<TransactWriteItem>, StoreError> {
+    fn writes(&self, change: &Change) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
         let Change { before, after } = change;
-        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
+        let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];
         writes.extend(beside(
             &self.tasks.name,
             &self.agents,

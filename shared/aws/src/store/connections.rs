@@ -18,7 +18,9 @@ use bematic_protocol::{
 use super::{
     agents::{AgentStore, map},
     keys::{self, Key},
-    table::{Item, Record, Refusal, Transacted, attributes, number, read, retry, text},
+    table::{
+        Item, Part, Record, Refusal, Transacted, attributes, number, read, refused, retry, text,
+    },
     transition::{check_exists, unwritable},
 };
 
@@ -99,9 +101,9 @@ impl AgentStore {
     ) -> Result<bool, StoreError> {
         let key = keys::api_key(agent, key.as_str());
         let writes = vec![
-            self.take_place(agent, binding, None)?,
-            self.assign(binding, agent)?,
-            check_exists(&self.agents.name, key)?,
+            (Part::Agent, self.take_place(agent, binding, None)?),
+            (Part::Connection, self.assign(binding, agent)?),
+            (Part::Key, check_exists(&self.agents.name, key)?),
         ];
         Ok(self.agents.transact(writes).await? == Transacted::Done)
     }
@@ -125,18 +127,20 @@ impl AgentStore {
                 _ => {}
             }
             let writes = vec![
-                self.take_place(&agent.id, binding, before.as_ref())?,
-                self.assign(binding, &agent.id)?,
+                (
+                    Part::Agent,
+                    self.take_place(&agent.id, binding, before.as_ref())?,
+                ),
+                (Part::Connection, self.assign(binding, &agent.id)?),
             ];
             match self.agents.transact(writes).await? {
                 Transacted::Done => {
                     let replaced = before.map(|older| older.id);
                     return Ok(Bound::Current { replaced });
                 }
-                Transacted::Refused(failed) => {
-                    let [found, owned] = failed.try_into().unwrap_or_default();
-                    if let Some(item) = owned {
-                        let owned: Connection = read(item, &keys::connection(&binding.id))?;
+                Transacted::Refused(parts) => {
+                    if let Some(item) = refused(&parts, Part::Connection) {
+                        let owned: Connection = read(item.clone(), &keys::connection(&binding.id))?;
                         let is_ours = owned.agent_id.as_ref() == Some(&agent.id);
                         return Ok(if is_ours {
                             Bound::Current { replaced: None }
@@ -144,10 +148,11 @@ impl AgentStore {
                             Bound::Taken
                         });
                     }
+                    let found = refused(&parts, Part::Agent);
                     let Some(item) = found.filter(|item| !item.is_empty()) else {
                         return Ok(Bound::NoAgent);
                     };
-                    let found: Agent = read(item, &key)?;
+                    let found: Agent = read(item.clone(), &key)?;
                     before = found.connection;
                 }
             }

@@ -1,10 +1,7 @@
 //! The keys of the two tables, in one place.
 
-use bematic::task::{Chunk, ChunkOrder, Priority, Slot, Step, Task};
-use bematic_protocol::{
-    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId},
-    time::Timestamp,
-};
+use bematic::task::{Chunk, ChunkOrder, Priority, Step, Task};
+use bematic_protocol::ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId};
 
 /// An item's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -133,18 +130,9 @@ pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
     Key::new(agent(id).pk, format!("KEY#{hash}"))
 }
 
-/// Behind all that are [`logged`]: read backwards, it comes first and then the newest of them.
 pub(super) fn breaker(id: &AgentId) -> Key {
-    Key::new(agent(id).pk, format!("{BREAKERS}STATE"))
+    Key::new(agent(id).pk, "BREAKER")
 }
-
-/// The end of an attempt that is kept beside its agent's breaker.
-pub(super) fn logged(id: &AgentId, at: Timestamp, slot: Slot) -> Key {
-    Key::new(agent(id).pk, format!("{BREAKERS}{at}#{slot}"))
-}
-
-/// The prefix of a breaker and of what is kept beside it.
-pub(super) const BREAKERS: &str = "BREAKER#";
 
 pub(super) fn connection(id: &ConnectionId) -> Key {
     Key::new(format!("CONN#{id}"), "CONN")

@@ -20,8 +20,7 @@
 //! | what | pk | sk | read by |
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
-//! | circuit breaker | `AGENT#<id>` | `BREAKER#STATE` | id; what it lets through is a copy in the agent |
-//! | end of an attempt that cannot move it | `AGENT#<id>` | `BREAKER#<time>#<task>#<attempt>` | with the breaker, newest first |
+//! | circuit breaker | `AGENT#<id>` | `BREAKER` | id, alone or with a task; what it lets through is a copy in the agent |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
@@ -39,7 +38,6 @@
 
 mod agents;
 mod batches;
-mod blind;
 mod breakers;
 mod cards;
 mod chunks;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{
     keys::Key,
     table::{Item, Table, backoff, failed, read, text},
+    transition::unwritable,
 };
 
 /// Items that DynamoDB gets in one call.
@@ -30,8 +31,10 @@ impl Table {
 
     /// The same, unread: for whom one that cannot be read is no reason to do without the others.
     pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Item>, StoreError> {
-        let calls = keys.chunks(GOT_AT_ONCE);
-        let calls = calls.map(|some| self.get_some(some, false));
+        let calls = keys.chunks(GOT_AT_ONCE).map(|some| {
+            let keys = some.iter().map(as_item).collect();
+            self.get_some(HashMap::from([(self.name.clone(), keys)]), false)
+        });
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 
@@ -40,29 +43,46 @@ impl Table {
         &self,
         keys: &[Key; N],
     ) -> Result<HashMap<Key, Item>, StoreError> {
+        self.get_of_tables(keys.each_ref().map(|key| (self.name.as_str(), key)))
+            .await
+    }
+
+    /// The same, of whichever tables: one call.
+    pub(super) async fn get_of_tables<const N: usize>(
+        &self,
+        keys: [(&str, &Key); N],
+    ) -> Result<HashMap<Key, Item>, StoreError> {
         const { assert!(N <= GOT_AT_ONCE) };
-        Ok(self.get_some(keys, true).await?.into_iter().collect())
+        let mut wanted: HashMap<String, Vec<Item>> = HashMap::new();
+        for (table, key) in keys {
+            wanted
+                .entry(table.to_owned())
+                .or_default()
+                .push(as_item(key));
+        }
+        Ok(self.get_some(wanted, true).await?.into_iter().collect())
     }
 
     /// What DynamoDB leaves over is asked for again.
     async fn get_some(
         &self,
-        keys: &[Key],
+        wanted: HashMap<String, Vec<Item>>,
         consistent: bool,
     ) -> Result<Vec<(Key, Item)>, StoreError> {
         let mut found = Vec::new();
-        let mut wanted: Vec<Item> = keys.iter().map(as_item).collect();
+        let mut wanted = wanted
+            .into_iter()
+            .map(|(table, keys)| {
+                let keys = KeysAndAttributes::builder()
+                    .consistent_read(consistent)
+                    .set_keys(Some(keys));
+                Ok((table, keys.build().map_err(unwritable)?))
+            })
+            .collect::<Result<HashMap<_, _>, StoreError>>()?;
         for pause in backoff().build() {
-            let keys = KeysAndAttributes::builder()
-                .consistent_read(consistent)
-                .set_keys(Some(wanted));
-            let keys = keys.build();
-            let keys = keys.map_err(|error| StoreError::Unwritable {
-                source: Box::new(error),
-            })?;
             let call = self.client.batch_get_item();
             let answer = call
-                .request_items(&self.name, keys)
+                .set_request_items(Some(wanted))
                 .send()
                 .await
                 .map_err(|error| failed("BatchGetItem", error))?;
@@ -70,8 +90,7 @@ impl Table {
             for item in tables.flatten() {
                 found.push((key_of(&item)?, item));
             }
-            let left = answer.unprocessed_keys.unwrap_or_default();
-            wanted = left.into_values().flat_map(|left| left.keys).collect();
+            wanted = answer.unprocessed_keys.unwrap_or_default();
             if wanted.is_empty() {
                 return Ok(found);
             }

@@ -41,18 +41,6 @@ impl Table {
 
     /// The record of this id, read consistently.
     pub(super) async fn find<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
-        self.get(id, true).await
-    }
-
-    /// The record of this id as it was a moment ago, at half the price.
-    pub(super) async fn find_lagging<R: Record>(
-        &self,
-        id: &R::Id,
-    ) -> Result<Option<R>, StoreError> {
-        self.get(id, false).await
-    }
-
-    async fn get<R: Record>(&self, id: &R::Id, consistent: bool) -> Result<Option<R>, StoreError> {
         let key = R::key(id);
         let answer = self
             .client
@@ -60,7 +48,7 @@ impl Table {
             .table_name(&self.name)
             .key("pk", text(&key.pk))
             .key("sk", text(&key.sk))
-            .consistent_read(consistent)
+            .consistent_read(true)
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
@@ -108,14 +96,15 @@ impl Table {
             .map_err(Refusal::into_error)
     }
 
-    /// All or nothing.
+    /// All or nothing; each write under the name of what it is about.
     ///
     /// # Errors
     /// Only for what is not a failed condition.
-    pub(super) async fn transact(
+    pub(super) async fn transact<L>(
         &self,
-        items: Vec<TransactWriteItem>,
-    ) -> Result<Transacted, StoreError> {
+        writes: Vec<(L, TransactWriteItem)>,
+    ) -> Result<Transacted<L>, StoreError> {
+        let (labels, items): (Vec<L>, Vec<_>) = writes.into_iter().unzip();
         let call = self
             .client
             .transact_write_items()
@@ -134,16 +123,12 @@ impl Table {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled.cancellation_reasons().iter().any(is_condition) =>
                 {
-                    Ok(Transacted::Refused(
-                        cancelled
-                            .cancellation_reasons()
-                            .iter()
-                            .map(|reason| {
-                                let item = || reason.item().cloned().unwrap_or_default();
-                                is_condition(reason).then(item)
-                            })
-                            .collect(),
-                    ))
+                    // DynamoDB gives a reason for each write, in their order.
+                    let reasons = labels.into_iter().zip(cancelled.cancellation_reasons());
+                    let refused = reasons.filter(|(_, reason)| is_condition(reason));
+                    let item = |reason: &CancellationReason| reason.item().cloned();
+                    let refused = refused.map(|(label, it)| (label, item(it).unwrap_or_default()));
+                    Ok(Transacted::Refused(refused.collect()))
                 }
                 _ => Err(failed("TransactWriteItems", error)),
             },
@@ -153,10 +138,39 @@ impl Table {
 
 /// What became of a transaction.
 #[derive(Debug, PartialEq)]
-pub(super) enum Transacted {
+pub(super) enum Transacted<L> {
     Done,
-    /// For each write whose condition failed, the item as it is, if it was asked for and exists.
-    Refused(Vec<Option<Item>>),
+    /// The writes whose condition failed, each with the item as it is, if it was asked for and exists.
+    Refused(Vec<(L, Item)>),
+}
+
+/// What a write of a transaction is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A request that makes something once.
+    Request,
+    /// A task.
+    Task,
+    /// What a task carries, or what is kept of it.
+    Content,
+    /// A place in an agent's queue.
+    Place,
+    /// An agent: its slots, its connection, what its breaker lets through.
+    Agent,
+    /// An agent's circuit breaker.
+    Breaker,
+    /// An API key.
+    Key,
+    /// A connection that authenticates in band.
+    Connection,
+    /// A bulk operation.
+    Batch,
+}
+
+/// The item of the write about `part`, if its condition failed.
+pub(super) fn refused(refused: &[(Part, Item)], part: Part) -> Option<&Item> {
+    let (_, item) = refused.iter().find(|(label, _)| *label == part)?;
+    Some(item)
 }
 
 fn is_condition(reason: &CancellationReason) -> bool {

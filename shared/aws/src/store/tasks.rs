@@ -5,9 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use bematic::{
+    breaker::Breaker,
     error::StoreError,
-    ports::{Blind, Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, Written},
-    task::{Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskSpec},
+    ports::{Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, Written},
+    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
 };
 use bematic_protocol::{
     ids::{AgentId, Attempt, ChannelId, TaskId},
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     keys::{self, Key},
     table::{
-        Item, Record, Refusal, Table, Transacted, attributes, failed, item, number, read, retry,
-        text,
+        Item, Part, Record, Refusal, Table, Transacted, attributes, failed, item, number, read,
+        refused, retry, text,
     },
     transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
 };
@@ -79,6 +80,22 @@ impl Tasks for TaskStore {
         self.tasks.find(&id).await
     }
 
+    async fn find_with_breaker(
+        &self,
+        id: TaskId,
+        agent: &AgentId,
+    ) -> Result<(Option<Task>, Breaker), StoreError> {
+        let (task, breaker) = (keys::task(id), keys::breaker(agent));
+        let keys = [
+            (self.tasks.name.as_str(), &task),
+            (self.agents.as_str(), &breaker),
+        ];
+        let mut found = self.tasks.get_of_tables(keys).await?;
+        let task = found.remove(&task).map(|item| read(item, &task));
+        let breaker = found.remove(&breaker).map(|item| read(item, &breaker));
+        Ok((task.transpose()?, breaker.transpose()?.unwrap_or_default()))
+    }
+
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
         self.tasks.find(&id).await
     }
@@ -95,34 +112,28 @@ impl Tasks for TaskStore {
     ) -> Result<Creation, StoreError> {
         let kept = number((task.created_at + REQUEST_KEPT).as_secs());
         let record = Request { task_id: task.id };
+        let index = attributes([("expiresAt", kept)]);
+        let request_item = item(&keys::request(request), &record, index)?;
+        let spec = item(&keys::spec(task.id), spec, Item::new())?;
+        let place = item(&keys::queued(task), task, Item::new())?;
+        let (tasks, agent) = (&self.tasks.name, keys::agent(&task.agent_id));
         let writes = vec![
-            put_new(
-                &self.tasks.name,
-                item(
-                    &keys::request(request),
-                    &record,
-                    attributes([("expiresAt", kept)]),
-                )?,
-            )?,
-            put_new(&self.tasks.name, task_item(task)?)?,
-            put(
-                &self.tasks.name,
-                item(&keys::spec(task.id), spec, Item::new())?,
-            )?,
-            put(
-                &self.tasks.name,
-                item(&keys::queued(task), task, Item::new())?,
-            )?,
-            check_exists(&self.agents, keys::agent(&task.agent_id))?,
+            (Part::Request, put_new(tasks, request_item)?),
+            (Part::Task, put_new(tasks, task_item(task)?)?),
+            (Part::Content, put(tasks, spec)?),
+            (Part::Place, put(tasks, place)?),
+            (Part::Agent, check_exists(&self.agents, agent)?),
         ];
         let first = match self.tasks.transact(writes).await? {
             Transacted::Done => return Ok(Creation::Done),
-            Transacted::Refused(failed) => match failed[..] {
-                // A request is one task's, whatever else there is to say against another.
-                [Some(_), ..] => self.tasks.find::<Request>(request).await?,
-                [.., Some(_)] => return Ok(Creation::NoAgent),
-                _ => None,
-            },
+            // A request is one task's, whatever else there is to say against another.
+            Transacted::Refused(parts) if refused(&parts, Part::Request).is_some() => {
+                self.tasks.find::<Request>(request).await?
+            }
+            Transacted::Refused(parts) if refused(&parts, Part::Agent).is_some() => {
+                return Ok(Creation::NoAgent);
+            }
+            Transacted::Refused(_) => None,
         };
         match first {
             Some(first) => Ok(Creation::Repeated(first.task_id)),
@@ -142,7 +153,7 @@ impl Tasks for TaskStore {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let mut writes = vec![put_task(&self.tasks.name, before, &after)?];
+        let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, &after)?)];
         writes.extend(pass(&self.agents, &after, slot, allowed)?);
         writes.extend(beside(
             &self.tasks.name,
@@ -154,11 +165,16 @@ impl Tasks for TaskStore {
         )?);
         match self.tasks.transact(writes).await? {
             Transacted::Done => Ok(Claim::Taken(Box::new(after))),
-            Transacted::Refused(failed) => Ok(match failed[..] {
-                [Some(_), ..] => Claim::TaskChanged,
-                [_, Some(_), ..] => Claim::AgentUnavailable,
-                _ => Claim::BreakerChanged,
-            }),
+            Transacted::Refused(parts) => {
+                let is_refused = |part| refused(&parts, part).is_some();
+                Ok(if is_refused(Part::Task) {
+                    Claim::TaskChanged
+                } else if is_refused(Part::Agent) {
+                    Claim::AgentUnavailable
+                } else {
+                    Claim::BreakerChanged
+                })
+            }
         }
     }
 
@@ -173,33 +189,12 @@ impl Tasks for TaskStore {
         if beside.is_empty() {
             return self.put_alone(before, after).await;
         }
-        let mut writes = vec![put_task(&self.tasks.name, before, after)?];
+        let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];
         writes.extend(beside);
         Ok(match self.tasks.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
         })
-    }
-
-    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError> {
-        self.begin_blindly(begin).await
-    }
-
-    async fn finish(
-        &self,
-        finish: &Finish<'_>,
-        turn: Option<Turn<'_>>,
-    ) -> Result<Blind<()>, StoreError> {
-        self.finish_blindly(finish, turn).await
-    }
-
-    async fn runs(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        agent: &AgentId,
-    ) -> Result<bool, StoreError> {
-        self.is_run_by(task, attempt, agent).await
     }
 
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {

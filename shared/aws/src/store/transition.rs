@@ -17,7 +17,7 @@ use bematic_protocol::ids::AgentId;
 
 use super::{
     keys::{self, Key},
-    table::{Item, attributes, item, number, text},
+    table::{Item, Part, attributes, item, number, text},
 };
 
 pub(super) fn unwritable(error: BuildError) -> StoreError {
@@ -111,14 +111,15 @@ pub(super) fn beside(
     after: &Task,
     kept: Option<Kept<'_>>,
     turn: Option<Turn<'_>>,
-) -> Result<Vec<TransactWriteItem>, StoreError> {
+) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
     let mut writes = Vec::new();
     let (left, taken) = places(before, after);
     if let Some(place) = taken {
-        writes.push(put(tasks, item(&place, after, Item::new())?)?);
+        let place = item(&place, after, Item::new())?;
+        writes.push((Part::Place, put(tasks, place)?));
     }
     if let Some(place) = left {
-        writes.push(delete(tasks, &place)?);
+        writes.push((Part::Place, delete(tasks, &place)?));
     }
     let slot = match (before.slot(), after.slot()) {
         (Some(slot), None) => Some(SlotChange::Free(slot)),
@@ -130,19 +131,22 @@ pub(super) fn beside(
         _ => None,
     };
     let agent = &after.agent_id;
-    writes.extend(update_agent(agents, agent, slot, turn)?);
+    let update = update_agent(agents, agent, slot, turn)?;
+    writes.extend(update.map(|update| (Part::Agent, update)));
     if let Some(turn) = turn {
-        writes.push(put_breaker(agents, agent, turn)?);
+        writes.push((Part::Breaker, put_breaker(agents, agent, turn)?));
     }
     match kept {
         None => {}
         Some(Kept::Completion(completion)) => {
             let key = keys::result(after.id);
-            writes.push(put(tasks, item(&key, completion, Item::new())?)?);
+            let result = item(&key, completion, Item::new())?;
+            writes.push((Part::Content, put(tasks, result)?));
         }
         Some(Kept::Late(report)) => {
             let key = keys::late_report(after.id, report.attempt);
-            writes.push(put_new(tasks, item(&key, report, Item::new())?)?);
+            let report = item(&key, report, Item::new())?;
+            writes.push((Part::Content, put_new(tasks, report)?));
         }
     }
     Ok(writes)
@@ -255,9 +259,10 @@ pub(super) fn turn_breaker(
     agents: &str,
     agent: &AgentId,
     turn: Turn<'_>,
-) -> Result<Vec<TransactWriteItem>, StoreError> {
-    let mut writes = vec![put_breaker(agents, agent, turn)?];
-    writes.extend(update_agent(agents, agent, None, Some(turn))?);
+) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
+    let mut writes = vec![(Part::Breaker, put_breaker(agents, agent, turn)?)];
+    let update = update_agent(agents, agent, None, Some(turn))?;
+    writes.extend(update.map(|update| (Part::Agent, update)));
     Ok(writes)
 }
 
@@ -268,7 +273,7 @@ pub(super) fn pass(
     task: &Task,
     slot: Slot,
     pass: Pass<'_>,
-) -> Result<Vec<TransactWriteItem>, StoreError> {
+) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
     let gate = pass.turn.filter(Turn::moves_gate);
     let gate = gate.map(|turn| turn.after.gate());
     let unmoved = if pass.generation == 0 {
@@ -290,9 +295,11 @@ pub(super) fn pass(
         .expression_attribute_values(":generation", number(pass.generation))
         .build()
         .map_err(unwritable)?;
-    let mut writes = vec![TransactWriteItem::builder().update(update).build()];
+    let update = TransactWriteItem::builder().update(update).build();
+    let mut writes = vec![(Part::Agent, update)];
     if let Some(turn) = pass.turn {
-        writes.push(put_breaker(agents, &task.agent_id, turn)?);
+        let breaker = put_breaker(agents, &task.agent_id, turn)?;
+        writes.push((Part::Breaker, breaker));
     }
     Ok(writes)
 }

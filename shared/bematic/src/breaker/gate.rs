@@ -16,10 +16,6 @@ pub struct Gate {
     pub incidents: u64,
     /// What may pass.
     pub passage: Passage,
-    /// Whether the agent's own settings ask how long a success took: then the breaker has to be
-    /// told of each. It moves nothing that is let through.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub timed: bool,
 }
 
 /// What may pass.
@@ -62,11 +58,6 @@ impl Gate {
             Passage::AllUntil { until } => now < until,
             Passage::Probes | Passage::Nothing { .. } => false,
         }
-    }
-
-    /// Whether a success changes nothing but the window, and what does not count nothing at all.
-    pub fn counts_blindly(&self) -> bool {
-        self.passage == Passage::All && !self.timed
     }
 
     /// Whether the breaker keeps work away by itself. An operator who drains an agent knows that it
@@ -119,9 +110,6 @@ impl Breaker {
             generation: self.generation,
             incidents: self.incidents,
             passage,
-            timed: self
-                .config
-                .is_some_and(|config| config.slow_after().is_some()),
         }
     }
 }

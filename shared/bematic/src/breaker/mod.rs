@@ -9,7 +9,8 @@
 //! ```
 //! [`Breaker::after`] is the one function that says what an event does to it. It reads no clock and
 //! does no I/O; the store writes what it decides on condition of the version, in the transaction
-//! that changes the task: so an outcome counts once, however often its message comes.
+//! that changes the task. An attempt ends once: so an outcome counts once, however often its message
+//! comes, and needs no id.
 //!
 //! What leads to a decision at a time, exactly: an outcome as old as the window counts; the failure
 //! rate is looked at when a failure comes; a recovery timeout that has just ended has ended, and so
@@ -26,24 +27,22 @@ mod tests;
 mod transition;
 mod window;
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     config::BreakerConfig,
     gate::{Gate, Passage},
     incident::{Closed, ClosedBy, Incident},
-    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Logged, Outcome},
-    report::{Said, report, report_finish},
+    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
+    report::report,
     state::{Mode, Override, Permit, State, Trip},
     transition::{BreakerEvent, Step, Verdict},
     window::Window,
 };
 use bematic_protocol::time::Timestamp;
 
-/// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with ten outcomes
-/// in its window, and some 70 KB at the most ([`Window::KEPT`]).
+/// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with some fifty
+/// outcomes in its window, and some 15 KB at the most ([`Window::KEPT`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {
@@ -89,33 +88,6 @@ impl Breaker {
     pub const IGNORED_KEPT: usize = 8;
     /// Permits that are remembered once their half-open state is over.
     pub const PERMITS_KEPT: usize = 20;
-
-    /// The breaker with the newest of what is kept beside it: while it let all work through and nobody
-    /// asked how long that took, none of it could have moved it. Each is kept by itself, so that it
-    /// costs the same however many there are.
-    #[must_use]
-    pub fn with_logged(mut self, logged: impl IntoIterator<Item = Logged>) -> Self {
-        let mut successes = Vec::new();
-        for Logged { id, at, ignored } in logged {
-            match ignored {
-                None => successes.push((id, at)),
-                Some(because) => self.ignored.push(Ignored { id, at, because }),
-            }
-        }
-        let newest = successes.iter().map(|(_, at)| *at).max();
-        let failed = self.last_failure.as_ref().map(|failure| failure.at);
-        if newest.is_some_and(|newest| failed.is_none_or(|failed| failed <= newest)) {
-            self.consecutive = 0;
-        }
-        self.window.merge(successes);
-        self.ignored.sort_by_key(|ignored| ignored.at);
-        let mut known = HashSet::new();
-        let mut is_new = |it: &Ignored| known.insert((it.id.clone(), it.because));
-        self.ignored.retain(|it| is_new(it));
-        let over = self.ignored.len().saturating_sub(Self::IGNORED_KEPT);
-        self.ignored.drain(..over);
-        self
-    }
 
     /// The settings that apply to it.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {

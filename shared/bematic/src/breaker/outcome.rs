@@ -5,18 +5,12 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
 
 /// What came of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// Which attempt: `task#attempt`.
-    pub id: String,
     /// When that was seen.
     pub at: Timestamp,
     /// What it was.
     pub counted: Counted,
-    /// Whether it is kept by itself, beside the breaker ([`Breaker::with_logged`]).
-    ///
-    /// [`Breaker::with_logged`]: super::Breaker::with_logged
-    pub logged: bool,
 }
 
 /// An outcome that counts.
@@ -84,18 +78,6 @@ pub struct Ignored {
     pub because: IgnoredBecause,
 }
 
-/// What an attempt came to that cannot move a breaker that lets all work through: kept beside it, so that
-/// it need not be read for that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
-    /// The attempt.
-    pub id: String,
-    /// When it was over.
-    pub at: Timestamp,
-    /// Why that does not count; a success does.
-    pub ignored: Option<IgnoredBecause>,
-}
-
 /// Why a report says nothing about the agent.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
@@ -114,9 +96,6 @@ pub enum IgnoredBecause {
     /// It could not be sent.
     #[strum(serialize = "it could not be sent")]
     Undelivered,
-    /// It was counted before.
-    #[strum(serialize = "it was counted before")]
-    Duplicate,
     /// It was a probe, and what it was to tell was decided without it.
     #[strum(serialize = "it was a probe of a recovery that is over")]
     Overtaken,

@@ -3,30 +3,7 @@
 use bematic_protocol::messages::Fault;
 
 use super::{BreakerEvent, FailureKind, IgnoredBecause};
-use crate::task::{Ending, Failure, FailureCode, Finish, Slot, Task, TaskEvent, TaskState};
-
-/// What the end of an attempt says about the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// What cannot move a breaker that lets all work through, and is kept beside it: a success, or why
-    /// it does not count.
-    Beside(Option<IgnoredBecause>),
-    /// What the breaker has to be told.
-    Event(BreakerEvent),
-}
-
-/// What it says about the agent that it is done with an attempt that nobody had wanted to stop, or was
-/// stopped as somebody wanted.
-pub fn report_finish(finish: &Finish<'_>) -> Said {
-    match finish.ending {
-        Ending::Completed(_) => Said::Beside(None),
-        Ending::Cancelled(_) => Said::Beside(Some(IgnoredBecause::Cancelled)),
-        Ending::Failed(failure) => match report_failure(finish.slot(), failure) {
-            BreakerEvent::Ignore(_, because) => Said::Beside(Some(because)),
-            event => Said::Event(event),
-        },
-    }
-}
+use crate::task::{Failure, FailureCode, Slot, Task, TaskEvent, TaskState};
 
 fn report_failure(of: Slot, failure: &Failure) -> BreakerEvent {
     if failure.fault == Fault::Task {

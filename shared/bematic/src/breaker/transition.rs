@@ -202,18 +202,10 @@ impl Breaker {
         now: Timestamp,
     ) -> Verdict {
         self.give_back(&id);
-        if self.window.has(&id) {
-            return Verdict::Ignored(IgnoredBecause::Duplicate);
-        }
         if self.overtaken.contains(&id) {
             return self.note(id, IgnoredBecause::Overtaken, now);
         }
-        let outcome = Outcome {
-            id,
-            at: now,
-            counted,
-            logged: false,
-        };
+        let outcome = Outcome { at: now, counted };
         self.window.add(outcome, config.window(), now);
         if let State::HalfOpen { successes, .. } = &mut self.state {
             match counted {
@@ -328,7 +320,7 @@ impl Breaker {
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.end_recovery();
-        self.window.empty(now);
+        self.window.empty();
         if self.state != State::Closed {
             self.end_incident(by, now);
             self.state = State::Closed;

@@ -9,25 +9,19 @@ use super::{Counted, FailureKind, Outcome};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Window {
     /// Those that count, the oldest first.
-    #[serde(default, with = "compact", skip_serializing_if = "are_logged")]
+    #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
     counted: Vec<Outcome>,
-    /// Those from before it was emptied: shown, and not counted twice.
-    #[serde(default, with = "compact", skip_serializing_if = "are_logged")]
+    /// Those from before it was emptied, which are only shown.
+    #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
     past: Vec<Outcome>,
-    /// When it was emptied last: what was logged until then does not count.
-    #[serde(default, rename = "emptiedAt", skip_serializing_if = "Option::is_none")]
-    emptied_at: Option<Timestamp>,
 }
 
 impl Window {
-    /// Outcomes that are kept, however many there are: the oldest are dropped beyond it. At some 60
-    /// bytes each that is 60 KB, for an agent that is done with a task every 0.6 s.
+    /// Outcomes that are kept, however many there are: the oldest are dropped beyond it. At up to 15
+    /// bytes each that is 15 KB, for an agent that is done with a task every 0.6 s.
     pub const KEPT: usize = 1000;
     /// The most outcomes that a rule may ask for.
     pub const MOST_REQUIRED: u32 = 1000;
-    /// Outcomes that are kept, however old they are: told once more, they do not count again. As
-    /// many as there can be probes, which may take longer than the window.
-    pub const REMEMBERED: usize = 20;
 
     /// Adds an outcome, and lets go of what is too old at `now` or too much.
     pub(super) fn add(&mut self, outcome: Outcome, size: std::time::Duration, now: Timestamp) {
@@ -36,52 +30,14 @@ impl Window {
         for outcomes in [&mut self.past, &mut self.counted] {
             outcomes.retain(|outcome| {
                 newer -= 1;
-                let is_recent = now.since(outcome.at) <= size;
-                newer
-                    < if is_recent {
-                        Self::KEPT
-                    } else {
-                        Self::REMEMBERED
-                    }
+                newer < Self::KEPT && now.since(outcome.at) <= size
             });
         }
     }
 
     /// Starts anew; what was in it can still be seen.
-    pub(super) fn empty(&mut self, now: Timestamp) {
-        if !self.counted.is_empty() {
-            self.past.append(&mut self.counted);
-            self.emptied_at = Some(now);
-        }
-    }
-
-    /// Adds successes that are kept by themselves, each in its place.
-    pub(super) fn merge(&mut self, logged: impl IntoIterator<Item = (String, Timestamp)>) {
-        for (id, at) in logged {
-            if self.has(&id) {
-                continue;
-            }
-            let is_past = self.emptied_at.is_some_and(|emptied| at <= emptied);
-            let outcomes = if is_past {
-                &mut self.past
-            } else {
-                &mut self.counted
-            };
-            outcomes.push(Outcome {
-                id,
-                at,
-                counted: Counted::Success,
-                logged: true,
-            });
-        }
-        for outcomes in [&mut self.past, &mut self.counted] {
-            outcomes.sort_by_key(|outcome| outcome.at);
-        }
-    }
-
-    /// Whether the attempt has an outcome already.
-    pub fn has(&self, id: &str) -> bool {
-        self.all().any(|outcome| outcome.id == id)
+    pub(super) fn empty(&mut self) {
+        self.past.append(&mut self.counted);
     }
 
     /// Those that count at `now`.
@@ -100,17 +56,14 @@ impl Window {
     }
 }
 
-/// What is kept by itself is not stored twice.
-fn are_logged(outcomes: &[Outcome]) -> bool {
-    outcomes.iter().all(|outcome| outcome.logged)
-}
-
-/// An outcome as `<milliseconds> <letter> <attempt>`: a map would be three times as long.
+/// Outcomes as one text, such as `s1780000000000 f1200 s35`: a letter for what each was, and the
+/// milliseconds since the one before it.
 mod compact {
+    use serde::de::Error as _;
+
     use super::{
         Counted, Deserialize, Deserializer, FailureKind, Outcome, Serialize, Serializer, Timestamp,
     };
-    use serde::de::Error as _;
 
     const LETTERS: [(char, Counted); 6] = [
         ('s', Counted::Success),
@@ -125,41 +78,36 @@ mod compact {
         outcomes: &[Outcome],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let letter = |counted| {
-            let known = LETTERS.iter().find(|(_, is)| *is == counted);
-            known.map_or('?', |(letter, _)| *letter)
-        };
-        let kept_here = outcomes.iter().filter(|outcome| !outcome.logged);
-        let texts = kept_here.map(|outcome| {
-            let Outcome {
-                id, at, counted, ..
-            } = outcome;
-            format!("{} {} {id}", at.as_millis(), letter(*counted))
+        let mut before = 0;
+        let texts = outcomes.iter().map(|outcome| {
+            let known = LETTERS.iter().find(|(_, is)| *is == outcome.counted);
+            let letter = known.map_or('?', |(letter, _)| *letter);
+            // Clocks differ: an outcome may have been seen before the one that was written first.
+            let at = i128::from(outcome.at.as_millis());
+            let since = at - std::mem::replace(&mut before, at);
+            format!("{letter}{since}")
         });
-        texts.collect::<Vec<_>>().serialize(serializer)
+        texts.collect::<Vec<_>>().join(" ").serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<Outcome>, D::Error> {
-        let texts = Vec::<String>::deserialize(deserializer)?;
-        let outcome = |text: &String| {
-            let mut parts = text.splitn(3, ' ');
-            let at = parts.next()?.parse().ok()?;
-            let letter = parts.next()?;
-            let (_, counted) = LETTERS
-                .iter()
-                .find(|(known, _)| letter.chars().eq([*known]))?;
+        let text = String::deserialize(deserializer)?;
+        let mut before = 0_i128;
+        let mut outcome = |text: &str| {
+            let letter = text.chars().next()?;
+            let (_, counted) = LETTERS.iter().find(|(known, _)| *known == letter)?;
+            before = before.checked_add(text.get(1..)?.parse().ok()?)?;
             Some(Outcome {
-                id: parts.next()?.to_owned(),
-                at: Timestamp::from_millis(at),
+                at: Timestamp::from_millis(u64::try_from(before).ok()?),
                 counted: *counted,
-                logged: false,
             })
         };
-        texts
-            .iter()
-            .map(|text| outcome(text).ok_or_else(|| D::Error::custom("no outcome")))
-            .collect()
+        let outcomes = text.split_whitespace().map(|text| {
+            let error = || D::Error::custom(format_args!("{text:?} is no outcome"));
+            outcome(text).ok_or_else(error)
+        });
+        outcomes.collect()
     }
 }

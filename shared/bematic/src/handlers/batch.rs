@@ -146,7 +146,7 @@ impl BatchWorker {
         info!(batch = %batch.id, ?tally, "chunk done");
         let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();
         let progress = async { Ok(self.ports.notifications.batch_changed(batch).await?) };
-        futures::try_join!(progress, self.transitions.tell_all(&tasks, now))?;
+        futures::try_join!(progress, self.transitions.announce_all(&tasks, now))?;
         Ok(())
     }
 }

@@ -32,9 +32,9 @@ pub use self::{
     outcome::{Created, Page, Written},
     queues::{
         DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
-        Show, SourceQueue,
+        SourceQueue,
     },
-    tasks::{Blind, Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
+    tasks::{Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
 };
 
 /// What handlers work with: the outside world, the time, ids and the deployment's settings. Built in

@@ -13,7 +13,6 @@ use crate::{
     batch::Batch,
     dead_letter::{DeadLetters, QueueName, Reason},
     error::QueueError,
-    task::{Slot, Task},
 };
 
 /// What the dispatcher is told to look at.
@@ -28,10 +27,10 @@ pub enum DispatchMessage {
     Drain {
         /// The agent.
         agent_id: AgentId,
-        /// What is to be shown whatever comes of that: one message does where a change of a task
-        /// concerns both. A message that waits has none.
+        /// The task whose card is to be refreshed whatever comes of that: one message does where a
+        /// change of a task concerns both. A message that waits has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        show: Option<Show>,
+        refresh: Option<TaskId>,
     },
     /// A timer of the task may have ended, or somebody wants it to stop.
     Task {
@@ -60,45 +59,7 @@ impl DispatchMessage {
     pub const fn drain(agent_id: AgentId) -> Self {
         Self::Drain {
             agent_id,
-            show: None,
-        }
-    }
-}
-
-/// A task that is to be shown as it is by then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Show {
-    /// The task.
-    pub task_id: TaskId,
-    /// A name for what is new about it: within 5 min (SQS's window of de-duplication) it is looked
-    /// at once for each.
-    pub change: String,
-}
-
-impl Show {
-    /// The task's state changed.
-    pub fn of(task: &Task) -> Self {
-        Self {
-            task_id: task.id,
-            change: format!("v{}", task.version),
-        }
-    }
-
-    /// The attempt ended the task, whose version is not known.
-    pub fn finished(slot: Slot) -> Self {
-        Self {
-            task_id: slot.task_id,
-            change: format!("a{}", slot.attempt),
-        }
-    }
-
-    /// The task's state is not shown yet: once more, at most every 5 min.
-    pub fn again(task: &Task, now: Timestamp) -> Self {
-        let window = now.as_secs() / (5 * 60);
-        Self {
-            task_id: task.id,
-            change: format!("v{}-w{window}", task.version),
+            refresh: None,
         }
     }
 }
@@ -151,14 +112,11 @@ pub enum NotifyMessage {
 /// The notifier's queue.
 #[async_trait]
 pub trait Notifications: Send + Sync {
-    /// The task is to be shown: seen within the flush interval, never left out.
-    async fn show(&self, show: &Show) -> Result<(), QueueError>;
-    /// Many tasks: a call for each ten.
-    async fn show_all(&self, shows: &[Show]) -> Result<(), QueueError>;
+    /// Enqueues a refresh of each task's card: one for each task and flush interval that `now` falls
+    /// into, delivered after its end. A call for each ten.
+    async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError>;
     /// Bulk work went on: seen within the flush interval, and its end never left out.
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
-    /// The task reported something at `now`: at most one message a flush interval.
-    async fn reported(&self, task: TaskId, now: Timestamp) -> Result<(), QueueError>;
     /// What the agent's breaker lets through has changed: one message a generation.
     async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError>;
     /// A text for a thread.

@@ -8,8 +8,9 @@ use bematic_protocol::{
 
 use super::{Page, Turn, Written};
 use crate::{
+    breaker::Breaker,
     error::StoreError,
-    task::{Begin, Chunk, Completion, Finish, LateReport, Step, Task, TaskSpec},
+    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
 };
 
 /// What became of storing a new task.
@@ -58,17 +59,6 @@ pub enum Kept<'a> {
     Late(&'a LateReport),
 }
 
-/// What became of a blind write.
-#[derive(Debug, Clone, PartialEq)]
-#[must_use]
-pub enum Blind<T> {
-    /// It is written.
-    Done(T),
-    /// The task is not as usual, but this; `None` if that could not be told, there is none, or it was
-    /// not the task.
-    Unusual(Option<Box<Task>>),
-}
-
 /// The newest output of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
@@ -86,6 +76,12 @@ pub const WAITING_COUNTED: usize = 100;
 pub trait Tasks: Send + Sync {
     /// A task.
     async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+    /// A task, and the circuit breaker of the agent that speaks of it.
+    async fn find_with_breaker(
+        &self,
+        id: TaskId,
+        agent: &AgentId,
+    ) -> Result<(Option<Task>, Breaker), StoreError>;
     /// What it runs.
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError>;
     /// What came of it.
@@ -111,26 +107,6 @@ pub trait Tasks: Send + Sync {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError>;
-    /// Notes that an attempt has begun, without reading the task ([`Task::begun`]): the task after
-    /// it.
-    async fn begin(&self, begin: &Begin<'_>) -> Result<Blind<Box<Task>>, StoreError>;
-    /// Notes that an attempt is over, without reading the task ([`Task::finished`]): the task, its
-    /// agent's slot, what came of it and what it says to the agent's breaker in one transaction. What
-    /// is kept beside the breaker ([`crate::breaker::Said::Beside`]) is so only if the agent's gate lets
-    /// that be ([`crate::breaker::Gate::counts_blindly`]); `turn` is what the breaker was told.
-    async fn finish(
-        &self,
-        finish: &Finish<'_>,
-        turn: Option<Turn<'_>>,
-    ) -> Result<Blind<()>, StoreError>;
-    /// Whether the agent is known to run the attempt, and nobody wants it to stop. By a read that
-    /// lags (half a unit): no may be not yet.
-    async fn runs(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        agent: &AgentId,
-    ) -> Result<bool, StoreError>;
     /// Notes that Slack shows the task as it is, unless it has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
     /// Notes that the task was told of again, so that it is not before `at` that somebody should

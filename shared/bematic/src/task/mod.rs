@@ -4,7 +4,6 @@
 //! are legal. It reads no clock and does no I/O; [`bematic_aws::store`] applies what it decides as a
 //! conditional write.
 
-mod blind;
 mod ending;
 mod late;
 mod policy;
@@ -16,12 +15,13 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use self::policy::UNDER_WAY;
 pub use self::{
-    blind::{Begin, Finish},
     ending::Ending,
     late::LateReport,
-    policy::{FLUSH_INTERVAL, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy, Terms},
+    policy::{
+        FLUSH_INTERVAL, FlushInterval, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy,
+        Terms,
+    },
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
@@ -69,8 +69,8 @@ pub struct Task {
     pub lease_ms: Option<u64>,
     /// When its state changed last.
     pub updated_at: Timestamp,
-    /// When Slack was last to be told of it: a refresh was under way from then on.
-    pub told_at: Timestamp,
+    /// When a refresh of its card was last called for: one is enqueued within that flush interval.
+    pub refresh_at: Timestamp,
     /// How often it changed: the condition of the next write.
     pub version: u64,
     /// The version that Slack shows. Written beside the state, which does not depend on it.
@@ -121,7 +121,7 @@ impl Task {
             expires_at,
             lease_ms: spec.lease_secs.map(|secs| secs.saturating_mul(1000)),
             updated_at: now,
-            told_at: now,
+            refresh_at: now,
             version: 1,
             shown: 0,
             timer: Some(expires_at),
@@ -169,8 +169,8 @@ impl Task {
             updated_at: now,
             ..self.clone()
         };
-        if !next.may_be_told_with(self.told_at) {
-            next.told_at = now;
+        if FlushInterval::of(self.refresh_at) != FlushInterval::of(now) {
+            next.refresh_at = now;
         }
         if let Some(agent) = moved_to {
             next.move_to(agent);
@@ -187,18 +187,28 @@ impl Task {
         Ok(next)
     }
 
-    /// Whether what is new may be shown with what was to be told at `told_at`. That it is sent or
-    /// has begun mostly follows its being asked for within a second: one message to Slack is enough.
-    fn may_be_told_with(&self, told_at: Timestamp) -> bool {
-        let goes_on = self.slot().is_some() && self.state.cancel_request().is_none();
-        goes_on && self.updated_at.since(told_at) < UNDER_WAY
+    /// Whether a refresh that an earlier change called for is under way and will show the last one,
+    /// so that none has to be enqueued. `now` is after the last change was written.
+    pub fn refresh_is_under_way(&self, now: Timestamp) -> bool {
+        self.refresh_at < self.updated_at
+            && FlushInterval::of(self.refresh_at) == FlushInterval::of(now)
     }
 
-    /// Whether a refresh is under way that will show the last change, so that nobody has to be told.
-    /// `now` is after that was written, which may have taken some tries.
-    pub fn is_told_of(&self, now: Timestamp) -> bool {
-        let in_time = self.may_be_told_with(self.told_at) && now.since(self.told_at) < UNDER_WAY;
-        self.told_at < self.updated_at && in_time
+    /// Whether the agent runs the attempt, and nobody wants it to stop.
+    pub fn runs(&self, attempt: Attempt, agent: &AgentId) -> bool {
+        let runs = matches!(
+            self.state,
+            TaskState::Processing { attempt: held, cancel: None, .. } if held == attempt
+        );
+        runs && self.agent_id == *agent
+    }
+
+    /// Whether its lease is the one that began with the attempt, which sent no message for it.
+    pub fn has_first_lease(&self) -> bool {
+        matches!(
+            &self.state,
+            TaskState::Processing { started_at, lease, .. } if lease.heard_at == *started_at
+        )
     }
 
     /// The task once it has a late report: its state is what it was.

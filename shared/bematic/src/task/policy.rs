@@ -8,9 +8,24 @@ use bematic_protocol::time::Timestamp;
 /// queue in `template.yaml` is as long, so that the update shows all that fell into it.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
-/// For so long after Slack was to be told of a task, the refresh that is under way shows what was
-/// written meanwhile: the flush interval, less what a write and the clocks of others may take.
-pub(super) const UNDER_WAY: Duration = Duration::from_secs(2);
+/// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued in
+/// one is delivered after its end, since the queue delays it by as much: it shows all that was written
+/// in it, and one is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlushInterval(u128);
+
+impl FlushInterval {
+    /// The interval that a time falls into.
+    pub fn of(at: Timestamp) -> Self {
+        Self(u128::from(at.as_millis()) / FLUSH_INTERVAL.as_millis())
+    }
+}
+
+impl std::fmt::Display for FlushInterval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
 
 /// A change that Slack does not show after this long is told to the notifier once more: its
 /// message may never have been sent.

@@ -1,7 +1,5 @@
 //! What the agents' circuit breakers hold on to, though it is over.
 
-use std::collections::BTreeSet;
-
 use bematic::agent::Agent;
 use bematic::breaker::{Breaker, State};
 
@@ -19,7 +17,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Offence> {
         .flat_map(|(agent, breaker)| {
             let whys = [
                 permits(evidence, breaker),
-                doubles(breaker),
+                doubles(evidence, agent, breaker),
                 gate(agent, breaker),
             ];
             whys.into_iter()
@@ -53,15 +51,16 @@ fn permits(evidence: &Evidence<'_>, breaker: &Breaker) -> Vec<String> {
         .collect()
 }
 
-/// Attempts that were counted twice.
-fn doubles(breaker: &Breaker) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let twice = breaker
-        .window
-        .all()
-        .filter(|outcome| !seen.insert(&outcome.id));
-    twice
-        .map(|outcome| format!("its breaker counted {} twice", outcome.id))
+/// More outcomes than the agent has made attempts: some were counted twice.
+fn doubles(evidence: &Evidence<'_>, agent: &Agent, breaker: &Breaker) -> Vec<String> {
+    let tasks = evidence.snapshot.tasks.values();
+    let attempts = tasks.filter_map(|stored| stored.task.last_attempt_of(&agent.id));
+    let attempts: u32 = attempts.map(u32::from).sum();
+    let outcomes = breaker.window.all().count();
+    let why = format!("its breaker counted {outcomes} outcomes of at most {attempts} attempts");
+    (u32::try_from(outcomes).unwrap_or(u32::MAX) > attempts)
+        .then_some(why)
+        .into_iter()
         .collect()
 }
 

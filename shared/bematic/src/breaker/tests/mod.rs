@@ -1,7 +1,6 @@
 //! What the traces of `shared/tests/breaker_traces` do not show: operators, bounds, what is stored,
 //! and what holds whatever happens.
 
-mod logged;
 mod model;
 mod operators;
 mod properties;

@@ -7,7 +7,7 @@ mod timers;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{AgentId, ConnectionId},
+    ids::{AgentId, ConnectionId, TaskId},
     messages::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
     time::Timestamp,
 };
@@ -20,9 +20,7 @@ use crate::{
     agent::{Agent, DrainLease},
     breaker::BreakerEvent,
     error::{AuthError, BematicError, chain},
-    ports::{
-        AUTH_DEADLINE, Delivery, DispatchMessage, Drain, Ports, Released, Show, Turn, Written,
-    },
+    ports::{AUTH_DEADLINE, Delivery, DispatchMessage, Drain, Ports, Released, Turn, Written},
     task::{Task, TaskEvent, TaskSpec},
 };
 
@@ -56,10 +54,10 @@ impl Dispatcher {
     /// The message is to be given again.
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
-            DispatchMessage::Drain { agent_id, show } => {
+            DispatchMessage::Drain { agent_id, refresh } => {
                 // Whatever comes of the drain, and whoever else may be at it.
-                let (shown, drained) = join(self.show(show), self.drain(&agent_id)).await;
-                shown.and(drained)
+                let (refreshed, drained) = join(self.refresh(refresh), self.drain(&agent_id)).await;
+                refreshed.and(drained)
             }
             DispatchMessage::Task { task_id, .. } => self.look_at(task_id, false).await,
             DispatchMessage::AckDeadline { task_id, .. } => self.look_at(task_id, true).await,
@@ -69,10 +67,10 @@ impl Dispatcher {
         }
     }
 
-    /// A call, if there is something to be shown. Shown twice is shown once.
-    async fn show(&self, show: Option<Show>) -> Result<(), BematicError> {
-        match show {
-            Some(show) => Ok(self.ports.notifications.show(&show).await?),
+    /// A call, if there is a card to refresh. Twice in a flush interval is once.
+    async fn refresh(&self, task: Option<TaskId>) -> Result<(), BematicError> {
+        match task {
+            Some(task) => self.transitions.refresh(task, self.ports.clock.now()).await,
             None => Ok(()),
         }
     }
@@ -222,7 +220,10 @@ impl Dispatcher {
         let event = match outcome {
             Ok(Delivery::Sent) => {
                 info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
-                return self.transitions.tell(claimed, self.ports.clock.now()).await;
+                return self
+                    .transitions
+                    .announce(claimed, self.ports.clock.now())
+                    .await;
             }
             Ok(Delivery::Gone) => {
                 self.take_back(claimed, gone).await?;

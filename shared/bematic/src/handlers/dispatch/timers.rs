@@ -19,7 +19,7 @@ use crate::{
 
 impl Dispatcher {
     /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task
-    /// that waits where another agent would be better, a change that was never told of. After the
+    /// that waits where another agent would be better, a change that was never announced. After the
     /// time to acknowledge it `is_first`: a lease that began meanwhile is looked after from now on.
     pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
@@ -35,7 +35,7 @@ impl Dispatcher {
             }
             // Who changes a task sends a message for its timer, but for a first lease: else only one that
             // came early is sent again.
-            Some(timer) if timer.since(now) <= EARLY || is_first && has_first_lease(&task) => {
+            Some(timer) if timer.since(now) <= EARLY || is_first && task.has_first_lease() => {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
             _ => {}
@@ -44,7 +44,7 @@ impl Dispatcher {
         {
             return Ok(());
         }
-        self.transitions.tell_again(&task, now).await
+        self.transitions.announce_again(&task, now).await
     }
 
     async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
@@ -62,7 +62,7 @@ impl Dispatcher {
                 self.doubt(&task.agent_id, sent_at, now).await
             }
             // Acknowledged at the last moment.
-            (Outcome::Unchanged(task, Unchanged::NotDue), _) if has_first_lease(&task) => {
+            (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
                 Ok(self.transitions.wait_for_timer(&task, now).await?)
             }
             _ => Ok(()),
@@ -137,12 +137,4 @@ impl Dispatcher {
         }
         Ok(())
     }
-}
-
-/// Whether its lease is the one that began with the attempt, which mostly sent no message for it.
-fn has_first_lease(task: &Task) -> bool {
-    matches!(
-        &task.state,
-        TaskState::Processing { started_at, lease, .. } if lease.heard_at == *started_at
-    )
 }

@@ -1,12 +1,10 @@
 //! TASK_ACK
 
-use std::sync::Arc;
-
 use bematic_protocol::messages::TaskAck;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, Running, stop,
+    Answer, Context, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -16,19 +14,16 @@ use crate::{
 /// Notes whether agents take their tasks.
 pub struct Acknowledge {
     transitions: Transitions,
-    running: Arc<Running>,
 }
 
 impl Acknowledge {
     /// On the tasks.
-    pub fn new(transitions: Transitions, running: Arc<Running>) -> Self {
-        Self {
-            transitions,
-            running,
-        }
+    pub fn new(transitions: Transitions) -> Self {
+        Self { transitions }
     }
 
-    /// A write and a message; a refusal needs a read, a transaction and a message.
+    /// At most a read and a write, and a message unless a refresh is under way; a refusal is a
+    /// transaction instead, and two messages.
     pub async fn handle(&self, context: Context<'_>, ack: TaskAck) -> Result<Answer, BematicError> {
         let TaskAck {
             task_id,
@@ -40,22 +35,21 @@ impl Acknowledge {
             ..
         } = ack;
         let agent = &context.sender.agent_id;
-        let (said_at, now) = (context.sent_at, context.now);
-        let outcome = if accepted {
-            self.transitions
-                .begin(agent, task_id, attempt, said_at, now)
-                .await?
+        let event = if accepted {
+            let said_at = context.sent_at;
+            TaskEvent::Started { attempt, said_at }
         } else {
-            let event = TaskEvent::Refused {
+            TaskEvent::Refused {
                 attempt,
                 reason: reason.unwrap_or_else(|| "the agent did not say why".into()),
                 retryable,
                 spent,
-            };
-            self.transitions
-                .apply(agent, task_id, &event, None, now)
-                .await?
+            }
         };
+        let outcome = self
+            .transitions
+            .apply(agent, task_id, &event, None, context.now)
+            .await?;
         match outcome {
             Outcome::Unchanged(_, Unchanged::NotHeld) => Err(TaskError::NotHeld {
                 task_id,
@@ -63,18 +57,7 @@ impl Acknowledge {
             }
             .into()),
             Outcome::Unchanged(task, _) if accepted => Ok(Answer::messages(stop(&task, agent))),
-            Outcome::Changed(task) => {
-                // Slack is being told of it, and will be shown what is reported meanwhile.
-                self.running.note_task(&task);
-                let told_at = if task.is_told_of(now) {
-                    task.told_at
-                } else {
-                    now
-                };
-                self.running.told(task_id, told_at);
-                Ok(Answer::none())
-            }
-            Outcome::Unchanged(..) => Ok(Answer::none()),
+            Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }
 }

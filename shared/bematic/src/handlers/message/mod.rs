@@ -10,7 +10,6 @@ mod heartbeat;
 mod identity;
 mod presence;
 mod report;
-mod running;
 mod status;
 mod terminal;
 
@@ -22,7 +21,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use self::identity::Speaker;
 pub use self::{
     ack::Acknowledge, auth::Authenticate, heartbeat::Heartbeats, presence::Presence,
-    report::Reports, running::Running, status::StatusReports, terminal::Endings,
+    report::Reports, status::StatusReports, terminal::Endings,
 };
 use super::{event::SocketEvent, transitions::Transitions};
 use crate::{
@@ -144,15 +143,14 @@ impl MessageRouter {
     pub fn new(ports: Arc<Ports>) -> Self {
         let transitions = Transitions::new(ports.clone());
         let presence = Presence::new(ports.clone(), transitions.clone());
-        let running = Arc::new(Running::default());
         Self {
             known: Cache::new(REMEMBERED),
             met: Cache::new(REMEMBERED),
             authenticate: Authenticate::new(ports.clone()),
             heartbeats: Heartbeats::new(presence.clone()),
             status: StatusReports::new(ports.clone(), presence),
-            acknowledge: Acknowledge::new(transitions.clone(), running.clone()),
-            reports: Reports::new(ports.clone(), transitions.clone(), running),
+            acknowledge: Acknowledge::new(transitions.clone()),
+            reports: Reports::new(ports.clone(), transitions.clone()),
             endings: Endings::new(transitions),
             ports,
         }

@@ -10,7 +10,7 @@ use bematic_protocol::{
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, Running, stop,
+    Answer, Context, stop,
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -22,17 +22,12 @@ use crate::{
 pub struct Reports {
     ports: Arc<Ports>,
     transitions: Transitions,
-    running: Arc<Running>,
 }
 
 impl Reports {
     /// On the tasks and the notifier's queue.
-    pub fn new(ports: Arc<Ports>, transitions: Transitions, running: Arc<Running>) -> Self {
-        Self {
-            ports,
-            transitions,
-            running,
-        }
+    pub fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
+        Self { ports, transitions }
     }
 
     /// Keeps a step.
@@ -48,7 +43,7 @@ impl Reports {
             .tasks
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.tell(task_id, attempt).await?;
+        self.refresh(task_id).await?;
         Ok(answer)
     }
 
@@ -67,8 +62,7 @@ impl Reports {
             message,
         );
         self.ports.tasks.add_chunk(&chunk, context.now).await?;
-        self.running.heard(task_id, attempt, &chunk.order);
-        self.tell(task_id, attempt).await?;
+        self.refresh(task_id).await?;
         Ok(answer)
     }
 
@@ -83,7 +77,7 @@ impl Reports {
     ) -> Result<(Attempt, Answer), BematicError> {
         let agent = &context.sender.agent_id;
         if let Some(attempt) = claimed
-            && self.is_under_way(context, task_id, attempt).await?
+            && self.transitions.runs(task_id, attempt, agent)
         {
             return Ok((attempt, Answer::none()));
         }
@@ -91,7 +85,7 @@ impl Reports {
             attempt: claimed,
             said_at: context.sent_at,
         };
-        // A report is told of anyway: that it shows nothing new of the task needs no word.
+        // A report has the card refreshed anyway: that it says nothing new of the task calls for no message.
         let task = self.transitions.task_of(agent, task_id).await?;
         let outcome = match self
             .transitions
@@ -121,36 +115,11 @@ impl Reports {
                 agent_id: agent.clone(),
             })?;
         let answer = Answer::messages(stop(&task, agent));
-        self.running.note_task(&task);
         Ok((attempt, answer))
     }
 
-    /// Whether the agent is known to run the attempt: remembered, or looked up once.
-    async fn is_under_way(
-        &self,
-        context: Context<'_>,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<bool, BematicError> {
-        let agent = &context.sender.agent_id;
-        if self.running.is_known(task, attempt, agent) {
-            return Ok(true);
-        }
-        let runs = self.ports.tasks.runs(task, attempt, agent).await?;
-        if runs {
-            self.running.note(task, attempt, agent);
-        }
-        Ok(runs)
-    }
-
-    /// Unless a refresh is under way that will show it. The time is that after the write, or the
-    /// refresh might have been rendered without it.
-    async fn tell(&self, task: TaskId, attempt: Attempt) -> Result<(), BematicError> {
-        let now = self.ports.clock.now();
-        if !self.running.is_under_way(task, now) {
-            self.ports.notifications.reported(task, now).await?;
-            self.running.told_of_report(task, attempt, now);
-        }
-        Ok(())
+    /// Has the report shown, with the time after it was written.
+    async fn refresh(&self, task: TaskId) -> Result<(), BematicError> {
+        self.transitions.refresh(task, self.ports.clock.now()).await
     }
 }

@@ -25,8 +25,7 @@ impl Endings {
         Self { transitions }
     }
 
-    /// A transaction and a message; where the task or its agent's breaker is not as usual, the reads
-    /// that it takes.
+    /// A transaction and a message; a read more where this environment has not seen the attempt.
     pub async fn complete(
         &self,
         context: Context<'_>,
@@ -37,7 +36,7 @@ impl Endings {
         self.end(context, task_id, attempt, ending).await
     }
 
-    /// The same; of a failure that is the agent's, the breaker is read.
+    /// The same.
     pub async fn error(
         &self,
         context: Context<'_>,
@@ -73,10 +72,16 @@ impl Endings {
         let (agent, now) = (&context.sender.agent_id, context.now);
         let result = self
             .transitions
-            .finish(agent, task_id, attempt, &ending, now)
+            .apply(
+                agent,
+                task_id,
+                &ending.event(attempt),
+                ending.completion(),
+                now,
+            )
             .await;
         let error = match result {
-            Ok(Some(Outcome::Unchanged(_, Unchanged::NotHeld))) => Some(
+            Ok(Outcome::Unchanged(_, Unchanged::NotHeld)) => Some(
                 TaskError::NotHeld {
                     task_id,
                     agent_id: agent.clone(),
@@ -84,12 +89,12 @@ impl Endings {
                 .into(),
             ),
             // It counted when it came first.
-            Ok(Some(Outcome::Unchanged(task, Unchanged::Late)))
+            Ok(Outcome::Unchanged(task, Unchanged::Late))
                 if attempt.is_some() && attempt == task.reported =>
             {
                 None
             }
-            Ok(Some(Outcome::Unchanged(task, Unchanged::Late))) => {
+            Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
                 self.keep_late(task, attempt, ending, context).await?;
                 None
             }

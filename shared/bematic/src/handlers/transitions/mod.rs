@@ -1,22 +1,23 @@
 //! Applying an event to a stored task: read, decide, write on condition, then tell.
 
-mod blind;
-mod telling;
+mod messages;
+mod seen;
 
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bematic_protocol::{
-    ids::{AgentId, TaskId},
+    ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
 };
 use tokio::time::Instant;
 use tracing::info;
 
+use self::seen::Seen;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ports::{DispatchMessage, Kept, Ports, Show, Turn, Written},
+    ports::{DispatchMessage, Kept, Ports, Turn, Written},
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
@@ -38,25 +39,48 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Transitions {
     ports: Arc<Ports>,
+    seen: Arc<Seen>,
 }
 
 impl Transitions {
     /// On the tasks and breakers of these ports, and their queues.
     pub fn new(ports: Arc<Ports>) -> Self {
-        Self { ports }
+        Self {
+            ports,
+            seen: Arc::default(),
+        }
     }
 
-    /// The task, if it is the agent's, or was before it was moved to another.
+    /// The task as it is now, if it is the agent's, or was before it was moved to another: one call,
+    /// which reads the agent's breaker too.
     ///
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
     pub async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
-        known_to(agent, self.find(id).await?)
+        let task = self.read(agent, id).await?;
+        if task.is_known_to(agent) {
+            return Ok(task);
+        }
+        let agent_id = agent.clone();
+        Err(TaskError::NotYours {
+            task_id: id,
+            agent_id,
+        }
+        .into())
     }
 
-    async fn find(&self, id: TaskId) -> Result<Task, BematicError> {
-        let task = self.ports.tasks.find(id).await?;
-        Ok(task.ok_or(TaskError::Unknown { task_id: id })?)
+    async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
+        let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
+        let task = task.ok_or(TaskError::Unknown { task_id: id })?;
+        self.seen.note_task(&task);
+        self.seen.note_breaker(agent, breaker);
+        Ok(task)
+    }
+
+    /// Whether the agent is known here to run the attempt.
+    pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
+        let seen = self.seen.task(task);
+        seen.is_some_and(|task| task.runs(attempt, agent))
     }
 
     /// What applies to all tasks.
@@ -69,12 +93,12 @@ impl Transitions {
         &self.ports.settings.breaker
     }
 
-    /// Applies what the agent reports to its task: a read, a write, and what [`Self::tell`] sends. An
-    /// attempt that is over by it is told to the agent's breaker: a read more. Repeated, it only
-    /// sends again.
+    /// Applies what the agent reports to its task: a read unless this environment has seen the task,
+    /// a write, and what [`Self::announce`] sends. What an attempt came to is written to the agent's
+    /// breaker in the same transaction. Repeated, it only sends again.
     ///
     /// # Errors
-    /// As [`Self::task_of`], and [`TaskError::Contended`] after too many lost races.
+    /// As [`Self::task_of`], and [`TaskError::Contended`] after too many version conflicts.
     pub async fn apply(
         &self,
         agent: &AgentId,
@@ -83,11 +107,17 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let task = self.task_of(agent, id).await?;
+        let does_something = |task: &Task| {
+            task.is_known_to(agent) && self.does_nothing(agent, task, event, now).is_none()
+        };
+        let task = match self.seen.task(id).filter(does_something) {
+            Some(task) => task,
+            None => self.task_of(agent, id).await?,
+        };
         self.apply_report(agent, task, event, completion, now).await
     }
 
-    /// What the agent's report would do to a task that was just read, if that is nothing.
+    /// What the agent's report would do to a task, if that is nothing.
     pub(super) fn does_nothing(
         &self,
         agent: &AgentId,
@@ -99,7 +129,7 @@ impl Transitions {
         next.err()
     }
 
-    /// The same as [`Self::apply`] to a task that was just read.
+    /// The same as [`Self::apply`] to a task that was read already.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -140,8 +170,8 @@ impl Transitions {
         self.change(task, decide, kept, now).await
     }
 
-    /// Changes a task that was just read as `decide` says, which is asked anew after a lost race,
-    /// and tells the agent's breaker what that says about the agent, in the same transaction.
+    /// Changes a task that was read as `decide` says, which is asked anew after a version conflict,
+    /// and its agent's breaker by what that says about the agent, in the same transaction.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -175,9 +205,13 @@ impl Transitions {
             {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
+                    self.seen.note_task(&next);
+                    if let Some(turn) = turn {
+                        self.seen.note_breaker(&task.agent_id, turn.after.clone());
+                    }
                     let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
                     let written = now + started.elapsed();
-                    futures::try_join!(self.tell(&next, written), moved)?;
+                    futures::try_join!(self.announce(&next, written), moved)?;
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
@@ -185,21 +219,29 @@ impl Transitions {
                         return Err(TaskError::Contended { task_id: id }.into());
                     };
                     tokio::time::sleep(pause).await;
-                    task = self.find(id).await?;
+                    task = self.read(&task.agent_id, id).await?;
                 }
             }
         }
     }
 
-    /// The agent's breaker before and after the report, if that changes anything.
+    /// The agent's breaker before and after the report, if that changes anything: a call unless this
+    /// environment has seen it.
     async fn turned(
         &self,
         agent: &AgentId,
         report: BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
+        let config = &self.ports.settings.breaker;
+        if let Some(seen) = self.seen.breaker(agent) {
+            let next = seen.after(report.clone(), config, now).next;
+            if next != seen {
+                return Ok(Some((seen, next)));
+            }
+        }
         let before = self.ports.breakers.breaker(agent).await?;
-        let Step { next, verdict } = before.after(report, &self.ports.settings.breaker, now);
+        let Step { next, verdict } = before.after(report, config, now);
         if let Verdict::Ignored(why) = verdict {
             info!(%agent, why = <&str>::from(why), "says nothing about the agent");
         }
@@ -268,13 +310,14 @@ impl Transitions {
             {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report kept");
-                    return Ok(self.ports.notifications.show(&Show::of(&next)).await?);
+                    self.seen.note_task(&next);
+                    return self.refresh(id, now).await;
                 }
                 Written::Conflict => {
                     let known = self.ports.tasks.late_reports(id).await?;
-                    task = self.find(id).await?;
+                    task = self.read(&task.agent_id, id).await?;
                     if known.iter().any(|late| late.attempt == report.attempt) {
-                        return self.show(&task, now).await;
+                        return self.refresh_unless_shown(&task, now).await;
                     }
                 }
             }
@@ -291,22 +334,10 @@ impl Transitions {
     ) -> Result<Outcome, BematicError> {
         info!(task = %task.id, state = task.state.name(), why = <&str>::from(why), "task unchanged");
         if why == Unchanged::Duplicate {
-            self.tell(&task, now).await?;
+            self.announce(&task, now).await?;
         }
         Ok(Outcome::Unchanged(task, why))
     }
-}
-
-/// The task, if it is the agent's, or was before it was moved to another.
-fn known_to(agent: &AgentId, task: Task) -> Result<Task, BematicError> {
-    if task.is_known_to(agent) {
-        return Ok(task);
-    }
-    Err(TaskError::NotYours {
-        task_id: task.id,
-        agent_id: agent.clone(),
-    }
-    .into())
 }
 
 /// The waits between lost races: many tasks of one agent may end at once, and all of them meet in

@@ -62,7 +62,7 @@ impl Operator {
             }
             Creation::NoAgent => return Ok(Err(self.unknown_agent(&task.agent_id).await?)),
         };
-        self.transitions.tell(&task, now).await?;
+        self.transitions.announce(&task, now).await?;
         Ok(Ok(text::run_accepted(&task)))
     }
 

@@ -1,0 +1,195 @@
+//! The messages that a task's state calls for, and when.
+
+use std::{iter, time::Duration};
+
+use bematic_protocol::{ids::TaskId, time::Timestamp};
+use tracing::info;
+
+use super::{LONGEST_DELAY, Transitions};
+use crate::{
+    error::BematicError,
+    ports::DispatchMessage,
+    task::{SHOWN_WITHIN, Task, TaskState},
+};
+
+impl Transitions {
+    /// Enqueues a refresh of the task's card, unless one that was enqueued here in the same flush
+    /// interval is under way. `now` is after what is to be shown was written.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub(in crate::handlers) async fn refresh(
+        &self,
+        task: TaskId,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        if !self.seen.refresh_is_under_way(task, now) {
+            self.ports.notifications.refresh(&[task], now).await?;
+            self.seen.note_refresh(task, now);
+        }
+        Ok(())
+    }
+
+    /// The same, unless Slack shows the task as it is.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn refresh_unless_shown(
+        &self,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        if task.shown < task.version {
+            self.refresh(task.id, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes up for messages that were never sent: once the task should have been shown by now.
+    /// What is not, or waits where it could be moved, is looked at anew later.
+    ///
+    /// # Errors
+    /// The queues'.
+    pub async fn announce_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        let unshown = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
+        if unshown {
+            info!(task = %task.id, "a change that is not shown: its messages are sent again");
+            self.refresh(task.id, now).await?;
+            // The agent that is to stop the task was just sent that.
+            if task.state.cancel_request().is_none() {
+                self.dispatch(task, None, now).await?;
+            }
+        }
+        if unshown || task.reroute_at().is_some_and(|at| at <= now) {
+            self.ports
+                .tasks
+                .look_again(task, task.look_again_at(now))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the messages that a change of a task calls for: one to the dispatcher's queue, which has
+    /// the card refreshed too where the agent's queue is to be dispatched at once; otherwise one to the
+    /// notifier's unless a refresh is under way, and one more where the dispatcher is to look at the
+    /// task itself. `now` is after the change was written.
+    ///
+    /// # Errors
+    /// The queues'.
+    pub(in crate::handlers) async fn announce(
+        &self,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        if is_dispatched_anew(task) {
+            return self.dispatch(task, Some(task.id), now).await;
+        }
+        if task.refresh_is_under_way(now) {
+            self.seen.note_refresh(task.id, task.refresh_at);
+            return self.dispatch(task, None, now).await;
+        }
+        let refresh = self.refresh(task.id, now);
+        futures::try_join!(refresh, self.dispatch(task, None, now))?;
+        Ok(())
+    }
+
+    /// The same for many, with as few calls as there can be: ten cards are refreshed by one, and an
+    /// agent's queue is dispatched once.
+    ///
+    /// # Errors
+    /// The queues'.
+    pub(in crate::handlers) async fn announce_all(
+        &self,
+        tasks: &[&Task],
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        let mut messages = Vec::new();
+        for message in tasks.iter().flat_map(|task| messages_of(task, None, now)) {
+            // An agent's queue that is dispatched once is as good as dispatched twice.
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        futures::try_join!(
+            self.ports.notifications.refresh(&ids, now),
+            self.ports.dispatch.send_all(&messages)
+        )?;
+        Ok(())
+    }
+
+    async fn dispatch(
+        &self,
+        task: &Task,
+        refresh: Option<TaskId>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let messages = messages_of(task, refresh, now);
+        Ok(self.ports.dispatch.send_all(&messages).await?)
+    }
+
+    /// Has the dispatcher look again when the task's timer ends.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+        match at_timer(task, now) {
+            Some((message, delay)) => Ok(self.ports.dispatch.send(&message, delay).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the queue of the task's agent is to be dispatched: the task waits, or has left a slot.
+const fn is_dispatched_anew(task: &Task) -> bool {
+    matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
+}
+
+/// The dispatcher's messages for a task's state, and when each is due. Only one that is due at once has
+/// a card refreshed.
+fn messages_of(
+    task: &Task,
+    refresh: Option<TaskId>,
+    now: Timestamp,
+) -> Vec<(DispatchMessage, Duration)> {
+    let (task_id, agent_id) = (task.id, task.agent_id.clone());
+    let at_once = |message| (message, Duration::ZERO);
+    if is_dispatched_anew(task) {
+        let again = match &task.state {
+            // The next in line may have the slot now, and the task is due again then.
+            TaskState::Pending {
+                not_before: Some(due),
+                ..
+            } if *due > now => {
+                let drain = DispatchMessage::drain(agent_id.clone());
+                Some((drain, due.since(now)))
+            }
+            _ => None,
+        };
+        let drain = at_once(DispatchMessage::Drain { agent_id, refresh });
+        return iter::once(drain).chain(again).collect();
+    }
+    match &task.state {
+        // The agent is yet to be sent that it should stop.
+        state if state.cancel_request().is_some() => {
+            vec![at_once(DispatchMessage::Task { task_id, agent_id })]
+        }
+        // The message for the acknowledgement's deadline is under way, and looks after the lease too.
+        _ if task.has_first_lease() => vec![],
+        _ => at_timer(task, now).into_iter().collect(),
+    }
+}
+
+/// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay a
+/// message is left to the sweeper.
+fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
+    let delay = task.timer?.since(now);
+    let (task_id, agent_id) = (task.id, task.agent_id.clone());
+    let message = match task.state {
+        TaskState::Dispatched { cancel: None, .. } => {
+            DispatchMessage::AckDeadline { task_id, agent_id }
+        }
+        _ => DispatchMessage::Task { task_id, agent_id },
+    };
+    (delay <= LONGEST_DELAY).then_some((message, delay))
+}

@@ -1,0 +1,62 @@
+//! What an execution environment remembers: it saves reads and messages, and nothing depends on it.
+
+use bematic_protocol::{
+    ids::{AgentId, TaskId},
+    time::Timestamp,
+};
+use quick_cache::sync::Cache;
+
+use crate::{
+    breaker::Breaker,
+    task::{FlushInterval, Task},
+};
+
+/// Tasks and agents that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// Tasks and breakers as this environment read or wrote them last. Others may have written them since:
+/// what is decided on them is written on condition of their version, and that nothing is to be
+/// written is believed only of what was just read.
+pub(super) struct Seen {
+    tasks: Cache<TaskId, Task>,
+    breakers: Cache<AgentId, Breaker>,
+    /// When a refresh of a task's card was last enqueued.
+    refreshed: Cache<TaskId, FlushInterval>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            tasks: Cache::new(REMEMBERED),
+            breakers: Cache::new(REMEMBERED),
+            refreshed: Cache::new(REMEMBERED),
+        }
+    }
+}
+
+impl Seen {
+    pub(super) fn task(&self, id: TaskId) -> Option<Task> {
+        self.tasks.get(&id)
+    }
+
+    pub(super) fn note_task(&self, task: &Task) {
+        self.tasks.insert(task.id, task.clone());
+    }
+
+    pub(super) fn breaker(&self, agent: &AgentId) -> Option<Breaker> {
+        self.breakers.get(agent)
+    }
+
+    pub(super) fn note_breaker(&self, agent: &AgentId, breaker: Breaker) {
+        self.breakers.insert(agent.clone(), breaker);
+    }
+
+    /// Whether a refresh that was enqueued here will show what was written until `now`.
+    pub(super) fn refresh_is_under_way(&self, task: TaskId, now: Timestamp) -> bool {
+        self.refreshed.get(&task) == Some(FlushInterval::of(now))
+    }
+
+    pub(super) fn note_refresh(&self, task: TaskId, at: Timestamp) {
+        self.refreshed.insert(task, FlushInterval::of(at));
+    }
+}
