@@ -228,6 +228,13 @@ impl Admin {
         Ok(self.projects.list().await?)
     }
 
+    /// Deletes a channel's project, and returns it.
+    pub async fn delete_project(&self, channel: &ChannelId) -> Result<Project> {
+        self.projects.delete(channel).await?.with_context(|| {
+            format!("the channel {channel} has no project; `bematic project list` shows all")
+        })
+    }
+
     /// Lists some of the dead letters of these queues, and counts them.
     pub async fn dead_letters(&self, queues: &[QueueName]) -> Result<Vec<DeadLetters>> {
         let mut found = Vec::new();

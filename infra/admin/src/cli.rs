@@ -121,6 +121,12 @@ Examples:
     Create(Box<Create>),
     /// List all projects.
     List,
+    /// Delete a channel's project. Tasks that exist go on; new ones are refused.
+    Delete {
+        /// The Slack channel, by its id.
+        #[arg(long)]
+        channel: ChannelId,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +324,12 @@ async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<S
             let projects = admin.list_projects().await?;
             answer(json, &projects, || {
                 rows(&projects, "no projects yet", project_row)
+            })
+        }
+        ProjectCommand::Delete { channel } => {
+            let deleted = admin.delete_project(&channel).await?;
+            answer(json, &deleted, || {
+                format!("deleted: {}", project_row(&deleted))
             })
         }
     }
