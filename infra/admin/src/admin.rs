@@ -8,6 +8,7 @@ use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::ports::{
     Agents as _, Breakers as _, Created, DeadLetterQueues as _, Projects as _, Turn, Written,
 };
+use bematic_aws::config::QueueUrls;
 use bematic_aws::queue::SqsDeadLetters;
 use bematic_aws::store::{AgentStore, ProjectStore};
 use bematic_protocol::ids::{AgentId, ChannelId};
@@ -270,7 +271,11 @@ impl Admin {
         let pairs = QueueName::iter().map(|queue| {
             let name: &str = queue.into();
             let dead = format!("{name}-dead-letters");
-            Ok((queue, address(name)?, address(&dead)?))
+            let urls = QueueUrls {
+                source: address(name)?,
+                dead_letters: address(&dead)?,
+            };
+            Ok((queue, urls))
         });
         let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
         let client = aws_sdk_sqs::Client::new(&self.deployment.config);
