@@ -7,12 +7,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bematic_local::build::executables;
-use bematic_local::paths::Workspace;
-use bematic_local::run::{cargo, run};
+use bematic_local::run::run;
 use bematic_local::ui::Ui;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
+use serde::Deserialize;
+use xtask::Workspace;
 
 /// The package of the function that does nothing.
 const FLOOR_PACKAGE: &str = "bematic-floor";
@@ -27,7 +27,7 @@ pub(crate) async fn build(
 ) -> Result<BTreeMap<String, PathBuf>> {
     let step = ui.step(&format!("Building with the profile {profile}"));
     let format = "--message-format=json-render-diagnostics";
-    let mut command = cargo(workspace, &["build", format, "--profile", profile]);
+    let mut command = workspace.cargo(&["build", format, "--profile", profile]);
     for package in functions.iter().map(String::as_str).chain([FLOOR_PACKAGE]) {
         command.args(["--package", package]);
     }
@@ -45,6 +45,33 @@ pub(crate) async fn build(
     }
     step.done(&format!("{} functions", functions.len()));
     Ok(binaries)
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    executable: Option<PathBuf>,
+    target: Target,
+    profile: Profile,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The binaries that cargo says it made, by name; its other messages are of no interest.
+fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter(|artifact| !artifact.profile.test)
+        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
+        .collect()
 }
 
 /// Bytes of a zip's headers for one file named `bootstrap`: its own, that of the directory, and
@@ -84,5 +111,29 @@ mod tests {
         let size = zip_bytes(&path).unwrap();
         fs::remove_file(&path).unwrap();
         assert!(size > HEADERS && size < 1000, "{size}");
+    }
+    #[test]
+    fn binaries_are_read_from_what_cargo_says() {
+        let artifact = |name: &str, executable: &str, test: bool| {
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "target": { "name": name },
+                "profile": { "test": test },
+                "executable": (!executable.is_empty()).then_some(executable),
+            })
+            .to_string()
+        };
+        let messages = [
+            artifact("serde", "", false),
+            artifact("batch", "/t/batch", false),
+            artifact("batch", "/t/deps/batch-0123", true),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+        ]
+        .join("\n");
+        let found = executables(&messages);
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            [("batch".into(), "/t/batch".into())]
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bematic_local::paths::Workspace;
+use xtask::Workspace;
 
 use crate::prices::Prices;
 use crate::report::{self, TaskRow};

@@ -59,8 +59,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic_local::paths::Workspace;
 use bematic_local::ui::Ui;
+use xtask::Workspace;
 
 pub use crate::counts::{Counts, counts};
 use crate::environment::Environment;

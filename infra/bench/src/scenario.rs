@@ -6,8 +6,7 @@ use anyhow::Result;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use bematic::agent::Route;
-use bematic_local::admin::{Admin, Wanted};
-use bematic_local::stack::Tables;
+use bematic_admin::{Admin, Deployment, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::messages::Fault;
 use serde_json::json;
@@ -77,12 +76,16 @@ pub(crate) fn administration(config: SdkConfig) -> Admin {
         tasks: "TasksTable".into(),
         agents: "AgentsTable".into(),
     };
-    Admin::new(config, &tables, [].into())
+    Admin::new(Deployment {
+        config,
+        tables,
+        queues: [].into(),
+    })
 }
 
 /// Binds a channel to an agent.
 pub(crate) async fn bind(admin: &Admin, channel: &str, agent: &AgentId) -> Result<()> {
-    let wanted = Wanted {
+    let wanted = NewProject {
         channel_id: channel.parse()?,
         name: "web".into(),
         route: Route::One(agent.clone()),

@@ -6,8 +6,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic_local::paths::Workspace;
 use serde_norway::Value;
+use xtask::Workspace;
 
 use crate::dynamo::units::{Index, Shows};
 

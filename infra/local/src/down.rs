@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use crate::paths::{StackDir, Workspace};
+use xtask::Workspace;
+
+use crate::paths::StackDir;
 use crate::process::end_all;
 use crate::ui::Ui;
 

@@ -1,43 +1,48 @@
 //! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own; and
 //! a short run of `cargo xtask chaos`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use bematic_admin::STACK_VARIABLE;
+use tokio::process::Command;
+use xtask::Workspace;
 
-use crate::build::{self, What};
+use crate::build;
 use crate::chaos;
-use crate::paths::{StackDir, Workspace};
+use crate::paths::StackDir;
 use crate::process::Processes;
-use crate::run::{cargo, passthrough};
 use crate::session::session;
-use crate::stack::{STACK_VARIABLE, Settings, Stack, TEST_PARAMETERS};
+use crate::stack::{Settings, Stack, TEST_PARAMETERS};
 use crate::ui::Ui;
-use crate::venv;
 
 /// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
-/// Runs the tests whose name contains `filter`, or all and then lets failures loose. All tests in
-/// one run of cargo, since it compiles the dependencies anew for another selection of packages.
+/// Runs the tests whose name contains `filter`, or all and then lets failures loose.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let dir = StackDir::test(workspace);
     session(&dir, async |processes: &mut Processes| {
-        venv::ensure(workspace, ui).await?;
-        build::build(workspace, What::StackAndTests, ui).await?;
+        build::install(workspace)?;
         let settings = Settings {
             parameters: TEST_PARAMETERS,
             ..Settings::default()
         };
         let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
-        let mut tests = cargo(workspace, &["test", "--workspace"]);
+        let mut tests: Command = workspace.cargo(&["test", "--workspace"]).into();
         tests.args(filter).env(STACK_VARIABLE, dir.stack_file());
-        tests.env("RUST_TEST_THREADS", TEST_THREADS);
-        let outcome = passthrough("cargo test", tests).await;
+        tests
+            .env("RUST_TEST_THREADS", TEST_THREADS)
+            .kill_on_drop(true);
+        let tested = tests.status().await;
         stack.shutdown().await;
-        outcome
+        let status = tested.context("cargo test could not be started")?;
+        if !status.success() {
+            bail!("cargo test failed ({status})");
+        }
+        Ok(())
     })
     .await?;
     match filter {
         Some(_) => Ok(()),
-        None => Box::pin(chaos::let_loose(workspace, &chaos::Options::short(), ui)).await,
+        None => Box::pin(chaos::chaos(workspace, &chaos::Options::short(), ui)).await,
     }
 }

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
+use xtask::Workspace;
 
-use crate::paths::{StackDir, Workspace};
+use crate::paths::StackDir;
 use crate::process::{Processes, recorded};
 use crate::run::last_lines;
 use crate::ui::Ui;

@@ -1,13 +1,12 @@
 //! The local stack: `template.yaml` deployed onto an AWS emulator, a small Slack beside it, and the
-//! sample agent; with what a developer or CI runs around it. `cargo xtask` is its command line.
+//! sample agent. `cargo xtask` builds and calls it as `bematic-local`.
 //!
-//! A task of `cargo xtask` is one module ([`up`], [`down`], [`check`], [`e2e`], …), made of the
-//! parts that start and end one thing each ([`venv`], [`build`], [`emulator`], [`edge`], [`deploy`]).
+//! A task of it is one module ([`up`], [`down`], [`e2e`], [`chaos`]), made of the parts that start and
+//! end one thing each ([`emulator`], [`edge`], [`slack`], [`deploy`]). Everything that a stack is
+//! made of must have been built and installed before: `cargo xtask` does that.
 
-pub mod admin;
 pub mod build;
 pub mod chaos;
-pub mod check;
 pub mod deploy;
 pub mod down;
 pub mod e2e;
@@ -23,5 +22,4 @@ pub mod slack;
 pub mod stack;
 pub mod ui;
 pub mod up;
-pub mod venv;
 pub mod watch;

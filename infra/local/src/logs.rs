@@ -71,7 +71,7 @@ async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>
         ask["nextToken"] = token.into();
     }
     let answer = reqwest::Client::new()
-        .post(&stack.aws_endpoint)
+        .post(&stack.aws.aws_endpoint)
         .header("content-type", "application/x-amz-json-1.1")
         .header("x-amz-target", "Logs_20140328.FilterLogEvents")
         .body(ask.to_string())

@@ -1,74 +1,10 @@
-//! Where things are in a checkout.
+//! Where a running stack keeps its files.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
-/// A checkout of the project.
-#[derive(Debug, Clone)]
-pub struct Workspace {
-    root: PathBuf,
-}
-
-impl Workspace {
-    /// The checkout that cargo, or else the current folder, is in.
-    pub fn find() -> Result<Self> {
-        let start = match env::var_os("CARGO_MANIFEST_DIR") {
-            Some(dir) => PathBuf::from(dir),
-            None => env::current_dir().context("the current folder cannot be read")?,
-        };
-        match start
-            .ancestors()
-            .find(|dir| dir.join("template.yaml").is_file())
-        {
-            Some(root) => Ok(Self {
-                root: root.to_owned(),
-            }),
-            None => bail!("no template.yaml here or above: run this inside a checkout of Bematic"),
-        }
-    }
-
-    /// The folder with `template.yaml`.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// A file or folder, by its path from the root.
-    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.root.join(path)
-    }
-
-    /// The Python environment with the pinned tools.
-    pub fn venv(&self) -> PathBuf {
-        self.join(".venv")
-    }
-
-    /// A program of the Python environment.
-    pub fn tool(&self, name: &str) -> PathBuf {
-        self.venv().join("bin").join(name)
-    }
-
-    /// Where the template expects the binary of a function.
-    pub fn bootstrap(&self, function: &str) -> PathBuf {
-        self.join("target/lambda").join(function).join("bootstrap")
-    }
-
-    /// The functions, by name: one crate each in `functions/`.
-    pub fn functions(&self) -> Result<Vec<String>> {
-        let dir = self.join("functions");
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
-            let entry = entry?;
-            if entry.path().join("Cargo.toml").is_file() {
-                names.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        names.sort();
-        Ok(names)
-    }
-}
+use anyhow::{Context, Result};
+use xtask::Workspace;
 
 /// The folder of one running stack: what it writes, and what ends it.
 #[derive(Debug, Clone)]

@@ -1,7 +1,6 @@
 //! Runs a program to its end, showing what it is at and keeping what explains a failure.
 
 use std::collections::VecDeque;
-use std::env;
 use std::ffi::OsStr;
 use std::process::Stdio;
 
@@ -9,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::paths::Workspace;
 use crate::ui::Step;
 
 /// Lines of a failed program's output that are shown.
@@ -22,39 +20,12 @@ pub fn program(path: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Cargo, the one that runs us if any, in the checkout.
-///
-/// What `cargo run` tells the program that it runs is taken from the environment: the build scripts
-/// of some dependencies look at it, and would run again, with all that depends on them, whenever
-/// cargo is run once by hand and once from here.
-pub fn cargo(workspace: &Workspace, args: &[&str]) -> Command {
-    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace.root()).args(args);
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(is_of_package) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// Whether cargo sets a variable for the package that it runs, rather than a person for cargo.
-fn is_of_package(variable: &str) -> bool {
-    ["CARGO_PKG_", "CARGO_MANIFEST_"]
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
-        || [
-            "CARGO_BIN_NAME",
-            "CARGO_CRATE_NAME",
-            "CARGO_PRIMARY_PACKAGE",
-        ]
-        .contains(&variable)
-}
-
 /// Runs `command` to its end and gives back its standard output; each line of its standard error
 /// becomes the step's note. An exit status other than 0 is an error with the end of the output.
-pub async fn run(step: &Step, name: &str, mut command: Command) -> Result<String> {
+pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result<String> {
+    let mut command = command.into();
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
     let mut child = command
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;
@@ -73,18 +44,6 @@ pub async fn run(step: &Step, name: &str, mut command: Command) -> Result<String
         );
     }
     Ok(out)
-}
-
-/// Runs `command` to its end with the terminal as its own; an exit status other than 0 is an error.
-pub async fn passthrough(name: &str, mut command: Command) -> Result<()> {
-    let status = command
-        .status()
-        .await
-        .with_context(|| format!("{name} could not be started"))?;
-    if !status.success() {
-        bail!("{name} failed ({status})");
-    }
-    Ok(())
 }
 
 /// The last `count` lines of a text.
@@ -136,12 +95,6 @@ mod tests {
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.contains("demo failed"), "{text}");
         assert!(text.contains("to-out") && text.contains("to-err"), "{text}");
-    }
-
-    #[test]
-    fn cargo_keeps_what_a_person_sets() {
-        assert!(is_of_package("CARGO_PKG_NAME") && is_of_package("CARGO_MANIFEST_DIR"));
-        assert!(!is_of_package("CARGO_TARGET_DIR") && !is_of_package("CARGO_HOME"));
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
+use xtask::{Workspace, sibling};
 
-use crate::paths::{StackDir, Workspace};
+use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::stack::StackFile;
 
@@ -45,12 +46,11 @@ pub fn start_agent(
     workspace: &Workspace,
     dir: &StackDir,
     processes: &mut Processes,
-    agent: &Path,
     stack: &StackFile,
 ) -> Result<()> {
     let python = workspace.tool("python");
     let script = workspace.join(SOURCE).join("coding_agent.py");
-    let mut command = Command::new(agent);
+    let mut command = Command::new(sibling("bematic-agent")?);
     command
         .args(["--url", &stack.websocket_url, "--agent-id", &stack.agent_id])
         .args([

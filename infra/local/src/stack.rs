@@ -1,20 +1,20 @@
 //! A running stack: its parts started in order, and the file that tells other tools where it is.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use bematic::agent::Route;
+use bematic_admin::{Admin, Deployment, LocalStack, NewProject, Outputs, Tables};
 use bematic_protocol::ids::AgentId;
 use serde::{Deserialize, Serialize};
+use xtask::Workspace;
 
-use crate::admin::{Admin, Route, Wanted};
-use crate::deploy::{self, Outputs};
+use crate::deploy::{self, STACK_NAME};
 use crate::edge::{self, Edge, Limits};
 use crate::emulator::{self, Emulator, REGION};
-use crate::paths::{StackDir, Workspace};
+use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::slack::{Config, OPERATIONS, Server};
 use crate::ui::Ui;
@@ -24,8 +24,6 @@ const SIGNING_SECRET: &str = "bematic-local-signing-secret";
 /// The bot token of the local Slack; no secret either.
 const BOT_TOKEN: &str = "xoxb-bematic-local";
 
-/// The variable that names another `stack.json` than that of `cargo xtask up`.
-pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
 /// The agent that every local stack has.
 const AGENT_ID: &str = "sample-agent";
 
@@ -33,10 +31,9 @@ const AGENT_ID: &str = "sample-agent";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StackFile {
-    /// The address of every AWS service: the emulator itself.
-    pub aws_endpoint: String,
-    /// The AWS region.
-    pub region: String,
+    /// What the administration needs to know: the emulator, the tables and the queues.
+    #[serde(flatten)]
+    pub aws: LocalStack,
     /// Where agents connect.
     pub websocket_url: String,
     /// What `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
@@ -57,44 +54,17 @@ pub struct StackFile {
     pub operations_channel_id: String,
     /// Who may do everything.
     pub admin_user_id: String,
+    /// The Slack workspace.
+    pub team_id: String,
+    /// The Slack app.
+    pub app_id: String,
     /// The agent of the channel's project.
     pub agent_id: String,
     /// The key of that agent.
     pub agent_api_key: String,
-    /// The names of the tables.
-    pub tables: Tables,
-    /// The addresses of the queues, by name; dead letters end in `-dead-letters`.
-    pub queues: BTreeMap<String, String>,
-}
-
-/// The names of the tables.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Tables {
-    /// Tasks, their progress and their output.
-    pub tasks: String,
-    /// Agents, keys, projects.
-    pub agents: String,
-}
-
-impl Tables {
-    /// The tables that a deployment's outputs name.
-    pub fn of(outputs: &Outputs) -> Result<Self> {
-        Ok(Self {
-            tasks: output(outputs, "TasksTable")?,
-            agents: output(outputs, "AgentsTable")?,
-        })
-    }
 }
 
 impl StackFile {
-    /// The stack that `BEMATIC_STACK` names, or else the one of `cargo xtask up`.
-    pub fn find(workspace: &Workspace) -> Result<Self> {
-        match env::var_os(STACK_VARIABLE) {
-            Some(file) => Self::read(Path::new(&file)),
-            None => Self::read(&StackDir::local(workspace).stack_file()),
-        }
-    }
-
     /// The stack that a file tells of.
     pub fn read(file: &Path) -> Result<Self> {
         let text = fs::read(file)
@@ -177,19 +147,25 @@ impl Stack {
             first(&config.channels)?.id.clone(),
             first(&config.users)?.id.clone(),
         );
+        let (team_id, app_id) = (config.team.id.clone(), config.bot.app_id.clone());
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
         let (edge, port) = start_edge(settings).await?;
         let emulator =
             Emulator::start(workspace, dir, processes, port, &edge.endpoint(), ui).await?;
-        let outputs =
-            Self::deploy(workspace, &emulator, &edge, &slack, settings.parameters, ui).await?;
+        Self::deploy(workspace, &emulator, &edge, &slack, settings.parameters, ui).await?;
+        let config = bematic_admin::local_config(emulator.endpoint(), REGION).await;
+        let outputs = bematic_admin::outputs(&config, STACK_NAME).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.set_webhook(&webhook_url);
         let mut file = StackFile {
-            aws_endpoint: emulator.endpoint(),
-            region: REGION.to_owned(),
+            aws: LocalStack {
+                aws_endpoint: emulator.endpoint(),
+                region: REGION.to_owned(),
+                tables: Tables::of(&outputs)?,
+                queues: bematic_admin::queues(&outputs),
+            },
             websocket_url: output(&outputs, "WebSocketUrl")?,
             webhook_url,
             health_url: output(&outputs, "HealthUrl")?,
@@ -200,10 +176,10 @@ impl Stack {
             channel_id: channel,
             operations_channel_id: OPERATIONS.to_owned(),
             admin_user_id: user,
+            team_id,
+            app_id,
             agent_id: AGENT_ID.to_owned(),
             agent_api_key: String::new(),
-            tables: Tables::of(&outputs)?,
-            queues: queues(&outputs),
         };
         file.agent_api_key = first_project(&file, dir, ui).await?;
         file.write(dir)?;
@@ -223,7 +199,7 @@ impl Stack {
         slack: &Server,
         parameters: Parameters,
         ui: &Ui,
-    ) -> Result<Outputs> {
+    ) -> Result<()> {
         let (slack_api, execute_api) = (slack.api_url(), edge.execute_api());
         let own = [
             ("LocalExecuteApi", execute_api.as_str()),
@@ -252,10 +228,10 @@ async fn start_edge(settings: Settings) -> Result<(Edge, u16)> {
 /// Makes the agent and binds the channel to a project of its, and gives back the agent's key.
 async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<String> {
     let step = ui.step("Making an agent and a project");
-    let admin = Admin::local(file).await;
+    let admin = Admin::new(Deployment::local(file.aws.clone()).await);
     let agent_id: AgentId = file.agent_id.parse()?;
     let agent = admin.create_agent(agent_id.clone(), false).await?;
-    let project = Wanted {
+    let project = NewProject {
         channel_id: file.channel_id.parse()?,
         name: "sample".to_owned(),
         route: Route::One(agent_id),
@@ -283,45 +259,24 @@ fn output(outputs: &Outputs, name: &str) -> Result<String> {
         .with_context(|| format!("the deployed stack has no output {name}"))
 }
 
-/// The queues among the outputs: `DispatchQueueUrl` is `dispatch`, `DispatchDeadLettersUrl` is
-/// `dispatch-dead-letters`.
-pub(crate) fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
-    let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
-    let named = |name: &str| {
-        suffixes.iter().find_map(|(suffix, short)| {
-            Some(format!(
-                "{}{short}",
-                name.strip_suffix(suffix)?.to_lowercase()
-            ))
-        })
-    };
-    outputs
-        .iter()
-        .filter_map(|(name, url)| Some((named(name)?, url.clone())))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
-    fn queues_are_named_shortly() {
-        let names = ["DispatchQueueUrl", "DispatchDeadLettersUrl", "WebhookUrl"];
-        let outputs = names.map(|name| (name.to_owned(), name.to_owned())).into();
-        let queues = queues(&outputs);
-        assert_eq!(
-            queues.into_keys().collect::<Vec<_>>(),
-            ["dispatch", "dispatch-dead-letters"]
-        );
-    }
-
-    #[test]
     fn the_file_has_the_keys_that_others_rely_on() {
-        let outputs = ["TasksTable", "AgentsTable"].map(|name| (name.to_owned(), "t".to_owned()));
         let file = StackFile {
-            aws_endpoint: String::new(),
-            region: String::new(),
+            aws: LocalStack {
+                aws_endpoint: String::new(),
+                region: String::new(),
+                tables: Tables {
+                    tasks: String::new(),
+                    agents: String::new(),
+                },
+                queues: BTreeMap::new(),
+            },
             websocket_url: String::new(),
             webhook_url: String::new(),
             health_url: String::new(),
@@ -332,10 +287,10 @@ mod tests {
             channel_id: String::new(),
             operations_channel_id: String::new(),
             admin_user_id: String::new(),
+            team_id: String::new(),
+            app_id: String::new(),
             agent_id: String::new(),
             agent_api_key: String::new(),
-            tables: Tables::of(&outputs.into()).unwrap(),
-            queues: BTreeMap::new(),
         };
         let json = serde_json::to_value(&file).unwrap();
         let mut keys: Vec<_> = json
@@ -349,6 +304,7 @@ mod tests {
             "adminUserId",
             "agentApiKey",
             "agentId",
+            "appId",
             "awsEndpoint",
             "channelId",
             "healthUrl",
@@ -360,6 +316,7 @@ mod tests {
             "slackSigningSecret",
             "slackUrl",
             "tables",
+            "teamId",
             "webhookUrl",
             "websocketUrl",
         ];

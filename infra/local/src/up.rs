@@ -4,19 +4,21 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use tokio::time::timeout;
+use xtask::Workspace;
 
 use crate::build;
+use crate::edge::Limits;
 use crate::logs;
-use crate::paths::{StackDir, Workspace};
+use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::run::last_lines;
 use crate::sample;
 use crate::session::{asked_to_end, session};
 use crate::slack::Client;
-use crate::stack::{Settings, Stack, StackFile};
+use crate::stack::{Ports, Settings, Stack, StackFile, TEST_PARAMETERS};
 use crate::ui::Ui;
-use crate::venv;
 use crate::watch::{Ended, Watch};
 
 /// How long the sample task may take, which takes some ten seconds.
@@ -26,26 +28,67 @@ const TASK: Duration = Duration::from_mins(2);
 const LOG_LINES: usize = 12;
 
 /// What `up` is asked for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Args)]
 pub struct Options {
-    /// Ends once the sample task has, instead of staying.
+    /// End once the sample task has; the exit status tells whether it completed.
+    #[arg(long)]
     pub once: bool,
-    /// Starts no agent, and no task.
+    /// Start no agent, and no task.
+    #[arg(long)]
     pub no_agent: bool,
-    /// What the stack is started with.
-    pub settings: Settings,
+    /// Deploy with the short deadlines that the end-to-end tests are made for.
+    #[arg(long)]
+    pub for_tests: bool,
+    /// Port of the emulator; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub port: u16,
+    /// Port of the local Slack; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub slack_port: u16,
+    /// Port where agents connect; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub ws_port: u16,
+    /// Seconds without a message that end a connection; API Gateway's 10 minutes by default.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub idle_seconds: Option<u64>,
+    /// Seconds that a connection lives at most; API Gateway's 2 hours by default.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub lifetime_seconds: Option<u64>,
+}
+
+/// What the stack is started with.
+fn settings(options: &Options) -> Settings {
+    let aws = Limits::default();
+    Settings {
+        ports: Ports {
+            aws: options.port,
+            edge: options.ws_port,
+            slack: options.slack_port,
+        },
+        limits: Limits {
+            idle: options.idle_seconds.map_or(aws.idle, Duration::from_secs),
+            lifetime: options
+                .lifetime_seconds
+                .map_or(aws.lifetime, Duration::from_secs),
+        },
+        parameters: if options.for_tests {
+            TEST_PARAMETERS
+        } else {
+            &[]
+        },
+    }
 }
 
 /// Starts the local stack and stays until it is asked to end, which ends everything again.
 pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> {
     let dir = StackDir::local(workspace);
     session(&dir, async |processes: &mut Processes| {
-        venv::ensure(workspace, ui).await?;
-        let agent = build::build(workspace, build::What::Stack, ui).await?;
-        let stack = Stack::start(workspace, &dir, processes, options.settings, ui).await?;
+        build::install(workspace)?;
+        let settings = settings(&options);
+        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
         if !options.no_agent {
             sample::lay_out(workspace, &dir)?;
-            sample::start_agent(workspace, &dir, processes, &agent, &stack.file)?;
+            sample::start_agent(workspace, &dir, processes, &stack.file)?;
             if let Err(error) = sample_task(&stack.file, ui).await {
                 explain(workspace, &dir, &stack.file, ui).await;
                 return Err(error);
@@ -120,8 +163,8 @@ Ctrl-C ends everything.",
         page = stack.slack_url,
         webhook = stack.webhook_url,
         agents = stack.websocket_url,
-        aws = stack.aws_endpoint,
-        region = stack.region,
+        aws = stack.aws.aws_endpoint,
+        region = stack.aws.region,
         file = dir.stack_file().display(),
         command = sample::COMMAND,
     )

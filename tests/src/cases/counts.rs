@@ -1,7 +1,7 @@
 //! What messages cost, in calls and units: the functions that the stack runs, on the bench's AWS.
 
 use bematic_bench::counts;
-use bematic_local::paths::Workspace;
+use xtask::Workspace;
 
 /// Of the ordinary task with all that it brings about; a change that needs more has to say why.
 const INVOCATIONS: usize = 122;

@@ -7,10 +7,10 @@ use crate::harness::{Test, eventually};
 /// Puts a message into a queue, as no part of the system would.
 async fn send(test: &Test, queue: &str, body: String) {
     let message = json!({
-        "QueueUrl": test.stack.queues[queue], "MessageBody": body, "MessageGroupId": "by-hand",
+        "QueueUrl": test.stack.aws.queues[queue], "MessageBody": body, "MessageGroupId": "by-hand",
     });
     let sent = reqwest::Client::new()
-        .post(&test.stack.aws_endpoint)
+        .post(&test.stack.aws.aws_endpoint)
         .header("x-amz-target", "AmazonSQS.SendMessage")
         .header("content-type", "application/x-amz-json-1.0")
         .header(

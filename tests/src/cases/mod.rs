@@ -1,6 +1,7 @@
 //! The tests, a module for each part of what a person would notice.
 
 mod absence;
+mod administration;
 mod authentication;
 mod bad_messages;
 mod bad_requests;

@@ -4,10 +4,10 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use bematic_local::paths::Workspace;
 use bematic_local::stack::StackFile;
 use tokio::process::Command;
 use tokio::time::timeout;
+use xtask::Workspace;
 
 use crate::harness::{Program, Test};
 

@@ -1,7 +1,7 @@
 //! An agent's circuit breaker, as its owner and the operations channel see it.
 
+use bematic::agent::Route;
 use bematic::breaker::{Breaker, BreakerConfig};
-use bematic_local::admin::Route;
 use bematic_local::deploy::STACK_NAME;
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ impl Test {
         });
         let url = format!(
             "{}/2015-03-31/functions/{STACK_NAME}-ws-message/invocations",
-            self.stack.aws_endpoint
+            self.stack.aws.aws_endpoint
         );
         let sent = reqwest::Client::new().post(url).json(&event).send().await;
         let sent = sent.and_then(reqwest::Response::error_for_status);

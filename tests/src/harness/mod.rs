@@ -14,7 +14,7 @@ mod work;
 pub(crate) use agent::{Handshake, Spelling, TestAgent};
 pub(crate) use card::{Card, shown};
 pub(crate) use channel::Channel;
-pub(crate) use program::Program;
+pub(crate) use program::{Program, binary};
 pub(crate) use test::{Test, stack};
 pub(crate) use wait::{LIMIT, eventually, eventually_within};
 pub(crate) use webhook::Webhook;

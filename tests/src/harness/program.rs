@@ -34,7 +34,7 @@ impl Program {
 
     /// Starts it with another address to connect to.
     pub(crate) fn start_at(url: &str, test: &Test, command: &str, options: &[&str]) -> Self {
-        let agent = binary();
+        let agent = binary("bematic-agent");
         let told = NamedTempFile::new().expect("a file");
         let stdout = told.reopen().expect("a file");
         let child = Command::new(&agent)
@@ -88,17 +88,17 @@ impl Program {
     }
 }
 
-/// Beside the folder of this test's own binary.
-fn binary() -> PathBuf {
+/// A program of the workspace: beside the folder of this test's own binary.
+pub(crate) fn binary(name: &str) -> PathBuf {
     let own = env::current_exe().expect("a path");
     let folder = own
         .parent()
         .and_then(|deps| deps.parent())
         .expect("a target folder");
-    let agent = folder.join("bematic-agent");
+    let program = folder.join(name);
     assert!(
-        agent.is_file(),
-        "no bematic-agent: run `cargo build -p bematic-agent`"
+        program.is_file(),
+        "no {name}: run `cargo build --bin {name}`"
     );
-    agent
+    program
 }

@@ -3,8 +3,9 @@
 use std::env;
 use std::path::Path;
 
-use bematic_local::admin::{Admin, Route, Wanted};
-use bematic_local::stack::{STACK_VARIABLE, StackFile};
+use bematic::agent::Route;
+use bematic_admin::{Admin, Deployment, NewProject, STACK_VARIABLE};
+use bematic_local::stack::StackFile;
 use bematic_protocol::ids::{Ids as _, RandomIds};
 
 use super::trace::{Trace, connection};
@@ -49,7 +50,7 @@ impl Test {
     async fn make(name: &str, lease_secs: Option<u64>) -> Self {
         let stack = stack();
         let trace = Trace::new(&stack);
-        let admin = Admin::local(&stack).await;
+        let admin = Admin::new(Deployment::local(stack.aws.clone()).await);
         let channel = Channel::create(&stack, &trace, name).await;
         let agent_id = format!("{name}-{}", unique());
         trace.add(&agent_id);
@@ -80,7 +81,7 @@ impl Test {
         lease_secs: Option<u64>,
         replace: bool,
     ) {
-        let wanted = Wanted {
+        let wanted = NewProject {
             channel_id: channel.id.parse().expect("a channel id"),
             name: "website".to_owned(),
             route,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bematic_local::logs;
-use bematic_local::paths::Workspace;
 use bematic_local::stack::StackFile;
+use xtask::Workspace;
 
 /// Lines of a function that are printed at most.
 const LINES: usize = 60;

@@ -98,7 +98,7 @@ fn steps(most: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use bematic_local::paths::Workspace;
+    use xtask::Workspace;
 
     use super::*;
     use crate::simulate::meter::Cause;

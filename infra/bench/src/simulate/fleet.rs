@@ -11,7 +11,7 @@ use bematic::handlers::authorize::Authorizer;
 use bematic::handlers::connect::Connector;
 use bematic::handlers::event::{Credentials, SocketEvent};
 use bematic::handlers::message::MessageRouter;
-use bematic_local::admin::Admin;
+use bematic_admin::Admin;
 use bematic_protocol::ids::{AgentId, ConnectionId, Ids as _, RandomIds, TaskId};
 use bematic_protocol::messages::{AgentMessage, Envelope, Spelling};
 use bematic_protocol::time::{Clock as _, Timestamp};

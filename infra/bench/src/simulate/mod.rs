@@ -28,9 +28,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use bematic_local::paths::Workspace;
 use bematic_local::ui::Ui;
 use serde::Serialize;
+use xtask::Workspace;
 
 pub use self::flat::{Rung, TOLERANCE};
 pub use self::lambda::Usage;

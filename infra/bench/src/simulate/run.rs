@@ -11,7 +11,7 @@ use bematic::handlers::notify::Notifier;
 use bematic::handlers::sweep::Sweeper;
 use bematic::handlers::webhook::{Request, Webhook};
 use bematic::slack::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
-use bematic_local::admin::Admin;
+use bematic_admin::Admin;
 use bematic_protocol::time::Clock as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};

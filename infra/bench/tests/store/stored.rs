@@ -8,9 +8,9 @@ use bematic::task::TaskPolicy;
 use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_bench::aws::Aws;
 use bematic_bench::template::Template;
-use bematic_local::paths::Workspace;
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
+use xtask::Workspace;
 
 pub(crate) struct Stored {
     pub(crate) aws: Aws,

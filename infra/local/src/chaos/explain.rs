@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use xtask::Workspace;
 
 use super::ledger::{Entry, What};
 use super::verdict::Verdict;
 use crate::logs;
-use crate::paths::Workspace;
 use crate::stack::StackFile;
 use crate::ui::Ui;
 

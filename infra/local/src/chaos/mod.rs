@@ -15,6 +15,7 @@ mod agent;
 mod explain;
 pub mod ledger;
 pub mod operator;
+mod options;
 mod report;
 mod run;
 mod settle;
@@ -26,24 +27,21 @@ mod webhook;
 mod world;
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+use xtask::Workspace;
 
+pub use self::options::Options;
 use self::report::Report;
-use crate::build::{self, What};
-use crate::paths::{StackDir, Workspace};
+use crate::build;
+use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::session::session;
 use crate::stack::{Parameters, Settings, Stack};
 use crate::ui::Ui;
-use crate::venv;
 
-/// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
-const ACK_DEADLINE: Duration = Duration::from_secs(15);
 /// Timers that end within the run. One task of twenty fails, so that three failures in a row open a
 /// few breakers, each for a moment; the usual five would hardly ever.
 const PARAMETERS: Parameters = &[
@@ -55,50 +53,8 @@ const PARAMETERS: Parameters = &[
     ("TaskWaitSeconds", "3600"),
 ];
 
-/// What `chaos` is asked for.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Agents, each with a channel, a project and an operator of its own.
-    pub agents: usize,
-    /// Tasks that an agent takes at once.
-    pub concurrency: usize,
-    /// Tasks in all.
-    pub tasks: usize,
-    /// How long it is disturbed, at least: until all tasks were asked for.
-    pub time: Duration,
-    /// What all that is random comes from; another one each time if `None`.
-    pub seed: Option<u64>,
-    /// Disturbs nothing: tells how fast the machine is.
-    pub calm: bool,
-    /// Where the verdict is written for machines.
-    pub json: Option<PathBuf>,
-}
-
-impl Options {
-    /// A run that is short enough for every push.
-    pub const fn short() -> Self {
-        Self {
-            agents: 6,
-            concurrency: 3,
-            tasks: 80,
-            time: Duration::from_secs(20),
-            seed: None,
-            calm: false,
-            json: None,
-        }
-    }
-}
-
-/// Builds, and lets failures loose. An error if anything happened that may not.
+/// Lets failures loose on a stack of its own. An error if anything happened that may not.
 pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
-    venv::ensure(workspace, ui).await?;
-    build::build(workspace, What::Stack, ui).await?;
-    Box::pin(let_loose(workspace, options, ui)).await
-}
-
-/// Lets failures loose on a stack of its own, made of what was built before. An error if anything
-/// happened that may not.
-pub async fn let_loose(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
     let seed = match options.seed {
         Some(seed) => seed,
         // Short enough to be typed.
@@ -106,6 +62,7 @@ pub async fn let_loose(workspace: &Workspace, options: &Options, ui: &Ui) -> Res
     };
     let dir = StackDir::chaos(workspace);
     let report = session(&dir, async |processes: &mut Processes| {
+        build::install(workspace)?;
         let settings = Settings {
             parameters: PARAMETERS,
             ..Settings::default()

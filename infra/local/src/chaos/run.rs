@@ -8,22 +8,25 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
+use xtask::Workspace;
 
 use super::agent::{Agent, Door, Temper};
 use super::explain::explain;
 use super::ledger::{Deed, Ledger, What};
 use super::operator::{Book, Diligence, Operator};
+use super::options::Options;
 use super::report::Report;
+use super::settle;
 use super::trouble::{self, Trouble};
 use super::verdict::{Evidence, judge};
 use super::weather::Weather;
 use super::webhook::Webhook;
 use super::world::World;
-use super::{ACK_DEADLINE, Options, settle};
-use crate::paths::Workspace;
 use crate::stack::Stack;
 use crate::ui::{Step, Ui};
 
+/// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
+const ACK_DEADLINE: Duration = Duration::from_secs(15);
 /// How often the progress is noted.
 const TICK: Duration = Duration::from_secs(1);
 

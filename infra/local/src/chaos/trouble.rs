@@ -8,8 +8,8 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::Options;
 use super::agent::{Agent, Blow};
+use super::options::Options;
 use super::world::World;
 
 /// Blows that an agent gets in the time of the run, on average.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
-use bematic::agent::Agent;
+use bematic::agent::{Agent, Route};
 use bematic::breaker::Breaker;
-use bematic::ports::Tasks as _;
-use bematic_aws::store::TaskStore;
+use bematic::ports::{Agents as _, Tasks as _};
+use bematic_admin::{Admin, Deployment, NewProject};
+use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::{Clock as _, SystemClock};
 
-use crate::admin::{self, Admin, Route, Wanted};
 use crate::slack::{self, Channel};
 use crate::stack::StackFile;
 
@@ -26,6 +26,7 @@ pub(super) struct World {
     stack: StackFile,
     admin: Admin,
     client: Client,
+    agents: AgentStore,
     tasks: TaskStore,
     http: reqwest::Client,
     /// The agents' keys.
@@ -36,11 +37,13 @@ pub(super) struct World {
 impl World {
     /// Makes so many agents, each with a channel and a project.
     pub(super) async fn make(stack: &StackFile, agents: usize) -> Result<Self> {
-        let client = admin::client(stack).await;
-        let tables = stack.tables.clone();
+        let deployment = Deployment::local(stack.aws.clone()).await;
+        let client = Client::new(&deployment.config);
+        let tables = deployment.tables.clone();
         let mut world = Self {
             stack: stack.clone(),
-            admin: Admin::local(stack).await,
+            admin: Admin::new(deployment),
+            agents: AgentStore::new(client.clone(), tables.agents.clone()),
             tasks: TaskStore::new(client.clone(), tables.tasks, tables.agents),
             client,
             http: reqwest::Client::builder().no_proxy().build()?,
@@ -70,7 +73,7 @@ impl World {
             .add_channel(&channel)
             .await?;
         let made = self.admin.create_agent(agent_id.clone(), false).await?;
-        let project = Wanted {
+        let project = NewProject {
             channel_id: channel_id.parse()?,
             name: "chaos".to_owned(),
             route: Route::One(agent_id.clone()),
@@ -101,7 +104,7 @@ impl World {
     }
 
     pub(super) fn tasks_table(&self) -> &str {
-        &self.stack.tables.tasks
+        &self.stack.aws.tables.tasks
     }
 
     /// The agents with their keys.
@@ -129,7 +132,7 @@ impl World {
 
     /// The run's agents as they are stored.
     pub(super) async fn agents(&self) -> Result<Vec<Agent>> {
-        let mut agents = self.admin.stored_agents().await?;
+        let mut agents = self.agents.list().await?;
         agents.retain(|agent| self.has(&agent.id));
         Ok(agents)
     }

@@ -25,7 +25,7 @@ use url::form_urlencoded;
 
 use super::connection::Carrier;
 use super::disturb::{BadDisturbance, Disturbance};
-use super::server::Shared;
+use super::shared::Shared;
 
 /// The parameter that is meant for us.
 const PARAMETER: &str = "disturb";

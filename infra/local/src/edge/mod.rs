@@ -22,6 +22,7 @@ mod limits;
 mod line;
 mod relay;
 mod server;
+mod shared;
 mod tally;
 #[cfg(test)]
 mod tests;

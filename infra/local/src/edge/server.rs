@@ -1,8 +1,7 @@
 //! Binding, serving, and stopping.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,15 +10,13 @@ use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::calls::{CallCounts, Calls};
+use super::calls::CallCounts;
 use super::disturb::Probability;
 use super::handshake;
 use super::limits::Limits;
-use super::relay::Relay;
-use super::tally::{MessageCounts, Tally};
+use super::shared::Shared;
+use super::tally::MessageCounts;
 
 /// How long requests in flight may take to end once the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -45,43 +42,6 @@ pub struct StartError {
     source: std::io::Error,
 }
 
-/// What every request is handled with.
-pub(super) struct Shared {
-    pub(super) emulator: SocketAddr,
-    pub(super) limits: Limits,
-    pub(super) tally: Tally,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
-    relay: Relay,
-    calls: Calls,
-    /// Connections so far, by agent and seed.
-    connections: Mutex<HashMap<(Vec<u8>, u64), u64>>,
-}
-
-impl Shared {
-    fn new(config: Config) -> Self {
-        Self {
-            emulator: config.emulator,
-            limits: config.limits,
-            tally: Tally::default(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            relay: Relay::new(config.emulator),
-            calls: Calls::default(),
-            connections: Mutex::default(),
-        }
-    }
-
-    /// How many connections of the agent asked for the same seed before, counting this one in.
-    pub(super) fn ordinal(&self, agent_id: &[u8], seed: u64) -> u64 {
-        let connections = self.connections.lock();
-        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry((agent_id.to_owned(), seed)).or_default();
-        *count += 1;
-        *count - 1
-    }
-}
-
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub struct Edge {
     shared: Arc<Shared>,
@@ -101,7 +61,7 @@ impl Edge {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared::new(config));
+        let shared = Arc::new(Shared::new(config.emulator, config.limits));
         let router = Router::new().fallback(handle).with_state(shared.clone());
         let stop = shared.stop.clone().cancelled_owned();
         let serve = axum::serve(listener.tap_io(at_once), router).with_graceful_shutdown(stop);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::args::Args;
 use super::error::{Code, Refusal, rate_limited};
 use super::faults::{Call, Fault};
-use super::server::{Shared, Slack};
+use super::state::{Shared, Slack};
 use super::{chat, conversations, views};
 
 pub(super) fn routes() -> Router<Arc<Slack>> {

@@ -7,7 +7,7 @@ use super::content;
 use super::error::{Code, Refusal};
 use super::limits;
 use super::message::{Author, Content, render};
-use super::server::Slack;
+use super::state::Slack;
 use super::ts::Ts;
 use super::workspace::Workspace;
 

@@ -14,7 +14,7 @@ use super::events;
 use super::faults::{Fault, RateLimits};
 use super::interactions::{self, Click, Submit};
 use super::say::{self, Said, Say};
-use super::server::{Shared, Slack};
+use super::state::{Shared, Slack};
 
 pub(super) fn routes() -> Router<Arc<Slack>> {
     Router::new()

@@ -7,7 +7,7 @@ use super::config::{App, Channel};
 use super::error::{Code, Refusal};
 use super::limits;
 use super::message::{Message, render};
-use super::server::Slack;
+use super::state::Slack;
 use super::ts::Ts;
 
 /// How a cursor begins; the rest is the `ts` after which the next page goes on.

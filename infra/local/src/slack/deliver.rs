@@ -4,9 +4,10 @@ use std::fmt;
 
 use axum::http::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
 
-use super::server::Slack;
 use super::sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use super::state::Slack;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const JSON: &str = "application/json";
@@ -65,6 +66,30 @@ impl fmt::Display for Failure {
             Self::Unreachable(why) => write!(f, "the webhook cannot be reached: {why}"),
             Self::Timeout => f.write_str("the webhook did not answer in time"),
             Self::Status { status, .. } => write!(f, "the webhook answered with HTTP {status}"),
+        }
+    }
+}
+
+/// How the webhook took a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The HTTP status, unless there was no answer.
+    pub status: Option<u16>,
+    /// What went wrong, in words; an event is sent again, the rest is not.
+    pub error: Option<String>,
+}
+
+impl Delivery {
+    pub(super) fn of<T>(outcome: &Result<T, Failure>, status: impl Fn(&T) -> u16) -> Self {
+        match outcome {
+            Ok(reply) => Self {
+                status: Some(status(reply)),
+                error: None,
+            },
+            Err(failure) => Self {
+                status: failure.status(),
+                error: Some(failure.to_string()),
+            },
         }
     }
 }

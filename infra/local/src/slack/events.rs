@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::deliver::{self, Failure, Reply};
+use super::deliver::{self, Delivery, Failure, Reply};
 use super::message::Content;
-use super::say::{Delivery, Place, note};
-use super::server::Slack;
+use super::place::{Place, note};
+use super::state::Slack;
 use super::ts::Ts;
 
 const PATH: &str = "/slack/events";

@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::deliver;
+use super::deliver::{self, Delivery};
 use super::error::{Code, Refusal};
 use super::message::render;
+use super::place::{Place, note};
 use super::respond;
-use super::say::{Delivery, Place, note};
-use super::server::Slack;
+use super::state::Slack;
 use super::ts::Ts;
 use super::workspace::Workspace;
 

@@ -14,7 +14,7 @@ use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::server::{Shared, Slack};
+use super::state::{Shared, Slack};
 use super::workspace::Change;
 
 const HTML: &str = "text/html; charset=utf-8";

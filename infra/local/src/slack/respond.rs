@@ -14,7 +14,7 @@ use super::content;
 use super::error::{Code, Refusal};
 use super::limits;
 use super::message::Author;
-use super::server::{Shared, Slack};
+use super::state::{Shared, Slack};
 use super::tickets::Ticket;
 use super::ts::Ts;
 use super::workspace::Workspace;

@@ -7,10 +7,11 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::args::Args;
-use super::deliver::{self, Failure};
+use super::deliver::{self, Delivery};
 use super::error::{Code, Refusal};
 use super::message::{Author, Content};
-use super::server::Slack;
+use super::place::{Place, note};
+use super::state::Slack;
 use super::tickets::Ticket;
 use super::ts::Ts;
 use super::{events, respond, typed};
@@ -40,74 +41,6 @@ pub struct Said {
     pub delivery: Option<Delivery>,
     /// The body of the webhook's answer to a slash command.
     pub response: Option<Value>,
-}
-
-/// How the webhook took a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// The HTTP status, unless there was no answer.
-    pub status: Option<u16>,
-    /// What went wrong, in words; an event is sent again, the rest is not.
-    pub error: Option<String>,
-}
-
-impl Delivery {
-    pub(super) fn of<T>(outcome: &Result<T, Failure>, status: impl Fn(&T) -> u16) -> Self {
-        match outcome {
-            Ok(reply) => Self {
-                status: Some(status(reply)),
-                error: None,
-            },
-            Err(failure) => Self {
-                status: failure.status(),
-                error: Some(failure.to_string()),
-            },
-        }
-    }
-}
-
-/// Who speaks, and where.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) channel: String,
-    pub(super) channel_name: String,
-    pub(super) user: String,
-    pub(super) user_name: String,
-}
-
-impl Place {
-    pub(super) fn find(
-        slack: &Slack,
-        channel: Option<&str>,
-        user: Option<&str>,
-    ) -> Result<Self, Code> {
-        let workspace = slack.workspace();
-        let channel = match channel {
-            Some(id) => workspace.channel(id)?,
-            None => workspace.channels.first().ok_or(Code::ChannelNotFound)?,
-        };
-        let user = match user {
-            Some(id) => workspace.user(id)?,
-            None => workspace.users.first().ok_or(Code::UserNotFound)?,
-        };
-        Ok(Self {
-            channel: channel.id.clone(),
-            channel_name: channel.name.clone(),
-            user: user.id.clone(),
-            user_name: user.name.clone(),
-        })
-    }
-
-    /// The ticket for what this person is answered.
-    pub(super) fn ticket(&self, slack: &Slack, message: Option<Ts>) -> Ticket {
-        Ticket {
-            channel: self.channel.clone(),
-            user: self.user.clone(),
-            message,
-            issued: slack.config.clock.secs(),
-            used: 0,
-        }
-    }
 }
 
 /// Does what Slack does with what was typed.
@@ -218,24 +151,6 @@ fn echo(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) {
     };
     let author = Author::User(place.user.clone());
     workspace.post_whisper(&place.channel, &place.user, thread, author, content, now);
-}
-
-/// Slack's own word to one person.
-pub(super) fn note(slack: &Slack, place: &Place, thread: Option<Ts>, text: &str) -> Ts {
-    let now = slack.config.clock.micros();
-    let content = Content {
-        text: text.to_owned(),
-        ..Content::default()
-    };
-    let workspace = &mut slack.workspace();
-    workspace.post_whisper(
-        &place.channel,
-        &place.user,
-        thread,
-        Author::Slackbot,
-        content,
-        now,
-    )
 }
 
 fn command_form(slack: &Slack, place: &Place, name: &str, text: &str, ticket: &Ticket) -> String {

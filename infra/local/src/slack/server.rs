@@ -1,19 +1,16 @@
 //! Binding, serving, and stopping.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::config::Config;
-use super::faults::Faults;
-use super::workspace::Workspace;
+use super::state::Slack;
 use super::{api, control, limits, page, respond};
 
 /// How long requests in flight may take to end once the server stops.
@@ -35,62 +32,6 @@ pub enum StartError {
     Client(#[source] reqwest::Error),
 }
 
-/// What every request is handled with.
-pub(super) struct Slack {
-    pub(super) config: Config,
-    /// `http://127.0.0.1:{port}`
-    pub(super) origin: String,
-    pub(super) http: reqwest::Client,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
-    workspace: Mutex<Workspace>,
-    faults: Mutex<Faults>,
-    webhook: Mutex<Option<String>>,
-}
-
-/// The state as axum hands it out.
-pub(super) type Shared = State<Arc<Slack>>;
-
-impl Slack {
-    fn new(config: Config, address: SocketAddr) -> Result<Self, StartError> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .map_err(StartError::Client)?;
-        Ok(Self {
-            origin: format!("http://{address}"),
-            http,
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            workspace: Mutex::new(Workspace::new(&config)),
-            faults: Mutex::default(),
-            webhook: Mutex::new(config.webhook.clone()),
-            config,
-        })
-    }
-
-    pub(super) fn workspace(&self) -> MutexGuard<'_, Workspace> {
-        lock(&self.workspace)
-    }
-
-    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
-        lock(&self.faults)
-    }
-
-    pub(super) fn webhook(&self) -> Option<String> {
-        lock(&self.webhook).clone()
-    }
-
-    pub(super) fn set_webhook(&self, base: &str) {
-        *lock(&self.webhook) = Some(base.trim_end_matches('/').to_owned());
-    }
-}
-
-/// A lock whose holder panicked is taken all the same: no state is left half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A running local Slack. Dropped without [`Server::shutdown`], it is stopped, not waited for.
 pub struct Server {
     slack: Arc<Slack>,
@@ -109,7 +50,7 @@ impl Server {
             .await
             .map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let slack = Arc::new(Slack::new(config, address)?);
+        let slack = Arc::new(Slack::new(config, address).map_err(StartError::Client)?);
         let stop = slack.stop.clone().cancelled_owned();
         let serve = axum::serve(listener, router(slack.clone())).with_graceful_shutdown(stop);
         let serving = tokio::spawn(async move {

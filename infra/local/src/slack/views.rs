@@ -7,7 +7,7 @@ use super::blocks;
 use super::content;
 use super::error::{Code, Refusal};
 use super::limits;
-use super::server::Slack;
+use super::state::Slack;
 
 /// Opens a modal for whoever the trigger came from.
 pub(super) fn open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {

@@ -24,6 +24,11 @@ impl ProjectStore {
             agents: Table::new(client, agents),
         }
     }
+
+    /// Deletes the channel's project, and returns it if there was one.
+    pub async fn delete(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
+        self.agents.delete(channel).await
+    }
 }
 
 impl Record for Project {

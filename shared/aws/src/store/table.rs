@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{
-        AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem,
     },
 };
 use backon::{ExponentialBuilder, Retryable};
@@ -94,6 +95,21 @@ impl Table {
             .await
             .map(drop)
             .map_err(Refusal::into_error)
+    }
+
+    /// Deletes the record of this id, and returns it if there was one.
+    pub(super) async fn delete<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
+        let key = R::key(id);
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .key("pk", text(&key.pk))
+            .key("sk", text(&key.sk))
+            .return_values(ReturnValue::AllOld);
+        let answer = retry(|| delete.clone().send(), "DeleteItem").await;
+        let answer = answer.map_err(Refusal::into_error)?;
+        answer.attributes.map(|item| read(item, &key)).transpose()
     }
 
     /// All or nothing; each write under the name of what it is about.

@@ -3,8 +3,8 @@
 use bematic::agent::Agent;
 use bematic::breaker::{Breaker, State};
 
+use super::evidence::{Charge, Evidence, Offence};
 use super::rest::is_at_an_agent;
-use super::{Charge, Evidence, Offence};
 
 /// Breakers that are not what they should be once all is at rest.
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Offence> {

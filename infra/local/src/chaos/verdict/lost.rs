@@ -4,8 +4,8 @@ use bematic::task::Slot;
 use bematic::task::{Ending, FailureCode, TaskState};
 use bematic_protocol::ids::TaskId;
 
+use super::evidence::{Charge, Evidence, Offence};
 use super::history::Histories;
-use super::{Charge, Evidence, Offence};
 use crate::chaos::ledger::Report;
 use crate::chaos::snapshot::Stored;
 

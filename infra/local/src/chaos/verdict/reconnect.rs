@@ -12,7 +12,7 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 use serde::Serialize;
 
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::chaos::ledger::{Deed, Entry, What};
 
 /// How long it took from a handshake to a drained queue, in milliseconds.

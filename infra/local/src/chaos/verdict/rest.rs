@@ -2,8 +2,8 @@
 
 use bematic::task::Slot;
 
+use super::evidence::{Charge, Evidence, Offence};
 use super::history::Histories;
-use super::{Charge, Evidence, Offence};
 
 /// Tasks that are not over.
 pub(super) fn tasks(evidence: &Evidence<'_>) -> Vec<Offence> {

@@ -2,8 +2,8 @@
 
 use bematic::task::{FailureCode, Slot, TaskState};
 
+use super::evidence::{Charge, Evidence, Offence};
 use super::history::{Histories, History};
-use super::{Charge, Evidence, Offence};
 
 /// An attempt that was begun more than once, wherever.
 pub(super) fn begun(histories: &Histories) -> Vec<Offence> {

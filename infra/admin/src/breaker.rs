@@ -1,19 +1,13 @@
-//! `cargo xtask agent breaker …`: settings of one agent's circuit breaker.
+//! Settings of one agent's circuit breaker, as they are given on the command line and shown.
 
-use anyhow::Result;
-use bematic_local::admin::{Admin, AgentId, BreakerConfig};
+use bematic::breaker::BreakerConfig;
 use clap::Args;
 
-/// What is left out stays as it is, and is at first as the template has it, whatever the deployment
-/// was given.
-#[derive(Debug, Args)]
-pub(crate) struct Breaker {
-    /// Which agent.
-    id: AgentId,
-    /// Take its own settings away: the deployment's apply.
-    #[arg(long, exclusive = true)]
-    defaults: bool,
-    /// Percent of the outcomes that have to be failures for it to open.
+/// Settings to change. What is left out stays as it is; at first it is as the template has it,
+/// whatever the deployment was given.
+#[derive(Debug, Default, PartialEq, Args)]
+pub(crate) struct Settings {
+    /// Percent of the outcomes that have to be failures for the breaker to open.
     #[arg(long, value_name = "N")]
     failure_percent: Option<u32>,
     /// Outcomes that the window has to hold for a rate to say anything.
@@ -22,58 +16,29 @@ pub(crate) struct Breaker {
     /// Seconds that an outcome counts for.
     #[arg(long, value_name = "N")]
     window_seconds: Option<u64>,
-    /// Seconds that it stays open before it lets probes through.
+    /// Seconds that the breaker stays open before it lets probes through.
     #[arg(long, value_name = "N")]
     recovery_seconds: Option<u64>,
-    /// Successful probes that close it.
+    /// Successful probes that close the breaker.
     #[arg(long, value_name = "N")]
     successes: Option<u32>,
     /// Seconds that a probe may take at least.
     #[arg(long, value_name = "N")]
     permit_seconds: Option<u64>,
-    /// Failures in a row that open it; 0 for no such rule.
+    /// Failures in a row that open the breaker; 0 for no such rule.
     #[arg(long, value_name = "N")]
     consecutive_failures: Option<u32>,
     /// Seconds after which a success is slow; 0 for no such rule.
     #[arg(long, value_name = "N")]
     slow_seconds: Option<u64>,
-    /// Percent of the outcomes that have to be slow for it to open.
+    /// Percent of the outcomes that have to be slow for the breaker to open.
     #[arg(long, value_name = "N")]
     slow_percent: Option<u32>,
 }
 
-impl Breaker {
-    fn changes_nothing(&self) -> bool {
-        let counts = [
-            self.failure_percent,
-            self.minimum_outcomes,
-            self.successes,
-            self.consecutive_failures,
-            self.slow_percent,
-        ];
-        let seconds = [
-            self.window_seconds,
-            self.recovery_seconds,
-            self.permit_seconds,
-            self.slow_seconds,
-        ];
-        counts.iter().all(Option::is_none) && seconds.iter().all(Option::is_none)
-    }
-
-    /// Does what was asked, and gives the settings that the agent has then.
-    pub(crate) async fn run(&self, admin: &Admin) -> Result<Option<BreakerConfig>> {
-        if self.defaults {
-            let none: Option<fn(BreakerConfig) -> BreakerConfig> = None;
-            return admin.configure_breaker(&self.id, none).await;
-        }
-        if self.changes_nothing() {
-            return Ok(admin.breaker(&self.id).await?.config);
-        }
-        let change = |config| self.change(config);
-        admin.configure_breaker(&self.id, Some(change)).await
-    }
-
-    fn change(&self, config: BreakerConfig) -> BreakerConfig {
+impl Settings {
+    /// Returns `config` with these changes.
+    pub(crate) fn change(&self, config: BreakerConfig) -> BreakerConfig {
         let millis =
             |seconds: Option<u64>, now| seconds.map_or(now, |seconds| seconds.saturating_mul(1000));
         BreakerConfig {
@@ -101,7 +66,7 @@ impl Breaker {
     }
 }
 
-/// As a person reads it.
+/// Returns an agent's own settings as a person reads them.
 pub(crate) fn rows(config: Option<&BreakerConfig>) -> String {
     let Some(config) = config else {
         return "the deployment's settings".to_owned();

@@ -1,0 +1,390 @@
+//! The command line of `bematic`.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bematic::agent::{Project, Route};
+use bematic::breaker::BreakerConfig;
+use bematic::dead_letter::{self, QueueName};
+use bematic::error::{QueueError, StoreError};
+use bematic_protocol::ids::{AgentId, ChannelId};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+use strum::IntoEnumIterator as _;
+
+use crate::admin::{Admin, AgentSummary, NewProject};
+use crate::breaker::{self, Settings};
+use crate::deployment::{Deployment, LocalStack, STACK_VARIABLE};
+
+/// Administer a deployment of Bematic: agents and their keys, projects, dead letters.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bematic",
+    version,
+    after_help = "\
+Without --stack, the deployment is the local stack: the one of --stack-file, of the variable
+BEMATIC_STACK, or of the checkout that the current folder is in.
+
+Examples:
+  bematic agent create build-box --stack bematic
+  bematic project create --channel C0123456 --name web --agent build-box --local-path /srv/web
+  bematic dead-letters list --json"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The deployment to administer, and the form of the answer.
+#[derive(Debug, Args)]
+struct Target {
+    /// Name of a CloudFormation stack on AWS, reached with the usual AWS environment (AWS_PROFILE,
+    /// AWS_REGION, …).
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        conflicts_with = "stack_file"
+    )]
+    stack: Option<String>,
+    /// The local stack's `stack.json`.
+    #[arg(long, global = true, value_name = "FILE")]
+    stack_file: Option<PathBuf>,
+    /// Print JSON, for machines.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create agents, list them, revoke their keys, set their circuit breakers.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Bind channels to projects, list them, delete them.
+    #[command(subcommand)]
+    Project(ProjectCommand),
+    /// List what the functions gave up on, and have it tried again.
+    DeadLetters(DeadLetters),
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    /// Create an agent, and print its key, which is shown only this once.
+    #[command(after_help = "\
+Examples:
+  bematic agent create build-box
+  bematic agent create build-box --add-key      another key, for example before the old one is revoked
+  bematic agent create build-box --json         {\"agentId\":\"build-box\",\"apiKey\":\"bm_…\"}")]
+    Create {
+        /// The agent's name: letters, digits, and a few signs.
+        id: AgentId,
+        /// Give an agent that exists another key.
+        #[arg(long)]
+        add_key: bool,
+    },
+    /// List all agents.
+    List,
+    /// Revoke all keys of an agent: none of them opens a connection any more.
+    Revoke {
+        /// Which agent.
+        id: AgentId,
+    },
+    /// Give an agent's circuit breaker settings of its own, or show its settings.
+    #[command(after_help = "\
+Examples:
+  bematic agent breaker build-box                             shows the settings
+  bematic agent breaker build-box --consecutive-failures 3
+  bematic agent breaker build-box --defaults                  the deployment's settings again")]
+    Breaker {
+        /// Which agent.
+        id: AgentId,
+        /// Remove the agent's own settings: the deployment's apply.
+        #[arg(long, conflicts_with = "Settings")]
+        defaults: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ProjectCommand {
+    /// Bind a channel to a project.
+    #[command(after_help = "\
+Examples:
+  bematic project create --channel C0123456 --name web --agent build-box --local-path /srv/web
+  bematic project create --channel C0123456 --name web --agent build-box,laptop --local-path /srv/web --replace")]
+    Create(Box<Create>),
+    /// List all projects.
+    List,
+    /// Delete a channel's project. Tasks that exist go on; new ones are refused.
+    Delete {
+        /// The Slack channel, by its id.
+        #[arg(long)]
+        channel: ChannelId,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// The Slack channel, by its id.
+    #[arg(long)]
+    channel: ChannelId,
+    /// The project's name.
+    #[arg(long)]
+    name: String,
+    /// The agent that runs its tasks; several with commas between them, the preferred first; or
+    /// `any`. Of those that are connected and healthy, the least busy gets a task.
+    #[arg(long, value_name = "AGENT[,AGENT…]|any")]
+    agent: Route,
+    /// The folder on the agent's machine; one that the agent was given.
+    #[arg(long)]
+    local_path: String,
+    /// The model that the agent should use.
+    #[arg(long, default_value = "default")]
+    model: String,
+    /// US dollars that a task may cost.
+    #[arg(long, default_value_t = 5.0)]
+    max_budget: f64,
+    /// The bot's name.
+    #[arg(long, default_value = "Bematic")]
+    bot_name: String,
+    /// Added to the prompt of every task.
+    #[arg(long, default_value = "")]
+    system_prompt: String,
+    /// A tool that may be used; repeatable. Without it, the agent decides.
+    #[arg(long = "allowed-tool")]
+    allowed_tools: Vec<String>,
+    /// Seconds that the agent may be silent about a task before the task fails [default: the
+    /// deployment's, 30 min].
+    #[arg(long)]
+    lease_seconds: Option<u64>,
+    /// Replace the channel's present project.
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Debug, Args)]
+struct DeadLetters {
+    /// One queue only.
+    #[arg(long, global = true, value_parser = queue_name())]
+    queue: Option<QueueName>,
+    #[command(subcommand)]
+    action: DeadLettersAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLettersAction {
+    /// List dead letters with their reasons: ten of each queue.
+    List,
+    /// Move all dead letters back to their functions.
+    Redrive,
+}
+
+fn queue_name() -> impl TypedValueParser<Value = QueueName> {
+    PossibleValuesParser::new(QueueName::iter().map(<&str>::from))
+        .try_map(|name| name.parse::<QueueName>())
+}
+
+impl From<Create> for NewProject {
+    fn from(create: Create) -> Self {
+        Self {
+            channel_id: create.channel,
+            name: create.name,
+            route: create.agent,
+            local_path: create.local_path,
+            model: create.model,
+            max_budget: create.max_budget,
+            bot_name: create.bot_name,
+            system_prompt: create.system_prompt,
+            allowed_tools: create.allowed_tools,
+            lease_secs: create.lease_seconds,
+        }
+    }
+}
+
+impl Cli {
+    /// Executes the command, and returns what to print.
+    pub async fn run(self) -> Result<String> {
+        let Self { target, command } = self;
+        let admin = Admin::new(target.deployment().await?);
+        match execute(&admin, command, target.json).await {
+            Err(error) if error.is::<StoreError>() || error.is::<QueueError>() => {
+                Err(error.context(target.hint()))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Target {
+    async fn deployment(&self) -> Result<Deployment> {
+        if let Some(stack) = &self.stack {
+            return Deployment::on_aws(stack).await;
+        }
+        let named = self.stack_file.clone();
+        let file = match named.or_else(|| env::var_os(STACK_VARIABLE).map(PathBuf::from)) {
+            Some(file) => file,
+            None => {
+                LocalStack::find(&env::current_dir().context("the current folder cannot be read")?)?
+            }
+        };
+        Ok(Deployment::local(LocalStack::read(&file)?).await)
+    }
+
+    /// What may help if a call to AWS fails.
+    fn hint(&self) -> String {
+        match &self.stack {
+            Some(stack) => format!(
+                "the stack {stack} does not do this (may these credentials use its tables and \
+                 queues?)"
+            ),
+            None => "the local stack does not do this (does it still run? `cargo xtask up` starts \
+                     it)"
+            .to_owned(),
+        }
+    }
+}
+
+/// Executes the command, and returns the answer as JSON or as a person reads it.
+async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> {
+    match command {
+        Command::Agent(command) => agent(admin, command, json).await,
+        Command::Project(command) => project(admin, command, json).await,
+        Command::DeadLetters(DeadLetters { queue, action }) => {
+            let queues = queue.map_or_else(|| QueueName::iter().collect(), |queue| vec![queue]);
+            match action {
+                DeadLettersAction::List => {
+                    let found = admin.dead_letters(&queues).await?;
+                    answer(json, &found, || dead_letter_rows(&found))
+                }
+                DeadLettersAction::Redrive => {
+                    let redriven = admin.redrive(&queues).await?;
+                    answer(json, &json!({ "redriven": redriven }), || {
+                        format!("messages redriven: {redriven}")
+                    })
+                }
+            }
+        }
+    }
+}
+
+async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<String> {
+    match command {
+        AgentCommand::Create { id, add_key } => {
+            let created = admin.create_agent(id, add_key).await?;
+            answer(json, &created, || {
+                format!(
+                    "agent  {}\nkey    {}\nThe key is not shown again.",
+                    created.agent_id, created.api_key
+                )
+            })
+        }
+        AgentCommand::List => {
+            let agents = admin.list_agents().await?;
+            answer(json, &agents, || rows(&agents, "no agents yet", agent_row))
+        }
+        AgentCommand::Revoke { id } => {
+            let revoked = admin.revoke_agent(id).await?;
+            answer(json, &revoked, || {
+                format!("keys revoked: {}, of {}", revoked.keys, revoked.agent_id)
+            })
+        }
+        AgentCommand::Breaker {
+            id,
+            defaults,
+            settings,
+        } => {
+            let config = if defaults {
+                let none: Option<fn(BreakerConfig) -> BreakerConfig> = None;
+                admin.configure_breaker(&id, none).await?
+            } else if *settings == Settings::default() {
+                admin.breaker(&id).await?.config
+            } else {
+                let change = |config| settings.change(config);
+                admin.configure_breaker(&id, Some(change)).await?
+            };
+            answer(json, &config, || breaker::rows(config.as_ref()))
+        }
+    }
+}
+
+async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<String> {
+    match command {
+        ProjectCommand::Create(create) => {
+            let replace = create.replace;
+            let created = admin.create_project((*create).into(), replace).await?;
+            answer(json, &created, || project_row(&created))
+        }
+        ProjectCommand::List => {
+            let projects = admin.list_projects().await?;
+            answer(json, &projects, || {
+                rows(&projects, "no projects yet", project_row)
+            })
+        }
+        ProjectCommand::Delete { channel } => {
+            let deleted = admin.delete_project(&channel).await?;
+            answer(json, &deleted, || {
+                format!("deleted: {}", project_row(&deleted))
+            })
+        }
+    }
+}
+
+fn answer(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<String> {
+    Ok(if json {
+        serde_json::to_string(value)?
+    } else {
+        text()
+    })
+}
+
+fn rows<T>(all: &[T], none: &str, row: impl Fn(&T) -> String) -> String {
+    if all.is_empty() {
+        none.to_owned()
+    } else {
+        all.iter().map(row).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn agent_row(agent: &AgentSummary) -> String {
+    let state = if agent.connected {
+        "connected"
+    } else {
+        "offline"
+    };
+    let (id, tasks, capacity) = (&agent.agent_id, agent.active_tasks, agent.capacity);
+    format!("{:<24} {state:<10} {tasks}/{capacity} tasks", id.as_str())
+}
+
+fn project_row(project: &Project) -> String {
+    let channel = project.channel_id.as_str();
+    let agents = match &project.route {
+        Route::Any => "any agent".to_owned(),
+        route => route.to_string().replace(',', ", "),
+    };
+    format!(
+        "{channel:<16} {:<20} on {agents}, in {}",
+        project.project_id, project.local_path
+    )
+}
+
+fn dead_letter_rows(queues: &[dead_letter::DeadLetters]) -> String {
+    let mut lines = Vec::new();
+    for queue in queues {
+        let name: &str = queue.queue.into();
+        lines.push(format!("{name:<14} {} messages", queue.count));
+        for letter in &queue.letters {
+            let why = match &letter.reason {
+                Some(reason) => format!("{}: {}", reason.code, reason.text),
+                None => "the function ended before it could say why".to_owned(),
+            };
+            lines.push(format!("  {}  {}\n    {why}", letter.since, letter.body));
+        }
+    }
+    lines.join("\n")
+}

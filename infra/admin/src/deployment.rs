@@ -1,0 +1,169 @@
+//! Finding a deployment: the local stack by its `stack.json`, a stack on AWS by its name.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use serde::{Deserialize, Serialize};
+
+use crate::cloudformation::{self, Outputs};
+
+/// The variable that names the local stack's file.
+pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
+/// Where `cargo xtask up` writes that file, in a checkout.
+const STACK_FILE: &str = "target/local/stack.json";
+
+/// The names of the tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Tasks, their progress and their output.
+    pub tasks: String,
+    /// Agents, keys, projects.
+    pub agents: String,
+}
+
+/// The part of the local stack's `stack.json` that is about AWS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalStack {
+    /// The address of every AWS service.
+    pub aws_endpoint: String,
+    /// The AWS region.
+    pub region: String,
+    /// The names of the tables.
+    pub tables: Tables,
+    /// The addresses of the queues, by name; those of dead letters end in `-dead-letters`.
+    pub queues: BTreeMap<String, String>,
+}
+
+impl LocalStack {
+    /// Reads a `stack.json`.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = fs::read(file).with_context(|| {
+            format!(
+                "there is no local stack at {}; `cargo xtask up` starts one",
+                file.display()
+            )
+        })?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not a local stack's file", file.display()))
+    }
+
+    /// Finds the `stack.json` of the checkout that `folder` is in.
+    pub fn find(folder: &Path) -> Result<PathBuf> {
+        let files = folder.ancestors().map(|dir| dir.join(STACK_FILE));
+        files.into_iter().find(|file| file.is_file()).with_context(|| {
+            format!(
+                "no stack: name one on AWS with --stack NAME, or give the local stack's file with \
+                 --stack-file FILE. (There is no {STACK_FILE} in {} or above: `cargo xtask up` \
+                 writes it in a checkout.)",
+                folder.display()
+            )
+        })
+    }
+}
+
+/// A deployment: how AWS is reached, and what its resources are called.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// How AWS is reached.
+    pub config: SdkConfig,
+    /// The names of the tables.
+    pub tables: Tables,
+    /// The addresses of the queues, by name; those of dead letters end in `-dead-letters`.
+    pub queues: BTreeMap<String, String>,
+}
+
+impl Deployment {
+    /// The local stack.
+    pub async fn local(stack: LocalStack) -> Self {
+        Self {
+            config: local_config(stack.aws_endpoint, stack.region).await,
+            tables: stack.tables,
+            queues: stack.queues,
+        }
+    }
+
+    /// The CloudFormation stack of this name, reached as the AWS environment says.
+    pub async fn on_aws(stack: &str) -> Result<Self> {
+        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let outputs = cloudformation::outputs(&config, stack).await?;
+        Ok(Self {
+            config,
+            tables: Tables::of(&outputs)
+                .with_context(|| format!("the stack {stack} is not a deployment of Bematic"))?,
+            queues: queues(&outputs),
+        })
+    }
+}
+
+/// How AWS is reached in a local stack. The emulator takes any credentials, but the SDK insists on
+/// some.
+pub async fn local_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new(region))
+        .credentials_provider(Credentials::from_keys("local", "local", None))
+        .load()
+        .await
+}
+
+impl Tables {
+    /// The tables among a deployment's outputs.
+    pub fn of(outputs: &Outputs) -> Result<Self> {
+        let table = |name: &str| {
+            let output = outputs.get(name).cloned();
+            output.with_context(|| format!("the stack has no output {name}"))
+        };
+        Ok(Self {
+            tasks: table("TasksTable")?,
+            agents: table("AgentsTable")?,
+        })
+    }
+}
+
+/// The queues among a deployment's outputs: `DispatchQueueUrl` is `dispatch`,
+/// `DispatchDeadLettersUrl` is `dispatch-dead-letters`.
+pub fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
+    let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
+    let named = |name: &str| {
+        suffixes.iter().find_map(|(suffix, short)| {
+            let queue = name.strip_suffix(suffix)?.to_lowercase();
+            Some(format!("{queue}{short}"))
+        })
+    };
+    outputs
+        .iter()
+        .filter_map(|(name, url)| Some((named(name)?, url.clone())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_have_short_names() {
+        let names = ["DispatchQueueUrl", "DispatchDeadLettersUrl", "WebhookUrl"];
+        let outputs = names.map(|name| (name.to_owned(), name.to_owned())).into();
+        let names: Vec<_> = queues(&outputs).into_keys().collect();
+        assert_eq!(names, ["dispatch", "dispatch-dead-letters"]);
+    }
+
+    #[test]
+    fn the_local_stack_is_found_from_any_folder_of_the_checkout() {
+        let checkout = tempfile::tempdir().unwrap();
+        let file = checkout.path().join(STACK_FILE);
+        let below = checkout.path().join("infra/admin/src");
+        fs::create_dir_all(&below).unwrap();
+        let error = LocalStack::find(&below).unwrap_err().to_string();
+        assert!(error.contains("--stack NAME"), "{error}");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "{}").unwrap();
+        assert_eq!(LocalStack::find(&below).unwrap(), file);
+    }
+}

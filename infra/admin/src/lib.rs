@@ -1,0 +1,13 @@
+//! The administration of a deployment: agents with their keys, projects, and dead letters, in the
+//! tables and queues of a stack on AWS or of the local stack. The command `bematic` is its front
+//! end; the local stack and the end-to-end tests use it as a library.
+
+mod admin;
+mod breaker;
+pub mod cli;
+mod cloudformation;
+mod deployment;
+
+pub use self::admin::{Admin, AgentSummary, NewAgent, NewProject, RevokedKeys};
+pub use self::cloudformation::{Outputs, outputs};
+pub use self::deployment::{Deployment, LocalStack, STACK_VARIABLE, Tables, local_config, queues};

@@ -1,0 +1,4 @@
+//! The program, called as an administrator calls it.
+
+#[cfg(test)]
+mod complaints;

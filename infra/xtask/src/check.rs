@@ -1,0 +1,40 @@
+//! `cargo xtask check`: what must be clean, beside the tests.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use xtask::{Workspace, run};
+
+use crate::venv;
+
+/// The region whose rules the template is checked by.
+const REGION: &str = "us-east-1";
+
+/// Checks the formatting, the lints, and the template as two tools read it.
+pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
+    if let Some(unknown) = arguments.get(1) {
+        bail!(
+            "`cargo xtask check` takes no arguments, not {}",
+            unknown.display()
+        );
+    }
+    let workspace = &Workspace::find()?;
+    run(
+        "cargo fmt --check",
+        &mut workspace.cargo(&["fmt", "--all", "--check"]),
+    )?;
+    let clippy = ["clippy", "--all-targets", "--", "-D", "warnings"];
+    run("cargo clippy", &mut workspace.cargo(&clippy))?;
+    venv::ensure(workspace)?;
+    run(
+        "sam validate",
+        &mut workspace.sam(&["validate", "--lint", "--region", REGION]),
+    )?;
+    let mut lint = Command::new(workspace.tool("cfn-lint"));
+    lint.current_dir(workspace.root())
+        .args(["--regions", REGION, "--", "template.yaml"]);
+    run("cfn-lint", &mut lint)?;
+    println!("✓ everything is clean");
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Where things are in a checkout, and how its tools are run: for `cargo xtask` and for the programs
+//! that it hands over to.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A checkout of the project.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// The checkout that cargo, or else the current folder, is in.
+    pub fn find() -> Result<Self> {
+        let start = match env::var_os("CARGO_MANIFEST_DIR") {
+            Some(dir) => PathBuf::from(dir),
+            None => env::current_dir().context("the current folder cannot be read")?,
+        };
+        match start
+            .ancestors()
+            .find(|dir| dir.join("template.yaml").is_file())
+        {
+            Some(root) => Ok(Self {
+                root: root.to_owned(),
+            }),
+            None => bail!("no template.yaml here or above: run this inside a checkout of Bematic"),
+        }
+    }
+
+    /// The folder with `template.yaml`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file or folder, by its path from the root.
+    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The Python environment with the pinned tools.
+    pub fn venv(&self) -> PathBuf {
+        self.join(".venv")
+    }
+
+    /// A program of the Python environment.
+    pub fn tool(&self, name: &str) -> PathBuf {
+        self.venv().join("bin").join(name)
+    }
+
+    /// Where the template expects the binary of a function.
+    pub fn bootstrap(&self, function: &str) -> PathBuf {
+        self.join("target/lambda").join(function).join("bootstrap")
+    }
+
+    /// The functions, by name: one crate each in `functions/`.
+    pub fn functions(&self) -> Result<Vec<String>> {
+        let dir = self.join("functions");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").is_file() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Cargo, the one that runs this program if any, in the checkout.
+    ///
+    /// What `cargo run` tells the program that it runs is removed from the environment: the build
+    /// scripts of some dependencies look at it, and would run again, with all that depends on them,
+    /// whenever cargo is run once by hand and once from here.
+    pub fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root).args(args);
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(is_of_package) {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// The SAM CLI in the checkout, with its telemetry off.
+    pub fn sam(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.tool("sam"));
+        command
+            .current_dir(&self.root)
+            .args(args)
+            .env("SAM_CLI_TELEMETRY", "0")
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// Whether cargo sets a variable for the package that it runs, rather than a person for cargo.
+fn is_of_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+        || [
+            "CARGO_BIN_NAME",
+            "CARGO_CRATE_NAME",
+            "CARGO_PRIMARY_PACKAGE",
+        ]
+        .contains(&variable)
+}
+
+/// The path of a program that was built beside this one.
+pub fn sibling(name: &str) -> Result<PathBuf> {
+    let own = env::current_exe().context("the path of this program is not known")?;
+    Ok(own.with_file_name(name))
+}
+
+/// Runs a program to its end with the terminal as its own; an exit status other than 0 is an error.
+pub fn run(name: &str, command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("{name} could not be started"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_keeps_what_a_person_sets() {
+        assert!(is_of_package("CARGO_PKG_NAME") && is_of_package("CARGO_MANIFEST_DIR"));
+        assert!(!is_of_package("CARGO_TARGET_DIR") && !is_of_package("CARGO_HOME"));
+    }
+}

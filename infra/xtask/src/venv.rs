@@ -1,0 +1,98 @@
+//! The Python environment `.venv` with the pinned tools: the emulator, the SAM CLI, cfn-lint and
+//! cargo-lambda.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use xtask::Workspace;
+
+/// The names an interpreter may have, the one a person most likely means first.
+const INTERPRETERS: [&str; 7] = [
+    "python3",
+    "python",
+    "python3.14",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+];
+/// The oldest Python the emulator runs on.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// Makes the environment what `requirements.txt` says, unless it is already: the last thing that is
+/// put into it is a copy of that file.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+    let lock = workspace.join("requirements.txt");
+    let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    let stamp = workspace.venv().join("requirements.txt");
+    if fs::read(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    eprintln!("… Installing the tools into .venv (once, about a minute)");
+    let mut create = Command::new(find_python()?);
+    create.args(["-m", "venv", "--clear"]).arg(workspace.venv());
+    quietly("python -m venv", &mut create).context(
+        "the Python environment could not be made; on Debian and Ubuntu it needs the package \
+         python3-venv",
+    )?;
+    // The lock is whole, so nothing is resolved: its hashes are all that decides. (The emulator
+    // and the SAM CLI pin two patch releases of one library, which a resolver would refuse.)
+    let mut install = Command::new(workspace.tool("python"));
+    install
+        .args(["-m", "pip", "install", "--disable-pip-version-check"])
+        .args(["--no-input", "--no-deps", "--require-hashes"])
+        .arg("--requirement")
+        .arg(&lock);
+    quietly("pip install", &mut install)?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    eprintln!("✓ The tools are in .venv");
+    Ok(())
+}
+
+/// Runs a program to its end; its output is shown only if it fails.
+fn quietly(name: &str, command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("{name} could not be started"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!(
+            "{name} failed ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&said)
+        );
+    }
+    Ok(())
+}
+
+fn find_python() -> Result<&'static str> {
+    let is_new_enough = |name: &&str| {
+        let mut command = Command::new(name);
+        command.args(["-c", "import sys; print(*sys.version_info[:2])"]);
+        let output = command.output().ok();
+        let found = output.and_then(|output| version(&String::from_utf8_lossy(&output.stdout)));
+        found.is_some_and(|found| found >= OLDEST)
+    };
+    let (major, minor) = OLDEST;
+    INTERPRETERS.into_iter().find(is_new_enough).with_context(|| {
+        format!("no Python {major}.{minor} or newer was found on the PATH: install one and run this again")
+    })
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.trim().split_once(' ')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(version("3 9\n").is_some_and(|found| found < OLDEST));
+        assert!(version("3 10").is_some_and(|found| found >= OLDEST));
+        assert_eq!(version("Python 2"), None);
+    }
+}
