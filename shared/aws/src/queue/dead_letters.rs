@@ -1,14 +1,11 @@
 //! The dead-letter queues. Redriven by hand, not with StartMessageMoveTask: that gives back only
 //! what SQS itself has moved, and forgets nothing of the reasons.
 
-use std::collections::HashMap;
-
-use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     types::{
-        ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue,
-        MessageSystemAttributeName, QueueAttributeName,
+        ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName,
+        QueueAttributeName,
     },
 };
 use bematic::{
@@ -17,34 +14,18 @@ use bematic::{
     ports::DeadLetterQueues,
 };
 use bematic_protocol::time::Timestamp;
-use futures::future::join_all;
 
-use super::target::{Outgoing, Target, failed};
+use super::{
+    failure::failed,
+    reason::{CODE, REASON},
+    target::{Outgoing, Target},
+};
 use crate::config::QueueUrls;
 
 /// Messages of one ReceiveMessage (SQS's limit).
 const AT_ONCE: i32 = 10;
 /// Seconds that whoever lists or redrives has a message to themselves.
 const HELD: i32 = 20;
-
-/// The attributes of a dead letter that say why.
-const CODE: &str = "code";
-const REASON: &str = "reason";
-
-pub(super) fn attributes(
-    reason: &Reason,
-) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
-    let pairs = [(CODE, &reason.code), (REASON, &reason.text)];
-    let pairs = pairs.into_iter().map(|(name, value)| {
-        let value = MessageAttributeValue::builder()
-            .data_type("String")
-            .string_value(value)
-            .build()
-            .map_err(|error| failed("SendMessage", error))?;
-        Ok((name.to_owned(), value))
-    });
-    pairs.collect()
-}
 
 /// A queue, and where what fails of it goes.
 #[derive(Debug, Clone)]

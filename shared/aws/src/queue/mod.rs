@@ -1,6 +1,8 @@
 //! SQS. A message names what may have changed; it never carries the work.
 
 mod dead_letters;
+mod failure;
+mod reason;
 mod target;
 
 use std::time::Duration;
@@ -9,7 +11,10 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 
 pub use self::dead_letters::SqsDeadLetters;
-use self::target::{Outgoing, Target, failed};
+use self::{
+    failure::failed,
+    target::{Outgoing, Target},
+};
 use crate::config::QueueUrls;
 use bematic::{
     batch::Batch,

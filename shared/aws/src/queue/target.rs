@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
-use bematic::{
-    dead_letter::Reason,
-    error::{QueueError, Source},
-};
+use bematic::{dead_letter::Reason, error::QueueError};
 use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::dead_letters;
+use super::{failure::failed, reason};
 
 /// Messages of one SendMessageBatch (SQS's limit).
 const AT_ONCE: usize = 10;
@@ -75,13 +72,6 @@ impl Outgoing {
     }
 }
 
-pub(super) fn failed(operation: &'static str, source: impl Into<Source>) -> QueueError {
-    QueueError {
-        operation,
-        source: source.into(),
-    }
-}
-
 /// A queue to send to.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -91,7 +81,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) async fn send(&self, message: Outgoing) -> Result<(), QueueError> {
-        let attributes = message.reason.as_ref().map(dead_letters::attributes);
+        let attributes = message.reason.as_ref().map(reason::attributes);
         self.client
             .send_message()
             .queue_url(&self.url)

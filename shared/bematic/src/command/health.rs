@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    BreakerOrder, Command, CommandError,
-    error::shorten,
+    error::{CommandError, shorten},
+    order::{BreakerOrder, Command},
     run::{Token, option, parse_agent},
-    split_word,
+    word::split_word,
 };
 
 /// How long an agent is drained, or its breaker off, unless the operator says.

@@ -2,7 +2,11 @@
 
 use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 
-use super::{Command, CommandError, error::shorten, split_word};
+use super::{
+    error::{CommandError, shorten},
+    order::Command,
+    word::split_word,
+};
 use crate::task::Priority;
 
 pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {

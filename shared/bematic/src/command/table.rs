@@ -2,7 +2,12 @@
 
 use bematic_protocol::ids::TaskId;
 
-use super::{Command, CommandError, health, run};
+use super::{
+    error::{CommandError, shorten},
+    health,
+    order::Command,
+    run,
+};
 use crate::batch::BatchKind;
 
 /// One command.
@@ -159,22 +164,21 @@ fn task(rest: &str) -> Result<TaskId, CommandError> {
     if id.is_empty() {
         return Err(CommandError::NoTaskId);
     }
-    id.parse().map_err(|_| CommandError::BadTaskId {
-        given: super::error::shorten(id),
-    })
+    id.parse()
+        .map_err(|_| CommandError::BadTaskId { given: shorten(id) })
 }
 
 fn unknown(word: &str) -> CommandError {
     /// Typing errors that still leave a command recognisable.
     const TYPOS: usize = 2;
-    let lower = super::error::shorten(word).to_lowercase();
+    let lower = shorten(word).to_lowercase();
     let nearest = usages()
         .map(|usage| (strsim::osa_distance(usage.name, &lower), usage.name))
         .filter(|(typos, name)| *typos <= TYPOS.min(name.len() / 2))
         .min()
         .map(|(_, name)| name);
     CommandError::Unknown {
-        word: super::error::shorten(word),
+        word: shorten(word),
         nearest,
     }
 }

@@ -3,12 +3,12 @@
 use bematic_protocol::ids::ConnectionId;
 use tracing::info;
 
-use super::{super::transitions::pauses, Dispatcher};
+use super::super::transitions::{Transitions, pauses};
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
     error::BematicError,
-    ports::{Claim, Pass, Turn, Written},
+    ports::{Claim, Pass, Ports, Turn, Written},
     task::{Task, TaskEvent},
 };
 
@@ -17,7 +17,8 @@ const TRIES: usize = 8;
 
 /// Lets tasks pass to one agent, over one connection.
 pub(super) struct Gatekeeper<'a> {
-    dispatcher: &'a Dispatcher,
+    ports: &'a Ports,
+    transitions: &'a Transitions,
     agent: &'a Agent,
     connection: &'a ConnectionId,
     /// The breaker as it was read or written last; not read while all may pass.
@@ -27,12 +28,14 @@ pub(super) struct Gatekeeper<'a> {
 
 impl<'a> Gatekeeper<'a> {
     pub(super) const fn new(
-        dispatcher: &'a Dispatcher,
+        ports: &'a Ports,
+        transitions: &'a Transitions,
         agent: &'a Agent,
         connection: &'a ConnectionId,
     ) -> Self {
         Self {
-            dispatcher,
+            ports,
+            transitions,
             agent,
             connection,
             breaker: None,
@@ -64,19 +67,14 @@ impl<'a> Gatekeeper<'a> {
     }
 
     async fn claim(&mut self, task: &Task) -> Result<Claim, BematicError> {
-        let now = self.dispatcher.ports.clock.now();
-        let policy = self.dispatcher.transitions.policy();
+        let now = self.ports.clock.now();
+        let policy = self.transitions.policy();
         let Ok(claimed) = task.after(TaskEvent::Claimed, policy, now) else {
             return Ok(Claim::TaskChanged);
         };
         if self.breaker.is_none() && self.agent.gate.is_open(now) {
             let pass = self.pass(self.agent.gate.generation, None);
-            return Ok(self
-                .dispatcher
-                .ports
-                .tasks
-                .claim(task, claimed, pass)
-                .await?);
+            return Ok(self.ports.tasks.claim(task, claimed, pass).await?);
         }
         for pause in pauses().take(TRIES) {
             let claim = self.ask(task, claimed.clone()).await?;
@@ -94,7 +92,7 @@ impl<'a> Gatekeeper<'a> {
         let Some(slot) = claimed.slot() else {
             return Ok(Claim::TaskChanged);
         };
-        let (ports, transitions) = (&self.dispatcher.ports, &self.dispatcher.transitions);
+        let (ports, transitions) = (self.ports, self.transitions);
         let now = ports.clock.now();
         let before = match self.breaker.take() {
             Some(breaker) => breaker,

@@ -152,7 +152,7 @@ impl Dispatcher {
             return Ok(());
         }
         let full = queued.len() == limit;
-        let mut gate = Gatekeeper::new(self, agent, connection);
+        let mut gate = Gatekeeper::new(&self.ports, &self.transitions, agent, connection);
         let (claimed, failed) = gate.claim_all(&queued).await;
         let shut = gate.is_shut();
         let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;

@@ -4,7 +4,7 @@ use bematic_protocol::messages::TaskAck;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop,
+    context::{Answer, Context, stop},
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -12,19 +12,23 @@ use crate::{
 };
 
 /// Notes whether agents take their tasks.
-pub struct Acknowledge {
+pub(super) struct Acknowledge {
     transitions: Transitions,
 }
 
 impl Acknowledge {
     /// On the tasks.
-    pub fn new(transitions: Transitions) -> Self {
+    pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
     /// At most a read and a write, and a message unless a refresh is under way; a refusal is a
     /// transaction instead, and two messages.
-    pub async fn handle(&self, context: Context<'_>, ack: TaskAck) -> Result<Answer, BematicError> {
+    pub(super) async fn handle(
+        &self,
+        context: Context<'_>,
+        ack: TaskAck,
+    ) -> Result<Answer, BematicError> {
         let TaskAck {
             task_id,
             attempt,

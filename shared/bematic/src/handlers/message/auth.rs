@@ -10,7 +10,7 @@ use bematic_protocol::{
 
 use super::{
     super::{authorize::check_key, connect::Connector},
-    Answer, Context,
+    context::{Answer, Context},
 };
 use crate::{
     agent::{Agent, ApiKey, Binding},
@@ -19,14 +19,14 @@ use crate::{
 };
 
 /// Authenticates in band.
-pub struct Authenticate {
+pub(super) struct Authenticate {
     ports: Arc<Ports>,
     connector: Connector,
 }
 
 impl Authenticate {
     /// On the agents' keys and connections.
-    pub fn new(ports: Arc<Ports>) -> Self {
+    pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             connector: Connector::new(ports.clone()),
             ports,
@@ -38,7 +38,7 @@ impl Authenticate {
     ///
     /// # Errors
     /// The table's.
-    pub async fn bind_newcomer(
+    pub(super) async fn bind_at_once(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
@@ -57,7 +57,7 @@ impl Authenticate {
     ///
     /// # Errors
     /// The table's.
-    pub async fn introduce(
+    pub(super) async fn look_up(
         &self,
         connection: &ConnectionId,
         request: &AuthRequest,
@@ -78,7 +78,7 @@ impl Authenticate {
     ///
     /// # Errors
     /// [`AuthError`] if the key is nobody's.
-    pub async fn bind(
+    pub(super) async fn bind(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
@@ -95,7 +95,7 @@ impl Authenticate {
 
     /// A connection is bound for its lifetime: again as the same agent is harmless, as another
     /// refused.
-    pub async fn again(
+    pub(super) async fn again(
         &self,
         context: Context<'_>,
         request: &AuthRequest,

@@ -5,25 +5,28 @@ use bematic_protocol::{
     messages::{CloudMessage, Heartbeat, HeartbeatReport, HeartbeatSignal},
 };
 
-use super::{Answer, Context, presence::Presence};
+use super::{
+    context::{Answer, Context},
+    presence::Presence,
+};
 use crate::{
     error::{AuthError, BematicError},
     ports::SignOfLife,
 };
 
 /// Notes signs of life.
-pub struct Heartbeats {
+pub(super) struct Heartbeats {
     presence: Presence,
 }
 
 impl Heartbeats {
     /// On what is known of the agents' presence.
-    pub const fn new(presence: Presence) -> Self {
+    pub(super) const fn new(presence: Presence) -> Self {
         Self { presence }
     }
 
     /// The answer, and at most one write a minute.
-    pub async fn ping(
+    pub(super) async fn ping(
         &self,
         context: Context<'_>,
         ping: HeartbeatSignal,
@@ -41,7 +44,7 @@ impl Heartbeats {
     }
 
     /// One call: it answers a ping, of which there are few.
-    pub async fn pong(
+    pub(super) async fn pong(
         &self,
         context: Context<'_>,
         report: HeartbeatReport,

@@ -1,35 +1,64 @@
-//! Who speaks, and how a stranger becomes an agent.
+//! Which agent sends a message, and how an unbound connection becomes an agent's.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::{AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, Spelling},
     time::Timestamp,
 };
-use tracing::warn;
+use quick_cache::sync::Cache;
 
-use super::{MessageRouter, Sender};
+use super::{auth::Authenticate, context::Sender, replies::Replies};
 use crate::{
     agent::{Agent, Connection},
     error::{AuthError, BematicError},
     handlers::event::SocketEvent,
-    ports::{DispatchMessage, Introduction},
+    ports::{DispatchMessage, Introduction, Ports},
 };
 
-/// Who says something.
+/// Connections that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// The sender of a message.
 pub(super) enum Speaker {
     /// An agent.
     Known(Sender),
-    /// An agent that was just bound to its connection.
-    Newcomer(AgentId),
-    /// Nobody yet, and the agent whose key its message has.
-    Stranger(Option<Box<Agent>>),
+    /// An agent that its connection was just bound to.
+    JustBound(AgentId),
+    /// Its connection is unbound. The agent whose key the message has, if it has one.
+    Unbound(Option<Box<Agent>>),
 }
 
-impl MessageRouter {
-    /// Who says this: one call at most. Whoever says for the first time whose it is, is bound by that
-    /// call, or looked up with its key if not all is as usual.
+/// Finds senders, and binds connections.
+pub(super) struct Identities {
+    ports: Arc<Ports>,
+    authenticate: Arc<Authenticate>,
+    replies: Arc<Replies>,
+    /// The agents of connections, which never change, and how each is answered: as the first message
+    /// that came here was spelled.
+    known: Cache<ConnectionId, Sender>,
+    /// Connections whose first message was passed on.
+    noted: Cache<ConnectionId, ()>,
+}
+
+impl Identities {
+    pub(super) fn new(
+        ports: Arc<Ports>,
+        authenticate: Arc<Authenticate>,
+        replies: Arc<Replies>,
+    ) -> Self {
+        Self {
+            ports,
+            authenticate,
+            replies,
+            known: Cache::new(REMEMBERED),
+            noted: Cache::new(REMEMBERED),
+        }
+    }
+
+    /// The sender of a message: one call at most. AUTH_REQUEST of an agent that has no connection is
+    /// bound by that call, any other is looked up with its key.
     pub(super) async fn identify(
         &self,
         event: &SocketEvent,
@@ -39,22 +68,22 @@ impl MessageRouter {
     ) -> Result<Speaker, BematicError> {
         let AgentMessage::AuthRequest(request) = &envelope.message else {
             let sender = self.find_sender(event, spelling).await?;
-            return Ok(sender.map_or(Speaker::Stranger(None), Speaker::Known));
+            return Ok(sender.map_or(Speaker::Unbound(None), Speaker::Known));
         };
         if let Some(sender) = self.sender_at_hand(event, spelling) {
             return Ok(Speaker::Known(sender));
         }
         let (connection, auth) = (&event.connection_id, &self.authenticate);
-        let bound = auth.bind_newcomer(connection, spelling, request, now);
+        let bound = auth.bind_at_once(connection, spelling, request, now);
         if bound.await? {
-            return Ok(Speaker::Newcomer(request.agent_id.clone()));
+            return Ok(Speaker::JustBound(request.agent_id.clone()));
         }
-        let Introduction { connection, agent } = auth.introduce(connection, request).await?;
-        let sender = self.learn(connection, spelling);
-        Ok(sender.map_or(Speaker::Stranger(agent.map(Box::new)), Speaker::Known))
+        let Introduction { connection, agent } = auth.look_up(connection, request).await?;
+        let sender = self.remember_found(connection, spelling);
+        Ok(sender.map_or(Speaker::Unbound(agent.map(Box::new)), Speaker::Known))
     }
 
-    /// Who speaks: at hand, or looked up in one call. `None` if nobody known.
+    /// The sender: at hand, or looked up in one call. `None` if its connection is unbound.
     pub(super) async fn find_sender(
         &self,
         event: &SocketEvent,
@@ -64,7 +93,7 @@ impl MessageRouter {
             return Ok(Some(sender));
         }
         let connection = self.ports.agents.connection(&event.connection_id).await?;
-        Ok(self.learn(connection, spelling))
+        Ok(self.remember_found(connection, spelling))
     }
 
     /// Remembered, or as API Gateway says.
@@ -79,8 +108,8 @@ impl MessageRouter {
         })
     }
 
-    /// Whose a connection is that was looked up, which never changes.
-    fn learn(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
+    /// The agent of a connection that was looked up, which never changes.
+    fn remember_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
         let Connection {
             id,
             agent_id,
@@ -96,39 +125,44 @@ impl MessageRouter {
         Some(sender)
     }
 
-    /// The first message that this environment sees of a connection. If it may be the first at all,
-    /// the connection is known to be open from now on, and work may be waiting for it. Remembered
-    /// only once that was passed on, so that a failure here is made up for by the next.
-    pub(super) async fn meet(
+    /// Whether this environment has passed on the first message that it saw of the connection.
+    pub(super) fn has_noted(&self, sender: &Sender) -> bool {
+        self.noted.get(&sender.connection).is_some()
+    }
+
+    /// Passes on the first message that this environment sees of a connection. If it may be the first
+    /// at all, the connection is known to be open from now on, and work may be waiting for it.
+    /// Remembered only once that was passed on, so that a failure here is made up for by the next.
+    pub(super) async fn note_first_message(
         &self,
         sender: &Sender,
-        noted: bool,
+        is_stored: bool,
         is_early: bool,
     ) -> Result<(), BematicError> {
         if is_early {
-            if !noted {
+            if !is_stored {
                 self.ports
                     .agents
                     .spoke(&sender.agent_id, &sender.connection, sender.spelling)
                     .await?;
             }
-            self.ask_for_drain(&sender.agent_id).await?;
+            self.dispatch_queue(&sender.agent_id).await?;
         }
         self.remember(sender);
         Ok(())
     }
 
-    async fn ask_for_drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let drain = DispatchMessage::drain(agent_id.clone());
         Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?)
     }
 
     fn remember(&self, sender: &Sender) {
         self.known.insert(sender.connection.clone(), sender.clone());
-        self.met.insert(sender.connection.clone(), ());
+        self.noted.insert(sender.connection.clone(), ());
     }
 
-    /// The first message of a connection that has yet to authenticate.
+    /// The first message of an unbound connection: AUTH_REQUEST binds it, any other closes it.
     pub(super) async fn first_message(
         &self,
         connection: &ConnectionId,
@@ -155,10 +189,11 @@ impl MessageRouter {
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyBound { .. })) =>
             {
-                self.complain(connection, spelling, Some(envelope.id), error)
+                self.replies
+                    .send_error(connection, spelling, Some(envelope.id), error)
                     .await
             }
-            Err(error) => self.turn_away(connection, spelling, &error).await,
+            Err(error) => self.replies.refuse(connection, spelling, &error).await,
         }
     }
 
@@ -174,47 +209,30 @@ impl MessageRouter {
             .bind(connection, spelling, request, claim, now)
             .await?;
         let agent_id = request.agent_id.clone();
-        self.welcome(connection, spelling, agent_id).await
+        self.confirm_binding(connection, spelling, agent_id).await
     }
 
-    /// The connection is the agent's now.
-    pub(super) async fn welcome(
+    /// Tells an agent that the connection is bound to it, and has its queue dispatched.
+    pub(super) async fn confirm_binding(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
         agent_id: AgentId,
     ) -> Result<(), BematicError> {
-        let welcome = CloudMessage::AuthResponse(AuthResponse {
+        let response = CloudMessage::AuthResponse(AuthResponse {
             success: true,
             agent_id: Some(agent_id.clone()),
             error: None,
         });
-        // Before the queue is drained: the agent expects its answer first.
-        self.send(connection, spelling, welcome).await?;
+        // Before the queue is dispatched: the agent expects its answer first.
+        self.replies.send(connection, spelling, response).await?;
         let sender = Sender {
             agent_id,
             connection: connection.clone(),
             spelling,
         };
-        self.ask_for_drain(&sender.agent_id).await?;
+        self.dispatch_queue(&sender.agent_id).await?;
         self.remember(&sender);
-        Ok(())
-    }
-
-    pub(super) async fn turn_away(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        error: &BematicError,
-    ) -> Result<(), BematicError> {
-        warn!(code = error.code(), %error, "connection turned away");
-        let refusal = CloudMessage::AuthResponse(AuthResponse {
-            success: false,
-            agent_id: None,
-            error: Some(error.to_string()),
-        });
-        self.send(connection, spelling, refusal).await?;
-        self.ports.gateway.close(connection).await?;
         Ok(())
     }
 }

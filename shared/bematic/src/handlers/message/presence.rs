@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Context, stop,
+    context::{Context, stop},
 };
 use crate::{
     agent::{Agent, is_written_down},
@@ -29,7 +29,7 @@ const SEEN_LATELY: Duration = Duration::from_secs(40);
 
 /// Keeps track of who is there.
 #[derive(Clone)]
-pub struct Presence {
+pub(super) struct Presence {
     ports: Arc<Ports>,
     transitions: Transitions,
     /// When a sign of life was last written down.
@@ -38,7 +38,7 @@ pub struct Presence {
 
 impl Presence {
     /// On the agents and their tasks.
-    pub fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
+    pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self {
             ports,
             transitions,

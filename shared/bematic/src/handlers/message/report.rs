@@ -10,7 +10,7 @@ use bematic_protocol::{
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context, stop,
+    context::{Answer, Context, stop},
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -19,19 +19,19 @@ use crate::{
 };
 
 /// Keeps what running tasks report.
-pub struct Reports {
+pub(super) struct Reports {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
 impl Reports {
     /// On the tasks and the notifier's queue.
-    pub fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
+    pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self { ports, transitions }
     }
 
     /// Keeps a step.
-    pub async fn progress(
+    pub(super) async fn progress(
         &self,
         context: Context<'_>,
         message: TaskProgress,
@@ -48,7 +48,7 @@ impl Reports {
     }
 
     /// Keeps a piece of output.
-    pub async fn stream(
+    pub(super) async fn stream(
         &self,
         context: Context<'_>,
         message: TaskStream,

@@ -4,27 +4,31 @@ use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::messages::{AgentStatus, Availability};
 
-use super::{Answer, Context, heartbeat::speaks_for_itself, presence::Presence};
+use super::{
+    context::{Answer, Context},
+    heartbeat::speaks_for_itself,
+    presence::Presence,
+};
 use crate::{
     error::BematicError,
     ports::{DispatchMessage, Ports},
 };
 
 /// Notes what agents say of themselves.
-pub struct StatusReports {
+pub(super) struct StatusReports {
     ports: Arc<Ports>,
     presence: Presence,
 }
 
 impl StatusReports {
     /// On the agents and the dispatcher's queue.
-    pub fn new(ports: Arc<Ports>, presence: Presence) -> Self {
+    pub(super) fn new(ports: Arc<Ports>, presence: Presence) -> Self {
         Self { ports, presence }
     }
 
     /// One call, and one that has the queue drained if the agent takes work; more where the agent
     /// and we are not of one mind about the tasks that it has.
-    pub async fn handle(
+    pub(super) async fn handle(
         &self,
         context: Context<'_>,
         status: &AgentStatus,

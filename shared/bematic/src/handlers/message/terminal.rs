@@ -7,26 +7,26 @@ use bematic_protocol::{
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    Answer, Context,
+    context::{Answer, Context},
 };
 use crate::{
     error::{BematicError, TaskError},
     task::{Ending, Failure, FailureCode, LateReport, Task, Unchanged},
 };
 
-/// Ends tasks.
-pub struct Endings {
+/// Handles terminal messages.
+pub(super) struct TerminalMessages {
     transitions: Transitions,
 }
 
-impl Endings {
+impl TerminalMessages {
     /// On the tasks.
-    pub fn new(transitions: Transitions) -> Self {
+    pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
     /// A transaction and a message; a read more where this environment has not seen the attempt.
-    pub async fn complete(
+    pub(super) async fn complete(
         &self,
         context: Context<'_>,
         message: TaskComplete,
@@ -37,7 +37,7 @@ impl Endings {
     }
 
     /// The same.
-    pub async fn error(
+    pub(super) async fn error(
         &self,
         context: Context<'_>,
         message: TaskFailure,
@@ -50,7 +50,7 @@ impl Endings {
     }
 
     /// The same.
-    pub async fn cancelled(
+    pub(super) async fn cancelled(
         &self,
         context: Context<'_>,
         message: TaskCancelled,

@@ -10,7 +10,7 @@ use strum::IntoEnumIterator as _;
 use tokio::{sync::Mutex, time::timeout};
 use tracing::warn;
 
-use super::Response;
+use super::http::Response;
 use crate::{
     dead_letter::QueueName,
     error::{BematicError, chain},

@@ -6,25 +6,29 @@ mod button;
 mod checkup;
 mod dead_letters;
 mod health;
+mod http;
 mod operator;
 mod run;
 
 use std::{sync::Arc, time::Duration};
 
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::{error, info, warn};
 
 use self::checkup::Checkup;
-pub use self::operator::Operator;
+pub use self::{
+    http::{Request, Response},
+    operator::Operator,
+};
 use crate::{
     command::{self, Command},
     error::{BematicError, chain},
     ports::{NotifyMessage, Ports},
     slack::{
         Reply,
-        inbound::{Endpoint, Inbound, Mention, SlashCommand},
-        signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER},
+        inbound::{self, Endpoint, Inbound, Mention, SlashCommand},
+        signature::{self},
         text,
     },
     task::Origin,
@@ -33,68 +37,6 @@ use bematic_protocol::time::Timestamp;
 
 /// Slack gives up after 3 s; the rest is for the way there and back.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
-
-/// A request as API Gateway hands it over.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// Such as `/slack/commands`.
-    pub path: &'a str,
-    /// `X-Slack-Request-Timestamp`
-    pub timestamp: Option<&'a str>,
-    /// `X-Slack-Signature`
-    pub signature: Option<&'a str>,
-    /// The raw body: what was signed.
-    pub body: &'a [u8],
-}
-
-impl<'a> Request<'a> {
-    /// From a path, a way to look up a header, and the body.
-    pub fn new(path: &'a str, header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
-        let (timestamp, signature) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
-        Self {
-            path,
-            timestamp,
-            signature,
-            body,
-        }
-    }
-}
-
-/// What is answered: JSON, or nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Response {
-    /// HTTP status.
-    pub status: u16,
-    /// The body, if any.
-    pub body: Option<Value>,
-}
-
-impl Response {
-    const fn empty(status: u16) -> Self {
-        Self { status, body: None }
-    }
-
-    const fn json(body: Value) -> Self {
-        Self {
-            status: 200,
-            body: Some(body),
-        }
-    }
-
-    fn error(status: u16, code: &str) -> Self {
-        Self {
-            status,
-            body: Some(json!({ "error": code })),
-        }
-    }
-
-    fn reply(reply: &Reply) -> Self {
-        match serde_json::to_value(reply) {
-            Ok(body) => Self::json(body),
-            Err(_) => Self::empty(200),
-        }
-    }
-}
 
 /// Handles Slack's requests.
 pub struct Webhook {
@@ -143,7 +85,7 @@ impl Webhook {
             warn!(code = error.code(), %error, "request refused");
             return Response::error(401, error.code());
         }
-        match Inbound::parse(endpoint, body) {
+        match inbound::parse(endpoint, body) {
             Ok(inbound) => self.inbound(inbound, now).await,
             Err(error) => {
                 warn!(code = error.code(), %error, "request not understood");

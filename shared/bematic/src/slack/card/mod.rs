@@ -5,17 +5,19 @@
 //! the numbers in [`budget`], and the property test.
 
 mod batch;
+mod budget;
 mod ending;
 mod notice;
 mod status;
+mod view;
 
 pub use self::{
     batch::batch_card,
     notice::{RESET, closed_notice, opened_notice},
+    view::{CardAction, OutputTail, TaskView},
 };
 
-use bematic_protocol::{messages::StepKind, time::Timestamp};
-use strum::{EnumString, IntoStaticStr};
+use bematic_protocol::messages::StepKind;
 
 use super::{
     Message,
@@ -23,84 +25,7 @@ use super::{
     mrkdwn,
     text::emoji,
 };
-use crate::task::{Completion, LateReport, Progress, Task, TaskState};
-
-/// What each part of a card may take. A section holds [`Message::SECTION_LIMIT`].
-mod budget {
-    /// The task's title, shown twice: in the card, and in the notification.
-    pub(super) const TITLE: usize = 300;
-    /// Why a task waits or was cancelled.
-    pub(super) const REASON: usize = 600;
-    /// Why a task failed, before each of its lines is quoted: at worst that doubles it.
-    pub(super) const FAILURE: usize = 800;
-    /// One step; there are at most [`super::Progress::STEPS`].
-    pub(super) const STEP: usize = 160;
-    /// The output's tail.
-    pub(super) const OUTPUT: usize = 2000;
-    /// The output's tail above a result.
-    pub(super) const OUTPUT_WITH_RESULT: usize = 1200;
-    /// The result.
-    pub(super) const RESULT: usize = 2000;
-    /// One changed file's path.
-    pub(super) const FILE: usize = 80;
-    /// Changed files that are named.
-    pub(super) const FILES: usize = 10;
-    /// One late report.
-    pub(super) const LATE: usize = 100;
-    /// Late reports that are shown, the newest.
-    pub(super) const LATES: usize = 3;
-    /// A name: a model, a project.
-    pub(super) const NAME: usize = 80;
-}
-
-/// What a card is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskView<'a> {
-    /// The task.
-    pub task: &'a Task,
-    /// Its percent and newest steps.
-    pub progress: &'a Progress,
-    /// The end of its output.
-    pub output: OutputTail<'a>,
-    /// What came of it, once it is completed.
-    pub completion: Option<&'a Completion>,
-    /// What came too late to count.
-    pub late: &'a [LateReport],
-    /// Whether its agent is offline, while it waits for it.
-    pub offline: bool,
-    /// The buttons under it.
-    pub actions: &'a [CardAction],
-    /// Now.
-    pub now: Timestamp,
-}
-
-/// The end of a task's output.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OutputTail<'a> {
-    /// As the agent wrote it.
-    pub text: &'a str,
-    /// Whether there was more before it.
-    pub cut: bool,
-}
-
-/// A button of a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString)]
-#[strum(serialize_all = "snake_case")]
-pub enum CardAction {
-    /// Stops the task.
-    Cancel,
-    /// Tries it again.
-    Retry,
-}
-
-impl CardAction {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Cancel => "Cancel",
-            Self::Retry => "Retry",
-        }
-    }
-}
+use crate::task::{Progress, Task};
 
 /// Renders a task.
 pub fn card(view: &TaskView<'_>) -> Message {
@@ -176,30 +101,6 @@ fn origin(task: &Task) -> String {
         mrkdwn::line(&task.project_id, budget::NAME),
         task.origin.user_id,
     )
-}
-
-/// How long a task took, or has taken.
-fn elapsed(state: &TaskState, now: Timestamp) -> Option<std::time::Duration> {
-    let (from, to) = match state {
-        TaskState::Pending { .. } | TaskState::Dispatched { .. } => return None,
-        TaskState::Processing { started_at, .. } => (Some(*started_at), now),
-        TaskState::Completed {
-            started_at,
-            finished_at,
-            ..
-        } => (Some(*started_at), *finished_at),
-        TaskState::Failed {
-            started_at,
-            finished_at,
-            ..
-        }
-        | TaskState::Cancelled {
-            started_at,
-            finished_at,
-            ..
-        } => (*started_at, *finished_at),
-    };
-    from.map(|from| to.since(from))
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use bematic_protocol::time::Timestamp;
 
-use super::{TaskView, budget, elapsed};
+use super::{
+    budget,
+    view::{TaskView, elapsed},
+};
 use crate::{
     slack::{
         mrkdwn,

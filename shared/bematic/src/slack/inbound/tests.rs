@@ -34,17 +34,17 @@ fn mention() -> serde_json::Value {
 }
 
 fn events(body: &serde_json::Value) -> Result<Inbound, InboundError> {
-    Inbound::parse(Endpoint::Events, body.to_string().as_bytes())
+    parse(Endpoint::Events, body.to_string().as_bytes())
 }
 
 fn interactions(payload: &serde_json::Value) -> Result<Inbound, InboundError> {
     let body = form(&[("payload", &payload.to_string())]);
-    Inbound::parse(Endpoint::Interactions, &body)
+    parse(Endpoint::Interactions, &body)
 }
 
 #[test]
 fn a_slash_command_is_read_to_the_letter() {
-    let parsed = Inbound::parse(Endpoint::Commands, &form(&COMMAND)).unwrap();
+    let parsed = parse(Endpoint::Commands, &form(&COMMAND)).unwrap();
     assert_eq!(
         parsed,
         Inbound::Command(SlashCommand {
@@ -66,13 +66,13 @@ fn a_slash_command_without_what_it_needs_is_refused_by_name() {
             .into_iter()
             .filter(|(name, _)| *name != missing)
             .collect();
-        let error = Inbound::parse(Endpoint::Commands, &form(&fields)).unwrap_err();
+        let error = parse(Endpoint::Commands, &form(&fields)).unwrap_err();
         assert_eq!(error, InboundError::MissingField(missing));
         assert_eq!(error.code(), "SLACK_FIELD_MISSING");
     }
     let mut fields = COMMAND;
     fields[2].1 = "not a channel";
-    let error = Inbound::parse(Endpoint::Commands, &form(&fields)).unwrap_err();
+    let error = parse(Endpoint::Commands, &form(&fields)).unwrap_err();
     assert_eq!(error.code(), "SLACK_FIELD_INVALID");
 }
 
@@ -80,7 +80,7 @@ fn a_slash_command_without_what_it_needs_is_refused_by_name() {
 fn slacks_look_at_the_certificate_is_ignored() {
     let body = form(&[("ssl_check", "1"), ("token", "x")]);
     assert!(matches!(
-        Inbound::parse(Endpoint::Commands, &body),
+        parse(Endpoint::Commands, &body),
         Ok(Inbound::Ignored { .. })
     ));
 }
@@ -182,7 +182,7 @@ fn other_interactions_are_ignored_and_broken_ones_refused() {
     );
     let bodies: [&[u8]; 3] = [b"", b"payload=", b"payload={}"];
     for body in bodies {
-        assert!(Inbound::parse(Endpoint::Interactions, body).is_err());
+        assert!(parse(Endpoint::Interactions, body).is_err());
     }
 }
 
@@ -190,7 +190,7 @@ proptest! {
     #[test]
     fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         for endpoint in [Endpoint::Commands, Endpoint::Events, Endpoint::Interactions] {
-            let _ = Inbound::parse(endpoint, &body);
+            let _ = parse(endpoint, &body);
         }
     }
 }

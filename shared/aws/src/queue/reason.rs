@@ -1,0 +1,28 @@
+//! Why a message is in a dead-letter queue, as attributes of it.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+use bematic::{dead_letter::Reason, error::QueueError};
+
+use super::failure::failed;
+
+/// The attribute that has the error's code.
+pub(super) const CODE: &str = "code";
+/// The attribute that has what the error said.
+pub(super) const REASON: &str = "reason";
+
+pub(super) fn attributes(
+    reason: &Reason,
+) -> Result<HashMap<String, MessageAttributeValue>, QueueError> {
+    let pairs = [(CODE, &reason.code), (REASON, &reason.text)];
+    let pairs = pairs.into_iter().map(|(name, value)| {
+        let value = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+            .map_err(|error| failed("SendMessage", error))?;
+        Ok((name.to_owned(), value))
+    });
+    pairs.collect()
+}

@@ -1,0 +1,203 @@
+//! The message router: parses, finds the sender, calls one handler a type, logs, and answers. No
+//! handler sees a message that does not validate, or one of an unbound connection.
+
+use std::{sync::Arc, time::Duration};
+
+use bematic_protocol::{
+    messages::{AgentMessage, Envelope, ProtocolError, decode},
+    time::Timestamp,
+};
+use tracing::{Instrument, error, info_span};
+
+use super::{
+    ack::Acknowledge,
+    auth::Authenticate,
+    context::{Answer, Context, Sender},
+    heartbeat::Heartbeats,
+    identity::{Identities, Speaker},
+    presence::Presence,
+    replies::Replies,
+    report::Reports,
+    status::StatusReports,
+    terminal::TerminalMessages,
+};
+use crate::{
+    agent::SEEN_EVERY,
+    error::{BematicError, chain},
+    handlers::{event::SocketEvent, transitions::Transitions},
+    ports::Ports,
+};
+
+/// An older connection than this has sent a heartbeat: a message over it is not its first, whichever
+/// execution environment gets it.
+const NEW_FOR: Duration = SEEN_EVERY;
+
+/// Routes messages.
+pub struct MessageRouter {
+    ports: Arc<Ports>,
+    identities: Identities,
+    replies: Arc<Replies>,
+    authenticate: Arc<Authenticate>,
+    heartbeats: Heartbeats,
+    status: StatusReports,
+    acknowledge: Acknowledge,
+    reports: Reports,
+    terminal: TerminalMessages,
+}
+
+impl MessageRouter {
+    /// A router to one handler a type, on the same ports.
+    pub fn new(ports: Arc<Ports>) -> Self {
+        let transitions = Transitions::new(ports.clone());
+        let presence = Presence::new(ports.clone(), transitions.clone());
+        let replies = Arc::new(Replies::new(ports.clone()));
+        let authenticate = Arc::new(Authenticate::new(ports.clone()));
+        Self {
+            identities: Identities::new(ports.clone(), authenticate.clone(), replies.clone()),
+            replies,
+            authenticate,
+            heartbeats: Heartbeats::new(presence.clone()),
+            status: StatusReports::new(ports.clone(), presence),
+            acknowledge: Acknowledge::new(transitions.clone()),
+            reports: Reports::new(ports.clone(), transitions.clone()),
+            terminal: TerminalMessages::new(transitions),
+            ports,
+        }
+    }
+
+    /// Handles one message. Never fails: what goes wrong is logged, and sent to the agent as an error,
+    /// which sends what must not be lost again.
+    pub async fn handle(&self, event: SocketEvent) {
+        let span = info_span!("message", connection = %event.connection_id);
+        async {
+            if let Err(error) = self.route(&event).await {
+                error!(
+                    code = error.code(),
+                    error = chain(&error),
+                    "message not answered"
+                );
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn route(&self, event: &SocketEvent) -> Result<(), BematicError> {
+        let now = self.ports.clock.now();
+        let connection = &event.connection_id;
+        let (envelope, spelling) = match decode::<AgentMessage>(&event.body) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.misunderstood(event, error).await,
+        };
+        let speaker = self.identities.identify(event, spelling, &envelope, now);
+        match speaker.await {
+            Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
+            Ok(Speaker::JustBound(agent)) => {
+                self.identities
+                    .confirm_binding(connection, spelling, agent)
+                    .await
+            }
+            Ok(Speaker::Unbound(claim)) => {
+                self.identities
+                    .first_message(connection, spelling, envelope, claim, now)
+                    .await
+            }
+            Err(error) => {
+                self.replies
+                    .send_error(connection, spelling, Some(envelope.id), error)
+                    .await
+            }
+        }
+    }
+
+    /// Answers a message of a known agent.
+    async fn answer(
+        &self,
+        event: &SocketEvent,
+        sender: &Sender,
+        envelope: Envelope<AgentMessage>,
+        now: Timestamp,
+    ) -> Result<(), BematicError> {
+        let kind: &'static str = (&envelope.message).into();
+        let span = info_span!("handle", agent = %sender.agent_id, kind, id = %envelope.id);
+        async {
+            let Envelope {
+                id,
+                timestamp: sent_at,
+                message,
+            } = envelope;
+            let is_old = |at| now.since(at) >= NEW_FOR;
+            let is_early = !event.connected_at.is_some_and(is_old);
+            let context = Context {
+                sender,
+                message_id: &id,
+                sent_at,
+                now,
+                is_early,
+            };
+            let is_sign = message.is_sign_of_life();
+            let outcome = self.handle_message(context, message).await;
+            let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
+            let answered = match outcome {
+                Ok(answer) => self.replies.answer(sender, &id, answer).await,
+                Err(error) => {
+                    self.replies
+                        .send_error(&sender.connection, sender.spelling, Some(id), error)
+                        .await
+                }
+            };
+            // After what the agent says of itself, such as how much work it takes.
+            if !self.identities.has_noted(sender) {
+                self.identities
+                    .note_first_message(sender, is_stored, is_early)
+                    .await?;
+            }
+            answered
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// One handler a type.
+    async fn handle_message(
+        &self,
+        context: Context<'_>,
+        message: AgentMessage,
+    ) -> Result<Answer, BematicError> {
+        match message {
+            AgentMessage::AuthRequest(message) => self.authenticate.again(context, &message).await,
+            AgentMessage::HeartbeatPing(message) => self.heartbeats.ping(context, message).await,
+            AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, message).await,
+            AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
+            AgentMessage::TaskAck(message) => self.acknowledge.handle(context, message).await,
+            AgentMessage::TaskProgress(message) => self.reports.progress(context, message).await,
+            AgentMessage::TaskStream(message) => self.reports.stream(context, message).await,
+            AgentMessage::TaskComplete(message) => self.terminal.complete(context, message).await,
+            AgentMessage::TaskError(message) => self.terminal.error(context, message).await,
+            AgentMessage::TaskCancelled(message) => self.terminal.cancelled(context, message).await,
+        }
+    }
+
+    /// Text that is no message: it closes an unbound connection only. A rare thing, so that a read for
+    /// the sender is well spent where the handshake did not name it.
+    async fn misunderstood(
+        &self,
+        event: &SocketEvent,
+        error: ProtocolError,
+    ) -> Result<(), BematicError> {
+        let (connection, spelling) = (&event.connection_id, error.spelling());
+        match self.identities.find_sender(event, spelling).await? {
+            Some(sender) => {
+                let id = error.message_id().cloned();
+                self.replies
+                    .send_error(connection, sender.spelling, id, error.into())
+                    .await
+            }
+            None => {
+                self.replies
+                    .refuse(connection, spelling, &error.into())
+                    .await
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Requests and responses of the webhook, whatever carries them.
+
+use serde_json::{Value, json};
+
+use crate::slack::{
+    Reply,
+    signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER},
+};
+
+/// A request as API Gateway hands it over.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Such as `/slack/commands`.
+    pub path: &'a str,
+    /// `X-Slack-Request-Timestamp`
+    pub timestamp: Option<&'a str>,
+    /// `X-Slack-Signature`
+    pub signature: Option<&'a str>,
+    /// The raw body: what was signed.
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// From a path, a way to look up a header, and the body.
+    pub fn new(path: &'a str, header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
+        let (timestamp, signature) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
+        Self {
+            path,
+            timestamp,
+            signature,
+            body,
+        }
+    }
+}
+
+/// What is answered: JSON, or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, if any.
+    pub body: Option<Value>,
+}
+
+impl Response {
+    pub(super) const fn empty(status: u16) -> Self {
+        Self { status, body: None }
+    }
+
+    pub(super) const fn json(body: Value) -> Self {
+        Self {
+            status: 200,
+            body: Some(body),
+        }
+    }
+
+    pub(super) fn error(status: u16, code: &str) -> Self {
+        Self {
+            status,
+            body: Some(json!({ "error": code })),
+        }
+    }
+
+    pub(super) fn reply(reply: &Reply) -> Self {
+        match serde_json::to_value(reply) {
+            Ok(body) => Self::json(body),
+            Err(_) => Self::empty(200),
+        }
+    }
+}
