@@ -75,9 +75,15 @@ impl App {
         let queues = QueueName::iter().map(|name| (name, config.queue(name).clone()));
         let ports = Ports {
             tasks: task_store.clone(),
+            lists: task_store.clone(),
+            deadlines: task_store.clone(),
+            reports: task_store.clone(),
             cards: task_store.clone(),
             batches: task_store,
             agents: agent_store.clone(),
+            connections: agent_store.clone(),
+            presence: agent_store.clone(),
+            dispatch_leases: agent_store.clone(),
             breakers: agent_store,
             projects: Arc::new(ProjectStore::new(dynamo, agents.clone())),
             dispatch: Arc::new(SqsDispatch::new(

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::{Agent, Route};
 use bematic::breaker::Breaker;
-use bematic::ports::{Agents as _, Tasks as _};
+use bematic::ports::{Agents as _, Deadlines as _};
 use bematic_admin::{Admin, Deployment, NewProject};
 use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_protocol::ids::{AgentId, TaskId};

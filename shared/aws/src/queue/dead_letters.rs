@@ -1,6 +1,7 @@
 //! The dead-letter queues. Redriven by hand, not with StartMessageMoveTask: that gives back only
 //! what SQS itself has moved, and forgets nothing of the reasons.
 
+use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     types::{
@@ -14,6 +15,7 @@ use bematic::{
     ports::DeadLetterQueues,
 };
 use bematic_protocol::time::Timestamp;
+use futures::future::join_all;
 
 use super::{
     failure::failed,

@@ -7,15 +7,11 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use bematic::{
-    agent::{Agent, Binding, Connection, DrainLease, KeyHash},
+    agent::{Agent, DrainLease, KeyHash},
     error::StoreError,
-    ports::{Agents, Bound, Created, Drain, Introduction, Page, Released, SignOfLife, Unbound},
+    ports::{Agents, Created, DispatchLeases, Drain, Released},
 };
-use bematic_protocol::{
-    ids::{AgentId, ConnectionId},
-    messages::{AgentStatus, Spelling},
-    time::Timestamp,
-};
+use bematic_protocol::{ids::AgentId, time::Timestamp};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -143,115 +139,10 @@ impl Agents for AgentStore {
             .map_err(|error| failed("DeleteItem", error))?;
         Ok(found.len())
     }
+}
 
-    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        self.agents.find(id).await
-    }
-
-    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
-        self.admit_connection(id, now).await
-    }
-
-    async fn introduce(
-        &self,
-        id: &ConnectionId,
-        agent: &AgentId,
-        key: &KeyHash,
-    ) -> Result<Introduction, StoreError> {
-        self.introduce_connection(id, agent, key).await
-    }
-
-    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        self.forget_connection(id).await
-    }
-
-    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
-        self.bind_connection(agent, binding).await
-    }
-
-    async fn bind_newcomer(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        binding: &Binding,
-    ) -> Result<bool, StoreError> {
-        self.bind_stranger(agent, key, binding).await
-    }
-
-    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
-        self.bind_introduced(agent, binding).await
-    }
-
-    async fn unbind(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<Unbound, StoreError> {
-        self.unbind_connection(agent, connection, now).await
-    }
-
-    async fn spoke(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        spelling: Spelling,
-    ) -> Result<(), StoreError> {
-        self.note_spelling(agent, connection, spelling).await
-    }
-
-    async fn report(
-        &self,
-        status: &AgentStatus,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        sent_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<Agent>, StoreError> {
-        self.note_status(status, connection, spelling, sent_at, now)
-            .await
-    }
-
-    async fn alive(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        sign: &SignOfLife,
-        now: Timestamp,
-    ) -> Result<Option<Agent>, StoreError> {
-        self.note_life(agent, connection, sign, now).await
-    }
-
-    async fn pinged(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.note_ping(agent, connection, now).await
-    }
-
-    async fn doubted(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.note_doubt(agent, connection, now).await
-    }
-
-    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
-        self.connected_agents(shard, cursor).await
-    }
-
-    async fn unauthenticated(
-        &self,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<ConnectionId>, StoreError> {
-        self.strangers(now, limit).await
-    }
-
+#[async_trait]
+impl DispatchLeases for AgentStore {
     async fn begin_drain(
         &self,
         agent: &AgentId,

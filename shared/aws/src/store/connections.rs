@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{
     ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use bematic::{
     agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
-    ports::{AUTH_DEADLINE, Bound, Introduction, Unbound},
+    ports::{AUTH_DEADLINE, Bound, Connections, Introduction, Unbound},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
@@ -48,13 +49,14 @@ impl Record for Connection {
     }
 }
 
-impl AgentStore {
+#[async_trait]
+impl Connections for AgentStore {
+    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        self.agents.find(id).await
+    }
+
     /// Repeated, it keeps what is known already.
-    pub(super) async fn admit_connection(
-        &self,
-        id: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
         let connection = Connection {
             id: id.clone(),
             agent_id: None,
@@ -72,7 +74,7 @@ impl AgentStore {
     }
 
     /// Its record, the agent's and the key's.
-    pub(super) async fn introduce_connection(
+    async fn introduce(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
@@ -92,8 +94,59 @@ impl AgentStore {
         Ok(Introduction { connection, agent })
     }
 
+    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let key = keys::connection(id);
+        let delete = self.agents.client.delete_item();
+        let delete = delete.table_name(&self.agents.name);
+        let delete = delete.key("pk", text(key.pk)).key("sk", text(key.sk));
+        let delete = delete.condition_expression("attribute_not_exists(agentId)");
+        match retry(|| delete.clone().send(), "DeleteItem").await {
+            Ok(_) => Ok(true),
+            Err(Refusal::Condition(_)) => Ok(false),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// The same again must not undo what its first message has noted.
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
+        let key = keys::agent(agent);
+        let update = self
+            .update(key.clone())
+            .update_expression(BOUND)
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(#connection) \
+                 OR (#connection.boundAt <= :at AND #connection.id <> :id))",
+            )
+            .expression_attribute_names("#connection", "connection")
+            .set_expression_attribute_values(Some(bound_values(agent, binding)?))
+            .expression_attribute_values(":id", text(binding.id.as_str()))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let current = |item| -> Result<Option<Binding>, StoreError> {
+            let agent: Agent = read(item, &key)?;
+            Ok(agent.connection)
+        };
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(answer) => {
+                let before = current(answer.attributes.unwrap_or_default())?;
+                let replaced = before.map(|older| older.id);
+                Ok(Bound::Current { replaced })
+            }
+            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Bound::NoAgent),
+            Err(Refusal::Condition(item)) => {
+                let same = current(item)?.is_some_and(|bound| bound.id == binding.id);
+                Ok(if same {
+                    Bound::Current { replaced: None }
+                } else {
+                    Bound::Replaced
+                })
+            }
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
     /// On condition that all is as it mostly is then.
-    pub(super) async fn bind_stranger(
+    async fn bind_newcomer(
         &self,
         agent: &AgentId,
         key: &KeyHash,
@@ -109,11 +162,7 @@ impl AgentStore {
     }
 
     /// Both records at once, so that neither says what the other does not.
-    pub(super) async fn bind_introduced(
-        &self,
-        agent: &Agent,
-        binding: &Binding,
-    ) -> Result<Bound, StoreError> {
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
         /// Agents do not connect more often than that at a time.
         const TRIES: usize = 5;
         let key = keys::agent(&agent.id);
@@ -163,6 +212,29 @@ impl AgentStore {
         })
     }
 
+    /// Unless a newer connection has taken the place of this one.
+    async fn unbind(
+        &self,
+        agent: &AgentId,
+        id: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<Unbound, StoreError> {
+        let update = self
+            .update(keys::agent(agent))
+            .update_expression("REMOVE #connection, duePk, dueSk SET lastSeen = :now")
+            .condition_expression("#connection.id = :id")
+            .expression_attribute_names("#connection", "connection")
+            .expression_attribute_values(":id", text(id.as_str()))
+            .expression_attribute_values(":now", number(now.as_millis()));
+        match retry(|| update.clone().send(), "UpdateItem").await {
+            Ok(_) => Ok(Unbound::Offline(agent.clone())),
+            Err(Refusal::Condition(_)) => Ok(Unbound::Stale),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl AgentStore {
     /// On condition that the agent's connection is still this one.
     fn take_place(
         &self,
@@ -216,81 +288,5 @@ impl AgentStore {
             .build()
             .map_err(unwritable)?;
         Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    pub(super) async fn forget_connection(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        let key = keys::connection(id);
-        let delete = self.agents.client.delete_item();
-        let delete = delete.table_name(&self.agents.name);
-        let delete = delete.key("pk", text(key.pk)).key("sk", text(key.sk));
-        let delete = delete.condition_expression("attribute_not_exists(agentId)");
-        match retry(|| delete.clone().send(), "DeleteItem").await {
-            Ok(_) => Ok(true),
-            Err(Refusal::Condition(_)) => Ok(false),
-            Err(Refusal::Error(error)) => Err(error),
-        }
-    }
-
-    /// The same again must not undo what its first message has noted.
-    pub(super) async fn bind_connection(
-        &self,
-        agent: &AgentId,
-        binding: &Binding,
-    ) -> Result<Bound, StoreError> {
-        let key = keys::agent(agent);
-        let update = self
-            .update(key.clone())
-            .update_expression(BOUND)
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(#connection) \
-                 OR (#connection.boundAt <= :at AND #connection.id <> :id))",
-            )
-            .expression_attribute_names("#connection", "connection")
-            .set_expression_attribute_values(Some(bound_values(agent, binding)?))
-            .expression_attribute_values(":id", text(binding.id.as_str()))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let current = |item| -> Result<Option<Binding>, StoreError> {
-            let agent: Agent = read(item, &key)?;
-            Ok(agent.connection)
-        };
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(answer) => {
-                let before = current(answer.attributes.unwrap_or_default())?;
-                let replaced = before.map(|older| older.id);
-                Ok(Bound::Current { replaced })
-            }
-            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Bound::NoAgent),
-            Err(Refusal::Condition(item)) => {
-                let same = current(item)?.is_some_and(|bound| bound.id == binding.id);
-                Ok(if same {
-                    Bound::Current { replaced: None }
-                } else {
-                    Bound::Replaced
-                })
-            }
-            Err(Refusal::Error(error)) => Err(error),
-        }
-    }
-
-    /// Unless a newer connection has taken the place of this one.
-    pub(super) async fn unbind_connection(
-        &self,
-        agent: &AgentId,
-        id: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<Unbound, StoreError> {
-        let update = self
-            .update(keys::agent(agent))
-            .update_expression("REMOVE #connection, duePk, dueSk SET lastSeen = :now")
-            .condition_expression("#connection.id = :id")
-            .expression_attribute_names("#connection", "connection")
-            .expression_attribute_values(":id", text(id.as_str()))
-            .expression_attribute_values(":now", number(now.as_millis()));
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(_) => Ok(Unbound::Offline(agent.clone())),
-            Err(Refusal::Condition(_)) => Ok(Unbound::Stale),
-            Err(Refusal::Error(error)) => Err(error),
-        }
     }
 }

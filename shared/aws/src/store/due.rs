@@ -1,9 +1,10 @@
 //! What somebody should look at: the index `due`, and what Slack shows.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
-use bematic::{error::StoreError, task::Task};
+use bematic::{error::StoreError, ports::Deadlines, task::Task};
 use bematic_protocol::{
-    ids::{AgentId, Attempt, TaskId},
+    ids::{AgentId, TaskId},
     time::Timestamp,
 };
 use futures::future::try_join_all;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use super::{
     keys::{self, Key},
     table::{Item, Refusal, Table, failed, number, read, retry, text},
-    tasks::{REPORT_KEPT, TaskStore},
+    tasks::TaskStore,
     transition::SAME_VERSION,
 };
 
@@ -24,30 +25,10 @@ struct Due {
     agent_id: AgentId,
 }
 
-/// Of a report: it is kept for so long after it came.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept {
-    expires_at: u64,
-}
-
-impl TaskStore {
-    pub(super) async fn due_tasks(
-        &self,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
-        let shards = (0..keys::SHARDS).map(|shard| {
-            let partition = keys::shard("DUE", shard);
-            due::<Due>(&self.tasks, partition, now, limit)
-        });
-        let found = try_join_all(shards).await?;
-        let tasks = found.into_iter().flatten();
-        Ok(tasks.map(|task| (task.id, task.agent_id)).collect())
-    }
-
+#[async_trait]
+impl Deadlines for TaskStore {
     /// The timer alone is left to wait for. The condition makes it the version that is shown.
-    pub(super) async fn shown(&self, task: &Task) -> Result<(), StoreError> {
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
         let key = keys::task(task.id);
         let shown = Task {
             shown: task.version,
@@ -77,7 +58,7 @@ impl TaskStore {
         }
     }
 
-    pub(super) async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
         let key = keys::task(task.id);
         let update = self
             .tasks
@@ -97,23 +78,18 @@ impl TaskStore {
         }
     }
 
-    pub(super) async fn newest_report(
+    async fn due(
         &self,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let newest = async |prefix: Key| {
-            let found = self.newest(&prefix, 1, None).await?.items;
-            let item = found.unwrap_or_default().into_iter().next();
-            item.map(|item| read::<Kept>(item, &prefix)).transpose()
-        };
-        let (step, chunk) = futures::try_join!(
-            newest(keys::steps(task, attempt)),
-            newest(keys::chunks(task, attempt))
-        )?;
-        let expires_at = [step, chunk].into_iter().flatten().map(|it| it.expires_at);
-        let newest = expires_at.max();
-        Ok(newest.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_KEPT))
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
+        let shards = (0..keys::SHARDS).map(|shard| {
+            let partition = keys::shard("DUE", shard);
+            due::<Due>(&self.tasks, partition, now, limit)
+        });
+        let found = try_join_all(shards).await?;
+        let tasks = found.into_iter().flatten();
+        Ok(tasks.map(|task| (task.id, task.agent_id)).collect())
     }
 }
 

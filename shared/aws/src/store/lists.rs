@@ -1,9 +1,10 @@
 //! Lists of tasks: an agent's queue, and a channel's.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::Select;
 use bematic::{
     error::{StoreError, chain},
-    ports::{Page, WAITING_COUNTED},
+    ports::{Page, TaskLists, WAITING_COUNTED},
     task::{Task, TaskEvent, TaskPolicy},
 };
 use bematic_protocol::{
@@ -19,9 +20,10 @@ use super::{
     tasks::TaskStore,
 };
 
-impl TaskStore {
+#[async_trait]
+impl TaskLists for TaskStore {
     /// In order, as it is now.
-    pub(super) async fn head_of_queue(
+    async fn queued(
         &self,
         agent: &AgentId,
         now: Timestamp,
@@ -66,7 +68,7 @@ impl TaskStore {
         }
     }
 
-    pub(super) async fn length_of_queue(&self, agent: &AgentId) -> Result<usize, StoreError> {
+    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
         let answer = self
             .tasks
             .client
@@ -84,7 +86,7 @@ impl TaskStore {
     }
 
     /// Newest first: the index names the tasks, which are read by key.
-    pub(super) async fn page_of_channel(
+    async fn in_channel(
         &self,
         channel: &ChannelId,
         limit: usize,
@@ -132,11 +134,7 @@ impl TaskStore {
         Ok(Page { items, next })
     }
 
-    pub(super) async fn count_of_channel(
-        &self,
-        channel: &ChannelId,
-        cursor: &str,
-    ) -> Result<u64, StoreError> {
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
         let mut pages = self
             .tasks
             .client

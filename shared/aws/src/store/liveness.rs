@@ -1,5 +1,6 @@
 //! What connected agents say of themselves, and which of them there are.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     operation::update_item::builders::UpdateItemFluentBuilder,
     types::{AttributeValue, ReturnValue},
@@ -7,7 +8,7 @@ use aws_sdk_dynamodb::{
 use bematic::{
     agent::Agent,
     error::StoreError,
-    ports::{Page, SignOfLife},
+    ports::{Page, Presence, SignOfLife},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
@@ -92,10 +93,21 @@ impl Fenced {
     }
 }
 
-impl AgentStore {
+#[async_trait]
+impl Presence for AgentStore {
+    async fn spoke(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        let update = Fenced::new(self, agent, connection).spelling(spelling)?;
+        update.send(&keys::agent(agent)).await.map(drop)
+    }
+
     /// Nothing from a connection that a newer one has replaced, or that is older than what was
     /// said last.
-    pub(super) async fn note_status(
+    async fn report(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
@@ -131,7 +143,7 @@ impl AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
-    pub(super) async fn note_life(
+    async fn alive(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -151,17 +163,7 @@ impl AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
-    pub(super) async fn note_spelling(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-        spelling: Spelling,
-    ) -> Result<(), StoreError> {
-        let update = Fenced::new(self, agent, connection).spelling(spelling)?;
-        update.send(&keys::agent(agent)).await.map(drop)
-    }
-
-    pub(super) async fn note_ping(
+    async fn pinged(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -174,7 +176,7 @@ impl AgentStore {
     }
 
     /// Since the first of several: whichever of their echoes comes last will do.
-    pub(super) async fn note_doubt(
+    async fn doubted(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -190,11 +192,7 @@ impl AgentStore {
         update.send(&keys::agent(agent)).await.map(drop)
     }
 
-    pub(super) async fn connected_agents(
-        &self,
-        shard: u32,
-        cursor: Option<&str>,
-    ) -> Result<Page<Agent>, StoreError> {
+    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
         /// Agents of a page: less than a KB each.
         const PAGE: i32 = 500;
         /// As much of an agent as is needed to find it.
@@ -231,7 +229,7 @@ impl AgentStore {
         Ok(Page { items, next })
     }
 
-    pub(super) async fn strangers(
+    async fn unauthenticated(
         &self,
         now: Timestamp,
         limit: usize,

@@ -7,13 +7,10 @@ use aws_sdk_dynamodb::Client;
 use bematic::{
     breaker::Breaker,
     error::StoreError,
-    ports::{Claim, Creation, Kept, Output, Page, Pass, Tasks, Turn, Written},
-    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
+    ports::{Claim, Creation, Kept, Pass, Tasks, Turn, Written},
+    task::{Completion, LateReport, Task, TaskSpec},
 };
-use bematic_protocol::{
-    ids::{AgentId, Attempt, ChannelId, TaskId},
-    time::Timestamp,
-};
+use bematic_protocol::ids::{AgentId, TaskId};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -197,30 +194,6 @@ impl Tasks for TaskStore {
         })
     }
 
-    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
-        self.shown(task).await
-    }
-
-    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
-        self.postpone(task, at).await
-    }
-
-    async fn due(
-        &self,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
-        self.due_tasks(now, limit).await
-    }
-
-    async fn last_report(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        self.newest_report(task, attempt).await
-    }
-
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
         let prefix = keys::late_reports(task);
         let mut found = self.newest(&prefix, 100, None).await?.items;
@@ -232,77 +205,6 @@ impl Tasks for TaskStore {
             .collect::<Result<_, _>>()?;
         reports.reverse();
         Ok(reports)
-    }
-
-    async fn queued(
-        &self,
-        agent: &AgentId,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Task>, StoreError> {
-        self.head_of_queue(agent, now, limit).await
-    }
-
-    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        self.length_of_queue(agent).await
-    }
-
-    async fn in_channel(
-        &self,
-        channel: &ChannelId,
-        limit: usize,
-        cursor: Option<&str>,
-    ) -> Result<Page<Task>, StoreError> {
-        self.page_of_channel(channel, limit, cursor).await
-    }
-
-    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
-        self.count_of_channel(channel, cursor).await
-    }
-
-    async fn add_step(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        step: &Step,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let kept = number((now + REPORT_KEPT).as_secs());
-        let item = item(
-            &keys::step(task, attempt, step),
-            step,
-            attributes([("expiresAt", kept)]),
-        )?;
-        self.put_report(item).await
-    }
-
-    async fn steps(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        limit: usize,
-    ) -> Result<Vec<Step>, StoreError> {
-        let prefix = keys::steps(task, attempt);
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let page = self.newest(&prefix, limit, None).await?;
-        page.items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| read(item, &prefix))
-            .collect()
-    }
-
-    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
-        self.put_chunk(chunk, now).await
-    }
-
-    async fn output(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        bytes: usize,
-    ) -> Result<Output, StoreError> {
-        self.newest_output(task, attempt, bytes).await
     }
 }
 
@@ -323,20 +225,6 @@ impl TaskStore {
             Err(Refusal::Condition(_)) => Ok(Written::Conflict),
             Err(Refusal::Error(error)) => Err(error),
         }
-    }
-
-    /// A step or a piece of output, keyed so that the same one twice is one item.
-    pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
-        let put = self
-            .tasks
-            .client
-            .put_item()
-            .table_name(&self.tasks.name)
-            .set_item(Some(item));
-        retry(|| put.clone().send(), "PutItem")
-            .await
-            .map(drop)
-            .map_err(Refusal::into_error)
     }
 
     /// The newest items below `prefix`, newest first.

@@ -69,7 +69,7 @@ impl BatchWorker {
     async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
-        let total = self.ports.tasks.count_in_channel(channel, &first).await?;
+        let total = self.ports.lists.count_in_channel(channel, &first).await?;
         let next = batch.begun(total, self.ports.clock.now());
         match self.ports.batches.apply(batch, &next, &[]).await? {
             Applied::Done => Ok(Some(next)),
@@ -83,7 +83,7 @@ impl BatchWorker {
         let channel = &batch.origin.channel_id;
         let page = self
             .ports
-            .tasks
+            .lists
             .in_channel(channel, batch.kind.chunk(), Some(cursor));
         let page = page.await?;
         let now = self.ports.clock.now();

@@ -49,15 +49,18 @@ impl Disconnector {
             Some(agent) => Some(agent.clone()),
             None => self
                 .ports
-                .agents
+                .connections
                 .connection(connection)
                 .await?
                 .and_then(|found| found.agent_id),
         };
         let outcome = if let Some(agent) = agent {
-            self.ports.agents.unbind(&agent, connection, now).await?
+            self.ports
+                .connections
+                .unbind(&agent, connection, now)
+                .await?
         } else {
-            self.ports.agents.forget(connection).await?;
+            self.ports.connections.forget(connection).await?;
             Unbound::Stale
         };
         match &outcome {

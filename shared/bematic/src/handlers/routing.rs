@@ -10,7 +10,7 @@ use super::transitions::{Outcome, Transitions};
 use crate::{
     agent::{Agent, Candidate, Route, better, choose},
     error::{BematicError, StoreError},
-    ports::{Agents, DispatchMessage, Ports, Tasks},
+    ports::{Agents, DispatchMessage, Ports, TaskLists},
     task::{Task, TaskEvent, Unchanged},
 };
 
@@ -57,7 +57,7 @@ impl Pool {
     /// The agent for a new task: a call for each that could have it, if that is more than one.
     pub(super) async fn choose(
         &mut self,
-        tasks: &dyn Tasks,
+        lists: &dyn TaskLists,
         route: &Route,
     ) -> Result<Option<AgentId>, StoreError> {
         let could = self.of(route);
@@ -65,17 +65,17 @@ impl Pool {
         if alone {
             return Ok(choose(&could).map(|it| it.id.clone()));
         }
-        self.pick(tasks, route, choose).await
+        self.pick(lists, route, choose).await
     }
 
     /// The agent that is better for a task that waits for `from`, if there is one.
     async fn better(
         &mut self,
-        tasks: &dyn Tasks,
+        lists: &dyn TaskLists,
         route: &Route,
         from: &Candidate,
     ) -> Result<Option<AgentId>, StoreError> {
-        self.pick(tasks, route, |all| better(from, all)).await
+        self.pick(lists, route, |all| better(from, all)).await
     }
 
     /// One more waits for the agent.
@@ -101,7 +101,7 @@ impl Pool {
     /// What `pick` picks when it knows how many tasks wait for whom.
     async fn pick(
         &mut self,
-        tasks: &dyn Tasks,
+        lists: &dyn TaskLists,
         route: &Route,
         pick: impl for<'a> Fn(&[&'a Candidate]) -> Option<&'a Candidate>,
     ) -> Result<Option<AgentId>, StoreError> {
@@ -112,7 +112,7 @@ impl Pool {
             if !picked.is_usable() || self.is_counted(&picked.id) {
                 return Ok(Some(picked.id));
             }
-            self.count(tasks, route, &picked.id).await?;
+            self.count(lists, route, &picked.id).await?;
         }
     }
 
@@ -124,7 +124,7 @@ impl Pool {
     /// Counts what waits for this one, and for the least loaded others.
     async fn count(
         &mut self,
-        tasks: &dyn Tasks,
+        lists: &dyn TaskLists,
         route: &Route,
         first: &AgentId,
     ) -> Result<(), StoreError> {
@@ -133,7 +133,7 @@ impl Pool {
         next.sort_by(|a, b| (a.id != *first).cmp(&(b.id != *first)).then(a.by_load(b)));
         let next: Vec<_> = next.into_iter().map(|it| it.id.clone()).collect();
         let some = &next[..next.len().min(AT_ONCE)];
-        let waiting = try_join_all(some.iter().map(|agent| tasks.waiting(agent))).await?;
+        let waiting = try_join_all(some.iter().map(|agent| lists.waiting(agent))).await?;
         for (candidate, counted) in &mut self.candidates {
             if let Some(at) = some.iter().position(|agent| *agent == candidate.id) {
                 candidate.waiting += waiting[at];
@@ -166,7 +166,7 @@ impl Router {
     /// # Errors
     /// The store's and the queues': what is moved is moved, the rest may be tried again.
     pub async fn move_waiting(&self, agent: &Agent, now: Timestamp) -> Result<usize, BematicError> {
-        let head = self.ports.tasks.queued(&agent.id, now, HEAD).await?;
+        let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
         let moved = self.spread(agent, movable, now).await?;
@@ -212,7 +212,7 @@ impl Router {
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };
-            if let Some(to) = pool.better(&*self.ports.tasks, route, &from).await? {
+            if let Some(to) = pool.better(&*self.ports.lists, route, &from).await? {
                 pool.give(&to);
                 moves.push(self.move_to(task, to, now));
             }

@@ -102,7 +102,7 @@ impl Sweeper {
     }
 
     async fn due_tasks(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let due = self.ports.tasks.due(now, AT_ONCE).await?;
+        let due = self.ports.deadlines.due(now, AT_ONCE).await?;
         let messages = due
             .into_iter()
             .map(|(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id });
@@ -113,7 +113,7 @@ impl Sweeper {
     }
 
     async fn strangers(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let strangers = self.ports.agents.unauthenticated(now, AT_ONCE).await?;
+        let strangers = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
         let messages = strangers
             .into_iter()
             .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
@@ -183,7 +183,7 @@ impl Sweeper {
             }
             let page = self
                 .ports
-                .agents
+                .presence
                 .connected(shard, cursor.as_deref())
                 .await?;
             let visits = page.items.iter().map(|agent| self.visit(agent));
@@ -223,7 +223,7 @@ impl Sweeper {
                 // Noted before it is sent, or its echo could come first.
                 if first {
                     self.ports
-                        .agents
+                        .presence
                         .pinged(&agent.id, &binding.id, now)
                         .await?;
                 }
@@ -262,7 +262,7 @@ impl Sweeper {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
         self.ports
-            .agents
+            .connections
             .unbind(&agent.id, &binding.id, now)
             .await?;
         Ok(Visited::Lost)
@@ -271,7 +271,7 @@ impl Sweeper {
     async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         let untold = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
-        if !untold && (!takes || self.ports.tasks.queued(&agent.id, now, 1).await?.is_empty()) {
+        if !untold && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty()) {
             return Ok(Visited::Well);
         }
         info!(agent = %agent.id, "work was left waiting");

@@ -4,7 +4,7 @@ use bematic_protocol::time::Timestamp;
 
 use crate::{
     error::StoreError,
-    ports::{Agents, Output, Tasks},
+    ports::{Output, Ports},
     slack::{
         Message,
         card::{CardAction, OutputTail, TaskView, card},
@@ -31,19 +31,21 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Reads what hangs on the task, side by side: nothing before its first attempt, then two
     /// calls, or three once it is completed; one more, its agent, while it waits.
-    pub(super) async fn read(
-        tasks: &dyn Tasks,
-        agents: &dyn Agents,
-        task: Task,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn read(ports: &Ports, task: Task) -> Result<Self, StoreError> {
+        let Ports {
+            tasks,
+            reports,
+            agents,
+            ..
+        } = ports;
         let id = task.id;
         let completed = matches!(task.state, TaskState::Completed { .. });
         let waits = matches!(task.state, TaskState::Pending { .. });
         let reported = async {
             match task.state.last_attempt() {
                 Some(attempt) => futures::try_join!(
-                    tasks.steps(id, attempt, REPORTS),
-                    tasks.output(id, attempt, TAIL_BYTES)
+                    reports.steps(id, attempt, REPORTS),
+                    reports.output(id, attempt, TAIL_BYTES)
                 ),
                 None => Ok(Default::default()),
             }

@@ -55,6 +55,11 @@ pub trait Agents: Send + Sync {
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError>;
     /// Removes all keys of an agent, and says how many. Several calls.
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError>;
+}
+
+/// The connections of agents.
+#[async_trait]
+pub trait Connections: Send + Sync {
     /// A connection that authenticates in band.
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
     /// Notes a connection that has yet to authenticate.
@@ -89,6 +94,11 @@ pub trait Agents: Send + Sync {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError>;
+}
+
+/// What agents say of themselves, and the signs of life that they give.
+#[async_trait]
+pub trait Presence: Send + Sync {
     /// Notes that the agent has spoken over its current connection, and how it spells. The first
     /// word counts.
     async fn spoke(
@@ -141,6 +151,11 @@ pub trait Agents: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<ConnectionId>, StoreError>;
+}
+
+/// The right to dispatch an agent's queue, which one dispatcher has at a time.
+#[async_trait]
+pub trait DispatchLeases: Send + Sync {
     /// Asks for the right to drain the agent's queue. One call, or two if another has it.
     async fn begin_drain(
         &self,

@@ -22,8 +22,8 @@ use crate::{breaker::BreakerConfig, task::TaskPolicy};
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Drain, Introduction, Projects, Released,
-        SignOfLife, Unbound,
+        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Connections, DispatchLeases, Drain,
+        Introduction, Presence, Projects, Released, SignOfLife, Unbound,
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
     breakers::{Breakers, Turn},
@@ -34,7 +34,9 @@ pub use self::{
         DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
         SourceQueue,
     },
-    tasks::{Claim, Creation, Kept, Output, Pass, Tasks, WAITING_COUNTED},
+    tasks::{
+        Claim, Creation, Deadlines, Kept, Output, Pass, Reports, TaskLists, Tasks, WAITING_COUNTED,
+    },
 };
 
 /// What handlers work with: the outside world, the time, ids and the deployment's settings. Built in
@@ -42,12 +44,24 @@ pub use self::{
 pub struct Ports {
     /// The tasks.
     pub tasks: Arc<dyn Tasks>,
+    /// Lists of tasks.
+    pub lists: Arc<dyn TaskLists>,
+    /// Tasks by when somebody should look at them.
+    pub deadlines: Arc<dyn Deadlines>,
+    /// What tasks report.
+    pub reports: Arc<dyn Reports>,
     /// The Slack messages of tasks.
     pub cards: Arc<dyn Cards>,
     /// The bulk operations.
     pub batches: Arc<dyn Batches>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
+    /// The agents' connections.
+    pub connections: Arc<dyn Connections>,
+    /// What agents say of themselves.
+    pub presence: Arc<dyn Presence>,
+    /// The right to dispatch an agent's queue.
+    pub dispatch_leases: Arc<dyn DispatchLeases>,
     /// The agents' circuit breakers.
     pub breakers: Arc<dyn Breakers>,
     /// The channels' projects.

@@ -107,23 +107,13 @@ pub trait Tasks: Send + Sync {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError>;
-    /// Notes that Slack shows the task as it is, unless it has changed since.
-    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
-    /// Notes that the task was told of again, so that it is not before `at` that somebody should
-    /// look at it anew; unless it has changed since.
-    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
-    /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
-    /// index that lags: some may be done already. A call for each shard and page.
-    async fn due(&self, now: Timestamp, limit: usize)
-    -> Result<Vec<(TaskId, AgentId)>, StoreError>;
-    /// When the attempt's newest report came, by our clock. Two calls, side by side.
-    async fn last_report(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<Option<Timestamp>, StoreError>;
     /// What came too late, by attempt.
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
+}
+
+/// Lists of tasks: the queues of agents, and those of channels.
+#[async_trait]
+pub trait TaskLists: Send + Sync {
     /// The agent's queue that is due at `now`, in the order that it is to be worked off.
     async fn queued(
         &self,
@@ -144,6 +134,25 @@ pub trait Tasks: Send + Sync {
     /// How many tasks of the channel come after `cursor`. By an index that lags. A call for each
     /// megabyte of them.
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError>;
+}
+
+/// Tasks that somebody should look at by a time.
+#[async_trait]
+pub trait Deadlines: Send + Sync {
+    /// Notes that Slack shows the task as it is, unless it has changed since.
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    /// Notes that the task was told of again, so that it is not before `at` that somebody should
+    /// look at it anew; unless it has changed since.
+    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
+    /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
+    /// index that lags: some may be done already. A call for each shard and page.
+    async fn due(&self, now: Timestamp, limit: usize)
+    -> Result<Vec<(TaskId, AgentId)>, StoreError>;
+}
+
+/// What running tasks report: steps and output.
+#[async_trait]
+pub trait Reports: Send + Sync {
     /// Keeps a step; the same message twice is one step.
     async fn add_step(
         &self,
@@ -169,4 +178,10 @@ pub trait Tasks: Send + Sync {
         attempt: Attempt,
         bytes: usize,
     ) -> Result<Output, StoreError>;
+    /// When the attempt's newest report came, by our clock. Two calls, side by side.
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError>;
 }

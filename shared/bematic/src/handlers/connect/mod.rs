@@ -57,10 +57,10 @@ impl Connector {
         if let Some(agent) = &event.agent_id {
             let bound_at = event.connected_at.unwrap_or(now);
             let binding = Binding::new(connection.clone(), bound_at, None);
-            let bound = self.ports.agents.bind(agent, &binding).await?;
+            let bound = self.ports.connections.bind(agent, &binding).await?;
             return self.take_over(agent, &binding, bound).await;
         }
-        self.ports.agents.admit(connection, now).await?;
+        self.ports.connections.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
             connection_id: connection.clone(),
         };
@@ -77,7 +77,11 @@ impl Connector {
         key: &KeyHash,
         binding: &Binding,
     ) -> Result<bool, BematicError> {
-        let bound = self.ports.agents.bind_newcomer(agent, key, binding).await?;
+        let bound = self
+            .ports
+            .connections
+            .bind_newcomer(agent, key, binding)
+            .await?;
         if bound {
             info!(connection = %binding.id, %agent, "agent connected");
         }
@@ -91,7 +95,7 @@ impl Connector {
         agent: &Agent,
         binding: &Binding,
     ) -> Result<(), BematicError> {
-        let bound = self.ports.agents.bind_in_band(agent, binding).await?;
+        let bound = self.ports.connections.bind_in_band(agent, binding).await?;
         self.take_over(&agent.id, binding, bound).await
     }
 

@@ -84,7 +84,12 @@ impl Dispatcher {
             holder,
             until: now + DRAIN_LEASE,
         };
-        let mut agent = match self.ports.agents.begin_drain(agent_id, &lease, now).await? {
+        let mut agent = match self
+            .ports
+            .dispatch_leases
+            .begin_drain(agent_id, &lease, now)
+            .await?
+        {
             Drain::Ours(agent) => agent,
             Drain::Asked => return Ok(()),
             Drain::NoAgent => {
@@ -102,7 +107,7 @@ impl Dispatcher {
             // Given back after a failure too: the repeated message need not wait for the lease.
             let released = self
                 .ports
-                .agents
+                .dispatch_leases
                 .end_drain(agent_id, &lease, agent.drain_requests)
                 .await;
             delivered?;
@@ -147,7 +152,7 @@ impl Dispatcher {
         let limit = agent
             .free_slots()
             .min(self.transitions.policy().drain_batch);
-        let queued = self.ports.tasks.queued(&agent.id, now, limit).await?;
+        let queued = self.ports.lists.queued(&agent.id, now, limit).await?;
         if queued.is_empty() {
             return Ok(());
         }
@@ -261,7 +266,10 @@ impl Dispatcher {
     ) -> Result<(), BematicError> {
         info!(%agent, %connection, "connection is gone: agent marked offline");
         let now = self.ports.clock.now();
-        self.ports.agents.unbind(agent, connection, now).await?;
+        self.ports
+            .connections
+            .unbind(agent, connection, now)
+            .await?;
         Ok(self.ports.gateway.close(connection).await?)
     }
 
@@ -288,9 +296,9 @@ impl Dispatcher {
     }
 
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
-        let connection = self.ports.agents.connection(id).await?;
+        let connection = self.ports.connections.connection(id).await?;
         let is_bound = connection.is_some_and(|connection| connection.agent_id.is_some());
-        if is_bound || !self.ports.agents.forget(id).await? {
+        if is_bound || !self.ports.connections.forget(id).await? {
             return Ok(());
         }
         let error = AuthError::DeadlinePassed {

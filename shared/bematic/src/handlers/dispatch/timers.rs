@@ -83,7 +83,7 @@ impl Dispatcher {
             return Ok(());
         };
         info!(agent = %id, connection = %connection.id, "does the agent hear us?");
-        self.ports.agents.doubted(id, &connection.id, now).await?;
+        self.ports.presence.doubted(id, &connection.id, now).await?;
         ping(&*self.ports.gateway, &connection, now).await
     }
 
@@ -97,7 +97,7 @@ impl Dispatcher {
             return Ok(None);
         };
         let (report, agent) = futures::try_join!(
-            self.ports.tasks.last_report(task.id, attempt),
+            self.ports.reports.last_report(task.id, attempt),
             self.ports.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {

@@ -65,10 +65,13 @@ impl Authenticate {
         match request.api_key.parse::<ApiKey>() {
             Ok(key) => {
                 let (agent, key) = (&request.agent_id, key.hash());
-                self.ports.agents.introduce(connection, agent, &key).await
+                self.ports
+                    .connections
+                    .introduce(connection, agent, &key)
+                    .await
             }
             Err(()) => Ok(Introduction {
-                connection: self.ports.agents.connection(connection).await?,
+                connection: self.ports.connections.connection(connection).await?,
                 agent: None,
             }),
         }

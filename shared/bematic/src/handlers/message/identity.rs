@@ -92,7 +92,11 @@ impl Identities {
         if let Some(sender) = self.sender_at_hand(event, spelling) {
             return Ok(Some(sender));
         }
-        let connection = self.ports.agents.connection(&event.connection_id).await?;
+        let connection = self
+            .ports
+            .connections
+            .connection(&event.connection_id)
+            .await?;
         Ok(self.remember_found(connection, spelling))
     }
 
@@ -142,7 +146,7 @@ impl Identities {
         if is_early {
             if !is_stored {
                 self.ports
-                    .agents
+                    .presence
                     .spoke(&sender.agent_id, &sender.connection, sender.spelling)
                     .await?;
             }

@@ -71,7 +71,7 @@ impl Presence {
         }
         let noted = self
             .ports
-            .agents
+            .presence
             .alive(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
         let Some(agent) = noted else {

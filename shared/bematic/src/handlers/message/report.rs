@@ -40,7 +40,7 @@ impl Reports {
         let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
         let step = Step::new(context.message_id.clone(), context.sent_at, message);
         self.ports
-            .tasks
+            .reports
             .add_step(task_id, attempt, &step, context.now)
             .await?;
         self.refresh(task_id).await?;
@@ -61,7 +61,7 @@ impl Reports {
             attempt,
             message,
         );
-        self.ports.tasks.add_chunk(&chunk, context.now).await?;
+        self.ports.reports.add_chunk(&chunk, context.now).await?;
         self.refresh(task_id).await?;
         Ok(answer)
     }

@@ -37,7 +37,7 @@ impl StatusReports {
         let connection = &context.sender.connection;
         let reported = self
             .ports
-            .agents
+            .presence
             .report(
                 status,
                 connection,

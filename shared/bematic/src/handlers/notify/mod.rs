@@ -60,7 +60,7 @@ impl Notifier {
             return Ok(());
         };
         let (snapshot, card) = futures::try_join!(
-            Snapshot::read(&*self.ports.tasks, &*self.ports.agents, task.clone()),
+            Snapshot::read(&self.ports, task.clone()),
             self.ports.cards.card(id.into())
         )?;
         let message = snapshot.render(self.ports.clock.now());
@@ -124,7 +124,7 @@ impl Notifier {
     /// A report is no change of the task: it may be shown already.
     async fn mark_shown(&self, task: &Task) -> Result<(), BematicError> {
         if task.shown < task.version {
-            self.ports.tasks.mark_shown(task).await?;
+            self.ports.deadlines.mark_shown(task).await?;
         }
         Ok(())
     }

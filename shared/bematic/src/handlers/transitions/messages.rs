@@ -62,7 +62,7 @@ impl Transitions {
         }
         if unshown || task.reroute_at().is_some_and(|at| at <= now) {
             self.ports
-                .tasks
+                .deadlines
                 .look_again(task, task.look_again_at(now))
                 .await?;
         }

@@ -96,8 +96,7 @@ impl Operator {
     ) -> Result<Reply, BematicError> {
         match self.ports.tasks.find(id).await? {
             Some(task) if task.origin.channel_id == *channel => {
-                let snapshot =
-                    Snapshot::read(&*self.ports.tasks, &*self.ports.agents, task).await?;
+                let snapshot = Snapshot::read(&self.ports, task).await?;
                 let message = snapshot.render(now);
                 Ok(Reply {
                     response_type: ResponseType::Ephemeral,
@@ -131,7 +130,7 @@ impl Operator {
     }
 
     async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {
-        let page = self.ports.tasks.in_channel(channel, LISTED, None).await?;
+        let page = self.ports.lists.in_channel(channel, LISTED, None).await?;
         Ok(Reply::ephemeral(text::tasks(&page.items, now)))
     }
 

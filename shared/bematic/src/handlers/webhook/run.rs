@@ -74,7 +74,7 @@ impl Operator {
         }
         let known = routing::allowed(&*self.ports.agents, route).await?;
         let mut pool = Pool::new(&known, now);
-        Ok(pool.choose(&*self.ports.tasks, route).await?)
+        Ok(pool.choose(&*self.ports.lists, route).await?)
     }
 }
 

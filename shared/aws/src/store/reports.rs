@@ -2,11 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
-    ports::Output,
-    task::{Chunk, ChunkOrder},
+    ports::{Output, Reports},
+    task::{Chunk, ChunkOrder, Step},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     keys::{self, Key},
-    table::{Item, attributes, failed, item, number, read, text},
+    table::{Item, Refusal, attributes, failed, item, number, read, retry, text},
     tasks::{REPORT_KEPT, TaskStore},
 };
 
@@ -30,8 +31,48 @@ struct Piece {
     text: String,
 }
 
-impl TaskStore {
-    pub(super) async fn put_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
+/// Of a report: it is kept for so long after it came.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    expires_at: u64,
+}
+
+#[async_trait]
+impl Reports for TaskStore {
+    async fn add_step(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let kept = number((now + REPORT_KEPT).as_secs());
+        let item = item(
+            &keys::step(task, attempt, step),
+            step,
+            attributes([("expiresAt", kept)]),
+        )?;
+        self.put_report(item).await
+    }
+
+    async fn steps(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> Result<Vec<Step>, StoreError> {
+        let prefix = keys::steps(task, attempt);
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let page = self.newest(&prefix, limit, None).await?;
+        page.items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| read(item, &prefix))
+            .collect()
+    }
+
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
         let kept = number((now + REPORT_KEPT).as_secs());
         let piece = Piece {
             text: chunk.text.clone(),
@@ -43,6 +84,73 @@ impl TaskStore {
         )?;
         self.put_report(item).await?;
         self.trim(chunk).await
+    }
+
+    async fn output(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        bytes: usize,
+    ) -> Result<Output, StoreError> {
+        let prefix = keys::chunks(task, attempt);
+        let (mut pieces, mut size) = (Vec::new(), 0);
+        let mut from: Option<Item> = None;
+        // A piece is a line or 24 KB: a few first, many only if they turn out to be small.
+        for limit in [4, 32, 256, 1000]
+            .into_iter()
+            .chain(std::iter::repeat(1000))
+        {
+            let page = self.newest(&prefix, limit, from).await?;
+            for item in page.items.unwrap_or_default() {
+                let piece: Piece = read(item, &prefix)?;
+                size += piece.text.len();
+                pieces.push(piece.text);
+            }
+            from = page.last_evaluated_key;
+            if size >= bytes || from.is_none() {
+                break;
+            }
+        }
+        pieces.reverse();
+        Ok(Output {
+            text: pieces.concat(),
+            cut: from.is_some(),
+        })
+    }
+
+    async fn last_report(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let newest = async |prefix: Key| {
+            let found = self.newest(&prefix, 1, None).await?.items;
+            let item = found.unwrap_or_default().into_iter().next();
+            item.map(|item| read::<Kept>(item, &prefix)).transpose()
+        };
+        let (step, chunk) = futures::try_join!(
+            newest(keys::steps(task, attempt)),
+            newest(keys::chunks(task, attempt))
+        )?;
+        let expires_at = [step, chunk].into_iter().flatten().map(|it| it.expires_at);
+        let newest = expires_at.max();
+        Ok(newest.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_KEPT))
+    }
+}
+
+impl TaskStore {
+    /// A step or a piece of output, keyed so that the same one twice is one item.
+    pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
+        let put = self
+            .tasks
+            .client
+            .put_item()
+            .table_name(&self.tasks.name)
+            .set_item(Some(item));
+        retry(|| put.clone().send(), "PutItem")
+            .await
+            .map(drop)
+            .map_err(Refusal::into_error)
     }
 
     /// Numbered pieces say by their number which are too old; others have to be counted.
@@ -99,38 +207,6 @@ impl TaskStore {
                 .map_err(|error| failed("BatchWriteItem", error))?;
         }
         Ok(())
-    }
-
-    pub(super) async fn newest_output(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        bytes: usize,
-    ) -> Result<Output, StoreError> {
-        let prefix = keys::chunks(task, attempt);
-        let (mut pieces, mut size) = (Vec::new(), 0);
-        let mut from: Option<Item> = None;
-        // A piece is a line or 24 KB: a few first, many only if they turn out to be small.
-        for limit in [4, 32, 256, 1000]
-            .into_iter()
-            .chain(std::iter::repeat(1000))
-        {
-            let page = self.newest(&prefix, limit, from).await?;
-            for item in page.items.unwrap_or_default() {
-                let piece: Piece = read(item, &prefix)?;
-                size += piece.text.len();
-                pieces.push(piece.text);
-            }
-            from = page.last_evaluated_key;
-            if size >= bytes || from.is_none() {
-                break;
-            }
-        }
-        pieces.reverse();
-        Ok(Output {
-            text: pieces.concat(),
-            cut: from.is_some(),
-        })
     }
 }
 
