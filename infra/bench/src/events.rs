@@ -1,9 +1,8 @@
 //! The events that AWS invokes functions with, as it writes them.
 
-use bematic_local::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use local_slack::{SignedRequest, SlashCommand};
 use serde_json::{Value, json};
-use url::form_urlencoded::Serializer;
 
 use crate::aws::queues::Message;
 
@@ -116,31 +115,27 @@ pub(crate) fn queue_event(queue: &str, message: &Message) -> Value {
     }] })
 }
 
-/// The form of a slash command, as Slack signed it.
-#[derive(Debug, Clone)]
-pub(crate) struct Signed {
-    pub(crate) body: String,
-    pub(crate) timestamp: String,
-    pub(crate) signature: String,
-}
-
 /// A slash command, signed by Slack.
 pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &str) -> Value {
     let now = SystemClock.now();
-    let form = signed_form(secret, channel, trigger, text, now);
-    let path = COMMANDS;
+    let SignedRequest {
+        path,
+        headers: signed,
+        body,
+    } = signed(secret, channel, trigger, text, now);
+    let mut headers = json!({
+        "host": "h0bench.execute-api.us-east-1.amazonaws.com",
+        "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+    });
+    for (name, value) in signed {
+        headers[name] = value.into();
+    }
     json!({
         "version": "2.0",
         "routeKey": format!("POST {path}"),
         "rawPath": path,
         "rawQueryString": "",
-        "headers": {
-            "content-type": "application/x-www-form-urlencoded",
-            "host": "h0bench.execute-api.us-east-1.amazonaws.com",
-            "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
-            TIMESTAMP_HEADER.to_lowercase(): form.timestamp,
-            SIGNATURE_HEADER.to_lowercase(): form.signature,
-        },
+        "headers": headers,
         "requestContext": {
             "accountId": "000000000000",
             "apiId": "h0bench",
@@ -156,47 +151,20 @@ pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &s
             "time": "25/Nov/2026:07:00:00 +0000",
             "timeEpoch": now.as_millis(),
         },
-        "body": form.body,
+        "body": body,
         "isBase64Encoded": false,
     })
 }
 
-/// Where Slack sends slash commands to.
-pub(crate) const COMMANDS: &str = "/slack/commands";
-
-/// What Slack sends of a slash command.
-pub(crate) fn signed_form(
+/// Returns a slash command of a channel, signed.
+pub(crate) fn signed(
     secret: &str,
     channel: &str,
     trigger: &str,
     text: &str,
     now: Timestamp,
-) -> Signed {
-    let body = Serializer::new(String::new())
-        .append_pair("token", "bench")
-        .append_pair("team_id", "T0BENCH")
-        .append_pair("team_domain", "bench")
-        .append_pair("channel_id", channel)
-        .append_pair("channel_name", "bench")
-        .append_pair("user_id", "U0BENCH")
-        .append_pair("user_name", "bench")
-        .append_pair("command", "/bm")
-        .append_pair("text", text)
-        .append_pair("api_app_id", "A0BENCH")
-        .append_pair("is_enterprise_install", "false")
-        .append_pair(
-            "response_url",
-            "https://hooks.slack.com/commands/T0BENCH/1/x",
-        )
-        .append_pair("trigger_id", trigger)
-        .finish();
-    let timestamp = now.as_secs().to_string();
-    let signature = sign(secret, now.as_secs(), body.as_bytes());
-    Signed {
-        body,
-        timestamp,
-        signature,
-    }
+) -> SignedRequest {
+    SlashCommand::new(channel, "U0BENCH", text, trigger).signed(secret, now.as_secs())
 }
 
 /// A minute has passed.

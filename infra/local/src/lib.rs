@@ -2,7 +2,7 @@
 //! sample agent. `cargo xtask` builds and calls it as `bematic-local`.
 //!
 //! A task of it is one module ([`up`], [`down`], [`e2e`], [`chaos`]), made of the parts that start and
-//! end one thing each ([`emulator`], [`edge`], [`slack`], [`deploy`]). Everything that a stack is
+//! end one thing each ([`emulator`], [`edge`], [`local_slack`], [`deploy`]). Everything that a stack is
 //! made of must have been built and installed before: `cargo xtask` does that.
 
 pub mod build;
@@ -18,7 +18,6 @@ pub mod process;
 pub mod run;
 pub mod sample;
 pub mod session;
-pub mod slack;
 pub mod stack;
 pub mod ui;
 pub mod up;

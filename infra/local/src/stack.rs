@@ -16,8 +16,8 @@ use crate::edge::{self, Edge, Limits};
 use crate::emulator::{self, Emulator, REGION};
 use crate::paths::StackDir;
 use crate::process::Processes;
-use crate::slack::{Config, OPERATIONS, Server};
 use crate::ui::Ui;
+use local_slack::{Config, OPERATIONS, Server};
 
 /// What requests from the local Slack are signed with: no secret, since it is the same everywhere.
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
@@ -158,7 +158,7 @@ impl Stack {
         let config = bematic_admin::local_config(emulator.endpoint(), REGION).await;
         let outputs = bematic_admin::outputs(&config, STACK_NAME).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
-        slack.set_webhook(&webhook_url);
+        slack.state().set_webhook(&webhook_url);
         let mut file = StackFile {
             aws: LocalStack {
                 aws_endpoint: emulator.endpoint(),

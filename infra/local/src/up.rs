@@ -16,10 +16,10 @@ use crate::process::Processes;
 use crate::run::last_lines;
 use crate::sample;
 use crate::session::{asked_to_end, session};
-use crate::slack::Client;
 use crate::stack::{Ports, Settings, Stack, StackFile, TEST_PARAMETERS};
 use crate::ui::Ui;
 use crate::watch::{Ended, Watch};
+use local_slack::Client;
 
 /// How long the sample task may take, which takes some ten seconds.
 const TASK: Duration = Duration::from_mins(2);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use local_slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
+
 use crate::harness::Test;
 
 const NOTHING: &str = "No task yet";
@@ -79,13 +81,16 @@ async fn requests_that_are_not_slacks_are_refused_and_nothing_is_stored() {
     forged.body = forged.body.replace("evil", "harm");
     let stale = request(301);
     let mut unsigned = request(0);
-    unsigned.signature = None;
+    unsigned.headers.remove(SIGNATURE_HEADER);
     let mut undated = request(0);
-    undated.timestamp = None;
+    undated.headers.remove(TIMESTAMP_HEADER);
     let mut garbled = request(0);
-    garbled.timestamp = Some("yesterday".to_owned());
+    garbled
+        .headers
+        .insert(TIMESTAMP_HEADER, "yesterday".to_owned());
     let mut mention = test.webhook.mention("do evil", "EvForged");
-    mention.signature = Some(format!("v0={}", "0".repeat(64)));
+    let signature = format!("v0={}", "0".repeat(64));
+    mention.headers.insert(SIGNATURE_HEADER, signature);
     for (request, code) in [
         (forged, "SLACK_SIGNATURE_MISMATCH"),
         (stale, "SLACK_TIMESTAMP_STALE"),

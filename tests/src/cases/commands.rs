@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Card, Channel, Test, eventually, shown};
 
-async fn reply(channel: &Channel, thread: bematic_local::slack::Ts, words: &str) -> Card {
+async fn reply(channel: &Channel, thread: local_slack::Ts, words: &str) -> Card {
     eventually(
         &format!("a reply in the thread says {words:?}"),
         async || {

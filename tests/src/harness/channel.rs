@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bematic_local::slack::{self, Client, Said, Ts};
 use bematic_local::stack::StackFile;
+use local_slack::{Client, Said, Ts};
 use serde_json::{Value, json};
 
 use super::test::unique;
@@ -26,7 +26,7 @@ impl Channel {
         let id = format!("C{}", unique.to_uppercase());
         trace.add(&id);
         let channel = Self::known(stack, trace, &id);
-        let wanted = slack::Channel {
+        let wanted = local_slack::Channel {
             id: id.clone(),
             name: format!("{name}-{unique}"),
             topic: String::new(),

@@ -10,7 +10,6 @@ use bematic::handlers::dispatch::Dispatcher;
 use bematic::handlers::notify::Notifier;
 use bematic::handlers::sweep::Sweeper;
 use bematic::handlers::webhook::{Request, Webhook};
-use bematic::slack::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use bematic_admin::Admin;
 use bematic_protocol::time::Clock as _;
 use rand::rngs::StdRng;
@@ -277,19 +276,15 @@ async fn bind_channels(admin: &Admin, fleet: &Fleet, commands: &[Command]) -> Re
     Ok(())
 }
 
-/// Has Slack send the command.
+/// Sends the command as Slack would.
 async fn ask(cloud: &Cloud, functions: &Functions, channel: &str, number: u64) {
     cloud.meter().request(Cause::Task);
     let now = cloud.clock.now();
     let text = fleet::numbered(ASKED, number);
-    let form = events::signed_form(SECRET, channel, &format!("t{number}"), &text, now);
+    let signed = events::signed(SECRET, channel, &format!("t{number}"), &text, now);
     let work = |webhook: Arc<Webhook>| async move {
-        let header = |name: &str| match name {
-            TIMESTAMP_HEADER => Some(form.timestamp.as_str()),
-            SIGNATURE_HEADER => Some(form.signature.as_str()),
-            _ => None,
-        };
-        let request = Request::new(events::COMMANDS, header, form.body.as_bytes());
+        let header = |name: &str| signed.headers.get(name).map(String::as_str);
+        let request = Request::new(signed.path, header, signed.body.as_bytes());
         CAUSE.scope(Cause::Task, webhook.handle(request)).await
     };
     functions.webhook.invoke(cloud, &[Cause::Task], work).await;

@@ -1,16 +1,14 @@
-//! Slash commands as Slack sends them, without Slack: what counts is what the webhook answers, and
-//! a person's patience is longer than Slack's where the machine is slow.
+//! Slash commands sent straight to the webhook: its answer is needed, and the wait for it is longer
+//! than Slack's, since the machine may be slow.
 
 use std::time::Duration;
 
+use crate::stack::StackFile;
 use anyhow::{Context as _, Result};
 use bematic_protocol::ids::TaskId;
 use bematic_protocol::time::{Clock as _, SystemClock};
+use local_slack::SlashCommand;
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
-
-use crate::slack::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
-use crate::stack::StackFile;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +44,7 @@ impl Webhook {
             .context("no HTTP client can be made")?;
         Ok(Self {
             http,
-            url: format!("{}/slack/commands", stack.webhook_url),
+            url: stack.webhook_url.clone(),
             secret: stack.slack_signing_secret.clone(),
             channel: channel.to_owned(),
             user: stack.admin_user_id.clone(),
@@ -57,35 +55,21 @@ impl Webhook {
     /// Types `/bm` and `text`.
     pub(super) async fn command(&mut self, text: &str) -> Answer {
         self.typed += 1;
-        let body = Serializer::new(String::new())
-            .append_pair("team_id", "T0BEMATIC")
-            .append_pair("channel_id", &self.channel)
-            .append_pair("user_id", &self.user)
-            .append_pair("command", "/bm")
-            .append_pair("text", text)
-            .append_pair("trigger_id", &format!("{}.{}", self.channel, self.typed))
-            .finish();
-        self.post(body)
+        let trigger = format!("{}.{}", self.channel, self.typed);
+        let command = SlashCommand::new(&self.channel, &self.user, text, &trigger);
+        self.post(&command)
             .await
             .map_or(Answer::Failed, |said| read(&said))
     }
 
-    async fn post(&self, body: String) -> reqwest::Result<String> {
-        let timestamp = SystemClock.now().as_secs();
-        self.http
-            .post(&self.url)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header(TIMESTAMP_HEADER, timestamp)
-            .header(
-                SIGNATURE_HEADER,
-                sign(&self.secret, timestamp, body.as_bytes()),
-            )
-            .body(body)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await
+    async fn post(&self, command: &SlashCommand<'_>) -> reqwest::Result<String> {
+        let request = command.signed(&self.secret, SystemClock.now().as_secs());
+        let mut sending = self.http.post(format!("{}{}", self.url, request.path));
+        for (name, value) in &request.headers {
+            sending = sending.header(*name, value);
+        }
+        let sent = sending.body(request.body).send().await?;
+        sent.error_for_status()?.text().await
     }
 }
 

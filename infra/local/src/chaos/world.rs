@@ -13,8 +13,8 @@ use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::{Clock as _, SystemClock};
 
-use crate::slack::{self, Channel};
 use crate::stack::StackFile;
+use local_slack::Channel;
 
 /// Later than any timer of the run.
 const EVER: Duration = Duration::from_hours(24 * 365);
@@ -69,7 +69,7 @@ impl World {
             has_bot: true,
         };
         let stack = &self.stack;
-        slack::Client::new(&stack.slack_url, &channel_id, &stack.admin_user_id)
+        local_slack::Client::new(&stack.slack_url, &channel_id, &stack.admin_user_id)
             .add_channel(&channel)
             .await?;
         let made = self.admin.create_agent(agent_id.clone(), false).await?;

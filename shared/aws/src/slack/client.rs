@@ -3,7 +3,7 @@
 //! On `reqwest`, since slack-morphism's client has no metadata on `chat.postMessage` and none in
 //! `conversations.replies`, and brings a second TLS provider beside the AWS SDK's.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bematic::slack::{
@@ -14,10 +14,13 @@ use bematic_protocol::{
     ids::{ChannelId, MessageTs, Subject, UserId},
     time::Timestamp,
 };
-use reqwest::RequestBuilder;
+use http::{
+    Request, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
-use url::Url;
+use serde::{Serialize, de::DeserializeOwned};
+use url::{Url, form_urlencoded::Serializer};
 
 use super::wire::{self, Done, Page, Post, Posted, Update};
 
@@ -39,45 +42,106 @@ pub enum ClientError {
     Http(#[from] reqwest::Error),
 }
 
-/// Talks to Slack's Web API as one bot. Cheap to clone; connections are kept.
+/// The HTTP below the client: a request in, the answer out. In production that is `reqwest`; a test
+/// hands the request to the local Slack in process.
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a request, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>>;
+}
+
+#[async_trait]
+impl Transport for reqwest::Client {
+    async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+        // Without the address, which a log line does not need.
+        let answer = self.execute(request.try_into()?).await;
+        let answer = answer.map_err(reqwest::Error::without_url)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = answer.bytes().await;
+        let mut response = Response::new(body.map_err(reqwest::Error::without_url)?.into());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
+
+/// A client of Slack's Web API for one bot. Cheap to clone; connections are kept.
 #[derive(Debug, Clone)]
 pub struct SlackClient {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
     base: String,
     token: SecretString,
 }
 
 impl SlackClient {
-    /// How long a call may take in all. Slack itself gives up on a slow one after some seconds.
+    /// The time limit of a whole call. Slack itself gives up on a slow one after some seconds.
     pub const TIMEOUT: Duration = Duration::from_secs(6);
 
-    /// A client for the API at `base`, such as [`DEFAULT_URL`], that gives up after `timeout`.
+    /// Returns a client for the API at `base`, such as [`DEFAULT_URL`], that gives up after
+    /// `timeout`.
     pub fn new(base: &str, token: SecretString, timeout: Duration) -> Result<Self, ClientError> {
-        let base = Url::parse(base)?.as_str().trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(3)))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, base, token })
+        Self::over(Arc::new(http), base, token)
     }
 
-    fn request(&self, method: &'static str) -> RequestBuilder {
-        self.http
-            .post(format!("{}/{method}", self.base))
-            .bearer_auth(self.token.expose_secret())
+    /// Returns a client for the API at `base` over another transport.
+    pub fn over(
+        transport: Arc<dyn Transport>,
+        base: &str,
+        token: SecretString,
+    ) -> Result<Self, ClientError> {
+        let base = Url::parse(base)?.as_str().trim_end_matches('/').to_owned();
+        Ok(Self {
+            transport,
+            base,
+            token,
+        })
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        body: &impl Serialize,
+    ) -> Result<T, SlackError> {
+        let body = serde_json::to_vec(body).map_err(|error| wire::unavailable(method, error))?;
+        self.call(method, "application/json", body).await
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
-        request: RequestBuilder,
+        content_type: &str,
+        body: Vec<u8>,
     ) -> Result<T, SlackError> {
-        let response = request.send().await.map_err(unavailable(method))?;
-        let status = response.status().as_u16();
-        let retry_after = wire::retry_after(response.headers());
-        let body = response.bytes().await.map_err(unavailable(method))?;
-        wire::read(method, status, retry_after, &body)
+        let sent = async {
+            let token = format!("Bearer {}", self.token.expose_secret());
+            let mut token = HeaderValue::try_from(token)?;
+            token.set_sensitive(true);
+            let request = Request::post(format!("{}/{method}", self.base))
+                .header(AUTHORIZATION, token)
+                .header(CONTENT_TYPE, content_type)
+                .body(body)?;
+            self.transport.send(request).await
+        };
+        let answer = sent
+            .await
+            .map_err(|error| wire::unavailable(method, error))?;
+        let (answer, body) = answer.into_parts();
+        let retry_after = wire::retry_after(&answer.headers);
+        wire::read(method, answer.status.as_u16(), retry_after, &body)
     }
 
     /// The newest messages of a conversation, or those of a thread, a page at a time.
@@ -92,7 +156,7 @@ impl SlackClient {
             None => ("conversations.history", None),
         };
         let limit = PAGE.to_string();
-        let form: Vec<_> = [
+        let fields = [
             ("channel", Some(to.channel.as_str())),
             ("ts", ts),
             ("oldest", Some(oldest)),
@@ -101,17 +165,13 @@ impl SlackClient {
             ("cursor", cursor),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
-        self.call(method, self.request(method).form(&form)).await
-    }
-}
-
-/// Without the address, which a log line does not need.
-fn unavailable(method: &'static str) -> impl Fn(reqwest::Error) -> SlackError {
-    move |error| SlackError::Unavailable {
-        method,
-        source: error.without_url().into(),
+        .filter_map(|(name, value)| Some((name, value?)));
+        let body = Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish()
+            .into_bytes();
+        let content_type = "application/x-www-form-urlencoded";
+        self.call(method, content_type, body).await
     }
 }
 
@@ -125,7 +185,7 @@ impl SlackApi for SlackClient {
     ) -> Result<MessageTs, SlackError> {
         const METHOD: &str = "chat.postMessage";
         let body = Post::new(to, message, marker);
-        let posted: Posted = self.call(METHOD, self.request(METHOD).json(&body)).await?;
+        let posted: Posted = self.json(METHOD, &body).await?;
         Ok(posted.ts)
     }
 
@@ -137,7 +197,7 @@ impl SlackApi for SlackClient {
     ) -> Result<(), SlackError> {
         const METHOD: &str = "chat.update";
         let body = Update::new(channel, ts, message);
-        let _: Done = self.call(METHOD, self.request(METHOD).json(&body)).await?;
+        let _: Done = self.json(METHOD, &body).await?;
         Ok(())
     }
 
@@ -170,7 +230,7 @@ impl SlackApi for SlackClient {
     ) -> Result<(), SlackError> {
         const METHOD: &str = "chat.postEphemeral";
         let body = Post::new(to, message, None).only_for(user);
-        let _: Done = self.call(METHOD, self.request(METHOD).json(&body)).await?;
+        let _: Done = self.json(METHOD, &body).await?;
         Ok(())
     }
 }

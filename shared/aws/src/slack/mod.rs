@@ -5,4 +5,4 @@ mod client;
 mod tests;
 mod wire;
 
-pub use client::{ClientError, DEFAULT_URL, SlackClient};
+pub use client::{ClientError, DEFAULT_URL, SlackClient, Transport};

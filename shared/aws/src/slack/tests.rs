@@ -1,77 +1,92 @@
-//! The client against a small HTTP server that answers what a test says and keeps what it was asked.
+//! The client against the local Slack: in process with every request kept, and over a socket.
 
-use std::time::Duration;
 use std::{
-    collections::VecDeque,
+    error::Error,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::{Path, State},
-    http::{HeaderMap, Response, header},
-};
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
 use bematic::slack::{
     Message,
     api::{Destination, SlackApi, SlackError},
 };
-use bematic_protocol::{ids::Subject, time::Timestamp};
+use bematic_protocol::{
+    ids::{MessageTs, Subject},
+    time::Timestamp,
+};
+use http::{Request, Response, header};
+use local_slack::{Clock, Config, Fault, Server, Slack, Ts, router};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
-use super::{ClientError, SlackClient};
+use super::{ClientError, SlackClient, Transport, wire};
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
 const TOKEN: &str = "xoxb-secret";
+const CHANNEL: &str = "C0ENGINEERING";
+const ADA: &str = "U0ADA";
+/// The time in the local Slack, in Unix seconds.
+const NOW: u64 = 1_700_000_060;
 
-struct Request {
-    method: String,
+/// A request as the client sent it.
+#[derive(Debug)]
+struct Sent {
+    path: String,
     token: String,
     body: String,
 }
 
-impl Request {
+impl Sent {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-/// Status, `Retry-After` and body.
-type Answer = (u16, Option<&'static str>, String);
-
-#[derive(Clone, Default)]
-struct Fake {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    requests: Arc<Mutex<Vec<Request>>>,
+/// The local Slack in process, with the requests that came.
+#[derive(Debug)]
+struct Fixture {
+    slack: Arc<Slack>,
+    sent: Mutex<Vec<Sent>>,
 }
 
-impl Fake {
-    fn answering(answers: &[Value]) -> Self {
-        let fake = Self::default();
-        for answer in answers {
-            fake.then(200, None, &answer.to_string());
-        }
-        fake
+impl Fixture {
+    fn new() -> Arc<Self> {
+        let mut config = Config::new("signing-secret", TOKEN);
+        config.clock = Clock::new(|| NOW * 1_000_000);
+        let (slack, sent) = (Slack::new(config), Mutex::default());
+        Arc::new(Self { slack, sent })
     }
 
-    fn then(&self, status: u16, retry_after: Option<&'static str>, body: &str) {
-        let answer = (status, retry_after, body.to_owned());
-        self.answers.lock().unwrap().push_back(answer);
+    fn client(self: &Arc<Self>) -> SlackClient {
+        let token = SecretString::from(TOKEN);
+        SlackClient::over(self.clone(), "http://slack.invalid/api/", token).unwrap()
     }
 
-    fn requests(&self) -> Vec<Request> {
-        std::mem::take(&mut self.requests.lock().unwrap())
+    fn sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent.lock().unwrap())
     }
+}
 
-    async fn client(&self) -> SlackClient {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api/", listener.local_addr().unwrap());
-        let app = Router::new()
-            .route("/api/{method}", axum::routing::post(answer))
-            .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        client(&url)
+#[async_trait]
+impl Transport for Fixture {
+    async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+        let token = request.headers()[header::AUTHORIZATION].to_str()?;
+        self.sent.lock().unwrap().push(Sent {
+            path: request.uri().path().to_owned(),
+            token: token.to_owned(),
+            body: String::from_utf8(request.body().clone())?,
+        });
+        let answer = router(&self.slack).oneshot(request.map(Body::from)).await?;
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await?;
+        Ok(Response::from_parts(parts, body.into()))
     }
 }
 
@@ -79,61 +94,40 @@ fn client(url: &str) -> SlackClient {
     SlackClient::new(url, SecretString::from(TOKEN), Duration::from_secs(5)).unwrap()
 }
 
-async fn answer(
-    State(fake): State<Fake>,
-    Path(method): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<String> {
-    let token = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    let request = Request {
-        method,
-        token,
-        body,
-    };
-    fake.requests.lock().unwrap().push(request);
-    let (status, retry_after, body) = fake.answers.lock().unwrap().pop_front().unwrap();
-    let mut response = Response::builder().status(status);
-    if let Some(seconds) = retry_after {
-        response = response.header(header::RETRY_AFTER, seconds);
-    }
-    response.body(body).unwrap()
-}
-
-fn to(thread_ts: Option<&str>) -> Destination {
+fn to(thread: Option<Ts>) -> Destination {
     Destination {
-        channel: "C1".parse().unwrap(),
-        thread_ts: thread_ts.map(|ts| ts.parse().unwrap()),
+        channel: CHANNEL.parse().unwrap(),
+        thread_ts: thread.map(|ts| ts.to_string().parse().unwrap()),
     }
 }
 
-fn task() -> Subject {
-    Subject::Task(TASK.parse().unwrap())
+fn about(task: &str) -> Option<Subject> {
+    Some(Subject::Task(task.parse().unwrap()))
 }
 
-async fn failure(fake: Fake) -> SlackError {
-    let client = fake.client().await;
-    let message = Message::plain("hi");
-    let error = client.post(&to(None), &message, None).await.unwrap_err();
-    assert_eq!(fake.requests().len(), 1, "the client tries once");
-    error
+fn place(ts: &MessageTs) -> Ts {
+    ts.as_str().parse().unwrap()
 }
 
 #[tokio::test]
 async fn a_card_is_posted_with_its_marker() {
-    let fake = Fake::answering(&[json!({ "ok": true, "ts": "1.5", "channel": "C1" })]);
-    let client = fake.client().await;
+    let fixture = Fixture::new();
+    let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let message = Message::plain("hi");
-    let ts = client.post(&to(Some("1.1")), &message, Some(task())).await;
-    assert_eq!(ts.unwrap().as_str(), "1.5");
-    let requests = fake.requests();
-    assert_eq!(requests[0].method, "chat.postMessage");
-    assert_eq!(requests[0].token, format!("Bearer {TOKEN}"));
+    let client = fixture.client();
+    let ts = client.post(&to(Some(root)), &message, about(TASK)).await;
+    let shown = fixture.slack.message(CHANNEL, place(&ts.unwrap())).unwrap();
     assert_eq!(
-        requests[0].json(),
+        (shown.thread, shown.content.text.as_str()),
+        (Some(root), "hi")
+    );
+    let [sent] = fixture.sent().try_into().unwrap();
+    assert_eq!(sent.path, "/api/chat.postMessage");
+    assert_eq!(sent.token, format!("Bearer {TOKEN}"));
+    assert_eq!(
+        sent.json(),
         json!({
-            "channel": "C1", "thread_ts": "1.1", "text": "hi", "parse": "none",
+            "channel": CHANNEL, "thread_ts": root, "text": "hi", "parse": "none",
             "link_names": false, "unfurl_links": false, "unfurl_media": false,
             "metadata": { "event_type": "bematic_task", "event_payload": { "task_id": TASK } },
         })
@@ -142,17 +136,33 @@ async fn a_card_is_posted_with_its_marker() {
 
 #[tokio::test]
 async fn an_update_replaces_text_and_blocks_and_leaves_the_marker() {
-    let fake = Fake::answering(&[json!({ "ok": true, "ts": "1.5" })]);
-    let client = fake.client().await;
-    let (channel, ts) = ("C1".parse().unwrap(), "1.5".parse().unwrap());
-    let message = Message::plain("hi");
-    client.update(&channel, &ts, &message).await.unwrap();
-    let requests = fake.requests();
-    assert_eq!(requests[0].method, "chat.update");
+    let fixture = Fixture::new();
+    let client = fixture.client();
+    let first = Message::plain("hi");
+    let ts = client.post(&to(None), &first, about(TASK)).await.unwrap();
+    let metadata = || {
+        let message = fixture.slack.message(CHANNEL, place(&ts)).unwrap();
+        (
+            message.updates,
+            message.content.text,
+            message.content.metadata,
+        )
+    };
+    let (_, _, marker) = metadata();
+    assert!(marker.is_some());
+    fixture.sent();
+    let message = Message::plain("done");
+    client
+        .update(&to(None).channel, &ts, &message)
+        .await
+        .unwrap();
+    assert_eq!(metadata(), (1, "done".to_owned(), marker));
+    let [sent] = fixture.sent().try_into().unwrap();
+    assert_eq!(sent.path, "/api/chat.update");
     assert_eq!(
-        requests[0].json(),
+        sent.json(),
         json!({
-            "channel": "C1", "ts": "1.5", "text": "hi", "blocks": [], "parse": "none",
+            "channel": CHANNEL, "ts": ts, "text": "done", "blocks": [], "parse": "none",
             "link_names": false,
         })
     );
@@ -160,61 +170,75 @@ async fn an_update_replaces_text_and_blocks_and_leaves_the_marker() {
 
 #[tokio::test]
 async fn an_ephemeral_message_names_its_reader() {
-    let fake = Fake::answering(&[json!({ "ok": true, "message_ts": "1.5" })]);
-    let client = fake.client().await;
-    let user = "U1".parse().unwrap();
-    let (to, message) = (to(None), Message::plain("hi"));
-    client.post_ephemeral(&to, &user, &message).await.unwrap();
-    let requests = fake.requests();
-    assert_eq!(requests[0].method, "chat.postEphemeral");
-    assert_eq!(requests[0].json()["user"], "U1");
-}
-
-fn posted(ts: &str, task: &str) -> Value {
-    json!({ "ts": ts, "type": "message", "metadata": {
-        "event_type": "bematic_task", "event_payload": { "task_id": task } } })
+    let fixture = Fixture::new();
+    let (client, user) = (fixture.client(), ADA.parse().unwrap());
+    let message = Message::plain("hi");
+    let posted = client.post_ephemeral(&to(None), &user, &message).await;
+    posted.unwrap();
+    let [shown] = fixture.slack.ephemeral(CHANNEL).try_into().unwrap();
+    assert_eq!(shown.only_for.as_deref(), Some(ADA));
+    assert_eq!(fixture.sent()[0].path, "/api/chat.postEphemeral");
 }
 
 #[tokio::test]
 async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
-    let other = "0198c0de-0000-7000-8000-000000000002";
-    let odd = json!({ "metadata": { "event_type": "bematic_task", "event_payload": [] } });
-    let fake = Fake::answering(&[
-        json!({ "ok": true, "messages": [odd, { "ts": "1.9" }, posted("1.8", other)],
-            "response_metadata": { "next_cursor": "next=" } }),
-        json!({ "ok": true, "messages": [posted("1.5", TASK)] }),
-    ]);
-    let client = fake.client().await;
-    let since = Timestamp::from_millis(1_700_000_060_000);
-    let found = client.find_marked(&to(None), task(), since).await.unwrap();
-    assert_eq!(found, "1.5".parse().ok());
-    let requests = fake.requests();
-    assert_eq!(requests[0].method, "conversations.history");
+    let fixture = Fixture::new();
+    let (client, message) = (fixture.client(), Message::plain("hi"));
+    let card = client.post(&to(None), &message, about(TASK)).await.unwrap();
+    client
+        .post(&to(None), &message, about(OTHER))
+        .await
+        .unwrap();
+    for _ in 0..200 {
+        fixture.slack.post_as(ADA, CHANNEL, None, "chat").unwrap();
+    }
+    fixture.sent();
+    let since = Timestamp::from_millis(NOW * 1000);
+    let task = about(TASK).unwrap();
+    let found = client.find_marked(&to(None), task, since).await.unwrap();
+    assert_eq!(found, Some(card));
+    let [first, second] = fixture.sent().try_into().unwrap();
+    assert_eq!(first.path, "/api/conversations.history");
     assert_eq!(
-        requests[0].body,
-        "channel=C1&oldest=1700000000.000000&limit=200&include_all_metadata=true"
+        first.body,
+        "channel=C0ENGINEERING&oldest=1700000000.000000&limit=200&include_all_metadata=true"
     );
-    assert!(requests[1].body.ends_with("&cursor=next%3D"));
+    let (same, cursor) = second.body.split_once("&cursor=").unwrap();
+    assert_eq!(same, first.body);
+    assert!(!cursor.is_empty());
 }
 
 #[tokio::test]
 async fn a_card_that_is_nowhere_is_none_in_a_thread_too() {
-    let fake = Fake::answering(&[json!({ "ok": true, "messages": [],
-        "response_metadata": { "next_cursor": "" } })]);
-    let client = fake.client().await;
-    let since = Timestamp::from_millis(0);
-    let found = client.find_marked(&to(Some("1.1")), task(), since).await;
+    let fixture = Fixture::new();
+    let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
+    let (to, since) = (to(Some(root)), Timestamp::from_millis(0));
+    let client = fixture.client();
+    let found = client.find_marked(&to, about(TASK).unwrap(), since).await;
     assert_eq!(found.unwrap(), None);
-    let requests = fake.requests();
-    assert_eq!(requests[0].method, "conversations.replies");
-    assert!(requests[0].body.starts_with("channel=C1&ts=1.1&oldest=0."));
+    let sent = fixture.sent();
+    assert_eq!(sent[0].path, "/api/conversations.replies");
+    let expected = format!("channel={CHANNEL}&ts={root}&oldest=0.");
+    assert!(sent[0].body.starts_with(&expected), "{sent:?}");
+}
+
+#[test]
+fn a_message_of_another_shape_has_no_marker() {
+    let odd = json!({ "metadata": { "event_type": "bematic_task", "event_payload": [] } });
+    let page = json!({ "ok": true, "messages": [odd, {}] }).to_string();
+    let page: wire::Page = wire::read("conversations.history", 200, None, page.as_bytes()).unwrap();
+    assert_eq!(page.marked(about(TASK).unwrap()), None);
+    assert_eq!(page.next(), None);
 }
 
 #[tokio::test]
 async fn a_429_says_how_long_to_wait_and_is_not_waited_for() {
-    let fake = Fake::default();
-    fake.then(429, Some("7"), r#"{"ok":false,"error":"ratelimited"}"#);
-    let error = failure(fake).await;
+    let fixture = Fixture::new();
+    fixture.slack.fail(Fault::rate_limited("*", 7));
+    let message = Message::plain("hi");
+    let sent = fixture.client().post(&to(None), &message, None).await;
+    let error = sent.unwrap_err();
+    assert_eq!(fixture.sent().len(), 1, "the client tries once");
     assert!(error.is_transient());
     let SlackError::RateLimited { retry_after, .. } = error else {
         panic!("{error}");
@@ -222,8 +246,8 @@ async fn a_429_says_how_long_to_wait_and_is_not_waited_for() {
     assert_eq!(retry_after, Duration::from_secs(7));
 }
 
-#[tokio::test]
-async fn what_slack_answers_decides_what_the_error_is_worth() {
+#[test]
+fn the_answer_decides_the_kind_of_the_error() {
     for (status, body, code) in [
         (
             200,
@@ -262,10 +286,26 @@ async fn what_slack_answers_decides_what_the_error_is_worth() {
         (200, "<html>", "SLACK_UNAVAILABLE"),
         (200, r#"{"ok":true}"#, "SLACK_UNAVAILABLE"),
     ] {
-        let fake = Fake::default();
-        fake.then(status, None, body);
-        assert_eq!(failure(fake).await.code(), code, "{status} {body}");
+        let read = wire::read::<wire::Posted>("chat.postMessage", status, None, body.as_bytes());
+        let error = read.err().unwrap();
+        assert_eq!(error.code(), code, "{status} {body}");
     }
+}
+
+#[tokio::test]
+async fn the_local_slack_answers_over_http_too() {
+    let config = Config::new("signing-secret", TOKEN);
+    let server = Server::start(config).await.unwrap();
+    let client = client(&server.api_url());
+    let message = Message::plain("hi");
+    client.post(&to(None), &message, None).await.unwrap();
+    assert_eq!(server.state().messages(CHANNEL)[0].content.text, "hi");
+    server.state().fail(Fault::rate_limited("*", 7));
+    let error = client.post(&to(None), &message, None).await.unwrap_err();
+    let wait =
+        matches!(error, SlackError::RateLimited { retry_after, .. } if retry_after.as_secs() == 7);
+    assert!(wait, "{error:?}");
+    server.shutdown().await;
 }
 
 #[tokio::test]

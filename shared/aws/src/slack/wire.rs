@@ -1,13 +1,13 @@
 //! What goes to Slack's Web API and comes back, as JSON.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use bematic::slack::{
     Message,
     api::{Destination, SlackError},
 };
 use bematic_protocol::ids::{BatchId, ChannelId, MessageTs, NoticeId, Subject, TaskId, UserId};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use http::header::{HeaderMap, RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use slack_morphism::prelude::SlackBlock;
@@ -222,9 +222,12 @@ fn parse<T: DeserializeOwned>(
     })
 }
 
-fn unavailable(method: &'static str, reason: String) -> SlackError {
+pub(super) fn unavailable(
+    method: &'static str,
+    source: impl Into<Box<dyn Error + Send + Sync>>,
+) -> SlackError {
     SlackError::Unavailable {
         method,
-        source: reason.into(),
+        source: source.into(),
     }
 }

@@ -1,0 +1,121 @@
+//! A client of the local Slack for programs that act as a person on the page.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::config::Channel;
+use crate::say::{Said, Say};
+use crate::ts::Ts;
+
+/// A client that acts as one person in one channel.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    page_url: String,
+    channel: String,
+    user: String,
+}
+
+/// A call of the local Slack that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The local Slack could not be reached, or answered with something else than JSON.
+    #[error("the local Slack at {url} does not answer; is the stack up?")]
+    Http {
+        /// The address of the call.
+        url: String,
+        /// The cause.
+        source: reqwest::Error,
+    },
+    /// The local Slack refused, with one of Slack's error codes.
+    #[error("the local Slack refused: {0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// Returns a client that acts as `user` in `channel` (ids) of the Slack whose page is at
+    /// `page_url`.
+    pub fn new(page_url: &str, channel: &str, user: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            page_url: page_url.trim_end_matches('/').to_owned(),
+            channel: channel.to_owned(),
+            user: user.to_owned(),
+        }
+    }
+
+    /// Types a slash command, such as `/bm status`, and waits for the webhook's answer.
+    pub async fn command(&self, text: &str) -> Result<Said, ClientError> {
+        self.say(text, None, false).await
+    }
+
+    /// Mentions the bot, in `thread` or in the channel, and waits for the first delivery.
+    pub async fn mention(&self, text: &str, thread: Option<Ts>) -> Result<Said, ClientError> {
+        self.say(text, thread, true).await
+    }
+
+    /// Presses the button with this `action_id`.
+    pub async fn click(&self, message: Ts, action_id: &str) -> Result<Value, ClientError> {
+        let click = json!({
+            "channel": self.channel, "user": self.user,
+            "message_ts": message, "action_id": action_id,
+        });
+        self.post("/control/click", &click).await
+    }
+
+    /// Points the local Slack at a webhook.
+    pub async fn set_webhook(&self, base: &str) -> Result<(), ClientError> {
+        self.post::<Value>("/control/webhook", &json!({ "base": base }))
+            .await
+            .map(drop)
+    }
+
+    /// Adds a channel that the bot is in.
+    pub async fn add_channel(&self, channel: &Channel) -> Result<(), ClientError> {
+        self.post::<Value>("/control/channels", channel)
+            .await
+            .map(drop)
+    }
+
+    async fn say(
+        &self,
+        text: &str,
+        thread_ts: Option<Ts>,
+        mention: bool,
+    ) -> Result<Said, ClientError> {
+        let (channel, user) = (Some(self.channel.clone()), Some(self.user.clone()));
+        let say = Say {
+            channel,
+            user,
+            text: text.to_owned(),
+            thread_ts,
+            mention,
+        };
+        self.post("/control/say", &say).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + ?Sized),
+    ) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.page_url);
+        let http = |source| ClientError::Http {
+            url: url.clone(),
+            source,
+        };
+        let response = self.http.post(&url).json(body).send().await.map_err(http)?;
+        let answer: Value = response
+            .error_for_status()
+            .map_err(http)?
+            .json()
+            .await
+            .map_err(http)?;
+        if answer["ok"] == false {
+            let error = answer["error"].as_str().unwrap_or("unknown");
+            return Err(ClientError::Refused(error.to_owned()));
+        }
+        serde_json::from_value(answer).map_err(|error| ClientError::Refused(error.to_string()))
+    }
+}

@@ -1,0 +1,107 @@
+//! Control by a person at the page, or by a test: `/control/*`. Not a part of Slack.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::config::{Channel, User};
+use crate::error::Refusal;
+use crate::events;
+use crate::faults::{Fault, RateLimits};
+use crate::interactions::{self, Click, Submit};
+use crate::say::{self, Said, Say};
+use crate::state::Slack;
+
+pub(crate) fn routes() -> Router<Arc<Slack>> {
+    Router::new()
+        .route("/control/say", post(say))
+        .route("/control/click", post(click))
+        .route("/control/submit", post(submit))
+        .route("/control/webhook", post(webhook))
+        .route("/control/channels", post(channel))
+        .route("/control/users", post(user))
+        .route("/control/rate-limits", post(rate_limits))
+        .route("/control/faults", post(fault))
+        .route("/control/calls", get(calls))
+}
+
+async fn say(
+    State(slack): State<Arc<Slack>>,
+    Json(said): Json<Say>,
+) -> Result<Json<Said>, Refusal> {
+    say::say(&slack, said).await.map(Json)
+}
+
+async fn click(
+    State(slack): State<Arc<Slack>>,
+    Json(click): Json<Click>,
+) -> Result<Json<Value>, Refusal> {
+    let delivery = interactions::click(&slack, &click).await?;
+    Ok(Json(json!({ "delivery": delivery })))
+}
+
+async fn submit(
+    State(slack): State<Arc<Slack>>,
+    Json(submit): Json<Submit>,
+) -> Result<Json<Value>, Refusal> {
+    interactions::submit(&slack, &submit).await.map(Json)
+}
+
+/// `POST /control/webhook`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    base: String,
+    /// Sends a `url_verification`, as Slack does when the address is set.
+    #[serde(default)]
+    verify: bool,
+}
+
+async fn webhook(State(slack): State<Arc<Slack>>, Json(wanted): Json<Webhook>) -> Json<Value> {
+    slack.set_webhook(&wanted.base);
+    let outcome = if wanted.verify {
+        events::verify_url(&slack).await
+    } else {
+        Ok(())
+    };
+    Json(match outcome {
+        Ok(()) => json!({ "ok": true }),
+        Err(error) => json!({ "ok": false, "error": error }),
+    })
+}
+
+async fn channel(State(slack): State<Arc<Slack>>, Json(channel): Json<Channel>) -> Json<Value> {
+    slack.add_channel(channel);
+    done()
+}
+
+async fn user(State(slack): State<Arc<Slack>>, Json(user): Json<User>) -> Json<Value> {
+    slack.add_user(user);
+    done()
+}
+
+async fn rate_limits(
+    State(slack): State<Arc<Slack>>,
+    Json(wanted): Json<RateLimits>,
+) -> Json<Value> {
+    slack.limit_rates(wanted);
+    done()
+}
+
+async fn fault(State(slack): State<Arc<Slack>>, Json(fault): Json<Fault>) -> Json<Value> {
+    slack.fail(fault);
+    done()
+}
+
+async fn calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
+    let calls: Vec<_> = slack.faults().calls().cloned().collect();
+    Json(json!({ "calls": calls }))
+}
+
+fn done() -> Json<Value> {
+    Json(json!({ "ok": true }))
+}

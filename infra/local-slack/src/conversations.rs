@@ -1,0 +1,133 @@
+//! `conversations.*`
+
+use serde_json::{Value, json};
+
+use crate::args::Args;
+use crate::config::{App, Channel};
+use crate::error::{Code, Refusal};
+use crate::limits;
+use crate::message::{Message, render};
+use crate::state::Slack;
+use crate::ts::Ts;
+
+/// How a cursor begins; the rest is the `ts` after which the next page goes on.
+const CURSOR: &str = "next_ts:";
+
+/// Newest first; replies are only in their thread.
+pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+    let workspace = slack.workspace();
+    let channel = joined(workspace.channel(args.required("channel")?)?)?;
+    let page = Page::read(args, 100)?;
+    let top = workspace
+        .messages(&channel.id)
+        .rev()
+        .filter(|message| message.thread.is_none());
+    let wanted = top
+        .filter(|message| page.holds(message.ts))
+        .filter(|message| page.cursor.is_none_or(|before| message.ts < before));
+    Ok(page.cut(wanted, &workspace.app))
+}
+
+/// The thread's first message, then its replies, oldest first.
+pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+    let workspace = slack.workspace();
+    let channel = joined(workspace.channel(args.required("channel")?)?)?;
+    args.required("ts")?;
+    let ts = args
+        .ts("ts", Code::ThreadNotFound)?
+        .ok_or(Code::ThreadNotFound)?;
+    let named = workspace
+        .message(&channel.id, ts)
+        .map_err(|_| Code::ThreadNotFound)?;
+    let first = named.thread.unwrap_or(ts);
+    let page = Page::read(args, limits::PAGE)?;
+    let thread = workspace
+        .messages(&channel.id)
+        .filter(|message| message.ts == first || message.thread == Some(first));
+    let wanted = thread
+        .filter(|message| message.ts == first || page.holds(message.ts))
+        .filter(|message| page.cursor.is_none_or(|after| message.ts > after));
+    Ok(page.cut(wanted, &workspace.app))
+}
+
+pub(crate) fn info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+    let workspace = slack.workspace();
+    let channel = workspace.channel(args.required("channel")?)?;
+    Ok(json!({ "channel": describe(channel) }))
+}
+
+pub(crate) fn list(slack: &Slack) -> Value {
+    let channels: Vec<_> = slack.workspace().channels.iter().map(describe).collect();
+    json!({ "channels": channels, "response_metadata": { "next_cursor": "" } })
+}
+
+fn describe(channel: &Channel) -> Value {
+    json!({
+        "id": channel.id, "name": channel.name, "name_normalized": channel.name,
+        "is_channel": true, "is_private": false, "is_archived": false,
+        "is_member": channel.has_bot, "topic": { "value": channel.topic },
+    })
+}
+
+fn joined(channel: &Channel) -> Result<&Channel, Code> {
+    if channel.has_bot {
+        Ok(channel)
+    } else {
+        Err(Code::NotInChannel)
+    }
+}
+
+/// Which messages a call wants.
+struct Page {
+    limit: usize,
+    oldest: Option<Ts>,
+    latest: Option<Ts>,
+    inclusive: bool,
+    with_metadata: bool,
+    cursor: Option<Ts>,
+}
+
+impl Page {
+    fn read(args: &Args, default: usize) -> Result<Self, Refusal> {
+        let limit = args
+            .count("limit", default)
+            .filter(|n| (1..=limits::PAGE).contains(n));
+        Ok(Self {
+            limit: limit.ok_or(Code::InvalidLimit)?,
+            oldest: args.bound("oldest", Code::InvalidTsOldest)?,
+            latest: args.bound("latest", Code::InvalidTsLatest)?,
+            inclusive: args.flag("inclusive"),
+            with_metadata: args.flag("include_all_metadata"),
+            cursor: args.text("cursor").map(cursor).transpose()?,
+        })
+    }
+
+    fn holds(&self, ts: Ts) -> bool {
+        let edge = |bound| self.inclusive && ts == bound;
+        self.oldest.is_none_or(|oldest| ts > oldest || edge(oldest))
+            && self.latest.is_none_or(|latest| ts < latest || edge(latest))
+    }
+
+    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>, app: &App) -> Value {
+        let mut found: Vec<_> = wanted.take(self.limit + 1).collect();
+        let has_more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let views: Vec<_> = found
+            .iter()
+            .map(|one| render(one, app, self.with_metadata))
+            .collect();
+        let mut answer = json!({ "messages": views, "has_more": has_more });
+        if let Some(last) = found.last().filter(|_| has_more) {
+            let next = hex::encode(format!("{CURSOR}{}", last.ts));
+            answer["response_metadata"] = json!({ "next_cursor": next });
+        }
+        answer
+    }
+}
+
+fn cursor(encoded: &str) -> Result<Ts, Code> {
+    let bytes = hex::decode(encoded).map_err(|_| Code::InvalidCursor)?;
+    let text = String::from_utf8(bytes).map_err(|_| Code::InvalidCursor)?;
+    let ts = text.strip_prefix(CURSOR).ok_or(Code::InvalidCursor)?;
+    ts.parse().map_err(|_| Code::InvalidCursor)
+}

@@ -1,0 +1,162 @@
+//! Delivery of signed requests to the app.
+
+use std::fmt;
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use crate::request::SignedRequest;
+use crate::state::Slack;
+
+/// The app's answer, with a status of success.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why a request was not delivered, or refused by the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    NoWebhook,
+    Unreachable(String),
+    Timeout,
+    Status { status: u16, no_retry: bool },
+}
+
+impl Failure {
+    /// Slack's `X-Slack-Retry-Reason`.
+    pub(crate) fn retry_reason(&self) -> &'static str {
+        match self {
+            Self::NoWebhook | Self::Unreachable(_) => "connection_failed",
+            Self::Timeout => "http_timeout",
+            Self::Status { .. } => "http_error",
+        }
+    }
+
+    /// Slack's name for the failure, as a person sees it after a slash command.
+    pub(crate) fn shown(&self) -> &'static str {
+        if matches!(self, Self::Timeout) {
+            "operation_timeout"
+        } else {
+            "dispatch_failed"
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the app asked for no repetition.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Status { no_retry: true, .. })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWebhook => f.write_str("no webhook is set yet: is the stack still starting?"),
+            Self::Unreachable(why) => write!(f, "the webhook cannot be reached: {why}"),
+            Self::Timeout => f.write_str("the webhook did not answer in time"),
+            Self::Status { status, .. } => write!(f, "the webhook answered with HTTP {status}"),
+        }
+    }
+}
+
+/// How the webhook took a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The HTTP status, unless there was no answer.
+    pub status: Option<u16>,
+    /// The failure in words; an event is sent again, the rest is not.
+    pub error: Option<String>,
+}
+
+impl From<&Result<Reply, Failure>> for Delivery {
+    fn from(outcome: &Result<Reply, Failure>) -> Self {
+        match outcome {
+            Ok(reply) => Self {
+                status: Some(reply.status),
+                error: None,
+            },
+            Err(failure) => Self {
+                status: failure.status(),
+                error: Some(failure.to_string()),
+            },
+        }
+    }
+}
+
+impl Slack {
+    /// Signs a request now.
+    pub(crate) fn sign(
+        &self,
+        path: &'static str,
+        content_type: &str,
+        body: String,
+    ) -> SignedRequest {
+        let secret = self.config.signing_secret.expose_secret();
+        SignedRequest::new(secret, self.config.clock.secs(), path, content_type, body)
+    }
+}
+
+/// Posts a request to the app; `retry` is the number of the repetition and the reason for it.
+pub(crate) async fn post(
+    slack: &Slack,
+    request: SignedRequest,
+    retry: Option<(usize, &str)>,
+) -> Result<Reply, Failure> {
+    let base = slack.webhook().ok_or(Failure::NoWebhook)?;
+    let http = slack.http();
+    let http = http.map_err(|error| Failure::Unreachable(error.to_owned()))?;
+    let mut sending = http
+        .post(format!("{base}{}", request.path))
+        .timeout(slack.config.answer_within);
+    for (name, value) in &request.headers {
+        sending = sending.header(*name, value);
+    }
+    if let Some((number, reason)) = retry {
+        sending = sending.header("X-Slack-Retry-Num", number);
+        sending = sending.header("X-Slack-Retry-Reason", reason);
+    }
+    read(sending.body(request.body).send().await).await
+}
+
+async fn read(sent: reqwest::Result<reqwest::Response>) -> Result<Reply, Failure> {
+    let response = sent.map_err(|error| unreachable(&error))?;
+    let status = response.status();
+    if !status.is_success() {
+        let no_retry = response
+            .headers()
+            .get("X-Slack-No-Retry")
+            .is_some_and(|one| one == "1");
+        return Err(Failure::Status {
+            status: status.as_u16(),
+            no_retry,
+        });
+    }
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| unreachable(&error))?
+        .to_vec();
+    Ok(Reply {
+        status: status.as_u16(),
+        body,
+    })
+}
+
+fn unreachable(error: &reqwest::Error) -> Failure {
+    if error.is_timeout() {
+        return Failure::Timeout;
+    }
+    // The innermost cause is the one that tells a person something ("connection refused").
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Failure::Unreachable(cause.to_string())
+}

@@ -1,0 +1,113 @@
+//! How the Web API refuses: HTTP 200, `ok: false` and a code.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use strum::IntoStaticStr;
+
+/// Slack's codes; written in snake case on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Code {
+    CannotReplyToMessage,
+    CantDeleteMessage,
+    CantUpdateMessage,
+    ChannelNotFound,
+    ExpiredTriggerId,
+    ExpiredUrl,
+    InvalidArguments,
+    InvalidAuth,
+    InvalidBlocks,
+    InvalidBlocksFormat,
+    InvalidCursor,
+    InvalidFormData,
+    InvalidJson,
+    InvalidLimit,
+    InvalidMetadataFormat,
+    InvalidTsLatest,
+    InvalidTsOldest,
+    InvalidTriggerId,
+    MessageNotFound,
+    MetadataTooLarge,
+    MsgBlocksTooLong,
+    MsgTooLong,
+    NoText,
+    NotAuthed,
+    NotInChannel,
+    ThreadNotFound,
+    UnknownMethod,
+    UsedUrl,
+    UserNotFound,
+    UserNotInChannel,
+}
+
+/// A call that Slack refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("Slack refuses: {}", self.code_name())]
+pub struct Refusal {
+    pub(crate) code: Code,
+    /// The reasons in words, each with a pointer to the place.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Refusal {
+    /// Returns Slack's code, such as `channel_not_found`.
+    pub fn code_name(&self) -> &'static str {
+        self.code.into()
+    }
+
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::invalid(format!("missing required field: {field}"))
+    }
+
+    pub(crate) fn invalid(problem: String) -> Self {
+        Self {
+            code: Code::InvalidArguments,
+            problems: vec![problem],
+        }
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "ok": false, "error": self.code_name() });
+        if !self.problems.is_empty() {
+            let messages: Vec<_> = self
+                .problems
+                .iter()
+                .map(|p| format!("[ERROR] {p}"))
+                .collect();
+            body["response_metadata"] = json!({ "messages": messages });
+            body["errors"] = json!(self.problems);
+        }
+        Json(body).into_response()
+    }
+}
+
+/// HTTP 429 with the seconds to wait, as Slack slows a caller down.
+pub(crate) fn rate_limited(retry_after_secs: u64) -> Response {
+    let body = Json(json!({ "ok": false, "error": "ratelimited" }));
+    let wait = [(header::RETRY_AFTER, retry_after_secs.to_string())];
+    (StatusCode::TOO_MANY_REQUESTS, wait, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spelled_as_slack_spells_them() {
+        assert_eq!(<&str>::from(Code::ChannelNotFound), "channel_not_found");
+        assert_eq!(<&str>::from(Code::InvalidTsLatest), "invalid_ts_latest");
+    }
+}

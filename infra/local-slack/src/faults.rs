@@ -1,0 +1,245 @@
+//! Faults that a test switches on (rate limits, failures, slowness), and the list of recent calls.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+/// Recent calls that are kept.
+const CALLS: usize = 2_000;
+/// Slack's rates that matter here: method, calls, seconds, and whether each channel is counted
+/// separately.
+const SLACKS: [(&str, usize, u64, bool); 7] = [
+    ("chat.postMessage", 1, 1, true),
+    ("chat.postEphemeral", 100, 60, false),
+    ("chat.update", 50, 60, false),
+    ("chat.delete", 50, 60, false),
+    ("conversations.history", 50, 60, false),
+    ("conversations.replies", 50, 60, false),
+    ("users.info", 100, 60, false),
+];
+
+/// A rate limit: so many calls in so many seconds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rate {
+    /// Calls let through in the window.
+    pub calls: usize,
+    /// The window, in seconds.
+    pub secs: u64,
+    /// Whether each channel is counted separately.
+    #[serde(default)]
+    pub each_channel: bool,
+}
+
+/// The rate limits, as `POST /control/rate-limits` sets them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimits {
+    /// Whether there are any: Slack's own rates, with those of `methods` over them.
+    pub enabled: bool,
+    /// Rates by method.
+    #[serde(default)]
+    pub methods: HashMap<String, Rate>,
+}
+
+/// A fault for the next calls of a method, as `POST /control/faults` adds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// The method; `*` is any.
+    pub method: String,
+    /// The channel whose calls fail, so that parallel tests do not; none is any.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// The number of calls that fail; 0 removes the faults of this method and channel.
+    #[serde(default = "one")]
+    pub count: usize,
+    /// The HTTP status instead of an answer; 429 comes with `retryAfter`.
+    pub status: Option<u16>,
+    /// The `Retry-After` of a 429, in seconds.
+    #[serde(default = "one_second")]
+    pub retry_after: u64,
+    /// Slack's `error` instead of an answer.
+    pub error: Option<String>,
+    /// The wait before the answer, in milliseconds.
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// Whether the call takes effect, and only its answer is lost.
+    #[serde(default)]
+    pub after_effect: bool,
+}
+
+impl Fault {
+    /// Returns a fault of one call of `method` (`*` is any) that Slack refuses with `error`.
+    pub fn error(method: &str, error: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            channel: None,
+            count: one(),
+            status: None,
+            retry_after: one_second(),
+            error: Some(error.to_owned()),
+            delay_ms: 0,
+            after_effect: false,
+        }
+    }
+
+    /// Returns a fault of one call that is answered with an HTTP status and no JSON.
+    pub fn status(method: &str, status: u16) -> Self {
+        Self {
+            status: Some(status),
+            error: None,
+            ..Self::error(method, "")
+        }
+    }
+
+    /// Returns a fault of one call that is answered with 429 and so many seconds to wait.
+    pub fn rate_limited(method: &str, retry_after: u64) -> Self {
+        Self {
+            retry_after,
+            ..Self::status(method, 429)
+        }
+    }
+
+    /// Limits the fault to calls about one channel.
+    #[must_use]
+    pub fn in_channel(self, channel: &str) -> Self {
+        Self {
+            channel: Some(channel.to_owned()),
+            ..self
+        }
+    }
+
+    /// Repeats the fault for so many calls.
+    #[must_use]
+    pub fn times(self, count: usize) -> Self {
+        Self { count, ..self }
+    }
+
+    /// Has the call take effect, so that only its answer is lost.
+    #[must_use]
+    pub fn after_effect(self) -> Self {
+        Self {
+            after_effect: true,
+            ..self
+        }
+    }
+}
+
+/// A call of the Web API, as `GET /control/calls` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    /// The method.
+    pub method: String,
+    /// The channel that the call names.
+    pub channel: Option<String>,
+    /// The message that the call names.
+    pub ts: Option<String>,
+    /// The time of the answer, in Unix microseconds.
+    pub at: u64,
+    /// The HTTP status of the answer.
+    pub status: u16,
+}
+
+/// The faults and rate limits that are switched on, and the recent calls.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rates: HashMap<String, Rate>,
+    /// When calls were let through, in Unix microseconds.
+    passed: HashMap<(String, String), VecDeque<u64>>,
+    pending: Vec<Fault>,
+    calls: VecDeque<Call>,
+}
+
+impl Faults {
+    pub(crate) fn set_rates(&mut self, wanted: RateLimits) {
+        self.passed.clear();
+        self.rates.clear();
+        if wanted.enabled {
+            self.rates
+                .extend(SLACKS.map(|(method, calls, secs, each_channel)| {
+                    let rate = Rate {
+                        calls,
+                        secs,
+                        each_channel,
+                    };
+                    (method.to_owned(), rate)
+                }));
+            self.rates.extend(wanted.methods);
+        }
+    }
+
+    /// Adds a fault; one with a count of 0 takes those of its method and channel away.
+    pub(crate) fn add(&mut self, fault: Fault) {
+        if fault.count == 0 {
+            self.pending
+                .retain(|known| known.method != fault.method || known.channel != fault.channel);
+        } else {
+            self.pending.push(fault);
+        }
+    }
+
+    /// Takes the fault of this call, if there is one.
+    pub(crate) fn take(&mut self, method: &str, channel: Option<&str>) -> Option<Fault> {
+        let at = self.pending.iter().position(|fault| {
+            let here = fault.channel.is_none() || fault.channel.as_deref() == channel;
+            here && (fault.method == method || fault.method == "*")
+        })?;
+        let fault = self.pending.get_mut(at)?;
+        fault.count -= 1;
+        let taken = fault.clone();
+        if taken.count == 0 {
+            self.pending.remove(at);
+        }
+        Some(taken)
+    }
+
+    /// Lets a call through, or gives the seconds after which the caller may try again.
+    pub(crate) fn admit(&mut self, method: &str, channel: &str, now: u64) -> Result<(), u64> {
+        let Some(rate) = self.rates.get(method) else {
+            return Ok(());
+        };
+        let scope = if rate.each_channel { channel } else { "" };
+        let passed = self
+            .passed
+            .entry((method.to_owned(), scope.to_owned()))
+            .or_default();
+        let window = rate.secs.saturating_mul(1_000_000);
+        while passed
+            .front()
+            .is_some_and(|at| at.saturating_add(window) <= now)
+        {
+            passed.pop_front();
+        }
+        if passed.len() < rate.calls {
+            passed.push_back(now);
+            return Ok(());
+        }
+        let free_at = passed.front().map_or(now, |at| at.saturating_add(window));
+        Err(free_at.saturating_sub(now).div_ceil(1_000_000).max(1))
+    }
+
+    pub(crate) fn record(&mut self, call: Call) {
+        self.calls.push_back(call);
+        if self.calls.len() > CALLS {
+            self.calls.pop_front();
+        }
+    }
+
+    pub(crate) fn take_calls(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls).into()
+    }
+
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter()
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_second() -> u64 {
+    1
+}

@@ -1,0 +1,155 @@
+//! Pressed buttons and submitted modals.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use crate::deliver::{self, Delivery};
+use crate::error::{Code, Refusal};
+use crate::message::render;
+use crate::place::Place;
+use crate::request::{FORM, SignedRequest};
+use crate::respond;
+use crate::state::Slack;
+use crate::ts::Ts;
+use crate::workspace::Workspace;
+
+const PATH: &str = "/slack/interactions";
+
+/// A pressed button, as the page and `POST /control/click` send it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Click {
+    pub(crate) channel: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) message_ts: Ts,
+    pub(crate) action_id: String,
+    /// The first block that has the action, if none is named.
+    pub(crate) block_id: Option<String>,
+}
+
+/// A submitted modal, as the page and `POST /control/submit` send it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Submit {
+    pub(crate) user: Option<String>,
+    /// The view as it was opened.
+    pub(crate) view: Value,
+    /// The input, by block id and action id.
+    pub(crate) values: Value,
+}
+
+/// Sends `block_actions`.
+pub(crate) async fn click(slack: &Slack, click: &Click) -> Result<Delivery, Refusal> {
+    let place = Place::find(slack, click.channel.as_deref(), click.user.as_deref())?;
+    let (payload, thread) = block_actions(slack, &place, click)?;
+    let outcome = deliver::post(slack, form(slack, &payload), None).await;
+    if let Err(failure) = &outcome {
+        let text = format!(":warning: The button did nothing: {failure}.");
+        place.note(slack, thread, &text);
+    }
+    Ok(Delivery::from(&outcome))
+}
+
+/// Sends `view_submission`; gives the app's answer, which may be errors to show.
+pub(crate) async fn submit(slack: &Slack, submit: &Submit) -> Result<Value, Refusal> {
+    let place = Place::find(slack, None, submit.user.as_deref())?;
+    let mut view = submit.view.clone();
+    view["state"] = json!({ "values": submit.values });
+    let payload = {
+        let workspace = &mut slack.workspace();
+        let mut payload = envelope(slack, workspace, &place, "view_submission");
+        payload["view"] = view;
+        payload["response_urls"] = json!([]);
+        payload
+    };
+    let outcome = deliver::post(slack, form(slack, &payload), None).await;
+    let delivery = Delivery::from(&outcome);
+    let answer: Value = outcome
+        .ok()
+        .and_then(|reply| serde_json::from_slice(&reply.body).ok())
+        .unwrap_or_default();
+    Ok(json!({ "delivery": delivery, "answer": answer }))
+}
+
+fn form(slack: &Slack, payload: &Value) -> SignedRequest {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    let form = form.append_pair("payload", &payload.to_string()).finish();
+    slack.sign(PATH, FORM, form)
+}
+
+fn envelope(slack: &Slack, workspace: &mut Workspace, place: &Place, kind: &str) -> Value {
+    let trigger = workspace.issue("trigger.", place.ticket(slack, None), slack.now());
+    let app = &workspace.app;
+    json!({
+        "type": kind, "token": "local", "trigger_id": trigger, "api_app_id": app.bot.app_id,
+        "team": { "id": app.team.id, "domain": app.team.domain }, "enterprise": null,
+        "is_enterprise_install": false,
+        "user": {
+            "id": place.user, "username": place.user_name, "name": place.user_name,
+            "team_id": app.team.id,
+        },
+    })
+}
+
+fn block_actions(
+    slack: &Slack,
+    place: &Place,
+    click: &Click,
+) -> Result<(Value, Option<Ts>), Refusal> {
+    let workspace = &mut slack.workspace();
+    let (channel, ts) = (&place.channel, click.message_ts);
+    let ephemeral = workspace.ephemeral(channel).find(|one| one.ts == ts);
+    let is_ephemeral = ephemeral.is_some();
+    let message = ephemeral.map_or_else(|| workspace.message(channel, ts), Ok)?;
+    let thread = message.thread;
+    let view = render(message, &workspace.app, true);
+    let mut action = find(&view["blocks"], click)?;
+    action["action_ts"] = json!(Ts(workspace.unique(slack.now())));
+    let mut payload = envelope(slack, workspace, place, "block_actions");
+    payload["container"] = json!({
+        "type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": is_ephemeral,
+    });
+    if let Some(thread) = thread {
+        payload["container"]["thread_ts"] = json!(thread);
+    }
+    payload["channel"] = json!({ "id": channel, "name": place.channel_name });
+    if !is_ephemeral {
+        payload["message"] = view;
+    }
+    payload["state"] = json!({ "values": {} });
+    payload["response_url"] = json!(respond::url(
+        slack,
+        workspace,
+        place.ticket(slack, Some(ts))
+    ));
+    payload["actions"] = json!([action]);
+    Ok((payload, thread))
+}
+
+/// The element that was acted on, as the payload names it. A block without an id of the app's own
+/// gets a new one with every update, so an unknown block is no reason to lose a press.
+fn find(blocks: &Value, click: &Click) -> Result<Value, Code> {
+    let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = blocks
+        .iter()
+        .find(|block| block["block_id"].as_str() == click.block_id.as_deref());
+    let found = named
+        .into_iter()
+        .chain(blocks)
+        .find_map(|block| action_in(block, click));
+    found.ok_or(Code::InvalidArguments)
+}
+
+fn action_in(block: &Value, click: &Click) -> Option<Value> {
+    let elements = block["elements"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut elements = elements.iter().chain([&block["accessory"]]);
+    let mut action = elements
+        .find(|one| one["action_id"] == *click.action_id)?
+        .clone();
+    action["block_id"] = block["block_id"].clone();
+    Some(action)
+}

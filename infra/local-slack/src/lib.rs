@@ -1,0 +1,78 @@
+//! A small local Slack: the Web API that an app calls, the signed requests that Slack sends, and a
+//! page on which a person reads and types.
+//!
+//! The local Slack is stricter than Slack where strictness finds a mistake early, never kinder. All
+//! state is held in memory, bounded. [`Server`] serves it on the loopback interface; [`router`] is
+//! the same without a socket, for tests that call it in process:
+//!
+//! ```
+//! # use axum::{body::Body, http::Request};
+//! # use local_slack::{Config, Fault, Slack, router};
+//! # use tower::ServiceExt as _;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let slack = Slack::new(Config::new("signing-secret", "xoxb-token"));
+//! let request = Request::post("/api/chat.postMessage")
+//!     .header("authorization", "Bearer xoxb-token")
+//!     .header("content-type", "application/json")
+//!     .body(Body::from(r#"{ "channel": "C0RANDOM", "text": "hi" }"#))?;
+//! router(&slack).oneshot(request).await?;
+//! assert_eq!(slack.messages("C0RANDOM")[0].content.text, "hi");
+//! slack.fail(Fault::rate_limited("chat.update", 30));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To add a Web API method: write a function beside its family (`chat`, `conversations`, `views`)
+//! and name it in `api::call`. To add a block type: name it in `blocks::KNOWN` and draw it in
+//! `assets/blocks.js`. Modules depend on those before them in this order, never the other way:
+//! values (`ts`, `config`, `message`, …), `workspace`, `state`, requests to the app (`deliver`,
+//! `events`, `interactions`), the Web API's methods, routes (`api`, `control`, `page`), `server`.
+
+mod api;
+mod args;
+mod blocks;
+mod chat;
+mod client;
+mod clock;
+mod config;
+mod content;
+mod control;
+mod conversations;
+mod deliver;
+mod error;
+mod events;
+mod faults;
+mod interactions;
+mod limits;
+mod message;
+mod page;
+mod place;
+mod request;
+mod respond;
+mod say;
+mod server;
+mod sign;
+mod state;
+mod tickets;
+mod ts;
+mod typed;
+mod views;
+mod workspace;
+
+pub use client::{Client, ClientError};
+pub use clock::Clock;
+pub use config::{Bot, Channel, Config, OPERATIONS, Team, User};
+pub use deliver::Delivery;
+pub use error::Refusal;
+pub use faults::{Call, Fault, Rate, RateLimits};
+pub use message::{Author, Content, Message};
+pub use request::{FORM, JSON, Mention, SignedRequest, SlashCommand};
+pub use say::Said;
+pub use server::{Server, StartError, router};
+pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+pub use state::Slack;
+pub use ts::{NoTs, Ts};
+
+#[cfg(test)]
+mod tests;

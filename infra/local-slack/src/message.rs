@@ -1,0 +1,120 @@
+//! A message, and how the Web API shows it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::config::App;
+use crate::ts::Ts;
+
+/// Who wrote a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// A person, by user id.
+    User(String),
+    /// The app's bot.
+    Bot,
+    /// Slack itself, with a note on what went wrong.
+    Slackbot,
+}
+
+/// The content of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// The text, in Slack's notation.
+    pub text: String,
+    /// The blocks, an array with at least one.
+    pub blocks: Option<Value>,
+    /// The metadata: `event_type` and `event_payload`.
+    pub metadata: Option<Value>,
+}
+
+impl Content {
+    /// Returns a text without blocks and metadata.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A message of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The place in the channel's timeline, and the message's id.
+    pub ts: Ts,
+    /// The first message of the thread that this message replies in.
+    pub thread: Option<Ts>,
+    /// Who wrote the message.
+    pub author: Author,
+    /// The content, as it was last updated.
+    pub content: Content,
+    /// When the content was last updated.
+    pub edited: Option<Ts>,
+    /// How often the content was updated.
+    pub updates: usize,
+    /// The replies to a thread's first message.
+    pub replies: BTreeSet<Ts>,
+    /// The only user who sees the message, if it is ephemeral; no history has it.
+    pub only_for: Option<String>,
+}
+
+impl Message {
+    pub(crate) fn new(ts: Ts, thread: Option<Ts>, author: Author, content: Content) -> Self {
+        let replies = BTreeSet::new();
+        Self {
+            ts,
+            thread,
+            author,
+            content,
+            edited: None,
+            updates: 0,
+            replies,
+            only_for: None,
+        }
+    }
+}
+
+/// Returns the message as the Web API shows it.
+pub(crate) fn render(message: &Message, app: &App, with_metadata: bool) -> Value {
+    let content = &message.content;
+    let mut view = json!({ "type": "message", "ts": message.ts, "text": content.text });
+    sign(&mut view, message, app);
+    if let Some(blocks) = &content.blocks {
+        view["blocks"] = blocks.clone();
+    }
+    if let Some(metadata) = content.metadata.as_ref().filter(|_| with_metadata) {
+        view["metadata"] = metadata.clone();
+    }
+    if let Some(at) = message.edited {
+        view["edited"] = json!({ "user": view["user"], "ts": at });
+    }
+    thread(&mut view, message);
+    view
+}
+
+fn sign(view: &mut Value, message: &Message, app: &App) {
+    view["team"] = json!(app.team.id);
+    let bot = &app.bot;
+    match &message.author {
+        Author::User(id) => view["user"] = json!(id),
+        Author::Slackbot => view["user"] = json!("USLACKBOT"),
+        Author::Bot => {
+            view["user"] = json!(bot.user_id);
+            view["bot_id"] = json!(bot.id);
+            view["app_id"] = json!(bot.app_id);
+            view["bot_profile"] = json!({ "id": bot.id, "app_id": bot.app_id, "name": bot.name });
+        }
+    }
+}
+
+fn thread(view: &mut Value, message: &Message) {
+    if let Some(first) = message.thread {
+        view["thread_ts"] = json!(first);
+    } else if let Some(latest) = message.replies.last() {
+        view["thread_ts"] = json!(message.ts);
+        view["reply_count"] = json!(message.replies.len());
+        view["latest_reply"] = json!(latest);
+    }
+}

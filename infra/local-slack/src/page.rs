@@ -1,0 +1,118 @@
+//! The page, and the stream that keeps it current.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::state::Slack;
+use crate::workspace::Change;
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Nothing but the page's own files; what messages say can't load or run anything.
+const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+macro_rules! asset {
+    ($name:literal, $kind:expr) => {
+        ($name, $kind, include_str!(concat!("../assets/", $name)))
+    };
+}
+
+/// Name, type and content.
+const ASSETS: [(&str, &str, &str); 10] = [
+    asset!("index.html", HTML),
+    asset!("style.css", CSS),
+    asset!("app.js", SCRIPT),
+    asset!("blocks.js", SCRIPT),
+    asset!("dom.js", SCRIPT),
+    asset!("emoji.js", SCRIPT),
+    asset!("markdown.js", SCRIPT),
+    asset!("modal.js", SCRIPT),
+    asset!("mrkdwn.js", SCRIPT),
+    asset!("send.js", SCRIPT),
+];
+
+pub(crate) fn routes() -> Router<Arc<Slack>> {
+    Router::new()
+        .route("/", get(|| asset(Path("index.html".to_owned()))))
+        .route("/assets/{name}", get(asset))
+        .route("/live", get(live))
+}
+
+async fn asset(Path(wanted): Path<String>) -> Response {
+    let Some((_, kind, content)) = ASSETS.iter().find(|(name, ..)| *name == wanted) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, *kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, *content).into_response()
+}
+
+/// Refuses whatever another site's page sends here under a name of its own (DNS rebinding).
+pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let name = host
+        .unwrap_or_default()
+        .rsplit_once(':')
+        .map_or(host, |(name, _)| Some(name));
+    if matches!(name, Some("127.0.0.1" | "localhost" | "[::1]")) {
+        return next.run(request).await;
+    }
+    (
+        StatusCode::FORBIDDEN,
+        "the local Slack is for this machine only",
+    )
+        .into_response()
+}
+
+/// First a snapshot, then every change. A page that falls behind gets a new snapshot.
+async fn live(
+    State(slack): State<Arc<Slack>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let stop = slack.stop.clone().cancelled_owned();
+    let changes = changes(slack).map(|change| Ok(Event::default().data(change.to_string())));
+    Sse::new(changes.take_until(Box::pin(stop))).keep_alive(KeepAlive::default())
+}
+
+fn changes(slack: Arc<Slack>) -> impl Stream<Item = Change> {
+    stream::unfold((slack, None), |(slack, receiver)| async move {
+        let Some(mut receiver) = receiver else {
+            return Some(begin(slack));
+        };
+        match Receiver::recv(&mut receiver).await {
+            Ok(change) => Some((change, (slack, Some(receiver)))),
+            Err(RecvError::Lagged(_)) => Some(begin(slack)),
+            Err(RecvError::Closed) => None,
+        }
+    })
+}
+
+type Watching = (Arc<Slack>, Option<Receiver<Change>>);
+
+/// Watching starts under the same lock as the snapshot is taken: no change falls in between.
+fn begin(slack: Arc<Slack>) -> (Change, Watching) {
+    let (snapshot, receiver) = {
+        let workspace = slack.workspace();
+        (workspace.snapshot(), workspace.watch())
+    };
+    (snapshot, (slack, Some(receiver)))
+}

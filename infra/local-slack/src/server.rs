@@ -1,0 +1,106 @@
+//! Routing, binding, serving, and stopping.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::state::Slack;
+use crate::{api, control, limits, page, respond};
+
+/// How long requests in flight may take to end once the server stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The port could not be bound, most likely because it is taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the local Slack cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
+pub struct StartError {
+    /// The port asked for.
+    port: u16,
+    /// The system's error.
+    source: std::io::Error,
+}
+
+/// A running local Slack. Dropped without [`Server::shutdown`], it is stopped, not waited for.
+#[derive(Debug)]
+pub struct Server {
+    slack: Arc<Slack>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds 127.0.0.1 and serves.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let port = config.port;
+        let failed = |source| StartError { port, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let slack = Slack::at(config, format!("http://{address}"));
+        let stop = slack.stop.clone().cancelled_owned();
+        let routes = router(&slack).layer(from_fn(page::only_loopback));
+        let serve = axum::serve(listener, routes).with_graceful_shutdown(stop);
+        let serving = tokio::spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::error!(code = "SLACK_SERVE", %error, "the local Slack stopped serving");
+            }
+        });
+        Ok(Self { slack, serving })
+    }
+
+    /// Returns the page's address, without a trailing slash.
+    pub fn page_url(&self) -> String {
+        self.slack.origin.clone()
+    }
+
+    /// Returns the Web API's address; method names are appended after a slash.
+    pub fn api_url(&self) -> String {
+        format!("{}/api", self.slack.origin)
+    }
+
+    /// Returns the state behind the server.
+    pub fn state(&self) -> &Arc<Slack> {
+        &self.slack
+    }
+
+    /// Stops taking requests, lets those in flight end, drops pending event retries.
+    pub async fn shutdown(mut self) {
+        self.slack.stop.cancel();
+        self.slack.tasks.close();
+        if tokio::time::timeout(DRAIN, &mut self.serving)
+            .await
+            .is_err()
+        {
+            self.serving.abort();
+        }
+        self.slack.tasks.wait().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.slack.stop.cancel();
+    }
+}
+
+/// Returns the routes of a local Slack: the Web API below `/api`, `/responses`, the page, and
+/// `/control`.
+pub fn router(slack: &Arc<Slack>) -> Router {
+    Router::new()
+        .merge(page::routes())
+        .merge(control::routes())
+        .merge(api::routes())
+        .merge(respond::routes())
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .with_state(slack.clone())
+}

@@ -1,0 +1,159 @@
+//! The state that every request is handled with, and what a test may ask of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Channel, Config, User};
+use crate::error::Refusal;
+use crate::faults::{Call, Fault, Faults, RateLimits};
+use crate::message::{Author, Content, Message};
+use crate::ts::Ts;
+use crate::workspace::Workspace;
+
+/// The origin of a Slack without a socket, in the `response_url`s that it gives out.
+const IN_PROCESS: &str = "http://local-slack.invalid";
+
+/// A local Slack, with or without a socket: [`router`](crate::router) serves it.
+#[derive(Debug)]
+pub struct Slack {
+    pub(crate) config: Config,
+    /// The address of the page and of `response_url`s, without a trailing slash.
+    pub(crate) origin: String,
+    /// The client that calls the webhook, made with the first request.
+    http: OnceLock<Result<reqwest::Client, String>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    workspace: Mutex<Workspace>,
+    faults: Mutex<Faults>,
+    webhook: Mutex<Option<String>>,
+}
+
+impl Slack {
+    /// Returns a Slack without a socket.
+    pub fn new(config: Config) -> Arc<Self> {
+        Self::at(config, IN_PROCESS.to_owned())
+    }
+
+    /// Returns a Slack whose address is `origin`.
+    pub(crate) fn at(config: Config, origin: String) -> Arc<Self> {
+        Arc::new(Self {
+            origin,
+            http: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            workspace: Mutex::new(Workspace::new(&config)),
+            faults: Mutex::default(),
+            webhook: Mutex::new(config.webhook.clone()),
+            config,
+        })
+    }
+
+    /// Returns all messages of a channel, replies too, oldest first.
+    pub fn messages(&self, channel: &str) -> Vec<Message> {
+        self.workspace().messages(channel).cloned().collect()
+    }
+
+    /// Returns a thread's first message and its replies, oldest first.
+    pub fn thread(&self, channel: &str, first: Ts) -> Vec<Message> {
+        let workspace = self.workspace();
+        let messages = workspace.messages(channel);
+        let of_thread = messages.filter(|one| one.ts == first || one.thread == Some(first));
+        of_thread.cloned().collect()
+    }
+
+    /// Returns one message of a channel.
+    pub fn message(&self, channel: &str, ts: Ts) -> Option<Message> {
+        self.workspace().message(channel, ts).ok().cloned()
+    }
+
+    /// Returns the newest ephemeral messages of a channel, for whomever they are, oldest first.
+    pub fn ephemeral(&self, channel: &str) -> Vec<Message> {
+        self.workspace().ephemeral(channel).cloned().collect()
+    }
+
+    /// Posts a plain message as the person `user`, without telling the app.
+    ///
+    /// # Errors
+    /// When there is no such thread.
+    pub fn post_as(
+        &self,
+        user: &str,
+        channel: &str,
+        thread: Option<Ts>,
+        text: &str,
+    ) -> Result<Ts, Refusal> {
+        let (author, content) = (Author::User(user.to_owned()), Content::plain(text));
+        let posted = self
+            .workspace()
+            .post(channel, thread, author, content, self.now());
+        posted.map_err(Refusal::from)
+    }
+
+    /// Deletes a message, as a person may.
+    pub fn delete(&self, channel: &str, ts: Ts) {
+        self.workspace().remove(channel, ts);
+    }
+
+    /// Adds a channel; one with the same id is replaced.
+    pub fn add_channel(&self, channel: Channel) {
+        self.workspace().add_channel(channel);
+    }
+
+    /// Adds a person; one with the same id is replaced.
+    pub fn add_user(&self, user: User) {
+        self.workspace().add_user(user);
+    }
+
+    /// Has the next calls of a method fail.
+    pub fn fail(&self, fault: Fault) {
+        self.faults().add(fault);
+    }
+
+    /// Switches rate limits on or off.
+    pub fn limit_rates(&self, wanted: RateLimits) {
+        self.faults().set_rates(wanted);
+    }
+
+    /// Returns the newest calls of the Web API since they were last taken, oldest first.
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.faults().take_calls()
+    }
+
+    /// Sets what `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
+    pub fn set_webhook(&self, base: &str) {
+        *lock(&self.webhook) = Some(base.trim_end_matches('/').to_owned());
+    }
+
+    pub(crate) fn workspace(&self) -> MutexGuard<'_, Workspace> {
+        lock(&self.workspace)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    pub(crate) fn webhook(&self) -> Option<String> {
+        lock(&self.webhook).clone()
+    }
+
+    /// Returns the time in Unix microseconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.config.clock.micros()
+    }
+
+    /// Returns the client that calls the webhook, or why there is none.
+    pub(crate) fn http(&self) -> Result<&reqwest::Client, &str> {
+        let build = || reqwest::Client::builder().no_proxy().build();
+        let http = self
+            .http
+            .get_or_init(|| build().map_err(|error| error.to_string()));
+        http.as_ref().map_err(String::as_str)
+    }
+}
+
+/// A lock whose holder panicked is taken all the same: no state is left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,102 @@
+//! A tiny app to be sent things: answers as it is told and keeps what it got.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::sign;
+
+/// A request as the app got it.
+pub(super) struct Got {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Got {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// Whether Slack's signature is right.
+    pub(super) fn is_signed_with(&self, secret: &str) -> bool {
+        let timestamp = self
+            .header("X-Slack-Request-Timestamp")
+            .parse()
+            .expect("seconds");
+        sign(secret, timestamp, self.body.as_bytes()) == self.header("X-Slack-Signature")
+    }
+
+    pub(super) fn field(&self, name: &str) -> String {
+        let found = url::form_urlencoded::parse(self.body.as_bytes())
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.into_owned());
+        found.unwrap_or_else(|| panic!("no {name} in {}", self.body))
+    }
+}
+
+/// What the app answers next.
+#[derive(Clone)]
+pub(super) enum Answer {
+    Body(&'static str),
+    Status(u16),
+    NoRetry,
+    Never,
+}
+
+pub(super) struct App {
+    pub(super) url: String,
+    got: mpsc::UnboundedReceiver<Got>,
+}
+
+impl App {
+    /// Starts an app that gives these answers, and then 200 to everything.
+    pub(super) async fn start(answers: &[Answer]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (sender, got) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(answers.iter().cloned().collect::<VecDeque<_>>()));
+        let handler = move |uri: Uri, headers: HeaderMap, body: String| {
+            let answer = answers.lock().expect("no panic").pop_front();
+            let _ = sender.send(Got {
+                path: uri.path().to_owned(),
+                headers,
+                body,
+            });
+            answer_with(answer.unwrap_or(Answer::Body("")))
+        };
+        tokio::spawn(async { axum::serve(listener, Router::new().fallback(handler)).await });
+        Self { url, got }
+    }
+
+    /// The next request, awaited.
+    pub(super) async fn next(&mut self) -> Got {
+        let next = tokio::time::timeout(Duration::from_secs(10), self.got.recv()).await;
+        next.expect("a request within 10 s").expect("the app runs")
+    }
+}
+
+async fn answer_with(answer: Answer) -> (StatusCode, HeaderMap, Bytes) {
+    let mut headers = HeaderMap::new();
+    match answer {
+        Answer::Body(body) => (StatusCode::OK, headers, Bytes::from(body)),
+        Answer::Status(status) => (
+            StatusCode::from_u16(status).expect("a status"),
+            headers,
+            Bytes::new(),
+        ),
+        Answer::NoRetry => {
+            headers.insert("X-Slack-No-Retry", "1".parse().expect("a value"));
+            (StatusCode::INTERNAL_SERVER_ERROR, headers, Bytes::new())
+        }
+        Answer::Never => std::future::pending().await,
+    }
+}
