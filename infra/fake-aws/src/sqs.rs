@@ -537,6 +537,22 @@ impl Sqs {
         due.cloned().collect()
     }
 
+    /// Takes messages out, by when they can be received.
+    pub(crate) fn take(
+        &mut self,
+        id: &str,
+        wanted: impl Fn(&Message) -> bool,
+        now: u64,
+    ) -> Vec<Message> {
+        let all = self.peek(id, now).into_iter();
+        let wanted: Vec<_> = all.filter(wanted).collect();
+        let queue = self.queue(id, now);
+        for message in &wanted {
+            queue.remove(message.sequence);
+        }
+        wanted
+    }
+
     pub(crate) fn depth(&mut self, id: &str, now: u64) -> usize {
         self.queue(id, now).messages.len()
     }
