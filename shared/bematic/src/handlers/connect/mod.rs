@@ -132,6 +132,3 @@ impl Connector {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

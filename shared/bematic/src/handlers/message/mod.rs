@@ -349,6 +349,3 @@ impl MessageRouter {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
