@@ -22,6 +22,9 @@ impl Window {
     pub const KEPT: usize = 1000;
     /// The most outcomes that a rule may ask for.
     pub const MOST_REQUIRED: u32 = 1000;
+    /// Outcomes that are kept, however old they are: clocks differ, and for one that is behind they may
+    /// count yet.
+    pub const REMEMBERED: usize = 20;
 
     /// Adds an outcome, and lets go of what is too old at `now` or too much.
     pub(super) fn add(&mut self, outcome: Outcome, size: std::time::Duration, now: Timestamp) {
@@ -30,7 +33,13 @@ impl Window {
         for outcomes in [&mut self.past, &mut self.counted] {
             outcomes.retain(|outcome| {
                 newer -= 1;
-                newer < Self::KEPT && now.since(outcome.at) <= size
+                let is_recent = now.since(outcome.at) <= size;
+                newer
+                    < if is_recent {
+                        Self::KEPT
+                    } else {
+                        Self::REMEMBERED
+                    }
             });
         }
     }

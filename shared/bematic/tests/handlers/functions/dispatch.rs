@@ -11,7 +11,7 @@ use serde_json::json;
 
 use bematic::{
     breaker::State,
-    ports::{DispatchMessage, Drain, Show},
+    ports::{DispatchMessage, Drain},
     task::{Task, TaskState},
 };
 
@@ -184,7 +184,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
 fn drain_and_show(task: &Task) -> DispatchMessage {
     DispatchMessage::Drain {
         agent_id: agent_id(),
-        show: Some(Show::of(task)),
+        refresh: Some(task.id),
     }
 }
 
@@ -228,7 +228,7 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
     let (agent, now) = (agent_id(), world.time.now());
     let drain = world
         .unobserved
-        .agents
+        .dispatch_leases
         .begin_drain(&agent, &lease, now)
         .await
         .unwrap();
@@ -263,18 +263,6 @@ fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
     );
 }
 
-#[test]
-fn a_change_is_looked_at_once_and_again_after_five_minutes_if_it_must() {
-    let task = new_task("box");
-    let secs = |secs: u64| Timestamp::from_millis(1_700_000_100_000 + secs * 1000);
-    let again = |at| Show::again(&task, secs(at)).change;
-    assert_ne!(Show::of(&task).change, again(0));
-    assert_eq!(again(0), again(299));
-    assert_ne!(again(0), again(300));
-    let next = task.with_late_report();
-    assert_ne!(Show::of(&task).change, Show::of(&next).change);
-}
-
 #[tokio::test]
 async fn whoever_comes_second_has_the_first_look_again() {
     let world = World::new().await;
@@ -286,7 +274,7 @@ async fn whoever_comes_second_has_the_first_look_again() {
     let now = world.time.now();
     let drain = world
         .unobserved
-        .agents
+        .dispatch_leases
         .begin_drain(&agent_id(), &lease, now)
         .await
         .unwrap();
@@ -298,7 +286,7 @@ async fn whoever_comes_second_has_the_first_look_again() {
     assert!(world.out.take_sent().is_empty(), "one drain at a time");
     let released = world
         .unobserved
-        .agents
+        .dispatch_leases
         .end_drain(&agent_id(), &lease, agent.drain_requests)
         .await
         .unwrap();
@@ -321,7 +309,7 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
     let drains = world.out.take_dispatched().into_iter();
     let drains: Vec<_> = drains
         .map(|(message, delay)| match message {
-            DispatchMessage::Drain { show, .. } => (delay.as_secs(), show.is_some()),
+            DispatchMessage::Drain { refresh, .. } => (delay.as_secs(), refresh.is_some()),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -304,7 +304,7 @@ async fn a_handshake_that_is_handled_again_after_authentication_sets_no_deadline
     assert!(
         world
             .unobserved
-            .agents
+            .presence
             .unauthenticated(late, 1)
             .await
             .unwrap()

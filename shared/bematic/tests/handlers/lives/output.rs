@@ -85,7 +85,7 @@ async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_no
             order: ChunkOrder::Time(at),
             text: format!("{n} "),
         };
-        ports.tasks.add_chunk(&chunk, at).await.unwrap();
+        ports.reports.add_chunk(&chunk, at).await.unwrap();
     }
     assert!(world.calls.take().contains(&DELETION.to_owned()));
     let kept = output(&world, task_id);

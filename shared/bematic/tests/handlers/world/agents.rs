@@ -18,7 +18,7 @@ impl World {
     pub(crate) async fn connect(&self, name: &str) {
         self.handshake(name).await;
         self.unobserved
-            .agents
+            .presence
             .spoke(&agent_id(), &connection(name), Spelling::Canonical)
             .await
             .unwrap();
@@ -56,7 +56,7 @@ impl World {
         self.out.open(name);
         let (agent, now) = (agent.parse().unwrap(), self.time.now());
         let binding = Binding::new(connection(name), now, Some(Spelling::Canonical));
-        let bound = self.unobserved.agents.bind(&agent, &binding).await;
+        let bound = self.unobserved.connections.bind(&agent, &binding).await;
         assert!(matches!(bound, Ok(Bound::Current { .. })));
     }
 

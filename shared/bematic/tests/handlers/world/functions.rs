@@ -160,7 +160,8 @@ impl World {
 
     /// The queue that a function is fed from.
     pub(crate) fn source(&self, name: QueueName) -> SqsSource {
-        let (_, max_receives) = self.aws.queue(queue_id(name)).spec().redrive.unwrap();
+        let queue = self.aws.queue(queue_id(name));
+        let max_receives = queue.spec().redrive.as_ref().unwrap().1;
         let set = [("MAX_RECEIVES", &*max_receives.to_string())];
         app(&self.aws, &self.time, &set).source(name)
     }

@@ -74,7 +74,7 @@ impl Store {
 
     /// The attempt's whole output.
     pub(crate) fn whole_output(&self, id: TaskId, attempt: Attempt) -> String {
-        let output = self.ports.tasks.output(id, attempt, usize::MAX);
+        let output = self.ports.reports.output(id, attempt, usize::MAX);
         at_once(output).unwrap().text
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use bematic::{
     dead_letter::QueueName,
     handlers::sqs,
-    ports::{DispatchMessage, NotifyMessage, Show},
+    ports::{DispatchMessage, NotifyMessage},
     slack::api::SlackError,
     task::FLUSH_INTERVAL,
 };
@@ -201,12 +201,12 @@ fn waits(world: &World) -> Vec<(Duration, String)> {
     messages.into_iter().map(wait).collect()
 }
 
-/// Sends the notifier a refresh of the task, once under this name.
-async fn send(world: &World, task_id: TaskId, change: &str) {
-    let change = change.to_owned();
-    let show = Show { task_id, change };
-    let sent = world.unobserved.notifications.show(&show).await;
-    sent.unwrap();
+/// Enqueues a refresh of the task, in the `n`-th flush interval from now.
+async fn send(world: &World, task_id: TaskId, n: u32) {
+    let at = world.time.now() + FLUSH_INTERVAL * n;
+    let tasks = [task_id];
+    let sent = world.unobserved.notifications.refresh(&tasks, at);
+    sent.await.unwrap();
 }
 
 #[tokio::test]
@@ -215,8 +215,8 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     let first = world.dispatched().await.id;
     let second = world.run("another", "r2").await.id;
     world.out.take_notified();
-    for (task, change) in [(first, "a"), (first, "b"), (second, "c")] {
-        send(&world, task, change).await;
+    for (task, n) in [(first, 0), (first, 1), (second, 0)] {
+        send(&world, task, n).await;
     }
     wait(&world);
     world.slack.says(SlackError::RateLimited {
@@ -264,7 +264,7 @@ async fn what_failed_comes_back_soon_and_later_each_time() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     world.out.take_notified();
-    send(&world, task, "a").await;
+    send(&world, task, 0).await;
     wait(&world);
     let seconds = [(1, 2), (2, 4), (5, 32), (8, 180), (40, 180)];
     for received in 1..=40 {

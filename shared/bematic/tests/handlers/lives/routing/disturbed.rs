@@ -62,7 +62,6 @@ async fn shut(world: &World) -> bematic::agent::Agent {
         generation: 1,
         incidents: 1,
         passage,
-        timed: false,
     };
     agent
 }

@@ -60,7 +60,7 @@ async fn pass(world: &World, time: Duration, there: &[(&str, &str)]) {
             let (agent, connection) = (id(agent), connection.parse().unwrap());
             let alive = world
                 .unobserved
-                .agents
+                .presence
                 .alive(&agent, &connection, &sign, now);
             alive.await.unwrap().unwrap();
         }
