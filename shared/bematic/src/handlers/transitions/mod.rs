@@ -106,10 +106,16 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let does_something = |task: &Task| {
-            task.is_known_to(agent) && self.does_nothing(agent, task, event, now).is_none()
+        // That it was stopped follows a request that was most likely written elsewhere.
+        let is_stale = |task: &Task| {
+            matches!(event, TaskEvent::Cancelled(..)) && task.state.cancel_request().is_none()
         };
-        let task = match self.seen.task(id).filter(does_something) {
+        let is_usable = |task: &Task| {
+            task.is_known_to(agent)
+                && !is_stale(task)
+                && self.does_nothing(agent, task, event, now).is_none()
+        };
+        let task = match self.seen.task(id).filter(is_usable) {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };

@@ -47,7 +47,7 @@ async fn life(world: &World, at: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_meets_a_transaction_is_tried_again_and_nobody_notices() {
     // Parts of a transaction: the task or its request, what is beside it, the agent.
-    for part in 0..4 {
+    for part in [0, 2, 3] {
         for n in 0.. {
             let world = World::new().await;
             let conflict = Failure::TransactionConflict(part);

@@ -166,7 +166,7 @@ async fn what_another_environment_hears_of_an_older_connection_costs_no_more_tha
     assert_eq!(
         told(&world).await,
         [
-            "GetItem TasksTable",
+            "BatchGetItem AgentsTable TasksTable",
             "PutItem TasksTable",
             "SendMessage NotificationsQueue",
             "UpdateItem AgentsTable",
@@ -177,7 +177,7 @@ async fn what_another_environment_hears_of_an_older_connection_costs_no_more_tha
     assert_eq!(
         told(&world).await,
         [
-            "GetItem TasksTable",
+            "BatchGetItem AgentsTable TasksTable",
             "PutItem TasksTable",
             "SendMessage NotificationsQueue"
         ]

@@ -79,7 +79,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
     #[test]
     fn messages_twice_and_in_any_order_end_as_once_and_in_order(
         order in Just((0..20_usize).collect::<Vec<_>>()).prop_shuffle(),

@@ -44,8 +44,7 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
             "Query AgentsTable/list",
             "Query AgentsTable/list",
             "BatchGetItem AgentsTable",
-            "Query AgentsTable",
-            "Query AgentsTable"
+            "BatchGetItem AgentsTable"
         ]
     );
     let lines: Vec<_> = all.lines().collect();

@@ -360,7 +360,7 @@ async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
     let ack = json!({ "taskId": task, "accepted": true });
     world.say("c", "TASK_ACK", ack).await;
     world.notify_all().await;
-    world.pass(Duration::from_secs(599)).await;
+    world.pass(Duration::from_secs(596)).await;
     assert_eq!(states(&world), [("processing", 1)]);
     world.pass(Duration::from_secs(2)).await;
     assert_eq!(states(&world), [("failed", 1)]);
@@ -384,7 +384,7 @@ async fn a_lease_ends_in_time_though_it_began_while_its_deadline_was_looked_at()
         }
         begun += 1;
         world.notify_all().await;
-        world.pass(Duration::from_secs(601)).await;
+        world.pass(Duration::from_secs(598)).await;
         assert_eq!(states(&world), [("failed", 1)], "seed {seed}");
         assert!(world.time.now().as_secs() % 60 > 2, "not by the sweeper");
     }

@@ -20,7 +20,7 @@ use bematic::{
     agent::{Agent, ApiKey, Project, Route},
     breaker::{BreakerConfig, BreakerEvent, FailureKind},
     ports::{DispatchMessage, Ports, Turn, Written},
-    task::{Origin, Task, TaskPolicy},
+    task::{FLUSH_INTERVAL, Origin, Task, TaskPolicy},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
@@ -192,6 +192,8 @@ impl World {
 
     /// Shows all that is to be shown, and does not wait for the queue's 3 s.
     pub(crate) async fn notify_all(&self) {
+        // As long as the queue delays them: what is enqueued later is of another flush interval.
+        self.time.pass(FLUSH_INTERVAL);
         for message in self.out.take_notified() {
             self.notifier().handle(message).await.unwrap();
         }

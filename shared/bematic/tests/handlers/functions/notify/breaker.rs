@@ -163,7 +163,7 @@ async fn trying_and_failing_again_is_no_news_and_a_few_calls() {
         assert_eq!(
             world.calls.take(),
             [
-                "Query AgentsTable",
+                "GetItem AgentsTable",
                 "GetItem TasksTable",
                 "UpdateItem AgentsTable"
             ]
@@ -187,7 +187,7 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
     assert_eq!(
         world.calls.take(),
         [
-            "Query AgentsTable",
+            "GetItem AgentsTable",
             "GetItem TasksTable",
             "PutItem TasksTable",
             "slack post",
@@ -201,7 +201,7 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
     assert_eq!(
         world.calls.take(),
         [
-            "Query AgentsTable",
+            "GetItem AgentsTable",
             "GetItem TasksTable",
             "GetItem TasksTable",
             "slack update",
@@ -216,7 +216,7 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
     assert_eq!(
         world.calls.take(),
         [
-            "Query AgentsTable",
+            "GetItem AgentsTable",
             "GetItem TasksTable",
             "UpdateItem AgentsTable"
         ]

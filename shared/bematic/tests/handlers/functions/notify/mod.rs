@@ -12,7 +12,7 @@ use bematic::{
     handlers::sqs,
     ports::{DispatchMessage, NotifyMessage},
     slack::api::SlackError,
-    task::FLUSH_INTERVAL,
+    task::{FLUSH_INTERVAL, FlushInterval},
 };
 
 use crate::world::{World, agent_id, queue_id};
@@ -215,9 +215,11 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     let first = world.dispatched().await.id;
     let second = world.run("another", "r2").await.id;
     world.out.take_notified();
+    world.time.pass(FLUSH_INTERVAL);
     for (task, n) in [(first, 0), (first, 1), (second, 0)] {
         send(&world, task, n).await;
     }
+    let began = world.time.now();
     wait(&world);
     world.slack.says(SlackError::RateLimited {
         method: "chat.postMessage",
@@ -225,7 +227,8 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     });
     let fed = world.feed_notifier().await;
     assert_eq!((fed.done, fed.failed.len()), (1, 2), "others do not wait");
-    let expected = ["a", "b"].map(|change| (Duration::from_secs(7), format!("{first}-{change}")));
+    let once = |n| format!("{first}-{}", FlushInterval::of(began + FLUSH_INTERVAL * n));
+    let expected = [0, 1].map(|n| (Duration::from_secs(7), once(n)));
     assert_eq!(
         waits(&world),
         expected,
@@ -251,7 +254,7 @@ async fn on_a_standard_queue_only_what_failed_comes_back() {
     let [failed] = &fed.failed[..] else {
         panic!("{fed:?}")
     };
-    assert!(failed.message.body.contains("show"), "{failed:?}");
+    assert!(failed.message.body.contains("refresh"), "{failed:?}");
     assert_eq!(fed.done, 1, "the other one is of the same agent");
     world.time.pass(Duration::from_secs(2));
     assert_eq!(world.feed_dispatcher().await.done, 1);
@@ -264,7 +267,7 @@ async fn what_failed_comes_back_soon_and_later_each_time() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     world.out.take_notified();
-    send(&world, task, 0).await;
+    send(&world, task, 1).await;
     wait(&world);
     let seconds = [(1, 2), (2, 4), (5, 32), (8, 180), (40, 180)];
     for received in 1..=40 {

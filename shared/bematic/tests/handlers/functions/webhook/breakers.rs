@@ -47,7 +47,7 @@ async fn the_button_resets_however_often_it_is_pressed() {
         world.calls.take(),
         [
             "GetItem AgentsTable",
-            "Query AgentsTable",
+            "GetItem AgentsTable",
             "TransactWriteItems AgentsTable",
             "SendMessage DispatchQueue"
         ]
@@ -59,7 +59,7 @@ async fn the_button_resets_however_often_it_is_pressed() {
         world.calls.take(),
         [
             "GetItem AgentsTable",
-            "Query AgentsTable",
+            "GetItem AgentsTable",
             "SendMessage DispatchQueue"
         ]
     );

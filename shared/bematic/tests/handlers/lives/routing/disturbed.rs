@@ -118,7 +118,7 @@ fn both(seed: u64) -> (usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(30))]
     #[test]
     fn a_task_is_either_moved_or_sent_and_never_both(seed in any::<u64>()) {
         both(seed);
