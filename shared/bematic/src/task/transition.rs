@@ -1,4 +1,4 @@
-//! The state machine.
+//! The state machine of a task.
 //!
 //! ```text
 //!    ┌───── refused, undelivered, not acknowledged in time, handed back ──────┐
@@ -7,11 +7,11 @@
 //!    ▲                                                              │
 //!    └───────────────────────── retried by an operator ─────────────┘
 //! ```
-//! While it is pending and was not sent, it can be moved to another agent.
+//! A task that is pending and was not sent can be moved to another agent.
 //!
-//! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
-//! is seen: a completion ends a task that was never seen to be accepted, and one whose delivery was
-//! said to have failed may turn out to run.
+//! API Gateway passes messages on concurrently, so any report of an attempt may be the first that
+//! is seen: a completion ends a task that was never seen to be accepted, and a task whose delivery
+//! was reported as failed may turn out to run.
 
 use bematic_protocol::{
     ids::{Attempt, UserId},
