@@ -31,10 +31,10 @@ enum End {
 }
 
 impl TaskState {
-    /// The state after `event`.
+    /// Returns the state after `event`.
     ///
     /// # Errors
-    /// [`Unchanged`] names why there is none.
+    /// [`Unchanged`] names why the event changes nothing.
     pub fn after(
         &self,
         event: TaskEvent,
@@ -85,7 +85,8 @@ impl TaskState {
         }
     }
 
-    /// A connection that is gone has cost nothing; an error counts.
+    /// Returns an undelivered attempt to the queue. An attempt whose connection is gone does not
+    /// count; one that failed with an error counts.
     fn undelivered(
         &self,
         attempt: Attempt,
@@ -156,7 +157,8 @@ impl TaskState {
         })
     }
 
-    /// An agent that has shown that it took the task can hand it back, but not refuse it.
+    /// Applies a refusal. An agent that has shown that it accepted the task can hand it back, but
+    /// not refuse it.
     fn refused(
         &self,
         attempt: Option<Attempt>,
@@ -221,7 +223,7 @@ impl TaskState {
         })
     }
 
-    /// The attempt that a terminal report ends, and when it began.
+    /// Returns the attempt that a terminal message ends, and the time at which it began.
     fn ends(&self, attempt: Option<Attempt>, end: &End) -> Result<(Attempt, Timestamp), Unchanged> {
         match (self.current(attempt), self) {
             (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
@@ -231,7 +233,7 @@ impl TaskState {
         }
     }
 
-    /// Whether a terminal report says what the state says already.
+    /// Whether the state is the one that the terminal message asks for.
     fn is_end(&self, end: &End) -> bool {
         match (self, end) {
             (Self::Completed { .. }, End::Completed)
@@ -267,7 +269,8 @@ impl TaskState {
         Ok(next)
     }
 
-    /// What is left of the lease is for a result that may be under way.
+    /// Shortens the lease of a task that its agent does not name. The rest of the lease is for a
+    /// result that may be under way.
     fn missing(
         &self,
         said_at: Timestamp,
@@ -330,9 +333,9 @@ impl TaskState {
                 if self.cancel_request().is_some() {
                     return self.ended(None, End::Cancelled(None), now);
                 }
-                // It names the task: its acknowledgement was lost on the way.
+                // The agent names the task: its acknowledgement was lost on the way.
                 if heard_at.is_some_and(|at| at > *dispatched_at) {
-                    // When it first spoke of it by its own clock is not known.
+                    // The time of the agent's first report, by its own clock, is not known.
                     return self.started(Some(*attempt), Timestamp::from_millis(0), now);
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
@@ -372,7 +375,7 @@ impl TaskState {
             Self::Pending {
                 last_error: Some(error),
                 ..
-            } => format!("No agent took it in time. The last try came to nothing: {error}"),
+            } => format!("No agent took it in time. The last attempt failed: {error}"),
             _ => "No agent took it in time.".to_owned(),
         };
         Self::Failed {
@@ -386,7 +389,7 @@ impl TaskState {
     fn lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
         let minutes = now.since(lease.heard_at).as_secs().div_ceil(60);
         let why = format!(
-            "The agent ran it and has not spoken of it for {minutes} min. It may have had effects."
+            "The agent ran the task and has not reported on it for {minutes} min. It may have had effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
         self.ended(None, End::Failed(failure), now)
@@ -406,7 +409,8 @@ impl TaskState {
         }
     }
 
-    /// What may have arrived stays where it is: it could run twice, at once.
+    /// Checks a move to another agent. An attempt that may have arrived stays with its agent: the
+    /// task could run twice, at once.
     fn rerouted(&self) -> Result<Self, Unchanged> {
         match self {
             Self::Pending {
@@ -417,8 +421,8 @@ impl TaskState {
         }
     }
 
-    /// The attempt that was said not to have arrived, if it is the one that is spoken of, and how
-    /// many count.
+    /// Returns the attempt that was reported as undelivered, if it is the one of the event, and the
+    /// number of earlier attempts that count.
     fn maybe_arrived(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,
@@ -435,7 +439,7 @@ impl TaskState {
             .then_some((sent, *spent))
     }
 
-    /// The fence: lets only the attempt pass that the agent holds.
+    /// The fence: accepts only the attempt that the agent holds.
     fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
         match (self.held(), attempt) {
             (Some(held), None) => Ok(held),
@@ -459,7 +463,7 @@ impl TaskState {
     }
 }
 
-/// Back to the queue after an attempt that came to nothing, or failed if it was the last.
+/// Returns the task to the queue after a failed attempt, or fails it if that was the last attempt.
 fn again(
     attempt: Attempt,
     spent: u32,
