@@ -1,4 +1,4 @@
-//! What an event does to a breaker.
+//! The transitions of a breaker.
 
 use std::time::Duration;
 
@@ -9,56 +9,57 @@ use super::{
     Mode, Outcome, Override, Permit, State, Trip,
 };
 
-/// What may happen to a breaker. Attempts are named `task#attempt`.
+/// An event of a breaker. Attempts are named `task#attempt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerEvent {
-    /// May this attempt go to the agent? As a probe it may take so long at least.
+    /// Asks whether the attempt may be sent to the agent. The duration is the least lease of its
+    /// permit, if it is a probe.
     Allow(String, Duration),
-    /// The attempt succeeded, and took so long.
+    /// The attempt succeeded, after this duration.
     Success(String, Duration),
-    /// The attempt failed.
+    /// The attempt failed, with this message.
     Failure(String, FailureKind, String),
     /// The attempt is over, and that says nothing about the agent.
     Ignore(String, IgnoredBecause),
-    /// The attempt is known to run, and may go on for so long: so does its permit.
+    /// The attempt is known to run, and may go on for this duration: its permit is extended.
     Running(String, Duration),
-    /// An operator wants it to start anew.
+    /// An operator resets the breaker.
     Reset,
-    /// An operator takes over.
+    /// An operator's order overrides the breaker.
     Force(Mode),
-    /// An operator leaves it to itself again.
+    /// An operator ends the order that overrides the breaker.
     Resume,
-    /// An operator gives it settings of its own, or takes them away.
+    /// An operator gives the breaker settings of its own, or removes them.
     Configure(Option<BreakerConfig>),
     /// Time has passed.
     Tick,
 }
 
-/// What an event did.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The breaker after it; the same, version included, if there is nothing to be written.
+    /// The breaker after the event; the same, version included, if nothing has to be written.
     pub next: Breaker,
-    /// What became of the event.
+    /// The verdict on the event.
     pub verdict: Verdict,
 }
 
-/// What became of an event.
+/// The verdict on an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The attempt may go to the agent.
+    /// The attempt may be sent to the agent.
     Allowed,
-    /// It may not, and there is no use in asking before then, if that is known.
+    /// The attempt may not be sent, before this time if that is known.
     Denied(Option<Timestamp>),
-    /// It counted, or was done.
+    /// The event counted, or was executed.
     Done,
-    /// It did not count.
+    /// The report did not count.
     Ignored(IgnoredBecause),
 }
 
 impl Breaker {
-    /// The breaker after `event` at `now`. `deployment` are the settings of breakers that have none
-    /// of their own.
+    /// Returns the breaker after `event` at `now`. The settings in `deployment` apply to breakers
+    /// that have none of their own.
     pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
@@ -67,7 +68,7 @@ impl Breaker {
         next.settle(deployment, now);
         let verdict = next.apply(event, deployment, now);
         let closed = |breaker: &Self| breaker.state == State::Closed;
-        // That it closes is told, though an operator's word above it may hide it.
+        // A closing is announced even if an operator's order leaves the gate as it was.
         let passes = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
         if passes(&next) != passes(self) || closed(&next) != closed(self) {
             next.generation += 1;
@@ -127,8 +128,8 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// What time alone does: an operator's word ends, and a probe that did not come back has failed
-    /// when its lease ended, whenever that is looked at.
+    /// Applies the passage of time: an operator's order expires, and a probe without an outcome
+    /// failed when its permit's lease ended, whenever that is evaluated.
     fn settle(&mut self, deployment: &BreakerConfig, now: Timestamp) {
         if self.mode.said().is_some_and(|said| said.until <= now) {
             self.mode = Mode::Automatic;
@@ -235,7 +236,7 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// The rule that the newest outcome trips, if there is one.
+    /// Returns the rule that the newest outcome trips, if there is one.
     fn trips(&self, newest: Counted, config: &BreakerConfig, now: Timestamp) -> Option<Trip> {
         let (mut total, mut failures, mut slow) = (0, 0, 0);
         for outcome in self.window.counting(config.window(), now) {
@@ -276,9 +277,9 @@ impl Breaker {
     fn ignore(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
         let was_out = self.give_back(&id);
         if because == IgnoredBecause::Undelivered {
-            // The same attempt will be sent anew, and then it says something.
+            // The same attempt will be sent again, and then its outcome counts.
             self.overtaken.retain(|known| *known != id);
-            // It happens with every connection that ends: not worth a write.
+            // This happens with every connection that ends: it is not worth a write.
             if !was_out {
                 return Verdict::Ignored(because);
             }
@@ -300,7 +301,7 @@ impl Breaker {
         Verdict::Ignored(because)
     }
 
-    /// Takes back the attempt's permit; whether it had one.
+    /// Releases the attempt's permit, and returns whether it had one.
     fn give_back(&mut self, id: &str) -> bool {
         let State::HalfOpen { permits, .. } = &mut self.state else {
             return false;
@@ -328,7 +329,7 @@ impl Breaker {
         }
     }
 
-    /// Probes that are still out say nothing about what comes next.
+    /// Ends a recovery: probes that are still out say nothing about the next one.
     fn end_recovery(&mut self) {
         if let State::HalfOpen { permits, .. } = &mut self.state {
             self.overtaken

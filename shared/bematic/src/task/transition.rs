@@ -389,7 +389,8 @@ impl TaskState {
     fn lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
         let minutes = now.since(lease.heard_at).as_secs().div_ceil(60);
         let why = format!(
-            "The agent ran the task and has not reported on it for {minutes} min. It may have had effects."
+            "The agent ran the task and has not reported on it for {minutes} min. It may have had \
+             effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
         self.ended(None, End::Failed(failure), now)

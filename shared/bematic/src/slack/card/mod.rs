@@ -1,8 +1,8 @@
-//! A task as one Slack message. Pure: the same view gives the same message, so that an update that
-//! would change nothing can be left out.
+//! A task's card: the task as one Slack message. Pure: the same view gives the same message, so
+//! that an update that would change nothing can be skipped.
 //!
-//! Every part has a budget in [`mrkdwn::size`]. Together they stay under [`Message::CHARS`]: see
-//! the numbers in [`budget`], and the property test.
+//! Every part has a budget, measured by [`mrkdwn::size`]. Together they stay under
+//! [`Message::CHARS`]: see the numbers in [`budget`], and the property test.
 
 mod batch;
 mod budget;
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::task::{Progress, Task};
 
-/// Renders a task.
+/// Renders a task's card.
 pub fn card(view: &TaskView<'_>) -> Message {
     let status = status::status(view);
     let title = mrkdwn::line(&view.task.title, budget::TITLE);
@@ -78,7 +78,8 @@ const fn icon(kind: StepKind) -> &'static str {
     }
 }
 
-/// Many agents end their output with the result: what is shown below it anyway is left out.
+/// Renders the end of the output. Many agents end their output with the result: a result that is
+/// shown below as a whole is left out.
 fn output(output: OutputTail<'_>, result: Option<&str>) -> Option<String> {
     let (text, budget) = match result.map(str::trim).filter(|result| !result.is_empty()) {
         None => (output.text, budget::OUTPUT),
