@@ -1,4 +1,4 @@
-//! Which agent gets a task, and moving what waits to one that is better off with it.
+//! Choosing the agent for a task, and moving waiting tasks to better agents.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::{
     task::{Task, TaskEvent, Unchanged},
 };
 
-/// Tasks at the head of a queue that one pass looks at.
+/// The number of tasks at the head of a queue that one dispatch considers for a move.
 const HEAD: usize = 50;
-/// Tasks that are moved, and queues that are counted, at a time.
+/// The number of tasks that are moved, and of queues that are counted, concurrently.
 const AT_ONCE: usize = 8;
 
-/// The agents that the route allows and that exist, in order of preference; by name where any will
-/// do. A call for each that it names, side by side.
+/// Returns the agents that the route allows and that exist, in order of preference; by name where
+/// any agent is allowed. One call for each agent that the route names, in parallel.
 ///
 /// # Errors
 /// The store's.
@@ -32,15 +32,16 @@ pub(super) async fn allowed(agents: &dyn Agents, route: &Route) -> Result<Vec<Ag
     let found = try_join_all(named.iter().map(|agent| agents.find(agent))).await?;
     let known = named.iter().zip(found).filter_map(|(name, found)| {
         if found.is_none() {
-            warn!(agent = %name, "there is no such agent to choose");
+            warn!(agent = %name, "the route names an agent that does not exist");
         }
         found
     });
     Ok(known.collect())
 }
 
-/// Agents to choose from. How many tasks wait for one is counted when it matters: never fewer than
-/// it holds, so that one that is fuller than the best without those that wait need not be counted.
+/// The agents to choose from. The tasks that wait for an agent are only counted when that can
+/// matter: the load without them is a lower bound, so an agent whose lower bound is above the best
+/// agent's load need not be counted.
 pub(super) struct Pool {
     candidates: Vec<(Candidate, bool)>,
 }
@@ -54,7 +55,7 @@ impl Pool {
         }
     }
 
-    /// The agent for a new task: a call for each that could have it, if that is more than one.
+    /// Chooses the agent for a new task: one call for each candidate, if there is more than one.
     pub(super) async fn choose(
         &mut self,
         lists: &dyn TaskLists,
@@ -68,7 +69,7 @@ impl Pool {
         self.pick(lists, route, choose).await
     }
 
-    /// The agent that is better for a task that waits for `from`, if there is one.
+    /// Returns the agent that is better for a task that waits for `from`, if there is one.
     async fn better(
         &mut self,
         lists: &dyn TaskLists,
@@ -78,7 +79,7 @@ impl Pool {
         self.pick(lists, route, |all| better(from, all)).await
     }
 
-    /// One more waits for the agent.
+    /// Adds a waiting task to the agent's load.
     fn give(&mut self, agent: &AgentId) {
         let of_agent = self.candidates.iter_mut().find(|(it, _)| it.id == *agent);
         if let Some((candidate, _)) = of_agent {
@@ -86,7 +87,7 @@ impl Pool {
         }
     }
 
-    /// Those that the route allows, in its order.
+    /// Returns the candidates that the route allows, in the route's order.
     fn of(&self, route: &Route) -> Vec<&Candidate> {
         let all = || self.candidates.iter().map(|(candidate, _)| candidate);
         if *route == Route::Any {
@@ -98,7 +99,7 @@ impl Pool {
             .collect()
     }
 
-    /// What `pick` picks when it knows how many tasks wait for whom.
+    /// Returns the choice of `pick`, after counting the waiting tasks that can change it.
     async fn pick(
         &mut self,
         lists: &dyn TaskLists,
@@ -121,7 +122,7 @@ impl Pool {
         candidates.any(|(it, counted)| it.id == *agent && *counted)
     }
 
-    /// Counts what waits for this one, and for the least loaded others.
+    /// Counts the tasks that wait for this agent, and for the least loaded others.
     async fn count(
         &mut self,
         lists: &dyn TaskLists,
@@ -144,14 +145,14 @@ impl Pool {
     }
 }
 
-/// Moves what waits.
+/// Moves waiting tasks to better agents.
 pub struct Router {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
 impl Router {
-    /// A router among the agents of these ports.
+    /// Creates a router with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -159,18 +160,19 @@ impl Router {
         }
     }
 
-    /// Moves what waits for an agent that takes no work now, as far as there are better agents for
-    /// it, and says how much that was. A call if nothing can be moved; what is left is left to
-    /// another drain.
+    /// Moves the tasks that wait for an agent that is sent no tasks now to better agents, as far as
+    /// there are any, and returns their number. One call if nothing can be moved; tasks beyond the
+    /// head of the queue are left to another dispatch.
     ///
     /// # Errors
-    /// The store's and the queues': what is moved is moved, the rest may be tried again.
+    /// The store's and the queues': the tasks that were moved stay moved, and the rest may be tried
+    /// again.
     pub async fn move_waiting(&self, agent: &Agent, now: Timestamp) -> Result<usize, BematicError> {
         let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
         let moved = self.spread(agent, movable, now).await?;
-        // Not for those that cannot be moved: it would never end.
+        // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
             let drain = DispatchMessage::drain(agent.id.clone());
             self.ports
@@ -181,11 +183,11 @@ impl Router {
         Ok(moved)
     }
 
-    /// Moves this task, if there is a better agent for it, and says whether. A call if its agent
-    /// takes work.
+    /// Moves this task, if there is a better agent for it, and returns whether it did. One call if
+    /// its agent is sent tasks.
     ///
     /// # Errors
-    /// As [`Self::move_waiting`].
+    /// The errors of [`Self::move_waiting`].
     pub async fn move_one(&self, task: &Task, now: Timestamp) -> Result<bool, BematicError> {
         let agent = self.ports.agents.find(&task.agent_id).await?;
         let agent = agent.unwrap_or_else(|| Agent::new(task.agent_id.clone(), now));
@@ -195,7 +197,7 @@ impl Router {
         Ok(self.spread(&agent, vec![task.clone()], now).await? > 0)
     }
 
-    /// Each to the agent that is better for it then.
+    /// Moves each task to the agent that is better for it after the moves before.
     async fn spread(
         &self,
         agent: &Agent,
@@ -223,7 +225,7 @@ impl Router {
         Ok(outcomes.into_iter().filter(|is_moved| *is_moved).count())
     }
 
-    /// All that any of the routes allows, read once.
+    /// Reads all agents that any of the routes allows, once.
     async fn candidates<'a>(
         &self,
         agent: &Agent,
@@ -245,8 +247,8 @@ impl Router {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Unless it is somewhere else by now. Each stands alone: one that cannot be moved is no reason
-    /// to leave the others.
+    /// Moves a task, unless it was moved meanwhile. A task that cannot be moved does not keep the
+    /// others from being moved.
     async fn move_to(&self, task: Task, to: AgentId, now: Timestamp) -> Result<bool, BematicError> {
         let (id, from) = (task.id, task.agent_id.clone());
         let decide = |task: &Task| {

@@ -1,6 +1,6 @@
-//! `sweeper`: the safety net, once a minute. Finds the work that no message is left for, and agents
-//! that are not there any more. It tells the dispatcher what to look at, whose queue repeats what
-//! fails; so two sweeps at once do nothing twice.
+//! `sweeper`: the safety net, which runs once a minute. It finds the tasks for which no message is
+//! left, and agents that are no longer there. It enqueues messages for the dispatcher, whose queue
+//! repeats what fails; so two sweeps at once do nothing twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,35 +19,35 @@ use crate::{
     ports::{CONNECTED_SHARDS, DispatchMessage, Gateway, Ports},
 };
 
-/// Tasks and connections of a shard that one run looks at; the next one takes what is left.
+/// The number of tasks and connections that one run handles at most; the next run handles the rest.
 const AT_ONCE: usize = 1000;
-/// Calls under way at a time.
+/// The number of concurrent calls.
 const CONCURRENT: usize = 16;
-/// A run ends by itself well within the function's timeout of 50 s.
+/// The time after which a run ends by itself, well within the function's timeout of 50 s.
 const RUN_FOR: Duration = Duration::from_secs(40);
 
-/// What a sweep found.
+/// The results of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Tasks that the dispatcher was told to look at.
+    /// The number of tasks that the dispatcher was sent a message for.
     pub tasks: usize,
-    /// Agents whose queue the dispatcher was told to drain.
+    /// The number of agents whose queue is to be dispatched.
     pub drained: usize,
-    /// Agents that were sent a ping.
+    /// The number of agents that were sent a ping.
     pub pinged: usize,
-    /// Agents that are offline now.
+    /// The number of agents that were marked offline.
     pub lost: usize,
-    /// Connections that did not authenticate.
+    /// The number of connections that did not authenticate in time.
     pub strangers: usize,
-    /// Bulk work that had come to a halt.
+    /// The number of bulk operations that were stalled.
     pub batches: usize,
-    /// Things that did not work: the next run tries again.
+    /// The number of failures: the next run tries again.
     pub failed: usize,
-    /// Whether there was more to do than time.
+    /// Whether the run ended before everything was handled.
     pub cut: bool,
 }
 
-/// What was done about one agent.
+/// The result of checking one agent.
 enum Visited {
     Drained,
     Pinged,
@@ -55,13 +55,13 @@ enum Visited {
     Well,
 }
 
-/// Sweeps.
+/// Sweeps: finds tasks and agents that no message is left for.
 pub struct Sweeper {
     ports: Arc<Ports>,
 }
 
 impl Sweeper {
-    /// A sweeper of all there is.
+    /// Creates a sweeper with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self { ports }
     }
@@ -69,7 +69,7 @@ impl Sweeper {
     /// Handles the schedule's event.
     ///
     /// # Errors
-    /// As [`Self::sweep`], after it was logged.
+    /// The errors of [`Self::sweep`], after they were logged.
     pub async fn handle(&self) -> Result<(), BematicError> {
         let swept = self.sweep().await;
         swept.map(drop).inspect_err(|error| {
@@ -81,7 +81,7 @@ impl Sweeper {
         })
     }
 
-    /// Sweeps once. What fails is counted and logged; the rest goes on.
+    /// Sweeps once. Single failures are counted and logged, and the sweep goes on.
     ///
     /// # Errors
     /// An index could not be read.
@@ -91,7 +91,8 @@ impl Sweeper {
         self.due_tasks(start, &mut swept).await?;
         self.strangers(start, &mut swept).await?;
         self.stalled(start, &mut swept).await?;
-        // Begun elsewhere each time, so that what a long run leaves is not always the same.
+        // Each run begins with another shard, so that a run without enough time does not always
+        // leave out the same one.
         let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
         for n in 0..CONNECTED_SHARDS {
             let shard = (first + n) % CONNECTED_SHARDS;
@@ -125,11 +126,11 @@ impl Sweeper {
 
     async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
         for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
-            info!(%batch, "bulk work had come to a halt");
+            info!(%batch, "bulk operation was stalled");
             match self.go_on(batch, since, now).await {
                 Ok(()) => swept.batches += 1,
                 Err(error) => {
-                    warn!(%batch, error = chain(&error), "not told");
+                    warn!(%batch, error = chain(&error), "message not enqueued");
                     swept.failed += 1;
                 }
             }
@@ -137,7 +138,8 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Next time after twice as long, so that work that fails each time does not pile up.
+    /// Enqueues a stalled bulk operation. The next check is after twice as long, so that bulk
+    /// operations that fail each time do not pile up.
     async fn go_on(
         &self,
         batch: BatchId,
@@ -149,14 +151,14 @@ impl Sweeper {
         Ok(self.ports.batches.look_again(batch, again).await?)
     }
 
-    /// Ten a call. How many were sent, and how many were not.
+    /// Sends messages, ten a call. Returns how many were sent, and how many were not.
     async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
         let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
         let sends = messages.chunks(10).map(|some| async move {
             match self.ports.dispatch.send_all(some).await {
                 Ok(()) => (some.len(), 0),
                 Err(error) => {
-                    warn!(error = chain(&error), ?some, "not told");
+                    warn!(error = chain(&error), ?some, "messages not enqueued");
                     (0, some.len())
                 }
             }
@@ -198,7 +200,7 @@ impl Sweeper {
                         warn!(
                             code = error.code(),
                             error = chain(&error),
-                            "agent not looked after"
+                            "agent not checked"
                         );
                         swept.failed += 1;
                     }
@@ -220,7 +222,7 @@ impl Sweeper {
         match Liveness::of(agent, binding, now) {
             Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
             Liveness::Ping { first } => {
-                // Noted before it is sent, or its echo could come first.
+                // The ping is recorded before it is sent, or its echo could arrive first.
                 if first {
                     self.ports
                         .presence
@@ -235,7 +237,8 @@ impl Sweeper {
         }
     }
 
-    /// It may have spoken since: what counts is the agent as it is.
+    /// Checks an agent again as it is stored now: it may have sent something since the index was
+    /// written.
     async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
         let Some(agent) = self.ports.agents.find(&agent.id).await? else {
             return Ok(Visited::Well);
@@ -250,8 +253,8 @@ impl Sweeper {
         }
     }
 
-    /// Its connection is closed, so that an agent that is there all the same opens another: first,
-    /// or nobody would look for it any more. Its tasks keep their leases.
+    /// Marks an agent offline. Its connection is closed first, so that an agent that is still there
+    /// opens another: once it is marked, no sweep finds it. Its tasks keep their leases.
     async fn lose(
         &self,
         agent: &Agent,
@@ -274,15 +277,15 @@ impl Sweeper {
         if !untold && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty()) {
             return Ok(Visited::Well);
         }
-        info!(agent = %agent.id, "work was left waiting");
+        info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
         let drain = DispatchMessage::drain(agent.id.clone());
         self.ports.dispatch.send(&drain, Duration::ZERO).await?;
         Ok(Visited::Drained)
     }
 }
 
-/// Asks for a sign that the agent hears: the ping is to be echoed. Also keeps API Gateway from
-/// ending the connection as idle, after 10 min.
+/// Sends a ping, which the agent has to echo. It also keeps API Gateway from closing the connection
+/// as idle, after 10 min.
 pub(super) async fn ping(
     gateway: &dyn Gateway,
     binding: &Binding,
@@ -292,7 +295,7 @@ pub(super) async fn ping(
     let ping = CloudMessage::HeartbeatPing(Heartbeat {
         server_time: Some(now),
     });
-    // A connection that is gone is silent, and found to be so.
+    // A connection that is gone becomes silent, and a later sweep finds it.
     let _ = gateway.send(&binding.id, spelling, ping).await?;
     Ok(())
 }

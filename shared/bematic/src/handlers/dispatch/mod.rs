@@ -1,4 +1,4 @@
-//! `dispatcher`: works off an agent's queue, looks after timers, and ends connections that did not
+//! `dispatcher`: dispatches agents' queues, handles timers, and closes connections that did not
 //! authenticate.
 
 mod gatekeeper;
@@ -24,14 +24,15 @@ use crate::{
     task::{Task, TaskEvent, TaskSpec},
 };
 
-/// How long a drain may take before another may take over: twice the function's timeout.
+/// The time after which another dispatcher may take over the lease: twice the function's timeout.
 const DRAIN_LEASE: Duration = Duration::from_secs(30);
-/// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
+/// The time for which one dispatcher goes on while further dispatches are requested: well within
+/// the function's timeout of 15 s.
 const DRAIN_FOR: Duration = Duration::from_secs(8);
-/// By how much a message can come before its time: clocks differ.
+/// The time by which a message can arrive early: clocks differ.
 const EARLY: Duration = Duration::from_secs(5);
 
-/// Hands tasks to agents.
+/// Sends tasks to agents.
 pub struct Dispatcher {
     ports: Arc<Ports>,
     transitions: Transitions,
@@ -39,7 +40,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher to the agents of these ports.
+    /// Creates a dispatcher with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -48,14 +49,15 @@ impl Dispatcher {
         }
     }
 
-    /// Does what the state calls for.
+    /// Handles one message of the dispatcher's queue.
     ///
     /// # Errors
-    /// The message is to be given again.
+    /// The message has to be handled again.
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
             DispatchMessage::Drain { agent_id, refresh } => {
-                // Whatever comes of the drain, and whoever else may be at it.
+                // The refresh does not depend on the outcome of the dispatch, nor on which
+                // dispatcher holds the lease.
                 let (refreshed, drained) = join(self.refresh(refresh), self.drain(&agent_id)).await;
                 refreshed.and(drained)
             }
@@ -67,7 +69,8 @@ impl Dispatcher {
         }
     }
 
-    /// A call, if there is a card to refresh. Twice in a flush interval is once.
+    /// Enqueues a refresh of the task's card, if there is one to refresh: a call. Twice in a flush
+    /// interval is the same as once.
     async fn refresh(&self, task: Option<TaskId>) -> Result<(), BematicError> {
         match task {
             Some(task) => self.transitions.refresh(task, self.ports.clock.now()).await,
@@ -75,8 +78,9 @@ impl Dispatcher {
         }
     }
 
-    /// One drain of an agent at a time, so that tasks reach it in order: whoever comes second
-    /// tells the first to look again. Three calls and, for each task, three more.
+    /// Dispatches an agent's queue under the agent's lease, so that tasks arrive in order: a second
+    /// dispatcher only requests another dispatch from the first. Three calls and, for each task,
+    /// three more.
     async fn drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
         let holder = self.ports.ids.message().to_string();
@@ -93,7 +97,7 @@ impl Dispatcher {
             Drain::Ours(agent) => agent,
             Drain::Asked => return Ok(()),
             Drain::NoAgent => {
-                warn!(agent = %agent_id, "there is no such agent to drain the queue of");
+                warn!(agent = %agent_id, "there is no such agent");
                 return Ok(());
             }
         };
@@ -104,7 +108,8 @@ impl Dispatcher {
             } else {
                 self.deliver(&agent).await
             };
-            // Given back after a failure too: the repeated message need not wait for the lease.
+            // The lease is released after a failure too: the repeated message need not wait for the
+            // lease to end.
             let released = self
                 .ports
                 .dispatch_leases
@@ -131,20 +136,20 @@ impl Dispatcher {
             None
         };
         let agent = ended.as_ref().unwrap_or(agent);
-        // The sweeper makes up for it: work does not wait for what is told.
+        // Tasks do not wait for a notice: if it is not enqueued, the sweeper makes up for it.
         if let Err(error) = self.announce(agent).await {
-            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "operations not told");
+            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.is_shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
-            // What is to wake the queue may come a moment early: clocks differ.
+            // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
                 self.ask_for_drain(&agent.id, wait).await?;
             }
             self.router.move_waiting(agent, now).await?;
             return Ok(());
         };
-        // Until its first message it may not be open yet: that message has the queue drained.
+        // The connection may not be open before its first message, which has the queue dispatched.
         let Some(spelling) = binding.spelling else {
             return Ok(());
         };
@@ -161,8 +166,8 @@ impl Dispatcher {
         let (claimed, failed) = gate.claim_all(&queued).await;
         let shut = gate.is_shut();
         let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
-        // One after another, so that they arrive in order; what comes of them, side by side. What
-        // one comes to is no reason to leave out the others.
+        // Tasks are sent one after another, so that they arrive in order; their deliveries are
+        // recorded in parallel. A failure for one task does not leave out the others.
         let mut posted = Vec::new();
         for (task, spec) in claimed.iter().zip(specs) {
             posted.push((task, self.submit(task, spec, connection, spelling).await));
@@ -181,8 +186,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// An operator's word about the agent's breaker has ended by itself: written down, so that
-    /// everybody sees it. The agent as it is then.
+    /// Writes down that an operator's order about the agent's breaker has expired, so that every
+    /// reader sees it. Returns the agent after that.
     async fn end_override(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
         let before = self.ports.breakers.breaker(&agent.id).await?;
         let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
@@ -191,7 +196,7 @@ impl Dispatcher {
             after: &step.next,
         };
         let mut agent = agent.clone();
-        // Whoever was faster has the queue looked at too.
+        // A faster dispatcher has the queue dispatched too.
         if self.ports.breakers.turn(&agent.id, turn).await? == Written::Done {
             self.transitions.gate_moved(&agent.id, turn, now).await?;
             agent.gate = step.next.gate();
@@ -199,7 +204,7 @@ impl Dispatcher {
         Ok(agent)
     }
 
-    /// Has the operations channel told what it was not told of yet.
+    /// Enqueues a notice for the operations channel, if the breaker has changed since the last one.
     async fn announce(&self, agent: &Agent) -> Result<(), BematicError> {
         let generation = agent.gate.generation;
         if generation > agent.announced {
@@ -211,7 +216,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Each stands alone: what could not be sent goes back to the queue, the others go on.
+    /// Records the outcome of sending one task: a task that could not be sent returns to the queue.
     async fn settle(
         &self,
         claimed: &Task,
@@ -234,9 +239,9 @@ impl Dispatcher {
                 self.take_back(claimed, gone).await?;
                 return self.give_up(&claimed.agent_id, connection).await;
             }
-            // It may be on its way all the same: the agent will tell.
+            // The message may be on its way all the same: the agent's report will show.
             Err(BematicError::Gateway(cause)) => {
-                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "not delivered");
+                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "task not delivered");
                 TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
             Err(cause @ BematicError::Message { .. }) => {
@@ -250,15 +255,16 @@ impl Dispatcher {
         self.take_back(claimed, event).await
     }
 
-    /// Before anything else that may fail: the task must not wait for it.
+    /// Returns a task to the queue. This is done before any other call that may fail: the task must
+    /// not wait for that.
     async fn take_back(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
         let (agent, now) = (&claimed.agent_id, self.ports.clock.now());
         let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
         applied.await.map(drop)
     }
 
-    /// A connection that is said to be gone. Should it not be, closing it makes its agent open
-    /// another.
+    /// Marks an agent offline whose connection is reported gone, and closes the connection: if it
+    /// is still open, its agent opens another.
     async fn give_up(
         &self,
         agent: &AgentId,
@@ -323,7 +329,8 @@ impl Dispatcher {
     }
 }
 
-/// What the agent is sent. Also used before a task is stored, to refuse what could not be sent.
+/// Returns the message that the agent is sent. It is also used before a task is stored, to refuse
+/// one that could not be sent.
 pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
     TaskSubmit {
         task_id: task.id,

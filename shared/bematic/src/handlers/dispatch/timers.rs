@@ -1,4 +1,4 @@
-//! What a task's state calls for when time passes: a deadline, a lease's end, the word to stop.
+//! The timers of a task: deadlines, the end of a lease, and the request to cancel.
 
 use bematic_protocol::{
     ids::{AgentId, TaskId},
@@ -18,12 +18,13 @@ use crate::{
 };
 
 impl Dispatcher {
-    /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task
-    /// that waits where another agent would be better, a change that was never announced. After the
-    /// time to acknowledge it `is_first`: a lease that began meanwhile is looked after from now on.
+    /// Checks a task: one call, and the steps that are due. They are a timer that ended, a request
+    /// to cancel that the agent has to be sent, a move to a better agent, and messages for a change
+    /// that were never sent. With `is_first`, after the deadline for the acknowledgement, a timer
+    /// for a lease that began meanwhile is enqueued.
     pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            warn!(task = %id, "there is no such task to look at");
+            warn!(task = %id, "there is no such task");
             return Ok(());
         };
         let now = self.ports.clock.now();
@@ -33,8 +34,8 @@ impl Dispatcher {
                 self.ask_to_stop(&task).await?;
                 self.transitions.wait_for_timer(&task, now).await?;
             }
-            // Who changes a task sends a message for its timer, but for a first lease: else only one that
-            // came early is sent again.
+            // Each change of a task sends a message for its timer, except for a first lease:
+            // otherwise only a message that came early is sent again.
             Some(timer) if timer.since(now) <= EARLY || is_first && task.has_first_lease() => {
                 self.transitions.wait_for_timer(&task, now).await?;
             }
@@ -61,7 +62,7 @@ impl Dispatcher {
             (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
                 self.doubt(&task.agent_id, sent_at, now).await
             }
-            // Acknowledged at the last moment.
+            // The task was acknowledged at the last moment.
             (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
                 Ok(self.transitions.wait_for_timer(&task, now).await?)
             }
@@ -69,8 +70,9 @@ impl Dispatcher {
         }
     }
 
-    /// An agent that does not acknowledge a task may not hear us: it gets no more work until it
-    /// has echoed a ping. Unless it is on another connection by now.
+    /// Pings an agent that did not acknowledge a task, since it may not receive messages: no more
+    /// tasks are dispatched to it until it has echoed the ping. Does nothing if the agent is on
+    /// another connection by now.
     async fn doubt(
         &self,
         id: &AgentId,
@@ -82,12 +84,13 @@ impl Dispatcher {
         let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
             return Ok(());
         };
-        info!(agent = %id, connection = %connection.id, "does the agent hear us?");
+        info!(agent = %id, connection = %connection.id, "agent does not acknowledge: pinged");
         self.ports.presence.doubted(id, &connection.id, now).await?;
         ping(&*self.ports.gateway, &connection, now).await
     }
 
-    /// The last sign of life of an attempt at the agent: three calls, once a lease.
+    /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
+    /// lease.
     async fn heard_at(
         &self,
         task: &Task,
@@ -102,20 +105,22 @@ impl Dispatcher {
         )?;
         let named = agent.and_then(|agent| match task.state {
             TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
-            // What it said before it was sent this attempt is of an earlier one.
+            // A list of tasks that was recorded before this attempt was sent is about an earlier
+            // attempt.
             _ => agent.said_at(task.id),
         });
         Ok(report.max(named))
     }
 
-    /// Best effort: after the deadline it is cancelled anyway.
+    /// Sends TASK_CANCEL to the agent, as best effort: after the deadline the task is cancelled
+    /// anyway.
     async fn ask_to_stop(&self, task: &Task) -> Result<(), BematicError> {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };
         let agent = self.ports.agents.find(&task.agent_id).await?;
         let Some(binding) = agent.and_then(|agent| agent.connection) else {
-            info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
+            info!(task = %task.id, agent = %task.agent_id, "agent offline: not asked to stop the task");
             return Ok(());
         };
         let spelling = binding.spelling.unwrap_or_default();
@@ -129,10 +134,10 @@ impl Dispatcher {
             .send(&binding.id, spelling, message)
             .await
         {
-            Ok(Delivery::Sent) => info!(task = %task.id, "the agent was told to stop"),
+            Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
             Ok(Delivery::Gone) => self.give_up(&task.agent_id, &binding.id).await?,
             Err(error) => {
-                warn!(task = %task.id, code = error.code(), error = chain(&error), "the agent was not told to stop");
+                warn!(task = %task.id, code = error.code(), error = chain(&error), "agent not asked to stop the task");
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! TASK_ACK
+//! The message TASK_ACK.
 
 use bematic_protocol::messages::TaskAck;
 
@@ -11,19 +11,19 @@ use crate::{
     task::{TaskEvent, Unchanged},
 };
 
-/// Notes whether agents take their tasks.
+/// Handles acknowledgements and refusals.
 pub(super) struct Acknowledge {
     transitions: Transitions,
 }
 
 impl Acknowledge {
-    /// On the tasks.
+    /// Creates a handler with these transitions.
     pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
-    /// At most a read and a write, and a message unless a refresh is under way; a refusal is a
-    /// transaction instead, and two messages.
+    /// Handles TASK_ACK: at most a read and a write, and a message unless a refresh is under way;
+    /// for a refusal a transaction instead, and two messages.
     pub(super) async fn handle(
         &self,
         context: Context<'_>,

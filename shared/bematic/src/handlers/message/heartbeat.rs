@@ -1,4 +1,4 @@
-//! HEARTBEAT_PING and HEARTBEAT_PONG
+//! The messages HEARTBEAT_PING and HEARTBEAT_PONG.
 
 use bematic_protocol::{
     ids::AgentId,
@@ -14,18 +14,18 @@ use crate::{
     ports::SignOfLife,
 };
 
-/// Notes signs of life.
+/// Handles heartbeats.
 pub(super) struct Heartbeats {
     presence: Presence,
 }
 
 impl Heartbeats {
-    /// On what is known of the agents' presence.
+    /// Creates a handler with this presence.
     pub(super) const fn new(presence: Presence) -> Self {
         Self { presence }
     }
 
-    /// The answer, and at most one write a minute.
+    /// Handles HEARTBEAT_PING: answers, and makes at most one write a minute.
     pub(super) async fn ping(
         &self,
         context: Context<'_>,
@@ -43,7 +43,7 @@ impl Heartbeats {
         Ok(Answer::messages([answer].into_iter().chain(stop)))
     }
 
-    /// One call: it answers a ping, of which there are few.
+    /// Handles HEARTBEAT_PONG: one call, since it echoes a ping, of which there are few.
     pub(super) async fn pong(
         &self,
         context: Context<'_>,
@@ -59,7 +59,7 @@ impl Heartbeats {
     }
 }
 
-/// The agent is the connection's, whatever a payload says.
+/// Checks that the agent in a payload is the one that the connection is bound to.
 pub(super) fn speaks_for_itself(
     context: Context<'_>,
     claimed: &AgentId,

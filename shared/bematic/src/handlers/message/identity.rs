@@ -17,28 +17,29 @@ use crate::{
     ports::{DispatchMessage, Introduction, Ports},
 };
 
-/// Connections that are remembered.
+/// The number of connections that are cached.
 const REMEMBERED: usize = 4096;
 
-/// The sender of a message.
+/// The identity of a message's sender.
 pub(super) enum Speaker {
-    /// An agent.
+    /// An agent that the connection is bound to.
     Known(Sender),
-    /// An agent that its connection was just bound to.
+    /// An agent that the connection was just bound to.
     JustBound(AgentId),
-    /// Its connection is unbound. The agent whose key the message has, if it has one.
+    /// The connection is unbound; with the agent that the message's key belongs to, if it has a
+    /// valid one.
     Unbound(Option<Box<Agent>>),
 }
 
-/// Finds senders, and binds connections.
+/// Identifies senders, and binds connections.
 pub(super) struct Identities {
     ports: Arc<Ports>,
     authenticate: Arc<Authenticate>,
     replies: Arc<Replies>,
-    /// The agents of connections, which never change, and how each is answered: as the first message
-    /// that came here was spelled.
+    /// The agents of connections, which never change, and the spelling in which each is answered:
+    /// that of the first message that arrived here.
     known: Cache<ConnectionId, Sender>,
-    /// Connections whose first message was passed on.
+    /// The connections whose first message was recorded.
     noted: Cache<ConnectionId, ()>,
 }
 
@@ -57,8 +58,8 @@ impl Identities {
         }
     }
 
-    /// The sender of a message: one call at most. AUTH_REQUEST of an agent that has no connection is
-    /// bound by that call, any other is looked up with its key.
+    /// Identifies the sender of a message: one call at most. AUTH_REQUEST of an agent that has no
+    /// connection is bound by that call; otherwise its key is looked up by a second one.
     pub(super) async fn identify(
         &self,
         event: &SocketEvent,
@@ -83,7 +84,7 @@ impl Identities {
         Ok(sender.map_or(Speaker::Unbound(agent.map(Box::new)), Speaker::Known))
     }
 
-    /// The sender: at hand, or looked up in one call. `None` if its connection is unbound.
+    /// Returns the sender, cached or looked up in one call. `None` if its connection is unbound.
     pub(super) async fn find_sender(
         &self,
         event: &SocketEvent,
@@ -100,7 +101,7 @@ impl Identities {
         Ok(self.remember_found(connection, spelling))
     }
 
-    /// Remembered, or as API Gateway says.
+    /// Returns the sender, from the cache or as API Gateway names it.
     fn sender_at_hand(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
         let connection = &event.connection_id;
         self.known.get(connection).or_else(|| {
@@ -112,7 +113,7 @@ impl Identities {
         })
     }
 
-    /// The agent of a connection that was looked up, which never changes.
+    /// Caches the agent of a connection that was looked up, which never changes.
     fn remember_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
         let Connection {
             id,
@@ -129,14 +130,15 @@ impl Identities {
         Some(sender)
     }
 
-    /// Whether this environment has passed on the first message that it saw of the connection.
+    /// Whether this environment has recorded the first message that it received over the
+    /// connection.
     pub(super) fn has_noted(&self, sender: &Sender) -> bool {
         self.noted.get(&sender.connection).is_some()
     }
 
-    /// Passes on the first message that this environment sees of a connection. If it may be the first
-    /// at all, the connection is known to be open from now on, and work may be waiting for it.
-    /// Remembered only once that was passed on, so that a failure here is made up for by the next.
+    /// Records the first message that this environment receives over a connection. If it may be the
+    /// first of all, the connection is known to be open from now on, and tasks may be waiting for
+    /// it. It is cached only after that, so that the next message makes up for a failure here.
     pub(super) async fn note_first_message(
         &self,
         sender: &Sender,
@@ -166,7 +168,8 @@ impl Identities {
         self.noted.insert(sender.connection.clone(), ());
     }
 
-    /// The first message of an unbound connection: AUTH_REQUEST binds it, any other closes it.
+    /// Handles the first message of an unbound connection: AUTH_REQUEST binds the connection, any
+    /// other message closes it.
     pub(super) async fn first_message(
         &self,
         connection: &ConnectionId,
@@ -187,8 +190,8 @@ impl Identities {
         };
         match result {
             Ok(()) => Ok(()),
-            // Our own trouble: the agent may try again on the same connection. Or that is another's
-            // by now.
+            // After an internal error the agent may try again on the same connection. A connection
+            // that is another agent's by now stays open, too.
             Err(error)
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyBound { .. })) =>
@@ -216,7 +219,7 @@ impl Identities {
         self.confirm_binding(connection, spelling, agent_id).await
     }
 
-    /// Tells an agent that the connection is bound to it, and has its queue dispatched.
+    /// Confirms to an agent that the connection is bound to it, and has its queue dispatched.
     pub(super) async fn confirm_binding(
         &self,
         connection: &ConnectionId,
@@ -228,7 +231,7 @@ impl Identities {
             agent_id: Some(agent_id.clone()),
             error: None,
         });
-        // Before the queue is dispatched: the agent expects its answer first.
+        // The answer is sent before the queue is dispatched: the agent expects it first.
         self.replies.send(connection, spelling, response).await?;
         let sender = Sender {
             agent_id,

@@ -1,4 +1,4 @@
-//! What agents say of being there, and of the tasks that they have.
+//! The signs of life of agents, and the tasks that they name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,22 +22,22 @@ use crate::{
     task::TaskEvent,
 };
 
-/// Connections whose last sign of life is remembered.
+/// The number of connections whose last recorded sign of life is cached.
 const REMEMBERED: usize = 4096;
-/// What was written down here so lately is not again, whenever agents beat.
+/// The time for which a sign of life that was recorded here is not recorded again.
 const SEEN_LATELY: Duration = Duration::from_secs(40);
 
-/// Keeps track of who is there.
+/// Records the signs of life of agents.
 #[derive(Clone)]
 pub(super) struct Presence {
     ports: Arc<Ports>,
     transitions: Transitions,
-    /// When a sign of life was last written down.
+    /// The time at which a sign of life was last recorded.
     seen: Arc<Cache<ConnectionId, Timestamp>>,
 }
 
 impl Presence {
-    /// On the agents and their tasks.
+    /// Creates a presence with these ports.
     pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self {
             ports,
@@ -46,8 +46,8 @@ impl Presence {
         }
     }
 
-    /// Whether a sign of life is to be written down: what may be the first word of its connection,
-    /// and then one a minute.
+    /// Whether a sign of life has to be recorded: one that may be the first message of its
+    /// connection, and after that one a minute.
     fn is_due(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
         match self.seen.get(&sender.connection) {
@@ -57,9 +57,9 @@ impl Presence {
         }
     }
 
-    /// Notes a sign of life, unless another of the minute is; an answer to a ping always. A connection
-    /// that is not its agent's any more, or was given up, is closed: its agent opens another. What
-    /// is to be answered: that it should stop what was cancelled.
+    /// Records a sign of life, unless another one of the minute is recorded; the echo of a ping is
+    /// always recorded. A connection that is no longer its agent's current one is closed: its agent
+    /// opens another. Returns TASK_CANCEL for the tasks that the agent has to stop.
     pub(super) async fn seen(
         &self,
         context: Context<'_>,
@@ -75,7 +75,7 @@ impl Presence {
             .alive(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
         let Some(agent) = noted else {
-            info!("a connection that is not its agent's speaks: closed");
+            info!("message over a connection that is not the agent's current one: closed");
             self.ports.gateway.close(&sender.connection).await?;
             return Ok(Vec::new());
         };
@@ -85,7 +85,7 @@ impl Presence {
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
             self.miss(&agent, named, context).await?;
-            // Those that it still holds are told of when they are cancelled.
+            // The agent is sent TASK_CANCEL for tasks that it still holds when they are cancelled.
             let held: Vec<_> = agent.held_tasks().collect();
             let other = named.iter().filter(|task| !held.contains(task));
             stop = self.stop(&agent, other).await?;
@@ -94,7 +94,7 @@ impl Presence {
         Ok(stop)
     }
 
-    /// An agent that was in doubt got no work until now.
+    /// Has the queue dispatched of an agent that was in doubt, and was sent no tasks until now.
     async fn hears(&self, agent: &Agent) -> Result<(), BematicError> {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
@@ -105,7 +105,8 @@ impl Presence {
         Ok(())
     }
 
-    /// Which of the agent's tasks it should stop: the first word may have been lost. A call each.
+    /// Returns TASK_CANCEL for those of the agent's tasks that it has to stop: the first one may
+    /// have been lost. One call for each task.
     pub(super) async fn stop(
         &self,
         agent: &Agent,
@@ -117,7 +118,7 @@ impl Presence {
         Ok(own.filter_map(|task| stop(task, &agent.id)).collect())
     }
 
-    /// Ends, after a while, the tasks that the agent should have and does not name.
+    /// Shortens the leases of the tasks that the agent holds and does not name.
     pub(super) async fn miss(
         &self,
         agent: &Agent,
@@ -133,10 +134,10 @@ impl Presence {
                 .apply(&agent.id, task, &event, None, context.now)
                 .await;
             match outcome {
-                Ok(Outcome::Changed(_)) => info!(%task, "the agent does not name a task of its"),
+                Ok(Outcome::Changed(_)) => info!(%task, "agent does not name a task that it holds"),
                 Ok(Outcome::Unchanged(..)) => {}
                 Err(BematicError::Task(error @ TaskError::Unknown { .. })) => {
-                    warn!(%task, %error, "a slot is taken by no task");
+                    warn!(%task, %error, "a slot is occupied by an unknown task");
                 }
                 Err(error) => return Err(error),
             }

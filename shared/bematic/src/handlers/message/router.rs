@@ -28,11 +28,11 @@ use crate::{
     ports::Ports,
 };
 
-/// An older connection than this has sent a heartbeat: a message over it is not its first, whichever
-/// execution environment gets it.
+/// The age from which a connection has sent a heartbeat: a message over it is not its first,
+/// whichever execution environment gets it.
 const NEW_FOR: Duration = SEEN_EVERY;
 
-/// Routes messages.
+/// Routes messages from agents to their handlers.
 pub struct MessageRouter {
     ports: Arc<Ports>,
     identities: Identities,
@@ -46,7 +46,7 @@ pub struct MessageRouter {
 }
 
 impl MessageRouter {
-    /// A router to one handler a type, on the same ports.
+    /// Creates a router with one handler for each message type, on these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         let transitions = Transitions::new(ports.clone());
         let presence = Presence::new(ports.clone(), transitions.clone());
@@ -65,8 +65,8 @@ impl MessageRouter {
         }
     }
 
-    /// Handles one message. Never fails: what goes wrong is logged, and sent to the agent as an error,
-    /// which sends what must not be lost again.
+    /// Handles one message. Never fails: errors are logged and sent to the agent, which repeats
+    /// every message that must not be lost.
     pub async fn handle(&self, event: SocketEvent) {
         let span = info_span!("message", connection = %event.connection_id);
         async {
@@ -146,7 +146,8 @@ impl MessageRouter {
                         .await
                 }
             };
-            // After what the agent says of itself, such as how much work it takes.
+            // The first message is recorded after it was handled, since it may set how many tasks
+            // the agent runs at once.
             if !self.identities.has_noted(sender) {
                 self.identities
                     .note_first_message(sender, is_stored, is_early)
@@ -158,7 +159,7 @@ impl MessageRouter {
         .await
     }
 
-    /// One handler a type.
+    /// Calls the handler of the message's type.
     async fn handle_message(
         &self,
         context: Context<'_>,
@@ -178,8 +179,8 @@ impl MessageRouter {
         }
     }
 
-    /// Text that is no message: it closes an unbound connection only. A rare thing, so that a read for
-    /// the sender is well spent where the handshake did not name it.
+    /// Answers a text that cannot be parsed: it closes an unbound connection only. This is rare, so
+    /// a read for the sender is acceptable where the handshake did not name the agent.
     async fn misunderstood(
         &self,
         event: &SocketEvent,

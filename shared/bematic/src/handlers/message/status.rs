@@ -1,4 +1,4 @@
-//! AGENT_STATUS
+//! The message AGENT_STATUS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,20 +14,20 @@ use crate::{
     ports::{DispatchMessage, Ports},
 };
 
-/// Notes what agents say of themselves.
+/// Handles the status of agents.
 pub(super) struct StatusReports {
     ports: Arc<Ports>,
     presence: Presence,
 }
 
 impl StatusReports {
-    /// On the agents and the dispatcher's queue.
+    /// Creates a handler with these ports.
     pub(super) fn new(ports: Arc<Ports>, presence: Presence) -> Self {
         Self { ports, presence }
     }
 
-    /// One call, and one that has the queue drained if the agent takes work; more where the agent
-    /// and we are not of one mind about the tasks that it has.
+    /// Records the status: one call, and one that has the queue dispatched if the agent is online;
+    /// more where the agent's list of tasks and the stored one differ.
     pub(super) async fn handle(
         &self,
         context: Context<'_>,

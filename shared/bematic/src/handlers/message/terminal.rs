@@ -1,4 +1,5 @@
-//! TASK_COMPLETE, TASK_ERROR and TASK_CANCELLED: confirmed once their effect is durable.
+//! The messages TASK_COMPLETE, TASK_ERROR and TASK_CANCELLED: confirmed once their effect is
+//! durable.
 
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -20,12 +21,13 @@ pub(super) struct TerminalMessages {
 }
 
 impl TerminalMessages {
-    /// On the tasks.
+    /// Creates a handler with these transitions.
     pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
-    /// A transaction and a message; a read more where this environment has not seen the attempt.
+    /// Handles TASK_COMPLETE: a transaction and a message; one more read where this environment has
+    /// not cached the task.
     pub(super) async fn complete(
         &self,
         context: Context<'_>,
@@ -36,7 +38,7 @@ impl TerminalMessages {
         self.end(context, task_id, attempt, ending).await
     }
 
-    /// The same.
+    /// Handles TASK_ERROR, with the calls of [`Self::complete`].
     pub(super) async fn error(
         &self,
         context: Context<'_>,
@@ -49,7 +51,7 @@ impl TerminalMessages {
             .await
     }
 
-    /// The same.
+    /// Handles TASK_CANCELLED, with the calls of [`Self::complete`].
     pub(super) async fn cancelled(
         &self,
         context: Context<'_>,
@@ -60,8 +62,9 @@ impl TerminalMessages {
             .await
     }
 
-    /// What changes nothing is confirmed too, or the agent would send it for ever; where it speaks
-    /// of what is not the agent's, it is told so.
+    /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
+    /// would repeat it for ever; one about a task that the agent does not hold is also answered
+    /// with an error.
     async fn end(
         &self,
         context: Context<'_>,
@@ -88,7 +91,7 @@ impl TerminalMessages {
                 }
                 .into(),
             ),
-            // It counted when it came first.
+            // The message counted when it arrived first.
             Ok(Outcome::Unchanged(task, Unchanged::Late))
                 if attempt.is_some() && attempt == task.reported =>
             {
@@ -111,7 +114,7 @@ impl TerminalMessages {
         })
     }
 
-    /// Of an attempt that is over: kept, shown as late, and nothing else.
+    /// Stores a terminal message of an attempt that is over; the card shows it as late.
     async fn keep_late(
         &self,
         task: Task,

@@ -1,4 +1,4 @@
-//! What the operations channel is told of a breaker.
+//! The notices about breakers in the operations channel.
 
 use bematic_protocol::ids::{AgentId, NoticeId, Subject};
 
@@ -15,9 +15,9 @@ use crate::{
 };
 
 impl Notifier {
-    /// A message when it opened, one when it has closed again; what is between, trying and failing
-    /// again, is no news. Two reads, one or two for each incident that is remembered, a write; and
-    /// for a message what a card takes.
+    /// Posts a notice when a breaker opened, and one when it has closed again; failed probes in
+    /// between cause none. Two reads, one or two for each incident that is stored, a write; and for
+    /// each notice the calls of a card.
     pub(super) async fn tell_of_breaker(&self, agent: &AgentId) -> Result<(), BematicError> {
         let breaker = self.ports.breakers.breaker(agent).await?;
         for incident in &breaker.recent {
@@ -30,7 +30,8 @@ impl Notifier {
             .await?)
     }
 
-    /// That it closed is told last, and once that is done there is nothing to look at any more.
+    /// Posts the notices of an incident. The closing notice is the last, so there is nothing left
+    /// to do once it is posted.
     async fn tell_of_incident(
         &self,
         agent: &AgentId,
@@ -54,8 +55,8 @@ impl Notifier {
         self.notice(closing, told, &message).await
     }
 
-    /// Without a channel it is noted as if Slack had refused it: whoever gives us one later does not
-    /// want to read what is long over.
+    /// Posts a notice. Without an operations channel it is recorded as if Slack had refused it: old
+    /// notices are not posted if a channel is configured later.
     async fn notice(
         &self,
         about: Subject,

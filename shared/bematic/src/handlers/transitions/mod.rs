@@ -1,4 +1,4 @@
-//! Applying an event to a stored task: read, decide, write on condition, then tell.
+//! Applying an event to a stored task: read, decide, write on condition, then enqueue messages.
 
 mod messages;
 mod seen;
@@ -21,17 +21,18 @@ use crate::{
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
-/// Lost races in a row about a task before giving up; the sender repeats.
+/// The number of version conflicts in a row after which a change of a task is given up; the sender
+/// repeats it.
 const TRIES: u32 = 8;
-/// The longest that SQS delays a message.
+/// The longest delay of a message in SQS.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
-/// What an event did to a task.
+/// The outcome of applying an event to a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The task is now this.
+    /// The task was changed to this.
     Changed(Task),
-    /// The task is this and stays so.
+    /// The task remains as it is, for this reason.
     Unchanged(Task, Unchanged),
 }
 
@@ -43,7 +44,7 @@ pub struct Transitions {
 }
 
 impl Transitions {
-    /// On the tasks and breakers of these ports, and their queues.
+    /// Creates transitions of the tasks and breakers of these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
@@ -51,8 +52,8 @@ impl Transitions {
         }
     }
 
-    /// The task as it is now, if it is the agent's, or was before it was moved to another: one call,
-    /// which reads the agent's breaker too.
+    /// Returns the task as it is now, if it belongs to the agent, or did before it was moved to
+    /// another: one call, which reads the agent's breaker too.
     ///
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
@@ -77,28 +78,29 @@ impl Transitions {
         Ok(task)
     }
 
-    /// Whether the agent is known here to run the attempt.
+    /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
         let seen = self.seen.task(task);
         seen.is_some_and(|task| task.runs(attempt, agent))
     }
 
-    /// What applies to all tasks.
+    /// Returns the settings that apply to all tasks.
     pub fn policy(&self) -> &TaskPolicy {
         &self.ports.settings.policy
     }
 
-    /// What applies to breakers without settings of their own.
+    /// Returns the settings that apply to breakers without settings of their own.
     pub fn breaker(&self) -> &BreakerConfig {
         &self.ports.settings.breaker
     }
 
-    /// Applies what the agent reports to its task: a read unless this environment has seen the task,
-    /// a write, and what [`Self::announce`] sends. What an attempt came to is written to the agent's
-    /// breaker in the same transaction. Repeated, it only sends again.
+    /// Applies an agent's report to its task: a read unless this environment has cached the task, a
+    /// write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
+    /// agent's breaker in the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
-    /// As [`Self::task_of`], and [`TaskError::Contended`] after too many version conflicts.
+    /// The errors of [`Self::task_of`], and [`TaskError::Contended`] after too many version
+    /// conflicts.
     pub async fn apply(
         &self,
         agent: &AgentId,
@@ -117,7 +119,7 @@ impl Transitions {
         self.apply_report(agent, task, event, completion, now).await
     }
 
-    /// What the agent's report would do to a task, if that is nothing.
+    /// Returns the reason why the agent's report would change nothing, if it would not.
     pub(super) fn does_nothing(
         &self,
         agent: &AgentId,
@@ -129,10 +131,10 @@ impl Transitions {
         next.err()
     }
 
-    /// The same as [`Self::apply`] to a task that was read already.
+    /// Does the same as [`Self::apply`] to a task that was read already.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub(super) async fn apply_report(
         &self,
         agent: &AgentId,
@@ -150,10 +152,10 @@ impl Transitions {
         self.change(task, decide, kept, now).await
     }
 
-    /// The same to a task that was just read, whoever has it, for what no agent says.
+    /// Applies an event that is not an agent's report to a task that was just read.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub async fn apply_to(
         &self,
         task: Task,
@@ -170,11 +172,11 @@ impl Transitions {
         self.change(task, decide, kept, now).await
     }
 
-    /// Changes a task that was read as `decide` says, which is asked anew after a version conflict,
-    /// and its agent's breaker by what that says about the agent, in the same transaction.
+    /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
+    /// breaker by the report that `decide` returns, in the same transaction.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub(super) async fn change(
         &self,
         mut task: Task,
@@ -225,8 +227,8 @@ impl Transitions {
         }
     }
 
-    /// The agent's breaker before and after the report, if that changes anything: a call unless this
-    /// environment has seen it.
+    /// Returns the agent's breaker before and after the report, if the report changes it: a call
+    /// unless this environment has cached the breaker.
     async fn turned(
         &self,
         agent: &AgentId,
@@ -243,7 +245,7 @@ impl Transitions {
         let before = self.ports.breakers.breaker(agent).await?;
         let Step { next, verdict } = before.after(report, config, now);
         if let Verdict::Ignored(why) = verdict {
-            info!(%agent, why = <&str>::from(why), "says nothing about the agent");
+            info!(%agent, why = <&str>::from(why), "report ignored by the breaker");
         }
         Ok((next != before).then_some((before, next)))
     }
@@ -260,8 +262,8 @@ impl Transitions {
         }
     }
 
-    /// Has the dispatcher look at the agent's queue when a breaker that has opened may be tried
-    /// again, as far as SQS can wait; the rest is left to the sweeper.
+    /// Enqueues a dispatch of the agent's queue for the time at which a breaker that has opened
+    /// permits a probe, if SQS can delay it as long; otherwise the sweeper does it.
     ///
     /// # Errors
     /// The queue's.
@@ -275,7 +277,7 @@ impl Transitions {
             return Ok(());
         }
         let (before, after) = (turn.before.state.name(), turn.after.state.name());
-        info!(%agent, before, after, "what the breaker lets through has changed");
+        info!(%agent, before, after, "breaker gate changed");
         let Some(until) = turn.after.gate().is_shut_until(now) else {
             return Ok(());
         };
@@ -287,11 +289,11 @@ impl Transitions {
         self.ports.dispatch.send(&drain, delay).await
     }
 
-    /// Keeps what came too late: a transaction, and a message to the notifier. The first report of
-    /// an attempt is kept; the task's state is what it was.
+    /// Stores a late report: a transaction, and a message to the notifier. Only the first report of
+    /// an attempt is stored; the task's state is unchanged.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub async fn keep_late(
         &self,
         mut task: Task,
@@ -309,7 +311,7 @@ impl Transitions {
                 .await?
             {
                 Written::Done => {
-                    info!(task = %id, attempt = %report.attempt, "late report kept");
+                    info!(task = %id, attempt = %report.attempt, "late report stored");
                     self.seen.note_task(&next);
                     return self.refresh(id, now).await;
                 }
@@ -325,7 +327,8 @@ impl Transitions {
         Err(TaskError::Contended { task_id: id }.into())
     }
 
-    /// A repeated event may come of a failure between the write and the send.
+    /// Handles an event that changes nothing. A repeated event may follow a failure between the
+    /// write and the sending of messages, so the messages are sent again.
     async fn unchanged(
         &self,
         task: Task,
@@ -340,8 +343,9 @@ impl Transitions {
     }
 }
 
-/// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
-/// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
+/// Returns the waits between version conflicts: many tasks of one agent may end at once, and all of
+/// them write its breaker. Up to 200 ms each, some 7 s in all, at random so that the writers do not
+/// collide again.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))

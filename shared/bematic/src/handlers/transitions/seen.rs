@@ -1,4 +1,4 @@
-//! What an execution environment remembers: it saves reads and messages, and nothing depends on it.
+//! The cache of an execution environment: it saves reads and messages, and nothing depends on it.
 
 use bematic_protocol::{
     ids::{AgentId, TaskId},
@@ -11,16 +11,16 @@ use crate::{
     task::{FlushInterval, Task},
 };
 
-/// Tasks and agents that are remembered.
+/// The number of tasks and agents that are cached.
 const REMEMBERED: usize = 4096;
 
-/// Tasks and breakers as this environment read or wrote them last. Others may have written them since:
-/// what is decided on them is written on condition of their version, and that nothing is to be
-/// written is believed only of what was just read.
+/// Tasks and breakers as this environment read or wrote them last. Other environments may have
+/// written them since: a change that is decided on them is written on condition of their version,
+/// and that an event changes nothing is only believed of a record that was just read.
 pub(super) struct Seen {
     tasks: Cache<TaskId, Task>,
     breakers: Cache<AgentId, Breaker>,
-    /// When a refresh of a task's card was last enqueued.
+    /// The flush interval in which a refresh of a task's card was last enqueued.
     refreshed: Cache<TaskId, FlushInterval>,
 }
 
@@ -51,7 +51,8 @@ impl Seen {
         self.breakers.insert(agent.clone(), breaker);
     }
 
-    /// Whether a refresh that was enqueued here will show what was written until `now`.
+    /// Whether a refresh that was enqueued here will show every change that was written until
+    /// `now`.
     pub(super) fn refresh_is_under_way(&self, task: TaskId, now: Timestamp) -> bool {
         self.refreshed.get(&task) == Some(FlushInterval::of(now))
     }

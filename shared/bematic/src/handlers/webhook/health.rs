@@ -1,4 +1,4 @@
-//! `/bm health`, and an operator's word about a breaker.
+//! The command `/bm health`, and operators' orders to breakers.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ use crate::{
     },
 };
 
-/// Lost races in a row before giving up.
+/// The number of version conflicts in a row after which an order is given up.
 const TRIES: usize = 10;
 
-/// What came of an operator's word about a breaker, as they read it.
+/// The outcome of an operator's order to a breaker, with the text for the operator.
 #[derive(Debug)]
 pub(super) enum Ordered {
-    /// It was heard.
+    /// The order was executed.
     Done(String),
     /// There is no such agent.
     Nobody(String),
-    /// It was not heard for all that happens right now.
+    /// The order was not executed, because the breaker kept changing.
     Contended(String),
 }
 
@@ -43,7 +43,7 @@ impl Ordered {
 }
 
 impl Operator {
-    /// All agents and their breakers.
+    /// Shows all agents and their breakers.
     pub(super) async fn health(&self, now: Timestamp) -> Result<Reply, BematicError> {
         let agents = self.ports.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
@@ -57,7 +57,7 @@ impl Operator {
         Ok(Reply::ephemeral(text::health(&health, now)))
     }
 
-    /// One agent's breaker in detail: two reads.
+    /// Shows one agent's breaker in detail: two reads.
     pub(super) async fn health_of(
         &self,
         id: &AgentId,
@@ -73,7 +73,8 @@ impl Operator {
         Ok(Reply::ephemeral(text))
     }
 
-    /// What is stored is as of its last event: an operator's word may have ended since.
+    /// Returns the breaker as of now. The stored state is as of the last event: an operator's order
+    /// may have expired since.
     fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
         let step = breaker.after(BreakerEvent::Tick, &self.ports.settings.breaker, now);
         step.next
@@ -95,8 +96,9 @@ impl Operator {
         Ok(text::unknown_agent(id, &known))
     }
 
-    /// Obeys, and has the agent's queue looked at, now and when that ends by itself: two reads, a
-    /// transaction and a message or two. Repeated, it says so and sends the messages again.
+    /// Executes an order, and has the agent's queue dispatched now and when the order expires: two
+    /// reads, a transaction and a message or two. A repeated order is reported as such and sends
+    /// the messages again.
     pub(super) async fn order(
         &self,
         id: &AgentId,
@@ -120,7 +122,7 @@ impl Operator {
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
+            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
             let drain = DispatchMessage::drain(id.clone());
             let look = async { Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?) };
             let look_again = async {

@@ -1,5 +1,5 @@
-//! `slack-webhook`: slash commands, mentions, and health. Verifies the signature on the raw body,
-//! parses once, and answers within Slack's 3 s whatever happens.
+//! `slack-webhook`: slash commands, mentions, buttons, and the health check. It verifies the
+//! signature on the raw body, parses once, and answers within Slack's 3 s in any case.
 
 mod bulk;
 mod button;
@@ -35,7 +35,8 @@ use crate::{
 };
 use bematic_protocol::time::Timestamp;
 
-/// Slack gives up after 3 s; the rest is for the way there and back.
+/// The time within which Slack is answered: Slack gives up after 3 s, and the rest is for the way
+/// there and back.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// Handles Slack's requests.
@@ -48,7 +49,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A webhook of the app with this signing secret.
+    /// Creates a webhook of the app with this signing secret.
     pub fn new(ports: Arc<Ports>, secret: SecretString) -> Self {
         Self {
             secret,
@@ -59,7 +60,7 @@ impl Webhook {
         }
     }
 
-    /// The same, with another time to answer in than [`ANSWER_WITHIN`].
+    /// Returns the webhook with another time to answer in than [`ANSWER_WITHIN`].
     #[must_use]
     pub fn answering_within(self, within: Duration) -> Self {
         Self { within, ..self }
@@ -88,7 +89,7 @@ impl Webhook {
         match inbound::parse(endpoint, body) {
             Ok(inbound) => self.inbound(inbound, now).await,
             Err(error) => {
-                warn!(code = error.code(), %error, "request not understood");
+                warn!(code = error.code(), %error, "request cannot be parsed");
                 Response::error(400, error.code())
             }
         }
@@ -109,7 +110,7 @@ impl Webhook {
         }
     }
 
-    /// A slash command is answered in the response; Slack does not repeat it.
+    /// Answers a slash command in the response; Slack does not repeat it.
     async fn command(&self, slash: SlashCommand, now: Timestamp) -> Response {
         let request = format!("command-{}", slash.trigger_id);
         let origin = Origin {
@@ -123,14 +124,15 @@ impl Webhook {
             match command {
                 Ok(command) => self.operator.obey(command, origin, &request, now).await,
                 Err(error) => {
-                    info!(code = error.code(), "command not understood");
+                    info!(code = error.code(), "command cannot be parsed");
                     Ok(Reply::ephemeral(text::command_error(&error)))
                 }
             }
         };
         let reply = match tokio::time::timeout(self.within, work).await {
             Ok(Ok(reply)) => reply,
-            // It is stored; the sweeper finds it. A repetition would do it again.
+            // The command's data is stored, and the sweeper finds it. A repetition would execute it
+            // again.
             Ok(Err(error @ BematicError::Queue(_))) if stores => {
                 failed(&error);
                 Reply::ephemeral(text::not_confirmed())
@@ -148,8 +150,8 @@ impl Webhook {
         Response::reply(&reply)
     }
 
-    /// A mention's response is not shown; anything but 200 makes Slack repeat the event, which
-    /// creates nothing twice.
+    /// Handles a mention. The response is not shown; anything but 200 makes Slack repeat the event,
+    /// which creates nothing twice.
     async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
         match tokio::time::timeout(self.within, self.obey_mention(mention, now)).await {
             Ok(Ok(())) => Response::empty(200),
@@ -180,7 +182,7 @@ impl Webhook {
                     .run(agent, priority, prompt, origin, &request, now)
                     .await?
                 {
-                    // The task's own message is the answer.
+                    // The task's card is the answer.
                     Ok(_) => return Ok(()),
                     Err(refusal) => refusal,
                 }
