@@ -134,7 +134,7 @@ pub enum AuthError {
         agent_id: AgentId,
     },
     /// The payload names an agent that the connection is not bound to.
-    #[error("this connection speaks for agent '{bound}', not for '{claimed}'")]
+    #[error("this connection is bound to agent '{bound}', not to '{claimed}'")]
     AgentMismatch {
         /// The connection's agent.
         bound: AgentId,
@@ -175,7 +175,7 @@ pub enum TaskError {
         task_id: TaskId,
     },
     /// The task belongs to another agent.
-    #[error("task {task_id} is not agent '{agent_id}''s")]
+    #[error("task {task_id} does not belong to agent '{agent_id}'")]
     NotYours {
         /// The task.
         task_id: TaskId,

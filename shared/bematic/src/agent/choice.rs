@@ -129,7 +129,10 @@ pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
 /// - From an agent whose breaker permits probes: to a ready agent with a free slot.
 /// - From an agent that is sent no tasks: to either of those, or else to the least loaded ready
 ///   agent; from an offline agent, also to any whose breaker permits probes.
-pub fn better<'a>(from: &Candidate, candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
+pub fn better_candidate<'a>(
+    from: &Candidate,
+    candidates: &[&'a Candidate],
+) -> Option<&'a Candidate> {
     let others = candidates.iter().copied().filter(|it| it.id != from.id);
     let others: Vec<_> = others.collect();
     let ready = least_loaded(&others, Candidate::is_ready);

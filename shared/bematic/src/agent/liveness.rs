@@ -30,7 +30,7 @@ const ECHO_WITHIN: Duration = Duration::from_secs(150);
 /// Whether a heartbeat that is received at `now` is the one of its minute that is recorded. It is
 /// the one in the agent's own third of the minute: there is one, whichever execution environment
 /// receives it. An agent none of whose heartbeats falls into its third is pinged.
-pub fn is_written_down(agent: &AgentId, now: Timestamp) -> bool {
+pub fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
     let minute = u64::try_from(SEEN_EVERY.as_millis()).unwrap_or(u64::MAX);
     let place = now.as_millis() + u64::from(spread(agent.as_str())) % minute;
     Duration::from_millis(place % minute) < HEARTBEAT_EVERY
@@ -106,8 +106,8 @@ mod tests {
         assert_eq!(of(100, Some(190), None, 250), Liveness::Silent);
     }
 
-    fn is_written_down_at(secs: u64) -> bool {
-        is_written_down(&"a".parse().unwrap(), at(secs))
+    fn is_recorded_at(secs: u64) -> bool {
+        is_recorded(&"a".parse().unwrap(), at(secs))
     }
 
     /// Returns the sweeper's findings, `phase` seconds past the minute, over an hour, for an agent
@@ -119,7 +119,7 @@ mod tests {
         for sweep in (0..60).map(|minute| minute * 60 + phase) {
             while let Some(beat) = beats.next_if(|beat| *beat <= sweep) {
                 // The echo of a ping is always recorded.
-                if std::mem::take(&mut asked) || is_written_down_at(beat) {
+                if std::mem::take(&mut asked) || is_recorded_at(beat) {
                     seen = beat;
                 }
             }
@@ -160,7 +160,7 @@ mod tests {
             let agent = agent.parse().unwrap();
             for late in 0..20 {
                 let beats = (0..180).map(|n| at(n * 20 + late));
-                let written = beats.filter(|beat| is_written_down(&agent, *beat));
+                let written = beats.filter(|beat| is_recorded(&agent, *beat));
                 assert_eq!(written.count(), 60, "of an hour");
             }
         }

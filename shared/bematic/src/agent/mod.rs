@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Candidate, Health, better, choose},
+    choice::{Candidate, Health, better_candidate, choose},
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN, is_written_down},
+    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN, is_recorded},
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };
@@ -126,7 +126,7 @@ impl Agent {
     }
 
     /// Returns the time of the last recorded list that names the task.
-    pub fn said_at(&self, task: TaskId) -> Option<Timestamp> {
+    pub fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
         self.active_at.filter(|_| self.active.contains(&task))
     }
 

@@ -175,7 +175,7 @@ impl Batch {
                 TaskState::Failed { .. } => task.after(TaskEvent::Retried, policy, now),
                 _ => Err(Unchanged::NotDue),
             },
-            BatchKind::Archive => task.put_away(),
+            BatchKind::Archive => task.archive(),
         }
     }
 
@@ -195,7 +195,7 @@ impl Batch {
     /// Returns the bulk operation after a chunk; the next chunk begins at `cursor`, if there is
     /// one.
     #[must_use]
-    pub fn gone_on(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
+    pub fn after_chunk(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
         let total = self.total().unwrap_or_default();
         let state = match cursor {
             Some(cursor) => BatchState::Working { total, cursor },
@@ -205,9 +205,9 @@ impl Batch {
             },
         };
         let mut next = self.next(state, now);
-        next.tally.changed += count(chunk.changes.len()) + chunk.alone.changed;
-        next.tally.unchanged += chunk.alone.unchanged;
-        next.tally.failed += chunk.alone.failed;
+        next.tally.changed += count(chunk.changes.len()) + chunk.single.changed;
+        next.tally.unchanged += chunk.single.unchanged;
+        next.tally.failed += chunk.single.failed;
         next.failed.extend(&chunk.failed);
         next.failed.truncate(Self::NAMED);
         next
@@ -249,7 +249,7 @@ pub struct Chunk {
     /// The changes of the transaction.
     pub changes: Vec<Change>,
     /// The outcomes for tasks that are not in the transaction.
-    alone: Tally,
+    single: Tally,
     failed: Vec<TaskId>,
 }
 
@@ -260,7 +260,7 @@ impl Chunk {
         for before in tasks {
             match batch.change(&before, policy, now) {
                 Ok(after) => chunk.changes.push(Change { before, after }),
-                Err(_) => chunk.alone.unchanged += 1,
+                Err(_) => chunk.single.unchanged += 1,
             }
         }
         chunk
@@ -277,12 +277,12 @@ impl Chunk {
     }
 
     /// Records the outcome for a task that was removed from the chunk.
-    pub fn note(&mut self, task: TaskId, outcome: Alone) {
+    pub fn note(&mut self, task: TaskId, outcome: SingleOutcome) {
         match outcome {
-            Alone::Changed => self.alone.changed += 1,
-            Alone::Unchanged => self.alone.unchanged += 1,
-            Alone::Failed => {
-                self.alone.failed += 1;
+            SingleOutcome::Changed => self.single.changed += 1,
+            SingleOutcome::Unchanged => self.single.unchanged += 1,
+            SingleOutcome::Failed => {
+                self.single.failed += 1;
                 self.failed.push(task);
             }
         }
@@ -291,7 +291,7 @@ impl Chunk {
 
 /// The outcome for a task that was changed on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alone {
+pub enum SingleOutcome {
     /// The task changed.
     Changed,
     /// The task no longer qualified.

@@ -95,11 +95,11 @@ impl Breaker {
     /// Returns the breaker's gate.
     pub fn gate(&self) -> Gate {
         let passage = match (&self.mode, &self.state) {
-            (Mode::Drained(said), _) => Passage::Nothing {
-                until: said.until,
+            (Mode::Drained(order), _) => Passage::Nothing {
+                until: order.until,
                 drained: true,
             },
-            (Mode::Disabled(said), _) => Passage::AllUntil { until: said.until },
+            (Mode::Disabled(order), _) => Passage::AllUntil { until: order.until },
             (Mode::Automatic, State::Closed) => Passage::All,
             (Mode::Automatic, State::Open { retry_at, .. }) => Passage::Nothing {
                 until: *retry_at,

@@ -110,9 +110,9 @@ impl Mode {
     }
 
     /// Returns the mode, its note cut to size.
-    pub(super) fn cut(mut self) -> Self {
-        if let Self::Drained(said) | Self::Disabled(said) = &mut self {
-            said.note = said.note.chars().take(Override::NOTE_CHARS).collect();
+    pub(super) fn with_cut_note(mut self) -> Self {
+        if let Self::Drained(order) | Self::Disabled(order) = &mut self {
+            order.note = order.note.chars().take(Override::NOTE_CHARS).collect();
         }
         self
     }
@@ -121,7 +121,7 @@ impl Mode {
     pub const fn said(&self) -> Option<&Override> {
         match self {
             Self::Automatic => None,
-            Self::Drained(said) | Self::Disabled(said) => Some(said),
+            Self::Drained(order) | Self::Disabled(order) => Some(order),
         }
     }
 }

@@ -65,12 +65,12 @@ impl Breaker {
         if let BreakerEvent::Running(id, lease) = &event {
             next.renew(id, *lease, deployment, now);
         }
-        next.settle(deployment, now);
+        next.apply_time(deployment, now);
         let verdict = next.apply(event, deployment, now);
         let closed = |breaker: &Self| breaker.state == State::Closed;
         // A closing is announced even if an operator's order leaves the gate as it was.
-        let passes = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
-        if passes(&next) != passes(self) || closed(&next) != closed(self) {
+        let gate_of = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
+        if gate_of(&next) != gate_of(self) || closed(&next) != closed(self) {
             next.generation += 1;
         }
         if next != *self {
@@ -120,7 +120,7 @@ impl Breaker {
                 self.consecutive = 0;
                 self.close(ClosedBy::Operator, now);
             }
-            BreakerEvent::Force(mode) => self.mode = mode.cut(),
+            BreakerEvent::Force(mode) => self.mode = mode.with_cut_note(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
             BreakerEvent::Running(..) | BreakerEvent::Tick => {}
@@ -130,8 +130,8 @@ impl Breaker {
 
     /// Applies the passage of time: an operator's order expires, and a probe without an outcome
     /// failed when its permit's lease ended, whenever that is evaluated.
-    fn settle(&mut self, deployment: &BreakerConfig, now: Timestamp) {
-        if self.mode.said().is_some_and(|said| said.until <= now) {
+    fn apply_time(&mut self, deployment: &BreakerConfig, now: Timestamp) {
+        if self.mode.said().is_some_and(|order| order.until <= now) {
             self.mode = Mode::Automatic;
         }
         let State::HalfOpen { permits, .. } = &self.state else {
@@ -202,9 +202,9 @@ impl Breaker {
         config: &BreakerConfig,
         now: Timestamp,
     ) -> Verdict {
-        self.give_back(&id);
+        self.release_permit(&id);
         if self.overtaken.contains(&id) {
-            return self.note(id, IgnoredBecause::Overtaken, now);
+            return self.record_ignored(id, IgnoredBecause::Overtaken, now);
         }
         let outcome = Outcome { at: now, counted };
         self.window.add(outcome, config.window(), now);
@@ -226,7 +226,7 @@ impl Breaker {
                 Counted::Failure(_) => self.consecutive.saturating_add(1),
                 Counted::Success | Counted::Slow => 0,
             };
-            if let Some(trip) = self.trips(counted, config, now)
+            if let Some(trip) = self.tripped_rule(counted, config, now)
                 && !matches!(self.mode, Mode::Disabled(_))
             {
                 self.begin_incident(trip, config, now);
@@ -237,7 +237,12 @@ impl Breaker {
     }
 
     /// Returns the rule that the newest outcome trips, if there is one.
-    fn trips(&self, newest: Counted, config: &BreakerConfig, now: Timestamp) -> Option<Trip> {
+    fn tripped_rule(
+        &self,
+        newest: Counted,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) -> Option<Trip> {
         let (mut total, mut failures, mut slow) = (0, 0, 0);
         for outcome in self.window.counting(config.window(), now) {
             total += 1;
@@ -275,7 +280,7 @@ impl Breaker {
     }
 
     fn ignore(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
-        let was_out = self.give_back(&id);
+        let was_out = self.release_permit(&id);
         if because == IgnoredBecause::Undelivered {
             // The same attempt will be sent again, and then its outcome counts.
             self.overtaken.retain(|known| *known != id);
@@ -284,10 +289,10 @@ impl Breaker {
                 return Verdict::Ignored(because);
             }
         }
-        self.note(id, because, now)
+        self.record_ignored(id, because, now)
     }
 
-    fn note(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
+    fn record_ignored(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
         let known = |ignored: &Ignored| ignored.id == id && ignored.because == because;
         if !self.ignored.iter().any(known) {
             self.ignored.push(Ignored {
@@ -302,7 +307,7 @@ impl Breaker {
     }
 
     /// Releases the attempt's permit, and returns whether it had one.
-    fn give_back(&mut self, id: &str) -> bool {
+    fn release_permit(&mut self, id: &str) -> bool {
         let State::HalfOpen { permits, .. } = &mut self.state else {
             return false;
         };
@@ -311,7 +316,7 @@ impl Breaker {
     }
 
     fn open(&mut self, trip: Trip, config: &BreakerConfig, at: Timestamp) {
-        self.end_recovery();
+        self.retire_permits();
         self.state = State::Open {
             retry_at: at + config.recovery_timeout(),
             trip,
@@ -320,7 +325,7 @@ impl Breaker {
     }
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
-        self.end_recovery();
+        self.retire_permits();
         self.window.empty();
         if self.state != State::Closed {
             self.end_incident(by, now);
@@ -330,7 +335,7 @@ impl Breaker {
     }
 
     /// Ends a recovery: probes that are still out say nothing about the next one.
-    fn end_recovery(&mut self) {
+    fn retire_permits(&mut self) {
         if let State::HalfOpen { permits, .. } = &mut self.state {
             self.overtaken
                 .extend(permits.drain(..).map(|permit| permit.id));

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
-    batch::{Alone, Batch, BatchState, Change, Chunk},
+    batch::{Batch, BatchState, Change, Chunk, SingleOutcome},
     error::{BematicError, TaskError, chain},
     ports::{Applied, BatchMessage, Ports},
 };
@@ -90,7 +90,7 @@ impl BatchWorker {
         let now = self.ports.clock.now();
         let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);
         loop {
-            let next = batch.gone_on(&chunk, page.next.clone(), now);
+            let next = batch.after_chunk(&chunk, page.next.clone(), now);
             match self
                 .ports
                 .batches
@@ -98,13 +98,13 @@ impl BatchWorker {
                 .await?
             {
                 Applied::Done => {
-                    self.tell(&next, &chunk.changes, now).await?;
+                    self.announce_chunk(&next, &chunk.changes, now).await?;
                     return Ok(Some(next));
                 }
                 Applied::Overtaken => return Ok(None),
                 Applied::Refused(tasks) => {
                     for change in chunk.split_off(&tasks) {
-                        let outcome = self.alone(batch, change.before.id, now).await?;
+                        let outcome = self.change_single(batch, change.before.id, now).await?;
                         chunk.note(change.before.id, outcome);
                     }
                 }
@@ -113,24 +113,24 @@ impl BatchWorker {
     }
 
     /// Changes a single task: reads it again and decides anew.
-    async fn alone(
+    async fn change_single(
         &self,
         batch: &Batch,
         id: TaskId,
         now: Timestamp,
-    ) -> Result<Alone, BematicError> {
+    ) -> Result<SingleOutcome, BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            return Ok(Alone::Unchanged);
+            return Ok(SingleOutcome::Unchanged);
         };
         let policy = self.transitions.policy();
         // A bulk operation ends no attempt by itself, so there is no report to a breaker.
         let decide = |task: &_| Ok((batch.change(task, policy, now)?, None));
         match self.transitions.change(task, decide, None, now).await {
-            Ok(Outcome::Changed(_)) => Ok(Alone::Changed),
-            Ok(Outcome::Unchanged(..)) => Ok(Alone::Unchanged),
+            Ok(Outcome::Changed(_)) => Ok(SingleOutcome::Changed),
+            Ok(Outcome::Unchanged(..)) => Ok(SingleOutcome::Unchanged),
             Err(error @ BematicError::Task(TaskError::Contended { .. })) => {
                 error!(batch = %batch.id, task = %id, code = error.code(), error = chain(&error), "task not changed by bulk operation");
-                Ok(Alone::Failed)
+                Ok(SingleOutcome::Failed)
             }
             Err(error) => Err(error),
         }
@@ -138,7 +138,7 @@ impl BatchWorker {
 
     /// Enqueues the messages that a chunk's changes call for. If this fails, the sweeper finds the
     /// tasks.
-    async fn tell(
+    async fn announce_chunk(
         &self,
         batch: &Batch,
         changes: &[Change],

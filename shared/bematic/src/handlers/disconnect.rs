@@ -65,7 +65,9 @@ impl Disconnector {
         };
         match &outcome {
             Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
-            Unbound::Stale => info!(%connection, "a connection that is nobody's current one ended"),
+            Unbound::Stale => {
+                info!(%connection, "connection ended that was not its agent's current one")
+            }
         }
         Ok(outcome)
     }

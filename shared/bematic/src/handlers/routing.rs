@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
-    agent::{Agent, Candidate, Route, better, choose},
+    agent::{Agent, Candidate, Route, better_candidate, choose},
     error::{BematicError, StoreError},
     ports::{Agents, DispatchMessage, Ports, TaskLists},
     task::{Task, TaskEvent, Unchanged},
@@ -24,7 +24,10 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn allowed(agents: &dyn Agents, route: &Route) -> Result<Vec<Agent>, StoreError> {
+pub(super) async fn allowed_agents(
+    agents: &dyn Agents,
+    route: &Route,
+) -> Result<Vec<Agent>, StoreError> {
     if *route == Route::Any {
         return agents.list().await;
     }
@@ -61,7 +64,7 @@ impl Pool {
         lists: &dyn TaskLists,
         route: &Route,
     ) -> Result<Option<AgentId>, StoreError> {
-        let could = self.of(route);
+        let could = self.allowed_by(route);
         let alone = could.iter().filter(|it| it.is_usable()).count() <= 1;
         if alone {
             return Ok(choose(&could).map(|it| it.id.clone()));
@@ -70,17 +73,18 @@ impl Pool {
     }
 
     /// Returns the agent that is better for a task that waits for `from`, if there is one.
-    async fn better(
+    async fn better_for(
         &mut self,
         lists: &dyn TaskLists,
         route: &Route,
         from: &Candidate,
     ) -> Result<Option<AgentId>, StoreError> {
-        self.pick(lists, route, |all| better(from, all)).await
+        self.pick(lists, route, |all| better_candidate(from, all))
+            .await
     }
 
     /// Adds a waiting task to the agent's load.
-    fn give(&mut self, agent: &AgentId) {
+    fn add_waiting(&mut self, agent: &AgentId) {
         let of_agent = self.candidates.iter_mut().find(|(it, _)| it.id == *agent);
         if let Some((candidate, _)) = of_agent {
             candidate.waiting += 1;
@@ -88,7 +92,7 @@ impl Pool {
     }
 
     /// Returns the candidates that the route allows, in the route's order.
-    fn of(&self, route: &Route) -> Vec<&Candidate> {
+    fn allowed_by(&self, route: &Route) -> Vec<&Candidate> {
         let all = || self.candidates.iter().map(|(candidate, _)| candidate);
         if *route == Route::Any {
             return all().collect();
@@ -107,7 +111,7 @@ impl Pool {
         pick: impl for<'a> Fn(&[&'a Candidate]) -> Option<&'a Candidate>,
     ) -> Result<Option<AgentId>, StoreError> {
         loop {
-            let Some(picked) = pick(&self.of(route)).cloned() else {
+            let Some(picked) = pick(&self.allowed_by(route)).cloned() else {
                 return Ok(None);
             };
             if !picked.is_usable() || self.is_counted(&picked.id) {
@@ -129,7 +133,7 @@ impl Pool {
         route: &Route,
         first: &AgentId,
     ) -> Result<(), StoreError> {
-        let mut next = self.of(route);
+        let mut next = self.allowed_by(route);
         next.retain(|it| it.is_usable() && !self.is_counted(&it.id));
         next.sort_by(|a, b| (a.id != *first).cmp(&(b.id != *first)).then(a.by_load(b)));
         let next: Vec<_> = next.into_iter().map(|it| it.id.clone()).collect();
@@ -171,13 +175,13 @@ impl Router {
         let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
-        let moved = self.spread(agent, movable, now).await?;
+        let moved = self.move_all(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
-            let drain = DispatchMessage::drain(agent.id.clone());
+            let message = DispatchMessage::drain(agent.id.clone());
             self.ports
                 .dispatch
-                .send(&drain, std::time::Duration::ZERO)
+                .send(&message, std::time::Duration::ZERO)
                 .await?;
         }
         Ok(moved)
@@ -194,11 +198,11 @@ impl Router {
         if agent.takes_work().is_some() && agent.gate.is_open(now) {
             return Ok(false);
         }
-        Ok(self.spread(&agent, vec![task.clone()], now).await? > 0)
+        Ok(self.move_all(&agent, vec![task.clone()], now).await? > 0)
     }
 
     /// Moves each task to the agent that is better for it after the moves before.
-    async fn spread(
+    async fn move_all(
         &self,
         agent: &Agent,
         tasks: Vec<Task>,
@@ -214,8 +218,8 @@ impl Router {
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };
-            if let Some(to) = pool.better(&*self.ports.lists, route, &from).await? {
-                pool.give(&to);
+            if let Some(to) = pool.better_for(&*self.ports.lists, route, &from).await? {
+                pool.add_waiting(&to);
                 moves.push(self.move_to(task, to, now));
             }
         }

@@ -57,12 +57,12 @@ where
                     Err(error) => Err(error),
                 };
                 if let Err(cause) = result
-                    && !buried(record, &cause, queue).await
+                    && !moved_to_dead_letters(record, &cause, queue).await
                 {
                     let fifo = is_fifo(record);
                     let waiting = if fifo { records.len() } else { 1 };
                     let waiting = &records.make_contiguous()[..waiting];
-                    failed(waiting, &cause, queue).await;
+                    delay_retry(waiting, &cause, queue).await;
                     failures.extend(waiting.iter().filter_map(|it| it.message_id.clone()));
                     if fifo {
                         break;
@@ -84,11 +84,15 @@ where
 
 /// Moves a record to the dead-letter queue if it is not to be retried. Returns whether it was
 /// moved.
-async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQueue) -> bool {
+async fn moved_to_dead_letters(
+    record: &SqsMessage,
+    cause: &BematicError,
+    queue: &dyn SourceQueue,
+) -> bool {
     let Some(id) = record.message_id.as_deref() else {
         return false;
     };
-    let times = received(record);
+    let times = receive_count(record);
     if may_work_later(cause) && times < queue.max_receives() {
         return false;
     }
@@ -138,14 +142,14 @@ fn is_fifo(record: &SqsMessage) -> bool {
     record.attributes.contains_key("MessageDeduplicationId")
 }
 
-fn received(record: &SqsMessage) -> u32 {
+fn receive_count(record: &SqsMessage) -> u32 {
     let count = record.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 /// Logs a failure and sets the wait of the records; the first of them failed. All have the same
 /// wait: a record with a longer one would hold back its group.
-async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
+async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
     let Some(first) = records.first() else { return };
     let id = first.message_id.as_deref();
     error!(
@@ -180,7 +184,7 @@ fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
     match cause {
         BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
         error if may_work_later(error) => {
-            let doublings = received(record).saturating_sub(1).min(16);
+            let doublings = receive_count(record).saturating_sub(1).min(16);
             Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
         }
         _ => None,

@@ -38,7 +38,7 @@ pub struct Swept {
     /// The number of agents that were marked offline.
     pub lost: usize,
     /// The number of connections that did not authenticate in time.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     /// The number of bulk operations that were stalled.
     pub batches: usize,
     /// The number of failures: the next run tries again.
@@ -48,11 +48,11 @@ pub struct Swept {
 }
 
 /// The result of checking one agent.
-enum Visited {
-    Drained,
+enum Checked {
+    Dispatched,
     Pinged,
     Lost,
-    Well,
+    Healthy,
 }
 
 /// Sweeps: finds tasks and agents that no message is left for.
@@ -89,7 +89,7 @@ impl Sweeper {
         let start = self.ports.clock.now();
         let mut swept = Swept::default();
         self.due_tasks(start, &mut swept).await?;
-        self.strangers(start, &mut swept).await?;
+        self.unauthenticated(start, &mut swept).await?;
         self.stalled(start, &mut swept).await?;
         // Each run begins with another shard, so that a run without enough time does not always
         // leave out the same one.
@@ -113,13 +113,13 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn strangers(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let strangers = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
-        let messages = strangers
+    async fn unauthenticated(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        let unauthenticated = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
+        let messages = unauthenticated
             .into_iter()
             .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
         let (sent, failed) = self.send_all(messages).await;
-        swept.strangers = sent;
+        swept.unauthenticated = sent;
         swept.failed += failed;
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Sweeper {
     async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
         for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
             info!(%batch, "bulk operation was stalled");
-            match self.go_on(batch, since, now).await {
+            match self.resume_stalled(batch, since, now).await {
                 Ok(()) => swept.batches += 1,
                 Err(error) => {
                     warn!(%batch, error = chain(&error), "message not enqueued");
@@ -140,7 +140,7 @@ impl Sweeper {
 
     /// Enqueues a stalled bulk operation. The next check is after twice as long, so that bulk
     /// operations that fail each time do not pile up.
-    async fn go_on(
+    async fn resume_stalled(
         &self,
         batch: BatchId,
         since: Timestamp,
@@ -188,14 +188,14 @@ impl Sweeper {
                 .presence
                 .connected(shard, cursor.as_deref())
                 .await?;
-            let visits = page.items.iter().map(|agent| self.visit(agent));
-            let mut visits = stream::iter(visits).buffer_unordered(CONCURRENT);
-            while let Some(visited) = visits.next().await {
-                match visited {
-                    Ok(Visited::Drained) => swept.drained += 1,
-                    Ok(Visited::Pinged) => swept.pinged += 1,
-                    Ok(Visited::Lost) => swept.lost += 1,
-                    Ok(Visited::Well) => {}
+            let checks = page.items.iter().map(|agent| self.check(agent));
+            let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT);
+            while let Some(checked) = checks.next().await {
+                match checked {
+                    Ok(Checked::Dispatched) => swept.drained += 1,
+                    Ok(Checked::Pinged) => swept.pinged += 1,
+                    Ok(Checked::Lost) => swept.lost += 1,
+                    Ok(Checked::Healthy) => {}
                     Err(error) => {
                         warn!(
                             code = error.code(),
@@ -206,7 +206,7 @@ impl Sweeper {
                     }
                 }
             }
-            drop(visits);
+            drop(checks);
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(());
@@ -214,13 +214,13 @@ impl Sweeper {
         }
     }
 
-    async fn visit(&self, agent: &Agent) -> Result<Visited, BematicError> {
+    async fn check(&self, agent: &Agent) -> Result<Checked, BematicError> {
         let Some(binding) = &agent.connection else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         let now = self.ports.clock.now();
         match Liveness::of(agent, binding, now) {
-            Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
+            Liveness::Silent | Liveness::Deaf => self.check_again(agent, now).await,
             Liveness::Ping { first } => {
                 // The ping is recorded before it is sent, or its echo could arrive first.
                 if first {
@@ -230,57 +230,58 @@ impl Sweeper {
                         .await?;
                 }
                 ping(&*self.ports.gateway, binding, now).await?;
-                self.drain(agent, now).await?;
-                Ok(Visited::Pinged)
+                self.dispatch_queue(agent, now).await?;
+                Ok(Checked::Pinged)
             }
-            Liveness::Well => self.drain(agent, now).await,
+            Liveness::Well => self.dispatch_queue(agent, now).await,
         }
     }
 
     /// Checks an agent again as it is stored now: it may have sent something since the index was
     /// written.
-    async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
+    async fn check_again(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
         let Some(agent) = self.ports.agents.find(&agent.id).await? else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         let Some(binding) = &agent.connection else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         match Liveness::of(&agent, binding, now) {
-            Liveness::Silent => self.lose(&agent, binding, "silent", now).await,
-            Liveness::Deaf => self.lose(&agent, binding, "deaf", now).await,
-            Liveness::Ping { .. } | Liveness::Well => Ok(Visited::Well),
+            Liveness::Silent => self.mark_offline(&agent, binding, "silent", now).await,
+            Liveness::Deaf => self.mark_offline(&agent, binding, "deaf", now).await,
+            Liveness::Ping { .. } | Liveness::Well => Ok(Checked::Healthy),
         }
     }
 
     /// Marks an agent offline. Its connection is closed first, so that an agent that is still there
     /// opens another: once it is marked, no sweep finds it. Its tasks keep their leases.
-    async fn lose(
+    async fn mark_offline(
         &self,
         agent: &Agent,
         binding: &Binding,
         why: &'static str,
         now: Timestamp,
-    ) -> Result<Visited, BematicError> {
+    ) -> Result<Checked, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
         self.ports
             .connections
             .unbind(&agent.id, &binding.id, now)
             .await?;
-        Ok(Visited::Lost)
+        Ok(Checked::Lost)
     }
 
-    async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
-        let untold = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
+    async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
+        let unannounced = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
-        if !untold && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty()) {
-            return Ok(Visited::Well);
+        if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
+        {
+            return Ok(Checked::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
-        let drain = DispatchMessage::drain(agent.id.clone());
-        self.ports.dispatch.send(&drain, Duration::ZERO).await?;
-        Ok(Visited::Drained)
+        let message = DispatchMessage::drain(agent.id.clone());
+        self.ports.dispatch.send(&message, Duration::ZERO).await?;
+        Ok(Checked::Dispatched)
     }
 }
 

@@ -6,9 +6,9 @@
 
 mod ending;
 mod late;
+mod moving;
 mod policy;
 mod progress;
-mod rerouting;
 mod spec;
 mod state;
 mod transition;
@@ -19,8 +19,8 @@ pub use self::{
     ending::Ending,
     late::LateReport,
     policy::{
-        FLUSH_INTERVAL, FlushInterval, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy,
-        Terms,
+        FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
+        TaskPolicy, Terms,
     },
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
@@ -147,7 +147,7 @@ impl Task {
         policy: &TaskPolicy,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let anew = event == TaskEvent::Retried;
+        let retried = event == TaskEvent::Retried;
         let moved_to = match &event {
             TaskEvent::Rerouted(agent) => Some(agent.clone()),
             _ => None,
@@ -183,7 +183,7 @@ impl Task {
         if reported {
             next.reported = next.state.last_attempt();
         }
-        if anew {
+        if retried {
             next.queued_at = now;
             next.expires_at = now + policy.wait;
             next.archived = false;
@@ -231,7 +231,7 @@ impl Task {
     ///
     /// # Errors
     /// [`Unchanged`]: the task is not over yet, or was archived before.
-    pub fn put_away(&self) -> Result<Self, Unchanged> {
+    pub fn archive(&self) -> Result<Self, Unchanged> {
         if self.archived {
             return Err(Unchanged::Duplicate);
         }
@@ -262,17 +262,17 @@ impl Task {
     /// last change, or a move to another agent may be due.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
-        let times = [self.timer, unshown, self.reroute_at()];
+        let times = [self.timer, unshown, self.move_check_at()];
         times.into_iter().flatten().min()
     }
 
     /// Returns the time of the next check after `now`, where Slack does not show a change or there
     /// was no better agent to move the task to. The interval doubles each time, so that tasks that
     /// Slack does not accept do not crowd out others.
-    pub fn look_again_at(&self, now: Timestamp) -> Timestamp {
+    pub fn next_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
         let again = if self.may_move() {
-            again.min(now + REROUTE_EVERY)
+            again.min(now + MOVE_CHECK_EVERY)
         } else {
             again
         };

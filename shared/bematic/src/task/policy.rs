@@ -33,10 +33,10 @@ impl std::fmt::Display for FlushInterval {
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
 /// The time after which a waiting task that may be moved is checked for a better agent.
-pub const REROUTE_AFTER: Duration = Duration::from_mins(1);
+pub const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// The longest interval between further checks for a better agent.
-pub const REROUTE_EVERY: Duration = Duration::from_mins(5);
+pub const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
 
 /// The limits and delays of the task life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

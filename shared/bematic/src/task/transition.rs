@@ -24,7 +24,7 @@ use super::{
 };
 
 /// A terminal state without its attempt's details.
-enum End {
+enum Terminal {
     Completed,
     Failed(Failure),
     Cancelled(Option<String>),
@@ -54,16 +54,18 @@ impl TaskState {
                 retryable,
                 spent,
             } => self.refused(attempt, &reason, retryable, spent, terms, now),
-            TaskEvent::Completed(attempt) => self.ended(attempt, End::Completed, now),
-            TaskEvent::Failed(attempt, failure) => self.ended(attempt, End::Failed(failure), now),
+            TaskEvent::Completed(attempt) => self.ended(attempt, Terminal::Completed, now),
+            TaskEvent::Failed(attempt, failure) => {
+                self.ended(attempt, Terminal::Failed(failure), now)
+            }
             TaskEvent::Cancelled(attempt, reason) => {
-                self.ended(attempt, End::Cancelled(reason), now)
+                self.ended(attempt, Terminal::Cancelled(reason), now)
             }
             TaskEvent::CancelRequested(by) => self.cancel_requested(by, now),
             TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
             TaskEvent::Retried => self.retried(),
-            TaskEvent::Rerouted(_) => self.rerouted(),
+            TaskEvent::Rerouted(_) => self.moved(),
         }
     }
 
@@ -100,7 +102,7 @@ impl TaskState {
         };
         let spent = *spent;
         if self.cancel_request().is_some() {
-            return self.ended(Some(attempt), End::Cancelled(None), now);
+            return self.ended(Some(attempt), Terminal::Cancelled(None), now);
         }
         let Some(error) = error else {
             return Ok(Self::Pending {
@@ -111,7 +113,7 @@ impl TaskState {
                 last_error: None,
             });
         };
-        let next = again(attempt, spent + 1, error, terms, now);
+        let next = requeue(attempt, spent + 1, error, terms, now);
         Ok(match next {
             Self::Pending {
                 spent,
@@ -135,7 +137,8 @@ impl TaskState {
         said_at: Timestamp,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.maybe_arrived(attempt) {
+        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.possibly_delivered(attempt)
+        {
             (sent, spent, None)
         } else {
             let attempt = self.current(attempt)?;
@@ -176,10 +179,10 @@ impl TaskState {
         };
         if self.cancel_request().is_some() {
             let reason = Some(reason.to_owned());
-            return self.ended(Some(attempt), End::Cancelled(reason), now);
+            return self.ended(Some(attempt), Terminal::Cancelled(reason), now);
         }
         if retryable {
-            return Ok(again(
+            return Ok(requeue(
                 attempt,
                 spent + u32::from(counts),
                 reason,
@@ -195,25 +198,30 @@ impl TaskState {
         })
     }
 
-    fn ended(&self, attempt: Option<Attempt>, end: End, now: Timestamp) -> Result<Self, Unchanged> {
-        let (attempt, started_at) = match self.maybe_arrived(attempt) {
+    fn ended(
+        &self,
+        attempt: Option<Attempt>,
+        end: Terminal,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let (attempt, started_at) = match self.possibly_delivered(attempt) {
             Some((sent, _)) => (sent, now),
-            None => self.ends(attempt, &end)?,
+            None => self.ended_attempt(attempt, &end)?,
         };
         let by = self.cancel_request().map(|request| request.by.clone());
         Ok(match end {
-            End::Completed => Self::Completed {
+            Terminal::Completed => Self::Completed {
                 attempt,
                 started_at,
                 finished_at: now,
             },
-            End::Failed(failure) => Self::Failed {
+            Terminal::Failed(failure) => Self::Failed {
                 attempt: Some(attempt),
                 started_at: Some(started_at),
                 finished_at: now,
                 failure,
             },
-            End::Cancelled(reason) => Self::Cancelled {
+            Terminal::Cancelled(reason) => Self::Cancelled {
                 attempt: Some(attempt),
                 started_at: Some(started_at),
                 finished_at: now,
@@ -224,21 +232,27 @@ impl TaskState {
     }
 
     /// Returns the attempt that a terminal message ends, and the time at which it began.
-    fn ends(&self, attempt: Option<Attempt>, end: &End) -> Result<(Attempt, Timestamp), Unchanged> {
+    fn ended_attempt(
+        &self,
+        attempt: Option<Attempt>,
+        end: &Terminal,
+    ) -> Result<(Attempt, Timestamp), Unchanged> {
         match (self.current(attempt), self) {
             (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
             (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
-            (Err(Unchanged::Duplicate), _) if !self.is_end(end) => Err(Unchanged::Late),
+            (Err(Unchanged::Duplicate), _) if !self.is_same_end(end) => Err(Unchanged::Late),
             (result, _) => Err(result.err().unwrap_or(Unchanged::Duplicate)),
         }
     }
 
     /// Whether the state is the one that the terminal message asks for.
-    fn is_end(&self, end: &End) -> bool {
+    fn is_same_end(&self, end: &Terminal) -> bool {
         match (self, end) {
-            (Self::Completed { .. }, End::Completed)
-            | (Self::Cancelled { .. }, End::Cancelled(_)) => true,
-            (Self::Failed { failure, .. }, End::Failed(reported)) => failure.code == reported.code,
+            (Self::Completed { .. }, Terminal::Completed)
+            | (Self::Cancelled { .. }, Terminal::Cancelled(_)) => true,
+            (Self::Failed { failure, .. }, Terminal::Failed(reported)) => {
+                failure.code == reported.code
+            }
             _ => false,
         }
     }
@@ -320,7 +334,7 @@ impl TaskState {
         {
             let secs = terms.policy.cancel_deadline.as_secs();
             let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
-            return self.ended(None, End::Cancelled(Some(reason)), now);
+            return self.ended(None, Terminal::Cancelled(Some(reason)), now);
         }
         match self {
             Self::Pending { .. } => Ok(self.expired(now)),
@@ -331,7 +345,7 @@ impl TaskState {
                 ..
             } => {
                 if self.cancel_request().is_some() {
-                    return self.ended(None, End::Cancelled(None), now);
+                    return self.ended(None, Terminal::Cancelled(None), now);
                 }
                 // The agent names the task: its acknowledgement was lost on the way.
                 if heard_at.is_some_and(|at| at > *dispatched_at) {
@@ -340,7 +354,7 @@ impl TaskState {
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
-                Ok(again(*attempt, spent + 1, &why, terms, now))
+                Ok(requeue(*attempt, spent + 1, &why, terms, now))
             }
             Self::Processing {
                 attempt,
@@ -393,7 +407,7 @@ impl TaskState {
              effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
-        self.ended(None, End::Failed(failure), now)
+        self.ended(None, Terminal::Failed(failure), now)
     }
 
     const fn retried(&self) -> Result<Self, Unchanged> {
@@ -412,7 +426,7 @@ impl TaskState {
 
     /// Checks a move to another agent. An attempt that may have arrived stays with its agent: the
     /// task could run twice, at once.
-    fn rerouted(&self) -> Result<Self, Unchanged> {
+    fn moved(&self) -> Result<Self, Unchanged> {
         match self {
             Self::Pending {
                 undelivered: false, ..
@@ -424,7 +438,7 @@ impl TaskState {
 
     /// Returns the attempt that was reported as undelivered, if it is the one of the event, and the
     /// number of earlier attempts that count.
-    fn maybe_arrived(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
+    fn possibly_delivered(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,
             spent,
@@ -447,11 +461,11 @@ impl TaskState {
             (Some(held), Some(attempt)) if attempt == held => Ok(held),
             (Some(held), Some(attempt)) if attempt > held => Err(Unchanged::NotHeld),
             (Some(_), Some(_)) => Err(Unchanged::Late),
-            (None, attempt) => Err(self.unheld(attempt)),
+            (None, attempt) => Err(self.why_not_held(attempt)),
         }
     }
 
-    fn unheld(&self, attempt: Option<Attempt>) -> Unchanged {
+    fn why_not_held(&self, attempt: Option<Attempt>) -> Unchanged {
         match (self.last_attempt(), attempt) {
             (Some(_), None) if self.is_terminal() => Unchanged::Duplicate,
             (Some(last), Some(attempt)) if self.is_terminal() && attempt == last => {
@@ -465,7 +479,7 @@ impl TaskState {
 }
 
 /// Returns the task to the queue after a failed attempt, or fails it if that was the last attempt.
-fn again(
+fn requeue(
     attempt: Attempt,
     spent: u32,
     error: &str,

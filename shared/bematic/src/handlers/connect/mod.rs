@@ -58,7 +58,7 @@ impl Connector {
             let bound_at = event.connected_at.unwrap_or(now);
             let binding = Binding::new(connection.clone(), bound_at, None);
             let bound = self.ports.connections.bind(agent, &binding).await?;
-            return self.take_over(agent, &binding, bound).await;
+            return self.close_replaced(agent, &binding, bound).await;
         }
         self.ports.connections.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
@@ -71,7 +71,7 @@ impl Connector {
 
     /// Binds an unbound connection to the agent that the key belongs to, if the agent has no
     /// connection: a transaction. Returns whether it did.
-    pub(super) async fn bind_newcomer(
+    pub(super) async fn bind_optimistically(
         &self,
         agent: &AgentId,
         key: &KeyHash,
@@ -96,11 +96,11 @@ impl Connector {
         binding: &Binding,
     ) -> Result<(), BematicError> {
         let bound = self.ports.connections.bind_in_band(agent, binding).await?;
-        self.take_over(&agent.id, binding, bound).await
+        self.close_replaced(&agent.id, binding, bound).await
     }
 
     /// Handles the outcome of binding: closes the connection that was replaced.
-    async fn take_over(
+    async fn close_replaced(
         &self,
         agent: &AgentId,
         binding: &Binding,

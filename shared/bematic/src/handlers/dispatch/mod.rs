@@ -1,7 +1,7 @@
 //! `dispatcher`: dispatches agents' queues, handles timers, and closes connections that did not
 //! authenticate.
 
-mod gatekeeper;
+mod claims;
 mod timers;
 
 use std::{sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use bematic_protocol::{
 use futures::future::{join, join_all};
 use tracing::{info, warn};
 
-use self::gatekeeper::Gatekeeper;
+use self::claims::Claims;
 use super::{routing::Router, transitions::Transitions};
 use crate::{
     agent::{Agent, DrainLease},
@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// The time after which another dispatcher may take over the lease: twice the function's timeout.
-const DRAIN_LEASE: Duration = Duration::from_secs(30);
+const DISPATCH_LEASE: Duration = Duration::from_secs(30);
 /// The time for which one dispatcher goes on while further dispatches are requested: well within
 /// the function's timeout of 15 s.
-const DRAIN_FOR: Duration = Duration::from_secs(8);
+const DISPATCH_FOR: Duration = Duration::from_secs(8);
 /// The time by which a message can arrive early: clocks differ.
 const EARLY: Duration = Duration::from_secs(5);
 
@@ -58,11 +58,12 @@ impl Dispatcher {
             DispatchMessage::Drain { agent_id, refresh } => {
                 // The refresh does not depend on the outcome of the dispatch, nor on which
                 // dispatcher holds the lease.
-                let (refreshed, drained) = join(self.refresh(refresh), self.drain(&agent_id)).await;
-                refreshed.and(drained)
+                let (refreshed, dispatched) =
+                    join(self.refresh(refresh), self.dispatch_queue(&agent_id)).await;
+                refreshed.and(dispatched)
             }
-            DispatchMessage::Task { task_id, .. } => self.look_at(task_id, false).await,
-            DispatchMessage::AckDeadline { task_id, .. } => self.look_at(task_id, true).await,
+            DispatchMessage::Task { task_id, .. } => self.check_task(task_id, false).await,
+            DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true).await,
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }
@@ -81,12 +82,12 @@ impl Dispatcher {
     /// Dispatches an agent's queue under the agent's lease, so that tasks arrive in order: a second
     /// dispatcher only requests another dispatch from the first. Three calls and, for each task,
     /// three more.
-    async fn drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
         let holder = self.ports.ids.message().to_string();
         let lease = DrainLease {
             holder,
-            until: now + DRAIN_LEASE,
+            until: now + DISPATCH_LEASE,
         };
         let mut agent = match self
             .ports
@@ -102,11 +103,11 @@ impl Dispatcher {
             }
         };
         loop {
-            let late = self.ports.clock.now().since(now) > DRAIN_FOR;
-            let delivered = if late {
-                self.ask_for_drain(agent_id, Duration::ZERO).await
+            let late = self.ports.clock.now().since(now) > DISPATCH_FOR;
+            let dispatched = if late {
+                self.request_dispatch(agent_id, Duration::ZERO).await
             } else {
-                self.deliver(&agent).await
+                self.dispatch_pending(&agent).await
             };
             // The lease is released after a failure too: the repeated message need not wait for the
             // lease to end.
@@ -115,7 +116,7 @@ impl Dispatcher {
                 .dispatch_leases
                 .end_drain(agent_id, &lease, agent.drain_requests)
                 .await;
-            delivered?;
+            dispatched?;
             match released? {
                 Released::Done => return Ok(()),
                 Released::AskedAgain(again) => agent = again,
@@ -123,28 +124,32 @@ impl Dispatcher {
         }
     }
 
-    async fn ask_for_drain(&self, agent_id: &AgentId, delay: Duration) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.ports.dispatch.send(&drain, delay).await?)
+    async fn request_dispatch(
+        &self,
+        agent_id: &AgentId,
+        delay: Duration,
+    ) -> Result<(), BematicError> {
+        let message = DispatchMessage::drain(agent_id.clone());
+        Ok(self.ports.dispatch.send(&message, delay).await?)
     }
 
-    async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
+    async fn dispatch_pending(&self, agent: &Agent) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
-        let ended = if agent.gate.has_ended(now) {
-            Some(self.end_override(agent, now).await?)
+        let updated = if agent.gate.has_ended(now) {
+            Some(self.expire_order(agent, now).await?)
         } else {
             None
         };
-        let agent = ended.as_ref().unwrap_or(agent);
+        let agent = updated.as_ref().unwrap_or(agent);
         // Tasks do not wait for a notice: if it is not enqueued, the sweeper makes up for it.
-        if let Err(error) = self.announce(agent).await {
+        if let Err(error) = self.announce_breaker(agent).await {
             warn!(agent = %agent.id, code = error.code(), error = chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.is_shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
-                self.ask_for_drain(&agent.id, wait).await?;
+                self.request_dispatch(&agent.id, wait).await?;
             }
             self.router.move_waiting(agent, now).await?;
             return Ok(());
@@ -162,50 +167,52 @@ impl Dispatcher {
             return Ok(());
         }
         let full = queued.len() == limit;
-        let mut gate = Gatekeeper::new(&self.ports, &self.transitions, agent, connection);
-        let (claimed, failed) = gate.claim_all(&queued).await;
-        let shut = gate.is_shut();
+        let mut claims = Claims::new(&self.ports, &self.transitions, agent, connection);
+        let (claimed, failed) = claims.claim_all(&queued).await;
+        let shut = claims.is_denied();
         let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
         // Tasks are sent one after another, so that they arrive in order; their deliveries are
         // recorded in parallel. A failure for one task does not leave out the others.
-        let mut posted = Vec::new();
+        let mut sent = Vec::new();
         for (task, spec) in claimed.iter().zip(specs) {
-            posted.push((task, self.submit(task, spec, connection, spelling).await));
+            sent.push((task, self.submit(task, spec, connection, spelling).await));
         }
-        let settled = posted
+        let recorded = sent
             .into_iter()
-            .map(|(task, outcome)| self.settle(task, connection, outcome));
-        let settled = join_all(settled).await;
-        settled.into_iter().collect::<Result<(), _>>()?;
+            .map(|(task, outcome)| self.record_delivery(task, connection, outcome));
+        let recorded = join_all(recorded).await;
+        recorded.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
         if shut {
             self.router.move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
-            self.ask_for_drain(&agent.id, Duration::ZERO).await?;
+            self.request_dispatch(&agent.id, Duration::ZERO).await?;
         }
         Ok(())
     }
 
     /// Writes down that an operator's order about the agent's breaker has expired, so that every
     /// reader sees it. Returns the agent after that.
-    async fn end_override(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
+    async fn expire_order(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
         let before = self.ports.breakers.breaker(&agent.id).await?;
         let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
-        let turn = Turn {
+        let change = Turn {
             before: &before,
             after: &step.next,
         };
         let mut agent = agent.clone();
         // A faster dispatcher has the queue dispatched too.
-        if self.ports.breakers.turn(&agent.id, turn).await? == Written::Done {
-            self.transitions.gate_moved(&agent.id, turn, now).await?;
+        if self.ports.breakers.turn(&agent.id, change).await? == Written::Done {
+            self.transitions
+                .announce_gate_change(&agent.id, change, now)
+                .await?;
             agent.gate = step.next.gate();
         }
         Ok(agent)
     }
 
     /// Enqueues a notice for the operations channel, if the breaker has changed since the last one.
-    async fn announce(&self, agent: &Agent) -> Result<(), BematicError> {
+    async fn announce_breaker(&self, agent: &Agent) -> Result<(), BematicError> {
         let generation = agent.gate.generation;
         if generation > agent.announced {
             self.ports
@@ -217,7 +224,7 @@ impl Dispatcher {
     }
 
     /// Records the outcome of sending one task: a task that could not be sent returns to the queue.
-    async fn settle(
+    async fn record_delivery(
         &self,
         claimed: &Task,
         connection: &ConnectionId,
@@ -236,8 +243,8 @@ impl Dispatcher {
                     .await;
             }
             Ok(Delivery::Gone) => {
-                self.take_back(claimed, gone).await?;
-                return self.give_up(&claimed.agent_id, connection).await;
+                self.return_to_queue(claimed, gone).await?;
+                return self.mark_offline(&claimed.agent_id, connection).await;
             }
             // The message may be on its way all the same: the agent's report will show.
             Err(BematicError::Gateway(cause)) => {
@@ -248,16 +255,16 @@ impl Dispatcher {
                 TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
             Err(cause) => {
-                self.take_back(claimed, gone).await?;
+                self.return_to_queue(claimed, gone).await?;
                 return Err(cause);
             }
         };
-        self.take_back(claimed, event).await
+        self.return_to_queue(claimed, event).await
     }
 
     /// Returns a task to the queue. This is done before any other call that may fail: the task must
     /// not wait for that.
-    async fn take_back(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
+    async fn return_to_queue(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
         let (agent, now) = (&claimed.agent_id, self.ports.clock.now());
         let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
         applied.await.map(drop)
@@ -265,7 +272,7 @@ impl Dispatcher {
 
     /// Marks an agent offline whose connection is reported gone, and closes the connection: if it
     /// is still open, its agent opens another.
-    async fn give_up(
+    async fn mark_offline(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,

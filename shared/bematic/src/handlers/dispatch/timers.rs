@@ -20,9 +20,12 @@ use crate::{
 impl Dispatcher {
     /// Checks a task: one call, and the steps that are due. They are a timer that ended, a request
     /// to cancel that the agent has to be sent, a move to a better agent, and messages for a change
-    /// that were never sent. With `is_first`, after the deadline for the acknowledgement, a timer
-    /// for a lease that began meanwhile is enqueued.
-    pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
+    /// that were never sent. With `is_ack_deadline`, also a timer for a lease that began meanwhile.
+    pub(super) async fn check_task(
+        &self,
+        id: TaskId,
+        is_ack_deadline: bool,
+    ) -> Result<(), BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task");
             return Ok(());
@@ -31,17 +34,20 @@ impl Dispatcher {
         match task.timer {
             Some(timer) if timer <= now => return self.timer_ended(task, now).await,
             Some(_) if task.state.cancel_request().is_some() => {
-                self.ask_to_stop(&task).await?;
-                self.transitions.wait_for_timer(&task, now).await?;
+                self.request_cancellation(&task).await?;
+                self.transitions.enqueue_timer(&task, now).await?;
             }
             // Each change of a task sends a message for its timer, except for a first lease:
             // otherwise only a message that came early is sent again.
-            Some(timer) if timer.since(now) <= EARLY || is_first && task.has_first_lease() => {
-                self.transitions.wait_for_timer(&task, now).await?;
+            Some(timer)
+                if timer.since(now) <= EARLY || is_ack_deadline && task.has_first_lease() =>
+            {
+                self.transitions.enqueue_timer(&task, now).await?;
             }
             _ => {}
         }
-        if task.reroute_at().is_some_and(|at| at <= now) && self.router.move_one(&task, now).await?
+        if task.move_check_at().is_some_and(|at| at <= now)
+            && self.router.move_one(&task, now).await?
         {
             return Ok(());
         }
@@ -49,7 +55,7 @@ impl Dispatcher {
     }
 
     async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
-        let heard_at = self.heard_at(&task, now).await?;
+        let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {
             TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
             _ => None,
@@ -60,11 +66,11 @@ impl Dispatcher {
             sent_at,
         ) {
             (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
-                self.doubt(&task.agent_id, sent_at, now).await
+                self.put_in_doubt(&task.agent_id, sent_at, now).await
             }
             // The task was acknowledged at the last moment.
             (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
-                Ok(self.transitions.wait_for_timer(&task, now).await?)
+                Ok(self.transitions.enqueue_timer(&task, now).await?)
             }
             _ => Ok(()),
         }
@@ -73,7 +79,7 @@ impl Dispatcher {
     /// Pings an agent that did not acknowledge a task, since it may not receive messages: no more
     /// tasks are dispatched to it until it has echoed the ping. Does nothing if the agent is on
     /// another connection by now.
-    async fn doubt(
+    async fn put_in_doubt(
         &self,
         id: &AgentId,
         sent_at: Timestamp,
@@ -91,7 +97,7 @@ impl Dispatcher {
 
     /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
     /// lease.
-    async fn heard_at(
+    async fn last_sign_of_life(
         &self,
         task: &Task,
         now: Timestamp,
@@ -107,14 +113,14 @@ impl Dispatcher {
             TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
             // A list of tasks that was recorded before this attempt was sent is about an earlier
             // attempt.
-            _ => agent.said_at(task.id),
+            _ => agent.last_named_at(task.id),
         });
         Ok(report.max(named))
     }
 
     /// Sends TASK_CANCEL to the agent, as best effort: after the deadline the task is cancelled
     /// anyway.
-    async fn ask_to_stop(&self, task: &Task) -> Result<(), BematicError> {
+    async fn request_cancellation(&self, task: &Task) -> Result<(), BematicError> {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };
@@ -135,7 +141,7 @@ impl Dispatcher {
             .await
         {
             Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
-            Ok(Delivery::Gone) => self.give_up(&task.agent_id, &binding.id).await?,
+            Ok(Delivery::Gone) => self.mark_offline(&task.agent_id, &binding.id).await?,
             Err(error) => {
                 warn!(task = %task.id, code = error.code(), error = chain(&error), "agent not asked to stop the task");
             }

@@ -4,7 +4,7 @@ use bematic_protocol::messages::TaskAck;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Answer, Context, stop},
+    context::{Answer, Context, cancel_message},
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -60,7 +60,9 @@ impl Acknowledge {
                 agent_id: agent.clone(),
             }
             .into()),
-            Outcome::Unchanged(task, _) if accepted => Ok(Answer::messages(stop(&task, agent))),
+            Outcome::Unchanged(task, _) if accepted => {
+                Ok(Answer::messages(cancel_message(&task, agent)))
+            }
             Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }

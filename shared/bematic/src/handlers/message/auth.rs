@@ -39,7 +39,7 @@ impl Authenticate {
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn bind_at_once(
+    pub(super) async fn bind_optimistically(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
@@ -51,7 +51,9 @@ impl Authenticate {
         };
         let binding = Binding::new(connection.clone(), now, Some(spelling));
         let (agent, key) = (&request.agent_id, key.hash());
-        self.connector.bind_newcomer(agent, &key, &binding).await
+        self.connector
+            .bind_optimistically(agent, &key, &binding)
+            .await
     }
 
     /// Looks up the connection's record and the agent that the key belongs to: one call.
@@ -99,7 +101,7 @@ impl Authenticate {
 
     /// Handles AUTH_REQUEST on a bound connection, which is bound for its lifetime: the same agent
     /// is confirmed, another is refused.
-    pub(super) async fn again(
+    pub(super) async fn confirm(
         &self,
         context: Context<'_>,
         request: &AuthRequest,

@@ -70,11 +70,11 @@ impl Answer {
 
 /// Returns TASK_CANCEL for an agent that reports on a task that was cancelled, since the first one
 /// may have been lost, or on a task that was moved to another agent.
-pub(super) fn stop(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
+pub(super) fn cancel_message(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
     let cancelled = matches!(task.state, TaskState::Cancelled { .. });
     let reason = if cancelled || task.state.cancel_request().is_some() {
         "the task is cancelled"
-    } else if task.went_on_without(sender) {
+    } else if task.was_moved_from(sender) {
         "the task was moved to another agent"
     } else {
         return None;

@@ -36,7 +36,7 @@ impl Heartbeats {
             echoes: None,
             spelling: context.sender.spelling,
         };
-        let stop = self.presence.seen(context, sign).await?;
+        let stop = self.presence.record(context, sign).await?;
         let answer = CloudMessage::HeartbeatPong(Heartbeat {
             server_time: Some(context.now),
         });
@@ -49,21 +49,18 @@ impl Heartbeats {
         context: Context<'_>,
         report: HeartbeatReport,
     ) -> Result<Answer, BematicError> {
-        speaks_for_itself(context, &report.agent_id)?;
+        check_agent_id(context, &report.agent_id)?;
         let sign = SignOfLife {
             tasks: report.tasks,
             echoes: Some(report.server_time),
             spelling: context.sender.spelling,
         };
-        Ok(Answer::messages(self.presence.seen(context, sign).await?))
+        Ok(Answer::messages(self.presence.record(context, sign).await?))
     }
 }
 
 /// Checks that the agent in a payload is the one that the connection is bound to.
-pub(super) fn speaks_for_itself(
-    context: Context<'_>,
-    claimed: &AgentId,
-) -> Result<(), BematicError> {
+pub(super) fn check_agent_id(context: Context<'_>, claimed: &AgentId) -> Result<(), BematicError> {
     let bound = &context.sender.agent_id;
     if claimed == bound {
         return Ok(());

@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// The number of connections that are cached.
-const REMEMBERED: usize = 4096;
+const CACHED: usize = 4096;
 
 /// The identity of a message's sender.
-pub(super) enum Speaker {
+pub(super) enum Identity {
     /// An agent that the connection is bound to.
     Known(Sender),
     /// An agent that the connection was just bound to.
@@ -40,7 +40,7 @@ pub(super) struct Identities {
     /// that of the first message that arrived here.
     known: Cache<ConnectionId, Sender>,
     /// The connections whose first message was recorded.
-    noted: Cache<ConnectionId, ()>,
+    recorded: Cache<ConnectionId, ()>,
 }
 
 impl Identities {
@@ -53,35 +53,35 @@ impl Identities {
             ports,
             authenticate,
             replies,
-            known: Cache::new(REMEMBERED),
-            noted: Cache::new(REMEMBERED),
+            known: Cache::new(CACHED),
+            recorded: Cache::new(CACHED),
         }
     }
 
-    /// Identifies the sender of a message: one call at most. AUTH_REQUEST of an agent that has no
-    /// connection is bound by that call; otherwise its key is looked up by a second one.
+    /// Identifies the sender of a message: one call at most, or two for AUTH_REQUEST. The first one
+    /// binds the connection if the agent has none; otherwise the second one looks up the key.
     pub(super) async fn identify(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
         envelope: &Envelope<AgentMessage>,
         now: Timestamp,
-    ) -> Result<Speaker, BematicError> {
+    ) -> Result<Identity, BematicError> {
         let AgentMessage::AuthRequest(request) = &envelope.message else {
             let sender = self.find_sender(event, spelling).await?;
-            return Ok(sender.map_or(Speaker::Unbound(None), Speaker::Known));
+            return Ok(sender.map_or(Identity::Unbound(None), Identity::Known));
         };
-        if let Some(sender) = self.sender_at_hand(event, spelling) {
-            return Ok(Speaker::Known(sender));
+        if let Some(sender) = self.known_sender(event, spelling) {
+            return Ok(Identity::Known(sender));
         }
         let (connection, auth) = (&event.connection_id, &self.authenticate);
-        let bound = auth.bind_at_once(connection, spelling, request, now);
+        let bound = auth.bind_optimistically(connection, spelling, request, now);
         if bound.await? {
-            return Ok(Speaker::JustBound(request.agent_id.clone()));
+            return Ok(Identity::JustBound(request.agent_id.clone()));
         }
         let Introduction { connection, agent } = auth.look_up(connection, request).await?;
-        let sender = self.remember_found(connection, spelling);
-        Ok(sender.map_or(Speaker::Unbound(agent.map(Box::new)), Speaker::Known))
+        let sender = self.cache_found(connection, spelling);
+        Ok(sender.map_or(Identity::Unbound(agent.map(Box::new)), Identity::Known))
     }
 
     /// Returns the sender, cached or looked up in one call. `None` if its connection is unbound.
@@ -90,7 +90,7 @@ impl Identities {
         event: &SocketEvent,
         spelling: Spelling,
     ) -> Result<Option<Sender>, BematicError> {
-        if let Some(sender) = self.sender_at_hand(event, spelling) {
+        if let Some(sender) = self.known_sender(event, spelling) {
             return Ok(Some(sender));
         }
         let connection = self
@@ -98,11 +98,11 @@ impl Identities {
             .connections
             .connection(&event.connection_id)
             .await?;
-        Ok(self.remember_found(connection, spelling))
+        Ok(self.cache_found(connection, spelling))
     }
 
     /// Returns the sender, from the cache or as API Gateway names it.
-    fn sender_at_hand(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
+    fn known_sender(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
         let connection = &event.connection_id;
         self.known.get(connection).or_else(|| {
             Some(Sender {
@@ -114,7 +114,7 @@ impl Identities {
     }
 
     /// Caches the agent of a connection that was looked up, which never changes.
-    fn remember_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
+    fn cache_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
         let Connection {
             id,
             agent_id,
@@ -132,14 +132,14 @@ impl Identities {
 
     /// Whether this environment has recorded the first message that it received over the
     /// connection.
-    pub(super) fn has_noted(&self, sender: &Sender) -> bool {
-        self.noted.get(&sender.connection).is_some()
+    pub(super) fn has_recorded(&self, sender: &Sender) -> bool {
+        self.recorded.get(&sender.connection).is_some()
     }
 
     /// Records the first message that this environment receives over a connection. If it may be the
     /// first of all, the connection is known to be open from now on, and tasks may be waiting for
     /// it. It is cached only after that, so that the next message makes up for a failure here.
-    pub(super) async fn note_first_message(
+    pub(super) async fn record_first_message(
         &self,
         sender: &Sender,
         is_stored: bool,
@@ -154,18 +154,18 @@ impl Identities {
             }
             self.dispatch_queue(&sender.agent_id).await?;
         }
-        self.remember(sender);
+        self.cache_sender(sender);
         Ok(())
     }
 
     async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?)
+        let message = DispatchMessage::drain(agent_id.clone());
+        Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?)
     }
 
-    fn remember(&self, sender: &Sender) {
+    fn cache_sender(&self, sender: &Sender) {
         self.known.insert(sender.connection.clone(), sender.clone());
-        self.noted.insert(sender.connection.clone(), ());
+        self.recorded.insert(sender.connection.clone(), ());
     }
 
     /// Handles the first message of an unbound connection: AUTH_REQUEST binds the connection, any
@@ -175,12 +175,12 @@ impl Identities {
         connection: &ConnectionId,
         spelling: Spelling,
         envelope: Envelope<AgentMessage>,
-        claim: Option<Box<Agent>>,
+        key_owner: Option<Box<Agent>>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
         let result = match envelope.message {
             AgentMessage::AuthRequest(request) => {
-                self.bind(connection, spelling, &request, claim.as_deref(), now)
+                self.bind(connection, spelling, &request, key_owner.as_deref(), now)
                     .await
             }
             _ => Err(AuthError::NotAuthenticated {
@@ -209,11 +209,11 @@ impl Identities {
         connection: &ConnectionId,
         spelling: Spelling,
         request: &AuthRequest,
-        claim: Option<&Agent>,
+        key_owner: Option<&Agent>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
         self.authenticate
-            .bind(connection, spelling, request, claim, now)
+            .bind(connection, spelling, request, key_owner, now)
             .await?;
         let agent_id = request.agent_id.clone();
         self.confirm_binding(connection, spelling, agent_id).await
@@ -239,7 +239,7 @@ impl Identities {
             spelling,
         };
         self.dispatch_queue(&sender.agent_id).await?;
-        self.remember(&sender);
+        self.cache_sender(&sender);
         Ok(())
     }
 }

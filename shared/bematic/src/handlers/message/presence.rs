@@ -13,19 +13,19 @@ use tracing::{info, warn};
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Context, stop},
+    context::{Context, cancel_message},
 };
 use crate::{
-    agent::{Agent, is_written_down},
+    agent::{Agent, is_recorded},
     error::{BematicError, TaskError},
     ports::{DispatchMessage, Ports, SignOfLife},
     task::TaskEvent,
 };
 
 /// The number of connections whose last recorded sign of life is cached.
-const REMEMBERED: usize = 4096;
+const CACHED: usize = 4096;
 /// The time for which a sign of life that was recorded here is not recorded again.
-const SEEN_LATELY: Duration = Duration::from_secs(40);
+const RECORDED_LATELY: Duration = Duration::from_secs(40);
 
 /// Records the signs of life of agents.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub(super) struct Presence {
     ports: Arc<Ports>,
     transitions: Transitions,
     /// The time at which a sign of life was last recorded.
-    seen: Arc<Cache<ConnectionId, Timestamp>>,
+    recorded: Arc<Cache<ConnectionId, Timestamp>>,
 }
 
 impl Presence {
@@ -42,7 +42,7 @@ impl Presence {
         Self {
             ports,
             transitions,
-            seen: Arc::new(Cache::new(REMEMBERED)),
+            recorded: Arc::new(Cache::new(CACHED)),
         }
     }
 
@@ -50,17 +50,17 @@ impl Presence {
     /// connection, and after that one a minute.
     fn is_due(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
-        match self.seen.get(&sender.connection) {
-            Some(at) if now.since(at) < SEEN_LATELY => false,
+        match self.recorded.get(&sender.connection) {
+            Some(at) if now.since(at) < RECORDED_LATELY => false,
             None if context.is_early => true,
-            _ => is_written_down(&sender.agent_id, now),
+            _ => is_recorded(&sender.agent_id, now),
         }
     }
 
     /// Records a sign of life, unless another one of the minute is recorded; the echo of a ping is
     /// always recorded. A connection that is no longer its agent's current one is closed: its agent
     /// opens another. Returns TASK_CANCEL for the tasks that the agent has to stop.
-    pub(super) async fn seen(
+    pub(super) async fn record(
         &self,
         context: Context<'_>,
         sign: SignOfLife,
@@ -69,45 +69,45 @@ impl Presence {
         if sign.echoes.is_none() && !self.is_due(context) {
             return Ok(Vec::new());
         }
-        let noted = self
+        let recorded = self
             .ports
             .presence
             .alive(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
-        let Some(agent) = noted else {
+        let Some(agent) = recorded else {
             info!("message over a connection that is not the agent's current one: closed");
             self.ports.gateway.close(&sender.connection).await?;
             return Ok(Vec::new());
         };
         if sign.echoes.is_some() {
-            self.hears(&agent).await?;
+            self.leave_doubt(&agent).await?;
         }
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
-            self.miss(&agent, named, context).await?;
+            self.report_missing(&agent, named, context).await?;
             // The agent is sent TASK_CANCEL for tasks that it still holds when they are cancelled.
             let held: Vec<_> = agent.held_tasks().collect();
             let other = named.iter().filter(|task| !held.contains(task));
-            stop = self.stop(&agent, other).await?;
+            stop = self.cancel_messages(&agent, other).await?;
         }
-        self.seen.insert(sender.connection.clone(), context.now);
+        self.recorded.insert(sender.connection.clone(), context.now);
         Ok(stop)
     }
 
     /// Has the queue dispatched of an agent that was in doubt, and was sent no tasks until now.
-    async fn hears(&self, agent: &Agent) -> Result<(), BematicError> {
+    async fn leave_doubt(&self, agent: &Agent) -> Result<(), BematicError> {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
             let agent_id = agent.id.clone();
-            let drain = DispatchMessage::drain(agent_id);
-            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
+            let message = DispatchMessage::drain(agent_id);
+            self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(())
     }
 
     /// Returns TASK_CANCEL for those of the agent's tasks that it has to stop: the first one may
     /// have been lost. One call for each task.
-    pub(super) async fn stop(
+    pub(super) async fn cancel_messages(
         &self,
         agent: &Agent,
         named: impl Iterator<Item = &TaskId>,
@@ -115,11 +115,13 @@ impl Presence {
         let tasks = try_join_all(named.map(|task| self.ports.tasks.find(*task))).await?;
         let own = tasks.iter().flatten();
         let own = own.filter(|task| task.is_known_to(&agent.id));
-        Ok(own.filter_map(|task| stop(task, &agent.id)).collect())
+        Ok(own
+            .filter_map(|task| cancel_message(task, &agent.id))
+            .collect())
     }
 
     /// Shortens the leases of the tasks that the agent holds and does not name.
-    pub(super) async fn miss(
+    pub(super) async fn report_missing(
         &self,
         agent: &Agent,
         named: &[TaskId],

@@ -10,7 +10,7 @@ use bematic_protocol::{
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Answer, Context, stop},
+    context::{Answer, Context, cancel_message},
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -90,7 +90,7 @@ impl Reports {
         let task = self.transitions.task_of(agent, task_id).await?;
         let outcome = match self
             .transitions
-            .does_nothing(agent, &task, &event, context.now)
+            .why_unchanged(agent, &task, &event, context.now)
         {
             Some(why) => Outcome::Unchanged(task, why),
             None => {
@@ -115,7 +115,7 @@ impl Reports {
                 task_id,
                 agent_id: agent.clone(),
             })?;
-        let answer = Answer::messages(stop(&task, agent));
+        let answer = Answer::messages(cancel_message(&task, agent));
         Ok((attempt, answer))
     }
 

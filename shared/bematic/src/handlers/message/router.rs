@@ -14,7 +14,7 @@ use super::{
     auth::Authenticate,
     context::{Answer, Context, Sender},
     heartbeat::Heartbeats,
-    identity::{Identities, Speaker},
+    identity::{Identities, Identity},
     presence::Presence,
     replies::Replies,
     report::Reports,
@@ -87,19 +87,19 @@ impl MessageRouter {
         let connection = &event.connection_id;
         let (envelope, spelling) = match decode::<AgentMessage>(&event.body) {
             Ok(decoded) => decoded,
-            Err(error) => return self.misunderstood(event, error).await,
+            Err(error) => return self.answer_unparsable(event, error).await,
         };
-        let speaker = self.identities.identify(event, spelling, &envelope, now);
-        match speaker.await {
-            Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
-            Ok(Speaker::JustBound(agent)) => {
+        let identity = self.identities.identify(event, spelling, &envelope, now);
+        match identity.await {
+            Ok(Identity::Known(sender)) => self.answer(event, &sender, envelope, now).await,
+            Ok(Identity::JustBound(agent)) => {
                 self.identities
                     .confirm_binding(connection, spelling, agent)
                     .await
             }
-            Ok(Speaker::Unbound(claim)) => {
+            Ok(Identity::Unbound(key_owner)) => {
                 self.identities
-                    .first_message(connection, spelling, envelope, claim, now)
+                    .first_message(connection, spelling, envelope, key_owner, now)
                     .await
             }
             Err(error) => {
@@ -148,9 +148,9 @@ impl MessageRouter {
             };
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.
-            if !self.identities.has_noted(sender) {
+            if !self.identities.has_recorded(sender) {
                 self.identities
-                    .note_first_message(sender, is_stored, is_early)
+                    .record_first_message(sender, is_stored, is_early)
                     .await?;
             }
             answered
@@ -166,7 +166,9 @@ impl MessageRouter {
         message: AgentMessage,
     ) -> Result<Answer, BematicError> {
         match message {
-            AgentMessage::AuthRequest(message) => self.authenticate.again(context, &message).await,
+            AgentMessage::AuthRequest(message) => {
+                self.authenticate.confirm(context, &message).await
+            }
             AgentMessage::HeartbeatPing(message) => self.heartbeats.ping(context, message).await,
             AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, message).await,
             AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
@@ -181,7 +183,7 @@ impl MessageRouter {
 
     /// Answers a text that cannot be parsed: it closes an unbound connection only. This is rare, so
     /// a read for the sender is acceptable where the handshake did not name the agent.
-    async fn misunderstood(
+    async fn answer_unparsable(
         &self,
         event: &SocketEvent,
         error: ProtocolError,

@@ -6,7 +6,7 @@ use bematic_protocol::messages::{AgentStatus, Availability};
 
 use super::{
     context::{Answer, Context},
-    heartbeat::speaks_for_itself,
+    heartbeat::check_agent_id,
     presence::Presence,
 };
 use crate::{
@@ -33,7 +33,7 @@ impl StatusReports {
         context: Context<'_>,
         status: &AgentStatus,
     ) -> Result<Answer, BematicError> {
-        speaks_for_itself(context, &status.agent_id)?;
+        check_agent_id(context, &status.agent_id)?;
         let connection = &context.sender.connection;
         let reported = self
             .ports
@@ -49,13 +49,13 @@ impl StatusReports {
         let mut answer = Answer::none();
         if let Some(agent) = reported {
             let named = &status.active_tasks;
-            self.presence.miss(&agent, named, context).await?;
-            let stop = self.presence.stop(&agent, named.iter()).await?;
+            self.presence.report_missing(&agent, named, context).await?;
+            let stop = self.presence.cancel_messages(&agent, named.iter()).await?;
             answer = Answer::messages(stop);
         }
         if status.status == Availability::Online {
-            let drain = DispatchMessage::drain(status.agent_id.clone());
-            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
+            let message = DispatchMessage::drain(status.agent_id.clone());
+            self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(answer)
     }

@@ -34,8 +34,8 @@ impl TerminalMessages {
         message: TaskComplete,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        let ending = Ending::Completed(Box::new(message.into()));
-        self.end(context, task_id, attempt, ending).await
+        let terminal = Ending::Completed(Box::new(message.into()));
+        self.apply(context, task_id, attempt, terminal).await
     }
 
     /// Handles TASK_ERROR, with the calls of [`Self::complete`].
@@ -47,7 +47,7 @@ impl TerminalMessages {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
             .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(context, task_id, attempt, Ending::Failed(failure))
+        self.apply(context, task_id, attempt, Ending::Failed(failure))
             .await
     }
 
@@ -58,19 +58,19 @@ impl TerminalMessages {
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(context, task_id, attempt, Ending::Cancelled(message.reason))
+        self.apply(context, task_id, attempt, Ending::Cancelled(message.reason))
             .await
     }
 
     /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
     /// would repeat it for ever; one about a task that the agent does not hold is also answered
     /// with an error.
-    async fn end(
+    async fn apply(
         &self,
         context: Context<'_>,
         task_id: TaskId,
         attempt: Option<Attempt>,
-        ending: Ending,
+        terminal: Ending,
     ) -> Result<Answer, BematicError> {
         let (agent, now) = (&context.sender.agent_id, context.now);
         let result = self
@@ -78,8 +78,8 @@ impl TerminalMessages {
             .apply(
                 agent,
                 task_id,
-                &ending.event(attempt),
-                ending.completion(),
+                &terminal.event(attempt),
+                terminal.completion(),
                 now,
             )
             .await;
@@ -98,7 +98,8 @@ impl TerminalMessages {
                 None
             }
             Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
-                self.keep_late(task, attempt, ending, context).await?;
+                self.store_late_report(task, attempt, terminal, context)
+                    .await?;
                 None
             }
             Ok(_) => None,
@@ -115,7 +116,7 @@ impl TerminalMessages {
     }
 
     /// Stores a terminal message of an attempt that is over; the card shows it as late.
-    async fn keep_late(
+    async fn store_late_report(
         &self,
         task: Task,
         attempt: Option<Attempt>,
@@ -131,6 +132,8 @@ impl TerminalMessages {
             at: context.now,
             outcome,
         };
-        self.transitions.keep_late(task, &report, context.now).await
+        self.transitions
+            .store_late_report(task, &report, context.now)
+            .await
     }
 }

@@ -43,8 +43,8 @@ impl Notifier {
     pub async fn handle(&self, message: NotifyMessage) -> Result<(), BematicError> {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
-            NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
-            NotifyMessage::Breaker { agent_id } => self.tell_of_breaker(&agent_id).await,
+            NotifyMessage::Batch { batch_id } => self.refresh_batch(batch_id).await,
+            NotifyMessage::Breaker { agent_id } => self.announce_breaker(&agent_id).await,
             NotifyMessage::Reply {
                 channel_id,
                 thread_ts,
@@ -66,12 +66,12 @@ impl Notifier {
             self.ports.cards.card(id.into())
         )?;
         let message = snapshot.render(self.ports.clock.now());
-        self.show(id.into(), card, &destination(&task.origin), &message)
+        self.post_or_update(id.into(), card, &destination(&task.origin), &message)
             .await?;
         self.mark_shown(&task).await
     }
 
-    async fn progress(&self, id: BatchId) -> Result<(), BematicError> {
+    async fn refresh_batch(&self, id: BatchId) -> Result<(), BematicError> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
             self.ports.cards.card(id.into())
@@ -81,7 +81,8 @@ impl Notifier {
             return Ok(());
         };
         let to = destination(&batch.origin);
-        self.show(id.into(), card, &to, &batch_card(&batch)).await?;
+        self.post_or_update(id.into(), card, &to, &batch_card(&batch))
+            .await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.ports.batches.mark_shown(&batch).await?;
         }
@@ -89,7 +90,7 @@ impl Notifier {
     }
 
     /// Posts or updates the message about a subject, unless it shows this content already.
-    async fn show(
+    async fn post_or_update(
         &self,
         about: Subject,
         card: Option<Card>,
@@ -144,7 +145,7 @@ impl Notifier {
                 info!(code = error.code(), %error, "the message no longer exists");
                 Ok(())
             }
-            Err(error) if !error.is_transient() => given_up(&error),
+            Err(error) if !error.is_transient() => give_up(&error),
             result => Ok(result?),
         }
     }
@@ -183,7 +184,7 @@ impl Notifier {
         }
         match self.slack.post(to, message, Some(about)).await {
             Ok(ts) => Ok((Some(ts), now)),
-            Err(error) if !error.is_transient() => given_up(&error).map(|()| (None, now)),
+            Err(error) if !error.is_transient() => give_up(&error).map(|()| (None, now)),
             Err(error) => Err(error.into()),
         }
     }
@@ -195,7 +196,7 @@ impl Notifier {
         since: Timestamp,
     ) -> Result<Option<MessageTs>, BematicError> {
         match self.slack.find_marked(to, about, since).await {
-            Err(error) if !error.is_transient() => given_up(&error).map(|()| None),
+            Err(error) if !error.is_transient() => give_up(&error).map(|()| None),
             result => Ok(result?),
         }
     }
@@ -211,7 +212,7 @@ impl Notifier {
             thread_ts: Some(thread_ts),
         };
         match self.slack.post(&to, &Message::plain(text), None).await {
-            Err(error) if !error.is_transient() => given_up(&error),
+            Err(error) if !error.is_transient() => give_up(&error),
             result => Ok(result.map(drop)?),
         }
     }
@@ -230,7 +231,7 @@ fn destination(origin: &Origin) -> Destination {
     clippy::unnecessary_wraps,
     reason = "reads as what becomes of the call"
 )]
-fn given_up(error: &SlackError) -> Result<(), BematicError> {
+fn give_up(error: &SlackError) -> Result<(), BematicError> {
     warn!(code = error.code(), %error, "message refused by Slack");
     Ok(())
 }

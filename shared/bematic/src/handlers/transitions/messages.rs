@@ -23,9 +23,9 @@ impl Transitions {
         task: TaskId,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        if !self.seen.refresh_is_under_way(task, now) {
+        if !self.cache.refresh_is_under_way(task, now) {
             self.ports.notifications.refresh(&[task], now).await?;
-            self.seen.note_refresh(task, now);
+            self.cache.put_refresh(task, now);
         }
         Ok(())
     }
@@ -61,10 +61,10 @@ impl Transitions {
                 self.dispatch(task, None, now).await?;
             }
         }
-        if unshown || task.reroute_at().is_some_and(|at| at <= now) {
+        if unshown || task.move_check_at().is_some_and(|at| at <= now) {
             self.ports
                 .deadlines
-                .look_again(task, task.look_again_at(now))
+                .look_again(task, task.next_check_at(now))
                 .await?;
         }
         Ok(())
@@ -82,11 +82,11 @@ impl Transitions {
         task: &Task,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        if is_dispatched_anew(task) {
+        if needs_dispatch(task) {
             return self.dispatch(task, Some(task.id), now).await;
         }
         if task.refresh_is_under_way(now) {
-            self.seen.note_refresh(task.id, task.refresh_at);
+            self.cache.put_refresh(task.id, task.refresh_at);
             return self.dispatch(task, None, now).await;
         }
         let refresh = self.refresh(task.id, now);
@@ -133,7 +133,7 @@ impl Transitions {
     ///
     /// # Errors
     /// The queue's.
-    pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+    pub async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         match at_timer(task, now) {
             Some((message, delay)) => Ok(self.ports.dispatch.send(&message, delay).await?),
             None => Ok(()),
@@ -142,7 +142,7 @@ impl Transitions {
 }
 
 /// Whether the queue of the task's agent is to be dispatched: the task waits, or has left a slot.
-const fn is_dispatched_anew(task: &Task) -> bool {
+const fn needs_dispatch(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
 }
 
@@ -155,7 +155,7 @@ fn messages_of(
 ) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let at_once = |message| (message, Duration::ZERO);
-    if is_dispatched_anew(task) {
+    if needs_dispatch(task) {
         let again = match &task.state {
             // The next task in the queue may take the slot now; this one is due again after its
             // wait.
@@ -163,13 +163,13 @@ fn messages_of(
                 not_before: Some(due),
                 ..
             } if *due > now => {
-                let drain = DispatchMessage::drain(agent_id.clone());
-                Some((drain, due.since(now)))
+                let message = DispatchMessage::drain(agent_id.clone());
+                Some((message, due.since(now)))
             }
             _ => None,
         };
-        let drain = at_once(DispatchMessage::Drain { agent_id, refresh });
-        return iter::once(drain).chain(again).collect();
+        let message = at_once(DispatchMessage::Drain { agent_id, refresh });
+        return iter::once(message).chain(again).collect();
     }
     match &task.state {
         // The agent has yet to be sent TASK_CANCEL.

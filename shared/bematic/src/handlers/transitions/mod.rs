@@ -1,7 +1,7 @@
 //! Applying an event to a stored task: read, decide, write on condition, then enqueue messages.
 
+mod cache;
 mod messages;
-mod seen;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use bematic_protocol::{
 use tokio::time::Instant;
 use tracing::info;
 
-use self::seen::Seen;
+use self::cache::LocalCache;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
@@ -40,7 +40,7 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Transitions {
     ports: Arc<Ports>,
-    seen: Arc<Seen>,
+    cache: Arc<LocalCache>,
 }
 
 impl Transitions {
@@ -48,7 +48,7 @@ impl Transitions {
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
-            seen: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
@@ -73,15 +73,15 @@ impl Transitions {
     async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
         let task = task.ok_or(TaskError::Unknown { task_id: id })?;
-        self.seen.note_task(&task);
-        self.seen.note_breaker(agent, breaker);
+        self.cache.put_task(&task);
+        self.cache.put_breaker(agent, breaker);
         Ok(task)
     }
 
     /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
-        let seen = self.seen.task(task);
-        seen.is_some_and(|task| task.runs(attempt, agent))
+        let cached = self.cache.task(task);
+        cached.is_some_and(|task| task.runs(attempt, agent))
     }
 
     /// Returns the settings that apply to all tasks.
@@ -109,10 +109,10 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let does_something = |task: &Task| {
-            task.is_known_to(agent) && self.does_nothing(agent, task, event, now).is_none()
+        let has_effect = |task: &Task| {
+            task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
         };
-        let task = match self.seen.task(id).filter(does_something) {
+        let task = match self.cache.task(id).filter(has_effect) {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };
@@ -120,7 +120,7 @@ impl Transitions {
     }
 
     /// Returns the reason why the agent's report would change nothing, if it would not.
-    pub(super) fn does_nothing(
+    pub(super) fn why_unchanged(
         &self,
         agent: &AgentId,
         task: &Task,
@@ -148,8 +148,8 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let kept = completion.map(Kept::Completion);
-        self.change(task, decide, kept, now).await
+        let record = completion.map(Kept::Completion);
+        self.change(task, decide, record, now).await
     }
 
     /// Applies an event that is not an agent's report to a task that was just read.
@@ -168,8 +168,8 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let kept = completion.map(Kept::Completion);
-        self.change(task, decide, kept, now).await
+        let record = completion.map(Kept::Completion);
+        self.change(task, decide, record, now).await
     }
 
     /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
@@ -181,7 +181,7 @@ impl Transitions {
         &self,
         mut task: Task,
         decide: impl Fn(&Task) -> Result<(Task, Option<BreakerEvent>), Unchanged> + Send,
-        kept: Option<Kept<'_>>,
+        record: Option<Kept<'_>>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
@@ -192,28 +192,35 @@ impl Transitions {
                 Ok(decided) => decided,
                 Err(why) => return self.unchanged(task, why, now).await,
             };
-            let turned = match report {
-                Some(report) => self.turned(&task.agent_id, report, now).await?,
+            let breaker_change = match report {
+                Some(report) => {
+                    self.decide_breaker_change(&task.agent_id, report, now)
+                        .await?
+                }
                 None => None,
             };
-            let turn = turned
+            let change = breaker_change
                 .as_ref()
                 .map(|(before, after)| Turn { before, after });
             match self
                 .ports
                 .tasks
-                .transition(&task, &next, kept, turn)
+                .transition(&task, &next, record, change)
                 .await?
             {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    self.seen.note_task(&next);
-                    if let Some(turn) = turn {
-                        self.seen.note_breaker(&task.agent_id, turn.after.clone());
+                    self.cache.put_task(&next);
+                    if let Some(change) = change {
+                        self.cache.put_breaker(&task.agent_id, change.after.clone());
                     }
-                    let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
+                    let gate = async {
+                        Ok(self
+                            .announce_breaker_change(&next.agent_id, change, now)
+                            .await?)
+                    };
                     let written = now + started.elapsed();
-                    futures::try_join!(self.announce(&next, written), moved)?;
+                    futures::try_join!(self.announce(&next, written), gate)?;
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
@@ -229,17 +236,17 @@ impl Transitions {
 
     /// Returns the agent's breaker before and after the report, if the report changes it: a call
     /// unless this environment has cached the breaker.
-    async fn turned(
+    async fn decide_breaker_change(
         &self,
         agent: &AgentId,
         report: BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
         let config = &self.ports.settings.breaker;
-        if let Some(seen) = self.seen.breaker(agent) {
-            let next = seen.after(report.clone(), config, now).next;
-            if next != seen {
-                return Ok(Some((seen, next)));
+        if let Some(cached) = self.cache.breaker(agent) {
+            let next = cached.after(report.clone(), config, now).next;
+            if next != cached {
+                return Ok(Some((cached, next)));
             }
         }
         let before = self.ports.breakers.breaker(agent).await?;
@@ -250,14 +257,14 @@ impl Transitions {
         Ok((next != before).then_some((before, next)))
     }
 
-    async fn moved(
+    async fn announce_breaker_change(
         &self,
         agent: &AgentId,
-        turn: Option<Turn<'_>>,
+        change: Option<Turn<'_>>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        match turn {
-            Some(turn) => self.gate_moved(agent, turn, now).await,
+        match change {
+            Some(change) => self.announce_gate_change(agent, change, now).await,
             None => Ok(()),
         }
     }
@@ -267,26 +274,26 @@ impl Transitions {
     ///
     /// # Errors
     /// The queue's.
-    pub(super) async fn gate_moved(
+    pub(super) async fn announce_gate_change(
         &self,
         agent: &AgentId,
-        turn: Turn<'_>,
+        change: Turn<'_>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        if !turn.moves_gate() {
+        if !change.moves_gate() {
             return Ok(());
         }
-        let (before, after) = (turn.before.state.name(), turn.after.state.name());
+        let (before, after) = (change.before.state.name(), change.after.state.name());
         info!(%agent, before, after, "breaker gate changed");
-        let Some(until) = turn.after.gate().is_shut_until(now) else {
+        let Some(until) = change.after.gate().is_shut_until(now) else {
             return Ok(());
         };
         let delay = until.since(now);
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let drain = DispatchMessage::drain(agent.clone());
-        self.ports.dispatch.send(&drain, delay).await
+        let message = DispatchMessage::drain(agent.clone());
+        self.ports.dispatch.send(&message, delay).await
     }
 
     /// Stores a late report: a transaction, and a message to the notifier. Only the first report of
@@ -294,7 +301,7 @@ impl Transitions {
     ///
     /// # Errors
     /// The errors of [`Self::apply`].
-    pub async fn keep_late(
+    pub async fn store_late_report(
         &self,
         mut task: Task,
         report: &LateReport,
@@ -303,16 +310,16 @@ impl Transitions {
         let id = task.id;
         for _ in 0..TRIES {
             let next = task.with_late_report();
-            let kept = Some(Kept::Late(report));
+            let record = Some(Kept::Late(report));
             match self
                 .ports
                 .tasks
-                .transition(&task, &next, kept, None)
+                .transition(&task, &next, record, None)
                 .await?
             {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report stored");
-                    self.seen.note_task(&next);
+                    self.cache.put_task(&next);
                     return self.refresh(id, now).await;
                 }
                 Written::Conflict => {

@@ -3,7 +3,7 @@
 use bematic_protocol::time::Timestamp;
 use tracing::{error, warn};
 
-use super::{Response, Webhook, failed, health::Ordered};
+use super::{Response, Webhook, failed, health::OrderOutcome};
 use crate::{
     command::BreakerOrder,
     error::BematicError,
@@ -38,7 +38,7 @@ impl Webhook {
                 let by = &action.user_id;
                 let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
                 let outcome = reset.await?;
-                return Ok(!matches!(outcome, Ordered::Contended(_)));
+                return Ok(!matches!(outcome, OrderOutcome::Contended(_)));
             }
         } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
             name.parse::<CardAction>(),

@@ -25,19 +25,19 @@ const TRIES: usize = 10;
 
 /// The outcome of an operator's order to a breaker, with the text for the operator.
 #[derive(Debug)]
-pub(super) enum Ordered {
+pub(super) enum OrderOutcome {
     /// The order was executed.
     Done(String),
     /// There is no such agent.
-    Nobody(String),
+    UnknownAgent(String),
     /// The order was not executed, because the breaker kept changing.
     Contended(String),
 }
 
-impl Ordered {
+impl OrderOutcome {
     pub(super) fn text(self) -> String {
         match self {
-            Self::Done(text) | Self::Nobody(text) | Self::Contended(text) => text,
+            Self::Done(text) | Self::UnknownAgent(text) | Self::Contended(text) => text,
         }
     }
 }
@@ -105,40 +105,42 @@ impl Operator {
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Ordered, BematicError> {
+    ) -> Result<OrderOutcome, BematicError> {
         if self.ports.agents.find(id).await?.is_none() {
-            return Ok(Ordered::Nobody(self.unknown_agent(id).await?));
+            return Ok(OrderOutcome::UnknownAgent(self.unknown_agent(id).await?));
         }
         for pause in pauses().take(TRIES) {
             let before = self.ports.breakers.breaker(id).await?;
             let after = before
                 .after(event(order, by, now), &self.ports.settings.breaker, now)
                 .next;
-            let turn = Turn {
+            let change = Turn {
                 before: &before,
                 after: &after,
             };
-            if self.ports.breakers.turn(id, turn).await? == Written::Conflict {
+            if self.ports.breakers.turn(id, change).await? == Written::Conflict {
                 tokio::time::sleep(pause).await;
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-            let drain = DispatchMessage::drain(id.clone());
-            let look = async { Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?) };
-            let look_again = async {
-                let moved = self.transitions.gate_moved(id, turn, now).await;
-                Ok::<_, BematicError>(moved?)
+            let message = DispatchMessage::drain(id.clone());
+            let dispatch = async { Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?) };
+            let announce = async {
+                let announced = self.transitions.announce_gate_change(id, change, now).await;
+                Ok::<_, BematicError>(announced?)
             };
-            futures::try_join!(look, look_again)?;
-            let anew = before != after;
-            return Ok(Ordered::Done(text::ordered(id, order, &after, anew)));
+            futures::try_join!(dispatch, announce)?;
+            let changed = before != after;
+            return Ok(OrderOutcome::Done(text::order_executed(
+                id, order, &after, changed,
+            )));
         }
-        Ok(Ordered::Contended(text::breaker_contended(id)))
+        Ok(OrderOutcome::Contended(text::breaker_contended(id)))
     }
 }
 
 fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
-    let said = |lasts: Duration, note: &str| Override {
+    let expiring = |lasts: Duration, note: &str| Override {
         by: by.to_string(),
         at: now,
         until: now + lasts,
@@ -147,10 +149,10 @@ fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
     match order {
         BreakerOrder::Reset => BreakerEvent::Reset,
         BreakerOrder::Drain { lasts, note } => {
-            BreakerEvent::Force(Mode::Drained(said(*lasts, note)))
+            BreakerEvent::Force(Mode::Drained(expiring(*lasts, note)))
         }
         BreakerOrder::Disable { lasts, note } => {
-            BreakerEvent::Force(Mode::Disabled(said(*lasts, note)))
+            BreakerEvent::Force(Mode::Disabled(expiring(*lasts, note)))
         }
         BreakerOrder::Resume => BreakerEvent::Resume,
     }

@@ -3,9 +3,9 @@
 
 mod bulk;
 mod button;
-mod checkup;
 mod dead_letters;
 mod health;
+mod health_check;
 mod http;
 mod operator;
 mod run;
@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tracing::{error, info, warn};
 
-use self::checkup::Checkup;
+use self::health_check::HealthCheck;
 pub use self::{
     http::{Request, Response},
     operator::Operator,
@@ -44,7 +44,7 @@ pub struct Webhook {
     ports: Arc<Ports>,
     secret: SecretString,
     within: Duration,
-    checkup: Checkup,
+    health_check: HealthCheck,
     operator: Operator,
 }
 
@@ -54,7 +54,7 @@ impl Webhook {
         Self {
             secret,
             within: ANSWER_WITHIN,
-            checkup: Checkup::new(ports.clone()),
+            health_check: HealthCheck::new(ports.clone()),
             operator: Operator::new(ports.clone()),
             ports,
         }
@@ -69,7 +69,7 @@ impl Webhook {
     /// Answers one request. Never fails.
     pub async fn handle(&self, request: Request<'_>) -> Response {
         let endpoint = match request.path {
-            "/health" => return self.checkup.answer(self.ports.clock.now()).await,
+            "/health" => return self.health_check.answer(self.ports.clock.now()).await,
             "/slack/commands" => Endpoint::Commands,
             "/slack/events" => Endpoint::Events,
             "/slack/interactions" => Endpoint::Interactions,
@@ -153,7 +153,7 @@ impl Webhook {
     /// Handles a mention. The response is not shown; anything but 200 makes Slack repeat the event,
     /// which creates nothing twice.
     async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
-        match tokio::time::timeout(self.within, self.obey_mention(mention, now)).await {
+        match tokio::time::timeout(self.within, self.execute_mention(mention, now)).await {
             Ok(Ok(())) => Response::empty(200),
             Ok(Err(error)) => Response::error(503, failed(&error)),
             Err(_) => {
@@ -163,7 +163,7 @@ impl Webhook {
         }
     }
 
-    async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
+    async fn execute_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
             channel_id: mention.channel_id.clone(),

@@ -72,7 +72,7 @@ impl Operator {
         if let Route::One(agent) = route {
             return Ok(Some(agent.clone()));
         }
-        let known = routing::allowed(&*self.ports.agents, route).await?;
+        let known = routing::allowed_agents(&*self.ports.agents, route).await?;
         let mut pool = Pool::new(&known, now);
         Ok(pool.choose(&*self.ports.lists, route).await?)
     }

@@ -11,7 +11,7 @@ use crate::{
 
 /// Renders a bulk operation.
 pub fn batch_card(batch: &Batch) -> Message {
-    let (doing, done) = words(batch.kind);
+    let (doing, done) = titles(batch.kind);
     let headline = match batch.state {
         BatchState::Finished { .. } => {
             format!(":white_check_mark: *{done}: {}*", batch.tally.changed)
@@ -34,7 +34,7 @@ pub fn batch_card(batch: &Batch) -> Message {
     }
 }
 
-const fn words(kind: BatchKind) -> (&'static str, &'static str) {
+const fn titles(kind: BatchKind) -> (&'static str, &'static str) {
     match kind {
         BatchKind::Cancel => (
             "Cancelling all tasks of this channel",

@@ -6,7 +6,7 @@
 
 mod batch;
 mod budget;
-mod ending;
+mod completion;
 mod notice;
 mod status;
 mod view;
@@ -33,17 +33,17 @@ pub fn card(view: &TaskView<'_>) -> Message {
     let title = mrkdwn::line(&view.task.title, budget::TITLE);
     let result = view.completion.map(|it| it.result.as_str());
     let skipped = view.late.len().saturating_sub(budget::LATES);
-    let late: Vec<_> = view.late[skipped..].iter().map(ending::late).collect();
+    let late: Vec<_> = view.late[skipped..].iter().map(completion::late).collect();
     let sections = [
         Some(format!("{}\n{title}", status.paragraph())),
         steps(view.progress),
         output(view.output, result),
-        result.and_then(ending::result),
-        view.completion.and_then(ending::files),
+        result.and_then(completion::result),
+        view.completion.and_then(completion::files),
         (!late.is_empty()).then(|| late.join("\n")),
     ];
     let mut blocks: Vec<_> = sections.into_iter().flatten().map(section).collect();
-    blocks.extend(view.completion.and_then(ending::figures).map(context));
+    blocks.extend(view.completion.and_then(completion::figures).map(context));
     blocks.push(context(origin(view.task)));
     if !view.actions.is_empty() {
         let id = view.task.id.to_string();
@@ -54,7 +54,7 @@ pub fn card(view: &TaskView<'_>) -> Message {
         blocks.push(actions(buttons));
     }
     Message {
-        text: format!("{} {}: {title}", emoji(&view.task.state), status.words),
+        text: format!("{} {}: {title}", emoji(&view.task.state), status.phrase),
         blocks,
     }
 }
@@ -85,7 +85,7 @@ fn output(output: OutputTail<'_>, result: Option<&str>) -> Option<String> {
         None => (output.text, budget::OUTPUT),
         Some(result) => {
             let text = output.text.trim_end();
-            let whole = ending::fits(result);
+            let whole = completion::fits(result);
             let rest = text.strip_suffix(result).filter(|_| whole);
             (rest.unwrap_or(text), budget::OUTPUT_WITH_RESULT)
         }

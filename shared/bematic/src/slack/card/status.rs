@@ -18,14 +18,14 @@ use crate::{
 pub(super) struct Status {
     emoji: &'static str,
     /// The state, as one phrase.
-    pub(super) words: String,
+    pub(super) phrase: String,
     /// Further details, a line each.
     lines: Vec<String>,
 }
 
 impl Status {
     pub(super) fn paragraph(&self) -> String {
-        let first = format!("{} *{}*", self.emoji, self.words);
+        let first = format!("{} *{}*", self.emoji, self.phrase);
         [first.as_str()]
             .into_iter()
             .chain(self.lines.iter().map(String::as_str))
@@ -41,7 +41,7 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
         Some(time) => format!("{verb} {took} {}", duration(time)),
         None => verb.to_owned(),
     };
-    let (words, lines) = match state {
+    let (phrase, lines) = match state {
         TaskState::Pending {
             not_before,
             last_error,
@@ -82,7 +82,7 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
     };
     Status {
         emoji: emoji(state),
-        words,
+        phrase,
         lines,
     }
 }

@@ -46,8 +46,8 @@ impl AgentHealth<'_> {
     }
 
     fn since(&self, now: Timestamp) -> String {
-        let said = self.breaker.mode.said().map(|said| said.at);
-        let since = said.or(self.breaker.since).unwrap_or(self.created_at);
+        let ordered_at = self.breaker.mode.said().map(|order| order.at);
+        let since = ordered_at.or(self.breaker.since).unwrap_or(self.created_at);
         duration(now.since(since))
     }
 }
@@ -161,16 +161,16 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         agent.since(now),
         sparkline(agent.breaker, now)
     )];
-    if let Some(said) = agent.breaker.mode.said() {
-        let note = match said.note.as_str() {
+    if let Some(order) = agent.breaker.mode.said() {
+        let note = match order.note.as_str() {
             "" => String::new(),
             note => format!(": {}", mrkdwn::line(note, NOTE)),
         };
         lines.push(format!(
             "Ordered by <@{}> {}{note}. It ends in {}, or with `/bm agent resume {}`.",
-            escape(&said.by),
-            ago(said.at, now),
-            duration(said.until.since(now)),
+            escape(&order.by),
+            ago(order.at, now),
+            duration(order.until.since(now)),
             agent.id
         ));
     }
@@ -249,16 +249,16 @@ fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         };
         *kinds.entry(kind).or_default() += 1;
     }
-    let said: Vec<_> = kinds
+    let counts: Vec<_> = kinds
         .iter()
         .map(|(kind, count)| format!("{count} × {kind}"))
         .collect();
-    let said = if said.is_empty() {
+    let counts = if counts.is_empty() {
         "nothing".to_owned()
     } else {
-        said.join(", ")
+        counts.join(", ")
     };
-    vec![format!("*Counted*: {said}")]
+    vec![format!("*Counted*: {counts}")]
 }
 
 fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
@@ -316,18 +316,23 @@ fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
 /// Returns the agent's message about its failure, or else the kind of failure.
 pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
     match mrkdwn::line(&failure.message, max) {
-        said if said.is_empty() => failure.kind.to_string(),
-        said => said,
+        message if message.is_empty() => failure.kind.to_string(),
+        message => message,
     }
 }
 
-/// Returns the confirmation of an operator's order; `anew` is false if it changed nothing.
-pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) -> String {
+/// Returns the confirmation of an operator's order; `changed` is false if it changed nothing.
+pub fn order_executed(
+    id: &AgentId,
+    order: &BreakerOrder,
+    after: &Breaker,
+    changed: bool,
+) -> String {
     match order {
-        BreakerOrder::Reset if !anew => {
+        BreakerOrder::Reset if !changed => {
             format!("The breaker of `{id}` is closed already, with nothing counted.")
         }
-        BreakerOrder::Resume if !anew => {
+        BreakerOrder::Resume if !changed => {
             format!(
                 "`{id}` is neither drained nor disabled: its breaker is {}.",
                 after.state.name()

@@ -16,12 +16,12 @@ use crate::{
     task::{Task, TaskState},
 };
 
+mod format;
 mod health;
-mod words;
 
-pub use health::{AgentHealth, breaker_contended, health, health_of, ordered};
+pub(super) use format::{ago, bar, duration, plural};
+pub use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
 pub(super) use health::{failure, tripped};
-pub(super) use words::{ago, bar, duration, plural};
 
 /// A summary of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// The time for which an answer is cached, so that it is cheap however often it is polled.
-const KEPT: Duration = Duration::from_secs(10);
+const CACHED_FOR: Duration = Duration::from_secs(10);
 /// The time after which a component without an answer counts as unavailable.
-const WITHIN: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The status of a component; the status of the system is the worst of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,12 +62,12 @@ struct AgentCounts {
 }
 
 /// Checks the components.
-pub(super) struct Checkup {
+pub(super) struct HealthCheck {
     ports: Arc<Ports>,
     last: Mutex<Option<(Timestamp, Health)>>,
 }
 
-impl Checkup {
+impl HealthCheck {
     pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
@@ -80,9 +80,9 @@ impl Checkup {
     pub(super) async fn answer(&self, now: Timestamp) -> Response {
         let mut last = self.last.lock().await;
         let health = match &*last {
-            Some((at, health)) if now.since(*at) < KEPT => health.clone(),
+            Some((at, health)) if now.since(*at) < CACHED_FOR => health.clone(),
             _ => {
-                let health = self.look(now).await;
+                let health = self.check(now).await;
                 *last = Some((now, health.clone()));
                 health
             }
@@ -97,7 +97,7 @@ impl Checkup {
         }
     }
 
-    async fn look(&self, now: Timestamp) -> Health {
+    async fn check(&self, now: Timestamp) -> Health {
         let (agents, dead) = futures::join!(self.count_agents(), self.count_dead_letters());
         let (database, agents) = match agents {
             Some(agents) => (Status::Healthy, agents),
@@ -113,11 +113,11 @@ impl Checkup {
         let (queues, slack) = match &dead {
             None => (Status::Unhealthy, Status::Unknown),
             Some(dead) => {
-                let unshown = |(name, count): &(QueueName, usize)| {
+                let is_unshown = |(name, count): &(QueueName, usize)| {
                     *name == QueueName::Notifications && *count > 0
                 };
                 let any = dead.iter().any(|(_, count)| *count > 0);
-                (degraded_if(any), degraded_if(dead.iter().any(unshown)))
+                (degraded_if(any), degraded_if(dead.iter().any(is_unshown)))
             }
         };
         let status = [database, queues, slack, degraded_if(agents.unhealthy > 0)];
@@ -156,14 +156,14 @@ impl Checkup {
 
 /// Returns the result of a call to a component, if it arrives in time.
 async fn within<T>(
-    whose: &'static str,
+    component: &'static str,
     call: impl Future<Output = Result<T, BematicError>>,
 ) -> Option<T> {
-    match timeout(WITHIN, call).await {
+    match timeout(TIMEOUT, call).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
             warn!(
-                whose,
+                component,
                 code = error.code(),
                 error = chain(&error),
                 "not healthy"
@@ -171,7 +171,7 @@ async fn within<T>(
             None
         }
         Err(_) => {
-            warn!(whose, "not healthy: no answer in time");
+            warn!(component, "not healthy: no answer in time");
             None
         }
     }

@@ -5,7 +5,7 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{REROUTE_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
+use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
 use crate::agent::Route;
 
 impl Task {
@@ -22,8 +22,8 @@ impl Task {
     }
 
     /// Returns the time at which a waiting task is checked for a better agent.
-    pub fn reroute_at(&self) -> Option<Timestamp> {
-        self.may_move().then(|| self.updated_at + REROUTE_AFTER)
+    pub fn move_check_at(&self) -> Option<Timestamp> {
+        self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
     /// Whether the agent has the task, or was sent it before it was moved.
@@ -32,7 +32,7 @@ impl Task {
     }
 
     /// Whether the agent was sent the task, and another agent has it now or has ended it.
-    pub fn went_on_without(&self, agent: &AgentId) -> bool {
+    pub fn was_moved_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
         gone && (self.state.held().is_some() || self.state.is_terminal())
     }
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        task::{Failure, FailureCode, REROUTE_EVERY},
+        task::{Failure, FailureCode, MOVE_CHECK_EVERY},
         testing::new_task,
     };
 
@@ -154,11 +154,11 @@ mod tests {
         assert_eq!(free.due_at(), Some(at(1)));
         let looks = [(1, 2), (2, 4), (4, 8), (8, 13), (13, 18)];
         for (now, next) in looks {
-            assert_eq!(free.look_again_at(at(now)), at(next));
+            assert_eq!(free.next_check_at(at(now)), at(next));
         }
-        assert_eq!(REROUTE_EVERY, Duration::from_mins(5));
+        assert_eq!(MOVE_CHECK_EVERY, Duration::from_mins(5));
         let sent = after(&free, TaskEvent::Claimed, 1).unwrap();
-        assert_eq!(sent.reroute_at(), None);
+        assert_eq!(sent.move_check_at(), None);
     }
 
     #[derive(Debug, Clone)]

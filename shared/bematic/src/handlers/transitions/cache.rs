@@ -12,34 +12,34 @@ use crate::{
 };
 
 /// The number of tasks and agents that are cached.
-const REMEMBERED: usize = 4096;
+const CACHED: usize = 4096;
 
 /// Tasks and breakers as this environment read or wrote them last. Other environments may have
 /// written them since: a change that is decided on them is written on condition of their version,
 /// and that an event changes nothing is only believed of a record that was just read.
-pub(super) struct Seen {
+pub(super) struct LocalCache {
     tasks: Cache<TaskId, Task>,
     breakers: Cache<AgentId, Breaker>,
     /// The flush interval in which a refresh of a task's card was last enqueued.
     refreshed: Cache<TaskId, FlushInterval>,
 }
 
-impl Default for Seen {
+impl Default for LocalCache {
     fn default() -> Self {
         Self {
-            tasks: Cache::new(REMEMBERED),
-            breakers: Cache::new(REMEMBERED),
-            refreshed: Cache::new(REMEMBERED),
+            tasks: Cache::new(CACHED),
+            breakers: Cache::new(CACHED),
+            refreshed: Cache::new(CACHED),
         }
     }
 }
 
-impl Seen {
+impl LocalCache {
     pub(super) fn task(&self, id: TaskId) -> Option<Task> {
         self.tasks.get(&id)
     }
 
-    pub(super) fn note_task(&self, task: &Task) {
+    pub(super) fn put_task(&self, task: &Task) {
         self.tasks.insert(task.id, task.clone());
     }
 
@@ -47,7 +47,7 @@ impl Seen {
         self.breakers.get(agent)
     }
 
-    pub(super) fn note_breaker(&self, agent: &AgentId, breaker: Breaker) {
+    pub(super) fn put_breaker(&self, agent: &AgentId, breaker: Breaker) {
         self.breakers.insert(agent.clone(), breaker);
     }
 
@@ -57,7 +57,7 @@ impl Seen {
         self.refreshed.get(&task) == Some(FlushInterval::of(now))
     }
 
-    pub(super) fn note_refresh(&self, task: TaskId, at: Timestamp) {
+    pub(super) fn put_refresh(&self, task: TaskId, at: Timestamp) {
         self.refreshed.insert(task, FlushInterval::of(at));
     }
 }

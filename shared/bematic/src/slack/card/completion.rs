@@ -88,16 +88,16 @@ fn grouped(number: u64) -> String {
 
 /// Renders a late report.
 pub(super) fn late(report: &LateReport) -> String {
-    let (verb, words) = match &report.outcome {
+    let (verb, text) = match &report.outcome {
         Ending::Completed(completion) => ("completed", Some(completion.result.as_str())),
         Ending::Failed(failure) => ("failed", Some(failure.message.as_str())),
         Ending::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
-    let words = words.map(|words| mrkdwn::line(words, budget::LATE));
-    let words = words.filter(|words| !words.is_empty());
+    let text = text.map(|text| mrkdwn::line(text, budget::LATE));
+    let text = text.filter(|text| !text.is_empty());
     let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
-    match words {
-        Some(words) => format!("{first}: {words}"),
+    match text {
+        Some(text) => format!("{first}: {text}"),
         None => first,
     }
 }
