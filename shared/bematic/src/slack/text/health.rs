@@ -354,8 +354,8 @@ pub fn order_executed(
             )
         }
         BreakerOrder::Drain { lasts, .. } => format!(
-            ":construction: `{id}` finishes the tasks that it runs and is sent no new ones for {}. \
-             `/bm agent resume {id}` ends that.",
+            ":construction: `{id}` finishes what it runs and gets nothing new for {}. `/bm agent \
+             resume {id}` ends that.",
             duration(*lasts)
         ),
         BreakerOrder::Disable { lasts, .. } => format!(
