@@ -17,6 +17,3 @@ pub mod sweep;
 pub mod transitions;
 mod view;
 pub mod webhook;
-
-#[cfg(test)]
-mod tests;

@@ -89,6 +89,3 @@ impl Notifier {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

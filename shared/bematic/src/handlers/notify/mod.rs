@@ -235,6 +235,3 @@ fn give_up(error: &SlackError) -> Result<(), BematicError> {
     warn!(code = error.code(), %error, "message refused by Slack");
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,6 @@ use bematic_protocol::{
     ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
 };
-use tokio::time::Instant;
 use tracing::info;
 
 use self::cache::LocalCache;
@@ -186,7 +185,6 @@ impl Transitions {
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
         let mut pauses = pauses();
-        let started = Instant::now();
         loop {
             let (next, report) = match decide(&task) {
                 Ok(decided) => decided,
@@ -219,7 +217,7 @@ impl Transitions {
                             .announce_breaker_change(&next.agent_id, change, now)
                             .await?)
                     };
-                    let written = now + started.elapsed();
+                    let written = self.ports.clock.now();
                     futures::try_join!(self.announce(&next, written), gate)?;
                     return Ok(Outcome::Changed(next));
                 }
