@@ -65,7 +65,7 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
     let one = health_of(&world).await;
     for part in [
         ":red_circle: `box` is *open* for 20 s.",
-        "It opened since 10 of 10 tasks failed. It is tried again in 40 s.",
+        "It opened because 10 of 10 tasks failed. The first probe is sent in 40 s.",
         "failures: 100 % of 10 outcomes in the last 10 min, opens at 50 % of at least 10",
         "failures in a row: off",
         "slow tasks: off",
@@ -95,11 +95,14 @@ async fn a_reset_closes_a_breaker_at_once_and_what_waited_is_sent() {
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent(), []);
     let said = obey(&world, order(BreakerOrder::Reset)).await;
-    assert!(said.contains("`box` starts anew"), "{said}");
+    assert!(said.contains("The breaker of `box` is reset"), "{said}");
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent().len(), 1);
     let again = obey(&world, order(BreakerOrder::Reset)).await;
-    assert_eq!(again, "`box` is closed already, with nothing counted.");
+    assert_eq!(
+        again,
+        "The breaker of `box` is closed already, with nothing counted."
+    );
 }
 
 #[tokio::test]
@@ -121,7 +124,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_e
     let told = health_of(&world).await;
     assert!(told.contains("is *drained*"), "{told}");
     assert!(
-        told.contains("<@U2> said so just now: new &lt;disk&gt;. It ends in 30 min"),
+        told.contains("Ordered by <@U2> just now: new &lt;disk&gt;. It ends in 30 min"),
         "{told}"
     );
 

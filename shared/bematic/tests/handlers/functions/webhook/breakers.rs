@@ -113,15 +113,15 @@ async fn what_an_operator_writes_is_done_and_answered() {
         ),
         (
             "agent resume box",
-            ":white_check_mark: `box` is left to its breaker again, which is closed.",
+            ":white_check_mark: `box` is controlled by its breaker again, which is closed.",
         ),
         (
             "agent resume box",
-            "Nobody has taken over `box`: its breaker is closed.",
+            "`box` is neither drained nor disabled: its breaker is closed.",
         ),
         (
             "health disable box",
-            ":no_bell: `box` gets work for 1 h, whatever it makes of it. `/bm agent resume box` \
+            ":no_bell: `box` is sent tasks for 1 h, whatever the outcomes. `/bm agent resume box` \
              ends that.",
         ),
         (

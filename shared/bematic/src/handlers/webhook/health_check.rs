@@ -1,4 +1,4 @@
-//! `GET /health`: whether the system can work, for whatever polls it. Names nobody and nothing.
+//! The health check, `GET /health`: whether the system can work. The answer contains no names.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use crate::{
     ports::Ports,
 };
 
-/// How long an answer is given again, so that it is cheap however often it is asked for.
-const KEPT: Duration = Duration::from_secs(10);
-/// What does not answer within this is not there.
-const WITHIN: Duration = Duration::from_secs(2);
+/// The time for which an answer is cached, so that it is cheap however often it is polled.
+const CACHED_FOR: Duration = Duration::from_secs(10);
+/// The time after which a component without an answer counts as unavailable.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How well a part does; the worst is how well all do.
+/// The status of a component; the status of the system is the worst of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
-    /// What would say so could not be asked.
+    /// The component that reports the status could not be asked.
     Unknown,
     Healthy,
-    /// It works, and somebody should look at it.
+    /// The component works, but needs attention.
     Degraded,
     Unhealthy,
 }
@@ -43,32 +43,31 @@ struct Health {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Components {
-    /// Whether it can be read.
+    /// Whether the table can be read.
     database: Status,
-    /// Whether they can be reached; degraded while there are dead letters.
+    /// Whether the queues can be reached; degraded while there are dead letters.
     queues: Status,
     agents: AgentCounts,
-    /// Whether what is to be shown was shown: degraded while the notifier has dead letters, unknown
-    /// while that cannot be asked. Slack itself is not asked, since that would count against its
-    /// limits.
+    /// Whether changes are shown: degraded while the notifier has dead letters, unknown while that
+    /// cannot be read. Slack itself is not asked, since that would count against its limits.
     slack: Status,
 }
 
-/// How many agents there are.
+/// The numbers of agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 struct AgentCounts {
     connected: usize,
-    /// Those whose breaker has opened and not closed again.
+    /// The number of agents whose breaker has opened and not closed again.
     unhealthy: usize,
 }
 
-/// Looks at the parts.
-pub(super) struct Checkup {
+/// Checks the components.
+pub(super) struct HealthCheck {
     ports: Arc<Ports>,
     last: Mutex<Option<(Timestamp, Health)>>,
 }
 
-impl Checkup {
+impl HealthCheck {
     pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
@@ -76,14 +75,14 @@ impl Checkup {
         }
     }
 
-    /// 200, or 503 if the system cannot work. One call a queue and those of the list of agents, at
-    /// most every ten seconds in this environment.
+    /// Answers with 200, or with 503 if the system cannot work. One call for each queue and those
+    /// of the list of agents, at most every ten seconds in this environment.
     pub(super) async fn answer(&self, now: Timestamp) -> Response {
         let mut last = self.last.lock().await;
         let health = match &*last {
-            Some((at, health)) if now.since(*at) < KEPT => health.clone(),
+            Some((at, health)) if now.since(*at) < CACHED_FOR => health.clone(),
             _ => {
-                let health = self.look(now).await;
+                let health = self.check(now).await;
                 *last = Some((now, health.clone()));
                 health
             }
@@ -98,7 +97,7 @@ impl Checkup {
         }
     }
 
-    async fn look(&self, now: Timestamp) -> Health {
+    async fn check(&self, now: Timestamp) -> Health {
         let (agents, dead) = futures::join!(self.count_agents(), self.count_dead_letters());
         let (database, agents) = match agents {
             Some(agents) => (Status::Healthy, agents),
@@ -114,11 +113,11 @@ impl Checkup {
         let (queues, slack) = match &dead {
             None => (Status::Unhealthy, Status::Unknown),
             Some(dead) => {
-                let unshown = |(name, count): &(QueueName, usize)| {
+                let is_unshown = |(name, count): &(QueueName, usize)| {
                     *name == QueueName::Notifications && *count > 0
                 };
                 let any = dead.iter().any(|(_, count)| *count > 0);
-                (degraded_if(any), degraded_if(dead.iter().any(unshown)))
+                (degraded_if(any), degraded_if(dead.iter().any(is_unshown)))
             }
         };
         let status = [database, queues, slack, degraded_if(agents.unhealthy > 0)];
@@ -155,16 +154,16 @@ impl Checkup {
     }
 }
 
-/// What was answered in time.
+/// Returns the result of a call to a component, if it arrives in time.
 async fn within<T>(
-    whose: &'static str,
+    component: &'static str,
     call: impl Future<Output = Result<T, BematicError>>,
 ) -> Option<T> {
-    match timeout(WITHIN, call).await {
+    match timeout(TIMEOUT, call).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
             warn!(
-                whose,
+                component,
                 code = error.code(),
                 error = chain(&error),
                 "not healthy"
@@ -172,13 +171,13 @@ async fn within<T>(
             None
         }
         Err(_) => {
-            warn!(whose, "not healthy: no answer in time");
+            warn!(component, "not healthy: no answer in time");
             None
         }
     }
 }
 
-/// Such as `2023-11-14T22:13:20.000Z`.
+/// Formats a time, such as `2023-11-14T22:13:20.000Z`.
 fn iso(at: Timestamp) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     DateTime::from_timestamp_millis(millis)

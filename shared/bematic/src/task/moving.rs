@@ -1,15 +1,15 @@
-//! A task that is moved from one agent to another, and what is known of the earlier ones.
+//! Moving a task from one agent to another, and the attempts of earlier agents.
 
 use bematic_protocol::{
     ids::{AgentId, Attempt},
     time::Timestamp,
 };
 
-use super::{REROUTE_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
+use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
 use crate::agent::Route;
 
 impl Task {
-    /// Whether another agent could have it: it waits, was not sent, and there is a choice.
+    /// Whether the task may be moved: it waits, was not sent, and its route leaves a choice.
     pub fn may_move(&self) -> bool {
         let waits = matches!(
             self.state,
@@ -21,24 +21,24 @@ impl Task {
         waits && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
-    /// When it has waited so long that another agent may be better for it.
-    pub fn reroute_at(&self) -> Option<Timestamp> {
-        self.may_move().then(|| self.updated_at + REROUTE_AFTER)
+    /// Returns the time at which a waiting task is checked for a better agent.
+    pub fn move_check_at(&self) -> Option<Timestamp> {
+        self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
-    /// Whether the agent has it, or was sent it before it was moved.
+    /// Whether the agent has the task, or was sent it before it was moved.
     pub fn is_known_to(&self, agent: &AgentId) -> bool {
         self.agent_id == *agent || self.earlier.contains_key(agent)
     }
 
-    /// Whether the agent was sent it, and another has it now or is done with it.
-    pub fn went_on_without(&self, agent: &AgentId) -> bool {
+    /// Whether the agent was sent the task, and another agent has it now or has ended it.
+    pub fn was_moved_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
         gone && (self.state.held().is_some() || self.state.is_terminal())
     }
 
-    /// The newest attempt that this agent was sent. Attempts are numbered across agents: those up to
-    /// the last that an earlier agent was sent are not the present one's.
+    /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents:
+    /// those up to the last that an earlier agent was sent do not belong to the present one.
     pub fn last_attempt_of(&self, agent: &AgentId) -> Option<Attempt> {
         let own = self.state.last_attempt();
         let own = own.filter(|own| self.earlier.values().all(|earlier| earlier < own));
@@ -48,8 +48,8 @@ impl Task {
         }
     }
 
-    /// The task after what `sender` reports. One that it was moved away from speaks of an attempt
-    /// that is over, never of the present agent's.
+    /// Returns the task after a report of `sender`. A report of an agent that the task was moved
+    /// away from refers to an attempt that is over, never to one of the present agent.
     ///
     /// # Errors
     /// [`Unchanged`] names why the event changes nothing.
@@ -85,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::{Failure, FailureCode, REROUTE_EVERY, tests::new_task};
+    use crate::task::{Failure, FailureCode, MOVE_CHECK_EVERY, tests::new_task};
 
     const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -151,11 +151,11 @@ mod tests {
         assert_eq!(free.due_at(), Some(at(1)));
         let looks = [(1, 2), (2, 4), (4, 8), (8, 13), (13, 18)];
         for (now, next) in looks {
-            assert_eq!(free.look_again_at(at(now)), at(next));
+            assert_eq!(free.next_check_at(at(now)), at(next));
         }
-        assert_eq!(REROUTE_EVERY, Duration::from_mins(5));
+        assert_eq!(MOVE_CHECK_EVERY, Duration::from_mins(5));
         let sent = after(&free, TaskEvent::Claimed, 1).unwrap();
-        assert_eq!(sent.reroute_at(), None);
+        assert_eq!(sent.move_check_at(), None);
     }
 
     #[derive(Debug, Clone)]

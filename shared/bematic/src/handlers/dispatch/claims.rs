@@ -1,4 +1,5 @@
-//! What passes an agent's breaker: asked in the transaction that claims the task.
+//! Claiming tasks for an agent under its breaker: the breaker's permit is written in the
+//! transaction that claims the task.
 
 use bematic_protocol::ids::ConnectionId;
 use tracing::info;
@@ -12,21 +13,22 @@ use crate::{
     task::{Task, TaskEvent},
 };
 
-/// Lost races in a row about a breaker before it is left to the next message.
+/// The number of version conflicts of a breaker in a row after which the task is left to the next
+/// message.
 const TRIES: usize = 8;
 
-/// Lets tasks pass to one agent, over one connection.
-pub(super) struct Gatekeeper<'a> {
+/// Claims tasks for one agent, to be sent over one connection.
+pub(super) struct Claims<'a> {
     ports: &'a Ports,
     transitions: &'a Transitions,
     agent: &'a Agent,
     connection: &'a ConnectionId,
-    /// The breaker as it was read or written last; not read while all may pass.
+    /// The breaker as it was read or written last; not read while the gate permits all tasks.
     breaker: Option<Breaker>,
-    shut: bool,
+    denied: bool,
 }
 
-impl<'a> Gatekeeper<'a> {
+impl<'a> Claims<'a> {
     pub(super) const fn new(
         ports: &'a Ports,
         transitions: &'a Transitions,
@@ -39,17 +41,17 @@ impl<'a> Gatekeeper<'a> {
             agent,
             connection,
             breaker: None,
-            shut: false,
+            denied: false,
         }
     }
 
-    /// Whether the breaker has let something not pass.
-    pub(super) const fn is_shut(&self) -> bool {
-        self.shut
+    /// Whether the breaker has denied a permit.
+    pub(super) const fn is_denied(&self) -> bool {
+        self.denied
     }
 
-    /// One after another, since they meet in the agent's record. What is claimed is to be sent,
-    /// whatever becomes of the next.
+    /// Claims tasks one after another, since each claim writes the agent's record. The claimed
+    /// tasks have to be sent even if a later claim fails.
     pub(super) async fn claim_all(
         &mut self,
         queued: &[Task],
@@ -73,11 +75,11 @@ impl<'a> Gatekeeper<'a> {
             return Ok(Claim::TaskChanged);
         };
         if self.breaker.is_none() && self.agent.gate.is_open(now) {
-            let pass = self.pass(self.agent.gate.generation, None);
-            return Ok(self.ports.tasks.claim(task, claimed, pass).await?);
+            let permit = self.permit(self.agent.gate.generation, None);
+            return Ok(self.ports.tasks.claim(task, claimed, permit).await?);
         }
         for pause in pauses().take(TRIES) {
-            let claim = self.ask(task, claimed.clone()).await?;
+            let claim = self.claim_with_permit(task, claimed.clone()).await?;
             if claim != Claim::BreakerChanged {
                 return Ok(claim);
             }
@@ -87,8 +89,13 @@ impl<'a> Gatekeeper<'a> {
         Ok(Claim::BreakerChanged)
     }
 
-    /// Asks the breaker: a read for the first task, and the write is the claim's.
-    async fn ask(&mut self, task: &Task, claimed: Task) -> Result<Claim, BematicError> {
+    /// Claims a task with a permit of the breaker: a read for the first task, and the claim writes
+    /// the permit.
+    async fn claim_with_permit(
+        &mut self,
+        task: &Task,
+        claimed: Task,
+    ) -> Result<Claim, BematicError> {
         let Some(slot) = claimed.slot() else {
             return Ok(Claim::TaskChanged);
         };
@@ -98,42 +105,45 @@ impl<'a> Gatekeeper<'a> {
             Some(breaker) => breaker,
             None => ports.breakers.breaker(&self.agent.id).await?,
         };
-        // A probe runs as long as its task may be silent, and is known to go on after that.
+        // A probe may take as long as its task may be silent, and its permit is extended while it
+        // is known to run.
         let policy = transitions.policy();
         let lease = (claimed.lease(policy) + policy.ack_deadline) * 2;
         let event = BreakerEvent::Allow(slot.to_string(), lease);
         let step = before.after(event, transitions.breaker(), now);
-        let turn = Turn {
+        let change = Turn {
             before: &before,
             after: &step.next,
         };
         if let Verdict::Denied(_) = step.verdict {
-            // Time alone may have changed it: a probe that did not come back.
-            if ports.breakers.turn(&self.agent.id, turn).await? == Written::Conflict {
+            // Time alone may have changed the breaker: a probe may have been lost.
+            if ports.breakers.turn(&self.agent.id, change).await? == Written::Conflict {
                 return Ok(Claim::BreakerChanged);
             }
-            self.shut = true;
-            transitions.gate_moved(&self.agent.id, turn, now).await?;
+            self.denied = true;
+            transitions
+                .announce_gate_change(&self.agent.id, change, now)
+                .await?;
             return Ok(Claim::AgentUnavailable);
         }
         let generation = before.generation;
-        let changes = (before != step.next).then_some(turn);
+        let changes = (before != step.next).then_some(change);
         let claim = ports
             .tasks
-            .claim(task, claimed, self.pass(generation, changes))
+            .claim(task, claimed, self.permit(generation, changes))
             .await?;
         if let Claim::Taken(task) = &claim {
-            info!(task = %task.id, agent = %self.agent.id, state = step.next.state.name(), "let pass by the breaker");
+            info!(task = %task.id, agent = %self.agent.id, state = step.next.state.name(), "task claimed with a permit of the breaker");
             self.breaker = Some(step.next);
         }
         Ok(claim)
     }
 
-    fn pass<'p>(&'p self, generation: u64, turn: Option<Turn<'p>>) -> Pass<'p> {
+    fn permit<'p>(&'p self, generation: u64, change: Option<Turn<'p>>) -> Pass<'p> {
         Pass {
             connection: self.connection,
             generation,
-            turn,
+            turn: change,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What came of a completed task.
+//! The parts of a card about the result of a task, and about late reports.
 
 use super::budget;
 use crate::{
@@ -6,19 +6,19 @@ use crate::{
     task::{Completion, Ending, LateReport},
 };
 
-/// The result, its beginning if it is long.
+/// Renders the result, or its beginning if it is long.
 pub(super) fn result(result: &str) -> Option<String> {
     let shown = mrkdwn::head(result, budget::RESULT);
     (!shown.is_empty()).then(|| format!("*Result*\n{shown}"))
 }
 
-/// Whether a result is shown whole.
+/// Whether a result is shown as a whole.
 pub(super) fn fits(result: &str) -> bool {
     result.len() <= budget::RESULT * 4
         && mrkdwn::size(&mrkdwn::from_markdown(&mrkdwn::clean(result))) <= budget::RESULT
 }
 
-/// The changed files, the first of them by name.
+/// Renders the number of changed files, and the first of them by name.
 pub(super) fn files(completion: &Completion) -> Option<String> {
     let files = &completion.files_changed;
     if files.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn files(completion: &Completion) -> Option<String> {
     ))
 }
 
-/// What it took: model, tokens, cost. Nothing that the agent did not say.
+/// Renders model, tokens and cost, as far as the agent reported them.
 pub(super) fn figures(completion: &Completion) -> Option<String> {
     let Completion {
         input_tokens,
@@ -64,7 +64,8 @@ pub(super) fn figures(completion: &Completion) -> Option<String> {
 }
 
 fn dollars(cost: f64) -> String {
-    /// More digits say nothing, and a number can be written with 300.
+    /// The largest cost that is shown: more digits say nothing, and a number can be written with
+    /// 300.
     const MAX: f64 = 1e9;
     match cost {
         0.0..0.0001 => "under $0.0001".to_owned(),
@@ -73,7 +74,7 @@ fn dollars(cost: f64) -> String {
     }
 }
 
-/// `1 234 567`
+/// Formats a number in groups of three digits: `1 234 567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits
@@ -85,18 +86,18 @@ fn grouped(number: u64) -> String {
     groups.join(" ")
 }
 
-/// What an attempt reported when it did not count any more.
+/// Renders a late report.
 pub(super) fn late(report: &LateReport) -> String {
-    let (verb, words) = match &report.outcome {
+    let (verb, text) = match &report.outcome {
         Ending::Completed(completion) => ("completed", Some(completion.result.as_str())),
         Ending::Failed(failure) => ("failed", Some(failure.message.as_str())),
         Ending::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
-    let words = words.map(|words| mrkdwn::line(words, budget::LATE));
-    let words = words.filter(|words| !words.is_empty());
+    let text = text.map(|text| mrkdwn::line(text, budget::LATE));
+    let text = text.filter(|text| !text.is_empty());
     let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
-    match words {
-        Some(words) => format!("{first}: {words}"),
+    match text {
+        Some(text) => format!("{first}: {text}"),
         None => first,
     }
 }

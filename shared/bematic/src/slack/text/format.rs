@@ -1,10 +1,10 @@
-//! Numbers and times as people say them.
+//! Formatting of numbers and times.
 
 use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-/// `3 s`, `2 min 5 s`, `1 h 2 min`, `3 d 4 h`
+/// Formats a duration: `3 s`, `2 min 5 s`, `1 h 2 min`, `3 d 4 h`.
 pub(in crate::slack) fn duration(duration: Duration) -> String {
     let secs = duration.as_secs();
     let (minutes, hours, days) = (secs / 60, secs / 3600, secs / 86_400);
@@ -20,7 +20,7 @@ pub(in crate::slack) fn duration(duration: Duration) -> String {
     }
 }
 
-/// How long before `now` something was, to the largest unit.
+/// Formats how long before `now` a time was, to the largest unit.
 pub(in crate::slack) fn ago(then: Timestamp, now: Timestamp) -> String {
     let secs = now.since(then).as_secs();
     match secs {
@@ -32,13 +32,13 @@ pub(in crate::slack) fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `1 file`, `2 files`
+/// Formats a count: `1 file`, `2 files`.
 pub(in crate::slack) fn plural(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
 
-/// Per cent as a bar of fixed width.
+/// Renders a percentage as a bar of fixed width.
 pub(in crate::slack) fn bar(percent: f64) -> String {
     const CELLS: usize = 20;
     let percent = percent.clamp(0.0, 100.0);
