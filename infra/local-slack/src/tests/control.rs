@@ -1,4 +1,4 @@
-//! Rate limits and failures that a test switches on.
+//! Tests of rate limits and faults.
 
 use serde_json::{Value, json};
 

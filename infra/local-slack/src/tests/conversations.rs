@@ -1,4 +1,4 @@
-//! Posting, changing and reading back.
+//! Tests of posting, changing and reading messages.
 
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ async fn a_thread_is_counted_on_its_first_message_and_read_oldest_first() {
     assert_eq!(texts(&thread), ["question", "second"]);
 }
 
-/// Reads all pages of two.
+/// Reads all pages, of two messages each.
 async fn pages(slack: &Fixture, method: &str, mut args: Value) -> Vec<Vec<String>> {
     args["channel"] = json!(CHANNEL);
     args["limit"] = json!(2);

@@ -1,4 +1,4 @@
-//! The local Slack without a socket.
+//! Tests of the local Slack without a socket.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The page and its stream of changes.
+//! Tests of the page and its event stream.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Page {
         }
     }
 
-    /// The next change, awaited; nothing once the stream has ended.
+    /// Waits for the next change; `None` if the stream has ended.
     async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.pending.split_once("\n\n") {

@@ -1,4 +1,4 @@
-//! What Slack refuses.
+//! Tests of calls that Slack refuses.
 
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};

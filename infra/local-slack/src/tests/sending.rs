@@ -1,4 +1,4 @@
-//! What the app is sent: commands, events, pressed buttons.
+//! Tests of the requests to the app: commands, events, pressed buttons.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn slack_for(app: &App) -> Fixture {
     .await
 }
 
-/// The texts of the channel's ephemeral messages.
+/// Returns the texts of the channel's ephemeral messages.
 fn ephemeral(slack: &Fixture) -> Vec<String> {
     let messages = slack.server.state().ephemeral(CHANNEL);
     messages.into_iter().map(|one| one.content.text).collect()
