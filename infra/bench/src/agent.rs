@@ -4,11 +4,10 @@ use anyhow::{Result, bail};
 use bematic_protocol::ids::{AgentId, Ids as _};
 use bematic_protocol::messages::{AgentMessage, Envelope, Fault, Spelling};
 use bematic_protocol::time::{Clock as _, SystemClock};
-use serde_json::json;
 
-use crate::events::{self, Socket};
+use crate::events::Socket;
 use crate::log::Kind;
-use crate::stage::{Cue, HEARTBEATS, MESSAGES, Stage};
+use crate::stage::Stage;
 use crate::words::{self, Given};
 
 /// An agent with its connection.
@@ -23,14 +22,8 @@ pub(crate) struct Agent {
 impl Agent {
     /// Connects with its key in the handshake.
     pub(crate) async fn connect(stage: &mut Stage, id: AgentId, key: String) -> Result<Self> {
-        let mut agent = Self::new(stage, id, key, true);
-        let credentials = (agent.id.as_str(), agent.key.as_str());
-        let event = events::handshake(&agent.socket, Some(credentials));
-        let kind = Kind::when("$connect", "authorizer");
-        let allowed = stage.invoke(Cue::new("ws-authorizer", kind, event)).await?;
-        agent.socket.authorizer = allowed["context"].clone();
-        agent.open(stage, Kind::of("$connect")).await?;
-        Ok(agent)
+        let kinds = [Kind::when("$connect", "authorizer"), Kind::of("$connect")];
+        Self::open(stage, id, key, (true, kinds)).await
     }
 
     /// Connects without it, and says it in the first message.
@@ -39,13 +32,9 @@ impl Agent {
         id: AgentId,
         key: String,
     ) -> Result<Self> {
-        let mut agent = Self::new(stage, id, key, false);
-        let event = events::handshake(&agent.socket, None);
-        let kind = Kind::when("$connect", "authorizer, without a key");
-        let allowed = stage.invoke(Cue::new("ws-authorizer", kind, event)).await?;
-        agent.socket.authorizer = allowed["context"].clone();
-        let kind = Kind::when("$connect", IN_BAND);
-        agent.open(stage, kind).await?;
+        let authorizer = Kind::when("$connect", "authorizer, without a key");
+        let kinds = [authorizer, Kind::when("$connect", IN_BAND)];
+        let agent = Self::open(stage, id, key, (false, kinds)).await?;
         let kind = Kind::of("AUTH_REQUEST");
         agent
             .say(stage, kind, words::auth_request(&agent.id, &agent.key))
@@ -53,27 +42,21 @@ impl Agent {
         Ok(agent)
     }
 
-    fn new(stage: &Stage, id: AgentId, key: String, by_header: bool) -> Self {
-        let socket = Socket {
-            connection: format!("{}=", stage.id()),
-            authorizer: json!({}),
-            connected_at: SystemClock.now().as_millis(),
-        };
-        Self {
+    async fn open(
+        stage: &Stage,
+        id: AgentId,
+        key: String,
+        (by_header, kinds): (bool, [Kind; 2]),
+    ) -> Result<Self> {
+        let connection = format!("{}=", stage.id());
+        let credentials = by_header.then_some((id.as_str(), key.as_str()));
+        let socket = stage.driver.connect(&connection, credentials, kinds);
+        Ok(Self {
+            socket: socket.await?,
             id,
             key,
-            socket,
             by_header,
-        }
-    }
-
-    async fn open(&self, stage: &mut Stage, kind: Kind) -> Result<()> {
-        let event = events::socket_event(&self.socket, "$connect", None);
-        let answer = stage.invoke(Cue::new("ws-connect", kind, event)).await?;
-        if answer["statusCode"] != 200 {
-            bail!("ws-connect refused the bench's agent: {answer}");
-        }
-        Ok(())
+        })
     }
 
     /// The connection ends.
@@ -83,9 +66,7 @@ impl Agent {
         } else {
             Kind::when("$disconnect", IN_BAND)
         };
-        let event = events::socket_event(&self.socket, "$disconnect", None);
-        stage.invoke(Cue::new("ws-disconnect", kind, event)).await?;
-        Ok(())
+        stage.driver.disconnect(&self.socket, kind).await
     }
 
     async fn say(&self, stage: &mut Stage, kind: Kind, message: AgentMessage) -> Result<()> {
@@ -95,19 +76,8 @@ impl Agent {
             message,
         };
         let text = envelope.encode(Spelling::Canonical)?;
-        let event = events::socket_event(&self.socket, "$default", Some(&text));
         let before = stage.refreshes();
-        // As the template's routes say.
-        let function = match kind.name {
-            "HEARTBEAT_PING" | "HEARTBEAT_PONG" => HEARTBEATS,
-            _ => MESSAGES,
-        };
-        let cue = Cue {
-            bytes: text.len(),
-            by_header: self.by_header,
-            ..Cue::new(function, kind, event)
-        };
-        let answer = stage.invoke(cue).await?;
+        let answer = stage.driver.message(&self.socket, &text, kind).await?;
         stage.note_told(&before);
         let posted = stage.take_posted(&self.socket.connection);
         let complaint = posted.iter().find(|it| it["type"] == "SYSTEM_ERROR");
@@ -166,6 +136,12 @@ impl Agent {
         self.say(stage, kind, words::complete(given)).await
     }
 
+    /// From an environment that has not seen the attempt.
+    pub(crate) async fn complete_unseen(&self, stage: &mut Stage, given: Given) -> Result<()> {
+        let kind = Kind::when("TASK_COMPLETE", UNSEEN);
+        self.say(stage, kind, words::complete(given)).await
+    }
+
     pub(crate) async fn fail(&self, stage: &mut Stage, given: Given, fault: Fault) -> Result<()> {
         let kind = match fault {
             Fault::Agent => Kind::of("TASK_ERROR"),
@@ -191,7 +167,7 @@ fn reported(stage: &Stage, given: Given, name: &'static str) -> Kind {
 
 /// The case of a connection that authenticates in band.
 pub(crate) const IN_BAND: &str = "without a key";
-/// The case of a report of an attempt that its environment has not seen begin.
+/// The case of a message about an attempt that its environment has not seen.
 pub(crate) const UNSEEN: &str = "first of an attempt elsewhere";
 /// The case of a report of a task that the notifier is about to hear of.
 pub(crate) const UNDER_WAY: &str = "refresh under way";

@@ -32,7 +32,7 @@ pub async fn counts(workspace: &Workspace) -> Result<Counts> {
     let mut stage = Stage::new(&template, binaries, workspace.join("target/bench")).await?;
     scenario::warm(&mut stage, 0).await?;
     let (first, logged) = scenario::ordinary(&mut stage).await?;
-    let task = report::task(&stage.log[first..], logged, &Prices::read()?);
-    let targets = counted(&stage.log, &task);
+    let task = report::task(&stage.log()[first..], logged, &Prices::read()?);
+    let targets = counted(&stage.log(), &task);
     Ok(Counts { task, targets })
 }

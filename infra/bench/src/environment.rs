@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::aws::Service;
+use crate::log::Service;
 use crate::runtime::Runtime;
 use crate::template::Function;
 

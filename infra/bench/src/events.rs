@@ -1,10 +1,12 @@
 //! The events that AWS invokes functions with, as it writes them.
 
-use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::time::Timestamp;
+use fake_aws::{QueueSpec, ReceivedMessage};
 use local_slack::{SignedRequest, SlashCommand};
 use serde_json::{Value, json};
 
-use crate::aws::queues::Message;
+/// What every request of Slack's is signed with.
+pub(crate) const SECRET: &str = "bench-signing-secret";
 
 /// The account and the API of the events.
 const API: &str = "arn:aws:execute-api:us-east-1:000000000000:w0bench/prod";
@@ -16,12 +18,23 @@ pub(crate) struct Socket {
     pub(crate) connection: String,
     /// What the authorizer said about it: its context.
     pub(crate) authorizer: Value,
-    /// When it was made, in Unix milliseconds.
-    pub(crate) connected_at: u64,
+    /// When it was made.
+    pub(crate) connected_at: Timestamp,
+}
+
+impl Socket {
+    /// A connection that the authorizer was not asked about yet.
+    pub(crate) fn new(connection: &str, now: Timestamp) -> Self {
+        Self {
+            connection: connection.to_owned(),
+            authorizer: json!({}),
+            connected_at: now,
+        }
+    }
 }
 
 /// What the authorizer is asked: with the agent's key in the headers, or without.
-pub(crate) fn handshake(socket: &Socket, key: Option<(&str, &str)>) -> Value {
+pub(crate) fn handshake(socket: &Socket, key: Option<(&str, &str)>, now: Timestamp) -> Value {
     let mut headers = json!({
         "Host": "w0bench.execute-api.us-east-1.amazonaws.com",
         "Sec-WebSocket-Extensions": "permessage-deflate",
@@ -35,7 +48,7 @@ pub(crate) fn handshake(socket: &Socket, key: Option<(&str, &str)>) -> Value {
         headers["Authorization"] = format!("Bearer {key}").into();
         headers["X-Agent-Id"] = agent.into();
     }
-    let mut event = socket_event(socket, "$connect", None);
+    let mut event = socket_event(socket, "$connect", None, now);
     event["type"] = "REQUEST".into();
     event["methodArn"] = format!("{API}/$connect").into();
     event["headers"] = headers;
@@ -43,8 +56,12 @@ pub(crate) fn handshake(socket: &Socket, key: Option<(&str, &str)>) -> Value {
 }
 
 /// `$connect`, `$disconnect`, or a message.
-pub(crate) fn socket_event(socket: &Socket, route: &str, body: Option<&str>) -> Value {
-    let now = SystemClock.now().as_millis();
+pub(crate) fn socket_event(
+    socket: &Socket,
+    route: &str,
+    body: Option<&str>,
+    now: Timestamp,
+) -> Value {
     let (direction, kind) = match route {
         "$connect" => ("IN", "CONNECT"),
         "$disconnect" => ("IN", "DISCONNECT"),
@@ -65,8 +82,8 @@ pub(crate) fn socket_event(socket: &Socket, route: &str, body: Option<&str>) -> 
             "requestTime": "25/Nov/2026:07:00:00 +0000",
             "messageDirection": direction,
             "stage": "prod",
-            "connectedAt": socket.connected_at,
-            "requestTimeEpoch": now,
+            "connectedAt": socket.connected_at.as_millis(),
+            "requestTimeEpoch": now.as_millis(),
             "identity": { "sourceIp": "192.0.2.1" },
             "requestId": "bench=",
             "domainName": "w0bench.execute-api.us-east-1.amazonaws.com",
@@ -86,43 +103,38 @@ pub(crate) fn socket_event(socket: &Socket, route: &str, body: Option<&str>) -> 
     event
 }
 
-/// A message of a queue.
-pub(crate) fn queue_event(queue: &str, message: &Message) -> Value {
-    let now = SystemClock.now().as_millis().to_string();
-    let mut attributes = json!({
-        "ApproximateReceiveCount": "1",
-        "SentTimestamp": now,
-        "SenderId": "AROABENCH:bench",
-        "ApproximateFirstReceiveTimestamp": now,
+/// Messages of a queue.
+pub(crate) fn queue_event(queue: &QueueSpec, received: &[ReceivedMessage]) -> Value {
+    let records = received.iter().map(|it| {
+        json!({
+            "messageId": it.message.id,
+            "receiptHandle": it.receipt_handle,
+            "body": it.message.body,
+            "attributes": it.system_attributes(),
+            "messageAttributes": {},
+            "md5OfBody": "0".repeat(32),
+            "eventSource": "aws:sqs",
+            "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{}", queue.id),
+            "awsRegion": "us-east-1",
+        })
     });
-    if let Some(group) = &message.group {
-        attributes["MessageGroupId"] = group.as_str().into();
-    }
-    if let Some(once) = &message.once {
-        attributes["MessageDeduplicationId"] = once.as_str().into();
-        attributes["SequenceNumber"] = "18849496460467696128".into();
-    }
-    json!({ "Records": [{
-        "messageId": message.id,
-        "receiptHandle": message.id,
-        "body": message.body,
-        "attributes": attributes,
-        "messageAttributes": {},
-        "md5OfBody": "0".repeat(32),
-        "eventSource": "aws:sqs",
-        "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{queue}"),
-        "awsRegion": "us-east-1",
-    }] })
+    json!({ "Records": records.collect::<Vec<_>>() })
+}
+
+/// Whether an event is of messages of a queue, and whether that is first in first out.
+pub(crate) fn is_of_fifo(event: &Value) -> Option<bool> {
+    let attributes = event.pointer("/Records/0/attributes")?;
+    Some(attributes["MessageDeduplicationId"].is_string())
 }
 
 /// A slash command, signed by Slack.
-pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &str) -> Value {
-    let now = SystemClock.now();
+pub(crate) fn slash_command(channel: &str, trigger: &str, text: &str, now: Timestamp) -> Value {
+    let command = SlashCommand::new(channel, "U0BENCH", text, trigger);
     let SignedRequest {
         path,
         headers: signed,
         body,
-    } = signed(secret, channel, trigger, text, now);
+    } = command.signed(SECRET, now.as_secs());
     let mut headers = json!({
         "host": "h0bench.execute-api.us-east-1.amazonaws.com",
         "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
@@ -154,17 +166,6 @@ pub(crate) fn slash_command(secret: &str, channel: &str, trigger: &str, text: &s
         "body": body,
         "isBase64Encoded": false,
     })
-}
-
-/// Returns a slash command of a channel, signed.
-pub(crate) fn signed(
-    secret: &str,
-    channel: &str,
-    trigger: &str,
-    text: &str,
-    now: Timestamp,
-) -> SignedRequest {
-    SlashCommand::new(channel, "U0BENCH", text, trigger).signed(secret, now.as_secs())
 }
 
 /// A minute has passed.

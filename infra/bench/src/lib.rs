@@ -34,10 +34,10 @@
 //! for, but computed from that.
 
 mod agent;
-pub mod aws;
+mod aws;
 mod build;
 mod counts;
-pub mod dynamo;
+mod driver;
 mod environment;
 mod events;
 pub mod log;
@@ -56,6 +56,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -75,6 +76,11 @@ use crate::template::Template;
 
 /// The function that does nothing, as the others have a name.
 pub(crate) const FLOOR: &str = "floor";
+
+/// What is locked is whole between calls, whatever became of one.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How the bench is run.
 #[derive(Debug, Clone)]
@@ -118,15 +124,15 @@ pub async fn bench(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         None
     };
     let floor = floor(&stage, &starts, &binaries)?;
-    leave_out_network(&mut stage.log, floor.exchange_ms.unwrap_or_default());
+    leave_out_network(&mut stage.log(), floor.exchange_ms.unwrap_or_default());
     let rows = wanted
         .iter()
         .map(|name| row(&stage, name, &starts, &binaries));
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let reported = |function: &str| wanted.iter().any(|name| name == function);
-    let mut messages = report::messages(&stage.log);
+    let mut messages = report::messages(&stage.log());
     messages.retain(|row| reported(&row.function));
-    let mut log = std::mem::take(&mut stage.log);
+    let mut log = std::mem::take(&mut *stage.log());
     log.retain(|invocation| reported(&invocation.function));
     let mut report = Report {
         profile: options.profile.clone(),
@@ -194,10 +200,10 @@ async fn play(
         scenario::floor(stage).await?;
         scenario::warm(stage, round).await?;
     }
-    step.done(&format!("{} invocations", stage.log.len()));
+    step.done(&format!("{} invocations", stage.log().len()));
     let step = ui.step("Running the ordinary task");
     let (first, logged) = scenario::ordinary(stage).await?;
-    let row = report::task(&stage.log[first..], logged, prices);
+    let row = report::task(&stage.log()[first..], logged, prices);
     step.done(&format!("{} invocations", row.lambda_invocations));
     Ok(row)
 }
@@ -219,7 +225,8 @@ fn floor(
 ) -> Result<Floor> {
     let row = row(stage, FLOOR, starts, binaries)?;
     let of = |case: Option<&str>| {
-        let own = stage.log.iter().filter(|it| it.function == FLOOR);
+        let log = stage.log();
+        let own = log.iter().filter(|it| it.function == FLOOR);
         report::warm(own.filter(|it| it.kind.case == case), |it| it.warm)
     };
     let warm = of(None);

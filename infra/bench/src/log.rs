@@ -3,11 +3,125 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fake_aws::{Touch, Units};
 use tokio::time::Instant;
 
-use crate::aws::{Call, Service};
-use crate::dynamo::Touch;
-use crate::dynamo::units::Units;
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// The tables.
+    DynamoDb,
+    /// The queues.
+    Sqs,
+    /// What is posted to connections.
+    ApiGateway,
+    /// Slack, which is no service of AWS, but is called all the same.
+    Slack,
+}
+
+impl Service {
+    /// As it is written in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "DynamoDB",
+            Self::Sqs => "SQS",
+            Self::ApiGateway => "ApiGateway",
+            Self::Slack => "Slack",
+        }
+    }
+}
+
+impl From<fake_aws::Service> for Service {
+    fn from(service: fake_aws::Service) -> Self {
+        match service {
+            fake_aws::Service::DynamoDb => Self::DynamoDb,
+            fake_aws::Service::Sqs => Self::Sqs,
+            fake_aws::Service::ApiGateway => Self::ApiGateway,
+        }
+    }
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What was called.
+    pub service: Service,
+    /// Which of its operations.
+    pub operation: String,
+    /// When the request was here.
+    pub began: Instant,
+    /// When the answer was ready.
+    pub ended: Instant,
+    /// What it costs in a table.
+    pub units: Units,
+    /// The partitions of tables that it read or wrote.
+    pub touched: Vec<Touch>,
+    /// Whether it is a call to a queue that is first in first out.
+    pub fifo: bool,
+    /// Whether it is a message with a group for a queue that is not: those cost more.
+    pub fair: bool,
+    /// Bytes of the request.
+    pub bytes: usize,
+    /// The error's code, if it was refused.
+    pub error: Option<String>,
+}
+
+impl Call {
+    /// One that has just been answered.
+    pub(crate) fn new(service: Service, operation: &str, began: Instant) -> Self {
+        Self {
+            service,
+            operation: operation.to_owned(),
+            began,
+            ended: Instant::now(),
+            units: Units::default(),
+            touched: Vec::new(),
+            fifo: false,
+            fair: false,
+            bytes: 0,
+            error: None,
+        }
+    }
+
+    /// One that AWS has just answered.
+    pub(crate) fn to_aws(call: &fake_aws::Call, began: Instant) -> Self {
+        Self {
+            units: call.units,
+            touched: call.touched.clone(),
+            fifo: call.fifo,
+            fair: call.fair,
+            bytes: call.request_bytes,
+            error: call.error.clone(),
+            ..Self::new(call.service.into(), &call.operation, began)
+        }
+    }
+
+    /// Such as `DynamoDB.GetItem`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.service.name(), self.operation)
+    }
+
+    /// Whether it writes to a table.
+    pub fn writes(&self) -> bool {
+        self.service == Service::DynamoDb && self.units.write > 0.0
+    }
+
+    /// Whether a condition of it did not hold.
+    pub fn is_refused(&self) -> bool {
+        let refusals = [
+            "ConditionalCheckFailedException",
+            "TransactionCanceledException",
+        ];
+        self.error.as_deref().is_some_and(|it| refusals.contains(&it))
+    }
+
+    /// What is wrong with it, if it is none that a function should make.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let error = self.error.as_deref()?;
+        let expected = self.is_refused() || error == "GoneException";
+        (!expected).then(|| format!("{} was answered with {error}", self.name()))
+    }
+}
 
 /// Invocations of an environment that are not yet taken for warm: they fill caches.
 const COLD: usize = 3;
@@ -129,23 +243,15 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn call(service: Service, operation: &str) -> Call {
-        let now = Instant::now();
         Call {
-            service,
-            operation: operation.into(),
-            began: now,
-            ended: now,
-            units: Units::default(),
-            touched: Vec::new(),
-            fifo: false,
-            fair: false,
             bytes: 100,
+            ..Call::new(service, operation, Instant::now())
         }
     }
 
     pub(crate) fn touch(partition: &str) -> Touch {
         Touch {
-            of: "agents".into(),
+            resource: "agents".into(),
             partition: partition.into(),
             units: Units::default(),
         }

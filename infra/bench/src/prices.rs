@@ -11,11 +11,10 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fake_aws::Units;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::{Call, Service};
-use crate::dynamo::units::Units;
-use crate::log::Invocation;
+use crate::log::{Call, Invocation, Service};
 use crate::stats::millis;
 
 /// The price table.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fake_aws::Units;
 use serde::Serialize;
 
-use crate::dynamo::units::Units;
 use crate::log::{Invocation, Kind, counts};
 use crate::prices::{Cost, Prices};
 use crate::stats::{millis, percentile};
@@ -247,7 +247,7 @@ fn parts(invocations: &[Invocation], prices: &Prices) -> Vec<TaskPart> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::aws::Service;
+    use crate::log::Service;
     use crate::log::tests::{call, invocation};
 
     pub(crate) fn sample() -> Report {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
+use aws_config::SdkConfig;
 use bematic::agent::Route;
 use bematic_admin::{Admin, Deployment, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
@@ -13,9 +12,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::Agent;
-use crate::events;
+use crate::driver::{Functions as _, MESSAGES};
 use crate::log::Kind;
-use crate::stage::{Cue, Deliver, SECRET, Stage};
+use crate::stage::{Deliver, Stage};
 use crate::words::{self, CHUNKS, Given, Report, STEPS};
 
 /// How often the ordinary task says something: 11 s in all, since an agent that has something to say says it at
@@ -50,19 +49,12 @@ pub(crate) const ASKED: &str = "run fix the login bug: sessions end after an hou
 /// Makes an agent and binds a channel to it. Each round has its own, so that none finds more than
 /// an ordinary agent's history.
 async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .endpoint_url(stage.aws.url())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::from_keys("bench", "bench", None))
-        .load()
-        .await;
-    let admin = administration(config);
+    let admin = administration(stage.driver.aws.unobserved().sdk_config());
     let agent = admin
         .create_agent(format!("box-{name}").parse()?, false)
         .await?;
     let channel = format!("C0BENCH{name}").to_uppercase();
     bind(&admin, &channel, &agent.agent_id).await?;
-    stage.aws.take_calls()?;
     Ok(Known {
         id: agent.agent_id,
         key: agent.api_key,
@@ -136,8 +128,7 @@ pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
     }
     stage.deliver(Deliver::All).await?;
     agent.disconnect(stage).await?;
-    let sweep = Cue::new("sweeper", Kind::of("sweep"), events::schedule());
-    stage.invoke(sweep).await?;
+    stage.driver.sweep(Kind::of("sweep")).await?;
     let kind = Kind::of("/bm archive");
     command(stage, &known.channel, "archive", kind).await?;
     stage.deliver(Deliver::All).await?;
@@ -158,7 +149,8 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
                 case,
             };
             let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
-            stage.invoke(Cue::new(crate::FLOOR, kind, event)).await?;
+            let floor = stage.driver.functions.invoke(crate::FLOOR, event, &[kind]);
+            floor.await?;
         }
     }
     Ok(())
@@ -170,11 +162,8 @@ async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<(
     agent.status(stage, Kind::of("AGENT_STATUS")).await?;
     stage.deliver(Deliver::Now).await?;
     if round == 0 {
-        command(stage, &known.channel, ASKED, Kind::of(RUN)).await?;
-        stage.deliver(Deliver::Now).await?;
-        let given = agent.given(stage)?;
-        agent.accept(stage, given).await?;
-        stage.renew(crate::stage::MESSAGES);
+        let given = accepted(stage, &agent, &known.channel).await?;
+        stage.renew(MESSAGES);
         agent
             .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
             .await?;
@@ -182,9 +171,25 @@ async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<(
         agent.stream_unseen(stage, given).await?;
         agent.complete(stage, given).await?;
         stage.deliver(Deliver::Now).await?;
+        let given = accepted(stage, &agent, &known.channel).await?;
+        stage.renew(MESSAGES);
+        agent
+            .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
+            .await?;
+        agent.complete_unseen(stage, given).await?;
+        stage.deliver(Deliver::Now).await?;
     }
     agent.disconnect(stage).await?;
     stage.deliver(Deliver::All).await
+}
+
+/// A task that the agent has accepted.
+async fn accepted(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<Given> {
+    command(stage, channel, ASKED, Kind::of(RUN)).await?;
+    stage.deliver(Deliver::Now).await?;
+    let given = agent.given(stage)?;
+    agent.accept(stage, given).await?;
+    Ok(given)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -195,9 +200,8 @@ enum Ending {
 }
 
 async fn command(stage: &mut Stage, channel: &str, text: &str, kind: Kind) -> Result<()> {
-    let event = events::slash_command(SECRET, channel, &stage.id(), text);
-    stage.invoke(Cue::new("slack-webhook", kind, event)).await?;
-    Ok(())
+    let trigger = stage.id();
+    stage.driver.command(channel, &trigger, text, kind).await
 }
 
 /// What becomes of a task.
@@ -264,12 +268,13 @@ async fn wait(stage: &mut Stage, last: Instant, pace: Option<Duration>) -> Resul
     let next = last + pace;
     loop {
         stage.deliver(Deliver::Due).await?;
-        let due = stage.next_due().unwrap_or(next);
-        if due >= next {
-            sleep_until(next).await;
-            return Ok(next);
+        match stage.next_due().map(|after| Instant::now() + after) {
+            Some(due) if due < next => sleep_until(due).await,
+            _ => {
+                sleep_until(next).await;
+                return Ok(next);
+            }
         }
-        sleep_until(due).await;
     }
 }
 
@@ -283,7 +288,7 @@ pub(crate) async fn ordinary(stage: &mut Stage) -> Result<(usize, u64)> {
         .await?;
     stage.deliver(Deliver::All).await?;
     stage.take_posted(&agent.socket.connection);
-    let (first, logged) = (stage.log.len(), stage.logged());
+    let (first, logged) = (stage.log().len(), stage.logged());
     let script = Script {
         channel: &known.channel,
         progress: STEPS,

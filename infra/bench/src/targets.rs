@@ -8,11 +8,10 @@ use bematic::agent::SEEN_EVERY;
 use serde::Serialize;
 
 use crate::agent::{IN_BAND, UNDER_WAY, UNSEEN};
-use crate::aws::Service;
-use crate::log::Invocation;
+use crate::driver::{HEARTBEATS, MESSAGES};
+use crate::log::{Invocation, Service};
 use crate::report::{Floor, FunctionRow, MessageRow, TaskRow};
 use crate::scenario::{AGAIN, DUE, ELSEWHERE, RUN};
-use crate::stage::{HEARTBEATS, MESSAGES};
 
 /// A target, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

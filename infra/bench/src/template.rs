@@ -1,19 +1,25 @@
-//! What `template.yaml` says of the functions, the tables and the queues: the bench deploys nothing
-//! that the template does not describe.
+//! What `template.yaml` says of the functions: the bench deploys nothing that the template does not
+//! describe.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use fake_aws::FakeAws;
 use serde_norway::Value;
 use xtask::Workspace;
 
-use crate::dynamo::units::{Index, Shows};
+use crate::aws::{MANAGEMENT, SLACK};
+use crate::events::SECRET;
 
 /// The template.
 #[derive(Debug, Clone)]
-pub struct Template(Value);
+pub struct Template {
+    yaml: Value,
+    /// Its tables and queues.
+    pub(crate) aws: fake_aws::Template,
+}
 
 /// A function as it is deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,37 +47,43 @@ pub struct Source {
     pub concurrency: usize,
 }
 
-/// A queue as it is deployed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueSpec {
-    /// Its logical id.
-    pub id: String,
-    /// Whether it is first in first out.
-    pub fifo: bool,
-    /// By how much every message of it is delayed.
-    pub delay: Duration,
-}
-
 impl Template {
     /// The checkout's.
     pub fn read(workspace: &Workspace) -> Result<Self> {
         let path = workspace.join("template.yaml");
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let template = serde_norway::from_str(&text).context("template.yaml is not YAML")?;
-        Ok(Self(template))
+        Ok(Self {
+            yaml: serde_norway::from_str(&text).context("template.yaml is not YAML")?,
+            aws: fake_aws::Template::parse(&text).context("template.yaml")?,
+        })
     }
 
     fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
-        let resources = self.0["Resources"].as_mapping().into_iter().flatten();
+        let resources = self.yaml["Resources"].as_mapping().into_iter().flatten();
         resources
             .filter(move |(_, resource)| resource["Type"].as_str() == Some(kind))
             .filter_map(|(id, resource)| Some((id.as_str()?, &resource["Properties"])))
     }
 
+    /// The functions as they are deployed on this AWS, with Slack and API Gateway at `url`.
+    pub fn functions(&self, aws: &FakeAws, url: &str) -> Result<Vec<Function>> {
+        let tables = self.aws.tables().map(|id| (id.to_owned(), aws.table(id)));
+        let queues = self.aws.queues().iter();
+        let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
+        let others = [
+            ("SlackSigningSecret", SECRET.to_owned()),
+            ("SlackBotToken", "xoxb-bench".to_owned()),
+            ("SlackApiUrl", format!("{url}{SLACK}")),
+            ("WEBSOCKET_MANAGEMENT_URL", format!("{url}{MANAGEMENT}")),
+        ];
+        let others = others.map(|(name, value)| (name.to_owned(), value));
+        self.functions_with(&tables.chain(queues).chain(others).collect())
+    }
+
     /// The functions, their variables looked up in `values`: by their own name, by the name of the
     /// resource or parameter that they refer to, or as that parameter's default.
-    pub fn functions(&self, values: &BTreeMap<String, String>) -> Result<Vec<Function>> {
+    fn functions_with(&self, values: &BTreeMap<String, String>) -> Result<Vec<Function>> {
         let functions = self.resources("AWS::Serverless::Function");
         functions
             .map(|(id, properties)| self.function(id, properties, values))
@@ -89,11 +101,11 @@ impl Template {
         let name = name.with_context(|| format!("{id} has no CodeUri"))?;
         let number = |key: &str| {
             let own = properties[key].as_u64();
-            own.or(self.0["Globals"]["Function"][key].as_u64())
+            own.or(self.yaml["Globals"]["Function"][key].as_u64())
                 .with_context(|| format!("{id} has no {key}"))
         };
         let mut variables = BTreeMap::new();
-        let all = &self.0["Globals"]["Function"]["Environment"]["Variables"];
+        let all = &self.yaml["Globals"]["Function"]["Environment"]["Variables"];
         let own = &properties["Environment"]["Variables"];
         let given = [all, own].into_iter().filter_map(Value::as_mapping);
         for (variable, value) in given.flatten() {
@@ -101,7 +113,7 @@ impl Template {
             let value = self.value(variable, value, values).with_context(|| {
                 format!(
                     "the template gives {name} the variable {variable}, and the bench does not \
-                     know what to set it to: say so in infra/bench/src/stage.rs"
+                     know what to set it to: say so in infra/bench/src/template.rs"
                 )
             })?;
             variables.insert(variable.to_owned(), value);
@@ -128,36 +140,11 @@ impl Template {
             Value::Tagged(tagged) if tagged.tag == "Ref" => {
                 let name = tagged.value.as_str()?;
                 let known = values.get(name).cloned();
-                known.or_else(|| scalar(&self.0["Parameters"][name]["Default"]))
+                known.or_else(|| scalar(&self.yaml["Parameters"][name]["Default"]))
             }
             Value::Tagged(_) => None,
             plain => scalar(plain),
         }
-    }
-
-    /// The tables by logical id, with their indexes.
-    pub fn tables(&self) -> Result<Vec<(String, Vec<Index>)>> {
-        let tables = self.resources("AWS::DynamoDB::Table");
-        tables
-            .map(|(id, properties)| {
-                let indexes = properties["GlobalSecondaryIndexes"].as_sequence();
-                let indexes = indexes.into_iter().flatten().map(index);
-                let indexes = indexes.collect::<Result<_>>();
-                Ok((id.to_owned(), indexes.with_context(|| id.to_owned())?))
-            })
-            .collect()
-    }
-
-    /// The queues.
-    pub fn queues(&self) -> Vec<QueueSpec> {
-        let queues = self.resources("AWS::SQS::Queue");
-        queues
-            .map(|(id, properties)| QueueSpec {
-                id: id.to_owned(),
-                fifo: properties["FifoQueue"].as_bool().unwrap_or(false),
-                delay: Duration::from_secs(properties["DelaySeconds"].as_u64().unwrap_or(0)),
-            })
-            .collect()
     }
 }
 
@@ -190,70 +177,31 @@ fn source(properties: &Value) -> Option<Source> {
     })
 }
 
-fn index(value: &Value) -> Result<Index> {
-    let name = value["IndexName"].as_str().context("an index has a name")?;
-    let key = |kind: &str| {
-        let keys = value["KeySchema"].as_sequence().into_iter().flatten();
-        let mut keys = keys.filter(|key| key["KeyType"].as_str() == Some(kind));
-        Some(keys.next()?["AttributeName"].as_str()?.to_owned())
-    };
-    let projection = &value["Projection"];
-    let shows = match projection["ProjectionType"].as_str() {
-        Some("ALL") => Shows::All,
-        Some("KEYS_ONLY") => Shows::Keys,
-        Some("INCLUDE") => {
-            let names = projection["NonKeyAttributes"].as_sequence();
-            let names = names.into_iter().flatten().filter_map(Value::as_str);
-            Shows::Some(names.map(ToOwned::to_owned).collect())
-        }
-        other => bail!("the index {name} has a projection {other:?}"),
-    };
-    Ok(Index {
-        name: name.to_owned(),
-        partition: key("HASH").with_context(|| format!("the index {name} has no key"))?,
-        sort: key("RANGE"),
-        shows,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Arc;
+
+    use aws_sdk_dynamodb::Client;
+    use aws_sdk_dynamodb::types::AttributeValue;
 
     use super::*;
-    use crate::dynamo::units::{Units, write_units};
 
-    fn template() -> Template {
-        Template::read(&Workspace::find().unwrap()).unwrap()
-    }
-
-    fn values() -> BTreeMap<String, String> {
-        let names = [
-            "TasksTable",
-            "AgentsTable",
-            "DispatchQueue",
-            "DispatchDeadLetters",
-            "NotificationsQueue",
-            "NotificationsDeadLetters",
-            "BatchQueue",
-            "BatchDeadLetters",
-            "SlackSigningSecret",
-            "SlackBotToken",
-            "WEBSOCKET_MANAGEMENT_URL",
-        ];
-        let value = |name: &str| (name.to_owned(), format!("the {name}"));
-        names.into_iter().map(value).collect()
+    fn template() -> (Template, FakeAws) {
+        let template = Template::read(&Workspace::find().unwrap()).unwrap();
+        let aws = FakeAws::new(&template.aws, Arc::new(|| 0));
+        (template, aws)
     }
 
     #[test]
     fn every_function_of_the_checkout_is_there_with_its_variables() {
-        let functions = template().functions(&values()).unwrap();
+        let (template, aws) = template();
+        let functions = template.functions(&aws, "http://x").unwrap();
         let mut names: Vec<_> = functions.iter().map(|it| it.name.clone()).collect();
         names.sort();
         assert_eq!(names, Workspace::find().unwrap().functions().unwrap());
         let find = |name: &str| functions.iter().find(|it| it.name == name).unwrap();
         let message = find("ws-message");
-        assert_eq!(message.variables["TASKS_TABLE"], "the TasksTable");
+        assert_eq!(message.variables["TASKS_TABLE"], "TasksTable");
         assert_eq!(message.variables["TASK_ACK_SECONDS"], "30");
         assert_eq!(message.timeout, Duration::from_secs(15));
         assert_eq!(find("dispatcher").variables["MAX_RECEIVES"], "10");
@@ -269,55 +217,24 @@ mod tests {
 
     #[test]
     fn a_variable_that_nothing_is_known_of_is_refused() {
-        let error = template().functions(&BTreeMap::new()).unwrap_err();
-        assert!(format!("{error:#}").contains("infra/bench/src/stage.rs"));
+        let error = template().0.functions_with(&BTreeMap::new()).unwrap_err();
+        assert!(format!("{error:#}").contains("infra/bench/src/template.rs"));
     }
 
-    #[test]
-    fn what_changes_often_is_in_no_index() {
-        let tables = template().tables().unwrap();
-        let indexes = |id: &str| &tables.iter().find(|(table, _)| table == id).unwrap().1;
-        let agent = |seen: &str| {
-            let agent = json!({
-                "pk": { "S": "AGENT#box" }, "sk": { "S": "AGENT" }, "id": { "S": "box" },
-                "listPk": { "S": "AGENTS#1" }, "listSk": { "S": "box" },
-                "duePk": { "S": "CONNECTED#1" }, "dueSk": { "S": "box" }, "lastSeen": { "N": seen },
-            });
-            agent.as_object().unwrap().clone()
-        };
-        let heartbeat = (agent("1"), agent("2"));
-        let (own, of_indexes) = write_units(
-            Some(&heartbeat.0),
-            Some(&heartbeat.1),
-            indexes("AgentsTable"),
-            false,
-        );
-        assert_eq!(own, Units::writes(1.0));
-        assert!(of_indexes.iter().all(|it| *it == Units::default()));
-        let due = indexes("TasksTable").iter().find(|it| it.name == "due");
-        let task = json!({
-            "pk": { "S": "TASK#1" }, "sk": { "S": "TASK" }, "id": { "S": "1" },
-            "agentId": { "S": "box" }, "duePk": { "S": "DUE#1" }, "dueSk": { "S": "5" },
-            "version": { "N": "1" },
-        });
-        let task = task.as_object().unwrap();
-        let shown = due.unwrap().image(task).unwrap();
-        assert!(shown.contains_key("id") && shown.contains_key("agentId"));
-        assert!(!shown.contains_key("version"));
-    }
-
-    #[test]
-    fn tables_and_queues_are_as_they_are_deployed() {
-        let tables = template().tables().unwrap();
-        let (_, indexes) = tables.iter().find(|(id, _)| id == "TasksTable").unwrap();
-        let due = indexes.iter().find(|index| index.name == "due").unwrap();
-        assert_eq!(
-            (due.partition.as_str(), due.sort.as_deref()),
-            ("duePk", Some("dueSk"))
-        );
-        let queues = template().queues();
-        let queue = |id: &str| queues.iter().find(|queue| queue.id == id).unwrap();
-        assert!(!queue("DispatchQueue").fifo && queue("NotificationsQueue").fifo);
-        assert_eq!(queue("NotificationsQueue").delay, Duration::from_secs(3));
+    #[tokio::test]
+    async fn a_heartbeat_that_is_written_down_changes_no_index() {
+        let (_, aws) = template();
+        aws.meter(true);
+        let client = Client::new(&aws.sdk_config());
+        for seen in ["1", "2"] {
+            let text = |text: &str| AttributeValue::S(text.to_owned());
+            let names = ["pk", "sk", "id", "listPk", "listSk", "duePk", "dueSk"];
+            let put = client.put_item().table_name("AgentsTable");
+            let put = names.into_iter().fold(put, |put, it| put.item(it, text("box")));
+            let put = put.item("lastSeen", AttributeValue::N(seen.to_owned()));
+            put.send().await.unwrap();
+        }
+        let written = aws.calls().take().into_iter().map(|call| call.units.write);
+        assert_eq!(written.collect::<Vec<_>>(), [3.0, 1.0]);
     }
 }

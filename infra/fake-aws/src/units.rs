@@ -19,6 +19,7 @@ use dynoxide::{
     AttributeValue, Item,
     types::{item_size, read_capacity_units, table_write_capacity_units, write_capacity_units},
 };
+use serde::Serialize;
 
 use crate::{
     access::Consistency,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Request units.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Units {
     /// Read request units.
     pub read: f64,

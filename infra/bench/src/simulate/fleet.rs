@@ -7,22 +7,19 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bematic::handlers::authorize::Authorizer;
-use bematic::handlers::connect::Connector;
-use bematic::handlers::event::{Credentials, SocketEvent};
-use bematic::handlers::message::MessageRouter;
 use bematic_admin::Admin;
-use bematic_protocol::ids::{AgentId, ConnectionId, Ids as _, RandomIds, TaskId};
+use bematic_protocol::ids::{AgentId, Ids as _, RandomIds, TaskId};
 use bematic_protocol::messages::{AgentMessage, Envelope, Spelling};
-use bematic_protocol::time::{Clock as _, Timestamp};
+use bematic_protocol::time::Timestamp;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::cloud::Cloud;
-use super::functions::Functions;
-use super::meter::{CAUSE, Cause};
-use crate::aws::{Posted, lock};
+use super::lambda::Lambda;
+use super::meter::{Cause, Meter};
+use crate::driver::Driver;
+use crate::events::Socket;
+use crate::lock;
 use crate::scenario::PACE;
 use crate::words::{self, CHUNKS, Given, HEARTBEAT_EVERY, Report, STEPS};
 
@@ -31,21 +28,10 @@ use crate::words::{self, CHUNKS, Given, HEARTBEAT_EVERY, Report, STEPS};
 struct Agent {
     id: AgentId,
     key: String,
-    connection: ConnectionId,
-    connected_at: OnceLock<Timestamp>,
+    connection: String,
+    socket: OnceLock<Socket>,
     /// Tasks that it has at present.
     tasks: Mutex<Vec<TaskId>>,
-}
-
-impl Agent {
-    fn event(&self, body: String) -> SocketEvent {
-        SocketEvent {
-            connection_id: self.connection.clone(),
-            agent_id: Some(self.id.clone()),
-            connected_at: self.connected_at.get().copied(),
-            body,
-        }
-    }
 }
 
 /// What became of the tasks.
@@ -78,8 +64,8 @@ pub(super) struct Dispatched {
 
 /// All agents.
 pub(super) struct Fleet {
-    cloud: Arc<Cloud>,
-    functions: Arc<Functions>,
+    driver: Arc<Driver<Lambda>>,
+    meter: Arc<Meter>,
     agents: Vec<Agent>,
     seen: Mutex<Seen>,
     connected: AtomicUsize,
@@ -103,8 +89,8 @@ fn number(prompt: &str) -> Option<u64> {
 impl Fleet {
     /// Makes so many agents, none of them connected.
     pub(super) async fn new(
-        cloud: Arc<Cloud>,
-        functions: Arc<Functions>,
+        driver: Arc<Driver<Lambda>>,
+        meter: Arc<Meter>,
         admin: &Admin,
         count: usize,
     ) -> Result<Arc<Self>> {
@@ -116,14 +102,14 @@ impl Fleet {
             agents.push(Agent {
                 id: made.agent_id,
                 key: made.api_key,
-                connection: format!("{n}=").parse()?,
-                connected_at: OnceLock::new(),
+                connection: format!("{n}="),
+                socket: OnceLock::new(),
                 tasks: Mutex::default(),
             });
         }
         Ok(Arc::new(Self {
-            cloud,
-            functions,
+            driver,
+            meter,
             agents,
             seen: Mutex::default(),
             connected: AtomicUsize::new(0),
@@ -148,7 +134,7 @@ impl Fleet {
     /// Connects an agent, which then says that it is there until the end.
     pub(super) fn connect(self: &Arc<Self>, agent: usize) {
         let fleet = self.clone();
-        tokio::spawn(async move {
+        spawn_local(async move {
             let live = fleet.live(agent);
             if let Err(error) = live.await {
                 fleet.complain(format!("{error:#}"));
@@ -172,41 +158,18 @@ impl Fleet {
     }
 
     async fn handshake(&self, agent: &Agent) -> Result<()> {
-        let Functions {
-            authorizer,
-            connect,
-            ..
-        } = &*self.functions;
-        let key = format!("Bearer {}", agent.key);
-        let credentials = Credentials {
-            authorization: Some(&key),
-            agent_id: Some(agent.id.as_str()),
-        };
-        let causes = [Cause::Connect];
-        let check = |handler: Arc<Authorizer>| async move {
-            CAUSE
-                .scope(Cause::Connect, handler.authorize(credentials))
-                .await
-        };
-        let allowed = authorizer.invoke(&self.cloud, &causes, check).await?;
-        let now = *agent.connected_at.get_or_init(|| self.cloud.clock.now());
-        let event = &SocketEvent {
-            agent_id: allowed,
-            ..agent.event(String::new())
-        };
-        let bind = |handler: Arc<Connector>| async move {
-            CAUSE
-                .scope(Cause::Connect, handler.connect(event, now))
-                .await
-        };
-        Ok(connect.invoke(&self.cloud, &causes, bind).await?)
+        let key = Some((agent.id.as_str(), agent.key.as_str()));
+        let causes = [Cause::Connect; 2];
+        let socket = self.driver.connect(&agent.connection, key, causes).await?;
+        agent.socket.set(socket).ok();
+        Ok(())
     }
 
     /// Sends a message and waits until it was handled.
     async fn say(&self, agent: usize, cause: Cause, message: AgentMessage) {
         let envelope = Envelope {
             id: RandomIds.message(),
-            timestamp: self.cloud.clock.now(),
+            timestamp: self.driver.clock.now(),
             message,
         };
         if matches!(envelope.message, AgentMessage::TaskComplete(_)) {
@@ -223,20 +186,15 @@ impl Fleet {
     }
 
     async fn send(&self, agent: &Agent, cause: Cause, text: String) {
-        self.cloud.meter().message(cause, text.len());
-        let event = agent.event(text);
-        let functions = &self.functions;
-        let function = match cause {
-            Cause::Presence | Cause::Sweep => &functions.heartbeats,
-            _ => &functions.messages,
+        let Some(socket) = agent.socket.get() else {
+            return;
         };
-        let route = |router: Arc<MessageRouter>| async move {
-            CAUSE.scope(cause, router.handle(event)).await;
-        };
-        function.invoke(&self.cloud, &[cause], route).await;
+        if let Err(error) = self.driver.message(socket, &text, cause).await {
+            self.complain(format!("{error:#}"));
+        }
     }
 
-    fn complain(&self, complaint: String) {
+    pub(super) fn complain(&self, complaint: String) {
         lock(&self.seen).complaints.push(complaint);
     }
 
@@ -248,12 +206,15 @@ impl Fleet {
     }
 
     /// Hears what is posted to connections, as long as the simulation lasts.
-    pub(super) async fn hear(self: Arc<Self>, mut posted: mpsc::UnboundedReceiver<Posted>) {
-        while let Some(posted) = posted.recv().await {
-            let agent = posted.connection.trim_end_matches('=').parse();
-            match agent {
-                Ok(agent) => self.heard(agent, &posted.message),
-                Err(_) => self.complain(format!("posted to {}", posted.connection)),
+    pub(super) async fn hear(self: Arc<Self>) {
+        loop {
+            self.meter.posted.notified().await;
+            for (connection, body) in self.driver.aws.connections().take_posts() {
+                let message = serde_json::from_slice(&body).unwrap_or_default();
+                match connection.trim_end_matches('=').parse() {
+                    Ok(agent) => self.heard(agent, &message),
+                    Err(_) => self.complain(format!("posted to {connection}")),
+                }
             }
         }
     }
@@ -278,7 +239,7 @@ impl Fleet {
         let asked = message["payload"]["serverTime"].as_u64();
         let asked = Timestamp::from_millis(asked.unwrap_or_default());
         let fleet = self.clone();
-        tokio::spawn(async move {
+        spawn_local(async move {
             let Some(agent) = fleet.agents.get(n) else {
                 return;
             };
@@ -306,7 +267,7 @@ impl Fleet {
         drop(seen);
         lock(&agent.tasks).push(given.task);
         let fleet = self.clone();
-        tokio::spawn(async move {
+        spawn_local(async move {
             fleet.work(n, given).await;
         });
     }
@@ -321,7 +282,7 @@ impl Fleet {
                 Report::Chunk(seq) => words::stream(given, seq),
             };
             let fleet = self.clone();
-            tokio::spawn(async move { fleet.say(n, Cause::Task, message).await });
+            spawn_local(async move { fleet.say(n, Cause::Task, message).await });
         }
         sleep(PACE).await;
         // Free before it says so, or the next task would find it full.

@@ -1,13 +1,18 @@
-//! What is counted, and on whose account.
+//! How long calls take, what is counted, and on whose account.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use fake_aws::{Hook, Proceed, Touch, Units};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
-use crate::aws::Call;
-use crate::dynamo::Touch;
-use crate::dynamo::units::Units;
+use crate::lock;
+use crate::log::{Call, Service};
 use crate::prices::{Cost, Prices};
 use crate::stats::millis;
 
@@ -53,8 +58,12 @@ pub struct Account {
     pub calls: BTreeMap<String, u64>,
     /// What they cost in the tables.
     pub units: Units,
+    /// Of the calls, those of which a condition did not hold.
+    pub refused: u64,
+    /// What these cost in the tables.
+    pub refused_units: Units,
     /// Invocations by function: one with messages for several causes counts in parts.
-    pub invocations: BTreeMap<&'static str, f64>,
+    pub invocations: BTreeMap<String, f64>,
     /// US dollars.
     pub cost: Cost,
 }
@@ -78,53 +87,24 @@ struct Second {
     units: Units,
 }
 
-/// Counts.
-#[derive(Debug)]
-pub(super) struct Meter {
-    pub(super) prices: Prices,
+/// What was counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
     pub(super) accounts: BTreeMap<Cause, Account>,
     seconds: HashMap<(String, String), Second>,
     hottest: BTreeMap<String, Hottest>,
 }
 
-impl Meter {
-    pub(super) fn new(prices: Prices) -> Self {
-        Self {
-            prices,
-            accounts: BTreeMap::new(),
-            seconds: HashMap::new(),
-            hottest: BTreeMap::new(),
-        }
-    }
-
-    /// Forgets all until now.
-    pub(super) fn reset(&mut self) {
-        *self = Self::new(self.prices.clone());
-    }
-
+impl Counts {
     fn account(&mut self, cause: Cause) -> &mut Account {
         self.accounts.entry(cause).or_default()
     }
 
-    /// A call, `at` after the beginning.
-    pub(super) fn call(&mut self, cause: Cause, call: &Call, at: Duration) {
-        let cost = self.prices.call(call);
-        let account = self.account(cause);
-        *account.calls.entry(call.name()).or_default() += 1;
-        account.units += call.units;
-        account.cost += cost;
-        for touch in &call.touched {
-            self.touch(touch, at.as_secs());
-        }
-    }
-
     fn touch(&mut self, touch: &Touch, second: u64) {
         let kind = touch.partition.split('#').next().unwrap_or_default();
-        let hottest = self
-            .hottest
-            .entry(format!("{} {kind}", touch.of))
-            .or_default();
-        let key = (touch.of.clone(), touch.partition.clone());
+        let kind = format!("{} {kind}", touch.resource);
+        let hottest = self.hottest.entry(kind).or_default();
+        let key = (touch.resource.clone(), touch.partition.clone());
         let last = self.seconds.entry(key).or_insert_with(|| {
             hottest.partitions += 1;
             Second::default()
@@ -139,11 +119,96 @@ impl Meter {
         hottest.write_units = hottest.write_units.max(last.units.write);
         hottest.read_units = hottest.read_units.max(last.units.read);
     }
+}
+
+/// Lets calls take their time, and counts them.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) prices: Prices,
+    begun: Instant,
+    counts: Mutex<Counts>,
+    /// What the messages of queues were sent for.
+    sent_for: Mutex<HashMap<String, Cause>>,
+    /// The calls that no function should make.
+    faults: Mutex<Vec<String>>,
+    /// Notified when something was posted to a connection.
+    pub(super) posted: Notify,
+}
+
+impl Meter {
+    pub(super) fn new(prices: Prices) -> Self {
+        Self {
+            prices,
+            begun: Instant::now(),
+            counts: Mutex::default(),
+            sent_for: Mutex::default(),
+            faults: Mutex::default(),
+            posted: Notify::new(),
+        }
+    }
+
+    /// Forgets all until now, and returns it.
+    pub(super) fn take(&self) -> Counts {
+        std::mem::take(&mut lock(&self.counts))
+    }
+
+    /// What was counted for a cause.
+    pub(super) fn account(&self, cause: Cause) -> Account {
+        let counts = lock(&self.counts);
+        counts.accounts.get(&cause).cloned().unwrap_or_default()
+    }
+
+    /// What was counted for each cause.
+    pub(super) fn accounts(&self) -> BTreeMap<Cause, Account> {
+        lock(&self.counts).accounts.clone()
+    }
+
+    /// The busiest partitions, by the table or index and the kind of key.
+    pub(super) fn hottest(&self) -> BTreeMap<String, Hottest> {
+        lock(&self.counts).hottest.clone()
+    }
+
+    /// What a message of a queue was sent for.
+    pub(super) fn sent_for(&self, message: &str) -> Cause {
+        let cause = lock(&self.sent_for).get(message).copied();
+        cause.unwrap_or(Cause::Sweep)
+    }
+
+    /// # Errors
+    /// If a function called what it should not.
+    pub(super) fn check(&self) -> Result<()> {
+        match lock(&self.faults).first() {
+            None => Ok(()),
+            Some(fault) => bail!("a function called what it should not: {fault}"),
+        }
+    }
+
+    /// A call that has just been answered; what is done for nothing is not counted.
+    pub(super) fn note(&self, call: &Call) {
+        let Ok(cause) = CAUSE.try_with(|cause| *cause) else {
+            return;
+        };
+        lock(&self.faults).extend(call.fault());
+        let cost = self.prices.call(call);
+        let mut counts = lock(&self.counts);
+        let account = counts.account(cause);
+        *account.calls.entry(call.name()).or_default() += 1;
+        account.units += call.units;
+        account.cost += cost;
+        if call.is_refused() {
+            account.refused += 1;
+            account.refused_units += call.units;
+        }
+        let second = self.begun.elapsed().as_secs();
+        for touch in &call.touched {
+            counts.touch(touch, second);
+        }
+    }
 
     /// An invocation of so long, whose messages were for these causes.
     pub(super) fn invocation(
-        &mut self,
-        function: &'static str,
+        &self,
+        function: &str,
         memory: u64,
         billed: Duration,
         causes: &[Cause],
@@ -151,35 +216,60 @@ impl Meter {
         let cost = self.prices.invocation(memory, millis(billed));
         #[expect(clippy::cast_precision_loss, reason = "ten at most")]
         let part = 1.0 / causes.len().max(1) as f64;
+        let mut counts = lock(&self.counts);
         for cause in causes {
-            let account = self.account(*cause);
-            *account.invocations.entry(function).or_default() += part;
+            let account = counts.account(*cause);
+            let invocations = account.invocations.entry(function.to_owned());
+            *invocations.or_default() += part;
             account.cost.lambda += cost * part;
         }
     }
 
     /// A message of an agent.
-    pub(super) fn message(&mut self, cause: Cause, bytes: usize) {
+    pub(super) fn message(&self, cause: Cause, bytes: usize) {
         let cost = self.prices.frames(bytes);
-        self.account(cause).cost.api_gateway += cost;
+        lock(&self.counts).account(cause).cost.api_gateway += cost;
     }
 
     /// A request of Slack's.
-    pub(super) fn request(&mut self, cause: Cause) {
+    pub(super) fn request(&self, cause: Cause) {
         let cost = self.prices.request();
-        self.account(cause).cost.api_gateway += cost;
+        lock(&self.counts).account(cause).cost.api_gateway += cost;
     }
 
     /// A message of a queue that was received and deleted, together with so many others.
-    pub(super) fn received(&mut self, cause: Cause, fifo: bool, together: usize) {
+    pub(super) fn received(&self, cause: Cause, fifo: bool, together: usize) {
         let cost = self.prices.received(fifo);
         #[expect(clippy::cast_precision_loss, reason = "ten at most")]
         let part = cost / together.max(1) as f64;
-        self.account(cause).cost.sqs += part;
+        lock(&self.counts).account(cause).cost.sqs += part;
+    }
+}
+
+/// The calls to AWS, to a meter.
+pub(super) struct ToAws(pub(super) Arc<Meter>);
+
+#[async_trait]
+impl Hook for ToAws {
+    async fn before(&self, call: &fake_aws::Call) -> Proceed {
+        if CAUSE.try_with(|_| ()).is_ok() {
+            sleep(self.0.prices.latency(call.service.into())).await;
+        }
+        Proceed::Go
     }
 
-    /// The busiest partitions, by the table or index and the kind of key.
-    pub(super) fn hottest(&self) -> BTreeMap<String, Hottest> {
-        self.hottest.clone()
+    async fn after(&self, call: &fake_aws::Call) {
+        let call_of_ours = Call::to_aws(call, Instant::now());
+        self.0.note(&call_of_ours);
+        match call_of_ours.service {
+            Service::ApiGateway => self.0.posted.notify_one(),
+            Service::Sqs => {
+                if let Ok(cause) = CAUSE.try_with(|cause| *cause) {
+                    let sent = call.message_ids.iter().map(|id| (id.clone(), cause));
+                    lock(&self.0.sent_for).extend(sent);
+                }
+            }
+            Service::DynamoDb | Service::Slack => {}
+        }
     }
 }

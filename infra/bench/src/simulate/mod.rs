@@ -2,8 +2,8 @@
 //!
 //! Many agents and many tasks, in one process and in virtual time ([`time`]). What is real are the
 //! handlers, the adapters and the SDK's clients, each function's environments with memories of
-//! their own ([`lambda`]), the queues' batches and limits ([`feed`]) as `template.yaml` has them,
-//! and the bench's DynamoDB and SQS, which decide every condition and count every unit ([`cloud`]).
+//! their own ([`lambda`]), and the queues' batches and limits ([`crate::driver`]) as `template.yaml` has
+//! them. `fake-aws` decides every condition and counts every unit.
 //! What is assumed is how long a call takes (`prices.json`: always as long), how long an environment
 //! takes to start, and which of the free ones Lambda chooses. What is left out are quotas, other
 //! than those of the template's queues, failures, and the way between agents, API Gateway and
@@ -12,15 +12,13 @@
 //! Whatever is done is done for a task, for an agent's being there or its coming, or for the
 //! sweeper ([`meter`]): so that a task has a cost however many agents are idle.
 
-mod cloud;
-mod feed;
 mod flat;
 mod fleet;
-mod functions;
 mod lambda;
 mod meter;
 mod report;
 mod run;
+mod slack;
 mod table;
 mod time;
 

@@ -72,7 +72,7 @@ pub struct Outcome {
     /// What was done, by what for.
     pub accounts: BTreeMap<Cause, Account>,
     /// How each function was used in those seconds.
-    pub functions: BTreeMap<&'static str, Usage>,
+    pub functions: BTreeMap<String, Usage>,
     /// The busiest partitions, by the table or index and the kind of key.
     pub hottest: BTreeMap<String, Hottest>,
 }

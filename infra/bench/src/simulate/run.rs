@@ -6,32 +6,28 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic::agent::SEEN_EVERY;
-use bematic::handlers::dispatch::Dispatcher;
-use bematic::handlers::notify::Notifier;
-use bematic::handlers::sweep::Sweeper;
-use bematic::handlers::webhook::{Request, Webhook};
 use bematic_admin::Admin;
-use bematic_protocol::time::Clock as _;
+use bematic_protocol::ids::Ids;
+use bematic_protocol::time::Clock;
+use fake_aws::FakeAws;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cloud::Cloud;
-use super::feed::feed;
 use super::fleet::{self, Fleet};
-use super::functions::Functions;
-use super::lambda::Usage;
-use super::meter::{Account, CAUSE, Cause};
+use super::lambda::{Lambda, Usage};
+use super::meter::{Account, Cause, Meter, ToAws};
 use super::report::{Load, Outcome};
-use crate::events;
+use super::time::{SeededIds, VirtualClock};
+use crate::driver::Driver;
 use crate::prices::Prices;
 use crate::scenario::{ASKED, administration, bind};
-use crate::stage::SECRET;
 use crate::template::Template;
 use crate::words::HEARTBEAT_EVERY;
 
+/// Where API Gateway is.
+const URL: &str = "http://simulated.invalid";
 /// All agents connect within this time, evenly, so that their heartbeats come evenly.
 const CONNECT: Duration = HEARTBEAT_EVERY;
 /// How often the sweeper runs.
@@ -58,11 +54,11 @@ pub(super) fn run(
 
 /// What is there while it runs.
 struct World {
-    cloud: Arc<Cloud>,
-    functions: Arc<Functions>,
+    driver: Arc<Driver<Lambda>>,
+    meter: Arc<Meter>,
     fleet: Arc<Fleet>,
-    /// Ends with the run.
-    tasks: JoinSet<()>,
+    /// What goes on as long as the run.
+    tasks: JoinSet<Result<()>>,
 }
 
 async fn simulate(
@@ -84,15 +80,14 @@ async fn simulate(
     world.ask(&commands).await;
     world.settle(commands.len()).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let functions = world.functions.take_usage();
+    let functions = world.driver.functions.take_usage();
     world.fleet.end();
-    let mut accounts = world.cloud.meter().accounts.clone();
+    let mut accounts = world.meter.accounts();
     note("waiting for the timers");
     world.drain().await?;
     // A task's cost is all that it ever causes; the others' is that of the seconds that were told.
-    let tasks = world.cloud.meter().accounts.get(&Cause::Task).cloned();
-    accounts.extend(tasks.map(|account| (Cause::Task, account)));
-    accounts.extend(connecting.map(|account| (Cause::Connect, account)));
+    accounts.insert(Cause::Task, world.meter.account(Cause::Task));
+    accounts.insert(Cause::Connect, connecting);
     Ok(world.outcome(load, seconds, accounts, functions))
 }
 
@@ -103,41 +98,38 @@ impl World {
         load: Load,
         commands: &[Command],
     ) -> Result<Self> {
-        let (posted, hears) = mpsc::unbounded_channel();
-        let cloud = Cloud::new(template, prices, posted)?;
-        let config = cloud.config();
-        let functions = Arc::new(Functions::new(&cloud, &config, template, load.seed)?);
-        let admin = administration(config);
-        let (agents, all) = (load.agents, (cloud.clone(), functions.clone()));
-        let fleet = Fleet::new(all.0, all.1, &admin, agents).await?;
+        let virtual_clock = VirtualClock::start();
+        let clock: Arc<dyn Clock> = Arc::new(virtual_clock);
+        let ids: Arc<dyn Ids> = Arc::new(SeededIds::new(virtual_clock, load.seed));
+        let time = move || virtual_clock.now().as_millis();
+        let aws = FakeAws::new(&template.aws, Arc::new(time));
+        aws.meter(true);
+        aws.calls().keep(false);
+        let meter = Arc::new(Meter::new(prices));
+        aws.hook(ToAws(meter.clone()));
+        let functions = template.functions(&aws, URL)?;
+        let lambda = Lambda::new(&functions, &aws, &meter, &clock, &ids)?;
+        let admin = administration(aws.unobserved().sdk_config());
+        let driver = Arc::new(Driver::new(aws, lambda, &functions, clock));
+        let all = (driver.clone(), meter.clone());
+        let fleet = Fleet::new(all.0, all.1, &admin, load.agents).await?;
         bind_channels(&admin, &fleet, commands).await?;
-        let mut world = Self {
-            cloud,
-            functions,
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(driver.clone().feed());
+        let hearing = fleet.clone().hear();
+        tasks.spawn_local(async {
+            hearing.await;
+            Ok(())
+        });
+        Ok(Self {
+            driver,
+            meter,
             fleet,
-            tasks: JoinSet::new(),
-        };
-        world.tasks.spawn(world.fleet.clone().hear(hears));
-        world.feed();
-        Ok(world)
+            tasks,
+        })
     }
 
-    fn feed(&mut self) {
-        self.tasks.spawn(feed(
-            self.cloud.clone(),
-            self.functions.dispatcher.clone(),
-            self.functions.dispatches.clone(),
-            async |dispatcher: Arc<Dispatcher>, message| dispatcher.handle(message).await,
-        ));
-        self.tasks.spawn(feed(
-            self.cloud.clone(),
-            self.functions.notifier.clone(),
-            self.functions.notifications.clone(),
-            async |notifier: Arc<Notifier>, message| notifier.handle(message).await,
-        ));
-    }
-
-    async fn connect(&self, agents: usize) -> Result<()> {
+    async fn connect(&mut self, agents: usize) -> Result<()> {
         let begun = Instant::now();
         for agent in 0..agents {
             #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52")]
@@ -152,9 +144,12 @@ impl World {
     }
 
     /// Until the next look, unless something is wrong.
-    async fn wait(&self, begun: Instant) -> Result<()> {
-        self.cloud.state().check()?;
+    async fn wait(&mut self, begun: Instant) -> Result<()> {
+        self.meter.check()?;
         self.fleet.check()?;
+        if let Some(ended) = self.tasks.try_join_next() {
+            ended??;
+        }
         if begun.elapsed() > PATIENCE {
             let (connected, ended) = (self.fleet.connected(), self.fleet.ended());
             bail!("it does not end: {connected} agents connected, {ended} tasks ended");
@@ -164,28 +159,21 @@ impl World {
     }
 
     fn sweep(&mut self) {
-        let (cloud, functions) = (self.cloud.clone(), self.functions.clone());
+        let driver = self.driver.clone();
         self.tasks.spawn_local(async move {
             loop {
                 sleep(SWEEP).await;
-                let work = |sweeper: Arc<Sweeper>| async move {
-                    let swept = CAUSE.scope(Cause::Sweep, sweeper.sweep()).await;
-                    // It tries again in a minute, like the real one.
-                    swept.ok();
-                };
-                let sweeper = &functions.sweeper;
-                sweeper.invoke(&cloud, &[Cause::Sweep], work).await;
+                // What fails is tried again in a minute.
+                driver.sweep(Cause::Sweep).await.ok();
             }
         });
     }
 
     /// Begins to count; what connecting cost until now.
-    fn forget(&self) -> Option<Account> {
-        self.functions.take_usage();
-        let mut meter = self.cloud.meter();
-        let connecting = meter.accounts.get(&Cause::Connect).cloned();
-        meter.reset();
-        connecting
+    fn forget(&self) -> Account {
+        self.driver.functions.take_usage();
+        let mut accounts = self.meter.take().accounts;
+        accounts.remove(&Cause::Connect).unwrap_or_default()
     }
 
     /// Asks for every task when it is its time.
@@ -194,14 +182,20 @@ impl World {
         for (number, command) in (0..).zip(commands) {
             sleep_until(begun + command.at).await;
             self.fleet.asked(number);
-            let (cloud, functions) = (self.cloud.clone(), self.functions.clone());
+            let (driver, fleet) = (self.driver.clone(), self.fleet.clone());
             let channel = fleet::channel(command.agent);
-            tokio::spawn(async move { ask(&cloud, &functions, &channel, number).await });
+            let (trigger, text) = (format!("t{number}"), fleet::numbered(ASKED, number));
+            spawn_local(async move {
+                let asked = driver.command(&channel, &trigger, &text, Cause::Task);
+                if let Err(error) = asked.await {
+                    fleet.complain(format!("{error:#}"));
+                }
+            });
         }
     }
 
     /// Until every task has ended.
-    async fn settle(&self, asked: usize) -> Result<()> {
+    async fn settle(&mut self, asked: usize) -> Result<()> {
         let begun = Instant::now();
         while self.fleet.ended() < asked {
             self.wait(begun).await?;
@@ -210,14 +204,12 @@ impl World {
     }
 
     /// Until nothing waits in any queue: what is left are timers.
-    async fn drain(&self) -> Result<()> {
+    async fn drain(&mut self) -> Result<()> {
         let begun = Instant::now();
-        while self.cloud.state().queues.is_waiting() {
+        while self.driver.aws.next_due().is_some() {
             self.wait(begun).await?;
         }
-        // What was received last is still being handled.
-        sleep(SWEEP).await;
-        self.wait(begun).await
+        Ok(())
     }
 
     fn outcome(
@@ -225,7 +217,7 @@ impl World {
         load: Load,
         seconds: f64,
         accounts: BTreeMap<Cause, Account>,
-        functions: BTreeMap<&'static str, Usage>,
+        functions: BTreeMap<String, Usage>,
     ) -> Outcome {
         Outcome {
             load,
@@ -234,7 +226,7 @@ impl World {
             dispatched: self.fleet.dispatched().into(),
             accounts,
             functions,
-            hottest: self.cloud.meter().hottest(),
+            hottest: self.meter.hottest(),
         }
     }
 }
@@ -274,18 +266,4 @@ async fn bind_channels(admin: &Admin, fleet: &Fleet, commands: &[Command]) -> Re
         bind(admin, &fleet::channel(agent), id).await?;
     }
     Ok(())
-}
-
-/// Sends the command as Slack would.
-async fn ask(cloud: &Cloud, functions: &Functions, channel: &str, number: u64) {
-    cloud.meter().request(Cause::Task);
-    let now = cloud.clock.now();
-    let text = fleet::numbered(ASKED, number);
-    let signed = events::signed(SECRET, channel, &format!("t{number}"), &text, now);
-    let work = |webhook: Arc<Webhook>| async move {
-        let header = |name: &str| signed.headers.get(name).map(String::as_str);
-        let request = Request::new(signed.path, header, signed.body.as_bytes());
-        CAUSE.scope(Cause::Task, webhook.handle(request)).await
-    };
-    functions.webhook.invoke(cloud, &[Cause::Task], work).await;
 }
