@@ -63,6 +63,12 @@ impl Queue<'_> {
         self.aws.sqs().peek(&self.spec.id, self.aws.now())
     }
 
+    /// Takes the messages that are wanted out of the queue, whenever they are due: as if each had been
+    /// received and deleted.
+    pub fn take(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+        self.aws.sqs().take(&self.spec.id, wanted, self.aws.now())
+    }
+
     /// When the next message can be received, in Unix milliseconds: in the past, if one waits.
     pub fn next_due(&self) -> Option<u64> {
         self.aws

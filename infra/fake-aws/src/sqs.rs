@@ -325,6 +325,22 @@ impl Sqs {
         messages.cloned().collect()
     }
 
+    /// Takes messages out, by when they can be received.
+    pub(crate) fn take(
+        &mut self,
+        id: &str,
+        wanted: impl Fn(&Message) -> bool,
+        now: u64,
+    ) -> Vec<Message> {
+        let all = self.peek(id, now).into_iter();
+        let wanted: Vec<_> = all.filter(wanted).collect();
+        let queue = self.queue(id, now);
+        for message in &wanted {
+            queue.remove(message.sequence);
+        }
+        wanted
+    }
+
     /// When the next message of each queue can be received.
     pub(crate) fn due(&self) -> impl Iterator<Item = (&str, u64)> {
         let due = self.queues.iter();

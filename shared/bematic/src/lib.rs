@@ -14,5 +14,3 @@ pub mod handlers;
 pub mod ports;
 pub mod slack;
 pub mod task;
-#[cfg(test)]
-mod testing;

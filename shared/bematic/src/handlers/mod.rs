@@ -16,6 +16,3 @@ pub mod sweep;
 pub mod transitions;
 mod view;
 pub mod webhook;
-
-#[cfg(test)]
-mod tests;

@@ -85,10 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        task::{Failure, FailureCode, REROUTE_EVERY},
-        testing::new_task,
-    };
+    use crate::task::{Failure, FailureCode, REROUTE_EVERY, tests::new_task};
 
     const NAMES: [&str; 3] = ["a", "b", "c"];
 

@@ -2,10 +2,32 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::testing::new_task;
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
+}
+
+/// A task that waits for this agent since the beginning of time.
+pub(crate) fn new_task(agent: &str) -> Task {
+    let spec = TaskSpec {
+        project_id: "web".into(),
+        bot_name: "Bematic".into(),
+        command: "run".into(),
+        prompt: "do it".into(),
+        system_prompt: String::new(),
+        local_path: "/srv/web".into(),
+        model: "default".into(),
+        max_budget: 5.0,
+        allowed_tools: vec![],
+        lease_secs: None,
+    };
+    let origin = Origin {
+        channel_id: "C1".parse().unwrap(),
+        thread_ts: None,
+        user_id: "U1".parse().unwrap(),
+    };
+    let (id, agent) = (TaskId::new(Uuid::max()), agent.parse().unwrap());
+    Task::new(id, agent, &spec, origin, &TaskPolicy::default(), at(0))
 }
 
 fn failure() -> Failure {
@@ -338,7 +360,7 @@ fn an_earlier_attempt_changes_nothing() {
 
 #[test]
 fn what_happens_within_two_seconds_is_shown_by_one_refresh() {
-    let task = crate::testing::new_task("a");
+    let task = new_task("a");
     let asked = task.told_at.as_millis();
     let after = |task: &Task, event: TaskEvent, millis: u64| {
         let now = at(asked + millis);

@@ -136,6 +136,3 @@ impl Connector {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -348,6 +348,3 @@ pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

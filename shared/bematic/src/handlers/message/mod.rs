@@ -14,7 +14,5 @@ mod report;
 mod router;
 mod status;
 mod terminal;
-#[cfg(test)]
-mod tests;
 
 pub use self::router::MessageRouter;

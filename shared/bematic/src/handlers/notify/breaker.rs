@@ -85,6 +85,3 @@ impl Notifier {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

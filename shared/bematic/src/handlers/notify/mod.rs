@@ -230,6 +230,3 @@ fn given_up(error: &SlackError) -> Result<(), BematicError> {
     warn!(code = error.code(), %error, "Slack does not show this task");
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -208,6 +208,3 @@ fn failed(error: &BematicError) -> &'static str {
     error!(code = error.code(), error = chain(error), "request failed");
     error.code()
 }
-
-#[cfg(test)]
-mod tests;
