@@ -96,7 +96,7 @@ async fn shutting_down_ends_open_pages() {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_names_are_served() {
+async fn the_page_and_its_files_are_served() {
     let slack = Fixture::start().await;
     let get = async |path: &str| {
         let url = format!("{}{path}", slack.server.page_url());

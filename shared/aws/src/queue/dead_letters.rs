@@ -1,6 +1,6 @@
-//! The adapter to the dead-letter queues. It moves messages one at a time instead of calling
-//! StartMessageMoveTask, which moves only messages that SQS itself put into a dead-letter queue,
-//! and keeps the attributes with the reasons.
+//! The adapter to the dead-letter queues. It moves messages one at a time. StartMessageMoveTask would
+//! move only messages that SQS itself put into a dead-letter queue, and would keep the attributes
+//! with the outdated reason.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_task_may_go_and_has_been_is_stored() {
+    fn a_tasks_route_and_earlier_agents_are_stored() {
         let mut task = new_task("a");
         for route in ["a,b", "any"] {
             task.route = Some(route.parse::<Route>().unwrap());
