@@ -1,4 +1,5 @@
-//! The client against the local Slack: in process with every request kept, and over a socket.
+//! Tests of the client against the local Slack: in process, with every request recorded, and over
+//! a socket.
 
 use std::{
     error::Error,
@@ -46,7 +47,7 @@ impl Sent {
     }
 }
 
-/// The local Slack in process, with the requests that came.
+/// The local Slack in process, with the requests that it received.
 #[derive(Debug)]
 struct Fixture {
     slack: Arc<Slack>,
@@ -209,7 +210,7 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
 }
 
 #[tokio::test]
-async fn a_card_that_is_nowhere_is_none_in_a_thread_too() {
+async fn a_card_that_does_not_exist_is_not_found_in_a_thread() {
     let fixture = Fixture::new();
     let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let (to, since) = (to(Some(root)), Timestamp::from_millis(0));
@@ -309,8 +310,8 @@ async fn the_local_slack_answers_over_http_too() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable_and_the_token_stays_secret() {
-    // Bound and dropped: nothing listens there.
+async fn an_unreachable_slack_is_unavailable_and_the_token_stays_secret() {
+    // The port is free again after the drop: nothing listens on it.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     drop(listener);
@@ -322,7 +323,7 @@ async fn nobody_there_is_unavailable_and_the_token_stays_secret() {
 }
 
 #[tokio::test]
-async fn a_silent_slack_is_given_up_on() {
+async fn a_call_without_an_answer_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     let token = SecretString::from(TOKEN);
@@ -332,7 +333,7 @@ async fn a_silent_slack_is_given_up_on() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn an_address_that_is_not_a_url_is_refused() {
     let made = SlackClient::new("slack", SecretString::from(TOKEN), Duration::from_secs(1));
     assert!(matches!(made, Err(ClientError::Url(_))));
 }

@@ -1,4 +1,4 @@
-//! What `bematic` says when it cannot find a deployment.
+//! The errors of `bematic` when it cannot find or use a deployment.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-/// Calls `bematic` in `folder` with no more of the environment than this; returns its complaint.
-fn complaint(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+/// Runs `bematic` in `folder` with only this environment, and returns its error output.
+fn failure(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_bematic"))
         .args(arguments)
         .current_dir(folder)
@@ -23,35 +23,35 @@ fn complaint(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) ->
 }
 
 #[test]
-fn without_a_stack_it_says_how_to_name_one() {
+fn without_a_stack_the_error_says_how_to_name_one() {
     let folder = tempfile::tempdir().unwrap();
-    let said = complaint(folder.path(), &["agent", "list"], &[]);
+    let error = failure(folder.path(), &["agent", "list"], &[]);
     assert!(
-        said.contains("--stack NAME") && said.contains("--stack-file FILE"),
-        "{said}"
+        error.contains("--stack NAME") && error.contains("--stack-file FILE"),
+        "{error}"
     );
-    let said = complaint(
+    let error = failure(
         folder.path(),
         &["agent", "list", "--stack-file", "gone.json"],
         &[],
     );
     assert!(
-        said.contains("gone.json") && said.contains("cargo xtask up"),
-        "{said}"
+        error.contains("gone.json") && error.contains("cargo xtask up"),
+        "{error}"
     );
-    let said = complaint(
+    let error = failure(
         folder.path(),
         &["agent", "list"],
         &[("BEMATIC_STACK", "other.json")],
     );
-    assert!(said.contains("other.json"), "{said}");
+    assert!(error.contains("other.json"), "{error}");
     let both = ["agent", "list", "--stack", "a", "--stack-file", "b"];
-    let said = complaint(folder.path(), &both, &[]);
-    assert!(said.contains("cannot be used with"), "{said}");
+    let error = failure(folder.path(), &both, &[]);
+    assert!(error.contains("cannot be used with"), "{error}");
 }
 
 #[test]
-fn a_local_stack_that_has_ended_is_told_from_one_that_was_never_there() {
+fn a_local_stack_that_does_not_answer_is_reported_as_ended() {
     let folder = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -64,21 +64,21 @@ fn a_local_stack_that_has_ended_is_told_from_one_that_was_never_there() {
     let dir = folder.path().join("target/local");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("stack.json"), json).unwrap();
-    let said = complaint(folder.path(), &["agent", "list"], &[]);
-    assert!(said.contains("does it still run?"), "{said}");
+    let error = failure(folder.path(), &["agent", "list"], &[]);
+    assert!(error.contains("does it still run?"), "{error}");
 }
 
 #[test]
-fn without_a_region_or_credentials_it_says_what_to_set() {
+fn without_a_region_or_credentials_the_error_names_the_variables() {
     let folder = tempfile::tempdir().unwrap();
     let call = ["agent", "list", "--stack", "bematic"];
-    let said = complaint(folder.path(), &call, &[]);
-    assert!(said.contains("AWS_REGION"), "{said}");
-    let said = complaint(folder.path(), &call, &[("AWS_REGION", "eu-west-1")]);
-    assert!(said.contains("AWS_PROFILE"), "{said}");
+    let error = failure(folder.path(), &call, &[]);
+    assert!(error.contains("AWS_REGION"), "{error}");
+    let error = failure(folder.path(), &call, &[("AWS_REGION", "eu-west-1")]);
+    assert!(error.contains("AWS_PROFILE"), "{error}");
 }
 
-/// Answers one request, and returns it.
+/// Serves one request, and returns it.
 fn answer_once(status: &'static str, xml: &'static str) -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -113,18 +113,18 @@ fn on_aws(status: &'static str, xml: &'static str) -> (String, String) {
         ("NO_PROXY", "127.0.0.1"),
     ];
     let call = ["agent", "list", "--stack", "my stack"];
-    let said = complaint(folder.path(), &call, &environment);
-    (said, serving.join().unwrap())
+    let error = failure(folder.path(), &call, &environment);
+    (error, serving.join().unwrap())
 }
 
 #[test]
-fn a_stack_that_is_not_there_is_named_and_the_request_is_signed() {
+fn a_missing_stack_is_named_and_the_request_is_signed() {
     let xml = "<ErrorResponse><Error><Code>ValidationError</Code>\
                <Message>Stack with id my stack does not exist</Message></Error></ErrorResponse>";
-    let (said, request) = on_aws("400 Bad Request", xml);
+    let (error, request) = on_aws("400 Bad Request", xml);
     assert!(
-        said.contains("my stack does not exist") && said.contains("eu-west-1"),
-        "{said}"
+        error.contains("my stack does not exist") && error.contains("eu-west-1"),
+        "{error}"
     );
     assert!(request.contains("Action=DescribeStacks") && request.contains("StackName=my+stack"));
     let credential = "AWS4-HMAC-SHA256 Credential=AKID/";
@@ -136,7 +136,7 @@ fn a_stack_that_is_not_there_is_named_and_the_request_is_signed() {
 }
 
 #[test]
-fn a_stack_of_something_else_is_told() {
-    let (said, _) = on_aws("200 OK", "<Outputs><member></member></Outputs>");
-    assert!(said.contains("not a deployment of Bematic"), "{said}");
+fn a_stack_that_is_not_a_deployment_of_bematic_is_refused() {
+    let (error, _) = on_aws("200 OK", "<Outputs><member></member></Outputs>");
+    assert!(error.contains("not a deployment of Bematic"), "{error}");
 }

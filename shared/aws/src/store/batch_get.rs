@@ -1,4 +1,4 @@
-//! Many items by their keys at once.
+//! Reading several items by key, in one BatchGetItem for each 100.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use super::{
     transition::unwritable,
 };
 
-/// Items that DynamoDB gets in one call.
-const GOT_AT_ONCE: usize = 100;
+/// The most items of one BatchGetItem (DynamoDB's limit).
+const BATCH_GET_LIMIT: usize = 100;
 
 impl Table {
-    /// The records of these keys, as far as there are any: a call for each 100. As they were a
-    /// moment ago, at half the price.
+    /// Returns the records of these keys that exist: a call for each 100. The read is eventually
+    /// consistent, at half the price.
     pub(super) async fn find_all<R: DeserializeOwned>(
         &self,
         keys: &[Key],
@@ -29,17 +29,18 @@ impl Table {
         found.map(record).collect()
     }
 
-    /// The same, unread: for whom one that cannot be read is no reason to do without the others.
+    /// Returns the items of these keys as [`Self::find_all`] does, not yet deserialized, so that one
+    /// invalid item does not fail them all.
     pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Item>, StoreError> {
-        let calls = keys.chunks(GOT_AT_ONCE).map(|some| {
-            let keys = some.iter().map(as_item).collect();
-            self.get_some(HashMap::from([(self.name.clone(), keys)]), false)
+        let calls = keys.chunks(BATCH_GET_LIMIT).map(|chunk| {
+            let keys = chunk.iter().map(as_item).collect();
+            self.batch_get(HashMap::from([(self.name.clone(), keys)]), false)
         });
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 
-    /// Few items as they are now, unread: one call.
-    pub(super) async fn get_now<const N: usize>(
+    /// Returns the items of these keys, read consistently in one call.
+    pub(super) async fn get_consistent<const N: usize>(
         &self,
         keys: &[Key; N],
     ) -> Result<HashMap<Key, Item>, StoreError> {
@@ -47,12 +48,12 @@ impl Table {
             .await
     }
 
-    /// The same, of whichever tables: one call.
+    /// Returns the items of these keys of several tables, read consistently in one call.
     pub(super) async fn get_of_tables<const N: usize>(
         &self,
         keys: [(&str, &Key); N],
     ) -> Result<HashMap<Key, Item>, StoreError> {
-        const { assert!(N <= GOT_AT_ONCE) };
+        const { assert!(N <= BATCH_GET_LIMIT) };
         let mut wanted: HashMap<String, Vec<Item>> = HashMap::new();
         for (table, key) in keys {
             wanted
@@ -60,11 +61,11 @@ impl Table {
                 .or_default()
                 .push(as_item(key));
         }
-        Ok(self.get_some(wanted, true).await?.into_iter().collect())
+        Ok(self.batch_get(wanted, true).await?.into_iter().collect())
     }
 
-    /// What DynamoDB leaves over is asked for again.
-    async fn get_some(
+    /// Reads items by key, and reads the keys again that DynamoDB left unprocessed.
+    async fn batch_get(
         &self,
         wanted: HashMap<String, Vec<Item>>,
         consistent: bool,
@@ -98,7 +99,7 @@ impl Table {
         }
         Err(StoreError::Call {
             operation: "BatchGetItem",
-            source: "it keeps leaving out items".into(),
+            source: "DynamoDB keeps leaving keys unprocessed".into(),
         })
     }
 }
@@ -108,7 +109,7 @@ fn as_item(key: &Key) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// The key of an item of the table, or of one of its indexes.
+/// Returns the key of an item that was read from a table or an index.
 pub(super) fn key_of(item: &Item) -> Result<Key, StoreError> {
     let part = |name: &str| item.get(name)?.as_s().ok().cloned();
     let key = part("pk").zip(part("sk")).map(|(pk, sk)| Key { pk, sk });
