@@ -1,4 +1,5 @@
-//! No two modules of a crate depend on each other in a circle: this check reads their text and says so.
+//! The check that no two modules of a crate depend on each other in a circle. It reads the sources alone,
+//! and compiles nothing.
 //!
 //! A module is a file below `src/`. A file depends on another if it imports a name that the other defines,
 //! or has a path to one in its code; re-exports are followed to the definition, and are no dependency
@@ -36,7 +37,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "these modules depend on each other in a circle:\n\n{}\n\nMove what both need into a module of its own.",
+        "these modules depend on each other in a circle:\n\n{}\n\nMove what both need into a module of its own, which needs neither.",
         circles.join("\n\n")
     )
 }
@@ -286,6 +287,14 @@ mod tests {
             found,
             [["lib.rs needs A of a.rs", "a.rs needs B of lib.rs"]]
         );
+    }
+
+    #[test]
+    fn a_visibility_ties_nothing() {
+        let parent = "mod child; fn f(c: child::C) {}";
+        let child = "pub(in crate::a) struct C; pub(super) struct D;";
+        let files = [("a/mod.rs", parent), ("a/child.rs", child), ("lib.rs", "")];
+        assert_eq!(circles(&files), NONE);
     }
 
     #[test]
