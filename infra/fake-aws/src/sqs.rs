@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Reply,
+    account::{ENDPOINT, NUMBER, REGION},
     calls::Failure,
     queue::{Message, Queue},
+    reply::Reply,
     template::QueueSpec,
 };
 
@@ -360,11 +361,11 @@ fn physical_name(spec: &QueueSpec) -> String {
 }
 
 pub(crate) fn queue_url(spec: &QueueSpec) -> String {
-    format!("{}/000000000000/{}", crate::ENDPOINT, physical_name(spec))
+    format!("{ENDPOINT}/{NUMBER}/{}", physical_name(spec))
 }
 
 fn arn(name: &str) -> String {
-    format!("arn:aws:sqs:us-east-1:000000000000:{name}")
+    format!("arn:aws:sqs:{REGION}:{NUMBER}:{name}")
 }
 
 /// A sequence number has 20 digits.

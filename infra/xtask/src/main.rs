@@ -6,6 +6,7 @@
 //! tests of the whole workspace, as a bare `cargo build` selects it.
 
 mod check;
+mod circles;
 mod deploy;
 mod venv;
 
@@ -30,7 +31,7 @@ Tasks:
   chaos         Let failures loose on a local stack, and see that nothing is lost and nothing run twice
   bench         Measure how fast the functions start and work, what they call, and what a task costs
   simulate      Simulate many agents and tasks in virtual time, and see that a task's cost stays the same
-  check         Formatting, lints and the template
+  check         Circles of modules, formatting, lints and the template
   deploy        Build for AWS and deploy
   agent         Create agents, list them, revoke their keys, set their circuit breakers
   project       Bind channels to projects, list them, delete them
