@@ -149,8 +149,8 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
                 case,
             };
             let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
-            let floor = stage.driver.functions.invoke(crate::FLOOR, event, &[kind]);
-            floor.await?;
+            let functions = &stage.driver.functions;
+            functions.invoke(crate::FLOOR, event, &[kind]).await?;
         }
     }
     Ok(())

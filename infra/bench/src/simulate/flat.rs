@@ -37,7 +37,7 @@ impl Rung {
     fn new(outcome: &Outcome, first: Option<f64>, prices: &Prices) -> Self {
         let cost = outcome.task().unwrap_or_default() * 1000.0;
         let first = first.unwrap_or(cost);
-        let messages = outcome.functions.get(crate::stage::MESSAGES);
+        let messages = outcome.functions.get(crate::driver::MESSAGES);
         Self {
             load: outcome.load,
             tasks: outcome.tasks,

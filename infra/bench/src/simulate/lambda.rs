@@ -128,7 +128,7 @@ impl Lambda {
                     environments: usage.environments,
                     ..Usage::default()
                 };
-                (name.clone(), std::mem::replace(&mut usage, kept))
+                (name.clone(), std::mem::replace(&mut *usage, kept))
             })
             .collect()
     }
