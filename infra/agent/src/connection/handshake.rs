@@ -65,6 +65,6 @@ fn install_cryptography() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Fails only where another part of the process has chosen already, which is as good.
-        let _chosen = rustls::crypto::ring::default_provider().install_default();
+        let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
 }

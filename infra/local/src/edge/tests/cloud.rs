@@ -3,15 +3,23 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::{OnUpgrade, on};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::LIMIT;
 
@@ -72,31 +80,41 @@ impl Cloud {
     }
 }
 
-async fn handle(
-    State(events): State<Events>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let uri = uri.to_string();
-    let Ok(upgrade) = upgrade else {
+async fn handle(State(events): State<Events>, mut request: Request) -> Response {
+    let uri = request.uri().to_string();
+    let headers = request.headers();
+    let version = headers.get(SEC_WEBSOCKET_VERSION);
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|_| version.is_some_and(|it| it == "13"));
+    let Some(key) = key else {
+        let method = request.method().clone();
+        let body = to_bytes(request.into_body(), usize::MAX).await;
+        let body = body.expect("a body");
         tell(&events, Event::Call { method, uri, body });
         return (StatusCode::ACCEPTED, [("x-cloud", "yes")], "answer").into_response();
     };
     if uri.contains("refuse=") {
         return (StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#).into_response();
     }
+    let accept = derive_accept_key(key.as_bytes());
     let agent_id = headers["x-agent-id"].to_str().expect("a text").to_owned();
     tell(&events, Event::Opened { uri, agent_id });
-    upgrade.on_upgrade(|socket| converse(socket, events))
+    tokio::spawn(converse(on(&mut request), events));
+    let headers = [
+        (CONNECTION, "upgrade"),
+        (UPGRADE, "websocket"),
+        (SEC_WEBSOCKET_ACCEPT, &accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 /// `send n` is answered with n bytes, `close` with a goodbye.
-async fn converse(mut socket: WebSocket, events: Events) {
+async fn converse(upgrade: OnUpgrade, events: Events) {
+    let upgraded = TokioIo::new(upgrade.await.expect("an upgraded connection"));
+    let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
     let mut code = None;
-    while let Some(Ok(message)) = socket.recv().await {
+    while let Some(Ok(message)) = socket.next().await {
         match message {
             Message::Text(text) => {
                 if let Some(bytes) = text.strip_prefix("send ") {
@@ -105,13 +123,13 @@ async fn converse(mut socket: WebSocket, events: Events) {
                     socket.send(answer).await.expect("an open connection");
                 }
                 if text.as_str() == "close" {
-                    let (code, reason) = (1000, "bye".into());
+                    let (code, reason) = (1000.into(), "bye".into());
                     let goodbye = Message::Close(Some(CloseFrame { code, reason }));
                     socket.send(goodbye).await.expect("an open connection");
                 }
                 tell(&events, Event::Text(text.to_string()));
             }
-            Message::Close(frame) => code = frame.map(|frame| frame.code),
+            Message::Close(frame) => code = frame.map(|frame| frame.code.into()),
             _ => {}
         }
     }

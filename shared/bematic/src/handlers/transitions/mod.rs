@@ -10,7 +10,6 @@ use bematic_protocol::{
     ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
 };
-use tokio::time::Instant;
 use tracing::info;
 
 use self::seen::Seen;
@@ -184,7 +183,6 @@ impl Transitions {
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
         let mut pauses = pauses();
-        let started = Instant::now();
         loop {
             let (next, report) = match decide(&task) {
                 Ok(decided) => decided,
@@ -210,7 +208,7 @@ impl Transitions {
                         self.seen.note_breaker(&task.agent_id, turn.after.clone());
                     }
                     let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
-                    let written = now + started.elapsed();
+                    let written = self.ports.clock.now();
                     futures::try_join!(self.announce(&next, written), moved)?;
                     return Ok(Outcome::Changed(next));
                 }
