@@ -34,8 +34,8 @@ pub struct Client {
     sequence: Sequence,
     /// Messages that came and were not asked for yet.
     inbox: VecDeque<CloudMessage>,
-    /// The end of the connection, once it has come.
-    closed: Option<Option<u16>>,
+    /// The code that the cloud closed the connection with.
+    goodbye: Option<u16>,
 }
 
 impl Client {
@@ -50,7 +50,7 @@ impl Client {
             spelling,
             sequence: Sequence::new(RandomIds.message().as_str()),
             inbox: VecDeque::new(),
-            closed: None,
+            goodbye: None,
         })
     }
 
@@ -133,13 +133,10 @@ impl Client {
 
     /// Awaits the next message; none once the connection is closed.
     async fn next(&mut self) -> Option<CloudMessage> {
-        if self.closed.is_some() {
-            return None;
-        }
         match self.connection.next().await {
             Incoming::Text(text) => Some(CloudMessage::read(&text).expect("a message")),
             Incoming::Closed(code) => {
-                self.closed = Some(code);
+                self.goodbye = self.goodbye.or(code);
                 None
             }
         }
@@ -155,7 +152,7 @@ impl Client {
         let closed = timeout(LIMIT, closing).await.is_ok();
         let inbox = &self.inbox;
         assert!(closed, "the connection stays open; there was {inbox:#?}");
-        self.closed.flatten()
+        self.goodbye
     }
 
     /// Closes the connection.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::message::{Message, Run};
+use crate::message::Run;
 
 /// A text that is no message: not JSON, or without an envelope.
 #[derive(Debug)]
@@ -132,6 +132,6 @@ impl Offer {
 
     /// Returns a payload about the attempt, with these further fields.
     pub fn with(&self, fields: Value) -> Value {
-        Message::about(self.run, "", fields).payload
+        self.run.with(fields)
     }
 }

@@ -18,6 +18,13 @@ pub struct Run {
     pub attempt: Attempt,
 }
 
+impl Run {
+    /// Returns a payload about the attempt, with these further fields.
+    pub fn with(self, fields: Value) -> Value {
+        Message::about(self, "", fields).payload
+    }
+}
+
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.task_id, self.attempt)
