@@ -101,8 +101,10 @@ impl<F: Functions> Driver<F> {
         let mut socket = Socket::new(connection, now);
         let handshake = events::handshake(&socket, key, now);
         let functions = &self.functions;
-        let allowed = functions.invoke("ws-authorizer", handshake, &[authorize]);
-        socket.authorizer = allowed.await?["context"].clone();
+        let authorized = functions
+            .invoke("ws-authorizer", handshake, &[authorize])
+            .await?;
+        socket.authorizer = authorized["context"].clone();
         let event = events::socket_event(&socket, "$connect", None, self.clock.now());
         let answer = functions.invoke("ws-connect", event, &[connect]).await?;
         if answer["statusCode"] != 200 {

@@ -46,6 +46,7 @@ pub mod report;
 mod runtime;
 mod scenario;
 pub mod simulate;
+mod slack;
 mod stage;
 pub mod stats;
 mod table;

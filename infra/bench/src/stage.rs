@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use bematic_protocol::ids::{Ids as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use fake_aws::{FakeAws, Message};
+use local_slack::Slack;
 use serde_json::Value;
 
 use crate::aws::Server;
@@ -198,6 +199,11 @@ impl Stage {
             told: BTreeSet::new(),
             ids: RandomIds,
         })
+    }
+
+    /// Returns the local Slack that the functions call.
+    pub(crate) fn slack(&self) -> &Slack {
+        &self.driver.functions.server.slack
     }
 
     /// All invocations until now.

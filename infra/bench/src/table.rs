@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::report::{MessageRow, Report, TaskRow};
+use crate::report::{Floor, MessageRow, Report, TaskRow};
 use crate::targets::Target;
 
 /// All of it.
 pub(crate) fn table(report: &Report) -> String {
     let mut text = String::new();
     starts(&mut text, report);
-    messages(&mut text, &report.messages);
+    messages(&mut text, &report.floor, &report.messages);
     if let Some(task) = &report.task {
         of_task(&mut text, task, &report.prices_of);
     }
@@ -42,26 +42,26 @@ fn starts(text: &mut String, report: &Report) {
             it.max_rss_kb,
         );
     }
-    if let (Some(p50), Some(p99)) = (floor.warm_ms_p50, floor.warm_ms_p99) {
-        line(
-            text,
-            &format!(
-                "\nthe floor's warm invocation: {p50:.3} ms, p99 {p99:.3} ms; a bare exchange with \
-                 the endpoint, left out of the times below for each call: {:.3} ms",
-                floor.exchange_ms.unwrap_or_default()
-            ),
-        );
-    }
 }
 
-fn messages(text: &mut String, rows: &[MessageRow]) {
+fn messages(text: &mut String, floor: &Floor, rows: &[MessageRow]) {
     if rows.is_empty() {
         return;
     }
     line(
         text,
-        "\nmessage                                  warm ms p50    p99 (wall p50    p99)  read  write  calls",
+        "\nmessage                                  warm ms p50    p99  × floor (wall p50    p99)  read  write  calls",
     );
+    let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.3}"));
+    let times = |value: Option<f64>| {
+        let times = value.zip(floor.warm_ms_p50).map(|(ms, floor)| ms / floor);
+        times.map_or("–".to_owned(), |times| format!("{times:.1}"))
+    };
+    let warm = |name: &str, p50: Option<f64>, p99: Option<f64>| {
+        let (times, p50, p99) = (times(p50), ms(p50), ms(p99));
+        format!("{name:40} {p50:>10} {p99:>6} {times:>8}")
+    };
+    line(text, &warm("(floor)", floor.warm_ms_p50, floor.warm_ms_p99));
     let mut function = "";
     for row in rows {
         if row.function != function {
@@ -69,19 +69,27 @@ fn messages(text: &mut String, rows: &[MessageRow]) {
             line(text, function);
         }
         let name = match row.case {
-            None => row.name.to_owned(),
-            Some(case) => format!("{}, {case}", row.name),
+            None => format!("  {}", row.name),
+            Some(case) => format!("  {}, {case}", row.name),
         };
-        let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.3}"));
-        let (p50, p99) = (ms(row.warm_ms_p50), ms(row.warm_ms_p99));
+        let warm = warm(&name, row.warm_ms_p50, row.warm_ms_p99);
         let (wall_p50, wall_p99) = (ms(row.wall_ms_p50), ms(row.wall_ms_p99));
         let row = format!(
-            "  {name:38} {p50:>10} {p99:>6} ({wall_p50:>8} {wall_p99:>6}) {:5.1} {:6.1}  {}",
+            "{warm} ({wall_p50:>8} {wall_p99:>6}) {:5.1} {:6.1}  {}",
             row.read_units,
             row.write_units,
             calls(&row.aws_calls)
         );
         line(text, &row);
+    }
+    if let Some(exchange) = floor.exchange_ms {
+        line(
+            text,
+            &format!(
+                "a bare exchange with the endpoint, left out of the warm times for each call: \
+                 {exchange:.3} ms"
+            ),
+        );
     }
 }
 

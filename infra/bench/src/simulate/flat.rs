@@ -37,7 +37,7 @@ impl Rung {
     fn new(outcome: &Outcome, first: Option<f64>, prices: &Prices) -> Self {
         let cost = outcome.task().unwrap_or_default() * 1000.0;
         let first = first.unwrap_or(cost);
-        let messages = outcome.functions.get(crate::stage::MESSAGES);
+        let messages = outcome.functions.get(crate::driver::MESSAGES);
         Self {
             load: outcome.load,
             tasks: outcome.tasks,
@@ -85,7 +85,7 @@ pub(super) fn climb(
 #[expect(clippy::cast_precision_loss, reason = "a few agents and messages")]
 fn fits(agents: usize) -> f64 {
     let task = PACE.as_secs_f64() * (STEPS + CHUNKS + 1) as f64;
-    agents as f64 * f64::from(CAPACITY) / task / 2.0
+    (agents * CAPACITY) as f64 / task / 2.0
 }
 
 /// Tens, up to this many.

@@ -102,8 +102,8 @@ fn to(thread: Option<Ts>) -> Destination {
     }
 }
 
-fn about(task: &str) -> Option<Subject> {
-    Some(Subject::Task(task.parse().unwrap()))
+fn about(task: &str) -> Subject {
+    Subject::Task(task.parse().unwrap())
 }
 
 fn place(ts: &MessageTs) -> Ts {
@@ -116,7 +116,9 @@ async fn a_card_is_posted_with_its_marker() {
     let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let message = Message::plain("hi");
     let client = fixture.client();
-    let ts = client.post(&to(Some(root)), &message, about(TASK)).await;
+    let ts = client
+        .post(&to(Some(root)), &message, Some(about(TASK)))
+        .await;
     let shown = fixture.slack.message(CHANNEL, place(&ts.unwrap())).unwrap();
     assert_eq!(
         (shown.thread, shown.content.text.as_str()),
@@ -140,7 +142,10 @@ async fn an_update_replaces_text_and_blocks_and_leaves_the_marker() {
     let fixture = Fixture::new();
     let client = fixture.client();
     let first = Message::plain("hi");
-    let ts = client.post(&to(None), &first, about(TASK)).await.unwrap();
+    let ts = client
+        .post(&to(None), &first, Some(about(TASK)))
+        .await
+        .unwrap();
     let metadata = || {
         let message = fixture.slack.message(CHANNEL, place(&ts)).unwrap();
         (
@@ -185,9 +190,12 @@ async fn an_ephemeral_message_names_its_reader() {
 async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
     let fixture = Fixture::new();
     let (client, message) = (fixture.client(), Message::plain("hi"));
-    let card = client.post(&to(None), &message, about(TASK)).await.unwrap();
+    let card = client
+        .post(&to(None), &message, Some(about(TASK)))
+        .await
+        .unwrap();
     client
-        .post(&to(None), &message, about(OTHER))
+        .post(&to(None), &message, Some(about(OTHER)))
         .await
         .unwrap();
     for _ in 0..200 {
@@ -195,7 +203,7 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
     }
     fixture.sent();
     let since = Timestamp::from_millis(NOW * 1000);
-    let task = about(TASK).unwrap();
+    let task = about(TASK);
     let found = client.find_marked(&to(None), task, since).await.unwrap();
     assert_eq!(found, Some(card));
     let [first, second] = fixture.sent().try_into().unwrap();
@@ -215,7 +223,7 @@ async fn a_card_that_does_not_exist_is_not_found_in_a_thread() {
     let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let (to, since) = (to(Some(root)), Timestamp::from_millis(0));
     let client = fixture.client();
-    let found = client.find_marked(&to, about(TASK).unwrap(), since).await;
+    let found = client.find_marked(&to, about(TASK), since).await;
     assert_eq!(found.unwrap(), None);
     let sent = fixture.sent();
     assert_eq!(sent[0].path, "/api/conversations.replies");
@@ -228,7 +236,7 @@ fn a_message_of_another_shape_has_no_marker() {
     let odd = json!({ "metadata": { "event_type": "bematic_task", "event_payload": [] } });
     let page = json!({ "ok": true, "messages": [odd, {}] }).to_string();
     let page: wire::Page = wire::read("conversations.history", 200, None, page.as_bytes()).unwrap();
-    assert_eq!(page.marked(about(TASK).unwrap()), None);
+    assert_eq!(page.marked(about(TASK)), None);
     assert_eq!(page.next(), None);
 }
 

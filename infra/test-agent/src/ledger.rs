@@ -1,56 +1,57 @@
-//! What the agents of a run did: the one account of what really ran, kept by those who ran it.
+//! The ledger: the one account of what agents really did, written by the agents themselves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bematic::task::Slot;
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
+
+use crate::message::{Message, Run};
 
 /// One line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
-/// What an agent did, or what became of it.
+/// An event at an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// Its handshake was accepted.
+    /// The agent's handshake was accepted.
     Connected,
-    /// Its connection is no more.
+    /// The agent's connection ended.
     Disconnected,
-    /// Something about one attempt of a task.
-    Run(Slot, Deed),
+    /// An event of one attempt of a task.
+    Run(Run, Deed),
 }
 
-/// What became of one attempt at an agent.
+/// An event of one attempt at an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
     /// A TASK_SUBMIT arrived, wanted or not.
     Offered {
         /// The id of the message: the same twice is one message that was doubled on its way.
         message: String,
-        /// When it was sent, by the cloud's clock.
+        /// The time of the message, by the cloud's clock.
         sent_at: Timestamp,
     },
-    /// The agent did not take it.
+    /// The agent refused.
     Refused,
-    /// Work began. Written by what works, not by what decides whether to.
+    /// Work began.
     Started,
-    /// Work ended, and this was reported.
+    /// Work ended, with this terminal message.
     Reported(Report),
     /// The agent was killed while it worked: nothing will be reported.
     Died,
-    /// The cloud confirmed the report.
+    /// The cloud confirmed the terminal message.
     Confirmed,
 }
 
-/// How an agent says that an attempt ended.
+/// A terminal message, as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// TASK_COMPLETE with this result.
@@ -61,7 +62,22 @@ pub enum Report {
     Cancelled,
 }
 
-/// The ledger of a run, which all its agents write.
+impl Report {
+    /// Returns the report that a message is, if it is a terminal one.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        match message.kind.as_str() {
+            "TASK_COMPLETE" => {
+                let result = message.payload["result"].as_str().unwrap_or_default();
+                Some(Self::Completed(result.to_owned()))
+            }
+            "TASK_ERROR" => Some(Self::Failed),
+            "TASK_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+/// A ledger that any number of agents write. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
 
@@ -72,12 +88,12 @@ impl Ledger {
         self.lock().push(Entry { at, agent, what });
     }
 
-    /// All lines so far, in order.
+    /// Returns all lines so far, in order.
     pub fn entries(&self) -> Vec<Entry> {
         self.lock().clone()
     }
 
-    /// How many lines are as wanted.
+    /// Counts the lines that are as wanted.
     pub fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
         self.lock().iter().filter(|line| wanted(&line.what)).count()
     }
