@@ -247,7 +247,10 @@ impl<F: Functions + 'static> Driver<F> {
                 }
                 let (driver, function, source) = (self.clone(), function.clone(), source.clone());
                 running.spawn_local(async move {
-                    driver.pass_on(&function, &source, &received).await.map(drop)
+                    driver
+                        .pass_on(&function, &source, &received)
+                        .await
+                        .map(drop)
                 });
             }
             let free = running.len() < source.concurrency;

@@ -112,7 +112,9 @@ impl Call {
             "ConditionalCheckFailedException",
             "TransactionCanceledException",
         ];
-        self.error.as_deref().is_some_and(|it| refusals.contains(&it))
+        self.error
+            .as_deref()
+            .is_some_and(|it| refusals.contains(&it))
     }
 
     /// What is wrong with it, if it is none that a function should make.

@@ -230,7 +230,9 @@ mod tests {
             let text = |text: &str| AttributeValue::S(text.to_owned());
             let names = ["pk", "sk", "id", "listPk", "listSk", "duePk", "dueSk"];
             let put = client.put_item().table_name("AgentsTable");
-            let put = names.into_iter().fold(put, |put, it| put.item(it, text("box")));
+            let put = names
+                .into_iter()
+                .fold(put, |put, it| put.item(it, text("box")));
             let put = put.item("lastSeen", AttributeValue::N(seen.to_owned()));
             put.send().await.unwrap();
         }

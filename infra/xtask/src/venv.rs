@@ -56,6 +56,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     install
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(["--no-input", "--no-deps", "--require-hashes"])
+        // Python compiles what is used of them when it is first used: half of the time.
+        .arg("--no-compile")
         .arg("--requirement")
         .arg(&lock);
     quietly("pip install", &mut install)?;
