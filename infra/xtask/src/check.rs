@@ -26,8 +26,9 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
         &mut workspace.cargo(&["fmt", "--all", "--check"]),
     )?;
     let clippy = ["clippy", "--all-targets", "--", "-D", "warnings"];
-    run("cargo clippy", &mut workspace.cargo(&clippy))?;
-    venv::ensure(workspace)?;
+    venv::ensure_during(workspace, || {
+        run("cargo clippy", &mut workspace.cargo(&clippy))
+    })?;
     run(
         "sam validate",
         &mut workspace.sam(&["validate", "--lint", "--region", REGION]),
