@@ -28,7 +28,9 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             let mut files = BTreeMap::new();
             read(&root.join(folder).join(&entry).join("src"), "", &mut files)?;
             for ties in Modules::of(&files).circles() {
-                let ties: String = ties.iter().map(|tie| format!("\n  {tie}")).collect();
+                let ties = ties
+                    .iter()
+                    .fold(String::new(), |text, tie| text + "\n  " + tie);
                 circles.push(format!("{folder}/{entry}/src:{ties}"));
             }
         }
@@ -98,7 +100,7 @@ impl Modules {
         let mut tests = BTreeSet::new();
         for (path, module) in &modules.0 {
             let names = module.source.test_modules.iter();
-            tests.extend(names.map(|name| [path.as_slice(), &[name.clone()]].concat()));
+            tests.extend(names.map(|name| [path.as_slice(), std::slice::from_ref(name)].concat()));
         }
         let is_test = |path: &ModulePath| (1..=path.len()).any(|end| tests.contains(&path[..end]));
         modules.0.retain(|path, _| !is_test(path));
@@ -167,7 +169,7 @@ impl Modules {
         let (mut at, mut module) = self.0.get_key_value(start)?;
         let names = &path[usize::from(is_absolute)..];
         for (index, name) in names.iter().enumerate() {
-            let child = [at.as_slice(), &[name.clone()]].concat();
+            let child = [at.as_slice(), std::slice::from_ref(name)].concat();
             if let Some(child) = self.0.get_key_value(&child) {
                 (at, module) = child;
                 continue;

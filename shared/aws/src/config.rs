@@ -248,7 +248,7 @@ mod tests {
             ("RECOVERY_SECONDS", |it| it.recovery_timeout_ms = TOO_LONG),
             ("SUCCESSES", |it| it.success_threshold_count = 0),
             ("PERMIT_SECONDS", |it| {
-                it.half_open_permit_lease_ms = TOO_LONG
+                it.half_open_permit_lease_ms = TOO_LONG;
             }),
             ("SLOW_SECONDS", |it| it.slow_call_duration_ms = TOO_LONG),
             ("SLOW_PERCENT", |it| it.slow_call_threshold_percentage = 0),

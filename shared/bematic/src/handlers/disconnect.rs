@@ -66,7 +66,7 @@ impl Disconnector {
         match &outcome {
             Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
             Unbound::Stale => {
-                info!(%connection, "connection ended that was not its agent's current one")
+                info!(%connection, "connection ended that was not its agent's current one");
             }
         }
         Ok(outcome)

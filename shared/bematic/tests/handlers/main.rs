@@ -3,6 +3,9 @@
 //! A test plays agents and operators, calls the functions, and says what a user would see. [`world`] is
 //! all that is around the functions.
 
+#[cfg(test)]
 mod functions;
+#[cfg(test)]
 mod lives;
+#[cfg(test)]
 mod world;

@@ -57,7 +57,7 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
         for kind in [first, "HEARTBEAT_PING", "heartbeat:ping"] {
             world.say_to(&router, "c", kind, json!({})).await;
         }
-        for text in world.out.wire().iter() {
+        for text in &world.out.wire() {
             assert!(text.contains(&expected.write("HEARTBEAT_PONG")), "{text}");
         }
         // Whoever has something to tell the agent by itself spells as it does.

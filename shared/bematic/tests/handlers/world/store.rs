@@ -106,11 +106,6 @@ impl Store {
     pub(crate) fn lag(&self) {
         self.aws.freeze_reads(Lag::Eventual);
     }
-
-    /// They have caught up.
-    pub(crate) fn catch_up(&self) {
-        self.aws.thaw_reads();
-    }
 }
 
 fn read<T: DeserializeOwned>(item: Item) -> T {
