@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
-use crate::lock;
+use crate::common::lock;
 use crate::log::{Call, Service};
 use crate::slack::slack;
 

@@ -148,12 +148,14 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
         ];
         for (case, times) in cases {
             let kind = Kind {
-                name: crate::FLOOR,
+                name: crate::common::FLOOR,
                 case,
             };
             let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
             let functions = &stage.driver.functions;
-            functions.invoke(crate::FLOOR, event, &[kind]).await?;
+            functions
+                .invoke(crate::common::FLOOR, event, &[kind])
+                .await?;
         }
     }
     Ok(())

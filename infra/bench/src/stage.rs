@@ -15,10 +15,10 @@ use local_slack::Slack;
 use serde_json::Value;
 
 use crate::aws::Server;
+use crate::common::lock;
 use crate::driver::{Driver, Functions, MESSAGES};
 use crate::environment::Environment;
 use crate::events;
-use crate::lock;
 use crate::log::{Call, Invocation, Kind, outside};
 use crate::template::{Function, Template};
 
@@ -176,7 +176,7 @@ impl Stage {
         let server = Server::start(aws.clone()).await?;
         let mut functions = template.functions(&aws, &server.url)?;
         functions.push(Function {
-            name: crate::FLOOR.into(),
+            name: crate::common::FLOOR.into(),
             memory: 256,
             timeout: Duration::from_secs(15),
             variables: BTreeMap::new(),

@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep};
 
 use super::lambda::Lambda;
 use super::meter::{Cause, Meter};
+use crate::common::lock;
 use crate::driver::Driver;
 use crate::events::Socket;
-use crate::lock;
 use crate::scenario::PACE;
 use crate::words::{self, CAPACITY, CHUNKS, HEARTBEAT_EVERY, STEPS};
 

@@ -35,9 +35,9 @@ use tokio::time::{Instant, sleep};
 
 use super::meter::{CAUSE, Cause, Meter};
 use super::slack::Wire;
+use crate::common::lock;
 use crate::driver::{Functions, HEARTBEATS, MESSAGES, WEBHOOK};
 use crate::events::is_of_fifo;
-use crate::lock;
 use crate::log::Service;
 use crate::slack::BOT_TOKEN;
 use crate::template::Function;

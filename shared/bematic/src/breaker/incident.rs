@@ -4,7 +4,7 @@
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, BreakerConfig, LastFailure, Trip};
+use super::{LastFailure, Trip};
 
 /// An incident: the time from the opening of a breaker to its closing, failed probes included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,29 +44,4 @@ pub enum ClosedBy {
     Probes(u32),
     /// An operator's reset.
     Operator,
-}
-
-impl Breaker {
-    /// The number of incidents that are stored.
-    pub const INCIDENTS_KEPT: usize = 3;
-
-    pub(super) fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
-        self.incidents += 1;
-        self.recent.push(Incident {
-            number: self.incidents,
-            at: now,
-            trip,
-            failure: None,
-            retry_at: now + config.recovery_timeout(),
-            closed: None,
-        });
-        let over = self.recent.len().saturating_sub(Self::INCIDENTS_KEPT);
-        self.recent.drain(..over);
-    }
-
-    pub(super) fn end_incident(&mut self, by: ClosedBy, now: Timestamp) {
-        if let Some(incident) = self.recent.last_mut() {
-            incident.closed.get_or_insert(Closed { at: now, by });
-        }
-    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bematic_protocol::time::Timestamp;
 
 use super::{
-    Breaker, BreakerConfig, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure,
-    Mode, Outcome, Override, Permit, State, Trip,
+    Breaker, BreakerConfig, Closed, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause,
+    Incident, LastFailure, Mode, Outcome, Override, Permit, State, Trip,
 };
 
 /// An event of a breaker. Attempts are named `task#attempt`.
@@ -341,6 +341,29 @@ impl Breaker {
                 .extend(permits.drain(..).map(|permit| permit.id));
             let over = self.overtaken.len().saturating_sub(Self::PERMITS_KEPT);
             self.overtaken.drain(..over);
+        }
+    }
+
+    /// The number of incidents that are stored.
+    pub const INCIDENTS_KEPT: usize = 3;
+
+    fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
+        self.incidents += 1;
+        self.recent.push(Incident {
+            number: self.incidents,
+            at: now,
+            trip,
+            failure: None,
+            retry_at: now + config.recovery_timeout(),
+            closed: None,
+        });
+        let over = self.recent.len().saturating_sub(Self::INCIDENTS_KEPT);
+        self.recent.drain(..over);
+    }
+
+    fn end_incident(&mut self, by: ClosedBy, now: Timestamp) {
+        if let Some(incident) = self.recent.last_mut() {
+            incident.closed.get_or_insert(Closed { at: now, by });
         }
     }
 }
