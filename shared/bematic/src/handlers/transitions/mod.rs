@@ -108,14 +108,8 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        // A cancelled attempt follows a request that was most likely written in another environment.
-        let is_stale = |task: &Task| {
-            matches!(event, TaskEvent::Cancelled(..)) && task.state.cancel_request().is_none()
-        };
         let has_effect = |task: &Task| {
-            task.is_known_to(agent)
-                && !is_stale(task)
-                && self.why_unchanged(agent, task, event, now).is_none()
+            task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
         };
         let task = match self.cache.task(id).filter(has_effect) {
             Some(task) => task,
