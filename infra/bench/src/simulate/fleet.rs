@@ -177,7 +177,7 @@ impl Fleet {
         spawn_local(async move {
             let live = fleet.live(agent);
             if let Err(error) = live.await {
-                fleet.complain(format!("{error:#}"));
+                fleet.note_failure(format!("{error:#}"));
             }
         });
     }
@@ -243,12 +243,12 @@ impl Fleet {
     async fn send(&self, socket: &Socket, cause: Cause, message: &Outgoing) {
         let text = message.text(Spelling::Canonical);
         if let Err(error) = self.driver.message(socket, &text, cause).await {
-            self.complain(format!("{error:#}"));
+            self.note_failure(format!("{error:#}"));
         }
     }
 
-    pub(super) fn complain(&self, complaint: String) {
-        lock(&self.seen).complaints.push(complaint);
+    pub(super) fn note_failure(&self, failure: String) {
+        lock(&self.seen).complaints.push(failure);
     }
 
     /// A task is about to be asked for.
@@ -271,7 +271,7 @@ impl Fleet {
                         // An agent that has ended reads nothing.
                         member.inbox.send(message).ok();
                     }
-                    (_, message) => self.complain(format!("{message:?} to {connection}")),
+                    (_, message) => self.note_failure(format!("{message:?} to {connection}")),
                 }
             }
         }
@@ -316,7 +316,7 @@ impl Fleet {
     pub(super) fn check(&self) -> Result<()> {
         match lock(&self.seen).complaints.first() {
             None => Ok(()),
-            Some(complaint) => bail!("an agent of the simulation was told: {complaint}"),
+            Some(failure) => bail!("an agent of the simulation was told: {failure}"),
         }
     }
 }

@@ -192,7 +192,7 @@ impl World {
             spawn_local(async move {
                 let asked = driver.command(&channel, &trigger, &text, Cause::Task);
                 if let Err(error) = asked.await {
-                    fleet.complain(format!("{error:#}"));
+                    fleet.note_failure(format!("{error:#}"));
                 }
             });
         }

@@ -21,7 +21,7 @@ mod settle;
 pub mod snapshot;
 mod trouble;
 pub mod verdict;
-mod weather;
+mod conditions;
 mod webhook;
 mod world;
 

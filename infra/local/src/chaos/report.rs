@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::verdict::{Charge, Verdict};
-use super::weather::Calls;
+use super::conditions::Calls;
 
 /// Offences that are named.
 const NAMED: usize = 25;

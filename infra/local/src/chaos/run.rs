@@ -19,7 +19,7 @@ use super::report::Report;
 use super::settle;
 use super::trouble::{self, Trouble};
 use super::verdict::{Evidence, judge};
-use super::weather::Weather;
+use super::conditions::NetworkConditions;
 use super::webhook::Webhook;
 use super::world::World;
 use crate::stack::Stack;
@@ -49,14 +49,14 @@ pub(super) async fn run(
 ) -> Result<Report> {
     let begun = SystemClock.now();
     let mut rng = StdRng::seed_from_u64(seed);
-    let weather = Weather::over(stack, options.calm);
+    let conditions = NetworkConditions::over(stack, options.calm);
     let world = World::make(&stack.file, options.agents).await?;
-    let mut cast = Cast::assemble(&world, options, &weather, &mut rng)?;
+    let mut cast = Cast::assemble(&world, options, &conditions, &mut rng)?;
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
-    weather.storm(rng.random())?;
+    conditions.storm(rng.random())?;
     disturb(&world, options, &mut cast, &mut rng, &step).await?;
-    weather.calm();
-    cast.rest(&world, &weather).await?;
+    conditions.calm();
+    cast.rest(&world, &conditions).await?;
     step.done(&cast.progress());
     let calm_at = SystemClock.now();
     let ended_disturbed = cast.count(|deed| matches!(deed, Deed::Reported(_)));
@@ -79,7 +79,7 @@ pub(super) async fn run(
         disturbed_ms: millis(calm_at, begun),
         ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
-        calls: weather.calls(),
+        calls: conditions.calls(),
         unanswered: cast.book.known().unanswered,
         verdict,
     })
@@ -117,7 +117,7 @@ impl Cast {
     fn assemble(
         world: &World,
         options: &Options,
-        weather: &Weather<'_>,
+        conditions: &NetworkConditions<'_>,
         rng: &mut StdRng,
     ) -> Result<Self> {
         let (ledger, book) = (Ledger::default(), Book::default());
@@ -126,7 +126,7 @@ impl Cast {
                 capacity: options.concurrency,
                 ..Settings::new(id.clone())
             };
-            let url = weather.rough_door(rng.random());
+            let url = conditions.rough_door(rng.random());
             RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
@@ -150,9 +150,9 @@ impl Cast {
     }
 
     /// From now on nobody is disturbed any more.
-    async fn rest(&self, world: &World, weather: &Weather<'_>) -> Result<()> {
+    async fn rest(&self, world: &World, conditions: &NetworkConditions<'_>) -> Result<()> {
         for agent in &self.agents {
-            agent.move_to(weather.fair_door());
+            agent.move_to(conditions.fair_door());
         }
         trouble::end(world).await
     }

@@ -122,7 +122,7 @@ impl Webhook {
         let stores = command.as_ref().is_ok_and(Command::stores);
         let work = async {
             match command {
-                Ok(command) => self.operator.obey(command, origin, &request, now).await,
+                Ok(command) => self.operator.execute(command, origin, &request, now).await,
                 Err(error) => {
                     info!(code = error.code(), "command cannot be parsed");
                     Ok(Reply::ephemeral(text::command_error(&error)))
@@ -189,7 +189,7 @@ impl Webhook {
             }
             Ok(command) => {
                 self.operator
-                    .obey(command, origin, &request, now)
+                    .execute(command, origin, &request, now)
                     .await?
                     .message
                     .text

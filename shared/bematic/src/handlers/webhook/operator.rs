@@ -46,7 +46,7 @@ impl Operator {
     ///
     /// # Errors
     /// Internal errors only; an operator's error is in the answer.
-    pub async fn obey(
+    pub async fn execute(
         &self,
         command: Command,
         origin: Origin,

@@ -14,7 +14,7 @@ use bematic::{
     task::{Task, TaskState},
 };
 
-use crate::world::{AGENT, World, agent_id, connection, event, obey, wire};
+use crate::world::{AGENT, World, agent_id, connection, event, execute, wire};
 
 fn error_code(answers: &[CloudMessage]) -> Option<&str> {
     answers.iter().find_map(|answer| match answer {
@@ -185,7 +185,7 @@ async fn however_an_attempt_ends_it_costs_one_transaction_where_it_was_seen() {
     ] {
         let (world, router, task) = begun().await;
         if end == "cancelled" {
-            obey(&world, Command::Cancel { task: task.id }).await;
+            execute(&world, Command::Cancel { task: task.id }).await;
         }
         world.out.take_dispatched();
         world.out.take_notified();
@@ -300,7 +300,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
             };
             let (kind, payload) = reports(task.id)[index].clone();
             if has_begun && kind == "TASK_CANCELLED" {
-                obey(&world, Command::Cancel { task: task.id }).await;
+                execute(&world, Command::Cancel { task: task.id }).await;
             }
             world.calls.fail_at(n);
             let answers = world.say("c", kind, payload.clone()).await;

@@ -13,7 +13,7 @@ use bematic::{
     task::{TaskEvent, TaskPolicy},
 };
 
-use crate::world::{World, agent_id, connection, event, obey, wire};
+use crate::world::{World, agent_id, connection, event, execute, wire};
 
 /// The tasks that were sent to the agent since the last time.
 fn sent(world: &World) -> Vec<TaskId> {
@@ -283,7 +283,7 @@ async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
     for task in [faulty, stopped] {
         begin(&world, task).await;
     }
-    obey(&world, Command::Cancel { task: stopped }).await;
+    execute(&world, Command::Cancel { task: stopped }).await;
     let said = [
         ("TASK_CANCELLED", json!({ "taskId": cancelled })),
         (

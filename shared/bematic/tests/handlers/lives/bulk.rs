@@ -11,7 +11,7 @@ use bematic::{
     command::Command,
 };
 
-use crate::world::{World, obey, states};
+use crate::world::{World, execute, states};
 
 /// Many tasks of an agent that is away.
 async fn waiting(world: &World, count: usize) {
@@ -32,7 +32,7 @@ fn the_batch(world: &World) -> Batch {
 async fn all_waiting_tasks_are_cancelled_and_a_bar_shows_how_far_it_is() {
     let world = World::new().await;
     waiting(&world, 120).await;
-    let said = obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    let said = execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     assert!(said.contains("a message here follows it"), "{said}");
     world.work_on_batches().await;
     assert_eq!(states(&world), [("cancelled", 120)]);
@@ -50,7 +50,7 @@ async fn all_waiting_tasks_are_cancelled_and_a_bar_shows_how_far_it_is() {
 async fn half_way_the_bar_is_half_full() {
     let world = World::new().await;
     waiting(&world, 98).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     let message = world.out.take_batches().pop().unwrap();
     // Counted, and one chunk: then the queue does not take the next message.
     world.calls.fail_at(6);
@@ -68,7 +68,7 @@ async fn half_way_the_bar_is_half_full() {
 async fn a_chunk_costs_two_reads_a_transaction_and_a_message_for_each_ten_tasks() {
     let world = World::new().await;
     waiting(&world, 49).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
     world.work_on_batches().await;
     let calls = world.calls.take();
@@ -98,7 +98,7 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
     world.store.lag();
     world.connect("c").await;
     world.drain().await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
     world.work_on_batches().await;
     // Five are at the agent, which is told to stop them.
@@ -121,7 +121,7 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     let error = json!({ "taskId": failed.id, "error": "broken" });
     world.say("c", "TASK_ERROR", error).await;
     waiting(&world, 3).await;
-    obey(&world, Command::Bulk(BatchKind::Retry)).await;
+    execute(&world, Command::Bulk(BatchKind::Retry)).await;
     world.work_on_batches().await;
     let tally = the_batch(&world).tally;
     assert_eq!((tally.changed, tally.unchanged), (1, 3));
@@ -134,14 +134,14 @@ async fn what_failed_is_tried_again_and_nothing_else() {
 async fn what_is_over_is_archived_and_lists_leave_it_out() {
     let world = World::new().await;
     waiting(&world, 150).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.work_on_batches().await;
     world.run("still waits", "last").await;
-    obey(&world, Command::Bulk(BatchKind::Archive)).await;
+    execute(&world, Command::Bulk(BatchKind::Archive)).await;
     world.work_on_batches().await;
     let tally = the_batch(&world).tally;
     assert_eq!((tally.changed, tally.unchanged), (150, 1));
-    let list = obey(&world, Command::Tasks).await;
+    let list = execute(&world, Command::Tasks).await;
     assert!(
         list.contains("still waits") && !list.contains("cancelled"),
         "{list}"
@@ -156,9 +156,9 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
         // One has changed since, as far as the index knows.
         world.store.lag();
         let stale = world.store.all_tasks()[30].id;
-        obey(&world, Command::Cancel { task: stale }).await;
+        execute(&world, Command::Cancel { task: stale }).await;
         world.out.take_dispatched();
-        obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+        execute(&world, Command::Bulk(BatchKind::Cancel)).await;
         let message = world.out.take_batches().pop().unwrap();
         world.calls.fail_at(n);
         let first = world.batch_worker().handle(message).await;
@@ -192,7 +192,7 @@ async fn two_at_once_count_every_task_once() {
     for seed in 0..8 {
         let world = World::new().await;
         waiting(&world, 150).await;
-        obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+        execute(&world, Command::Bulk(BatchKind::Cancel)).await;
         let message = world.out.take_batches().pop().unwrap();
         world.calls.interleave(seed);
         let workers = [world.batch_worker(), world.batch_worker()];
@@ -208,7 +208,7 @@ async fn two_at_once_count_every_task_once() {
 async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
     let world = World::new().await;
     waiting(&world, 10).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.out.take_batches();
     world.pass(Duration::from_mins(2)).await;
     world.work_on_batches().await;
@@ -228,7 +228,7 @@ async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
 async fn what_is_asked_for_after_it_is_not_touched_however_late_it_begins() {
     let world = World::new().await;
     waiting(&world, 3).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.time.pass(Duration::from_millis(1));
     world.run("asked for later", "later").await;
     world.work_on_batches().await;
@@ -243,7 +243,7 @@ async fn what_is_asked_for_after_it_is_not_touched_however_late_it_begins() {
 async fn work_that_fails_each_time_is_told_of_after_twice_as_long_each_time() {
     let world = World::new().await;
     waiting(&world, 1).await;
-    obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.out.take_batches();
     world.pass(Duration::from_hours(1)).await;
     let told = world.out.batches().len();
@@ -255,7 +255,7 @@ async fn the_same_request_twice_is_one_piece_of_work() {
     let world = World::new().await;
     waiting(&world, 2).await;
     for _ in 0..2 {
-        obey(&world, Command::Bulk(BatchKind::Cancel)).await;
+        execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     }
     assert_eq!(world.store.all_batches().len(), 1);
     assert!(the_batch(&world).created_at <= world.time.now());

@@ -2,7 +2,7 @@
 
 use bematic::{command::Command, dead_letter::Reason, ports::NotifyMessage};
 
-use crate::world::{World, obey};
+use crate::world::{World, execute};
 
 async fn bury(world: &World, body: &NotifyMessage) {
     let reason = Reason {
@@ -17,11 +17,11 @@ async fn bury(world: &World, body: &NotifyMessage) {
 async fn dead_letters_are_listed_with_their_reason_and_tried_again_on_request() {
     let world = World::new().await;
     let task = world.dispatched().await;
-    let none = obey(&world, Command::DeadLetters).await;
+    let none = execute(&world, Command::DeadLetters).await;
     assert!(none.contains("No dead letters"), "{none}");
     world.out.take_notified();
     bury(&world, &NotifyMessage::Refresh { task_id: task.id }).await;
-    let listed = obey(&world, Command::DeadLetters).await;
+    let listed = execute(&world, Command::DeadLetters).await;
     for part in [
         "*notifications*: 1 message",
         "SLACK_UNAVAILABLE",
@@ -29,10 +29,10 @@ async fn dead_letters_are_listed_with_their_reason_and_tried_again_on_request() 
     ] {
         assert!(listed.contains(part), "{listed}");
     }
-    let said = obey(&world, Command::Redrive).await;
+    let said = execute(&world, Command::Redrive).await;
     assert!(said.contains("1 message given again"), "{said}");
     world.notify_all().await;
     assert_eq!(world.slack.posts().len(), 1);
-    let none = obey(&world, Command::Redrive).await;
+    let none = execute(&world, Command::Redrive).await;
     assert!(none.contains("nothing to try again"), "{none}");
 }

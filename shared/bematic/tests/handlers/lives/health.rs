@@ -12,7 +12,7 @@ use bematic::{
     ports::{NotifyMessage, Turn, Written},
 };
 
-use crate::world::{World, agent_id, obey};
+use crate::world::{World, agent_id, execute};
 
 fn order(order: BreakerOrder) -> Command {
     Command::Breaker {
@@ -23,7 +23,7 @@ fn order(order: BreakerOrder) -> Command {
 
 async fn health_of(world: &World) -> String {
     let agent = Some(agent_id());
-    obey(world, Command::Health { agent }).await
+    execute(world, Command::Health { agent }).await
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
     world.open_breaker("box").await;
     world.time.pass(Duration::from_secs(20));
     world.calls.take();
-    let all = obey(&world, Command::Health { agent: None }).await;
+    let all = execute(&world, Command::Health { agent: None }).await;
     assert_eq!(
         world.calls.take(),
         [
@@ -74,7 +74,7 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
     ] {
         assert!(one.contains(part), "{part} in {one}");
     }
-    let unknown = obey(
+    let unknown = execute(
         &world,
         Command::Health {
             agent: Some("nobody".parse().unwrap()),
@@ -94,11 +94,11 @@ async fn a_reset_closes_a_breaker_at_once_and_what_waited_is_sent() {
     world.run("work", "r").await;
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent(), []);
-    let said = obey(&world, order(BreakerOrder::Reset)).await;
+    let said = execute(&world, order(BreakerOrder::Reset)).await;
     assert!(said.contains("The breaker of `box` is reset"), "{said}");
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent().len(), 1);
-    let again = obey(&world, order(BreakerOrder::Reset)).await;
+    let again = execute(&world, order(BreakerOrder::Reset)).await;
     assert_eq!(
         again,
         "The breaker of `box` is closed already, with nothing counted."
@@ -113,7 +113,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_e
         lasts: Duration::from_mins(30),
         note: "new <disk>".to_owned(),
     };
-    obey(&world, order(drain)).await;
+    execute(&world, order(drain)).await;
     let waiting = world.run("more", "r2").await;
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent(), []);
@@ -148,7 +148,7 @@ async fn a_drain_that_ends_by_itself_is_over_for_everybody_though_nothing_waits(
         lasts: Duration::from_mins(10),
         note: String::new(),
     };
-    obey(&world, order(drain)).await;
+    execute(&world, order(drain)).await;
     let router = world.router();
     for _ in 0..33 {
         world.beat(&router, "c").await;
@@ -170,12 +170,12 @@ async fn an_agent_whose_breaker_is_disabled_gets_work_whatever_it_makes_of_it() 
         note: String::new(),
     };
     world.open_breaker("box").await;
-    obey(&world, order(disable)).await;
+    execute(&world, order(disable)).await;
     world.run("work", "r").await;
     world.dispatch_all().await;
     assert_eq!(world.out.take_sent().len(), 1);
     assert!(health_of(&world).await.contains("is *disabled*"));
-    obey(&world, order(BreakerOrder::Resume)).await;
+    execute(&world, order(BreakerOrder::Resume)).await;
     assert!(health_of(&world).await.contains("is *open*"), "as before");
 }
 
@@ -200,7 +200,7 @@ async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
         .await
         .unwrap();
     assert_eq!(stale, Written::Conflict, "of a version that is not there");
-    obey(&world, order(BreakerOrder::Reset)).await;
+    execute(&world, order(BreakerOrder::Reset)).await;
     assert_eq!(world.store.breaker_of(&agent_id()).state, State::Closed);
 }
 
@@ -233,7 +233,7 @@ async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.announced, agent.gate.generation);
 
-    obey(&world, order(BreakerOrder::Reset)).await;
+    execute(&world, order(BreakerOrder::Reset)).await;
     world.dispatch_all().await;
     world.notify_all().await;
     let closed = ":large_green_circle: `box` gets work again".to_owned();
@@ -245,7 +245,7 @@ async fn a_failure_at_any_call_leaves_no_message_out_and_doubles_none() {
     for n in 0.. {
         let world = World::new().await;
         world.open_breaker("box").await;
-        obey(&world, order(BreakerOrder::Reset)).await;
+        execute(&world, order(BreakerOrder::Reset)).await;
         let tell = NotifyMessage::Breaker {
             agent_id: agent_id(),
         };

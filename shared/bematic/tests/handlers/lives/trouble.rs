@@ -13,7 +13,7 @@ use bematic::{
     task::{SHOWN_WITHIN, TaskState},
 };
 
-use crate::world::{World, agent_id, obey, states};
+use crate::world::{World, agent_id, execute, states};
 
 /// The attempts that were sent, and the tasks that are to be stopped, since the last time.
 fn sent(world: &World) -> (Vec<u32>, Vec<TaskId>) {
@@ -49,7 +49,7 @@ async fn undelivered(world: &World) -> TaskId {
 async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_was_cancelled() {
     let world = World::new().await;
     let task = undelivered(&world).await;
-    obey(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel { task }).await;
     world.connect("c2").await;
     let progress = json!({ "taskId": task, "attempt": 1, "progress": 50 });
     let answers = world.say("c2", "TASK_PROGRESS", progress).await;
@@ -65,7 +65,7 @@ async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_
     );
     assert_eq!(states(&world), [("cancelled", 1)]);
     assert_eq!(world.store.late(task).len(), 1);
-    obey(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry { task }).await;
     world.dispatch_all().await;
     assert_eq!(
         sent(&world).0,
@@ -275,7 +275,7 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
         .await
         .unwrap();
     for task in &tasks[..2] {
-        obey(&world, Command::Cancel { task: *task }).await;
+        execute(&world, Command::Cancel { task: *task }).await;
     }
     world.dispatch_all().await;
     world.out.take_sent();
@@ -397,7 +397,7 @@ async fn a_report_that_counted_is_not_late_when_it_comes_again() {
     let task = world.dispatched().await.id;
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error.clone()).await;
-    obey(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry { task }).await;
     let answers = world.say("c", "TASK_ERROR", error).await;
     assert!(
         matches!(&answers[..], [CloudMessage::MessageAck(_)]),
@@ -416,7 +416,7 @@ async fn what_an_agent_named_before_it_was_sent_an_attempt_acknowledges_nothing(
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error).await;
     world.time.pass(Duration::from_secs(10));
-    obey(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry { task }).await;
     world.dispatch_all().await;
     assert_eq!(sent(&world).0, [2]);
     // It never arrives.
@@ -442,7 +442,7 @@ async fn a_task_that_is_being_stopped_is_looked_at_no_more_often_than_once_a_min
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
     world.say("c", "TASK_ACK", ack).await;
-    obey(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel { task }).await;
     world.time.pass(Duration::from_mins(2));
     world.out.take_dispatched();
     let dispatcher = Dispatcher::new(world.ports_with(&[("TASK_CANCEL_SECONDS", "900")]));

@@ -33,7 +33,7 @@ pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
     functions::{SECRET, queue_id},
-    operators::{obey, states, try_obey},
+    operators::{execute, states, try_obey},
     slack::{Post, Slack},
 };
 use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};

@@ -29,14 +29,14 @@ impl World {
         };
         let operator = Operator::new(self.ports());
         operator
-            .obey(command, origin(), request, self.time.now())
+            .execute(command, origin(), request, self.time.now())
             .await
             .is_ok()
     }
 }
 
 /// What an operator is answered.
-pub(crate) async fn obey(world: &World, command: Command) -> String {
+pub(crate) async fn execute(world: &World, command: Command) -> String {
     try_obey(world, command).await.unwrap()
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn try_obey(world: &World, command: Command) -> Result<String, 
     };
     let operator = Operator::new(world.ports());
     let request = format!("{command:?}");
-    let reply = operator.obey(command, origin, &request, world.time.now());
+    let reply = operator.execute(command, origin, &request, world.time.now());
     Ok(reply.await?.message.text)
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use bematic::{ports::SignOfLife, task::Task};
 
-use crate::world::{World, obey};
+use crate::world::{World, execute};
 
 fn id(agent: &str) -> AgentId {
     agent.parse().unwrap()
@@ -188,7 +188,7 @@ async fn agents_that_there_are_not_are_left_out_and_none_is_refused() {
         priority: bematic::task::Priority::default(),
         prompt: "2".to_owned(),
     };
-    let answer = obey(&world, command).await;
+    let answer = execute(&world, command).await;
     assert!(answer.contains("`nobody,no-one`"), "{answer}");
     assert!(
         answer.contains("cargo xtask agent create nobody"),

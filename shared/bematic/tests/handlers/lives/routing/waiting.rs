@@ -11,7 +11,7 @@ use bematic::{
     task::{Priority, Task, TaskState},
 };
 
-use crate::world::{World, obey};
+use crate::world::{World, execute};
 
 /// The agent `box` has all that it takes; `b` is away.
 async fn full() -> World {
@@ -101,7 +101,7 @@ async fn what_is_pinned_to_its_agent_stays() {
         priority: Priority::default(),
         prompt: "pinned by name".to_owned(),
     };
-    obey(&world, pinned).await;
+    execute(&world, pinned).await;
     world.open_breaker("box").await;
     world.calls.take();
     assert_eq!(move_from(&world, "box").await, 0);

@@ -12,8 +12,8 @@ const ROUGH: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
 /// A call of so many fails: one half before it has taken effect, the other half after it.
 const FAILING: f64 = 0.02;
 
-/// The weather of a run.
-pub(super) struct Weather<'a> {
+/// The conditions of a run.
+pub(super) struct NetworkConditions<'a> {
     url: &'a str,
     edge: &'a Edge,
     /// Stays fair, whatever it is told.
@@ -29,7 +29,7 @@ pub(super) struct Calls {
     pub(super) failed: u64,
 }
 
-impl<'a> Weather<'a> {
+impl<'a> NetworkConditions<'a> {
     /// Over a stack: fair, until it is told otherwise.
     pub(super) fn over(stack: &'a Stack, calm: bool) -> Self {
         Self {
