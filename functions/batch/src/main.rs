@@ -1,4 +1,4 @@
-//! SQS `batch`: bulk operations on many tasks.
+//! `batch`, triggered by the queue of bulk operations: changes many tasks of a channel.
 
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::{
@@ -9,7 +9,8 @@ use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,4 +1,4 @@
-//! SQS `notifications.fifo`: renders tasks into Slack.
+//! `notifier`, triggered by the notifier's queue: refreshes cards in Slack.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,11 +1,13 @@
-//! HTTP API: slash commands, mentions, buttons and health.
+//! `slack-webhook`, called by the HTTP API: slash commands, mentions, buttons, and the health
+//! check.
 
 use bematic::handlers::webhook::{Request, Response, Webhook};
 use bematic_aws::app::App;
 use lambda_http::{Body, Error, RequestExt, http, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

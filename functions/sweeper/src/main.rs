@@ -1,4 +1,4 @@
-//! Every minute: finds the work that no message is left for.
+//! `sweeper`, triggered every minute: finds work whose message was lost or never sent.
 
 use bematic::handlers::sweep::Sweeper;
 use bematic_aws::app::App;
@@ -6,7 +6,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::Value;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

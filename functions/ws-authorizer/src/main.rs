@@ -1,12 +1,13 @@
-//! Authorizer of `$connect`: lets a handshake with a good key through as its agent, one without a key
-//! as not yet authenticated, and one with a bad key not at all.
+//! `ws-authorizer`, called before `$connect`: accepts a handshake with a valid key for its agent,
+//! accepts one without a key to authenticate in band, and refuses one with an invalid key.
 
 use bematic::handlers::{authorize::Authorizer, event::Handshake};
 use bematic_aws::app::App;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,11 +1,13 @@
-//! `$connect`: binds the connection to its agent, or gives it 10 s to authenticate.
+//! `ws-connect`, called for `$connect`: binds the connection to its agent, or gives it 10 s to
+//! authenticate in band.
 
 use bematic::handlers::{connect::Connector, event::SocketEvent};
 use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

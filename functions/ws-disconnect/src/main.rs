@@ -1,4 +1,5 @@
-//! `$disconnect`: unbinds the connection, if it is still its agent's current one.
+//! `ws-disconnect`, called for `$disconnect`: unbinds the connection if it is still its agent's
+//! current one.
 
 use bematic::handlers::{disconnect::Disconnector, event::SocketEvent};
 use bematic_aws::app::App;
@@ -6,7 +7,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::json;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,4 +1,5 @@
-//! HEARTBEAT_PING and HEARTBEAT_PONG: the message router, in execution environments of its own.
+//! `ws-heartbeat`, called for HEARTBEAT_PING and HEARTBEAT_PONG: the message router of `ws-message`,
+//! in execution environments of its own.
 
 use bematic::handlers::{event::SocketEvent, message::MessageRouter};
 use bematic_aws::app::App;
@@ -6,7 +7,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::json;
 
-/// A call to AWS is some hundred small allocations: a tenth less processor time than the system's.
+/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
+/// some hundred small allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -17,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let router = &MessageRouter::new(app.ports());
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
         router.handle(event.payload).await;
-        // Without a body: API Gateway would pass it on to the agent.
+        // No body: API Gateway would send it to the agent.
         Ok::<_, Error>(json!({ "statusCode": 200 }))
     }))
     .await

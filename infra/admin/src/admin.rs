@@ -1,4 +1,4 @@
-//! What an administrator does by hand.
+//! The operations of the administration: agents and keys, breakers, projects, dead letters.
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
@@ -21,11 +21,11 @@ use strum::IntoEnumIterator as _;
 
 use crate::deployment::Deployment;
 
-/// An agent's new key, which cannot be shown again.
+/// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewAgent {
-    /// The agent.
+    /// The agent's id.
     pub agent_id: AgentId,
     /// The key.
     pub api_key: String,
@@ -39,9 +39,9 @@ pub struct AgentSummary {
     pub agent_id: AgentId,
     /// Whether the agent is connected.
     pub connected: bool,
-    /// Tasks that the agent runs at once.
+    /// The number of tasks that the agent runs at once.
     pub capacity: u32,
-    /// Tasks that the agent has.
+    /// The number of tasks that the agent runs now.
     pub active_tasks: usize,
     /// The version of the agent's software, once it has reported one.
     pub version: Option<String>,
@@ -62,13 +62,13 @@ impl From<Agent> for AgentSummary {
     }
 }
 
-/// The keys that were revoked.
+/// The result of revoking an agent's keys.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevokedKeys {
-    /// The agent.
+    /// The agent's id.
     pub agent_id: AgentId,
-    /// How many keys it had.
+    /// The number of keys that were revoked.
     pub keys: usize,
 }
 
@@ -79,21 +79,21 @@ pub struct NewProject {
     pub channel_id: ChannelId,
     /// The project's name.
     pub name: String,
-    /// The agents that its tasks may go to.
+    /// The agents that run the project's tasks.
     pub route: Route,
     /// The folder on the agent's machine.
     pub local_path: String,
     /// The model to use.
     pub model: String,
-    /// US dollars a task.
+    /// The budget of a task, in US dollars.
     pub max_budget: f64,
-    /// The bot that answers.
+    /// The name of the bot.
     pub bot_name: String,
-    /// Added to the prompt of every task.
+    /// The system prompt of every task.
     pub system_prompt: String,
     /// The tools that may be used; empty for the agent's own choice.
     pub allowed_tools: Vec<String>,
-    /// Seconds that the agent may be silent about a task; the deployment's number if `None`.
+    /// The lease: seconds that an agent may be silent about a task. `None` for the deployment's.
     pub lease_secs: Option<u64>,
 }
 
@@ -126,7 +126,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Administers a deployment.
+    /// Creates the administration of a deployment.
     pub fn new(deployment: Deployment) -> Self {
         let client = Client::new(&deployment.config);
         let table = &deployment.tables.agents;
@@ -177,8 +177,8 @@ impl Admin {
         Ok(self.agents.breaker(id).await?)
     }
 
-    /// Gives the agent's breaker settings of its own: the present ones, or else the template's,
-    /// changed by `change`; `None` removes them. Returns the resulting settings.
+    /// Gives the agent's breaker settings of its own: the present ones, or else the template's
+    /// defaults, changed by `change`; `None` removes them. Returns the resulting settings.
     pub async fn configure_breaker(
         &self,
         id: &AgentId,
@@ -205,7 +205,7 @@ impl Admin {
         }
     }
 
-    /// Binds a project to its channel. A channel's present project is replaced only with `replace`.
+    /// Creates the project of a channel. A present project is replaced only with `replace`.
     pub async fn create_project(&self, project: NewProject, replace: bool) -> Result<Project> {
         let project = project.checked()?;
         let channel = &project.channel_id;
@@ -236,7 +236,7 @@ impl Admin {
         })
     }
 
-    /// Lists some of the dead letters of these queues, and counts them.
+    /// Lists up to ten dead letters of each of these queues, and counts all of them.
     pub async fn dead_letters(&self, queues: &[QueueName]) -> Result<Vec<DeadLetters>> {
         let mut found = Vec::new();
         let dead_letters = self.dead_letter_queues()?;
@@ -246,7 +246,7 @@ impl Admin {
         Ok(found)
     }
 
-    /// Moves the dead letters of these queues back to their functions, and returns how many.
+    /// Moves the dead letters of these queues back to the queues, and returns how many.
     pub async fn redrive(&self, queues: &[QueueName]) -> Result<usize> {
         let mut redriven = 0;
         let dead_letters = self.dead_letter_queues()?;

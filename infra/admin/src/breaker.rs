@@ -1,37 +1,37 @@
-//! Settings of one agent's circuit breaker, as they are given on the command line and shown.
+//! The settings of one agent's circuit breaker on the command line: parsing and printing.
 
 use bematic::breaker::BreakerConfig;
 use clap::Args;
 
-/// Settings to change. What is left out stays as it is; at first it is as the template has it,
-/// whatever the deployment was given.
+/// The settings to change. The others keep their value, or at first get the template's default
+/// (not the deployment's parameter).
 #[derive(Debug, Default, PartialEq, Args)]
 pub(crate) struct Settings {
-    /// Percent of the outcomes that have to be failures for the breaker to open.
+    /// Percentage of failures at which the breaker opens.
     #[arg(long, value_name = "N")]
     failure_percent: Option<u32>,
-    /// Outcomes that the window has to hold for a rate to say anything.
+    /// Outcomes in the window from which on the percentages apply.
     #[arg(long, value_name = "N")]
     minimum_outcomes: Option<u32>,
-    /// Seconds that an outcome counts for.
+    /// Length of the window in seconds: how long an outcome counts.
     #[arg(long, value_name = "N")]
     window_seconds: Option<u64>,
-    /// Seconds that the breaker stays open before it lets probes through.
+    /// Seconds that the breaker stays open before it permits probes.
     #[arg(long, value_name = "N")]
     recovery_seconds: Option<u64>,
     /// Successful probes that close the breaker.
     #[arg(long, value_name = "N")]
     successes: Option<u32>,
-    /// Seconds that a probe may take at least.
+    /// Seconds, at least, after which a probe without an outcome counts as failed.
     #[arg(long, value_name = "N")]
     permit_seconds: Option<u64>,
-    /// Failures in a row that open the breaker; 0 for no such rule.
+    /// Failures in a row at which the breaker opens; 0 turns this rule off.
     #[arg(long, value_name = "N")]
     consecutive_failures: Option<u32>,
-    /// Seconds after which a success is slow; 0 for no such rule.
+    /// Seconds from which on a success counts as slow; 0 turns this rule off.
     #[arg(long, value_name = "N")]
     slow_seconds: Option<u64>,
-    /// Percent of the outcomes that have to be slow for the breaker to open.
+    /// Percentage of slow successes at which the breaker opens.
     #[arg(long, value_name = "N")]
     slow_percent: Option<u32>,
 }
@@ -66,7 +66,7 @@ impl Settings {
     }
 }
 
-/// Returns an agent's own settings as a person reads them.
+/// Returns an agent's own settings as text, one in a line.
 pub(crate) fn rows(config: Option<&BreakerConfig>) -> String {
     let Some(config) = config else {
         return "the deployment's settings".to_owned();

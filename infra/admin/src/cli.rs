@@ -40,7 +40,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// The deployment to administer, and the form of the answer.
+/// The deployment to administer, and the format of the output.
 #[derive(Debug, Args)]
 struct Target {
     /// Name of a CloudFormation stack on AWS, reached with the usual AWS environment (AWS_PROFILE,
@@ -55,20 +55,20 @@ struct Target {
     /// The local stack's `stack.json`.
     #[arg(long, global = true, value_name = "FILE")]
     stack_file: Option<PathBuf>,
-    /// Print JSON, for machines.
+    /// Print JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create agents, list them, revoke their keys, set their circuit breakers.
+    /// Create agents, list them, revoke their keys, configure their circuit breakers.
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Bind channels to projects, list them, delete them.
+    /// Create the projects of channels, list them, delete them.
     #[command(subcommand)]
     Project(ProjectCommand),
-    /// List what the functions gave up on, and have it tried again.
+    /// List the messages in the dead-letter queues, and have them tried again.
     DeadLetters(DeadLetters),
 }
 
@@ -81,7 +81,7 @@ Examples:
   bematic agent create build-box --add-key      another key, for example before the old one is revoked
   bematic agent create build-box --json         {\"agentId\":\"build-box\",\"apiKey\":\"bm_…\"}")]
     Create {
-        /// The agent's name: letters, digits, and a few signs.
+        /// The agent's id: 1 to 64 letters, digits, '.', '_' or '-'.
         id: AgentId,
         /// Give an agent that exists another key.
         #[arg(long)]
@@ -91,19 +91,19 @@ Examples:
     List,
     /// Revoke all keys of an agent: none of them opens a connection any more.
     Revoke {
-        /// Which agent.
+        /// The agent's id.
         id: AgentId,
     },
-    /// Give an agent's circuit breaker settings of its own, or show its settings.
+    /// Give an agent's circuit breaker settings of its own, or show them.
     #[command(after_help = "\
 Examples:
   bematic agent breaker build-box                             shows the settings
   bematic agent breaker build-box --consecutive-failures 3
   bematic agent breaker build-box --defaults                  the deployment's settings again")]
     Breaker {
-        /// Which agent.
+        /// The agent's id.
         id: AgentId,
-        /// Remove the agent's own settings: the deployment's apply.
+        /// Remove the agent's own settings, so that the deployment's apply.
         #[arg(long, conflicts_with = "Settings")]
         defaults: bool,
         #[command(flatten)]
@@ -113,7 +113,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum ProjectCommand {
-    /// Bind a channel to a project.
+    /// Create the project of a channel.
     #[command(after_help = "\
 Examples:
   bematic project create --channel C0123456 --name web --agent build-box --local-path /srv/web
@@ -121,7 +121,7 @@ Examples:
     Create(Box<Create>),
     /// List all projects.
     List,
-    /// Delete a channel's project. Tasks that exist go on; new ones are refused.
+    /// Delete a channel's project. Existing tasks continue; new ones are refused.
     Delete {
         /// The Slack channel, by its id.
         #[arg(long)]
@@ -137,30 +137,30 @@ struct Create {
     /// The project's name.
     #[arg(long)]
     name: String,
-    /// The agent that runs its tasks; several with commas between them, the preferred first; or
-    /// `any`. Of those that are connected and healthy, the least busy gets a task.
+    /// The agent that runs the project's tasks; or several, separated by commas, the preferred
+    /// first; or `any`. The least busy of those that are connected and healthy gets a task.
     #[arg(long, value_name = "AGENT[,AGENT…]|any")]
     agent: Route,
-    /// The folder on the agent's machine; one that the agent was given.
+    /// The working directory on the agent's machine, in one of the agent's `--workdir` folders.
     #[arg(long)]
     local_path: String,
-    /// The model that the agent should use.
+    /// The model that the agent uses.
     #[arg(long, default_value = "default")]
     model: String,
-    /// US dollars that a task may cost.
+    /// The budget of a task, in US dollars.
     #[arg(long, default_value_t = 5.0)]
     max_budget: f64,
     /// The bot's name.
     #[arg(long, default_value = "Bematic")]
     bot_name: String,
-    /// Added to the prompt of every task.
+    /// The system prompt of every task.
     #[arg(long, default_value = "")]
     system_prompt: String,
-    /// A tool that may be used; repeatable. Without it, the agent decides.
+    /// A tool that a task may use; repeatable. Without it, the agent decides.
     #[arg(long = "allowed-tool")]
     allowed_tools: Vec<String>,
     /// Seconds that the agent may be silent about a task before the task fails [default: the
-    /// deployment's, 30 min].
+    /// deployment's TaskLeaseSeconds].
     #[arg(long)]
     lease_seconds: Option<u64>,
     /// Replace the channel's present project.
@@ -170,7 +170,7 @@ struct Create {
 
 #[derive(Debug, Args)]
 struct DeadLetters {
-    /// One queue only.
+    /// The queue, if only one is meant.
     #[arg(long, global = true, value_parser = queue_name())]
     queue: Option<QueueName>,
     #[command(subcommand)]
@@ -179,9 +179,9 @@ struct DeadLetters {
 
 #[derive(Debug, Subcommand)]
 enum DeadLettersAction {
-    /// List dead letters with their reasons: ten of each queue.
+    /// List dead letters with their reasons, up to ten of each queue.
     List,
-    /// Move all dead letters back to their functions.
+    /// Move all dead letters back to their queues, so that the functions try them again.
     Redrive,
 }
 
@@ -236,21 +236,21 @@ impl Target {
         Ok(Deployment::local(LocalStack::read(&file)?).await)
     }
 
-    /// What may help if a call to AWS fails.
+    /// Returns a hint for the person who runs the command, for a call to AWS that failed.
     fn hint(&self) -> String {
         match &self.stack {
             Some(stack) => format!(
-                "the stack {stack} does not do this (may these credentials use its tables and \
+                "the stack {stack} refuses this (may these credentials use its tables and \
                  queues?)"
             ),
-            None => "the local stack does not do this (does it still run? `cargo xtask up` starts \
+            None => "the local stack cannot be used (does it still run? `cargo xtask up` starts \
                      it)"
             .to_owned(),
         }
     }
 }
 
-/// Executes the command, and returns the answer as JSON or as a person reads it.
+/// Executes the command, and returns its output, as JSON or as text.
 async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> {
     match command {
         Command::Agent(command) => agent(admin, command, json).await,
@@ -381,7 +381,9 @@ fn dead_letter_rows(queues: &[dead_letter::DeadLetters]) -> String {
         for letter in &queue.letters {
             let why = match &letter.reason {
                 Some(reason) => format!("{}: {}", reason.code, reason.text),
-                None => "the function ended before it could say why".to_owned(),
+                None => "no reason is known: SQS moved the message here, since the function \
+                         ended without an error, such as by a time-out"
+                    .to_owned(),
             };
             lines.push(format!("  {}  {}\n    {why}", letter.since, letter.body));
         }

@@ -1,5 +1,5 @@
-//! The outputs of a CloudFormation stack. One signed call: the SDK's crate for CloudFormation is as
-//! large as that for DynamoDB.
+//! The outputs of a CloudFormation stack, read by one signed HTTP request. The SDK's crate for
+//! CloudFormation would be as large as the one for DynamoDB.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4::SigningParams;
 use url::form_urlencoded;
 
-/// The version of the API that `DescribeStacks` belongs to.
+/// The version of the CloudFormation API.
 const VERSION: &str = "2010-05-15";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -53,7 +53,7 @@ pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
     Ok(read(&xml))
 }
 
-/// The headers that sign a request.
+/// Returns the headers that sign a request.
 async fn signature(
     config: &SdkConfig,
     region: &str,
@@ -88,21 +88,21 @@ async fn signature(
         .collect())
 }
 
-/// Reads the answer to `DescribeStacks`: each output is a `<member>` with a key and a value.
+/// Parses the response to `DescribeStacks`: each output is a `<member>` with a key and a value.
 fn read(xml: &str) -> Outputs {
     xml.split("<member>")
         .filter_map(|output| Some((first(output, "OutputKey")?, first(output, "OutputValue")?)))
         .collect()
 }
 
-/// The text of the first element of this name.
+/// Returns the text of the first element with this name.
 fn first(xml: &str, name: &str) -> Option<String> {
     let (_, from) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = from.split_once(&format!("</{name}>"))?;
     Some(unescaped(text))
 }
 
-/// Text without XML's references; `&amp;` last, so that nothing is resolved twice.
+/// Resolves XML's character references, `&amp;` last, so that none is resolved twice.
 fn unescaped(text: &str) -> String {
     let references = [
         ("&lt;", "<"),

@@ -1,4 +1,4 @@
-//! Finding a deployment: the local stack by its `stack.json`, a stack on AWS by its name.
+//! Finding a deployment: the local stack by its file `stack.json`, a stack on AWS by its name.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloudformation::{self, Outputs};
 
-/// The variable that names the local stack's file.
+/// The environment variable with the path of the local stack's file.
 pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
-/// Where `cargo xtask up` writes that file, in a checkout.
+/// The path below a checkout to which `cargo xtask up` writes the local stack's file.
 const STACK_FILE: &str = "target/local/stack.json";
 
 /// The names of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tables {
-    /// Tasks, their progress and their output.
+    /// The table of tasks, their progress and their output.
     pub tasks: String,
-    /// Agents, keys, projects.
+    /// The table of agents, keys, connections, breakers and projects.
     pub agents: String,
 }
 
@@ -30,13 +30,13 @@ pub struct Tables {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalStack {
-    /// The address of every AWS service.
+    /// The endpoint of all AWS services.
     pub aws_endpoint: String,
     /// The AWS region.
     pub region: String,
     /// The names of the tables.
     pub tables: Tables,
-    /// The addresses of the queues, by name; those of dead letters end in `-dead-letters`.
+    /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
     pub queues: BTreeMap<String, String>,
 }
 
@@ -67,19 +67,19 @@ impl LocalStack {
     }
 }
 
-/// A deployment: how AWS is reached, and what its resources are called.
+/// A deployment: the SDK configuration to reach it, and the names of its resources.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// How AWS is reached.
+    /// The SDK configuration: endpoint, region and credentials.
     pub config: SdkConfig,
     /// The names of the tables.
     pub tables: Tables,
-    /// The addresses of the queues, by name; those of dead letters end in `-dead-letters`.
+    /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
     pub queues: BTreeMap<String, String>,
 }
 
 impl Deployment {
-    /// The local stack.
+    /// Returns the deployment of a local stack.
     pub async fn local(stack: LocalStack) -> Self {
         Self {
             config: local_config(stack.aws_endpoint, stack.region).await,
@@ -88,7 +88,8 @@ impl Deployment {
         }
     }
 
-    /// The CloudFormation stack of this name, reached as the AWS environment says.
+    /// Returns the deployment of the CloudFormation stack with this name, with the region and the
+    /// credentials of the AWS environment.
     pub async fn on_aws(stack: &str) -> Result<Self> {
         let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let outputs = cloudformation::outputs(&config, stack).await?;
@@ -101,8 +102,8 @@ impl Deployment {
     }
 }
 
-/// How AWS is reached in a local stack. The emulator takes any credentials, but the SDK insists on
-/// some.
+/// Returns the SDK configuration for a local stack. The emulator accepts any credentials; the SDK
+/// requires some.
 pub async fn local_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(endpoint)
@@ -113,7 +114,7 @@ pub async fn local_config(endpoint: String, region: impl Into<Cow<'static, str>>
 }
 
 impl Tables {
-    /// The tables among a deployment's outputs.
+    /// Returns the tables' names from a deployment's outputs.
     pub fn of(outputs: &Outputs) -> Result<Self> {
         let table = |name: &str| {
             let output = outputs.get(name).cloned();
@@ -126,8 +127,8 @@ impl Tables {
     }
 }
 
-/// The queues among a deployment's outputs: `DispatchQueueUrl` is `dispatch`,
-/// `DispatchDeadLettersUrl` is `dispatch-dead-letters`.
+/// Returns the queues' URLs from a deployment's outputs, by name: the output `DispatchQueueUrl` is
+/// `dispatch`, `DispatchDeadLettersUrl` is `dispatch-dead-letters`.
 pub fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
     let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
     let named = |name: &str| {

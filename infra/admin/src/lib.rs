@@ -1,6 +1,6 @@
 //! The administration of a deployment: agents with their keys, projects, and dead letters, in the
-//! tables and queues of a stack on AWS or of the local stack. The command `bematic` is its front
-//! end; the local stack and the end-to-end tests use it as a library.
+//! tables and queues of a stack on AWS or of the local stack. The command `bematic` is the front
+//! end; the local stack and the end-to-end tests use the library.
 
 mod admin;
 mod breaker;

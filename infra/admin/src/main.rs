@@ -1,4 +1,4 @@
-//! `bematic`: the administration of a deployment, from the command line.
+//! `bematic`, the administration command.
 
 use std::process::ExitCode;
 

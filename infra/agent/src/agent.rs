@@ -12,9 +12,10 @@ use tokio::{
 use crate::{
     config::Config,
     connection::{self, Endpoint, Line},
-    event::{Effect, Ending, LinkEvent, RunEvent, RunKey},
+    event::{Effect, Ending, LinkEvent, RunEvent},
     load::ThisMachine,
     run::{self, CommandLine, Job},
+    run_key::RunKey,
     session::{Event, Session, Settings, StopReason},
     ui::{Notice, Ui},
 };

@@ -1,41 +1,10 @@
 //! What the parts of the agent tell each other.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use bematic_protocol::{
-    ids::{Attempt, TaskId},
-    messages::{CloudMessage, Envelope, StepKind, TaskSubmit},
-};
+use bematic_protocol::messages::{CloudMessage, Envelope, StepKind, TaskSubmit};
 
-use crate::{progress_line::Summary, ui::Notice};
-
-/// One run: an attempt of a task. Clouds older than attempts name none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RunKey {
-    /// The task.
-    pub task: TaskId,
-    /// Which try.
-    pub attempt: Option<Attempt>,
-}
-
-impl RunKey {
-    /// The run that a TASK_SUBMIT asks for.
-    pub const fn of(submit: &TaskSubmit) -> Self {
-        Self {
-            task: submit.task_id,
-            attempt: submit.attempt,
-        }
-    }
-}
-
-impl fmt::Display for RunKey {
-    /// The part of the task's id that tells it from its neighbours: the random end, since ids made
-    /// in the same minute begin alike.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.task.to_string();
-        f.write_str(id.get(id.len().saturating_sub(8)..).unwrap_or(&id))
-    }
-}
+use crate::{progress_line::Summary, run_key::RunKey, ui::Notice};
 
 /// What the connection reports.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ pub mod load;
 mod output;
 pub mod progress_line;
 pub mod run;
+pub mod run_key;
 pub mod session;
 #[cfg(test)]
 mod testing;

@@ -1,14 +1,16 @@
-//! An agent of the bench's: it connects and says what it is told to say.
+//! The bench's agent: it connects, and sends what the scenario asks for.
 
 use anyhow::{Result, bail};
 use bematic_protocol::ids::{AgentId, Ids as _};
-use bematic_protocol::messages::{AgentMessage, Envelope, Fault, Spelling};
+use bematic_protocol::messages::Fault;
 use bematic_protocol::time::{Clock as _, SystemClock};
+use bematic_test_agent::{CloudMessage, Message, Run, Spelling};
+use serde_json::Value;
 
 use crate::events::Socket;
 use crate::log::Kind;
 use crate::stage::Stage;
-use crate::words::{self, Given};
+use crate::words;
 
 /// An agent with its connection.
 #[derive(Debug, Clone)]
@@ -35,10 +37,8 @@ impl Agent {
         let authorizer = Kind::when("$connect", "authorizer, without a key");
         let kinds = [authorizer, Kind::when("$connect", IN_BAND)];
         let agent = Self::open(stage, id, key, (false, kinds)).await?;
-        let kind = Kind::of("AUTH_REQUEST");
-        agent
-            .say(stage, kind, words::auth_request(&agent.id, &agent.key))
-            .await?;
+        let request = Message::auth_request(agent.id.as_str(), &agent.key);
+        agent.say(stage, Kind::of("AUTH_REQUEST"), request).await?;
         Ok(agent)
     }
 
@@ -69,13 +69,10 @@ impl Agent {
         stage.driver.disconnect(&self.socket, kind).await
     }
 
-    async fn say(&self, stage: &mut Stage, kind: Kind, message: AgentMessage) -> Result<()> {
-        let envelope = Envelope {
-            id: stage.ids.message(),
-            timestamp: SystemClock.now(),
-            message,
-        };
-        let text = envelope.encode(Spelling::Canonical)?;
+    async fn say(&self, stage: &mut Stage, kind: Kind, message: Message) -> Result<()> {
+        let id = stage.ids.message();
+        let message = message.sent(id.as_str(), SystemClock.now());
+        let text = message.text(Spelling::Canonical);
         let before = stage.refreshes();
         let answer = stage.driver.message(&self.socket, &text, kind).await?;
         stage.note_told(&before);
@@ -92,73 +89,79 @@ impl Agent {
     }
 
     pub(crate) async fn ping(&self, stage: &mut Stage, kind: Kind) -> Result<()> {
-        self.say(stage, kind, words::ping(Vec::new())).await
+        self.say(stage, kind, Message::ping(&[""; 0])).await
     }
 
     pub(crate) async fn pong(&self, stage: &mut Stage) -> Result<()> {
-        let pong = words::pong(&self.id, SystemClock.now(), Vec::new());
+        let pong = Message::pong(self.id.as_str(), SystemClock.now(), &[""; 0]);
         let kind = Kind::of("HEARTBEAT_PONG");
         self.say(stage, kind, pong).await
     }
 
     /// The task that was just sent.
-    pub(crate) fn given(&self, stage: &mut Stage) -> Result<Given> {
+    pub(crate) fn given(&self, stage: &mut Stage) -> Result<Run> {
         let posted = stage.take_posted(&self.socket.connection);
-        match posted.iter().find_map(Given::of) {
-            Some(given) => Ok(given),
+        let read = |message: &Value| CloudMessage::from_json(message.clone()).ok()?.offer();
+        match posted.iter().find_map(read) {
+            Some(offer) => Ok(offer.run()),
             None => bail!("the dispatcher sent no task to the bench's agent, but {posted:?}"),
         }
     }
 
-    pub(crate) async fn accept(&self, stage: &mut Stage, given: Given) -> Result<()> {
+    pub(crate) async fn accept(&self, stage: &mut Stage, run: Run) -> Result<()> {
         let kind = Kind::of("TASK_ACK");
-        self.say(stage, kind, words::ack(given)).await
+        self.say(stage, kind, Message::ack(run)).await
     }
 
-    pub(crate) async fn progress(&self, stage: &mut Stage, given: Given, n: u64) -> Result<()> {
-        let kind = reported(stage, given, "TASK_PROGRESS");
-        self.say(stage, kind, words::progress(given, n)).await
+    pub(crate) async fn progress(&self, stage: &mut Stage, run: Run, n: u64) -> Result<()> {
+        let kind = reported(stage, run, "TASK_PROGRESS");
+        self.say(stage, kind, words::progress(run, n)).await
     }
 
-    pub(crate) async fn stream(&self, stage: &mut Stage, given: Given, seq: u64) -> Result<()> {
-        let kind = reported(stage, given, "TASK_STREAM");
-        self.say(stage, kind, words::stream(given, seq)).await
+    pub(crate) async fn stream(&self, stage: &mut Stage, run: Run, seq: u64) -> Result<()> {
+        let kind = reported(stage, run, "TASK_STREAM");
+        self.say(stage, kind, words::stream(run, seq)).await
     }
 
     /// The first that an environment hears of the attempt.
-    pub(crate) async fn stream_unseen(&self, stage: &mut Stage, given: Given) -> Result<()> {
+    pub(crate) async fn stream_unseen(&self, stage: &mut Stage, run: Run) -> Result<()> {
         let kind = Kind::when("TASK_STREAM", UNSEEN);
-        self.say(stage, kind, words::stream(given, 0)).await
+        self.say(stage, kind, words::stream(run, 0)).await
     }
 
-    pub(crate) async fn complete(&self, stage: &mut Stage, given: Given) -> Result<()> {
+    pub(crate) async fn complete(&self, stage: &mut Stage, run: Run) -> Result<()> {
         let kind = Kind::of("TASK_COMPLETE");
-        self.say(stage, kind, words::complete(given)).await
+        self.say(stage, kind, words::complete(run)).await
     }
 
     /// From an environment that has not seen the attempt.
-    pub(crate) async fn complete_unseen(&self, stage: &mut Stage, given: Given) -> Result<()> {
+    pub(crate) async fn complete_unseen(&self, stage: &mut Stage, run: Run) -> Result<()> {
         let kind = Kind::when("TASK_COMPLETE", UNSEEN);
-        self.say(stage, kind, words::complete(given)).await
+        self.say(stage, kind, words::complete(run)).await
     }
 
-    pub(crate) async fn fail(&self, stage: &mut Stage, given: Given, fault: Fault) -> Result<()> {
+    pub(crate) async fn fail(&self, stage: &mut Stage, run: Run, fault: Fault) -> Result<()> {
         let kind = match fault {
             Fault::Agent => Kind::of("TASK_ERROR"),
             Fault::Task => Kind::when("TASK_ERROR", "the task's own"),
         };
-        self.say(stage, kind, words::failure(given, fault)).await
+        self.say(stage, kind, words::failure(run, fault)).await
     }
 
-    pub(crate) async fn cancelled(&self, stage: &mut Stage, given: Given) -> Result<()> {
+    pub(crate) async fn cancelled(&self, stage: &mut Stage, run: Run) -> Result<()> {
         let kind = Kind::of("TASK_CANCELLED");
-        self.say(stage, kind, words::cancelled(given)).await
+        self.say(
+            stage,
+            kind,
+            Message::cancelled(run, "stopped on the machine"),
+        )
+        .await
     }
 }
 
 /// What is told apart of reports: whether the notifier is about to hear of the task anyway.
-fn reported(stage: &Stage, given: Given, name: &'static str) -> Kind {
-    if stage.is_under_way(&given.task.to_string()) {
+fn reported(stage: &Stage, run: Run, name: &'static str) -> Kind {
+    if stage.is_under_way(&run.task_id.to_string()) {
         Kind::when(name, UNDER_WAY)
     } else {
         Kind::of(name)

@@ -1,7 +1,6 @@
-//! AWS and Slack for the real binaries: an HTTP server before a [`FakeAws`], which answers Slack's Web API
-//! too, and keeps what was called, and from when to when.
+//! AWS and Slack for the real binaries: an HTTP server before a [`FakeAws`] and the local Slack, which
+//! keeps what was called, and from when to when.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -12,18 +11,22 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use fake_aws::{FakeAws, Hook};
-use serde_json::json;
+use local_slack::{Clock, Slack};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tower::ServiceExt as _;
 
-use crate::lock;
+use crate::common::lock;
 use crate::log::{Call, Service};
+use crate::slack::slack;
 
 /// Where connections are managed.
 pub(crate) const MANAGEMENT: &str = "/websocket";
-/// Where Slack's Web API is.
+/// The path of Slack's Web API.
 pub(crate) const SLACK: &str = "/slack/api";
+/// The path of the local Slack.
+const LOCAL_SLACK: &str = "/slack";
 /// What the floor exchanges bytes with: no call, and not counted.
 const EXCHANGE: &str = "/exchange";
 /// Bytes of a request at most.
@@ -52,6 +55,7 @@ impl Hook for Recorder {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) url: String,
+    pub(crate) slack: Arc<Slack>,
     calls: Calls,
     task: JoinHandle<()>,
 }
@@ -62,18 +66,23 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.context("no port is free for the bench's AWS")?;
         let url = format!("http://{}", listener.local_addr()?);
-        let calls = Calls::default();
+        let (calls, slack) = (Calls::default(), slack(Clock::system()));
         aws.hook(Recorder(calls.clone()));
         let behind = Behind {
             aws,
             calls: calls.clone(),
-            shown: Arc::default(),
+            slack: local_slack::router(&slack),
         };
         let app = Router::new().fallback(answer).with_state(behind);
         let task = tokio::spawn(async move {
             axum::serve(listener, app).await.ok();
         });
-        Ok(Self { url, calls, task })
+        Ok(Self {
+            url,
+            slack,
+            calls,
+            task,
+        })
     }
 
     /// What was called since this was asked for last.
@@ -93,8 +102,7 @@ impl Drop for Server {
 struct Behind {
     aws: FakeAws,
     calls: Calls,
-    /// Messages that Slack has.
-    shown: Arc<AtomicU64>,
+    slack: Router,
 }
 
 async fn answer(State(behind): State<Behind>, request: Request) -> Response {
@@ -105,8 +113,10 @@ async fn answer(State(behind): State<Behind>, request: Request) -> Response {
     if path == EXCHANGE {
         return "{}".into_response();
     }
-    if let Some(method) = path.strip_prefix(SLACK) {
-        return behind.slack(method.trim_start_matches('/'), began);
+    if path.starts_with(SLACK) {
+        let method = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let request = Request::from_parts(parts, Body::from(body));
+        return behind.slack(&method, request, began).await;
     }
     let request = Request::from_parts(parts, body.to_vec());
     match BEGAN.scope(began, behind.aws.handle(request)).await {
@@ -116,12 +126,12 @@ async fn answer(State(behind): State<Behind>, request: Request) -> Response {
 }
 
 impl Behind {
-    /// Slack takes every message.
-    fn slack(&self, method: &str, began: Instant) -> Response {
-        let shown = self.shown.fetch_add(1, Ordering::Relaxed) + 1;
-        let ts = format!("1700000000.{shown:06}");
-        let body = json!({ "ok": true, "ts": ts, "channel": "C0BENCH", "messages": [] });
+    /// Hands a call to the local Slack, and keeps it.
+    async fn slack(self, method: &str, mut request: Request, began: Instant) -> Response {
+        let path = request.uri().path().strip_prefix(LOCAL_SLACK);
+        *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
+        let answer = self.slack.oneshot(request).await;
         lock(&self.calls).push(Call::new(Service::Slack, method, began));
-        axum::Json(body).into_response()
+        answer.into_response()
     }
 }

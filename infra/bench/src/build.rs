@@ -36,7 +36,7 @@ pub(crate) async fn build(
         .get(FLOOR_PACKAGE)
         .context("the floor has no binary")?;
     let dir = floor.parent().context("a binary is in a folder")?;
-    let mut binaries = BTreeMap::from([(crate::FLOOR.to_owned(), floor.clone())]);
+    let mut binaries = BTreeMap::from([(crate::common::FLOOR.to_owned(), floor.clone())]);
     for function in workspace.functions()? {
         let binary = dir.join(&function);
         if binary.is_file() {

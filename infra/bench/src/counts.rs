@@ -10,7 +10,8 @@ use crate::prices::Prices;
 use crate::report::{self, TaskRow};
 use crate::scenario;
 use crate::stage::Stage;
-use crate::targets::{Target, counted};
+use crate::target::Target;
+use crate::targets::counted;
 use crate::template::Template;
 
 /// What everything took.

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// What every request of Slack's is signed with.
 pub(crate) const SECRET: &str = "bench-signing-secret";
+/// The person who types.
+pub(crate) const USER: &str = "U0BENCH";
 
 /// The account and the API of the events.
 const API: &str = "arn:aws:execute-api:us-east-1:000000000000:w0bench/prod";
@@ -129,7 +131,7 @@ pub(crate) fn is_of_fifo(event: &Value) -> Option<bool> {
 
 /// A slash command, signed by Slack.
 pub(crate) fn slash_command(channel: &str, trigger: &str, text: &str, now: Timestamp) -> Value {
-    let command = SlashCommand::new(channel, "U0BENCH", text, trigger);
+    let command = SlashCommand::new(channel, USER, text, trigger);
     let SignedRequest {
         path,
         headers: signed,

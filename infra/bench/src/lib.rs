@@ -37,6 +37,7 @@
 mod agent;
 mod aws;
 mod build;
+mod common;
 mod counts;
 mod driver;
 mod environment;
@@ -47,9 +48,11 @@ pub mod report;
 mod runtime;
 mod scenario;
 pub mod simulate;
+mod slack;
 mod stage;
 pub mod stats;
 mod table;
+pub mod target;
 pub mod targets;
 pub mod template;
 mod words;
@@ -57,13 +60,13 @@ mod words;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic_local::ui::Ui;
 use xtask::Workspace;
 
+use crate::common::FLOOR;
 pub use crate::counts::{Counts, counts};
 use crate::environment::Environment;
 use crate::log::Invocation;
@@ -74,14 +77,6 @@ use crate::stage::Stage;
 use crate::stats::{millis, percentile};
 use crate::targets::{Measured, targets};
 use crate::template::Template;
-
-/// The function that does nothing, as the others have a name.
-pub(crate) const FLOOR: &str = "floor";
-
-/// What is locked is whole between calls, whatever became of one.
-pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How the bench is run.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::log::{Invocation, Kind, counts};
 use crate::prices::{Cost, Prices};
 use crate::stats::{millis, percentile};
-use crate::targets::Target;
+use crate::target::Target;
 
 /// All of it.
 #[derive(Debug, Clone, Serialize)]
@@ -147,7 +147,7 @@ pub struct TaskPart {
 pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
     let kinds: BTreeSet<(&str, Kind)> = log
         .iter()
-        .filter(|it| it.function != crate::FLOOR)
+        .filter(|it| it.function != crate::common::FLOOR)
         .map(|it| (it.function.as_str(), it.kind))
         .collect();
     let row = |(function, kind): (&str, Kind)| {

@@ -8,14 +8,16 @@ use bematic::agent::Route;
 use bematic_admin::{Admin, Deployment, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::messages::Fault;
+use bematic_test_agent::Run;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::Agent;
 use crate::driver::Functions as _;
 use crate::log::Kind;
+use crate::slack::add_channel;
 use crate::stage::{Deliver, Stage};
-use crate::words::{self, CHUNKS, Given, Report, STEPS};
+use crate::words::{self, CHUNKS, Report, STEPS};
 
 /// How often the ordinary task says something: 11 s in all, since an agent that has something to say says it at
 /// once, and more often than Slack can show it.
@@ -54,6 +56,7 @@ async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
         .create_agent(format!("box-{name}").parse()?, false)
         .await?;
     let channel = format!("C0BENCH{name}").to_uppercase();
+    add_channel(stage.slack(), &channel);
     bind(&admin, &channel, &agent.agent_id).await?;
     Ok(Known {
         id: agent.agent_id,
@@ -145,12 +148,14 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
         ];
         for (case, times) in cases {
             let kind = Kind {
-                name: crate::FLOOR,
+                name: crate::common::FLOOR,
                 case,
             };
             let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
             let functions = &stage.driver.functions;
-            functions.invoke(crate::FLOOR, event, &[kind]).await?;
+            functions
+                .invoke(crate::common::FLOOR, event, &[kind])
+                .await?;
         }
     }
     Ok(())
@@ -195,7 +200,7 @@ async fn elsewhere(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<()
 }
 
 /// A task that the agent has accepted.
-async fn accepted(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<Given> {
+async fn accepted(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<Run> {
     command(stage, channel, ASKED, Kind::of(RUN)).await?;
     stage.deliver(Deliver::Now).await?;
     let given = agent.given(stage)?;
@@ -243,7 +248,7 @@ async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()
         Ending::Complete => agent.complete(stage, given).await?,
         Ending::Fail(fault) => agent.fail(stage, given, fault).await?,
         Ending::Cancelled => {
-            let order = format!("cancel {}", given.task);
+            let order = format!("cancel {}", given.task_id);
             command(stage, script.channel, &order, Kind::of("/bm cancel")).await?;
             stage.deliver(deliver).await?;
             agent.cancelled(stage, given).await?;
@@ -253,7 +258,7 @@ async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()
 }
 
 /// Progress among the output, evenly.
-async fn reports(stage: &mut Stage, agent: &Agent, given: Given, script: Script<'_>) -> Result<()> {
+async fn reports(stage: &mut Stage, agent: &Agent, given: Run, script: Script<'_>) -> Result<()> {
     let Script {
         progress,
         chunks,

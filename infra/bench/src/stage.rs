@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail};
 use bematic_protocol::ids::{Ids as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use fake_aws::{FakeAws, Message};
+use local_slack::Slack;
 use serde_json::Value;
 
 use crate::aws::Server;
+use crate::common::lock;
 use crate::driver::{Driver, Functions, MESSAGES};
 use crate::environment::Environment;
 use crate::events;
-use crate::lock;
 use crate::log::{Call, Invocation, Kind, outside};
 use crate::template::{Function, Template};
 
@@ -177,7 +178,7 @@ impl Stage {
         let server = Server::start(aws.clone()).await?;
         let mut functions = template.functions(&aws, &server.url)?;
         functions.push(Function {
-            name: crate::FLOOR.into(),
+            name: crate::common::FLOOR.into(),
             memory: 256,
             timeout: Duration::from_secs(15),
             variables: BTreeMap::new(),
@@ -201,6 +202,11 @@ impl Stage {
             other: (None, BTreeSet::new()),
             ids: RandomIds,
         })
+    }
+
+    /// Returns the local Slack that the functions call.
+    pub(crate) fn slack(&self) -> &Slack {
+        &self.driver.functions.server.slack
     }
 
     /// All invocations until now.

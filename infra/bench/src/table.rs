@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::report::{Floor, MessageRow, Report, TaskRow};
-use crate::targets::Target;
+use crate::target::Target;
 
 /// All of it.
 pub(crate) fn table(report: &Report) -> String {

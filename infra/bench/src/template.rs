@@ -12,6 +12,7 @@ use xtask::Workspace;
 
 use crate::aws::{MANAGEMENT, SLACK};
 use crate::events::SECRET;
+use crate::slack::BOT_TOKEN;
 
 /// The template.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ impl Template {
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
             ("SlackSigningSecret", SECRET.to_owned()),
-            ("SlackBotToken", "xoxb-bench".to_owned()),
+            ("SlackBotToken", BOT_TOKEN.to_owned()),
             ("SlackApiUrl", format!("{url}{SLACK}")),
             ("WEBSOCKET_MANAGEMENT_URL", format!("{url}{MANAGEMENT}")),
         ];

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    lock,
+    lock::lock,
     units::{Touch, Units},
 };
 

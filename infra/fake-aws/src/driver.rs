@@ -1,7 +1,32 @@
 //! What a test plays itself: the event source of a queue, and the clients of a WebSocket API. Nothing of
 //! this counts as a call.
 
-use crate::{FakeAws, Line, Message, QueueSpec, ReceivedMessage, sqs};
+use crate::{
+    fake::FakeAws,
+    management::Line,
+    queue::Message,
+    sqs::{self, ReceivedMessage},
+    template::QueueSpec,
+};
+
+impl FakeAws {
+    /// A queue of the template, to play its event source.
+    ///
+    /// # Panics
+    /// If the template has no such queue.
+    pub fn queue(&self, id: &str) -> Queue<'_> {
+        let spec = self.sqs().spec_of(id).cloned();
+        Queue {
+            aws: self,
+            spec: spec.unwrap_or_else(|| panic!("the template has no queue {id}")),
+        }
+    }
+
+    /// The connections of the WebSocket API, to play its clients.
+    pub fn connections(&self) -> Clients<'_> {
+        Clients(self)
+    }
+}
 
 /// A queue, as its event source sees it.
 #[derive(Debug)]
@@ -11,10 +36,6 @@ pub struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    pub(crate) fn new(aws: &FakeAws, spec: QueueSpec) -> Queue<'_> {
-        Queue { aws, spec }
-    }
-
     /// Its address.
     pub fn url(&self) -> String {
         sqs::queue_url(&self.spec)
@@ -63,6 +84,12 @@ impl Queue<'_> {
         self.aws.sqs().peek(&self.spec.id, self.aws.now())
     }
 
+    /// Takes the messages that are wanted out of the queue, whenever they are due: as if each had been
+    /// received and deleted.
+    pub fn take(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+        self.aws.sqs().take(&self.spec.id, wanted, self.aws.now())
+    }
+
     /// When the next message can be received, in Unix milliseconds: in the past, if one waits.
     pub fn next_due(&self) -> Option<u64> {
         self.aws
@@ -80,7 +107,7 @@ impl Queue<'_> {
 
 /// The connections, as their clients see them.
 #[derive(Debug)]
-pub struct Clients<'a>(pub(crate) &'a FakeAws);
+pub struct Clients<'a>(&'a FakeAws);
 
 impl Clients<'_> {
     /// A client connects.

@@ -7,17 +7,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use dynoxide::{
-    AttributeValue, Database, DynoxideError, ImportOptions, Item,
-    actions::{get_item::GetItemRequest, scan::ScanRequest},
+    AttributeValue, Database, DynoxideError, ImportOptions, Item, actions::scan::ScanRequest,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    Clock, Reply,
     access::{Access, Consistency},
     calls::Failure,
+    clock::{Clock, Time},
+    items::get,
     meter::{Facts, Meter},
+    reply::Reply,
     template::Table,
 };
 
@@ -308,16 +309,6 @@ fn create(db: &Database, tables: &[Table]) {
     }
 }
 
-pub(crate) fn get(db: &Database, table: &str, key: Item) -> Option<Item> {
-    let table_name = table.to_owned();
-    let request = GetItemRequest {
-        table_name,
-        key,
-        ..GetItemRequest::default()
-    };
-    db.get_item(request).ok()?.item
-}
-
 /// What DynamoDB answers instead of doing what it was asked to.
 pub(crate) fn failed(failure: Failure, operation: &str, items: usize) -> Reply {
     let conflict = "Transaction is ongoing for the item";
@@ -339,18 +330,4 @@ pub(crate) fn failed(failure: Failure, operation: &str, items: usize) -> Reply {
         body["CancellationReasons"] = reasons.into();
     }
     Reply::new(status, Some(code), body.to_string())
-}
-
-/// The caller's clock, as dynoxide wants it.
-struct Time(Clock);
-
-impl dynoxide::storage_backend::Clock for Time {
-    fn now_unix_secs(&self) -> u64 {
-        (self.0)() / 1000
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
-    fn now_unix_secs_f64(&self) -> f64 {
-        (self.0)() as f64 / 1000.0
-    }
 }

@@ -3,7 +3,18 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as SdkValue};
-use dynoxide::{AttributeValue, Item};
+use dynoxide::{AttributeValue, Database, Item, actions::get_item::GetItemRequest};
+
+/// An item of a table, if it is there.
+pub(crate) fn get(db: &Database, table: &str, key: Item) -> Option<Item> {
+    let table_name = table.to_owned();
+    let request = GetItemRequest {
+        table_name,
+        key,
+        ..GetItemRequest::default()
+    };
+    db.get_item(request).ok()?.item
+}
 
 /// An item as the SDK has it.
 pub(crate) fn to_sdk(item: Item) -> HashMap<String, SdkValue> {

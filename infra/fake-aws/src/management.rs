@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_smithy_types::{DateTime, date_time::Format};
 use serde_json::json;
 
-use crate::{Reply, calls::Failure};
+use crate::{calls::Failure, reply::Reply};
 
 /// "Message payload size 128 KB" (API Gateway developer guide, "Quotas for configuring and running a
 /// WebSocket API"); a larger one is a `PayloadTooLargeException`, 413.

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::{
     access::{Access, Consistency},
-    dynamo::get,
+    capacity::{read, write},
+    items::get,
     template::Table,
-    units::{Touch, Units, read, write},
+    units::{Touch, Units},
 };
 
 /// What only the execution of a call tells of it.

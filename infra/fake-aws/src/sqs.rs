@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Reply,
+    account::{ENDPOINT, NUMBER, REGION},
     calls::Failure,
     queue::{Message, Queue},
+    reply::Reply,
     template::QueueSpec,
 };
 
@@ -325,6 +326,22 @@ impl Sqs {
         messages.cloned().collect()
     }
 
+    /// Takes messages out, by when they can be received.
+    pub(crate) fn take(
+        &mut self,
+        id: &str,
+        wanted: impl Fn(&Message) -> bool,
+        now: u64,
+    ) -> Vec<Message> {
+        let all = self.peek(id, now).into_iter();
+        let wanted: Vec<_> = all.filter(wanted).collect();
+        let queue = self.queue(id, now);
+        for message in &wanted {
+            queue.remove(message.sequence);
+        }
+        wanted
+    }
+
     /// When the next message of each queue can be received.
     pub(crate) fn due(&self) -> impl Iterator<Item = (&str, u64)> {
         let due = self.queues.iter();
@@ -344,11 +361,11 @@ fn physical_name(spec: &QueueSpec) -> String {
 }
 
 pub(crate) fn queue_url(spec: &QueueSpec) -> String {
-    format!("{}/000000000000/{}", crate::ENDPOINT, physical_name(spec))
+    format!("{ENDPOINT}/{NUMBER}/{}", physical_name(spec))
 }
 
 fn arn(name: &str) -> String {
-    format!("arn:aws:sqs:us-east-1:000000000000:{name}")
+    format!("arn:aws:sqs:{REGION}:{NUMBER}:{name}")
 }
 
 /// A sequence number has 20 digits.

@@ -1,21 +1,34 @@
 //! A request on its way to its service, and the answer on its way back.
 
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture},
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
-use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::{
-    ConnectionBroken, FakeAws,
     access::Access,
+    account::{ENDPOINT, REGION},
     calls::{Action, Call, Failure, Proceed, Service, When},
-    dynamo, management, sqs,
-    units::{Touch, Units},
+    dynamo,
+    fake::FakeAws,
+    management,
+    reply::Reply,
+    sqs,
+    units::Units,
 };
+
+/// The connection broke before there was a response.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection was made to break")]
+pub struct ConnectionBroken;
 
 /// A request that is for one of the services.
 struct Request {
@@ -75,48 +88,23 @@ impl Request {
     }
 }
 
-/// A service's answer, and what is to be told of it.
-#[derive(Default)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) error: Option<String>,
-    pub(crate) body: String,
-    pub(crate) header: Option<(&'static str, String)>,
-    pub(crate) units: Units,
-    pub(crate) touched: Vec<Touch>,
-    pub(crate) message_ids: Vec<String>,
-}
-
-impl Reply {
-    pub(crate) fn new(status: u16, error: Option<&str>, body: String) -> Self {
-        let error = error.map(ToOwned::to_owned);
-        Self {
-            status,
-            error,
-            body,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn header(self, name: &'static str, value: String) -> Self {
-        Self {
-            header: Some((name, value)),
-            ..self
-        }
-    }
-
-    fn response(self, content_type: &str) -> http::Response<Vec<u8>> {
-        let response = http::Response::builder().status(self.status);
-        let mut response = response.header(CONTENT_TYPE, content_type);
-        if let Some((name, value)) = self.header {
-            response = response.header(name, value);
-        }
-        let response = response.body(self.body.into_bytes());
-        response.expect("status and headers are the fake's own")
-    }
-}
-
 impl FakeAws {
+    /// What production makes its clients from. Retries and timeouts are off.
+    pub fn sdk_config(&self) -> SdkConfig {
+        let connector = SharedHttpConnector::new(Connector(self.clone()));
+        let credentials = Credentials::from_keys("fake", "fake", None);
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .endpoint_url(ENDPOINT)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
     /// Answers a request, however it came here: from an SDK within this process, or from another
     /// process over HTTP.
     ///
@@ -237,7 +225,7 @@ impl FakeAws {
 
 /// The SDK's way to the fake.
 #[derive(Debug)]
-pub(crate) struct Connector(pub(crate) FakeAws);
+struct Connector(FakeAws);
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

@@ -1,4 +1,4 @@
-// The page: keeps what the workspace holds, draws it, and sends what a person types and presses.
+// The page: keeps the workspace's state, draws it, and sends what a person types and presses.
 
 import { draw } from './blocks.js';
 import { clock, colour, day, el, find, full } from './dom.js';
@@ -25,7 +25,7 @@ const names = {
   channel: (id) => state.channels.find((channel) => channel.id === id)?.name,
 };
 
-// --- What comes from the server -------------------------------------------------------------
+// --- Events from the server -----------------------------------------------------------------
 
 const APPLY = {
   snapshot({ team, bot, channels, users, messages }) {
@@ -289,7 +289,7 @@ function avatar(id, isApp) {
   return el('span', { class: `avatar ${colour(id)}`, 'aria-hidden': 'true' }, initials);
 }
 
-// --- What a person does ---------------------------------------------------------------------
+// --- A person's actions ---------------------------------------------------------------------
 
 function openChannel(id) {
   Object.assign(state, { channel: id, thread: null });

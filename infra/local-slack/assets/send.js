@@ -1,4 +1,4 @@
-// Sending to the server, and saying what went wrong.
+// Sending to the server, and showing failures.
 
 import { find } from './dom.js';
 

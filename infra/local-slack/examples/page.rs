@@ -1,4 +1,4 @@
-//! The local Slack alone, on port 3900, to look at the page without a stack behind it.
+//! Serves the local Slack alone, on port 3900, to look at the page without a stack.
 
 use local_slack::{Config, Server};
 

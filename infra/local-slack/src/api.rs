@@ -1,4 +1,4 @@
-//! The Web API: `/api/{method}`.
+//! The Web API: authorization, faults and rate limits, and the methods below `/api/{method}`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn answer(
         Err(refusal) => return refusal.into_response(),
     };
     let response = match authorize(&slack, &headers, &args) {
-        Ok(()) => admitted(&slack, &method, &args).await,
+        Ok(()) => execute(&slack, &method, &args).await,
         Err(code) => Refusal::from(code).into_response(),
     };
     record(&slack, &method, &args, &response);
@@ -53,8 +53,8 @@ fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code
     }
 }
 
-/// Applies faults and rate limits, then makes the call itself.
-async fn admitted(slack: &Slack, method: &str, args: &Args) -> Response {
+/// Applies faults and rate limits, then executes the call.
+async fn execute(slack: &Slack, method: &str, args: &Args) -> Response {
     let fault = slack.faults().take(method, args.text("channel"));
     if let Some(fault) = &fault {
         if fault.delay_ms > 0 {

@@ -1,4 +1,4 @@
-//! The arguments of a Web API call, which come as JSON or as a form.
+//! The arguments of a Web API call, which are sent as JSON or as a form.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -30,7 +30,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Args {
 }
 
 impl Args {
-    /// Reads the query and the body. In a form everything is text, objects are JSON in text.
+    /// Parses the query and the body. In a form every argument is a text, and objects are JSON in
+    /// a text.
     pub(crate) fn read(headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Self, Refusal> {
         let kind = headers
             .get(CONTENT_TYPE)
@@ -50,7 +51,7 @@ impl Args {
         Ok(Self(args))
     }
 
-    /// A text, or nothing when it is absent, null or empty.
+    /// Returns a text, unless it is absent, null or empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
@@ -58,7 +59,7 @@ impl Args {
             .filter(|text| !text.is_empty())
     }
 
-    /// A text that must be there.
+    /// Returns a text that is required.
     pub(crate) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.text(name).ok_or_else(|| Refusal::missing(name))
     }
@@ -71,7 +72,7 @@ impl Args {
         }
     }
 
-    /// A count, with a default when it is absent.
+    /// Returns a count, or the default if it is absent; `None` if it is not a count.
     pub(crate) fn count(&self, name: &str, default: usize) -> Option<usize> {
         match self.0.get(name) {
             None | Some(Value::Null) => Some(default),
@@ -81,8 +82,8 @@ impl Args {
         }
     }
 
-    /// An object or array, given as such or as JSON in a text. The refusal is `code` when that
-    /// text is not JSON.
+    /// Returns an object or array, given as such or as JSON in a text. Text that is not JSON is
+    /// refused with `code`.
     pub(crate) fn json(&self, name: &str, code: Code) -> Result<Option<Value>, Refusal> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -94,7 +95,7 @@ impl Args {
         }
     }
 
-    /// The `ts` of a message; what doesn't look like one can't be found, so `code` is the refusal.
+    /// Returns the `ts` of a message. Text that is not a `ts` is refused with `code`.
     pub(crate) fn ts(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -102,7 +103,7 @@ impl Args {
         text.parse().map(Some).map_err(|_| code.into())
     }
 
-    /// A bound of a page of history.
+    /// Returns a bound (`oldest` or `latest`) of a page of history.
     pub(crate) fn bound(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
         let text = match self.0.get(name) {
             Some(Value::Number(number)) => number.to_string(),

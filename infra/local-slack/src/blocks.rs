@@ -1,4 +1,4 @@
-//! The rules of Block Kit that Slack checks.
+//! Validation of blocks by the rules of Block Kit that Slack checks.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::{Code, Refusal};
 use crate::limits;
 
-/// Block types that a message may hold.
+/// The block types that a message may have.
 const KNOWN: [&str; 15] = [
     "actions",
     "context",
@@ -36,7 +36,7 @@ pub(crate) fn check(blocks: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks the blocks of a message or a modal, which may have `most` of them.
+/// Checks the blocks of a message or a modal, which may have up to `most` blocks.
 pub(crate) fn check_up_to(blocks: &Value, most: usize) -> Result<(), Refusal> {
     let list = blocks.as_array().ok_or(Code::InvalidBlocksFormat)?;
     if list.iter().any(|block| !block["type"].is_string()) {
@@ -50,7 +50,7 @@ pub(crate) fn check_up_to(blocks: &Value, most: usize) -> Result<(), Refusal> {
     checker.verdict()
 }
 
-/// Counts the characters of `markdown` blocks, and of all others.
+/// Counts the characters of `markdown` blocks, and those of all other blocks.
 fn lengths(blocks: &Value) -> (usize, usize) {
     let list = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
     let (markdown, other): (Vec<_>, Vec<_>) =
@@ -75,7 +75,7 @@ fn text_in(value: &Value) -> usize {
     }
 }
 
-/// Returns the length of a text as Slack counts it, which is as JavaScript does.
+/// Returns the length of a text as Slack counts it: in UTF-16 code units, as JavaScript does.
 pub(crate) fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
@@ -194,7 +194,7 @@ impl Checker {
         );
     }
 
-    /// A button or another thing to act with.
+    /// Checks an interactive element, such as a button.
     fn element(&mut self, element: &Value, at: &str) {
         if !element["action_id"].is_null() {
             self.string(
@@ -251,7 +251,7 @@ impl Checker {
         }
     }
 
-    /// A text object. Slack takes no empty ones.
+    /// Checks a text object. Slack refuses an empty one.
     fn text(&mut self, text: &Value, most: usize, plain: bool, at: &str) {
         match text["type"].as_str() {
             Some("plain_text") => {}

@@ -1,4 +1,4 @@
-//! `chat.*`
+//! The Web API methods `chat.*`: posting, updating and deleting messages.
 
 use serde_json::{Value, json};
 
@@ -14,9 +14,9 @@ use crate::workspace::Workspace;
 pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let now = slack.now();
     let workspace = &mut slack.workspace();
-    let channel = open_channel(workspace, args)?;
+    let channel = joined_channel(workspace, args)?;
     let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
-    let content = say(args, limits::POSTED_TEXT, workspace, now)?;
+    let content = read_content(args, limits::POSTED_TEXT, workspace, now)?;
     let ts = workspace.post(&channel, thread, Author::Bot, content, now)?;
     let message = render(workspace.message(&channel, ts)?, &workspace.app, true);
     Ok(json!({ "channel": channel, "ts": ts, "message": message }))
@@ -25,11 +25,11 @@ pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal>
 pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let now = slack.now();
     let workspace = &mut slack.workspace();
-    let channel = open_channel(workspace, args)?;
+    let channel = joined_channel(workspace, args)?;
     let user = args.required("user")?;
     workspace.user(user).map_err(|_| Code::UserNotInChannel)?;
     let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
-    let content = say(args, limits::POSTED_TEXT, workspace, now)?;
+    let content = read_content(args, limits::POSTED_TEXT, workspace, now)?;
     let ts = workspace.post_ephemeral(&channel, user, thread, Author::Bot, content, now);
     Ok(json!({ "message_ts": ts }))
 }
@@ -58,8 +58,8 @@ pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     Ok(json!({ "channel": channel, "ts": ts }))
 }
 
-/// A channel that the bot may post to.
-fn open_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal> {
+/// Returns the id of the call's channel, which the bot must be a member of.
+fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal> {
     let channel = workspace.channel(args.required("channel")?)?;
     if !channel.has_bot {
         return Err(Code::NotInChannel.into());
@@ -67,7 +67,12 @@ fn open_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal> {
     Ok(channel.id.clone())
 }
 
-fn say(args: &Args, most: usize, workspace: &mut Workspace, now: u64) -> Result<Content, Refusal> {
+fn read_content(
+    args: &Args,
+    most: usize,
+    workspace: &mut Workspace,
+    now: u64,
+) -> Result<Content, Refusal> {
     let content = content::read(args, most)?;
     if content::is_empty(&content) {
         return Err(Code::NoText.into());
@@ -76,7 +81,7 @@ fn say(args: &Args, most: usize, workspace: &mut Workspace, now: u64) -> Result<
 }
 
 fn own_message(workspace: &Workspace, args: &Args, not_own: Code) -> Result<(String, Ts), Refusal> {
-    // Slack takes no channel names here.
+    // Slack accepts a channel's id here, not its name.
     let channel = args.required("channel")?;
     let channel = workspace
         .channel(channel)
@@ -93,7 +98,7 @@ fn own_message(workspace: &Workspace, args: &Args, not_own: Code) -> Result<(Str
     Ok((channel, ts))
 }
 
-/// Blocks and metadata that an update leaves out stay as they were.
+/// Keeps the present blocks and metadata of a message for those that an update leaves out.
 fn keep_what_was_not_given(
     workspace: &Workspace,
     channel: &str,

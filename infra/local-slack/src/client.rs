@@ -1,4 +1,4 @@
-//! A client of the local Slack for programs that act as a person on the page.
+//! A client of the local Slack, for programs that act as a person.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ pub struct Client {
 /// A call of the local Slack that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The local Slack could not be reached, or answered with something else than JSON.
+    /// The local Slack could not be reached, or did not answer with JSON.
     #[error("the local Slack at {url} does not answer; is the stack up?")]
     Http {
         /// The address of the call.
@@ -34,7 +34,7 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// Returns a client that acts as `user` in `channel` (ids) of the Slack whose page is at
+    /// Returns a client that acts as `user` in `channel` (ids) of the local Slack whose page is at
     /// `page_url`.
     pub fn new(page_url: &str, channel: &str, user: &str) -> Self {
         Self {
@@ -64,14 +64,14 @@ impl Client {
         self.post("/control/click", &click).await
     }
 
-    /// Points the local Slack at a webhook.
+    /// Sets the address of the app's webhook.
     pub async fn set_webhook(&self, base: &str) -> Result<(), ClientError> {
         self.post::<Value>("/control/webhook", &json!({ "base": base }))
             .await
             .map(drop)
     }
 
-    /// Adds a channel that the bot is in.
+    /// Adds a channel.
     pub async fn add_channel(&self, channel: &Channel) -> Result<(), ClientError> {
         self.post::<Value>("/control/channels", channel)
             .await

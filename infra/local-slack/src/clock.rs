@@ -1,11 +1,11 @@
-//! The clock, which is passed in, so that a test can set it.
+//! The clock, which is passed in, so that tests can set the time.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The clock of a local Slack. Ids are made from the time too, so that they stay unique over a
-/// restart.
+/// The clock of a local Slack. Ids are generated from the time, too, so that they stay unique after
+/// a restart.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 
-/// The channel for notices of circuit breakers.
+/// The id of the channel for notices of circuit breakers.
 pub const OPERATIONS: &str = "C0OPERATIONS";
 
 /// The workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Team {
-    /// `T…`
+    /// The id, `T…`.
     pub id: String,
-    /// As people see it.
+    /// The displayed name.
     pub name: String,
     /// The workspace's subdomain.
     pub domain: String,
@@ -31,14 +31,14 @@ pub(crate) struct App {
 /// A channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Channel {
-    /// `C…`
+    /// The id, `C…`.
     pub id: String,
-    /// Without the `#`.
+    /// The name, without the `#`.
     pub name: String,
-    /// The topic, shown at the channel's head.
+    /// The topic, shown above the channel's messages.
     #[serde(default)]
     pub topic: String,
-    /// Whether the bot was invited; the bot may post only to channels that it was invited to.
+    /// Whether the bot is a member of the channel; it can only post where it is.
     #[serde(default = "yes")]
     pub has_bot: bool,
 }
@@ -46,61 +46,63 @@ pub struct Channel {
 /// A person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
-    /// `U…`
+    /// The id, `U…`.
     pub id: String,
     /// The handle, as in `@ada`.
     pub name: String,
-    /// As people see it.
+    /// The displayed name.
     pub real_name: String,
 }
 
 /// The app's bot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bot {
-    /// `B…`
+    /// The bot's id, `B…`.
     pub id: String,
-    /// The bot's user, `U…`, which a mention names.
+    /// The id of the bot's user, `U…`, which a mention contains.
     pub user_id: String,
-    /// As people see it; typing `@` and this name is a mention.
+    /// The displayed name; typing `@` and this name is a mention.
     pub name: String,
-    /// The app, `A…`
+    /// The app's id, `A…`.
     pub app_id: String,
 }
 
-/// The configuration of a local Slack: [`Config::new`], and then the fields that should differ.
+/// The configuration of a local Slack. [`Config::new`] sets defaults, which can be changed field by
+/// field.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The port on 127.0.0.1; 0 takes a free one.
+    /// The port on 127.0.0.1; 0 for a free one.
     pub port: u16,
-    /// The secret that requests to the webhook are signed with.
+    /// The secret that signs requests to the webhook.
     pub signing_secret: SecretString,
-    /// The one bearer token that the Web API accepts.
+    /// The bearer token that the Web API accepts.
     pub bot_token: SecretString,
     /// The workspace.
     pub team: Team,
     /// The app's bot.
     pub bot: Bot,
-    /// The channels there are at the start.
+    /// The channels at the start.
     pub channels: Vec<Channel>,
-    /// The people there are at the start; the first is who the page speaks as.
+    /// The people at the start; the page acts as the first.
     pub users: Vec<User>,
     /// The slash commands of the app, with their slash.
     pub commands: Vec<String>,
-    /// The address that `/slack/commands`, `/slack/events` and `/slack/interactions` are appended
-    /// to; can be set later with [`Server::set_webhook`](crate::Slack::set_webhook).
+    /// The address of the webhook, to which `/slack/commands`, `/slack/events` and
+    /// `/slack/interactions` are appended. [`Slack::set_webhook`](crate::Slack::set_webhook) sets
+    /// it later.
     pub webhook: Option<String>,
-    /// How long the webhook may take to answer: Slack waits 3 s.
+    /// The time limit for the webhook's answer; Slack's is 3 s.
     pub answer_within: Duration,
-    /// The waits before an event is sent again. Slack's: at once, after 1 and after 5 minutes.
+    /// The waits before an event is sent again. Slack's are none, 1 min and 5 min.
     pub event_retries: Vec<Duration>,
-    /// The newest messages that are kept of a channel.
+    /// The number of messages that a channel keeps.
     pub max_messages: usize,
     /// The clock.
     pub clock: Clock,
 }
 
 impl Config {
-    /// A workspace with a bot, two people and three channels.
+    /// Returns the configuration of a workspace with a bot, two people and three channels.
     pub fn new(signing_secret: &str, bot_token: &str) -> Self {
         Self {
             port: 0,
@@ -127,7 +129,7 @@ impl Config {
                 channel(
                     OPERATIONS,
                     "operations",
-                    "What Bematic tells of agents that fail, and of those that work again",
+                    "Notices of agents whose circuit breaker has opened or closed",
                 ),
             ],
             users: vec![

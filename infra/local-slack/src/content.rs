@@ -1,4 +1,4 @@
-//! The content of a message that a call wants to post (text, blocks, metadata), checked.
+//! Parsing and validation of a message's content: text, blocks and metadata.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,8 @@ use crate::limits;
 use crate::message::Content;
 use crate::workspace::Workspace;
 
-/// Reads and checks the content of a call or a response, with a text of at most `most_text`.
+/// Parses and checks the content of a call or a response, with a text of at most `most_text`
+/// characters.
 pub(crate) fn read(args: &Args, most_text: usize) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();
     let blocks = args.json("blocks", Code::InvalidBlocksFormat)?;
@@ -32,7 +33,7 @@ pub(crate) fn is_empty(content: &Content) -> bool {
     content.text.is_empty() && blocks.is_none_or(Vec::is_empty)
 }
 
-/// Names the blocks; no blocks are the same as an empty list.
+/// Gives the blocks ids, and turns an empty list of blocks into none.
 pub(crate) fn finish(mut content: Content, workspace: &mut Workspace, now: u64) -> Content {
     if let Some(blocks) = &mut content.blocks {
         name_blocks(blocks, workspace, now);
@@ -43,7 +44,7 @@ pub(crate) fn finish(mut content: Content, workspace: &mut Workspace, now: u64) 
     content
 }
 
-/// Slack gives every block an id that has none.
+/// Gives an id to every block that has none, as Slack does.
 pub(crate) fn name_blocks(blocks: &mut Value, workspace: &mut Workspace, now: u64) {
     for block in blocks.as_array_mut().into_iter().flatten() {
         if block["block_id"].is_null() {

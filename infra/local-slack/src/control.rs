@@ -1,4 +1,4 @@
-//! Control by a person at the page, or by a test: `/control/*`. Not a part of Slack.
+//! `/control/*`: the page's actions, and switches for tests. Slack has no such API.
 
 use std::sync::Arc;
 
@@ -51,12 +51,12 @@ async fn submit(
     interactions::submit(&slack, &submit).await.map(Json)
 }
 
-/// `POST /control/webhook`.
+/// The body of `POST /control/webhook`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Webhook {
     base: String,
-    /// Sends a `url_verification`, as Slack does when the address is set.
+    /// Whether to send a `url_verification`, as Slack does when an app's address is set.
     #[serde(default)]
     verify: bool,
 }

@@ -1,4 +1,4 @@
-//! `conversations.*`
+//! The Web API methods `conversations.*`: channels and their messages.
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,10 @@ use crate::message::{Message, render};
 use crate::state::Slack;
 use crate::ts::Ts;
 
-/// How a cursor begins; the rest is the `ts` after which the next page goes on.
+/// The prefix of a cursor; the rest is the `ts` after which the next page begins.
 const CURSOR: &str = "next_ts:";
 
-/// Newest first; replies are only in their thread.
+/// Returns a page of a channel's messages, newest first, without the replies in threads.
 pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = joined(workspace.channel(args.required("channel")?)?)?;
@@ -28,7 +28,7 @@ pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     Ok(page.cut(wanted, &workspace.app))
 }
 
-/// The thread's first message, then its replies, oldest first.
+/// Returns a page of a thread: its first message, then its replies, oldest first.
 pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = joined(workspace.channel(args.required("channel")?)?)?;
@@ -77,7 +77,7 @@ fn joined(channel: &Channel) -> Result<&Channel, Code> {
     }
 }
 
-/// Which messages a call wants.
+/// The page of messages that a call requests.
 struct Page {
     limit: usize,
     oldest: Option<Ts>,

@@ -1,4 +1,4 @@
-//! Delivery of signed requests to the app.
+//! Delivery of signed requests to the app's webhook.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::request::SignedRequest;
 use crate::state::Slack;
 
-/// The app's answer, with a status of success.
+/// The app's response with a status of success.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
-/// Why a request was not delivered, or refused by the app.
+/// The reason that a request was not delivered, or was refused by the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
     NoWebhook,
@@ -24,7 +24,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Slack's `X-Slack-Retry-Reason`.
+    /// Returns the value of Slack's `X-Slack-Retry-Reason`.
     pub(crate) fn retry_reason(&self) -> &'static str {
         match self {
             Self::NoWebhook | Self::Unreachable(_) => "connection_failed",
@@ -33,7 +33,7 @@ impl Failure {
         }
     }
 
-    /// Slack's name for the failure, as a person sees it after a slash command.
+    /// Returns the name of the failure that Slack shows after a slash command.
     pub(crate) fn shown(&self) -> &'static str {
         if matches!(self, Self::Timeout) {
             "operation_timeout"
@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// Whether the app asked for no repetition.
+    /// Whether the app requested that the request not be sent again.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Status { no_retry: true, .. })
     }
@@ -66,12 +66,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How the webhook took a request.
+/// The outcome of a delivery to the webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The HTTP status, unless there was no answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The failure in words; an event is sent again, the rest is not.
+    /// The failure as text. An event is sent again after a failure, other requests are not.
     pub error: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl From<&Result<Reply, Failure>> for Delivery {
 }
 
 impl Slack {
-    /// Signs a request now.
+    /// Signs a request with the current time.
     pub(crate) fn sign(
         &self,
         path: &'static str,
@@ -103,7 +103,7 @@ impl Slack {
     }
 }
 
-/// Posts a request to the app; `retry` is the number of the repetition and the reason for it.
+/// Posts a request to the app; `retry` is the number of the retry and its reason.
 pub(crate) async fn post(
     slack: &Slack,
     request: SignedRequest,
@@ -153,7 +153,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
         return Failure::Timeout;
     }
-    // The innermost cause is the one that tells a person something ("connection refused").
+    // The innermost cause is the most specific ("connection refused").
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -1,4 +1,4 @@
-//! How the Web API refuses: HTTP 200, `ok: false` and a code.
+//! The Web API's refusals: HTTP 200, `ok: false` and a code.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use strum::IntoStaticStr;
 
-/// Slack's codes; written in snake case on the wire.
+/// Slack's error codes, in snake case on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Code {
@@ -42,12 +42,12 @@ pub(crate) enum Code {
     UserNotInChannel,
 }
 
-/// A call that Slack refuses.
+/// The refusal of a call.
 #[derive(Debug, thiserror::Error)]
 #[error("Slack refuses: {}", self.code_name())]
 pub struct Refusal {
     pub(crate) code: Code,
-    /// The reasons in words, each with a pointer to the place.
+    /// The problems as text, each with a JSON pointer.
     pub(crate) problems: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// HTTP 429 with the seconds to wait, as Slack slows a caller down.
+/// Returns an HTTP 429 with the seconds to wait.
 pub(crate) fn rate_limited(retry_after_secs: u64) -> Response {
     let body = Json(json!({ "ok": false, "error": "ratelimited" }));
     let wait = [(header::RETRY_AFTER, retry_after_secs.to_string())];

@@ -1,4 +1,4 @@
-//! The Events API: events that the app subscribed to, sent until the app takes them.
+//! The Events API: events, sent again until the app accepts them or the retries are used up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::request::{EVENTS, JSON, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
 
-/// Sends the app a mention. Gives the outcome of the first delivery; repetitions follow in the
+/// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.
 pub(crate) async fn app_mention(
     slack: &Arc<Slack>,
@@ -47,7 +47,8 @@ pub(crate) async fn app_mention(
     delivery
 }
 
-/// Proves to Slack that an address is the app's, as setting it in the app's settings does.
+/// Sends a `url_verification`, which an app must answer with the challenge, as Slack does when the
+/// address is set in the app's settings.
 pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
     let challenge = slack.workspace().id("challenge", slack.now());
     let body = json!({ "token": "local", "challenge": challenge, "type": "url_verification" });
@@ -69,9 +70,9 @@ async fn send(slack: &Slack, body: &str, retry: Option<(usize, &str)>) -> Result
     deliver::post(slack, slack.sign(EVENTS, JSON, body.to_owned()), retry).await
 }
 
-/// An event that was not taken.
+/// An event that the app did not accept.
 struct Retrying {
-    /// The person's note on the failure, which is updated.
+    /// The note about the failure that the person sees; it is updated.
     note: Option<Ts>,
     place: Place,
     thread: Option<Ts>,
@@ -91,21 +92,21 @@ async fn retry(slack: Arc<Slack>, mut event: Retrying, mut failure: Failure) {
         }
         let retry = Some((index + 1, failure.retry_reason()));
         match send(&slack, &event.body, retry).await {
-            Ok(_) => return settle(&slack, &event),
+            Ok(_) => return remove_note(&slack, &event),
             Err(again) => failure = again,
         }
     }
     report(&slack, &mut event, &failure, None);
 }
 
-/// Notes for the person that the event was not taken, unless it is sent again at once.
+/// Shows the person a note about the failure, unless the event is sent again at once.
 fn report(slack: &Slack, event: &mut Retrying, failure: &Failure, next: Option<Duration>) {
-    let hope = match next {
+    let outlook = match next {
         Some(Duration::ZERO) => return,
         Some(wait) => format!("trying again in {} s", wait.as_secs_f64()),
         None => "not trying again".to_owned(),
     };
-    let text = format!(":warning: Bematic did not get this mention: {failure}; {hope}.");
+    let text = format!(":warning: Bematic did not receive this mention: {failure}; {outlook}.");
     let Some(ts) = event.note else {
         event.note = Some(event.place.note(slack, event.thread, &text));
         return;
@@ -114,8 +115,8 @@ fn report(slack: &Slack, event: &mut Retrying, failure: &Failure, next: Option<D
     slack.workspace().rewrite(channel, ts, content, slack.now());
 }
 
-/// Removes the note on the failure.
-fn settle(slack: &Slack, event: &Retrying) {
+/// Removes the note about the failure.
+fn remove_note(slack: &Slack, event: &Retrying) {
     if let Some(ts) = event.note {
         slack.workspace().remove(&event.place.channel, ts);
     }

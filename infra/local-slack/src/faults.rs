@@ -1,14 +1,14 @@
-//! Faults that a test switches on (rate limits, failures, slowness), and the list of recent calls.
+//! The fault plan of tests (rate limits, failures, delays), and the log of recent calls.
 
 use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-/// Recent calls that are kept.
+/// The number of recent calls that are kept.
 const CALLS: usize = 2_000;
-/// Slack's rates that matter here: method, calls, seconds, and whether each channel is counted
-/// separately.
-const SLACKS: [(&str, usize, u64, bool); 7] = [
+/// Slack's rate limits of the methods here: method, calls, seconds, and whether each channel is
+/// counted separately.
+const SLACK_RATES: [(&str, usize, u64, bool); 7] = [
     ("chat.postMessage", 1, 1, true),
     ("chat.postEphemeral", 100, 60, false),
     ("chat.update", 50, 60, false),
@@ -18,11 +18,11 @@ const SLACKS: [(&str, usize, u64, bool); 7] = [
     ("users.info", 100, 60, false),
 ];
 
-/// A rate limit: so many calls in so many seconds.
+/// A rate limit: a number of calls within a time window.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rate {
-    /// Calls let through in the window.
+    /// The calls that are accepted in the window.
     pub calls: usize,
     /// The window, in seconds.
     pub secs: u64,
@@ -35,9 +35,9 @@ pub struct Rate {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimits {
-    /// Whether there are any: Slack's own rates, with those of `methods` over them.
+    /// Whether calls are limited: by Slack's own rates, and those of `methods` instead where given.
     pub enabled: bool,
-    /// Rates by method.
+    /// The rates by method.
     #[serde(default)]
     pub methods: HashMap<String, Rate>,
 }
@@ -46,25 +46,25 @@ pub struct RateLimits {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// The method; `*` is any.
+    /// The method; `*` for any.
     pub method: String,
-    /// The channel whose calls fail, so that parallel tests do not; none is any.
+    /// The channel whose calls fail, so that parallel tests are not affected; `None` for any.
     #[serde(default)]
     pub channel: Option<String>,
     /// The number of calls that fail; 0 removes the faults of this method and channel.
     #[serde(default = "one")]
     pub count: usize,
-    /// The HTTP status instead of an answer; 429 comes with `retryAfter`.
+    /// The HTTP status that replaces the response; 429 has the header of `retry_after`.
     pub status: Option<u16>,
     /// The `Retry-After` of a 429, in seconds.
     #[serde(default = "one_second")]
     pub retry_after: u64,
-    /// Slack's `error` instead of an answer.
+    /// Slack's `error` that replaces the response.
     pub error: Option<String>,
-    /// The wait before the answer, in milliseconds.
+    /// The wait before the response, in milliseconds.
     #[serde(default)]
     pub delay_ms: u64,
-    /// Whether the call takes effect, and only its answer is lost.
+    /// Whether the call takes effect, and only its response is lost.
     #[serde(default)]
     pub after_effect: bool,
 }
@@ -93,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// Returns a fault of one call that is answered with 429 and so many seconds to wait.
+    /// Returns a fault of one call that is answered with 429 and `retry_after` seconds to wait.
     pub fn rate_limited(method: &str, retry_after: u64) -> Self {
         Self {
             retry_after,
@@ -110,13 +110,13 @@ impl Fault {
         }
     }
 
-    /// Repeats the fault for so many calls.
+    /// Repeats the fault for `count` calls.
     #[must_use]
     pub fn times(self, count: usize) -> Self {
         Self { count, ..self }
     }
 
-    /// Has the call take effect, so that only its answer is lost.
+    /// Has the call take effect, so that only its response is lost.
     #[must_use]
     pub fn after_effect(self) -> Self {
         Self {
@@ -136,29 +136,29 @@ pub struct Call {
     pub channel: Option<String>,
     /// The message that the call names.
     pub ts: Option<String>,
-    /// The time of the answer, in Unix microseconds.
+    /// The time of the response, in Unix microseconds.
     pub at: u64,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
 }
 
-/// The faults and rate limits that are switched on, and the recent calls.
+/// The present faults and rate limits, and the recent calls.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     rates: HashMap<String, Rate>,
-    /// When calls were let through, in Unix microseconds.
-    passed: HashMap<(String, String), VecDeque<u64>>,
+    /// The times of accepted calls, in Unix microseconds, by method and channel.
+    accepted: HashMap<(String, String), VecDeque<u64>>,
     pending: Vec<Fault>,
     calls: VecDeque<Call>,
 }
 
 impl Faults {
     pub(crate) fn set_rates(&mut self, wanted: RateLimits) {
-        self.passed.clear();
+        self.accepted.clear();
         self.rates.clear();
         if wanted.enabled {
             self.rates
-                .extend(SLACKS.map(|(method, calls, secs, each_channel)| {
+                .extend(SLACK_RATES.map(|(method, calls, secs, each_channel)| {
                     let rate = Rate {
                         calls,
                         secs,
@@ -170,7 +170,7 @@ impl Faults {
         }
     }
 
-    /// Adds a fault; one with a count of 0 takes those of its method and channel away.
+    /// Adds a fault; one with a count of 0 removes those of its method and channel.
     pub(crate) fn add(&mut self, fault: Fault) {
         if fault.count == 0 {
             self.pending
@@ -180,7 +180,7 @@ impl Faults {
         }
     }
 
-    /// Takes the fault of this call, if there is one.
+    /// Returns the fault of a call, if there is one, and counts it.
     pub(crate) fn take(&mut self, method: &str, channel: Option<&str>) -> Option<Fault> {
         let at = self.pending.iter().position(|fault| {
             let here = fault.channel.is_none() || fault.channel.as_deref() == channel;
@@ -195,28 +195,28 @@ impl Faults {
         Some(taken)
     }
 
-    /// Lets a call through, or gives the seconds after which the caller may try again.
+    /// Accepts a call, or returns the seconds after which the caller may try again.
     pub(crate) fn admit(&mut self, method: &str, channel: &str, now: u64) -> Result<(), u64> {
         let Some(rate) = self.rates.get(method) else {
             return Ok(());
         };
         let scope = if rate.each_channel { channel } else { "" };
-        let passed = self
-            .passed
+        let accepted = self
+            .accepted
             .entry((method.to_owned(), scope.to_owned()))
             .or_default();
         let window = rate.secs.saturating_mul(1_000_000);
-        while passed
+        while accepted
             .front()
             .is_some_and(|at| at.saturating_add(window) <= now)
         {
-            passed.pop_front();
+            accepted.pop_front();
         }
-        if passed.len() < rate.calls {
-            passed.push_back(now);
+        if accepted.len() < rate.calls {
+            accepted.push_back(now);
             return Ok(());
         }
-        let free_at = passed.front().map_or(now, |at| at.saturating_add(window));
+        let free_at = accepted.front().map_or(now, |at| at.saturating_add(window));
         Err(free_at.saturating_sub(now).div_ceil(1_000_000).max(1))
     }
 

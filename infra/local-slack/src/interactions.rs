@@ -1,4 +1,4 @@
-//! Pressed buttons and submitted modals.
+//! Interactions: pressed buttons and submitted modals.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(crate) struct Click {
     pub(crate) user: Option<String>,
     pub(crate) message_ts: Ts,
     pub(crate) action_id: String,
-    /// The first block that has the action, if none is named.
+    /// The block with the action; the first one that has it if `None`.
     pub(crate) block_id: Option<String>,
 }
 
@@ -33,13 +33,13 @@ pub(crate) struct Click {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Submit {
     pub(crate) user: Option<String>,
-    /// The view as it was opened.
+    /// The modal as it was opened.
     pub(crate) view: Value,
-    /// The input, by block id and action id.
+    /// The person's input, by block id and action id.
     pub(crate) values: Value,
 }
 
-/// Sends `block_actions`.
+/// Sends a `block_actions` for a pressed button.
 pub(crate) async fn click(slack: &Slack, click: &Click) -> Result<Delivery, Refusal> {
     let place = Place::find(slack, click.channel.as_deref(), click.user.as_deref())?;
     let (payload, thread) = block_actions(slack, &place, click)?;
@@ -51,7 +51,7 @@ pub(crate) async fn click(slack: &Slack, click: &Click) -> Result<Delivery, Refu
     Ok(Delivery::from(&outcome))
 }
 
-/// Sends `view_submission`; gives the app's answer, which may be errors to show.
+/// Sends a `view_submission`. Returns the app's response, which may have errors to show.
 pub(crate) async fn submit(slack: &Slack, submit: &Submit) -> Result<Value, Refusal> {
     let place = Place::find(slack, None, submit.user.as_deref())?;
     let mut view = submit.view.clone();
@@ -127,8 +127,8 @@ fn block_actions(
     Ok((payload, thread))
 }
 
-/// The element that was acted on, as the payload names it. A block without an id of the app's own
-/// gets a new one with every update, so an unknown block is no reason to lose a press.
+/// Returns the pressed element, as the payload has it. It is searched in all blocks if the named
+/// block does not exist: a block whose id the app did not choose gets a new id with every update.
 fn find(blocks: &Value, click: &Click) -> Result<Value, Code> {
     let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
     let named = blocks

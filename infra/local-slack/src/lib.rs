@@ -1,9 +1,9 @@
 //! A small local Slack: the Web API that an app calls, the signed requests that Slack sends, and a
 //! page on which a person reads and types.
 //!
-//! The local Slack is stricter than Slack where strictness finds a mistake early, never kinder. All
-//! state is held in memory, bounded. [`Server`] serves it on the loopback interface; [`router`] is
-//! the same without a socket, for tests that call it in process:
+//! The local Slack refuses everything that Slack refuses, and more where that finds a mistake early.
+//! Its state is in memory, and bounded. [`Server`] serves it on the loopback interface; [`router`]
+//! serves it without a socket, to tests that call it in process:
 //!
 //! ```
 //! # use axum::{body::Body, http::Request};
@@ -23,9 +23,9 @@
 //! # }
 //! ```
 //!
-//! To add a Web API method: write a function beside its family (`chat`, `conversations`, `views`)
-//! and name it in `api::call`. To add a block type: name it in `blocks::KNOWN` and draw it in
-//! `assets/blocks.js`. Modules depend on those before them in this order, never the other way:
+//! To add a Web API method: a function in the module of its family (`chat`, `conversations`,
+//! `views`), and an arm in `api::call`. To add a block type: an entry in `blocks::KNOWN`, and its
+//! rendering in `assets/blocks.js`. Modules depend only on those before them in this order:
 //! values (`ts`, `config`, `message`, …), `workspace`, `state`, requests to the app (`deliver`,
 //! `events`, `interactions`), the Web API's methods, routes (`api`, `control`, `page`), `server`.
 

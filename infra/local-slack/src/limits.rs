@@ -1,14 +1,15 @@
-//! Slack's limits, in characters unless said otherwise.
+//! Slack's limits, in characters unless stated otherwise.
 //!
-//! They are those of Slack's reference for `chat.postMessage` and Block Kit; where Slack documents
-//! none, what was seen to be refused.
+//! Their source is Slack's reference for `chat.postMessage` and Block Kit, or observation where
+//! that is stated.
 
-/// The `text` of a posted message. Slack cuts what is longer; here it is refused, so that nothing
-/// is lost unseen.
+/// The `text` of a posted message. Slack truncates a longer one; the local Slack refuses it, so that
+/// the mistake is noticed.
 pub(crate) const POSTED_TEXT: usize = 40_000;
 /// The `text` of `chat.update`.
 pub(crate) const UPDATED_TEXT: usize = 4_000;
-/// The text of all blocks of a message. Undocumented: 9 600 was seen to pass, 11 300 not.
+/// The text of all blocks of a message. Undocumented: Slack was observed to accept 9 600 and to
+/// refuse 11 300.
 pub(crate) const ALL_BLOCKS_TEXT: usize = 11_000;
 /// The text of all `markdown` blocks of a message.
 pub(crate) const ALL_MARKDOWN: usize = 12_000;
@@ -46,9 +47,9 @@ pub(crate) const METADATA_BYTES: usize = 8_000;
 pub(crate) const PAGE: usize = 999;
 /// Posts to one `response_url`.
 pub(crate) const RESPONSES: u8 = 5;
-/// How long a `response_url` works, in seconds.
+/// How long a `response_url` is valid, in seconds.
 pub(crate) const RESPONSE_SECS: u64 = 30 * 60;
-/// How long a `trigger_id` opens a modal, in seconds.
+/// How long a `trigger_id` is valid, in seconds.
 pub(crate) const TRIGGER_SECS: u64 = 3;
-/// What a request may weigh, in bytes; far over anything Slack would take.
+/// The size of a request, in bytes; far more than Slack would accept.
 pub(crate) const BODY_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! A message, and how the Web API shows it.
+//! A message, and its JSON in the Web API.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +7,30 @@ use serde_json::{Value, json};
 use crate::config::App;
 use crate::ts::Ts;
 
-/// Who wrote a message.
+/// The author of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Author {
     /// A person, by user id.
     User(String),
     /// The app's bot.
     Bot,
-    /// Slack itself, with a note on what went wrong.
+    /// Slack itself, which posts notes about failures.
     Slackbot,
 }
 
 /// The content of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
-    /// The text, in Slack's notation.
+    /// The text, in Slack's mrkdwn.
     pub text: String,
-    /// The blocks, an array with at least one.
+    /// The blocks: an array with at least one.
     pub blocks: Option<Value>,
     /// The metadata: `event_type` and `event_payload`.
     pub metadata: Option<Value>,
 }
 
 impl Content {
-    /// Returns a text without blocks and metadata.
+    /// Returns a content with a text only.
     pub(crate) fn plain(text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -42,21 +42,21 @@ impl Content {
 /// A message of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The place in the channel's timeline, and the message's id.
+    /// The message's id in its channel, and the time at which it was posted.
     pub ts: Ts,
-    /// The first message of the thread that this message replies in.
+    /// The first message of the thread, if this message is a reply.
     pub thread: Option<Ts>,
-    /// Who wrote the message.
+    /// The author.
     pub author: Author,
-    /// The content, as it was last updated.
+    /// The content after the last update.
     pub content: Content,
-    /// When the content was last updated.
+    /// The time of the last update.
     pub edited: Option<Ts>,
-    /// How often the content was updated.
+    /// The number of updates.
     pub updates: usize,
-    /// The replies to a thread's first message.
+    /// The replies, if this message is the first of a thread.
     pub replies: BTreeSet<Ts>,
-    /// The only user who sees the message, if it is ephemeral; no history has it.
+    /// The only user who sees the message, if it is ephemeral. Ephemeral messages are in no history.
     pub only_for: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Message {
     }
 }
 
-/// Returns the message as the Web API shows it.
+/// Returns a message as JSON of the Web API.
 pub(crate) fn render(message: &Message, app: &App, with_metadata: bool) -> Value {
     let content = &message.content;
     let mut view = json!({ "type": "message", "ts": message.ts, "text": content.text });

@@ -1,4 +1,4 @@
-//! The page, and the stream that keeps it current.
+//! The page, and the event stream that keeps it up to date.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Nothing but the page's own files; what messages say can't load or run anything.
+/// The content security policy: only the page's own files, so that the content of a message cannot
+/// load or run anything.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
@@ -31,7 +32,7 @@ macro_rules! asset {
     };
 }
 
-/// Name, type and content.
+/// The page's files: name, content type and content.
 const ASSETS: [(&str, &str, &str); 10] = [
     asset!("index.html", HTML),
     asset!("style.css", CSS),
@@ -64,7 +65,8 @@ async fn asset(Path(wanted): Path<String>) -> Response {
     (headers, *content).into_response()
 }
 
-/// Refuses whatever another site's page sends here under a name of its own (DNS rebinding).
+/// Refuses requests for other host names than the loopback interface's, which another site's page
+/// could send (DNS rebinding).
 pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
     let host = request
         .headers()
@@ -84,7 +86,7 @@ pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
         .into_response()
 }
 
-/// First a snapshot, then every change. A page that falls behind gets a new snapshot.
+/// Streams a snapshot, and then every change. A page that falls behind gets a new snapshot.
 async fn live(
     State(slack): State<Arc<Slack>>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -108,7 +110,7 @@ fn changes(slack: Arc<Slack>) -> impl Stream<Item = Change> {
 
 type Watching = (Arc<Slack>, Option<Receiver<Change>>);
 
-/// Watching starts under the same lock as the snapshot is taken: no change falls in between.
+/// Takes a snapshot and subscribes to changes under one lock, so that no change is missed.
 fn begin(slack: Arc<Slack>) -> (Change, Watching) {
     let (snapshot, receiver) = {
         let workspace = slack.workspace();

@@ -1,4 +1,4 @@
-//! A person in a channel: who acts, and where.
+//! The place of an action: a person in a channel.
 
 use crate::error::Code;
 use crate::message::{Author, Content};
@@ -6,7 +6,7 @@ use crate::state::Slack;
 use crate::tickets::Ticket;
 use crate::ts::Ts;
 
-/// Who acts, and where.
+/// A person in a channel, who acts there.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) channel: String,
@@ -39,7 +39,7 @@ impl Place {
         })
     }
 
-    /// The ticket for the app's responses to this person.
+    /// Returns a ticket for the app's responses to this person.
     pub(crate) fn ticket(&self, slack: &Slack, message: Option<Ts>) -> Ticket {
         Ticket {
             channel: self.channel.clone(),
@@ -63,7 +63,7 @@ impl Place {
         workspace.post_ephemeral(&self.channel, &self.user, thread, author, content, now)
     }
 
-    /// Posts Slackbot's note on what went wrong to this person.
+    /// Posts a note about a failure to this person, from Slackbot.
     pub(crate) fn note(&self, slack: &Slack, thread: Option<Ts>, text: &str) -> Ts {
         self.post(slack, thread, Author::Slackbot, Content::plain(text))
     }

@@ -1,5 +1,5 @@
-//! The requests that Slack sends to an app, signed: for the local Slack itself, and for tests and
-//! tools that send one of their own.
+//! The signed requests that Slack sends to an app: for the local Slack, and for tests and tools that
+//! send requests themselves.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// The content type of events.
 pub const JSON: &str = "application/json";
 
-/// A request to the app, signed.
+/// A signed request to the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRequest {
     /// The path below the webhook's address.
@@ -46,20 +46,20 @@ impl SignedRequest {
     }
 }
 
-/// A slash command: [`SlashCommand::new`], and then the fields that should differ.
+/// A slash command. [`SlashCommand::new`] sets defaults, which can be changed field by field.
 #[derive(Debug, Clone)]
 pub struct SlashCommand<'a> {
-    /// `T…`
+    /// The workspace's id, `T…`.
     pub team_id: &'a str,
     /// The workspace's subdomain.
     pub team_domain: &'a str,
-    /// `A…`
+    /// The app's id, `A…`.
     pub app_id: &'a str,
-    /// `C…`
+    /// The channel's id, `C…`.
     pub channel_id: &'a str,
     /// The channel's name, without the `#`.
     pub channel_name: &'a str,
-    /// `U…`
+    /// The person's id, `U…`.
     pub user_id: &'a str,
     /// The person's handle.
     pub user_name: &'a str,
@@ -69,12 +69,12 @@ pub struct SlashCommand<'a> {
     pub text: &'a str,
     /// The address for later responses.
     pub response_url: &'a str,
-    /// The permission to open a modal; unique for each command.
+    /// The id with which the app may open a modal; unique for each command.
     pub trigger_id: &'a str,
 }
 
 impl<'a> SlashCommand<'a> {
-    /// Returns `/bm {text}`, typed in the workspace of [`Config::new`](crate::Config::new).
+    /// Returns the command `/bm {text}` in the workspace of [`Config::new`](crate::Config::new).
     pub const fn new(
         channel_id: &'a str,
         user_id: &'a str,
@@ -117,26 +117,27 @@ impl<'a> SlashCommand<'a> {
     }
 }
 
-/// A mention of the bot, as an event: [`Mention::new`], and then the fields that should differ.
+/// An event that the bot was mentioned. [`Mention::new`] sets defaults, which can be changed field
+/// by field.
 #[derive(Debug, Clone)]
 pub struct Mention<'a> {
-    /// `T…`
+    /// The workspace's id, `T…`.
     pub team_id: &'a str,
-    /// `A…`
+    /// The app's id, `A…`.
     pub app_id: &'a str,
-    /// The bot's user, `U…`.
+    /// The id of the bot's user, `U…`.
     pub bot_user_id: &'a str,
-    /// `C…`
+    /// The channel's id, `C…`.
     pub channel_id: &'a str,
-    /// `U…`
+    /// The person's id, `U…`.
     pub user_id: &'a str,
-    /// The message in Slack's notation, `<@U…>` included.
+    /// The message in Slack's mrkdwn, `<@U…>` included.
     pub text: &'a str,
     /// The message's `ts`.
     pub ts: &'a str,
     /// The `ts` of the thread's first message, if the mention is a reply.
     pub thread_ts: Option<&'a str>,
-    /// The event's id, which repetitions keep.
+    /// The event's id, which is the same in retries.
     pub event_id: &'a str,
 }
 
@@ -162,7 +163,7 @@ impl<'a> Mention<'a> {
         }
     }
 
-    /// Returns the event's body, sent at `event_time` (Unix seconds).
+    /// Returns the event's body, with the time `event_time` (Unix seconds).
     pub fn body(&self, event_time: u64) -> Value {
         let mut event = json!({
             "type": "app_mention", "user": self.user_id, "text": self.text, "ts": self.ts,
@@ -190,5 +191,5 @@ impl<'a> Mention<'a> {
     }
 }
 
-/// The path of events below the webhook's address.
+/// The path for events, below the webhook's address.
 pub(crate) const EVENTS: &str = "/slack/events";

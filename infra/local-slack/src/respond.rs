@@ -1,4 +1,4 @@
-//! The app's responses: answers to commands, and posts to a `response_url`.
+//! The app's responses to interactions: bodies of its answers, and posts to a `response_url`.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
     Router::new().route("/responses/{id}", post(answer))
 }
 
-/// Returns the `response_url` of one interaction.
+/// Returns the `response_url` of an interaction.
 pub(crate) fn url(slack: &Slack, workspace: &mut Workspace, ticket: Ticket) -> String {
     let id = workspace.issue("R", ticket, slack.now());
     format!("{}/responses/{id}", slack.origin)
@@ -52,8 +52,8 @@ fn take(slack: &Slack, id: &str, args: &Args) -> Result<(), Refusal> {
     show(slack, &ticket, args).map(drop)
 }
 
-/// Posts a response: to the person who acted, to the channel, or in place of the message that was
-/// acted on. Gives the `ts` of the message that shows it.
+/// Shows a response: to the person who acted, to the channel, or in place of the message whose
+/// button was pressed. Returns the `ts` of the message that shows it.
 pub(crate) fn show(slack: &Slack, ticket: &Ticket, args: &Args) -> Result<Option<Ts>, Refusal> {
     let now = slack.now();
     let workspace = &mut slack.workspace();

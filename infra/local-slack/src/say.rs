@@ -1,4 +1,4 @@
-//! A person's input: a slash command, a mention, or a plain message.
+//! A person's input: a slash command, a mention, or another message.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::tickets::Ticket;
 use crate::ts::Ts;
 use crate::{events, respond, typed};
 
-/// A person's input, as the page's box and `POST /control/say` take it.
+/// A person's input, as the page and `POST /control/say` send it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Say {
-    /// The first channel, if none is named.
+    /// The channel's id; the first channel if `None`.
     pub(crate) channel: Option<String>,
-    /// The first user, if none is named.
+    /// The person's id; the first person if `None`.
     pub(crate) user: Option<String>,
     pub(crate) text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) thread_ts: Option<Ts>,
-    /// Whether the bot is mentioned before the text, whatever its name.
+    /// Whether to mention the bot before the text.
     #[serde(default)]
     pub(crate) mention: bool,
 }
@@ -37,11 +37,11 @@ pub(crate) struct Say {
 /// The outcome of a person's input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Said {
-    /// The message in the channel; a slash command leaves none.
+    /// The message in the channel; `None` for a slash command.
     pub ts: Option<Ts>,
-    /// How the webhook took it; nothing for a plain message, which it is not sent.
+    /// The delivery to the webhook; `None` for a message without a mention, which is not sent.
     pub delivery: Option<Delivery>,
-    /// The body of the webhook's answer to a slash command.
+    /// The body of the webhook's response to a slash command.
     pub response: Option<Value>,
 }
 
@@ -119,7 +119,7 @@ async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) 
     }
 }
 
-/// Slack's own refusal of a command, before the app is asked.
+/// Returns Slack's refusal of a command that is not sent to the app.
 fn refusal(slack: &Slack, name: &str, thread: Option<Ts>) -> Option<String> {
     let commands = &slack.config.commands;
     if !commands.iter().any(|known| known == name) {
@@ -129,7 +129,7 @@ fn refusal(slack: &Slack, name: &str, thread: Option<Ts>) -> Option<String> {
     thread.map(|_| format!("`{name}` is not supported in threads. Sorry!"))
 }
 
-/// Shows the person the command that was typed, as Slack's own box would keep it.
+/// Shows the person the command that they typed.
 fn echo(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) {
     let content = Content::plain(&typed::encode(typed, &slack.workspace()));
     place.post(slack, thread, Author::User(place.user.clone()), content);
@@ -163,7 +163,7 @@ fn command_request(
     command.signed(secret, slack.config.clock.secs())
 }
 
-/// Shows the answer to a command: JSON, or plain text; nothing for nothing.
+/// Shows the app's response to a command, which is JSON, plain text or empty.
 fn show_answer(
     slack: &Slack,
     place: &Place,

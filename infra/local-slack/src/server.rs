@@ -1,4 +1,4 @@
-//! Routing, binding, serving, and stopping.
+//! The server: its routes, start and stop.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::config::Config;
 use crate::state::Slack;
 use crate::{api, control, limits, page, respond};
 
-/// How long requests in flight may take to end once the server stops.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long requests in flight may take when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
 
-/// The port could not be bound, most likely because it is taken.
+/// The port could not be bound, most likely because it is in use.
 #[derive(Debug, thiserror::Error)]
 #[error("the local Slack cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
 pub struct StartError {
-    /// The port asked for.
+    /// The port of the configuration.
     port: u16,
-    /// The system's error.
+    /// The operating system's error.
     source: std::io::Error,
 }
 
-/// A running local Slack. Dropped without [`Server::shutdown`], it is stopped, not waited for.
+/// A running local Slack. Dropping it stops it without waiting; [`Server::shutdown`] waits.
 #[derive(Debug)]
 pub struct Server {
     slack: Arc<Slack>,
@@ -35,10 +35,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds 127.0.0.1 and serves.
+    /// Binds the port on 127.0.0.1, and serves.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// When the port is in use.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let port = config.port;
         let failed = |source| StartError { port, source };
@@ -63,21 +63,21 @@ impl Server {
         self.slack.origin.clone()
     }
 
-    /// Returns the Web API's address; method names are appended after a slash.
+    /// Returns the Web API's address, to which a slash and the method's name are appended.
     pub fn api_url(&self) -> String {
         format!("{}/api", self.slack.origin)
     }
 
-    /// Returns the state behind the server.
+    /// Returns the server's state.
     pub fn state(&self) -> &Arc<Slack> {
         &self.slack
     }
 
-    /// Stops taking requests, lets those in flight end, drops pending event retries.
+    /// Stops accepting requests, waits for those in flight, and drops pending retries of events.
     pub async fn shutdown(mut self) {
         self.slack.stop.cancel();
         self.slack.tasks.close();
-        if tokio::time::timeout(DRAIN, &mut self.serving)
+        if tokio::time::timeout(GRACE, &mut self.serving)
             .await
             .is_err()
         {

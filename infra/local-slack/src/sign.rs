@@ -3,18 +3,19 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The header with the Unix time, in seconds, at which the request was signed.
+/// The header with the time at which the request was signed, in Unix seconds.
 pub const TIMESTAMP_HEADER: &str = "x-slack-request-timestamp";
 /// The header with the signature.
 pub const SIGNATURE_HEADER: &str = "x-slack-signature";
 
 /// Returns the value of [`SIGNATURE_HEADER`] for the raw `body` sent at `timestamp` (Unix seconds).
 ///
-/// `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{body}` under the app's signing secret.
+/// The value is `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{body}` under the app's signing
+/// secret.
 #[expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "HMAC takes any key"
+    reason = "HMAC accepts a key of any length"
 )]
 pub fn sign(secret: &str, timestamp: u64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key length");

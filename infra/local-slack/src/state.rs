@@ -1,4 +1,4 @@
-//! The state that every request is handled with, and what a test may ask of it.
+//! The state of a local Slack, with the functions that tests call.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -12,16 +12,16 @@ use crate::message::{Author, Content, Message};
 use crate::ts::Ts;
 use crate::workspace::Workspace;
 
-/// The origin of a Slack without a socket, in the `response_url`s that it gives out.
+/// The origin of `response_url`s of a local Slack without a socket.
 const IN_PROCESS: &str = "http://local-slack.invalid";
 
-/// A local Slack, with or without a socket: [`router`](crate::router) serves it.
+/// A local Slack: its workspace, faults and webhook. [`router`](crate::router) serves it.
 #[derive(Debug)]
 pub struct Slack {
     pub(crate) config: Config,
     /// The address of the page and of `response_url`s, without a trailing slash.
     pub(crate) origin: String,
-    /// The client that calls the webhook, made with the first request.
+    /// The client that calls the webhook, created with the first request.
     http: OnceLock<Result<reqwest::Client, String>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -31,12 +31,12 @@ pub struct Slack {
 }
 
 impl Slack {
-    /// Returns a Slack without a socket.
+    /// Creates a local Slack without a socket.
     pub fn new(config: Config) -> Arc<Self> {
         Self::at(config, IN_PROCESS.to_owned())
     }
 
-    /// Returns a Slack whose address is `origin`.
+    /// Creates a local Slack whose address is `origin`.
     pub(crate) fn at(config: Config, origin: String) -> Arc<Self> {
         Arc::new(Self {
             origin,
@@ -68,15 +68,15 @@ impl Slack {
         self.workspace().message(channel, ts).ok().cloned()
     }
 
-    /// Returns the newest ephemeral messages of a channel, for whomever they are, oldest first.
+    /// Returns the newest ephemeral messages of a channel, for any user, oldest first.
     pub fn ephemeral(&self, channel: &str) -> Vec<Message> {
         self.workspace().ephemeral(channel).cloned().collect()
     }
 
-    /// Posts a plain message as the person `user`, without telling the app.
+    /// Posts a message as the person `user`, and sends no event to the app.
     ///
     /// # Errors
-    /// When there is no such thread.
+    /// When the thread does not exist.
     pub fn post_as(
         &self,
         user: &str,
@@ -106,7 +106,7 @@ impl Slack {
         self.workspace().add_user(user);
     }
 
-    /// Has the next calls of a method fail.
+    /// Adds a fault for the next calls of a method.
     pub fn fail(&self, fault: Fault) {
         self.faults().add(fault);
     }
@@ -116,12 +116,13 @@ impl Slack {
         self.faults().set_rates(wanted);
     }
 
-    /// Returns the newest calls of the Web API since they were last taken, oldest first.
+    /// Returns the newest calls of the Web API since the last call of this function, oldest first.
     pub fn take_calls(&self) -> Vec<Call> {
         self.faults().take_calls()
     }
 
-    /// Sets what `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
+    /// Sets the address of the webhook, to which `/slack/commands`, `/slack/events` and
+    /// `/slack/interactions` are appended.
     pub fn set_webhook(&self, base: &str) {
         *lock(&self.webhook) = Some(base.trim_end_matches('/').to_owned());
     }
@@ -143,7 +144,7 @@ impl Slack {
         self.config.clock.micros()
     }
 
-    /// Returns the client that calls the webhook, or why there is none.
+    /// Returns the client that calls the webhook, or the error of creating it.
     pub(crate) fn http(&self) -> Result<&reqwest::Client, &str> {
         let build = || reqwest::Client::builder().no_proxy().build();
         let http = self
@@ -153,7 +154,7 @@ impl Slack {
     }
 }
 
-/// A lock whose holder panicked is taken all the same: no state is left half changed.
+/// Locks a mutex, also if a holder of the lock panicked: no change of state can panic half-way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

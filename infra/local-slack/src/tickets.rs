@@ -1,4 +1,4 @@
-//! Permissions that the app gets for a while: to post to a `response_url`, to open a modal.
+//! Tickets: temporary permissions of the app to post to a `response_url` or to open a modal.
 
 use std::collections::VecDeque;
 
@@ -6,18 +6,19 @@ use crate::error::Code;
 use crate::limits;
 use crate::ts::Ts;
 
-/// Tickets that are remembered.
-const MOST: usize = 1_000;
+/// The number of tickets that are kept.
+const KEPT: usize = 1_000;
 
-/// What the holder may do, and where.
+/// The permission to respond to one interaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
     pub(crate) channel: String,
     pub(crate) user: String,
-    /// The message that was acted on, if there was one.
+    /// The message whose button was pressed, if that was the interaction.
     pub(crate) message: Option<Ts>,
-    /// Unix seconds.
+    /// The time at which the ticket was issued, in Unix seconds.
     pub(crate) issued: u64,
+    /// The number of responses so far.
     pub(crate) used: u8,
 }
 
@@ -28,12 +29,12 @@ pub(crate) struct Tickets(VecDeque<(String, Ticket)>);
 impl Tickets {
     pub(crate) fn add(&mut self, id: String, ticket: Ticket) {
         self.0.push_back((id, ticket));
-        if self.0.len() > MOST {
+        if self.0.len() > KEPT {
             self.0.pop_front();
         }
     }
 
-    /// Uses a response address once more.
+    /// Uses a `response_url` once more.
     pub(crate) fn respond(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
         let found = self.0.iter_mut().find(|(known, _)| known == id);
         let (_, ticket) = found.ok_or(Code::ExpiredUrl)?;
@@ -47,7 +48,7 @@ impl Tickets {
         Ok(ticket.clone())
     }
 
-    /// Takes a trigger, which opens one modal.
+    /// Uses a `trigger_id`, which opens one modal.
     pub(crate) fn trigger(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
         let at = self.0.iter().position(|(known, _)| known == id);
         let (_, ticket) = at

@@ -1,4 +1,4 @@
-//! Slack's message timestamps, which are also the messages' ids.
+//! Slack's message timestamps, which are the messages' ids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ts(pub(crate) u64);
 
-/// The text is no timestamp of a message.
+/// The text is not a message's timestamp.
 #[derive(Debug, thiserror::Error)]
 #[error("a message's ts looks like 1700000000.000100")]
 pub struct NoTs;
@@ -33,7 +33,7 @@ impl FromStr for Ts {
 }
 
 impl Ts {
-    /// A bound of a page of history, which may have fewer decimals than a message's `ts`.
+    /// Parses a bound of a page of history, which may have fewer decimals than a message's `ts`.
     pub(crate) fn bound(text: &str) -> Result<Self, NoTs> {
         let (secs, micros) = text.split_once('.').unwrap_or((text, ""));
         if micros.len() > 6 {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_ts() {
+    fn refuses_text_that_is_not_a_ts() {
         for text in [
             "",
             "1700000000",

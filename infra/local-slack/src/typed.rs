@@ -1,9 +1,9 @@
-//! Text that a person types, as Slack passes it on: escaped, with names turned into ids.
+//! The encoding of text that a person types into Slack's mrkdwn: escaped, with ids for names.
 
 use crate::config::App;
 use crate::workspace::Workspace;
 
-/// Turns `@name`, `#channel` and links into Slack's notation and escapes the rest.
+/// Turns `@name`, `#channel` and links into Slack's mrkdwn, and escapes the rest.
 pub(crate) fn encode(text: &str, workspace: &Workspace) -> String {
     text.split_inclusive(char::is_whitespace)
         .map(|word| encode_word(word, workspace))
@@ -15,7 +15,7 @@ pub(crate) fn mentions_bot(encoded: &str, app: &App) -> bool {
     encoded.contains(&mention(&app.bot.user_id))
 }
 
-/// Returns the notation that mentions a user.
+/// Returns the mrkdwn that mentions a user.
 pub(crate) fn mention(user_id: &str) -> String {
     format!("<@{user_id}>")
 }
@@ -49,7 +49,7 @@ fn encode_word(word: &str, workspace: &Workspace) -> String {
     escape(word)
 }
 
-/// Already in Slack's notation, as a program says it.
+/// Whether a word is a mention in Slack's mrkdwn already, as programs write it.
 fn is_mention(word: &str, workspace: &Workspace) -> bool {
     let id = word
         .strip_prefix("<@")

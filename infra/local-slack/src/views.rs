@@ -1,4 +1,4 @@
-//! `views.*`: modals, shown on the page.
+//! The Web API methods `views.*`: modals, which the page shows.
 
 use serde_json::{Value, json};
 

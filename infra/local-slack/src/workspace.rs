@@ -1,4 +1,4 @@
-//! The workspace: channels, people, messages. No I/O; the caller passes the time in.
+//! The workspace: channels, people and messages. The module does no I/O; the time is passed in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -11,11 +11,11 @@ use crate::message::{Author, Content, Message, render};
 use crate::tickets::{Ticket, Tickets};
 use crate::ts::Ts;
 
-/// Ephemeral messages that a channel keeps.
+/// The number of ephemeral messages that a channel keeps.
 const EPHEMERAL: usize = 100;
-/// Changes that a slow page may lag behind before it gets a new snapshot.
+/// The number of changes that a slow page may lag behind before it gets a new snapshot.
 const CHANGES: usize = 1_024;
-/// Messages of a channel that a page gets when it opens.
+/// The number of messages of a channel that a page gets when it opens.
 const SNAPSHOT: usize = 500;
 
 /// A change that is published to open pages.
@@ -27,7 +27,7 @@ struct Timeline {
     ephemeral: VecDeque<Message>,
 }
 
-/// Everything the workspace holds.
+/// A workspace.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) app: App,
@@ -57,7 +57,7 @@ impl Workspace {
         }
     }
 
-    /// Subscribes to the changes from now on.
+    /// Subscribes to later changes.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
@@ -65,12 +65,12 @@ impl Workspace {
     /// Publishes a change to the open pages, if there are any.
     fn publish(&self, change: impl FnOnce() -> Change) {
         if self.changes.receiver_count() > 0 {
-            // A page that closes meanwhile misses nothing.
+            // The send fails only if the last page has closed, which needs no change any more.
             let _ = self.changes.send(change());
         }
     }
 
-    /// Publishes a message as the page shows it.
+    /// Publishes a new or changed message.
     fn publish_message(&self, channel: &str, message: &Message) {
         self.publish(|| {
             let view = self.view(message);
@@ -78,18 +78,18 @@ impl Workspace {
         });
     }
 
-    /// Returns a number never given before, close to the time in Unix microseconds.
+    /// Returns a unique number, close to the time in Unix microseconds.
     pub(crate) fn unique(&mut self, now: u64) -> u64 {
         self.last = now.max(self.last + 1);
         self.last
     }
 
-    /// Returns an id never given before, such as `Ev0634F…`.
+    /// Returns a unique id, such as `Ev0634F…`.
     pub(crate) fn id(&mut self, prefix: &str, now: u64) -> String {
         format!("{prefix}{:014X}", self.unique(now))
     }
 
-    /// Finds a channel by id, or by `#name` as posting allows.
+    /// Finds a channel by its id, or by `#name`, which Slack allows for posting.
     pub(crate) fn channel(&self, id: &str) -> Result<&Channel, Code> {
         let name = id.strip_prefix('#');
         let found = self
@@ -141,7 +141,7 @@ impl Workspace {
         self.publish(|| json!({ "type": "workspace", "users": self.users }));
     }
 
-    /// Posts to a channel's timeline. A thread's first message must exist and be no reply itself.
+    /// Posts a message to a channel. A thread's first message must exist, and must not be a reply.
     pub(crate) fn post(
         &mut self,
         channel: &str,
@@ -272,7 +272,7 @@ impl Workspace {
         self.publish(|| json!({ "type": "view", "user": user, "view": view }));
     }
 
-    /// Returns everything that a page shows when it opens.
+    /// Returns the state that a page shows when it opens.
     pub(crate) fn snapshot(&self) -> Change {
         let timelines: HashMap<_, _> = self
             .timelines
@@ -295,7 +295,7 @@ impl Workspace {
         newest.map(|message| self.view(message)).collect()
     }
 
-    /// Issues a ticket, for a `response_url` or as a `trigger_id`.
+    /// Issues a ticket, and returns its id for a `response_url` or as a `trigger_id`.
     pub(crate) fn issue(&mut self, prefix: &str, ticket: Ticket, now: u64) -> String {
         let id = self.id(prefix, now);
         self.tickets.add(id.clone(), ticket);

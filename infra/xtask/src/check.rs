@@ -6,12 +6,12 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use xtask::{Workspace, run};
 
-use crate::venv;
+use crate::{circles, venv};
 
 /// The region whose rules the template is checked by.
 const REGION: &str = "us-east-1";
 
-/// Checks the formatting, the lints, and the template as two tools read it.
+/// Checks the modules for circles, the formatting, the lints, and the template as two tools read it.
 pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     if let Some(unknown) = arguments.get(1) {
         bail!(
@@ -20,13 +20,15 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
         );
     }
     let workspace = &Workspace::find()?;
+    circles::check(workspace.root())?;
     run(
         "cargo fmt --check",
         &mut workspace.cargo(&["fmt", "--all", "--check"]),
     )?;
     let clippy = ["clippy", "--all-targets", "--", "-D", "warnings"];
-    run("cargo clippy", &mut workspace.cargo(&clippy))?;
-    venv::ensure(workspace)?;
+    venv::ensure_during(workspace, || {
+        run("cargo clippy", &mut workspace.cargo(&clippy))
+    })?;
     run(
         "sam validate",
         &mut workspace.sam(&["validate", "--lint", "--region", REGION]),

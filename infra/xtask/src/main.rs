@@ -6,6 +6,7 @@
 //! tests of the whole workspace, as a bare `cargo build` selects it.
 
 mod check;
+mod circles;
 mod deploy;
 mod venv;
 
@@ -13,9 +14,8 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
-use std::thread;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use xtask::{Workspace, run, sibling};
 
 const HELP: &str = "\
@@ -30,7 +30,7 @@ Tasks:
   chaos         Let failures loose on a local stack, and see that nothing is lost and nothing run twice
   bench         Measure how fast the functions start and work, what they call, and what a task costs
   simulate      Simulate many agents and tasks in virtual time, and see that a task's cost stays the same
-  check         Formatting, lints and the template
+  check         Circles of modules, formatting, lints and the template
   deploy        Build for AWS and deploy
   agent         Create agents, list them, revoke their keys, set their circuit breakers
   project       Bind channels to projects, list them, delete them
@@ -72,13 +72,13 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
         let workspace = Workspace::find()?;
         match task {
             _ if explain => build(&workspace, &["--bin", to])?,
-            "test" => build_with_tools(&workspace, &["--all-targets"])?,
+            "test" => venv::ensure_during(&workspace, || build(&workspace, &["--all-targets"]))?,
             "up" | "chaos" => {
                 let functions = workspace.functions()?;
                 let programs = functions.iter().map(String::as_str);
                 let programs = programs.chain(["bematic-agent", to]);
                 let wanted: Vec<_> = programs.flat_map(|program| ["--bin", program]).collect();
-                build_with_tools(&workspace, &wanted)?;
+                venv::ensure_during(&workspace, || build(&workspace, &wanted))?;
             }
             _ => build(&workspace, &["--bin", to])?,
         }
@@ -98,18 +98,6 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
 fn build(workspace: &Workspace, wanted: &[&str]) -> Result<()> {
     let mut cargo = workspace.cargo(&["build"]);
     run("cargo build", cargo.args(wanted))
-}
-
-/// Builds, and meanwhile installs the tools.
-fn build_with_tools(workspace: &Workspace, wanted: &[&str]) -> Result<()> {
-    thread::scope(|scope| {
-        let tools = scope.spawn(|| venv::ensure(workspace));
-        let built = build(workspace, wanted);
-        let tools = tools
-            .join()
-            .unwrap_or_else(|_| Err(Error::msg("the installation panicked")));
-        built.and(tools)
-    })
 }
 
 /// Becomes a program that was built beside this one: signals, the terminal and the exit status are

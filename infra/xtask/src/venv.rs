@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use xtask::Workspace;
@@ -19,6 +20,19 @@ const INTERPRETERS: [&str; 7] = [
 ];
 /// The oldest Python the emulator runs on.
 const OLDEST: (u32, u32) = (3, 10);
+
+/// Makes the environment what `requirements.txt` says while `work` is done.
+pub(crate) fn ensure_during(
+    workspace: &Workspace,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let tools = scope.spawn(|| ensure(workspace));
+        let worked = work();
+        let tools = tools.join();
+        worked.and(tools.unwrap_or_else(|_| bail!("the installation of the tools panicked")))
+    })
+}
 
 /// Makes the environment what `requirements.txt` says, unless it is already: the last thing that is
 /// put into it is a copy of that file.
@@ -42,6 +56,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     install
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(["--no-input", "--no-deps", "--require-hashes"])
+        // Python compiles what is used of them when it is first used: half of the time.
+        .arg("--no-compile")
         .arg("--requirement")
         .arg(&lock);
     quietly("pip install", &mut install)?;

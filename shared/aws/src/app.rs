@@ -1,5 +1,6 @@
-//! The composition root: the one place that builds the graph of clients, adapters and ports. The
-//! functions build it from their environment; tests, bench and simulation from other clients.
+//! The composition root: the one place that connects clients, adapters and ports. The functions
+//! build an [`App`] from their environment variables; tests, the bench and the simulation build one
+//! on clients of their own.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::{
     store::{AgentStore, ProjectStore, TaskStore},
 };
 
-/// Bematic's adapters, on one set of clients.
+/// Bematic's ports, implemented on one set of AWS clients.
 pub struct App {
     environment: Environment,
     config: Config,
@@ -31,12 +32,12 @@ pub struct App {
 }
 
 impl App {
-    /// With the process's environment, and AWS as it says.
+    /// Builds the app from the process's environment variables, those of the AWS SDK included.
     ///
     /// # Errors
     /// As [`Config::read`].
     pub async fn from_env() -> Result<Self, ConfigError> {
-        // Answers are a few KB: none is a stream that could stall.
+        // The protection is for long streams; AWS's answers here are a few KB.
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .load()
@@ -50,8 +51,8 @@ impl App {
         )
     }
 
-    /// With this environment, and clients of this configuration. The clients share one HTTP connection
-    /// pool.
+    /// Builds the app from environment variables and an SDK configuration. All clients share the
+    /// HTTP connection pool of that configuration.
     ///
     /// # Errors
     /// As [`Config::read`].
@@ -109,29 +110,29 @@ impl App {
         })
     }
 
-    /// What handlers work with.
+    /// Returns the ports, which every handler is built from.
     pub fn ports(&self) -> Arc<Ports> {
         self.ports.clone()
     }
 
-    /// The queue that a function is fed from.
+    /// Returns the queue that triggers a function.
     pub fn source(&self, name: QueueName) -> SqsSource {
         let urls = self.config.queue(name).clone();
         SqsSource::new(self.sqs.clone(), urls, self.config.max_receives)
     }
 
-    /// The signing secret of the Slack app, from `SLACK_SIGNING_SECRET`.
+    /// Returns the Slack app's signing secret, from `SLACK_SIGNING_SECRET`.
     ///
     /// # Errors
-    /// [`ConfigError`] if there is none.
+    /// [`ConfigError`] if the variable is missing or empty.
     pub fn signing_secret(&self) -> Result<SecretString, ConfigError> {
         Ok(self.environment.required("SLACK_SIGNING_SECRET")?.into())
     }
 
-    /// Slack's Web API, from `SLACK_API_URL` and `SLACK_BOT_TOKEN`.
+    /// Returns a client of Slack's Web API, from `SLACK_API_URL` and `SLACK_BOT_TOKEN`.
     ///
     /// # Errors
-    /// [`ConfigError`] if one of them is missing, or the address is none.
+    /// [`ConfigError`] if one of them is missing, or the first is not a URL.
     pub fn slack(&self) -> Result<SlackClient, ConfigError> {
         const ADDRESS: &str = "SLACK_API_URL";
         let address = self.environment.required(ADDRESS)?;
@@ -139,7 +140,7 @@ impl App {
         let client = SlackClient::new(&address, token, SlackClient::TIMEOUT);
         client.map_err(|error: ClientError| ConfigError {
             name: ADDRESS,
-            problem: format!("is of no use: {error}"),
+            problem: format!("cannot be used: {error}"),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! The environment that `template.yaml` gives a function: missing means a clear failure at start.
+//! The environment variables that `template.yaml` gives a function, parsed once at start. A
+//! missing or invalid variable is an error that names the variable.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,12 +15,12 @@ use garde::Validate as _;
 pub struct Environment(HashMap<String, String>);
 
 impl Environment {
-    /// The process's own.
+    /// Returns the environment variables of this process.
     pub fn of_process() -> Self {
         std::env::vars().collect()
     }
 
-    /// A variable that must be there.
+    /// Returns a variable that must be set.
     ///
     /// # Errors
     /// [`ConfigError`] if it is missing or empty.
@@ -32,23 +33,23 @@ impl Environment {
             })
     }
 
-    /// A variable that is there and not empty.
+    /// Returns a variable, trimmed, unless it is missing or empty.
     fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name)?;
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// A number that has a default.
+    /// Returns a variable as a number, or the default.
     fn number_or(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
         self.get(name).map_or(Ok(default), |value| {
             value.parse().map_err(|_| ConfigError {
                 name,
-                problem: format!("is no whole number: {value}"),
+                problem: format!("is not a whole number: {value}"),
             })
         })
     }
 
-    /// A number of at most 32 bits that has a default.
+    /// Returns a variable as a number of at most 32 bits, or the default.
     fn count_or(&self, name: &'static str, default: u32) -> Result<u32, ConfigError> {
         let number = self.number_or(name, default.into())?;
         Ok(u32::try_from(number).unwrap_or(u32::MAX))
@@ -61,21 +62,21 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-/// Where a queue and its dead-letter queue are.
+/// The URLs of a queue and its dead-letter queue.
 #[derive(Debug, Clone)]
 pub struct QueueUrls {
-    /// The queue.
+    /// The queue's URL.
     pub source: String,
-    /// Its dead-letter queue.
+    /// The dead-letter queue's URL.
     pub dead_letters: String,
 }
 
-/// Where everything is, and how the deployment wants it to work.
+/// A function's configuration: its tables, queues and endpoint, and the deployment's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The table of tasks.
+    /// The name of the tasks table.
     pub tasks_table: String,
-    /// The table of agents.
+    /// The name of the agents table.
     pub agents_table: String,
     /// The dispatcher's queue.
     pub dispatch: QueueUrls,
@@ -83,21 +84,22 @@ pub struct Config {
     pub notifications: QueueUrls,
     /// The queue of bulk operations.
     pub batch: QueueUrls,
-    /// How often a message is received before it goes to the dead-letter queue.
+    /// Receives of a message after which the function moves it to the dead-letter queue.
     pub max_receives: u32,
     /// The stage's management endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
     pub management_url: String,
-    /// What the deployment sets.
+    /// The deployment's settings.
     pub settings: Settings,
 }
 
 impl Config {
-    /// From `TASKS_TABLE`, `AGENTS_TABLE`, each queue's `…_QUEUE_URL` and `…_DEAD_LETTERS_URL`,
-    /// `WEBSOCKET_MANAGEMENT_URL`, and what has a default: `MAX_RECEIVES`, `OPERATIONS_CHANNEL`, and the
-    /// variables of [`task_policy`] and [`breaker_config`].
+    /// Parses the configuration. Required are `TASKS_TABLE`, `AGENTS_TABLE`, each queue's
+    /// `…_QUEUE_URL` and `…_DEAD_LETTERS_URL`, and `WEBSOCKET_MANAGEMENT_URL`. `MAX_RECEIVES`,
+    /// `OPERATIONS_CHANNEL` and the variables of [`task_policy`] and [`breaker_config`] have
+    /// defaults.
     ///
     /// # Errors
-    /// [`ConfigError`] names the first variable that is missing or makes no sense.
+    /// [`ConfigError`] names the first variable that is missing or invalid.
     pub fn read(env: &Environment) -> Result<Self, ConfigError> {
         let urls = |source, dead_letters| {
             Ok(QueueUrls {
@@ -121,7 +123,7 @@ impl Config {
         })
     }
 
-    /// Where a queue is.
+    /// Returns a queue's URLs.
     pub const fn queue(&self, name: QueueName) -> &QueueUrls {
         match name {
             QueueName::Dispatch => &self.dispatch,
@@ -131,9 +133,9 @@ impl Config {
     }
 }
 
-/// The task life cycle's numbers, of which the deployment may set some: `TASK_ATTEMPTS`,
-/// `DRAIN_BATCH` and, in seconds, `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS`
-/// and `TASK_WAIT_SECONDS`.
+/// Parses the numbers of the task life cycle: `TASK_ATTEMPTS`, `DRAIN_BATCH` and, in seconds,
+/// `TASK_ACK_SECONDS`, `TASK_LEASE_SECONDS`, `TASK_CANCEL_SECONDS` and `TASK_WAIT_SECONDS`. The
+/// other numbers of [`TaskPolicy`] are constants.
 fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
     let seconds = |name, default: Duration| {
         env.number_or(name, default.as_secs())
@@ -153,7 +155,7 @@ fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
     })
 }
 
-/// The settings of breakers that have none of their own: `BREAKER_FAILURE_PERCENT`,
+/// Parses the settings of breakers without settings of their own: `BREAKER_FAILURE_PERCENT`,
 /// `BREAKER_MINIMUM_OUTCOMES`, `BREAKER_SUCCESSES`, `BREAKER_CONSECUTIVE_FAILURES`,
 /// `BREAKER_SLOW_PERCENT` and, in seconds, `BREAKER_WINDOW_SECONDS`, `BREAKER_RECOVERY_SECONDS`,
 /// `BREAKER_PERMIT_SECONDS` and `BREAKER_SLOW_SECONDS`.
@@ -190,7 +192,8 @@ fn breaker_config(env: &Environment) -> Result<BreakerConfig, ConfigError> {
     in_range(config)
 }
 
-/// The settings, if each is within its range; the error names the variable of the first that is not.
+/// Checks that each setting is within its range. The error names the variable of the first that
+/// is not.
 fn in_range(config: BreakerConfig) -> Result<BreakerConfig, ConfigError> {
     let Err(report) = config.validate() else {
         return Ok(config);
@@ -216,8 +219,8 @@ fn in_range(config: BreakerConfig) -> Result<BreakerConfig, ConfigError> {
     })
 }
 
-/// The channel that is told when a breaker opens or closes, from `OPERATIONS_CHANNEL`; none if that
-/// is empty.
+/// Parses the channel for notices of circuit breakers, `OPERATIONS_CHANNEL`; `None` if that is
+/// empty.
 fn operations_channel(env: &Environment) -> Result<Option<ChannelId>, ConfigError> {
     const NAME: &str = "OPERATIONS_CHANNEL";
     let parsed = env.get(NAME).map(str::parse).transpose();
@@ -231,27 +234,29 @@ fn operations_channel(env: &Environment) -> Result<Option<ChannelId>, ConfigErro
 mod tests {
     use super::*;
 
-    type Spoil = fn(&mut BreakerConfig);
+    type Invalidate = fn(&mut BreakerConfig);
 
     #[test]
-    fn settings_of_a_breaker_that_make_no_sense_are_refused_by_the_variable_that_sets_them() {
-        const ERA: u64 = u64::MAX;
-        let set: [(&str, Spoil); 8] = [
+    fn breaker_settings_out_of_range_are_refused_with_the_name_of_their_variable() {
+        const TOO_LONG: u64 = u64::MAX;
+        let set: [(&str, Invalidate); 8] = [
             ("FAILURE_PERCENT", |it| {
                 it.failure_threshold_percentage = 101;
             }),
             ("MINIMUM_OUTCOMES", |it| it.minimum_request_count = 0),
             ("WINDOW_SECONDS", |it| it.window_size_ms = 0),
-            ("RECOVERY_SECONDS", |it| it.recovery_timeout_ms = ERA),
+            ("RECOVERY_SECONDS", |it| it.recovery_timeout_ms = TOO_LONG),
             ("SUCCESSES", |it| it.success_threshold_count = 0),
-            ("PERMIT_SECONDS", |it| it.half_open_permit_lease_ms = ERA),
-            ("SLOW_SECONDS", |it| it.slow_call_duration_ms = ERA),
+            ("PERMIT_SECONDS", |it| {
+                it.half_open_permit_lease_ms = TOO_LONG;
+            }),
+            ("SLOW_SECONDS", |it| it.slow_call_duration_ms = TOO_LONG),
             ("SLOW_PERCENT", |it| it.slow_call_threshold_percentage = 0),
         ];
-        for (variable, spoil) in set {
+        for (variable, invalidate) in set {
             let mut config = BreakerConfig::default();
             assert_eq!(in_range(config), Ok(config));
-            spoil(&mut config);
+            invalidate(&mut config);
             let error = in_range(config).unwrap_err();
             assert_eq!(error.name, format!("BREAKER_{variable}"), "{error}");
             assert!(error.problem.contains("than"), "{error}");
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_makes_no_sense_is_named() {
+    fn a_missing_or_invalid_variable_is_named() {
         assert!(Config::read(&environment(&[])).is_ok());
         for (name, value) in [
             ("BATCH_QUEUE_URL", " "),

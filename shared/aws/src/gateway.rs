@@ -1,4 +1,4 @@
-//! The sending side of the WebSocket API.
+//! The adapter to API Gateway's management API, which sends messages to agents.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use bematic_protocol::{
     time::Clock,
 };
 
-/// API Gateway's management API.
+/// Sends messages over WebSocket connections, and closes them.
 #[derive(Clone)]
 pub struct ApiGateway {
     client: Client,
@@ -26,7 +26,8 @@ pub struct ApiGateway {
 }
 
 impl ApiGateway {
-    /// On the stage's management endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    /// Creates an adapter for the stage's management endpoint,
+    /// `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
     pub fn new(
         config: &SdkConfig,
         endpoint: String,
@@ -82,7 +83,7 @@ impl Gateway for ApiGateway {
     }
 }
 
-/// 410, however the endpoint spells it.
+/// Whether API Gateway answered 410: the connection does not exist (any more, or yet).
 fn is_gone<E: ProvideErrorMetadata>(error: Option<&E>) -> bool {
     error.and_then(ProvideErrorMetadata::code) == Some("GoneException")
 }

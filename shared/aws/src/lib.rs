@@ -1,5 +1,5 @@
-//! The adapters of Bematic's ports: DynamoDB ([`store`]), SQS ([`queue`]), API Gateway ([`gateway`]) and
-//! Slack's Web API ([`slack`]); and [`app`], the composition root.
+//! The adapters that implement Bematic's ports: DynamoDB ([`store`]), SQS ([`queue`]), API Gateway
+//! ([`gateway`]) and Slack's Web API ([`slack`]); and [`app`], the composition root.
 
 pub mod app;
 pub mod config;

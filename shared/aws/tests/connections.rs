@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use bematic::{
     agent::{Agent, ApiKey, Binding, KeyHash},
-    ports::{Agents, Bound, Connections, Unbound},
+    ports::{Agents, Bound, Connections, Presence, Unbound},
 };
 use bematic_aws::store::AgentStore;
 use bematic_protocol::{

@@ -1,6 +1,6 @@
-//! What a function gave up on. A message only names what may have changed, so a dead letter has
-//! lost no work; it is kept for a person to look at, and to have given again once the cause is
-//! mended.
+//! Messages that a function could not handle. A message only names what may have changed, so a dead
+//! letter has lost no work; it is kept for a person to look at, and can be redriven once the cause
+//! is fixed.
 
 use bematic_protocol::time::Timestamp;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use crate::error::BematicError;
 
-/// A queue whose messages can fail.
+/// A queue whose messages can become dead letters.
 #[derive(
     Debug,
     Clone,
@@ -25,28 +25,28 @@ use crate::error::BematicError;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum QueueName {
-    /// The dispatcher's.
+    /// The dispatcher's queue.
     Dispatch,
-    /// The notifier's.
+    /// The notifier's queue.
     Notifications,
-    /// That of bulk work.
+    /// The queue of bulk operations.
     Batch,
 }
 
-/// Why a message was given up.
+/// Why a message became a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// The error's stable code.
     pub code: String,
-    /// What it said.
+    /// The error's text.
     pub text: String,
 }
 
 impl Reason {
-    /// Characters of a reason that are kept.
+    /// The number of characters of a reason that are kept.
     const CHARS: usize = 1000;
 
-    /// Of an error, with its causes.
+    /// Returns the reason for an error, with its causes.
     pub fn of(error: &BematicError) -> Self {
         let text = crate::error::chain(error);
         Self {
@@ -56,17 +56,17 @@ impl Reason {
     }
 }
 
-/// A message that was given up.
+/// A message in a dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// SQS's id of it.
+    /// The message id that SQS gave it.
     pub id: String,
-    /// Why; `None` if the function ended before it could say, and SQS moved the message.
+    /// The reason; `None` if the function ended before it recorded one, and SQS moved the message.
     pub reason: Option<Reason>,
-    /// Since when it lies there.
+    /// The time at which the message was moved to the dead-letter queue.
     pub since: Timestamp,
-    /// What it named.
+    /// The message's body.
     pub body: String,
 }
 
@@ -74,10 +74,10 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetters {
-    /// Whose.
+    /// The queue that the messages come from.
     pub queue: QueueName,
-    /// How many there are, about.
+    /// The approximate number of dead letters.
     pub count: usize,
-    /// Some of them.
+    /// Some of the dead letters.
     pub letters: Vec<DeadLetter>,
 }

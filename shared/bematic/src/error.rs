@@ -1,5 +1,5 @@
-//! The one error hierarchy. Every error has a stable code, keeps its source, and says of itself
-//! whether trying again may help.
+//! The error types of the crate. Every error has a stable code, keeps its source, and states
+//! whether a retry may succeed.
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, InvalidId, TaskId},
@@ -8,43 +8,43 @@ use bematic_protocol::{
 
 use crate::slack::api::SlackError;
 
-/// Whatever can go wrong in Bematic.
+/// Any error of Bematic.
 #[derive(Debug, thiserror::Error)]
 pub enum BematicError {
-    /// A message is not understood.
+    /// A message could not be parsed.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// Somebody is not who they say, or speaks of what is not theirs.
+    /// The sender is not authenticated, or not authorized for what it names.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// A message about a task that cannot be acted on.
+    /// A message about a task cannot be applied.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// DynamoDB.
+    /// DynamoDB failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// SQS.
+    /// SQS failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The WebSocket's sending side.
+    /// The sending side of the WebSocket API failed.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// Slack.
+    /// Slack failed.
     #[error(transparent)]
     Slack(#[from] SlackError),
-    /// The function's environment.
+    /// The function's environment is not complete.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A queue's message that no handler understands: it belongs in the dead-letter queue.
+    /// A queue's message cannot be parsed by any handler: it belongs in the dead-letter queue.
     #[error("the queue's message is not understood: {reason}")]
     Message {
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
 }
 
 impl BematicError {
-    /// The stable code, for logs and for whoever is told.
+    /// Returns the stable code, for logs and for the sender.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Protocol(error) => error.code(),
@@ -59,7 +59,8 @@ impl BematicError {
         }
     }
 
-    /// Whether the cause is ours (or AWS's), so that the same request may succeed later.
+    /// Whether the cause is on this side (Bematic or AWS), so that the same request may succeed
+    /// later.
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -67,7 +68,8 @@ impl BematicError {
         )
     }
 
-    /// What may be told to a stranger: our own trouble only by its code, theirs in full.
+    /// Returns the text for the sender: an internal error only as a general text, an error of the
+    /// sender's in full.
     pub fn public_message(&self) -> String {
         if self.is_transient() || matches!(self, Self::Config(_)) {
             "Bematic could not handle this right now; send it again in a moment.".to_owned()
@@ -77,7 +79,8 @@ impl BematicError {
     }
 }
 
-/// An error with its chain of causes: an SDK error's own text says only "service error".
+/// Returns the error's text with its chain of causes: an SDK error's own text is only "service
+/// error".
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -92,10 +95,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Somebody is not who they say.
+/// The sender is not authenticated, or not authorized for what it names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// The key is not this agent's, is revoked, or there is no such agent.
+    /// The key does not belong to this agent, is revoked, or there is no such agent.
     #[error(
         "the API key is not valid for agent '{agent_id}'; get one with `cargo xtask agent create {agent_id} --add-key`"
     )]
@@ -106,7 +109,7 @@ pub enum AuthError {
     /// The handshake's headers are incomplete.
     #[error("send `Authorization: Bearer <api key>` and `X-Agent-Id: <agent id>`: {reason}")]
     BadHeaders {
-        /// What is wrong.
+        /// What is wrong with the headers.
         reason: &'static str,
     },
     /// The agent id does not parse.
@@ -118,10 +121,10 @@ pub enum AuthError {
         /// The connection.
         connection_id: ConnectionId,
     },
-    /// No AUTH_REQUEST came in time.
+    /// No AUTH_REQUEST arrived in time.
     #[error("no AUTH_REQUEST came within {seconds} s")]
     DeadlinePassed {
-        /// The deadline.
+        /// The deadline, in seconds.
         seconds: u64,
     },
     /// AUTH_REQUEST on a connection that is bound to another agent.
@@ -131,14 +134,14 @@ pub enum AuthError {
         agent_id: AgentId,
     },
     /// The payload names an agent that the connection is not bound to.
-    #[error("this connection speaks for agent '{bound}', not for '{claimed}'")]
+    #[error("this connection is bound to agent '{bound}', not to '{claimed}'")]
     AgentMismatch {
         /// The connection's agent.
         bound: AgentId,
-        /// The one in the payload.
+        /// The agent in the payload.
         claimed: AgentId,
     },
-    /// A newer connection of the same agent is bound.
+    /// A newer connection of the same agent has been bound.
     #[error("a newer connection of agent '{agent_id}' has replaced this one")]
     Replaced {
         /// The agent.
@@ -147,7 +150,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BadKey { .. } => "BAD_API_KEY",
@@ -162,32 +165,32 @@ impl AuthError {
     }
 }
 
-/// A message about a task that cannot be acted on.
+/// A message about a task cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// No such task.
+    /// There is no such task.
     #[error("there is no task {task_id}")]
     Unknown {
         /// The task that was named.
         task_id: TaskId,
     },
-    /// The task is another agent's.
-    #[error("task {task_id} is not agent '{agent_id}''s")]
+    /// The task belongs to another agent.
+    #[error("task {task_id} does not belong to agent '{agent_id}'")]
     NotYours {
         /// The task.
         task_id: TaskId,
-        /// The agent that spoke of it.
+        /// The agent that named the task.
         agent_id: AgentId,
     },
-    /// The agent does not hold the task (any more).
+    /// The agent does not hold the task, or no longer does.
     #[error("agent '{agent_id}' does not hold task {task_id}")]
     NotHeld {
         /// The task.
         task_id: TaskId,
-        /// The agent that spoke of it.
+        /// The agent that named the task.
         agent_id: AgentId,
     },
-    /// Others kept changing the task.
+    /// The task was changed by others at each try.
     #[error("task {task_id} kept changing; send the message again")]
     Contended {
         /// The task.
@@ -196,7 +199,7 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "UNKNOWN_TASK",
@@ -207,41 +210,41 @@ impl TaskError {
     }
 }
 
-/// Where an error came from, whatever its type.
+/// The cause of an error, of any type.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// DynamoDB did not do what it was asked.
+/// An operation on the DynamoDB table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The call failed.
+    /// The call to DynamoDB failed.
     #[error("DynamoDB {operation} failed: {}", chain(&**source))]
     Call {
-        /// The operation.
+        /// The name of the operation.
         operation: &'static str,
         /// The SDK's error.
         source: Source,
     },
-    /// An item is not what was written.
+    /// An item does not have the expected form.
     #[error("the item {key} cannot be read: {}", chain(&**source))]
     Corrupt {
-        /// Its key.
+        /// The item's key.
         key: String,
         /// The deserializer's error.
         source: Source,
     },
-    /// A record could not be written as an item.
+    /// A record could not be serialized as an item.
     #[error("the record cannot be written: {}", chain(&**source))]
     Unwritable {
         /// The serializer's error.
         source: Source,
     },
-    /// A page's cursor is not one that was given out.
+    /// A page's cursor was not issued by this store.
     #[error("this cursor is not valid any more; start from the first page")]
     Cursor,
 }
 
 impl StoreError {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Call { .. } => "STORE_UNAVAILABLE",
@@ -252,37 +255,37 @@ impl StoreError {
     }
 }
 
-/// SQS did not take a message.
+/// SQS did not accept a message.
 #[derive(Debug, thiserror::Error)]
 #[error("SQS {operation} failed: {}", chain(&**source))]
 pub struct QueueError {
-    /// The operation.
+    /// The name of the operation.
     pub operation: &'static str,
     /// The SDK's error.
     pub source: Source,
 }
 
-/// A message did not reach a connection. A connection that is gone is an outcome, not an error.
+/// A message did not reach a connection. A closed connection is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// The call failed.
+    /// The call to API Gateway failed.
     #[error("API Gateway {operation} failed: {}", chain(&**source))]
     Call {
-        /// The operation.
+        /// The name of the operation.
         operation: &'static str,
         /// The SDK's error.
         source: Source,
     },
-    /// The message is not one that may be sent.
+    /// The message is not valid for sending.
     #[error(transparent)]
     Unsendable(#[from] ProtocolError),
-    /// Its spelling could not be looked up.
+    /// The connection's spelling could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl GatewayError {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Call { .. } => "GATEWAY_UNAVAILABLE",
@@ -296,8 +299,8 @@ impl GatewayError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {name} {problem}")]
 pub struct ConfigError {
-    /// The variable.
+    /// The variable's name.
     pub name: &'static str,
-    /// What is wrong with it.
+    /// What is wrong with the variable.
     pub problem: String,
 }

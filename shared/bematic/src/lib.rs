@@ -1,8 +1,9 @@
 //! The rules of Bematic, without I/O.
 //!
-//! [`task`], [`agent`], [`breaker`], [`mod@batch`], [`command`] and the rendering in [`slack`] decide: no
-//! clock but a passed-in `now`. [`ports`] are the traits of the outside world; the crate `bematic-aws`
-//! implements them. [`handlers`] join the two, one module a message or event.
+//! The modules [`task`], [`agent`], [`breaker`], [`mod@batch`] and [`command`], and the rendering
+//! in [`slack`], decide. They read no clock: the time is passed in as `now`. The traits in
+//! [`ports`] describe the outside world; the crate `bematic-aws` implements them. The [`handlers`]
+//! connect the two, with one module for each message or event.
 
 pub mod agent;
 pub mod batch;
@@ -14,5 +15,3 @@ pub mod handlers;
 pub mod ports;
 pub mod slack;
 pub mod task;
-#[cfg(test)]
-mod testing;

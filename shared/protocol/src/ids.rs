@@ -1,4 +1,4 @@
-//! Identifiers, each a type of its own, parsed where they enter and trusted from there on.
+//! Identifiers. Each kind is a type, checked when it is parsed, so that every value is valid.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// Why a text is not the identifier it was taken for.
+/// A text that is not a valid identifier of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {kind}: {rule}")]
 pub struct InvalidId {
@@ -16,13 +16,13 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    /// An error for an identifier of this `kind`, which breaks this `rule`.
+    /// Returns the error for an identifier of this `kind` that breaks this `rule`.
     pub const fn new(kind: &'static str, rule: &'static str) -> Self {
         Self { kind, rule }
     }
 }
 
-/// A text identifier: private content, checked by `$check`.
+/// Defines an identifier that is a text, checked by `$check`.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -31,7 +31,7 @@ macro_rules! text_id {
         pub struct $name(#[schemars(length(min = 1, max = 128))] String);
 
         impl $name {
-            /// The identifier as text.
+            /// Returns the identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -131,7 +131,7 @@ text_id!(
     }
 );
 
-/// An identifier that Bematic makes: a UUID, version 7, so that ids sort by their creation.
+/// Defines an identifier that is a UUID. Bematic generates version 7, which sorts by creation time.
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
@@ -169,30 +169,32 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// A task's id: a UUID, version 7 where Bematic makes it, so that ids sort by their creation.
+    /// A task's id: a UUID. Bematic generates version 7, which sorts by creation time.
     TaskId,
     "task id"
 );
 
 uuid_id!(
-    /// The id of bulk work on many tasks.
+    /// A bulk operation's id.
     BatchId,
     "batch id"
 );
 
 uuid_id!(
-    /// The id of a message about an agent's circuit breaker: made of what it is about.
+    /// The id of a notice about an agent's circuit breaker: a hash of the agent, the event and its
+    /// count, so that the same notice always has the same id.
     NoticeId,
     "notice id"
 );
 
 impl NoticeId {
-    /// That the agent's breaker opened for the n-th time.
+    /// Returns the id of the notice that the agent's breaker opened for the n-th time.
     pub fn opened(agent: &AgentId, n: u64) -> Self {
         Self::of("opened", agent, n)
     }
 
-    /// That it closed again after that.
+    /// Returns the id of the notice that the agent's breaker closed after it opened for the n-th
+    /// time.
     pub fn closed(agent: &AgentId, n: u64) -> Self {
         Self::of("closed", agent, n)
     }
@@ -205,14 +207,14 @@ impl NoticeId {
     }
 }
 
-/// What a Slack message of ours is about: one message each.
+/// The subject of a Slack message that Bematic keeps up to date. Each subject has one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
-    /// A task's card.
+    /// A task.
     Task(TaskId),
-    /// How far bulk work is.
+    /// A bulk operation.
     Batch(BatchId),
-    /// That an agent's breaker opened, or closed.
+    /// A notice that an agent's breaker opened or closed.
     Notice(NoticeId),
 }
 
@@ -244,7 +246,8 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Which try of a task: 1 for the first. The fencing token of all that an agent reports.
+/// The number of an attempt at a task, from 1: the fencing token of an agent's messages about the
+/// task.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -273,12 +276,12 @@ impl Attempt {
     /// The first attempt.
     pub const FIRST: Self = Self(1);
 
-    /// The attempt after `spent` others.
+    /// Returns the attempt after `spent` earlier ones.
     pub const fn after(spent: u32) -> Self {
         Self(spent.saturating_add(1))
     }
 
-    /// Its number, from 1.
+    /// Returns the attempt's number, from 1.
     pub const fn number(self) -> u32 {
         self.0
     }
@@ -290,24 +293,24 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Makes identifiers. Passed in, so that a test says what they are.
+/// Generates identifiers. It is passed in, so that tests can choose them.
 pub trait Ids: Send + Sync {
-    /// A fresh task id.
+    /// Generates a task's id.
     fn task(&self) -> TaskId;
-    /// A fresh batch id.
+    /// Generates a bulk operation's id.
     fn batch(&self) -> BatchId;
-    /// A fresh message id.
+    /// Generates a message's id.
     fn message(&self) -> MessageId;
 }
 
-/// Random identifiers (UUID version 7).
+/// Generates random identifiers (UUID version 7).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RandomIds;
 
 impl RandomIds {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that ids come from"
+        reason = "the one place that generates ids"
     )]
     fn uuid() -> Uuid {
         Uuid::now_v7()
@@ -328,7 +331,7 @@ impl Ids for RandomIds {
     }
 }
 
-/// A number for a name, the same for ever: names fall evenly into what is shared by it.
+/// Returns a hash of a name that never changes, to spread names evenly over shards or times.
 pub fn spread(name: &str) -> u32 {
     name.bytes().fold(0_u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(byte.into())

@@ -1,5 +1,5 @@
-//! What an agent needs to speak to Bematic: [`ids`], [`time`], and the [`messages`] with their JSON
-//! Schema. No I/O, and nothing that only the cloud needs.
+//! The agent protocol: the [`messages`] with their JSON Schema, and the [`ids`] and [`time`] that
+//! they contain. The crate does no I/O, and has nothing that only the cloud needs.
 
 pub mod ids;
 pub mod messages;

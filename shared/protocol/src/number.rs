@@ -1,12 +1,12 @@
-//! Numbers as JSON has them: `3`, `3.0` and `3.2` may all stand for a count.
+//! Counts in JSON, which may be written as `3`, `3.0` or `3.2`.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A non-negative whole number; a fraction is cut off.
+/// Deserializes a non-negative number, and truncates a fraction.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the range is checked, the fraction is meant to go"
+    reason = "the range is checked, and the fraction is to be truncated"
 )]
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     }
 }
 
-/// As [`whole`], for a field that may be `null`.
+/// Deserializes as [`whole`] does; `null` is `None`.
 pub(crate) fn whole_or_null<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {

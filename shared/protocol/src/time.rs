@@ -1,4 +1,4 @@
-//! Points in time, and the clock that is passed to whoever needs one.
+//! Timestamps, and the clock, which is passed in.
 
 use std::{
     fmt,
@@ -15,10 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The largest that can be written in the 13 digits of a sort key (the year 2286).
+    /// The largest timestamp: 13 digits, the width of a timestamp in a sort key (the year 2286).
     const MAX: u64 = 9_999_999_999_999;
 
-    /// From Unix milliseconds.
+    /// Creates a timestamp from Unix milliseconds, at most 13 digits.
     pub const fn from_millis(millis: u64) -> Self {
         Self(if millis > Self::MAX {
             Self::MAX
@@ -27,23 +27,23 @@ impl Timestamp {
         })
     }
 
-    /// Unix milliseconds.
+    /// Returns Unix milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Unix seconds, as DynamoDB's time-to-live and Slack's dates want them.
+    /// Returns Unix seconds, the unit of DynamoDB's time-to-live and of Slack's dates.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
     }
 
-    /// How long after `earlier` this is; zero if it is before.
+    /// Returns the time from `earlier` to this timestamp; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-// Senders write their clock as a JSON number: JavaScript agents may well send a fraction.
+// A timestamp is a JSON number; agents in JavaScript may send a fraction.
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         crate::number::whole(deserializer).map(Self::from_millis)
@@ -69,15 +69,15 @@ impl Sub<Duration> for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// Thirteen digits, so that timestamps sort as text.
+    /// Writes 13 digits, so that timestamps sort as text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:013}", self.0)
     }
 }
 
-/// Tells the time. Passed in, so that a test says what time it is.
+/// A clock. It is passed in, so that tests can set the time.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -88,7 +88,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that time comes from"
+        reason = "the one place that reads the clock"
     )]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now()

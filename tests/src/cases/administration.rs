@@ -49,7 +49,8 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
     assert!(complaint.contains("--add-key"), "{complaint}");
 
     let handshake = Handshake::header(&id, key);
-    let connected = TestAgent::connect(&test.stack, &handshake, Spelling::Canonical).await;
+    let connected =
+        TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await;
     drop(connected.expect("the key is accepted"));
     let revoked = json(local(&["--json", "agent", "revoke", &id]).await);
     assert_eq!(revoked["keys"], 1, "{revoked}");

@@ -9,7 +9,8 @@ use tokio_tungstenite::tungstenite::Error;
 use crate::harness::{Handshake, Spelling, Test, TestAgent};
 
 async fn anonymous(test: &Test, spelling: Spelling) -> TestAgent {
-    let connected = TestAgent::connect(&test.stack, &Handshake::anonymous(), spelling).await;
+    let connected =
+        TestAgent::connect(&test.stack.websocket_url, &Handshake::anonymous(), spelling).await;
     connected.expect("a handshake without a key is let through")
 }
 
@@ -59,7 +60,7 @@ async fn a_wrong_key_in_band_is_told_and_ends_the_connection() {
 async fn any_other_first_message_ends_the_connection() {
     let test = Test::new("no-auth").await;
     let mut agent = anonymous(&test, Spelling::Canonical).await;
-    agent.report(&test.agent_id, "online", 5).await;
+    agent.status(&test.agent_id, 5, &[]).await;
     let reason = is_turned_away(agent).await;
     assert!(reason.contains("AUTH_REQUEST"), "{reason}");
 
@@ -85,7 +86,7 @@ async fn a_connection_that_says_nothing_is_ended_after_ten_seconds() {
     );
     let reason = waiting.await;
     assert!(reason.contains("10 s"), "{reason}");
-    early.is_heard().await;
+    early.expect_pong().await;
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn a_handshake_with_a_bad_key_is_refused() {
         Handshake::header(&other.agent_id, &test.api_key),
         Handshake::header("no-such-agent", &test.api_key),
     ] {
-        match TestAgent::connect(&test.stack, &handshake, Spelling::Canonical).await {
+        match TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await {
             // AWS makes it 401; the emulator, 500 or 403.
             Err(Error::Http(answer)) => {
                 assert!(answer.status().is_client_error() || answer.status().is_server_error());
@@ -120,7 +121,7 @@ async fn an_agent_is_answered_in_its_own_spelling() {
     agent.expect("AUTH_RESPONSE").await;
     let id = test.channel.run("speak as I do").await;
     // Agents in the field know nothing of attempts.
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     let of_the_field = |mut fields: Value| {
         fields["taskId"] = json!(task.id);
         fields
@@ -138,7 +139,7 @@ async fn an_agent_is_answered_in_its_own_spelling() {
         )
         .await;
     agent.confirmed(&message).await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     agent.send("NO_SUCH", json!({})).await;
     agent.expect("SYSTEM_ERROR").await;
     let card = test.channel.card(&id, "Completed").await;

@@ -1,15 +1,16 @@
 //! What agents must not send: each is answered with its code, changes nothing, and leaves the
 //! connection open.
 
+use bematic_test_agent::Run;
 use serde_json::{Value, json};
 
-use crate::harness::{Submitted, Test, TestAgent};
+use crate::harness::{Test, TestAgent};
 
 /// The messages about a task that end it: confirmed even when they are refused.
 const TERMINAL: [&str; 3] = ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"];
 
 /// One valid message of every kind that is about a task.
-fn about(task: &Submitted) -> Vec<(&'static str, Value)> {
+fn about(run: Run) -> Vec<(&'static str, Value)> {
     let kinds = [
         ("TASK_ACK", json!({ "accepted": true })),
         ("TASK_ACK", json!({ "accepted": false, "retryable": false })),
@@ -33,19 +34,19 @@ fn about(task: &Submitted) -> Vec<(&'static str, Value)> {
     ];
     kinds
         .into_iter()
-        .map(|(kind, fields)| (kind, task.with(fields)))
+        .map(|(kind, fields)| (kind, run.with(fields)))
         .collect()
 }
 
 async fn all_are_refused(agent: &mut TestAgent, messages: Vec<(&str, Value)>, code: &str) {
     for (kind, payload) in messages {
         let id = agent.send(kind, payload).await;
-        agent.refused(&id, code).await;
+        agent.expect_error(&id, code).await;
         if TERMINAL.contains(&kind) {
             agent.confirmed(&id).await;
         }
     }
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("MESSAGE_ACK").is_empty());
 }
 
@@ -84,7 +85,7 @@ async fn text_that_is_no_message_is_answered_and_harmless() {
             "{error}"
         );
     }
-    agent.is_heard().await;
+    agent.expect_pong().await;
 }
 
 #[tokio::test]
@@ -114,7 +115,7 @@ async fn a_payload_that_does_not_validate_changes_nothing() {
     ];
     for (kind, payload) in messages {
         let id = agent.send(kind, payload).await;
-        agent.refused(&id, "INVALID_PAYLOAD").await;
+        agent.expect_error(&id, "INVALID_PAYLOAD").await;
     }
     let status = test.channel.command(&format!("/bm status {id}")).await;
     assert!(
@@ -130,17 +131,17 @@ async fn an_agent_speaks_only_for_itself() {
     let (test, other) = (Test::new("impostor").await, Test::new("victim").await);
     let mut agent = test.connect().await;
     let claimed = &other.agent_id;
-    let id = agent.report(claimed, "online", 5).await;
-    agent.refused(&id, "AGENT_MISMATCH").await;
+    let id = agent.status(claimed, 5, &[]).await;
+    agent.expect_error(&id, "AGENT_MISMATCH").await;
     let pong = json!({
         "agentId": claimed, "serverTime": 1, "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0,
     });
     let id = agent.send("HEARTBEAT_PONG", pong).await;
-    agent.refused(&id, "AGENT_MISMATCH").await;
+    agent.expect_error(&id, "AGENT_MISMATCH").await;
     let login = json!({ "agentId": claimed, "apiKey": other.api_key, "version": "1" });
     let id = agent.send("AUTH_REQUEST", login).await;
-    agent.refused(&id, "ALREADY_AUTHENTICATED").await;
-    agent.is_heard().await;
+    agent.expect_error(&id, "ALREADY_AUTHENTICATED").await;
+    agent.expect_pong().await;
     assert!(!other.is_online().await);
 }
 
@@ -149,13 +150,13 @@ async fn a_task_of_another_agent_cannot_be_touched() {
     let (owner, other) = (Test::new("owner").await, Test::new("thief").await);
     let (mut agent, mut thief) = (owner.connect().await, other.connect().await);
     let id = owner.channel.run("mine").await;
-    let sent = agent.submitted().await;
-    all_are_refused(&mut thief, about(&sent), "NOT_YOUR_TASK").await;
+    let sent = agent.offered().await;
+    all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;
     agent
         .send("TASK_ACK", sent.with(json!({ "accepted": true })))
         .await;
     owner.channel.card(&id, "Running on agent").await;
-    all_are_refused(&mut thief, about(&sent), "NOT_YOUR_TASK").await;
+    all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;
 
     agent.complete(&sent, "still mine").await;
     let card = owner.channel.card(&id, "Completed").await;
@@ -167,20 +168,19 @@ async fn a_task_of_another_agent_cannot_be_touched() {
 async fn a_task_that_does_not_exist_or_is_not_held_is_refused() {
     let test = Test::new("no-task").await;
     let mut agent = test.connect().await;
-    let unknown = Submitted {
-        id: "0198c0de-0000-7000-8000-000000000000".to_owned(),
-        attempt: 1,
-        payload: Value::Null,
+    let unknown = Run {
+        task_id: "0198c0de-0000-7000-8000-000000000000".parse().unwrap(),
+        attempt: 1.try_into().unwrap(),
     };
-    all_are_refused(&mut agent, about(&unknown), "UNKNOWN_TASK").await;
+    all_are_refused(&mut agent, about(unknown), "UNKNOWN_TASK").await;
 
     let id = test.channel.run("only the first attempt").await;
     let task = agent.take().await;
-    let later = Submitted {
-        attempt: 7,
-        ..task.clone()
+    let later = Run {
+        attempt: 7.try_into().unwrap(),
+        ..task.run()
     };
-    all_are_refused(&mut agent, about(&later), "TASK_NOT_HELD").await;
+    all_are_refused(&mut agent, about(later), "TASK_NOT_HELD").await;
     agent.complete(&task, "of the first").await;
     test.channel
         .card(&id, "Completed")

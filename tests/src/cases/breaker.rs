@@ -123,7 +123,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_takes_nothing_new() {
     let waiting = test.channel.run("waits").await;
     agent.complete(&task, "done").await;
     test.channel.card(&running, "Completed").await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
     let health = test
         .channel

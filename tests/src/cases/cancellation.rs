@@ -44,7 +44,7 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
     assert!(answer.contains("is told to stop"), "{answer}");
 
     let user = &test.stack.admin_user_id;
-    let reason = agent.told_to_stop(&id).await;
+    let reason = agent.expect_cancel(&id).await;
     assert!(reason.contains(user.as_str()), "{reason}");
     let message = agent
         .send("TASK_CANCELLED", task.with(json!({ "reason": reason })))
@@ -66,17 +66,15 @@ async fn a_task_whose_agent_does_not_stop_it_is_cancelled_anyway_and_its_result_
     let task = agent.take().await;
     let card = test.channel.card(&id, "Running on agent").await;
     test.channel.press(&card, "cancel").await;
-    agent.told_to_stop(&id).await;
+    agent.expect_cancel(&id).await;
     let card = test.channel.card(&id, "Cancelled").await;
     card.tells(&["has not confirmed within"]);
 
     // Its slot is free, and whoever speaks of it is told once more.
     let second = agent.take().await;
     assert_eq!(second.id, next);
-    agent
-        .report_with(&test.agent_id, "online", 5, &[&id, &next])
-        .await;
-    agent.told_to_stop(&id).await;
+    agent.status(&test.agent_id, 5, &[&id, &next]).await;
+    agent.expect_cancel(&id).await;
     agent.complete(&task, "all the same").await;
     let card = test.channel.card(&id, "Late:* attempt 1 completed").await;
     card.tells(&["Cancelled", "all the same"]);
@@ -92,7 +90,7 @@ async fn a_completion_that_wins_the_race_stays() {
     let task = agent.take().await;
     let card = test.channel.card(&id, "Running on agent").await;
     test.channel.press(&card, "cancel").await;
-    agent.told_to_stop(&id).await;
+    agent.expect_cancel(&id).await;
     agent.complete(&task, "quick enough").await;
     let message = agent.send("TASK_CANCELLED", task.with(json!({}))).await;
     agent.confirmed(&message).await;

@@ -141,7 +141,7 @@ async fn what_slack_sends_again_makes_one_task() {
     }
     prompts.sort_by_key(Value::to_string);
     assert_eq!(prompts, ["by command", "by event"]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
     let tasks = test.channel.command("/bm tasks").await;
     assert_eq!(tasks.matches("*completed*").count(), 2, "{tasks}");

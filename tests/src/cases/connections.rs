@@ -6,7 +6,7 @@ use crate::harness::{Test, eventually};
 async fn a_newer_connection_replaces_the_older_whose_late_goodbye_changes_nothing() {
     let test = Test::new("replaced").await;
     let mut older = test.connect().await;
-    older.is_heard().await;
+    older.expect_pong().await;
     let mut newer = test.connect().await;
     older.closed().await;
 
@@ -58,7 +58,7 @@ async fn a_task_for_an_offline_agent_waits_and_is_delivered_in_order() {
 async fn an_agent_that_left_is_offline_and_its_next_task_waits_for_it() {
     let test = Test::new("left").await;
     let mut agent = test.connect().await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     agent.close().await;
     test.offline().await;
     let id = test.channel.run("wait for me").await;

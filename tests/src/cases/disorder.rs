@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Submitted, Test, TestAgent};
+use crate::harness::{Offer, Test, TestAgent};
 
 /// All that an agent says about a task, in order.
-pub(super) fn report(agent: &mut TestAgent, task: &Submitted) -> Vec<Value> {
+pub(super) fn report(agent: &mut TestAgent, task: &Offer) -> Vec<Value> {
     let mut messages = vec![agent.message("TASK_ACK", &task.with(json!({ "accepted": true })))];
     for number in 1..=4 {
         let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });
@@ -23,7 +23,7 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     let test = Test::new("disorder").await;
     let mut agent = test.connect().await;
     test.channel.run("tell me").await;
-    let in_order = agent.submitted().await;
+    let in_order = agent.offered().await;
     for message in report(&mut agent, &in_order) {
         agent.send_text(message.to_string()).await;
     }
@@ -36,7 +36,7 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     ]);
 
     test.channel.run("tell me").await;
-    let backwards = agent.submitted().await;
+    let backwards = agent.offered().await;
     let reported = report(&mut agent, &backwards);
     for message in reported.iter().rev() {
         agent.send_text(message.to_string()).await;
@@ -50,7 +50,7 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     agent.confirmed(last).await;
     let (task, other) = (&backwards.id, &in_order.id);
     test.channel.same_card(task, &expected, other).await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }
 

@@ -21,7 +21,7 @@ async fn work(mut agent: TestAgent) -> Vec<String> {
             started.push(task.id.clone());
             held.push(task);
         }
-        agent.is_heard().await;
+        agent.expect_pong().await;
         assert!(
             agent.unread("TASK_SUBMIT").is_empty(),
             "more than {CAPACITY} at once"
@@ -56,7 +56,7 @@ async fn a_task_that_is_refused_for_now_comes_back_as_the_next_attempt() {
     let test = Test::new("retry").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("not now").await;
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     assert_eq!(task.attempt, 1);
     let refusal = json!({ "accepted": false, "reason": "disk is full", "retryable": true });
     agent.send("TASK_ACK", task.with(refusal)).await;
@@ -74,14 +74,14 @@ async fn a_task_that_is_refused_for_good_fails_with_the_reason() {
     let test = Test::new("refused").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("never").await;
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     let refusal = json!({ "accepted": false, "reason": "no such folder", "retryable": false });
     agent.send("TASK_ACK", task.with(refusal)).await;
     test.channel
         .card(&id, "Failed")
         .await
         .tells(&["REFUSED", "no such folder"]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
 }
 

@@ -50,7 +50,7 @@ async fn an_ended_task_frees_its_slot_however_it_ended() {
         .await;
     let task = agent.take().await;
     agent.send("TASK_CANCELLED", task.with(json!({}))).await;
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     let refusal = json!({ "accepted": false, "retryable": false });
     agent.send("TASK_ACK", task.with(refusal)).await;
     let task = agent.take().await;

@@ -10,7 +10,7 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
     let mut agent = test.connect().await;
     let id = test.channel.run("fix the login bug").await;
 
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     assert_eq!(task.id, id);
     let folder = test.folder.path().display().to_string();
     assert_eq!(

@@ -37,12 +37,12 @@ async fn counts(what: &str) -> Value {
 async fn connected_agents_are_counted_and_nobody_is_named() {
     let test = Test::new("counted").await;
     let mut agent = test.connect().await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     let body = counts("connected").await.to_string();
     for secret in [&test.agent_id, &test.channel.id] {
         assert!(!body.contains(secret), "{body}");
     }
-    agent.is_heard().await;
+    agent.expect_pong().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Submitted, Test, eventually};
+use crate::harness::{Offer, Test, eventually};
 
 const LEASE: Duration = Duration::from_secs(16);
 
@@ -17,10 +17,10 @@ async fn a_task_whose_agent_falls_silent_about_it_is_lost_and_can_be_retried() {
     let mut agent = test.connect_without_status().await;
     let id = test.channel.run("never to be heard of").await;
     let lost = agent.take().await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     card.tells(&["Failed", "It may have had effects"]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "run again unasked");
 
     test.channel.press(&card, "retry").await;
@@ -35,7 +35,7 @@ async fn a_task_whose_agent_falls_silent_about_it_is_lost_and_can_be_retried() {
 }
 
 /// What an agent can say that names a task.
-fn signs_of_life(test: &Test, task: &Submitted) -> Vec<(&'static str, Value)> {
+fn signs_of_life(test: &Test, task: &Offer) -> Vec<(&'static str, Value)> {
     let (agent, tasks) = (&test.agent_id, [&task.id]);
     vec![
         ("HEARTBEAT_PING", json!({ "tasks": tasks })),

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::disorder::report;
-use crate::harness::{Program, Submitted, Test, TestAgent, eventually};
+use crate::harness::{Offer, Program, Test, TestAgent, eventually};
 
 const DISORDER: &str = "seed:42,double:1,reorder:0.5,delay:0.3";
 
-async fn tell_all(agent: &mut TestAgent, task: &Submitted) {
+async fn tell_all(agent: &mut TestAgent, task: &Offer) {
     for message in report(agent, task) {
         agent.send_text(message.to_string()).await;
     }
@@ -18,18 +18,18 @@ async fn messages_twice_late_and_shuffled_both_ways_make_the_same_card() {
     let test = Test::new("shuffled").await;
     let mut agent = test.connect().await;
     let first = test.channel.run("tell me").await;
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     tell_all(&mut agent, &task).await;
     let expected = test.channel.card(&first, "Completed").await;
     expected.tells(&["All good.", "step 4", "line 1\nline 2\nline 3"]);
 
     let mut agent = test.connect_disturbed(DISORDER).await;
-    agent.report(&test.agent_id, "online", 5).await;
+    agent.status(&test.agent_id, 5, &[]).await;
     let second = test.channel.run("tell me").await;
-    let task = agent.submitted().await;
+    let task = agent.offered().await;
     tell_all(&mut agent, &task).await;
     test.channel.same_card(&second, &expected, &first).await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }
 
@@ -64,18 +64,18 @@ async fn a_task_goes_on_after_its_connection_was_cut() {
     test.channel.card(&id, "Running on agent").await;
 
     let mut agent = test.connect_disturbed("seed:1,cut:0.2").await;
-    agent.report_with(&test.agent_id, "online", 5, &[&id]).await;
+    agent.status(&test.agent_id, 5, &[&id]).await;
     for step in 1..=30 {
         let step = task.with(json!({ "steps": [format!("step {step}")] }));
         let message = agent.message("TASK_PROGRESS", &step);
         agent.send_in_frames(&message.to_string(), 1024).await;
     }
-    assert_eq!(agent.closed_with().await, None);
+    assert_eq!(agent.closed().await, None);
     test.offline().await;
 
     let mut agent = test.connect_disturbed("").await;
-    agent.report_with(&test.agent_id, "online", 5, &[&id]).await;
-    agent.is_heard().await;
+    agent.status(&test.agent_id, 5, &[&id]).await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "it was sent again");
     agent.complete(&task, "done all the same").await;
     let card = test.channel.card(&id, "Completed").await;

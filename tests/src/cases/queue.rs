@@ -22,7 +22,7 @@ async fn what_waits_is_delivered_by_priority_and_then_by_age() {
     let mut order = Vec::new();
     for _ in 0..6 {
         let task = agent.take().await;
-        agent.is_heard().await;
+        agent.expect_pong().await;
         assert!(agent.unread("TASK_SUBMIT").is_empty(), "two at once");
         order.push(
             task.payload["prompt"]
@@ -45,7 +45,7 @@ const AT_ONCE: usize = 8;
 /// Works off all of the noise, and tells how much of it is done.
 async fn work_off(mut agent: TestAgent, progress: watch::Sender<usize>) {
     for done in 1..=NOISE {
-        let task = agent.submitted().await;
+        let task = agent.offered().await;
         // Only the result: it says as well that the task was taken.
         agent.complete(&task, "noise").await;
         progress.send_replace(done);
@@ -56,7 +56,7 @@ async fn work_off(mut agent: TestAgent, progress: watch::Sender<usize>) {
 async fn an_agent_with_two_hundred_tasks_in_line_does_not_delay_another() {
     let (noisy, quiet) = (Test::new("noisy").await, Test::new("quiet").await);
     let mut agent = quiet.connect().await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     stream::iter(0..NOISE)
         .for_each_concurrent(AT_ONCE, async |number| {
             noisy.channel.run(&format!("noise {number}")).await;

@@ -30,7 +30,7 @@ async fn an_agent_that_comes_back_and_names_its_task_goes_on_with_it() {
     let card = test.channel.card(&id, "Completed").await;
     card.tells(&["before the drop\nafter the drop", "held on"]);
     card.hides(&["Late"]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
 }
 
@@ -71,11 +71,11 @@ async fn a_task_that_its_agent_no_longer_names_is_lost_though_its_result_may_sti
     drop(agent);
 
     let mut agent = test.reconnect(&[]).await;
-    agent.is_heard().await;
+    agent.expect_pong().await;
     test.channel.status(&id, "Running on agent").await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     assert_eq!(card.buttons, ["retry"]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "run again unasked");
     agent.complete(&task, "not forgotten").await;
     let card = test

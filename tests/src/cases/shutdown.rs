@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Program, Test, eventually};
 
 /// More than the attempts that a task has.
-const HANDED_BACK: u64 = 4;
+const HANDED_BACK: u32 = 4;
 
 #[tokio::test]
 async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
@@ -15,7 +15,7 @@ async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
     let mut agent = test.connect().await;
     let id = test.channel.run("not me").await;
     for attempt in 1..=HANDED_BACK {
-        let task = agent.submitted().await;
+        let task = agent.offered().await;
         assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), attempt));
         if attempt % 2 == 0 {
             agent

@@ -9,7 +9,7 @@ async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt() {
     let test = Test::new("ack-deadline").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("is anybody there?").await;
-    let missed = agent.submitted().await;
+    let missed = agent.offered().await;
     assert_eq!((missed.id.as_str(), missed.attempt), (id.as_str(), 1));
     let status = test.channel.status(&id, "Waits until").await;
     assert!(status.contains("did not acknowledge it within"), "{status}");
@@ -31,12 +31,12 @@ async fn a_task_out_of_attempts_fails_with_its_last_error() {
     let mut agent = test.connect().await;
     let id = test.channel.run("try and try").await;
     for (attempt, reason) in [(1, "the disk is full"), (2, "the disk is still full")] {
-        let task = agent.submitted().await;
+        let task = agent.offered().await;
         assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), attempt));
         agent.refuse(&task, reason).await;
         test.channel.status(&id, reason).await;
     }
-    let last = agent.submitted().await;
+    let last = agent.offered().await;
     assert_eq!(last.attempt, 3);
     let card = test.channel.card(&id, "Failed").await;
     card.tells(&["ATTEMPTS_EXHAUSTED", "did not acknowledge it within"]);
@@ -55,7 +55,7 @@ async fn what_an_earlier_attempt_reports_late_is_confirmed_shown_as_late_and_cha
     let test = Test::new("late").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("take your time").await;
-    let first = agent.submitted().await;
+    let first = agent.offered().await;
     agent.echo(&test.agent_id).await;
     let second = agent.take().await;
     assert_eq!((first.attempt, second.attempt), (1, 2));
@@ -72,6 +72,6 @@ async fn what_an_earlier_attempt_reports_late_is_confirmed_shown_as_late_and_cha
     agent.complete(&second, "the quick result").await;
     let card = test.channel.card(&id, "Completed").await;
     card.tells(&["*Result*\nthe quick result", late]);
-    agent.is_heard().await;
+    agent.expect_pong().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }

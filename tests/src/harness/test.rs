@@ -115,28 +115,29 @@ impl Test {
     }
 
     /// The test's agent with its own spelling and capacity.
-    pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: u32) -> TestAgent {
+    pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: usize) -> TestAgent {
         let mut agent = self.handshaken(spelling).await;
-        agent.report(&self.agent_id, "online", capacity).await;
+        agent.status(&self.agent_id, capacity, &[]).await;
         agent
     }
 
     /// The test's agent, which has said no more than that it is there.
     pub(crate) async fn connect_without_status(&self) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;
-        agent.is_heard().await;
+        agent.expect_pong().await;
         agent
     }
 
     /// The test's agent, back again with the tasks that it still has.
     pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;
-        agent.report_with(&self.agent_id, "online", 5, tasks).await;
+        agent.status(&self.agent_id, 5, tasks).await;
         agent
     }
 
     async fn handshaken(&self, spelling: Spelling) -> TestAgent {
-        let connected = TestAgent::connect(&self.stack, &self.handshake(), spelling).await;
+        let connected =
+            TestAgent::connect(&self.stack.websocket_url, &self.handshake(), spelling).await;
         connected.expect("the handshake is accepted")
     }
 
@@ -149,7 +150,7 @@ impl Test {
     /// The test's agent over a disturbed connection, authenticated at the handshake.
     pub(crate) async fn connect_disturbed(&self, disturbance: &str) -> TestAgent {
         let (url, handshake) = (self.disturbed(disturbance), self.handshake());
-        let connected = TestAgent::connect_to(&url, &handshake, Spelling::Canonical).await;
+        let connected = TestAgent::connect(&url, &handshake, Spelling::Canonical).await;
         connected.expect("the handshake is accepted")
     }
 

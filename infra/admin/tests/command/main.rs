@@ -1,4 +1,4 @@
-//! The program, called as an administrator calls it.
+//! Tests of `bematic` as a program.
 
 #[cfg(test)]
-mod complaints;
+mod failures;

@@ -15,7 +15,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Endpoint, failure::Failure};
+use super::{endpoint::Endpoint, failure::Failure};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);

@@ -1,6 +1,7 @@
 //! The socket: connects, again and again, and carries text both ways.
 
 mod backoff;
+mod endpoint;
 mod failure;
 mod frames;
 mod handshake;
@@ -8,46 +9,25 @@ mod talk;
 
 use std::time::Duration;
 
-use bematic_protocol::ids::AgentId;
-use secrecy::SecretString;
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinSet},
     time::{Instant, sleep},
 };
-use url::Url;
 
-pub use self::talk::Line;
 use self::{
     backoff::Backoff,
     failure::Failure,
     handshake::{Socket, connect},
 };
+pub use self::{
+    endpoint::Endpoint,
+    talk::{CLOSE, Line, Report},
+};
 use crate::event::LinkEvent;
 
-/// How long the other side may take to agree to a close.
-pub const CLOSE: Duration = Duration::from_secs(2);
 /// A connection that held so long was a good one: the next failure starts from a short wait.
 const STABLE: Duration = Duration::from_secs(30);
-
-/// What happened to the connection; with [`LinkEvent::Up`] comes its line.
-pub type Report = (LinkEvent, Option<Line>);
-
-/// Whom to connect to, and as whom.
-pub struct Endpoint {
-    /// The WebSocket.
-    pub url: Url,
-    /// The agent.
-    pub agent_id: AgentId,
-    /// Its key.
-    pub api_key: SecretString,
-    /// The longest wait before the first reconnection.
-    pub reconnect: Duration,
-    /// When a connection is to be replaced, at the earliest.
-    pub renew: Duration,
-    /// How long a replaced connection is still read.
-    pub linger: Duration,
-}
 
 /// Keeps a connection until nobody listens to `reports`, or the key is refused.
 pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {

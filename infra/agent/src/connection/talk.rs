@@ -11,9 +11,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::{CLOSE, Report, failure, frames, handshake::Socket};
+use super::{failure, frames, handshake::Socket};
 use crate::{event::LinkEvent, text::shorten};
 
+/// How long the other side may take to agree to a close.
+pub const CLOSE: Duration = Duration::from_secs(2);
 /// How long the network may take to accept one message.
 const SEND: Duration = Duration::from_secs(30);
 /// Characters of the gateway's words that are passed on.
@@ -37,6 +39,9 @@ impl Line {
         self.renew.notify_one();
     }
 }
+
+/// What happened to the connection; with [`LinkEvent::Up`] comes its line.
+pub type Report = (LinkEvent, Option<Line>);
 
 /// The other end of a [`Line`].
 pub(super) struct Ends {

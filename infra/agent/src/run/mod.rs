@@ -17,8 +17,9 @@ use tokio::{
 pub use self::process::{BadCommand, CommandLine};
 use self::{outcome::outcome, pipe::Pipe, process::Process, report::Report};
 use crate::{
-    event::{Ended, Outcome, RunEvent, RunKey},
+    event::{Ended, Outcome, RunEvent},
     progress_line::{Lines, Piece, Summary},
+    run_key::RunKey,
     text::Tail,
 };
 

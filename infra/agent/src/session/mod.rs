@@ -2,35 +2,33 @@
 //! what is to be done comes out as [`Effect`]s and as messages to send.
 
 mod drain;
+mod held;
+mod incoming;
 mod link;
 mod outbox;
 mod outgoing;
+mod phase;
 mod refused;
 mod reports;
 mod seen;
 mod sent;
+mod state;
+mod status;
 mod tasks;
 mod terminal;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, sync::Arc};
-
-use bematic_protocol::{
-    ids::{AgentId, Ids},
-    messages::{AgentMessage, Envelope, Spelling},
-    time::Clock,
-};
+use bematic_protocol::messages::Spelling;
 use tokio::time::Instant;
 
-pub use self::drain::StopReason;
-use self::{drain::Phase, link::Link, outbox::Outbox, outgoing::Outgoing, tasks::Tasks};
+pub use self::{
+    phase::StopReason,
+    state::{Session, Settings},
+};
 use crate::{
-    config::Timings,
-    event::{Effect, LinkEvent, RunEvent, RunKey},
-    load::Machine,
-    ui::Notice,
-    workdir::Workdirs,
+    event::{Effect, LinkEvent, RunEvent},
+    run_key::RunKey,
 };
 
 /// Bytes that may wait for a slow connection before the commands have to wait.
@@ -49,52 +47,7 @@ pub enum Event {
     Tick,
 }
 
-/// What a session needs to know of its agent.
-pub struct Settings {
-    /// Who the agent is.
-    pub agent_id: AgentId,
-    /// How many tasks run at once; as many may wait.
-    pub concurrency: u32,
-    /// Where tasks may work.
-    pub workdirs: Workdirs,
-    /// How long everything takes.
-    pub timings: Timings,
-}
-
-/// An agent's state.
-pub struct Session {
-    settings: Settings,
-    ids: Arc<dyn Ids>,
-    clock: Arc<dyn Clock>,
-    machine: Box<dyn Machine>,
-    link: Link,
-    tasks: Tasks,
-    outbox: Outbox,
-    phase: Phase,
-    effects: VecDeque<Effect>,
-}
-
 impl Session {
-    /// A session without connection and tasks.
-    pub fn new(
-        settings: Settings,
-        ids: Arc<dyn Ids>,
-        clock: Arc<dyn Clock>,
-        machine: Box<dyn Machine>,
-    ) -> Self {
-        Self {
-            settings,
-            ids,
-            clock,
-            machine,
-            link: Link::Down,
-            tasks: Tasks::default(),
-            outbox: Outbox::default(),
-            phase: Phase::Working,
-            effects: VecDeque::new(),
-        }
-    }
-
     /// Takes in what happened.
     pub fn handle(&mut self, event: Event, now: Instant) {
         match event {
@@ -155,32 +108,5 @@ impl Session {
         if self.link.is_up() {
             self.send_again(now);
         }
-    }
-
-    fn outgoing(&self, message: AgentMessage, run: Option<RunKey>) -> Outgoing {
-        let envelope = Envelope {
-            id: self.ids.message(),
-            timestamp: self.clock.now(),
-            message,
-        };
-        Outgoing::new(envelope, run)
-    }
-
-    fn send(&mut self, message: AgentMessage, run: Option<RunKey>) {
-        let message = self.outgoing(message, run);
-        self.outbox.push(message);
-    }
-
-    fn send_urgently(&mut self, message: AgentMessage, run: Option<RunKey>) {
-        let message = self.outgoing(message, run);
-        self.outbox.urgent(message);
-    }
-
-    fn tell(&mut self, notice: Notice) {
-        self.effects.push_back(Effect::Tell(notice));
-    }
-
-    fn warn(&mut self, message: String) {
-        self.tell(Notice::Warning { message });
     }
 }

@@ -20,7 +20,7 @@ use super::{
     outgoing::Outgoing,
     sent::{Fate, KEPT_BYTES, Sent},
 };
-use crate::event::RunKey;
+use crate::run_key::RunKey;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::{mem::discriminant, time::Duration};
 use bematic_protocol::messages::{AgentMessage, Envelope};
 use tokio::time::Instant;
 
-use crate::event::RunKey;
+use crate::run_key::RunKey;
 
 /// The longest wait between two sends of a result.
 const MAX_RESEND: Duration = Duration::from_mins(10);

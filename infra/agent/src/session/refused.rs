@@ -6,7 +6,7 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Session, outgoing::Outgoing, sent::Fate};
+use super::{outgoing::Outgoing, sent::Fate, state::Session};
 use crate::ui::Notice;
 
 /// What an error says of the message that it names.

@@ -2,9 +2,10 @@
 
 use bematic_protocol::messages::{AgentMessage, TaskProgress, TaskStream};
 
-use super::{Session, terminal};
+use super::{state::Session, terminal};
 use crate::{
-    event::{Ended, Progress, RunEvent, RunKey},
+    event::{Ended, Progress, RunEvent},
+    run_key::RunKey,
     ui::Notice,
 };
 
@@ -34,7 +35,7 @@ impl Session {
 
     fn on_progress(&mut self, run: RunKey, progress: Progress) {
         self.tell(Notice::TaskProgress {
-            run: run.into(),
+            run,
             percent: progress.percent,
             step: progress.steps.last().or(progress.message.as_ref()).cloned(),
         });

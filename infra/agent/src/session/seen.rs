@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::event::RunKey;
+use crate::run_key::RunKey;
 
 /// How many are remembered. A repetition comes within minutes; no agent is offered so many tasks
 /// in that time.

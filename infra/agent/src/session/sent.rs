@@ -13,7 +13,7 @@ use bematic_protocol::{
 use tokio::time::Instant;
 
 use super::outgoing::{Arrival, Outgoing};
-use crate::event::RunKey;
+use crate::run_key::RunKey;
 
 /// Bytes of output that are kept while there is no connection, or no proof; the newest are.
 pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;

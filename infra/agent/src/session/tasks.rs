@@ -1,98 +1,25 @@
 //! Taking tasks, running them in order of arrival, and reporting on them.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::path::PathBuf;
 
 use bematic_protocol::{
-    ids::{Attempt, TaskId},
+    ids::Attempt,
     messages::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
 };
 use tokio::time::Instant;
 
 use super::{
-    Session,
-    seen::{Answer, Next, Seen},
+    held::{Running, Waiting},
+    seen::{Answer, Next},
+    state::Session,
     terminal::{self, Why},
 };
-use crate::{
-    event::{Effect, RunKey},
-    text::shorten,
-    ui::Notice,
-};
+use crate::{event::Effect, run_key::RunKey, text::shorten, ui::Notice};
 
 /// Characters of a prompt that stand for it on the agent's screen.
 const TITLE_CHARS: usize = 80;
 /// Why an agent that stops does not take tasks, and hands back what has not started.
 const SHUTTING_DOWN: &str = "the agent is shutting down";
-
-/// The tasks that the agent holds, and the answers that it gave.
-#[derive(Debug, Default)]
-pub(super) struct Tasks {
-    waiting: VecDeque<Waiting>,
-    running: Vec<Running>,
-    seen: Seen,
-}
-
-/// A task that waits for a slot.
-#[derive(Debug)]
-struct Waiting {
-    run: RunKey,
-    submit: Box<TaskSubmit>,
-    folder: PathBuf,
-}
-
-/// A task whose command runs.
-#[derive(Debug)]
-pub(super) struct Running {
-    run: RunKey,
-    pub(super) title: String,
-    next_seq: u64,
-    /// Why it was asked to end, if it was.
-    pub(super) stopped: Option<Why>,
-}
-
-impl Tasks {
-    /// The runs that are held: running, then waiting.
-    pub(super) fn active(&self) -> impl Iterator<Item = RunKey> {
-        let running = self.running.iter().map(|task| task.run);
-        running.chain(self.waiting.iter().map(|task| task.run))
-    }
-
-    /// How many commands run.
-    pub(super) const fn running(&self) -> usize {
-        self.running.len()
-    }
-
-    /// How many tasks are before a waiting one.
-    fn position(&self, run: RunKey) -> Option<u64> {
-        let waiting = self.waiting.iter().position(|task| task.run == run)?;
-        Some((self.running.len() + waiting) as u64)
-    }
-
-    fn find(&mut self, run: RunKey) -> Option<&mut Running> {
-        self.running.iter_mut().find(|task| task.run == run)
-    }
-
-    /// The place of a running command's next output.
-    pub(super) fn next_seq(&mut self, run: RunKey) -> Option<u64> {
-        let task = self.find(run)?;
-        let seq = task.next_seq;
-        task.next_seq += 1;
-        Some(seq)
-    }
-
-    /// Takes out a run that has ended.
-    pub(super) fn end(&mut self, run: RunKey) -> Option<Running> {
-        let at = self.running.iter().position(|task| task.run == run)?;
-        Some(self.running.remove(at))
-    }
-
-    /// Takes out the first waiting task that may run; never beside another attempt of itself.
-    fn next_ready(&mut self) -> Option<Waiting> {
-        let free = |id: TaskId| self.running.iter().all(|task| task.run.task != id);
-        let at = self.waiting.iter().position(|task| free(task.run.task))?;
-        self.waiting.remove(at)
-    }
-}
 
 impl Session {
     pub(super) fn on_submit(&mut self, submit: Box<TaskSubmit>) {
@@ -150,7 +77,7 @@ impl Session {
                 .all(|task| task.run.task != run.task);
         let queue_position = self.tasks.position(run).filter(|_| !at_once);
         self.tell(Notice::TaskAccepted {
-            run: run.into(),
+            run,
             title,
             queue_position,
         });
@@ -177,7 +104,7 @@ impl Session {
 
     fn refuse(&mut self, run: RunKey, reason: String, next: Next) {
         self.tell(Notice::TaskRefused {
-            run: run.into(),
+            run,
             reason: reason.clone(),
             retryable: next.is_retryable(),
         });
@@ -215,14 +142,10 @@ impl Session {
                 return;
             };
             let title = title(&task.submit);
-            self.tasks.running.push(Running {
-                run: task.run,
-                title: title.clone(),
-                next_seq: 0,
-                stopped: None,
-            });
+            let running = Running::new(task.run, title.clone());
+            self.tasks.running.push(running);
             self.tell(Notice::TaskStarted {
-                run: task.run.into(),
+                run: task.run,
                 title,
             });
             self.effects.push_back(Effect::Start {

@@ -5,7 +5,7 @@ use std::io::Write;
 use bematic_protocol::time::{Clock, SystemClock, Timestamp};
 use serde::Serialize;
 
-use super::{Notice, Ui};
+use super::notice::{Notice, Ui};
 
 /// Writes notices as JSON lines.
 pub(super) struct Json<W> {
@@ -38,12 +38,12 @@ impl<W: Write + Send> Ui for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::RunKey, testing::submit, ui::Status};
+    use crate::{run_key::RunKey, testing::submit, ui::Status};
 
     #[test]
     fn a_line_names_its_event_and_task() {
         let mut out = Vec::new();
-        let run = RunKey::of(&submit("hi")).into();
+        let run = RunKey::of(&submit("hi"));
         Json::new(&mut out).tell(&Notice::TaskEnded {
             run,
             title: "hi".to_owned(),
@@ -53,7 +53,7 @@ mod tests {
         });
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(line["event"], "task_ended");
-        assert_eq!(line["taskId"], run.task_id.to_string());
+        assert_eq!(line["taskId"], run.task.to_string());
         assert_eq!(line["status"], "completed");
         assert_eq!(line["durationMs"], 1500);
         assert!(line["timestamp"].is_u64());

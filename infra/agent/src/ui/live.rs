@@ -4,8 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Notice, Run, Ui, words};
-use crate::{event::RunKey, text::shorten};
+use super::{
+    notice::{Notice, Ui},
+    words,
+};
+use crate::{run_key::RunKey, text::shorten};
 
 /// Between two frames of a spinner.
 const FRAME: Duration = Duration::from_millis(120);
@@ -56,25 +59,21 @@ impl Live {
         self.header.set_message(format!("{name} — {link}, {tasks}"));
     }
 
-    fn begin(&mut self, run: Run, title: &str) {
+    fn begin(&mut self, run: RunKey, title: &str) {
         let line = self.screen.add(ProgressBar::new_spinner());
         line.set_style(style("{spinner} {prefix} {elapsed:>4} {wide_msg}"));
-        line.set_prefix(format!(
-            "{} {}",
-            words::id(run),
-            shorten(title, TITLE_CHARS)
-        ));
+        line.set_prefix(format!("{run} {}", shorten(title, TITLE_CHARS)));
         line.enable_steady_tick(FRAME);
         let task = Task {
             line,
             percent: None,
             step: None,
         };
-        self.tasks.insert(run.key(), task);
+        self.tasks.insert(run, task);
     }
 
-    fn progress(&mut self, run: Run, percent: Option<f64>, step: Option<&String>) {
-        if let Some(task) = self.tasks.get_mut(&run.key()) {
+    fn progress(&mut self, run: RunKey, percent: Option<f64>, step: Option<&String>) {
+        if let Some(task) = self.tasks.get_mut(&run) {
             task.percent = percent.or(task.percent);
             task.step = step.cloned().or(task.step.take());
             let doing = words::doing(task.percent, task.step.as_deref());
@@ -82,8 +81,8 @@ impl Live {
         }
     }
 
-    fn end(&mut self, run: Run) {
-        if let Some(task) = self.tasks.remove(&run.key()) {
+    fn end(&mut self, run: RunKey) {
+        if let Some(task) = self.tasks.remove(&run) {
             task.line.finish_and_clear();
             self.screen.remove(&task.line);
         }

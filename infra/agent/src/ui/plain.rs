@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
-use super::{Notice, Ui, words};
+use super::{
+    notice::{Notice, Ui},
+    words,
+};
 
 /// Writes notices as lines.
 pub(super) struct Plain<W> {

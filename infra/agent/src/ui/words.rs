@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Notice, Run, Status};
+use super::notice::{Notice, Status};
 use crate::text::shorten;
 
 /// The line that says it, or none if it is not worth one.
@@ -31,12 +31,12 @@ pub(super) fn line(notice: &Notice) -> Option<String> {
             queue_position,
         } => {
             let position = (*queue_position)?;
-            format!("… {} waits, {position} before it: {title}", id(*run))
+            format!("… {run} waits, {position} before it: {title}")
         }
-        Notice::TaskRefused { run, reason, .. } => format!("✖ {} not taken: {reason}", id(*run)),
-        Notice::TaskStarted { run, title } => format!("▶ {} {title}", id(*run)),
+        Notice::TaskRefused { run, reason, .. } => format!("✖ {run} not taken: {reason}"),
+        Notice::TaskStarted { run, title } => format!("▶ {run} {title}"),
         Notice::TaskProgress { run, percent, step } => {
-            format!("  {} {}", id(*run), doing(*percent, step.as_deref()))
+            format!("  {run} {}", doing(*percent, step.as_deref()))
         }
         Notice::TaskEnded { .. } => ended(notice)?,
         Notice::Draining {
@@ -54,11 +54,6 @@ pub(super) fn line(notice: &Notice) -> Option<String> {
         Notice::Error { message } => format!("✖ {message}"),
         Notice::Stopped => "stopped".to_owned(),
     })
-}
-
-/// A task's id, short.
-pub(super) fn id(run: Run) -> String {
-    run.key().to_string()
 }
 
 /// Percent and step.
@@ -90,8 +85,8 @@ fn ended(notice: &Notice) -> Option<String> {
         let first = reason.lines().next().unwrap_or_default();
         format!(": {}", shorten(first, 300))
     });
-    let (id, time) = (id(*run), seconds(*duration));
-    Some(format!("{mark} {id} {time} {title} — {word}{reason}"))
+    let time = seconds(*duration);
+    Some(format!("{mark} {run} {time} {title} — {word}{reason}"))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -101,11 +96,11 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::RunKey, testing::submit};
+    use crate::{run_key::RunKey, testing::submit};
 
     #[test]
     fn an_end_is_one_line() {
-        let run = RunKey::of(&submit("hi")).into();
+        let run = RunKey::of(&submit("hi"));
         let words = line(&Notice::TaskEnded {
             run,
             title: "Fix it".to_owned(),
@@ -113,10 +108,7 @@ mod tests {
             reason: Some("it ended with exit code 3\nand more".to_owned()),
             duration: Duration::from_millis(12_345),
         });
-        let expected = format!(
-            "✖ {} 12.3 s Fix it — failed: it ended with exit code 3",
-            id(run)
-        );
+        let expected = format!("✖ {run} 12.3 s Fix it — failed: it ended with exit code 3");
         assert_eq!(words, Some(expected));
     }
 }

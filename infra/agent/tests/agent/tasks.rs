@@ -177,7 +177,7 @@ async fn tasks_start_in_order_and_only_so_many_at_once() {
         .notices()
         .into_iter()
         .filter_map(|notice| match notice {
-            Notice::TaskStarted { run, .. } => Some(run.task_id),
+            Notice::TaskStarted { run, .. } => Some(run.task),
             _ => None,
         });
     let expected = tasks[..4].iter().map(|task| task.task_id);

@@ -85,7 +85,7 @@ pub(super) fn climb(
 #[expect(clippy::cast_precision_loss, reason = "a few agents and messages")]
 fn fits(agents: usize) -> f64 {
     let task = PACE.as_secs_f64() * (STEPS + CHUNKS + 1) as f64;
-    agents as f64 * f64::from(CAPACITY) / task / 2.0
+    (agents * CAPACITY) as f64 / task / 2.0
 }
 
 /// Tens, up to this many.

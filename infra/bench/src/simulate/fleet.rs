@@ -1,37 +1,41 @@
 //! The agents: they connect, say every 20 s that they are there, and do the tasks that they are
 //! sent as the ordinary task is done in the bench.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bematic_admin::Admin;
-use bematic_protocol::ids::{AgentId, Ids as _, RandomIds, TaskId};
-use bematic_protocol::messages::{AgentMessage, Envelope, Spelling};
-use bematic_protocol::time::Timestamp;
-use serde_json::Value;
+use bematic_protocol::ids::AgentId;
+use bematic_test_agent::{
+    Agent, CloudMessage, Deed, Ledger, Offer, Outgoing, Plan, Script, Settings, Spelling, What,
+};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::lambda::Lambda;
 use super::meter::{Cause, Meter};
+use crate::common::lock;
 use crate::driver::Driver;
 use crate::events::Socket;
-use crate::lock;
 use crate::scenario::PACE;
-use crate::words::{self, CHUNKS, Given, HEARTBEAT_EVERY, Report, STEPS};
+use crate::words::{self, CAPACITY, CHUNKS, HEARTBEAT_EVERY, STEPS};
 
-/// An agent.
+/// A message that no agent sends again: nothing gets lost here.
+const NEVER: Duration = Duration::from_hours(24 * 365);
+
+/// An agent, seen from outside.
 #[derive(Debug)]
-struct Agent {
+struct Member {
     id: AgentId,
     key: String,
     connection: String,
-    socket: OnceLock<Socket>,
-    /// Tasks that it has at present.
-    tasks: Mutex<Vec<TaskId>>,
+    inbox: mpsc::UnboundedSender<CloudMessage>,
+    /// The receiving end, until the agent connects.
+    unread: Mutex<Option<mpsc::UnboundedReceiver<CloudMessage>>>,
 }
 
 /// What became of the tasks.
@@ -41,12 +45,6 @@ struct Seen {
     asked: HashMap<u64, Instant>,
     /// From the command to the task's being sent to its agent.
     dispatched: Vec<Duration>,
-    /// Ids of messages that end a task, which are to be confirmed.
-    ending: HashSet<String>,
-    /// Tasks whose end was confirmed.
-    ended: usize,
-    /// Tasks that were sent once more.
-    repeated: u64,
     /// The most tasks that were asked for and not yet sent.
     waiting: usize,
     complaints: Vec<String>,
@@ -59,14 +57,16 @@ pub(super) struct Dispatched {
     /// The most tasks that waited for that.
     pub(super) waiting: usize,
     /// Tasks that were sent once more.
-    pub(super) repeated: u64,
+    pub(super) repeated: usize,
 }
 
 /// All agents.
 pub(super) struct Fleet {
     driver: Arc<Driver<Lambda>>,
     meter: Arc<Meter>,
-    agents: Vec<Agent>,
+    agents: Vec<Member>,
+    /// What the agents did.
+    ledger: Ledger,
     seen: Mutex<Seen>,
     connected: AtomicUsize,
     over: AtomicBool,
@@ -86,6 +86,44 @@ fn number(prompt: &str) -> Option<u64> {
     prompt.rsplit_once('#')?.1.parse().ok()
 }
 
+/// Returns the plan of an ordinary task.
+fn ordinary(offer: &Offer) -> Plan {
+    let run = offer.run();
+    let reports = words::reports(STEPS, CHUNKS).map(|report| words::report(run, report));
+    let messages = reports.chain([words::complete(run)]);
+    let mut at = Duration::ZERO;
+    let messages = messages.map(|message| {
+        at += PACE;
+        (at, message)
+    });
+    Plan {
+        messages: messages.collect(),
+        ..Plan::accept()
+    }
+}
+
+/// Returns the cause of an agent's message.
+fn cause(message: &Outgoing) -> Cause {
+    match message.message.kind.as_str() {
+        "AGENT_STATUS" => Cause::Connect,
+        "HEARTBEAT_PING" => Cause::Presence,
+        // The sweeper asked.
+        "HEARTBEAT_PONG" => Cause::Sweep,
+        _ => Cause::Task,
+    }
+}
+
+/// Whether the simulation's agents may be sent such a message.
+fn is_expected(message: &CloudMessage) -> bool {
+    let expected = [
+        "TASK_SUBMIT",
+        "MESSAGE_ACK",
+        "HEARTBEAT_PING",
+        "HEARTBEAT_PONG",
+    ];
+    expected.contains(&message.kind.as_str())
+}
+
 impl Fleet {
     /// Makes so many agents, none of them connected.
     pub(super) async fn new(
@@ -99,18 +137,20 @@ impl Fleet {
             let made = admin
                 .create_agent(format!("box-{n}").parse()?, false)
                 .await?;
-            agents.push(Agent {
+            let (inbox, unread) = mpsc::unbounded_channel();
+            agents.push(Member {
                 id: made.agent_id,
                 key: made.api_key,
                 connection: format!("{n}="),
-                socket: OnceLock::new(),
-                tasks: Mutex::default(),
+                inbox,
+                unread: Mutex::new(Some(unread)),
             });
         }
         Ok(Arc::new(Self {
             driver,
             meter,
             agents,
+            ledger: Ledger::default(),
             seen: Mutex::default(),
             connected: AtomicUsize::new(0),
             over: AtomicBool::new(false),
@@ -143,52 +183,65 @@ impl Fleet {
     }
 
     async fn live(self: &Arc<Self>, n: usize) -> Result<()> {
-        let agent = self.agents.get(n).context("there is no such agent")?;
-        self.handshake(agent).await?;
-        self.say(n, Cause::Connect, words::status(&agent.id)).await;
+        let member = self.agents.get(n).context("there is no such agent")?;
+        let mut inbox = lock(&member.unread)
+            .take()
+            .context("the agent is connected already")?;
+        let key = Some((member.id.as_str(), member.key.as_str()));
+        let causes = [Cause::Connect; 2];
+        let socket = self.driver.connect(&member.connection, key, causes).await?;
+        let clock = &self.driver.clock;
+        let mut agent = self.agent(&member.id);
+        for status in agent.connected(clock.now()) {
+            self.send(&socket, Cause::Connect, &status).await;
+        }
         self.connected.fetch_add(1, Ordering::Relaxed);
         loop {
-            sleep(HEARTBEAT_EVERY).await;
-            if self.over.load(Ordering::Relaxed) {
-                return Ok(());
+            let due = agent.next_due().map(|at| at.since(clock.now()));
+            tokio::select! {
+                Some(message) = inbox.recv() => {
+                    for answer in agent.receive(&message, clock.now()) {
+                        // Nothing about the task is sent before the acknowledgement was handled.
+                        self.send(&socket, cause(&answer), &answer).await;
+                    }
+                }
+                () = sleep(due.unwrap_or(HEARTBEAT_EVERY)) => {
+                    for message in agent.due(clock.now()) {
+                        self.clone().send_beside(socket.clone(), message);
+                    }
+                }
             }
-            let tasks = lock(&agent.tasks).clone();
-            self.say(n, Cause::Presence, words::ping(tasks)).await;
         }
     }
 
-    async fn handshake(&self, agent: &Agent) -> Result<()> {
-        let key = Some((agent.id.as_str(), agent.key.as_str()));
-        let causes = [Cause::Connect; 2];
-        let socket = self.driver.connect(&agent.connection, key, causes).await?;
-        agent.socket.set(socket).ok();
-        Ok(())
+    fn agent(self: &Arc<Self>, id: &AgentId) -> Agent {
+        let fleet = self.clone();
+        let script: Script = Box::new(move |offer| {
+            fleet.given(offer);
+            ordinary(offer)
+        });
+        let settings = Settings {
+            capacity: CAPACITY,
+            heartbeat: HEARTBEAT_EVERY,
+            resend: NEVER,
+            ..Settings::new(id.clone())
+        };
+        let now = self.driver.clock.now();
+        Agent::new(settings, script, self.ledger.clone(), now)
+    }
+
+    /// Sends a message when it is due, whether or not the one before was handled.
+    fn send_beside(self: Arc<Self>, socket: Socket, message: Outgoing) {
+        let cause = cause(&message);
+        if cause == Cause::Presence && self.over.load(Ordering::Relaxed) {
+            return;
+        }
+        spawn_local(async move { self.send(&socket, cause, &message).await });
     }
 
     /// Sends a message and waits until it was handled.
-    async fn say(&self, agent: usize, cause: Cause, message: AgentMessage) {
-        let envelope = Envelope {
-            id: RandomIds.message(),
-            timestamp: self.driver.clock.now(),
-            message,
-        };
-        if matches!(envelope.message, AgentMessage::TaskComplete(_)) {
-            let id = envelope.id.to_string();
-            lock(&self.seen).ending.insert(id);
-        }
-        let Some(agent) = self.agents.get(agent) else {
-            return;
-        };
-        match envelope.encode(Spelling::Canonical) {
-            Ok(text) => self.send(agent, cause, text).await,
-            Err(error) => self.complain(error.to_string()),
-        }
-    }
-
-    async fn send(&self, agent: &Agent, cause: Cause, text: String) {
-        let Some(socket) = agent.socket.get() else {
-            return;
-        };
+    async fn send(&self, socket: &Socket, cause: Cause, message: &Outgoing) {
+        let text = message.text(Spelling::Canonical);
         if let Err(error) = self.driver.message(socket, &text, cause).await {
             self.complain(format!("{error:#}"));
         }
@@ -210,100 +263,51 @@ impl Fleet {
         loop {
             self.meter.posted.notified().await;
             for (connection, body) in self.driver.aws.connections().take_posts() {
-                let message = serde_json::from_slice(&body).unwrap_or_default();
-                match connection.trim_end_matches('=').parse() {
-                    Ok(agent) => self.heard(agent, &message),
-                    Err(_) => self.complain(format!("posted to {connection}")),
+                let agent = connection.trim_end_matches('=').parse::<usize>().ok();
+                let member = agent.and_then(|agent| self.agents.get(agent));
+                let message = CloudMessage::read(&String::from_utf8_lossy(&body));
+                match (member, message) {
+                    (Some(member), Ok(message)) if is_expected(&message) => {
+                        // An agent that has ended reads nothing.
+                        member.inbox.send(message).ok();
+                    }
+                    (_, message) => self.complain(format!("{message:?} to {connection}")),
                 }
             }
         }
     }
 
-    fn heard(self: &Arc<Self>, agent: usize, message: &Value) {
-        match message["type"].as_str().unwrap_or_default() {
-            "TASK_SUBMIT" => self.given(agent, message),
-            "MESSAGE_ACK" => {
-                let id = message["payload"]["messageId"].as_str();
-                let mut seen = lock(&self.seen);
-                if id.is_some_and(|id| seen.ending.remove(id)) {
-                    seen.ended += 1;
-                }
-            }
-            "HEARTBEAT_PING" => self.echo(agent, message),
-            "HEARTBEAT_PONG" => {}
-            _ => self.complain(message.to_string()),
-        }
-    }
-
-    fn echo(self: &Arc<Self>, n: usize, message: &Value) {
-        let asked = message["payload"]["serverTime"].as_u64();
-        let asked = Timestamp::from_millis(asked.unwrap_or_default());
-        let fleet = self.clone();
-        spawn_local(async move {
-            let Some(agent) = fleet.agents.get(n) else {
-                return;
-            };
-            let tasks = lock(&agent.tasks).clone();
-            let pong = words::pong(&agent.id, asked, tasks);
-            // The sweeper asked.
-            fleet.say(n, Cause::Sweep, pong).await;
-        });
-    }
-
-    fn given(self: &Arc<Self>, n: usize, message: &Value) {
-        let (Some(given), Some(agent)) = (Given::of(message), self.agents.get(n)) else {
-            self.complain(message.to_string());
-            return;
-        };
-        let prompt = message["payload"]["prompt"].as_str().unwrap_or_default();
+    fn given(&self, offer: &Offer) {
+        let prompt = offer.payload["prompt"].as_str().unwrap_or_default();
         let mut seen = lock(&self.seen);
         let asked = number(prompt).and_then(|number| seen.asked.remove(&number));
-        let Some(asked) = asked else {
-            // An agent runs an attempt once.
-            seen.repeated += 1;
-            return;
-        };
-        seen.dispatched.push(asked.elapsed());
-        drop(seen);
-        lock(&agent.tasks).push(given.task);
-        let fleet = self.clone();
-        spawn_local(async move {
-            fleet.work(n, given).await;
-        });
-    }
-
-    /// Sends each report when it is due, whether or not the one before was handled.
-    async fn work(self: &Arc<Self>, n: usize, given: Given) {
-        self.say(n, Cause::Task, words::ack(given)).await;
-        for report in words::reports(STEPS, CHUNKS) {
-            sleep(PACE).await;
-            let message = match report {
-                Report::Step(step) => words::progress(given, step),
-                Report::Chunk(seq) => words::stream(given, seq),
-            };
-            let fleet = self.clone();
-            spawn_local(async move { fleet.say(n, Cause::Task, message).await });
+        match asked {
+            Some(asked) => seen.dispatched.push(asked.elapsed()),
+            None => seen
+                .complaints
+                .push(format!("{} was not asked for", offer.id)),
         }
-        sleep(PACE).await;
-        // Free before it says so, or the next task would find it full.
-        if let Some(agent) = self.agents.get(n) {
-            lock(&agent.tasks).retain(|task| *task != given.task);
-        }
-        self.say(n, Cause::Task, words::complete(given)).await;
     }
 
     /// Tasks whose end was confirmed.
     pub(super) fn ended(&self) -> usize {
-        lock(&self.seen).ended
+        self.count(|deed| *deed == Deed::Confirmed)
+    }
+
+    fn count(&self, wanted: impl Fn(&Deed) -> bool) -> usize {
+        let wanted = |what: &What| matches!(what, What::Run(_, deed) if wanted(deed));
+        self.ledger.count(wanted)
     }
 
     /// How the tasks came to their agents.
     pub(super) fn dispatched(&self) -> Dispatched {
+        let offered = self.count(|deed| matches!(deed, Deed::Offered { .. }));
         let seen = lock(&self.seen);
+        let repeated = offered.saturating_sub(seen.dispatched.len());
         Dispatched {
             after: seen.dispatched.clone(),
             waiting: seen.waiting,
-            repeated: seen.repeated,
+            repeated,
         }
     }
 

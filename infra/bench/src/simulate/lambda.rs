@@ -23,20 +23,23 @@ use bematic::handlers::sweep::Sweeper;
 use bematic::handlers::webhook::{Request, Webhook};
 use bematic_aws::app::App;
 use bematic_aws::queue::SqsSource;
+use bematic_aws::slack::SlackClient;
 use bematic_protocol::ids::Ids;
 use bematic_protocol::time::Clock;
 use fake_aws::{FakeAws, Message};
+use local_slack::Slack;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, from_value, json, to_value};
 use tokio::time::{Instant, sleep};
 
 use super::meter::{CAUSE, Cause, Meter};
-use super::slack::Slack;
+use super::slack::Wire;
+use crate::common::lock;
 use crate::driver::{Functions, HEARTBEATS, MESSAGES, WEBHOOK};
 use crate::events::is_of_fifo;
-use crate::lock;
 use crate::log::Service;
+use crate::slack::BOT_TOKEN;
 use crate::template::Function;
 
 /// What an invocation takes beside its calls: the bench measures less than that of a processor.
@@ -44,6 +47,9 @@ const OWN: Duration = Duration::from_millis(1);
 /// What the first invocation of an environment waits for: the bench measures some 10 ms from exec
 /// to the first poll; the rest is an assumption of what AWS needs to place and start it.
 const START: Duration = Duration::from_millis(200);
+
+/// The address of Slack's Web API.
+const SLACK_API: &str = "http://slack.invalid/api";
 
 /// How a function was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -79,7 +85,7 @@ impl Usage {
 pub(super) struct Lambda {
     functions: BTreeMap<String, Deployed>,
     meter: Arc<Meter>,
-    slack: Arc<Slack>,
+    slack: Arc<SlackClient>,
 }
 
 /// A function.
@@ -95,6 +101,7 @@ impl Lambda {
         functions: &[Function],
         aws: &FakeAws,
         meter: &Arc<Meter>,
+        slack: &Arc<Slack>,
         clock: &Arc<dyn Clock>,
         ids: &Arc<dyn Ids>,
     ) -> Result<Self> {
@@ -112,7 +119,11 @@ impl Lambda {
         Ok(Self {
             functions: deployed.collect::<Result<_>>()?,
             meter: meter.clone(),
-            slack: Arc::new(Slack::new(meter.clone())),
+            slack: Arc::new(SlackClient::over(
+                Arc::new(Wire::new(meter.clone(), slack)),
+                SLACK_API,
+                BOT_TOKEN.into(),
+            )?),
         })
     }
 
@@ -207,7 +218,7 @@ enum Handler {
 
 impl Handler {
     /// What the function's `main` makes.
-    fn new(function: &str, app: &App, slack: &Arc<Slack>) -> Result<Self> {
+    fn new(function: &str, app: &App, slack: &Arc<SlackClient>) -> Result<Self> {
         let ports = app.ports();
         let source = |name| app.source(name);
         Ok(match function {

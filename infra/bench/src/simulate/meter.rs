@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::lock;
+use crate::common::lock;
 use crate::log::{Call, Service};
 use crate::prices::{Cost, Prices};
 use crate::stats::millis;

@@ -39,7 +39,7 @@ pub struct Dispatch {
     /// The most tasks that were asked for and not yet sent.
     pub waiting: usize,
     /// Tasks that were sent more than once.
-    pub repeated: u64,
+    pub repeated: usize,
 }
 
 impl From<Dispatched> for Dispatch {

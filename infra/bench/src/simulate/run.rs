@@ -10,6 +10,7 @@ use bematic_admin::Admin;
 use bematic_protocol::ids::Ids;
 use bematic_protocol::time::Clock;
 use fake_aws::FakeAws;
+use local_slack::Slack;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
@@ -23,6 +24,7 @@ use super::time::{SeededIds, VirtualClock};
 use crate::driver::Driver;
 use crate::prices::Prices;
 use crate::scenario::{ASKED, administration, bind};
+use crate::slack::{add_channel, slack};
 use crate::template::Template;
 use crate::words::HEARTBEAT_EVERY;
 
@@ -108,12 +110,14 @@ impl World {
         let meter = Arc::new(Meter::new(prices));
         aws.hook(ToAws(meter.clone()));
         let functions = template.functions(&aws, URL)?;
-        let lambda = Lambda::new(&functions, &aws, &meter, &clock, &ids)?;
+        let micros = move || virtual_clock.now().as_millis() * 1000;
+        let slack = slack(local_slack::Clock::new(micros));
+        let lambda = Lambda::new(&functions, &aws, &meter, &slack, &clock, &ids)?;
         let admin = administration(aws.unobserved().sdk_config());
         let driver = Arc::new(Driver::new(aws, lambda, &functions, clock));
         let all = (driver.clone(), meter.clone());
         let fleet = Fleet::new(all.0, all.1, &admin, load.agents).await?;
-        bind_channels(&admin, &fleet, commands).await?;
+        bind_channels(&admin, &slack, &fleet, commands).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn_local(driver.clone().feed());
         let hearing = fleet.clone().hear();
@@ -257,13 +261,20 @@ fn commands(load: Load) -> Vec<Command> {
     }
 }
 
-async fn bind_channels(admin: &Admin, fleet: &Fleet, commands: &[Command]) -> Result<()> {
+async fn bind_channels(
+    admin: &Admin,
+    slack: &Slack,
+    fleet: &Fleet,
+    commands: &[Command],
+) -> Result<()> {
     let mut agents: Vec<_> = commands.iter().map(|command| command.agent).collect();
     agents.sort_unstable();
     agents.dedup();
     for agent in agents {
         let id = fleet.id(agent).context("there is no such agent")?;
-        bind(admin, &fleet::channel(agent), id).await?;
+        let channel = fleet::channel(agent);
+        add_channel(slack, &channel);
+        bind(admin, &channel, id).await?;
     }
     Ok(())
 }

@@ -1,79 +1,54 @@
-//! Slack in the simulation: it takes every message. Its client has sockets of its own, so that it is the
-//! port that is answered here; one method is one request.
+//! Slack in the simulation: the local Slack, which the production client calls in process. A call takes
+//! its time, and is noted.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bematic::slack::Message;
-use bematic::slack::api::{Destination, SlackApi, SlackError};
-use bematic_protocol::ids::{ChannelId, MessageTs, Subject, UserId};
-use bematic_protocol::time::Timestamp;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response};
+use bematic_aws::slack::Transport;
 use tokio::time::{Instant, sleep};
+use tower::ServiceExt as _;
 
 use super::meter::Meter;
 use crate::log::{Call, Service};
 
-pub(super) struct Slack {
+/// The way from the client to the local Slack.
+pub(super) struct Wire {
     meter: Arc<Meter>,
-    shown: AtomicU64,
+    router: Router,
 }
 
-impl Slack {
-    pub(super) fn new(meter: Arc<Meter>) -> Self {
-        Self {
-            meter,
-            shown: AtomicU64::new(0),
-        }
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
     }
+}
 
-    async fn called(&self, method: &str) {
-        let began = Instant::now();
-        sleep(self.meter.prices.latency(Service::Slack)).await;
-        self.meter.note(&Call::new(Service::Slack, method, began));
+impl Wire {
+    pub(super) fn new(meter: Arc<Meter>, slack: &Arc<local_slack::Slack>) -> Self {
+        let router = local_slack::router(slack);
+        Self { meter, router }
     }
 }
 
 #[async_trait]
-impl SlackApi for Slack {
-    async fn post(
+impl Transport for Wire {
+    async fn send(
         &self,
-        _: &Destination,
-        _: &Message,
-        _: Option<Subject>,
-    ) -> Result<MessageTs, SlackError> {
-        let method = "chat.postMessage";
-        self.called(method).await;
-        let shown = self.shown.fetch_add(1, Ordering::Relaxed) + 1;
-        let ts = MessageTs::try_from(format!("1795590000.{shown:06}"));
-        ts.map_err(|error| SlackError::Unavailable {
-            method,
-            source: error.into(),
-        })
-    }
-
-    async fn update(&self, _: &ChannelId, _: &MessageTs, _: &Message) -> Result<(), SlackError> {
-        self.called("chat.update").await;
-        Ok(())
-    }
-
-    async fn find_marked(
-        &self,
-        _: &Destination,
-        _: Subject,
-        _: Timestamp,
-    ) -> Result<Option<MessageTs>, SlackError> {
-        self.called("conversations.history").await;
-        Ok(None)
-    }
-
-    async fn post_ephemeral(
-        &self,
-        _: &Destination,
-        _: &UserId,
-        _: &Message,
-    ) -> Result<(), SlackError> {
-        self.called("chat.postEphemeral").await;
-        Ok(())
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+        let began = Instant::now();
+        let path = request.uri().path();
+        let method = path.rsplit('/').next().unwrap_or_default().to_owned();
+        sleep(self.meter.prices.latency(Service::Slack)).await;
+        let answer = self.router.clone().oneshot(request.map(Body::from)).await?;
+        self.meter.note(&Call::new(Service::Slack, &method, began));
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await?;
+        Ok(Response::from_parts(parts, body.into()))
     }
 }

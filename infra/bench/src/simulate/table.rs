@@ -77,7 +77,10 @@ fn calls(text: &mut String, run: &Outcome) {
         );
         if account.refused > 0 {
             let (calls, wasted) = (account.refused, account.refused_units.write);
-            let row = format!("{:12} of these {calls} refused writes, {wasted:.0} units", "");
+            let row = format!(
+                "{:12} of these {calls} refused writes, {wasted:.0} units",
+                ""
+            );
             line(text, &row);
         }
     }

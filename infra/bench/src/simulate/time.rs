@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
-use crate::lock;
+use crate::common::lock;
 
 /// When every simulation begins: 2026-11-25T07:00:00Z.
 const BEGIN: Timestamp = Timestamp::from_millis(1_795_590_000_000);

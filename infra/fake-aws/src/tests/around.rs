@@ -1,8 +1,11 @@
 //! What is around a call: counts, hooks, failures.
 
+use std::sync::Mutex;
+
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::*;
+use crate::lock::lock;
 
 async fn put(it: &Fixture, id: &str) -> Result<(), String> {
     let put = it

@@ -1,5 +1,7 @@
 //! Tables: what dynoxide is corrected in, what reads lag, and units.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{
     ConditionCheck, Get, KeysAndAttributes, PutRequest, ReturnValuesOnConditionCheckFailure,
     TransactGetItem, Update, WriteRequest,

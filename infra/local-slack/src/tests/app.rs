@@ -1,4 +1,4 @@
-//! A tiny app to be sent things: answers as it is told and keeps what it got.
+//! A test double of an app: it records the requests that it receives, and gives prepared answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,21 +12,21 @@ use tokio::sync::mpsc;
 
 use crate::sign;
 
-/// A request as the app got it.
-pub(super) struct Got {
+/// A request that the app received.
+pub(super) struct Received {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
-impl Got {
+impl Received {
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().expect("text"))
     }
 
-    /// Whether Slack's signature is right.
+    /// Whether the request's signature is valid.
     pub(super) fn is_signed_with(&self, secret: &str) -> bool {
         let timestamp = self
             .header("X-Slack-Request-Timestamp")
@@ -43,7 +43,7 @@ impl Got {
     }
 }
 
-/// What the app answers next.
+/// A prepared answer of the app.
 #[derive(Clone)]
 pub(super) enum Answer {
     Body(&'static str),
@@ -54,11 +54,11 @@ pub(super) enum Answer {
 
 pub(super) struct App {
     pub(super) url: String,
-    got: mpsc::UnboundedReceiver<Got>,
+    got: mpsc::UnboundedReceiver<Received>,
 }
 
 impl App {
-    /// Starts an app that gives these answers, and then 200 to everything.
+    /// Starts an app that gives these answers in order, and then 200 to every request.
     pub(super) async fn start(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -66,7 +66,7 @@ impl App {
         let answers = Arc::new(Mutex::new(answers.iter().cloned().collect::<VecDeque<_>>()));
         let handler = move |uri: Uri, headers: HeaderMap, body: String| {
             let answer = answers.lock().expect("no panic").pop_front();
-            let _ = sender.send(Got {
+            let _ = sender.send(Received {
                 path: uri.path().to_owned(),
                 headers,
                 body,
@@ -77,8 +77,8 @@ impl App {
         Self { url, got }
     }
 
-    /// The next request, awaited.
-    pub(super) async fn next(&mut self) -> Got {
+    /// Waits for the next request.
+    pub(super) async fn next(&mut self) -> Received {
         let next = tokio::time::timeout(Duration::from_secs(10), self.got.recv()).await;
         next.expect("a request within 10 s").expect("the app runs")
     }

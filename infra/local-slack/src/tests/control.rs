@@ -1,4 +1,4 @@
-//! Rate limits and failures that a test switches on.
+//! Tests of rate limits and faults.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn a_method_can_have_a_rate_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_next_calls_can_be_made_to_fail() {
+async fn a_fault_makes_the_next_calls_fail() {
     let slack = Fixture::start().await;
     let post = json!({ "channel": CHANNEL, "text": "hi" });
     slack
@@ -82,7 +82,7 @@ async fn the_next_calls_can_be_made_to_fail() {
 }
 
 #[tokio::test]
-async fn an_answer_can_get_lost_though_the_call_took_effect() {
+async fn a_response_can_be_lost_after_the_call_took_effect() {
     let slack = Fixture::start().await;
     let fault = json!({ "method": "chat.postMessage", "status": 503, "afterEffect": true });
     slack.control("faults", fault).await;
@@ -95,7 +95,7 @@ async fn an_answer_can_get_lost_though_the_call_took_effect() {
 }
 
 #[tokio::test]
-async fn a_failure_can_be_meant_for_one_channel() {
+async fn a_fault_can_be_limited_to_one_channel() {
     let slack = Fixture::start().await;
     let fault = json!({ "method": "chat.postMessage", "status": 500, "channel": "C0RANDOM" });
     slack.control("faults", fault).await;
@@ -108,7 +108,7 @@ async fn a_failure_can_be_meant_for_one_channel() {
 }
 
 #[tokio::test]
-async fn the_calls_that_came_are_listed() {
+async fn recent_calls_are_listed() {
     let slack = Fixture::start().await;
     let ts = slack.post("card").await;
     slack

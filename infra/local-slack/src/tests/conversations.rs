@@ -1,11 +1,11 @@
-//! Posting, changing and reading back.
+//! Tests of posting, changing and reading messages.
 
 use serde_json::{Value, json};
 
 use super::*;
 
 #[tokio::test]
-async fn what_is_posted_is_read_back_newest_first() {
+async fn posted_messages_are_read_newest_first() {
     let slack = Fixture::start().await;
     let first = slack.post("one").await;
     let second = slack.post("two").await;
@@ -18,7 +18,7 @@ async fn what_is_posted_is_read_back_newest_first() {
 }
 
 #[tokio::test]
-async fn a_form_says_the_same_as_json() {
+async fn a_form_is_equivalent_to_json() {
     let slack = Fixture::start().await;
     let blocks = json!([{ "type": "divider" }]).to_string();
     let form = [
@@ -99,7 +99,7 @@ async fn a_thread_is_counted_on_its_first_message_and_read_oldest_first() {
     assert_eq!(texts(&thread), ["question", "second"]);
 }
 
-/// Reads all pages of two.
+/// Reads all pages, of two messages each.
 async fn pages(slack: &Fixture, method: &str, mut args: Value) -> Vec<Vec<String>> {
     args["channel"] = json!(CHANNEL);
     args["limit"] = json!(2);

@@ -1,4 +1,4 @@
-//! The local Slack without a socket.
+//! Tests of the local Slack without a socket.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ async fn ephemeral_messages_are_seen_with_their_reader() {
 }
 
 #[tokio::test]
-async fn the_next_calls_fail_as_a_test_says() {
+async fn the_next_calls_fail_as_the_fault_says() {
     let slack = Slack::new(Config::new("secret", TOKEN));
     let args = json!({ "channel": CHANNEL, "text": "hi" });
     slack.fail(Fault::error("chat.postMessage", "is_archived"));

@@ -1,4 +1,4 @@
-//! The page and its stream of changes.
+//! Tests of the page and its event stream.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Page {
         }
     }
 
-    /// The next change, awaited; nothing once the stream has ended.
+    /// Waits for the next change; `None` if the stream has ended.
     async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.pending.split_once("\n\n") {
@@ -96,7 +96,7 @@ async fn shutting_down_ends_open_pages() {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_names_are_served() {
+async fn the_page_and_its_files_are_served() {
     let slack = Fixture::start().await;
     let get = async |path: &str| {
         let url = format!("{}{path}", slack.server.page_url());

@@ -19,10 +19,10 @@ const SECRET: &str = "signing-secret";
 const TOKEN: &str = "xoxb-test";
 const CHANNEL: &str = "C0ENGINEERING";
 const ADA: &str = "U0ADA";
-/// When the tests' clock starts, in Unix seconds.
+/// The time at which the tests' clock starts, in Unix seconds.
 const START: u64 = 1_700_000_000;
 
-/// A local Slack with a clock that stands still until it is moved.
+/// A local Slack with a clock that advances only when the test does so.
 struct Fixture {
     server: Server,
     http: reqwest::Client,
@@ -74,14 +74,14 @@ impl Fixture {
         answer
     }
 
-    /// The error of a call that must fail.
+    /// Calls a method that must fail, and returns the error.
     async fn error(&self, method: &str, args: Value) -> String {
         let answer = self.api(method, args).await;
         assert_eq!(answer["ok"], false, "{method}: {answer}");
         answer["error"].as_str().expect("an error").to_owned()
     }
 
-    /// Posts as the bot; gives the `ts`.
+    /// Posts as the bot, and returns the `ts`.
     async fn post(&self, text: &str) -> String {
         let answer = self
             .ok(
@@ -112,7 +112,7 @@ impl Fixture {
         answer.json().await.expect("JSON")
     }
 
-    /// The texts of a channel's history, newest first.
+    /// Returns the texts of a channel's history, newest first.
     async fn history(&self) -> Vec<String> {
         let answer = self
             .ok("conversations.history", json!({ "channel": CHANNEL }))

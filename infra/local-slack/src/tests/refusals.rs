@@ -1,4 +1,4 @@
-//! What Slack refuses.
+//! Tests of calls that Slack refuses.
 
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[tokio::test]
-async fn a_token_is_needed() {
+async fn a_call_needs_the_bot_token() {
     let slack = Fixture::start().await;
     let url = format!("{}/auth.test", slack.server.api_url());
     for (request, error) in [
@@ -27,7 +27,7 @@ async fn a_token_is_needed() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_channels_users_and_messages_are_not_found() {
     let slack = Fixture::start().await;
     let ts = slack.post("hello").await;
     let reply = slack.reply(&ts, "a reply").await;
@@ -141,7 +141,7 @@ async fn the_bot_changes_only_its_own_messages() {
 }
 
 #[tokio::test]
-async fn the_bot_posts_only_where_it_was_invited() {
+async fn the_bot_posts_only_to_channels_that_it_is_a_member_of() {
     let slack = Fixture::start().await;
     slack
         .control(
@@ -309,8 +309,8 @@ async fn blocks_that_slack_refuses() {
             )
             .await;
         assert_eq!(answer["error"], "invalid_blocks", "{problem}: {answer}");
-        let told = answer["response_metadata"]["messages"].to_string();
-        assert!(told.contains(problem), "{problem} is not in {told}");
+        let messages = answer["response_metadata"]["messages"].to_string();
+        assert!(messages.contains(problem), "{problem} is not in {messages}");
     }
     assert!(slack.history().await.is_empty());
 }
@@ -335,7 +335,7 @@ async fn blocks_at_their_limits_pass() {
 }
 
 #[tokio::test]
-async fn what_is_no_list_of_blocks_is_a_format_error() {
+async fn blocks_that_are_not_a_list_are_a_format_error() {
     let slack = Fixture::start().await;
     for blocks in [
         json!({}),

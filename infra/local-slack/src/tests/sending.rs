@@ -1,4 +1,4 @@
-//! What the app is sent: commands, events, pressed buttons.
+//! Tests of the requests to the app: commands, events, pressed buttons.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn slack_for(app: &App) -> Fixture {
     .await
 }
 
-/// The texts of the channel's ephemeral messages.
+/// Returns the texts of the channel's ephemeral messages.
 fn ephemeral(slack: &Fixture) -> Vec<String> {
     let messages = slack.server.state().ephemeral(CHANNEL);
     messages.into_iter().map(|one| one.content.text).collect()
@@ -70,7 +70,7 @@ async fn an_answer_can_be_for_the_channel() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_tells_the_person_why() {
+async fn a_failed_command_shows_the_reason() {
     for (answer, note) in [
         (Answer::Never, "`operation_timeout`"),
         (
@@ -91,7 +91,7 @@ async fn a_command_that_fails_tells_the_person_why() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_not_there_is_named_as_the_problem() {
+async fn an_unreachable_webhook_is_reported() {
     let slack = Fixture::start().await;
     let said = slack.control("say", json!({ "text": "/bm run x" })).await;
     let error = said["delivery"]["error"].as_str().unwrap();
@@ -157,7 +157,7 @@ async fn a_message_without_a_mention_is_no_event() {
 }
 
 #[tokio::test]
-async fn an_event_is_sent_again_until_it_is_taken() {
+async fn an_event_is_sent_again_until_the_app_accepts_it() {
     let mut app = App::start(&[Answer::Status(500), Answer::Never]).await;
     let slack = slack_for(&app).await;
     let said = slack.control("say", json!({ "text": "@Bematic go" })).await;
@@ -173,7 +173,7 @@ async fn an_event_is_sent_again_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn an_app_can_ask_for_no_retries() {
+async fn an_app_can_refuse_retries() {
     let mut app = App::start(&[Answer::NoRetry]).await;
     let slack = slack_for(&app).await;
     slack.control("say", json!({ "text": "@Bematic go" })).await;

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use xtask::Workspace;
 
-use super::ledger::{Entry, What};
 use super::verdict::Verdict;
 use crate::logs;
 use crate::stack::StackFile;
 use crate::ui::Ui;
+use bematic_test_agent::{Entry, What};
 
 /// Offences that are explained.
 const EXPLAINED: usize = 3;

@@ -1,8 +1,8 @@
 //! `cargo xtask chaos`: many agents and operators on a stack where everything fails now and then,
 //! and a verdict on whether anything was lost, run twice, stuck or leaked.
 //!
-//! The agents are of this module, one asynchronous task each, and keep the [`ledger`] of what
-//! really ran; the operators remember what they were told. For a while the connections are cut, the
+//! The agents are test agents, one asynchronous task each, and keep the
+//! [`Ledger`](bematic_test_agent::Ledger) of what really ran; the operators remember what they were told. For a while the connections are cut, the
 //! messages lost, doubled, delayed and reordered, the functions' calls to AWS and Slack made to
 //! fail, and the agents killed. Then all is calm, and the run waits until it has come to rest.
 //! [`verdict`] then compares the ledger, the operators' memory, the store and Slack; it says there
@@ -13,7 +13,6 @@
 
 mod agent;
 mod explain;
-pub mod ledger;
 pub mod operator;
 mod options;
 mod report;

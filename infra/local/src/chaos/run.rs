@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use bematic_test_agent::{Deed, Ledger, Settings, What};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use xtask::Workspace;
 
-use super::agent::{Agent, Door, Temper};
+use super::agent::RunningAgent;
 use super::explain::explain;
-use super::ledger::{Deed, Ledger, What};
 use super::operator::{Book, Diligence, Operator};
 use super::options::Options;
 use super::report::Report;
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Everybody who takes part.
 struct Cast {
-    agents: Vec<Agent>,
+    agents: Vec<RunningAgent>,
     ledger: Ledger,
     book: Book,
     /// The operators who still type.
@@ -122,13 +122,12 @@ impl Cast {
     ) -> Result<Self> {
         let (ledger, book) = (Ledger::default(), Book::default());
         let agents = world.keys().map(|(id, key)| {
-            let door = Door {
-                url: weather.rough_door(rng.random()),
-                agent: id.clone(),
-                api_key: key.to_owned(),
+            let settings = Settings {
+                capacity: options.concurrency,
+                ..Settings::new(id.clone())
             };
-            let (temper, seed) = (Temper::default(), rng.random());
-            Agent::start(door, options.concurrency, temper, seed, ledger.clone())
+            let url = weather.rough_door(rng.random());
+            RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
         let mut operators = JoinSet::new();

@@ -8,11 +8,11 @@ use bematic_protocol::ids::TaskId;
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use tokio::time::sleep;
 
-use super::agent::Agent;
-use super::ledger::{Ledger, What};
+use super::agent::RunningAgent;
 use super::snapshot::{self, Snapshot};
 use super::world::World;
 use crate::ui::Step;
+use bematic_test_agent::{Ledger, What};
 
 /// How often is looked.
 const POLL: Duration = Duration::from_secs(3);
@@ -32,7 +32,7 @@ struct Motion {
 /// Waits, and reads everything at the end.
 pub(super) async fn settle(
     world: &World,
-    agents: &[Agent],
+    agents: &[RunningAgent],
     ledger: &Ledger,
     step: &Step,
 ) -> Result<Snapshot> {
@@ -41,7 +41,7 @@ pub(super) async fn settle(
     loop {
         let open = world.open_tasks().await?;
         step.note(&format!("{} tasks are not over and shown", open.len()));
-        let idle = agents.iter().all(Agent::is_idle);
+        let idle = agents.iter().all(RunningAgent::is_idle);
         if open.is_empty() && idle && no_slot_taken(world).await? {
             break;
         }

@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::agent::{Agent, Blow};
+use super::agent::{Blow, RunningAgent};
 use super::options::Options;
 use super::world::World;
 
@@ -54,7 +54,7 @@ impl Trouble {
     pub(super) async fn make(
         &mut self,
         world: &World,
-        agents: &[Agent],
+        agents: &[RunningAgent],
         now: Timestamp,
     ) -> Result<()> {
         for (agent, at) in agents.iter().zip(&mut self.blows) {

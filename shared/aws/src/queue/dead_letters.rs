@@ -1,5 +1,6 @@
-//! The dead-letter queues. Redriven by hand, not with StartMessageMoveTask: that gives back only
-//! what SQS itself has moved, and forgets nothing of the reasons.
+//! The adapter to the dead-letter queues. It moves messages one at a time. StartMessageMoveTask would
+//! move only messages that SQS itself put into a dead-letter queue, and would keep the attributes
+//! with the outdated reason.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -24,12 +25,12 @@ use super::{
 };
 use crate::config::QueueUrls;
 
-/// Messages of one ReceiveMessage (SQS's limit).
-const AT_ONCE: i32 = 10;
-/// Seconds that whoever lists or redrives has a message to themselves.
-const HELD: i32 = 20;
+/// The most messages of one ReceiveMessage (SQS's limit).
+const RECEIVE_LIMIT: i32 = 10;
+/// The visibility timeout, in seconds, of a message that is listed or redriven.
+const VISIBILITY_TIMEOUT: i32 = 20;
 
-/// A queue, and where what fails of it goes.
+/// A queue and its dead-letter queue.
 #[derive(Debug, Clone)]
 struct Pair {
     name: QueueName,
@@ -42,7 +43,7 @@ struct Pair {
 pub struct SqsDeadLetters(Vec<Pair>);
 
 impl SqsDeadLetters {
-    /// Each queue's name, its address and that of its dead-letter queue.
+    /// Creates the adapter from each queue's name and URLs.
     pub fn new(client: &Client, queues: impl IntoIterator<Item = (QueueName, QueueUrls)>) -> Self {
         let target = |url| Target {
             client: client.clone(),
@@ -68,7 +69,7 @@ impl DeadLetterQueues for SqsDeadLetters {
         let dead = &self.pair(queue)?.dead;
         let messages = dead.receive().await?;
         let count = dead.count().await?.max(messages.len());
-        dead.give_back(&messages).await?;
+        dead.make_visible(&messages).await?;
         Ok(DeadLetters {
             queue,
             count,
@@ -83,11 +84,11 @@ impl DeadLetterQueues for SqsDeadLetters {
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
         let pair = self.pair(queue)?;
         let mut messages = pair.dead.receive().await?;
-        // What is there now, as far as SQS knows: some of it may fail and come back at once.
+        // A redriven message may fail again and come back: only those present now are moved.
         let limit = limit.min(pair.dead.count().await?.max(messages.len()));
         let mut redriven = 0;
         while !messages.is_empty() {
-            // Each stands alone: one that fails is still there.
+            // A message that cannot be moved stays in the dead-letter queue; the others are moved.
             let moves = join_all(messages.iter().map(|message| pair.redrive(message))).await;
             redriven += moves.iter().filter(|moved| moved.is_ok()).count();
             moves.into_iter().collect::<Result<(), _>>()?;
@@ -101,15 +102,16 @@ impl DeadLetterQueues for SqsDeadLetters {
 }
 
 impl Pair {
-    /// Sent, then deleted: a failure in between has it given twice, which changes nothing.
+    /// Sends a dead letter to the queue, then deletes it. A failure in between has it sent twice;
+    /// handlers are idempotent.
     async fn redrive(&self, message: &Message) -> Result<(), QueueError> {
         let id = message.message_id.as_deref().unwrap_or_default();
-        let group = system(message, &MessageSystemAttributeName::MessageGroupId);
-        let fifo = system(message, &MessageSystemAttributeName::MessageDeduplicationId);
+        let group = system_attribute(message, &MessageSystemAttributeName::MessageGroupId);
+        let fifo = system_attribute(message, &MessageSystemAttributeName::MessageDeduplicationId);
         let again = Outgoing {
             body: message.body.clone().unwrap_or_default(),
             group: group.map(ToOwned::to_owned),
-            once: fifo.map(|_| format!("redrive-{id}")),
+            deduplication_id: fifo.map(|_| format!("redrive-{id}")),
             delay: None,
             reason: None,
         };
@@ -119,14 +121,15 @@ impl Pair {
 }
 
 impl Target {
-    /// Waits a moment, since SQS otherwise asks some of its servers only.
+    /// Receives up to [`RECEIVE_LIMIT`] messages by a long poll: a short one asks only a sample of
+    /// SQS's servers.
     async fn receive(&self) -> Result<Vec<Message>, QueueError> {
         let answer = self
             .client
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(AT_ONCE)
-            .visibility_timeout(HELD)
+            .max_number_of_messages(RECEIVE_LIMIT)
+            .visibility_timeout(VISIBILITY_TIMEOUT)
             .wait_time_seconds(1)
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::All)
@@ -138,13 +141,13 @@ impl Target {
 
     async fn count(&self) -> Result<usize, QueueError> {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
-        let held = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let in_flight = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let answer = self
             .client
             .get_queue_attributes()
             .queue_url(&self.url)
             .attribute_names(visible.clone())
-            .attribute_names(held.clone())
+            .attribute_names(in_flight.clone())
             .send()
             .await
             .map_err(|error| failed("GetQueueAttributes", error))?;
@@ -154,10 +157,13 @@ impl Target {
                 .get(name)
                 .and_then(|count| count.parse::<usize>().ok())
         };
-        Ok([visible, held].iter().filter_map(number).sum::<usize>())
+        Ok([visible, in_flight]
+            .iter()
+            .filter_map(number)
+            .sum::<usize>())
     }
 
-    async fn give_back(&self, messages: &[Message]) -> Result<(), QueueError> {
+    async fn make_visible(&self, messages: &[Message]) -> Result<(), QueueError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -173,7 +179,7 @@ impl Target {
                 .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
         });
         let entries = entries.collect::<Result<_, _>>()?;
-        // What of it fails is visible again soon by itself.
+        // An entry that fails becomes visible when its visibility timeout ends.
         self.client
             .change_message_visibility_batch()
             .queue_url(&self.url)
@@ -196,13 +202,16 @@ impl Target {
     }
 }
 
-fn system<'a>(message: &'a Message, name: &MessageSystemAttributeName) -> Option<&'a str> {
+fn system_attribute<'a>(
+    message: &'a Message,
+    name: &MessageSystemAttributeName,
+) -> Option<&'a str> {
     let value = message.attributes.as_ref()?.get(name)?;
     Some(value.as_str()).filter(|value| !value.is_empty())
 }
 
 fn letter(message: Message) -> DeadLetter {
-    let sent = system(&message, &MessageSystemAttributeName::SentTimestamp);
+    let sent = system_attribute(&message, &MessageSystemAttributeName::SentTimestamp);
     let since = sent.and_then(|sent| sent.parse().ok()).unwrap_or_default();
     let attribute = |name| {
         let value = message.message_attributes.as_ref()?.get(name)?;

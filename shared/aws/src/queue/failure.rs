@@ -1,8 +1,8 @@
-//! Failed calls of SQS as errors of the port.
+//! Failed SQS calls, as the ports' error.
 
 use bematic::error::{QueueError, Source};
 
-/// A failed call.
+/// Returns the error for a failed call of `operation`.
 pub(super) fn failed(operation: &'static str, source: impl Into<Source>) -> QueueError {
     QueueError {
         operation,

@@ -1,4 +1,5 @@
-//! SQS. A message names what may have changed; it never carries the work.
+//! The adapters to SQS. A message names a task or an agent whose state may have changed; the
+//! handler reads that state and decides.
 
 mod dead_letters;
 mod failure;
@@ -31,12 +32,13 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-/// The dispatcher's queue: standard and fair, one message group an agent.
+/// Sends to the dispatcher's queue, a standard queue. Each agent is a message group, so that a
+/// backlog of one agent does not delay the others (SQS's fair queues).
 #[derive(Debug, Clone)]
 pub struct SqsDispatch(Target);
 
 impl SqsDispatch {
-    /// On the queue.
+    /// Creates the adapter for the queue at `url`.
     pub const fn new(client: Client, url: String) -> Self {
         Self(Target { client, url })
     }
@@ -65,12 +67,12 @@ impl DispatchQueue for SqsDispatch {
     }
 }
 
-/// The queue of bulk work: standard.
+/// Sends to the queue of bulk operations, a standard queue.
 #[derive(Debug, Clone)]
 pub struct SqsBatches(Target);
 
 impl SqsBatches {
-    /// On the queue.
+    /// Creates the adapter for the queue at `url`.
     pub const fn new(client: Client, url: String) -> Self {
         Self(Target { client, url })
     }
@@ -85,22 +87,25 @@ impl BatchQueue for SqsBatches {
     }
 }
 
-/// The notifier's queue: first in first out within a task.
+/// Sends to the notifier's queue, a FIFO queue. Each task, bulk operation and agent's breaker is a
+/// message group.
 #[derive(Debug, Clone)]
 pub struct SqsNotifications(Target);
 
 impl SqsNotifications {
-    /// On the queue.
+    /// Creates the adapter for the queue at `url`.
     pub const fn new(client: Client, url: String) -> Self {
         Self(Target { client, url })
     }
 }
 
-/// One for each task and flush interval: SQS drops the others.
+/// Returns the message that refreshes a task's card. Its deduplication id names the task and the
+/// flush interval, so that SQS keeps one message for each interval.
 fn refresh(task_id: TaskId, now: Timestamp) -> Result<Outgoing, QueueError> {
-    let once = format!("{task_id}-{}", FlushInterval::of(now));
+    let deduplication_id = format!("{task_id}-{}", FlushInterval::of(now));
     let message = Outgoing::new(&NotifyMessage::Refresh { task_id })?;
-    Ok(message.group(task_id.to_string()).once(once))
+    let message = message.group(task_id.to_string());
+    Ok(message.deduplicated_by(deduplication_id))
 }
 
 #[async_trait]
@@ -112,23 +117,22 @@ impl Notifications for SqsNotifications {
 
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
         let batch_id = batch.id;
-        let once = if batch.is_finished() {
+        let deduplication_id = if batch.is_finished() {
             format!("{batch_id}-v{}", batch.version)
         } else {
             format!("{batch_id}-{}", FlushInterval::of(batch.updated_at))
         };
         let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
-        let message = message.group(batch_id.to_string()).once(once);
-        self.0.send(message).await
+        let message = message.group(batch_id.to_string());
+        self.0.send(message.deduplicated_by(deduplication_id)).await
     }
 
     async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError> {
         let agent_id = agent.clone();
         let message = Outgoing::new(&NotifyMessage::Breaker { agent_id })?;
         let message = message.group(format!("breaker-{agent}"));
-        self.0
-            .send(message.once(format!("breaker-{agent}-{generation}")))
-            .await
+        let deduplication_id = format!("breaker-{agent}-{generation}");
+        self.0.send(message.deduplicated_by(deduplication_id)).await
     }
 
     async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {
@@ -142,11 +146,11 @@ impl Notifications for SqsNotifications {
             return Ok(());
         };
         let message = Outgoing::new(reply)?.group(format!("{channel_id}-{thread_ts}"));
-        self.0.send(message.once(event_id)).await
+        self.0.send(message.deduplicated_by(event_id)).await
     }
 }
 
-/// A queue that a function is fed from.
+/// The queue that triggers a function, with its dead-letter queue.
 #[derive(Debug, Clone)]
 pub struct SqsSource {
     queue: Target,
@@ -155,7 +159,8 @@ pub struct SqsSource {
 }
 
 impl SqsSource {
-    /// The queue, its dead-letter queue, and how often a message is received before it goes there.
+    /// Creates the adapter for a queue whose messages go to the dead-letter queue after
+    /// `max_receives`.
     pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
         Self {
             queue: Target {
@@ -178,7 +183,7 @@ impl SourceQueue for SqsSource {
     }
 
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
-        // Up: a call that comes early is refused again. SQS: 12 h at most.
+        // Rounded up, so that the retry is not before `delay` is over; SQS allows at most 12 h.
         let seconds = delay.as_millis().div_ceil(1000).min(43_200);
         self.queue
             .client
@@ -196,7 +201,7 @@ impl SourceQueue for SqsSource {
         let buried = Outgoing {
             body: message.body.to_owned(),
             group: message.group.map(ToOwned::to_owned),
-            once: message.fifo.then(|| format!("buried-{}", message.id)),
+            deduplication_id: message.fifo.then(|| format!("buried-{}", message.id)),
             delay: None,
             reason: Some(reason.clone()),
         };

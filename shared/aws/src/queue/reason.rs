@@ -1,4 +1,4 @@
-//! Why a message is in a dead-letter queue, as attributes of it.
+//! The reason that a message is in a dead-letter queue, as attributes of the message.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use bematic::{dead_letter::Reason, error::QueueError};
 
 use super::failure::failed;
 
-/// The attribute that has the error's code.
+/// The attribute with the error's stable code.
 pub(super) const CODE: &str = "code";
-/// The attribute that has what the error said.
+/// The attribute with the error's text.
 pub(super) const REASON: &str = "reason";
 
 pub(super) fn attributes(

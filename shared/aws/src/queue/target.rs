@@ -1,4 +1,4 @@
-//! A message on its way to a queue, alone or with others.
+//! Sending messages to a queue, one at a time or in batches.
 
 use std::time::Duration;
 
@@ -9,19 +9,21 @@ use serde::Serialize;
 
 use super::{failure::failed, reason};
 
-/// Messages of one SendMessageBatch (SQS's limit).
-const AT_ONCE: usize = 10;
+/// The most messages of one SendMessageBatch (SQS's limit).
+const BATCH_LIMIT: usize = 10;
 
-/// A message, not yet sent.
+/// A message to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) body: String,
-    /// What it must not delay, or be out of order with.
+    /// The message group: the unit of order on a FIFO queue, of fairness on a standard one.
     pub(super) group: Option<String>,
-    /// Sent once in 5 min under this name, on a FIFO queue.
-    pub(super) once: Option<String>,
+    /// The deduplication id, on a FIFO queue: SQS drops a second message with the same id within
+    /// 5 min.
+    pub(super) deduplication_id: Option<String>,
+    /// Seconds before the message is delivered.
     pub(super) delay: Option<i32>,
-    /// Why it is in a dead-letter queue.
+    /// The reason that the message goes to a dead-letter queue.
     pub(super) reason: Option<Reason>,
 }
 
@@ -31,7 +33,7 @@ impl Outgoing {
         Ok(Self {
             body,
             group: None,
-            once: None,
+            deduplication_id: None,
             delay: None,
             reason: None,
         })
@@ -44,14 +46,15 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn once(self, once: impl Into<String>) -> Self {
+    pub(super) fn deduplicated_by(self, id: impl Into<String>) -> Self {
         Self {
-            once: Some(once.into()),
+            deduplication_id: Some(id.into()),
             ..self
         }
     }
 
-    /// Up: a message that comes early would find nothing due. SQS: 15 min at most.
+    /// Delays the message by `delay`, rounded up to seconds, so that its timer has ended when it is
+    /// delivered; SQS allows at most 15 min.
     pub(super) fn after(self, delay: Duration) -> Self {
         let seconds = delay.as_millis().div_ceil(1000).min(900);
         Self {
@@ -65,14 +68,14 @@ impl Outgoing {
             .id(id.to_string())
             .message_body(self.body)
             .set_message_group_id(self.group)
-            .set_message_deduplication_id(self.once)
+            .set_message_deduplication_id(self.deduplication_id)
             .set_delay_seconds(self.delay)
             .build()
             .map_err(|error| failed("SendMessageBatch", error))
     }
 }
 
-/// A queue to send to.
+/// A queue that messages are sent to.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) client: Client,
@@ -87,7 +90,7 @@ impl Target {
             .queue_url(&self.url)
             .message_body(message.body)
             .set_message_group_id(message.group)
-            .set_message_deduplication_id(message.once)
+            .set_message_deduplication_id(message.deduplication_id)
             .set_delay_seconds(message.delay)
             .set_message_attributes(attributes.transpose()?)
             .send()
@@ -100,11 +103,13 @@ impl Target {
         if let [message] = &messages[..] {
             return self.send(message.clone()).await;
         }
-        let batches = messages.chunks(AT_ONCE).map(|batch| self.send_batch(batch));
+        let batches = messages.chunks(BATCH_LIMIT);
+        let batches = batches.map(|batch| self.send_batch(batch));
         try_join_all(batches).await.map(drop)
     }
 
-    /// Each entry stands alone: what of it SQS did not take is sent once more by itself.
+    /// Sends up to [`BATCH_LIMIT`] messages in one call, and each message that SQS refused once
+    /// more in a call of its own.
     async fn send_batch(&self, messages: &[Outgoing]) -> Result<(), QueueError> {
         let entries = messages.iter().cloned().enumerate();
         let entries: Vec<_> = entries

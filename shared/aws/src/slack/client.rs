@@ -1,7 +1,7 @@
-//! The adapter to Slack's Web API.
+//! The client of Slack's Web API.
 //!
-//! On `reqwest`, since slack-morphism's client has no metadata on `chat.postMessage` and none in
-//! `conversations.replies`, and brings a second TLS provider beside the AWS SDK's.
+//! It is built on `reqwest`: slack-morphism's client supports no metadata in `chat.postMessage` and
+//! `conversations.replies`, and depends on another TLS provider than the AWS SDK's.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -24,32 +24,32 @@ use url::{Url, form_urlencoded::Serializer};
 
 use super::wire::{self, Done, Page, Post, Posted, Update};
 
-/// Slack's own address. Another one is for tests and the local Slack.
+/// The address of Slack's Web API. Tests and the local stack use another one.
 pub const DEFAULT_URL: &str = "https://slack.com/api";
 /// Messages of one page of history (Slack allows 999, and advises at most 200).
 const PAGE: usize = 200;
-/// By how much our clock may be ahead of Slack's.
+/// How far this machine's clock may be ahead of Slack's.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
-/// Why there is no client.
+/// A client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is not one.
+    /// The address is not a URL.
     #[error("the address of Slack's Web API is not a URL: {0}")]
     Url(#[from] url::ParseError),
-    /// TLS or the like cannot be set up.
+    /// The HTTP client, such as its TLS, cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
 }
 
-/// The HTTP below the client: a request in, the answer out. In production that is `reqwest`; a test
-/// hands the request to the local Slack in process.
+/// The HTTP transport of a [`SlackClient`]. Production uses `reqwest`; a test passes each request
+/// to the local Slack in process.
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync {
-    /// Sends a request, and reads the whole answer.
+    /// Sends a request, and reads the whole response.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no complete response.
     async fn send(
         &self,
         request: Request<Vec<u8>>,
@@ -62,7 +62,7 @@ impl Transport for reqwest::Client {
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
-        // Without the address, which a log line does not need.
+        // The error goes into log lines, which do not need the address.
         let answer = self.execute(request.try_into()?).await;
         let answer = answer.map_err(reqwest::Error::without_url)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -74,7 +74,7 @@ impl Transport for reqwest::Client {
     }
 }
 
-/// A client of Slack's Web API for one bot. Cheap to clone; connections are kept.
+/// A client of Slack's Web API for one bot. It is cheap to clone, and keeps connections open.
 #[derive(Debug, Clone)]
 pub struct SlackClient {
     transport: Arc<dyn Transport>,
@@ -83,7 +83,7 @@ pub struct SlackClient {
 }
 
 impl SlackClient {
-    /// The time limit of a whole call. Slack itself gives up on a slow one after some seconds.
+    /// The time limit of a call. Slack itself ends a slow call after some seconds.
     pub const TIMEOUT: Duration = Duration::from_secs(6);
 
     /// Returns a client for the API at `base`, such as [`DEFAULT_URL`], that gives up after
@@ -144,7 +144,7 @@ impl SlackClient {
         wire::read(method, answer.status.as_u16(), retry_after, &body)
     }
 
-    /// The newest messages of a conversation, or those of a thread, a page at a time.
+    /// Returns a page of a conversation's newest messages, or of a thread's messages.
     async fn page(
         &self,
         to: &Destination,

@@ -1,4 +1,4 @@
-//! The adapter to Slack's Web API.
+//! The adapter to Slack's Web API: the client, and its requests and responses.
 
 mod client;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The client against the local Slack: in process with every request kept, and over a socket.
+//! Tests of the client against the local Slack: in process, with every request recorded, and over
+//! a socket.
 
 use std::{
     error::Error,
@@ -46,7 +47,7 @@ impl Sent {
     }
 }
 
-/// The local Slack in process, with the requests that came.
+/// The local Slack in process, with the requests that it received.
 #[derive(Debug)]
 struct Fixture {
     slack: Arc<Slack>,
@@ -101,8 +102,8 @@ fn to(thread: Option<Ts>) -> Destination {
     }
 }
 
-fn about(task: &str) -> Option<Subject> {
-    Some(Subject::Task(task.parse().unwrap()))
+fn about(task: &str) -> Subject {
+    Subject::Task(task.parse().unwrap())
 }
 
 fn place(ts: &MessageTs) -> Ts {
@@ -115,7 +116,9 @@ async fn a_card_is_posted_with_its_marker() {
     let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let message = Message::plain("hi");
     let client = fixture.client();
-    let ts = client.post(&to(Some(root)), &message, about(TASK)).await;
+    let ts = client
+        .post(&to(Some(root)), &message, Some(about(TASK)))
+        .await;
     let shown = fixture.slack.message(CHANNEL, place(&ts.unwrap())).unwrap();
     assert_eq!(
         (shown.thread, shown.content.text.as_str()),
@@ -139,7 +142,10 @@ async fn an_update_replaces_text_and_blocks_and_leaves_the_marker() {
     let fixture = Fixture::new();
     let client = fixture.client();
     let first = Message::plain("hi");
-    let ts = client.post(&to(None), &first, about(TASK)).await.unwrap();
+    let ts = client
+        .post(&to(None), &first, Some(about(TASK)))
+        .await
+        .unwrap();
     let metadata = || {
         let message = fixture.slack.message(CHANNEL, place(&ts)).unwrap();
         (
@@ -184,9 +190,12 @@ async fn an_ephemeral_message_names_its_reader() {
 async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
     let fixture = Fixture::new();
     let (client, message) = (fixture.client(), Message::plain("hi"));
-    let card = client.post(&to(None), &message, about(TASK)).await.unwrap();
+    let card = client
+        .post(&to(None), &message, Some(about(TASK)))
+        .await
+        .unwrap();
     client
-        .post(&to(None), &message, about(OTHER))
+        .post(&to(None), &message, Some(about(OTHER)))
         .await
         .unwrap();
     for _ in 0..200 {
@@ -194,7 +203,7 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
     }
     fixture.sent();
     let since = Timestamp::from_millis(NOW * 1000);
-    let task = about(TASK).unwrap();
+    let task = about(TASK);
     let found = client.find_marked(&to(None), task, since).await.unwrap();
     assert_eq!(found, Some(card));
     let [first, second] = fixture.sent().try_into().unwrap();
@@ -209,12 +218,12 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
 }
 
 #[tokio::test]
-async fn a_card_that_is_nowhere_is_none_in_a_thread_too() {
+async fn a_card_that_does_not_exist_is_not_found_in_a_thread() {
     let fixture = Fixture::new();
     let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
     let (to, since) = (to(Some(root)), Timestamp::from_millis(0));
     let client = fixture.client();
-    let found = client.find_marked(&to, about(TASK).unwrap(), since).await;
+    let found = client.find_marked(&to, about(TASK), since).await;
     assert_eq!(found.unwrap(), None);
     let sent = fixture.sent();
     assert_eq!(sent[0].path, "/api/conversations.replies");
@@ -227,7 +236,7 @@ fn a_message_of_another_shape_has_no_marker() {
     let odd = json!({ "metadata": { "event_type": "bematic_task", "event_payload": [] } });
     let page = json!({ "ok": true, "messages": [odd, {}] }).to_string();
     let page: wire::Page = wire::read("conversations.history", 200, None, page.as_bytes()).unwrap();
-    assert_eq!(page.marked(about(TASK).unwrap()), None);
+    assert_eq!(page.marked(about(TASK)), None);
     assert_eq!(page.next(), None);
 }
 
@@ -309,8 +318,8 @@ async fn the_local_slack_answers_over_http_too() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable_and_the_token_stays_secret() {
-    // Bound and dropped: nothing listens there.
+async fn an_unreachable_slack_is_unavailable_and_the_token_stays_secret() {
+    // The port is free again after the drop: nothing listens on it.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     drop(listener);
@@ -322,7 +331,7 @@ async fn nobody_there_is_unavailable_and_the_token_stays_secret() {
 }
 
 #[tokio::test]
-async fn a_silent_slack_is_given_up_on() {
+async fn a_call_without_an_answer_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     let token = SecretString::from(TOKEN);
@@ -332,7 +341,7 @@ async fn a_silent_slack_is_given_up_on() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn an_address_that_is_not_a_url_is_refused() {
     let made = SlackClient::new("slack", SecretString::from(TOKEN), Duration::from_secs(1));
     assert!(matches!(made, Err(ClientError::Url(_))));
 }

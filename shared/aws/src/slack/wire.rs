@@ -1,4 +1,4 @@
-//! What goes to Slack's Web API and comes back, as JSON.
+//! Slack's Web API as JSON: the bodies of requests, and how responses are interpreted.
 
 use std::{error::Error, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use slack_morphism::prelude::SlackBlock;
 
-/// The wait after a 429 that does not say how long.
+/// The wait after a 429 without a `Retry-After` header.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(super) struct Post<'a> {
     message: &'a Message,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Marker>,
-    // What an agent writes names nobody and shows nothing that we did not mean to show.
+    // An agent's text must not notify people, and must not unfurl links.
     link_names: bool,
     parse: &'static str,
     unfurl_links: bool,
@@ -56,13 +56,13 @@ impl<'a> Post<'a> {
     }
 }
 
-/// Without metadata: Slack keeps what the message has.
+/// The body of `chat.update`. Slack keeps the message's metadata if the body has none.
 #[derive(Serialize)]
 pub(super) struct Update<'a> {
     channel: &'a ChannelId,
     ts: &'a MessageTs,
     text: &'a str,
-    // Also when there are none: Slack would keep those that the message has.
+    // Always present: without the field, Slack keeps the message's present blocks.
     blocks: &'a [SlackBlock],
     link_names: bool,
     parse: &'static str,
@@ -81,7 +81,7 @@ impl<'a> Update<'a> {
     }
 }
 
-/// A message's metadata: what it is about.
+/// A message's metadata, which names the task, bulk operation or notice that it shows.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event_type", content = "event_payload")]
 enum Marker {
@@ -108,7 +108,7 @@ pub(super) struct Posted {
     pub(super) ts: MessageTs,
 }
 
-/// An answer of which nothing is needed.
+/// A successful response whose fields are not used.
 #[derive(Deserialize)]
 pub(super) struct Done {}
 
@@ -124,7 +124,8 @@ struct PageEnd {
 }
 
 impl Page {
-    /// The message with the marker of `subject`. Messages of any other shape are none.
+    /// Returns the `ts` of the message that carries the marker of `subject`. Messages with other
+    /// metadata are skipped.
     pub(super) fn marked(&self, subject: Subject) -> Option<MessageTs> {
         let wanted = Marker::from(subject);
         self.messages
@@ -157,7 +158,7 @@ struct Outcome {
     error: Option<String>,
 }
 
-/// What an answer says.
+/// Interprets a response: its result, or the error that its status and body stand for.
 pub(super) fn read<T: DeserializeOwned>(
     method: &'static str,
     status: u16,
@@ -187,13 +188,13 @@ fn refusal(method: &'static str, error: &str) -> SlackError {
             method,
             error: error.to_owned(),
         },
-        // Slack's own troubles, as its documentation lists them for every method.
+        // Slack's internal errors, as its documentation lists them for every method.
         "internal_error"
         | "fatal_error"
         | "service_unavailable"
         | "request_timeout"
         | "team_added_to_org"
-        // The token's troubles are mended by a person: until then, what is to be shown waits.
+        // Errors of the token, which a person repairs; until then the message is retried.
         | "invalid_auth"
         | "not_authed"
         | "account_inactive"
@@ -207,7 +208,8 @@ fn refusal(method: &'static str, error: &str) -> SlackError {
     }
 }
 
-/// Not Slack's JSON: a proxy's page or the like. A 4xx says that trying again is of no use.
+/// Parses a body. One that is not Slack's JSON, such as a proxy's error page, is a refusal if the
+/// status is 4xx, and otherwise a temporary failure.
 fn parse<T: DeserializeOwned>(
     method: &'static str,
     status: u16,
@@ -218,7 +220,7 @@ fn parse<T: DeserializeOwned>(
             let error = format!("HTTP status {status}");
             return SlackError::Refused { method, error };
         }
-        unavailable(method, format!("HTTP status {status}, and {error}"))
+        unavailable(method, format!("HTTP status {status}: {error}"))
     })
 }
 

@@ -1,4 +1,4 @@
-//! The agent repository: agents, their keys and the right to drain.
+//! The repository of agents: their records, their keys, and the lease on dispatching their queues.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -16,8 +16,8 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    batch_get::key_of,
     keys::{self, Key},
-    several::key_of,
     table::{Item, Record, Refusal, Table, attributes, failed, number, read, retry, text},
 };
 
@@ -28,7 +28,7 @@ pub struct AgentStore {
 }
 
 impl AgentStore {
-    /// On the table.
+    /// Creates the repository on the agents table.
     pub const fn new(client: Client, agents: String) -> Self {
         Self {
             agents: Table::new(client, agents),
@@ -52,7 +52,7 @@ impl Record for Agent {
     }
 }
 
-/// A key's record: that it exists is what it says.
+/// The record of an API key. A key is valid while its record exists.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredKey {
@@ -149,10 +149,10 @@ impl DispatchLeases for AgentStore {
         lease: &DrainLease,
         now: Timestamp,
     ) -> Result<Drain, StoreError> {
-        // Between the two calls the lease may change hands; then the first is right again.
+        // If the holder ends its lease between the two calls, the first call can take it.
         for _ in 0..5 {
-            match self.take_drain(agent, lease, now).await? {
-                Drain::Asked if !self.ask_for_drain(agent, now).await? => {}
+            match self.take_lease(agent, lease, now).await? {
+                Drain::Asked if !self.request_another_pass(agent, now).await? => {}
                 outcome => return Ok(outcome),
             }
         }
@@ -180,11 +180,11 @@ impl DispatchLeases for AgentStore {
             Err(Refusal::Condition(item)) if item.is_empty() => Ok(Released::Done),
             Err(Refusal::Condition(item)) => {
                 let agent: Agent = read(item, &key)?;
-                let ours = agent
+                let is_held = agent
                     .drain
                     .as_ref()
                     .is_some_and(|drain| drain.holder == lease.holder);
-                Ok(if ours {
+                Ok(if is_held {
                     Released::AskedAgain(Box::new(agent))
                 } else {
                     Released::Done
@@ -195,7 +195,7 @@ impl DispatchLeases for AgentStore {
 }
 
 impl AgentStore {
-    async fn take_drain(
+    async fn take_lease(
         &self,
         agent: &AgentId,
         lease: &DrainLease,
@@ -227,8 +227,13 @@ impl AgentStore {
         }
     }
 
-    /// Tells the holder to look again; false if there is none any more.
-    async fn ask_for_drain(&self, agent: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
+    /// Requests that the holder of the lease read the queue once more before it ends the lease.
+    /// Returns false if nobody holds the lease.
+    async fn request_another_pass(
+        &self,
+        agent: &AgentId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let update = self
             .update(keys::agent(agent))
             .update_expression("ADD drainRequests :one")
@@ -245,14 +250,14 @@ impl AgentStore {
     }
 }
 
-/// A small record as an attribute.
+/// Returns a value as an attribute, such as a map for a struct.
 pub(super) fn map<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
     serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Unwritable {
         source: Box::new(error),
     })
 }
 
-/// The attributes of the index `list`.
+/// Returns the attributes that put a record into the index `list`.
 pub(super) fn listed(kind: &str, name: &str) -> Item {
     attributes([
         ("listPk", text(keys::list(kind, name))),
@@ -260,7 +265,7 @@ pub(super) fn listed(kind: &str, name: &str) -> Item {
     ])
 }
 
-/// All of the index `list`, which names the records only.
+/// Returns all records of a kind. The index `list` has their keys; the records are read by key.
 pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>, StoreError> {
     let shards = (0..keys::SHARDS).map(|shard| {
         let query = table.client.query().table_name(&table.name);

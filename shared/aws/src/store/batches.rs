@@ -1,4 +1,4 @@
-//! The repository of bulk work.
+//! The repository of bulk operations.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,19 +19,19 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    batch_get::key_of,
     keys::{self, Key},
-    several::key_of,
     table::{
         Item, Part, Record, Refusal, Transacted, attributes, failed, item, number, retry, text,
     },
     tasks::{REQUEST_KEPT, TaskStore},
-    transition::{SAME_VERSION, beside, put_new, put_same, put_task},
+    transition::{SAME_VERSION, put_if_version, put_new, put_task, related_writes},
 };
 
-/// How long it can be seen what came of bulk work.
+/// How long a bulk operation's record is kept.
 const BATCH_KEPT: Duration = Duration::from_hours(30 * 24);
-/// Work that has stalled for longer than this is beyond help.
-const HELPED_FOR: Duration = Duration::from_hours(24);
+/// How long the sweeper restarts a stalled bulk operation.
+const RESTARTED_FOR: Duration = Duration::from_hours(24);
 
 impl Record for Batch {
     type Id = BatchId;
@@ -40,7 +40,7 @@ impl Record for Batch {
     }
 }
 
-/// Which bulk work a request made.
+/// The bulk operation that a request of Slack created.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -76,7 +76,7 @@ impl Batches for TaskStore {
                 Some(first) => Ok(Created::Existing(first.batch_id)),
                 None => Err(StoreError::Corrupt {
                     key: keys::batch(batch.id).to_string(),
-                    source: "the id of new bulk work is taken".into(),
+                    source: "the id of a new bulk operation is taken".into(),
                 }),
             },
         }
@@ -88,13 +88,13 @@ impl Batches for TaskStore {
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError> {
-        let own = put_same(&self.tasks.name, batch_item(after)?, before.version)?;
-        // Each write under its task's id; the batch's own under none.
-        let mut writes = vec![(None, own)];
+        let batch = put_if_version(&self.tasks.name, batch_item(after)?, before.version)?;
+        // The label of a write is its task's id, or `None` for the bulk operation's record.
+        let mut writes = vec![(None, batch)];
         for change in changes {
             let id = Some(change.before.id);
-            let of_task = self.writes(change)?.into_iter();
-            writes.extend(of_task.map(|(_, write)| (id, write)));
+            let task_writes = self.task_writes(change)?.into_iter();
+            writes.extend(task_writes.map(|(_, write)| (id, write)));
         }
         let refused = match self.tasks.transact(writes).await? {
             Transacted::Done => return Ok(Applied::Done),
@@ -111,7 +111,7 @@ impl Batches for TaskStore {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", number(batch.version))
             .update_expression("SET shown = :version REMOVE duePk, dueSk");
-        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+        unless_condition_failed(retry(|| update.clone().send(), "UpdateItem").await)
     }
 
     async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
@@ -120,7 +120,7 @@ impl Batches for TaskStore {
             .condition_expression("attribute_exists(duePk)")
             .update_expression("SET dueSk = :at")
             .expression_attribute_values(":at", text(at.to_string()));
-        if_it_is_so(retry(|| update.clone().send(), "UpdateItem").await)
+        unless_condition_failed(retry(|| update.clone().send(), "UpdateItem").await)
     }
 
     async fn stalled(
@@ -136,7 +136,7 @@ impl Batches for TaskStore {
             .index_name("due")
             .key_condition_expression("duePk = :pk AND dueSk BETWEEN :from AND :now")
             .expression_attribute_values(":pk", text(keys::BATCHES))
-            .expression_attribute_values(":from", text((now - HELPED_FOR).to_string()))
+            .expression_attribute_values(":from", text((now - RESTARTED_FOR).to_string()))
             .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
@@ -150,8 +150,8 @@ impl Batches for TaskStore {
     }
 }
 
-/// A condition that does not hold is no failure here.
-fn if_it_is_so<T>(result: Result<T, Refusal>) -> Result<(), StoreError> {
+/// Treats a failed condition as success: the write no longer applies.
+fn unless_condition_failed<T>(result: Result<T, Refusal>) -> Result<(), StoreError> {
     match result {
         Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
         Err(Refusal::Error(error)) => Err(error),
@@ -169,10 +169,10 @@ impl TaskStore {
             .key("sk", text(key.sk))
     }
 
-    fn writes(&self, change: &Change) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
+    fn task_writes(&self, change: &Change) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
         let Change { before, after } = change;
         let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];
-        writes.extend(beside(
+        writes.extend(related_writes(
             &self.tasks.name,
             &self.agents,
             before,
@@ -184,7 +184,8 @@ impl TaskStore {
     }
 }
 
-/// With its place in the index `due`. There are few at a time: one partition is enough.
+/// Returns a bulk operation's item, with its place in the index `due` until it is done. Few bulk
+/// operations are under way at a time, so that one partition is enough.
 fn batch_item(batch: &Batch) -> Result<Item, StoreError> {
     let kept = number((batch.created_at + BATCH_KEPT).as_secs());
     let mut index = attributes([("expiresAt", kept)]);

@@ -1,5 +1,5 @@
-//! Circuit breakers: one item an agent with a version, and what it lets through in the agent's
-//! record.
+//! The repository of circuit breakers. A breaker is one item for each agent, with a version; its
+//! gate (which work it lets through) is copied into the agent's record.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::{
     agents::AgentStore,
     keys::{self, Key},
     table::{Record, Refusal, Transacted, number, retry},
-    transition::turn_breaker,
+    transition::breaker_writes,
 };
 
 impl Record for Breaker {
@@ -43,7 +43,7 @@ impl Breakers for AgentStore {
         if turn.before == turn.after {
             return Ok(Written::Done);
         }
-        let writes = turn_breaker(&self.agents.name, agent, turn)?;
+        let writes = breaker_writes(&self.agents.name, agent, turn)?;
         Ok(match self.agents.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,

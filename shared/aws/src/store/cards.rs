@@ -1,4 +1,4 @@
-//! Which messages Slack has of us.
+//! The repository of cards: the Slack messages of tasks, bulk operations and notices.
 
 use async_trait::async_trait;
 use bematic::{

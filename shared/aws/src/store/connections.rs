@@ -1,4 +1,5 @@
-//! Which connection is an agent's, and those that authenticate in band.
+//! The repository of connections: an agent's current connection, an attribute of the agent's
+//! record, and the records of connections that authenticate in band.
 
 use std::time::Duration;
 
@@ -25,14 +26,15 @@ use super::{
     transition::{check_exists, unwritable},
 };
 
-/// Longer than the 2 h that API Gateway keeps a connection.
+/// How long a connection's record is kept: longer than the 2 h that API Gateway keeps a connection.
 const CONNECTION_KEPT: Duration = Duration::from_hours(3);
 
-/// What makes a connection the agent's.
-const BOUND: &str = "SET #connection = :binding, availability = :online, lastSeen = :at, \
-                     duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
+/// The update expression that makes a connection the agent's current one.
+const BIND: &str = "SET #connection = :binding, availability = :online, lastSeen = :at, \
+                    duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
 
-fn bound_values(agent: &AgentId, binding: &Binding) -> Result<Item, StoreError> {
+/// Returns the values of [`BIND`].
+fn bind_values(agent: &AgentId, binding: &Binding) -> Result<Item, StoreError> {
     Ok(attributes([
         (":binding", map(binding)?),
         (":online", text("online")),
@@ -55,7 +57,7 @@ impl Connections for AgentStore {
         self.agents.find(id).await
     }
 
-    /// Repeated, it keeps what is known already.
+    /// Keeps the record that exists if the call is repeated.
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
         let connection = Connection {
             id: id.clone(),
@@ -73,7 +75,7 @@ impl Connections for AgentStore {
         put.map(drop)
     }
 
-    /// Its record, the agent's and the key's.
+    /// Reads the records of the connection, the agent and the key.
     async fn introduce(
         &self,
         id: &ConnectionId,
@@ -85,7 +87,7 @@ impl Connections for AgentStore {
             keys::agent(agent),
             keys::api_key(agent, key.as_str()),
         ];
-        let mut found = self.agents.get_now(&keys).await?;
+        let mut found = self.agents.get_consistent(&keys).await?;
         let [connection, agent, key] = keys;
         let record = found.remove(&connection);
         let connection = record.map(|item| read(item, &connection)).transpose()?;
@@ -107,18 +109,19 @@ impl Connections for AgentStore {
         }
     }
 
-    /// The same again must not undo what its first message has noted.
+    /// The condition excludes the connection that is bound already: a repeated call would discard
+    /// what its first message stored.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())
-            .update_expression(BOUND)
+            .update_expression(BIND)
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(#connection) \
                  OR (#connection.boundAt <= :at AND #connection.id <> :id))",
             )
             .expression_attribute_names("#connection", "connection")
-            .set_expression_attribute_values(Some(bound_values(agent, binding)?))
+            .set_expression_attribute_values(Some(bind_values(agent, binding)?))
             .expression_attribute_values(":id", text(binding.id.as_str()))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -145,7 +148,8 @@ impl Connections for AgentStore {
         }
     }
 
-    /// On condition that all is as it mostly is then.
+    /// Writes without a read, on condition that the agent exists and has no connection, the key is
+    /// the agent's, and the connection is unbound.
     async fn bind_newcomer(
         &self,
         agent: &AgentId,
@@ -154,16 +158,17 @@ impl Connections for AgentStore {
     ) -> Result<bool, StoreError> {
         let key = keys::api_key(agent, key.as_str());
         let writes = vec![
-            (Part::Agent, self.take_place(agent, binding, None)?),
-            (Part::Connection, self.assign(binding, agent)?),
+            (Part::Agent, self.bind_agent(agent, binding, None)?),
+            (Part::Connection, self.bind_record(binding, agent)?),
             (Part::Key, check_exists(&self.agents.name, key)?),
         ];
         Ok(self.agents.transact(writes).await? == Transacted::Done)
     }
 
-    /// Both records at once, so that neither says what the other does not.
+    /// Writes the agent's record and the connection's in one transaction, so that they agree.
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError> {
-        /// Agents do not connect more often than that at a time.
+        /// Version conflicts after which the call fails: so many connections of one agent would
+        /// have to be bound at the same time.
         const TRIES: usize = 5;
         let key = keys::agent(&agent.id);
         let mut before = agent.connection.clone();
@@ -178,9 +183,9 @@ impl Connections for AgentStore {
             let writes = vec![
                 (
                     Part::Agent,
-                    self.take_place(&agent.id, binding, before.as_ref())?,
+                    self.bind_agent(&agent.id, binding, before.as_ref())?,
                 ),
-                (Part::Connection, self.assign(binding, &agent.id)?),
+                (Part::Connection, self.bind_record(binding, &agent.id)?),
             ];
             match self.agents.transact(writes).await? {
                 Transacted::Done => {
@@ -189,9 +194,9 @@ impl Connections for AgentStore {
                 }
                 Transacted::Refused(parts) => {
                     if let Some(item) = refused(&parts, Part::Connection) {
-                        let owned: Connection = read(item.clone(), &keys::connection(&binding.id))?;
-                        let is_ours = owned.agent_id.as_ref() == Some(&agent.id);
-                        return Ok(if is_ours {
+                        let bound: Connection = read(item.clone(), &keys::connection(&binding.id))?;
+                        let is_same_agent = bound.agent_id.as_ref() == Some(&agent.id);
+                        return Ok(if is_same_agent {
                             Bound::Current { replaced: None }
                         } else {
                             Bound::Taken
@@ -212,7 +217,7 @@ impl Connections for AgentStore {
         })
     }
 
-    /// Unless a newer connection has taken the place of this one.
+    /// Changes nothing if a newer connection is the agent's current one.
     async fn unbind(
         &self,
         agent: &AgentId,
@@ -235,15 +240,16 @@ impl Connections for AgentStore {
 }
 
 impl AgentStore {
-    /// On condition that the agent's connection is still this one.
-    fn take_place(
+    /// Returns the write that makes the connection the agent's current one, on condition that the
+    /// agent's connection is still `before`.
+    fn bind_agent(
         &self,
         agent: &AgentId,
         binding: &Binding,
         before: Option<&Binding>,
     ) -> Result<TransactWriteItem, StoreError> {
         let key = keys::agent(agent);
-        let mut values = bound_values(agent, binding)?;
+        let mut values = bind_values(agent, binding)?;
         let condition = match before {
             None => "attribute_exists(pk) AND attribute_not_exists(#connection)",
             Some(older) => {
@@ -255,7 +261,7 @@ impl AgentStore {
             .table_name(&self.agents.name)
             .key("pk", text(key.pk))
             .key("sk", text(key.sk))
-            .update_expression(BOUND)
+            .update_expression(BIND)
             .condition_expression(condition)
             .expression_attribute_names("#connection", "connection")
             .set_expression_attribute_values(Some(values))
@@ -265,9 +271,14 @@ impl AgentStore {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// On condition that it is nobody's. The record stays until its time is over: what comes of
-    /// it late is known to be the agent's.
-    fn assign(&self, binding: &Binding, agent: &AgentId) -> Result<TransactWriteItem, StoreError> {
+    /// Returns the write that stores the agent in the connection's record, on condition that the
+    /// connection is unbound. The record stays until its time-to-live, so that a late message over
+    /// the connection can still be attributed to the agent.
+    fn bind_record(
+        &self,
+        binding: &Binding,
+        agent: &AgentId,
+    ) -> Result<TransactWriteItem, StoreError> {
         let (key, now) = (keys::connection(&binding.id), binding.bound_at);
         let update = Update::builder()
             .table_name(&self.agents.name)

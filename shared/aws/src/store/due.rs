@@ -1,4 +1,4 @@
-//! What somebody should look at: the index `due`, and what Slack shows.
+//! Tasks by their deadlines: the index `due`, and the version that Slack shows.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -17,7 +17,7 @@ use super::{
     transition::SAME_VERSION,
 };
 
-/// As much of a task as is needed to name it.
+/// The attributes of a task that the index `due` has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Due {
@@ -27,7 +27,8 @@ struct Due {
 
 #[async_trait]
 impl Deadlines for TaskStore {
-    /// The timer alone is left to wait for. The condition makes it the version that is shown.
+    /// Stores the version that Slack shows, on condition that it is still the task's version. From
+    /// then on only the task's timer keeps it in the index `due`.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
         let key = keys::task(task.id);
         let shown = Task {
@@ -52,7 +53,7 @@ impl Deadlines for TaskStore {
             None => update.update_expression("SET shown = :version REMOVE duePk, dueSk"),
         };
         match retry(|| update.clone().send(), "UpdateItem").await {
-            // Changed meanwhile: that is yet to be shown.
+            // The task has changed since: its new version is not shown yet.
             Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
             Err(Refusal::Error(error)) => Err(error),
         }
@@ -93,7 +94,7 @@ impl Deadlines for TaskStore {
     }
 }
 
-/// The first of a partition of the index `due` whose time has come.
+/// Returns the first `limit` items of a partition of the index `due` whose time is `now` or before.
 pub(super) async fn due<R: for<'de> Deserialize<'de>>(
     table: &Table,
     partition: String,

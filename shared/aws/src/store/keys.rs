@@ -1,9 +1,9 @@
-//! The keys of the two tables, in one place.
+//! The keys of the two tables' items and of their indexes' partitions.
 
 use bematic::task::{Chunk, ChunkOrder, Priority, Step, Task};
 use bematic_protocol::ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId};
 
-/// An item's key.
+/// The primary key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) pk: String,
@@ -22,7 +22,8 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Partitions of an index whose key would otherwise be one value: 1 000 writes/s each.
+/// Partitions that an index is spread over if all its items would otherwise have the same key. A
+/// partition takes 1 000 writes/s.
 pub(super) const SHARDS: u32 = bematic::ports::CONNECTED_SHARDS;
 
 fn of_task(id: TaskId, sk: impl Into<String>) -> Key {
@@ -53,10 +54,11 @@ pub(super) fn batch(id: BatchId) -> Key {
     Key::new(format!("BATCH#{id}"), "BATCH")
 }
 
-/// The index `due` of tasks: bulk work that is not done, by when it should have gone on.
+/// The partition of the tasks table's index `due` with the bulk operations that are under way,
+/// sorted by when they count as stalled.
 pub(super) const BATCHES: &str = "BATCHES";
 
-/// The prefix of an attempt's steps.
+/// Returns the key prefix of an attempt's steps.
 pub(super) fn steps(id: TaskId, attempt: Attempt) -> Key {
     of_task(id, format!("STEP#{:010}#", attempt.number()))
 }
@@ -68,7 +70,7 @@ pub(super) fn step(id: TaskId, attempt: Attempt, step: &Step) -> Key {
     )
 }
 
-/// The prefix of an attempt's output.
+/// Returns the key prefix of an attempt's output.
 pub(super) fn chunks(id: TaskId, attempt: Attempt) -> Key {
     of_task(id, format!("CHUNK#{:010}#", attempt.number()))
 }
@@ -87,7 +89,7 @@ pub(super) fn chunk_at(id: TaskId, attempt: Attempt, seq: u64) -> Key {
     of_task(id, format!("{}S{seq:020}", chunks(id, attempt).sk))
 }
 
-/// The partition of an agent's queue.
+/// Returns the partition of an agent's queue.
 pub(super) fn queue(agent: &AgentId) -> String {
     format!("QUEUE#{agent}")
 }
@@ -104,7 +106,7 @@ pub(super) fn queued(task: &Task) -> Key {
     )
 }
 
-/// The prefix of what came too late.
+/// Returns the key prefix of a task's late reports.
 pub(super) fn late_reports(id: TaskId) -> Key {
     of_task(id, "LATE#")
 }
@@ -117,7 +119,7 @@ pub(super) fn request(request: &str) -> Key {
     Key::new(format!("REQUEST#{request}"), "REQUEST")
 }
 
-/// The index `channel`.
+/// Returns the partition of the index `channel`.
 pub(super) fn channel(channel: &ChannelId) -> String {
     format!("CHANNEL#{channel}")
 }
@@ -142,22 +144,23 @@ pub(super) fn project(channel: &ChannelId) -> Key {
     Key::new(format!("PROJECT#{channel}"), "PROJECT")
 }
 
-/// The index `due` of tasks: the partition that the task falls into.
+/// Returns a task's partition of the tasks table's index `due`.
 pub(super) fn due(task: TaskId) -> String {
     list("DUE", &task.to_string())
 }
 
-/// The index `due` of agents: those that are connected.
+/// Returns a connected agent's partition of the agents table's index `due`.
 pub(super) fn connected(agent: &AgentId) -> String {
     list("CONNECTED", agent.as_str())
 }
 
-/// The index `due` of agents: connections that have yet to authenticate, by their deadline.
+/// Returns an unauthenticated connection's partition of the agents table's index `due`, which is
+/// sorted by deadline.
 pub(super) fn unauthenticated(connection: &ConnectionId) -> String {
     list("UNAUTHENTICATED", connection.as_str())
 }
 
-/// The index `list`: the partition that `name` falls into.
+/// Returns the partition of the index `list` that `name` falls into.
 pub(super) fn list(kind: &str, name: &str) -> String {
     shard(kind, bematic_protocol::ids::spread(name) % SHARDS)
 }

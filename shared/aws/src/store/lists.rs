@@ -1,4 +1,4 @@
-//! Lists of tasks: an agent's queue, and a channel's.
+//! Lists of tasks: those that wait for an agent, and those of a channel.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::Select;
@@ -14,15 +14,15 @@ use bematic_protocol::{
 use tracing::error;
 
 use super::{
+    batch_get::key_of,
     keys::{self, Key},
-    several::key_of,
     table::{Item, failed, read, text},
     tasks::TaskStore,
 };
 
 #[async_trait]
 impl TaskLists for TaskStore {
-    /// In order, as it is now.
+    /// Reads the queue consistently, in order.
     async fn queued(
         &self,
         agent: &AgentId,
@@ -85,7 +85,7 @@ impl TaskLists for TaskStore {
         Ok(usize::try_from(answer.count).unwrap_or(0))
     }
 
-    /// Newest first: the index names the tasks, which are read by key.
+    /// Reads the keys from the index `channel`, newest first, and then the tasks by key.
     async fn in_channel(
         &self,
         channel: &ChannelId,
@@ -117,14 +117,14 @@ impl TaskLists for TaskStore {
             .flatten()
             .map(|item| Ok((key_of(item)?, place_of(item)?)))
             .collect::<Result<_, StoreError>>()?;
-        // A page ends at a megabyte too.
+        // DynamoDB ends a page at 1 MB, too.
         let more = places.len() > limit || answer.last_evaluated_key.is_some();
         places.truncate(limit);
         let next = places.last().filter(|_| more);
         let next = next.map(|(_, place)| place.clone());
         let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
         let mut found = self.tasks.get_all(&keys).await?;
-        // One that cannot be read is no reason to hide the others.
+        // A task that cannot be deserialized must not hide the others.
         let readable = |key: &Key| {
             read(found.remove(key)?, key)
                 .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
@@ -156,16 +156,16 @@ impl TaskLists for TaskStore {
     }
 }
 
-/// Where an item of the index `channel` is in it.
+/// Returns an item's sort key in the index `channel`.
 fn place_of(item: &Item) -> Result<String, StoreError> {
     let place = item.get("channelSk").and_then(|place| place.as_s().ok());
     place.cloned().ok_or_else(|| StoreError::Corrupt {
         key: "channel".to_owned(),
-        source: "an item without a place".into(),
+        source: "an item without a sort key".into(),
     })
 }
 
-/// A cursor is a sort key of ours; anything else came from elsewhere.
+/// Checks that a cursor is a sort key of the index `channel`.
 fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
     match cursor.split_once('#') {
         Some((time, id)) if time.parse::<u64>().is_ok() && id.parse::<TaskId>().is_ok() => {

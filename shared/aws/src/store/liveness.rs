@@ -1,4 +1,5 @@
-//! What connected agents say of themselves, and which of them there are.
+//! The presence of agents: their status reports and heartbeats, and lists of those that are
+//! connected.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -25,7 +26,7 @@ use super::{
     table::{Refusal, failed, number, read, retry, text},
 };
 
-/// An update of an agent that only its current connection may make.
+/// An update of an agent's record on condition that a connection is the agent's current one.
 struct Fenced {
     update: UpdateItemFluentBuilder,
     set: Vec<&'static str>,
@@ -54,13 +55,14 @@ impl Fenced {
         self
     }
 
-    /// How the connection's first message was spelled.
+    /// Stores how the connection's first message was spelled; later ones do not change it.
     fn spelling(self, spelling: Spelling) -> Result<Self, StoreError> {
         let first = "#connection.spelling = if_not_exists(#connection.spelling, :spelling)";
         Ok(self.set(first, ":spelling", map(&spelling)?))
     }
 
-    /// All that it has: a string set must not be empty.
+    /// Stores the tasks that the agent runs. DynamoDB has no empty sets: without tasks, the
+    /// attribute is removed.
     fn active(self, tasks: &[TaskId], now: Timestamp) -> Self {
         let mut next = self.set("activeAt = :activeAt", ":activeAt", number(now.as_millis()));
         if tasks.is_empty() {
@@ -73,7 +75,7 @@ impl Fenced {
         next.set("active = :active", ":active", AttributeValue::Ss(ids))
     }
 
-    /// The agent after it, or `None` if the condition does not hold.
+    /// Sends the update. Returns the agent afterwards, or `None` if the condition does not hold.
     async fn send(self, key: &Key) -> Result<Option<Agent>, StoreError> {
         let mut expression = format!("SET {}", self.set.join(", "));
         if !self.remove.is_empty() {
@@ -105,8 +107,7 @@ impl Presence for AgentStore {
         update.send(&keys::agent(agent)).await.map(drop)
     }
 
-    /// Nothing from a connection that a newer one has replaced, or that is older than what was
-    /// said last.
+    /// Ignores a report over a connection that was replaced, or that was sent before the last one.
     async fn report(
         &self,
         status: &AgentStatus,
@@ -175,7 +176,8 @@ impl Presence for AgentStore {
         update.send(&keys::agent(agent)).await.map(drop)
     }
 
-    /// Since the first of several: whichever of their echoes comes last will do.
+    /// Keeps the time of the first of several pings that are not echoed yet: an echo of any of them
+    /// ends the doubt.
     async fn doubted(
         &self,
         agent: &AgentId,
@@ -193,9 +195,9 @@ impl Presence for AgentStore {
     }
 
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
-        /// Agents of a page: less than a KB each.
+        /// Agents of a page; an agent's record has less than 1 KB.
         const PAGE: i32 = 500;
-        /// As much of an agent as is needed to find it.
+        /// The attributes of an agent that the index `due` has.
         #[derive(Deserialize)]
         struct Connected {
             id: AgentId,
@@ -235,14 +237,14 @@ impl Presence for AgentStore {
         limit: usize,
     ) -> Result<Vec<ConnectionId>, StoreError> {
         #[derive(Deserialize)]
-        struct Stranger {
+        struct Unauthenticated {
             id: ConnectionId,
         }
         let shards = (0..keys::SHARDS).map(|shard| {
             let partition = keys::shard("UNAUTHENTICATED", shard);
-            due::<Stranger>(&self.agents, partition, now, limit)
+            due::<Unauthenticated>(&self.agents, partition, now, limit)
         });
         let found = try_join_all(shards).await?.into_iter().flatten();
-        Ok(found.map(|stranger| stranger.id).collect())
+        Ok(found.map(|connection| connection.id).collect())
     }
 }

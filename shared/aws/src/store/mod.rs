@@ -1,42 +1,46 @@
-//! DynamoDB: two tables on demand, every access pattern a key or an index query.
+//! The adapters to DynamoDB: two tables with on-demand capacity. Every read is a lookup by key or a
+//! query of a table or an index; there are no scans.
 //!
 //! Table `tasks`
 //!
-//! | what | pk | sk | read by |
+//! | record | pk | sk | read by |
 //! |---|---|---|---|
-//! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless put away; index `due` (sharded, by time) until it is over and shown |
+//! | task | `TASK#<id>` | `TASK` | id; index `channel` (`CHANNEL#<channel>`, newest first) unless archived; index `due` (sharded, by time) until it has ended and Slack shows so |
 //! | specification | `TASK#<id>` | `SPEC` | id |
 //! | result | `TASK#<id>` | `RESULT` | id |
-//! | Slack message | `TASK#<id>`, `BATCH#<id>`, `NOTICE#<id>` | `CARD` | id |
+//! | card (Slack message) | `TASK#<id>`, `BATCH#<id>`, `NOTICE#<id>` | `CARD` | id |
 //! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
 //! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
-//! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue; how many there are |
-//! | bulk work | `BATCH#<id>` | `BATCH` | id; index `due` (`BATCHES`, by time) until it is done |
-//! | request | `REQUEST#<Slack's id>` | `REQUEST` | id; makes a repeated request harmless |
+//! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue; count of a queue |
+//! | bulk operation | `BATCH#<id>` | `BATCH` | id; index `due` (`BATCHES`, by time) until it is done |
+//! | request | `REQUEST#<Slack's id>` | `REQUEST` | id; detects a request that Slack repeats |
 //!
 //! Table `agents`
 //!
-//! | what | pk | sk | read by |
+//! | record | pk | sk | read by |
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
-//! | circuit breaker | `AGENT#<id>` | `BREAKER` | id, alone or with a task; what it lets through is a copy in the agent |
+//! | circuit breaker | `AGENT#<id>` | `BREAKER` | id, alone or together with a task; its gate is copied into the agent's record |
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
-//! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it has |
+//! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is bound |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //!
-//! A queue is items of the table, not an index: an index lags behind its table, and a task that a
-//! dispatcher does not see would wait for the sweeper. The place in the queue is a copy of the
-//! task, written in the transaction that makes the task pending and removed in the one that claims
-//! it, so the dispatcher reads the head of a queue in one consistent query.
+//! An agent's queue is a partition of the table and not an index. An index is eventually
+//! consistent: a task that the dispatcher does not see in it would wait for the sweeper. A place in
+//! a queue is a copy of the task, written in the transaction that makes the task pending and deleted
+//! in the one that claims it, so that one consistent query reads the head of a queue.
 //!
-//! An index names its items and shows no more of them (but for `channel`, whose tasks are read as they
-//! are listed): what it shows costs another write when it changes. The items are then read by key.
+//! An index projects only what identifies its items (`due` also the ids). DynamoDB bills another
+//! write whenever a projected attribute changes. The items are then read by key.
 //!
-//! To add a record: its key in `keys`, a line above, [`table::Record`] for it, and a method on the
-//! repository of its aggregate.
+//! To add a record: a key in `keys`, a row in a table above, an implementation of
+//! [`table::Record`], and methods in the repository of its aggregate. To add a query: a method of
+//! the repository; if an index is needed, its attributes where the item is built, and the index in
+//! `template.yaml`. `CONTRIBUTING.md` has a worked example.
 
 mod agents;
+mod batch_get;
 mod batches;
 mod breakers;
 mod cards;
@@ -47,7 +51,6 @@ mod lists;
 mod liveness;
 mod projects;
 mod reports;
-mod several;
 mod table;
 mod tasks;
 mod transition;

@@ -1,4 +1,4 @@
-//! The project repository.
+//! The repository of projects.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -18,7 +18,7 @@ pub struct ProjectStore {
 }
 
 impl ProjectStore {
-    /// On the agents table.
+    /// Creates the repository on the agents table.
     pub const fn new(client: Client, agents: String) -> Self {
         Self {
             agents: Table::new(client, agents),

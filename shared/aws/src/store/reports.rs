@@ -1,4 +1,5 @@
-//! An attempt's output: one item a piece, the newest [`Chunk::KEPT`] of them.
+//! The repository of progress reports: an attempt's steps, and the newest [`Chunk::KEPT`] pieces of
+//! its output, one item each.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,20 +22,20 @@ use super::{
     tasks::{REPORT_KEPT, TaskStore},
 };
 
-/// Pieces after which those beyond the limit are removed, so that most pieces cost one call.
+/// Pieces after which the oldest are deleted, so that most pieces cost one call.
 const TRIM_EVERY: u64 = 100;
-/// Requests of one BatchWriteItem (DynamoDB's limit).
-const BATCH: usize = 25;
+/// The most requests of one BatchWriteItem (DynamoDB's limit).
+const BATCH_WRITE_LIMIT: usize = 25;
 
 #[derive(Serialize, Deserialize)]
 struct Piece {
     text: String,
 }
 
-/// Of a report: it is kept for so long after it came.
+/// The time-to-live of a step or a piece of output, which is [`REPORT_KEPT`] after it was received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct Expiry {
     expires_at: u64,
 }
 
@@ -95,7 +96,7 @@ impl Reports for TaskStore {
         let prefix = keys::chunks(task, attempt);
         let (mut pieces, mut size) = (Vec::new(), 0);
         let mut from: Option<Item> = None;
-        // A piece is a line or 24 KB: a few first, many only if they turn out to be small.
+        // A piece has between one line and 24 KB: the first page is small, the next are larger.
         for limit in [4, 32, 256, 1000]
             .into_iter()
             .chain(std::iter::repeat(1000))
@@ -126,7 +127,7 @@ impl Reports for TaskStore {
         let newest = async |prefix: Key| {
             let found = self.newest(&prefix, 1, None).await?.items;
             let item = found.unwrap_or_default().into_iter().next();
-            item.map(|item| read::<Kept>(item, &prefix)).transpose()
+            item.map(|item| read::<Expiry>(item, &prefix)).transpose()
         };
         let (step, chunk) = futures::try_join!(
             newest(keys::steps(task, attempt)),
@@ -139,7 +140,8 @@ impl Reports for TaskStore {
 }
 
 impl TaskStore {
-    /// A step or a piece of output, keyed so that the same one twice is one item.
+    /// Stores a step or a piece of output. Its key comes from the message, so that a repeated message
+    /// overwrites its own item.
     pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
         let put = self
             .tasks
@@ -153,7 +155,8 @@ impl TaskStore {
             .map_err(Refusal::into_error)
     }
 
-    /// Numbered pieces say by their number which are too old; others have to be counted.
+    /// Deletes pieces beyond the newest [`Chunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of
+    /// numbered pieces are computed; pieces without numbers are counted by a query.
     async fn trim(&self, chunk: &Chunk) -> Result<(), StoreError> {
         let (task, attempt) = (chunk.task_id, chunk.attempt);
         match chunk.order {
@@ -164,14 +167,13 @@ impl TaskStore {
                     .await
             }
             ChunkOrder::Time(_) if one_in(TRIM_EVERY, chunk.message_id.as_str()) => {
-                self.delete_all(self.beyond_kept(task, attempt).await?)
-                    .await
+                self.delete_all(self.surplus(task, attempt).await?).await
             }
             ChunkOrder::Seq(_) | ChunkOrder::Time(_) => Ok(()),
         }
     }
 
-    async fn beyond_kept(&self, task: TaskId, attempt: Attempt) -> Result<Vec<Key>, StoreError> {
+    async fn surplus(&self, task: TaskId, attempt: Attempt) -> Result<Vec<Key>, StoreError> {
         let prefix = keys::chunks(task, attempt);
         let (mut seen, mut old, mut from) = (0_u64, Vec::new(), None);
         loop {
@@ -195,9 +197,9 @@ impl TaskStore {
     }
 
     async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
-        for batch in keys.chunks(BATCH) {
+        for batch in keys.chunks(BATCH_WRITE_LIMIT) {
             let requests = batch.iter().map(delete).collect::<Result<Vec<_>, _>>()?;
-            // What DynamoDB leaves undone here goes with the next trim or the time-to-live.
+            // Unprocessed items are deleted by the next trim or by their time-to-live.
             self.tasks
                 .client
                 .batch_write_item()
@@ -221,7 +223,7 @@ fn delete(key: &Key) -> Result<WriteRequest, StoreError> {
     Ok(WriteRequest::builder().delete_request(request).build())
 }
 
-/// True for one in `n` ids, always for the same.
+/// Whether the id's hash is a multiple of `n`: true for one in `n` ids.
 fn one_in(n: u64, id: &str) -> bool {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -1,4 +1,5 @@
-//! What every repository is built on: find by id, put if absent, query, transact.
+//! The operations that every repository is built on: find by id, put, put if absent, delete,
+//! transact; and how their errors are read.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,18 +18,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::keys::Key;
 
-/// An item.
+/// An item: its attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// Something that is stored under an id.
+/// A value that is stored as one item, found by its id.
 pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
-    /// What it is found by.
+    /// The id that the record is found by.
     type Id: ?Sized + Sync;
-    /// Its key.
+    /// Returns the key of the record with this id.
     fn key(id: &Self::Id) -> Key;
 }
 
-/// One table.
+/// A table, and the client that reads and writes it.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) client: Client,
@@ -40,7 +41,7 @@ impl Table {
         Self { client, name }
     }
 
-    /// The record of this id, read consistently.
+    /// Returns the record with this id, read consistently.
     pub(super) async fn find<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
         let key = R::key(id);
         let answer = self
@@ -56,7 +57,7 @@ impl Table {
         answer.item.map(|item| read(item, &key)).transpose()
     }
 
-    /// Puts the record unless there is one of this id.
+    /// Puts the record unless one with this id exists.
     pub(super) async fn put_if_absent<R: Record>(
         &self,
         id: &R::Id,
@@ -78,7 +79,7 @@ impl Table {
         }
     }
 
-    /// Puts the record in place of any other.
+    /// Puts the record, and replaces one with the same id.
     pub(super) async fn put<R: Record>(
         &self,
         id: &R::Id,
@@ -97,7 +98,7 @@ impl Table {
             .map_err(Refusal::into_error)
     }
 
-    /// Deletes the record of this id, and returns it if there was one.
+    /// Deletes the record with this id, and returns it if it existed.
     pub(super) async fn delete<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
         let key = R::key(id);
         let delete = self
@@ -112,10 +113,11 @@ impl Table {
         answer.attributes.map(|item| read(item, &key)).transpose()
     }
 
-    /// All or nothing; each write under the name of what it is about.
+    /// Executes all writes or none. Each write has a label, by which its failed condition is
+    /// reported.
     ///
     /// # Errors
-    /// Only for what is not a failed condition.
+    /// Any failure but that of a condition.
     pub(super) async fn transact<L>(
         &self,
         writes: Vec<(L, TransactWriteItem)>,
@@ -152,26 +154,27 @@ impl Table {
     }
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, PartialEq)]
 pub(super) enum Transacted<L> {
     Done,
-    /// The writes whose condition failed, each with the item as it is, if it was asked for and exists.
+    /// The labels of the writes whose condition failed, each with the present item if the write
+    /// requests it and the item exists, and otherwise an empty one.
     Refused(Vec<(L, Item)>),
 }
 
-/// What a write of a transaction is about.
+/// The label of a write in a transaction: the record that the write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// A request that makes something once.
+    /// A request of Slack, which creates a task or a bulk operation once.
     Request,
     /// A task.
     Task,
-    /// What a task carries, or what is kept of it.
+    /// A task's specification, its result, or a late report.
     Content,
     /// A place in an agent's queue.
     Place,
-    /// An agent: its slots, its connection, what its breaker lets through.
+    /// An agent: its slots, its connection, its gate.
     Agent,
     /// An agent's circuit breaker.
     Breaker,
@@ -183,7 +186,7 @@ pub(super) enum Part {
     Batch,
 }
 
-/// The item of the write about `part`, if its condition failed.
+/// Returns the present item of the write with the label `part`, if the write's condition failed.
 pub(super) fn refused(refused: &[(Part, Item)], part: Part) -> Option<&Item> {
     let (_, item) = refused.iter().find(|(label, _)| *label == part)?;
     Some(item)
@@ -193,7 +196,8 @@ fn is_condition(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Another write of one of the items was under way: nobody's fault, and not retried by the SDK.
+/// Whether a transaction failed because another write of one of its items was under way, or was
+/// throttled. The SDK does not retry it.
 fn is_transaction_conflict(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
         return false;
@@ -208,8 +212,9 @@ fn is_transaction_conflict(error: &TransactWriteItemsError) -> bool {
         })
 }
 
-/// 20 ms to 640 ms with jitter, eleven tries: some 6 s, well within a function's timeout. Fifty
-/// tasks of one agent that end at once get through.
+/// Returns the waits between tries: 20 ms to 640 ms with jitter, eleven tries, some 6 s in all,
+/// which is well within a function's timeout. Fifty tasks of one agent that end at the same time
+/// all succeed.
 pub(super) fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -218,27 +223,28 @@ pub(super) fn backoff() -> ExponentialBuilder {
         .with_jitter()
 }
 
-/// Why a single write did not take place.
+/// The reason that a single write did not take place.
 pub(super) enum Refusal {
-    /// Its condition does not hold; the item as it is, if it was asked for and exists.
+    /// The write's condition does not hold. The present item, if the write requests it and the item
+    /// exists; otherwise an empty one.
     Condition(Item),
     Error(StoreError),
 }
 
 impl Refusal {
-    /// For a write without a condition.
+    /// Returns the error of a write that has no condition.
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Error(error) => error,
             Self::Condition(_) => StoreError::Call {
                 operation: "write",
-                source: "a condition failed that was not set".into(),
+                source: "a condition failed though none was set".into(),
             },
         }
     }
 }
 
-/// A single write, repeated while a transaction holds its item.
+/// Executes a single write, and repeats it while a transaction on its item is under way.
 pub(super) async fn retry<T, E, F>(
     mut call: impl FnMut() -> F,
     operation: &'static str,
@@ -266,9 +272,9 @@ where
     }
 }
 
-/// The item that a failed condition shows.
+/// An SDK error that may be a failed condition.
 pub(super) trait ConditionItem {
-    /// `None` if it is another error; empty if there is no item.
+    /// Returns the present item, empty if there is none; `None` if no condition failed.
     fn condition_item(&self) -> Option<Item>;
 }
 
@@ -293,7 +299,7 @@ condition_item!(
     delete_item::DeleteItemError
 );
 
-/// An SDK error as ours.
+/// Returns an SDK error as the ports' error.
 pub(super) fn failed<E>(operation: &'static str, error: SdkError<E>) -> StoreError
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -304,7 +310,7 @@ where
     }
 }
 
-/// A record as an item, with the attributes of the indexes that it is in.
+/// Returns a record as an item, with the attributes of its indexes.
 pub(super) fn item<R: Serialize>(key: &Key, record: &R, index: Item) -> Result<Item, StoreError> {
     let mut item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Unwritable {
         source: Box::new(error),
@@ -315,7 +321,7 @@ pub(super) fn item<R: Serialize>(key: &Key, record: &R, index: Item) -> Result<I
     Ok(item)
 }
 
-/// An item as a record.
+/// Returns an item as a record; `key` is for the error.
 pub(super) fn read<R: DeserializeOwned>(item: Item, key: &Key) -> Result<R, StoreError> {
     serde_dynamo::from_item(item).map_err(|error| StoreError::Corrupt {
         key: key.to_string(),
@@ -331,7 +337,7 @@ pub(super) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Attributes of an index or a time-to-live.
+/// Returns attributes by name, such as those of an index or the time-to-live.
 pub(super) fn attributes<const N: usize>(pairs: [(&str, AttributeValue); N]) -> Item {
     pairs
         .into_iter()

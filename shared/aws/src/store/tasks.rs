@@ -1,4 +1,4 @@
-//! The task repository.
+//! The repository of tasks: their records, specifications, results and late reports.
 
 use std::time::Duration;
 
@@ -19,10 +19,12 @@ use super::{
         Item, Part, Record, Refusal, Table, Transacted, attributes, failed, item, number, read,
         refused, retry, text,
     },
-    transition::{SAME_VERSION, beside, check_exists, pass, put, put_new, put_task, task_item},
+    transition::{
+        SAME_VERSION, check_exists, claim_writes, put, put_new, put_task, related_writes, task_item,
+    },
 };
 
-/// How long a repeated request is recognised: Slack repeats for some 6 min.
+/// How long a repeated request is recognised. Slack repeats a request for some 6 min.
 pub(super) const REQUEST_KEPT: Duration = Duration::from_hours(24);
 /// How long steps and output are kept.
 pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -35,7 +37,7 @@ pub struct TaskStore {
 }
 
 impl TaskStore {
-    /// On the two tables.
+    /// Creates the repository on the two tables.
     pub const fn new(client: Client, tasks: String, agents: String) -> Self {
         Self {
             tasks: Table::new(client, tasks),
@@ -57,7 +59,7 @@ macro_rules! of_task {
 
 of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result);
 
-/// Which task a request made.
+/// The task that a request of Slack created.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -123,7 +125,7 @@ impl Tasks for TaskStore {
         ];
         let first = match self.tasks.transact(writes).await? {
             Transacted::Done => return Ok(Creation::Done),
-            // A request is one task's, whatever else there is to say against another.
+            // A repeated request is reported as one, also if another condition failed with it.
             Transacted::Refused(parts) if refused(&parts, Part::Request).is_some() => {
                 self.tasks.find::<Request>(request).await?
             }
@@ -151,8 +153,8 @@ impl Tasks for TaskStore {
             return Ok(Claim::TaskChanged);
         };
         let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, &after)?)];
-        writes.extend(pass(&self.agents, &after, slot, allowed)?);
-        writes.extend(beside(
+        writes.extend(claim_writes(&self.agents, &after, slot, allowed)?);
+        writes.extend(related_writes(
             &self.tasks.name,
             &self.agents,
             before,
@@ -182,12 +184,12 @@ impl Tasks for TaskStore {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError> {
-        let beside = beside(&self.tasks.name, &self.agents, before, after, kept, turn)?;
-        if beside.is_empty() {
+        let related = related_writes(&self.tasks.name, &self.agents, before, after, kept, turn)?;
+        if related.is_empty() {
             return self.put_alone(before, after).await;
         }
         let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];
-        writes.extend(beside);
+        writes.extend(related);
         Ok(match self.tasks.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
@@ -209,7 +211,7 @@ impl Tasks for TaskStore {
 }
 
 impl TaskStore {
-    /// A transition that changes nothing but the task itself needs no transaction.
+    /// Writes a transition that changes only the task's own item, without a transaction.
     async fn put_alone(&self, before: &Task, after: &Task) -> Result<Written, StoreError> {
         let put = self
             .tasks
@@ -227,7 +229,7 @@ impl TaskStore {
         }
     }
 
-    /// The newest items below `prefix`, newest first.
+    /// Returns a page of the items whose sort key begins with `prefix`, newest first.
     pub(super) async fn newest(
         &self,
         prefix: &Key,

@@ -1,4 +1,5 @@
-//! A transition as what is to be written: the task, its place in the queue, its agent's slot.
+//! The writes of a task's transition: the task, its place in a queue, its agent's slot and gate,
+//! the agent's breaker, and the result.
 
 use aws_sdk_dynamodb::{
     error::BuildError,
@@ -26,7 +27,7 @@ pub(super) fn unwritable(error: BuildError) -> StoreError {
     }
 }
 
-/// A task with its places in the indexes `channel` and `due`.
+/// Returns a task's item, with its attributes of the indexes `channel` and `due`.
 pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
     let mut index = Item::new();
     if !task.archived {
@@ -44,20 +45,22 @@ pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
     item(&keys::task(task.id), task, index)
 }
 
-/// Every write repeats the version that it was decided on.
+/// The condition of every write of a versioned record: the version is the one that the change was
+/// decided on.
 pub(super) const SAME_VERSION: &str = "#version = :version";
 
-/// The task after a transition, on condition that it is still the one before.
+/// Returns the write of a task after a transition, on condition that its version is that of
+/// `before`.
 pub(super) fn put_task(
     table: &str,
     before: &Task,
     after: &Task,
 ) -> Result<TransactWriteItem, StoreError> {
-    put_same(table, task_item(after)?, before.version)
+    put_if_version(table, task_item(after)?, before.version)
 }
 
-/// A record in place of its `version`.
-pub(super) fn put_same(
+/// Returns the write of an item, on condition that the present item has this `version`.
+pub(super) fn put_if_version(
     table: &str,
     item: Item,
     version: u64,
@@ -73,14 +76,14 @@ pub(super) fn put_same(
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A record that goes along.
+/// Returns the write of an item without a condition.
 pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder().table_name(table).set_item(Some(item));
     let put = put.build().map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A record that must not be there yet.
+/// Returns the write of an item that must not exist yet.
 pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder()
         .table_name(table)
@@ -91,7 +94,7 @@ pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Stor
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A record that must be there, and stays what it is.
+/// Returns the check that an item exists, which changes nothing.
 pub(super) fn check_exists(table: &str, key: Key) -> Result<TransactWriteItem, StoreError> {
     let check = ConditionCheck::builder()
         .table_name(table)
@@ -103,8 +106,9 @@ pub(super) fn check_exists(table: &str, key: Key) -> Result<TransactWriteItem, S
     Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
-/// What changes beside the task itself; nothing for most transitions.
-pub(super) fn beside(
+/// Returns the writes of a transition to other items than the task's own. Most transitions have
+/// none.
+pub(super) fn related_writes(
     tasks: &str,
     agents: &str,
     before: &Task,
@@ -123,8 +127,8 @@ pub(super) fn beside(
     }
     let slot = match (before.slot(), after.slot()) {
         (Some(slot), None) => Some(SlotChange::Free(slot)),
-        // It runs there already, though it was said not to have arrived: whether there is room
-        // for it is no question any more.
+        // The agent runs the task although an earlier report said that it had not arrived. The slot
+        // is taken even if the agent has none free.
         (None, Some(slot)) if matches!(after.state, TaskState::Processing { .. }) => {
             Some(SlotChange::Take(slot))
         }
@@ -152,7 +156,7 @@ pub(super) fn beside(
     Ok(writes)
 }
 
-/// The place in a queue that the task leaves, and the one that is written.
+/// Returns the task's place in a queue that is to be deleted, and the one that is to be written.
 fn places(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
     let place = |task: &Task| is_queued(task).then(|| keys::queued(task));
     let taken = place(after);
@@ -174,16 +178,17 @@ fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
 
-/// What becomes of an agent's slot.
+/// A change of an agent's slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SlotChange {
-    /// Freeing a slot that is free changes nothing.
+    /// Frees a slot. Freeing a free slot changes nothing.
     Free(Slot),
+    /// Takes a slot.
     Take(Slot),
 }
 
-/// The agent's record: its slot, and what its breaker lets through. One write, since a transaction
-/// can have no two of one item.
+/// Returns the write of the agent's record, if its slots or its gate change. It is one write, since
+/// DynamoDB allows only one of an item in a transaction.
 pub(super) fn update_agent(
     agents: &str,
     agent: &AgentId,
@@ -235,7 +240,7 @@ fn agent_update(
     Ok(update.update_expression(expression))
 }
 
-/// The breaker, on condition that it is still the one before.
+/// Returns the write of a breaker, on condition that its version is still that of `turn.before`.
 pub(super) fn put_breaker(
     agents: &str,
     agent: &AgentId,
@@ -254,8 +259,9 @@ pub(super) fn put_breaker(
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A breaker by itself, and what it lets through.
-pub(super) fn turn_breaker(
+/// Returns the writes of a breaker that changes without a task: the breaker, and the gate in the
+/// agent's record.
+pub(super) fn breaker_writes(
     agents: &str,
     agent: &AgentId,
     turn: Turn<'_>,
@@ -266,9 +272,10 @@ pub(super) fn turn_breaker(
     Ok(writes)
 }
 
-/// Takes a slot, if the agent has one free, is still on the connection, and its gate has not moved
-/// since; with it, the breaker's permit if it takes one.
-pub(super) fn pass(
+/// Returns the writes of a claim to the agent's records: a slot of the agent, on condition that one
+/// is free, the agent's connection is the same and its gate has not changed; and the breaker, if
+/// the claim takes a permit of it.
+pub(super) fn claim_writes(
     agents: &str,
     task: &Task,
     slot: Slot,
@@ -333,7 +340,7 @@ mod tests {
         task.after(event, &TaskPolicy::default(), now).unwrap()
     }
 
-    /// Of the places that are left and taken, whose queue they are in.
+    /// Returns the queues of the places that a transition deletes and writes.
     fn queues(before: &Task, after: &Task) -> (Option<String>, Option<String>) {
         let (left, taken) = places(before, after);
         (left.map(|key| key.pk), taken.map(|key| key.pk))
@@ -347,13 +354,13 @@ mod tests {
         assert_eq!(queues(&waiting, &sent), (a.clone(), None));
         let moved = after(&waiting, TaskEvent::Rerouted("b".parse().unwrap()));
         assert_eq!(queues(&waiting, &moved), (a.clone(), b));
-        // The copy follows the task; what is written is not deleted.
+        // The copy is rewritten with the task, and is not deleted in the same transaction.
         assert_eq!(queues(&waiting, &waiting.with_late_report()), (None, a));
         assert_eq!(queues(&sent, &sent), (None, None));
     }
 
     #[test]
-    fn where_a_task_may_go_and_has_been_is_stored() {
+    fn a_tasks_route_and_earlier_agents_are_stored() {
         let mut task = new_task("a");
         for route in ["a,b", "any"] {
             task.route = Some(route.parse::<Route>().unwrap());

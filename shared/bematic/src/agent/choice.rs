@@ -1,5 +1,5 @@
-//! Which of several agents gets a task, and whether one that waits would be better off elsewhere.
-//! Pure: what is asked for is read by [`crate::handlers::routing`].
+//! The choice of an agent for a task, and the choice of a better agent for a task that waits. Pure:
+//! the data is read by [`crate::handlers::routing`].
 
 use std::cmp::Ordering;
 
@@ -7,36 +7,37 @@ use bematic_protocol::{ids::AgentId, messages::Availability, time::Timestamp};
 
 use super::Agent;
 
-/// An agent as one that could get a task.
+/// An agent as a candidate for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Which.
+    /// The agent's id.
     pub id: AgentId,
-    /// Whether it is there, takes work, and is not in doubt.
+    /// Whether the agent is connected and available, and not in doubt.
     pub connected: bool,
-    /// What its breaker says.
+    /// The state of the agent's breaker.
     pub health: Health,
-    /// Tasks that take its slots.
+    /// The number of occupied slots.
     pub held: usize,
-    /// Tasks that wait for it, as far as they were counted.
+    /// The number of tasks that wait for the agent, as far as they were counted.
     pub waiting: usize,
-    /// Tasks that it takes at once.
+    /// The number of tasks that the agent runs at once.
     pub capacity: usize,
 }
 
-/// What an agent's breaker says.
+/// The state of an agent's breaker, for the choice of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// All work may go to it.
+    /// The breaker permits all tasks.
     Good,
-    /// Some may, to see whether it is well again.
+    /// The breaker permits probes.
     Probing,
-    /// None may, for now.
+    /// The breaker permits no tasks for now.
     Bad,
 }
 
 impl Candidate {
-    /// What its record says; how many wait for it is in their queue.
+    /// Creates a candidate from an agent's record, without the number of waiting tasks, which has
+    /// to be counted.
     pub fn of(agent: &Agent, now: Timestamp) -> Self {
         let hears = |doubt: bool| !doubt && agent.availability == Availability::Online;
         let binding = agent.connection.as_ref();
@@ -56,37 +57,37 @@ impl Candidate {
         }
     }
 
-    /// Healthy and connected.
+    /// Whether the agent is connected and its breaker permits all tasks.
     pub fn is_ready(&self) -> bool {
         self.connected && self.health == Health::Good
     }
 
-    /// Connected, and may be tried.
+    /// Whether the agent is connected and its breaker permits probes.
     pub fn may_probe(&self) -> bool {
         self.connected && self.health == Health::Probing
     }
 
-    /// Whether it could get work now.
+    /// Whether the agent could be sent tasks now.
     pub fn is_usable(&self) -> bool {
         self.is_ready() || self.may_probe()
     }
 
-    /// What it has, and what waits for it.
+    /// Returns the number of tasks that the agent has and that wait for it.
     pub const fn load(&self) -> usize {
         self.held.saturating_add(self.waiting)
     }
 
-    /// Whether one more would be begun at once.
+    /// Whether one more task could be sent at once.
     pub const fn has_room(&self) -> bool {
         self.load() < self.capacity
     }
 
-    /// Whether it has nothing to do, and could.
+    /// Whether the agent has no tasks, and could be sent one.
     const fn is_idle(&self) -> bool {
         self.load() == 0 && self.has_room()
     }
 
-    /// The part of its capacity that is taken; no capacity at all comes last.
+    /// Compares the occupied share of the capacity; an agent without capacity comes last.
     pub fn by_load(&self, other: &Self) -> Ordering {
         let part = |load: usize, of: usize| load as u128 * of as u128;
         let none = (self.capacity == 0).cmp(&(other.capacity == 0));
@@ -94,16 +95,18 @@ impl Candidate {
     }
 }
 
-/// The one that gets a new task, of those that may have it in order of preference: of equals, the
-/// first.
+/// Chooses the agent for a new task from the candidates, which are in order of preference: of
+/// equals, the first.
 ///
-/// 1. Of those that are healthy and connected, the least loaded. But one that may be tried and has
-///    nothing to do comes first, with this one task: it would never be found to be well again if
-///    others always took its work, and if it is not, nothing more goes to it for a recovery timeout.
-/// 2. Of those that are connected and may be tried, the least loaded. Before one that is away: its
-///    breaker closes again by what it is given, and nobody knows when the other comes back.
-/// 3. The first that is healthy and away: the task waits for it.
-/// 4. The first.
+/// 1. Of the ready agents (connected, breaker closed), the least loaded. But an idle agent whose
+///    breaker permits probes comes first, with this one task: it would never be found to be healthy
+///    again if others always took its tasks, and if the probe fails, no more tasks are sent to it for
+///    a recovery timeout.
+/// 2. Of the connected agents whose breaker permits probes, the least loaded. It comes before an
+///    agent that is offline: the breaker closes by the outcomes of probes, and it is unknown when the
+///    other agent returns.
+/// 3. The first offline agent whose breaker is closed: the task waits for it.
+/// 4. The first candidate.
 pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
     let ready = least_loaded(candidates, Candidate::is_ready);
     let probe = least_loaded(candidates, Candidate::may_probe);
@@ -118,15 +121,18 @@ pub fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
     }
 }
 
-/// The one that a task which waits for `from` is better off with, if there is one: what is moved
-/// is not moved back unless something has changed.
+/// Chooses an agent that is better for a task that waits for `from`, if there is one. A task that
+/// is moved is not moved back unless something has changed.
 ///
-/// - Behind a healthy one without a free slot: a healthy one with a free slot, or else one that may be
-///   tried and has nothing to do.
-/// - Behind one that is being tried: a healthy one with a free slot.
-/// - Behind one that gets no work: those, or else the least loaded healthy one; for one that is away,
-///   also one that may be tried.
-pub fn better<'a>(from: &Candidate, candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
+/// - From a ready agent without a free slot: to a ready agent with a free slot, or else to an idle
+///   agent whose breaker permits probes.
+/// - From an agent whose breaker permits probes: to a ready agent with a free slot.
+/// - From an agent that is sent no tasks: to either of those, or else to the least loaded ready
+///   agent; from an offline agent, also to any whose breaker permits probes.
+pub fn better_candidate<'a>(
+    from: &Candidate,
+    candidates: &[&'a Candidate],
+) -> Option<&'a Candidate> {
     let others = candidates.iter().copied().filter(|it| it.id != from.id);
     let others: Vec<_> = others.collect();
     let ready = least_loaded(&others, Candidate::is_ready);

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// An agent's secret. Cannot be printed by accident.
+/// An agent's secret key. It cannot be printed by accident.
 #[derive(Clone)]
 pub struct ApiKey(SecretString);
 
@@ -15,17 +15,17 @@ impl ApiKey {
     const PREFIX: &str = "bm_";
     const DIGITS: usize = 64;
 
-    /// From 32 bytes of a cryptographic random source.
+    /// Creates a key from 32 bytes of a cryptographic random source.
     pub fn from_random(bytes: [u8; 32]) -> Self {
         Self(format!("{}{}", Self::PREFIX, hex::encode(bytes)).into())
     }
 
-    /// What is stored in its place.
+    /// Returns the hash that is stored in place of the key.
     pub fn hash(&self) -> KeyHash {
         KeyHash(hex::encode(Sha256::digest(self.0.expose_secret())))
     }
 
-    /// The key itself, to be shown to its owner once.
+    /// Returns the key itself, to be shown to its owner once.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -34,7 +34,7 @@ impl ApiKey {
 impl FromStr for ApiKey {
     type Err = ();
 
-    /// The error says nothing, so that nothing of a mistyped key can leak.
+    /// Parses a key. The error has no content, so that nothing of a mistyped key can leak.
     fn from_str(text: &str) -> Result<Self, ()> {
         let digits = text.strip_prefix(Self::PREFIX).ok_or(())?;
         let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
@@ -58,7 +58,7 @@ impl fmt::Debug for ApiKey {
 pub struct KeyHash(String);
 
 impl KeyHash {
-    /// As text.
+    /// Returns the hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Whether a connected agent is still there, and still hears.
+//! The liveness of a connected agent: whether it sends, and whether it receives.
 
 use std::time::Duration;
 
@@ -7,52 +7,49 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
+use super::seen::{HEARTBEAT_EVERY, SEEN_EVERY};
 use super::{Agent, Binding};
 
-/// How often agents send a heartbeat.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
-/// A heartbeat is written down this often.
-pub const SEEN_EVERY: Duration = Duration::from_mins(1);
-/// Of an agent that is well, a heartbeat is mostly written down within this long of the one before.
-pub const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
-/// Nothing written down for this long: asked for a sign of life. Later than [`SEEN_WITHIN`], or
-/// agents that are well would be asked all the time.
+/// The time without a recorded sign of life after which an agent is pinged. It is longer than
+/// [`SEEN_WITHIN`], or healthy agents would be pinged all the time.
 const IDLE_AFTER: Duration = Duration::from_secs(90);
-/// Nothing written down for this long: offline. The sweeper comes once a minute, and so has asked
-/// before.
+/// The time without a recorded sign of life after which an agent is offline. The sweeper runs once
+/// a minute, and so has pinged the agent before.
 const SILENT_AFTER: Duration = Duration::from_secs(150);
-/// Asked at least this often, well before API Gateway ends a connection that is idle (10 min).
+/// The longest interval between pings, well before API Gateway closes a connection that is idle (10
+/// min).
 const PING_EVERY: Duration = Duration::from_mins(4);
-/// How long an agent that sends may leave a ping unanswered: two that were repeated.
+/// The time for which an agent that sends may leave a ping without an echo: two repetitions.
 const ECHO_WITHIN: Duration = Duration::from_secs(150);
 
-/// Whether a heartbeat that is heard at `now` is the one of its minute that is written down: that in
-/// the agent's own third of it, of which there is one, whichever execution environment hears it. An
-/// agent that beats so that none falls into it is asked for a sign of life.
-pub fn is_written_down(agent: &AgentId, now: Timestamp) -> bool {
+/// Whether a heartbeat that is received at `now` is the one of its minute that is recorded. It is
+/// the one in the agent's own third of the minute: there is one, whichever execution environment
+/// receives it. An agent none of whose heartbeats falls into its third is pinged.
+pub fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
     let minute = u64::try_from(SEEN_EVERY.as_millis()).unwrap_or(u64::MAX);
     let place = now.as_millis() + u64::from(spread(agent.as_str())) % minute;
     Duration::from_millis(place % minute) < HEARTBEAT_EVERY
 }
 
-/// What to make of a connected agent.
+/// The liveness of a connected agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// All is well.
+    /// The agent sends and receives.
     Well,
-    /// To be sent a ping; whether it is the first that is to be echoed.
+    /// The agent has to be sent a ping.
     Ping {
-        /// The one before was echoed, or there was none.
+        /// Whether the ping before it was echoed, or there was none: this is the first one to be
+        /// echoed.
         first: bool,
     },
-    /// Says nothing any more.
+    /// The agent no longer sends anything.
     Silent,
-    /// Speaks, but does not answer what it is sent.
+    /// The agent sends, but does not echo what it is sent.
     Deaf,
 }
 
 impl Liveness {
-    /// Of an agent on its current connection.
+    /// Evaluates an agent on its current connection.
     pub fn of(agent: &Agent, binding: &Binding, now: Timestamp) -> Self {
         let seen = agent.last_seen.unwrap_or(binding.bound_at);
         let silent = now.since(seen.max(binding.bound_at));
@@ -104,24 +101,24 @@ mod tests {
         assert_eq!(of(100, Some(190), None, 250), Liveness::Silent);
     }
 
-    fn is_written_down_at(secs: u64) -> bool {
-        is_written_down(&"a".parse().unwrap(), at(secs))
+    fn is_recorded_at(secs: u64) -> bool {
+        is_recorded(&"a".parse().unwrap(), at(secs))
     }
 
-    /// What the sweeper, `phase` seconds past the minute, finds in an hour of an agent whose
-    /// heartbeats come `late` and up to 2 s later, and of them only each `nth`.
+    /// Returns the sweeper's findings, `phase` seconds past the minute, over an hour, for an agent
+    /// whose heartbeats come `late` and up to 2 s later, and of which only each `nth` arrives.
     fn found(phase: u64, late: u64, nth: u64) -> Vec<Liveness> {
         let beats = (1..180).filter(|n| n % nth == 0);
         let mut beats = beats.map(|n| n * 20 + late + n * 7 % 3).peekable();
         let (mut found, mut seen, mut asked) = (Vec::new(), 0, false);
         for sweep in (0..60).map(|minute| minute * 60 + phase) {
             while let Some(beat) = beats.next_if(|beat| *beat <= sweep) {
-                // The answer to a ping is written down always.
-                if std::mem::take(&mut asked) || is_written_down_at(beat) {
+                // The echo of a ping is always recorded.
+                if std::mem::take(&mut asked) || is_recorded_at(beat) {
                     seen = beat;
                 }
             }
-            // As if it had been asked for an echo a moment ago.
+            // The echo is assumed to have arrived a moment ago.
             let liveness = of(seen, Some(sweep), Some(sweep), sweep);
             asked = liveness != Liveness::Well;
             found.push(liveness);
@@ -158,7 +155,7 @@ mod tests {
             let agent = agent.parse().unwrap();
             for late in 0..20 {
                 let beats = (0..180).map(|n| at(n * 20 + late));
-                let written = beats.filter(|beat| is_written_down(&agent, *beat));
+                let written = beats.filter(|beat| is_recorded(&agent, *beat));
                 assert_eq!(written.count(), 60, "of an hour");
             }
         }

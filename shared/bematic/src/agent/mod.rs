@@ -1,21 +1,23 @@
-//! An agent: a machine of the team's that runs tasks.
+//! An agent: a machine of the team that runs tasks.
 
 mod choice;
 mod key;
 mod liveness;
 mod project;
 mod route;
+mod seen;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Candidate, Health, better, choose},
+    choice::{Candidate, Health, better_candidate, choose},
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN, is_written_down},
+    liveness::{Liveness, is_recorded},
     project::Project,
     route::{InvalidRoute, Preference, Route},
+    seen::{SEEN_EVERY, SEEN_WITHIN},
 };
 use crate::{breaker::Gate, task::Slot};
 use bematic_protocol::{
@@ -28,50 +30,50 @@ use bematic_protocol::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
-    /// Its name.
+    /// The agent's name.
     pub id: AgentId,
-    /// When it was made.
+    /// The time at which the agent was created.
     pub created_at: Timestamp,
-    /// The connection that it is reached over; none while it is offline.
+    /// The connection of the agent; `None` while it is offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Binding>,
-    /// When it last came or went.
+    /// The time of the last sign of life that was recorded, or of the end of the last connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
-    /// What it says of itself.
+    /// The availability that the agent reports.
     #[serde(default = "Agent::default_availability")]
     pub availability: Availability,
-    /// How many tasks it takes at once.
+    /// The number of tasks that the agent runs at once.
     #[serde(default = "Agent::default_capacity")]
     pub capacity: u32,
-    /// Its software version.
+    /// The agent's software version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
-    /// The tasks that it named when it last spoke of all that it has.
+    /// The tasks that the agent named in its last recorded list.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub active: BTreeSet<TaskId>,
-    /// When that was, by our clock.
+    /// The time at which that list was recorded, by the cloud's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_at: Option<Timestamp>,
-    /// The slots that are taken, as [`crate::task::Slot`] writes them.
+    /// The occupied slots, as [`crate::task::Slot`] formats them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
-    /// What its breaker lets through.
+    /// The gate of the agent's breaker.
     #[serde(default, skip_serializing_if = "Gate::is_new")]
     pub gate: Gate,
-    /// The breaker's generation that the operations channel was told of last.
+    /// The generation of the breaker that the operations channel was last notified of.
     #[serde(default)]
     pub announced: u64,
-    /// Who drains its queue right now.
+    /// The lease of the dispatcher that dispatches the agent's queue right now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainLease>,
-    /// How often a drain was asked for while another was at it.
+    /// The number of times that a dispatch was requested while another dispatcher held the lease.
     #[serde(default)]
     pub drain_requests: u64,
 }
 
 impl Agent {
-    /// An agent that has never connected.
+    /// Returns an agent that has never connected.
     pub fn new(id: AgentId, now: Timestamp) -> Self {
         Self {
             id,
@@ -99,8 +101,8 @@ impl Agent {
         AgentStatus::DEFAULT_CAPACITY
     }
 
-    /// The connection to send work over, if it may have more right now: not while it is in doubt
-    /// whether the agent hears us.
+    /// Returns the connection to send tasks over, if the agent may be sent another task now: not
+    /// while it is in doubt whether the agent receives messages.
     pub fn takes_work(&self) -> Option<&Binding> {
         let online = self.availability == Availability::Online;
         self.connection
@@ -108,7 +110,7 @@ impl Agent {
             .filter(|bound| online && self.free_slots() > 0 && !bound.is_in_doubt())
     }
 
-    /// The tasks that take its slots.
+    /// Returns the tasks that occupy the agent's slots.
     pub fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
         self.held
             .iter()
@@ -116,21 +118,21 @@ impl Agent {
             .map(|slot| slot.task_id)
     }
 
-    /// When it last named a task that has run since `began` among those that it has, as far as can
-    /// be told. Not every heartbeat is written down: what was, holds until the next one has to be
-    /// ([`SEEN_WITHIN`]), and says nothing against a task that began after it.
+    /// Returns the time at which the agent last named a task that has run since `began`, as far as
+    /// is known. Not every heartbeat is recorded: a recorded list is valid until the next one has
+    /// to be recorded ([`SEEN_WITHIN`]), and says nothing about a task that began after it.
     pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let at = self.active_at?;
         let may_name = self.active.contains(&task) || at <= began;
         may_name.then(|| now.min(at + SEEN_WITHIN))
     }
 
-    /// When it was last written down that it named the task.
-    pub fn said_at(&self, task: TaskId) -> Option<Timestamp> {
+    /// Returns the time of the last recorded list that names the task.
+    pub fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
         self.active_at.filter(|_| self.active.contains(&task))
     }
 
-    /// How many more tasks it takes.
+    /// Returns the number of free slots.
     pub fn free_slots(&self) -> usize {
         usize::try_from(self.capacity)
             .unwrap_or(usize::MAX)
@@ -138,31 +140,31 @@ impl Agent {
     }
 }
 
-/// An agent's current connection.
+/// The current connection of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
-    /// The connection.
+    /// The connection's id.
     pub id: ConnectionId,
-    /// When it was bound: the newer of two wins.
+    /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
-    /// How its first message was spelled. None until it has spoken: it may not be open yet, and
-    /// gets no work.
+    /// The spelling of the connection's first message. `None` until that message: the connection
+    /// may not be open yet, and no tasks are sent over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
-    /// The first ping that the agent has not echoed, or the last one that it has.
+    /// The first ping that the agent has not echoed, or the last ping that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinged_at: Option<Timestamp>,
-    /// The newest ping that it has echoed.
+    /// The newest ping that the agent has echoed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echoed_at: Option<Timestamp>,
-    /// The last ping that was sent since the agent seemed not to hear us.
+    /// The last ping that was sent because the agent did not seem to receive messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubted_at: Option<Timestamp>,
 }
 
 impl Binding {
-    /// Just bound; with its spelling if it has spoken.
+    /// Returns a new binding; with the spelling, if the connection's first message has arrived.
     pub const fn new(id: ConnectionId, bound_at: Timestamp, spelling: Option<Spelling>) -> Self {
         Self {
             id,
@@ -174,13 +176,13 @@ impl Binding {
         }
     }
 
-    /// Since when the agent owes us the echo of a ping.
+    /// Returns the time of the oldest ping whose echo is outstanding.
     pub fn asked_at(&self) -> Option<Timestamp> {
         let asked = [self.pinged_at, self.doubted_at].into_iter().flatten();
         asked.filter(|at| !self.has_echoed(*at)).min()
     }
 
-    /// Whether it is in doubt that the agent hears us.
+    /// Whether it is in doubt that the agent receives messages.
     pub fn is_in_doubt(&self) -> bool {
         self.doubted_at.is_some_and(|at| !self.has_echoed(at))
     }
@@ -190,29 +192,29 @@ impl Binding {
     }
 }
 
-/// The right to drain an agent's queue: one at a time, so that tasks start in order.
+/// The lease to dispatch an agent's queue: one dispatcher at a time, so that tasks start in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainLease {
-    /// Who has it.
+    /// The id of the dispatcher that holds the lease.
     pub holder: String,
-    /// Until when, should its holder die.
+    /// The time at which the lease ends, in case its holder has died.
     pub until: Timestamp,
 }
 
-/// A connection that authenticates in band, as it is stored. One that did in its handshake has no
-/// record: API Gateway says with each message whose it is.
+/// A connection that authenticates in band, as it is stored. A connection that authenticated in its
+/// handshake has no record: API Gateway passes its agent's id with each message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
-    /// Its id.
+    /// The connection's id.
     pub id: ConnectionId,
-    /// Whose it is; nobody's until it is authenticated.
+    /// The agent that the connection is bound to; `None` while it is unbound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// When it was made.
+    /// The time at which the connection was opened.
     pub connected_at: Timestamp,
-    /// How its first message was spelled; none until it is authenticated.
+    /// The spelling of the connection's first message; `None` while it is unbound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
 }

@@ -1,4 +1,4 @@
-//! A channel's project: which agents run what is asked for there, where, and with what.
+//! The project of a channel: the agents, the folder and the settings for its tasks.
 
 use bematic_protocol::{
     ids::ChannelId,
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::Route;
 use crate::task::TaskSpec;
 
-/// A channel's project.
+/// The project of a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct Project {
-    /// The channel that it is bound to.
+    /// The channel that the project belongs to.
     #[garde(skip)]
     pub channel_id: ChannelId,
-    /// Its name.
+    /// The project's name.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub project_id: String,
-    /// The agents that its tasks may go to.
+    /// The agents that the project's tasks may be sent to.
     #[garde(skip)]
     #[serde(rename = "agentId")]
     pub route: Route,
@@ -31,13 +31,13 @@ pub struct Project {
     /// The model to use.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub model: String,
-    /// US dollars a task.
+    /// The maximum cost of a task in US dollars.
     #[garde(range(min = 0.01, max = 100_000.0))]
     pub max_budget: f64,
-    /// The bot that answers.
+    /// The name of the bot that answers.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub bot_name: String,
-    /// What every task of the project should keep in mind.
+    /// The instructions for every task of the project.
     #[serde(default)]
     #[garde(length(chars, max = PROMPT_CHARS))]
     pub system_prompt: String,
@@ -45,18 +45,18 @@ pub struct Project {
     #[serde(default)]
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
-    /// Seconds that the agent may be silent about a task of the project before it is given up; the
-    /// deployment's own number if there is none. At most a day.
+    /// The length of a task's lease in seconds: the time for which the agent may be silent about
+    /// it. `None` for the deployment's own setting. At most a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
-    /// When it was made.
+    /// The time at which the project was created.
     #[garde(skip)]
     pub created_at: Timestamp,
 }
 
 impl Project {
-    /// What a prompt in this project's channel asks to be run.
+    /// Returns the specification of a task with this prompt.
     pub fn spec(&self, prompt: String) -> TaskSpec {
         TaskSpec {
             project_id: self.project_id.clone(),

@@ -1,68 +1,69 @@
-//! Which agents a project's tasks may go to.
+//! Routes: the agents that a project's tasks may be sent to.
 
 use std::{collections::BTreeSet, fmt, slice, str::FromStr};
 
 use bematic_protocol::ids::{AgentId, InvalidId};
 use serde::{Deserialize, Serialize};
 
-/// Which agents a project's tasks may go to. Stored as a name, a list of names, or `*`, which is
-/// no agent's name.
+/// The agents that a project's tasks may be sent to. Stored as a name, a list of names, or `*`,
+/// which is not a valid agent name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub enum Route {
-    /// This one alone.
+    /// One agent.
     One(AgentId),
-    /// One of these.
+    /// One of several agents.
     Several(Preference),
-    /// Whichever there is.
+    /// Any agent.
     Any,
 }
 
-/// Two agents or more, each once, in the order that they are preferred in.
+/// Two or more agents, each once, in order of preference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preference(Vec<AgentId>);
 
-/// Why something is no route.
+/// Why a text is not a valid route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRoute {
-    /// What is named cannot be an agent.
+    /// A name in it is not a valid agent name.
     #[error("'{given}' is {source}; write an agent, several with commas between them, or `any`")]
     Agent {
-        /// What is named.
+        /// The name.
         given: String,
-        /// Why it cannot.
+        /// Why the name is not valid.
         source: InvalidId,
     },
-    /// The same agent more than once.
+    /// An agent is named more than once.
     #[error("agent '{0}' is named twice; name it once, where it comes first")]
     Twice(AgentId),
-    /// More than are read for each task.
+    /// More agents are named than are read for each task.
     #[error("{0} agents are named, and a project has at most {max}; `any` stands for all there are", max = Preference::MOST)]
     TooMany(usize),
-    /// All agents among others.
+    /// `any` is named among other agents.
     #[error("`any` stands for all agents; write it alone, or name the agents")]
     AnyAmongOthers,
 }
 
 impl Preference {
-    /// Agents that a project names.
+    /// The maximum number of agents that a project names.
     pub const MOST: usize = 20;
 
-    /// The agents, the most preferred first.
+    /// Returns the agents, the most preferred first.
     pub fn agents(&self) -> &[AgentId] {
         &self.0
     }
 }
 
 impl Route {
-    /// How a project says that any agent will do.
+    /// The text for a route to any agent.
     pub const ANY: &str = "any";
     const STORED_ANY: &str = "*";
 
-    /// To these, in order of preference; to one if it is one.
+    /// Returns the route to these agents, in order of preference; to one agent if there is only
+    /// one.
     ///
     /// # Errors
-    /// Some agent is named twice, too many are, or `any` is among them.
+    /// [`InvalidRoute`]: an agent is named twice, too many are named, or `any` is among them.
     pub fn to(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
         let mut known = BTreeSet::new();
         if let Some(twice) = agents.iter().find(|agent| !known.insert(*agent)) {
@@ -80,12 +81,13 @@ impl Route {
         Ok(Self::Several(Preference(agents)))
     }
 
-    /// Whether no agent should be called this, since a project could not name it.
+    /// Whether the name is reserved: a project could not name an agent that is called this.
     pub fn reserves(agent: &AgentId) -> bool {
         agent.as_str() == Self::ANY
     }
 
-    /// The agents that it names, the most preferred first; none if any will do.
+    /// Returns the agents that the route names, the most preferred first; none if any agent is
+    /// allowed.
     pub fn named(&self) -> &[AgentId] {
         match self {
             Self::One(agent) => slice::from_ref(agent),
@@ -94,12 +96,12 @@ impl Route {
         }
     }
 
-    /// Whether a task may go to that agent.
+    /// Whether the route allows the agent.
     pub fn allows(&self, agent: &AgentId) -> bool {
         *self == Self::Any || self.named().contains(agent)
     }
 
-    /// Whether there is a choice.
+    /// Whether the route leaves a choice of agents.
     pub const fn has_choice(&self) -> bool {
         !matches!(self, Self::One(_))
     }
@@ -132,7 +134,7 @@ impl fmt::Display for Route {
     }
 }
 
-/// As it is stored.
+/// The stored form of a route.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -156,7 +158,8 @@ impl TryFrom<Stored> for Route {
     fn try_from(stored: Stored) -> Result<Self, InvalidRoute> {
         match stored {
             Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
-            // An agent that was called `any` before projects could say so is one like any other.
+            // An agent named `any`, from before projects could name any agent, is an agent like any
+            // other.
             Stored::Name(name) => match name.parse() {
                 Ok(agent) => Ok(Self::One(agent)),
                 Err(source) => Err(InvalidRoute::Agent {

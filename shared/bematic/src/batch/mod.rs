@@ -1,10 +1,11 @@
-//! Bulk work: what an operator wants of all tasks of a channel that it fits, and how far it is.
+//! Bulk operations: an operator's command for all tasks of a channel that qualify, and its
+//! progress.
 //!
-//! It goes through the channel from the newest task to the oldest, a chunk at a time. A chunk is one
-//! transaction: its tasks and the count of them change together or not at all, so that each is
-//! counted once however often the message comes. A task that is in the way of its chunk is changed by
-//! itself: should that be repeated after a failure, it is counted as left as it was. What is asked for
-//! later than the bulk work itself is not touched.
+//! A bulk operation goes through the channel from the newest task to the oldest, a chunk at a time.
+//! A chunk is one transaction: its tasks and their count change together or not at all, so that
+//! each task is counted once however often the message is received. A task that prevents its
+//! chunk's transaction is changed on its own: if that is repeated after a failure, the task is
+//! counted as unchanged. Tasks that are created after the bulk operation are not touched.
 
 use std::time::Duration;
 
@@ -17,50 +18,50 @@ use strum::IntoStaticStr;
 
 use crate::task::{Origin, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
 
-/// Bulk work as it is stored.
+/// A bulk operation as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Batch {
-    /// Its id.
+    /// The id of the bulk operation.
     pub id: BatchId,
-    /// What is to be done.
+    /// The change to make to each task.
     pub kind: BatchKind,
-    /// Whose tasks, and who asked for it.
+    /// The channel whose tasks are changed, and the operator who asked for it.
     pub origin: Origin,
-    /// When it was asked for.
+    /// The time of the operator's request.
     pub created_at: Timestamp,
-    /// When it went on last.
+    /// The time at which the bulk operation advanced last.
     pub updated_at: Timestamp,
-    /// How often it went on: the condition of the next write.
+    /// The number of times the bulk operation was written: the condition of the next write.
     pub version: u64,
-    /// The version that Slack shows, once it is done.
+    /// The version that Slack shows, once the bulk operation is finished.
     #[serde(default)]
     pub shown: u64,
-    /// What came of the tasks that were looked at.
+    /// The outcomes for the tasks that were examined.
     #[serde(default)]
     pub tally: Tally,
     /// The first [`Batch::NAMED`] tasks that could not be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<TaskId>,
-    /// How far it is.
+    /// The progress.
     #[serde(flatten)]
     pub state: BatchState,
 }
 
-/// What is done to each task.
+/// The change that a bulk operation makes to each task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum BatchKind {
-    /// Those that are not over are stopped.
+    /// Tasks that are not over are cancelled.
     Cancel,
-    /// Those that failed are tried again.
+    /// Tasks that failed are retried.
     Retry,
-    /// Those that are over are put away: lists leave them out.
+    /// Tasks that are over are archived: lists leave them out.
     Archive,
 }
 
-/// How far bulk work is.
+/// The progress of a bulk operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
@@ -68,56 +69,58 @@ pub enum BatchKind {
     rename_all_fields = "camelCase"
 )]
 pub enum BatchState {
-    /// Nobody has begun.
+    /// The bulk operation has not begun.
     New,
-    /// Under way.
+    /// The bulk operation is in progress.
     Working {
-        /// The tasks that there were in the channel.
+        /// The number of tasks in the channel at the beginning.
         total: u64,
-        /// Where the next chunk begins.
+        /// The cursor at which the next chunk begins.
         cursor: String,
     },
-    /// Done.
+    /// The bulk operation is finished.
     Finished {
-        /// The tasks that there were in the channel.
+        /// The number of tasks in the channel at the beginning.
         total: u64,
-        /// When.
+        /// The time at which it finished.
         finished_at: Timestamp,
     },
 }
 
-/// What came of the tasks that were looked at.
+/// The outcomes for the tasks that were examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Those that changed.
+    /// The number of tasks that changed.
     pub changed: u64,
-    /// Those that there was nothing to do about.
+    /// The number of tasks that did not qualify.
     pub unchanged: u64,
-    /// Those that could not be changed.
+    /// The number of tasks that could not be changed.
     pub failed: u64,
 }
 
 impl Tally {
-    /// All that were looked at.
+    /// Returns the number of tasks that were examined.
     pub const fn looked_at(&self) -> u64 {
         self.changed + self.unchanged + self.failed
     }
 }
 
-/// A task before and after.
+/// A task before and after its change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// As it was read.
+    /// The task as it was read.
     pub before: Task,
-    /// As it is to be.
+    /// The task as it is to be written.
     pub after: Task,
 }
 
 impl BatchKind {
-    /// Writes of one transaction (DynamoDB's limit), one of which is the batch itself.
+    /// The number of writes in one transaction (DynamoDB's limit), one of which is the bulk
+    /// operation itself.
     const WRITES: usize = 100;
 
-    /// Tasks of one chunk. A task that enters or leaves a queue is two writes.
+    /// Returns the number of tasks in one chunk. A task that enters or leaves a queue is two
+    /// writes.
     pub const fn chunk(self) -> usize {
         match self {
             Self::Archive => Self::WRITES - 1,
@@ -127,13 +130,13 @@ impl BatchKind {
 }
 
 impl Batch {
-    /// Tasks that are named as failed.
+    /// The number of failed tasks that are listed by id.
     pub const NAMED: usize = 10;
-    /// Work that has not gone on for this long has lost its message. A run of the function takes
-    /// 60 s at most, and says how far it is after each chunk.
+    /// The time without progress after which a bulk operation has lost its message. One invocation
+    /// of the function takes 60 s at most, and records the progress after each chunk.
     pub const STALLED_AFTER: Duration = Duration::from_secs(90);
 
-    /// Not yet begun.
+    /// Returns a bulk operation that has not begun.
     pub const fn new(id: BatchId, kind: BatchKind, origin: Origin, now: Timestamp) -> Self {
         Self {
             id,
@@ -153,10 +156,10 @@ impl Batch {
         }
     }
 
-    /// What is to become of a task.
+    /// Returns the task as the bulk operation changes it.
     ///
     /// # Errors
-    /// [`Unchanged`]: there is nothing to do about it.
+    /// [`Unchanged`]: the task does not qualify.
     pub fn change(
         &self,
         task: &Task,
@@ -172,25 +175,27 @@ impl Batch {
                 TaskState::Failed { .. } => task.after(TaskEvent::Retried, policy, now),
                 _ => Err(Unchanged::NotDue),
             },
-            BatchKind::Archive => task.put_away(),
+            BatchKind::Archive => task.archive(),
         }
     }
 
-    /// Begun, with this many tasks to look at.
+    /// Returns the bulk operation after its beginning, with this many tasks to examine.
     #[must_use]
     pub fn begun(&self, total: u64, now: Timestamp) -> Self {
         let cursor = self.first_cursor();
         self.next(BatchState::Working { total, cursor }, now)
     }
 
-    /// Where the first chunk begins: with the newest task that there was when it was asked for.
+    /// Returns the cursor of the first chunk, which begins with the newest task at the time of the
+    /// operator's request.
     pub fn first_cursor(&self) -> String {
         Task::place_until(self.created_at)
     }
 
-    /// After a chunk, and before the one that begins at `cursor`, if there is one.
+    /// Returns the bulk operation after a chunk; the next chunk begins at `cursor`, if there is
+    /// one.
     #[must_use]
-    pub fn gone_on(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
+    pub fn after_chunk(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
         let total = self.total().unwrap_or_default();
         let state = match cursor {
             Some(cursor) => BatchState::Working { total, cursor },
@@ -200,9 +205,9 @@ impl Batch {
             },
         };
         let mut next = self.next(state, now);
-        next.tally.changed += count(chunk.changes.len()) + chunk.alone.changed;
-        next.tally.unchanged += chunk.alone.unchanged;
-        next.tally.failed += chunk.alone.failed;
+        next.tally.changed += count(chunk.changes.len()) + chunk.single.changed;
+        next.tally.unchanged += chunk.single.unchanged;
+        next.tally.failed += chunk.single.failed;
         next.failed.extend(&chunk.failed);
         next.failed.truncate(Self::NAMED);
         next
@@ -217,7 +222,7 @@ impl Batch {
         }
     }
 
-    /// The tasks that there were when it began.
+    /// Returns the number of tasks in the channel at the beginning.
     pub const fn total(&self) -> Option<u64> {
         match self.state {
             BatchState::New => None,
@@ -225,42 +230,43 @@ impl Batch {
         }
     }
 
-    /// Whether it is done.
+    /// Whether the bulk operation is finished.
     pub const fn is_finished(&self) -> bool {
         matches!(self.state, BatchState::Finished { .. })
     }
 
-    /// When somebody should look at it: `None` once it is done and Slack shows it.
+    /// Returns the time at which the bulk operation has to be checked: `None` once it is finished
+    /// and Slack shows that.
     pub fn due_at(&self) -> Option<Timestamp> {
         let over = self.is_finished() && self.shown >= self.version;
         (!over).then(|| self.updated_at + Self::STALLED_AFTER)
     }
 }
 
-/// Tasks that change in one transaction, and what came of those beside them.
+/// Tasks that change in one transaction, and the outcomes for the other tasks of the chunk.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chunk {
-    /// What changes together.
+    /// The changes of the transaction.
     pub changes: Vec<Change>,
-    /// What came of those that do not.
-    alone: Tally,
+    /// The outcomes for tasks that are not in the transaction.
+    single: Tally,
     failed: Vec<TaskId>,
 }
 
 impl Chunk {
-    /// Of some tasks, as they were read.
+    /// Builds a chunk from tasks as they were read.
     pub fn of(batch: &Batch, tasks: Vec<Task>, policy: &TaskPolicy, now: Timestamp) -> Self {
         let mut chunk = Self::default();
         for before in tasks {
             match batch.change(&before, policy, now) {
                 Ok(after) => chunk.changes.push(Change { before, after }),
-                Err(_) => chunk.alone.unchanged += 1,
+                Err(_) => chunk.single.unchanged += 1,
             }
         }
         chunk
     }
 
-    /// Takes out those that hold up the others.
+    /// Removes the changes of these tasks from the chunk, since they prevent the transaction.
     pub fn split_off(&mut self, tasks: &[TaskId]) -> Vec<Change> {
         let all = std::mem::take(&mut self.changes);
         let (out, rest) = all
@@ -270,27 +276,27 @@ impl Chunk {
         out
     }
 
-    /// Notes what came of a task that was taken out.
-    pub fn note(&mut self, task: TaskId, outcome: Alone) {
+    /// Records the outcome for a task that was removed from the chunk.
+    pub fn note(&mut self, task: TaskId, outcome: SingleOutcome) {
         match outcome {
-            Alone::Changed => self.alone.changed += 1,
-            Alone::Unchanged => self.alone.unchanged += 1,
-            Alone::Failed => {
-                self.alone.failed += 1;
+            SingleOutcome::Changed => self.single.changed += 1,
+            SingleOutcome::Unchanged => self.single.unchanged += 1,
+            SingleOutcome::Failed => {
+                self.single.failed += 1;
                 self.failed.push(task);
             }
         }
     }
 }
 
-/// What came of a task by itself.
+/// The outcome for a task that was changed on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alone {
-    /// It changed.
+pub enum SingleOutcome {
+    /// The task changed.
     Changed,
-    /// There was nothing to do about it any more.
+    /// The task no longer qualified.
     Unchanged,
-    /// It could not be changed.
+    /// The task could not be changed.
     Failed,
 }
 

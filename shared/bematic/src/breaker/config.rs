@@ -1,4 +1,4 @@
-//! When a breaker opens and closes.
+//! The settings of a breaker.
 
 use std::time::Duration;
 
@@ -7,41 +7,44 @@ use serde::{Deserialize, Serialize};
 
 use super::Window;
 
-/// A week: the longest of all times here.
+/// A week in milliseconds: the longest time that a setting may have.
 const WEEK_MS: u64 = 7 * 24 * 3_600_000;
 
-/// When a breaker opens and closes. The default is that of the document the rules come from: 50 %
-/// of at least 10 outcomes within 10 min, asked again after a minute, closed after 3 successes.
+/// The settings of a breaker. The defaults are those of the requirements: it opens at 50 % failures
+/// of at least 10 outcomes within 10 min, permits probes after a minute, and closes after 3
+/// successful probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BreakerConfig {
-    /// Percent of the outcomes that have to be failures for it to open.
+    /// The percentage of failures at which the breaker opens.
     #[garde(range(min = 1, max = 100))]
     pub failure_threshold_percentage: u32,
-    /// Outcomes that the window has to hold for a rate to say anything.
+    /// The number of outcomes in the window below which rates are not evaluated.
     #[garde(range(min = 1, max = Window::MOST_REQUIRED))]
     pub minimum_request_count: u32,
-    /// Milliseconds that an outcome counts for.
+    /// The time in milliseconds for which an outcome counts.
     #[garde(range(min = 1, max = WEEK_MS))]
     pub window_size_ms: u64,
-    /// Milliseconds that it stays open before the next request for permission may be a probe; 0 for
-    /// no wait at all.
+    /// The time in milliseconds for which the breaker stays open before the next attempt may be a
+    /// probe; 0 for no wait.
     #[garde(range(max = WEEK_MS))]
     pub recovery_timeout_ms: u64,
-    /// Successful probes that close it; also the permits that are out at a time.
+    /// The number of successful probes that close the breaker; also the number of permits that are
+    /// out at a time.
     #[garde(range(min = 1, max = 20))]
     pub success_threshold_count: u32,
-    /// Milliseconds that a probe may take before it counts as failed, unless it is known to run.
+    /// The time in milliseconds after which a probe counts as failed, unless it is known to run.
     #[garde(range(min = 1, max = WEEK_MS))]
     pub half_open_permit_lease_ms: u64,
-    /// Failures in a row that open it whenever they were; 0 for no such rule. For agents that are
-    /// too slow for a rate: ten outcomes never fall into 10 min when a task takes ten.
+    /// The number of failures in a row, over any time, that open the breaker; 0 for no such rule.
+    /// It is for agents that are too slow for a rate: ten outcomes never fall into 10 min when a
+    /// task takes ten.
     #[garde(skip)]
     pub consecutive_failure_threshold: u32,
-    /// Milliseconds after which a success is a slow one; 0 for no such rule.
+    /// The time in milliseconds after which a success counts as slow; 0 for no such rule.
     #[garde(range(max = WEEK_MS))]
     pub slow_call_duration_ms: u64,
-    /// Percent of the outcomes that have to be slow for it to open.
+    /// The percentage of slow outcomes at which the breaker opens.
     #[garde(range(min = 1, max = 100))]
     pub slow_call_threshold_percentage: u32,
 }
@@ -63,8 +66,8 @@ impl Default for BreakerConfig {
 }
 
 impl BreakerConfig {
-    /// As a deployment has it unless it says otherwise (`template.yaml`): the default, and five
-    /// failures in a row, since agents' tasks are slow.
+    /// Returns the settings of a deployment that sets none (`template.yaml`): the defaults, and
+    /// five failures in a row, since agents' tasks are slow.
     pub fn deployed() -> Self {
         Self {
             consecutive_failure_threshold: 5,
@@ -72,22 +75,22 @@ impl BreakerConfig {
         }
     }
 
-    /// How long an outcome counts.
+    /// Returns the time for which an outcome counts.
     pub const fn window(&self) -> Duration {
         Duration::from_millis(self.window_size_ms)
     }
 
-    /// How long it stays open before it is tried again.
+    /// Returns the time for which the breaker stays open before it permits probes.
     pub const fn recovery_timeout(&self) -> Duration {
         Duration::from_millis(self.recovery_timeout_ms)
     }
 
-    /// How long a probe may take.
+    /// Returns the time that a probe may take.
     pub const fn permit_lease(&self) -> Duration {
         Duration::from_millis(self.half_open_permit_lease_ms)
     }
 
-    /// What a success takes at least to be a slow one; `None` if none is.
+    /// Returns the duration from which a success counts as slow; `None` if none does.
     pub const fn slow_after(&self) -> Option<Duration> {
         match self.slow_call_duration_ms {
             0 => None,
@@ -95,12 +98,12 @@ impl BreakerConfig {
         }
     }
 
-    /// Whether a success that took so long is a slow one.
+    /// Whether a success that took this long counts as slow.
     pub fn is_slow(&self, took: Duration) -> bool {
         self.slow_after().is_some_and(|slow| took >= slow)
     }
 
-    /// Whether `part` of `total` outcomes is as much as `percentage`, and the total enough.
+    /// Whether `part` of `total` outcomes reaches `percentage`, and the total is large enough.
     pub(super) fn is_reached(&self, part: usize, total: usize, percentage: u32) -> bool {
         let (part, total) = (part as u128, total as u128);
         total >= u128::from(self.minimum_request_count)

@@ -1,24 +1,25 @@
-//! What a breaker lets through, as the agent's record says it: a dispatcher that reads the agent
-//! knows whether it has to read the breaker too, and a claim is on condition that it still holds.
+//! The gate of a breaker, as it is copied into the agent's record: a dispatcher that reads the
+//! agent knows whether it has to read the breaker too, and a claim is on condition that the gate is
+//! unchanged.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Breaker, Mode, State};
 
-/// What a breaker lets through.
+/// The gate of a breaker: what it permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gate {
-    /// The breaker's generation that this is of.
+    /// The breaker's generation that the gate belongs to.
     pub generation: u64,
-    /// How often it had opened by then.
+    /// The number of incidents of the breaker up to that generation.
     pub incidents: u64,
-    /// What may pass.
+    /// The attempts that are permitted.
     pub passage: Passage,
 }
 
-/// What may pass.
+/// The attempts that a gate permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(
     tag = "lets",
@@ -26,32 +27,32 @@ pub struct Gate {
     rename_all_fields = "camelCase"
 )]
 pub enum Passage {
-    /// All work.
+    /// All attempts.
     #[default]
     All,
-    /// What the breaker itself permits: it is to be asked.
+    /// The attempts that the breaker permits as probes: it has to be asked.
     Probes,
-    /// Nothing before `until`; then the breaker is to be asked.
+    /// No attempts before `until`; after that the breaker has to be asked.
     Nothing {
-        /// When.
+        /// The time from which the breaker has to be asked.
         until: Timestamp,
-        /// Whether an operator said so.
+        /// Whether an operator has drained the agent.
         drained: bool,
     },
-    /// All work, until an operator's word about it ends.
+    /// All attempts, while an operator has disabled the breaker.
     AllUntil {
-        /// When the breaker is to be asked again.
+        /// The time from which the breaker has to be asked again.
         until: Timestamp,
     },
 }
 
 impl Gate {
-    /// Whether the breaker has never moved it.
+    /// Whether the gate has never changed.
     pub fn is_new(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether all work may pass at `now`, without asking.
+    /// Whether all attempts are permitted at `now`, without asking the breaker.
     pub fn is_open(&self, now: Timestamp) -> bool {
         match self.passage {
             Passage::All => true,
@@ -60,8 +61,8 @@ impl Gate {
         }
     }
 
-    /// Whether the breaker keeps work away by itself. An operator who drains an agent knows that it
-    /// gets none.
+    /// Whether the breaker itself withholds tasks from the agent. An agent that an operator has
+    /// drained does not count.
     pub const fn is_tripped(&self) -> bool {
         matches!(
             self.passage,
@@ -69,7 +70,7 @@ impl Gate {
         )
     }
 
-    /// Whether an operator's word has ended by itself: the breaker is to be told.
+    /// Whether an operator's order has expired, so that the breaker has to be updated.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         match self.passage {
             Passage::Nothing {
@@ -81,7 +82,7 @@ impl Gate {
         }
     }
 
-    /// Until when nothing may pass, if that is so at `now`.
+    /// Returns the time until which no attempts are permitted, if none are at `now`.
     pub fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.passage {
             Passage::Nothing { until, .. } if now < until => Some(until),
@@ -91,14 +92,14 @@ impl Gate {
 }
 
 impl Breaker {
-    /// What it lets through.
+    /// Returns the breaker's gate.
     pub fn gate(&self) -> Gate {
         let passage = match (&self.mode, &self.state) {
-            (Mode::Drained(said), _) => Passage::Nothing {
-                until: said.until,
+            (Mode::Drained(order), _) => Passage::Nothing {
+                until: order.until,
                 drained: true,
             },
-            (Mode::Disabled(said), _) => Passage::AllUntil { until: said.until },
+            (Mode::Disabled(order), _) => Passage::AllUntil { until: order.until },
             (Mode::Automatic, State::Closed) => Passage::All,
             (Mode::Automatic, State::Open { retry_at, .. }) => Passage::Nothing {
                 until: *retry_at,

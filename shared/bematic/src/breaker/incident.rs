@@ -1,72 +1,47 @@
-//! The last times that a breaker was not closed, for whoever is told of them: several, so that one
-//! is told of though the next began before anybody looked.
+//! The last incidents of a breaker, for notices in the operations channel. Several are stored, so
+//! that there is a notice about one even if the next began before the notifier ran.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, BreakerConfig, LastFailure, Trip};
+use super::{LastFailure, Trip};
 
-/// A time that a breaker was not closed: trying and failing again is part of it.
+/// An incident: the time from the opening of a breaker to its closing, failed probes included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Incident {
-    /// Which it is of the agent's, from 1.
+    /// The number of the incident among those of the agent, from 1.
     pub number: u64,
-    /// When it opened.
+    /// The time at which the breaker opened.
     pub at: Timestamp,
-    /// Why.
+    /// The rule that opened the breaker.
     pub trip: Trip,
-    /// The failure that opened it, unless a slow success did.
+    /// The failure that opened the breaker, unless a slow success did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<LastFailure>,
-    /// When it was to be tried again for the first time.
+    /// The time from which the first probe was permitted.
     pub retry_at: Timestamp,
-    /// How it ended, if it has.
+    /// The end of the incident, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
 }
 
-/// How an incident ended.
+/// The end of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Closed {
-    /// When.
+    /// The time at which the breaker closed.
     pub at: Timestamp,
-    /// By whom.
+    /// The cause of the closing.
     pub by: ClosedBy,
 }
 
-/// By whom a breaker was closed.
+/// The cause of a breaker's closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClosedBy {
-    /// By so many probes that succeeded.
+    /// This number of successful probes.
     Probes(u32),
-    /// By an operator.
+    /// An operator's reset.
     Operator,
-}
-
-impl Breaker {
-    /// Incidents that are remembered.
-    pub const INCIDENTS_KEPT: usize = 3;
-
-    pub(super) fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
-        self.incidents += 1;
-        self.recent.push(Incident {
-            number: self.incidents,
-            at: now,
-            trip,
-            failure: None,
-            retry_at: now + config.recovery_timeout(),
-            closed: None,
-        });
-        let over = self.recent.len().saturating_sub(Self::INCIDENTS_KEPT);
-        self.recent.drain(..over);
-    }
-
-    pub(super) fn end_incident(&mut self, by: ClosedBy, now: Timestamp) {
-        if let Some(incident) = self.recent.last_mut() {
-            incident.closed.get_or_insert(Closed { at: now, by });
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The circuit breaker: keeps work away from an agent that keeps failing.
+//! The circuit breaker: withholds tasks from an agent that keeps failing.
 //!
 //! ```text
 //!            too many failures                  asked, once the recovery timeout is over
@@ -7,14 +7,14 @@
 //!     │                            └────────────────────────────────────────┤
 //!     └───────────────────────────────────────────── enough probes succeed ─┘
 //! ```
-//! [`Breaker::after`] is the one function that says what an event does to it. It reads no clock and
-//! does no I/O; the store writes what it decides on condition of the version, in the transaction
-//! that changes the task. An attempt ends once: so an outcome counts once, however often its message
-//! comes, and needs no id.
+//! The function [`Breaker::after`] defines what an event does to a breaker. It reads no clock and
+//! does no I/O; the store writes its result on condition of the version, in the transaction that
+//! changes the task. An attempt ends once: so an outcome counts once, however often its message is
+//! received, and needs no id.
 //!
-//! What leads to a decision at a time, exactly: an outcome as old as the window counts; the failure
-//! rate is looked at when a failure comes; a recovery timeout that has just ended has ended, and so
-//! has a permit's lease.
+//! Times are compared exactly: an outcome as old as the window counts; the failure rate is
+//! evaluated when a failure arrives; a recovery timeout or a permit's lease that ends now has
+//! ended.
 
 mod config;
 mod gate;
@@ -46,36 +46,37 @@ use bematic_protocol::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {
-    /// How often it was written: the condition of the next write; 0 before the first.
+    /// The number of times the breaker was written: the condition of the next write; 0 before the
+    /// first.
     pub version: u64,
-    /// How often it has closed, or what it lets through has changed.
+    /// The number of times the breaker has closed or its gate has changed.
     pub generation: u64,
-    /// How often it has opened, from closed.
+    /// The number of times the breaker has opened from closed.
     pub incidents: u64,
-    /// The last of those times, the newest last: at most [`Breaker::INCIDENTS_KEPT`].
+    /// The last incidents, the newest last: at most [`Breaker::INCIDENTS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Incident>,
-    /// What it makes of the outcomes.
+    /// The state that follows from the outcomes.
     pub state: State,
-    /// Since when it is in that state.
+    /// The time at which the state began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Whether an operator has taken over.
+    /// Whether an operator's order overrides the state.
     #[serde(skip_serializing_if = "Mode::is_automatic")]
     pub mode: Mode,
-    /// Settings of the agent's own; the deployment's if there are none.
+    /// The agent's own settings; `None` for the deployment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<BreakerConfig>,
-    /// The outcomes of the last while.
+    /// The recent outcomes.
     pub window: Window,
-    /// Failures since the last success, while closed.
+    /// The number of failures since the last success, while closed.
     #[serde(skip_serializing_if = "is_zero")]
     pub consecutive: u32,
-    /// What was not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
+    /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Ignored>,
-    /// Permits of a half-open state that is over: what they come to says nothing of the one after
-    /// it. The newest last, at most [`Breaker::PERMITS_KEPT`].
+    /// Permits of a half-open state that is over: the outcomes of these attempts say nothing about
+    /// a later recovery. The newest last, at most [`Breaker::PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.
@@ -84,12 +85,12 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Reports that were not counted and are kept to be shown.
+    /// The number of uncounted reports that are stored to be shown.
     pub const IGNORED_KEPT: usize = 8;
-    /// Permits that are remembered once their half-open state is over.
+    /// The number of permits that are stored once their half-open state is over.
     pub const PERMITS_KEPT: usize = 20;
 
-    /// The settings that apply to it.
+    /// Returns the settings that apply to the breaker.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {
         self.config.as_ref().unwrap_or(deployment)
     }

@@ -1,4 +1,4 @@
-//! What a change of a task says about its agent.
+//! The report that a change of a task makes to the breaker of its agent.
 
 use bematic_protocol::messages::Fault;
 
@@ -12,8 +12,8 @@ fn report_failure(of: Slot, failure: &Failure) -> BreakerEvent {
     BreakerEvent::Failure(of.to_string(), FailureKind::Error, failure.message.clone())
 }
 
-/// What it says about the agent that `event` took the task from `before` to `after`: nothing unless
-/// an attempt is over by it.
+/// Returns the report that `event`, which changed the task from `before` to `after`, makes to the
+/// agent's breaker: `None` unless an attempt is over by it, or a probe goes on.
 pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerEvent> {
     let attempt = match &after.state {
         TaskState::Completed { attempt, .. } => Some(*attempt),
@@ -28,7 +28,7 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
     let fail =
         |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
     if after.state.held().is_some() {
-        // Only a lease that is renewed: a probe of it goes on.
+        // Only a renewed lease counts: a probe that runs under it goes on.
         let renewed = matches!(event, TaskEvent::Tick { .. }) && before.slot() == after.slot();
         let lease = after.timer.filter(|_| renewed)?.since(after.updated_at);
         return Some(BreakerEvent::Running(id, lease * 2));
@@ -44,7 +44,7 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         ) => Some(BreakerEvent::Success(id, finished_at.since(*started_at))),
         (TaskEvent::Retried | TaskEvent::CancelRequested(_), _) => None,
         (_, TaskState::Cancelled { .. }) => ignore(IgnoredBecause::Cancelled),
-        // It was to stop, and did: with what words is its own business.
+        // The attempt was to be cancelled, and ended: it does not matter with which message.
         (TaskEvent::Failed(..), _) if before.state.cancel_request().is_some() => {
             ignore(IgnoredBecause::Cancelled)
         }
@@ -52,7 +52,7 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
             ignore(IgnoredBecause::Undelivered)
         }
-        // One that has no room for a task offers to take it later.
+        // An agent that has no room for a task offers to run it later.
         (
             TaskEvent::Refused {
                 retryable: true, ..

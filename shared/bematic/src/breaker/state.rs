@@ -1,4 +1,4 @@
-//! The three states, and an operator's word above them.
+//! The states of a breaker, and the operator's orders that override them.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use strum::IntoStaticStr;
 
 use super::FailureKind;
 
-/// What a breaker makes of the outcomes.
+/// The state of a breaker, as it follows from the outcomes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(
     tag = "name",
@@ -15,44 +15,44 @@ use super::FailureKind;
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum State {
-    /// Work goes to the agent.
+    /// Tasks are sent to the agent.
     #[default]
     Closed,
-    /// None does.
+    /// No tasks are sent to the agent.
     Open {
-        /// When it may be tried again.
+        /// The time from which a probe is permitted.
         retry_at: Timestamp,
-        /// What opened it.
+        /// The rule that opened the breaker.
         trip: Trip,
     },
-    /// A few tasks at a time, as probes.
+    /// A few tasks at a time are sent to the agent, as probes.
     HalfOpen {
-        /// Probes that have succeeded.
+        /// The number of probes that have succeeded.
         successes: u32,
-        /// Probes that are out.
+        /// The permits that are out.
         permits: Vec<Permit>,
-        /// What had opened it.
+        /// The rule that had opened the breaker.
         trip: Trip,
     },
 }
 
 impl State {
-    /// `closed`, `open` or `half-open`.
+    /// Returns `closed`, `open` or `half-open`.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 }
 
-/// The right to be a probe.
+/// The permit of an attempt to be a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permit {
-    /// The attempt that has it: `task#attempt`.
+    /// The attempt that holds the permit: `task#attempt`.
     pub id: String,
-    /// When it counts as failed.
+    /// The time at which the probe counts as failed.
     pub until: Timestamp,
 }
 
-/// Why a breaker opened.
+/// The rule by which a breaker opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "rule",
@@ -62,85 +62,85 @@ pub struct Permit {
 pub enum Trip {
     /// Too many of the outcomes in the window were failures.
     FailureRate {
-        /// Failures.
+        /// The number of failures.
         failures: u32,
-        /// Outcomes.
+        /// The number of outcomes.
         total: u32,
     },
     /// Too many failures in a row.
     Consecutive {
-        /// How many.
+        /// The number of failures.
         failures: u32,
     },
     /// Too many of the outcomes in the window were slow.
     SlowRate {
-        /// Slow ones.
+        /// The number of slow outcomes.
         slow: u32,
-        /// Outcomes.
+        /// The number of outcomes.
         total: u32,
     },
     /// A probe failed.
     Probe {
-        /// How.
+        /// The kind of failure.
         kind: FailureKind,
     },
     /// A probe was slow.
     SlowProbe,
-    /// A probe did not come back.
+    /// A probe was lost: its permit's lease ended without an outcome.
     ProbeLost,
 }
 
-/// Whether an operator has taken over.
+/// Whether an operator's order overrides the state.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Mode {
-    /// No.
+    /// No operator's order is in force.
     #[default]
     Automatic,
-    /// No new work, whatever the outcomes say; what runs goes on.
+    /// The agent is drained: no new tasks, whatever the outcomes; running tasks go on.
     Drained(Override),
-    /// Work, whatever the outcomes say.
+    /// The breaker is disabled: the agent is sent tasks, whatever the outcomes.
     Disabled(Override),
 }
 
 impl Mode {
-    /// Whether no operator has taken over.
+    /// Whether no operator's order is in force.
     pub const fn is_automatic(&self) -> bool {
         matches!(self, Self::Automatic)
     }
 
-    /// The same, its note cut to size.
-    pub(super) fn cut(mut self) -> Self {
-        if let Self::Drained(said) | Self::Disabled(said) = &mut self {
-            said.note = said.note.chars().take(Override::NOTE_CHARS).collect();
+    /// Returns the mode, its note cut to size.
+    pub(super) fn with_cut_note(mut self) -> Self {
+        if let Self::Drained(order) | Self::Disabled(order) = &mut self {
+            order.note = order.note.chars().take(Override::NOTE_CHARS).collect();
         }
         self
     }
 
-    /// What an operator said, if one did.
+    /// Returns the operator's order that is in force, if there is one.
     pub const fn said(&self) -> Option<&Override> {
         match self {
             Self::Automatic => None,
-            Self::Drained(said) | Self::Disabled(said) => Some(said),
+            Self::Drained(order) | Self::Disabled(order) => Some(order),
         }
     }
 }
 
-/// An operator's word about a breaker.
+/// An operator's order that overrides a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
-    /// Who.
+    /// The operator.
     pub by: String,
-    /// When.
+    /// The time of the order.
     pub at: Timestamp,
-    /// When it ends by itself.
+    /// The time at which the order expires.
     pub until: Timestamp,
-    /// What they had to say about it, cut to [`Override::NOTE_CHARS`]; empty for nothing.
+    /// The operator's note, cut to [`Override::NOTE_CHARS`]; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
 impl Override {
-    /// Characters of a note that are kept.
+    /// The number of characters of a note that are kept.
     pub const NOTE_CHARS: usize = 200;
 }

@@ -1,75 +1,76 @@
-//! What an event does to a breaker.
+//! The transitions of a breaker.
 
 use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
 use super::{
-    Breaker, BreakerConfig, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause, LastFailure,
-    Mode, Outcome, Override, Permit, State, Trip,
+    Breaker, BreakerConfig, Closed, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause,
+    Incident, LastFailure, Mode, Outcome, Override, Permit, State, Trip,
 };
 
-/// What may happen to a breaker. Attempts are named `task#attempt`.
+/// An event of a breaker. Attempts are named `task#attempt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerEvent {
-    /// May this attempt go to the agent? As a probe it may take so long at least.
+    /// Asks whether the attempt may be sent to the agent. The duration is the least lease of its
+    /// permit, if it is a probe.
     Allow(String, Duration),
-    /// The attempt succeeded, and took so long.
+    /// The attempt succeeded, after this duration.
     Success(String, Duration),
-    /// The attempt failed.
+    /// The attempt failed, with this message.
     Failure(String, FailureKind, String),
     /// The attempt is over, and that says nothing about the agent.
     Ignore(String, IgnoredBecause),
-    /// The attempt is known to run, and may go on for so long: so does its permit.
+    /// The attempt is known to run, and may go on for this duration: its permit is extended.
     Running(String, Duration),
-    /// An operator wants it to start anew.
+    /// An operator resets the breaker.
     Reset,
-    /// An operator takes over.
+    /// An operator's order overrides the breaker.
     Force(Mode),
-    /// An operator leaves it to itself again.
+    /// An operator ends the order that overrides the breaker.
     Resume,
-    /// An operator gives it settings of its own, or takes them away.
+    /// An operator gives the breaker settings of its own, or removes them.
     Configure(Option<BreakerConfig>),
     /// Time has passed.
     Tick,
 }
 
-/// What an event did.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The breaker after it; the same, version included, if there is nothing to be written.
+    /// The breaker after the event; the same, version included, if nothing has to be written.
     pub next: Breaker,
-    /// What became of the event.
+    /// The verdict on the event.
     pub verdict: Verdict,
 }
 
-/// What became of an event.
+/// The verdict on an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The attempt may go to the agent.
+    /// The attempt may be sent to the agent.
     Allowed,
-    /// It may not, and there is no use in asking before then, if that is known.
+    /// The attempt may not be sent, before this time if that is known.
     Denied(Option<Timestamp>),
-    /// It counted, or was done.
+    /// The event counted, or was executed.
     Done,
-    /// It did not count.
+    /// The report did not count.
     Ignored(IgnoredBecause),
 }
 
 impl Breaker {
-    /// The breaker after `event` at `now`. `deployment` are the settings of breakers that have none
-    /// of their own.
+    /// Returns the breaker after `event` at `now`. The settings in `deployment` apply to breakers
+    /// that have none of their own.
     pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
             next.renew(id, *lease, deployment, now);
         }
-        next.settle(deployment, now);
+        next.apply_time(deployment, now);
         let verdict = next.apply(event, deployment, now);
         let closed = |breaker: &Self| breaker.state == State::Closed;
-        // That it closes is told, though an operator's word above it may hide it.
-        let passes = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
-        if passes(&next) != passes(self) || closed(&next) != closed(self) {
+        // A closing is announced even if an operator's order leaves the gate as it was.
+        let gate_of = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
+        if gate_of(&next) != gate_of(self) || closed(&next) != closed(self) {
             next.generation += 1;
         }
         if next != *self {
@@ -119,7 +120,7 @@ impl Breaker {
                 self.consecutive = 0;
                 self.close(ClosedBy::Operator, now);
             }
-            BreakerEvent::Force(mode) => self.mode = mode.cut(),
+            BreakerEvent::Force(mode) => self.mode = mode.with_cut_note(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
             BreakerEvent::Running(..) | BreakerEvent::Tick => {}
@@ -127,10 +128,10 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// What time alone does: an operator's word ends, and a probe that did not come back has failed
-    /// when its lease ended, whenever that is looked at.
-    fn settle(&mut self, deployment: &BreakerConfig, now: Timestamp) {
-        if self.mode.said().is_some_and(|said| said.until <= now) {
+    /// Applies the passage of time: an operator's order expires, and a probe without an outcome
+    /// failed when its permit's lease ended, whenever that is evaluated.
+    fn apply_time(&mut self, deployment: &BreakerConfig, now: Timestamp) {
+        if self.mode.said().is_some_and(|order| order.until <= now) {
             self.mode = Mode::Automatic;
         }
         let State::HalfOpen { permits, .. } = &self.state else {
@@ -201,9 +202,9 @@ impl Breaker {
         config: &BreakerConfig,
         now: Timestamp,
     ) -> Verdict {
-        self.give_back(&id);
+        self.release_permit(&id);
         if self.overtaken.contains(&id) {
-            return self.note(id, IgnoredBecause::Overtaken, now);
+            return self.record_ignored(id, IgnoredBecause::Overtaken, now);
         }
         let outcome = Outcome { at: now, counted };
         self.window.add(outcome, config.window(), now);
@@ -225,7 +226,7 @@ impl Breaker {
                 Counted::Failure(_) => self.consecutive.saturating_add(1),
                 Counted::Success | Counted::Slow => 0,
             };
-            if let Some(trip) = self.trips(counted, config, now)
+            if let Some(trip) = self.tripped_rule(counted, config, now)
                 && !matches!(self.mode, Mode::Disabled(_))
             {
                 self.begin_incident(trip, config, now);
@@ -235,8 +236,13 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// The rule that the newest outcome trips, if there is one.
-    fn trips(&self, newest: Counted, config: &BreakerConfig, now: Timestamp) -> Option<Trip> {
+    /// Returns the rule that the newest outcome trips, if there is one.
+    fn tripped_rule(
+        &self,
+        newest: Counted,
+        config: &BreakerConfig,
+        now: Timestamp,
+    ) -> Option<Trip> {
         let (mut total, mut failures, mut slow) = (0, 0, 0);
         for outcome in self.window.counting(config.window(), now) {
             total += 1;
@@ -274,19 +280,19 @@ impl Breaker {
     }
 
     fn ignore(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
-        let was_out = self.give_back(&id);
+        let was_out = self.release_permit(&id);
         if because == IgnoredBecause::Undelivered {
-            // The same attempt will be sent anew, and then it says something.
+            // The same attempt will be sent again, and then its outcome counts.
             self.overtaken.retain(|known| *known != id);
-            // It happens with every connection that ends: not worth a write.
+            // This happens with every connection that ends: it is not worth a write.
             if !was_out {
                 return Verdict::Ignored(because);
             }
         }
-        self.note(id, because, now)
+        self.record_ignored(id, because, now)
     }
 
-    fn note(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
+    fn record_ignored(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
         let known = |ignored: &Ignored| ignored.id == id && ignored.because == because;
         if !self.ignored.iter().any(known) {
             self.ignored.push(Ignored {
@@ -300,8 +306,8 @@ impl Breaker {
         Verdict::Ignored(because)
     }
 
-    /// Takes back the attempt's permit; whether it had one.
-    fn give_back(&mut self, id: &str) -> bool {
+    /// Releases the attempt's permit, and returns whether it had one.
+    fn release_permit(&mut self, id: &str) -> bool {
         let State::HalfOpen { permits, .. } = &mut self.state else {
             return false;
         };
@@ -310,7 +316,7 @@ impl Breaker {
     }
 
     fn open(&mut self, trip: Trip, config: &BreakerConfig, at: Timestamp) {
-        self.end_recovery();
+        self.retire_permits();
         self.state = State::Open {
             retry_at: at + config.recovery_timeout(),
             trip,
@@ -319,7 +325,7 @@ impl Breaker {
     }
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
-        self.end_recovery();
+        self.retire_permits();
         self.window.empty();
         if self.state != State::Closed {
             self.end_incident(by, now);
@@ -328,13 +334,36 @@ impl Breaker {
         }
     }
 
-    /// Probes that are still out say nothing about what comes next.
-    fn end_recovery(&mut self) {
+    /// Ends a recovery: probes that are still out say nothing about the next one.
+    fn retire_permits(&mut self) {
         if let State::HalfOpen { permits, .. } = &mut self.state {
             self.overtaken
                 .extend(permits.drain(..).map(|permit| permit.id));
             let over = self.overtaken.len().saturating_sub(Self::PERMITS_KEPT);
             self.overtaken.drain(..over);
+        }
+    }
+
+    /// The number of incidents that are stored.
+    pub const INCIDENTS_KEPT: usize = 3;
+
+    fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
+        self.incidents += 1;
+        self.recent.push(Incident {
+            number: self.incidents,
+            at: now,
+            trip,
+            failure: None,
+            retry_at: now + config.recovery_timeout(),
+            closed: None,
+        });
+        let over = self.recent.len().saturating_sub(Self::INCIDENTS_KEPT);
+        self.recent.drain(..over);
+    }
+
+    fn end_incident(&mut self, by: ClosedBy, now: Timestamp) {
+        if let Some(incident) = self.recent.last_mut() {
+            incident.closed.get_or_insert(Closed { at: now, by });
         }
     }
 }

@@ -1,46 +1,55 @@
-//! The outcomes of the last while, one by one.
+//! The window of recent outcomes, stored one by one.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Counted, FailureKind, Outcome};
 
-/// The outcomes of the last while, one by one: the window slides exactly.
+/// The recent outcomes, one by one: the window slides exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Window {
-    /// Those that count, the oldest first.
+    /// The outcomes that count, the oldest first.
     #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
     counted: Vec<Outcome>,
-    /// Those from before it was emptied, which are only shown.
+    /// The outcomes from before the window was emptied, which are only shown.
     #[serde(default, with = "compact", skip_serializing_if = "Vec::is_empty")]
     past: Vec<Outcome>,
 }
 
 impl Window {
-    /// Outcomes that are kept, however many there are: the oldest are dropped beyond it. At up to 15
-    /// bytes each that is 15 KB, for an agent that is done with a task every 0.6 s.
+    /// The number of outcomes that are kept, however many there are: the oldest are dropped beyond
+    /// it. At up to 15 bytes each that is 15 KB, for an agent that ends a task every 0.6 s.
     pub const KEPT: usize = 1000;
-    /// The most outcomes that a rule may ask for.
+    /// The most outcomes that a rule may require.
     pub const MOST_REQUIRED: u32 = 1000;
+    /// Outcomes that are kept, however old they are: clocks differ, and for one that is behind they may
+    /// count yet.
+    pub const REMEMBERED: usize = 20;
 
-    /// Adds an outcome, and lets go of what is too old at `now` or too much.
+    /// Adds an outcome, and drops outcomes that are too old at `now` or too many.
     pub(super) fn add(&mut self, outcome: Outcome, size: std::time::Duration, now: Timestamp) {
         self.counted.push(outcome);
         let mut newer = self.past.len() + self.counted.len();
         for outcomes in [&mut self.past, &mut self.counted] {
             outcomes.retain(|outcome| {
                 newer -= 1;
-                newer < Self::KEPT && now.since(outcome.at) <= size
+                let is_recent = now.since(outcome.at) <= size;
+                newer
+                    < if is_recent {
+                        Self::KEPT
+                    } else {
+                        Self::REMEMBERED
+                    }
             });
         }
     }
 
-    /// Starts anew; what was in it can still be seen.
+    /// Empties the window; its outcomes can still be shown.
     pub(super) fn empty(&mut self) {
         self.past.append(&mut self.counted);
     }
 
-    /// Those that count at `now`.
+    /// Returns the outcomes that count at `now`.
     pub fn counting(
         &self,
         size: std::time::Duration,
@@ -50,14 +59,14 @@ impl Window {
         self.counted.iter().filter(recent)
     }
 
-    /// All that is known of the last while, those that do not count any more included.
+    /// Returns all recent outcomes, including those that no longer count.
     pub fn all(&self) -> impl Iterator<Item = &Outcome> {
         self.past.iter().chain(&self.counted)
     }
 }
 
-/// Outcomes as one text, such as `s1780000000000 f1200 s35`: a letter for what each was, and the
-/// milliseconds since the one before it.
+/// The stored form of outcomes: one text, such as `s1780000000000 f1200 s35`, with a letter for the
+/// kind of each outcome and the milliseconds since the one before it.
 mod compact {
     use serde::de::Error as _;
 

@@ -1,21 +1,21 @@
-//! What can be wrong with a command.
+//! The errors in a command.
 
 use bematic_protocol::messages::limits::PROMPT_CHARS;
 
-/// A command that is not understood. Its text is for the operator; it may quote what they wrote, so
-/// it is to be escaped like any other text before Slack shows it.
+/// A command that cannot be parsed. The error's text is for the operator; it may quote the
+/// operator's input, so it has to be escaped like any other text before Slack shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// Nothing to do.
+    /// The prompt is empty.
     #[error("Say what to do, for example `/bm run fix the login bug`.")]
     EmptyPrompt,
-    /// More to do than an agent takes.
+    /// The prompt is longer than an agent accepts.
     #[error(
         "The prompt has {chars} characters; an agent takes {PROMPT_CHARS}. Shorten it, or put the \
          long part into a file in the project and name the file."
     )]
     PromptTooLong {
-        /// Its length.
+        /// The number of characters of the prompt.
         chars: usize,
     },
     /// No command has this name.
@@ -23,82 +23,82 @@ pub enum CommandError {
     Unknown {
         /// The name, cut if it is long.
         word: String,
-        /// A command that is spelled much the same.
+        /// The command with the most similar name, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// `run` has no such option.
+    /// `run` has no option of this name.
     #[error(
         "`run` has no option `{0}`; it has `--agent <agent>` and `--priority high|normal|low`. If the \
          prompt begins with a dash, put `--` before it."
     )]
     UnknownOption(String),
-    /// `--agent` at the end.
+    /// `--agent` has no value.
     #[error("Say which agent; `/bm agents` lists them.")]
     NoAgent,
-    /// Not a name that an agent can have.
+    /// The text is not a valid agent name.
     #[error("`{given}` is not an agent's name; `/bm agents` lists them.")]
     BadAgent {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
-    /// Not a priority.
+    /// The text is not a priority.
     #[error("`--priority` is `high`, `normal` or `low`.")]
     BadPriority,
-    /// `status` and the like alone.
+    /// The command has no task id.
     #[error("Say which task, after the command. `/bm tasks` lists them.")]
     NoTaskId,
-    /// `archive` with a task.
+    /// `archive` has an argument.
     #[error(
         "`/bm archive` is about all of this channel's tasks that are over; write it without anything \
          after it."
     )]
     ArchiveOfOne,
-    /// `health` with something else.
+    /// `health` has an unknown subcommand.
     #[error(
         "`/bm health {given}` is none of `/bm health`, `/bm health <agent>`, `/bm health reset <agent>` \
          and `/bm health disable <agent>`."
     )]
     BadHealth {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
-    /// `agent` with something else.
+    /// `agent` has an unknown subcommand.
     #[error(
         "`/bm agent {given}` is neither `/bm agent drain <agent>` nor `/bm agent resume <agent>`; \
          `/bm agents` lists the agents."
     )]
     BadAgentOrder {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
-    /// More than an agent.
+    /// There is an argument after the agent.
     #[error("`{given}` is too much: name one agent and nothing else.")]
     OneAgentOnly {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
-    /// An option of another name, where there is only `--for`.
+    /// The option is not `--for`, the only one of this command.
     #[error(
         "There is no option `{0}` here, only `--for <time>` right after the agent. If the note begins with a dash, put `--` \
          before it."
     )]
     NotFor(String),
-    /// Not a time.
-    #[error("`--for {given}` is no time: write `30m`, `2h` or `1d`, at most 7 days.")]
+    /// The text is not a duration.
+    #[error("`--for {given}` is not a duration: write `30m`, `2h` or `1d`, at most 7 days.")]
     BadTime {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
-    /// Not an id that a task can have.
+    /// The text is not a valid task id.
     #[error("`{given}` is not a task's id; `/bm tasks` lists them.")]
     BadTaskId {
-        /// What was written, cut if it is long.
+        /// The operator's input, cut if it is long.
         given: String,
     },
 }
 
 impl CommandError {
-    /// The stable code that the log carries.
+    /// Returns the stable code, for logs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::EmptyPrompt => "PROMPT_EMPTY",
@@ -127,7 +127,7 @@ fn advice(nearest: Option<&str>, word: &str) -> String {
     }
 }
 
-/// What an operator wrote, short enough to quote.
+/// Returns the operator's input, short enough to quote.
 pub(super) fn shorten(text: &str) -> String {
     const CHARS: usize = 40;
     if text.chars().nth(CHARS).is_none() {

@@ -1,4 +1,4 @@
-//! `health …` and `agent …`: the agents' circuit breakers.
+//! The commands `health …` and `agent …`, about the agents' circuit breakers.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::{
     word::split_word,
 };
 
-/// How long an agent is drained, or its breaker off, unless the operator says.
+/// The default durations of an operator's orders.
 const DRAINED_FOR: Duration = Duration::from_hours(8);
 const DISABLED_FOR: Duration = Duration::from_hours(1);
-/// The shortest and the longest that an operator can say.
+/// The shortest and the longest duration that an operator can give.
 const SHORTEST: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-/// `[<agent>]`, `reset <agent>` or `disable <agent> [--for <time>] [<note>]`. A word alone is an
-/// agent, whatever it says.
+/// Parses `[<agent>]`, `reset <agent>` or `disable <agent> [--for <time>] [<note>]`. A single word
+/// is an agent's name, even `reset` or `disable`.
 pub(super) fn health(rest: &str) -> Result<Command, CommandError> {
     let (word, after) = split_word(rest);
     match (word.to_lowercase().as_str(), after) {
@@ -37,7 +37,7 @@ pub(super) fn health(rest: &str) -> Result<Command, CommandError> {
     }
 }
 
-/// `drain <agent> [--for <time>] [<note>]` or `resume <agent>`.
+/// Parses `drain <agent> [--for <time>] [<note>]` or `resume <agent>`.
 pub(super) fn agent(rest: &str) -> Result<Command, CommandError> {
     let (word, after) = split_word(rest);
     match word.to_lowercase().as_str() {
@@ -53,7 +53,7 @@ pub(super) fn agent(rest: &str) -> Result<Command, CommandError> {
     }
 }
 
-/// `<agent>`, and if it `lasts` for some time by itself, `[--for <time>] [<note>]`.
+/// Parses `<agent>`, and if the order expires by itself (`lasts`), `[--for <time>] [<note>]`.
 fn order(
     rest: &str,
     make: impl Fn(Duration, String) -> BreakerOrder,
@@ -82,7 +82,7 @@ fn order(
         }
         Token::Option { .. } => return Err(CommandError::NotFor(shorten(word))),
     };
-    // After the note it would be part of that, and not heard.
+    // After the note an option would be part of the note, and have no effect.
     let misplaced = note.split_whitespace().find(|word| {
         matches!(option(word), Token::Option { name, .. } if name.eq_ignore_ascii_case("for"))
     });
@@ -95,7 +95,7 @@ fn order(
     })
 }
 
-/// `30m`, `2h`, `1d`
+/// Parses a duration: `30m`, `2h`, `1d`.
 fn time_of(text: &str) -> Result<Duration, CommandError> {
     let bad = || CommandError::BadTime {
         given: shorten(text),

@@ -1,7 +1,7 @@
-//! What an operator writes: `/bm …` and `@bot …`.
+//! The commands that an operator writes: `/bm …` and `@bot …`.
 //!
-//! One table ([`table::COMMANDS`]) is what the parser goes by and what the help is made of. A new
-//! command is a row there and a variant of [`Command`].
+//! The table [`table::COMMANDS`] is used by the parser and by the help. A new command is a row
+//! there and a variant of [`Command`].
 
 mod error;
 mod health;
@@ -20,10 +20,10 @@ pub use self::{
 };
 use crate::task::Priority;
 
-/// Reads what follows `/bm`, as Slack escapes it. Nothing at all asks for help.
+/// Parses the text after `/bm`, as Slack escapes it. An empty text is `help`.
 ///
 /// # Errors
-/// [`CommandError`], whose text tells the operator what to write instead.
+/// [`CommandError`], whose text says what the operator should write instead.
 pub fn parse(text: &str) -> Result<Command, CommandError> {
     let text = unescape(text);
     match split_word(&text) {
@@ -32,11 +32,11 @@ pub fn parse(text: &str) -> Result<Command, CommandError> {
     }
 }
 
-/// Reads a message that mentions the bot, as Slack escapes it. All of it but the leading mention is
-/// a prompt, so that no work is mistaken for a command; only `help` alone asks for help.
+/// Parses a message that mentions the bot, as Slack escapes it. All of it but the leading mention
+/// is a prompt, so that no prompt is mistaken for a command; only the single word `help` is one.
 ///
 /// # Errors
-/// [`CommandError`], whose text tells the operator what to write instead.
+/// [`CommandError`], whose text says what the operator should write instead.
 pub fn parse_mention(text: &str) -> Result<Command, CommandError> {
     let text = unescape(without_mention(text));
     if text.trim().eq_ignore_ascii_case("help") {

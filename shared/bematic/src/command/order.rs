@@ -1,4 +1,4 @@
-//! What an operator can ask for.
+//! The commands of operators.
 
 use std::time::Duration;
 
@@ -10,90 +10,90 @@ use crate::{batch::BatchKind, task::Priority};
 /// An operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Gives an agent something to do.
+    /// Creates a task.
     Run {
-        /// Which agent; `None` for the channel's own.
+        /// The agent; `None` for the agents of the channel's project.
         agent: Option<AgentId>,
-        /// How urgent it is.
+        /// The task's priority.
         priority: Priority,
-        /// What to do, to the letter.
+        /// The prompt, as it was written.
         prompt: String,
     },
-    /// Stops one task.
+    /// Cancels one task.
     Cancel {
-        /// Which.
+        /// The task.
         task: TaskId,
     },
-    /// Tries one task again that failed or was cancelled.
+    /// Retries one task that failed or was cancelled.
     Retry {
-        /// Which.
+        /// The task.
         task: TaskId,
     },
-    /// Changes all of the channel's tasks that it fits.
+    /// Starts a bulk operation on the channel's tasks that qualify.
     Bulk(BatchKind),
-    /// Asks what the functions gave up on.
+    /// Lists the dead letters.
     DeadLetters,
-    /// Has what they gave up on given to them again.
+    /// Moves the dead letters back to their queues.
     Redrive,
-    /// Asks for one task.
+    /// Shows one task.
     Status {
-        /// Which.
+        /// The task.
         task: TaskId,
     },
-    /// Asks for the channel's tasks.
+    /// Lists the channel's tasks.
     Tasks,
-    /// Asks for the agents.
+    /// Lists the agents.
     Agents,
-    /// Asks for one agent's circuit breaker, or for all.
+    /// Shows one agent's circuit breaker, or those of all agents.
     Health {
-        /// Which; `None` for all.
+        /// The agent; `None` for all.
         agent: Option<AgentId>,
     },
-    /// Takes over an agent's circuit breaker.
+    /// Gives an order to an agent's circuit breaker.
     Breaker {
-        /// Which.
+        /// The agent.
         agent: AgentId,
-        /// What it is to do.
+        /// The order.
         order: BreakerOrder,
     },
-    /// Asks what can be asked.
+    /// Lists the commands.
     Help,
 }
 
-/// What an operator wants of an agent's circuit breaker.
+/// An operator's order to an agent's circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum BreakerOrder {
-    /// To start anew: closed, with nothing counted.
+    /// Resets the breaker: closed, with nothing counted.
     Reset,
-    /// No new work for the agent; what it runs goes on.
+    /// Drains the agent: no new tasks; running tasks go on.
     Drain {
-        /// For how long.
+        /// The duration of the order.
         lasts: Duration,
-        /// Why, if they say.
+        /// The operator's note; empty if there is none.
         note: String,
     },
-    /// Work for the agent, whatever it makes of it.
+    /// Disables the breaker: tasks are sent to the agent, whatever the outcomes.
     Disable {
-        /// For how long.
+        /// The duration of the order.
         lasts: Duration,
-        /// Why, if they say.
+        /// The operator's note; empty if there is none.
         note: String,
     },
-    /// To decide by itself again.
+    /// Ends the order that is in force.
     Resume,
 }
 
 impl BreakerOrder {
-    /// What it is, without an operator's words.
+    /// Returns the order's name, without the operator's note.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 }
 
 impl Command {
-    /// Whether it changes what is stored, so that it may have been carried out though that was not
-    /// confirmed.
+    /// Whether the command changes stored data, so that it may have been executed although that was
+    /// not confirmed.
     pub const fn stores(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! `run [--agent <agent>] [--priority <priority>] <prompt>`
+//! The command `run [--agent <agent>] [--priority <priority>] <prompt>`.
 
 use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 
@@ -43,7 +43,7 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
     })
 }
 
-/// The prompt to the letter, without the white space around it.
+/// Returns the prompt as it was written, without the white space around it.
 pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
     let prompt = text.trim();
     if prompt.is_empty() {
@@ -61,13 +61,13 @@ pub(super) enum Token<'a> {
         name: &'a str,
         value: Option<&'a str>,
     },
-    /// `--`: what follows is the prompt, whatever it looks like.
+    /// `--`: the rest is the prompt, whatever it looks like.
     End,
     Prompt,
 }
 
-/// A dash and a letter make an option; `- a list` and `-5 °C` begin a prompt. Phones and desktops
-/// write `--` as one long dash.
+/// Classifies a word. A dash and a letter begin an option; `- a list` and `-5 °C` begin a prompt.
+/// Phones and desktops replace `--` by one long dash.
 pub(super) fn option(word: &str) -> Token<'_> {
     let name = word.trim_start_matches(['-', '–', '—']);
     match &word[..word.len() - name.len()] {
@@ -98,7 +98,7 @@ fn parse_priority(value: &str) -> Result<Priority, CommandError> {
         .ok_or(CommandError::BadPriority)
 }
 
-/// Without the quotes of any keyboard.
+/// Returns the value without the quotes of any keyboard.
 fn unquoted(value: &str) -> &str {
     value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
 }

@@ -1,4 +1,4 @@
-//! The commands.
+//! The table of commands.
 
 use bematic_protocol::ids::TaskId;
 
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::batch::BatchKind;
 
-/// One command.
+/// A command and its parser.
 struct Spec {
     usage: Usage,
     parse: fn(&str) -> Result<Command, CommandError>,
 }
 
-/// How a command is written, and what it does.
+/// The usage of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Its first word.
+    /// The command's first word.
     pub name: &'static str,
-    /// What follows it.
+    /// The arguments after it.
     pub arguments: &'static str,
-    /// What it does, as one phrase.
+    /// The command's effect, as one phrase.
     pub does: &'static str,
 }
 
@@ -103,7 +103,7 @@ static COMMANDS: [Spec; 12] = [
         usage: Usage {
             name: "health",
             arguments: "[<agent>] | reset <agent> | disable <agent> [--for 1h] [<note>]",
-            does: "show how well the agents do; let one start anew, or get work whatever it makes of it",
+            does: "show the agents' circuit breakers; reset one, or disable one for a while",
         },
         parse: health::health,
     },
@@ -111,7 +111,7 @@ static COMMANDS: [Spec; 12] = [
         usage: Usage {
             name: "agent",
             arguments: "drain <agent> [--for 8h] [<note>] | resume <agent>",
-            does: "give an agent no new work while it finishes what it runs; give it work again",
+            does: "send an agent no new tasks while it finishes those that it runs; send it tasks again",
         },
         parse: health::agent,
     },
@@ -141,7 +141,7 @@ static COMMANDS: [Spec; 12] = [
     },
 ];
 
-/// Every command, in the order that the help shows them.
+/// Returns the usage of every command, in the order of the help.
 pub fn usages() -> impl Iterator<Item = &'static Usage> {
     COMMANDS.iter().map(|spec| &spec.usage)
 }
@@ -169,7 +169,7 @@ fn task(rest: &str) -> Result<TaskId, CommandError> {
 }
 
 fn unknown(word: &str) -> CommandError {
-    /// Typing errors that still leave a command recognisable.
+    /// The number of typing errors with which a command is still recognised.
     const TYPOS: usize = 2;
     let lower = shorten(word).to_lowercase();
     let nearest = usages()

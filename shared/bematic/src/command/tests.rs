@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use bematic_protocol::messages::limits::PROMPT_CHARS;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::BatchKind;
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 

@@ -1,8 +1,8 @@
-//! Slack's escaping, undone.
+//! Undoing Slack's escaping.
 
-/// The text that an operator wrote, from what Slack makes of it: `&amp;`, `&lt;` and `&gt;`, and
-/// links and mentions between angle brackets. What Slack linked by itself becomes what was typed; a
-/// link with a label keeps both.
+/// Returns the text that an operator wrote, from Slack's form of it: `&amp;`, `&lt;` and `&gt;`,
+/// and links and mentions between angle brackets. A link that Slack made by itself becomes the text
+/// that was typed; a link with a label keeps both.
 pub fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -18,7 +18,8 @@ pub fn unescape(text: &str) -> String {
     out + rest
 }
 
-/// The character at the start of `text`, and how many bytes its entity takes.
+/// Returns the character that the entity at the start of `text` stands for, and the entity's length
+/// in bytes.
 fn entity(text: &str) -> Option<(String, usize)> {
     [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")]
         .iter()
@@ -26,8 +27,8 @@ fn entity(text: &str) -> Option<(String, usize)> {
         .map(|(entity, plain)| ((*plain).to_owned(), entity.len()))
 }
 
-/// What a `<…>` at the start of `text` stands for, and how many bytes it takes. `None` if it is not
-/// Slack's: a slash command may come with nothing escaped at all.
+/// Returns the text that a `<…>` at the start of `text` stands for, and its length in bytes. `None`
+/// if it is not Slack's markup: the text of a slash command may not be escaped at all.
 fn markup(text: &str) -> Option<(String, usize)> {
     let inside = text.strip_prefix('<')?.split_once('>')?.0;
     let (target, label) = match inside.split_once('|') {
@@ -55,7 +56,7 @@ fn named(sign: char, name: &str) -> String {
     format!("{sign}{}", name.strip_prefix(sign).unwrap_or(&name))
 }
 
-/// `<!here>`, `<!subteam^S1|@team>`, `<!date^…|fallback>`
+/// Returns the text of `<!here>`, `<!subteam^S1|@team>` or `<!date^…|fallback>`.
 fn special(target: &str, label: Option<&str>) -> String {
     match label {
         Some(label) => entities(label),

@@ -1,6 +1,6 @@
-//! Words of what an operator writes.
+//! Splitting a command's text into words.
 
-/// The first word, and what follows it without the space between.
+/// Returns the first word, and the rest without the white space between.
 pub(super) fn split_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());

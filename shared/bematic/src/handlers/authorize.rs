@@ -16,12 +16,12 @@ use crate::{
 /// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
 const UNAUTHORIZED: &str = "Unauthorized";
 
-/// Why a handshake is refused, as the authorizer fails.
+/// The refusal of a handshake, in the form in which the authorizer fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The error's stable code.
     pub code: &'static str,
-    /// What API Gateway makes the status of.
+    /// The text from which API Gateway derives the status.
     pub text: &'static str,
 }
 
@@ -31,15 +31,16 @@ pub struct Authorizer {
 }
 
 impl Authorizer {
-    /// On the agents' keys.
+    /// Creates an authorizer with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self { ports }
     }
 
-    /// Handles a handshake: the policy that lets it through as its agent, or as nobody yet.
+    /// Handles a handshake: returns the policy that allows it, with the agent's id if it has
+    /// authenticated.
     ///
     /// # Errors
-    /// The handshake is refused: with 401 for a bad key, with 500 if that could not be checked.
+    /// [`Refusal`]: with 401 for a bad key, with 500 if the key could not be checked.
     pub async fn handle(&self, handshake: &Handshake) -> Result<Value, Refusal> {
         match self.authorize(handshake.credentials()).await {
             Ok(agent) => Ok(handshake.allow(agent.as_ref())),
@@ -58,11 +59,11 @@ impl Authorizer {
         }
     }
 
-    /// The agent that the handshake's key belongs to, or `None` if it has yet to authenticate in
-    /// band. One call with a key, none without.
+    /// Returns the agent that the handshake's key belongs to, or `None` if the agent has yet to
+    /// authenticate in band. One call with a key, none without.
     ///
     /// # Errors
-    /// [`AuthError`] if it has a key that is not good: the handshake is refused with 401.
+    /// [`AuthError`] if the handshake has a key that is not valid: it is refused with 401.
     pub async fn authorize(
         &self,
         credentials: Credentials<'_>,
@@ -83,7 +84,7 @@ impl Authorizer {
     }
 }
 
-/// Whether the key is the agent's. A text that cannot be a key costs no call.
+/// Checks that the key belongs to the agent. A text that cannot be a key costs no call.
 pub(super) async fn check_key(
     agents: &dyn Agents,
     agent_id: &AgentId,

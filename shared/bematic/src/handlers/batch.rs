@@ -1,4 +1,4 @@
-//! `batch`: bulk work on many tasks.
+//! `batch`: bulk operations on many tasks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,23 +7,23 @@ use tracing::{error, info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
-    batch::{Alone, Batch, BatchState, Change, Chunk},
+    batch::{Batch, BatchState, Change, Chunk, SingleOutcome},
     error::{BematicError, TaskError, chain},
     ports::{Applied, BatchMessage, Ports},
 };
 
-/// How long one message is worked on before the rest is left to the next: well within the
-/// function's timeout of 60 s.
+/// The time for which one message is handled before the rest is left to the next message: well
+/// within the function's timeout of 60 s.
 const WORK_FOR: Duration = Duration::from_secs(40);
 
-/// Works on many tasks.
+/// Handles the queue of bulk operations.
 pub struct BatchWorker {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
 impl BatchWorker {
-    /// A worker on the tasks of bulk operations.
+    /// Creates a worker with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -31,14 +31,14 @@ impl BatchWorker {
         }
     }
 
-    /// Goes on with bulk work. Another that is at it goes on instead.
+    /// Advances a bulk operation. Does nothing if another worker advances it at the same time.
     ///
     /// # Errors
-    /// The message is to be given again; nothing is done or counted twice.
+    /// The message has to be handled again; nothing is done or counted twice.
     pub async fn handle(&self, message: BatchMessage) -> Result<(), BematicError> {
         let id = message.batch_id;
         let Some(mut batch) = self.ports.batches.find(id).await? else {
-            warn!(batch = %id, "there is no such bulk work");
+            warn!(batch = %id, "there is no such bulk operation");
             return Ok(());
         };
         let start = self.ports.clock.now();
@@ -58,14 +58,14 @@ impl BatchWorker {
                 Some(cursor) => self.chunk(&batch, &cursor).await?,
             };
             let Some(next) = next else {
-                info!(batch = %id, "another works on it");
+                info!(batch = %id, "another worker advances the bulk operation");
                 return Ok(());
             };
             batch = next;
         }
     }
 
-    /// Counts what there is to look at: the bar's full length.
+    /// Counts the tasks to examine: the full length of the progress bar.
     async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
@@ -77,8 +77,9 @@ impl BatchWorker {
         }
     }
 
-    /// A chunk in one transaction. A task that has changed meanwhile is taken out and changed by
-    /// itself, so that only it can fail. `None` if another was faster.
+    /// Handles one chunk in one transaction. A task that has changed meanwhile is removed from the
+    /// chunk and changed on its own, so that it cannot fail the others. Returns `None` if another
+    /// worker was faster.
     async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>, BematicError> {
         let channel = &batch.origin.channel_id;
         let page = self
@@ -89,7 +90,7 @@ impl BatchWorker {
         let now = self.ports.clock.now();
         let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);
         loop {
-            let next = batch.gone_on(&chunk, page.next.clone(), now);
+            let next = batch.after_chunk(&chunk, page.next.clone(), now);
             match self
                 .ports
                 .batches
@@ -97,13 +98,13 @@ impl BatchWorker {
                 .await?
             {
                 Applied::Done => {
-                    self.tell(&next, &chunk.changes, now).await?;
+                    self.announce_chunk(&next, &chunk.changes, now).await?;
                     return Ok(Some(next));
                 }
                 Applied::Overtaken => return Ok(None),
                 Applied::Refused(tasks) => {
                     for change in chunk.split_off(&tasks) {
-                        let outcome = self.alone(batch, change.before.id, now).await?;
+                        let outcome = self.change_single(batch, change.before.id, now).await?;
                         chunk.note(change.before.id, outcome);
                     }
                 }
@@ -111,39 +112,40 @@ impl BatchWorker {
         }
     }
 
-    /// Reads the task anew and decides anew.
-    async fn alone(
+    /// Changes a single task: reads it again and decides anew.
+    async fn change_single(
         &self,
         batch: &Batch,
         id: TaskId,
         now: Timestamp,
-    ) -> Result<Alone, BematicError> {
+    ) -> Result<SingleOutcome, BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            return Ok(Alone::Unchanged);
+            return Ok(SingleOutcome::Unchanged);
         };
         let policy = self.transitions.policy();
-        // Bulk work ends no attempt by itself: nothing to tell a breaker.
+        // A bulk operation ends no attempt by itself, so there is no report to a breaker.
         let decide = |task: &_| Ok((batch.change(task, policy, now)?, None));
         match self.transitions.change(task, decide, None, now).await {
-            Ok(Outcome::Changed(_)) => Ok(Alone::Changed),
-            Ok(Outcome::Unchanged(..)) => Ok(Alone::Unchanged),
+            Ok(Outcome::Changed(_)) => Ok(SingleOutcome::Changed),
+            Ok(Outcome::Unchanged(..)) => Ok(SingleOutcome::Unchanged),
             Err(error @ BematicError::Task(TaskError::Contended { .. })) => {
-                error!(batch = %batch.id, task = %id, code = error.code(), error = chain(&error), "task left as it is");
-                Ok(Alone::Failed)
+                error!(batch = %batch.id, task = %id, code = error.code(), error = chain(&error), "task not changed by bulk operation");
+                Ok(SingleOutcome::Failed)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Should this fail, the sweeper finds the tasks.
-    async fn tell(
+    /// Enqueues the messages that a chunk's changes call for. If this fails, the sweeper finds the
+    /// tasks.
+    async fn announce_chunk(
         &self,
         batch: &Batch,
         changes: &[Change],
         now: Timestamp,
     ) -> Result<(), BematicError> {
         let tally = batch.tally;
-        info!(batch = %batch.id, ?tally, "chunk done");
+        info!(batch = %batch.id, ?tally, "chunk of bulk operation done");
         let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();
         let progress = async { Ok(self.ports.notifications.batch_changed(batch).await?) };
         futures::try_join!(progress, self.transitions.announce_all(&tasks, now))?;

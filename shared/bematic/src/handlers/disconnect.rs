@@ -17,12 +17,12 @@ pub struct Disconnector {
 }
 
 impl Disconnector {
-    /// On the agents.
+    /// Creates a disconnector with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self { ports }
     }
 
-    /// Handles `$disconnect`. What fails is logged, since API Gateway does not repeat the event.
+    /// Handles `$disconnect`. Errors are logged, since API Gateway does not repeat the event.
     pub async fn handle(&self, event: &SocketEvent) {
         if let Err(error) = self.disconnect(event, self.ports.clock.now()).await {
             error!(
@@ -33,12 +33,12 @@ impl Disconnector {
         }
     }
 
-    /// Unbinds a connection, whose `$disconnect` may come late, twice, or never: one call, two for a connection
-    /// that was to authenticate in band.
+    /// Unbinds a connection, whose `$disconnect` may arrive late, twice, or never: one call, two
+    /// for a connection that authenticates in band.
     ///
     /// # Errors
-    /// API Gateway does not repeat the event; the next message that is posted to the connection
-    /// finds it gone.
+    /// API Gateway does not repeat the event; the next message that is sent to the connection finds
+    /// it gone.
     pub async fn disconnect(
         &self,
         event: &SocketEvent,
@@ -65,7 +65,9 @@ impl Disconnector {
         };
         match &outcome {
             Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
-            Unbound::Stale => info!(%connection, "a connection that is nobody's current one ended"),
+            Unbound::Stale => {
+                info!(%connection, "connection ended that was not its agent's current one");
+            }
         }
         Ok(outcome)
     }

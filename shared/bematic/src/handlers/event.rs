@@ -1,5 +1,5 @@
-//! API Gateway's WebSocket events as what the handlers need of them. Fields that are not used are
-//! not looked at, so that AWS can add more of them.
+//! API Gateway's WebSocket events in the form that the handlers need. Fields that are not used are
+//! ignored, so that AWS can add more of them.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,12 @@ use crate::error::BematicError;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawSocketEvent")]
 pub struct SocketEvent {
-    /// The connection.
+    /// The connection's id.
     pub connection_id: ConnectionId,
-    /// The agent that the authorizer found; none on a connection that authenticates in band.
+    /// The agent that the authorizer found; `None` on a connection that authenticates in band.
     pub agent_id: Option<AgentId>,
-    /// When API Gateway made the connection: the newer of two wins, whichever is handled first.
+    /// The time at which API Gateway opened the connection: the newer of two wins, whichever is
+    /// handled first.
     pub connected_at: Option<Timestamp>,
     /// The message; empty on `$connect` and `$disconnect`.
     pub body: String,
@@ -43,7 +44,7 @@ struct RawContext {
     connection_id: ConnectionId,
     #[serde(default)]
     connected_at: Option<Timestamp>,
-    /// Whatever the authorizer said, and numbers of API Gateway's own.
+    /// The authorizer's context, and numbers that API Gateway adds.
     #[serde(default)]
     authorizer: Option<HashMap<String, Value>>,
 }
@@ -72,27 +73,27 @@ impl TryFrom<RawSocketEvent> for SocketEvent {
     }
 }
 
-/// The headers of a handshake that speak of who it is.
+/// The headers of a handshake that identify the agent.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Credentials<'a> {
-    /// `Authorization`
+    /// The header `Authorization`.
     pub authorization: Option<&'a str>,
-    /// `X-Agent-Id`
+    /// The header `X-Agent-Id`.
     pub agent_id: Option<&'a str>,
 }
 
-/// A handshake, as the authorizer is asked about it.
+/// A handshake, as the authorizer receives it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handshake {
-    /// What is asked for.
+    /// The ARN of the method that is requested.
     pub method_arn: String,
     #[serde(default)]
     headers: HashMap<String, String>,
 }
 
 impl Handshake {
-    /// The headers that speak of who it is, whatever the case of their names.
+    /// Returns the headers that identify the agent, whatever the case of their names.
     pub fn credentials(&self) -> Credentials<'_> {
         let header = |name: &str| {
             self.headers
@@ -106,7 +107,7 @@ impl Handshake {
         }
     }
 
-    /// Lets the handshake through: as the agent, or as nobody yet.
+    /// Returns the policy that allows the handshake, with the agent's id if it has authenticated.
     pub fn allow(&self, agent_id: Option<&AgentId>) -> Value {
         let context = agent_id.map_or_else(|| json!({}), |id| json!({ (AGENT_ID): id }));
         json!({

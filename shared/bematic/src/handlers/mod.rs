@@ -1,6 +1,7 @@
-//! One module a function, one a message type. A handler gets its collaborators through its
-//! constructor, reads the state, lets the pure modules decide, writes, then sends: a failure in
-//! between makes the sender repeat, and the repeat changes nothing but sends again.
+//! The handlers: one module for each function, and one for each message type. A handler gets its
+//! collaborators through its constructor, reads the state, lets the pure modules decide, writes,
+//! then sends messages: after a failure in between the sender repeats its message, and the
+//! repetition changes nothing but sends the messages again.
 
 pub mod authorize;
 pub mod batch;
@@ -16,6 +17,3 @@ pub mod sweep;
 pub mod transitions;
 mod view;
 pub mod webhook;
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! Which agent gets a task, and moving what waits to one that is better off with it.
+//! Choosing the agent for a task, and moving waiting tasks to better agents.
 
 use std::sync::Arc;
 
@@ -8,23 +8,26 @@ use tracing::{info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
-    agent::{Agent, Candidate, Route, better, choose},
+    agent::{Agent, Candidate, Route, better_candidate, choose},
     error::{BematicError, StoreError},
     ports::{Agents, DispatchMessage, Ports, TaskLists},
     task::{Task, TaskEvent, Unchanged},
 };
 
-/// Tasks at the head of a queue that one pass looks at.
+/// The number of tasks at the head of a queue that one dispatch considers for a move.
 const HEAD: usize = 50;
-/// Tasks that are moved, and queues that are counted, at a time.
+/// The number of tasks that are moved, and of queues that are counted, concurrently.
 const AT_ONCE: usize = 8;
 
-/// The agents that the route allows and that exist, in order of preference; by name where any will
-/// do. A call for each that it names, side by side.
+/// Returns the agents that the route allows and that exist, in order of preference; by name where
+/// any agent is allowed. One call for each agent that the route names, in parallel.
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn allowed(agents: &dyn Agents, route: &Route) -> Result<Vec<Agent>, StoreError> {
+pub(super) async fn allowed_agents(
+    agents: &dyn Agents,
+    route: &Route,
+) -> Result<Vec<Agent>, StoreError> {
     if *route == Route::Any {
         return agents.list().await;
     }
@@ -32,15 +35,16 @@ pub(super) async fn allowed(agents: &dyn Agents, route: &Route) -> Result<Vec<Ag
     let found = try_join_all(named.iter().map(|agent| agents.find(agent))).await?;
     let known = named.iter().zip(found).filter_map(|(name, found)| {
         if found.is_none() {
-            warn!(agent = %name, "there is no such agent to choose");
+            warn!(agent = %name, "the route names an agent that does not exist");
         }
         found
     });
     Ok(known.collect())
 }
 
-/// Agents to choose from. How many tasks wait for one is counted when it matters: never fewer than
-/// it holds, so that one that is fuller than the best without those that wait need not be counted.
+/// The agents to choose from. The tasks that wait for an agent are only counted when that can
+/// matter: the load without them is a lower bound, so an agent whose lower bound is above the best
+/// agent's load need not be counted.
 pub(super) struct Pool {
     candidates: Vec<(Candidate, bool)>,
 }
@@ -54,13 +58,13 @@ impl Pool {
         }
     }
 
-    /// The agent for a new task: a call for each that could have it, if that is more than one.
+    /// Chooses the agent for a new task: one call for each candidate, if there is more than one.
     pub(super) async fn choose(
         &mut self,
         lists: &dyn TaskLists,
         route: &Route,
     ) -> Result<Option<AgentId>, StoreError> {
-        let could = self.of(route);
+        let could = self.allowed_by(route);
         let alone = could.iter().filter(|it| it.is_usable()).count() <= 1;
         if alone {
             return Ok(choose(&could).map(|it| it.id.clone()));
@@ -68,26 +72,27 @@ impl Pool {
         self.pick(lists, route, choose).await
     }
 
-    /// The agent that is better for a task that waits for `from`, if there is one.
-    async fn better(
+    /// Returns the agent that is better for a task that waits for `from`, if there is one.
+    async fn better_for(
         &mut self,
         lists: &dyn TaskLists,
         route: &Route,
         from: &Candidate,
     ) -> Result<Option<AgentId>, StoreError> {
-        self.pick(lists, route, |all| better(from, all)).await
+        self.pick(lists, route, |all| better_candidate(from, all))
+            .await
     }
 
-    /// One more waits for the agent.
-    fn give(&mut self, agent: &AgentId) {
+    /// Adds a waiting task to the agent's load.
+    fn add_waiting(&mut self, agent: &AgentId) {
         let of_agent = self.candidates.iter_mut().find(|(it, _)| it.id == *agent);
         if let Some((candidate, _)) = of_agent {
             candidate.waiting += 1;
         }
     }
 
-    /// Those that the route allows, in its order.
-    fn of(&self, route: &Route) -> Vec<&Candidate> {
+    /// Returns the candidates that the route allows, in the route's order.
+    fn allowed_by(&self, route: &Route) -> Vec<&Candidate> {
         let all = || self.candidates.iter().map(|(candidate, _)| candidate);
         if *route == Route::Any {
             return all().collect();
@@ -98,7 +103,7 @@ impl Pool {
             .collect()
     }
 
-    /// What `pick` picks when it knows how many tasks wait for whom.
+    /// Returns the choice of `pick`, after counting the waiting tasks that can change it.
     async fn pick(
         &mut self,
         lists: &dyn TaskLists,
@@ -106,7 +111,7 @@ impl Pool {
         pick: impl for<'a> Fn(&[&'a Candidate]) -> Option<&'a Candidate>,
     ) -> Result<Option<AgentId>, StoreError> {
         loop {
-            let Some(picked) = pick(&self.of(route)).cloned() else {
+            let Some(picked) = pick(&self.allowed_by(route)).cloned() else {
                 return Ok(None);
             };
             if !picked.is_usable() || self.is_counted(&picked.id) {
@@ -121,14 +126,14 @@ impl Pool {
         candidates.any(|(it, counted)| it.id == *agent && *counted)
     }
 
-    /// Counts what waits for this one, and for the least loaded others.
+    /// Counts the tasks that wait for this agent, and for the least loaded others.
     async fn count(
         &mut self,
         lists: &dyn TaskLists,
         route: &Route,
         first: &AgentId,
     ) -> Result<(), StoreError> {
-        let mut next = self.of(route);
+        let mut next = self.allowed_by(route);
         next.retain(|it| it.is_usable() && !self.is_counted(&it.id));
         next.sort_by(|a, b| (a.id != *first).cmp(&(b.id != *first)).then(a.by_load(b)));
         let next: Vec<_> = next.into_iter().map(|it| it.id.clone()).collect();
@@ -144,14 +149,14 @@ impl Pool {
     }
 }
 
-/// Moves what waits.
+/// Moves waiting tasks to better agents.
 pub struct Router {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
 impl Router {
-    /// A router among the agents of these ports.
+    /// Creates a router with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -159,44 +164,45 @@ impl Router {
         }
     }
 
-    /// Moves what waits for an agent that takes no work now, as far as there are better agents for
-    /// it, and says how much that was. A call if nothing can be moved; what is left is left to
-    /// another drain.
+    /// Moves the tasks that wait for an agent that is sent no tasks now to better agents, as far as
+    /// there are any, and returns their number. One call if nothing can be moved; tasks beyond the
+    /// head of the queue are left to another dispatch.
     ///
     /// # Errors
-    /// The store's and the queues': what is moved is moved, the rest may be tried again.
+    /// The store's and the queues': the tasks that were moved stay moved, and the rest may be tried
+    /// again.
     pub async fn move_waiting(&self, agent: &Agent, now: Timestamp) -> Result<usize, BematicError> {
         let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
-        let moved = self.spread(agent, movable, now).await?;
-        // Not for those that cannot be moved: it would never end.
+        let moved = self.move_all(agent, movable, now).await?;
+        // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
-            let drain = DispatchMessage::drain(agent.id.clone());
+            let message = DispatchMessage::drain(agent.id.clone());
             self.ports
                 .dispatch
-                .send(&drain, std::time::Duration::ZERO)
+                .send(&message, std::time::Duration::ZERO)
                 .await?;
         }
         Ok(moved)
     }
 
-    /// Moves this task, if there is a better agent for it, and says whether. A call if its agent
-    /// takes work.
+    /// Moves this task, if there is a better agent for it, and returns whether it did. One call if
+    /// its agent is sent tasks.
     ///
     /// # Errors
-    /// As [`Self::move_waiting`].
+    /// The errors of [`Self::move_waiting`].
     pub async fn move_one(&self, task: &Task, now: Timestamp) -> Result<bool, BematicError> {
         let agent = self.ports.agents.find(&task.agent_id).await?;
         let agent = agent.unwrap_or_else(|| Agent::new(task.agent_id.clone(), now));
         if agent.takes_work().is_some() && agent.gate.is_open(now) {
             return Ok(false);
         }
-        Ok(self.spread(&agent, vec![task.clone()], now).await? > 0)
+        Ok(self.move_all(&agent, vec![task.clone()], now).await? > 0)
     }
 
-    /// Each to the agent that is better for it then.
-    async fn spread(
+    /// Moves each task to the agent that is better for it after the moves before.
+    async fn move_all(
         &self,
         agent: &Agent,
         tasks: Vec<Task>,
@@ -212,8 +218,8 @@ impl Router {
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };
-            if let Some(to) = pool.better(&*self.ports.lists, route, &from).await? {
-                pool.give(&to);
+            if let Some(to) = pool.better_for(&*self.ports.lists, route, &from).await? {
+                pool.add_waiting(&to);
                 moves.push(self.move_to(task, to, now));
             }
         }
@@ -223,7 +229,7 @@ impl Router {
         Ok(outcomes.into_iter().filter(|is_moved| *is_moved).count())
     }
 
-    /// All that any of the routes allows, read once.
+    /// Reads all agents that any of the routes allows, once.
     async fn candidates<'a>(
         &self,
         agent: &Agent,
@@ -245,8 +251,8 @@ impl Router {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Unless it is somewhere else by now. Each stands alone: one that cannot be moved is no reason
-    /// to leave the others.
+    /// Moves a task, unless it was moved meanwhile. A task that cannot be moved does not keep the
+    /// others from being moved.
     async fn move_to(&self, task: Task, to: AgentId, now: Timestamp) -> Result<bool, BematicError> {
         let (id, from) = (task.id, task.agent_id.clone());
         let decide = |task: &Task| {

@@ -1,4 +1,4 @@
-//! SQS batches: each record stands alone, and only what failed comes back.
+//! SQS batches: each record is handled on its own, and only failed records are returned.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +17,7 @@ use crate::{
     slack::api::SlackError,
 };
 
-/// A record's message.
+/// Parses a record's message.
 ///
 /// # Errors
 /// [`BematicError::Message`]: the record belongs in the dead-letter queue.
@@ -28,10 +28,11 @@ pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError
     })
 }
 
-/// Handles every record by itself, groups side by side, the records of one group in order. On a
-/// FIFO queue the rest of a group is not tried after a failure: first in, first out. What failed comes back soon,
-/// as often as the queue allows; then, or at once where trying again is no help, it goes into the
-/// dead-letter queue with its reason. (SQS itself moves only what a function did not live to say.)
+/// Handles every record on its own: groups in parallel, the records of one group in order. On a
+/// FIFO queue the rest of a group is not tried after a failure. A failed record becomes visible
+/// again soon, as often as the queue allows; then, or at once where a retry is no help, it is moved
+/// to the dead-letter queue with its reason. (SQS itself moves only the messages of functions that
+/// ended before they could do so.)
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
@@ -56,12 +57,12 @@ where
                     Err(error) => Err(error),
                 };
                 if let Err(cause) = result
-                    && !buried(record, &cause, queue).await
+                    && !moved_to_dead_letters(record, &cause, queue).await
                 {
                     let fifo = is_fifo(record);
                     let waiting = if fifo { records.len() } else { 1 };
                     let waiting = &records.make_contiguous()[..waiting];
-                    failed(waiting, &cause, queue).await;
+                    delay_retry(waiting, &cause, queue).await;
                     failures.extend(waiting.iter().filter_map(|it| it.message_id.clone()));
                     if fifo {
                         break;
@@ -81,12 +82,17 @@ where
     response
 }
 
-/// Whether the record was given up, and lies in the dead-letter queue.
-async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQueue) -> bool {
+/// Moves a record to the dead-letter queue if it is not to be retried. Returns whether it was
+/// moved.
+async fn moved_to_dead_letters(
+    record: &SqsMessage,
+    cause: &BematicError,
+    queue: &dyn SourceQueue,
+) -> bool {
     let Some(id) = record.message_id.as_deref() else {
         return false;
     };
-    let times = received(record);
+    let times = receive_count(record);
     if may_work_later(cause) && times < queue.max_receives() {
         return false;
     }
@@ -105,16 +111,16 @@ async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQue
                 code,
                 error = chain(cause),
                 times,
-                "message given up"
+                "message moved to the dead-letter queue"
             );
             true
         }
-        // SQS will move it.
+        // SQS will move the message itself.
         Err(error) => {
             warn!(
                 message_id = id,
                 error = chain(&error),
-                "message not given up"
+                "message not moved to the dead-letter queue"
             );
             false
         }
@@ -123,25 +129,27 @@ async fn buried(record: &SqsMessage, cause: &BematicError, queue: &dyn SourceQue
 
 fn may_work_later(cause: &BematicError) -> bool {
     match cause {
-        // What is written wrong stays so.
+        // An item that was written incorrectly stays so.
         BematicError::Store(error) => matches!(error, StoreError::Call { .. }),
         BematicError::Task(error) => matches!(error, TaskError::Contended { .. }),
         other => other.is_transient(),
     }
 }
 
-/// A standard queue has groups too, for fairness, but no order in them.
+/// Whether the record is from a FIFO queue. A standard queue has groups too, for fairness, but no
+/// order in them.
 fn is_fifo(record: &SqsMessage) -> bool {
     record.attributes.contains_key("MessageDeduplicationId")
 }
 
-fn received(record: &SqsMessage) -> u32 {
+fn receive_count(record: &SqsMessage) -> u32 {
     let count = record.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-/// The first of them failed. All wait alike: one that stayed away longer would hold back its group.
-async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
+/// Logs a failure and sets the wait of the records; the first of them failed. All have the same
+/// wait: a record with a longer one would hold back its group.
+async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
     let Some(first) = records.first() else { return };
     let id = first.message_id.as_deref();
     error!(
@@ -158,25 +166,25 @@ async fn failed(records: &[SqsMessage], cause: &BematicError, queue: &dyn Source
         .filter_map(|record| record.receipt_handle.as_deref())
     {
         if let Err(error) = queue.retry_after(receipt, wait).await {
-            // It comes back all the same, later.
+            // The record becomes visible again all the same, later.
             warn!(
                 message_id = id,
                 error = chain(&error),
-                "the wait was not shortened"
+                "wait of a failed message not set"
             );
         }
     }
 }
 
-/// How long a failed message waits: as long as Slack says, or 2 s, and twice as long after each
-/// further failure. `None` where waiting is no help.
+/// Returns the wait after a failure: as long as Slack asks, or 2 s, doubled after each further
+/// failure. `None` where a retry is no help.
 fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
     const FIRST: Duration = Duration::from_secs(2);
     const LONGEST: Duration = Duration::from_mins(3);
     match cause {
         BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
         error if may_work_later(error) => {
-            let doublings = received(record).saturating_sub(1).min(16);
+            let doublings = receive_count(record).saturating_sub(1).min(16);
             Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
         }
         _ => None,
@@ -189,7 +197,7 @@ fn failure(item_identifier: String) -> BatchItemFailure {
     failure
 }
 
-/// By message group; a record without a group is a group of its own.
+/// Groups records by message group; a record without a group is a group of its own.
 fn groups(records: Vec<SqsMessage>) -> BTreeMap<String, Vec<SqsMessage>> {
     let mut groups: BTreeMap<String, Vec<SqsMessage>> = BTreeMap::new();
     for (index, record) in records.into_iter().enumerate() {

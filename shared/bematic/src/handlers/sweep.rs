@@ -1,6 +1,6 @@
-//! `sweeper`: the safety net, once a minute. Finds the work that no message is left for, and agents
-//! that are not there any more. It tells the dispatcher what to look at, whose queue repeats what
-//! fails; so two sweeps at once do nothing twice.
+//! `sweeper`: the safety net, which runs once a minute. It finds the tasks for which no message is
+//! left, and agents that are no longer there. It enqueues messages for the dispatcher, whose queue
+//! repeats what fails; so two sweeps at once do nothing twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,49 +19,49 @@ use crate::{
     ports::{CONNECTED_SHARDS, DispatchMessage, Gateway, Ports},
 };
 
-/// Tasks and connections of a shard that one run looks at; the next one takes what is left.
+/// The number of tasks and connections that one run handles at most; the next run handles the rest.
 const AT_ONCE: usize = 1000;
-/// Calls under way at a time.
+/// The number of concurrent calls.
 const CONCURRENT: usize = 16;
-/// A run ends by itself well within the function's timeout of 50 s.
+/// The time after which a run ends by itself, well within the function's timeout of 50 s.
 const RUN_FOR: Duration = Duration::from_secs(40);
 
-/// What a sweep found.
+/// The results of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Tasks that the dispatcher was told to look at.
+    /// The number of tasks that the dispatcher was sent a message for.
     pub tasks: usize,
-    /// Agents whose queue the dispatcher was told to drain.
+    /// The number of agents whose queue is to be dispatched.
     pub drained: usize,
-    /// Agents that were sent a ping.
+    /// The number of agents that were sent a ping.
     pub pinged: usize,
-    /// Agents that are offline now.
+    /// The number of agents that were marked offline.
     pub lost: usize,
-    /// Connections that did not authenticate.
-    pub strangers: usize,
-    /// Bulk work that had come to a halt.
+    /// The number of connections that did not authenticate in time.
+    pub unauthenticated: usize,
+    /// The number of bulk operations that were stalled.
     pub batches: usize,
-    /// Things that did not work: the next run tries again.
+    /// The number of failures: the next run tries again.
     pub failed: usize,
-    /// Whether there was more to do than time.
+    /// Whether the run ended before everything was handled.
     pub cut: bool,
 }
 
-/// What was done about one agent.
-enum Visited {
-    Drained,
+/// The result of checking one agent.
+enum Checked {
+    Dispatched,
     Pinged,
     Lost,
-    Well,
+    Healthy,
 }
 
-/// Sweeps.
+/// Sweeps: finds tasks and agents that no message is left for.
 pub struct Sweeper {
     ports: Arc<Ports>,
 }
 
 impl Sweeper {
-    /// A sweeper of all there is.
+    /// Creates a sweeper with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self { ports }
     }
@@ -69,7 +69,7 @@ impl Sweeper {
     /// Handles the schedule's event.
     ///
     /// # Errors
-    /// As [`Self::sweep`], after it was logged.
+    /// The errors of [`Self::sweep`], after they were logged.
     pub async fn handle(&self) -> Result<(), BematicError> {
         let swept = self.sweep().await;
         swept.map(drop).inspect_err(|error| {
@@ -81,7 +81,7 @@ impl Sweeper {
         })
     }
 
-    /// Sweeps once. What fails is counted and logged; the rest goes on.
+    /// Sweeps once. Single failures are counted and logged, and the sweep goes on.
     ///
     /// # Errors
     /// An index could not be read.
@@ -89,9 +89,10 @@ impl Sweeper {
         let start = self.ports.clock.now();
         let mut swept = Swept::default();
         self.due_tasks(start, &mut swept).await?;
-        self.strangers(start, &mut swept).await?;
+        self.unauthenticated(start, &mut swept).await?;
         self.stalled(start, &mut swept).await?;
-        // Begun elsewhere each time, so that what a long run leaves is not always the same.
+        // Each run begins with another shard, so that a run without enough time does not always
+        // leave out the same one.
         let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
         for n in 0..CONNECTED_SHARDS {
             let shard = (first + n) % CONNECTED_SHARDS;
@@ -112,24 +113,24 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn strangers(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let strangers = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
-        let messages = strangers
+    async fn unauthenticated(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+        let unauthenticated = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
+        let messages = unauthenticated
             .into_iter()
             .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
         let (sent, failed) = self.send_all(messages).await;
-        swept.strangers = sent;
+        swept.unauthenticated = sent;
         swept.failed += failed;
         Ok(())
     }
 
     async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
         for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
-            info!(%batch, "bulk work had come to a halt");
-            match self.go_on(batch, since, now).await {
+            info!(%batch, "bulk operation was stalled");
+            match self.resume_stalled(batch, since, now).await {
                 Ok(()) => swept.batches += 1,
                 Err(error) => {
-                    warn!(%batch, error = chain(&error), "not told");
+                    warn!(%batch, error = chain(&error), "message not enqueued");
                     swept.failed += 1;
                 }
             }
@@ -137,8 +138,9 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Next time after twice as long, so that work that fails each time does not pile up.
-    async fn go_on(
+    /// Enqueues a stalled bulk operation. The next check is after twice as long, so that bulk
+    /// operations that fail each time do not pile up.
+    async fn resume_stalled(
         &self,
         batch: BatchId,
         since: Timestamp,
@@ -149,14 +151,14 @@ impl Sweeper {
         Ok(self.ports.batches.look_again(batch, again).await?)
     }
 
-    /// Ten a call. How many were sent, and how many were not.
+    /// Sends messages, ten a call. Returns how many were sent, and how many were not.
     async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
         let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
         let sends = messages.chunks(10).map(|some| async move {
             match self.ports.dispatch.send_all(some).await {
                 Ok(()) => (some.len(), 0),
                 Err(error) => {
-                    warn!(error = chain(&error), ?some, "not told");
+                    warn!(error = chain(&error), ?some, "messages not enqueued");
                     (0, some.len())
                 }
             }
@@ -186,25 +188,25 @@ impl Sweeper {
                 .presence
                 .connected(shard, cursor.as_deref())
                 .await?;
-            let visits = page.items.iter().map(|agent| self.visit(agent));
-            let mut visits = stream::iter(visits).buffer_unordered(CONCURRENT);
-            while let Some(visited) = visits.next().await {
-                match visited {
-                    Ok(Visited::Drained) => swept.drained += 1,
-                    Ok(Visited::Pinged) => swept.pinged += 1,
-                    Ok(Visited::Lost) => swept.lost += 1,
-                    Ok(Visited::Well) => {}
+            let checks = page.items.iter().map(|agent| self.check(agent));
+            let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT);
+            while let Some(checked) = checks.next().await {
+                match checked {
+                    Ok(Checked::Dispatched) => swept.drained += 1,
+                    Ok(Checked::Pinged) => swept.pinged += 1,
+                    Ok(Checked::Lost) => swept.lost += 1,
+                    Ok(Checked::Healthy) => {}
                     Err(error) => {
                         warn!(
                             code = error.code(),
                             error = chain(&error),
-                            "agent not looked after"
+                            "agent not checked"
                         );
                         swept.failed += 1;
                     }
                 }
             }
-            drop(visits);
+            drop(checks);
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(());
@@ -212,15 +214,15 @@ impl Sweeper {
         }
     }
 
-    async fn visit(&self, agent: &Agent) -> Result<Visited, BematicError> {
+    async fn check(&self, agent: &Agent) -> Result<Checked, BematicError> {
         let Some(binding) = &agent.connection else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         let now = self.ports.clock.now();
         match Liveness::of(agent, binding, now) {
-            Liveness::Silent | Liveness::Deaf => self.look_again(agent, now).await,
+            Liveness::Silent | Liveness::Deaf => self.check_again(agent, now).await,
             Liveness::Ping { first } => {
-                // Noted before it is sent, or its echo could come first.
+                // The ping is recorded before it is sent, or its echo could arrive first.
                 if first {
                     self.ports
                         .presence
@@ -228,61 +230,63 @@ impl Sweeper {
                         .await?;
                 }
                 ping(&*self.ports.gateway, binding, now).await?;
-                self.drain(agent, now).await?;
-                Ok(Visited::Pinged)
+                self.dispatch_queue(agent, now).await?;
+                Ok(Checked::Pinged)
             }
-            Liveness::Well => self.drain(agent, now).await,
+            Liveness::Well => self.dispatch_queue(agent, now).await,
         }
     }
 
-    /// It may have spoken since: what counts is the agent as it is.
-    async fn look_again(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
+    /// Checks an agent again as it is stored now: it may have sent something since the index was
+    /// written.
+    async fn check_again(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
         let Some(agent) = self.ports.agents.find(&agent.id).await? else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         let Some(binding) = &agent.connection else {
-            return Ok(Visited::Well);
+            return Ok(Checked::Healthy);
         };
         match Liveness::of(&agent, binding, now) {
-            Liveness::Silent => self.lose(&agent, binding, "silent", now).await,
-            Liveness::Deaf => self.lose(&agent, binding, "deaf", now).await,
-            Liveness::Ping { .. } | Liveness::Well => Ok(Visited::Well),
+            Liveness::Silent => self.mark_offline(&agent, binding, "silent", now).await,
+            Liveness::Deaf => self.mark_offline(&agent, binding, "deaf", now).await,
+            Liveness::Ping { .. } | Liveness::Well => Ok(Checked::Healthy),
         }
     }
 
-    /// Its connection is closed, so that an agent that is there all the same opens another: first,
-    /// or nobody would look for it any more. Its tasks keep their leases.
-    async fn lose(
+    /// Marks an agent offline. Its connection is closed first, so that an agent that is still there
+    /// opens another: once it is marked, no sweep finds it. Its tasks keep their leases.
+    async fn mark_offline(
         &self,
         agent: &Agent,
         binding: &Binding,
         why: &'static str,
         now: Timestamp,
-    ) -> Result<Visited, BematicError> {
+    ) -> Result<Checked, BematicError> {
         info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
         self.ports
             .connections
             .unbind(&agent.id, &binding.id, now)
             .await?;
-        Ok(Visited::Lost)
+        Ok(Checked::Lost)
     }
 
-    async fn drain(&self, agent: &Agent, now: Timestamp) -> Result<Visited, BematicError> {
-        let untold = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
+    async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
+        let unannounced = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
-        if !untold && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty()) {
-            return Ok(Visited::Well);
+        if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
+        {
+            return Ok(Checked::Healthy);
         }
-        info!(agent = %agent.id, "work was left waiting");
-        let drain = DispatchMessage::drain(agent.id.clone());
-        self.ports.dispatch.send(&drain, Duration::ZERO).await?;
-        Ok(Visited::Drained)
+        info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
+        let message = DispatchMessage::drain(agent.id.clone());
+        self.ports.dispatch.send(&message, Duration::ZERO).await?;
+        Ok(Checked::Dispatched)
     }
 }
 
-/// Asks for a sign that the agent hears: the ping is to be echoed. Also keeps API Gateway from
-/// ending the connection as idle, after 10 min.
+/// Sends a ping, which the agent has to echo. It also keeps API Gateway from closing the connection
+/// as idle, after 10 min.
 pub(super) async fn ping(
     gateway: &dyn Gateway,
     binding: &Binding,
@@ -292,7 +296,7 @@ pub(super) async fn ping(
     let ping = CloudMessage::HeartbeatPing(Heartbeat {
         server_time: Some(now),
     });
-    // A connection that is gone is silent, and found to be so.
+    // A connection that is gone becomes silent, and a later sweep finds it.
     let _ = gateway.send(&binding.id, spelling, ping).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A task with all that Slack shows of it.
+//! The data of a task's card.
 
 use bematic_protocol::time::Timestamp;
 
@@ -12,13 +12,14 @@ use crate::{
     task::{Completion, LateReport, Progress, Task, TaskState},
 };
 
-/// Output that is read for a card: what fits in its section, and some for what is not shown.
+/// The number of bytes of output that are read for a card: as much as fits in its section, and some
+/// more for characters that are not shown.
 const TAIL_BYTES: usize = 8 * 1024;
 
-/// Reports that are read for a card: many carry a percentage only.
+/// The number of progress reports that are read for a card: many carry a percentage only.
 const REPORTS: usize = 40;
 
-/// What a card is rendered from.
+/// The data that a card is rendered from.
 pub(super) struct Snapshot {
     task: Task,
     progress: Progress,
@@ -29,8 +30,8 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads what hangs on the task, side by side: nothing before its first attempt, then two
-    /// calls, or three once it is completed; one more, its agent, while it waits.
+    /// Reads the records of a task in parallel: none before its first attempt, then two calls, or
+    /// three once it is completed; one more, for its agent, while it waits.
     pub(super) async fn read(ports: &Ports, task: Task) -> Result<Self, StoreError> {
         let Ports {
             tasks,
@@ -66,7 +67,7 @@ impl Snapshot {
         })
     }
 
-    /// As Slack shows it.
+    /// Renders the card.
     pub(super) fn render(&self, now: Timestamp) -> Message {
         card(&TaskView {
             task: &self.task,
@@ -84,7 +85,7 @@ impl Snapshot {
     }
 }
 
-/// What `call` reads, if that is wanted.
+/// Returns the result of `call` if it is wanted, or else the default.
 async fn only_if<T: Default>(
     wanted: bool,
     call: impl Future<Output = Result<T, StoreError>>,
@@ -92,7 +93,7 @@ async fn only_if<T: Default>(
     if wanted { call.await } else { Ok(T::default()) }
 }
 
-/// What an operator can do about it.
+/// Returns the buttons for a state.
 const fn actions(state: &TaskState) -> &'static [CardAction] {
     match state {
         TaskState::Pending { .. } => &[CardAction::Cancel],

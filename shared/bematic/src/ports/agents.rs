@@ -1,4 +1,4 @@
-//! Agents, their connections and keys; projects.
+//! Ports to the stored agents, their connections and keys, and the projects.
 
 use std::time::Duration;
 
@@ -15,34 +15,35 @@ use crate::{
     error::StoreError,
 };
 
-/// What became of asking for the right to drain an agent's queue.
+/// The outcome of acquiring the lease to dispatch an agent's queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Drain {
-    /// It is ours; this is the agent.
+    /// The lease is acquired; this is the agent.
     Ours(Box<Agent>),
-    /// Another has it, and was told to look again before it stops.
+    /// Another dispatcher holds the lease; a request was recorded that makes it look again before
+    /// it releases the lease.
     Asked,
     /// There is no such agent.
     NoAgent,
 }
 
-/// What became of giving back the right to drain.
+/// The outcome of releasing the lease to dispatch an agent's queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Released {
-    /// Given back, or lost to another before.
+    /// The lease is released, or had passed to another dispatcher before.
     Done,
-    /// Somebody asked meanwhile: it is still ours; this is the agent.
+    /// A dispatch was requested meanwhile: the lease is still held; this is the agent.
     AskedAgain(Box<Agent>),
 }
 
-/// Agents, their connections and keys.
+/// The agents and their keys.
 #[async_trait]
 pub trait Agents: Send + Sync {
-    /// An agent.
+    /// Returns the agent.
     async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError>;
-    /// All agents, by name. Several calls.
+    /// Returns all agents, sorted by name. Several calls.
     async fn list(&self) -> Result<Vec<Agent>, StoreError>;
-    /// Makes an agent, unless it exists.
+    /// Creates an agent, unless it exists.
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError>;
     /// Adds a key to an agent.
     async fn add_key(
@@ -51,41 +52,44 @@ pub trait Agents: Send + Sync {
         key: &KeyHash,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Whether the key is the agent's.
+    /// Whether the key belongs to the agent.
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError>;
-    /// Removes all keys of an agent, and says how many. Several calls.
+    /// Removes all keys of an agent and returns their number. Several calls.
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError>;
 }
 
 /// The connections of agents.
 #[async_trait]
 pub trait Connections: Send + Sync {
-    /// A connection that authenticates in band.
+    /// Returns the record of a connection that authenticates in band.
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
-    /// Notes a connection that has yet to authenticate.
+    /// Stores a connection that has not authenticated yet.
     async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
-    /// A connection that authenticates in band, and the agent that it says it is. One call.
+    /// Returns the record of a connection that authenticates in band, and the agent that it claims
+    /// to be if the key belongs to that agent. One call.
     async fn introduce(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
     ) -> Result<Introduction, StoreError>;
-    /// Makes a connection that is nobody's that of an agent that has none, if the key is the agent's, and
-    /// notes whose it turned out to be: a transaction, which nothing is read for. False, and nothing
-    /// done, if any of that is not so.
+    /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
+    /// agent, and stores the agent in the connection's record. One transaction, without a read
+    /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
     async fn bind_newcomer(
         &self,
         agent: &AgentId,
         key: &KeyHash,
         binding: &Binding,
     ) -> Result<bool, StoreError>;
-    /// The same as [`Self::bind`] to an agent that was just read, and notes whose the connection
-    /// turned out to be: a transaction.
+    /// Does the same as [`Self::bind`] for an agent that was just read, and stores the agent in the
+    /// connection's record. One transaction.
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;
-    /// Forgets one that did not authenticate; false if it has meanwhile.
+    /// Removes the record of a connection that did not authenticate; returns false if it has
+    /// authenticated meanwhile.
     async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError>;
-    /// Makes a connection the agent's current one: the newer wins. Again, it changes nothing.
+    /// Makes a connection the agent's current one: of two connections the newer wins. A repeated
+    /// call changes nothing.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError>;
     /// Marks the agent offline if this is its current connection.
     async fn unbind(
@@ -96,20 +100,20 @@ pub trait Connections: Send + Sync {
     ) -> Result<Unbound, StoreError>;
 }
 
-/// What agents say of themselves, and the signs of life that they give.
+/// The state that agents report about themselves, and their signs of life.
 #[async_trait]
 pub trait Presence: Send + Sync {
-    /// Notes that the agent has spoken over its current connection, and how it spells. The first
-    /// word counts.
+    /// Records that the agent has sent its first message over its current connection, and that
+    /// message's spelling. Later calls do not change the spelling.
     async fn spoke(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<(), StoreError>;
-    /// What the agent said of itself at `sent_at`, by its clock, over `connection`, and the agent
-    /// after that; over an older one, or before what it said last, it changes nothing. Notes the
-    /// spelling as [`Self::spoke`] does.
+    /// Records the status that the agent reported at `sent_at`, by the agent's clock, over
+    /// `connection`, and returns the agent after that. A report over an older connection, or one
+    /// older than the last, changes nothing. Records the spelling as [`Self::spoke`] does.
     async fn report(
         &self,
         status: &AgentStatus,
@@ -118,8 +122,9 @@ pub trait Presence: Send + Sync {
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError>;
-    /// Notes a sign of life over the agent's current connection, and gives back the agent; `None`
-    /// if that is not its connection (any more). Notes the spelling as [`Self::spoke`] does.
+    /// Records a sign of life over the agent's current connection, and returns the agent; `None` if
+    /// `connection` is not, or no longer, the agent's current one. Records the spelling as
+    /// [`Self::spoke`] does.
     async fn alive(
         &self,
         agent: &AgentId,
@@ -127,25 +132,25 @@ pub trait Presence: Send + Sync {
         sign: &SignOfLife,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError>;
-    /// Notes that the agent was sent a ping that it has to echo.
+    /// Records that the agent was sent a ping that it has to echo.
     async fn pinged(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Notes that the agent was sent a ping since it seems not to hear us: no work for it until it
-    /// has echoed that.
+    /// Records that the agent was sent a ping because it does not seem to receive messages: no
+    /// tasks are dispatched to it until it has echoed the ping.
     async fn doubted(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// The connected agents of one shard of [`CONNECTED_SHARDS`], a page at a time, as they were a
-    /// moment ago. By an index that lags; several calls.
+    /// Returns one page of the connected agents of one shard of [`CONNECTED_SHARDS`], as of a
+    /// moment ago. Reads an index that lags; several calls.
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
-    /// Connections that should have authenticated by `now`. By an index that lags.
+    /// Returns the connections that should have authenticated by `now`. Reads an index that lags.
     async fn unauthenticated(
         &self,
         now: Timestamp,
@@ -153,17 +158,17 @@ pub trait Presence: Send + Sync {
     ) -> Result<Vec<ConnectionId>, StoreError>;
 }
 
-/// The right to dispatch an agent's queue, which one dispatcher has at a time.
+/// The lease to dispatch an agent's queue, which one dispatcher holds at a time.
 #[async_trait]
 pub trait DispatchLeases: Send + Sync {
-    /// Asks for the right to drain the agent's queue. One call, or two if another has it.
+    /// Acquires the lease for the agent's queue. One call, or two if another dispatcher holds it.
     async fn begin_drain(
         &self,
         agent: &AgentId,
         lease: &DrainLease,
         now: Timestamp,
     ) -> Result<Drain, StoreError>;
-    /// Gives it back, unless somebody asked since `requests` was read.
+    /// Releases the lease, unless another dispatch was requested since `requests` was read.
     async fn end_drain(
         &self,
         agent: &AgentId,
@@ -172,64 +177,64 @@ pub trait DispatchLeases: Send + Sync {
     ) -> Result<Released, StoreError>;
 }
 
-/// How long a connection may take to authenticate in band.
+/// The time that a connection has to authenticate in band.
 pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Parts that the index of connected agents has.
+/// The number of shards of the index of connected agents.
 pub const CONNECTED_SHARDS: u32 = 4;
 
-/// What a heartbeat says beside "I am alive".
+/// The contents of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SignOfLife {
-    /// The tasks that the agent has, if it says.
+    /// The tasks that the agent has, if the heartbeat lists them.
     pub tasks: Option<Vec<TaskId>>,
-    /// The time of the ping that it answers.
+    /// The server time of the ping that the heartbeat echoes.
     pub echoes: Option<Timestamp>,
-    /// How it is spelled.
+    /// The heartbeat's spelling.
     pub spelling: Spelling,
 }
 
-/// What is known of who authenticates in band.
+/// The result of looking up a connection that authenticates in band.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Introduction {
-    /// Its connection.
+    /// The connection's record.
     pub connection: Option<Connection>,
-    /// The agent that it says it is, if the key is that agent's.
+    /// The agent that the connection claims to be, if the key belongs to that agent.
     pub agent: Option<Agent>,
 }
 
-/// What became of binding a connection.
+/// The outcome of binding a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {
-    /// It is the agent's connection now, in place of this one.
+    /// The connection is now the agent's current one.
     Current {
-        /// The older connection, to be closed.
+        /// The older connection that was replaced and has to be closed.
         replaced: Option<ConnectionId>,
     },
-    /// A newer one is: this one is to be closed.
+    /// The agent has a newer connection: this one has to be closed.
     Replaced,
     /// There is no such agent.
     NoAgent,
-    /// It is another agent's.
+    /// The connection is bound to another agent.
     Taken,
 }
 
-/// What became of the end of a connection.
+/// The outcome of unbinding a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unbound {
-    /// Its agent is offline now.
+    /// The connection's agent is offline now.
     Offline(AgentId),
-    /// It was not anybody's current connection.
+    /// The connection was not the current one of any agent.
     Stale,
 }
 
-/// Projects, by channel.
+/// The projects, by channel.
 #[async_trait]
 pub trait Projects: Send + Sync {
-    /// The channel's project.
+    /// Returns the channel's project.
     async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError>;
-    /// All projects, by channel. Several calls.
+    /// Returns all projects, sorted by channel. Several calls.
     async fn list(&self) -> Result<Vec<Project>, StoreError>;
-    /// Stores a channel's project in place of any other.
+    /// Stores a channel's project, replacing any other.
     async fn put(&self, project: &Project) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! Bulk work, and the queue that it goes on by.
+//! Ports to the stored bulk operations, and to the queue that drives them.
 
 use async_trait::async_trait;
 use bematic_protocol::{
@@ -13,57 +13,57 @@ use crate::{
     error::{QueueError, StoreError},
 };
 
-/// What became of a chunk of bulk work.
+/// The outcome of applying a chunk of a bulk operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Applied {
-    /// All of it took place.
+    /// All changes of the chunk were written.
     Done,
-    /// Nothing did: another has gone on with the batch.
+    /// Nothing was written: another worker has advanced the bulk operation.
     Overtaken,
-    /// Nothing did: these tasks have changed.
+    /// Nothing was written: these tasks have changed.
     Refused(Vec<TaskId>),
 }
 
-/// Bulk work.
+/// The bulk operations.
 #[async_trait]
 pub trait Batches: Send + Sync {
-    /// Bulk work by its id.
+    /// Returns the bulk operation with this id.
     async fn find(&self, id: BatchId) -> Result<Option<Batch>, StoreError>;
-    /// Stores new bulk work, once per `request` (Slack's id of what the operator did). A repeated
-    /// request costs a second call.
+    /// Stores a new bulk operation, once per `request` (Slack's id of the operator's request). A
+    /// repeated request costs a second call.
     async fn create(&self, batch: &Batch, request: &str) -> Result<Created<BatchId>, StoreError>;
-    /// Goes on with bulk work and changes its next tasks, in one transaction.
+    /// Advances a bulk operation and changes its next tasks, in one transaction.
     async fn apply(
         &self,
         before: &Batch,
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError>;
-    /// Notes that Slack shows it as it is, unless it has gone on since.
+    /// Records that Slack shows the bulk operation's current version, unless it has advanced since.
     async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError>;
-    /// What has not gone on for a while ([`Batch::due_at`]), but not for more than a day, and when
-    /// it went on last. By an index that lags.
+    /// Returns the bulk operations that have not advanced for a while ([`Batch::due_at`]), but for
+    /// no more than a day, with the time at which each advanced last. Reads an index that lags.
     async fn stalled(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(BatchId, Timestamp)>, StoreError>;
-    /// Has it looked at again at `at`, not before.
+    /// Postpones the next check of the bulk operation to `at`.
     async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError>;
 }
 
-/// Which bulk work is to go on.
+/// A message of the queue of bulk operations: the bulk operation to advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchMessage {
-    /// Which.
+    /// The bulk operation.
     pub batch_id: BatchId,
 }
 
-/// The queue of bulk work.
+/// The queue of bulk operations.
 #[async_trait]
 pub trait BatchQueue: Send + Sync {
-    /// Has bulk work go on.
+    /// Enqueues a message that makes the worker advance the bulk operation.
     async fn work(&self, batch: BatchId) -> Result<(), QueueError>;
 }

@@ -1,4 +1,4 @@
-//! The agents' circuit breakers.
+//! Port to the agents' stored circuit breakers.
 
 use async_trait::async_trait;
 use bematic_protocol::ids::AgentId;
@@ -6,17 +6,18 @@ use bematic_protocol::ids::AgentId;
 use super::Written;
 use crate::{breaker::Breaker, error::StoreError};
 
-/// A breaker before and after an event: written on condition that it is still the one before.
+/// A change of a breaker: its state before and after an event. It is written on condition that the
+/// stored breaker is still the one before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Turn<'a> {
-    /// As it was read.
+    /// The breaker as it was read.
     pub before: &'a Breaker,
-    /// As it is to be.
+    /// The breaker as it is to be written.
     pub after: &'a Breaker,
 }
 
 impl Turn<'_> {
-    /// Whether it lets through something else than before, so that the agent's record changes too.
+    /// Whether the breaker's gate changes, so that the agent's record has to be written too.
     pub fn moves_gate(&self) -> bool {
         self.before.gate() != self.after.gate()
     }
@@ -25,15 +26,14 @@ impl Turn<'_> {
 /// The agents' circuit breakers.
 #[async_trait]
 pub trait Breakers: Send + Sync {
-    /// The agent's breaker, and the successes that it counts without being read; a new one if
-    /// nothing was ever written.
+    /// Returns the agent's breaker; a new one if none was ever written.
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError>;
-    /// Those of many agents, in their order: a call for each.
+    /// Returns the breakers of many agents, in their order: a call for each.
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError>;
-    /// Writes it, and what it lets through into the agent's record, in one transaction. Nothing at
-    /// all if it is the same.
+    /// Writes the changed breaker, and its gate into the agent's record, in one transaction. Writes
+    /// nothing if the breaker is unchanged.
     async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError>;
-    /// Notes that the operations channel was told of the agent's breaker as of this generation, or
-    /// a later one.
+    /// Records that the operations channel has been notified of the agent's breaker as of this
+    /// generation, or a later one.
     async fn announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The sending side of the WebSocket API.
+//! Port to the sending side of the WebSocket API.
 
 use async_trait::async_trait;
 use bematic_protocol::{
@@ -8,11 +8,11 @@ use bematic_protocol::{
 
 use crate::error::GatewayError;
 
-/// Whether a message reached API Gateway for delivery.
+/// Whether API Gateway accepted a message for delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Delivery {
-    /// It was taken. (It may still go to a connection that just died.)
+    /// API Gateway accepted the message. (The connection may still have just ended.)
     Sent,
     /// The connection is gone.
     Gone,
@@ -21,13 +21,13 @@ pub enum Delivery {
 /// The sending side of the WebSocket API.
 #[async_trait]
 pub trait Gateway: Send + Sync {
-    /// Sends a message, spelled as the connection spells.
+    /// Sends a message in the spelling of the connection.
     async fn send(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
         message: CloudMessage,
     ) -> Result<Delivery, GatewayError>;
-    /// Closes a connection; one that is gone is closed already.
+    /// Closes a connection; a connection that is gone counts as closed.
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError>;
 }

@@ -1,6 +1,7 @@
-//! What the handlers need of the outside world, as small traits. The adapters are
-//! [`bematic_aws::store`], [`bematic_aws::queue`], [`bematic_aws::gateway`] and [`crate::slack`]; the tests have
-//! adapters of their own, in memory. One method is one AWS call unless its doc says otherwise.
+//! Small traits for everything that the handlers need from the outside world. The adapters are
+//! [`bematic_aws::store`], [`bematic_aws::queue`], [`bematic_aws::gateway`] and [`crate::slack`];
+//! the tests have adapters of their own, in memory. One method is one AWS call unless its doc says
+//! otherwise.
 
 mod agents;
 mod batches;
@@ -39,18 +40,18 @@ pub use self::{
     },
 };
 
-/// What handlers work with: the outside world, the time, ids and the deployment's settings. Built in
-/// one place, `bematic_aws::App`.
+/// The collaborators of all handlers: the outside world, the clock, ids and the deployment's
+/// settings. Built in one place, `bematic_aws::App`.
 pub struct Ports {
     /// The tasks.
     pub tasks: Arc<dyn Tasks>,
     /// Lists of tasks.
     pub lists: Arc<dyn TaskLists>,
-    /// Tasks by when somebody should look at them.
+    /// The index of tasks by the time at which they have to be checked.
     pub deadlines: Arc<dyn Deadlines>,
-    /// What tasks report.
+    /// The progress reports of tasks.
     pub reports: Arc<dyn Reports>,
-    /// The Slack messages of tasks.
+    /// The records of Slack messages.
     pub cards: Arc<dyn Cards>,
     /// The bulk operations.
     pub batches: Arc<dyn Batches>,
@@ -58,9 +59,9 @@ pub struct Ports {
     pub agents: Arc<dyn Agents>,
     /// The agents' connections.
     pub connections: Arc<dyn Connections>,
-    /// What agents say of themselves.
+    /// The state that agents report about themselves.
     pub presence: Arc<dyn Presence>,
-    /// The right to dispatch an agent's queue.
+    /// The leases to dispatch an agent's queue.
     pub dispatch_leases: Arc<dyn DispatchLeases>,
     /// The agents' circuit breakers.
     pub breakers: Arc<dyn Breakers>,
@@ -74,23 +75,23 @@ pub struct Ports {
     pub batch_queue: Arc<dyn BatchQueue>,
     /// The dead-letter queues.
     pub dead_letters: Arc<dyn DeadLetterQueues>,
-    /// The way to connections.
+    /// The sending side of the WebSocket API.
     pub gateway: Arc<dyn Gateway>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// New ids.
+    /// The generator of new ids.
     pub ids: Arc<dyn Ids>,
     /// The deployment's settings.
     pub settings: Settings,
 }
 
-/// What a deployment sets.
+/// The settings of a deployment.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// The numbers of the task life cycle.
+    /// The limits and delays of the task life cycle.
     pub policy: TaskPolicy,
     /// The settings of circuit breakers that have none of their own.
     pub breaker: BreakerConfig,
-    /// The Slack channel that is told when a breaker opens or closes.
+    /// The Slack channel that is notified when a breaker opens or closes.
     pub operations_channel: Option<ChannelId>,
 }

@@ -1,29 +1,30 @@
-//! What becomes of a write or a read, whatever it is of.
+//! The general outcomes of reads and writes.
 
-/// What became of putting a record that must not exist yet.
+/// The outcome of creating a record that must not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created<T> {
-    /// It is there now.
+    /// The record was created.
     New,
-    /// This was there before.
+    /// The record existed already, with this content.
     Existing(T),
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// It took place.
+    /// The write took place.
     Done,
-    /// Another changed the record first: read it again and decide anew.
+    /// The record was changed by another writer first: it has to be read again and the change
+    /// decided anew.
     Conflict,
 }
 
-/// A page of a list, and where the next one starts.
+/// A page of a list, and the cursor of the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Opaque; `None` on the last page.
+    /// The opaque cursor of the next page; `None` on the last page.
     pub next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The queues, what they carry, and what comes of what fails.
+//! Ports to the queues and dead-letter queues, and the messages that the queues carry.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     error::QueueError,
 };
 
-/// What the dispatcher is told to look at.
+/// A message of the dispatcher's queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
@@ -23,31 +23,33 @@ use crate::{
     rename_all_fields = "camelCase"
 )]
 pub enum DispatchMessage {
-    /// The agent's queue, connection or capacity may have changed.
+    /// The agent's queue has to be dispatched: the queue, the connection or the capacity may have
+    /// changed.
     Drain {
         /// The agent.
         agent_id: AgentId,
-        /// The task whose card is to be refreshed whatever comes of that: one message does where a
-        /// change of a task concerns both. A message that waits has none.
+        /// The task whose card is to be refreshed whatever the outcome of the dispatch: one message
+        /// is enough where a change of a task concerns both. A delayed message has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refresh: Option<TaskId>,
     },
-    /// A timer of the task may have ended, or somebody wants it to stop.
+    /// The task has to be checked: a timer may have ended, or the task is to be cancelled.
     Task {
         /// The task.
         task_id: TaskId,
-        /// Its agent: what one agent causes delays no other.
+        /// The task's agent: the queue's message group, so that one agent's messages delay no
+        /// other's.
         agent_id: AgentId,
     },
-    /// The attempt should have been acknowledged by now. If it was, its lease began without a
-    /// message of its own.
+    /// The deadline for the acknowledgement of the attempt has passed. If the attempt was
+    /// acknowledged, its lease began without a message of its own.
     AckDeadline {
         /// The task.
         task_id: TaskId,
-        /// Its agent.
+        /// The task's agent.
         agent_id: AgentId,
     },
-    /// The connection should have authenticated by now.
+    /// The deadline for the authentication of the connection has passed.
     AuthDeadline {
         /// The connection.
         connection_id: ConnectionId,
@@ -55,7 +57,7 @@ pub enum DispatchMessage {
 }
 
 impl DispatchMessage {
-    /// Only the agent's queue is to be looked at.
+    /// Returns a message that only has the agent's queue dispatched.
     pub const fn drain(agent_id: AgentId) -> Self {
         Self::Drain {
             agent_id,
@@ -67,13 +69,13 @@ impl DispatchMessage {
 /// The dispatcher's queue.
 #[async_trait]
 pub trait DispatchQueue: Send + Sync {
-    /// Sends `message`, to be seen after `delay` (at most 15 min).
+    /// Sends `message`, to be received after `delay` (at most 15 min, the limit of SQS).
     async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError>;
-    /// Sends many: a call for each ten.
+    /// Sends many messages: one call for each ten.
     async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
 }
 
-/// What the notifier is told to look at.
+/// A message of the notifier's queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
@@ -81,30 +83,30 @@ pub trait DispatchQueue: Send + Sync {
     rename_all_fields = "camelCase"
 )]
 pub enum NotifyMessage {
-    /// The task may have changed.
+    /// The task may have changed: its card is to be refreshed.
     Refresh {
         /// The task.
         task_id: TaskId,
     },
-    /// Bulk work may have gone on.
+    /// The bulk operation may have advanced: its card is to be refreshed.
     Batch {
-        /// Which.
+        /// The bulk operation.
         batch_id: BatchId,
     },
-    /// What an agent's breaker lets through may have changed.
+    /// The gate of an agent's breaker may have changed: the operations channel is to be notified.
     Breaker {
         /// The agent.
         agent_id: AgentId,
     },
-    /// An answer to a mention that made no task: there is no state to render it from.
+    /// A reply to a mention that created no task: there is no stored state to render it from.
     Reply {
-        /// Slack's id of the event, sent once each.
+        /// Slack's id of the event, used to send the reply once.
         event_id: String,
-        /// Where.
+        /// The channel of the mention.
         channel_id: ChannelId,
-        /// The thread to answer in.
+        /// The thread to reply in.
         thread_ts: MessageTs,
-        /// The text.
+        /// The text of the reply.
         text: String,
     },
 }
@@ -115,48 +117,50 @@ pub trait Notifications: Send + Sync {
     /// Enqueues a refresh of each task's card: one for each task and flush interval that `now` falls
     /// into, delivered after its end. A call for each ten.
     async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError>;
-    /// Bulk work went on: seen within the flush interval, and its end never left out.
+    /// Enqueues a refresh of the bulk operation's card within the flush interval; the refresh for
+    /// its end is never skipped.
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
-    /// What the agent's breaker lets through has changed: one message a generation.
+    /// Enqueues a notice that the gate of the agent's breaker has changed: one message for each
+    /// generation.
     async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError>;
-    /// A text for a thread.
+    /// Enqueues a reply in a thread.
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }
 
-/// A message as a function received it.
+/// A message as a function received it from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// SQS's id of it.
+    /// The message id that SQS gave it.
     pub id: &'a str,
-    /// What it says.
+    /// The message's body.
     pub body: &'a str,
-    /// What it was in order with.
+    /// The message group, within which messages are in order.
     pub group: Option<&'a str>,
-    /// Whether its queue is first in first out; then its dead-letter queue is too.
+    /// Whether the queue is first-in-first-out; then its dead-letter queue is too.
     pub fifo: bool,
-    /// How often it was received, this time included.
+    /// The number of times the message was received, this time included.
     pub times: u32,
 }
 
-/// The queue that a function is fed from.
+/// The queue that invokes a function.
 #[async_trait]
 pub trait SourceQueue: Send + Sync {
-    /// How often a message is received before it is given up.
+    /// Returns how often a message is received before it becomes a dead letter.
     fn max_receives(&self) -> u32;
-    /// Gives the received message again after `delay` (at most 12 h).
+    /// Makes the received message visible again after `delay` (at most 12 h, the limit of SQS).
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
     /// Puts a copy of the message into the dead-letter queue, with the reason.
     async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError>;
 }
 
-/// What the functions gave up on.
+/// The dead-letter queues of the functions.
 #[async_trait]
 pub trait DeadLetterQueues: Send + Sync {
-    /// Some of a queue's dead letters: three calls.
+    /// Returns some of a queue's dead letters: three calls.
     async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
-    /// How many a queue has, as far as SQS knows.
+    /// Returns the approximate number of a queue's dead letters.
     async fn count(&self, queue: QueueName) -> Result<usize, QueueError>;
-    /// Gives back to a queue what it gave up until now, `limit` or a few more, and says how many.
-    /// Two calls for each, one for each ten, and one to count them.
+    /// Moves dead letters from before now back to their queue, `limit` or a few more, and returns
+    /// their number. Two calls for each, one for each ten, and one to count them.
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
 }

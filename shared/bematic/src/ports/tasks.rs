@@ -1,4 +1,4 @@
-//! Tasks and all that hangs on them.
+//! Ports to the stored tasks and the records that belong to a task.
 
 use async_trait::async_trait;
 use bematic_protocol::{
@@ -13,49 +13,50 @@ use crate::{
     task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
 };
 
-/// What became of storing a new task.
+/// The outcome of storing a new task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Creation {
-    /// It is stored.
+    /// The task is stored.
     Done,
-    /// The same request made this one before.
+    /// The same request has created this task before.
     Repeated(TaskId),
     /// There is no such agent; nothing is stored.
     NoAgent,
 }
 
-/// What became of claiming a task for dispatch.
+/// The outcome of claiming a task for dispatch.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub enum Claim {
-    /// The task and a slot are taken: this is the task now.
+    /// The task and a slot of the agent are claimed: this is the task now.
     Taken(Box<Task>),
-    /// Another changed the task first.
+    /// The task was changed by another writer first.
     TaskChanged,
-    /// The agent is not on that connection any more, has no free slot, or its gate has moved.
+    /// The agent is no longer on that connection, has no free slot, or the gate of its breaker has
+    /// changed.
     AgentUnavailable,
-    /// Another changed the breaker first.
+    /// The breaker was changed by another writer first.
     BreakerChanged,
 }
 
-/// What lets a task pass to its agent.
+/// The permit to dispatch a task to its agent: the conditions of the claim.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pass<'a> {
-    /// The connection that it is to be sent over.
+    /// The connection that the task is to be sent over.
     pub connection: &'a ConnectionId,
-    /// The generation of the agent's gate that this was decided on.
+    /// The generation of the agent's gate that the decision is based on.
     pub generation: u64,
-    /// What this does to the agent's breaker, if anything.
+    /// The change that the claim makes to the agent's breaker, if any.
     pub turn: Option<Turn<'a>>,
 }
 
-/// What is kept beside a task when it changes.
+/// A record that is stored with a change of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kept<'a> {
-    /// What came of it.
+    /// The result of a completed task.
     Completion(&'a Completion),
-    /// What came too late to count.
+    /// A terminal message that came too late to count.
     Late(&'a LateReport),
 }
 
@@ -64,42 +65,41 @@ pub enum Kept<'a> {
 pub struct Output {
     /// The text, oldest first.
     pub text: String,
-    /// Whether there is more before it.
+    /// Whether there is more output before the text.
     pub cut: bool,
 }
 
-/// As many waiting tasks of an agent are counted, if there are more.
+/// The limit to which an agent's waiting tasks are counted.
 pub const WAITING_COUNTED: usize = 100;
 
-/// Tasks and all that hangs on them.
+/// The tasks and the records that belong to a task.
 #[async_trait]
 pub trait Tasks: Send + Sync {
-    /// A task.
+    /// Returns the task.
     async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
-    /// A task, and the circuit breaker of the agent that speaks of it.
+    /// Returns the task, and the circuit breaker of the agent that reports on it.
     async fn find_with_breaker(
         &self,
         id: TaskId,
         agent: &AgentId,
     ) -> Result<(Option<Task>, Breaker), StoreError>;
-    /// What it runs.
+    /// Returns the task's specification.
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError>;
-    /// What came of it.
+    /// Returns the task's result.
     async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError>;
-    /// Stores a new task, its specification and its place in the queue, once per `request`
-    /// (Slack's id of what the operator did), if there is its agent. A repeated request costs a
-    /// second call.
+    /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
+    /// id of the operator's request), if its agent exists. A repeated request costs a second call.
     async fn create(
         &self,
         task: &Task,
         spec: &TaskSpec,
         request: &str,
     ) -> Result<Creation, StoreError>;
-    /// Claims a pending task: the task, the agent's slot and the breaker's permit in one
+    /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError>;
-    /// Any other transition: the task, its place in the queue, the agent's slot, what is kept and
-    /// what it says to the agent's breaker in one transaction.
+    /// Writes any other transition: the task, its place in the queue, the agent's slot, the
+    /// attached record and the change of the agent's breaker, in one transaction.
     async fn transition(
         &self,
         before: &Task,
@@ -107,53 +107,55 @@ pub trait Tasks: Send + Sync {
         kept: Option<Kept<'_>>,
         turn: Option<Turn<'_>>,
     ) -> Result<Written, StoreError>;
-    /// What came too late, by attempt.
+    /// Returns the late reports of a task, sorted by attempt.
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
 }
 
-/// Lists of tasks: the queues of agents, and those of channels.
+/// Lists of tasks: the queues of agents, and the tasks of channels.
 #[async_trait]
 pub trait TaskLists: Send + Sync {
-    /// The agent's queue that is due at `now`, in the order that it is to be worked off.
+    /// Returns the tasks of the agent's queue that are due at `now`, in the order of dispatch.
     async fn queued(
         &self,
         agent: &AgentId,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError>;
-    /// How many wait for the agent, due or not, counted to [`WAITING_COUNTED`].
+    /// Returns the number of tasks that wait for the agent, due or not, counted up to
+    /// [`WAITING_COUNTED`].
     async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError>;
-    /// The channel's tasks, newest first. By an index that lags, and one that only names them: two
-    /// calls.
+    /// Returns the channel's tasks, newest first. Reads an index that lags and only has the tasks'
+    /// ids: two calls.
     async fn in_channel(
         &self,
         channel: &ChannelId,
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError>;
-    /// How many tasks of the channel come after `cursor`. By an index that lags. A call for each
-    /// megabyte of them.
+    /// Returns the number of tasks of the channel that come after `cursor`. Reads an index that
+    /// lags. A call for each megabyte of the index.
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError>;
 }
 
-/// Tasks that somebody should look at by a time.
+/// The index of tasks by the time at which they have to be checked.
 #[async_trait]
 pub trait Deadlines: Send + Sync {
-    /// Notes that Slack shows the task as it is, unless it has changed since.
+    /// Records that Slack shows the task's current version, unless the task has changed since.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
-    /// Notes that the task was told of again, so that it is not before `at` that somebody should
-    /// look at it anew; unless it has changed since.
+    /// Postpones the next check of the task to `at`, since its messages were sent again; unless the
+    /// task has changed since.
     async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
-    /// Tasks that somebody should look at by now ([`Task::due_at`]), the longest due first. By an
-    /// index that lags: some may be done already. A call for each shard and page.
+    /// Returns tasks that have to be checked by now ([`Task::due_at`]), the longest due first.
+    /// Reads an index that lags: some may have been checked already. A call for each shard and
+    /// page.
     async fn due(&self, now: Timestamp, limit: usize)
     -> Result<Vec<(TaskId, AgentId)>, StoreError>;
 }
 
-/// What running tasks report: steps and output.
+/// The progress reports of running tasks: steps and output.
 #[async_trait]
 pub trait Reports: Send + Sync {
-    /// Keeps a step; the same message twice is one step.
+    /// Stores a step; a repeated message is stored once.
     async fn add_step(
         &self,
         task: TaskId,
@@ -161,24 +163,25 @@ pub trait Reports: Send + Sync {
         step: &Step,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// The attempt's newest steps, newest first.
+    /// Returns the attempt's newest steps, newest first.
     async fn steps(
         &self,
         task: TaskId,
         attempt: Attempt,
         limit: usize,
     ) -> Result<Vec<Step>, StoreError>;
-    /// Keeps a piece of output; the same message twice is one piece. Every hundredth piece costs
-    /// calls that remove those beyond [`crate::task::Chunk::KEPT`].
+    /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
+    /// calls that remove the chunks beyond [`crate::task::Chunk::KEPT`].
     async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError>;
-    /// The newest output of at least `bytes`, if there is as much.
+    /// Returns the newest output: at least `bytes`, if there is as much.
     async fn output(
         &self,
         task: TaskId,
         attempt: Attempt,
         bytes: usize,
     ) -> Result<Output, StoreError>;
-    /// When the attempt's newest report came, by our clock. Two calls, side by side.
+    /// Returns the time at which the attempt's newest report arrived, by the cloud's clock. Two
+    /// calls, in parallel.
     async fn last_report(
         &self,
         task: TaskId,

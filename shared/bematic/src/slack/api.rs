@@ -10,20 +10,20 @@ use bematic_protocol::{
 
 use super::Message;
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// The conversation.
+    /// The channel.
     pub channel: ChannelId,
-    /// The thread in it; `None` for a message of its own.
+    /// The thread in the channel; `None` for a message outside of threads.
     pub thread_ts: Option<MessageTs>,
 }
 
-/// The calls of Slack's Web API that Bematic makes. None of them waits or tries again by itself:
-/// who calls decides what an error is worth.
+/// The calls of Slack's Web API that Bematic makes. None of them waits or retries by itself: the
+/// caller decides how to handle an error.
 #[async_trait]
 pub trait SlackApi: Send + Sync {
-    /// Posts a message, marked as the one about a subject if that is given.
+    /// Posts a message, marked with its subject if that is given.
     async fn post(
         &self,
         to: &Destination,
@@ -39,8 +39,8 @@ pub trait SlackApi: Send + Sync {
         message: &Message,
     ) -> Result<(), SlackError>;
 
-    /// Finds the message about a subject that may have been posted at `since` or later, though
-    /// nobody wrote down where. Looks through the newest [`FIND_LIMIT`] messages.
+    /// Finds the message about a subject that may have been posted at `since` or later, although
+    /// its timestamp was not stored. Searches the newest [`FIND_LIMIT`] messages.
     async fn find_marked(
         &self,
         to: &Destination,
@@ -57,21 +57,21 @@ pub trait SlackApi: Send + Sync {
     ) -> Result<(), SlackError>;
 }
 
-/// Messages that [`SlackApi::find_marked`] looks through.
+/// The number of messages that [`SlackApi::find_marked`] searches.
 pub const FIND_LIMIT: usize = 400;
 
-/// Why a call to Slack came to nothing.
+/// Why a call to Slack failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SlackError {
-    /// Too many calls of this method: the next one after the wait.
+    /// Too many calls of this method were made: the next one may be made after the wait.
     #[error("Slack asks to wait {} s before the next {method}", retry_after.as_secs())]
     RateLimited {
         /// The method, such as `chat.update`.
         method: &'static str,
-        /// How long to wait, as Slack says.
+        /// The wait that Slack asks for.
         retry_after: Duration,
     },
-    /// Slack will not do this, however often it is asked.
+    /// Slack refuses the call, however often it is made.
     #[error("Slack refused {method}: {error}")]
     Refused {
         /// The method.
@@ -79,7 +79,7 @@ pub enum SlackError {
         /// Slack's name for the reason, such as `channel_not_found`.
         error: String,
     },
-    /// The message is not there any more, or cannot be changed any more.
+    /// The message no longer exists, or can no longer be changed.
     #[error("the message is gone ({method}: {error})")]
     Gone {
         /// The method.
@@ -87,20 +87,20 @@ pub enum SlackError {
         /// Slack's name for the reason.
         error: String,
     },
-    /// No answer, or none that makes sense: worth another try, and whether the call took effect is
-    /// not known.
+    /// Slack sent no answer, or no valid one: a retry may succeed, and whether the call took effect
+    /// is unknown.
     #[error("Slack did not answer {method}")]
     Unavailable {
         /// The method.
         method: &'static str,
-        /// What happened.
+        /// The cause.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl SlackError {
-    /// The stable code that the log carries.
+    /// Returns the stable code, for logs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "SLACK_RATE_LIMITED",
@@ -110,7 +110,7 @@ impl SlackError {
         }
     }
 
-    /// Whether the same call may work later.
+    /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
     }

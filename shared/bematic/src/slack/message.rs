@@ -1,4 +1,4 @@
-//! What is sent to Slack.
+//! The messages that are sent to Slack.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -11,23 +11,23 @@ use slack_morphism::prelude::{
 /// A message: blocks, and the text that stands for them in a notification.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
-    /// Slack's mrkdwn. Shown where blocks are not.
+    /// The text in Slack's mrkdwn, shown where blocks are not.
     pub text: String,
-    /// Block Kit; without any, the text is the message.
+    /// The blocks, in Block Kit; without any, the text is the message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<SlackBlock>,
 }
 
 impl Message {
-    /// Characters that Slack allows in one section's text.
+    /// The number of characters that Slack allows in one section's text.
     pub const SECTION_LIMIT: usize = 3000;
-    /// Blocks that Slack allows in one message.
+    /// The number of blocks that Slack allows in one message.
     pub const BLOCKS_LIMIT: usize = 50;
-    /// Characters of all texts of a message that a rendering keeps to. Slack answers
-    /// `msg_blocks_too_long` somewhat above 11 000.
+    /// The number of characters of all texts of a message that a rendering stays below. Slack
+    /// answers `msg_blocks_too_long` somewhat above 11 000.
     pub const CHARS: usize = 9000;
 
-    /// A message of text only.
+    /// Returns a message of text only.
     pub fn plain(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -35,26 +35,27 @@ impl Message {
         }
     }
 
-    /// The same for the same rendering, so that an update that changes nothing can be left out.
+    /// Returns a digest that is the same for the same rendering, so that an update that changes
+    /// nothing can be skipped.
     pub fn fingerprint(&self) -> String {
         let json = serde_json::json!({ "text": self.text, "blocks": self.blocks }).to_string();
         hex::encode(Sha256::digest(json))
     }
 }
 
-/// A paragraph of mrkdwn. `verbatim`, so that Slack links and mentions nothing that we did not.
+/// Renders a paragraph of mrkdwn. It is `verbatim`, so that Slack adds no links and mentions.
 pub(super) fn section(text: String) -> SlackBlock {
     let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
     SlackSectionBlock::new().with_text(text.into()).into()
 }
 
-/// A small grey line of mrkdwn.
+/// Renders a small grey line of mrkdwn.
 pub(super) fn context(text: String) -> SlackBlock {
     let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
     SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(text)]).into()
 }
 
-/// Buttons: what each is called by us, what it says, and what it is about.
+/// Renders buttons from their action ids, labels and values.
 pub(super) fn actions<'a>(
     buttons: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
 ) -> SlackBlock {
@@ -69,15 +70,15 @@ pub(super) fn actions<'a>(
 /// The answer to a slash command, in the body of the response or sent to its `response_url`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reply {
-    /// Who sees it.
+    /// The visibility of the answer.
     pub response_type: ResponseType,
-    /// What it says.
+    /// The content of the answer.
     #[serde(flatten)]
     pub message: Message,
 }
 
 impl Reply {
-    /// An answer that only the operator who asked sees.
+    /// Returns an answer that only the operator who asked sees.
     pub fn ephemeral(text: impl Into<String>) -> Self {
         Self {
             response_type: ResponseType::Ephemeral,
@@ -86,13 +87,13 @@ impl Reply {
     }
 }
 
-/// Who sees a [`Reply`].
+/// The visibility of a [`Reply`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseType {
-    /// The operator who asked.
+    /// Visible to the operator who asked.
     Ephemeral,
-    /// The whole conversation.
+    /// Visible to the whole channel.
     InChannel,
 }
 

@@ -1,4 +1,4 @@
-//! Slack: what comes from it, what it shows, and the client of its Web API.
+//! Slack: the requests from it, the texts that it shows, and the port to its Web API.
 //!
 //! [`signature`] and [`inbound`] make a request an owned value; [`card`], [`text`] and [`mrkdwn`]
 //! render without I/O; [`api`] is the port to the Web API, with its adapter behind the feature

@@ -1,7 +1,7 @@
-//! Slack's request signatures (version 0).
+//! The verification of Slack's request signatures (version 0).
 //!
-//! Checked here with `hmac` rather than with slack-morphism's verifier: that one reads the machine's
-//! clock itself and takes a body that is already text, while the signature is over bytes.
+//! It uses `hmac` rather than slack-morphism's verifier: that one reads the machine's clock itself
+//! and takes a body that is already text, while the signature is over bytes.
 
 use std::time::Duration;
 
@@ -14,31 +14,32 @@ use sha2::Sha256;
 pub const TIMESTAMP_HEADER: &str = "x-slack-request-timestamp";
 /// The header with the signature.
 pub const SIGNATURE_HEADER: &str = "x-slack-signature";
-/// How far a request's time may be from ours, either way (Slack's advice against replays).
+/// The largest difference between a request's time and the current time, either way (Slack's advice
+/// against replays).
 pub const MAX_AGE: Duration = Duration::from_mins(5);
 
-/// Why a request is not Slack's.
+/// Why a request's signature is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// A header is not there.
+    /// A header is missing.
     #[error("the request has no {0} header")]
     MissingHeader(&'static str),
-    /// The time is not one.
+    /// The time is not a number.
     #[error("the {TIMESTAMP_HEADER} header is not a number of seconds")]
     MalformedTimestamp,
-    /// The time is too far from now: replayed, or a clock is wrong.
+    /// The time is too far from now: the request is a replay, or a clock is wrong.
     #[error("the request was signed {off_by_secs} s before or after now")]
     Stale {
-        /// Seconds between the request's time and now.
+        /// The seconds between the request's time and now.
         off_by_secs: u64,
     },
-    /// Body, time or secret is not what was signed.
+    /// The body, the time or the secret is not what was signed.
     #[error("the signature does not fit the request")]
     Mismatch,
 }
 
 impl SignatureError {
-    /// The stable code that the log carries.
+    /// Returns the stable code, for logs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::MissingHeader(_) => "SLACK_SIGNATURE_MISSING",
@@ -49,10 +50,10 @@ impl SignatureError {
     }
 }
 
-/// Checks that Slack sent `body` about now.
+/// Verifies that Slack sent `body` about now.
 ///
 /// # Errors
-/// [`SignatureError`] says what does not fit; the request is to be refused with 401.
+/// [`SignatureError`] names the mismatch; the request has to be refused with 401.
 pub fn verify(
     secret: &SecretString,
     timestamp: Option<&str>,
@@ -72,10 +73,11 @@ pub fn verify(
         .map_err(|_| SignatureError::Mismatch)
 }
 
-/// The signature header of `body`, as Slack would send it.
+/// Returns the signature header of `body`, as Slack would send it.
 ///
 /// # Errors
-/// None with a secret of any length; the type says so since HMAC's key check can't be ruled out.
+/// None with a secret of any length; the result type remains since HMAC's key check cannot be ruled
+/// out.
 pub fn sign(secret: &SecretString, timestamp: &str, body: &[u8]) -> Result<String, SignatureError> {
     let digest = mac(secret, timestamp, body)?.finalize().into_bytes();
     Ok(format!("v0={}", hex::encode(digest)))

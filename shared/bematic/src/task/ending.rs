@@ -1,4 +1,4 @@
-//! How an attempt ended, as its agent says.
+//! The terminal messages of an attempt.
 
 use bematic_protocol::ids::Attempt;
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,22 @@ use strum::IntoStaticStr;
 
 use super::{Completion, Failure, TaskEvent};
 
-/// How an attempt ended. Its name is that of the state that it takes its task to.
+/// The content of a terminal message. The variant's name is that of the state that the task changes
+/// to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Ending {
-    /// With this.
+    /// TASK_COMPLETE, with the result.
     Completed(Box<Completion>),
-    /// With this.
+    /// TASK_ERROR, with the failure.
     Failed(Failure),
-    /// Stopped, for this reason.
+    /// TASK_CANCELLED, with the reason.
     Cancelled(Option<String>),
 }
 
 impl Ending {
-    /// The event that it is to the task.
+    /// Returns the event that the message is for its task.
     pub fn event(&self, attempt: Option<Attempt>) -> TaskEvent {
         match self {
             Self::Completed(_) => TaskEvent::Completed(attempt),
@@ -29,7 +30,7 @@ impl Ending {
         }
     }
 
-    /// What came of it.
+    /// Returns the result, if the attempt completed.
     pub fn completion(&self) -> Option<&Completion> {
         match self {
             Self::Completed(completion) => Some(completion),

@@ -1,18 +1,18 @@
-//! What comes too late to count, and is kept all the same.
+//! Terminal messages that arrive too late to count, and are stored all the same.
 
 use bematic_protocol::{ids::Attempt, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Ending;
 
-/// What an agent reported of an attempt that was over. The first of an attempt is kept.
+/// A terminal message of an attempt that was over. Only the first one of an attempt is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LateReport {
-    /// Which try.
+    /// The attempt.
     pub attempt: Attempt,
-    /// When it came, by our clock.
+    /// The time at which the message arrived, by the cloud's clock.
     pub at: Timestamp,
-    /// What it said.
+    /// The content of the message.
     pub outcome: Ending,
 }

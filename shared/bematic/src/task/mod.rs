@@ -1,14 +1,14 @@
-//! A task: what an operator asked for, and how far it is.
+//! A task: an operator's request to run a prompt on an agent, and its progress.
 //!
-//! [`TaskState`] is the state, [`TaskState::after`] the one function that says which transitions
-//! are legal. It reads no clock and does no I/O; [`bematic_aws::store`] applies what it decides as a
+//! The state is [`TaskState`], and [`TaskState::after`] is the one function that defines the legal
+//! transitions. It reads no clock and does no I/O; [`bematic_aws::store`] applies its result as a
 //! conditional write.
 
 mod ending;
 mod late;
+mod moving;
 mod policy;
 mod progress;
-mod rerouting;
 mod spec;
 mod state;
 mod transition;
@@ -19,8 +19,8 @@ pub use self::{
     ending::Ending,
     late::LateReport,
     policy::{
-        FLUSH_INTERVAL, FlushInterval, REROUTE_AFTER, REROUTE_EVERY, SHOWN_WITHIN, TaskPolicy,
-        Terms,
+        FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
+        TaskPolicy, Terms,
     },
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
@@ -33,71 +33,76 @@ use bematic_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A task without what it carries: small, since every transition writes it whole.
+/// A task without its specification and results: small, since every transition writes the whole
+/// record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// The agent that it is for.
+    /// The agent that the task is queued for or runs on.
     pub agent_id: AgentId,
-    /// The agents that it may go to instead; none where there is no choice.
+    /// The agents that the task may be moved to; `None` where there is no choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
-    /// The agents that were sent it before it was moved to another, and their newest attempts.
+    /// The agents that were sent the task before it was moved to another, and the newest attempt of
+    /// each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<AgentId, Attempt>,
-    /// The project that it belongs to.
+    /// The project that the task belongs to.
     pub project_id: String,
     /// The prompt's first line, cut to [`Task::TITLE_CHARS`].
     pub title: String,
-    /// Where it was asked for.
+    /// The place in Slack where the task was requested.
     pub origin: Origin,
-    /// How urgent it is.
+    /// The task's priority.
     #[serde(default)]
     pub priority: Priority,
-    /// When it was asked for.
+    /// The time of the operator's request.
     pub created_at: Timestamp,
-    /// Its place among those of its priority: when it was asked for, or tried anew.
+    /// The task's place among those of its priority: the time of the request, or of the last retry.
     pub queued_at: Timestamp,
-    /// When it has waited long enough. (Not `expiresAt`, by which DynamoDB deletes items.)
+    /// The time at which a waiting task expires. (Not named `expiresAt`, the attribute by which
+    /// DynamoDB deletes items.)
     #[serde(rename = "waitsUntil")]
     pub expires_at: Timestamp,
-    /// How long its agent may be silent about it, if its project says so: in milliseconds, as a
-    /// blind write adds it to the time.
+    /// The length of the task's lease if its project sets one: in milliseconds, since an optimistic
+    /// write adds it to the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
-    /// When its state changed last.
+    /// The time at which the state changed last.
     pub updated_at: Timestamp,
-    /// When a refresh of its card was last called for: one is enqueued within that flush interval.
+    /// The time at which a refresh of the card was last called for: one is enqueued within that
+    /// flush interval.
     pub refresh_at: Timestamp,
-    /// How often it changed: the condition of the next write.
+    /// The number of times the task was written: the condition of the next write.
     pub version: u64,
-    /// The version that Slack shows. Written beside the state, which does not depend on it.
+    /// The version that Slack shows. It is written independently of the state.
     #[serde(default)]
     pub shown: u64,
-    /// When its state ends by itself.
+    /// The time at which the state's timer ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timestamp>,
-    /// The newest attempt whose end its agent has reported: once more is not late.
+    /// The newest attempt for which its agent sent a terminal message: a repetition of that message
+    /// is not late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Attempt>,
-    /// Whether there are [`LateReport`]s of it.
+    /// Whether the task has [`LateReport`]s.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
-    /// Whether it was put away: lists leave it out.
+    /// Whether the task is archived: lists leave it out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
-    /// How far it is.
+    /// The task's state.
     #[serde(flatten)]
     pub state: TaskState,
 }
 
 impl Task {
-    /// Characters of a title.
+    /// The maximum number of characters of a title.
     pub const TITLE_CHARS: usize = 150;
 
-    /// A new task, pending.
+    /// Returns a new, pending task.
     pub fn new(
         id: TaskId,
         agent_id: AgentId,
@@ -132,7 +137,7 @@ impl Task {
         }
     }
 
-    /// The task after `event`, ready to be written in place of this one.
+    /// Returns the task after `event`, ready to be written in place of this one.
     ///
     /// # Errors
     /// [`Unchanged`] names why the event changes nothing.
@@ -142,7 +147,7 @@ impl Task {
         policy: &TaskPolicy,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let anew = event == TaskEvent::Retried;
+        let retried = event == TaskEvent::Retried;
         let moved_to = match &event {
             TaskEvent::Rerouted(agent) => Some(agent.clone()),
             _ => None,
@@ -157,7 +162,7 @@ impl Task {
         let terms = self.terms(policy);
         let is_tick = matches!(event, TaskEvent::Tick { .. });
         let state = match self.state.after(event, &terms, now) {
-            // A deployment gives it longer by now.
+            // The deployment's settings have lengthened the timer since it was stored.
             Err(Unchanged::NotDue) if is_tick && self.timer != self.state.timer(&terms) => {
                 self.state.clone()
             }
@@ -178,7 +183,7 @@ impl Task {
         if reported {
             next.reported = next.state.last_attempt();
         }
-        if anew {
+        if retried {
             next.queued_at = now;
             next.expires_at = now + policy.wait;
             next.archived = false;
@@ -187,14 +192,14 @@ impl Task {
         Ok(next)
     }
 
-    /// Whether a refresh that an earlier change called for is under way and will show the last one,
-    /// so that none has to be enqueued. `now` is after the last change was written.
+    /// Whether a refresh that an earlier change called for is under way and will show the last
+    /// change, so that none has to be enqueued. `now` is after the last change was written.
     pub fn refresh_is_under_way(&self, now: Timestamp) -> bool {
         self.refresh_at < self.updated_at
             && FlushInterval::of(self.refresh_at) == FlushInterval::of(now)
     }
 
-    /// Whether the agent runs the attempt, and nobody wants it to stop.
+    /// Whether the agent runs the attempt, and no cancellation is requested.
     pub fn runs(&self, attempt: Attempt, agent: &AgentId) -> bool {
         let runs = matches!(
             self.state,
@@ -203,7 +208,8 @@ impl Task {
         runs && self.agent_id == *agent
     }
 
-    /// Whether its lease is the one that began with the attempt, which sent no message for it.
+    /// Whether the lease is the one that began with the attempt, for which no timer message was
+    /// sent.
     pub fn has_first_lease(&self) -> bool {
         matches!(
             &self.state,
@@ -211,7 +217,7 @@ impl Task {
         )
     }
 
-    /// The task once it has a late report: its state is what it was.
+    /// Returns the task after a late report was recorded: the state is unchanged.
     #[must_use]
     pub fn with_late_report(&self) -> Self {
         Self {
@@ -221,11 +227,11 @@ impl Task {
         }
     }
 
-    /// The task put away.
+    /// Returns the task, archived.
     ///
     /// # Errors
-    /// It is not over yet, or was put away before.
-    pub fn put_away(&self) -> Result<Self, Unchanged> {
+    /// [`Unchanged`]: the task is not over yet, or was archived before.
+    pub fn archive(&self) -> Result<Self, Unchanged> {
         if self.archived {
             return Err(Unchanged::Duplicate);
         }
@@ -239,7 +245,7 @@ impl Task {
         })
     }
 
-    /// How long its agent may be silent about it.
+    /// Returns the length of the task's lease: how long the agent may be silent about it.
     pub fn lease(&self, policy: &TaskPolicy) -> Duration {
         self.lease_ms.map_or(policy.lease, Duration::from_millis)
     }
@@ -252,33 +258,33 @@ impl Task {
         }
     }
 
-    /// When somebody should look at it: its timer ends, Slack should show it by now, or another
-    /// agent may be better for it.
+    /// Returns the time at which the task has to be checked: its timer ends, Slack should show its
+    /// last change, or a move to another agent may be due.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
-        let times = [self.timer, unshown, self.reroute_at()];
+        let times = [self.timer, unshown, self.move_check_at()];
         times.into_iter().flatten().min()
     }
 
-    /// When somebody should look at it anew after `now`, since Slack does not show a change, or
-    /// there was no better agent for it: after twice as long each time, so that what Slack does not
-    /// take leaves room for what is due.
-    pub fn look_again_at(&self, now: Timestamp) -> Timestamp {
+    /// Returns the time of the next check after `now`, where Slack does not show a change or there
+    /// was no better agent to move the task to. The interval doubles each time, so that tasks that
+    /// Slack does not accept do not crowd out others.
+    pub fn next_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
         let again = if self.may_move() {
-            again.min(now + REROUTE_EVERY)
+            again.min(now + MOVE_CHECK_EVERY)
         } else {
             again
         };
         self.timer.map_or(again, |timer| timer.min(again))
     }
 
-    /// Its place in its channel's list, which begins with the greatest.
+    /// Returns the task's sort key in its channel's list, which begins with the greatest.
     pub fn place(&self) -> String {
         Self::place_of(self.created_at, self.id)
     }
 
-    /// The place of whatever was asked for at `at` or earlier: below it, or here.
+    /// Returns the sort key below or at which all tasks lie that were created at `at` or earlier.
     pub fn place_until(at: Timestamp) -> String {
         Self::place_of(at, TaskId::new(uuid::Uuid::max()))
     }
@@ -287,7 +293,8 @@ impl Task {
         format!("{at}#{id}")
     }
 
-    /// The slot that it takes of its agent's capacity: `None` unless it is at the agent.
+    /// Returns the slot of the agent's capacity that the task occupies: `None` unless the task was
+    /// sent to the agent.
     pub fn slot(&self) -> Option<Slot> {
         self.state.held().map(|attempt| Slot {
             task_id: self.id,
@@ -311,12 +318,13 @@ fn title(prompt: &str) -> String {
         .collect()
 }
 
-/// A task's place among those that its agent runs: freeing it twice is the same as once.
+/// The place of a task in its agent's capacity, named by attempt so that releasing it twice is the
+/// same as once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// The task.
     pub task_id: TaskId,
-    /// The attempt that took it.
+    /// The attempt that occupies the slot.
     pub attempt: Attempt,
 }
 

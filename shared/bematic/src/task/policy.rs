@@ -1,21 +1,22 @@
-//! The numbers of the task life cycle.
+//! The limits and delays of the task life cycle.
 
 use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-/// How long reports are gathered into one update of a Slack message: the delay of the notifier's
-/// queue in `template.yaml` is as long, so that the update shows all that fell into it.
+/// The time for which changes are gathered into one update of a Slack message. The delay of the
+/// notifier's queue in `template.yaml` is as long, so that the update shows every change of the
+/// interval.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
-/// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued in
-/// one is delivered after its end, since the queue delays it by as much: it shows all that was written
-/// in it, and one is enough.
+/// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued
+/// in an interval is delivered after its end, since the queue delays it by as much: it shows every
+/// change of the interval, and one refresh is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushInterval(u128);
 
 impl FlushInterval {
-    /// The interval that a time falls into.
+    /// Returns the interval that a time falls into.
     pub fn of(at: Timestamp) -> Self {
         Self(u128::from(at.as_millis()) / FLUSH_INTERVAL.as_millis())
     }
@@ -27,38 +28,39 @@ impl std::fmt::Display for FlushInterval {
     }
 }
 
-/// A change that Slack does not show after this long is told to the notifier once more: its
-/// message may never have been sent.
+/// The time after which a refresh is enqueued again for a change that Slack does not show: the
+/// first one may never have been sent.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
-/// A task that waits this long while another agent could have it is looked at for a better one.
-pub const REROUTE_AFTER: Duration = Duration::from_mins(1);
+/// The time after which a waiting task that may be moved is checked for a better agent.
+pub const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 
-/// And at least so often from then on.
-pub const REROUTE_EVERY: Duration = Duration::from_mins(5);
+/// The longest interval between further checks for a better agent.
+pub const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
 
-/// How often a task is offered, and how long is waited for what.
+/// The limits and delays of the task life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPolicy {
-    /// Attempts before a task that no agent accepts fails.
+    /// The number of attempts after which a task that no agent accepts fails.
     pub max_attempts: u32,
-    /// The wait after the first attempt that came to nothing; doubled after each further one.
+    /// The wait after the first failed attempt; it doubles after each further one.
     pub backoff: Duration,
-    /// The longest wait (SQS delays a message by 15 min at the most).
+    /// The longest wait between attempts (SQS delays a message by 15 min at the most).
     pub max_backoff: Duration,
-    /// How long an agent may take to acknowledge a task.
+    /// The time that an agent has to acknowledge a task.
     pub ack_deadline: Duration,
-    /// How long an agent that runs a task may be silent about it, unless its project says
-    /// otherwise.
+    /// The time for which an agent that runs a task may be silent about it, unless its project sets
+    /// another.
     pub lease: Duration,
-    /// What is left of the lease of a task that its agent no longer names: time for its result to
-    /// arrive, should that be under way.
+    /// The remaining lease of a task that its agent no longer names: time for its result to arrive,
+    /// if that is under way.
     pub missing_grace: Duration,
-    /// How long an agent may take to stop a task that is to be cancelled.
+    /// The time that an agent has to confirm a cancellation.
     pub cancel_deadline: Duration,
-    /// How long a task waits for its agent.
+    /// The time for which a task waits for its agent.
     pub wait: Duration,
-    /// Tasks that one pass over an agent's queue sends; what is left is left to the next message.
+    /// The number of tasks that one dispatch of an agent's queue sends at most; the rest is left to
+    /// the next message.
     pub drain_batch: usize,
 }
 
@@ -79,7 +81,7 @@ impl Default for TaskPolicy {
 }
 
 impl TaskPolicy {
-    /// How long to wait after `spent` attempts came to nothing.
+    /// Returns the wait after `spent` failed attempts.
     pub fn backoff_after(&self, spent: u32) -> Duration {
         let doublings = spent.saturating_sub(1).min(16);
         self.backoff
@@ -88,13 +90,13 @@ impl TaskPolicy {
     }
 }
 
-/// What applies to one task.
+/// The settings that apply to one task.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
-    /// What applies to all.
+    /// The settings that apply to all tasks.
     pub policy: &'a TaskPolicy,
-    /// The project's lease, or the policy's.
+    /// The length of the project's lease, or of the policy's.
     pub lease: Duration,
-    /// When it has waited long enough.
+    /// The time at which the waiting task expires.
     pub expires_at: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! What a running task reports: steps and output.
+//! The progress reports of a running task: steps and output.
 
 use bematic_protocol::{
     ids::{Attempt, MessageId, TaskId},
@@ -7,25 +7,25 @@ use bematic_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// One TASK_PROGRESS as it is kept.
+/// A TASK_PROGRESS message as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// The message that brought it: twice is the same as once.
+    /// The id of the message: storing it twice is the same as once.
     pub message_id: MessageId,
-    /// When it happened, by the agent's clock.
+    /// The time of the step, by the agent's clock.
     pub at: Timestamp,
-    /// Percent.
+    /// The progress in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
-    /// What it was doing, one line each, oldest first.
+    /// The descriptions of the step, one line each, oldest first.
     pub lines: Vec<String>,
-    /// What kind of step.
+    /// The kind of step.
     pub kind: StepKind,
 }
 
 impl Step {
-    /// From a message and its envelope.
+    /// Creates a step from a message and its envelope.
     pub fn new(message_id: MessageId, sent_at: Timestamp, progress: TaskProgress) -> Self {
         let steps = progress.steps.unwrap_or_default();
         let message = progress
@@ -41,37 +41,38 @@ impl Step {
     }
 }
 
-/// Where a chunk stands in an attempt's output.
+/// The position of a chunk in an attempt's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChunkOrder {
-    /// By number, as agents of today send it.
+    /// The sequence number, as current agents send it.
     Seq(u64),
-    /// By the agent's clock.
+    /// The time of the chunk, by the agent's clock.
     Time(Timestamp),
 }
 
-/// One TASK_STREAM as it is kept.
+/// A TASK_STREAM message as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// The task.
     pub task_id: TaskId,
-    /// The attempt that wrote it.
+    /// The attempt that wrote the output.
     pub attempt: Attempt,
-    /// The message that brought it: twice is the same as once.
+    /// The id of the message: storing it twice is the same as once.
     pub message_id: MessageId,
-    /// Its place.
+    /// The position in the attempt's output.
     pub order: ChunkOrder,
     /// The output.
     pub text: String,
 }
 
 impl Chunk {
-    /// Pieces that are kept of an attempt's output: the newest, up to 24 MB or so from an agent
-    /// that gathers its output, as the reference agent does. A bound, so that no task can fill
-    /// the table; the whole of a longer output stays with the agent.
+    /// The number of chunks that are kept of an attempt's output: the newest, up to about 24 MB
+    /// from an agent that buffers its output, as the reference agent does. It is a bound, so that
+    /// no task can fill the table; the whole of a longer output stays with the agent.
     pub const KEPT: u64 = 1000;
 
-    /// From a message, its envelope, and the attempt that it was found to speak of.
+    /// Creates a chunk from a message, its envelope, and the attempt that the message was found to
+    /// belong to.
     pub fn new(
         message_id: MessageId,
         sent_at: Timestamp,
@@ -89,20 +90,20 @@ impl Chunk {
     }
 }
 
-/// What can be said of a running task in a few lines.
+/// The progress of a running task, as Slack shows it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
-    /// Percent, the newest that was reported.
+    /// The newest percentage that was reported.
     pub percent: Option<f64>,
     /// The newest steps with their kind, oldest first.
     pub steps: Vec<(StepKind, String)>,
 }
 
 impl Progress {
-    /// Steps that Slack shows.
+    /// The number of steps that Slack shows.
     pub const STEPS: usize = 8;
 
-    /// From the newest reports, newest first.
+    /// Summarizes the newest reports, which are sorted newest first.
     pub fn from_newest(reports: &[Step]) -> Self {
         let percent = reports.iter().find_map(|step| step.percent);
         let mut steps: Vec<_> = reports

@@ -1,4 +1,4 @@
-//! What is asked for, and what came of it.
+//! The specification of a task, and its result.
 
 use bematic_protocol::{
     ids::{ChannelId, MessageTs, UserId},
@@ -7,47 +7,47 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-/// What is to be run. Never changes.
+/// The specification of a task. It never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
-    /// The project that it belongs to.
+    /// The project that the task belongs to.
     pub project_id: String,
-    /// The bot that answers.
+    /// The name of the bot that answers.
     pub bot_name: String,
     /// The operator's command, such as `run`.
     pub command: String,
-    /// What to do.
+    /// The prompt to run.
     pub prompt: String,
-    /// What to keep in mind.
+    /// The project's instructions for all of its tasks.
     pub system_prompt: String,
     /// The folder on the agent's machine.
     pub local_path: String,
     /// The model to use.
     pub model: String,
-    /// US dollars.
+    /// The maximum cost in US dollars.
     pub max_budget: f64,
     /// The tools that may be used; empty for the agent's own choice.
     pub allowed_tools: Vec<String>,
-    /// How long the agent may be silent about it, if the project says so.
+    /// The length of the task's lease in seconds, if the project sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_secs: Option<u64>,
 }
 
-/// Where in Slack a task was asked for.
+/// The place in Slack where a task was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// The conversation.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The thread to answer in; outside of one, the answer is a message of its own.
+    /// The thread to answer in; outside of a thread, the answer is a message of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_ts: Option<MessageTs>,
-    /// Who asked.
+    /// The operator who made the request.
     pub user_id: UserId,
 }
 
-/// How urgent a task is. Among equals the older goes first.
+/// The priority of a task. Of equal tasks the older is dispatched first.
 #[derive(
     Debug,
     Clone,
@@ -64,37 +64,37 @@ pub struct Origin {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Priority {
-    /// Before all others.
+    /// Dispatched before all others.
     High,
-    /// The usual.
+    /// The default priority.
     #[default]
     Normal,
-    /// When nothing else waits.
+    /// Dispatched when no other task waits.
     Low,
 }
 
-/// What came of a completed task.
+/// The result of a completed task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Completion {
-    /// In Markdown.
+    /// The result text, in Markdown.
     pub result: String,
-    /// The agent's session, to resume from.
+    /// The agent's session, which a later task can resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// Tokens read.
+    /// The number of input tokens.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// The number of output tokens.
     pub output_tokens: u64,
-    /// US dollars.
+    /// The estimated cost in US dollars.
     pub estimated_cost: f64,
-    /// Paths.
+    /// The paths of the changed files.
     pub files_changed: Vec<String>,
-    /// Command lines.
+    /// The command lines that were run.
     pub commands_run: Vec<String>,
-    /// Milliseconds.
+    /// The duration in milliseconds, by the agent's measure.
     pub duration_ms: u64,
-    /// The model that did it.
+    /// The model that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How far a task is, and what may happen to it.
+//! The states of a task, and the events that change them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use strum::IntoStaticStr;
 
 use super::policy::Terms;
 
-/// How far a task is.
+/// The state of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(
     tag = "status",
@@ -21,124 +21,124 @@ use super::policy::Terms;
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum TaskState {
-    /// Waits in its agent's queue.
+    /// The task waits in its agent's queue.
     Pending {
-        /// Attempts that were made: the next one has the number after it.
+        /// The number of attempts that were made: the next attempt has the number after it.
         attempts: u32,
-        /// Attempts that count towards the most that are made.
+        /// The number of attempts that count towards the maximum.
         #[serde(default)]
         spent: u32,
-        /// The next attempt was sent already, to a connection that was said to be gone or without
-        /// an answer. It may have arrived: the agent may report on it, and it is offered under the
-        /// same number again.
+        /// Whether the next attempt was sent already, over a connection that was reported gone or
+        /// without an answer. The message may have arrived: the agent may report on the attempt,
+        /// and the task is sent under the same number again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undelivered: bool,
-        /// Not to be offered before.
+        /// The earliest time of the next dispatch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
-        /// Why the last attempt came to nothing.
+        /// The error of the last attempt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
     },
-    /// Sent to the agent, not yet acknowledged.
+    /// The task was sent to the agent and is not yet acknowledged.
     Dispatched {
-        /// Which try.
+        /// The attempt.
         attempt: Attempt,
-        /// Earlier attempts that count.
+        /// The number of earlier attempts that count towards the maximum.
         #[serde(default)]
         spent: u32,
-        /// Since when.
+        /// The time at which the attempt was sent.
         dispatched_at: Timestamp,
-        /// Somebody wants it to stop.
+        /// The request to cancel the task, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
-    /// The agent runs it.
+    /// The agent runs the task.
     Processing {
-        /// Which try.
+        /// The attempt.
         attempt: Attempt,
-        /// Earlier attempts that count.
+        /// The number of earlier attempts that count towards the maximum.
         #[serde(default)]
         spent: u32,
-        /// Since when.
+        /// The time at which the attempt began.
         started_at: Timestamp,
-        /// How long it may be silent.
+        /// The attempt's lease.
         lease: Lease,
-        /// Somebody wants it to stop.
+        /// The request to cancel the task, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
-    /// Done. What came of it is a record of its own.
+    /// The task completed. Its result is a separate record.
     Completed {
-        /// Which try.
+        /// The attempt.
         attempt: Attempt,
-        /// When it began, as far as was seen.
+        /// The time at which the attempt began, as far as that was seen.
         started_at: Timestamp,
-        /// When it ended.
+        /// The time at which the attempt ended.
         finished_at: Timestamp,
     },
-    /// Did not work.
+    /// The task failed.
     Failed {
-        /// Which try was the last, if any was made.
+        /// The last attempt, if any was made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
-        /// When it began, if it did.
+        /// The time at which the attempt began, if it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
-        /// When it ended.
+        /// The time at which the task failed.
         finished_at: Timestamp,
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// Stopped on request.
+    /// The task was cancelled.
     Cancelled {
-        /// Which try was the last, if any was made.
+        /// The last attempt, if any was made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
-        /// When it began, if it did.
+        /// The time at which the attempt began, if it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
-        /// When it ended.
+        /// The time at which the task was cancelled.
         finished_at: Timestamp,
-        /// Who asked for it, if an operator did.
+        /// The operator who asked for it, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<UserId>,
-        /// What else there is to say.
+        /// The reason, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
 }
 
-/// The right to be silent for a while. Renewed when it would end, by what was heard meanwhile: a
-/// report costs no write for it.
+/// The time for which an agent may be silent about a task. A lease is renewed when it ends, by the
+/// signs of life received meanwhile: a progress report needs no write for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// The last sign of life that was looked at, by our clock.
+    /// The last sign of life that was evaluated, by the cloud's clock.
     pub heard_at: Timestamp,
-    /// When the agent first spoke of the task, by its clock: what it said of all its tasks before
-    /// that says nothing of this one.
+    /// The time at which the agent first named the task, by the agent's clock: a list of tasks that
+    /// the agent sent before that says nothing about this one.
     pub since: Timestamp,
-    /// When it ends, if that is before its time: the agent no longer names the task.
+    /// The time at which the lease ends early, because the agent no longer names the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_early_at: Option<Timestamp>,
 }
 
 impl Lease {
-    /// When a lease of this length ends.
+    /// Returns the time at which a lease of this length ends.
     pub fn ends_at(&self, length: Duration) -> Timestamp {
         let at = self.heard_at + length;
         self.ends_early_at.map_or(at, |early| early.min(at))
     }
 }
 
-/// Somebody wants a task to stop.
+/// An operator's request to cancel a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CancelRequest {
-    /// Who.
+    /// The operator.
     pub by: UserId,
-    /// When.
+    /// The time of the request.
     pub at: Timestamp,
 }
 
@@ -146,22 +146,22 @@ pub struct CancelRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of failure.
     pub code: FailureCode,
-    /// In the agent's words, cut to [`Failure::MESSAGE_CHARS`].
+    /// The agent's message, cut to [`Failure::MESSAGE_CHARS`].
     pub message: String,
-    /// Whether the agent thinks that trying again may help.
+    /// Whether the agent reports that a retry may succeed.
     pub recoverable: bool,
-    /// Whose failure it was, for the agent's breaker.
+    /// Whether the agent or the task is at fault, for the agent's breaker.
     #[serde(default, skip_serializing_if = "Fault::is_agent")]
     pub fault: Fault,
 }
 
 impl Failure {
-    /// Characters of a message that are kept.
+    /// The number of characters of a message that are kept.
     pub const MESSAGE_CHARS: usize = 2000;
 
-    /// A failure, its message cut to size.
+    /// Returns a failure, its message cut to size.
     pub fn new(code: FailureCode, message: &str, recoverable: bool) -> Self {
         Self {
             code,
@@ -171,7 +171,7 @@ impl Failure {
         }
     }
 
-    /// The same, and whose failure it was.
+    /// Returns the failure with the party at fault.
     #[must_use]
     pub fn with_fault(self, fault: Fault) -> Self {
         Self { fault, ..self }
@@ -183,74 +183,76 @@ impl Failure {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailureCode {
-    /// The agent reported an error.
+    /// The agent sent a terminal error.
     AgentError,
-    /// The agent refused the task for good.
+    /// The agent refused the task permanently.
     Refused,
-    /// No attempt was accepted.
+    /// No attempt was acknowledged.
     AttemptsExhausted,
-    /// The agent that ran it was not heard of again.
+    /// The agent that ran the task sent no further sign of life.
     AgentLost,
-    /// It waited too long for its agent.
+    /// The task waited too long for its agent.
     Expired,
 }
 
-/// What may happen to a task. Reports without an attempt speak of the one that the agent holds.
+/// An event in a task's life cycle. A report without an attempt refers to the attempt that the
+/// agent holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
-    /// The dispatcher takes it to send it.
+    /// The dispatcher claims the task to send it.
     Claimed,
-    /// It could not be sent: the connection was gone. The attempt is not spent, and an agent that
-    /// got it all the same does not run it again, since it will come with the same number.
+    /// The attempt could not be sent: the connection was gone. The attempt does not count, and an
+    /// agent that received it all the same does not run it again, since it is sent under the same
+    /// number.
     Undelivered(Attempt),
-    /// Sending it failed. It may have arrived, so that it will come with the same number; but it
-    /// counts.
+    /// Sending the attempt failed. It may have arrived, so it is sent under the same number again;
+    /// but it counts.
     DeliveryFailed(Attempt, String),
-    /// The agent takes it, or shows that it has by reporting progress or output.
+    /// The agent accepts the task, or shows that it has by reporting progress or output.
     Started {
-        /// Of which try.
+        /// The attempt.
         attempt: Option<Attempt>,
-        /// When that was said, by the agent's clock.
+        /// The time of the report, by the agent's clock.
         said_at: Timestamp,
     },
-    /// The agent does not take it.
+    /// The agent refuses the task.
     Refused {
-        /// Of which try.
+        /// The attempt.
         attempt: Option<Attempt>,
-        /// Why.
+        /// The agent's reason.
         reason: String,
-        /// Whether to offer it again.
+        /// Whether to dispatch the task again.
         retryable: bool,
-        /// Whether it counts. An agent that stops hands back what it has not begun, accepted or
-        /// not, and that does not.
+        /// Whether the attempt counts towards the maximum. An agent that shuts down hands back
+        /// tasks that it has not begun, accepted or not, and those attempts do not count.
         spent: bool,
     },
-    /// The agent is done.
+    /// The agent sent TASK_COMPLETE.
     Completed(Option<Attempt>),
-    /// The agent failed.
+    /// The agent sent TASK_ERROR.
     Failed(Option<Attempt>, Failure),
-    /// The agent stopped it.
+    /// The agent sent TASK_CANCELLED.
     Cancelled(Option<Attempt>, Option<String>),
-    /// An operator wants it to stop.
+    /// An operator requests that the task be cancelled.
     CancelRequested(UserId),
-    /// The agent does not name it among those that it has.
+    /// The agent does not name the task among those that it has.
     Missing {
-        /// When it said so, by its clock.
+        /// The time of the agent's list, by the agent's clock.
         said_at: Timestamp,
     },
-    /// A timer may have ended.
+    /// Time has passed: a timer may have ended.
     Tick {
-        /// The last sign of life of the attempt, by our clock.
+        /// The last sign of life of the attempt, by the cloud's clock.
         heard_at: Option<Timestamp>,
     },
-    /// An operator wants it to be tried again.
+    /// An operator requests a retry.
     Retried,
-    /// It is to wait for this agent instead.
+    /// The task is moved to this agent's queue.
     Rerouted(AgentId),
 }
 
 impl TaskEvent {
-    /// The attempt that it speaks of, if it says which.
+    /// Returns the attempt that the event refers to, if it names one.
     pub const fn attempt(&self) -> Option<Attempt> {
         match self {
             Self::Undelivered(attempt) | Self::DeliveryFailed(attempt, _) => Some(*attempt),
@@ -268,25 +270,25 @@ impl TaskEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Unchanged {
-    /// The state says so already.
+    /// The state reflects the event already.
     Duplicate,
-    /// The attempt it speaks of is over.
+    /// The attempt of the event is over.
     Late,
     /// No agent holds the task, so none can report on it.
     NotHeld,
-    /// Another took it first.
+    /// The task was claimed by another dispatcher first.
     AlreadyClaimed,
-    /// It is not time yet.
+    /// The event is not due yet.
     NotDue,
-    /// It is over.
+    /// The task is over.
     Ended,
 }
 
 impl TaskState {
-    /// Of a task that was just asked for.
+    /// The state of a new task.
     pub const NEW: Self = Self::pending_after(0);
 
-    /// To be tried anew after this many attempts.
+    /// Returns the state of a task that is retried after this many attempts.
     pub(super) const fn pending_after(attempts: u32) -> Self {
         Self::Pending {
             attempts,
@@ -297,12 +299,12 @@ impl TaskState {
         }
     }
 
-    /// Its name, as stored and shown.
+    /// Returns the state's name, as it is stored and shown.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
-    /// Whether it is over, unless an operator has it tried again.
+    /// Whether the task is over, unless an operator retries it.
     pub const fn is_terminal(&self) -> bool {
         matches!(
             self,
@@ -310,7 +312,7 @@ impl TaskState {
         )
     }
 
-    /// The attempt that is at the agent.
+    /// Returns the attempt that the agent holds.
     pub const fn held(&self) -> Option<Attempt> {
         match self {
             Self::Dispatched { attempt, .. } | Self::Processing { attempt, .. } => Some(*attempt),
@@ -318,7 +320,7 @@ impl TaskState {
         }
     }
 
-    /// The newest attempt: running, over, or sent and said not to have arrived.
+    /// Returns the newest attempt: running, over, or reported as undelivered.
     pub const fn last_attempt(&self) -> Option<Attempt> {
         match self {
             Self::Pending {
@@ -335,7 +337,7 @@ impl TaskState {
         }
     }
 
-    /// Who wants it to stop.
+    /// Returns the request to cancel the task, if there is one.
     pub const fn cancel_request(&self) -> Option<&CancelRequest> {
         match self {
             Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => cancel.as_ref(),
@@ -343,7 +345,7 @@ impl TaskState {
         }
     }
 
-    /// When the state ends by itself.
+    /// Returns the time at which the state's timer ends.
     pub fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
         let own = match self {
             Self::Pending { .. } => terms.expires_at,

@@ -1,4 +1,4 @@
-//! The state machine.
+//! The state machine of a task.
 //!
 //! ```text
 //!    ┌───── refused, undelivered, not acknowledged in time, handed back ──────┐
@@ -7,11 +7,11 @@
 //!    ▲                                                              │
 //!    └───────────────────────── retried by an operator ─────────────┘
 //! ```
-//! While it is pending and was not sent, it can be moved to another agent.
+//! A task that is pending and was not sent can be moved to another agent.
 //!
-//! API Gateway hands over messages concurrently, so any report of an attempt may be the first that
-//! is seen: a completion ends a task that was never seen to be accepted, and one whose delivery was
-//! said to have failed may turn out to run.
+//! API Gateway passes messages on concurrently, so any report of an attempt may be the first that
+//! is seen: a completion ends a task that was never seen to be accepted, and a task whose delivery
+//! was reported as failed may turn out to run.
 
 use bematic_protocol::{
     ids::{Attempt, UserId},
@@ -24,17 +24,17 @@ use super::{
 };
 
 /// A terminal state without its attempt's details.
-enum End {
+enum Terminal {
     Completed,
     Failed(Failure),
     Cancelled(Option<String>),
 }
 
 impl TaskState {
-    /// The state after `event`.
+    /// Returns the state after `event`.
     ///
     /// # Errors
-    /// [`Unchanged`] names why there is none.
+    /// [`Unchanged`] names why the event changes nothing.
     pub fn after(
         &self,
         event: TaskEvent,
@@ -54,16 +54,18 @@ impl TaskState {
                 retryable,
                 spent,
             } => self.refused(attempt, &reason, retryable, spent, terms, now),
-            TaskEvent::Completed(attempt) => self.ended(attempt, End::Completed, now),
-            TaskEvent::Failed(attempt, failure) => self.ended(attempt, End::Failed(failure), now),
+            TaskEvent::Completed(attempt) => self.ended(attempt, Terminal::Completed, now),
+            TaskEvent::Failed(attempt, failure) => {
+                self.ended(attempt, Terminal::Failed(failure), now)
+            }
             TaskEvent::Cancelled(attempt, reason) => {
-                self.ended(attempt, End::Cancelled(reason), now)
+                self.ended(attempt, Terminal::Cancelled(reason), now)
             }
             TaskEvent::CancelRequested(by) => self.cancel_requested(by, now),
             TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
             TaskEvent::Retried => self.retried(),
-            TaskEvent::Rerouted(_) => self.rerouted(),
+            TaskEvent::Rerouted(_) => self.moved(),
         }
     }
 
@@ -85,7 +87,8 @@ impl TaskState {
         }
     }
 
-    /// A connection that is gone has cost nothing; an error counts.
+    /// Returns an undelivered attempt to the queue. An attempt whose connection is gone does not
+    /// count; one that failed with an error counts.
     fn undelivered(
         &self,
         attempt: Attempt,
@@ -99,7 +102,7 @@ impl TaskState {
         };
         let spent = *spent;
         if self.cancel_request().is_some() {
-            return self.ended(Some(attempt), End::Cancelled(None), now);
+            return self.ended(Some(attempt), Terminal::Cancelled(None), now);
         }
         let Some(error) = error else {
             return Ok(Self::Pending {
@@ -110,7 +113,7 @@ impl TaskState {
                 last_error: None,
             });
         };
-        let next = again(attempt, spent + 1, error, terms, now);
+        let next = requeue(attempt, spent + 1, error, terms, now);
         Ok(match next {
             Self::Pending {
                 spent,
@@ -134,7 +137,8 @@ impl TaskState {
         said_at: Timestamp,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.maybe_arrived(attempt) {
+        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.possibly_delivered(attempt)
+        {
             (sent, spent, None)
         } else {
             let attempt = self.current(attempt)?;
@@ -156,7 +160,8 @@ impl TaskState {
         })
     }
 
-    /// An agent that has shown that it took the task can hand it back, but not refuse it.
+    /// Applies a refusal. An agent that has shown that it accepted the task can hand it back, but
+    /// not refuse it.
     fn refused(
         &self,
         attempt: Option<Attempt>,
@@ -174,10 +179,10 @@ impl TaskState {
         };
         if self.cancel_request().is_some() {
             let reason = Some(reason.to_owned());
-            return self.ended(Some(attempt), End::Cancelled(reason), now);
+            return self.ended(Some(attempt), Terminal::Cancelled(reason), now);
         }
         if retryable {
-            return Ok(again(
+            return Ok(requeue(
                 attempt,
                 spent + u32::from(counts),
                 reason,
@@ -193,25 +198,30 @@ impl TaskState {
         })
     }
 
-    fn ended(&self, attempt: Option<Attempt>, end: End, now: Timestamp) -> Result<Self, Unchanged> {
-        let (attempt, started_at) = match self.maybe_arrived(attempt) {
+    fn ended(
+        &self,
+        attempt: Option<Attempt>,
+        end: Terminal,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let (attempt, started_at) = match self.possibly_delivered(attempt) {
             Some((sent, _)) => (sent, now),
-            None => self.ends(attempt, &end)?,
+            None => self.ended_attempt(attempt, &end)?,
         };
         let by = self.cancel_request().map(|request| request.by.clone());
         Ok(match end {
-            End::Completed => Self::Completed {
+            Terminal::Completed => Self::Completed {
                 attempt,
                 started_at,
                 finished_at: now,
             },
-            End::Failed(failure) => Self::Failed {
+            Terminal::Failed(failure) => Self::Failed {
                 attempt: Some(attempt),
                 started_at: Some(started_at),
                 finished_at: now,
                 failure,
             },
-            End::Cancelled(reason) => Self::Cancelled {
+            Terminal::Cancelled(reason) => Self::Cancelled {
                 attempt: Some(attempt),
                 started_at: Some(started_at),
                 finished_at: now,
@@ -221,22 +231,28 @@ impl TaskState {
         })
     }
 
-    /// The attempt that a terminal report ends, and when it began.
-    fn ends(&self, attempt: Option<Attempt>, end: &End) -> Result<(Attempt, Timestamp), Unchanged> {
+    /// Returns the attempt that a terminal message ends, and the time at which it began.
+    fn ended_attempt(
+        &self,
+        attempt: Option<Attempt>,
+        end: &Terminal,
+    ) -> Result<(Attempt, Timestamp), Unchanged> {
         match (self.current(attempt), self) {
             (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
             (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
-            (Err(Unchanged::Duplicate), _) if !self.is_end(end) => Err(Unchanged::Late),
+            (Err(Unchanged::Duplicate), _) if !self.is_same_end(end) => Err(Unchanged::Late),
             (result, _) => Err(result.err().unwrap_or(Unchanged::Duplicate)),
         }
     }
 
-    /// Whether a terminal report says what the state says already.
-    fn is_end(&self, end: &End) -> bool {
+    /// Whether the state is the one that the terminal message asks for.
+    fn is_same_end(&self, end: &Terminal) -> bool {
         match (self, end) {
-            (Self::Completed { .. }, End::Completed)
-            | (Self::Cancelled { .. }, End::Cancelled(_)) => true,
-            (Self::Failed { failure, .. }, End::Failed(reported)) => failure.code == reported.code,
+            (Self::Completed { .. }, Terminal::Completed)
+            | (Self::Cancelled { .. }, Terminal::Cancelled(_)) => true,
+            (Self::Failed { failure, .. }, Terminal::Failed(reported)) => {
+                failure.code == reported.code
+            }
             _ => false,
         }
     }
@@ -267,7 +283,8 @@ impl TaskState {
         Ok(next)
     }
 
-    /// What is left of the lease is for a result that may be under way.
+    /// Shortens the lease of a task that its agent does not name. The rest of the lease is for a
+    /// result that may be under way.
     fn missing(
         &self,
         said_at: Timestamp,
@@ -317,7 +334,7 @@ impl TaskState {
         {
             let secs = terms.policy.cancel_deadline.as_secs();
             let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
-            return self.ended(None, End::Cancelled(Some(reason)), now);
+            return self.ended(None, Terminal::Cancelled(Some(reason)), now);
         }
         match self {
             Self::Pending { .. } => Ok(self.expired(now)),
@@ -328,16 +345,16 @@ impl TaskState {
                 ..
             } => {
                 if self.cancel_request().is_some() {
-                    return self.ended(None, End::Cancelled(None), now);
+                    return self.ended(None, Terminal::Cancelled(None), now);
                 }
-                // It names the task: its acknowledgement was lost on the way.
+                // The agent names the task: its acknowledgement was lost on the way.
                 if heard_at.is_some_and(|at| at > *dispatched_at) {
-                    // When it first spoke of it by its own clock is not known.
+                    // The time of the agent's first report, by its own clock, is not known.
                     return self.started(Some(*attempt), Timestamp::from_millis(0), now);
                 }
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
-                Ok(again(*attempt, spent + 1, &why, terms, now))
+                Ok(requeue(*attempt, spent + 1, &why, terms, now))
             }
             Self::Processing {
                 attempt,
@@ -372,7 +389,7 @@ impl TaskState {
             Self::Pending {
                 last_error: Some(error),
                 ..
-            } => format!("No agent took it in time. The last try came to nothing: {error}"),
+            } => format!("No agent took it in time. The last attempt failed: {error}"),
             _ => "No agent took it in time.".to_owned(),
         };
         Self::Failed {
@@ -386,10 +403,11 @@ impl TaskState {
     fn lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
         let minutes = now.since(lease.heard_at).as_secs().div_ceil(60);
         let why = format!(
-            "The agent ran it and has not spoken of it for {minutes} min. It may have had effects."
+            "The agent ran the task and has not reported on it for {minutes} min. It may have had \
+             effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
-        self.ended(None, End::Failed(failure), now)
+        self.ended(None, Terminal::Failed(failure), now)
     }
 
     const fn retried(&self) -> Result<Self, Unchanged> {
@@ -406,8 +424,9 @@ impl TaskState {
         }
     }
 
-    /// What may have arrived stays where it is: it could run twice, at once.
-    fn rerouted(&self) -> Result<Self, Unchanged> {
+    /// Checks a move to another agent. An attempt that may have arrived stays with its agent: the
+    /// task could run twice, at once.
+    fn moved(&self) -> Result<Self, Unchanged> {
         match self {
             Self::Pending {
                 undelivered: false, ..
@@ -417,9 +436,9 @@ impl TaskState {
         }
     }
 
-    /// The attempt that was said not to have arrived, if it is the one that is spoken of, and how
-    /// many count.
-    fn maybe_arrived(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
+    /// Returns the attempt that was reported as undelivered, if it is the one of the event, and the
+    /// number of earlier attempts that count.
+    fn possibly_delivered(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,
             spent,
@@ -435,18 +454,18 @@ impl TaskState {
             .then_some((sent, *spent))
     }
 
-    /// The fence: lets only the attempt pass that the agent holds.
+    /// The fence: accepts only the attempt that the agent holds.
     fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
         match (self.held(), attempt) {
             (Some(held), None) => Ok(held),
             (Some(held), Some(attempt)) if attempt == held => Ok(held),
             (Some(held), Some(attempt)) if attempt > held => Err(Unchanged::NotHeld),
             (Some(_), Some(_)) => Err(Unchanged::Late),
-            (None, attempt) => Err(self.unheld(attempt)),
+            (None, attempt) => Err(self.why_not_held(attempt)),
         }
     }
 
-    fn unheld(&self, attempt: Option<Attempt>) -> Unchanged {
+    fn why_not_held(&self, attempt: Option<Attempt>) -> Unchanged {
         match (self.last_attempt(), attempt) {
             (Some(_), None) if self.is_terminal() => Unchanged::Duplicate,
             (Some(last), Some(attempt)) if self.is_terminal() && attempt == last => {
@@ -459,8 +478,8 @@ impl TaskState {
     }
 }
 
-/// Back to the queue after an attempt that came to nothing, or failed if it was the last.
-fn again(
+/// Returns the task to the queue after a failed attempt, or fails it if that was the last attempt.
+fn requeue(
     attempt: Attempt,
     spent: u32,
     error: &str,

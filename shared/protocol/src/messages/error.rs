@@ -1,65 +1,65 @@
-//! What can be wrong with a message.
+//! The errors of parsing and writing messages.
 
 use super::Spelling;
 use crate::ids::MessageId;
 
-/// A message that is not understood. Its text is written for the agent's owner.
+/// A message that cannot be parsed or sent. The error's text is written for the agent's owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// The text is not JSON.
     #[error("the message is not JSON: {reason}")]
     NotJson {
-        /// What the parser said.
+        /// The parser's error.
         reason: String,
     },
     /// The JSON is not an envelope.
     #[error("a message needs id, type, payload and timestamp: {reason}")]
     Envelope {
-        /// The message, if it had a usable id.
+        /// The message's id, if it is valid.
         id: Option<MessageId>,
-        /// What is missing or wrong.
+        /// The field that is missing or invalid.
         reason: String,
     },
     /// No message has this type.
     #[error("there is no message type '{kind}'")]
     UnknownType {
-        /// The message.
+        /// The message's id, if it is valid.
         id: Option<MessageId>,
-        /// The type it named.
+        /// The unknown type.
         kind: String,
     },
     /// The payload does not validate.
     #[error("the payload of {canonical} is not valid: {reason}")]
     Payload {
-        /// The message.
+        /// The message's id, if it is valid.
         id: Option<MessageId>,
-        /// Its type.
+        /// The message's type.
         canonical: &'static str,
-        /// How the type was spelled.
+        /// The spelling of the type.
         spelling: Spelling,
-        /// What is wrong with it.
+        /// The validator's error.
         reason: String,
     },
-    /// A message of our own that a strict reader would refuse.
+    /// A message to be sent that a strict agent would refuse.
     #[error("{canonical} cannot be sent: {reason}")]
     Unsendable {
-        /// Its type.
+        /// The message's type.
         canonical: &'static str,
-        /// What is wrong with it.
+        /// The validator's error.
         reason: String,
     },
-    /// A message of our own that API Gateway would not carry.
+    /// A message to be sent that API Gateway could not carry.
     #[error("{canonical} would be {bytes} bytes; a message holds at most {max}", max = super::limits::MESSAGE_BYTES)]
     TooLarge {
-        /// Its type.
+        /// The message's type.
         canonical: &'static str,
-        /// Its size.
+        /// The message's size.
         bytes: usize,
     },
 }
 
 impl ProtocolError {
-    /// The stable code that SYSTEM_ERROR and the log carry.
+    /// Returns the stable code for SYSTEM_ERROR and the log.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotJson { .. } => "INVALID_JSON",
@@ -71,7 +71,7 @@ impl ProtocolError {
         }
     }
 
-    /// How its sender spells, as far as can be told.
+    /// Returns the sender's spelling; the canonical one if the type could not be read.
     pub fn spelling(&self) -> Spelling {
         match self {
             Self::Payload { spelling, .. } => *spelling,
@@ -79,7 +79,7 @@ impl ProtocolError {
         }
     }
 
-    /// The offending message's id, if it had one.
+    /// Returns the invalid message's id, if it could be read.
     pub const fn message_id(&self) -> Option<&MessageId> {
         match self {
             Self::Envelope { id, .. } | Self::UnknownType { id, .. } | Self::Payload { id, .. } => {

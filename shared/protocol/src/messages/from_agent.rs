@@ -1,4 +1,4 @@
-//! What agents send.
+//! The messages from agents.
 
 use garde::Validate;
 use schemars::JsonSchema;
@@ -30,15 +30,15 @@ use crate::{
 pub enum AgentMessage {
     /// Authenticates a connection whose handshake carried no key.
     AuthRequest(#[garde(dive)] AuthRequest),
-    /// "I am alive"; answered with HEARTBEAT_PONG.
+    /// A sign of life; answered with HEARTBEAT_PONG.
     HeartbeatPing(#[garde(dive)] HeartbeatSignal),
     /// The answer to the cloud's ping.
     HeartbeatPong(#[garde(dive)] HeartbeatReport),
-    /// What the agent is doing and can take.
+    /// The agent's availability, capacity and running tasks.
     AgentStatus(#[garde(dive)] AgentStatus),
-    /// Whether the agent takes a task.
+    /// Whether the agent accepts a task.
     TaskAck(#[garde(dive)] TaskAck),
-    /// How far a task is.
+    /// A task's progress: percent, message, steps.
     TaskProgress(#[garde(dive)] TaskProgress),
     /// A piece of a task's output.
     TaskStream(#[garde(dive)] TaskStream),
@@ -51,7 +51,8 @@ pub enum AgentMessage {
 }
 
 impl AgentMessage {
-    /// Whether it is about the agent rather than a task: written down as a sign of life.
+    /// Whether the message is about the agent rather than about a task. It is stored as a sign of
+    /// life.
     pub const fn is_sign_of_life(&self) -> bool {
         matches!(
             self,
@@ -64,23 +65,23 @@ impl AgentMessage {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthRequest {
-    /// Who the agent says it is.
+    /// The agent's id, as the agent claims it.
     #[garde(skip)]
     pub agent_id: AgentId,
-    /// Its key, as text: it is checked, never kept.
+    /// The agent's API key, which is checked and never stored.
     #[garde(length(chars, min = 1, max = 256))]
     pub api_key: String,
     /// The agent's software version.
     #[garde(length(chars, max = NAME_CHARS))]
     pub version: String,
-    /// What it can do.
+    /// The agent's capabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST), inner(inner(length(chars, max = NAME_CHARS))))]
     pub capabilities: Option<Vec<String>>,
 }
 
 impl std::fmt::Debug for AuthRequest {
-    /// Without the key: messages are logged.
+    /// Leaves out the key, since messages may be logged.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AuthRequest")
             .field("agent_id", &self.agent_id)
@@ -93,12 +94,12 @@ impl std::fmt::Debug for AuthRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct HeartbeatSignal {
-    /// The cloud's clock, as the agent knows it.
+    /// The cloud's time, as the agent knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub server_time: Option<Timestamp>,
-    /// The tasks that the agent holds: each one's lease is renewed. Agents that do not say leave
-    /// their leases to the messages that name a task.
+    /// The tasks that the agent holds, whose leases are renewed. Without this field, only messages
+    /// about a task renew its lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST))]
     pub tasks: Option<Vec<TaskId>>,
@@ -111,10 +112,10 @@ pub struct HeartbeatReport {
     /// The sender; must be the connection's agent.
     #[garde(skip)]
     pub agent_id: AgentId,
-    /// The time of the ping it answers.
+    /// The `serverTime` of the ping that this message answers.
     #[garde(skip)]
     pub server_time: Timestamp,
-    /// How many tasks it runs.
+    /// The number of tasks that the agent runs.
     #[serde(deserialize_with = "number::whole")]
     #[garde(skip)]
     pub active_tasks: u64,
@@ -130,17 +131,17 @@ pub struct HeartbeatReport {
     pub tasks: Option<Vec<TaskId>>,
 }
 
-/// What an agent says of its own availability.
+/// An agent's availability, as the agent reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
-    /// Takes work.
+    /// The agent accepts tasks.
     Online,
-    /// Connected, takes no more work for now.
+    /// The agent accepts no more tasks for now.
     Busy,
-    /// Finishes what it has and takes no more.
+    /// The agent finishes its tasks and accepts no more.
     Draining,
-    /// About to go.
+    /// The agent is about to disconnect.
     Offline,
 }
 
@@ -151,28 +152,28 @@ pub struct AgentStatus {
     /// The sender; must be the connection's agent.
     #[garde(skip)]
     pub agent_id: AgentId,
-    /// Whether it takes work.
+    /// Whether the agent accepts tasks.
     #[garde(skip)]
     pub status: Availability,
-    /// The tasks it holds.
+    /// The tasks that the agent holds.
     #[garde(length(max = LIST))]
     pub active_tasks: Vec<TaskId>,
-    /// How many tasks it takes at once.
+    /// The number of tasks that the agent runs at once.
     #[serde(default = "AgentStatus::default_capacity")]
     #[garde(range(min = 1, max = CAPACITY))]
     pub capacity: u32,
-    /// Its software version.
+    /// The agent's software version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = NAME_CHARS))]
     pub version: Option<String>,
-    /// Its machine's health.
+    /// The load of the agent's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub resource_status: Option<ResourceStatus>,
 }
 
 impl AgentStatus {
-    /// The capacity of an agent that declares none.
+    /// The capacity of an agent that reports none.
     pub const DEFAULT_CAPACITY: u32 = 5;
 
     const fn default_capacity() -> u32 {
@@ -180,17 +181,17 @@ impl AgentStatus {
     }
 }
 
-/// A machine's health, as its agent sees it.
+/// The load of an agent's machine, as the agent measures it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceStatus {
-    /// 0 to 100, higher is better.
+    /// A score of the machine's health, 0 to 100; higher is better.
     #[garde(range(min = 0.0, max = 100.0))]
     pub health_score: f64,
-    /// 0 to 100
+    /// Memory in use, in percent.
     #[garde(range(min = 0.0, max = 100.0))]
     pub memory_usage_percent: f64,
-    /// 0 to 100
+    /// Processor time in use, in percent.
     #[garde(range(min = 0.0, max = 100.0))]
     pub cpu_usage_percent: f64,
     /// Whether the machine can take another task.
@@ -205,27 +206,27 @@ pub struct TaskAck {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// Whether the agent takes it.
+    /// Whether the agent accepts the task.
     #[garde(skip)]
     pub accepted: bool,
-    /// Why not.
+    /// The reason for a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub reason: Option<String>,
-    /// Not accepted: whether to try again later.
+    /// Of a refusal: whether the task is to be tried again later.
     #[serde(default = "yes")]
     #[garde(skip)]
     pub retryable: bool,
-    /// Not accepted: whether the offer counts as an attempt. Not so when the agent hands the task
-    /// back without having looked at it: it is full, or shutting down.
+    /// Of a refusal: whether it counts as an attempt. It does not when the agent hands the task
+    /// back because the agent is full or shutting down.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     #[garde(skip)]
     pub spent: bool,
-    /// How many tasks the agent has before this one.
+    /// The number of tasks that the agent runs before this one.
     #[serde(
         default,
         deserialize_with = "number::whole_or_null",
@@ -247,7 +248,7 @@ const fn is_yes(value: &bool) -> bool {
     *value
 }
 
-/// What kind of thing a step is.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
@@ -255,7 +256,7 @@ pub enum StepKind {
     ToolUse,
     /// The agent is thinking.
     Thinking,
-    /// Anything else.
+    /// Any other step.
     #[default]
     Info,
 }
@@ -267,7 +268,7 @@ pub struct TaskProgress {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
@@ -275,19 +276,19 @@ pub struct TaskProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub progress: Option<f64>,
-    /// What it is doing.
+    /// What the agent is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub message: Option<String>,
-    /// Steps done since the last message.
+    /// The steps since the last message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = STEPS), inner(inner(length(chars, max = LINE_CHARS))))]
     pub steps: Option<Vec<String>>,
-    /// What kind of step it is.
+    /// The kind of the steps.
     #[serde(default, rename = "type")]
     #[garde(skip)]
     pub kind: StepKind,
-    /// When it happened, by the agent's clock.
+    /// The time of the progress, by the agent's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub timestamp: Option<Timestamp>,
@@ -300,15 +301,15 @@ pub struct TaskStream {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// The output since the last message.
+    /// A piece of output: what was written since the last message.
     #[serde(alias = "chunk", alias = "text")]
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub delta: String,
-    /// Its place in the attempt's output.
+    /// The piece's number in the attempt's output, from 0.
     #[serde(
         default,
         deserialize_with = "number::whole_or_null",
@@ -316,7 +317,8 @@ pub struct TaskStream {
     )]
     #[garde(skip)]
     pub seq: Option<u64>,
-    /// When it was written, by the agent's clock; orders deltas that have no `seq`.
+    /// The time at which the output was written, by the agent's clock. It orders pieces without
+    /// `seq`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub timestamp: Option<Timestamp>,
@@ -329,42 +331,42 @@ pub struct TaskComplete {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// What came of it, in Markdown.
+    /// The result, in Markdown.
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub result: String,
-    /// The agent's session, to resume from.
+    /// The id of the agent's session, from which a later task can resume.
     #[serde(default)]
     #[garde(length(chars, max = LINE_CHARS))]
     pub session_id: Option<String>,
-    /// Tokens read.
+    /// Input tokens that the task used.
     #[serde(default, deserialize_with = "number::whole")]
     #[garde(skip)]
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Output tokens that the task used.
     #[serde(default, deserialize_with = "number::whole")]
     #[garde(skip)]
     pub output_tokens: u64,
-    /// US dollars.
+    /// The cost, in US dollars.
     #[serde(default)]
     #[garde(range(min = 0.0, max = 1e9))]
     pub estimated_cost: f64,
-    /// Paths of the files that changed.
+    /// Paths of the files that the task changed.
     #[serde(default)]
     #[garde(skip)]
     pub files_changed: Vec<String>,
-    /// Commands that were run.
+    /// Commands that the task ran.
     #[serde(default)]
     #[garde(skip)]
     pub commands_run: Vec<String>,
-    /// Milliseconds that it took.
+    /// The duration, in milliseconds.
     #[serde(default, deserialize_with = "number::whole")]
     #[garde(skip)]
     pub duration_ms: u64,
-    /// How often the agent went on after reaching its limits.
+    /// The number of times that the agent continued after it reached its limits.
     #[serde(
         default,
         deserialize_with = "number::whole_or_null",
@@ -372,29 +374,29 @@ pub struct TaskComplete {
     )]
     #[garde(skip)]
     pub continuations: Option<u64>,
-    /// What became of attachments; the agent's own shape.
+    /// The results for the task's attachments, in a format of the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attachment_results: Option<Value>,
-    /// The model that did it.
+    /// The model that the agent used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = NAME_CHARS))]
     pub model: Option<String>,
 }
 
-/// Whose failure a TASK_ERROR was.
+/// The cause of a failure: the agent or the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
-    /// The agent's: it counts against the agent's health.
+    /// The agent: the failure counts in its circuit breaker.
     #[default]
     Agent,
-    /// The task's own: another agent would have failed too.
+    /// The task: any agent would have failed.
     Task,
 }
 
 impl Fault {
-    /// Whether it was the agent's.
+    /// Whether the agent is the cause.
     pub const fn is_agent(&self) -> bool {
         matches!(self, Self::Agent)
     }
@@ -407,22 +409,22 @@ pub struct TaskFailure {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// What went wrong.
+    /// The error's text.
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub error: String,
-    /// Whether running it again may help.
+    /// Whether the task may succeed if it is run again.
     #[serde(default)]
     #[garde(skip)]
     pub recoverable: bool,
-    /// The agent's session, to resume from.
+    /// The id of the agent's session, from which a later task can resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub session_id: Option<String>,
-    /// Whose failure it was.
+    /// The cause of the failure.
     #[serde(default)]
     #[garde(skip)]
     pub fault: Fault,
@@ -435,11 +437,11 @@ pub struct TaskCancelled {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// The attempt it speaks of; without it, the one the agent holds.
+    /// The attempt that the message is about; without it, the one that the agent holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// Why it was stopped.
+    /// The reason for the cancellation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub reason: Option<String>,

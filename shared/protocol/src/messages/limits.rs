@@ -1,4 +1,4 @@
-//! The protocol's limits, and where they come from.
+//! The protocol's limits, with their sources.
 
 /// Bytes of one WebSocket message (API Gateway: 128 KB; larger closes the connection with 1009).
 pub const MESSAGE_BYTES: usize = 128 * 1024;
@@ -10,11 +10,11 @@ pub const PROMPT_CHARS: usize = 100_000;
 pub const LINE_CHARS: usize = 10_000;
 /// Steps in one TASK_PROGRESS.
 pub const STEPS: usize = 100;
-/// Names (models, bots, commands, versions).
+/// Characters of a name (a model, bot, command or version).
 pub const NAME_CHARS: usize = 128;
-/// Paths.
+/// Characters of a path.
 pub const PATH_CHARS: usize = 4096;
 /// Entries of a list in a message (files, commands, tools, tasks).
 pub const LIST: usize = 1000;
-/// The most tasks that an agent may declare to take at once.
+/// The largest capacity that an agent may report.
 pub const CAPACITY: u32 = 1000;

@@ -1,12 +1,14 @@
-//! The agent protocol: one JSON object a message, both ways over one WebSocket.
+//! The messages of the agent protocol. A message is one JSON object, in either direction over one
+//! WebSocket.
 //!
-//! [`AgentMessage`] is what agents send, [`CloudMessage`] what the cloud sends. [`decode`] is the
-//! only way in: it accepts both spellings of a type, ignores unknown fields, and refuses what does
-//! not validate. [`Envelope::encode`] is the only way out: it is as strict as the strictest reader
-//! and refuses what API Gateway could not carry.
+//! [`AgentMessage`] is a message from an agent, [`CloudMessage`] one to an agent. [`decode`] parses
+//! every message: it accepts both spellings of a type, ignores unknown fields, and refuses a message
+//! that does not validate. [`Envelope::encode`] writes every message: it refuses a message that a
+//! strict agent would refuse, or that API Gateway could not carry.
 //!
-//! To add a message: a payload struct beside its kind, a variant in its enum, a handler in
-//! [`bematic::handlers::message`], and `BLESS=1 cargo test -p bematic-protocol schema` for the JSON Schema.
+//! To add a message: a payload struct and a variant in `from_agent` or `to_agent`, an example in
+//! `tests`, a handler in `bematic::handlers::message`, and `BLESS=1 cargo test -p bematic-protocol
+//! schema` for the JSON Schema. `CONTRIBUTING.md` has a worked example.
 
 mod error;
 mod from_agent;
@@ -36,18 +38,18 @@ pub use self::{
 };
 use crate::{ids::MessageId, time::Timestamp};
 
-/// A message with what every message has.
+/// A message with the fields that every message has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope<M> {
-    /// Unique per message, chosen by the sender.
+    /// The message's id, chosen by the sender and unique.
     pub id: MessageId,
-    /// The sender's clock.
+    /// The time at which the message was sent, by the sender's clock.
     pub timestamp: Timestamp,
-    /// What it says.
+    /// The type and its payload.
     pub message: M,
 }
 
-/// One direction's messages.
+/// The messages of one direction.
 pub trait Message:
     Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + Into<&'static str>
 where
@@ -58,7 +60,7 @@ where
 impl Message for AgentMessage {}
 impl Message for CloudMessage {}
 
-/// What is on the wire, before its payload is looked at.
+/// A message whose payload is not parsed yet.
 #[derive(Deserialize)]
 struct Raw {
     id: MessageId,
@@ -68,10 +70,10 @@ struct Raw {
     payload: Map<String, Value>,
 }
 
-/// Reads one message, in either spelling.
+/// Parses and validates a message, in either spelling.
 ///
 /// # Errors
-/// [`ProtocolError`] says what is wrong, with the message's id if it had one.
+/// [`ProtocolError`], with the message's id if that can be read.
 pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError>
 where
     for<'a> &'a M: Into<&'static str>,
@@ -122,10 +124,10 @@ impl<M: Message> Envelope<M>
 where
     for<'a> &'a M: Into<&'static str>,
 {
-    /// Writes the message in `spelling`.
+    /// Validates the message, and writes it in `spelling`.
     ///
     /// # Errors
-    /// [`ProtocolError::Unsendable`] if a strict reader would refuse it, and
+    /// [`ProtocolError::Unsendable`] if a strict agent would refuse the message, and
     /// [`ProtocolError::TooLarge`] if API Gateway could not carry it.
     pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
         let canonical: &'static str = (&self.message).into();
@@ -149,7 +151,7 @@ where
     }
 }
 
-/// The first characters of what a stranger sent, for an error message.
+/// Returns the first 64 characters of unvalidated text, for an error message.
 fn shorten(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

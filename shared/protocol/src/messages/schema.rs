@@ -1,11 +1,12 @@
-//! The JSON Schema of every message, for agents that are written in other languages.
+//! The JSON Schema of all messages, for agents that are written in other languages.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use super::{AgentMessage, CloudMessage};
 
-/// A JSON Schema (2020-12) with one definition a direction: `fromAgent` and `toAgent`.
+/// Returns a JSON Schema (2020-12) with one definition for each direction: `fromAgent` and
+/// `toAgent`.
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let from_agent = envelope(&AgentMessage::json_schema(&mut generator).to_value());

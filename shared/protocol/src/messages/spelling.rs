@@ -1,8 +1,8 @@
-//! Every type has two spellings: `TASK_ACK`, and `task:ack` as agents in the field have it.
+//! The two spellings of a message type: `TASK_ACK`, and `task:ack`, which older agents use.
 
 use serde::{Deserialize, Serialize};
 
-/// How a connection spells message types.
+/// The spelling of message types on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spelling {
@@ -14,7 +14,7 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    /// Finds a type among the `known` canonical ones, and says how it was spelled.
+    /// Returns the type among the `known` canonical ones, and its spelling.
     pub(super) fn read(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
         [Self::Canonical, Self::Colons]
             .into_iter()
@@ -24,7 +24,7 @@ impl Spelling {
             })
     }
 
-    /// Spells a canonical name.
+    /// Returns a canonical type in this spelling.
     pub fn write(self, canonical: &str) -> String {
         match self {
             Self::Canonical => canonical.to_owned(),

@@ -15,8 +15,8 @@ fn from_agent(kind: &str, payload: &Value) -> Result<AgentMessage, ProtocolError
     decode::<AgentMessage>(&wire(kind, payload)).map(|(envelope, _)| envelope.message)
 }
 
-/// The least that each message may carry.
-fn least() -> Vec<(&'static str, &'static str, Value)> {
+/// Returns every message with its required fields only.
+fn minimal() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         (
             "AUTH_REQUEST",
@@ -61,7 +61,7 @@ fn least() -> Vec<(&'static str, &'static str, Value)> {
 
 #[test]
 fn every_message_is_read_in_both_spellings_and_with_unknown_fields() {
-    for (canonical, colons, mut payload) in least() {
+    for (canonical, colons, mut payload) in minimal() {
         payload["fieldOfTomorrow"] = json!({"x": 1});
         let (one, as_one) = decode::<AgentMessage>(&wire(canonical, &payload)).unwrap();
         let (two, as_two) = decode::<AgentMessage>(&wire(colons, &payload)).unwrap();
@@ -69,14 +69,14 @@ fn every_message_is_read_in_both_spellings_and_with_unknown_fields() {
         assert_eq!(one, two);
     }
     assert_eq!(
-        least().len(),
+        minimal().len(),
         AgentMessage::VARIANTS.len(),
         "a message has no example here"
     );
 }
 
 #[test]
-fn what_is_left_out_has_the_documented_default() {
+fn missing_fields_have_their_documented_defaults() {
     let AgentMessage::AgentStatus(status) = from_agent(
         "agent:status",
         &json!({"agentId": "a", "status": "busy", "activeTasks": []}),
@@ -91,7 +91,7 @@ fn what_is_left_out_has_the_documented_default() {
         panic!("not a TASK_ACK")
     };
     assert!(ack.retryable && ack.spent);
-    for (kind, _, payload) in least() {
+    for (kind, _, payload) in minimal() {
         let tasks = match from_agent(kind, &payload).unwrap() {
             AgentMessage::HeartbeatPing(ping) => ping.tasks,
             AgentMessage::HeartbeatPong(pong) => pong.tasks,
@@ -111,7 +111,7 @@ fn what_is_left_out_has_the_documented_default() {
 }
 
 #[test]
-fn a_heartbeat_may_name_tasks_and_a_refusal_be_for_free() {
+fn a_heartbeat_may_name_tasks_and_a_refusal_may_spend_no_attempt() {
     let task: TaskId = TASK.parse().unwrap();
     let ping = from_agent("heartbeat:ping", &json!({"serverTime": 7, "tasks": [TASK]})).unwrap();
     let AgentMessage::HeartbeatPing(ping) = ping else {
@@ -127,7 +127,7 @@ fn a_heartbeat_may_name_tasks_and_a_refusal_be_for_free() {
 }
 
 #[test]
-fn what_has_its_default_is_left_out_as_older_agents_do() {
+fn fields_with_their_default_are_left_out_as_older_agents_do() {
     let AgentMessage::TaskAck(ack) =
         from_agent("TASK_ACK", &json!({"taskId": TASK, "accepted": true})).unwrap()
     else {
@@ -159,7 +159,7 @@ fn numbers_may_be_written_as_javascript_writes_them() {
 }
 
 #[test]
-fn what_does_not_validate_is_refused_with_a_code_and_the_id() {
+fn an_invalid_message_is_refused_with_a_code_and_its_id() {
     let refused = [
         ("NOPE", json!({}), "UNKNOWN_MESSAGE_TYPE"),
         (
@@ -224,7 +224,7 @@ fn what_does_not_validate_is_refused_with_a_code_and_the_id() {
 }
 
 #[test]
-fn text_that_is_no_message_is_refused() {
+fn text_that_is_not_a_message_is_refused() {
     for (text, code) in [
         ("", "INVALID_JSON"),
         ("{", "INVALID_JSON"),
@@ -306,7 +306,7 @@ fn a_submitted_task_has_every_field_that_strict_agents_ask_for() {
 }
 
 #[test]
-fn what_agents_or_the_gateway_would_refuse_is_not_sent() {
+fn a_message_that_agents_or_api_gateway_would_refuse_is_not_sent() {
     let code = |prompt: &str| {
         submit(prompt)
             .encode(Spelling::Canonical)

@@ -1,4 +1,4 @@
-//! What the cloud sends.
+//! The messages from the cloud.
 
 use garde::Validate;
 use schemars::JsonSchema;
@@ -29,7 +29,7 @@ use crate::{
 pub enum CloudMessage {
     /// Whether the connection is authenticated.
     AuthResponse(#[garde(skip)] AuthResponse),
-    /// "Are you alive?"; answered with HEARTBEAT_PONG.
+    /// A request for a sign of life; answered with HEARTBEAT_PONG.
     HeartbeatPing(#[garde(skip)] Heartbeat),
     /// The answer to the agent's ping.
     HeartbeatPong(#[garde(skip)] Heartbeat),
@@ -37,13 +37,13 @@ pub enum CloudMessage {
     TaskSubmit(#[garde(dive)] Box<TaskSubmit>),
     /// A task to stop.
     TaskCancel(#[garde(dive)] TaskCancel),
-    /// A message that must not be lost was received and is durable.
+    /// The confirmation that a terminal message of the agent is stored.
     MessageAck(#[garde(skip)] MessageAck),
-    /// A message was not understood or not allowed.
+    /// An error: a message of the agent is invalid or not allowed, or could not be handled.
     SystemError(#[garde(skip)] SystemError),
-    /// The agent is asked to stop.
+    /// A request to stop.
     SystemShutdown(#[garde(skip)] SystemNotice),
-    /// The agent is asked to start anew.
+    /// A request to restart.
     SystemRestart(#[garde(skip)] SystemNotice),
 }
 
@@ -51,7 +51,7 @@ pub enum CloudMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
-    /// The cloud's clock.
+    /// The cloud's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time: Option<Timestamp>,
 }
@@ -60,60 +60,60 @@ pub struct Heartbeat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthResponse {
-    /// Whether the connection is now the agent's.
+    /// Whether the connection is authenticated.
     pub success: bool,
-    /// Whose it is.
+    /// The agent that the connection is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// Why it is nobody's.
+    /// The reason that the connection is not authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// TASK_SUBMIT. Agents in the field validate it strictly: every field that is not an `Option`
-/// is always present, and so is `slackContext.threadTs`.
+/// TASK_SUBMIT. Older agents validate it strictly: every field that is not an `Option` is always
+/// present, and so is `slackContext.threadTs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSubmit {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// Which try this is; an agent runs a (task, attempt) once. Absent from older clouds.
+    /// The attempt. An agent runs a (task, attempt) once. Older clouds do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attempt: Option<Attempt>,
-    /// The project that it belongs to.
+    /// The task's project.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub project_id: String,
-    /// The bot that answers.
+    /// The name of the bot that the operator wrote to.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub bot_name: String,
     /// The operator's command, such as `run`.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub command: String,
-    /// What to do.
+    /// The operator's prompt.
     #[garde(length(chars, min = 1, max = PROMPT_CHARS))]
     pub prompt: String,
-    /// What to keep in mind; may be empty.
+    /// The project's system prompt; may be empty.
     #[garde(length(chars, max = PROMPT_CHARS))]
     pub system_prompt: String,
-    /// The folder to work in, on the agent's machine.
+    /// The working directory, on the agent's machine.
     #[garde(length(chars, min = 1, max = PATH_CHARS))]
     pub local_path: String,
     /// The model to use.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub model: String,
-    /// US dollars, more than 0.
+    /// The budget in US dollars, more than 0.
     #[garde(custom(positive))]
     pub max_budget: f64,
     /// The tools that may be used; empty for the agent's own choice.
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
-    /// The agent's session to resume from.
+    /// The id of the agent's session to resume from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub resume_session_id: Option<String>,
-    /// How often the agent may go on after reaching its limits.
+    /// The number of times that the agent may continue after it reaches its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub max_continuations: Option<u32>,
@@ -125,14 +125,14 @@ pub struct TaskSubmit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     pub attachments: Option<Vec<Value>>,
-    /// Where it was asked for.
+    /// The place in Slack where the operator requested the task.
     #[garde(skip)]
     pub slack_context: SlackContext,
 }
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the validator's signature"
+    reason = "the validator requires this signature"
 )]
 fn positive(value: &f64, _: &()) -> garde::Result {
     if *value > 0.0 {
@@ -142,15 +142,15 @@ fn positive(value: &f64, _: &()) -> garde::Result {
     }
 }
 
-/// Where in Slack a task was asked for.
+/// The place in Slack where an operator requested a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlackContext {
     /// The conversation.
     pub channel_id: ChannelId,
-    /// The thread, present as `null` outside of one.
+    /// The thread; `null` outside of a thread.
     pub thread_ts: Option<MessageTs>,
-    /// Who asked.
+    /// The operator.
     pub user_id: UserId,
 }
 
@@ -161,7 +161,7 @@ pub struct TaskCancel {
     /// The task.
     #[garde(skip)]
     pub task_id: TaskId,
-    /// Why.
+    /// The reason for the cancellation.
     #[garde(length(chars, max = LINE_CHARS))]
     pub reason: String,
 }
@@ -170,7 +170,7 @@ pub struct TaskCancel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageAck {
-    /// The message that need not be sent again.
+    /// The id of the stored message, which need not be sent again.
     pub message_id: MessageId,
 }
 
@@ -178,11 +178,11 @@ pub struct MessageAck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemError {
-    /// A stable code.
+    /// The error's stable code.
     pub code: String,
-    /// A sentence that says what is wrong.
+    /// The error's text: what is wrong, and what to do about it.
     pub message: String,
-    /// The offending message, if it had an id.
+    /// The id of the agent's message that caused the error, if it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
 }
@@ -191,9 +191,9 @@ pub struct SystemError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemNotice {
-    /// Why.
+    /// The reason for the request.
     pub reason: String,
-    /// Whether to build anew first.
+    /// Whether the agent is to be rebuilt before it restarts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<bool>,
 }

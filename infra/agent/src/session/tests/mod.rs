@@ -6,26 +6,31 @@ mod offers;
 mod refused;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bematic_protocol::{
-    ids::{Attempt, BatchId, MessageId, TaskId},
+    ids::{Attempt, BatchId, Ids, MessageId, TaskId},
     messages::{
-        Availability, CloudMessage, Heartbeat, MessageAck, SystemError, TaskAck, TaskCancel,
-        TaskSubmit, decode,
+        AgentMessage, Availability, CloudMessage, Envelope, Heartbeat, MessageAck, SystemError,
+        TaskAck, TaskCancel, TaskSubmit, decode,
     },
-    time::Timestamp,
+    time::{Clock, Timestamp},
 };
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    config::Timings,
     event::{Ended, Ending, Outcome},
-    load::Load,
+    load::{Load, Machine},
     progress_line::Summary,
     testing::numbered,
+    workdir::Workdirs,
 };
 
 /// How long a connection is kept where its replacement is not the subject.

@@ -1,6 +1,7 @@
 //! What the cloud could not handle.
 
 use super::*;
+use crate::ui::Notice;
 
 /// A session with a task that has said something, all of it sent; with what was sent.
 fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use strum::IntoStaticStr;
 
-use crate::chaos::ledger::Entry;
 use crate::chaos::operator::Known;
 use crate::chaos::snapshot::Snapshot;
+use bematic_test_agent::Entry;
 
 /// What a verdict is founded on.
 #[derive(Debug)]

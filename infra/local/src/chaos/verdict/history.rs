@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bematic::task::Slot;
 use bematic_protocol::ids::{AgentId, Attempt, TaskId};
 use bematic_protocol::time::Timestamp;
+use bematic_test_agent::Run;
 
-use crate::chaos::ledger::{Deed, Entry, Report, What};
+use bematic_test_agent::{Deed, Entry, Report, What};
 
 /// What became of every attempt.
 #[derive(Debug, Default)]
@@ -58,10 +58,10 @@ impl Histories {
     }
 
     /// Every attempt.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &History)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (Run, &History)> {
         self.0.iter().flat_map(|(task, attempts)| {
             attempts.iter().map(|(attempt, history)| {
-                let run = Slot {
+                let run = Run {
                     task_id: *task,
                     attempt: *attempt,
                 };
@@ -71,7 +71,7 @@ impl Histories {
     }
 
     /// Every attempt with the one that came after it.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Slot, &History, &History)> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Run, &History, &History)> {
         self.all().filter_map(|(run, history)| {
             let next = self.0.get(&run.task_id)?;
             let (_, later) = next.range(Attempt::after(run.attempt.number())..).next()?;

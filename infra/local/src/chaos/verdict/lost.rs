@@ -1,13 +1,13 @@
 //! What was confirmed to somebody, and is not there.
 
-use bematic::task::Slot;
 use bematic::task::{Ending, FailureCode, TaskState};
 use bematic_protocol::ids::TaskId;
+use bematic_test_agent::Run;
 
 use super::evidence::{Charge, Evidence, Offence};
 use super::history::Histories;
-use crate::chaos::ledger::Report;
 use crate::chaos::snapshot::Stored;
+use bematic_test_agent::Report;
 
 /// Tasks that an operator was told of.
 pub(super) fn tasks(evidence: &Evidence<'_>) -> Vec<Offence> {
@@ -41,7 +41,7 @@ pub(super) fn reports(evidence: &Evidence<'_>, histories: &Histories) -> Vec<Off
         .collect()
 }
 
-fn problem(run: Slot, report: &Report, stored: &Stored, retried: bool) -> Option<String> {
+fn problem(run: Run, report: &Report, stored: &Stored, retried: bool) -> Option<String> {
     let state = &stored.task.state;
     let kept = match report {
         Report::Completed(result) => is_end(run, result, stored) || is_late(run, result, stored),
@@ -68,7 +68,7 @@ fn problem(run: Slot, report: &Report, stored: &Stored, retried: bool) -> Option
     })
 }
 
-fn is_end(run: Slot, result: &str, stored: &Stored) -> bool {
+fn is_end(run: Run, result: &str, stored: &Stored) -> bool {
     let TaskState::Completed { attempt, .. } = stored.task.state else {
         return false;
     };
@@ -76,18 +76,18 @@ fn is_end(run: Slot, result: &str, stored: &Stored) -> bool {
     attempt == run.attempt && kept == Some(result)
 }
 
-fn is_late(run: Slot, result: &str, stored: &Stored) -> bool {
+fn is_late(run: Run, result: &str, stored: &Stored) -> bool {
     stored.late.iter().any(|late| match &late.outcome {
         Ending::Completed(kept) => late.attempt == run.attempt && kept.result == result,
         _ => false,
     })
 }
 
-fn has_late(run: Slot, stored: &Stored) -> bool {
+fn has_late(run: Run, stored: &Stored) -> bool {
     stored.late.iter().any(|late| late.attempt == run.attempt)
 }
 
-fn failed(run: Slot, stored: &Stored) -> bool {
+fn failed(run: Run, stored: &Stored) -> bool {
     let own = match &stored.task.state {
         TaskState::Failed {
             attempt, failure, ..
@@ -98,7 +98,7 @@ fn failed(run: Slot, stored: &Stored) -> bool {
 }
 
 /// An operator had it tried again, and what ended it before is no more.
-fn overwritten(run: Slot, state: &TaskState, retried: bool) -> bool {
+fn overwritten(run: Run, state: &TaskState, retried: bool) -> bool {
     retried && (!state.is_terminal() || state.last_attempt() > Some(run.attempt))
 }
 

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bematic::task::Slot;
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
+use bematic_test_agent::Run;
 use serde::Serialize;
 
 use super::evidence::Evidence;
-use crate::chaos::ledger::{Deed, Entry, What};
+use bematic_test_agent::{Deed, Entry, What};
 
 /// How long it took from a handshake to a drained queue, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -109,7 +109,7 @@ impl Reading {
         }
     }
 
-    fn ran(&mut self, run: Slot, deed: &Deed) {
+    fn ran(&mut self, run: Run, deed: &Deed) {
         match deed {
             Deed::Offered { .. } => {
                 self.unoffered.remove(&run.task_id);

@@ -1,6 +1,7 @@
 //! Work that was handed out or done again, and must not be.
 
-use bematic::task::{FailureCode, Slot, TaskState};
+use bematic::task::{FailureCode, TaskState};
+use bematic_test_agent::Run;
 
 use super::evidence::{Charge, Evidence, Offence};
 use super::history::{Histories, History};
@@ -48,7 +49,7 @@ fn too_early(evidence: &Evidence<'_>, earlier: &History, later: &History) -> Opt
 
 fn after_the_end(
     evidence: &Evidence<'_>,
-    run: Slot,
+    run: Run,
     earlier: &History,
     later: &History,
 ) -> Option<String> {
@@ -103,7 +104,7 @@ pub(super) fn repeated(evidence: &Evidence<'_>, histories: &Histories) -> usize 
     begun_again.count()
 }
 
-fn is_retried(evidence: &Evidence<'_>, run: Slot) -> bool {
+fn is_retried(evidence: &Evidence<'_>, run: Run) -> bool {
     let wishes = evidence.known.tasks.get(&run.task_id);
     wishes.is_some_and(|wishes| wishes.retried)
 }

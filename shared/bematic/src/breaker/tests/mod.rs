@@ -8,7 +8,7 @@ mod report;
 mod rules;
 mod stored;
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use proptest::prelude::*;
 
@@ -194,15 +194,22 @@ struct Turned<'a> {
     step: &'a Step,
 }
 
-/// Lets a history happen, and looks at each turn. Gives back what is left, and the latest time.
+/// Lets a history happen, and looks at each step. Returns the breaker that is left, and the latest time.
+/// An attempt ends once: the transaction that ends it in its task writes the breaker, and what is
+/// reported of it once more does not reach the breaker.
 fn live(
     config: &BreakerConfig,
     history: &History,
     mut look: impl FnMut(Turned<'_>) -> Result<(), TestCaseError>,
 ) -> Result<(Breaker, Timestamp), TestCaseError> {
-    let mut breaker = Breaker::default();
+    let (mut breaker, mut ended) = (Breaker::default(), HashSet::new());
     let (mut millis, mut latest) = (START, START);
     for (pause, event) in history {
+        if let BreakerEvent::Success(id, _) | BreakerEvent::Failure(id, ..) = event
+            && !ended.insert(id.clone())
+        {
+            continue;
+        }
         millis = millis.saturating_add_signed(*pause);
         latest = latest.max(millis);
         let now = at(millis);

@@ -16,7 +16,6 @@ struct Model {
     state: Naive,
     /// Since it closed last or was reset.
     outcomes: Vec<Entry>,
-    counted: Vec<String>,
     overtaken: Vec<String>,
     /// Who is out, and until when.
     out: Vec<(String, u64)>,
@@ -28,7 +27,6 @@ impl Model {
             config,
             state: Naive::Closed,
             outcomes: Vec::new(),
-            counted: Vec::new(),
             overtaken: Vec::new(),
             out: Vec::new(),
         }
@@ -88,15 +86,9 @@ impl Model {
     fn outcome(&mut self, id: &str, is_failure: bool, now: u64) {
         self.lose_probes(now);
         self.out.retain(|(known, _)| known != id);
-        if self
-            .counted
-            .iter()
-            .chain(&self.overtaken)
-            .any(|known| known == id)
-        {
+        if self.overtaken.iter().any(|known| known == id) {
             return;
         }
-        self.counted.push(id.to_owned());
         self.outcomes.push((now, is_failure));
         match self.state {
             Naive::Closed if is_failure && (self.rate_trips(now) || self.row_trips()) => {

@@ -32,25 +32,6 @@ proptest! {
     }
 
     #[test]
-    fn an_attempt_counts_once_however_often_it_is_told(
-        config in configs(), history in histories(events())
-    ) {
-        let mut counted = BTreeSet::new();
-        live(&config, &history, |turned| {
-            let (BreakerEvent::Success(id, _) | BreakerEvent::Failure(id, ..)) = turned.event else {
-                return Ok(());
-            };
-            if turned.step.verdict == Verdict::Done {
-                prop_assert!(counted.insert(id.clone()), "{} counted twice", id);
-            }
-            let again = turned.step.next.after(turned.event.clone(), &config, turned.now);
-            prop_assert!(matches!(again.verdict, Verdict::Ignored(_)));
-            prop_assert_eq!(&again.next, &turned.step.next);
-            Ok(())
-        })?;
-    }
-
-    #[test]
     fn what_does_not_count_gives_a_permit_back_at_most(
         config in configs(), history in histories(events())
     ) {

@@ -7,9 +7,7 @@ use bematic_protocol::{
 use uuid::Uuid;
 
 use super::*;
-use crate::task::{
-    Ending, Failure, FailureCode, Finish, Origin, Task, TaskEvent, TaskPolicy, TaskSpec,
-};
+use crate::task::{Failure, FailureCode, Origin, Task, TaskEvent, TaskPolicy, TaskSpec};
 
 const ONE: Option<Attempt> = Some(Attempt::FIRST);
 
@@ -295,46 +293,4 @@ fn what_ends_no_attempt_says_nothing() {
     );
     let over = turn(&processing(), &failed(Fault::Agent), 20).0;
     assert_eq!(says(&over, &TaskEvent::Retried, 21), None);
-}
-
-#[test]
-fn what_ends_an_attempt_says_the_same_without_the_task() {
-    let failed = |fault| match failed(fault) {
-        TaskEvent::Failed(_, failure) => Ending::Failed(failure),
-        other => panic!("{other:?}"),
-    };
-    let endings = [
-        failed(Fault::Agent),
-        failed(Fault::Task),
-        Ending::Cancelled(None),
-        Ending::Cancelled(Some("told to".into())),
-    ];
-    let running = processing();
-    let stopping = turn(&running, &cancel(), 15).0;
-    let mut said = 0;
-    for (before, ending) in [&running, &stopping]
-        .into_iter()
-        .flat_map(|task| endings.iter().map(move |ending| (task, ending)))
-    {
-        let finish = Finish {
-            task_id: before.id,
-            agent: &before.agent_id,
-            attempt: Attempt::FIRST,
-            ending,
-            slow_after: None,
-            now: at(20_000),
-        };
-        let Some(after) = before.finished(&finish) else {
-            continue;
-        };
-        let event = ending.event(ONE);
-        let report = super::super::report(&event, before, &after);
-        let expected = match report.unwrap() {
-            BreakerEvent::Ignore(_, because) => Said::Beside(Some(because)),
-            event => Said::Event(event),
-        };
-        assert_eq!(super::super::report_finish(&finish), expected);
-        said += 1;
-    }
-    assert_eq!(said, 4);
 }

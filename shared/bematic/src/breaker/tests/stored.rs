@@ -65,7 +65,7 @@ fn it_stays_small_whatever_happens() {
     assert_eq!(breaker.window.all().count(), Window::KEPT);
     // An item of DynamoDB has 400 KB at the most.
     let size = serde_json::to_string(&breaker).unwrap().len();
-    assert!(size > 60_000 && size < 80_000, "{size} bytes");
+    assert!(size > 3_000 && size < 15_000, "{size} bytes");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn ten_outcomes_are_a_few_hundred_bytes() {
         breaker = breaker.after(event, &SEED, at(1_780_000_000_000)).next;
     }
     let size = serde_json::to_string(&breaker).unwrap().len();
-    assert!(size < 900, "{size} bytes");
+    assert!(size < 200, "{size} bytes");
 }
 
 #[test]
@@ -105,8 +105,17 @@ fn a_breaker_of_before_a_field_was_added_is_read() {
 
 #[test]
 fn what_is_no_outcome_is_refused() {
-    for text in ["", "1", "1 s", "x s t#1", "1 x t#1", "-1 s t#1", "1 sf t#1"] {
-        let stored = serde_json::json!({ "counted": [text] });
+    for text in [
+        "s",
+        "1",
+        "x1",
+        "s-1",
+        "s1 f-2",
+        "sf1",
+        "s1x",
+        "s99999999999999999999999999999999999999999",
+    ] {
+        let stored = serde_json::json!({ "counted": text });
         assert!(
             serde_json::from_value::<Window>(stored).is_err(),
             "{text:?}"

@@ -1,6 +1,6 @@
-//! `ws-connect`: binds a connection to its agent, or notes that it has yet to authenticate.
+//! `ws-connect`: binds a connection to its agent, or stores that it has yet to authenticate.
 //!
-//! Nothing is posted to the connection here: it does not exist before this function has answered.
+//! No message is sent to the connection here: it does not exist before this function has answered.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// On the agents, the dispatcher's queue, and the connections that are to be closed.
+    /// Creates a connector with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self { ports }
     }
 
-    /// Handles `$connect`: what API Gateway is answered. Anything but 200 refuses the handshake; the
-    /// agent connects again.
+    /// Handles `$connect`: returns the answer for API Gateway. Anything but 200 refuses the
+    /// handshake; the agent connects again.
     pub async fn handle(&self, event: &SocketEvent) -> Value {
         let status = match self.connect(event, self.ports.clock.now()).await {
             Ok(()) => 200,
@@ -47,18 +47,18 @@ impl Connector {
         json!({ "statusCode": status })
     }
 
-    /// Binds a connection: one call if the handshake says whose it is, and one more if an older
-    /// connection is to be closed; else two.
+    /// Binds a connection: one call if the handshake names its agent, and one more if an older
+    /// connection has to be closed; otherwise two.
     ///
     /// # Errors
-    /// Refuses the handshake; the agent connects again.
+    /// The handshake is refused; the agent connects again.
     pub async fn connect(&self, event: &SocketEvent, now: Timestamp) -> Result<(), BematicError> {
         let connection = &event.connection_id;
         if let Some(agent) = &event.agent_id {
             let bound_at = event.connected_at.unwrap_or(now);
             let binding = Binding::new(connection.clone(), bound_at, None);
             let bound = self.ports.connections.bind(agent, &binding).await?;
-            return self.take_over(agent, &binding, bound).await;
+            return self.close_replaced(agent, &binding, bound).await;
         }
         self.ports.connections.admit(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
@@ -69,9 +69,9 @@ impl Connector {
         Ok(())
     }
 
-    /// Makes a connection that is nobody's that of the agent whose key it is, if that has none: a
-    /// transaction. Whether it did.
-    pub(super) async fn bind_newcomer(
+    /// Binds an unbound connection to the agent that the key belongs to, if the agent has no
+    /// connection: a transaction. Returns whether it did.
+    pub(super) async fn bind_optimistically(
         &self,
         agent: &AgentId,
         key: &KeyHash,
@@ -89,18 +89,18 @@ impl Connector {
     }
 
     /// Makes a connection that has authenticated in band the agent's current one: a transaction,
-    /// and a call more if an older connection is to be closed.
+    /// and one more call if an older connection has to be closed.
     pub(super) async fn bind_in_band(
         &self,
         agent: &Agent,
         binding: &Binding,
     ) -> Result<(), BematicError> {
         let bound = self.ports.connections.bind_in_band(agent, binding).await?;
-        self.take_over(&agent.id, binding, bound).await
+        self.close_replaced(&agent.id, binding, bound).await
     }
 
-    /// Closes the connection before.
-    async fn take_over(
+    /// Handles the outcome of binding: closes the connection that was replaced.
+    async fn close_replaced(
         &self,
         agent: &AgentId,
         binding: &Binding,
@@ -129,13 +129,10 @@ impl Connector {
         }
     }
 
-    /// The older connection gets no more work whether or not closing it works.
+    /// Closes the older connection, which is sent no more tasks whether or not closing it works.
     async fn close_older(&self, older: &ConnectionId) {
         if let Err(error) = self.ports.gateway.close(older).await {
             warn!(connection = %older, code = error.code(), %error, "older connection not closed");
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
-//! `dispatcher`: works off an agent's queue, looks after timers, and ends connections that did not
+//! `dispatcher`: dispatches agents' queues, handles timers, and closes connections that did not
 //! authenticate.
 
-mod gatekeeper;
+mod claims;
 mod timers;
 
 use std::{sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use bematic_protocol::{
 use futures::future::{join, join_all};
 use tracing::{info, warn};
 
-use self::gatekeeper::Gatekeeper;
+use self::claims::Claims;
 use super::{routing::Router, transitions::Transitions};
 use crate::{
     agent::{Agent, DrainLease},
@@ -24,14 +24,15 @@ use crate::{
     task::{Task, TaskEvent, TaskSpec},
 };
 
-/// How long a drain may take before another may take over: twice the function's timeout.
-const DRAIN_LEASE: Duration = Duration::from_secs(30);
-/// How long a drain goes on while others keep asking: well within the function's timeout of 15 s.
-const DRAIN_FOR: Duration = Duration::from_secs(8);
-/// By how much a message can come before its time: clocks differ.
+/// The time after which another dispatcher may take over the lease: twice the function's timeout.
+const DISPATCH_LEASE: Duration = Duration::from_secs(30);
+/// The time for which one dispatcher goes on while further dispatches are requested: well within
+/// the function's timeout of 15 s.
+const DISPATCH_FOR: Duration = Duration::from_secs(8);
+/// The time by which a message can arrive early: clocks differ.
 const EARLY: Duration = Duration::from_secs(5);
 
-/// Hands tasks to agents.
+/// Sends tasks to agents.
 pub struct Dispatcher {
     ports: Arc<Ports>,
     transitions: Transitions,
@@ -39,7 +40,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher to the agents of these ports.
+    /// Creates a dispatcher with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -48,26 +49,29 @@ impl Dispatcher {
         }
     }
 
-    /// Does what the state calls for.
+    /// Handles one message of the dispatcher's queue.
     ///
     /// # Errors
-    /// The message is to be given again.
+    /// The message has to be handled again.
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
             DispatchMessage::Drain { agent_id, refresh } => {
-                // Whatever comes of the drain, and whoever else may be at it.
-                let (refreshed, drained) = join(self.refresh(refresh), self.drain(&agent_id)).await;
-                refreshed.and(drained)
+                // The refresh does not depend on the outcome of the dispatch, nor on which
+                // dispatcher holds the lease.
+                let (refreshed, dispatched) =
+                    join(self.refresh(refresh), self.dispatch_queue(&agent_id)).await;
+                refreshed.and(dispatched)
             }
-            DispatchMessage::Task { task_id, .. } => self.look_at(task_id, false).await,
-            DispatchMessage::AckDeadline { task_id, .. } => self.look_at(task_id, true).await,
+            DispatchMessage::Task { task_id, .. } => self.check_task(task_id, false).await,
+            DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true).await,
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }
         }
     }
 
-    /// A call, if there is a card to refresh. Twice in a flush interval is once.
+    /// Enqueues a refresh of the task's card, if there is one to refresh: a call. Twice in a flush
+    /// interval is the same as once.
     async fn refresh(&self, task: Option<TaskId>) -> Result<(), BematicError> {
         match task {
             Some(task) => self.transitions.refresh(task, self.ports.clock.now()).await,
@@ -75,14 +79,15 @@ impl Dispatcher {
         }
     }
 
-    /// One drain of an agent at a time, so that tasks reach it in order: whoever comes second
-    /// tells the first to look again. Three calls and, for each task, three more.
-    async fn drain(&self, agent_id: &AgentId) -> Result<(), BematicError> {
+    /// Dispatches an agent's queue under the agent's lease, so that tasks arrive in order: a second
+    /// dispatcher only requests another dispatch from the first. Three calls and, for each task,
+    /// three more.
+    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
         let holder = self.ports.ids.message().to_string();
         let lease = DrainLease {
             holder,
-            until: now + DRAIN_LEASE,
+            until: now + DISPATCH_LEASE,
         };
         let mut agent = match self
             .ports
@@ -93,24 +98,25 @@ impl Dispatcher {
             Drain::Ours(agent) => agent,
             Drain::Asked => return Ok(()),
             Drain::NoAgent => {
-                warn!(agent = %agent_id, "there is no such agent to drain the queue of");
+                warn!(agent = %agent_id, "there is no such agent");
                 return Ok(());
             }
         };
         loop {
-            let late = self.ports.clock.now().since(now) > DRAIN_FOR;
-            let delivered = if late {
-                self.ask_for_drain(agent_id, Duration::ZERO).await
+            let late = self.ports.clock.now().since(now) > DISPATCH_FOR;
+            let dispatched = if late {
+                self.request_dispatch(agent_id, Duration::ZERO).await
             } else {
-                self.deliver(&agent).await
+                self.dispatch_pending(&agent).await
             };
-            // Given back after a failure too: the repeated message need not wait for the lease.
+            // The lease is released after a failure too: the repeated message need not wait for the
+            // lease to end.
             let released = self
                 .ports
                 .dispatch_leases
                 .end_drain(agent_id, &lease, agent.drain_requests)
                 .await;
-            delivered?;
+            dispatched?;
             match released? {
                 Released::Done => return Ok(()),
                 Released::AskedAgain(again) => agent = again,
@@ -118,33 +124,37 @@ impl Dispatcher {
         }
     }
 
-    async fn ask_for_drain(&self, agent_id: &AgentId, delay: Duration) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.ports.dispatch.send(&drain, delay).await?)
+    async fn request_dispatch(
+        &self,
+        agent_id: &AgentId,
+        delay: Duration,
+    ) -> Result<(), BematicError> {
+        let message = DispatchMessage::drain(agent_id.clone());
+        Ok(self.ports.dispatch.send(&message, delay).await?)
     }
 
-    async fn deliver(&self, agent: &Agent) -> Result<(), BematicError> {
+    async fn dispatch_pending(&self, agent: &Agent) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
-        let ended = if agent.gate.has_ended(now) {
-            Some(self.end_override(agent, now).await?)
+        let updated = if agent.gate.has_ended(now) {
+            Some(self.expire_order(agent, now).await?)
         } else {
             None
         };
-        let agent = ended.as_ref().unwrap_or(agent);
-        // The sweeper makes up for it: work does not wait for what is told.
-        if let Err(error) = self.announce(agent).await {
-            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "operations not told");
+        let agent = updated.as_ref().unwrap_or(agent);
+        // Tasks do not wait for a notice: if it is not enqueued, the sweeper makes up for it.
+        if let Err(error) = self.announce_breaker(agent).await {
+            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.is_shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
-            // What is to wake the queue may come a moment early: clocks differ.
+            // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
-                self.ask_for_drain(&agent.id, wait).await?;
+                self.request_dispatch(&agent.id, wait).await?;
             }
             self.router.move_waiting(agent, now).await?;
             return Ok(());
         };
-        // Until its first message it may not be open yet: that message has the queue drained.
+        // The connection may not be open before its first message, which has the queue dispatched.
         let Some(spelling) = binding.spelling else {
             return Ok(());
         };
@@ -157,50 +167,52 @@ impl Dispatcher {
             return Ok(());
         }
         let full = queued.len() == limit;
-        let mut gate = Gatekeeper::new(&self.ports, &self.transitions, agent, connection);
-        let (claimed, failed) = gate.claim_all(&queued).await;
-        let shut = gate.is_shut();
+        let mut claims = Claims::new(&self.ports, &self.transitions, agent, connection);
+        let (claimed, failed) = claims.claim_all(&queued).await;
+        let shut = claims.is_denied();
         let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
-        // One after another, so that they arrive in order; what comes of them, side by side. What
-        // one comes to is no reason to leave out the others.
-        let mut posted = Vec::new();
+        // Tasks are sent one after another, so that they arrive in order; their deliveries are
+        // recorded in parallel. A failure for one task does not leave out the others.
+        let mut sent = Vec::new();
         for (task, spec) in claimed.iter().zip(specs) {
-            posted.push((task, self.submit(task, spec, connection, spelling).await));
+            sent.push((task, self.submit(task, spec, connection, spelling).await));
         }
-        let settled = posted
+        let recorded = sent
             .into_iter()
-            .map(|(task, outcome)| self.settle(task, connection, outcome));
-        let settled = join_all(settled).await;
-        settled.into_iter().collect::<Result<(), _>>()?;
+            .map(|(task, outcome)| self.record_delivery(task, connection, outcome));
+        let recorded = join_all(recorded).await;
+        recorded.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
         if shut {
             self.router.move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
-            self.ask_for_drain(&agent.id, Duration::ZERO).await?;
+            self.request_dispatch(&agent.id, Duration::ZERO).await?;
         }
         Ok(())
     }
 
-    /// An operator's word about the agent's breaker has ended by itself: written down, so that
-    /// everybody sees it. The agent as it is then.
-    async fn end_override(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
+    /// Writes down that an operator's order about the agent's breaker has expired, so that every
+    /// reader sees it. Returns the agent after that.
+    async fn expire_order(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
         let before = self.ports.breakers.breaker(&agent.id).await?;
         let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
-        let turn = Turn {
+        let change = Turn {
             before: &before,
             after: &step.next,
         };
         let mut agent = agent.clone();
-        // Whoever was faster has the queue looked at too.
-        if self.ports.breakers.turn(&agent.id, turn).await? == Written::Done {
-            self.transitions.gate_moved(&agent.id, turn, now).await?;
+        // A faster dispatcher has the queue dispatched too.
+        if self.ports.breakers.turn(&agent.id, change).await? == Written::Done {
+            self.transitions
+                .announce_gate_change(&agent.id, change, now)
+                .await?;
             agent.gate = step.next.gate();
         }
         Ok(agent)
     }
 
-    /// Has the operations channel told what it was not told of yet.
-    async fn announce(&self, agent: &Agent) -> Result<(), BematicError> {
+    /// Enqueues a notice for the operations channel, if the breaker has changed since the last one.
+    async fn announce_breaker(&self, agent: &Agent) -> Result<(), BematicError> {
         let generation = agent.gate.generation;
         if generation > agent.announced {
             self.ports
@@ -211,8 +223,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Each stands alone: what could not be sent goes back to the queue, the others go on.
-    async fn settle(
+    /// Records the outcome of sending one task: a task that could not be sent returns to the queue.
+    async fn record_delivery(
         &self,
         claimed: &Task,
         connection: &ConnectionId,
@@ -231,35 +243,36 @@ impl Dispatcher {
                     .await;
             }
             Ok(Delivery::Gone) => {
-                self.take_back(claimed, gone).await?;
-                return self.give_up(&claimed.agent_id, connection).await;
+                self.return_to_queue(claimed, gone).await?;
+                return self.mark_offline(&claimed.agent_id, connection).await;
             }
-            // It may be on its way all the same: the agent will tell.
+            // The message may be on its way all the same: the agent's report will show.
             Err(BematicError::Gateway(cause)) => {
-                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "not delivered");
+                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "task not delivered");
                 TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
             Err(cause @ BematicError::Message { .. }) => {
                 TaskEvent::DeliveryFailed(attempt, cause.to_string())
             }
             Err(cause) => {
-                self.take_back(claimed, gone).await?;
+                self.return_to_queue(claimed, gone).await?;
                 return Err(cause);
             }
         };
-        self.take_back(claimed, event).await
+        self.return_to_queue(claimed, event).await
     }
 
-    /// Before anything else that may fail: the task must not wait for it.
-    async fn take_back(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
+    /// Returns a task to the queue. This is done before any other call that may fail: the task must
+    /// not wait for that.
+    async fn return_to_queue(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
         let (agent, now) = (&claimed.agent_id, self.ports.clock.now());
         let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
         applied.await.map(drop)
     }
 
-    /// A connection that is said to be gone. Should it not be, closing it makes its agent open
-    /// another.
-    async fn give_up(
+    /// Marks an agent offline whose connection is reported gone, and closes the connection: if it
+    /// is still open, its agent opens another.
+    async fn mark_offline(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -323,7 +336,8 @@ impl Dispatcher {
     }
 }
 
-/// What the agent is sent. Also used before a task is stored, to refuse what could not be sent.
+/// Returns the message that the agent is sent. It is also used before a task is stored, to refuse
+/// one that could not be sent.
 pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
     TaskSubmit {
         task_id: task.id,
@@ -348,6 +362,3 @@ pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

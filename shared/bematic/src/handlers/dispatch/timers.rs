@@ -1,4 +1,4 @@
-//! What a task's state calls for when time passes: a deadline, a lease's end, the word to stop.
+//! The timers of a task: deadlines, the end of a lease, and the request to cancel.
 
 use bematic_protocol::{
     ids::{AgentId, TaskId},
@@ -18,29 +18,36 @@ use crate::{
 };
 
 impl Dispatcher {
-    /// One call, and what is called for: a timer that ended, an agent to be told to stop, a task
-    /// that waits where another agent would be better, a change that was never announced. After the
-    /// time to acknowledge it `is_first`: a lease that began meanwhile is looked after from now on.
-    pub(super) async fn look_at(&self, id: TaskId, is_first: bool) -> Result<(), BematicError> {
+    /// Checks a task: one call, and the steps that are due. They are a timer that ended, a request
+    /// to cancel that the agent has to be sent, a move to a better agent, and messages for a change
+    /// that were never sent. With `is_ack_deadline`, also a timer for a lease that began meanwhile.
+    pub(super) async fn check_task(
+        &self,
+        id: TaskId,
+        is_ack_deadline: bool,
+    ) -> Result<(), BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            warn!(task = %id, "there is no such task to look at");
+            warn!(task = %id, "there is no such task");
             return Ok(());
         };
         let now = self.ports.clock.now();
         match task.timer {
             Some(timer) if timer <= now => return self.timer_ended(task, now).await,
             Some(_) if task.state.cancel_request().is_some() => {
-                self.ask_to_stop(&task).await?;
-                self.transitions.wait_for_timer(&task, now).await?;
+                self.request_cancellation(&task).await?;
+                self.transitions.enqueue_timer(&task, now).await?;
             }
-            // Who changes a task sends a message for its timer, but for a first lease: else only one that
-            // came early is sent again.
-            Some(timer) if timer.since(now) <= EARLY || is_first && task.has_first_lease() => {
-                self.transitions.wait_for_timer(&task, now).await?;
+            // Each change of a task sends a message for its timer, except for a first lease:
+            // otherwise only a message that came early is sent again.
+            Some(timer)
+                if timer.since(now) <= EARLY || is_ack_deadline && task.has_first_lease() =>
+            {
+                self.transitions.enqueue_timer(&task, now).await?;
             }
             _ => {}
         }
-        if task.reroute_at().is_some_and(|at| at <= now) && self.router.move_one(&task, now).await?
+        if task.move_check_at().is_some_and(|at| at <= now)
+            && self.router.move_one(&task, now).await?
         {
             return Ok(());
         }
@@ -48,7 +55,7 @@ impl Dispatcher {
     }
 
     async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
-        let heard_at = self.heard_at(&task, now).await?;
+        let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {
             TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
             _ => None,
@@ -59,19 +66,20 @@ impl Dispatcher {
             sent_at,
         ) {
             (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
-                self.doubt(&task.agent_id, sent_at, now).await
+                self.put_in_doubt(&task.agent_id, sent_at, now).await
             }
-            // Acknowledged at the last moment.
+            // The task was acknowledged at the last moment.
             (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
-                Ok(self.transitions.wait_for_timer(&task, now).await?)
+                Ok(self.transitions.enqueue_timer(&task, now).await?)
             }
             _ => Ok(()),
         }
     }
 
-    /// An agent that does not acknowledge a task may not hear us: it gets no more work until it
-    /// has echoed a ping. Unless it is on another connection by now.
-    async fn doubt(
+    /// Pings an agent that did not acknowledge a task, since it may not receive messages: no more
+    /// tasks are dispatched to it until it has echoed the ping. Does nothing if the agent is on
+    /// another connection by now.
+    async fn put_in_doubt(
         &self,
         id: &AgentId,
         sent_at: Timestamp,
@@ -82,13 +90,14 @@ impl Dispatcher {
         let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
             return Ok(());
         };
-        info!(agent = %id, connection = %connection.id, "does the agent hear us?");
+        info!(agent = %id, connection = %connection.id, "agent does not acknowledge: pinged");
         self.ports.presence.doubted(id, &connection.id, now).await?;
         ping(&*self.ports.gateway, &connection, now).await
     }
 
-    /// The last sign of life of an attempt at the agent: three calls, once a lease.
-    async fn heard_at(
+    /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
+    /// lease.
+    async fn last_sign_of_life(
         &self,
         task: &Task,
         now: Timestamp,
@@ -102,20 +111,22 @@ impl Dispatcher {
         )?;
         let named = agent.and_then(|agent| match task.state {
             TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
-            // What it said before it was sent this attempt is of an earlier one.
-            _ => agent.said_at(task.id),
+            // A list of tasks that was recorded before this attempt was sent is about an earlier
+            // attempt.
+            _ => agent.last_named_at(task.id),
         });
         Ok(report.max(named))
     }
 
-    /// Best effort: after the deadline it is cancelled anyway.
-    async fn ask_to_stop(&self, task: &Task) -> Result<(), BematicError> {
+    /// Sends TASK_CANCEL to the agent, as best effort: after the deadline the task is cancelled
+    /// anyway.
+    async fn request_cancellation(&self, task: &Task) -> Result<(), BematicError> {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };
         let agent = self.ports.agents.find(&task.agent_id).await?;
         let Some(binding) = agent.and_then(|agent| agent.connection) else {
-            info!(task = %task.id, agent = %task.agent_id, "nobody is there to be told to stop");
+            info!(task = %task.id, agent = %task.agent_id, "agent offline: not asked to stop the task");
             return Ok(());
         };
         let spelling = binding.spelling.unwrap_or_default();
@@ -129,10 +140,10 @@ impl Dispatcher {
             .send(&binding.id, spelling, message)
             .await
         {
-            Ok(Delivery::Sent) => info!(task = %task.id, "the agent was told to stop"),
-            Ok(Delivery::Gone) => self.give_up(&task.agent_id, &binding.id).await?,
+            Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
+            Ok(Delivery::Gone) => self.mark_offline(&task.agent_id, &binding.id).await?,
             Err(error) => {
-                warn!(task = %task.id, code = error.code(), error = chain(&error), "the agent was not told to stop");
+                warn!(task = %task.id, code = error.code(), error = chain(&error), "agent not asked to stop the task");
             }
         }
         Ok(())

@@ -1,29 +1,29 @@
-//! TASK_ACK
+//! The message TASK_ACK.
 
 use bematic_protocol::messages::TaskAck;
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Answer, Context, stop},
+    context::{Answer, Context, cancel_message},
 };
 use crate::{
     error::{BematicError, TaskError},
     task::{TaskEvent, Unchanged},
 };
 
-/// Notes whether agents take their tasks.
+/// Handles acknowledgements and refusals.
 pub(super) struct Acknowledge {
     transitions: Transitions,
 }
 
 impl Acknowledge {
-    /// On the tasks.
+    /// Creates a handler with these transitions.
     pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
-    /// At most a read and a write, and a message unless a refresh is under way; a refusal is a
-    /// transaction instead, and two messages.
+    /// Handles TASK_ACK: at most a read and a write, and a message unless a refresh is under way;
+    /// for a refusal a transaction instead, and two messages.
     pub(super) async fn handle(
         &self,
         context: Context<'_>,
@@ -60,7 +60,9 @@ impl Acknowledge {
                 agent_id: agent.clone(),
             }
             .into()),
-            Outcome::Unchanged(task, _) if accepted => Ok(Answer::messages(stop(&task, agent))),
+            Outcome::Unchanged(task, _) if accepted => {
+                Ok(Answer::messages(cancel_message(&task, agent)))
+            }
             Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Answer::none()),
         }
     }

@@ -1,4 +1,4 @@
-//! AUTH_REQUEST
+//! The message AUTH_REQUEST.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::{
     ports::{Introduction, Ports},
 };
 
-/// Authenticates in band.
+/// Authenticates connections in band.
 pub(super) struct Authenticate {
     ports: Arc<Ports>,
     connector: Connector,
 }
 
 impl Authenticate {
-    /// On the agents' keys and connections.
+    /// Creates a handler with these ports.
     pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             connector: Connector::new(ports.clone()),
@@ -33,12 +33,13 @@ impl Authenticate {
         }
     }
 
-    /// Binds the connection to the agent if all is as it mostly is: the key is the agent's, which has
-    /// no other, and it is nobody's. Whether it did: one call.
+    /// Binds the connection to the agent by an optimistic write: it succeeds if the key belongs to
+    /// the agent, the agent has no connection, and the connection is unbound. One call. Returns
+    /// whether it succeeded.
     ///
     /// # Errors
-    /// The table's.
-    pub(super) async fn bind_at_once(
+    /// The store's.
+    pub(super) async fn bind_optimistically(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
@@ -50,13 +51,15 @@ impl Authenticate {
         };
         let binding = Binding::new(connection.clone(), now, Some(spelling));
         let (agent, key) = (&request.agent_id, key.hash());
-        self.connector.bind_newcomer(agent, &key, &binding).await
+        self.connector
+            .bind_optimistically(agent, &key, &binding)
+            .await
     }
 
-    /// Whose the connection is, and whose the key: one call.
+    /// Looks up the connection's record and the agent that the key belongs to: one call.
     ///
     /// # Errors
-    /// The table's.
+    /// The store's.
     pub(super) async fn look_up(
         &self,
         connection: &ConnectionId,
@@ -77,10 +80,10 @@ impl Authenticate {
         }
     }
 
-    /// Binds the connection to the agent whose key it was found to be: a transaction.
+    /// Binds the connection to the agent that was looked up: a transaction.
     ///
     /// # Errors
-    /// [`AuthError`] if the key is nobody's.
+    /// [`AuthError`] if the key belongs to no agent.
     pub(super) async fn bind(
         &self,
         connection: &ConnectionId,
@@ -96,9 +99,9 @@ impl Authenticate {
         self.connector.bind_in_band(agent, &binding).await
     }
 
-    /// A connection is bound for its lifetime: again as the same agent is harmless, as another
-    /// refused.
-    pub(super) async fn again(
+    /// Handles AUTH_REQUEST on a bound connection, which is bound for its lifetime: the same agent
+    /// is confirmed, another is refused.
+    pub(super) async fn confirm(
         &self,
         context: Context<'_>,
         request: &AuthRequest,

@@ -1,4 +1,4 @@
-//! What the handlers of messages get, and what they give back.
+//! The inputs and the answers of the message handlers.
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, MessageId},
@@ -11,50 +11,50 @@ use crate::{
     task::{Task, TaskState},
 };
 
-/// Who sent a message, over what.
+/// The sender of a message, and its connection.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
     /// The agent that the connection is bound to.
     pub agent_id: AgentId,
-    /// The connection.
+    /// The connection's id.
     pub connection: ConnectionId,
-    /// How it spells.
+    /// The spelling of the connection.
     pub spelling: Spelling,
 }
 
-/// What a handler gets beside the payload.
+/// The inputs of a handler besides the payload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
-    /// Who sent it.
+    /// The sender of the message.
     pub sender: &'a Sender,
     /// The message's id.
     pub message_id: &'a MessageId,
-    /// When it was sent, by the agent's clock.
+    /// The time at which the message was sent, by the agent's clock.
     pub sent_at: Timestamp,
-    /// Now, by ours.
+    /// The current time, by the cloud's clock.
     pub now: Timestamp,
-    /// Whether it may be among the first messages of its connection.
+    /// Whether the message may be among the first of its connection.
     pub is_early: bool,
 }
 
-/// What a handler answers.
+/// The answer of a handler.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// Sent back as they are.
+    /// Messages that are sent back as they are.
     pub messages: Vec<CloudMessage>,
-    /// The message must not be lost and is durable: MESSAGE_ACK.
+    /// Whether to send MESSAGE_ACK: the message must not be lost, and its effect is durable.
     pub confirm: bool,
-    /// Sent to the agent as SYSTEM_ERROR.
+    /// An error that is sent to the agent as SYSTEM_ERROR.
     pub error: Option<BematicError>,
 }
 
 impl Answer {
-    /// Nothing.
+    /// Returns an empty answer.
     pub(super) fn none() -> Self {
         Self::default()
     }
 
-    /// Messages back, or none.
+    /// Returns an answer of messages.
     pub(super) fn messages(messages: impl IntoIterator<Item = CloudMessage>) -> Self {
         Self {
             messages: messages.into_iter().collect(),
@@ -62,20 +62,20 @@ impl Answer {
         }
     }
 
-    /// A message back.
+    /// Returns an answer of one message.
     pub(super) fn message(message: CloudMessage) -> Self {
         Self::messages([message])
     }
 }
 
-/// TASK_CANCEL for an agent that speaks of a task that was cancelled, since the first may have been
-/// lost, or of one that was moved to another agent.
-pub(super) fn stop(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
+/// Returns TASK_CANCEL for an agent that reports on a task that was cancelled, since the first one
+/// may have been lost, or on a task that was moved to another agent.
+pub(super) fn cancel_message(task: &Task, sender: &AgentId) -> Option<CloudMessage> {
     let cancelled = matches!(task.state, TaskState::Cancelled { .. });
     let reason = if cancelled || task.state.cancel_request().is_some() {
         "the task is cancelled"
-    } else if task.went_on_without(sender) {
-        "the task went to another agent"
+    } else if task.was_moved_from(sender) {
+        "the task was moved to another agent"
     } else {
         return None;
     };

@@ -1,4 +1,4 @@
-//! HEARTBEAT_PING and HEARTBEAT_PONG
+//! The messages HEARTBEAT_PING and HEARTBEAT_PONG.
 
 use bematic_protocol::{
     ids::AgentId,
@@ -14,18 +14,18 @@ use crate::{
     ports::SignOfLife,
 };
 
-/// Notes signs of life.
+/// Handles heartbeats.
 pub(super) struct Heartbeats {
     presence: Presence,
 }
 
 impl Heartbeats {
-    /// On what is known of the agents' presence.
+    /// Creates a handler with this presence.
     pub(super) const fn new(presence: Presence) -> Self {
         Self { presence }
     }
 
-    /// The answer, and at most one write a minute.
+    /// Handles HEARTBEAT_PING: answers, and makes at most one write a minute.
     pub(super) async fn ping(
         &self,
         context: Context<'_>,
@@ -36,34 +36,31 @@ impl Heartbeats {
             echoes: None,
             spelling: context.sender.spelling,
         };
-        let stop = self.presence.seen(context, sign).await?;
+        let stop = self.presence.record(context, sign).await?;
         let answer = CloudMessage::HeartbeatPong(Heartbeat {
             server_time: Some(context.now),
         });
         Ok(Answer::messages([answer].into_iter().chain(stop)))
     }
 
-    /// One call: it answers a ping, of which there are few.
+    /// Handles HEARTBEAT_PONG: one call, since it echoes a ping, of which there are few.
     pub(super) async fn pong(
         &self,
         context: Context<'_>,
         report: HeartbeatReport,
     ) -> Result<Answer, BematicError> {
-        speaks_for_itself(context, &report.agent_id)?;
+        check_agent_id(context, &report.agent_id)?;
         let sign = SignOfLife {
             tasks: report.tasks,
             echoes: Some(report.server_time),
             spelling: context.sender.spelling,
         };
-        Ok(Answer::messages(self.presence.seen(context, sign).await?))
+        Ok(Answer::messages(self.presence.record(context, sign).await?))
     }
 }
 
-/// The agent is the connection's, whatever a payload says.
-pub(super) fn speaks_for_itself(
-    context: Context<'_>,
-    claimed: &AgentId,
-) -> Result<(), BematicError> {
+/// Checks that the agent in a payload is the one that the connection is bound to.
+pub(super) fn check_agent_id(context: Context<'_>, claimed: &AgentId) -> Result<(), BematicError> {
     let bound = &context.sender.agent_id;
     if claimed == bound {
         return Ok(());

@@ -17,29 +17,30 @@ use crate::{
     ports::{DispatchMessage, Introduction, Ports},
 };
 
-/// Connections that are remembered.
-const REMEMBERED: usize = 4096;
+/// The number of connections that are cached.
+const CACHED: usize = 4096;
 
-/// The sender of a message.
-pub(super) enum Speaker {
-    /// An agent.
+/// The identity of a message's sender.
+pub(super) enum Identity {
+    /// An agent that the connection is bound to.
     Known(Sender),
-    /// An agent that its connection was just bound to.
+    /// An agent that the connection was just bound to.
     JustBound(AgentId),
-    /// Its connection is unbound. The agent whose key the message has, if it has one.
+    /// The connection is unbound; with the agent that the message's key belongs to, if it has a
+    /// valid one.
     Unbound(Option<Box<Agent>>),
 }
 
-/// Finds senders, and binds connections.
+/// Identifies senders, and binds connections.
 pub(super) struct Identities {
     ports: Arc<Ports>,
     authenticate: Arc<Authenticate>,
     replies: Arc<Replies>,
-    /// The agents of connections, which never change, and how each is answered: as the first message
-    /// that came here was spelled.
+    /// The agents of connections, which never change, and the spelling in which each is answered:
+    /// that of the first message that arrived here.
     known: Cache<ConnectionId, Sender>,
-    /// Connections whose first message was passed on.
-    noted: Cache<ConnectionId, ()>,
+    /// The connections whose first message was recorded.
+    recorded: Cache<ConnectionId, ()>,
 }
 
 impl Identities {
@@ -52,44 +53,44 @@ impl Identities {
             ports,
             authenticate,
             replies,
-            known: Cache::new(REMEMBERED),
-            noted: Cache::new(REMEMBERED),
+            known: Cache::new(CACHED),
+            recorded: Cache::new(CACHED),
         }
     }
 
-    /// The sender of a message: one call at most. AUTH_REQUEST of an agent that has no connection is
-    /// bound by that call, any other is looked up with its key.
+    /// Identifies the sender of a message: one call at most, or two for AUTH_REQUEST. The first one
+    /// binds the connection if the agent has none; otherwise the second one looks up the key.
     pub(super) async fn identify(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
         envelope: &Envelope<AgentMessage>,
         now: Timestamp,
-    ) -> Result<Speaker, BematicError> {
+    ) -> Result<Identity, BematicError> {
         let AgentMessage::AuthRequest(request) = &envelope.message else {
             let sender = self.find_sender(event, spelling).await?;
-            return Ok(sender.map_or(Speaker::Unbound(None), Speaker::Known));
+            return Ok(sender.map_or(Identity::Unbound(None), Identity::Known));
         };
-        if let Some(sender) = self.sender_at_hand(event, spelling) {
-            return Ok(Speaker::Known(sender));
+        if let Some(sender) = self.known_sender(event, spelling) {
+            return Ok(Identity::Known(sender));
         }
         let (connection, auth) = (&event.connection_id, &self.authenticate);
-        let bound = auth.bind_at_once(connection, spelling, request, now);
+        let bound = auth.bind_optimistically(connection, spelling, request, now);
         if bound.await? {
-            return Ok(Speaker::JustBound(request.agent_id.clone()));
+            return Ok(Identity::JustBound(request.agent_id.clone()));
         }
         let Introduction { connection, agent } = auth.look_up(connection, request).await?;
-        let sender = self.remember_found(connection, spelling);
-        Ok(sender.map_or(Speaker::Unbound(agent.map(Box::new)), Speaker::Known))
+        let sender = self.cache_found(connection, spelling);
+        Ok(sender.map_or(Identity::Unbound(agent.map(Box::new)), Identity::Known))
     }
 
-    /// The sender: at hand, or looked up in one call. `None` if its connection is unbound.
+    /// Returns the sender, cached or looked up in one call. `None` if its connection is unbound.
     pub(super) async fn find_sender(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
     ) -> Result<Option<Sender>, BematicError> {
-        if let Some(sender) = self.sender_at_hand(event, spelling) {
+        if let Some(sender) = self.known_sender(event, spelling) {
             return Ok(Some(sender));
         }
         let connection = self
@@ -97,11 +98,11 @@ impl Identities {
             .connections
             .connection(&event.connection_id)
             .await?;
-        Ok(self.remember_found(connection, spelling))
+        Ok(self.cache_found(connection, spelling))
     }
 
-    /// Remembered, or as API Gateway says.
-    fn sender_at_hand(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
+    /// Returns the sender, from the cache or as API Gateway names it.
+    fn known_sender(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
         let connection = &event.connection_id;
         self.known.get(connection).or_else(|| {
             Some(Sender {
@@ -112,8 +113,8 @@ impl Identities {
         })
     }
 
-    /// The agent of a connection that was looked up, which never changes.
-    fn remember_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
+    /// Caches the agent of a connection that was looked up, which never changes.
+    fn cache_found(&self, connection: Option<Connection>, spelling: Spelling) -> Option<Sender> {
         let Connection {
             id,
             agent_id,
@@ -129,15 +130,16 @@ impl Identities {
         Some(sender)
     }
 
-    /// Whether this environment has passed on the first message that it saw of the connection.
-    pub(super) fn has_noted(&self, sender: &Sender) -> bool {
-        self.noted.get(&sender.connection).is_some()
+    /// Whether this environment has recorded the first message that it received over the
+    /// connection.
+    pub(super) fn has_recorded(&self, sender: &Sender) -> bool {
+        self.recorded.get(&sender.connection).is_some()
     }
 
-    /// Passes on the first message that this environment sees of a connection. If it may be the first
-    /// at all, the connection is known to be open from now on, and work may be waiting for it.
-    /// Remembered only once that was passed on, so that a failure here is made up for by the next.
-    pub(super) async fn note_first_message(
+    /// Records the first message that this environment receives over a connection. If it may be the
+    /// first of all, the connection is known to be open from now on, and tasks may be waiting for
+    /// it. It is cached only after that, so that the next message makes up for a failure here.
+    pub(super) async fn record_first_message(
         &self,
         sender: &Sender,
         is_stored: bool,
@@ -152,32 +154,33 @@ impl Identities {
             }
             self.dispatch_queue(&sender.agent_id).await?;
         }
-        self.remember(sender);
+        self.cache_sender(sender);
         Ok(())
     }
 
     async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let drain = DispatchMessage::drain(agent_id.clone());
-        Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?)
+        let message = DispatchMessage::drain(agent_id.clone());
+        Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?)
     }
 
-    fn remember(&self, sender: &Sender) {
+    fn cache_sender(&self, sender: &Sender) {
         self.known.insert(sender.connection.clone(), sender.clone());
-        self.noted.insert(sender.connection.clone(), ());
+        self.recorded.insert(sender.connection.clone(), ());
     }
 
-    /// The first message of an unbound connection: AUTH_REQUEST binds it, any other closes it.
+    /// Handles the first message of an unbound connection: AUTH_REQUEST binds the connection, any
+    /// other message closes it.
     pub(super) async fn first_message(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
         envelope: Envelope<AgentMessage>,
-        claim: Option<Box<Agent>>,
+        key_owner: Option<Box<Agent>>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
         let result = match envelope.message {
             AgentMessage::AuthRequest(request) => {
-                self.bind(connection, spelling, &request, claim.as_deref(), now)
+                self.bind(connection, spelling, &request, key_owner.as_deref(), now)
                     .await
             }
             _ => Err(AuthError::NotAuthenticated {
@@ -187,8 +190,8 @@ impl Identities {
         };
         match result {
             Ok(()) => Ok(()),
-            // Our own trouble: the agent may try again on the same connection. Or that is another's
-            // by now.
+            // After an internal error the agent may try again on the same connection. A connection
+            // that is another agent's by now stays open, too.
             Err(error)
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyBound { .. })) =>
@@ -206,17 +209,17 @@ impl Identities {
         connection: &ConnectionId,
         spelling: Spelling,
         request: &AuthRequest,
-        claim: Option<&Agent>,
+        key_owner: Option<&Agent>,
         now: Timestamp,
     ) -> Result<(), BematicError> {
         self.authenticate
-            .bind(connection, spelling, request, claim, now)
+            .bind(connection, spelling, request, key_owner, now)
             .await?;
         let agent_id = request.agent_id.clone();
         self.confirm_binding(connection, spelling, agent_id).await
     }
 
-    /// Tells an agent that the connection is bound to it, and has its queue dispatched.
+    /// Confirms to an agent that the connection is bound to it, and has its queue dispatched.
     pub(super) async fn confirm_binding(
         &self,
         connection: &ConnectionId,
@@ -228,7 +231,7 @@ impl Identities {
             agent_id: Some(agent_id.clone()),
             error: None,
         });
-        // Before the queue is dispatched: the agent expects its answer first.
+        // The answer is sent before the queue is dispatched: the agent expects it first.
         self.replies.send(connection, spelling, response).await?;
         let sender = Sender {
             agent_id,
@@ -236,7 +239,7 @@ impl Identities {
             spelling,
         };
         self.dispatch_queue(&sender.agent_id).await?;
-        self.remember(&sender);
+        self.cache_sender(&sender);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `ws-message` and `ws-heartbeat`: what agents send.
+//! `ws-message` and `ws-heartbeat`: the messages from agents.
 //!
 //! To add a message: a handler in a module here, and an arm in `MessageRouter::handle_message`, which
 //! the compiler asks for once the protocol has the variant. `ack` is a short example.
@@ -14,7 +14,5 @@ mod report;
 mod router;
 mod status;
 mod terminal;
-#[cfg(test)]
-mod tests;
 
 pub use self::router::MessageRouter;

@@ -1,4 +1,4 @@
-//! What agents say of being there, and of the tasks that they have.
+//! The signs of life of agents, and the tasks that they name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,54 +13,54 @@ use tracing::{info, warn};
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Context, stop},
+    context::{Context, cancel_message},
 };
 use crate::{
-    agent::{Agent, is_written_down},
+    agent::{Agent, is_recorded},
     error::{BematicError, TaskError},
     ports::{DispatchMessage, Ports, SignOfLife},
     task::TaskEvent,
 };
 
-/// Connections whose last sign of life is remembered.
-const REMEMBERED: usize = 4096;
-/// What was written down here so lately is not again, whenever agents beat.
-const SEEN_LATELY: Duration = Duration::from_secs(40);
+/// The number of connections whose last recorded sign of life is cached.
+const CACHED: usize = 4096;
+/// The time for which a sign of life that was recorded here is not recorded again.
+const RECORDED_LATELY: Duration = Duration::from_secs(40);
 
-/// Keeps track of who is there.
+/// Records the signs of life of agents.
 #[derive(Clone)]
 pub(super) struct Presence {
     ports: Arc<Ports>,
     transitions: Transitions,
-    /// When a sign of life was last written down.
-    seen: Arc<Cache<ConnectionId, Timestamp>>,
+    /// The time at which a sign of life was last recorded.
+    recorded: Arc<Cache<ConnectionId, Timestamp>>,
 }
 
 impl Presence {
-    /// On the agents and their tasks.
+    /// Creates a presence with these ports.
     pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self {
             ports,
             transitions,
-            seen: Arc::new(Cache::new(REMEMBERED)),
+            recorded: Arc::new(Cache::new(CACHED)),
         }
     }
 
-    /// Whether a sign of life is to be written down: what may be the first word of its connection,
-    /// and then one a minute.
+    /// Whether a sign of life has to be recorded: one that may be the first message of its
+    /// connection, and after that one a minute.
     fn is_due(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
-        match self.seen.get(&sender.connection) {
-            Some(at) if now.since(at) < SEEN_LATELY => false,
+        match self.recorded.get(&sender.connection) {
+            Some(at) if now.since(at) < RECORDED_LATELY => false,
             None if context.is_early => true,
-            _ => is_written_down(&sender.agent_id, now),
+            _ => is_recorded(&sender.agent_id, now),
         }
     }
 
-    /// Notes a sign of life, unless another of the minute is; an answer to a ping always. A connection
-    /// that is not its agent's any more, or was given up, is closed: its agent opens another. What
-    /// is to be answered: that it should stop what was cancelled.
-    pub(super) async fn seen(
+    /// Records a sign of life, unless another one of the minute is recorded; the echo of a ping is
+    /// always recorded. A connection that is no longer its agent's current one is closed: its agent
+    /// opens another. Returns TASK_CANCEL for the tasks that the agent has to stop.
+    pub(super) async fn record(
         &self,
         context: Context<'_>,
         sign: SignOfLife,
@@ -69,44 +69,45 @@ impl Presence {
         if sign.echoes.is_none() && !self.is_due(context) {
             return Ok(Vec::new());
         }
-        let noted = self
+        let recorded = self
             .ports
             .presence
             .alive(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
-        let Some(agent) = noted else {
-            info!("a connection that is not its agent's speaks: closed");
+        let Some(agent) = recorded else {
+            info!("message over a connection that is not the agent's current one: closed");
             self.ports.gateway.close(&sender.connection).await?;
             return Ok(Vec::new());
         };
         if sign.echoes.is_some() {
-            self.hears(&agent).await?;
+            self.leave_doubt(&agent).await?;
         }
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
-            self.miss(&agent, named, context).await?;
-            // Those that it still holds are told of when they are cancelled.
+            self.report_missing(&agent, named, context).await?;
+            // The agent is sent TASK_CANCEL for tasks that it still holds when they are cancelled.
             let held: Vec<_> = agent.held_tasks().collect();
             let other = named.iter().filter(|task| !held.contains(task));
-            stop = self.stop(&agent, other).await?;
+            stop = self.cancel_messages(&agent, other).await?;
         }
-        self.seen.insert(sender.connection.clone(), context.now);
+        self.recorded.insert(sender.connection.clone(), context.now);
         Ok(stop)
     }
 
-    /// An agent that was in doubt got no work until now.
-    async fn hears(&self, agent: &Agent) -> Result<(), BematicError> {
+    /// Has the queue dispatched of an agent that was in doubt, and was sent no tasks until now.
+    async fn leave_doubt(&self, agent: &Agent) -> Result<(), BematicError> {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
             let agent_id = agent.id.clone();
-            let drain = DispatchMessage::drain(agent_id);
-            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
+            let message = DispatchMessage::drain(agent_id);
+            self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(())
     }
 
-    /// Which of the agent's tasks it should stop: the first word may have been lost. A call each.
-    pub(super) async fn stop(
+    /// Returns TASK_CANCEL for those of the agent's tasks that it has to stop: the first one may
+    /// have been lost. One call for each task.
+    pub(super) async fn cancel_messages(
         &self,
         agent: &Agent,
         named: impl Iterator<Item = &TaskId>,
@@ -114,11 +115,13 @@ impl Presence {
         let tasks = try_join_all(named.map(|task| self.ports.tasks.find(*task))).await?;
         let own = tasks.iter().flatten();
         let own = own.filter(|task| task.is_known_to(&agent.id));
-        Ok(own.filter_map(|task| stop(task, &agent.id)).collect())
+        Ok(own
+            .filter_map(|task| cancel_message(task, &agent.id))
+            .collect())
     }
 
-    /// Ends, after a while, the tasks that the agent should have and does not name.
-    pub(super) async fn miss(
+    /// Shortens the leases of the tasks that the agent holds and does not name.
+    pub(super) async fn report_missing(
         &self,
         agent: &Agent,
         named: &[TaskId],
@@ -133,10 +136,10 @@ impl Presence {
                 .apply(&agent.id, task, &event, None, context.now)
                 .await;
             match outcome {
-                Ok(Outcome::Changed(_)) => info!(%task, "the agent does not name a task of its"),
+                Ok(Outcome::Changed(_)) => info!(%task, "agent does not name a task that it holds"),
                 Ok(Outcome::Unchanged(..)) => {}
                 Err(BematicError::Task(error @ TaskError::Unknown { .. })) => {
-                    warn!(%task, %error, "a slot is taken by no task");
+                    warn!(%task, %error, "a slot is occupied by an unknown task");
                 }
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! What is sent back over a connection.
+//! The replies over a connection.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Replies {
         Self { ports }
     }
 
-    /// What a handler answers to the message of this id.
+    /// Sends a handler's answer to the message with this id.
     pub(super) async fn answer(
         &self,
         sender: &Sender,
@@ -98,7 +98,7 @@ impl Replies {
     ) -> Result<(), BematicError> {
         let sent = self.ports.gateway.send(connection, spelling, message);
         if sent.await? == Delivery::Gone {
-            info!("the connection is gone; its agent will ask again over the next one");
+            info!("connection is gone: reply not sent");
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! TASK_PROGRESS and TASK_STREAM: the hot path. Once a task is known to run, a report costs one
-//! write, and one message to the notifier a flush interval.
+//! The messages TASK_PROGRESS and TASK_STREAM, the hot path. Once a task is known to run, a report
+//! costs one write, and one message to the notifier for each flush interval.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use bematic_protocol::{
 
 use super::{
     super::transitions::{Outcome, Transitions},
-    context::{Answer, Context, stop},
+    context::{Answer, Context, cancel_message},
 };
 use crate::{
     error::{BematicError, TaskError},
@@ -18,19 +18,19 @@ use crate::{
     task::{Chunk, Step, TaskEvent, Unchanged},
 };
 
-/// Keeps what running tasks report.
+/// Stores the progress reports of running tasks.
 pub(super) struct Reports {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
 impl Reports {
-    /// On the tasks and the notifier's queue.
+    /// Creates a handler with these ports.
     pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
         Self { ports, transitions }
     }
 
-    /// Keeps a step.
+    /// Stores a step.
     pub(super) async fn progress(
         &self,
         context: Context<'_>,
@@ -47,7 +47,7 @@ impl Reports {
         Ok(answer)
     }
 
-    /// Keeps a piece of output.
+    /// Stores a chunk of output.
     pub(super) async fn stream(
         &self,
         context: Context<'_>,
@@ -66,9 +66,9 @@ impl Reports {
         Ok(answer)
     }
 
-    /// The attempt that is spoken of, after making sure that it is the agent's and under way: a
-    /// report shows as well as an acknowledgement that the agent has taken the task. What is to be
-    /// answered: that it should stop what was cancelled, or what another has.
+    /// Returns the attempt of a report, after checking that the agent holds it: a report shows as
+    /// well as an acknowledgement that the agent has accepted the task. The answer has TASK_CANCEL
+    /// if the task was cancelled or moved.
     async fn attempt(
         &self,
         context: Context<'_>,
@@ -85,11 +85,12 @@ impl Reports {
             attempt: claimed,
             said_at: context.sent_at,
         };
-        // A report has the card refreshed anyway: that it says nothing new of the task calls for no message.
+        // A report has the card refreshed anyway: if it changes nothing in the task, it calls for
+        // no other message.
         let task = self.transitions.task_of(agent, task_id).await?;
         let outcome = match self
             .transitions
-            .does_nothing(agent, &task, &event, context.now)
+            .why_unchanged(agent, &task, &event, context.now)
         {
             Some(why) => Outcome::Unchanged(task, why),
             None => {
@@ -114,11 +115,11 @@ impl Reports {
                 task_id,
                 agent_id: agent.clone(),
             })?;
-        let answer = Answer::messages(stop(&task, agent));
+        let answer = Answer::messages(cancel_message(&task, agent));
         Ok((attempt, answer))
     }
 
-    /// Has the report shown, with the time after it was written.
+    /// Enqueues a refresh of the card, with the time after the report was written.
     async fn refresh(&self, task: TaskId) -> Result<(), BematicError> {
         self.transitions.refresh(task, self.ports.clock.now()).await
     }

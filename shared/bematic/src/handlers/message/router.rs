@@ -14,7 +14,7 @@ use super::{
     auth::Authenticate,
     context::{Answer, Context, Sender},
     heartbeat::Heartbeats,
-    identity::{Identities, Speaker},
+    identity::{Identities, Identity},
     presence::Presence,
     replies::Replies,
     report::Reports,
@@ -28,11 +28,11 @@ use crate::{
     ports::Ports,
 };
 
-/// An older connection than this has sent a heartbeat: a message over it is not its first, whichever
-/// execution environment gets it.
+/// The age from which a connection has sent a heartbeat: a message over it is not its first,
+/// whichever execution environment gets it.
 const NEW_FOR: Duration = SEEN_EVERY;
 
-/// Routes messages.
+/// Routes messages from agents to their handlers.
 pub struct MessageRouter {
     ports: Arc<Ports>,
     identities: Identities,
@@ -46,7 +46,7 @@ pub struct MessageRouter {
 }
 
 impl MessageRouter {
-    /// A router to one handler a type, on the same ports.
+    /// Creates a router with one handler for each message type, on these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         let transitions = Transitions::new(ports.clone());
         let presence = Presence::new(ports.clone(), transitions.clone());
@@ -65,8 +65,8 @@ impl MessageRouter {
         }
     }
 
-    /// Handles one message. Never fails: what goes wrong is logged, and sent to the agent as an error,
-    /// which sends what must not be lost again.
+    /// Handles one message. Never fails: errors are logged and sent to the agent, which repeats
+    /// every message that must not be lost.
     pub async fn handle(&self, event: SocketEvent) {
         let span = info_span!("message", connection = %event.connection_id);
         async {
@@ -87,19 +87,19 @@ impl MessageRouter {
         let connection = &event.connection_id;
         let (envelope, spelling) = match decode::<AgentMessage>(&event.body) {
             Ok(decoded) => decoded,
-            Err(error) => return self.misunderstood(event, error).await,
+            Err(error) => return self.answer_unparsable(event, error).await,
         };
-        let speaker = self.identities.identify(event, spelling, &envelope, now);
-        match speaker.await {
-            Ok(Speaker::Known(sender)) => self.answer(event, &sender, envelope, now).await,
-            Ok(Speaker::JustBound(agent)) => {
+        let identity = self.identities.identify(event, spelling, &envelope, now);
+        match identity.await {
+            Ok(Identity::Known(sender)) => self.answer(event, &sender, envelope, now).await,
+            Ok(Identity::JustBound(agent)) => {
                 self.identities
                     .confirm_binding(connection, spelling, agent)
                     .await
             }
-            Ok(Speaker::Unbound(claim)) => {
+            Ok(Identity::Unbound(key_owner)) => {
                 self.identities
-                    .first_message(connection, spelling, envelope, claim, now)
+                    .first_message(connection, spelling, envelope, key_owner, now)
                     .await
             }
             Err(error) => {
@@ -146,10 +146,11 @@ impl MessageRouter {
                         .await
                 }
             };
-            // After what the agent says of itself, such as how much work it takes.
-            if !self.identities.has_noted(sender) {
+            // The first message is recorded after it was handled, since it may set how many tasks
+            // the agent runs at once.
+            if !self.identities.has_recorded(sender) {
                 self.identities
-                    .note_first_message(sender, is_stored, is_early)
+                    .record_first_message(sender, is_stored, is_early)
                     .await?;
             }
             answered
@@ -158,14 +159,16 @@ impl MessageRouter {
         .await
     }
 
-    /// One handler a type.
+    /// Calls the handler of the message's type.
     async fn handle_message(
         &self,
         context: Context<'_>,
         message: AgentMessage,
     ) -> Result<Answer, BematicError> {
         match message {
-            AgentMessage::AuthRequest(message) => self.authenticate.again(context, &message).await,
+            AgentMessage::AuthRequest(message) => {
+                self.authenticate.confirm(context, &message).await
+            }
             AgentMessage::HeartbeatPing(message) => self.heartbeats.ping(context, message).await,
             AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, message).await,
             AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
@@ -178,9 +181,9 @@ impl MessageRouter {
         }
     }
 
-    /// Text that is no message: it closes an unbound connection only. A rare thing, so that a read for
-    /// the sender is well spent where the handshake did not name it.
-    async fn misunderstood(
+    /// Answers a text that cannot be parsed: it closes an unbound connection only. This is rare, so
+    /// a read for the sender is acceptable where the handshake did not name the agent.
+    async fn answer_unparsable(
         &self,
         event: &SocketEvent,
         error: ProtocolError,

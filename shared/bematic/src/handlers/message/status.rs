@@ -1,4 +1,4 @@
-//! AGENT_STATUS
+//! The message AGENT_STATUS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use bematic_protocol::messages::{AgentStatus, Availability};
 
 use super::{
     context::{Answer, Context},
-    heartbeat::speaks_for_itself,
+    heartbeat::check_agent_id,
     presence::Presence,
 };
 use crate::{
@@ -14,26 +14,26 @@ use crate::{
     ports::{DispatchMessage, Ports},
 };
 
-/// Notes what agents say of themselves.
+/// Handles the status of agents.
 pub(super) struct StatusReports {
     ports: Arc<Ports>,
     presence: Presence,
 }
 
 impl StatusReports {
-    /// On the agents and the dispatcher's queue.
+    /// Creates a handler with these ports.
     pub(super) fn new(ports: Arc<Ports>, presence: Presence) -> Self {
         Self { ports, presence }
     }
 
-    /// One call, and one that has the queue drained if the agent takes work; more where the agent
-    /// and we are not of one mind about the tasks that it has.
+    /// Records the status: one call, and one that has the queue dispatched if the agent is online;
+    /// more where the agent's list of tasks and the stored one differ.
     pub(super) async fn handle(
         &self,
         context: Context<'_>,
         status: &AgentStatus,
     ) -> Result<Answer, BematicError> {
-        speaks_for_itself(context, &status.agent_id)?;
+        check_agent_id(context, &status.agent_id)?;
         let connection = &context.sender.connection;
         let reported = self
             .ports
@@ -49,13 +49,13 @@ impl StatusReports {
         let mut answer = Answer::none();
         if let Some(agent) = reported {
             let named = &status.active_tasks;
-            self.presence.miss(&agent, named, context).await?;
-            let stop = self.presence.stop(&agent, named.iter()).await?;
+            self.presence.report_missing(&agent, named, context).await?;
+            let stop = self.presence.cancel_messages(&agent, named.iter()).await?;
             answer = Answer::messages(stop);
         }
         if status.status == Availability::Online {
-            let drain = DispatchMessage::drain(status.agent_id.clone());
-            self.ports.dispatch.send(&drain, Duration::ZERO).await?;
+            let message = DispatchMessage::drain(status.agent_id.clone());
+            self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(answer)
     }

@@ -1,4 +1,5 @@
-//! TASK_COMPLETE, TASK_ERROR and TASK_CANCELLED: confirmed once their effect is durable.
+//! The messages TASK_COMPLETE, TASK_ERROR and TASK_CANCELLED: confirmed once their effect is
+//! durable.
 
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -20,23 +21,24 @@ pub(super) struct TerminalMessages {
 }
 
 impl TerminalMessages {
-    /// On the tasks.
+    /// Creates a handler with these transitions.
     pub(super) fn new(transitions: Transitions) -> Self {
         Self { transitions }
     }
 
-    /// A transaction and a message; a read more where this environment has not seen the attempt.
+    /// Handles TASK_COMPLETE: a transaction and a message; one more read where this environment has
+    /// not cached the task.
     pub(super) async fn complete(
         &self,
         context: Context<'_>,
         message: TaskComplete,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        let ending = Ending::Completed(Box::new(message.into()));
-        self.end(context, task_id, attempt, ending).await
+        let terminal = Ending::Completed(Box::new(message.into()));
+        self.apply(context, task_id, attempt, terminal).await
     }
 
-    /// The same.
+    /// Handles TASK_ERROR, with the calls of [`Self::complete`].
     pub(super) async fn error(
         &self,
         context: Context<'_>,
@@ -45,29 +47,30 @@ impl TerminalMessages {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
             .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(context, task_id, attempt, Ending::Failed(failure))
+        self.apply(context, task_id, attempt, Ending::Failed(failure))
             .await
     }
 
-    /// The same.
+    /// Handles TASK_CANCELLED, with the calls of [`Self::complete`].
     pub(super) async fn cancelled(
         &self,
         context: Context<'_>,
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.end(context, task_id, attempt, Ending::Cancelled(message.reason))
+        self.apply(context, task_id, attempt, Ending::Cancelled(message.reason))
             .await
     }
 
-    /// What changes nothing is confirmed too, or the agent would send it for ever; where it speaks
-    /// of what is not the agent's, it is told so.
-    async fn end(
+    /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
+    /// would repeat it for ever; one about a task that the agent does not hold is also answered
+    /// with an error.
+    async fn apply(
         &self,
         context: Context<'_>,
         task_id: TaskId,
         attempt: Option<Attempt>,
-        ending: Ending,
+        terminal: Ending,
     ) -> Result<Answer, BematicError> {
         let (agent, now) = (&context.sender.agent_id, context.now);
         let result = self
@@ -75,8 +78,8 @@ impl TerminalMessages {
             .apply(
                 agent,
                 task_id,
-                &ending.event(attempt),
-                ending.completion(),
+                &terminal.event(attempt),
+                terminal.completion(),
                 now,
             )
             .await;
@@ -88,14 +91,15 @@ impl TerminalMessages {
                 }
                 .into(),
             ),
-            // It counted when it came first.
+            // The message counted when it arrived first.
             Ok(Outcome::Unchanged(task, Unchanged::Late))
                 if attempt.is_some() && attempt == task.reported =>
             {
                 None
             }
             Ok(Outcome::Unchanged(task, Unchanged::Late)) => {
-                self.keep_late(task, attempt, ending, context).await?;
+                self.store_late_report(task, attempt, terminal, context)
+                    .await?;
                 None
             }
             Ok(_) => None,
@@ -111,8 +115,8 @@ impl TerminalMessages {
         })
     }
 
-    /// Of an attempt that is over: kept, shown as late, and nothing else.
-    async fn keep_late(
+    /// Stores a terminal message of an attempt that is over; the card shows it as late.
+    async fn store_late_report(
         &self,
         task: Task,
         attempt: Option<Attempt>,
@@ -128,6 +132,8 @@ impl TerminalMessages {
             at: context.now,
             outcome,
         };
-        self.transitions.keep_late(task, &report, context.now).await
+        self.transitions
+            .store_late_report(task, &report, context.now)
+            .await
     }
 }

@@ -1,4 +1,4 @@
-//! What the operations channel is told of a breaker.
+//! The notices about breakers in the operations channel.
 
 use bematic_protocol::ids::{AgentId, NoticeId, Subject};
 
@@ -15,13 +15,13 @@ use crate::{
 };
 
 impl Notifier {
-    /// A message when it opened, one when it has closed again; what is between, trying and failing
-    /// again, is no news. Two reads, one or two for each incident that is remembered, a write; and
-    /// for a message what a card takes.
-    pub(super) async fn tell_of_breaker(&self, agent: &AgentId) -> Result<(), BematicError> {
+    /// Posts a notice when a breaker opened, and one when it has closed again; failed probes in
+    /// between cause none. Two reads, one or two for each incident that is stored, a write; and for
+    /// each notice the calls of a card.
+    pub(super) async fn announce_breaker(&self, agent: &AgentId) -> Result<(), BematicError> {
         let breaker = self.ports.breakers.breaker(agent).await?;
         for incident in &breaker.recent {
-            self.tell_of_incident(agent, incident).await?;
+            self.announce_incident(agent, incident).await?;
         }
         Ok(self
             .ports
@@ -30,8 +30,9 @@ impl Notifier {
             .await?)
     }
 
-    /// That it closed is told last, and once that is done there is nothing to look at any more.
-    async fn tell_of_incident(
+    /// Posts the notices of an incident. The closing notice is the last, so there is nothing left
+    /// to do once it is posted.
+    async fn announce_incident(
         &self,
         agent: &AgentId,
         incident: &Incident,
@@ -43,19 +44,22 @@ impl Notifier {
             let message = opened_notice(agent, incident);
             return self.notice(opening, card, &message).await;
         };
-        let told = self.ports.cards.card(closing).await?;
-        if told.as_ref().is_some_and(|card| card.shows.is_some()) {
+        let closing_card = self.ports.cards.card(closing).await?;
+        if closing_card
+            .as_ref()
+            .is_some_and(|card| card.shows.is_some())
+        {
             return Ok(());
         }
         let card = self.ports.cards.card(opening).await?;
         self.notice(opening, card, &opened_notice(agent, incident))
             .await?;
         let message = closed_notice(agent, incident, closed);
-        self.notice(closing, told, &message).await
+        self.notice(closing, closing_card, &message).await
     }
 
-    /// Without a channel it is noted as if Slack had refused it: whoever gives us one later does not
-    /// want to read what is long over.
+    /// Posts a notice. Without an operations channel it is recorded as if Slack had refused it: old
+    /// notices are not posted if a channel is configured later.
     async fn notice(
         &self,
         about: Subject,
@@ -71,7 +75,7 @@ impl Notifier {
                     channel: channel.clone(),
                     thread_ts: None,
                 };
-                self.show(about, card, &to, message).await
+                self.post_or_update(about, card, &to, message).await
             }
             (None, None) => {
                 let card = Card {
@@ -85,6 +89,3 @@ impl Notifier {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

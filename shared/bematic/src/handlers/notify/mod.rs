@@ -1,4 +1,4 @@
-//! `notifier`: keeps one Slack message a task, and one a piece of bulk work, posted once and then
+//! `notifier`: keeps one Slack message for each task and each bulk operation, posted once and then
 //! updated.
 
 mod breaker;
@@ -23,27 +23,28 @@ use crate::{
     task::{Origin, Task},
 };
 
-/// Renders what there is to see into Slack.
+/// Posts and updates the messages in Slack.
 pub struct Notifier {
     ports: Arc<Ports>,
     slack: Arc<dyn SlackApi>,
 }
 
 impl Notifier {
-    /// A notifier that renders into this Slack.
+    /// Creates a notifier with these ports and this Slack client.
     pub fn new(ports: Arc<Ports>, slack: Arc<dyn SlackApi>) -> Self {
         Self { ports, slack }
     }
 
-    /// Does what the state calls for.
+    /// Handles one message of the notifier's queue.
     ///
     /// # Errors
-    /// The message is to be given again; after [`SlackError::RateLimited`], when Slack says.
+    /// The message has to be handled again; after [`SlackError::RateLimited`], at the time that
+    /// Slack names.
     pub async fn handle(&self, message: NotifyMessage) -> Result<(), BematicError> {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
-            NotifyMessage::Batch { batch_id } => self.progress(batch_id).await,
-            NotifyMessage::Breaker { agent_id } => self.tell_of_breaker(&agent_id).await,
+            NotifyMessage::Batch { batch_id } => self.refresh_batch(batch_id).await,
+            NotifyMessage::Breaker { agent_id } => self.announce_breaker(&agent_id).await,
             NotifyMessage::Reply {
                 channel_id,
                 thread_ts,
@@ -53,10 +54,11 @@ impl Notifier {
         }
     }
 
-    /// The task as it is now, the message as it is now, and at most one call to Slack.
+    /// Refreshes a task's card: reads the task and the card's record, and makes at most one call to
+    /// Slack.
     async fn refresh(&self, id: TaskId) -> Result<(), BematicError> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            warn!(task = %id, "there is no such task to show");
+            warn!(task = %id, "there is no such task");
             return Ok(());
         };
         let (snapshot, card) = futures::try_join!(
@@ -64,30 +66,31 @@ impl Notifier {
             self.ports.cards.card(id.into())
         )?;
         let message = snapshot.render(self.ports.clock.now());
-        self.show(id.into(), card, &destination(&task.origin), &message)
+        self.post_or_update(id.into(), card, &destination(&task.origin), &message)
             .await?;
         self.mark_shown(&task).await
     }
 
-    async fn progress(&self, id: BatchId) -> Result<(), BematicError> {
+    async fn refresh_batch(&self, id: BatchId) -> Result<(), BematicError> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
             self.ports.cards.card(id.into())
         )?;
         let Some(batch) = batch else {
-            warn!(batch = %id, "there is no such bulk work to show");
+            warn!(batch = %id, "there is no such bulk operation");
             return Ok(());
         };
         let to = destination(&batch.origin);
-        self.show(id.into(), card, &to, &batch_card(&batch)).await?;
+        self.post_or_update(id.into(), card, &to, &batch_card(&batch))
+            .await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.ports.batches.mark_shown(&batch).await?;
         }
         Ok(())
     }
 
-    /// Makes the subject's message this one.
-    async fn show(
+    /// Posts or updates the message about a subject, unless it shows this content already.
+    async fn post_or_update(
         &self,
         about: Subject,
         card: Option<Card>,
@@ -112,7 +115,7 @@ impl Notifier {
             }
             begun => self.post(about, begun, to, message).await?,
         };
-        info!(%about, "shown in Slack");
+        info!(%about, "message refreshed in Slack");
         let card = Card {
             ts,
             shows: Some(shows),
@@ -121,7 +124,8 @@ impl Notifier {
         Ok(self.ports.cards.save_card(about, &card).await?)
     }
 
-    /// A report is no change of the task: it may be shown already.
+    /// Records that Slack shows the task's version. A progress report is no change of the task,
+    /// whose version may be recorded already.
     async fn mark_shown(&self, task: &Task) -> Result<(), BematicError> {
         if task.shown < task.version {
             self.ports.deadlines.mark_shown(task).await?;
@@ -129,7 +133,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// A message that was deleted is not posted again: somebody did not want it.
+    /// Updates a message. A message that was deleted is not posted again: somebody did not want it.
     async fn update(
         &self,
         channel: &ChannelId,
@@ -138,16 +142,16 @@ impl Notifier {
     ) -> Result<(), BematicError> {
         match self.slack.update(channel, ts, message).await {
             Err(error @ SlackError::Gone { .. }) => {
-                info!(code = error.code(), %error, "the task's message is gone");
+                info!(code = error.code(), %error, "the message no longer exists");
                 Ok(())
             }
-            Err(error) if !error.is_transient() => given_up(&error),
+            Err(error) if !error.is_transient() => give_up(&error),
             result => Ok(result?),
         }
     }
 
-    /// Posts once: the intent is stored first, so that whoever finds it without a message knows
-    /// that there may be one, and looks.
+    /// Posts a message once. The intent is stored first, so that a later run that finds it without
+    /// a message knows that there may be one, and searches for it.
     async fn post(
         &self,
         about: Subject,
@@ -180,7 +184,7 @@ impl Notifier {
         }
         match self.slack.post(to, message, Some(about)).await {
             Ok(ts) => Ok((Some(ts), now)),
-            Err(error) if !error.is_transient() => given_up(&error).map(|()| (None, now)),
+            Err(error) if !error.is_transient() => give_up(&error).map(|()| (None, now)),
             Err(error) => Err(error.into()),
         }
     }
@@ -192,7 +196,7 @@ impl Notifier {
         since: Timestamp,
     ) -> Result<Option<MessageTs>, BematicError> {
         match self.slack.find_marked(to, about, since).await {
-            Err(error) if !error.is_transient() => given_up(&error).map(|()| None),
+            Err(error) if !error.is_transient() => give_up(&error).map(|()| None),
             result => Ok(result?),
         }
     }
@@ -208,7 +212,7 @@ impl Notifier {
             thread_ts: Some(thread_ts),
         };
         match self.slack.post(&to, &Message::plain(text), None).await {
-            Err(error) if !error.is_transient() => given_up(&error),
+            Err(error) if !error.is_transient() => give_up(&error),
             result => Ok(result.map(drop)?),
         }
     }
@@ -221,15 +225,13 @@ fn destination(origin: &Origin) -> Destination {
     }
 }
 
-/// What Slack refuses it will refuse again: the task itself goes on without being shown.
+/// Gives up on a message. A call that Slack refuses will be refused again: the task itself goes on
+/// without being shown.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "reads as what becomes of the call"
 )]
-fn given_up(error: &SlackError) -> Result<(), BematicError> {
-    warn!(code = error.code(), %error, "Slack does not show this task");
+fn give_up(error: &SlackError) -> Result<(), BematicError> {
+    warn!(code = error.code(), %error, "message refused by Slack");
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

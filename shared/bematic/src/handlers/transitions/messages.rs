@@ -1,4 +1,4 @@
-//! The messages that a task's state calls for, and when.
+//! The messages that a task's state calls for, and when they are due.
 
 use std::{iter, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 
 impl Transitions {
     /// Enqueues a refresh of the task's card, unless one that was enqueued here in the same flush
-    /// interval is under way. `now` is after what is to be shown was written.
+    /// interval is under way. `now` is after the change to be shown was written.
     ///
     /// # Errors
     /// The queue's.
@@ -23,14 +23,14 @@ impl Transitions {
         task: TaskId,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        if !self.seen.refresh_is_under_way(task, now) {
+        if !self.cache.refresh_is_under_way(task, now) {
             self.ports.notifications.refresh(&[task], now).await?;
-            self.seen.note_refresh(task, now);
+            self.cache.put_refresh(task, now);
         }
         Ok(())
     }
 
-    /// The same, unless Slack shows the task as it is.
+    /// Enqueues a refresh of the task's card, unless Slack shows its current version.
     ///
     /// # Errors
     /// The queue's.
@@ -45,25 +45,26 @@ impl Transitions {
         Ok(())
     }
 
-    /// Makes up for messages that were never sent: once the task should have been shown by now.
-    /// What is not, or waits where it could be moved, is looked at anew later.
+    /// Makes up for messages that were never sent, once the task should have been shown by now. If
+    /// Slack does not show the task, or it waits where it could be moved, its next check is
+    /// postponed.
     ///
     /// # Errors
     /// The queues'.
     pub async fn announce_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         let unshown = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
         if unshown {
-            info!(task = %task.id, "a change that is not shown: its messages are sent again");
+            info!(task = %task.id, "change not shown: its messages are sent again");
             self.refresh(task.id, now).await?;
-            // The agent that is to stop the task was just sent that.
+            // If cancellation was requested, the agent was just sent TASK_CANCEL.
             if task.state.cancel_request().is_none() {
                 self.dispatch(task, None, now).await?;
             }
         }
-        if unshown || task.reroute_at().is_some_and(|at| at <= now) {
+        if unshown || task.move_check_at().is_some_and(|at| at <= now) {
             self.ports
                 .deadlines
-                .look_again(task, task.look_again_at(now))
+                .look_again(task, task.next_check_at(now))
                 .await?;
         }
         Ok(())
@@ -81,11 +82,11 @@ impl Transitions {
         task: &Task,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        if is_dispatched_anew(task) {
+        if needs_dispatch(task) {
             return self.dispatch(task, Some(task.id), now).await;
         }
         if task.refresh_is_under_way(now) {
-            self.seen.note_refresh(task.id, task.refresh_at);
+            self.cache.put_refresh(task.id, task.refresh_at);
             return self.dispatch(task, None, now).await;
         }
         let refresh = self.refresh(task.id, now);
@@ -93,8 +94,8 @@ impl Transitions {
         Ok(())
     }
 
-    /// The same for many, with as few calls as there can be: ten cards are refreshed by one, and an
-    /// agent's queue is dispatched once.
+    /// Does the same as [`Self::announce`] for many tasks, with as few calls as possible: ten cards
+    /// are refreshed by one call, and an agent's queue is dispatched once.
     ///
     /// # Errors
     /// The queues'.
@@ -128,11 +129,11 @@ impl Transitions {
         Ok(self.ports.dispatch.send_all(&messages).await?)
     }
 
-    /// Has the dispatcher look again when the task's timer ends.
+    /// Enqueues a check of the task for when its timer ends.
     ///
     /// # Errors
     /// The queue's.
-    pub async fn wait_for_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+    pub async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
         match at_timer(task, now) {
             Some((message, delay)) => Ok(self.ports.dispatch.send(&message, delay).await?),
             None => Ok(()),
@@ -141,7 +142,7 @@ impl Transitions {
 }
 
 /// Whether the queue of the task's agent is to be dispatched: the task waits, or has left a slot.
-const fn is_dispatched_anew(task: &Task) -> bool {
+const fn needs_dispatch(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
 }
 
@@ -154,27 +155,28 @@ fn messages_of(
 ) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let at_once = |message| (message, Duration::ZERO);
-    if is_dispatched_anew(task) {
+    if needs_dispatch(task) {
         let again = match &task.state {
-            // The next in line may have the slot now, and the task is due again then.
+            // The next task in the queue may take the slot now; this one is due again after its
+            // wait.
             TaskState::Pending {
                 not_before: Some(due),
                 ..
             } if *due > now => {
-                let drain = DispatchMessage::drain(agent_id.clone());
-                Some((drain, due.since(now)))
+                let message = DispatchMessage::drain(agent_id.clone());
+                Some((message, due.since(now)))
             }
             _ => None,
         };
-        let drain = at_once(DispatchMessage::Drain { agent_id, refresh });
-        return iter::once(drain).chain(again).collect();
+        let message = at_once(DispatchMessage::Drain { agent_id, refresh });
+        return iter::once(message).chain(again).collect();
     }
     match &task.state {
-        // The agent is yet to be sent that it should stop.
+        // The agent has yet to be sent TASK_CANCEL.
         state if state.cancel_request().is_some() => {
             vec![at_once(DispatchMessage::Task { task_id, agent_id })]
         }
-        // The message for the acknowledgement's deadline is under way, and looks after the lease too.
+        // The message for the acknowledgement's deadline is under way, and handles the lease too.
         _ if task.has_first_lease() => vec![],
         _ => at_timer(task, now).into_iter().collect(),
     }

@@ -1,7 +1,7 @@
-//! Applying an event to a stored task: read, decide, write on condition, then tell.
+//! Applying an event to a stored task: read, decide, write on condition, then enqueue messages.
 
+mod cache;
 mod messages;
-mod seen;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use bematic_protocol::{
 };
 use tracing::info;
 
-use self::seen::Seen;
+use self::cache::LocalCache;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
@@ -20,17 +20,18 @@ use crate::{
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
-/// Lost races in a row about a task before giving up; the sender repeats.
+/// The number of version conflicts in a row after which a change of a task is given up; the sender
+/// repeats it.
 const TRIES: u32 = 8;
-/// The longest that SQS delays a message.
+/// The longest delay of a message in SQS.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
-/// What an event did to a task.
+/// The outcome of applying an event to a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The task is now this.
+    /// The task was changed to this.
     Changed(Task),
-    /// The task is this and stays so.
+    /// The task remains as it is, for this reason.
     Unchanged(Task, Unchanged),
 }
 
@@ -38,20 +39,20 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Transitions {
     ports: Arc<Ports>,
-    seen: Arc<Seen>,
+    cache: Arc<LocalCache>,
 }
 
 impl Transitions {
-    /// On the tasks and breakers of these ports, and their queues.
+    /// Creates transitions of the tasks and breakers of these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
-            seen: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
-    /// The task as it is now, if it is the agent's, or was before it was moved to another: one call,
-    /// which reads the agent's breaker too.
+    /// Returns the task as it is now, if it belongs to the agent, or did before it was moved to
+    /// another: one call, which reads the agent's breaker too.
     ///
     /// # Errors
     /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
@@ -71,33 +72,34 @@ impl Transitions {
     async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
         let task = task.ok_or(TaskError::Unknown { task_id: id })?;
-        self.seen.note_task(&task);
-        self.seen.note_breaker(agent, breaker);
+        self.cache.put_task(&task);
+        self.cache.put_breaker(agent, breaker);
         Ok(task)
     }
 
-    /// Whether the agent is known here to run the attempt.
+    /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
-        let seen = self.seen.task(task);
-        seen.is_some_and(|task| task.runs(attempt, agent))
+        let cached = self.cache.task(task);
+        cached.is_some_and(|task| task.runs(attempt, agent))
     }
 
-    /// What applies to all tasks.
+    /// Returns the settings that apply to all tasks.
     pub fn policy(&self) -> &TaskPolicy {
         &self.ports.settings.policy
     }
 
-    /// What applies to breakers without settings of their own.
+    /// Returns the settings that apply to breakers without settings of their own.
     pub fn breaker(&self) -> &BreakerConfig {
         &self.ports.settings.breaker
     }
 
-    /// Applies what the agent reports to its task: a read unless this environment has seen the task,
-    /// a write, and what [`Self::announce`] sends. What an attempt came to is written to the agent's
-    /// breaker in the same transaction. Repeated, it only sends again.
+    /// Applies an agent's report to its task: a read unless this environment has cached the task, a
+    /// write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
+    /// agent's breaker in the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
-    /// As [`Self::task_of`], and [`TaskError::Contended`] after too many version conflicts.
+    /// The errors of [`Self::task_of`], and [`TaskError::Contended`] after too many version
+    /// conflicts.
     pub async fn apply(
         &self,
         agent: &AgentId,
@@ -106,18 +108,18 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        let does_something = |task: &Task| {
-            task.is_known_to(agent) && self.does_nothing(agent, task, event, now).is_none()
+        let has_effect = |task: &Task| {
+            task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
         };
-        let task = match self.seen.task(id).filter(does_something) {
+        let task = match self.cache.task(id).filter(has_effect) {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };
         self.apply_report(agent, task, event, completion, now).await
     }
 
-    /// What the agent's report would do to a task, if that is nothing.
-    pub(super) fn does_nothing(
+    /// Returns the reason why the agent's report would change nothing, if it would not.
+    pub(super) fn why_unchanged(
         &self,
         agent: &AgentId,
         task: &Task,
@@ -128,10 +130,10 @@ impl Transitions {
         next.err()
     }
 
-    /// The same as [`Self::apply`] to a task that was read already.
+    /// Does the same as [`Self::apply`] to a task that was read already.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub(super) async fn apply_report(
         &self,
         agent: &AgentId,
@@ -145,14 +147,14 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let kept = completion.map(Kept::Completion);
-        self.change(task, decide, kept, now).await
+        let record = completion.map(Kept::Completion);
+        self.change(task, decide, record, now).await
     }
 
-    /// The same to a task that was just read, whoever has it, for what no agent says.
+    /// Applies an event that is not an agent's report to a task that was just read.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub async fn apply_to(
         &self,
         task: Task,
@@ -165,20 +167,20 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let kept = completion.map(Kept::Completion);
-        self.change(task, decide, kept, now).await
+        let record = completion.map(Kept::Completion);
+        self.change(task, decide, record, now).await
     }
 
-    /// Changes a task that was read as `decide` says, which is asked anew after a version conflict,
-    /// and its agent's breaker by what that says about the agent, in the same transaction.
+    /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
+    /// breaker by the report that `decide` returns, in the same transaction.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// The errors of [`Self::apply`].
     pub(super) async fn change(
         &self,
         mut task: Task,
         decide: impl Fn(&Task) -> Result<(Task, Option<BreakerEvent>), Unchanged> + Send,
-        kept: Option<Kept<'_>>,
+        record: Option<Kept<'_>>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
@@ -188,28 +190,35 @@ impl Transitions {
                 Ok(decided) => decided,
                 Err(why) => return self.unchanged(task, why, now).await,
             };
-            let turned = match report {
-                Some(report) => self.turned(&task.agent_id, report, now).await?,
+            let breaker_change = match report {
+                Some(report) => {
+                    self.decide_breaker_change(&task.agent_id, report, now)
+                        .await?
+                }
                 None => None,
             };
-            let turn = turned
+            let change = breaker_change
                 .as_ref()
                 .map(|(before, after)| Turn { before, after });
             match self
                 .ports
                 .tasks
-                .transition(&task, &next, kept, turn)
+                .transition(&task, &next, record, change)
                 .await?
             {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    self.seen.note_task(&next);
-                    if let Some(turn) = turn {
-                        self.seen.note_breaker(&task.agent_id, turn.after.clone());
+                    self.cache.put_task(&next);
+                    if let Some(change) = change {
+                        self.cache.put_breaker(&task.agent_id, change.after.clone());
                     }
-                    let moved = async { Ok(self.moved(&next.agent_id, turn, now).await?) };
+                    let gate = async {
+                        Ok(self
+                            .announce_breaker_change(&next.agent_id, change, now)
+                            .await?)
+                    };
                     let written = self.ports.clock.now();
-                    futures::try_join!(self.announce(&next, written), moved)?;
+                    futures::try_join!(self.announce(&next, written), gate)?;
                     return Ok(Outcome::Changed(next));
                 }
                 Written::Conflict => {
@@ -223,74 +232,74 @@ impl Transitions {
         }
     }
 
-    /// The agent's breaker before and after the report, if that changes anything: a call unless this
-    /// environment has seen it.
-    async fn turned(
+    /// Returns the agent's breaker before and after the report, if the report changes it: a call
+    /// unless this environment has cached the breaker.
+    async fn decide_breaker_change(
         &self,
         agent: &AgentId,
         report: BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
         let config = &self.ports.settings.breaker;
-        if let Some(seen) = self.seen.breaker(agent) {
-            let next = seen.after(report.clone(), config, now).next;
-            if next != seen {
-                return Ok(Some((seen, next)));
+        if let Some(cached) = self.cache.breaker(agent) {
+            let next = cached.after(report.clone(), config, now).next;
+            if next != cached {
+                return Ok(Some((cached, next)));
             }
         }
         let before = self.ports.breakers.breaker(agent).await?;
         let Step { next, verdict } = before.after(report, config, now);
         if let Verdict::Ignored(why) = verdict {
-            info!(%agent, why = <&str>::from(why), "says nothing about the agent");
+            info!(%agent, why = <&str>::from(why), "report ignored by the breaker");
         }
         Ok((next != before).then_some((before, next)))
     }
 
-    async fn moved(
+    async fn announce_breaker_change(
         &self,
         agent: &AgentId,
-        turn: Option<Turn<'_>>,
+        change: Option<Turn<'_>>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        match turn {
-            Some(turn) => self.gate_moved(agent, turn, now).await,
+        match change {
+            Some(change) => self.announce_gate_change(agent, change, now).await,
             None => Ok(()),
         }
     }
 
-    /// Has the dispatcher look at the agent's queue when a breaker that has opened may be tried
-    /// again, as far as SQS can wait; the rest is left to the sweeper.
+    /// Enqueues a dispatch of the agent's queue for the time at which a breaker that has opened
+    /// permits a probe, if SQS can delay it as long; otherwise the sweeper does it.
     ///
     /// # Errors
     /// The queue's.
-    pub(super) async fn gate_moved(
+    pub(super) async fn announce_gate_change(
         &self,
         agent: &AgentId,
-        turn: Turn<'_>,
+        change: Turn<'_>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        if !turn.moves_gate() {
+        if !change.moves_gate() {
             return Ok(());
         }
-        let (before, after) = (turn.before.state.name(), turn.after.state.name());
-        info!(%agent, before, after, "what the breaker lets through has changed");
-        let Some(until) = turn.after.gate().is_shut_until(now) else {
+        let (before, after) = (change.before.state.name(), change.after.state.name());
+        info!(%agent, before, after, "breaker gate changed");
+        let Some(until) = change.after.gate().is_shut_until(now) else {
             return Ok(());
         };
         let delay = until.since(now);
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let drain = DispatchMessage::drain(agent.clone());
-        self.ports.dispatch.send(&drain, delay).await
+        let message = DispatchMessage::drain(agent.clone());
+        self.ports.dispatch.send(&message, delay).await
     }
 
-    /// Keeps what came too late: a transaction, and a message to the notifier. The first report of
-    /// an attempt is kept; the task's state is what it was.
+    /// Stores a late report: a transaction, and a message to the notifier. Only the first report of
+    /// an attempt is stored; the task's state is unchanged.
     ///
     /// # Errors
-    /// As [`Self::apply`].
-    pub async fn keep_late(
+    /// The errors of [`Self::apply`].
+    pub async fn store_late_report(
         &self,
         mut task: Task,
         report: &LateReport,
@@ -299,16 +308,16 @@ impl Transitions {
         let id = task.id;
         for _ in 0..TRIES {
             let next = task.with_late_report();
-            let kept = Some(Kept::Late(report));
+            let record = Some(Kept::Late(report));
             match self
                 .ports
                 .tasks
-                .transition(&task, &next, kept, None)
+                .transition(&task, &next, record, None)
                 .await?
             {
                 Written::Done => {
-                    info!(task = %id, attempt = %report.attempt, "late report kept");
-                    self.seen.note_task(&next);
+                    info!(task = %id, attempt = %report.attempt, "late report stored");
+                    self.cache.put_task(&next);
                     return self.refresh(id, now).await;
                 }
                 Written::Conflict => {
@@ -323,7 +332,8 @@ impl Transitions {
         Err(TaskError::Contended { task_id: id }.into())
     }
 
-    /// A repeated event may come of a failure between the write and the send.
+    /// Handles an event that changes nothing. A repeated event may follow a failure between the
+    /// write and the sending of messages, so the messages are sent again.
     async fn unchanged(
         &self,
         task: Task,
@@ -338,8 +348,9 @@ impl Transitions {
     }
 }
 
-/// The waits between lost races: many tasks of one agent may end at once, and all of them meet in
-/// its breaker. Up to 200 ms each, some 7 s in all, at random so that they do not meet again.
+/// Returns the waits between version conflicts: many tasks of one agent may end at once, and all of
+/// them write its breaker. Up to 200 ms each, some 7 s in all, at random so that the writers do not
+/// collide again.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))

@@ -1,4 +1,4 @@
-//! `/bm cancel all`, `/bm retry failed`, `/bm archive`
+//! The commands `/bm cancel all`, `/bm retry failed` and `/bm archive`.
 
 use bematic_protocol::time::Timestamp;
 use tracing::info;
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Operator {
-    /// Stores bulk work and has it begun and shown: a transaction and two messages. A repeated
-    /// request only sends the messages again.
+    /// Stores a bulk operation, and enqueues its beginning and the refresh of its card: a
+    /// transaction and two messages. A repeated request only sends the messages again.
     pub(super) async fn bulk(
         &self,
         kind: BatchKind,
@@ -24,9 +24,9 @@ impl Operator {
     ) -> Result<Reply, BematicError> {
         let mut batch = Batch::new(self.ports.ids.batch(), kind, origin, now);
         match self.ports.batches.create(&batch, request).await? {
-            Created::New => info!(batch = %batch.id, ?kind, "bulk work asked for"),
+            Created::New => info!(batch = %batch.id, ?kind, "bulk operation created"),
             Created::Existing(first) => {
-                info!(batch = %first, "the request was repeated");
+                info!(batch = %first, "request repeated");
                 batch = self.ports.batches.find(first).await?.unwrap_or(batch);
             }
         }

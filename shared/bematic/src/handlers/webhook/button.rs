@@ -1,9 +1,9 @@
-//! Buttons, of tasks' cards and of what the operations channel is told.
+//! The buttons of tasks' cards and of notices in the operations channel.
 
 use bematic_protocol::time::Timestamp;
 use tracing::{error, warn};
 
-use super::{Response, Webhook, failed, health::Ordered};
+use super::{Response, Webhook, failed, health::OrderOutcome};
 use crate::{
     command::BreakerOrder,
     error::BematicError,
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Webhook {
-    /// A button: what comes of it is seen in the message that it is of. Anything but 200 is shown as
-    /// a failure.
+    /// Handles a button. The result is seen in the message of the button. Slack shows anything but
+    /// 200 as a failure.
     pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
         let work = self.press(action, now);
         match tokio::time::timeout(self.within, work).await {
@@ -30,7 +30,7 @@ impl Webhook {
         }
     }
 
-    /// Whether it was done, or there is nothing to be done.
+    /// Executes a button's action. Returns false only if it could not be done now.
     async fn press(&self, action: Action, now: Timestamp) -> Result<bool, BematicError> {
         let (name, value) = (action.action_id.as_str(), action.value.as_deref());
         if name == RESET {
@@ -38,7 +38,7 @@ impl Webhook {
                 let by = &action.user_id;
                 let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
                 let outcome = reset.await?;
-                return Ok(!matches!(outcome, Ordered::Contended(_)));
+                return Ok(!matches!(outcome, OrderOutcome::Contended(_)));
             }
         } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
             name.parse::<CardAction>(),
@@ -52,7 +52,7 @@ impl Webhook {
             self.operator.change(task, &channel, event, now).await?;
             return Ok(true);
         }
-        warn!(action = name, "a button that is none of ours");
+        warn!(action = name, "unknown button");
         Ok(true)
     }
 }

@@ -1,4 +1,4 @@
-//! `/bm dead-letters` and `/bm redrive`
+//! The commands `/bm dead-letters` and `/bm redrive`.
 
 use bematic_protocol::time::Timestamp;
 use futures::future::try_join_all;
@@ -12,11 +12,11 @@ use crate::{
     slack::{Reply, text},
 };
 
-/// Messages of a queue that are given again at once: what fits into Slack's 3 s.
+/// The number of messages of a queue that are redriven at once: as many as fit into Slack's 3 s.
 const REDRIVEN: usize = 30;
 
 impl Operator {
-    /// Of all queues side by side: three calls each.
+    /// Lists the dead letters of all queues in parallel: three calls each.
     pub(super) async fn dead_letters(&self, now: Timestamp) -> Result<Reply, BematicError> {
         let queues = QueueName::iter().map(|queue| self.ports.dead_letters.list(queue));
         let found = try_join_all(queues).await?;

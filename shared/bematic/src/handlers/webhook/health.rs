@@ -1,4 +1,4 @@
-//! `/bm health`, and an operator's word about a breaker.
+//! The command `/bm health`, and operators' orders to breakers.
 
 use std::time::Duration;
 
@@ -20,30 +20,30 @@ use crate::{
     },
 };
 
-/// Lost races in a row before giving up.
+/// The number of version conflicts in a row after which an order is given up.
 const TRIES: usize = 10;
 
-/// What came of an operator's word about a breaker, as they read it.
+/// The outcome of an operator's order to a breaker, with the text for the operator.
 #[derive(Debug)]
-pub(super) enum Ordered {
-    /// It was heard.
+pub(super) enum OrderOutcome {
+    /// The order was executed.
     Done(String),
     /// There is no such agent.
-    Nobody(String),
-    /// It was not heard for all that happens right now.
+    UnknownAgent(String),
+    /// The order was not executed, because the breaker kept changing.
     Contended(String),
 }
 
-impl Ordered {
+impl OrderOutcome {
     pub(super) fn text(self) -> String {
         match self {
-            Self::Done(text) | Self::Nobody(text) | Self::Contended(text) => text,
+            Self::Done(text) | Self::UnknownAgent(text) | Self::Contended(text) => text,
         }
     }
 }
 
 impl Operator {
-    /// All agents and their breakers.
+    /// Shows all agents and their breakers.
     pub(super) async fn health(&self, now: Timestamp) -> Result<Reply, BematicError> {
         let agents = self.ports.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
@@ -57,7 +57,7 @@ impl Operator {
         Ok(Reply::ephemeral(text::health(&health, now)))
     }
 
-    /// One agent's breaker in detail: two reads.
+    /// Shows one agent's breaker in detail: two reads.
     pub(super) async fn health_of(
         &self,
         id: &AgentId,
@@ -73,7 +73,8 @@ impl Operator {
         Ok(Reply::ephemeral(text))
     }
 
-    /// What is stored is as of its last event: an operator's word may have ended since.
+    /// Returns the breaker as of now. The stored state is as of the last event: an operator's order
+    /// may have expired since.
     fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
         let step = breaker.after(BreakerEvent::Tick, &self.ports.settings.breaker, now);
         step.next
@@ -95,48 +96,51 @@ impl Operator {
         Ok(text::unknown_agent(id, &known))
     }
 
-    /// Obeys, and has the agent's queue looked at, now and when that ends by itself: two reads, a
-    /// transaction and a message or two. Repeated, it says so and sends the messages again.
+    /// Executes an order, and has the agent's queue dispatched now and when the order expires: two
+    /// reads, a transaction and a message or two. A repeated order is reported as such and sends
+    /// the messages again.
     pub(super) async fn order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Ordered, BematicError> {
+    ) -> Result<OrderOutcome, BematicError> {
         if self.ports.agents.find(id).await?.is_none() {
-            return Ok(Ordered::Nobody(self.unknown_agent(id).await?));
+            return Ok(OrderOutcome::UnknownAgent(self.unknown_agent(id).await?));
         }
         for pause in pauses().take(TRIES) {
             let before = self.ports.breakers.breaker(id).await?;
             let after = before
                 .after(event(order, by, now), &self.ports.settings.breaker, now)
                 .next;
-            let turn = Turn {
+            let change = Turn {
                 before: &before,
                 after: &after,
             };
-            if self.ports.breakers.turn(id, turn).await? == Written::Conflict {
+            if self.ports.breakers.turn(id, change).await? == Written::Conflict {
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "an operator's word about a breaker");
-            let drain = DispatchMessage::drain(id.clone());
-            let look = async { Ok(self.ports.dispatch.send(&drain, Duration::ZERO).await?) };
-            let look_again = async {
-                let moved = self.transitions.gate_moved(id, turn, now).await;
-                Ok::<_, BematicError>(moved?)
+            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
+            let message = DispatchMessage::drain(id.clone());
+            let dispatch = async { Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?) };
+            let announce = async {
+                let announced = self.transitions.announce_gate_change(id, change, now).await;
+                Ok::<_, BematicError>(announced?)
             };
-            futures::try_join!(look, look_again)?;
-            let anew = before != after;
-            return Ok(Ordered::Done(text::ordered(id, order, &after, anew)));
+            futures::try_join!(dispatch, announce)?;
+            let changed = before != after;
+            return Ok(OrderOutcome::Done(text::order_executed(
+                id, order, &after, changed,
+            )));
         }
-        Ok(Ordered::Contended(text::breaker_contended(id)))
+        Ok(OrderOutcome::Contended(text::breaker_contended(id)))
     }
 }
 
 fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
-    let said = |lasts: Duration, note: &str| Override {
+    let expiring = |lasts: Duration, note: &str| Override {
         by: by.to_string(),
         at: now,
         until: now + lasts,
@@ -145,10 +149,10 @@ fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
     match order {
         BreakerOrder::Reset => BreakerEvent::Reset,
         BreakerOrder::Drain { lasts, note } => {
-            BreakerEvent::Force(Mode::Drained(said(*lasts, note)))
+            BreakerEvent::Force(Mode::Drained(expiring(*lasts, note)))
         }
         BreakerOrder::Disable { lasts, note } => {
-            BreakerEvent::Force(Mode::Disabled(said(*lasts, note)))
+            BreakerEvent::Force(Mode::Disabled(expiring(*lasts, note)))
         }
         BreakerOrder::Resume => BreakerEvent::Resume,
     }

@@ -1,4 +1,4 @@
-//! Requests and responses of the webhook, whatever carries them.
+//! Requests and responses of the webhook, independent of what carries them.
 
 use serde_json::{Value, json};
 
@@ -7,21 +7,21 @@ use crate::slack::{
     signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER},
 };
 
-/// A request as API Gateway hands it over.
+/// A request from API Gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Such as `/slack/commands`.
+    /// The path, such as `/slack/commands`.
     pub path: &'a str,
-    /// `X-Slack-Request-Timestamp`
+    /// The header `X-Slack-Request-Timestamp`.
     pub timestamp: Option<&'a str>,
-    /// `X-Slack-Signature`
+    /// The header `X-Slack-Signature`.
     pub signature: Option<&'a str>,
-    /// The raw body: what was signed.
+    /// The raw body, which the signature is over.
     pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// From a path, a way to look up a header, and the body.
+    /// Creates a request from a path, a function that looks up a header, and the body.
     pub fn new(path: &'a str, header: impl Fn(&str) -> Option<&'a str>, body: &'a [u8]) -> Self {
         let (timestamp, signature) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
         Self {
@@ -33,10 +33,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What is answered: JSON, or nothing.
+/// A response: JSON, or no body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// The body, if any.
     pub body: Option<Value>,

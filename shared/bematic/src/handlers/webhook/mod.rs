@@ -1,11 +1,11 @@
-//! `slack-webhook`: slash commands, mentions, and health. Verifies the signature on the raw body,
-//! parses once, and answers within Slack's 3 s whatever happens.
+//! `slack-webhook`: slash commands, mentions, buttons, and the health check. It verifies the
+//! signature on the raw body, parses once, and answers within Slack's 3 s in any case.
 
 mod bulk;
 mod button;
-mod checkup;
 mod dead_letters;
 mod health;
+mod health_check;
 mod http;
 mod operator;
 mod run;
@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tracing::{error, info, warn};
 
-use self::checkup::Checkup;
+use self::health_check::HealthCheck;
 pub use self::{
     http::{Request, Response},
     operator::Operator,
@@ -35,7 +35,8 @@ use crate::{
 };
 use bematic_protocol::time::Timestamp;
 
-/// Slack gives up after 3 s; the rest is for the way there and back.
+/// The time within which Slack is answered: Slack gives up after 3 s, and the rest is for the way
+/// there and back.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// Handles Slack's requests.
@@ -43,23 +44,23 @@ pub struct Webhook {
     ports: Arc<Ports>,
     secret: SecretString,
     within: Duration,
-    checkup: Checkup,
+    health_check: HealthCheck,
     operator: Operator,
 }
 
 impl Webhook {
-    /// A webhook of the app with this signing secret.
+    /// Creates a webhook of the app with this signing secret.
     pub fn new(ports: Arc<Ports>, secret: SecretString) -> Self {
         Self {
             secret,
             within: ANSWER_WITHIN,
-            checkup: Checkup::new(ports.clone()),
+            health_check: HealthCheck::new(ports.clone()),
             operator: Operator::new(ports.clone()),
             ports,
         }
     }
 
-    /// The same, with another time to answer in than [`ANSWER_WITHIN`].
+    /// Returns the webhook with another time to answer in than [`ANSWER_WITHIN`].
     #[must_use]
     pub fn answering_within(self, within: Duration) -> Self {
         Self { within, ..self }
@@ -68,7 +69,7 @@ impl Webhook {
     /// Answers one request. Never fails.
     pub async fn handle(&self, request: Request<'_>) -> Response {
         let endpoint = match request.path {
-            "/health" => return self.checkup.answer(self.ports.clock.now()).await,
+            "/health" => return self.health_check.answer(self.ports.clock.now()).await,
             "/slack/commands" => Endpoint::Commands,
             "/slack/events" => Endpoint::Events,
             "/slack/interactions" => Endpoint::Interactions,
@@ -88,7 +89,7 @@ impl Webhook {
         match inbound::parse(endpoint, body) {
             Ok(inbound) => self.inbound(inbound, now).await,
             Err(error) => {
-                warn!(code = error.code(), %error, "request not understood");
+                warn!(code = error.code(), %error, "request cannot be parsed");
                 Response::error(400, error.code())
             }
         }
@@ -109,7 +110,7 @@ impl Webhook {
         }
     }
 
-    /// A slash command is answered in the response; Slack does not repeat it.
+    /// Answers a slash command in the response; Slack does not repeat it.
     async fn command(&self, slash: SlashCommand, now: Timestamp) -> Response {
         let request = format!("command-{}", slash.trigger_id);
         let origin = Origin {
@@ -123,14 +124,15 @@ impl Webhook {
             match command {
                 Ok(command) => self.operator.obey(command, origin, &request, now).await,
                 Err(error) => {
-                    info!(code = error.code(), "command not understood");
+                    info!(code = error.code(), "command cannot be parsed");
                     Ok(Reply::ephemeral(text::command_error(&error)))
                 }
             }
         };
         let reply = match tokio::time::timeout(self.within, work).await {
             Ok(Ok(reply)) => reply,
-            // It is stored; the sweeper finds it. A repetition would do it again.
+            // The command's data is stored, and the sweeper finds it. A repetition would execute it
+            // again.
             Ok(Err(error @ BematicError::Queue(_))) if stores => {
                 failed(&error);
                 Reply::ephemeral(text::not_confirmed())
@@ -148,10 +150,10 @@ impl Webhook {
         Response::reply(&reply)
     }
 
-    /// A mention's response is not shown; anything but 200 makes Slack repeat the event, which
-    /// creates nothing twice.
+    /// Handles a mention. The response is not shown; anything but 200 makes Slack repeat the event,
+    /// which creates nothing twice.
     async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
-        match tokio::time::timeout(self.within, self.obey_mention(mention, now)).await {
+        match tokio::time::timeout(self.within, self.execute_mention(mention, now)).await {
             Ok(Ok(())) => Response::empty(200),
             Ok(Err(error)) => Response::error(503, failed(&error)),
             Err(_) => {
@@ -161,7 +163,7 @@ impl Webhook {
         }
     }
 
-    async fn obey_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
+    async fn execute_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
             channel_id: mention.channel_id.clone(),
@@ -180,7 +182,7 @@ impl Webhook {
                     .run(agent, priority, prompt, origin, &request, now)
                     .await?
                 {
-                    // The task's own message is the answer.
+                    // The task's card is the answer.
                     Ok(_) => return Ok(()),
                     Err(refusal) => refusal,
                 }
@@ -208,6 +210,3 @@ fn failed(error: &BematicError) -> &'static str {
     error!(code = error.code(), error = chain(error), "request failed");
     error.code()
 }
-
-#[cfg(test)]
-mod tests;

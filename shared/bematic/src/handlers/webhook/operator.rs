@@ -1,4 +1,4 @@
-//! What an operator's commands do.
+//! The execution of operators' commands.
 
 use std::sync::Arc;
 
@@ -23,17 +23,17 @@ use crate::{
     task::{Origin, TaskEvent},
 };
 
-/// Tasks in a list.
+/// The number of tasks in a list.
 const LISTED: usize = 10;
 
-/// Does what operators ask for.
+/// Executes the commands of operators.
 pub struct Operator {
     pub(super) ports: Arc<Ports>,
     pub(super) transitions: Transitions,
 }
 
 impl Operator {
-    /// With all that commands need.
+    /// Creates an operator handler with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -41,10 +41,11 @@ impl Operator {
         }
     }
 
-    /// Obeys, and says what came of it. `request` is Slack's id of what the operator did.
+    /// Executes a command and returns the answer. `request` is Slack's id of the operator's
+    /// request.
     ///
     /// # Errors
-    /// Our own trouble only; the operator's is in the reply.
+    /// Internal errors only; an operator's error is in the answer.
     pub async fn obey(
         &self,
         command: Command,
@@ -87,7 +88,7 @@ impl Operator {
         }
     }
 
-    /// The task's card, for the operator alone. A task of another channel is not told of here.
+    /// Shows the task's card to the operator alone. A task of another channel is not shown.
     async fn status(
         &self,
         id: TaskId,
@@ -107,10 +108,10 @@ impl Operator {
         }
     }
 
-    /// Stops or retries a task of the channel: a read, a write, and a message or two.
+    /// Cancels or retries a task of the channel: a read, a write, and a message or two.
     ///
     /// # Errors
-    /// Our own trouble only; the operator's is in the reply.
+    /// Internal errors only; an operator's error is in the answer.
     pub(super) async fn change(
         &self,
         id: TaskId,

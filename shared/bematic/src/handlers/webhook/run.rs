@@ -1,4 +1,4 @@
-//! `/bm run`
+//! The command `/bm run`.
 
 use bematic_protocol::{
     ids::{AgentId, MessageId},
@@ -23,9 +23,9 @@ use crate::{
 };
 
 impl Operator {
-    /// Stores a task, and has it dispatched and shown: a read, a transaction, a message; more reads
-    /// where there is a choice of agents. A repeated request only sends the message again. Says what
-    /// came of it, or why nothing did.
+    /// Stores a task, and enqueues its dispatch and the refresh of its card: a read, a transaction,
+    /// a message; more reads where there is a choice of agents. A repeated request only sends the
+    /// message again. Returns the confirmation, or the reason why no task was created.
     pub(super) async fn run(
         &self,
         agent: Option<AgentId>,
@@ -57,7 +57,7 @@ impl Operator {
                 task
             }
             Creation::Repeated(first) => {
-                info!(task = %first, "the request was repeated");
+                info!(task = %first, "request repeated");
                 self.ports.tasks.find(first).await?.unwrap_or(task)
             }
             Creation::NoAgent => return Ok(Err(self.unknown_agent(&task.agent_id).await?)),
@@ -66,19 +66,19 @@ impl Operator {
         Ok(Ok(text::run_accepted(&task)))
     }
 
-    /// The agent for a new task, if there is one. No call where there is no choice: whether there is
-    /// such an agent shows when the task is stored.
+    /// Chooses the agent for a new task. Makes no call where the route leaves no choice: whether
+    /// the agent exists is checked when the task is stored.
     async fn choose(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>, BematicError> {
         if let Route::One(agent) = route {
             return Ok(Some(agent.clone()));
         }
-        let known = routing::allowed(&*self.ports.agents, route).await?;
+        let known = routing::allowed_agents(&*self.ports.agents, route).await?;
         let mut pool = Pool::new(&known, now);
         Ok(pool.choose(&*self.ports.lists, route).await?)
     }
 }
 
-/// Whether the task could be sent to its agent in one message; if not, how many bytes it has.
+/// Checks that the task fits in one message to its agent; returns its size in bytes if it does not.
 fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(), usize> {
     let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
     let claimed = claimed.as_ref().unwrap_or(task);

@@ -1,4 +1,4 @@
-//! How far bulk work is, as one Slack message.
+//! The progress of a bulk operation, as one Slack message.
 
 use crate::{
     batch::{Batch, BatchKind, BatchState},
@@ -9,9 +9,9 @@ use crate::{
     },
 };
 
-/// Renders bulk work.
+/// Renders a bulk operation.
 pub fn batch_card(batch: &Batch) -> Message {
-    let (doing, done) = words(batch.kind);
+    let (doing, done) = titles(batch.kind);
     let headline = match batch.state {
         BatchState::Finished { .. } => {
             format!(":white_check_mark: *{done}: {}*", batch.tally.changed)
@@ -34,7 +34,7 @@ pub fn batch_card(batch: &Batch) -> Message {
     }
 }
 
-const fn words(kind: BatchKind) -> (&'static str, &'static str) {
+const fn titles(kind: BatchKind) -> (&'static str, &'static str) {
     match kind {
         BatchKind::Cancel => (
             "Cancelling all tasks of this channel",
@@ -45,7 +45,8 @@ const fn words(kind: BatchKind) -> (&'static str, &'static str) {
     }
 }
 
-/// More can have been looked at than were counted: the count is of an index that lags.
+/// Renders the progress bar. More tasks may have been examined than were counted: the count is read
+/// from an index that lags.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a percentage of more tasks than there are milliseconds in a century"
@@ -78,7 +79,7 @@ fn failures(batch: &Batch) -> Option<String> {
     let names: Vec<_> = batch.failed.iter().map(|id| format!("`{id}`")).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "They kept changing: {}. Write the command again to try them once more.",
+            "These tasks kept changing: {}. Write the command again to retry them.",
             names.join(", ")
         )
     })

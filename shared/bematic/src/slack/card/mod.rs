@@ -1,12 +1,12 @@
-//! A task as one Slack message. Pure: the same view gives the same message, so that an update that
-//! would change nothing can be left out.
+//! A task's card: the task as one Slack message. Pure: the same view gives the same message, so
+//! that an update that would change nothing can be skipped.
 //!
-//! Every part has a budget in [`mrkdwn::size`]. Together they stay under [`Message::CHARS`]: see
-//! the numbers in [`budget`], and the property test.
+//! Every part has a budget, measured by [`mrkdwn::size`]. Together they stay under
+//! [`Message::CHARS`]: see the numbers in [`budget`], and the property test.
 
 mod batch;
 mod budget;
-mod ending;
+mod completion;
 mod notice;
 mod status;
 mod view;
@@ -27,23 +27,23 @@ use super::{
 };
 use crate::task::{Progress, Task};
 
-/// Renders a task.
+/// Renders a task's card.
 pub fn card(view: &TaskView<'_>) -> Message {
     let status = status::status(view);
     let title = mrkdwn::line(&view.task.title, budget::TITLE);
     let result = view.completion.map(|it| it.result.as_str());
     let skipped = view.late.len().saturating_sub(budget::LATES);
-    let late: Vec<_> = view.late[skipped..].iter().map(ending::late).collect();
+    let late: Vec<_> = view.late[skipped..].iter().map(completion::late).collect();
     let sections = [
         Some(format!("{}\n{title}", status.paragraph())),
         steps(view.progress),
         output(view.output, result),
-        result.and_then(ending::result),
-        view.completion.and_then(ending::files),
+        result.and_then(completion::result),
+        view.completion.and_then(completion::files),
         (!late.is_empty()).then(|| late.join("\n")),
     ];
     let mut blocks: Vec<_> = sections.into_iter().flatten().map(section).collect();
-    blocks.extend(view.completion.and_then(ending::figures).map(context));
+    blocks.extend(view.completion.and_then(completion::figures).map(context));
     blocks.push(context(origin(view.task)));
     if !view.actions.is_empty() {
         let id = view.task.id.to_string();
@@ -54,7 +54,7 @@ pub fn card(view: &TaskView<'_>) -> Message {
         blocks.push(actions(buttons));
     }
     Message {
-        text: format!("{} {}: {title}", emoji(&view.task.state), status.words),
+        text: format!("{} {}: {title}", emoji(&view.task.state), status.phrase),
         blocks,
     }
 }
@@ -78,13 +78,14 @@ const fn icon(kind: StepKind) -> &'static str {
     }
 }
 
-/// Many agents end their output with the result: what is shown below it anyway is left out.
+/// Renders the end of the output. Many agents end their output with the result: a result that is
+/// shown below as a whole is left out.
 fn output(output: OutputTail<'_>, result: Option<&str>) -> Option<String> {
     let (text, budget) = match result.map(str::trim).filter(|result| !result.is_empty()) {
         None => (output.text, budget::OUTPUT),
         Some(result) => {
             let text = output.text.trim_end();
-            let whole = ending::fits(result);
+            let whole = completion::fits(result);
             let rest = text.strip_suffix(result).filter(|_| whole);
             (rest.unwrap_or(text), budget::OUTPUT_WITH_RESULT)
         }

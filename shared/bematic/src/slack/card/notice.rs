@@ -1,4 +1,5 @@
-//! That an agent's circuit breaker opened, and that it closed again, as one Slack message each.
+//! The notices in the operations channel that an agent's circuit breaker opened, and that it closed
+//! again: one Slack message each.
 
 use bematic_protocol::ids::AgentId;
 
@@ -11,12 +12,12 @@ use crate::{
     },
 };
 
-/// The button that has a breaker start anew: its value is the agent.
+/// The action id of the button that resets a breaker: its value is the agent.
 pub const RESET: &str = "breaker_reset";
 
-/// It opened. The same until it is closed again; then there is nothing to press any more.
+/// Renders the notice that a breaker opened. It has a button until the breaker is closed again.
 pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
-    /// Characters of the error.
+    /// The number of characters of the error.
     const ERROR: usize = 300;
     let headline = format!(":red_circle: `{agent}` gets no more work for now");
     let error = match &incident.failure {
@@ -25,11 +26,12 @@ pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
     };
     let is_over = incident.closed.is_some();
     let next = if is_over {
-        "That is over.".to_owned()
+        "The breaker has closed again.".to_owned()
     } else {
         format!(
-            "What waits for it stays in line, or goes to another agent where its project names \
-             several. After {} a few tasks try it again. `/bm health {agent}` tells more.",
+            "Its waiting tasks stay in its queue, or move to another agent if their project names \
+             several. After {} a few tasks are sent to it as probes. `/bm health {agent}` shows \
+             more.",
             duration(incident.retry_at.since(incident.at))
         )
     };
@@ -44,7 +46,7 @@ pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
     }
 }
 
-/// It closed again.
+/// Renders the notice that a breaker closed again.
 pub fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
     let headline = format!(":large_green_circle: `{agent}` gets work again");
     let after = duration(closed.at.since(incident.at));
@@ -105,13 +107,14 @@ mod tests {
         assert_eq!(
             blocks[0]["text"]["text"],
             ":red_circle: `box` gets no more work for now\n\
-             It opened since 5 of 10 tasks failed.\n\
+             It opened because 5 of 10 tasks failed.\n\
              Last error: &lt;!channel&gt; no space left"
         );
         assert_eq!(
             blocks[1]["elements"][0]["text"],
-            "What waits for it stays in line, or goes to another agent where its project names \
-             several. After 1 min a few tasks try it again. `/bm health box` tells more."
+            "Its waiting tasks stay in its queue, or move to another agent if their project names \
+             several. After 1 min a few tasks are sent to it as probes. `/bm health box` shows \
+             more."
         );
         assert_eq!(
             blocks[2]["elements"],
@@ -131,7 +134,10 @@ mod tests {
         });
         let blocks = blocks(&opened_notice(&agent(), &over));
         assert_eq!(blocks.as_array().unwrap().len(), 2);
-        assert_eq!(blocks[1]["elements"][0]["text"], "That is over.");
+        assert_eq!(
+            blocks[1]["elements"][0]["text"],
+            "The breaker has closed again."
+        );
     }
 
     #[test]

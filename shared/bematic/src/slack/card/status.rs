@@ -1,4 +1,4 @@
-//! The first lines of a card: where the task stands, and what to do about it.
+//! The first lines of a card: the state of the task, and advice.
 
 use bematic_protocol::time::Timestamp;
 
@@ -14,18 +14,18 @@ use crate::{
     task::{Failure, FailureCode, TaskState},
 };
 
-/// Where a task stands.
+/// The first lines of a card.
 pub(super) struct Status {
     emoji: &'static str,
-    /// As one phrase.
-    pub(super) words: String,
-    /// What else there is to say, a line each.
+    /// The state, as one phrase.
+    pub(super) phrase: String,
+    /// Further details, a line each.
     lines: Vec<String>,
 }
 
 impl Status {
     pub(super) fn paragraph(&self) -> String {
-        let first = format!("{} *{}*", self.emoji, self.words);
+        let first = format!("{} *{}*", self.emoji, self.phrase);
         [first.as_str()]
             .into_iter()
             .chain(self.lines.iter().map(String::as_str))
@@ -41,7 +41,7 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
         Some(time) => format!("{verb} {took} {}", duration(time)),
         None => verb.to_owned(),
     };
-    let (words, lines) = match state {
+    let (phrase, lines) = match state {
         TaskState::Pending {
             not_before,
             last_error,
@@ -82,12 +82,13 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
     };
     Status {
         emoji: emoji(state),
-        words,
+        phrase,
         lines,
     }
 }
 
-/// By the agent's own measure where it gives one: ours includes the way there and back.
+/// Renders the duration of a completed task: by the agent's own measure where there is one, since
+/// ours includes the way there and back.
 fn completed(view: &TaskView<'_>) -> String {
     let reported = view
         .completion
@@ -99,18 +100,17 @@ fn completed(view: &TaskView<'_>) -> String {
     }
 }
 
-/// A card is not written anew when the agent is back but has no room yet: what it says of the agent
-/// was so.
+/// Renders the details of a waiting task. The card is not refreshed when the agent is back but has
+/// no room yet: so the text about the agent is in the past tense.
 fn waiting(offline: bool, not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
     let offline =
         offline.then(|| "The agent was offline: the task waits until it is back.".to_owned());
-    let until = not_before.map(|at| format!("Waits until {} before the next try.", time(at)));
-    let why =
-        last_error.map(|error| format!("The last one came to nothing. {}", reason_line(error)));
+    let until = not_before.map(|at| format!("Waits until {} before the next attempt.", time(at)));
+    let why = last_error.map(|error| format!("The last attempt failed. {}", reason_line(error)));
     offline.into_iter().chain(until).chain(why).collect()
 }
 
-/// A time of day, as Slack shows it in each reader's own time zone.
+/// Formats a time of day, as Slack shows it in each reader's own time zone.
 fn time(at: Timestamp) -> String {
     let secs = at.as_secs();
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
@@ -132,7 +132,7 @@ fn failed(failure: &Failure) -> Vec<String> {
         .collect()
 }
 
-/// What to do next.
+/// Returns the advice for a failure.
 const fn advice(failure: &Failure) -> &'static str {
     match (failure.code, failure.recoverable) {
         (FailureCode::AgentError, true) => "Run it again: the agent says that this may help.",

@@ -1,10 +1,11 @@
-use bematic_protocol::ids::Attempt;
+use bematic_protocol::{ids::Attempt, time::Timestamp};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 use crate::task::{
-    CancelRequest, Ending, Failure, FailureCode, Lease, Origin, TaskPolicy, TaskSpec,
+    CancelRequest, Completion, Ending, Failure, FailureCode, LateReport, Lease, Origin, TaskPolicy,
+    TaskSpec, TaskState,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_065_000);

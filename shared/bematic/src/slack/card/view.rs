@@ -1,37 +1,37 @@
-//! What a card is made of.
+//! The data of a card.
 
 use bematic_protocol::time::Timestamp;
 use strum::{EnumString, IntoStaticStr};
 
 use crate::task::{Completion, LateReport, Progress, Task, TaskState};
 
-/// What a card is made of.
+/// The data that a card is rendered from.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskView<'a> {
     /// The task.
     pub task: &'a Task,
-    /// Its percent and newest steps.
+    /// The progress of the task.
     pub progress: &'a Progress,
-    /// The end of its output.
+    /// The end of the task's output.
     pub output: OutputTail<'a>,
-    /// What came of it, once it is completed.
+    /// The task's result, once it is completed.
     pub completion: Option<&'a Completion>,
-    /// What came too late to count.
+    /// The late reports of the task.
     pub late: &'a [LateReport],
-    /// Whether its agent is offline, while it waits for it.
+    /// Whether the agent of a waiting task is offline.
     pub offline: bool,
-    /// The buttons under it.
+    /// The buttons of the card.
     pub actions: &'a [CardAction],
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
 /// The end of a task's output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutputTail<'a> {
-    /// As the agent wrote it.
+    /// The text, as the agent wrote it.
     pub text: &'a str,
-    /// Whether there was more before it.
+    /// Whether there is more output before the text.
     pub cut: bool,
 }
 
@@ -39,9 +39,9 @@ pub struct OutputTail<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString)]
 #[strum(serialize_all = "snake_case")]
 pub enum CardAction {
-    /// Stops the task.
+    /// Cancels the task.
     Cancel,
-    /// Tries it again.
+    /// Retries the task.
     Retry,
 }
 
@@ -54,7 +54,7 @@ impl CardAction {
     }
 }
 
-/// How long a task took, or has taken.
+/// Returns how long a task took, or has been running.
 pub(super) fn elapsed(state: &TaskState, now: Timestamp) -> Option<std::time::Duration> {
     let (from, to) = match state {
         TaskState::Pending { .. } | TaskState::Dispatched { .. } => return None,

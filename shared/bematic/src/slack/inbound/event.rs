@@ -1,4 +1,4 @@
-//! The Events API.
+//! The requests of Slack's Events API.
 
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::request::{Inbound, InboundError, Mention};
 
-/// The outside, read alone first: an event of another kind may look like anything.
+/// The envelope of a request, parsed before its event: an event of another kind may have any form.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(rename = "type")]
@@ -55,7 +55,8 @@ fn event(envelope: Envelope) -> Result<Inbound, InboundError> {
     if kind != "app_mention" {
         return Ok(Inbound::Ignored { kind });
     }
-    // Bots, ourselves among them, give no orders: two that mention each other would never end.
+    // Mentions by bots, including Bematic itself, are ignored: two bots that mention each other
+    // would never end.
     if bot_id.is_some() {
         let kind = "app_mention by a bot".to_owned();
         return Ok(Inbound::Ignored { kind });

@@ -1,4 +1,4 @@
-//! Bodies of `application/x-www-form-urlencoded`.
+//! Request bodies of the type `application/x-www-form-urlencoded`.
 
 use std::{borrow::Cow, collections::HashMap, str::FromStr};
 
@@ -42,7 +42,7 @@ impl<'a> Form<'a> {
 
 pub(super) fn command(body: &[u8]) -> Result<Inbound, InboundError> {
     let form = Form::parse(body);
-    // Slack checks the address's certificate now and then.
+    // Slack checks the endpoint's certificate now and then.
     if form.optional("ssl_check") == Some("1") {
         let kind = "ssl_check".to_owned();
         return Ok(Inbound::Ignored { kind });

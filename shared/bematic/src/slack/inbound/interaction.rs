@@ -1,4 +1,4 @@
-//! Buttons.
+//! The requests for pressed buttons.
 
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
@@ -76,7 +76,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Inbound, InboundError> {
 }
 
 fn action(payload: BlockActions) -> Result<Inbound, InboundError> {
-    // Slack sends one at a time, though in a list.
+    // Slack sends one action at a time, though in a list.
     let pressed = payload
         .actions
         .into_iter()

@@ -1,5 +1,5 @@
-//! What Slack sends, made one owned value. Fields that Bematic does not use are not looked at, so
-//! that Slack can add more of them.
+//! The requests from Slack, parsed into one owned value. Fields that Bematic does not use are
+//! ignored, so that Slack can add more of them.
 
 mod event;
 mod form;
@@ -8,7 +8,7 @@ mod request;
 
 pub use self::request::{Action, Endpoint, Inbound, InboundError, Mention, SlashCommand};
 
-/// Reads a request's body. The signature is to be verified first.
+/// Parses a request's body. The signature has to be verified first.
 ///
 /// # Errors
 /// [`InboundError`] if the body is not what Slack sends to `endpoint`.

@@ -1,122 +1,123 @@
-//! The requests of Slack as owned values, and what can be wrong with one.
+//! The requests from Slack as owned values, and the errors in them.
 
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 
-/// What a request of Slack is, by the path that it came to.
+/// The kind of a request, by the path that it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Slash commands: a form.
+    /// A slash command, sent as a form.
     Commands,
-    /// The Events API: JSON.
+    /// An event of the Events API, sent as JSON.
     Events,
-    /// Buttons and modals: a form with one field of JSON.
+    /// An interaction with a button or a modal, sent as a form with one field of JSON.
     Interactions,
 }
 
-/// One request of Slack.
+/// A request from Slack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
     /// A slash command.
     Command(SlashCommand),
-    /// Slack wants to know whether the address is ours: answered with the challenge.
+    /// Slack verifies the endpoint: the challenge is sent back.
     UrlVerification {
-        /// What to answer.
+        /// The challenge.
         challenge: String,
     },
-    /// Someone wrote to the bot.
+    /// A user mentioned the bot.
     Mention(Mention),
-    /// Someone pressed a button.
+    /// A user pressed a button.
     Action(Action),
-    /// Nothing that Bematic cares about: answered with 200 so that Slack does not repeat it.
+    /// A request that Bematic does not handle: answered with 200 so that Slack does not repeat it.
     Ignored {
-        /// Slack's name for it, for the log.
+        /// Slack's name for the kind of request, for the log.
         kind: String,
     },
 }
 
-/// `/bm …`
+/// A slash command, `/bm …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlashCommand {
     /// The workspace.
     pub team_id: String,
-    /// Where it was written.
+    /// The channel in which the command was written.
     pub channel_id: ChannelId,
-    /// Who wrote it.
+    /// The user who wrote the command.
     pub user_id: UserId,
     /// The command's name, with its slash.
     pub command: String,
-    /// What follows the name, as Slack escapes it.
+    /// The text after the name, as Slack escapes it.
     pub text: String,
-    /// One for each time that a command is sent: the key for de-duplication.
+    /// Slack's id of this request, which is used to detect repetitions.
     pub trigger_id: String,
-    /// Where later answers go to, for 30 minutes.
+    /// The URL for later answers, valid for 30 minutes.
     pub response_url: Option<String>,
 }
 
-/// `@bot …`
+/// A message that mentions the bot, `@bot …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
     /// The workspace.
     pub team_id: String,
-    /// One for each event: the key for de-duplication.
+    /// Slack's id of this event, which is used to detect repetitions.
     pub event_id: String,
-    /// Where it was written.
+    /// The channel in which the message was written.
     pub channel_id: ChannelId,
-    /// Who wrote it.
+    /// The user who wrote the message.
     pub user_id: UserId,
     /// The whole message, as Slack escapes it.
     pub text: String,
-    /// The message.
+    /// The message's timestamp, which is its id.
     pub ts: MessageTs,
-    /// The thread that it is in, if any.
+    /// The thread that the message is in, if any.
     pub thread_ts: Option<MessageTs>,
 }
 
-/// A button pressed.
+/// A pressed button.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     /// The workspace.
     pub team_id: String,
-    /// What the button does.
+    /// The action id of the button.
     pub action_id: String,
-    /// What it does it to.
+    /// The value of the button: the subject of the action.
     pub value: Option<String>,
-    /// Who pressed it.
+    /// The user who pressed the button.
     pub user_id: UserId,
-    /// Where.
+    /// The channel of the message.
     pub channel_id: Option<ChannelId>,
     /// The message that the button is in.
     pub message_ts: Option<MessageTs>,
-    /// To open a modal with, for 3 s; and the key for de-duplication.
+    /// Slack's id of this request, which is used to detect repetitions. (It can also open a modal,
+    /// for 3 s.)
     pub trigger_id: String,
-    /// Where later answers go to, for 30 minutes.
+    /// The URL for later answers, valid for 30 minutes.
     pub response_url: Option<String>,
 }
 
-/// Why a request, though Slack's, is not understood.
+/// Why a request from Slack cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InboundError {
     /// The body, or its `payload`, is not JSON of the expected shape.
     #[error("the body is not what Slack sends: {reason}")]
     Json {
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
-    /// A field is not there.
+    /// A field is missing.
     #[error("the request has no {0}")]
     MissingField(&'static str),
-    /// A field is not what it should be.
+    /// A field is not valid.
     #[error("the request's {field} is {reason}")]
     InvalidField {
-        /// Which field.
+        /// The field's name.
         field: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the field.
         reason: String,
     },
 }
 
 impl InboundError {
-    /// The stable code that the log carries.
+    /// Returns the stable code, for logs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Json { .. } => "SLACK_BODY_INVALID",

@@ -1,4 +1,4 @@
-//! Markdown to mrkdwn.
+//! The conversion of Markdown to mrkdwn.
 
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
@@ -8,11 +8,11 @@ use super::{
     writer::{Container, Writer},
 };
 
-/// A horizontal rule.
+/// The text of a horizontal rule.
 const RULE: &str = "──────────";
 
-/// Markdown (with tables, strikethrough and task lists) as Slack's mrkdwn. Line breaks stay where
-/// they are, as in a chat.
+/// Converts Markdown (with tables, strikethrough and task lists) to Slack's mrkdwn. Line breaks
+/// stay where they are, as in a chat.
 pub fn from_markdown(markdown: &str) -> String {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -28,7 +28,8 @@ struct Converter {
     writer: Writer,
     /// The next number of each open list; `None` for bullets.
     lists: Vec<Option<u64>>,
-    /// Collects plain text instead of writing it: code, a link's label, a table's cell.
+    /// The plain text that is collected instead of written: of code, a link's label, a table's
+    /// cell.
     plain: Option<String>,
     /// The addresses of open links and images. Inner ones are text of the outermost.
     links: Vec<String>,
@@ -49,7 +50,7 @@ impl Converter {
                 self.writer.raw(RULE);
             }
             Event::TaskListMarker(done) => self.writer.check(done),
-            // Options that are off.
+            // These options are off.
             Event::InlineMath(text) | Event::DisplayMath(text) | Event::FootnoteReference(text) => {
                 self.text(&text);
             }
@@ -134,7 +135,7 @@ impl Converter {
         self.writer.enter(Container::Item { bullet });
     }
 
-    /// Emphasis within plain text is left out.
+    /// Opens emphasis, which is left out within plain text.
     fn open(&mut self, marker: char) {
         if self.plain.is_none() {
             self.writer.open(marker);
@@ -154,7 +155,8 @@ impl Converter {
         }
     }
 
-    /// Text, with the bare addresses in it as links, which Slack leaves alone in verbatim text.
+    /// Writes text, with the bare addresses in it as links, which Slack does not add to verbatim
+    /// text.
     fn linked_text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = find_address(rest) {
@@ -209,7 +211,7 @@ impl Converter {
     }
 }
 
-/// A link, or both its parts as text if it leads neither to the web nor to a mailbox.
+/// Renders a link, or both its parts as text if it leads neither to the web nor to a mailbox.
 fn link(address: &str, label: &str) -> String {
     let is_plain = label.is_empty() || label == address;
     let is_safe = ["https://", "http://", "mailto:"]
@@ -228,7 +230,7 @@ fn starts_with_ignore_case(text: &str, prefix: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// An address that can stand between `<` and `>`.
+/// Encodes an address so that it can be between `<` and `>`.
 fn encode(address: &str) -> String {
     let mut out = String::with_capacity(address.len());
     for c in address.chars() {
@@ -244,7 +246,8 @@ fn encode(address: &str) -> String {
     out
 }
 
-/// Where a bare address begins: at a scheme that no word runs into.
+/// Returns the position of the first bare address: a scheme that is not preceded by a letter or
+/// digit.
 fn find_address(text: &str) -> Option<usize> {
     ["https://", "http://"]
         .iter()
@@ -260,7 +263,7 @@ fn find_address(text: &str) -> Option<usize> {
         .min()
 }
 
-/// The address at the start of `text`, without the punctuation of the sentence around it.
+/// Returns the address at the start of `text`, without the punctuation of the sentence around it.
 fn address_at(text: &str) -> &str {
     let end = text
         .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|' | '`'))

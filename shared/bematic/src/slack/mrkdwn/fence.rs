@@ -1,6 +1,6 @@
-//! Fences of code blocks, to cut Markdown between its lines.
+//! The fences of code blocks, for cutting Markdown between its lines.
 
-/// An open code block.
+/// The fence of an open code block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fence {
     sign: char,
@@ -8,16 +8,16 @@ pub(super) struct Fence {
 }
 
 impl Fence {
-    /// The usual one.
+    /// The usual fence.
     const USUAL: Self = Self { sign: '`', len: 3 };
 
-    /// The line that opens the block.
+    /// Returns the line that opens the block.
     pub(super) fn opening(self) -> String {
         self.sign.to_string().repeat(self.len) + "\n"
     }
 }
 
-/// What is open after `line` if `open` is open before it.
+/// Returns the fence that is open after `line` if `open` is open before it.
 pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
     match (open, parse(line)) {
         (None, Some((fence, _))) => Some(fence),
@@ -26,13 +26,14 @@ pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
     }
 }
 
-/// Whether a text whose beginning was lost begins inside a code block: it does if that explains
-/// its fences and beginning outside does not.
+/// Returns the fence that was open before a text whose beginning was lost: the text began inside a
+/// code block if that explains its fences and beginning outside does not.
 pub(super) fn before(lines: &[&str]) -> Option<Fence> {
     (!is_plausible(None, lines) && is_plausible(Some(Fence::USUAL), lines)).then_some(Fence::USUAL)
 }
 
-/// A fence with a language opens a block. Inside of one, the fences are out of step.
+/// Whether the fences are plausible if `open` is open before the lines. A fence with a language
+/// only opens a block: inside of one, the fences would be out of step.
 fn is_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
     for line in lines {
         if let (Some(open), Some((fence, info))) = (open, parse(line))
@@ -50,7 +51,7 @@ fn closes(open: Fence, fence: Fence, info: &str) -> bool {
     fence.sign == open.sign && fence.len >= open.len && info.is_empty()
 }
 
-/// The fence that a line is, and what stands behind it.
+/// Returns the fence of a line, and the text after it.
 fn parse(line: &str) -> Option<(Fence, &str)> {
     let line = line.trim();
     let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;

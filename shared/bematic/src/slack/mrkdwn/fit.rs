@@ -1,5 +1,5 @@
-//! Markdown that is too long, cut between its lines before it is converted: so no link, fence or
-//! entity is ever cut in two.
+//! Cutting Markdown that is too long between its lines, before it is converted: so no link, fence
+//! or entity is ever cut in two.
 
 use super::{
     convert::from_markdown,
@@ -7,13 +7,14 @@ use super::{
     plain::{clean, escape, shorten, size},
 };
 
-/// Before a tail and after a head.
+/// The mark before a tail and after a head.
 const CUT: &str = "…";
-/// Bytes of Markdown looked at for each unit of room: conversion seldom shrinks a text further.
+/// The number of bytes of Markdown that are converted for each unit of room: conversion seldom
+/// shrinks a text further.
 const LOOK_AT: usize = 8;
 
-/// The end of an agent's output, which may itself be the end of a longer one (`cut`), as Slack
-/// shows it: whole lines, of at most `max` [`size`], with `…` before them if anything is left out.
+/// Renders the end of an agent's output, which may itself be the end of a longer one (`cut`): whole
+/// lines, of at most `max` [`size`], with `…` before them if anything is left out.
 pub fn tail(output: &str, cut: bool, max: usize) -> String {
     let near = output.len().saturating_sub(max.saturating_mul(LOOK_AT));
     let output = &output[output.ceil_char_boundary(near)..];
@@ -39,8 +40,8 @@ pub fn tail(output: &str, cut: bool, max: usize) -> String {
     }
 }
 
-/// The beginning of a Markdown text as Slack shows it: whole lines, of at most `max` [`size`], with
-/// `…` after them if anything is left out.
+/// Renders the beginning of a Markdown text: whole lines, of at most `max` [`size`], with `…` after
+/// them if anything is left out.
 pub fn head(markdown: &str, max: usize) -> String {
     let near = max.saturating_mul(LOOK_AT);
     let text = clean(&markdown[..markdown.floor_char_boundary(near)]);
@@ -51,7 +52,7 @@ pub fn head(markdown: &str, max: usize) -> String {
     }
     let room = max.saturating_sub(size(CUT) + 1);
     let ends: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
-    // From the longest to the shortest.
+    // The lengths are tried from the longest to the shortest.
     let to = |dropped: usize| &text[..ends[ends.len() - 1 - dropped]];
     let dropped = first_that(ends.len(), |n| size(&from_markdown(to(n))) <= room);
     let rendered = if dropped < ends.len() {
@@ -65,7 +66,7 @@ pub fn head(markdown: &str, max: usize) -> String {
     format!("{rendered}\n{CUT}")
 }
 
-/// Lines, with the code block that is open before each.
+/// The lines of a text, with the code block that is open before each.
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<(usize, Option<Fence>)>,
@@ -92,7 +93,7 @@ impl<'a> Lines<'a> {
         self.starts.len()
     }
 
-    /// Rendered, from a line on.
+    /// Renders the text from a line on.
     fn from(&self, line: usize) -> String {
         match self.starts.get(line) {
             None => String::new(),
@@ -106,7 +107,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The least `n < len` that fits, or `len`; what fits goes on fitting as `n` grows.
+/// Returns the least `n < len` that fits, or `len`. If `n` fits, all larger ones fit too.
 fn first_that(len: usize, fits: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, len);
     while low < high {
@@ -120,7 +121,7 @@ fn first_that(len: usize, fits: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// Without the line that the cut went through, unless it is the only one.
+/// Removes the line that the cut went through, unless it is the only one.
 fn from_line_start(text: &str) -> &str {
     match text.split_once('\n') {
         Some((_, rest)) if !rest.trim().is_empty() => rest,
@@ -128,7 +129,7 @@ fn from_line_start(text: &str) -> &str {
     }
 }
 
-/// The end of a single line that is too long, as plain text.
+/// Renders the end of a single line that is too long, as plain text.
 fn end_of(line: &str, room: usize) -> String {
     let mut left = room;
     let mut start = line.len();

@@ -1,7 +1,7 @@
-//! Markdown, as agents write it, in the form that Slack renders.
+//! Converts Markdown, as agents write it, to Slack's mrkdwn.
 //!
-//! Whatever comes in, nothing that comes out can notify anyone: `&`, `<` and `>` are escaped, and
-//! the only `<…>` written here are links to the web and to mail.
+//! No input can notify anyone: `&`, `<` and `>` are escaped, and the only `<…>` written here are
+//! links to the web and to mail addresses.
 
 mod convert;
 mod fence;

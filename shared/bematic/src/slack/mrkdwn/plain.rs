@@ -1,19 +1,20 @@
-//! Plain text.
+//! Plain text in mrkdwn.
 
-/// Plain text for mrkdwn, with the three characters escaped that Slack gives a meaning.
+/// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_escaped(&mut out, c));
     out
 }
 
-/// How much of Slack's limits a rendered text takes. Slack speaks of characters after escaping, and
-/// does not say how it counts one outside of the basic plane: the larger number is safe.
+/// Returns the size of a rendered text in terms of Slack's limits. Slack counts characters after
+/// escaping, and does not document how it counts a character outside of the basic plane: the larger
+/// number is safe.
 pub fn size(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// As [`escape`], but at most of `max` [`size`]; what is cut shows as `…` at the end.
+/// Escapes a text like [`escape`], cut to at most `max` [`size`]; a cut shows as `…` at the end.
 pub fn shorten(text: &str, max: usize) -> String {
     let whole = escape(text);
     if size(&whole) <= max {
@@ -35,16 +36,17 @@ pub fn shorten(text: &str, max: usize) -> String {
     out
 }
 
-/// As [`shorten`], as one line without what a terminal would not show.
+/// Escapes and cuts a text like [`shorten`], as one line without characters that a terminal would
+/// not show.
 pub fn line(text: &str, max: usize) -> String {
     let words: Vec<_> = clean(text).split_whitespace().map(str::to_owned).collect();
     shorten(&words.join(" "), max)
 }
 
-/// What a terminal would show: without ANSI sequences and control characters, and of a line that
-/// was written over (`\r`), its last state.
+/// Returns the text as a terminal would show it: without ANSI sequences and control characters, and
+/// with the last state of a line that was overwritten (`\r`).
 pub fn clean(text: &str) -> String {
-    // A sequence never goes over the end of a line: one that is not finished spoils that line only.
+    // A sequence never goes over the end of a line: an unfinished one affects that line only.
     let lines: Vec<_> = text.split('\n').map(clean_line).collect();
     lines.join("\n")
 }
@@ -56,7 +58,8 @@ fn clean_line(line: &str) -> String {
     last.chars().filter(|c| is_shown(*c)).collect()
 }
 
-/// Not control characters, nor those that turn the direction of what follows around.
+/// Whether a character is shown: no control characters, and none that change the direction of the
+/// text after them.
 fn is_shown(c: char) -> bool {
     match c {
         '\t' => true,

@@ -1,4 +1,4 @@
-//! Tables, which mrkdwn does not have: aligned columns in a code block.
+//! Tables, which mrkdwn does not have, as aligned columns in a code block.
 
 use pulldown_cmark::Alignment;
 
@@ -27,7 +27,7 @@ impl Table {
         }
     }
 
-    /// As lines of plain text, a rule under the first.
+    /// Renders the table as lines of plain text, with a rule under the first.
     pub(super) fn render(&self) -> String {
         let widths: Vec<_> = (0..self.alignments.len())
             .map(|column| self.width(column))

@@ -1,15 +1,16 @@
-//! Writes mrkdwn: blocks with a blank line between them, prefixed by the lists and quotes that they
-//! are in.
+//! A writer of mrkdwn: blocks with a blank line between them, prefixed by the lists and quotes that
+//! they are in.
 
 use super::plain::push_escaped;
 
-/// Slack shows a few levels of lists; deeper ones are written at the last. It also bounds the work,
-/// since each level is prefixed when it ends.
+/// The number of nested containers that are rendered. Slack shows a few levels of lists; deeper
+/// ones are written at the last. It also bounds the work, since each level is prefixed when it
+/// ends.
 const MAX_DEPTH: usize = 6;
-/// Shows as nothing, and lets a marker stand beside a letter.
+/// A character that shows as nothing, and lets a marker be adjacent to a letter.
 const SEPARATOR: char = '\u{200b}';
 
-/// Something that prefixes the lines of what is in it.
+/// A container, which prefixes the lines of its content.
 #[derive(Debug)]
 pub(super) enum Container {
     Quote,
@@ -18,15 +19,15 @@ pub(super) enum Container {
 
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    /// The text, and that of each container that is open.
+    /// The text of each open container, and of the document.
     buffers: Vec<String>,
-    /// The containers; `None` beyond [`MAX_DEPTH`].
+    /// The open containers; `None` beyond [`MAX_DEPTH`].
     containers: Vec<Option<Container>>,
-    /// Emphasis that is open; `None` for one that changes nothing.
+    /// The open markers of emphasis; `None` for one that changes nothing.
     markers: Vec<Option<char>>,
     /// Whether a marker was just closed.
     closed: bool,
-    /// Where the text stood when a marker was opened.
+    /// The length of the text when a marker was opened.
     opened: usize,
     current: String,
 }
@@ -40,12 +41,12 @@ impl Writer {
         self.current[start..].trim_end().to_owned()
     }
 
-    /// The start of a block: a blank line, unless it begins its container.
+    /// Starts a block: with a blank line, unless it begins its container.
     pub(super) fn block(&mut self) {
         self.gap("\n\n");
     }
 
-    /// The start of a line, unless it begins its container.
+    /// Starts a line, unless it begins its container.
     pub(super) fn line(&mut self) {
         self.gap("\n");
     }
@@ -96,7 +97,7 @@ impl Writer {
         }
     }
 
-    /// Makes the item that is open one of a task list.
+    /// Makes the open item one of a task list.
     pub(super) fn check(&mut self, done: bool) {
         if let Some(Some(Container::Item { bullet })) = self.containers.last_mut() {
             if done { "☑ " } else { "☐ " }.clone_into(bullet);
@@ -111,7 +112,7 @@ impl Writer {
             .for_each(|c| push_escaped(&mut self.current, c));
     }
 
-    /// Text that is mrkdwn already.
+    /// Writes text that is mrkdwn already.
     pub(super) fn raw(&mut self, text: &str) {
         self.closed = false;
         self.current.push_str(text);
@@ -133,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// A line break. Emphasis does not go over one in Slack: it ends, and begins again.
+    /// Writes a line break. Emphasis does not go over one in Slack: it ends, and begins again.
     pub(super) fn line_break(&mut self) {
         let markers: Vec<_> = self.markers.iter().flatten().copied().collect();
         for marker in markers.iter().rev() {
@@ -148,7 +149,7 @@ impl Writer {
     pub(super) fn code(&mut self, code: &str) {
         self.before_marker();
         self.current.push('`');
-        // Slack knows no way to write a backtick within.
+        // Slack has no way to write a backtick within code.
         code.replace('`', "ˋ")
             .chars()
             .for_each(|c| push_escaped(&mut self.current, c));
@@ -173,7 +174,8 @@ impl Writer {
         }
     }
 
-    /// What was opened around nothing is taken back: Slack would show the two markers.
+    /// Closes a marker. A marker that was opened around nothing is removed: Slack would show the
+    /// two markers.
     fn close_marker(&mut self, marker: char) {
         if self.current.len() == self.opened && self.current.ends_with(marker) {
             self.current.pop();

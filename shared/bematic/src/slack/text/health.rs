@@ -1,4 +1,4 @@
-//! How well the agents do.
+//! Texts about the agents' circuit breakers.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,16 @@ pub struct AgentHealth<'a> {
     pub id: &'a AgentId,
     /// Whether it is connected.
     pub online: bool,
-    /// When it was made: closed since then, if it never opened.
+    /// The time at which the agent was created: a breaker that never opened has been closed since
+    /// then.
     pub created_at: Timestamp,
-    /// The settings of its breaker.
+    /// The settings of the agent's breaker.
     pub config: BreakerConfig,
-    /// Its breaker, as it is now.
+    /// The breaker, as of now.
     pub breaker: &'a Breaker,
 }
 
-/// What the window holds.
+/// The counts of the outcomes in the window.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     total: usize,
@@ -45,18 +46,19 @@ impl AgentHealth<'_> {
     }
 
     fn since(&self, now: Timestamp) -> String {
-        let said = self.breaker.mode.said().map(|said| said.at);
-        let since = said.or(self.breaker.since).unwrap_or(self.created_at);
+        let ordered_at = self.breaker.mode.said().map(|order| order.at);
+        let since = ordered_at.or(self.breaker.since).unwrap_or(self.created_at);
         duration(now.since(since))
     }
 }
 
-/// Per cent, to the nearest whole one.
+/// Returns the percentage, to the nearest whole number.
 fn percent(part: usize, total: usize) -> usize {
     (part * 100 + total / 2).checked_div(total).unwrap_or(0)
 }
 
-/// All agents, those first that do not simply get work: a list that is too long leaves out the rest.
+/// Renders all agents, first those whose breaker does not permit all tasks: a list that is too long
+/// leaves out the rest.
 pub fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);
@@ -71,14 +73,14 @@ pub fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
         .collect();
     let mut text = list(entries.into_iter());
     text.push_str(
-        "\nOne sign a minute of the last 10: · nothing, ▁ all went well … █ all failed. `/bm health \
-         &lt;agent&gt;` tells more.",
+        "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
+         failed. `/bm health &lt;agent&gt;` shows more.",
     );
     text
 }
 
 fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
-    /// Characters of an error in a list.
+    /// The number of characters of an error in a list.
     const ERROR: usize = 80;
     let Tally {
         total, failures, ..
@@ -112,7 +114,7 @@ fn state(breaker: &Breaker) -> (&'static str, &'static str) {
     }
 }
 
-/// The last 10 min, a sign a minute, the oldest first: the share that failed.
+/// Renders the share of failures in each of the last 10 min as a character, the oldest first.
 fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
     const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const MINUTES: usize = 10;
@@ -134,7 +136,7 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
     minutes.into_iter().map(sign).collect()
 }
 
-/// One agent in detail.
+/// Renders one agent in detail.
 pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let parts = [
         headline(agent, now),
@@ -149,7 +151,7 @@ pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
 }
 
 fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
-    /// Characters of a note.
+    /// The number of characters of a note.
     const NOTE: usize = 300;
     let (emoji, name) = state(agent.breaker);
     let offline = if agent.online { "" } else { ", offline" };
@@ -159,16 +161,16 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         agent.since(now),
         sparkline(agent.breaker, now)
     )];
-    if let Some(said) = agent.breaker.mode.said() {
-        let note = match said.note.as_str() {
+    if let Some(order) = agent.breaker.mode.said() {
+        let note = match order.note.as_str() {
             "" => String::new(),
             note => format!(": {}", mrkdwn::line(note, NOTE)),
         };
         lines.push(format!(
-            "<@{}> said so {}{note}. It ends in {}, or with `/bm agent resume {}`.",
-            escape(&said.by),
-            ago(said.at, now),
-            duration(said.until.since(now)),
+            "Ordered by <@{}> {}{note}. It ends in {}, or with `/bm agent resume {}`.",
+            escape(&order.by),
+            ago(order.at, now),
+            duration(order.until.since(now)),
             agent.id
         ));
     }
@@ -177,9 +179,9 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         State::Open { retry_at, trip } => {
             let wait = retry_at.since(now);
             let next = if wait.is_zero() {
-                "The next task is a probe".to_owned()
+                "The next task is sent as a probe".to_owned()
             } else {
-                format!("It is tried again in {}", duration(wait))
+                format!("The first probe is sent in {}", duration(wait))
             };
             lines.push(format!("{}. {next}.", tripped(trip)));
         }
@@ -188,21 +190,21 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     lines
 }
 
-/// Why it opened, as a sentence without its full stop.
+/// Returns the rule that opened the breaker as a sentence without its full stop.
 pub(in crate::slack) fn tripped(trip: &Trip) -> String {
     match trip {
         Trip::FailureRate { failures, total } => {
-            format!("It opened since {failures} of {total} tasks failed")
+            format!("It opened because {failures} of {total} tasks failed")
         }
         Trip::Consecutive { failures } => {
-            format!("It opened since {failures} tasks in a row failed")
+            format!("It opened because {failures} tasks in a row failed")
         }
         Trip::SlowRate { slow, total } => {
-            format!("It opened since {slow} of {total} tasks were slow")
+            format!("It opened because {slow} of {total} tasks were slow")
         }
-        Trip::Probe { kind } => format!("It opened again since a probe failed: {kind}"),
-        Trip::SlowProbe => "It opened again since a probe was slow".to_owned(),
-        Trip::ProbeLost => "It opened again since a probe did not come back".to_owned(),
+        Trip::Probe { kind } => format!("It opened again because a probe failed: {kind}"),
+        Trip::SlowProbe => "It opened again because a probe was slow".to_owned(),
+        Trip::ProbeLost => "It opened again because a probe had no outcome in time".to_owned(),
     }
 }
 
@@ -247,16 +249,16 @@ fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         };
         *kinds.entry(kind).or_default() += 1;
     }
-    let said: Vec<_> = kinds
+    let counts: Vec<_> = kinds
         .iter()
         .map(|(kind, count)| format!("{count} × {kind}"))
         .collect();
-    let said = if said.is_empty() {
+    let counts = if counts.is_empty() {
         "nothing".to_owned()
     } else {
-        said.join(", ")
+        counts.join(", ")
     };
-    vec![format!("*Counted*: {said}")]
+    vec![format!("*Counted*: {counts}")]
 }
 
 fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
@@ -272,9 +274,9 @@ fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
         .map(|permit| format!("`{}`", escape(&permit.id)))
         .collect();
     let out = if out.is_empty() {
-        "none is out".to_owned()
+        "none is running".to_owned()
     } else {
-        format!("out: {}", out.join(", "))
+        format!("running: {}", out.join(", "))
     };
     vec![format!(
         "*Probes*: {successes} of {needed} have succeeded; {out}"
@@ -299,7 +301,7 @@ fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
 }
 
 fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    /// Characters of an error.
+    /// The number of characters of an error.
     const ERROR: usize = 300;
     let Some(last) = &breaker.last_failure else {
         return Vec::new();
@@ -311,21 +313,28 @@ fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     )]
 }
 
-/// What an agent said of its failure, or else what it was.
+/// Returns the agent's message about its failure, or else the kind of failure.
 pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
     match mrkdwn::line(&failure.message, max) {
-        said if said.is_empty() => failure.kind.to_string(),
-        said => said,
+        message if message.is_empty() => failure.kind.to_string(),
+        message => message,
     }
 }
 
-/// An operator's word was heard; `anew` unless it was so before.
-pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) -> String {
+/// Returns the confirmation of an operator's order; `changed` is false if it changed nothing.
+pub fn order_executed(
+    id: &AgentId,
+    order: &BreakerOrder,
+    after: &Breaker,
+    changed: bool,
+) -> String {
     match order {
-        BreakerOrder::Reset if !anew => format!("`{id}` is closed already, with nothing counted."),
-        BreakerOrder::Resume if !anew => {
+        BreakerOrder::Reset if !changed => {
+            format!("The breaker of `{id}` is closed already, with nothing counted.")
+        }
+        BreakerOrder::Resume if !changed => {
             format!(
-                "Nobody has taken over `{id}`: its breaker is {}.",
+                "`{id}` is neither drained nor disabled: its breaker is {}.",
                 after.state.name()
             )
         }
@@ -340,7 +349,8 @@ pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) 
                 }
             };
             format!(
-                ":white_check_mark: `{id}` starts anew: closed, with nothing counted.{taken_over}"
+                ":white_check_mark: The breaker of `{id}` is reset: closed, with nothing \
+                 counted.{taken_over}"
             )
         }
         BreakerOrder::Drain { lasts, .. } => format!(
@@ -349,20 +359,20 @@ pub fn ordered(id: &AgentId, order: &BreakerOrder, after: &Breaker, anew: bool) 
             duration(*lasts)
         ),
         BreakerOrder::Disable { lasts, .. } => format!(
-            ":no_bell: `{id}` gets work for {}, whatever it makes of it. `/bm agent resume {id}` \
+            ":no_bell: `{id}` is sent tasks for {}, whatever the outcomes. `/bm agent resume {id}` \
              ends that.",
             duration(*lasts)
         ),
         BreakerOrder::Resume => format!(
-            ":white_check_mark: `{id}` is left to its breaker again, which is {}.",
+            ":white_check_mark: `{id}` is controlled by its breaker again, which is {}.",
             after.state.name()
         ),
     }
 }
 
-/// Its breaker changed faster than an operator could be heard.
+/// Returns the answer where the breaker changed too often for the order to be stored.
 pub fn breaker_contended(id: &AgentId) -> String {
-    format!("Many tasks of `{id}` end right now, and I could not get a word in. Try again.")
+    format!("Many tasks of `{id}` end right now, and your order could not be stored. Try again.")
 }
 
 #[cfg(test)]

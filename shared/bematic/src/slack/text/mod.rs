@@ -1,4 +1,4 @@
-//! Every sentence that an operator reads besides a task's card, one function each.
+//! The texts that an operator reads besides a task's card, one function each.
 
 use std::fmt::Write as _;
 
@@ -16,29 +16,29 @@ use crate::{
     task::{Task, TaskState},
 };
 
+mod format;
 mod health;
-mod words;
 
-pub use health::{AgentHealth, breaker_contended, health, health_of, ordered};
+pub(super) use format::{ago, bar, duration, plural};
+pub use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
 pub(super) use health::{failure, tripped};
-pub(super) use words::{ago, bar, duration, plural};
 
-/// What an agent looks like from outside.
+/// A summary of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSummary {
-    /// Its id.
+    /// The agent's id.
     pub id: AgentId,
-    /// Whether it is connected.
+    /// Whether the agent is connected.
     pub online: bool,
-    /// Tasks that it has.
+    /// The number of tasks that the agent has.
     pub running: usize,
-    /// Tasks that it takes at once.
+    /// The number of tasks that the agent runs at once.
     pub capacity: u32,
-    /// When it was heard of last.
+    /// The time of the agent's last sign of life.
     pub last_seen: Option<Timestamp>,
 }
 
-/// A task was stored.
+/// Returns the confirmation that a task was created.
 pub fn run_accepted(task: &Task) -> String {
     format!(
         ":white_check_mark: `{agent}` has a new task: {title}\n\
@@ -50,7 +50,7 @@ pub fn run_accepted(task: &Task) -> String {
     )
 }
 
-/// A task was stopped, is being stopped, or is tried again.
+/// Returns the confirmation that a task was cancelled, is being cancelled, or is retried.
 pub fn changed(task: &Task) -> String {
     let (id, agent) = (task.id, &task.agent_id);
     match &task.state {
@@ -64,7 +64,7 @@ pub fn changed(task: &Task) -> String {
     }
 }
 
-/// There was nothing to stop or to try again.
+/// Returns the answer where there was nothing to cancel or to retry.
 pub fn unchanged(task: &Task) -> String {
     let id = task.id;
     match &task.state {
@@ -84,7 +84,7 @@ pub fn unchanged(task: &Task) -> String {
     }
 }
 
-/// Bulk work was asked for.
+/// Returns the confirmation that a bulk operation was started.
 pub fn bulk_accepted(kind: BatchKind) -> String {
     let what = match kind {
         BatchKind::Cancel => "All of this channel's tasks that are not over are being cancelled",
@@ -94,7 +94,7 @@ pub fn bulk_accepted(kind: BatchKind) -> String {
     format!(":white_check_mark: {what}; a message here follows it.")
 }
 
-/// What the functions gave up on.
+/// Renders the dead letters.
 pub fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
     let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
     if found.is_empty() {
@@ -107,12 +107,12 @@ pub fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
         lines.push(format!("*{name}*: {count} given up"));
         lines.extend(queue.letters.iter().map(|letter| letter_line(letter, now)));
     }
-    lines.push("Once the cause is mended, `/bm redrive` has them tried again.".to_owned());
+    lines.push("Once the cause is fixed, `/bm redrive` has them tried again.".to_owned());
     list(lines.into_iter())
 }
 
 fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
-    /// Characters of a reason in a list.
+    /// The number of characters of a reason in a list.
     const REASON: usize = 200;
     let since = ago(letter.since, now);
     match &letter.reason {
@@ -125,7 +125,7 @@ fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
     }
 }
 
-/// Dead letters were given again.
+/// Returns the confirmation that dead letters were redriven.
 pub fn redriven(count: usize) -> String {
     match count {
         0 => "There is nothing to try again.".to_owned(),
@@ -137,7 +137,7 @@ pub fn redriven(count: usize) -> String {
     }
 }
 
-/// The channel has no project.
+/// Returns the answer where the channel has no project.
 pub fn no_project(channel: &ChannelId) -> String {
     format!(
         ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
@@ -147,9 +147,9 @@ pub fn no_project(channel: &ChannelId) -> String {
     )
 }
 
-/// No such agent.
+/// Returns the answer where there is no such agent.
 pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
-    /// More than fit in a sentence.
+    /// The number of agents that fit in a sentence.
     const NAMED: usize = 20;
     if known.is_empty() {
         return format!(
@@ -172,7 +172,7 @@ pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     )
 }
 
-/// None of the agents that the project's tasks may go to exists.
+/// Returns the answer where none of the route's agents exists.
 pub fn no_agent(route: &Route) -> String {
     let [first, ..] = route.named() else {
         return "There is no agent yet. An admin adds one with `cargo xtask agent create \
@@ -180,23 +180,24 @@ pub fn no_agent(route: &Route) -> String {
             .to_owned();
     };
     format!(
-        "This channel's project names agents that there are not: `{route}`. An admin adds one with \
-         `cargo xtask agent create {first}`, or names others with `cargo xtask project create … \
-         --replace`."
+        "This channel's project names only agents that do not exist: `{route}`. An admin adds one \
+         with `cargo xtask agent create {first}`, or names others with `cargo xtask project create \
+         … --replace`."
     )
 }
 
-/// No such task.
+/// Returns the answer where there is no such task.
 pub fn unknown_task(task: TaskId) -> String {
     format!("There is no task `{task}`. `/bm tasks` lists this channel's latest.")
 }
 
-/// The command was not understood.
+/// Returns the answer where the command cannot be parsed.
 pub fn command_error(error: &CommandError) -> String {
     escape(&error.to_string())
 }
 
-/// What with the project's own part is too much for one message to the agent.
+/// Returns the answer where the prompt and the project's settings are too large for one message to
+/// the agent.
 pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
     format!(
         "The prompt is too large: with the project's settings it makes a message of {} KB, and an \
@@ -207,14 +208,14 @@ pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
     )
 }
 
-/// Storing took longer than Slack waits.
+/// Returns the answer where storing takes longer than Slack waits.
 pub fn not_confirmed() -> String {
     ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
      `/bm tasks`, or `/bm health`, before you repeat it."
         .to_owned()
 }
 
-/// Our own fault.
+/// Returns the answer for an internal error.
 pub fn internal_error(code: &str) -> String {
     format!(
         ":warning: Something went wrong on our side (`{}`). Try again in a minute; if it stays, \
@@ -223,7 +224,7 @@ pub fn internal_error(code: &str) -> String {
     )
 }
 
-/// The commands.
+/// Renders the list of commands.
 pub fn help() -> String {
     let mut text = String::from("*What you can write*\n");
     for usage in command::usages() {
@@ -236,7 +237,7 @@ pub fn help() -> String {
     text
 }
 
-/// The newest tasks of a channel.
+/// Renders the newest tasks of a channel.
 pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
     if tasks.is_empty() {
         return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
@@ -245,7 +246,7 @@ pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
 }
 
 fn task_line(task: &Task, now: Timestamp) -> String {
-    /// Characters of a title in a list.
+    /// The number of characters of a title in a list.
     const TITLE: usize = 60;
     format!(
         "{} *{}* {} – `{}`, {}\n      `{}`",
@@ -258,7 +259,7 @@ fn task_line(task: &Task, now: Timestamp) -> String {
     )
 }
 
-/// The agents.
+/// Renders the agents.
 pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
     if agents.is_empty() {
         return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
@@ -280,12 +281,13 @@ fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
     }
 }
 
-/// What a list may take, with room for the words around it ([`super::Message::SECTION_LIMIT`]).
+/// The number of characters of a list, with room for the text around it
+/// ([`super::Message::SECTION_LIMIT`]).
 const LIST: usize = 2800;
 
-/// Lines, as many as fit.
+/// Joins as many lines as fit.
 fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
-    /// Room for `and 1000 more`.
+    /// The room for `and 1000 more`.
     const MORE: usize = 30;
     let all = lines.len();
     let mut text = String::new();
@@ -301,7 +303,7 @@ fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// A state's picture.
+/// Returns the emoji for a state.
 pub(super) const fn emoji(state: &TaskState) -> &'static str {
     match state {
         TaskState::Pending { .. } => ":hourglass_flowing_sand:",

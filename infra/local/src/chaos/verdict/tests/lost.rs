@@ -1,8 +1,8 @@
 use bematic::task::{FailureCode, TaskState};
 
 use super::scene::{Scene, cancelled, completed, done, failed, task};
-use crate::chaos::ledger::Report;
 use crate::chaos::verdict::Charge::{Lost, Stuck};
+use bematic_test_agent::Report;
 
 #[test]
 fn a_task_that_an_operator_was_told_of_must_be_in_the_store() {

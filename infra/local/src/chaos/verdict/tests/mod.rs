@@ -11,7 +11,7 @@ use bematic_protocol::time::Timestamp;
 
 use self::scene::Scene;
 use super::Charge;
-use crate::chaos::ledger::Deed;
+use bematic_test_agent::Deed;
 
 fn offer(message: String, sent_at: Timestamp) -> Deed {
     Deed::Offered { message, sent_at }

@@ -1,6 +1,6 @@
 use super::scene::{Scene, agent, done};
-use crate::chaos::ledger::What;
 use crate::chaos::verdict::Reconnects;
+use bematic_test_agent::What;
 
 /// The task of the good run was made at 0 and sent at 1000.
 fn connected_at(millis: &[u64]) -> Reconnects {
@@ -45,7 +45,7 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
     let mut deed = |number: u8, deed, at| {
         let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
         let task_id = id.parse().unwrap();
-        let run = bematic::task::Slot {
+        let run = bematic_test_agent::Run {
             task_id,
             ..super::scene::run(1)
         };
@@ -56,9 +56,9 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
         let message = number.to_string();
         let sent_at = super::scene::at(at);
         deed(number, super::offer(message, sent_at), at);
-        deed(number, crate::chaos::ledger::Deed::Started, at);
+        deed(number, bematic_test_agent::Deed::Started, at);
     }
-    deed(1, crate::chaos::ledger::Deed::Reported(done(1)), 1000);
+    deed(1, bematic_test_agent::Deed::Reported(done(1)), 1000);
     let found = scene.verdict().reconnects;
     assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
 }

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use bematic::agent::Agent;
 use bematic::task::{
-    Completion, Ending, Failure, FailureCode, LateReport, Origin, Slot, Task, TaskPolicy, TaskSpec,
+    Completion, Ending, Failure, FailureCode, LateReport, Origin, Task, TaskPolicy, TaskSpec,
     TaskState,
 };
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
 use super::super::{Charge, Evidence, Verdict, judge};
-use crate::chaos::ledger::{Deed, Entry, Report, What};
 use crate::chaos::operator::Known;
 use crate::chaos::snapshot::{Snapshot, Stored};
+use bematic_test_agent::{Deed, Entry, Report, Run, What};
 
 pub(super) const ACK: u64 = 15_000;
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
@@ -151,8 +151,8 @@ pub(super) fn agent() -> AgentId {
     "a".parse().unwrap()
 }
 
-pub(super) fn run(attempt: u32) -> Slot {
-    Slot {
+pub(super) fn run(attempt: u32) -> Run {
+    Run {
         task_id: task(),
         attempt: attempt.try_into().unwrap(),
     }

@@ -1,8 +1,8 @@
 use bematic::task::FailureCode;
 
 use super::scene::{ACK, Scene, completed, done, failed, run};
-use crate::chaos::ledger::{Deed, What};
 use crate::chaos::verdict::Charge::{Lost, RunTwice};
+use bematic_test_agent::{Deed, What};
 
 #[test]
 fn an_attempt_must_not_be_begun_by_two_agents() {

@@ -107,7 +107,7 @@ fn an_open_breaker_is_told_with_what_opened_it_and_when_it_is_tried_again() {
     assert_eq!(
         detail(&breaker(&open())),
         ":red_circle: `box` is *open* for 30 s. `·········█`\n\
-         It opened since 5 tasks in a row failed. It is tried again in 30 s.\n\
+         It opened because 5 tasks in a row failed. The first probe is sent in 30 s.\n\
          *What opens it*\n\
          • failures: 100 % of 5 outcomes in the last 10 min, opens at 50 % of at least 10\n\
          • failures in a row: 5 of 5\n\
@@ -119,7 +119,7 @@ fn an_open_breaker_is_told_with_what_opened_it_and_when_it_is_tried_again() {
     if let State::Open { retry_at, .. } = &mut later.state {
         *retry_at = NOW;
     }
-    assert!(detail(&later).contains("The next task is a probe."));
+    assert!(detail(&later).contains("The next task is sent as a probe."));
 }
 
 #[test]
@@ -132,19 +132,19 @@ fn probes_are_told_by_name() {
         "{text}"
     );
     assert!(
-        text.contains("*Probes*: 1 of 3 have succeeded; out: `q#1`\n"),
+        text.contains("*Probes*: 1 of 3 have succeeded; running: `q#1`\n"),
         "{text}"
     );
 }
 
 #[test]
-fn an_operator_s_word_is_told_with_whose_it_is_and_when_it_ends() {
+fn an_operators_order_is_shown_with_its_author_and_its_end() {
     let drained = BreakerEvent::Force(Mode::Drained(said("new\n<disk>")));
     let text = detail(&breaker(&[(300, drained)]));
     assert!(
         text.starts_with(
             ":construction: `box` is *drained* for 5 min. `··········`\n\
-             <@U1> said so 5 min ago: new &lt;disk&gt;. It ends in 1 h 30 min, or with `/bm agent \
+             Ordered by <@U1> 5 min ago: new &lt;disk&gt;. It ends in 1 h 30 min, or with `/bm agent \
              resume box`.\n*What opens it*"
         ),
         "{text}"
@@ -152,7 +152,10 @@ fn an_operator_s_word_is_told_with_whose_it_is_and_when_it_ends() {
     let disabled = BreakerEvent::Force(Mode::Disabled(said("")));
     let text = detail(&breaker(&[(300, disabled)]));
     assert!(text.contains("is *disabled*"), "{text}");
-    assert!(text.contains("<@U1> said so 5 min ago. It ends"), "{text}");
+    assert!(
+        text.contains("Ordered by <@U1> 5 min ago. It ends"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -200,8 +203,8 @@ fn every_agent_is_a_line_and_a_spark_line_and_what_needs_a_look_comes_first() {
          `·········█` last error 30 s ago: no space left\n\
          :large_green_circle: `a` *closed* for 2 h, offline – 0 of 1 failed (0 %)\n      \
          `········▁·`\n\
-         One sign a minute of the last 10: · nothing, ▁ all went well … █ all failed. `/bm health \
-         &lt;agent&gt;` tells more."
+         One character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
+         failed. `/bm health &lt;agent&gt;` shows more."
     );
     assert!(health(&[], NOW).contains("No agent yet"));
 }

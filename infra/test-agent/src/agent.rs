@@ -1,0 +1,332 @@
+//! An agent without I/O: messages in, messages out, no clock but the `now` that is passed in.
+//!
+//! The agent behaves as the protocol asks: an attempt runs once, however often it is offered; a
+//! newer attempt ends the one before; a terminal message is sent again until it is confirmed, over
+//! later connections too. What it does with an attempt is its [`Script`]'s to say.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::time::Timestamp;
+
+use crate::cloud::{CloudMessage, Offer};
+use crate::ledger::{Deed, Ledger, Report, What};
+use crate::message::{Message, Outgoing, Run, Sequence};
+use crate::plan::{Answer, Plan};
+
+/// The script of an agent: a plan for each attempt that it is offered and has room for.
+pub type Script = Box<dyn FnMut(&Offer) -> Plan + Send>;
+
+/// The settings of an agent: [`Settings::new`], and then the fields that should differ.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The agent's id, which the ids of its messages begin with.
+    pub id: AgentId,
+    /// The tasks that the agent takes at once.
+    pub capacity: usize,
+    /// The interval of HEARTBEAT_PING.
+    pub heartbeat: Duration,
+    /// The wait for the confirmation of a terminal message before it is sent again.
+    pub resend: Duration,
+}
+
+impl Settings {
+    /// Returns the protocol's settings: five tasks, a heartbeat every 20 s.
+    pub const fn new(id: AgentId) -> Self {
+        Self {
+            id,
+            capacity: 5,
+            heartbeat: Duration::from_secs(20),
+            resend: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An item of the agenda.
+#[derive(Debug)]
+enum Due {
+    Message(Run, Message),
+    Heartbeat,
+    Resend,
+}
+
+/// An attempt that the agent works on.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    run: Run,
+    cancellable: bool,
+}
+
+/// A terminal message that is not confirmed yet.
+#[derive(Debug)]
+struct Unconfirmed {
+    run: Run,
+    message: Outgoing,
+    sent_at: Timestamp,
+}
+
+/// An agent.
+pub struct Agent {
+    settings: Settings,
+    script: Script,
+    ledger: Ledger,
+    /// The attempts that the agent works on, by task.
+    running: BTreeMap<TaskId, Work>,
+    agenda: BTreeMap<(Timestamp, u64), Due>,
+    /// The number of items ever put on the agenda: two of one time are done in order.
+    planned: u64,
+    // The following outlives the agent's process.
+    /// The attempts that were ever begun or refused.
+    seen: HashSet<Run>,
+    /// Terminal messages, by message id.
+    outbox: BTreeMap<String, Unconfirmed>,
+    sequence: Sequence,
+}
+
+impl Agent {
+    /// Returns an agent that starts now, and writes what it does into `ledger`.
+    pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
+        let mut agent = Self {
+            sequence: Sequence::new(settings.id.as_str()),
+            settings,
+            script,
+            ledger,
+            running: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            planned: 0,
+            seen: HashSet::new(),
+            outbox: BTreeMap::new(),
+        };
+        agent.start_timers(now);
+        agent
+    }
+
+    /// Returns the agent's id.
+    pub const fn id(&self) -> &AgentId {
+        &self.settings.id
+    }
+
+    /// Returns the attempts that the agent works on.
+    pub fn running(&self) -> Vec<Run> {
+        self.running.values().map(|work| work.run).collect()
+    }
+
+    /// Whether the agent works on nothing, and all terminal messages are confirmed.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Returns the time of the next item of the agenda.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.agenda.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Returns the messages on a new connection: the status, acknowledgements of what runs, and the
+    /// terminal messages that are not confirmed.
+    pub fn connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
+        self.note(now, What::Connected);
+        let tasks = self.tasks();
+        let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
+        let mut messages = vec![Message::status(id, capacity, &tasks)];
+        messages.extend(self.running().into_iter().map(Message::ack));
+        let mut sent: Vec<_> = messages
+            .into_iter()
+            .map(|message| self.sequence.seal(message, now))
+            .collect();
+        sent.extend(self.unconfirmed(now, Duration::ZERO));
+        sent
+    }
+
+    /// Notes that the connection ended; the work goes on.
+    pub fn disconnected(&mut self, now: Timestamp) {
+        self.note(now, What::Disconnected);
+    }
+
+    /// Restarts the agent's process: the attempts that it works on are lost.
+    pub fn killed(&mut self, now: Timestamp) {
+        for work in std::mem::take(&mut self.running).into_values() {
+            self.deed(now, work.run, Deed::Died);
+        }
+        self.agenda.clear();
+        self.start_timers(now);
+    }
+
+    /// Returns the answers to a message.
+    pub fn receive(&mut self, message: &CloudMessage, now: Timestamp) -> Vec<Outgoing> {
+        match message.kind.as_str() {
+            "TASK_SUBMIT" => message
+                .offer()
+                .map(|offer| self.offered(&offer, now))
+                .unwrap_or_default(),
+            "TASK_CANCEL" => {
+                let task = message.field("taskId");
+                let cancelled = task.and_then(|task| self.cancel(task, now));
+                cancelled.into_iter().collect()
+            }
+            "MESSAGE_ACK" => {
+                let id: Option<String> = message.field("messageId");
+                if let Some(confirmed) = id.and_then(|id| self.outbox.remove(&id)) {
+                    self.deed(now, confirmed.run, Deed::Confirmed);
+                }
+                Vec::new()
+            }
+            "HEARTBEAT_PING" => {
+                let asked = message.field("serverTime").unwrap_or(message.sent_at);
+                let pong = Message::pong(self.settings.id.as_str(), asked, &self.tasks());
+                vec![self.sequence.seal(pong, now)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the messages whose time has come.
+    pub fn due(&mut self, now: Timestamp) -> Vec<Outgoing> {
+        let later = self.agenda.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut self.agenda, later);
+        due.into_values()
+            .flat_map(|due| self.act(due, now))
+            .collect()
+    }
+
+    fn act(&mut self, due: Due, now: Timestamp) -> Vec<Outgoing> {
+        match due {
+            Due::Message(run, _) if !self.works_on(run) => Vec::new(),
+            Due::Message(run, message) => vec![self.send(run, message, now)],
+            Due::Heartbeat => {
+                self.plan(now + self.settings.heartbeat, Due::Heartbeat);
+                let ping = Message::ping(&self.tasks());
+                vec![self.sequence.seal(ping, now)]
+            }
+            Due::Resend => {
+                self.plan(now + self.settings.resend, Due::Resend);
+                self.unconfirmed(now, self.settings.resend)
+            }
+        }
+    }
+
+    fn start_timers(&mut self, now: Timestamp) {
+        self.plan(now + self.settings.heartbeat, Due::Heartbeat);
+        self.plan(now + self.settings.resend, Due::Resend);
+    }
+
+    fn offered(&mut self, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
+        let run = offer.run();
+        let (message, sent_at) = (offer.message_id.clone(), offer.sent_at);
+        self.deed(now, run, Deed::Offered { message, sent_at });
+        if self.works_on(run) {
+            return vec![self.send(run, Message::ack(run), now)];
+        }
+        let other = self.running.get(&run.task_id).map(|work| work.run);
+        let outdated = other.is_some_and(|other| other.attempt > run.attempt);
+        if outdated || !self.seen.insert(run) {
+            return Vec::new();
+        }
+        let mut sent = Vec::new();
+        if let Some(earlier) = other {
+            sent.push(self.send(earlier, Message::cancelled(earlier, "superseded"), now));
+        }
+        let plan = if self.running.len() >= self.settings.capacity {
+            Plan {
+                answer: Answer::Refuse {
+                    reason: "full".to_owned(),
+                    retryable: true,
+                    spent: false,
+                },
+                ..Plan::accept()
+            }
+        } else {
+            (self.script)(offer)
+        };
+        sent.extend(self.follow(run, plan, now));
+        sent
+    }
+
+    /// Begins or refuses an attempt; gives the acknowledgement.
+    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Outgoing> {
+        let acknowledges = match plan.answer {
+            Answer::Accept => true,
+            Answer::Silent => false,
+            Answer::Refuse {
+                reason,
+                retryable,
+                spent,
+            } => {
+                self.deed(now, run, Deed::Refused);
+                let refusal = Message::refusal(run, &reason)
+                    .with("retryable", retryable)
+                    .with("spent", spent);
+                return Some(self.send(run, refusal, now));
+            }
+        };
+        // Noted here, where work begins, whatever was decided before.
+        self.deed(now, run, Deed::Started);
+        let cancellable = plan.cancellable;
+        let work = Work { run, cancellable };
+        self.running.insert(run.task_id, work);
+        for (after, message) in plan.messages {
+            self.plan(now + after, Due::Message(run, message));
+        }
+        acknowledges.then(|| self.send(run, Message::ack(run), now))
+    }
+
+    fn cancel(&mut self, task: TaskId, now: Timestamp) -> Option<Outgoing> {
+        let Work { run, cancellable } = *self.running.get(&task)?;
+        cancellable.then(|| self.send(run, Message::cancelled(run, "stopped"), now))
+    }
+
+    /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.
+    fn send(&mut self, run: Run, message: Message, now: Timestamp) -> Outgoing {
+        let report = Report::of(&message);
+        let message = self.sequence.seal(message, now);
+        if let Some(report) = report {
+            self.running.remove(&run.task_id);
+            self.deed(now, run, Deed::Reported(report));
+            let unconfirmed = Unconfirmed {
+                run,
+                message: message.clone(),
+                sent_at: now,
+            };
+            self.outbox.insert(message.id.clone(), unconfirmed);
+        }
+        message
+    }
+
+    /// Takes the terminal messages that were sent `patience` ago or earlier, to send them now.
+    fn unconfirmed(&mut self, now: Timestamp, patience: Duration) -> Vec<Outgoing> {
+        let waiting = self.outbox.values_mut();
+        let overdue = waiting.filter(|report| now.since(report.sent_at) >= patience);
+        overdue
+            .map(|report| {
+                report.sent_at = now;
+                report.message.clone()
+            })
+            .collect()
+    }
+
+    fn tasks(&self) -> Vec<TaskId> {
+        self.running.keys().copied().collect()
+    }
+
+    fn works_on(&self, run: Run) -> bool {
+        self.running
+            .get(&run.task_id)
+            .is_some_and(|work| work.run == run)
+    }
+
+    fn plan(&mut self, at: Timestamp, due: Due) {
+        self.planned += 1;
+        self.agenda.insert((at, self.planned), due);
+    }
+
+    fn deed(&self, now: Timestamp, run: Run, deed: Deed) {
+        self.note(now, What::Run(run, deed));
+    }
+
+    fn note(&self, now: Timestamp, what: What) {
+        self.ledger.write(now, &self.settings.id, what);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Spelling;
+
+const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_000_000 + millis)
+}
+
+fn run(task: &str, attempt: u32) -> Run {
+    Run {
+        task_id: task.parse().unwrap(),
+        attempt: attempt.try_into().unwrap(),
+    }
+}
+
+/// One that takes one task at a time, tells of it, and completes it within 100 ms.
+fn agent(ledger: &Ledger) -> Agent {
+    scripted(ledger, |offer| {
+        let (run, progress) = (offer.run(), json!({ "progress": 50 }));
+        Plan::accept()
+            .then(Duration::from_millis(30), Message::progress(run, progress))
+            .then(Duration::from_millis(50), Message::stream(run, 0, "line\n"))
+            .then(Duration::from_millis(100), Message::complete(run, "done"))
+    })
+}
+
+fn scripted(ledger: &Ledger, script: impl FnMut(&Offer) -> Plan + Send + 'static) -> Agent {
+    let settings = Settings {
+        capacity: 1,
+        ..Settings::new("a".parse().unwrap())
+    };
+    Agent::new(settings, Box::new(script), ledger.clone(), at(0))
+}
+
+fn told(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<Outgoing> {
+    let message = json!({
+        "id": format!("m{millis}"), "type": kind, "payload": payload, "timestamp": at(millis),
+    });
+    agent.receive(&CloudMessage::from_json(message).unwrap(), at(millis))
+}
+
+fn submit(agent: &mut Agent, run: Run, millis: u64) -> Vec<Outgoing> {
+    let payload = json!({ "taskId": run.task_id, "attempt": run.attempt });
+    told(agent, "TASK_SUBMIT", &payload, millis)
+}
+
+fn cancel(agent: &mut Agent, task: &str, millis: u64) -> Vec<Outgoing> {
+    let payload = json!({ "taskId": task, "reason": "stop" });
+    told(agent, "TASK_CANCEL", &payload, millis)
+}
+
+fn kinds(sent: &[Outgoing]) -> Vec<&str> {
+    sent.iter().map(|sent| sent.message.kind.as_str()).collect()
+}
+
+fn count(ledger: &Ledger, wanted: &Deed) -> usize {
+    ledger.count(|what| matches!(what, What::Run(_, deed) if deed == wanted))
+}
+
+#[test]
+fn a_task_is_acknowledged_told_of_and_completed_until_that_is_confirmed() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 0)), ["TASK_ACK"]);
+    let sent = agent.due(at(200));
+    let expected = ["TASK_PROGRESS", "TASK_STREAM", "TASK_COMPLETE"];
+    assert_eq!(kinds(&sent), expected);
+    assert!(!agent.is_idle());
+    let again = agent.due(at(5300));
+    assert_eq!(
+        again,
+        [sent[2].clone()],
+        "the same message, with the same id"
+    );
+    let confirmed = json!({ "messageId": sent[2].id });
+    assert!(told(&mut agent, "message:ack", &confirmed, 5400).is_empty());
+    assert!(agent.is_idle());
+    assert_eq!(kinds(&agent.due(at(30_000))), ["HEARTBEAT_PING"]);
+    let reported = Deed::Reported(Report::Completed("done".to_owned()));
+    assert_eq!(count(&ledger, &reported), 1);
+    assert_eq!(count(&ledger, &Deed::Confirmed), 1);
+}
+
+#[test]
+fn an_attempt_is_begun_once_also_after_a_kill() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 10)), ["TASK_ACK"]);
+    agent.killed(at(20));
+    assert!(submit(&mut agent, run(TASK, 1), 30).is_empty());
+    assert!(agent.due(at(9000)).is_empty());
+    assert_eq!(count(&ledger, &Deed::Started), 1);
+    assert_eq!(count(&ledger, &Deed::Died), 1);
+}
+
+#[test]
+fn a_kill_loses_work_but_no_report() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    agent.due(at(200));
+    submit(&mut agent, run(OTHER, 1), 300);
+    agent.killed(at(310));
+    let sent = agent.connected(at(400));
+    assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_COMPLETE"]);
+    assert_eq!(sent[0].message.payload["activeTasks"], json!([]));
+}
+
+#[test]
+fn work_goes_on_without_a_connection() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    agent.disconnected(at(10));
+    let sent = agent.connected(at(20));
+    assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_ACK"]);
+    assert_eq!(sent[0].message.payload["activeTasks"], json!([TASK]));
+    assert_eq!(kinds(&agent.due(at(200))).last(), Some(&"TASK_COMPLETE"));
+}
+
+#[test]
+fn a_newer_attempt_ends_the_one_before_and_an_older_one_is_ignored() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    let sent = submit(&mut agent, run(TASK, 3), 10);
+    assert_eq!(kinds(&sent), ["TASK_CANCELLED", "TASK_ACK"]);
+    assert_eq!(sent[0].message.payload["attempt"], 1);
+    assert!(submit(&mut agent, run(TASK, 2), 20).is_empty());
+    assert_eq!(agent.running(), [run(TASK, 3)]);
+}
+
+#[test]
+fn a_full_agent_hands_back_and_a_cancelled_task_is_reported_so() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    let sent = submit(&mut agent, run(OTHER, 1), 10);
+    let refusal = &sent[0].message.payload;
+    assert_eq!(refusal["accepted"], false);
+    assert_eq!(refusal["spent"], false);
+    assert_eq!(kinds(&cancel(&mut agent, TASK, 20)), ["TASK_CANCELLED"]);
+    assert!(cancel(&mut agent, TASK, 30).is_empty());
+}
+
+#[test]
+fn a_script_refuses_stays_silent_or_ignores_a_cancellation() {
+    let ledger = Ledger::default();
+    let mut agent = scripted(&ledger, |offer| match offer.attempt {
+        1 => Plan::refuse("not now"),
+        _ => Plan {
+            cancellable: false,
+            ..Plan::silent()
+        },
+    });
+    let sent = submit(&mut agent, run(TASK, 1), 0);
+    assert_eq!(sent[0].message.payload["reason"], "not now");
+    assert!(agent.is_idle());
+    assert!(submit(&mut agent, run(TASK, 2), 10).is_empty());
+    assert!(cancel(&mut agent, TASK, 20).is_empty());
+    assert_eq!(agent.running(), [run(TASK, 2)]);
+    assert_eq!(count(&ledger, &Deed::Refused), 1);
+}
+
+#[test]
+fn a_ping_is_echoed_with_the_tasks_that_run() {
+    let ledger = Ledger::default();
+    let mut agent = agent(&ledger);
+    submit(&mut agent, run(TASK, 1), 0);
+    let sent = told(
+        &mut agent,
+        "HEARTBEAT_PING",
+        &json!({ "serverTime": at(5) }),
+        10,
+    );
+    assert_eq!(kinds(&sent), ["HEARTBEAT_PONG"]);
+    assert_eq!(sent[0].message.payload["serverTime"], json!(at(5)));
+    assert_eq!(sent[0].message.payload["tasks"], json!([TASK]));
+}
+
+#[test]
+fn messages_are_written_and_read_in_either_spelling() {
+    let sent = Message::ack(run(TASK, 2))
+        .without("attempt")
+        .sent("m1", at(0));
+    assert_eq!(
+        sent.json(Spelling::Colons),
+        json!({ "id": "m1", "type": "task:ack", "timestamp": at(0),
+            "payload": { "taskId": TASK, "accepted": true } })
+    );
+    for spelling in [Spelling::Canonical, Spelling::Colons] {
+        let text = Message::new("TASK_SUBMIT", json!({ "taskId": TASK, "attempt": 2 }))
+            .sent("m2", at(1))
+            .text(spelling);
+        let read = CloudMessage::read(&text).unwrap();
+        assert_eq!(
+            (read.kind.as_str(), read.spelling),
+            ("TASK_SUBMIT", spelling)
+        );
+        assert_eq!(read.offer().unwrap().run(), run(TASK, 2));
+    }
+    assert!(CloudMessage::read("hello?").is_err());
+}
+
+#[test]
+fn no_two_messages_have_the_same_id_or_time() {
+    let mut sequence = Sequence::new("a");
+    let mut seal = || sequence.seal(Message::ping(&[""; 0]), at(0));
+    let (first, second) = (seal(), seal());
+    assert_eq!((first.id.as_str(), second.id.as_str()), ("a-1", "a-2"));
+    assert!(first.at < second.at);
+}

@@ -1,0 +1,235 @@
+//! A test's hand on a connection: it says what the test tells it to, and awaits what should come.
+
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a test double that fails the test when something else comes than the test awaits"
+)]
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bematic_protocol::ids::{Ids as _, RandomIds};
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
+
+use crate::Spelling;
+use crate::cloud::{CloudMessage, Offer};
+use crate::connection::{Connection, Handshake, Incoming};
+use crate::message::{Message, Outgoing, Sequence};
+
+/// The time that anything awaited may take: far longer than it does, for a machine that does much
+/// else.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A connected agent whose every message is the test's.
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+    spelling: Spelling,
+    sequence: Sequence,
+    /// Messages that came and were not asked for yet.
+    inbox: VecDeque<CloudMessage>,
+    /// The code that the cloud closed the connection with.
+    goodbye: Option<u16>,
+}
+
+impl Client {
+    /// Opens a connection; the error is how the handshake was refused.
+    pub async fn connect(
+        url: &str,
+        handshake: &Handshake,
+        spelling: Spelling,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            connection: Connection::open(url, handshake).await?,
+            spelling,
+            sequence: Sequence::new(RandomIds.message().as_str()),
+            inbox: VecDeque::new(),
+            goodbye: None,
+        })
+    }
+
+    /// Returns a message in its envelope, not yet sent.
+    pub fn seal(&mut self, message: Message) -> Outgoing {
+        self.sequence.seal(message, SystemClock.now())
+    }
+
+    /// Returns a message of any type as it goes over the wire, not yet sent.
+    pub fn message(&mut self, kind: &str, payload: &Value) -> Value {
+        self.seal(Message::new(kind, payload.clone()))
+            .json(self.spelling)
+    }
+
+    /// Sends a text, message or not.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.connection
+            .send(text)
+            .await
+            .expect("an open connection");
+    }
+
+    /// Sends a message of any type; gives its id.
+    pub async fn send(&mut self, kind: &str, payload: Value) -> String {
+        self.say(Message::new(kind, payload)).await
+    }
+
+    /// Sends a message; gives its id.
+    pub async fn say(&mut self, message: Message) -> String {
+        let sealed = self.seal(message);
+        self.send_text(sealed.text(self.spelling)).await;
+        sealed.id
+    }
+
+    /// Sends a text in frames of at most so many bytes. The cloud may close the connection in the
+    /// middle of it.
+    pub async fn send_in_frames(&mut self, text: &str, bytes: usize) {
+        self.connection.send_in_frames(text, bytes).await.ok();
+    }
+
+    /// Sends AGENT_STATUS; gives its id.
+    pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
+        self.say(Message::status(agent_id, capacity, tasks)).await
+    }
+
+    /// Awaits the next message of a type, spelled as the agent spells; others wait for their turn.
+    /// Gives the payload.
+    pub async fn expect(&mut self, kind: &str) -> Value {
+        self.expect_where(kind, |_| true).await
+    }
+
+    /// Awaits the next message of a type whose payload is as wanted. Gives the payload.
+    pub async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.message_where(kind, |message| wanted(&message.payload))
+            .await
+            .payload
+    }
+
+    async fn message_where(
+        &mut self,
+        kind: &str,
+        wanted: impl Fn(&CloudMessage) -> bool,
+    ) -> CloudMessage {
+        let spelling = self.spelling;
+        let is_it = |message: &CloudMessage| {
+            message.kind == kind && message.spelling == spelling && wanted(message)
+        };
+        if let Some(at) = self.inbox.iter().position(is_it) {
+            return self.inbox.remove(at).expect("a message at this place");
+        }
+        loop {
+            match timeout(LIMIT, self.next()).await {
+                Ok(Some(message)) if is_it(&message) => return message,
+                Ok(Some(message)) => self.inbox.push_back(message),
+                Ok(None) => panic!("closed instead of {kind}; there was {:#?}", self.inbox),
+                Err(Elapsed { .. }) => panic!("no {kind} came; there was {:#?}", self.inbox),
+            }
+        }
+    }
+
+    /// Awaits the next message; none once the connection is closed.
+    async fn next(&mut self) -> Option<CloudMessage> {
+        match self.connection.next().await {
+            Incoming::Text(text) => Some(CloudMessage::read(&text).expect("a message")),
+            Incoming::Closed(code) => {
+                self.goodbye = self.goodbye.or(code);
+                None
+            }
+        }
+    }
+
+    /// Returns once the cloud has closed the connection; gives the code, if there is one.
+    pub async fn closed(&mut self) -> Option<u16> {
+        let closing = async {
+            while let Some(message) = self.next().await {
+                self.inbox.push_back(message);
+            }
+        };
+        let closed = timeout(LIMIT, closing).await.is_ok();
+        let inbox = &self.inbox;
+        assert!(closed, "the connection stays open; there was {inbox:#?}");
+        self.goodbye
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        let closed = self.connection.close().await;
+        closed.expect("a connection to close");
+    }
+
+    /// Fails unless the cloud still answers over this connection. Messages sent before have been
+    /// handled by then, and the answers to them are in the inbox.
+    pub async fn expect_pong(&mut self) {
+        self.send("HEARTBEAT_PING", json!({})).await;
+        let pong = self.expect("HEARTBEAT_PONG").await;
+        assert!(pong["serverTime"].is_u64(), "{pong}");
+    }
+
+    /// Answers the cloud's next ping.
+    pub async fn echo(&mut self, agent_id: &str) {
+        let ping = self.expect("HEARTBEAT_PING").await;
+        let asked = ping["serverTime"].as_u64().expect("a time");
+        let asked = Timestamp::from_millis(asked);
+        self.say(Message::pong(agent_id, asked, &[""; 0]).without("tasks"))
+            .await;
+    }
+
+    /// Returns the messages of a type that came and were not asked for.
+    pub fn unread(&self, kind: &str) -> Vec<&CloudMessage> {
+        let of_kind = self.inbox.iter().filter(|message| message.kind == kind);
+        of_kind.collect()
+    }
+
+    /// Awaits the next offer, not yet acknowledged.
+    pub async fn offered(&mut self) -> Offer {
+        let submit = self.message_where("TASK_SUBMIT", |_| true).await;
+        submit.offer().expect("a task and an attempt")
+    }
+
+    /// Awaits the next offer, and acknowledges it.
+    pub async fn take(&mut self) -> Offer {
+        let offer = self.offered().await;
+        self.say(Message::ack(offer.run())).await;
+        offer
+    }
+
+    /// Completes an attempt; returns once the cloud has confirmed it.
+    pub async fn complete(&mut self, offer: &Offer, result: &str) {
+        let id = self.say(Message::complete(offer.run(), result)).await;
+        self.confirmed(&id).await;
+    }
+
+    /// Refuses an offer; returns once the cloud has handled that.
+    pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
+        self.say(Message::refusal(offer.run(), reason)).await;
+        self.expect_pong().await;
+    }
+
+    /// Awaits the cancellation of a task; gives the reason.
+    pub async fn expect_cancel(&mut self, task: &str) -> String {
+        let payload = self
+            .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)
+            .await;
+        payload["reason"].as_str().expect("a reason").to_owned()
+    }
+
+    /// Awaits the cloud's confirmation of a message.
+    pub async fn confirmed(&mut self, id: &str) {
+        self.expect_where("MESSAGE_ACK", |payload| payload["messageId"] == id)
+            .await;
+    }
+
+    /// Awaits the SYSTEM_ERROR about a message; fails unless it has this code.
+    pub async fn expect_error(&mut self, id: &str, code: &str) {
+        let error = self
+            .expect_where("SYSTEM_ERROR", |payload| payload["messageId"] == id)
+            .await;
+        assert_eq!(error["code"], code, "{error}");
+        let text = error["message"].as_str();
+        assert!(text.is_some_and(|text| !text.is_empty()), "{error}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The ledger: the one account of what agents really did, written by the agents themselves.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bematic_protocol::ids::AgentId;
+use bematic_protocol::time::Timestamp;
+
+use crate::message::{Message, Run};
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The time.
+    pub at: Timestamp,
+    /// The agent.
+    pub agent: AgentId,
+    /// The event.
+    pub what: What,
+}
+
+/// An event at an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The agent's handshake was accepted.
+    Connected,
+    /// The agent's connection ended.
+    Disconnected,
+    /// An event of one attempt of a task.
+    Run(Run, Deed),
+}
+
+/// An event of one attempt at an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// A TASK_SUBMIT arrived, wanted or not.
+    Offered {
+        /// The id of the message: the same twice is one message that was doubled on its way.
+        message: String,
+        /// The time of the message, by the cloud's clock.
+        sent_at: Timestamp,
+    },
+    /// The agent refused.
+    Refused,
+    /// Work began.
+    Started,
+    /// Work ended, with this terminal message.
+    Reported(Report),
+    /// The agent was killed while it worked: nothing will be reported.
+    Died,
+    /// The cloud confirmed the terminal message.
+    Confirmed,
+}
+
+/// A terminal message, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// TASK_COMPLETE with this result.
+    Completed(String),
+    /// TASK_ERROR
+    Failed,
+    /// TASK_CANCELLED
+    Cancelled,
+}
+
+impl Report {
+    /// Returns the report that a message is, if it is a terminal one.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        match message.kind.as_str() {
+            "TASK_COMPLETE" => {
+                let result = message.payload["result"].as_str().unwrap_or_default();
+                Some(Self::Completed(result.to_owned()))
+            }
+            "TASK_ERROR" => Some(Self::Failed),
+            "TASK_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+/// A ledger that any number of agents write. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
+
+impl Ledger {
+    /// Adds a line.
+    pub fn write(&self, at: Timestamp, agent: &AgentId, what: What) {
+        let agent = agent.clone();
+        self.lock().push(Entry { at, agent, what });
+    }
+
+    /// Returns all lines so far, in order.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.lock().clone()
+    }
+
+    /// Counts the lines that are as wanted.
+    pub fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
+        self.lock().iter().filter(|line| wanted(&line.what)).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,55 @@
+//! The one test agent: the agent's side of the protocol, for whatever tests the cloud's side.
+//!
+//! Messages are written and read as JSON, apart from the types in `bematic_protocol::messages`, so
+//! that the cloud is not tested with its own reading and writing.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Message`] | a message to the cloud; a builder for each type, and fields to add, replace or drop |
+//! | [`CloudMessage`], [`Offer`] | a message from the cloud, and TASK_SUBMIT among them |
+//! | [`Agent`] | an agent without I/O: messages in, messages out, time passed in |
+//! | [`Plan`] | the script of an attempt: acknowledge, refuse or stay silent; then messages in time |
+//! | [`Ledger`] | the account of what agents really did |
+//! | `Connection`, `Client` (feature `client`) | a WebSocket, and a test's hand on it |
+//!
+//! ```
+//! use bematic_protocol::{messages::Spelling, time::Timestamp};
+//! use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Plan, Settings};
+//!
+//! let now = Timestamp::from_millis(1_700_000_000_000);
+//! let script = |offer: &bematic_test_agent::Offer| {
+//!     Plan::accept().then(std::time::Duration::from_secs(1), Message::complete(offer.run(), "done"))
+//! };
+//! let settings = Settings::new("box".parse()?);
+//! let mut agent = Agent::new(settings, Box::new(script), Ledger::default(), now);
+//! let submit = r#"{ "id": "m1", "type": "TASK_SUBMIT", "timestamp": 0, "payload":
+//!     { "taskId": "0198c0de-0000-7000-8000-000000000001", "attempt": 1, "prompt": "fix it" } }"#;
+//! let answers = agent.receive(&CloudMessage::read(submit)?, now);
+//! assert_eq!(answers[0].message.kind, "TASK_ACK");
+//! let later = now + std::time::Duration::from_secs(1);
+//! let text = agent.due(later)[0].text(Spelling::Colons);
+//! assert!(text.contains("task:complete"));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod agent;
+mod cloud;
+mod ledger;
+mod message;
+mod plan;
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod connection;
+
+pub use agent::{Agent, Script, Settings};
+pub use bematic_protocol::messages::Spelling;
+#[cfg(feature = "client")]
+pub use client::Client;
+pub use cloud::{CloudMessage, Offer, Unreadable};
+#[cfg(feature = "client")]
+pub use connection::{Connection, Handshake, Incoming};
+pub use ledger::{Deed, Entry, Ledger, Report, What};
+pub use message::{Message, Outgoing, Run, Sequence};
+pub use plan::{Answer, Plan};

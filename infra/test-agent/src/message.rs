@@ -1,0 +1,241 @@
+//! Messages to the cloud.
+
+use std::fmt;
+use std::time::Duration;
+
+use bematic_protocol::ids::{Attempt, TaskId};
+use bematic_protocol::messages::Spelling;
+use bematic_protocol::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One attempt of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// The task.
+    pub task_id: TaskId,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+impl Run {
+    /// Returns a payload about the attempt, with these further fields.
+    pub fn with(self, fields: Value) -> Value {
+        Message::about(self, "", fields).payload
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.task_id, self.attempt)
+    }
+}
+
+/// A message to the cloud, without what its envelope adds: a type and a payload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The type in its canonical spelling, such as `TASK_ACK`.
+    pub kind: String,
+    /// The payload.
+    pub payload: Value,
+}
+
+impl Message {
+    /// Returns a message of any type, known to the protocol or not.
+    pub fn new(kind: &str, payload: Value) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            payload,
+        }
+    }
+
+    /// Returns a TASK_ message of any type about an attempt, with these further fields.
+    pub fn about(run: Run, kind: &str, fields: Value) -> Self {
+        Self::new(kind, fields)
+            .with("taskId", run.task_id)
+            .with("attempt", run.attempt)
+    }
+
+    /// Adds or replaces a field of the payload.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        self.payload[name] = json!(value);
+        self
+    }
+
+    /// Drops a field of the payload, such as the `attempt` that agents in the field do not know.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        if let Some(fields) = self.payload.as_object_mut() {
+            fields.remove(name);
+        }
+        self
+    }
+
+    /// AUTH_REQUEST
+    pub fn auth_request(agent_id: &str, api_key: &str) -> Self {
+        let payload = json!({ "agentId": agent_id, "apiKey": api_key, "version": VERSION });
+        Self::new("AUTH_REQUEST", payload)
+    }
+
+    /// AGENT_STATUS of an agent that is online.
+    pub fn status(agent_id: &str, capacity: usize, tasks: &[impl Serialize]) -> Self {
+        let payload = json!({
+            "agentId": agent_id, "status": "online", "activeTasks": tasks, "capacity": capacity,
+            "version": VERSION,
+        });
+        Self::new("AGENT_STATUS", payload)
+    }
+
+    /// HEARTBEAT_PING with the tasks that the agent holds.
+    pub fn ping(tasks: &[impl Serialize]) -> Self {
+        Self::new("HEARTBEAT_PING", json!({ "tasks": tasks }))
+    }
+
+    /// HEARTBEAT_PONG, the answer to a ping of the cloud.
+    pub fn pong(agent_id: &str, server_time: Timestamp, tasks: &[impl Serialize]) -> Self {
+        let payload = json!({
+            "agentId": agent_id, "serverTime": server_time, "activeTasks": tasks.len(),
+            "cpuUsage": 0.25, "memoryUsage": 0.5, "tasks": tasks,
+        });
+        Self::new("HEARTBEAT_PONG", payload)
+    }
+
+    /// TASK_ACK that accepts.
+    pub fn ack(run: Run) -> Self {
+        Self::about(run, "TASK_ACK", json!({ "accepted": true }))
+    }
+
+    /// TASK_ACK that refuses, for now.
+    pub fn refusal(run: Run, reason: &str) -> Self {
+        let fields = json!({ "accepted": false, "reason": reason, "retryable": true });
+        Self::about(run, "TASK_ACK", fields)
+    }
+
+    /// TASK_PROGRESS with these fields.
+    pub fn progress(run: Run, fields: Value) -> Self {
+        Self::about(run, "TASK_PROGRESS", fields)
+    }
+
+    /// TASK_STREAM with a piece of output at its place in the attempt.
+    pub fn stream(run: Run, seq: u64, delta: &str) -> Self {
+        Self::about(run, "TASK_STREAM", json!({ "delta": delta, "seq": seq }))
+    }
+
+    /// TASK_COMPLETE
+    pub fn complete(run: Run, result: &str) -> Self {
+        Self::about(run, "TASK_COMPLETE", json!({ "result": result }))
+    }
+
+    /// TASK_ERROR that is not recoverable.
+    pub fn error(run: Run, error: &str) -> Self {
+        let fields = json!({ "error": error, "recoverable": false });
+        Self::about(run, "TASK_ERROR", fields)
+    }
+
+    /// TASK_CANCELLED
+    pub fn cancelled(run: Run, reason: &str) -> Self {
+        Self::about(run, "TASK_CANCELLED", json!({ "reason": reason }))
+    }
+
+    /// TASK_QUESTION with its kind, its title and further fields.
+    pub fn question(run: Run, question_id: &str, kind: &str, title: &str, fields: Value) -> Self {
+        Self::about(run, "TASK_QUESTION", fields)
+            .with("questionId", question_id)
+            .with("kind", kind)
+            .with("title", title)
+    }
+
+    /// TASK_QUESTION_WITHDRAWN
+    pub fn question_withdrawn(run: Run, question_id: &str) -> Self {
+        let fields = json!({ "questionId": question_id });
+        Self::about(run, "TASK_QUESTION_WITHDRAWN", fields)
+    }
+
+    /// TASK_ARTIFACT in a state, `wanted` or `uploaded`, with further fields.
+    pub fn artifact(run: Run, artifact_id: &str, state: &str, fields: Value) -> Self {
+        Self::about(run, "TASK_ARTIFACT", fields)
+            .with("artifactId", artifact_id)
+            .with("state", state)
+    }
+
+    /// MESSAGE_ACK, which confirms a message of the cloud.
+    pub fn message_ack(message_id: &str) -> Self {
+        Self::new("MESSAGE_ACK", json!({ "messageId": message_id }))
+    }
+
+    /// Whether the message ends an attempt, and is sent again until it is confirmed.
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self.kind.as_str(),
+            "TASK_COMPLETE" | "TASK_ERROR" | "TASK_CANCELLED"
+        )
+    }
+
+    /// Returns the message in an envelope.
+    pub fn sent(self, id: &str, at: Timestamp) -> Outgoing {
+        Outgoing {
+            id: id.to_owned(),
+            at,
+            message: self,
+        }
+    }
+}
+
+/// The version of its software that the test agent declares.
+const VERSION: &str = "1.2.3";
+
+/// A message in its envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// The message's id.
+    pub id: String,
+    /// The time, by the agent's clock.
+    pub at: Timestamp,
+    /// The message.
+    pub message: Message,
+}
+
+impl Outgoing {
+    /// Returns the message as JSON, for a test that spoils it.
+    pub fn json(&self, spelling: Spelling) -> Value {
+        json!({
+            "id": self.id,
+            "type": spelling.write(&self.message.kind),
+            "payload": self.message.payload,
+            "timestamp": self.at,
+        })
+    }
+
+    /// Returns the message as it goes over the wire.
+    pub fn text(&self, spelling: Spelling) -> String {
+        self.json(spelling).to_string()
+    }
+}
+
+/// The ids and times of an agent's messages: no two ids are the same, and no two times, since two
+/// messages of one millisecond have no order.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    prefix: String,
+    written: u64,
+    last: Timestamp,
+}
+
+impl Sequence {
+    /// Starts a sequence whose ids begin with a prefix of the agent's own.
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            written: 0,
+            last: Timestamp::from_millis(0),
+        }
+    }
+
+    /// Puts the next message into its envelope.
+    pub fn seal(&mut self, message: Message, now: Timestamp) -> Outgoing {
+        self.written += 1;
+        self.last = now.max(self.last + Duration::from_millis(1));
+        message.sent(&format!("{}-{}", self.prefix, self.written), self.last)
+    }
+}

@@ -1,0 +1,317 @@
+//! The check that no two modules of a crate depend on each other in a circle. It reads the sources alone,
+//! and compiles nothing.
+//!
+//! A module is a file below `src/`. A file depends on another if it imports a name that the other defines,
+//! or has a path to one in its code; re-exports are followed to the definition, and are no dependency
+//! themselves, unless the file uses the name. Tests, macros and calls of methods are left out.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::source::Source;
+
+/// The folders whose crates are checked.
+const FOLDERS: [&str; 2] = ["shared", "infra"];
+/// Re-exports that are followed from one name.
+const HOPS: usize = 8;
+
+/// Fails with every circle there is.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let mut circles = Vec::new();
+    for folder in FOLDERS {
+        for entry in entries(&root.join(folder))? {
+            let mut files = BTreeMap::new();
+            read(&root.join(folder).join(&entry).join("src"), "", &mut files)?;
+            for ties in Modules::of(&files).circles() {
+                let ties = ties
+                    .iter()
+                    .fold(String::new(), |text, tie| text + "\n  " + tie);
+                circles.push(format!("{folder}/{entry}/src:{ties}"));
+            }
+        }
+    }
+    if circles.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "these modules depend on each other in a circle:\n\n{}\n\nMove what both need into a module of its own, which needs neither.",
+        circles.join("\n\n")
+    )
+}
+
+/// The names of what is in a folder, in order; none, if there is no such folder.
+fn entries(folder: &Path) -> Result<BTreeSet<String>> {
+    if !folder.is_dir() {
+        return Ok(BTreeSet::new());
+    }
+    let cannot = || format!("cannot list {}", folder.display());
+    let entries = fs::read_dir(folder).with_context(cannot)?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
+}
+
+/// Reads the Rust files in a folder, by their paths below `src`.
+fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
+    for name in entries(folder)? {
+        let (path, name) = (folder.join(&name), format!("{below}{name}"));
+        if path.is_dir() {
+            read(&path, &format!("{name}/"), files)?;
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let cannot = || format!("cannot read {}", path.display());
+            files.insert(name, fs::read_to_string(&path).with_context(cannot)?);
+        }
+    }
+    Ok(())
+}
+
+/// A module's path from the root of its crate.
+type ModulePath = Vec<String>;
+
+struct Module {
+    file: String,
+    source: Source,
+}
+
+/// The modules of a crate.
+struct Modules(BTreeMap<ModulePath, Module>);
+
+/// The names that tie each module to others.
+type Ties<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeSet<String>>>;
+
+impl Modules {
+    /// The modules in files, without those that only tests compile. A `main.rs` beside a `lib.rs` is left
+    /// out: nothing depends on it.
+    fn of(files: &BTreeMap<String, String>) -> Self {
+        let has_lib = files.contains_key("lib.rs");
+        let files = files.iter();
+        let files = files.filter(|(file, _)| !has_lib || *file != "main.rs");
+        let modules = files.map(|(file, text)| {
+            let path = module_path(file);
+            let source = Source::of(&path, text);
+            let file = file.clone();
+            (path, Module { file, source })
+        });
+        let mut modules = Self(modules.collect());
+        let mut tests = BTreeSet::new();
+        for (path, module) in &modules.0 {
+            let names = module.source.test_modules.iter();
+            tests.extend(names.map(|name| [path.as_slice(), std::slice::from_ref(name)].concat()));
+        }
+        let is_test = |path: &ModulePath| (1..=path.len()).any(|end| tests.contains(&path[..end]));
+        modules.0.retain(|path, _| !is_test(path));
+        modules
+    }
+
+    /// The circles, each as the sentences that say what ties its files.
+    fn circles(&self) -> Vec<Vec<String>> {
+        let ties = self.ties();
+        let reached = |from| reachable(&ties, from);
+        let reached: BTreeMap<_, _> = self.0.keys().map(|path| (path, reached(path))).collect();
+        let mut circles = Vec::new();
+        let mut known = BTreeSet::new();
+        for (path, others) in &reached {
+            let members = others.iter().filter(|other| reached[*other].contains(path));
+            let members: BTreeSet<_> = members.copied().collect();
+            if !members.is_empty() && known.is_disjoint(&members) {
+                circles.push(self.describe(&ties, &members));
+                known.extend(members);
+            }
+        }
+        circles
+    }
+
+    fn describe(&self, ties: &Ties<'_>, members: &BTreeSet<&ModulePath>) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for from in members {
+            let inside = ties[from].iter().filter(|(to, _)| members.contains(*to));
+            for (to, names) in inside {
+                let names: Vec<_> = names.iter().map(String::as_str).collect();
+                let (from, to) = (&self.0[*from].file, &self.0[*to].file);
+                sentences.push(format!("{from} needs {} of {to}", names.join(", ")));
+            }
+        }
+        sentences
+    }
+
+    fn ties(&self) -> Ties<'_> {
+        let ties = self.0.iter().map(|(from, module)| {
+            let imports = module.source.imports.iter().filter(|it| !it.public);
+            let paths = imports.map(|it| &it.path).chain(&module.source.paths);
+            let mut ties: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+            for path in paths {
+                if let Some((to, Some(name))) = self.definition(from, path, HOPS)
+                    && to != from
+                {
+                    ties.entry(to).or_default().insert(name);
+                }
+            }
+            (from, ties)
+        });
+        ties.collect()
+    }
+
+    /// The module that defines what a path in the module `from` leads to, with its name there, or the
+    /// module itself if the path leads to one. `None` if that is not of this crate.
+    fn definition(
+        &self,
+        from: &ModulePath,
+        path: &[String],
+        hops: usize,
+    ) -> Option<(&ModulePath, Option<String>)> {
+        let is_absolute = path.first().is_some_and(|name| name == "crate");
+        let root = ModulePath::new();
+        let start = if is_absolute { &root } else { from };
+        let (mut at, mut module) = self.0.get_key_value(start)?;
+        let names = &path[usize::from(is_absolute)..];
+        for (index, name) in names.iter().enumerate() {
+            let child = [at.as_slice(), std::slice::from_ref(name)].concat();
+            if let Some(child) = self.0.get_key_value(&child) {
+                (at, module) = child;
+                continue;
+            }
+            let mut imports = module.source.imports.iter();
+            let import = imports.find(|it| it.name == *name && hops > 0);
+            let found = import.and_then(|import| {
+                let path = [&import.path, &names[index + 1..]].concat();
+                self.definition(at, &path, hops - 1)
+            });
+            let here = (is_absolute || index > 0).then(|| (at, Some(name.clone())));
+            return found.or(here);
+        }
+        Some((at, None))
+    }
+}
+
+/// The modules that one depends on, over others too.
+fn reachable<'a>(ties: &Ties<'a>, from: &'a ModulePath) -> BTreeSet<&'a ModulePath> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(path) = open.pop() {
+        let new = ties[path].keys().filter(|to| reached.insert(**to));
+        open.extend(new);
+    }
+    reached
+}
+
+/// The module that a file is.
+fn module_path(file: &str) -> ModulePath {
+    let path = match file {
+        "lib.rs" | "main.rs" => return ModulePath::new(),
+        _ => file.trim_end_matches(".rs").trim_end_matches("/mod"),
+    };
+    path.split('/').map(ToOwned::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+        let files = files.iter();
+        let files = files.map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+        Modules::of(&files.collect()).circles()
+    }
+
+    const NONE: [Vec<String>; 0] = [];
+
+    #[test]
+    fn a_circle_is_named_with_what_ties_it() {
+        let found = circles(&[
+            ("lib.rs", "mod a; mod b; mod c; mod d;"),
+            ("a.rs", "use crate::{b::{B1, B2}, d::D};"),
+            ("b/mod.rs", "fn f() { crate::c::g() }"),
+            ("c.rs", "use super::a; fn g() { a::h::<u8>() }"),
+            ("d.rs", ""),
+        ]);
+        let expected = [
+            "a.rs needs B1, B2 of b/mod.rs",
+            "b/mod.rs needs g of c.rs",
+            "c.rs needs h of a.rs",
+        ];
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn circles_apart_are_named_apart() {
+        let found = circles(&[
+            ("a.rs", "use crate::b::B;"),
+            ("b.rs", "use crate::a::A; use crate::c::C;"),
+            ("c.rs", "use crate::d::D;"),
+            ("d.rs", "use crate::c::C;"),
+            ("lib.rs", "use self::{a::A, c::C};"),
+        ]);
+        let sizes: Vec<_> = found.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2]);
+    }
+
+    #[test]
+    fn a_child_may_use_what_its_parent_re_exports() {
+        let parent = "mod child; mod types; pub use self::types::T; use self::child::C;";
+        let child = "use super::T; fn f() -> super::T {}";
+        let files = [
+            ("a/mod.rs", parent),
+            ("a/child.rs", child),
+            ("a/types.rs", ""),
+            ("lib.rs", ""),
+        ];
+        assert_eq!(circles(&files), NONE);
+    }
+
+    #[test]
+    fn a_child_may_not_use_what_its_parent_defines() {
+        let parent = "mod child; fn f(c: child::C) {}";
+        let files = [
+            ("a/mod.rs", parent),
+            ("a/child.rs", "use super::f;"),
+            ("lib.rs", ""),
+        ];
+        let expected = [
+            "a/mod.rs needs C of a/child.rs",
+            "a/child.rs needs f of a/mod.rs",
+        ];
+        assert_eq!(circles(&files), [expected]);
+    }
+
+    #[test]
+    fn a_re_export_that_the_file_uses_ties_it() {
+        let child = ("a.rs", "use crate::B;");
+        assert_eq!(
+            circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B;")]),
+            NONE
+        );
+        let found = circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B(A);")]);
+        assert_eq!(
+            found,
+            [["lib.rs needs A of a.rs", "a.rs needs B of lib.rs"]]
+        );
+    }
+
+    #[test]
+    fn a_visibility_ties_nothing() {
+        let parent = "mod child; fn f(c: child::C) {}";
+        let child = "pub(in crate::a) struct C; pub(super) struct D;";
+        let files = [("a/mod.rs", parent), ("a/child.rs", child), ("lib.rs", "")];
+        assert_eq!(circles(&files), NONE);
+    }
+
+    #[test]
+    fn tests_and_other_crates_tie_nothing() {
+        let lib = "mod a; #[cfg(test)] mod tests; pub use anyhow::anyhow; use crate::a::A;";
+        let found = circles(&[
+            ("lib.rs", lib),
+            (
+                "a.rs",
+                "use anyhow::Result; use other::B; #[cfg(test)] use crate::B;",
+            ),
+            ("tests.rs", "use super::*;"),
+            ("tests/more.rs", "use super::f;"),
+            ("main.rs", "use crate::a::A;"),
+        ]);
+        assert_eq!(found, NONE);
+    }
+}

@@ -1,0 +1,4 @@
+//! The command line of `cargo xtask`.
+
+#[cfg(test)]
+mod command_line;

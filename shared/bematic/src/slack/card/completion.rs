@@ -1,0 +1,103 @@
+//! The parts of a card about the result of a task, and about late reports.
+
+use super::budget;
+use crate::{
+    slack::{mrkdwn, text::plural},
+    task::{Completion, Ending, LateReport},
+};
+
+/// Renders the result, or its beginning if it is long.
+pub(super) fn result(result: &str) -> Option<String> {
+    let shown = mrkdwn::head(result, budget::RESULT);
+    (!shown.is_empty()).then(|| format!("*Result*\n{shown}"))
+}
+
+/// Whether a result is shown as a whole.
+pub(super) fn fits(result: &str) -> bool {
+    result.len() <= budget::RESULT * 4
+        && mrkdwn::size(&mrkdwn::from_markdown(&mrkdwn::clean(result))) <= budget::RESULT
+}
+
+/// Renders the number of changed files, and the first of them by name.
+pub(super) fn files(completion: &Completion) -> Option<String> {
+    let files = &completion.files_changed;
+    if files.is_empty() {
+        return None;
+    }
+    let named = files
+        .iter()
+        .take(budget::FILES)
+        .map(|path| format!("• {}", mrkdwn::line(path, budget::FILE)));
+    let more = files.len().saturating_sub(budget::FILES);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let lines: Vec<_> = named.chain(more).collect();
+    Some(format!(
+        "*{} changed*\n{}",
+        plural(files.len(), "file"),
+        lines.join("\n")
+    ))
+}
+
+/// Renders model, tokens and cost, as far as the agent reported them.
+pub(super) fn figures(completion: &Completion) -> Option<String> {
+    let Completion {
+        input_tokens,
+        output_tokens,
+        estimated_cost,
+        model,
+        ..
+    } = completion;
+    let model = model
+        .as_deref()
+        .map(|model| mrkdwn::line(model, budget::NAME));
+    let tokens = (input_tokens.saturating_add(*output_tokens) > 0).then(|| {
+        let (read, written) = (grouped(*input_tokens), grouped(*output_tokens));
+        format!("{read} tokens in, {written} out")
+    });
+    let cost = (*estimated_cost > 0.0).then(|| dollars(*estimated_cost));
+    let figures: Vec<_> = [model, tokens, cost]
+        .into_iter()
+        .flatten()
+        .filter(|figure| !figure.is_empty())
+        .collect();
+    (!figures.is_empty()).then(|| figures.join(" · "))
+}
+
+fn dollars(cost: f64) -> String {
+    /// The largest cost that is shown: more digits say nothing, and a number can be written with
+    /// 300.
+    const MAX: f64 = 1e9;
+    match cost {
+        0.0..0.0001 => "under $0.0001".to_owned(),
+        0.0..1.0 => format!("${cost:.4}"),
+        _ => format!("${:.2}", cost.min(MAX)),
+    }
+}
+
+/// Formats a number in groups of three digits: `1 234 567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect();
+    groups.join(" ")
+}
+
+/// Renders a late report.
+pub(super) fn late(report: &LateReport) -> String {
+    let (verb, text) = match &report.outcome {
+        Ending::Completed(completion) => ("completed", Some(completion.result.as_str())),
+        Ending::Failed(failure) => ("failed", Some(failure.message.as_str())),
+        Ending::Cancelled(reason) => ("was stopped", reason.as_deref()),
+    };
+    let text = text.map(|text| mrkdwn::line(text, budget::LATE));
+    let text = text.filter(|text| !text.is_empty());
+    let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
+    match text {
+        Some(text) => format!("{first}: {text}"),
+        None => first,
+    }
+}

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use bematic_protocol::{ids::AgentId, time::Clock};
+
+use bematic::{handlers::event::Credentials, ports::Unbound};
+
+use crate::world::{AGENT, World, agent_id, connection, event};
+
+async fn authorize(
+    world: &World,
+    authorization: &str,
+    agent: Option<&str>,
+) -> Result<Option<AgentId>, &'static str> {
+    let credentials = Credentials {
+        authorization: Some(authorization),
+        agent_id: agent,
+    };
+    world
+        .authorizer()
+        .authorize(credentials)
+        .await
+        .map_err(|error| error.code())
+}
+
+#[tokio::test]
+async fn a_key_in_the_header_names_the_agent() {
+    let world = World::new().await;
+    let header = format!("Bearer {}", world.key.expose());
+    assert_eq!(
+        authorize(&world, &header, Some(AGENT)).await,
+        Ok(Some(agent_id()))
+    );
+    assert_eq!(world.calls.take(), ["GetItem AgentsTable"]);
+    let none = world
+        .authorizer()
+        .authorize(Credentials::default())
+        .await
+        .unwrap();
+    assert_eq!(none, None);
+    assert_eq!(world.calls.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_bad_header_refuses_the_handshake() {
+    let world = World::new().await;
+    world.add_agent("other").await;
+    let good = format!("Bearer {}", world.key.expose());
+    let wrong = format!("Bearer bm_{}", "0".repeat(64));
+    for (header, agent, code) in [
+        (&*good, Some("other"), "BAD_API_KEY"),
+        (&good, Some("nobody"), "BAD_API_KEY"),
+        (&good, None, "BAD_HEADERS"),
+        (&good, Some("no agent"), "BAD_AGENT_ID"),
+        (&wrong, Some(AGENT), "BAD_API_KEY"),
+        ("Bearer", Some(AGENT), "BAD_HEADERS"),
+        ("Basic abc", Some(AGENT), "BAD_HEADERS"),
+        ("Bearer bm_short", Some(AGENT), "BAD_API_KEY"),
+    ] {
+        assert_eq!(
+            authorize(&world, header, agent).await,
+            Err(code),
+            "{header} {agent:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused() {
+    let world = World::new().await;
+    assert_eq!(
+        world
+            .unobserved
+            .agents
+            .revoke_keys(&agent_id())
+            .await
+            .unwrap(),
+        1
+    );
+    let header = format!("Bearer {}", world.key.expose());
+    assert_eq!(
+        authorize(&world, &header, Some(AGENT)).await,
+        Err("BAD_API_KEY")
+    );
+}
+
+#[tokio::test]
+async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing() {
+    let world = World::new().await;
+    world.connect("old").await;
+    world.time.pass(Duration::from_secs(1));
+    world.calls.take();
+    world.handshake("new").await;
+    assert_eq!(
+        world.calls.take(),
+        ["UpdateItem AgentsTable", "DeleteConnection old"]
+    );
+    assert!(world.out.closed().contains(&connection("old")));
+    for _ in 0..2 {
+        let late = event("old", true, String::new());
+        let outcome = world
+            .disconnector()
+            .disconnect(&late, world.time.now())
+            .await
+            .unwrap();
+        assert_eq!(outcome, Unbound::Stale);
+    }
+    assert_eq!(
+        world
+            .store
+            .agent(&agent_id())
+            .unwrap()
+            .connection
+            .unwrap()
+            .id,
+        connection("new")
+    );
+}
+
+#[tokio::test]
+async fn an_older_connection_that_is_handled_late_does_not_replace_the_newer() {
+    let world = World::new().await;
+    let earlier = world.time.now();
+    world.time.pass(Duration::from_secs(1));
+    world.connect("new").await;
+    let late = event("old", true, String::new());
+    let error = world.connector().connect(&late, earlier).await.unwrap_err();
+    assert_eq!(error.code(), "CONNECTION_REPLACED");
+    assert_eq!(
+        world
+            .store
+            .agent(&agent_id())
+            .unwrap()
+            .connection
+            .unwrap()
+            .id,
+        connection("new")
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_is_offline() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.calls.take();
+    let gone = event("c", true, String::new());
+    let outcome = world
+        .disconnector()
+        .disconnect(&gone, world.time.now())
+        .await
+        .unwrap();
+    assert_eq!(outcome, Unbound::Offline(agent_id()));
+    assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
+    assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_of_a_disconnect_is_made_up_for_by_a_repetition() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.authenticate_in_band("c").await;
+        world.calls.fail_at(n);
+        // The agent has to be looked up.
+        let gone = event("c", false, String::new());
+        let _ = world
+            .disconnector()
+            .disconnect(&gone, world.time.now())
+            .await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        world
+            .disconnector()
+            .disconnect(&gone, world.time.now())
+            .await
+            .unwrap();
+        assert_eq!(
+            world.store.agent(&agent_id()).unwrap().connection,
+            None,
+            "call {n}"
+        );
+    }
+}

@@ -1,0 +1,454 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bematic_protocol::{messages::CloudMessage, time::Clock};
+use fake_aws::{Call, FakeAws, Hook};
+use futures::future::{join, join_all};
+use serde_json::json;
+
+use bematic::{
+    breaker::State,
+    ports::{DispatchMessage, Drain},
+    task::{Task, TaskState},
+};
+
+use crate::world::{AGENT, World, agent_id, connection, event, new_task, wire};
+
+fn submitted(sent: &[(bematic_protocol::ids::ConnectionId, CloudMessage)]) -> Vec<String> {
+    sent.iter()
+        .filter_map(|(_, message)| match message {
+            CloudMessage::TaskSubmit(submit) => Some(submit.prompt.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await;
+    world.dispatch_all().await;
+    assert!(world.out.take_sent().is_empty());
+    world.connect("c").await;
+    world.say("c", "task:ack", json!({})).await;
+    world.drain().await;
+    let sent = world.out.take_sent();
+    assert_eq!(submitted(&sent), ["fix it"]);
+    assert_eq!(
+        world.store.task(task.id).unwrap().state.name(),
+        "dispatched"
+    );
+}
+
+#[tokio::test]
+async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.run("fix it", "r").await;
+    world.calls.take();
+    world.drain().await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "UpdateItem AgentsTable",
+            "Query TasksTable",
+            "TransactWriteItems TasksTable AgentsTable TasksTable",
+            "GetItem TasksTable",
+            "PostToConnection c",
+            "SendMessage NotificationsQueue",
+            // The deadline of its acknowledgement.
+            "SendMessage DispatchQueue",
+            "UpdateItem AgentsTable",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_drain_with_nothing_to_do_costs_three_calls() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.calls.take();
+    world.drain().await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "UpdateItem AgentsTable",
+            "Query TasksTable",
+            "UpdateItem AgentsTable"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn tasks_are_sent_in_the_order_that_they_were_asked_for_up_to_the_capacity() {
+    let world = World::new().await;
+    world.connect("c").await;
+    for n in 0..8 {
+        world.run(&format!("work {n}"), &format!("r{n}")).await;
+        world.time.pass(Duration::from_millis(1));
+    }
+    world.dispatch_all().await;
+    let sent = submitted(&world.out.take_sent());
+    assert_eq!(sent, ["work 0", "work 1", "work 2", "work 3", "work 4"]);
+    let first = world.store.all_tasks()[0].id;
+    world
+        .say(
+            "c",
+            "TASK_COMPLETE",
+            json!({ "taskId": first, "result": "" }),
+        )
+        .await;
+    world.dispatch_all().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["work 5"]);
+}
+
+#[tokio::test]
+async fn a_long_queue_is_sent_ten_at_a_time_until_the_agent_is_full() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let status = json!({ "agentId": "box", "status": "online", "activeTasks": [], "capacity": 24 });
+    world.say("c", "AGENT_STATUS", status).await;
+    for n in 0..30 {
+        world.run("work", &format!("r{n}")).await;
+    }
+    world.out.take_dispatched();
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        world.drain().await;
+        sent.push(submitted(&world.out.take_sent()).len());
+    }
+    assert_eq!(sent, [10, 10, 4]);
+    // It asked for the next pass itself.
+    let again = world.out.take_dispatched();
+    let drains = again.iter();
+    let drains = drains.filter(|(it, _)| matches!(it, DispatchMessage::Drain { .. }));
+    assert_eq!(drains.count(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_marks_the_agent_offline_and_the_task_waits() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task = world.run("fix it", "r").await;
+    world.out.gone("c");
+    world.dispatch_all().await;
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(
+        (agent.connection, agent.held.len(), agent.drain),
+        (None, 0, None)
+    );
+    assert!(matches!(
+        world.store.task(task.id).unwrap().state,
+        TaskState::Pending { attempts: 0, .. }
+    ));
+    world.connect("c2").await;
+    world.drain().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["fix it"]);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.connect("c").await;
+        let task = world.run("fix it", "r").await;
+        world.out.take_dispatched();
+        world.calls.fail_at(n);
+        let first = world
+            .dispatcher()
+            .handle(DispatchMessage::drain(agent_id()))
+            .await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        let already = submitted(&world.out.take_sent()).len();
+        // Longer than the lease on the queue, which a failure to give it back leaves behind.
+        world.time.pass(Duration::from_secs(90));
+        world.drain().await;
+        let sent = already + submitted(&world.out.take_sent()).len();
+        assert_eq!(sent, 1, "call {n}: {first:?}");
+        let held = world.store.agent(&agent_id()).unwrap().held;
+        assert_eq!(held.len(), 1, "call {n}");
+        assert_eq!(
+            world.store.task(task.id).unwrap().state.name(),
+            "dispatched",
+            "call {n}"
+        );
+    }
+}
+
+/// A drain of the agent's queue that has the task shown.
+fn drain_and_show(task: &Task) -> DispatchMessage {
+    DispatchMessage::Drain {
+        agent_id: agent_id(),
+        refresh: Some(task.id),
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
+    // How many calls there are is known once a failure is not used.
+    for n in 0.. {
+        let world = World::new().await;
+        world.connect("c").await;
+        let task = world.run("fix it", "r").await;
+        world.out.take_dispatched();
+        world.calls.take();
+        world.calls.fail_at(n);
+        let handled = world.dispatcher().handle(drain_and_show(&task)).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        if handled.is_err() && world.calls.take()[n] == "SendMessage NotificationsQueue" {
+            // SQS gives the message again.
+            world.time.pass(Duration::from_secs(90));
+            let again = drain_and_show(&task);
+            world.dispatcher().handle(again).await.unwrap();
+        }
+        assert!(
+            world.out.to_show().contains(&task.id),
+            "call {n}: {handled:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_shown_waits_for_no_other_drain() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task = world.run("fix it", "r").await;
+    world.out.take_dispatched();
+    let lease = bematic::agent::DrainLease {
+        holder: "another".into(),
+        until: world.time.now() + Duration::from_mins(1),
+    };
+    let (agent, now) = (agent_id(), world.time.now());
+    let drain = world
+        .unobserved
+        .dispatch_leases
+        .begin_drain(&agent, &lease, now)
+        .await
+        .unwrap();
+    assert!(matches!(drain, Drain::Ours(_)));
+    world.calls.take();
+    let message = drain_and_show(&task);
+    world.dispatcher().handle(message).await.unwrap();
+    // One to see that the right is taken, one to have its holder look again.
+    let asked = ["UpdateItem AgentsTable"; 2];
+    let told = ["SendMessage NotificationsQueue"];
+    assert_eq!(world.calls.take(), [&told[..], &asked].concat());
+    assert_eq!(world.out.to_show(), [task.id]);
+}
+
+#[test]
+fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
+    let plain = json!({ "kind": "drain", "agentId": "box" });
+    let drain = DispatchMessage::drain(agent_id());
+    assert_eq!(serde_json::to_value(&drain).unwrap(), plain);
+    assert_eq!(
+        serde_json::from_value::<DispatchMessage>(plain).unwrap(),
+        drain
+    );
+    let task = new_task("box");
+    let message = drain_and_show(&task);
+    let sent = json!({ "kind": "drain", "agentId": "box", "refresh": task.id });
+    assert_eq!(serde_json::to_value(&message).unwrap(), sent);
+    assert_eq!(
+        serde_json::from_value::<DispatchMessage>(sent).unwrap(),
+        message
+    );
+}
+
+#[tokio::test]
+async fn whoever_comes_second_has_the_first_look_again() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let lease = bematic::agent::DrainLease {
+        holder: "first".into(),
+        until: world.time.now() + Duration::from_mins(1),
+    };
+    let now = world.time.now();
+    let drain = world
+        .unobserved
+        .dispatch_leases
+        .begin_drain(&agent_id(), &lease, now)
+        .await
+        .unwrap();
+    let Drain::Ours(agent) = drain else {
+        panic!("{drain:?}")
+    };
+    world.run("came meanwhile", "r").await;
+    world.dispatch_all().await;
+    assert!(world.out.take_sent().is_empty(), "one drain at a time");
+    let released = world
+        .unobserved
+        .dispatch_leases
+        .end_drain(&agent_id(), &lease, agent.drain_requests)
+        .await
+        .unwrap();
+    assert!(
+        matches!(released, bematic::ports::Released::AskedAgain(_)),
+        "{released:?}"
+    );
+    // Should the first die instead, its lease ends.
+    world.time.pass(Duration::from_secs(61));
+    world.drain().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["came meanwhile"]);
+}
+
+#[tokio::test]
+async fn a_refused_task_is_offered_again_when_it_is_due() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let refusal = json!({ "taskId": task.id, "accepted": false, "reason": "full" });
+    world.say("c", "TASK_ACK", refusal).await;
+    let drains = world.out.take_dispatched().into_iter();
+    let drains: Vec<_> = drains
+        .map(|(message, delay)| match message {
+            DispatchMessage::Drain { refresh, .. } => (delay.as_secs(), refresh.is_some()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // For the next in line, for this one, which is not shown only then, and for whoever says
+    // something first.
+    assert_eq!(drains, [(0, true), (5, false), (0, false)]);
+    world.drain().await;
+    assert!(world.out.take_sent().is_empty(), "not due yet");
+    world.time.pass(Duration::from_secs(5));
+    world.drain().await;
+    let sent = world.out.take_sent();
+    assert!(matches!(&sent[..], [(_, CloudMessage::TaskSubmit(submit))]
+        if submit.attempt.map(bematic_protocol::ids::Attempt::number) == Some(2)));
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
+    let world = World::new().await;
+    world.admit("c").await;
+    let told = world.out.take_dispatched();
+    let [(deadline @ DispatchMessage::AuthDeadline { .. }, delay)] = &told[..] else {
+        panic!("no deadline was set: {told:?}")
+    };
+    assert_eq!(*delay, Duration::from_secs(10));
+    world.dispatcher().handle(deadline.clone()).await.unwrap();
+    let sent = world.out.take_sent();
+    assert!(matches!(&sent[..], [(_, CloudMessage::AuthResponse(answer))] if !answer.success));
+    assert!(world.out.closed().contains(&connection("c")));
+    assert!(world.store.connection_of(&connection("c")).is_none());
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.admit("c").await;
+        let deadline = DispatchMessage::AuthDeadline {
+            connection_id: connection("c"),
+        };
+        world.calls.fail_at(n);
+        let first = world.dispatcher().handle(deadline.clone()).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        assert!(first.is_err(), "call {n}: SQS would forget it");
+        world.dispatcher().handle(deadline).await.unwrap();
+        assert!(world.out.closed().contains(&connection("c")));
+        assert!(world.store.connection_of(&connection("c")).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_meets_authentication_leaves_no_agent_on_an_unknown_connection() {
+    for seed in 0..15 {
+        let world = World::new().await;
+        world.admit("c").await;
+        let deadline = DispatchMessage::AuthDeadline {
+            connection_id: connection("c"),
+        };
+        let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
+        let body = wire("AUTH_REQUEST", &request, world.time.now());
+        world.calls.interleave(seed);
+        let (dispatcher, router) = (world.dispatcher(), world.router());
+        let both = join(
+            dispatcher.handle(deadline),
+            router.handle(event("c", false, body)),
+        );
+        both.await.0.unwrap();
+        let record = world.store.connection_of(&connection("c"));
+        let ended = world.out.closed().contains(&connection("c"));
+        let is_bound = record.is_some_and(|record| record.agent_id.is_some());
+        assert!(is_bound || ended, "seed {seed}");
+        // So that its end is known to be the agent's.
+        let agent = world.store.agent(&agent_id()).unwrap();
+        assert_eq!(agent.connection.is_some(), is_bound, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_comes_after_authentication_does_nothing() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let deadline = DispatchMessage::AuthDeadline {
+        connection_id: connection("c"),
+    };
+    world.dispatcher().handle(deadline).await.unwrap();
+    assert!(world.out.closed().is_empty());
+    assert!(world.store.agent(&agent_id()).unwrap().connection.is_some());
+}
+
+#[tokio::test]
+async fn the_sweeper_finds_work_that_no_message_is_left_for() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.run("forgotten", "r").await;
+    world.out.take_dispatched();
+    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 1);
+    world.dispatch_all().await;
+    assert_eq!(submitted(&world.out.take_sent()), ["forgotten"]);
+    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 0);
+}
+
+/// Has every drain's lease end as soon as it is taken, as if it had taken too long: drains meet.
+struct NoDrainLasts(FakeAws);
+
+#[async_trait]
+impl Hook for NoDrainLasts {
+    async fn after(&self, call: &Call) {
+        let (table, key) = ("AgentsTable", ["AGENT#box", "AGENT"]);
+        if call.operation == "UpdateItem"
+            && let Some(mut agent) = self.0.item(table, &key)
+            && agent.remove("drain").is_some()
+        {
+            self.0.put(table, &agent);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_meet_in_a_half_open_breaker_take_no_more_permits_than_there_are() {
+    for seed in 0..15 {
+        let world = World::new().await;
+        world.connect("c").await;
+        world.open_breaker(AGENT).await;
+        for n in 0..8 {
+            world.run("work", &format!("r{n}")).await;
+        }
+        world.out.take_dispatched();
+        world.time.pass(Duration::from_mins(1));
+        world.calls.interleave(seed);
+        world.aws.hook(NoDrainLasts(world.aws.clone()));
+        let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
+        let drains = dispatchers
+            .iter()
+            .map(|dispatcher| dispatcher.handle(DispatchMessage::drain(agent_id())));
+        for drained in join_all(drains).await {
+            drained.unwrap();
+        }
+        let breaker = world.store.breaker_of(&agent_id());
+        let State::HalfOpen { permits, .. } = &breaker.state else {
+            panic!("{breaker:?}");
+        };
+        let claimed = submitted(&world.out.take_sent()).len();
+        assert_eq!((claimed, permits.len()), (3, 3), "seed {seed}");
+    }
+}

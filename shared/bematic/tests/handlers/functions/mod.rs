@@ -1,0 +1,7 @@
+//! One module a function.
+
+mod connect;
+mod dispatch;
+mod message;
+mod notify;
+mod webhook;

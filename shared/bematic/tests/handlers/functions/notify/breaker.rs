@@ -1,0 +1,286 @@
+use std::time::Duration;
+
+use bematic_protocol::time::Clock as _;
+
+use bematic::{
+    breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind},
+    handlers::notify::Notifier,
+    ports::{NotifyMessage, Turn, Written},
+    slack::api::SlackError,
+};
+
+use crate::world::{World, agent_id};
+
+/// Something happens to the agent's breaker, and nobody is told yet.
+async fn turn(world: &World, event: BreakerEvent) {
+    let before = world.store.breaker_of(&agent_id());
+    let config = BreakerConfig::default();
+    let after = before.after(event, &config, world.time.now()).next;
+    let turn = Turn {
+        before: &before,
+        after: &after,
+    };
+    let written = world
+        .unobserved
+        .breakers
+        .turn(&agent_id(), turn)
+        .await
+        .unwrap();
+    assert_eq!(written, Written::Done);
+}
+
+async fn fail(world: &World, id: &str, message: &str) {
+    let event = BreakerEvent::Failure(id.into(), FailureKind::Error, message.into());
+    turn(world, event).await;
+}
+
+async fn open(world: &World, name: &str) {
+    for n in 0..10 {
+        fail(world, &format!("{name}#{n}"), name).await;
+    }
+    assert_eq!(state(world), "open");
+}
+
+async fn ask(world: &World, id: &str) {
+    turn(world, BreakerEvent::Allow(id.into(), Duration::ZERO)).await;
+}
+
+async fn recover(world: &World, name: &str) {
+    world.time.pass(Duration::from_mins(1));
+    for n in 0..3 {
+        ask(world, &format!("{name}#{n}")).await;
+        let id = format!("{name}#{n}");
+        turn(world, BreakerEvent::Success(id, Duration::ZERO)).await;
+    }
+    assert_eq!(state(world), "closed");
+}
+
+fn state(world: &World) -> &'static str {
+    let Breaker { state, .. } = world.store.breaker_of(&agent_id());
+    state.name()
+}
+
+async fn tell(notifier: &Notifier) {
+    let agent_id = agent_id();
+    let message = NotifyMessage::Breaker { agent_id };
+    notifier.handle(message).await.unwrap();
+}
+
+/// What the operations channel shows, in order: how each message begins, its error, and whether it
+/// has a button.
+fn shown(world: &World) -> Vec<(&'static str, String, bool)> {
+    let slack = world.slack.posts();
+    let posts = slack.values();
+    let posts = posts.map(|post| {
+        assert_eq!(post.to.channel.as_str(), "COPS");
+        let blocks = serde_json::to_value(&post.message.blocks).unwrap();
+        let text = blocks[0]["text"]["text"].as_str().unwrap();
+        let what = if text.contains("gets work again") {
+            "closed"
+        } else {
+            "opened"
+        };
+        let error = text.split("Last error: ").nth(1).unwrap_or_default();
+        let button = blocks.to_string().contains("breaker_reset");
+        (what, error.to_owned(), button)
+    });
+    posts.collect()
+}
+
+fn opened(error: &str, button: bool) -> (&'static str, String, bool) {
+    ("opened", error.to_owned(), button)
+}
+
+fn closed() -> (&'static str, String, bool) {
+    ("closed", String::new(), false)
+}
+
+#[tokio::test]
+async fn what_opened_and_closed_and_opened_before_anybody_looked_is_told_in_full_and_in_order() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    recover(&world, "probe").await;
+    open(&world, "second").await;
+    tell(&world.notifier()).await;
+    let all = [opened("first", false), closed(), opened("second", true)];
+    assert_eq!(shown(&world), all);
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), all);
+}
+
+#[tokio::test]
+async fn a_message_of_an_incident_that_the_next_has_followed_loses_its_button() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), [opened("first", true)]);
+    recover(&world, "probe").await;
+    open(&world, "second").await;
+    tell(&world.notifier()).await;
+    let all = [opened("first", false), closed(), opened("second", true)];
+    assert_eq!(shown(&world), all);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_tells_of_two_incidents_once_each() {
+    for n in 0.. {
+        let world = World::new().await;
+        open(&world, "first").await;
+        recover(&world, "probe").await;
+        open(&world, "second").await;
+        turn(&world, BreakerEvent::Reset).await;
+        world.calls.fail_at(n);
+        let agent_id = agent_id();
+        let first = world
+            .notifier()
+            .handle(NotifyMessage::Breaker { agent_id })
+            .await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        assert!(first.is_err(), "call {n} failed, and SQS was not told");
+        tell(&world.notifier()).await;
+        let (first, second) = (opened("first", false), opened("second", false));
+        assert_eq!(
+            shown(&world),
+            [first, closed(), second, closed()],
+            "call {n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn trying_and_failing_again_is_no_news_and_a_few_calls() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    tell(&world.notifier()).await;
+    world.calls.take();
+    for n in 0..4 {
+        world.time.pass(Duration::from_mins(1));
+        ask(&world, &format!("probe#{n}")).await;
+        world.calls.take();
+        tell(&world.notifier()).await;
+        assert_eq!(
+            world.calls.take(),
+            [
+                "GetItem AgentsTable",
+                "GetItem TasksTable",
+                "UpdateItem AgentsTable"
+            ]
+        );
+        fail(&world, &format!("probe#{n}"), "again").await;
+        tell(&world.notifier()).await;
+    }
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.announced, agent.gate.generation);
+    assert_eq!(shown(&world), [opened("first", true)]);
+    let slack = world.slack.posts();
+    assert!(slack.values().all(|post| post.updates == 0));
+}
+
+#[tokio::test]
+async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    world.calls.take();
+    tell(&world.notifier()).await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "GetItem AgentsTable",
+            "GetItem TasksTable",
+            "PutItem TasksTable",
+            "slack post",
+            "PutItem TasksTable",
+            "UpdateItem AgentsTable"
+        ]
+    );
+    recover(&world, "probe").await;
+    world.calls.take();
+    tell(&world.notifier()).await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "GetItem AgentsTable",
+            "GetItem TasksTable",
+            "GetItem TasksTable",
+            "slack update",
+            "PutItem TasksTable",
+            "PutItem TasksTable",
+            "slack post",
+            "PutItem TasksTable",
+            "UpdateItem AgentsTable"
+        ]
+    );
+    tell(&world.notifier()).await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "GetItem AgentsTable",
+            "GetItem TasksTable",
+            "UpdateItem AgentsTable"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_later_failure_is_not_shown_as_what_opened_it() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    tell(&world.notifier()).await;
+    recover(&world, "probe").await;
+    fail(&world, "later#1", "of no matter").await;
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), [opened("first", false), closed()]);
+}
+
+#[tokio::test]
+async fn without_a_channel_nobody_is_told_and_not_later_either() {
+    let world = World::new().await;
+    let ports = world.ports_with(&[("OPERATIONS_CHANNEL", "")]);
+    let without = Notifier::new(ports, world.slack.clone());
+    open(&world, "first").await;
+    tell(&without).await;
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.announced, agent.gate.generation);
+    recover(&world, "probe").await;
+    tell(&without).await;
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), []);
+    open(&world, "second").await;
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), [opened("second", true)]);
+}
+
+#[tokio::test]
+async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    world.slack.says(SlackError::Refused {
+        method: "chat.postMessage",
+        error: "not_in_channel".into(),
+    });
+    tell(&world.notifier()).await;
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.announced, agent.gate.generation);
+    turn(&world, BreakerEvent::Reset).await;
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), [closed()], "the bot was invited meanwhile");
+}
+
+#[tokio::test]
+async fn what_slack_has_no_time_for_is_told_when_it_has() {
+    let world = World::new().await;
+    open(&world, "first").await;
+    world.slack.says(SlackError::RateLimited {
+        method: "chat.postMessage",
+        retry_after: Duration::from_secs(7),
+    });
+    let message = NotifyMessage::Breaker {
+        agent_id: agent_id(),
+    };
+    world.notifier().handle(message).await.unwrap_err();
+    assert_eq!(world.store.agent(&agent_id()).unwrap().announced, 0);
+    tell(&world.notifier()).await;
+    assert_eq!(shown(&world), [opened("first", true)]);
+}

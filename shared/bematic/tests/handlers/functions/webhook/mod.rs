@@ -1,0 +1,329 @@
+mod breakers;
+
+use bematic_protocol::time::Clock as _;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use bematic::{
+    handlers::webhook::{Request, Response, Webhook},
+    ports::NotifyMessage,
+    slack::signature::sign,
+};
+
+use crate::world::{AGENT, SECRET, World};
+
+/// Sends `body` as Slack would.
+async fn post(world: &World, path: &str, body: &str) -> Response {
+    let timestamp = world.time.now().as_secs().to_string();
+    let signature = sign(&SecretString::from(SECRET), &timestamp, body.as_bytes()).unwrap();
+    let request = Request {
+        path,
+        timestamp: Some(&timestamp),
+        signature: Some(&signature),
+        body: body.as_bytes(),
+    };
+    world.webhook().handle(request).await
+}
+
+async fn command(world: &World, text: &str, trigger: &str) -> String {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("team_id", "T1"),
+            ("channel_id", "C1"),
+            ("user_id", "U1"),
+            ("command", "/bm"),
+            ("text", text),
+            ("trigger_id", trigger),
+            ("response_url", "http://127.0.0.1/r"),
+        ])
+        .finish();
+    let response = post(world, "/slack/commands", &body).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let body = response.body.unwrap();
+    assert_eq!(body["response_type"], "ephemeral");
+    body["text"].as_str().unwrap().to_owned()
+}
+
+fn mention(channel: &str, text: &str, event_id: &str, thread: Option<&str>) -> Value {
+    let mut event = json!({
+        "type": "app_mention", "user": "U1", "text": text, "ts": "1700000000.000100",
+        "channel": channel, "event_ts": "1700000000.000100",
+    });
+    if let Some(thread) = thread {
+        event["thread_ts"] = json!(thread);
+    }
+    json!({
+        "token": "x", "team_id": "T1", "api_app_id": "A1", "type": "event_callback",
+        "event_id": event_id, "event_time": 1_700_000_000, "event": event,
+    })
+}
+
+#[tokio::test]
+async fn a_command_makes_a_task_and_says_which() {
+    let world = World::new().await;
+    let answer = command(&world, "run fix the login bug", "t1").await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "GetItem AgentsTable",
+            "TransactWriteItems TasksTable AgentsTable",
+            "SendMessage DispatchQueue"
+        ]
+    );
+    let tasks = world.store.all_tasks();
+    assert_eq!(tasks.len(), 1);
+    assert!(
+        answer.contains(&tasks[0].id.to_string()) && answer.contains(AGENT),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_is_named_costs_no_more_and_one_that_there_is_not_is_told_of() {
+    let world = World::new().await;
+    world.add_agent("other").await;
+    world.calls.take();
+    let named = command(&world, "run --agent other fix it", "t1").await;
+    let of_new = [
+        "GetItem AgentsTable",
+        "TransactWriteItems TasksTable AgentsTable",
+        "SendMessage DispatchQueue",
+    ];
+    assert_eq!(world.calls.take(), of_new);
+    assert!(named.contains("`other` has a new task"), "{named}");
+
+    let unknown = command(&world, "run --agent nobody fix it", "t2").await;
+    let of_none = [
+        "GetItem AgentsTable",
+        "TransactWriteItems TasksTable AgentsTable",
+        "Query AgentsTable/list",
+        "Query AgentsTable/list",
+        "Query AgentsTable/list",
+        "Query AgentsTable/list",
+        "BatchGetItem AgentsTable",
+    ];
+    assert_eq!(world.calls.take(), of_none);
+    let expected = "There is no agent `nobody`. Known: `box`, `other`.";
+    assert!(unknown.contains(expected), "{unknown}");
+
+    // A request that was heard before is the task that came of it, whoever is named now.
+    let again = command(&world, "run --agent nobody fix it", "t1").await;
+    assert_eq!(again, named);
+    assert_eq!(world.store.all_tasks().len(), 1);
+}
+
+#[tokio::test]
+async fn a_project_whose_agent_there_is_not_is_told_so_and_nothing_is_stored() {
+    let world = World::new().await;
+    world.set_route("nobody").await;
+    let answer = command(&world, "run fix it", "t1").await;
+    assert!(answer.contains("There is no agent `nobody`"), "{answer}");
+    assert!(world.store.all_tasks().is_empty() && world.out.take_dispatched().is_empty());
+    // Nothing is left of the request either: it can be made again.
+    world.add_agent("nobody").await;
+    let answer = command(&world, "run fix it", "t1").await;
+    assert!(answer.contains("`nobody` has a new task"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_slack_repeats_makes_nothing_twice() {
+    let world = World::new().await;
+    let first = command(&world, "run fix it", "t1").await;
+    let again = command(&world, "run fix it", "t1").await;
+    assert_eq!(first, again);
+    for _ in 0..3 {
+        let body = mention("C1", "<@UBOT> fix that", "Ev1", None).to_string();
+        assert_eq!(post(&world, "/slack/events", &body).await.status, 200);
+    }
+    assert_eq!(world.store.all_tasks().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_is_told_and_a_repetition_makes_one_task() {
+    for n in 0.. {
+        let world = World::new().await;
+        let body = mention("C1", "<@UBOT> fix that", "Ev1", None).to_string();
+        world.calls.fail_at(n);
+        let response = post(&world, "/slack/events", &body).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        assert_eq!(response.status, 503, "call {n}: so that Slack repeats it");
+        world.out.take_dispatched();
+        world.out.take_notified();
+        assert_eq!(
+            post(&world, "/slack/events", &body).await.status,
+            200,
+            "call {n}"
+        );
+        let tasks = world.store.all_tasks();
+        assert_eq!(tasks.len(), 1, "call {n}");
+        assert_eq!(world.out.to_show(), [tasks[0].id], "call {n}");
+        assert_eq!(world.out.take_dispatched().len(), 1, "call {n}");
+    }
+}
+
+#[tokio::test]
+async fn our_own_trouble_is_told_to_the_operator_by_its_code() {
+    let world = World::new().await;
+    world.calls.fail_at(0);
+    let answer = command(&world, "run fix it", "t1").await;
+    assert!(answer.contains("STORE_UNAVAILABLE"), "{answer}");
+    assert!(!answer.contains("made to fail"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_task_that_is_stored_but_not_announced_is_not_to_be_asked_for_again() {
+    let world = World::new().await;
+    world.calls.fail_at(2);
+    let answer = command(&world, "run fix it", "t1").await;
+    assert_eq!(world.store.all_tasks().len(), 1);
+    assert!(answer.contains("before you repeat it"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_comes_in_time_whatever_happens() {
+    let world = World::new().await;
+    let slow = Webhook::new(world.ports(), SECRET.into()).answering_within(Duration::ZERO);
+    let timestamp = world.time.now().as_secs().to_string();
+    let body = "team_id=T1&channel_id=C1&user_id=U1&command=%2Fbm&text=run+x&trigger_id=t";
+    let signature = sign(&SecretString::from(SECRET), &timestamp, body.as_bytes()).unwrap();
+    let request = Request {
+        path: "/slack/commands",
+        timestamp: Some(&timestamp),
+        signature: Some(&signature),
+        body: body.as_bytes(),
+    };
+    let response = slow.handle(request).await;
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn what_slack_did_not_sign_is_refused_and_stores_nothing() {
+    let world = World::new().await;
+    let now = world.time.now().as_secs();
+    let body = "team_id=T1&channel_id=C1&user_id=U1&command=%2Fbm&text=run+x&trigger_id=t";
+    let sign_at = |at: u64, secret: &str| {
+        sign(
+            &SecretString::from(secret),
+            &at.to_string(),
+            body.as_bytes(),
+        )
+        .unwrap()
+    };
+    for (at, signature) in [
+        (now, Some(sign_at(now, "another secret"))),
+        (now - 301, Some(sign_at(now - 301, SECRET))),
+        (now, None),
+    ] {
+        let timestamp = at.to_string();
+        for path in ["/slack/commands", "/slack/events", "/slack/interactions"] {
+            let request = Request {
+                path,
+                timestamp: Some(&timestamp),
+                signature: signature.as_deref(),
+                body: body.as_bytes(),
+            };
+            assert_eq!(world.webhook().handle(request).await.status, 401, "{path}");
+        }
+    }
+    assert_eq!(world.calls.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn bad_commands_are_answered_and_store_nothing() {
+    let world = World::new().await;
+    let too_large = format!("run {}", "ä".repeat(100_000));
+    let too_long = format!("run {}", "x".repeat(100_001));
+    for (text, expected) in [
+        ("run", "Say what to do"),
+        ("run   ", "Say what to do"),
+        ("rnu fix it", "run"),
+        ("run --agent nobody fix it", "There is no agent `nobody`"),
+        ("status 42", "not a task"),
+        (
+            "status 0198c0de-0000-7000-8000-000000000001",
+            "There is no task",
+        ),
+        (&*too_large, "too large"),
+        (&*too_long, "100001"),
+    ] {
+        let answer = command(&world, text, "t").await;
+        assert!(
+            answer.contains(expected),
+            "{} -> {answer}",
+            &text[..text.len().min(40)]
+        );
+    }
+    assert!(world.store.all_tasks().is_empty());
+    assert!(world.out.take_dispatched().is_empty() && world.out.take_notified().is_empty());
+}
+
+#[tokio::test]
+async fn a_channel_without_a_project_is_told_how_to_get_one() {
+    let world = World::new().await;
+    let body = mention("C2", "<@UBOT> fix that", "Ev1", Some("1699999999.000001")).to_string();
+    assert_eq!(post(&world, "/slack/events", &body).await.status, 200);
+    let told = world.out.take_notified();
+    let [
+        NotifyMessage::Reply {
+            text, thread_ts, ..
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(text.contains("project create --channel C2"), "{text}");
+    assert_eq!(thread_ts.as_str(), "1699999999.000001");
+    assert!(world.store.all_tasks().is_empty());
+}
+
+#[tokio::test]
+async fn a_mention_is_answered_in_its_thread() {
+    let world = World::new().await;
+    for (event, thread, expected) in [
+        ("Ev1", None, "1700000000.000100"),
+        ("Ev2", Some("1699999999.000001"), "1699999999.000001"),
+    ] {
+        let body = mention("C1", "<@UBOT> fix that", event, thread).to_string();
+        post(&world, "/slack/events", &body).await;
+        let task = world.store.all_tasks().pop().unwrap();
+        assert_eq!(task.origin.thread_ts.unwrap().as_str(), expected);
+    }
+}
+
+#[tokio::test]
+async fn tasks_and_agents_can_be_asked_for() {
+    let world = World::new().await;
+    assert!(command(&world, "tasks", "t").await.contains("No task yet"));
+    let task = world.run("fix it", "r").await;
+    world.connect("c").await;
+    assert!(
+        command(&world, "tasks", "t")
+            .await
+            .contains(&task.id.to_string())
+    );
+    assert!(
+        command(&world, &format!("status {}", task.id), "t")
+            .await
+            .contains("fix it")
+    );
+    assert!(command(&world, "agents", "t").await.contains("online"));
+    assert!(command(&world, "help", "t").await.contains("/bm run"));
+}
+
+#[tokio::test]
+async fn what_is_no_request_of_slacks_gets_an_error_status() {
+    let world = World::new().await;
+    assert_eq!(post(&world, "/slack/events", "{").await.status, 400);
+    assert_eq!(
+        post(&world, "/slack/commands", "text=run").await.status,
+        400
+    );
+    assert_eq!(post(&world, "/elsewhere", "").await.status, 404);
+    let challenge = json!({ "type": "url_verification", "challenge": "c", "token": "x" });
+    let response = post(&world, "/slack/events", &challenge.to_string()).await;
+    assert_eq!(response.body.unwrap()["challenge"], "c");
+}

@@ -1,0 +1,148 @@
+//! Connections that authenticate in band.
+
+use bematic_protocol::{messages::CloudMessage, time::Clock};
+use futures::future::join_all;
+use serde_json::json;
+
+use bematic::agent::ApiKey;
+
+use crate::world::{AGENT, World, agent_id, connection, event, wire};
+
+const OTHER: &str = "other";
+
+/// Another agent, and its key.
+async fn other_agent(world: &World) -> ApiKey {
+    world.add_agent(OTHER).await;
+    let (other, key) = (OTHER.parse().unwrap(), ApiKey::from_random([9; 32]));
+    let (hash, now) = (key.hash(), world.time.now());
+    world
+        .unobserved
+        .agents
+        .add_key(&other, &hash, now)
+        .await
+        .unwrap();
+    key
+}
+
+fn request(world: &World, agent: &str, key: &str) -> String {
+    let request = json!({ "agentId": agent, "apiKey": key, "version": "1" });
+    wire("AUTH_REQUEST", &request, world.time.now())
+}
+
+fn is_welcome(answer: &CloudMessage) -> bool {
+    matches!(answer, CloudMessage::AuthResponse(answer) if answer.success)
+}
+
+#[tokio::test]
+async fn an_authenticated_connection_stays_its_agents_in_another_environment_too() {
+    let world = World::new().await;
+    let key = other_agent(&world).await;
+    world.authenticate_in_band("c").await;
+    let own = world.key.expose();
+    for (agent, key, code) in [
+        (OTHER, key.expose(), Some("ALREADY_AUTHENTICATED")),
+        (AGENT, key.expose(), Some("BAD_API_KEY")),
+        (AGENT, "no key", Some("BAD_API_KEY")),
+        (AGENT, own, None),
+    ] {
+        let body = request(&world, agent, key);
+        let answers = world.say_in_band(&world.router(), "c", body).await;
+        match (&answers[..], code) {
+            ([CloudMessage::AuthResponse(answer)], None) => assert!(answer.success),
+            ([CloudMessage::SystemError(error)], Some(code)) => assert_eq!(error.code, code),
+            other => panic!("{other:?}"),
+        }
+    }
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert!(agent.connection.is_some() && world.out.closed().is_empty());
+    let record = world.store.connection_of(&connection("c")).unwrap();
+    assert_eq!(record.agent_id, Some(agent_id()));
+}
+
+#[tokio::test]
+async fn of_two_agents_that_claim_a_connection_at_once_one_gets_it() {
+    for seed in 0..20 {
+        let world = World::new().await;
+        let key = other_agent(&world).await;
+        world.admit("c").await;
+        world.calls.interleave(seed);
+        let claims = [(AGENT, world.key.expose()), (OTHER, key.expose())];
+        let claims = claims.map(async |(agent, key)| {
+            let body = request(&world, agent, key);
+            world.router().handle(event("c", false, body)).await;
+        });
+        join_all(claims).await;
+        let answers = world.out.take_sent();
+        let welcome = answers.iter().filter(|(_, answer)| is_welcome(answer));
+        assert_eq!(welcome.count(), 1, "{answers:?}");
+        let owner = world
+            .store
+            .connection_of(&connection("c"))
+            .unwrap()
+            .agent_id;
+        for agent in [agent_id(), OTHER.parse().unwrap()] {
+            let bound = world.store.agent(&agent).unwrap().connection.is_some();
+            assert_eq!(bound, owner == Some(agent), "seed {seed}");
+        }
+        assert!(world.out.closed().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
+    for n in 0.. {
+        let world = World::new().await;
+        let task = world.run("fix it", "r").await.id;
+        world.dispatch_all().await;
+        world.admit("c").await;
+        let body = request(&world, AGENT, world.key.expose());
+        world.calls.fail_at(n);
+        world.say_in_band(&world.router(), "c", body.clone()).await;
+        if world.calls.unused_failure() {
+            break;
+        }
+        let answers = world.say_in_band(&world.router(), "c", body).await;
+        assert!(answers.iter().any(is_welcome), "call {n}: {answers:?}");
+        world.dispatch_all().await;
+        let state = world.store.task(task).unwrap().state;
+        assert_eq!(state.name(), "dispatched", "call {n}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_place() {
+    let world = World::new().await;
+    world.authenticate_in_band("old").await;
+    world.calls.take();
+    let answers = world.authenticate_in_band("new").await;
+    assert!(answers.iter().any(is_welcome));
+    assert_eq!(
+        world.calls.take()[2..],
+        [
+            "TransactWriteItems AgentsTable",
+            "BatchGetItem AgentsTable",
+            "TransactWriteItems AgentsTable",
+            "DeleteConnection old",
+            "PostToConnection new",
+            "SendMessage DispatchQueue"
+        ]
+    );
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.connection.unwrap().id, connection("new"));
+    assert!(world.out.closed().contains(&connection("old")));
+}
+
+#[tokio::test]
+async fn an_ended_connection_is_not_bound_anew_by_what_comes_of_it_late() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let gone = event("c", false, String::new());
+    let ended = world
+        .disconnector()
+        .disconnect(&gone, world.time.now())
+        .await;
+    ended.unwrap();
+    let body = request(&world, AGENT, world.key.expose());
+    world.say_in_band(&world.router(), "c", body).await;
+    assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+}

@@ -1,0 +1,100 @@
+//! Stopping tasks, and trying them again.
+
+use std::time::Duration;
+
+use bematic_protocol::{ids::TaskId, messages::CloudMessage};
+use serde_json::json;
+
+use bematic::command::Command;
+
+use crate::world::{World, agent_id, obey};
+
+fn state(world: &World, task: TaskId) -> &'static str {
+    world.store.task(task).unwrap().state.name()
+}
+
+fn cancels(world: &World) -> usize {
+    let sent = world.out.take_sent();
+    let cancels = sent.iter();
+    cancels
+        .filter(|(_, message)| matches!(message, CloudMessage::TaskCancel(_)))
+        .count()
+}
+
+#[tokio::test]
+async fn a_waiting_task_is_cancelled_at_once() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await.id;
+    let said = obey(&world, Command::Cancel { task }).await;
+    assert!(said.contains("cancelled"), "{said}");
+    assert_eq!(state(&world, task), "cancelled");
+    world.connect("c").await;
+    world.drain().await;
+    assert!(world.out.take_sent().is_empty(), "it left the queue");
+}
+
+#[tokio::test]
+async fn an_agent_is_told_to_stop_and_says_that_it_has() {
+    let world = World::new().await;
+    let task = world.dispatched().await.id;
+    let said = obey(&world, Command::Cancel { task }).await;
+    assert!(said.contains("told to stop"), "{said}");
+    world.dispatch_all().await;
+    assert_eq!(cancels(&world), 1);
+    world
+        .say("c", "TASK_CANCELLED", json!({ "taskId": task }))
+        .await;
+    assert_eq!(state(&world, task), "cancelled");
+    assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+    let said = obey(&world, Command::Cancel { task }).await;
+    assert!(said.contains("already"), "{said}");
+}
+
+#[tokio::test]
+async fn one_that_does_not_answer_is_cancelled_after_30_s_and_told_again_when_it_speaks() {
+    let world = World::new().await;
+    let task = world.dispatched().await.id;
+    let ack = json!({ "taskId": task, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+    obey(&world, Command::Cancel { task }).await;
+    world.pass(Duration::from_secs(29)).await;
+    assert_eq!(state(&world, task), "processing");
+    world.pass(Duration::from_secs(2)).await;
+    assert_eq!(state(&world, task), "cancelled");
+    world.out.take_sent();
+    let progress = json!({ "taskId": task, "progress": 50 });
+    let answers = world.say("c", "TASK_PROGRESS", progress).await;
+    assert!(matches!(&answers[..], [CloudMessage::TaskCancel(_)]));
+}
+
+#[tokio::test]
+async fn a_completion_that_wins_the_race_stays() {
+    let world = World::new().await;
+    let task = world.dispatched().await.id;
+    obey(&world, Command::Cancel { task }).await;
+    let done = json!({ "taskId": task, "result": "done" });
+    world.say("c", "TASK_COMPLETE", done).await;
+    world
+        .say("c", "TASK_CANCELLED", json!({ "taskId": task }))
+        .await;
+    world.pass(Duration::from_mins(1)).await;
+    assert_eq!(state(&world, task), "completed");
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_and_what_is_anothers_is_not_touched() {
+    let world = World::new().await;
+    let task = world.dispatched().await.id;
+    let error = json!({ "taskId": task, "error": "broken" });
+    world.say("c", "TASK_ERROR", error).await;
+    let said = obey(&world, Command::Retry { task }).await;
+    assert!(said.contains("in line again"), "{said}");
+    world.dispatch_all().await;
+    let sent = world.out.take_sent();
+    assert!(matches!(&sent[..], [(_, CloudMessage::TaskSubmit(submit))]
+        if submit.attempt.map(u32::from) == Some(2)));
+    let unknown = Command::Cancel {
+        task: TaskId::new(uuid::Uuid::from_u128(99)),
+    };
+    assert!(obey(&world, unknown).await.contains("no task"));
+}

@@ -1,0 +1,313 @@
+//! What is known of a connection, who has to ask for it, and when its agent gets work.
+
+use std::time::Duration;
+
+use bematic_protocol::{
+    ids::TaskId,
+    messages::{CloudMessage, Spelling},
+    time::Clock,
+};
+use serde_json::{Value, json};
+
+use bematic::{handlers::event::SocketEvent, ports::Unbound};
+
+use crate::world::{AGENT, World, agent_id, connection, event, wire};
+
+fn spelling(world: &World) -> Option<Spelling> {
+    let agent = world.store.agent(&agent_id()).unwrap();
+    agent.connection.unwrap().spelling
+}
+
+fn online(world: &World) -> bool {
+    world.store.agent(&agent_id()).unwrap().connection.is_some()
+}
+
+/// Whether the task was sent to the agent.
+fn is_sent(world: &World, task: TaskId) -> bool {
+    let sent = world.out.take_sent();
+    let submits = |message: &CloudMessage| matches!(message, CloudMessage::TaskSubmit(submit) if submit.task_id == task);
+    sent.iter().any(|(_, message)| submits(message))
+}
+
+/// Something of each kind that an agent may say first on a connection.
+fn first_words() -> [(&'static str, Value); 5] {
+    let task = TaskId::new(uuid::Uuid::from_u128(99));
+    let status = json!({ "agentId": AGENT, "status": "online", "activeTasks": [] });
+    let pong = json!({ "agentId": AGENT, "serverTime": 1, "activeTasks": 0, "cpuUsage": 0,
+        "memoryUsage": 0 });
+    [
+        ("HEARTBEAT_PING", json!({})),
+        ("HEARTBEAT_PONG", pong),
+        ("AGENT_STATUS", status),
+        ("TASK_STREAM", json!({ "taskId": task, "delta": "x" })),
+        ("TASK_COMPLETE", json!({ "taskId": task, "result": "done" })),
+    ]
+}
+
+#[tokio::test]
+async fn a_connection_keeps_the_spelling_of_its_first_message() {
+    for (first, expected) in [
+        ("heartbeat:ping", Spelling::Colons),
+        ("HEARTBEAT_PING", Spelling::Canonical),
+    ] {
+        let world = World::new().await;
+        world.handshake("c").await;
+        assert_eq!(spelling(&world), None);
+        let router = world.router();
+        for kind in [first, "HEARTBEAT_PING", "heartbeat:ping"] {
+            world.say_to(&router, "c", kind, json!({})).await;
+        }
+        for text in &world.out.wire() {
+            assert!(text.contains(&expected.write("HEARTBEAT_PONG")), "{text}");
+        }
+        // Whoever has something to tell the agent by itself spells as it does.
+        world.say("c", "HEARTBEAT_PING", json!({})).await;
+        assert_eq!(spelling(&world), Some(expected));
+        world.run("fix it", "r").await;
+        world.dispatch_all().await;
+        let wire = world.out.wire();
+        assert!(
+            wire.last()
+                .unwrap()
+                .contains(&expected.write("TASK_SUBMIT"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn whatever_an_agent_says_first_it_gets_the_work_that_waits() {
+    for (kind, payload) in first_words() {
+        let world = World::new().await;
+        let task = world.run("fix it", "r").await.id;
+        world.handshake("c").await;
+        world.dispatch_all().await;
+        assert!(!is_sent(&world, task), "it may not be open yet");
+        world.say("c", kind, payload).await;
+        world.dispatch_all().await;
+        assert!(is_sent(&world, task), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_of_a_first_message_is_made_up_for_by_the_next() {
+    for (kind, payload) in first_words() {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.run("fix it", "r").await.id;
+            world.handshake("c").await;
+            world.dispatch_all().await;
+            let router = world.router();
+            world.calls.fail_at(n);
+            world.say_to(&router, "c", kind, payload.clone()).await;
+            if world.calls.unused_failure() {
+                assert!(n > 1, "{kind}: {n} calls");
+                break;
+            }
+            let next = json!({ "taskId": TaskId::new(uuid::Uuid::nil()), "delta": "y" });
+            world.say_to(&router, "c", "TASK_STREAM", next).await;
+            world.dispatch_all().await;
+            assert!(is_sent(&world, task), "{kind} {n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_handshake_said_whose_it_is_is_never_looked_up_and_has_no_record() {
+    let world = World::new().await;
+    world.handshake("c").await;
+    assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
+    // The sign of life says how it spells; then the queue is looked at.
+    world.say("c", "HEARTBEAT_PING", json!({})).await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "UpdateItem AgentsTable",
+            "PostToConnection c",
+            "SendMessage DispatchQueue"
+        ]
+    );
+    for (kind, payload) in first_words() {
+        world.say("c", kind, payload).await;
+    }
+    world
+        .router()
+        .handle(event("c", true, "{".to_owned()))
+        .await;
+    let gone = event("c", true, String::new());
+    let now = world.time.now();
+    world.disconnector().disconnect(&gone, now).await.unwrap();
+    let calls = world.calls.take();
+    assert!(
+        !calls.contains(&"GetItem AgentsTable".to_owned()),
+        "{calls:?}"
+    );
+    assert!(world.store.connection_of(&connection("c")).is_none());
+}
+
+#[tokio::test]
+async fn what_another_environment_hears_of_an_older_connection_costs_no_more_than_itself() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let connected_at = Some(world.time.now());
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+    let delta = json!({ "taskId": task.id, "attempt": 1, "delta": "x", "seq": 0 });
+    let body = wire("TASK_STREAM", &delta, world.time.now());
+    let told = async |world: &World| {
+        world.calls.take();
+        let event = SocketEvent {
+            connected_at,
+            ..event("c", true, body.clone())
+        };
+        world.router().handle(event).await;
+        world.calls.take()
+    };
+    // It may be its first word: it is noted, and work may wait.
+    assert_eq!(
+        told(&world).await,
+        [
+            "BatchGetItem AgentsTable TasksTable",
+            "PutItem TasksTable",
+            "SendMessage NotificationsQueue",
+            "UpdateItem AgentsTable",
+            "SendMessage DispatchQueue"
+        ]
+    );
+    world.time.pass(Duration::from_mins(1));
+    assert_eq!(
+        told(&world).await,
+        [
+            "BatchGetItem AgentsTable TasksTable",
+            "PutItem TasksTable",
+            "SendMessage NotificationsQueue"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_handled_again_after_the_first_message_changes_nothing() {
+    let world = World::new().await;
+    let handshake = event("c", true, String::new());
+    let at = world.time.now();
+    world.connector().connect(&handshake, at).await.unwrap();
+    world.say("c", "heartbeat:ping", json!({})).await;
+    let before = world.store.agent(&agent_id());
+    world.connector().connect(&handshake, at).await.unwrap();
+    assert_eq!(world.store.agent(&agent_id()), before);
+    assert!(world.out.closed().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_that_is_handled_before_its_handshake_keeps_nothing_from_the_agent() {
+    let world = World::new().await;
+    let task = world.run("fix it", "r").await.id;
+    let router = world.router();
+    let stream = json!({ "taskId": task, "delta": "x" });
+    world.say_to(&router, "c", "TASK_STREAM", stream).await;
+    world.handshake("c").await;
+    world
+        .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+        .await;
+    world.pass(Duration::from_mins(1)).await;
+    assert!(is_sent(&world, task));
+}
+
+#[tokio::test]
+async fn an_end_that_is_handled_before_its_handshake_is_found_out() {
+    let world = World::new().await;
+    let gone = event("c", true, String::new());
+    let now = world.time.now();
+    let outcome = world.disconnector().disconnect(&gone, now).await.unwrap();
+    assert_eq!(outcome, Unbound::Stale);
+    world.handshake("c").await;
+    world.pass(Duration::from_mins(4)).await;
+    assert!(!online(&world));
+}
+
+#[tokio::test]
+async fn a_connection_without_a_key_authenticates_in_band() {
+    let world = World::new().await;
+    let answers = world.authenticate_in_band("c").await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "PutItem AgentsTable",
+            "SendMessage DispatchQueue",
+            "TransactWriteItems AgentsTable",
+            "PostToConnection c",
+            "SendMessage DispatchQueue",
+        ]
+    );
+    assert!(matches!(&answers[..], [CloudMessage::AuthResponse(answer)] if answer.success));
+    assert!(world.out.wire()[0].contains("auth:response"));
+    assert_eq!(
+        world
+            .store
+            .agent(&agent_id())
+            .unwrap()
+            .connection
+            .unwrap()
+            .id,
+        connection("c")
+    );
+    // From now on the connection is the agent's, in any environment.
+    let answers = world
+        .say_in_band(
+            &world.router(),
+            "c",
+            wire("HEARTBEAT_PING", &json!({}), world.time.now()),
+        )
+        .await;
+    assert!(matches!(&answers[..], [CloudMessage::HeartbeatPong(_)]));
+    assert!(
+        world.out.wire()[1].contains("heartbeat:pong"),
+        "spelled as at first"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_authenticated_in_band_is_looked_up_once_in_an_environment() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let router = world.router();
+    world.calls.take();
+    let heartbeat = wire("HEARTBEAT_PING", &json!({}), world.time.now());
+    for body in ["{", "{", &heartbeat, "{", &heartbeat] {
+        world.say_in_band(&router, "c", body.to_owned()).await;
+    }
+    let calls = world.calls.take();
+    let lookups = calls.iter().filter(|call| *call == "GetItem AgentsTable");
+    assert_eq!(lookups.count(), 1, "{calls:?}");
+    // And once when it ends.
+    let gone = event("c", false, String::new());
+    for ended in [Unbound::Offline(agent_id()), Unbound::Stale] {
+        let now = world.time.now();
+        let outcome = world.disconnector().disconnect(&gone, now).await.unwrap();
+        assert_eq!(outcome, ended);
+        assert_eq!(
+            world.calls.take(),
+            ["GetItem AgentsTable", "UpdateItem AgentsTable"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_handled_again_after_authentication_sets_no_deadline() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let again = event("c", false, String::new());
+    let now = world.time.now();
+    world.connector().connect(&again, now).await.unwrap();
+    world.pass(Duration::from_secs(30)).await;
+    assert!(online(&world) && world.out.closed().is_empty());
+    let late = world.time.now();
+    assert!(
+        world
+            .unobserved
+            .presence
+            .unauthenticated(late, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

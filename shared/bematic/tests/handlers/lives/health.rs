@@ -1,0 +1,327 @@
+//! What operators see of circuit breakers, what they can do about them, and what polls `/health`.
+
+use std::time::Duration;
+
+use bematic_protocol::time::Clock as _;
+use serde_json::Value;
+
+use bematic::{
+    breaker::{BreakerEvent, Mode, State},
+    command::{BreakerOrder, Command},
+    handlers::webhook::{Request, Webhook},
+    ports::{NotifyMessage, Turn, Written},
+};
+
+use crate::world::{World, agent_id, obey};
+
+fn order(order: BreakerOrder) -> Command {
+    Command::Breaker {
+        agent: agent_id(),
+        order,
+    }
+}
+
+async fn health_of(world: &World) -> String {
+    let agent = Some(agent_id());
+    obey(world, Command::Health { agent }).await
+}
+
+#[tokio::test]
+async fn health_tells_of_every_agent_and_of_one_in_detail() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.add_agent("other").await;
+    world.time.pass(Duration::from_mins(5));
+    world.open_breaker("box").await;
+    world.time.pass(Duration::from_secs(20));
+    world.calls.take();
+    let all = obey(&world, Command::Health { agent: None }).await;
+    assert_eq!(
+        world.calls.take(),
+        [
+            "Query AgentsTable/list",
+            "Query AgentsTable/list",
+            "Query AgentsTable/list",
+            "Query AgentsTable/list",
+            "BatchGetItem AgentsTable",
+            "BatchGetItem AgentsTable"
+        ]
+    );
+    let lines: Vec<_> = all.lines().collect();
+    assert_eq!(
+        lines[0],
+        ":red_circle: `box` *open* for 20 s – 10 of 10 failed (100 %)"
+    );
+    assert!(
+        lines[1].contains("`·········█` last error 20 s ago:"),
+        "{all}"
+    );
+    assert_eq!(
+        lines[2],
+        ":large_green_circle: `other` *closed* for 5 min 20 s, offline – 0 of 0 failed (0 %)"
+    );
+    assert_eq!(lines[3].trim(), "`··········`");
+
+    let one = health_of(&world).await;
+    for part in [
+        ":red_circle: `box` is *open* for 20 s.",
+        "It opened because 10 of 10 tasks failed. The first probe is sent in 40 s.",
+        "failures: 100 % of 10 outcomes in the last 10 min, opens at 50 % of at least 10",
+        "failures in a row: off",
+        "slow tasks: off",
+        "*Counted*: 10 × ",
+        "*Last error* 20 s ago: ",
+    ] {
+        assert!(one.contains(part), "{part} in {one}");
+    }
+    let unknown = obey(
+        &world,
+        Command::Health {
+            agent: Some("nobody".parse().unwrap()),
+        },
+    );
+    assert_eq!(
+        unknown.await,
+        "There is no agent `nobody`. Known: `box`, `other`."
+    );
+}
+
+#[tokio::test]
+async fn a_reset_closes_a_breaker_at_once_and_what_waited_is_sent() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.open_breaker("box").await;
+    world.run("work", "r").await;
+    world.dispatch_all().await;
+    assert_eq!(world.out.take_sent(), []);
+    let said = obey(&world, order(BreakerOrder::Reset)).await;
+    assert!(said.contains("The breaker of `box` is reset"), "{said}");
+    world.dispatch_all().await;
+    assert_eq!(world.out.take_sent().len(), 1);
+    let again = obey(&world, order(BreakerOrder::Reset)).await;
+    assert_eq!(
+        again,
+        "The breaker of `box` is closed already, with nothing counted."
+    );
+}
+
+#[tokio::test]
+async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_ends() {
+    let world = World::new().await;
+    let running = world.dispatched().await;
+    let drain = BreakerOrder::Drain {
+        lasts: Duration::from_mins(30),
+        note: "new <disk>".to_owned(),
+    };
+    obey(&world, order(drain)).await;
+    let waiting = world.run("more", "r2").await;
+    world.dispatch_all().await;
+    assert_eq!(world.out.take_sent(), []);
+    let done = serde_json::json!({ "taskId": running.id, "result": "done" });
+    world.say("c", "TASK_COMPLETE", done).await;
+    let state = |id| world.store.task(id).unwrap().state.name();
+    assert_eq!(state(running.id), "completed");
+    let told = health_of(&world).await;
+    assert!(told.contains("is *drained*"), "{told}");
+    assert!(
+        told.contains("Ordered by <@U2> just now: new &lt;disk&gt;. It ends in 30 min"),
+        "{told}"
+    );
+
+    world.lose_dispatched();
+    let router = world.router();
+    for _ in 0..95 {
+        world.beat(&router, "c").await;
+        world.pass(Duration::from_secs(20)).await;
+    }
+    assert_eq!(state(waiting.id), "dispatched", "it ends by itself");
+    assert_eq!(world.store.breaker_of(&agent_id()).mode, Mode::Automatic);
+}
+
+#[tokio::test]
+async fn a_drain_that_ends_by_itself_is_over_for_everybody_though_nothing_waits() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.join("other", "o").await;
+    world.set_route("box,other").await;
+    let drain = BreakerOrder::Drain {
+        lasts: Duration::from_mins(10),
+        note: String::new(),
+    };
+    obey(&world, order(drain)).await;
+    let router = world.router();
+    for _ in 0..33 {
+        world.beat(&router, "c").await;
+        world.pass(Duration::from_secs(20)).await;
+    }
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert!(agent.gate.is_open(world.time.now()), "{:?}", agent.gate);
+    assert!(health_of(&world).await.contains("is *closed*"));
+    let task = world.run("work", "r").await;
+    assert_eq!(task.agent_id, agent_id(), "the first of equals again");
+}
+
+#[tokio::test]
+async fn an_agent_whose_breaker_is_disabled_gets_work_whatever_it_makes_of_it() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let disable = BreakerOrder::Disable {
+        lasts: Duration::from_hours(1),
+        note: String::new(),
+    };
+    world.open_breaker("box").await;
+    obey(&world, order(disable)).await;
+    world.run("work", "r").await;
+    world.dispatch_all().await;
+    assert_eq!(world.out.take_sent().len(), 1);
+    assert!(health_of(&world).await.contains("is *disabled*"));
+    obey(&world, order(BreakerOrder::Resume)).await;
+    assert!(health_of(&world).await.contains("is *open*"), "as before");
+}
+
+#[tokio::test]
+async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
+    let world = World::new().await;
+    world.open_breaker("box").await;
+    let before = world.store.breaker_of(&agent_id());
+    let after = before.after(
+        BreakerEvent::Reset,
+        &bematic::breaker::BreakerConfig::default(),
+        world.time.now(),
+    );
+    let turn = Turn {
+        before: &bematic::breaker::Breaker::default(),
+        after: &after.next,
+    };
+    let stale = world
+        .unobserved
+        .breakers
+        .turn(&agent_id(), turn)
+        .await
+        .unwrap();
+    assert_eq!(stale, Written::Conflict, "of a version that is not there");
+    obey(&world, order(BreakerOrder::Reset)).await;
+    assert_eq!(world.store.breaker_of(&agent_id()).state, State::Closed);
+}
+
+/// What the operations channel shows: its messages' texts, and whether they have a button.
+fn operations(world: &World) -> Vec<(String, bool)> {
+    let slack = world.slack.posts();
+    let posts = slack.values();
+    let posts = posts.filter(|post| post.to.channel.as_str() == "COPS");
+    posts
+        .map(|post| {
+            let blocks = serde_json::to_string(&post.message.blocks).unwrap();
+            (post.message.text.clone(), blocks.contains("breaker_reset"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.open_breaker("box").await;
+    let tell = NotifyMessage::Breaker {
+        agent_id: agent_id(),
+    };
+    for _ in 0..3 {
+        world.notifier().handle(tell.clone()).await.unwrap();
+    }
+    let opened = ":red_circle: `box` gets no more work for now".to_owned();
+    assert_eq!(operations(&world), [(opened.clone(), true)]);
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.announced, agent.gate.generation);
+
+    obey(&world, order(BreakerOrder::Reset)).await;
+    world.dispatch_all().await;
+    world.notify_all().await;
+    let closed = ":large_green_circle: `box` gets work again".to_owned();
+    assert_eq!(operations(&world), [(opened, false), (closed, false)]);
+}
+
+#[tokio::test]
+async fn a_failure_at_any_call_leaves_no_message_out_and_doubles_none() {
+    for n in 0.. {
+        let world = World::new().await;
+        world.open_breaker("box").await;
+        obey(&world, order(BreakerOrder::Reset)).await;
+        let tell = NotifyMessage::Breaker {
+            agent_id: agent_id(),
+        };
+        world.calls.fail_at(n);
+        let first = world.notifier().handle(tell.clone()).await;
+        let all_called = world.calls.unused_failure();
+        if first.is_err() {
+            world.notifier().handle(tell).await.unwrap();
+        }
+        assert_eq!(operations(&world).len(), 2, "call {n}");
+        if all_called {
+            break;
+        }
+    }
+}
+
+async fn poll(webhook: &Webhook) -> (u16, Value) {
+    let health = Request {
+        path: "/health",
+        timestamp: None,
+        signature: None,
+        body: b"",
+    };
+    let response = webhook.handle(health).await;
+    (response.status, response.body.unwrap())
+}
+
+#[tokio::test]
+async fn health_is_cheap_to_poll_and_says_what_is_wrong_without_a_name() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let endpoint = world.webhook();
+    world.calls.take();
+    let (status, body) = poll(&endpoint).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "status": "healthy",
+            "timestamp": "2023-11-14T22:13:20.000Z",
+            "components": {
+                "database": "healthy",
+                "queues": "healthy",
+                "agents": { "connected": 1, "unhealthy": 0 },
+                "slack": "healthy",
+            },
+        })
+    );
+    let calls = world.calls.take();
+    assert_eq!(
+        calls.len(),
+        8,
+        "five for the agents, and three queues: {calls:?}"
+    );
+    poll(&endpoint).await;
+    assert_eq!(world.calls.take().len(), 0, "the same for ten seconds");
+
+    world.open_breaker("box").await;
+    world.time.pass(Duration::from_secs(10));
+    let (status, body) = poll(&endpoint).await;
+    assert_eq!((status, &body["status"]), (200, &"degraded".into()));
+    assert_eq!(body["components"]["agents"]["unhealthy"], 1);
+    assert!(!body.to_string().contains("box"));
+
+    let endpoint = world.webhook();
+    world.calls.fail_at(0);
+    let (status, body) = poll(&endpoint).await;
+    assert_eq!((status, &body["status"]), (503, &"unhealthy".into()));
+    assert_eq!(body["components"]["database"], "unhealthy");
+    assert!(
+        world
+            .unobserved
+            .agents
+            .find(&agent_id())
+            .await
+            .unwrap()
+            .is_some()
+    );
+}

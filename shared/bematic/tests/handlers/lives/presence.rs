@@ -1,0 +1,100 @@
+//! Agents that fall silent, or do not hear.
+
+use std::time::Duration;
+
+use bematic_protocol::{messages::CloudMessage, time::Clock};
+use serde_json::json;
+
+use crate::world::{World, agent_id, connection};
+
+fn online(world: &World) -> bool {
+    world.store.agent(&agent_id()).unwrap().connection.is_some()
+}
+
+fn is_closed(world: &World) -> bool {
+    world.out.closed().contains(&connection("c"))
+}
+
+#[tokio::test]
+async fn an_agent_that_says_nothing_is_asked_and_then_offline() {
+    let world = World::new().await;
+    world.connect("c").await;
+    world.pass(Duration::from_secs(149)).await;
+    let asked = |world: &World| {
+        let sent = world.out.sent();
+        let mut sent = sent.iter().map(|(_, message)| message);
+        sent.any(|message| matches!(message, CloudMessage::HeartbeatPing(_)))
+    };
+    assert!(online(&world) && asked(&world));
+    world.pass(Duration::from_secs(61)).await;
+    assert!(!online(&world) && is_closed(&world));
+}
+
+#[tokio::test]
+async fn an_agent_that_answers_pings_stays_for_hours() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let router = world.router();
+    for _ in 0..360 {
+        world.pass(Duration::from_secs(20)).await;
+        world.beat(&router, "c").await;
+    }
+    assert!(online(&world) && !is_closed(&world));
+}
+
+#[tokio::test]
+async fn one_that_beats_but_does_not_hear_is_found_out() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let router = world.router();
+    for _ in 0..36 {
+        world.pass(Duration::from_secs(20)).await;
+        world
+            .say_to(&router, "c", "HEARTBEAT_PING", json!({}))
+            .await;
+    }
+    assert!(!online(&world) && is_closed(&world));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_given_up_and_speaks_is_closed_so_that_its_agent_comes_anew() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let disconnect = crate::world::event("c", true, String::new());
+    let now = world.time.now();
+    world
+        .disconnector()
+        .disconnect(&disconnect, now)
+        .await
+        .unwrap();
+    world.say("c", "HEARTBEAT_PING", json!({})).await;
+    assert!(is_closed(&world));
+}
+
+#[tokio::test]
+async fn the_sweeper_ends_what_should_have_authenticated() {
+    let world = World::new().await;
+    world.out.open("c");
+    let stranger = crate::world::event("c", false, String::new());
+    let now = world.time.now();
+    world.connector().connect(&stranger, now).await.unwrap();
+    // The message of its deadline is lost.
+    world.out.take_dispatched();
+    world.pass(Duration::from_secs(75)).await;
+    assert!(is_closed(&world));
+    assert!(world.store.connection_of(&connection("c")).is_none());
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_do_nothing_twice() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    world.time.pass(Duration::from_secs(40));
+    let (one, two) = (world.sweeper(), world.sweeper());
+    let (first, second) = futures::join!(one.sweep(), two.sweep());
+    assert_eq!((first.unwrap().tasks, second.unwrap().tasks), (1, 1));
+    world.dispatch_all().await;
+    let task = world.store.task(task.id).unwrap();
+    assert_eq!(task.state.last_attempt().map(u32::from), Some(1));
+    assert_eq!(task.state.name(), "pending");
+}

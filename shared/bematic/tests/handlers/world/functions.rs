@@ -1,0 +1,211 @@
+//! The functions, each in a fresh execution environment: nothing is cached yet.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use bematic::{
+    dead_letter::{DeadLetter, QueueName, Reason},
+    error::BematicError,
+    handlers::{
+        authorize::Authorizer, batch::BatchWorker, connect::Connector, disconnect::Disconnector,
+        dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::Router, sqs,
+        sweep::Sweeper, webhook::Webhook,
+    },
+    ports::{DispatchMessage, NotifyMessage, Ports, Received, SourceQueue},
+};
+use bematic_aws::{app::App, config::Environment, queue::SqsSource};
+use fake_aws::{FakeAws, ReceivedMessage};
+use serde::de::DeserializeOwned;
+
+use super::{
+    World, at_once,
+    fixed::Fixed,
+    out::{BATCHES, DISPATCH, NOTIFICATIONS},
+    store::{AGENTS, TASKS},
+};
+
+/// The signing secret of the Slack app.
+pub(crate) const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+
+/// Bematic as `template.yaml` deploys it, but for numbers of the life cycle and of breakers: those are
+/// the defaults, unless something else is `set`.
+pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App {
+    let url = |queue: &str| aws.queue(queue).url();
+    let variables = [
+        ("TASKS_TABLE", aws.table(TASKS)),
+        ("AGENTS_TABLE", aws.table(AGENTS)),
+        ("DISPATCH_QUEUE_URL", url(DISPATCH)),
+        ("DISPATCH_DEAD_LETTERS_URL", url("DispatchDeadLetters")),
+        ("NOTIFICATIONS_QUEUE_URL", url(NOTIFICATIONS)),
+        (
+            "NOTIFICATIONS_DEAD_LETTERS_URL",
+            url("NotificationsDeadLetters"),
+        ),
+        ("BATCH_QUEUE_URL", url(BATCHES)),
+        ("BATCH_DEAD_LETTERS_URL", url("BatchDeadLetters")),
+        (
+            "WEBSOCKET_MANAGEMENT_URL",
+            "http://management.invalid/stage".to_owned(),
+        ),
+        ("OPERATIONS_CHANNEL", "COPS".to_owned()),
+    ];
+    let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let variables = variables.into_iter().chain(set);
+    let environment: Environment = variables.map(|(name, it)| (name.to_owned(), it)).collect();
+    App::new(environment, &aws.sdk_config(), time.clone(), time.clone()).unwrap()
+}
+
+impl World {
+    pub(crate) fn ports(&self) -> Arc<Ports> {
+        self.ports.clone()
+    }
+
+    /// The ports of a deployment that sets these variables.
+    pub(crate) fn ports_with(&self, set: &[(&str, &str)]) -> Arc<Ports> {
+        app(&self.aws, &self.time, set).ports()
+    }
+
+    pub(crate) fn authorizer(&self) -> Authorizer {
+        Authorizer::new(self.ports())
+    }
+
+    pub(crate) fn connector(&self) -> Connector {
+        Connector::new(self.ports())
+    }
+
+    pub(crate) fn disconnector(&self) -> Disconnector {
+        Disconnector::new(self.ports())
+    }
+
+    pub(crate) fn router(&self) -> MessageRouter {
+        MessageRouter::new(self.ports())
+    }
+
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::new(self.ports())
+    }
+
+    pub(crate) fn notifier(&self) -> Notifier {
+        Notifier::new(self.ports(), self.slack.clone())
+    }
+
+    pub(crate) fn batch_worker(&self) -> BatchWorker {
+        BatchWorker::new(self.ports())
+    }
+
+    pub(crate) fn sweeper(&self) -> Sweeper {
+        Sweeper::new(self.ports())
+    }
+
+    pub(crate) fn webhook(&self) -> Webhook {
+        Webhook::new(self.ports(), SECRET.into())
+    }
+
+    /// What the dispatcher moves waiting tasks with.
+    pub(crate) fn mover(&self) -> Router {
+        Router::new(self.ports())
+    }
+
+    /// Feeds the dispatcher what is due in its queue, as Lambda does.
+    pub(crate) async fn feed_dispatcher(&self) -> Fed {
+        let dispatcher = self.dispatcher();
+        let handle = |message: DispatchMessage| dispatcher.handle(message);
+        self.feed(QueueName::Dispatch, handle).await
+    }
+
+    /// The same with the notifier.
+    pub(crate) async fn feed_notifier(&self) -> Fed {
+        let notifier = self.notifier();
+        let handle = |message: NotifyMessage| notifier.handle(message);
+        self.feed(QueueName::Notifications, handle).await
+    }
+
+    /// What Lambda's event source mapping does: it receives up to ten messages, invokes the function, and
+    /// deletes what the function does not name as failed.
+    async fn feed<M, F>(&self, name: QueueName, handle: impl Fn(M) -> F) -> Fed
+    where
+        M: DeserializeOwned,
+        F: Future<Output = Result<(), BematicError>>,
+    {
+        let queue = self.aws.queue(queue_id(name));
+        let received = queue.receive(10);
+        if received.is_empty() {
+            return Fed::default();
+        }
+        let source = self.source(name);
+        let mut event = SqsEvent::default();
+        event.records = received.iter().map(record).collect();
+        let response = sqs::each(event, &source, handle).await;
+        let failed: Vec<_> = response
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect();
+        let (failed, done): (Vec<_>, _) = received
+            .into_iter()
+            .partition(|it| failed.contains(&it.message.id));
+        for message in &done {
+            queue.delete(&message.receipt_handle);
+        }
+        let done = done.len();
+        Fed { done, failed }
+    }
+
+    /// The queue that a function is fed from.
+    pub(crate) fn source(&self, name: QueueName) -> SqsSource {
+        let queue = self.aws.queue(queue_id(name));
+        let max_receives = queue.spec().redrive.as_ref().unwrap().1;
+        let set = [("MAX_RECEIVES", &*max_receives.to_string())];
+        app(&self.aws, &self.time, &set).source(name)
+    }
+
+    /// The notifier gives up this message.
+    pub(crate) async fn bury(&self, body: &str, reason: &Reason) {
+        let message = Received {
+            id: "given-up",
+            body,
+            group: Some("group"),
+            fifo: true,
+            times: 50,
+        };
+        let source = self.source(QueueName::Notifications);
+        source.bury(message, reason).await.unwrap();
+        self.calls.take();
+    }
+
+    /// The dead letters of a queue.
+    pub(crate) fn dead_letters(&self, name: QueueName) -> Vec<DeadLetter> {
+        let listed = self.unobserved.dead_letters.list(name);
+        at_once(listed).unwrap().letters
+    }
+}
+
+/// What became of the messages that a function was fed.
+#[derive(Debug, Default)]
+pub(crate) struct Fed {
+    /// How many were deleted.
+    pub(crate) done: usize,
+    /// Those that come again.
+    pub(crate) failed: Vec<ReceivedMessage>,
+}
+
+/// The template's name of a queue.
+pub(crate) const fn queue_id(name: QueueName) -> &'static str {
+    match name {
+        QueueName::Dispatch => DISPATCH,
+        QueueName::Notifications => NOTIFICATIONS,
+        QueueName::Batch => BATCHES,
+    }
+}
+
+fn record(received: &ReceivedMessage) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = Some(received.message.id.clone());
+    record.receipt_handle = Some(received.receipt_handle.clone());
+    record.body = Some(received.message.body.clone());
+    let attributes = received.system_attributes().into_iter();
+    record.attributes = attributes
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    record
+}

@@ -1,0 +1,62 @@
+//! What operators do.
+
+use std::collections::BTreeMap;
+
+use bematic::{
+    command::Command,
+    error::BematicError,
+    handlers::webhook::Operator,
+    task::{Origin, Priority, Task},
+};
+use bematic_protocol::time::Clock;
+
+use super::{World, origin};
+
+impl World {
+    /// The operator asks for something to be run; the task that came of it.
+    pub(crate) async fn run(&self, prompt: &str, request: &str) -> Task {
+        assert!(self.try_run(prompt, request).await);
+        let made = self.store.task(self.time.last_task());
+        made.unwrap_or_else(|| self.store.all_tasks().pop().unwrap())
+    }
+
+    /// The operator asks for something to be run; whether that went well.
+    pub(crate) async fn try_run(&self, prompt: &str, request: &str) -> bool {
+        let command = Command::Run {
+            agent: None,
+            priority: Priority::default(),
+            prompt: prompt.to_owned(),
+        };
+        let operator = Operator::new(self.ports());
+        operator
+            .obey(command, origin(), request, self.time.now())
+            .await
+            .is_ok()
+    }
+}
+
+/// What an operator is answered.
+pub(crate) async fn obey(world: &World, command: Command) -> String {
+    try_obey(world, command).await.unwrap()
+}
+
+/// The same, where it may go wrong.
+pub(crate) async fn try_obey(world: &World, command: Command) -> Result<String, BematicError> {
+    let origin = Origin {
+        user_id: "U2".parse().unwrap(),
+        ..origin()
+    };
+    let operator = Operator::new(world.ports());
+    let request = format!("{command:?}");
+    let reply = operator.obey(command, origin, &request, world.time.now());
+    Ok(reply.await?.message.text)
+}
+
+/// How many tasks there are of each state.
+pub(crate) fn states(world: &World) -> Vec<(&'static str, usize)> {
+    let mut states = BTreeMap::new();
+    for task in world.store.all_tasks() {
+        *states.entry(task.state.name()).or_default() += 1;
+    }
+    states.into_iter().collect()
+}

@@ -1,0 +1,120 @@
+//! What the tables hold, past the functions.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use bematic::{
+    agent::{Agent, Connection},
+    batch::Batch,
+    breaker::Breaker,
+    ports::Ports,
+    task::{LateReport, Task},
+};
+use bematic_protocol::{
+    ids::{AgentId, Attempt, ConnectionId, TaskId},
+    time::Timestamp,
+};
+use fake_aws::{FakeAws, Item, Lag};
+use serde::de::DeserializeOwned;
+
+use super::at_once;
+
+pub(super) const TASKS: &str = "TasksTable";
+pub(super) const AGENTS: &str = "AgentsTable";
+
+/// Both tables, as they are.
+pub(crate) struct Store {
+    pub(super) aws: FakeAws,
+    /// The production stores, unobserved.
+    pub(super) ports: Arc<Ports>,
+}
+
+impl Store {
+    pub(crate) fn task(&self, id: TaskId) -> Option<Task> {
+        let item = self.aws.item(TASKS, &[&format!("TASK#{id}"), "TASK"]);
+        item.map(read)
+    }
+
+    /// All tasks, in the order in which they were asked for.
+    pub(crate) fn all_tasks(&self) -> Vec<Task> {
+        let items = self.aws.items(TASKS).into_iter();
+        let tasks = items.filter(|item| sort_key(item) == "TASK").map(read);
+        let mut tasks: Vec<Task> = tasks.collect();
+        tasks.sort_by_key(|task| task.id);
+        tasks
+    }
+
+    /// Sets when the task's state ends by itself.
+    pub(crate) fn set_timer(&self, id: TaskId, at: Timestamp) {
+        let key = [&*format!("TASK#{id}"), "TASK"];
+        let mut item = self.aws.item(TASKS, &key).unwrap();
+        let timer = Some(at);
+        let task = Task {
+            timer,
+            ..self.task(id).unwrap()
+        };
+        let changed: Item = serde_dynamo::to_item(task).unwrap();
+        item.extend(changed);
+        self.aws.put(TASKS, &item);
+    }
+
+    /// What came too late of a task.
+    pub(crate) fn late(&self, id: TaskId) -> Vec<LateReport> {
+        at_once(self.ports.tasks.late_reports(id)).unwrap()
+    }
+
+    /// All bulk work.
+    pub(crate) fn all_batches(&self) -> Vec<Batch> {
+        let items = self.aws.items(TASKS).into_iter();
+        items
+            .filter(|item| sort_key(item) == "BATCH")
+            .map(read)
+            .collect()
+    }
+
+    /// The attempt's whole output.
+    pub(crate) fn whole_output(&self, id: TaskId, attempt: Attempt) -> String {
+        let output = self.ports.reports.output(id, attempt, usize::MAX);
+        at_once(output).unwrap().text
+    }
+
+    /// How many steps are kept.
+    pub(crate) fn step_count(&self) -> usize {
+        let items = self.aws.items(TASKS);
+        let steps = items
+            .iter()
+            .filter(|item| sort_key(item).starts_with("STEP#"));
+        steps.count()
+    }
+
+    pub(crate) fn agent(&self, id: &AgentId) -> Option<Agent> {
+        let item = self.aws.item(AGENTS, &[&format!("AGENT#{id}"), "AGENT"]);
+        item.map(read)
+    }
+
+    pub(crate) fn breaker_of(&self, agent: &AgentId) -> Breaker {
+        at_once(self.ports.breakers.breaker(agent)).unwrap()
+    }
+
+    /// The connection, if it is one that authenticates in band.
+    pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<Connection> {
+        let item = self.aws.item(AGENTS, &[&format!("CONN#{id}"), "CONN"]);
+        item.map(read)
+    }
+
+    /// From now on, reads that need not be consistent show what there is now.
+    pub(crate) fn lag(&self) {
+        self.aws.freeze_reads(Lag::Eventual);
+    }
+}
+
+fn read<T: DeserializeOwned>(item: Item) -> T {
+    serde_dynamo::from_item(item).unwrap()
+}
+
+fn sort_key(item: &Item) -> &str {
+    item.get("sk").map_or("", |sk| match sk {
+        AttributeValue::S(sk) => sk,
+        other => panic!("a sort key is text: {other:?}"),
+    })
+}
