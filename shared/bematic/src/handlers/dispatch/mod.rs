@@ -74,7 +74,11 @@ impl Dispatcher {
     /// interval is the same as once.
     async fn refresh(&self, task: Option<TaskId>) -> Result<(), BematicError> {
         match task {
-            Some(task) => self.transitions.refresh(task, self.ports.clock.now()).await,
+            // Always: that a refresh is under way is believed of a changed task because of this one.
+            Some(task) => {
+                let now = self.ports.clock.now();
+                Ok(self.ports.notifications.refresh(&[task], now).await?)
+            }
             None => Ok(()),
         }
     }

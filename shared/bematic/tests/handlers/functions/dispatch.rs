@@ -8,7 +8,7 @@ use serde_json::json;
 
 use bematic::{
     breaker::State,
-    ports::{DispatchMessage, Drain},
+    ports::{DispatchMessage, Drain, NotifyMessage},
     task::{Task, TaskState},
 };
 
@@ -183,6 +183,27 @@ fn drain_and_show(task: &Task) -> DispatchMessage {
         agent_id: agent_id(),
         refresh: Some(task.id),
     }
+}
+
+#[tokio::test]
+async fn a_refresh_is_enqueued_though_its_task_was_sent_before_by_another_message() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task_id = world.run("fix it", "r").await.id;
+    let messages = world.out.take_dispatched();
+    // In the same flush interval.
+    world.time.pass(Duration::from_millis(500));
+    let dispatcher = world.dispatcher();
+    let first = DispatchMessage::drain(agent_id());
+    dispatcher.handle(first).await.unwrap();
+    assert_eq!(world.out.take_sent().len(), 1);
+    for (message, _) in messages {
+        dispatcher.handle(message).await.unwrap();
+    }
+    assert_eq!(
+        world.out.take_notified(),
+        [NotifyMessage::Refresh { task_id }]
+    );
 }
 
 #[tokio::test]
