@@ -2,10 +2,10 @@
 //!
 //! It builds every function as it is deployed, for this machine's processor, and runs the real
 //! binaries under a Lambda Runtime API of its own ([`runtime`]), with the environment that
-//! `template.yaml` gives them ([`template`]) and with DynamoDB, SQS, API Gateway and Slack answered
-//! by one local endpoint ([`aws`]) that counts and times every call. That has state: a handler finds
-//! what an earlier one has written, conditions are decided, and what a function sends to a queue
-//! invokes the next. So nothing here says what a message should cost; it is seen.
+//! `template.yaml` gives them ([`template`]) and with a local endpoint ([`aws`]) of `fake-aws` and Slack
+//! that counts and times every call. A handler finds what an earlier one has written, conditions are
+//! decided, and what a function sends to a queue invokes the next ([`driver`]). So nothing here says
+//! what a message should cost; it is seen.
 //!
 //! # What is measured
 //!
@@ -22,8 +22,9 @@
 //!   answer, without the time in which the endpoint was at a call (calls side by side count once):
 //!   should a function sleep, it is seen there. The first three invocations of an environment do
 //!   not count.
-//! - **Calls**, and **units** as DynamoDB counts them ([`dynamo::units`]): of an ordinary
-//!   invocation in the table, of the worst in the targets.
+//! - **Calls**, and **units** as DynamoDB counts them ([`fake_aws::Units`]): of an ordinary
+//!   invocation in the table, of the worst in the targets. An invocation that lost a race, a version
+//!   conflict, is told apart: a write that was refused and paid for, a read, and the write.
 //! - **Memory**: the most that was resident (`VmHWM`) after everything; **size**: of the zip.
 //! - **The ordinary task**: a slash command, TASK_SUBMIT, TASK_ACK, 10 TASK_PROGRESS, 100
 //!   TASK_STREAM (one message each 100 ms, in real time), TASK_COMPLETE, and what Slack is shown of

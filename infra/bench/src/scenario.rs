@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::Agent;
-use crate::driver::{Functions as _, MESSAGES};
+use crate::driver::Functions as _;
 use crate::log::Kind;
 use crate::slack::add_channel;
 use crate::stage::{Deliver, Stage};
@@ -161,31 +161,42 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// A connection that authenticates in band, in one environment and then in another.
+/// A connection that authenticates in band.
 async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<()> {
     let agent = Agent::connect_in_band(stage, known.id.clone(), known.key.clone()).await?;
     agent.status(stage, Kind::of("AGENT_STATUS")).await?;
     stage.deliver(Deliver::Now).await?;
     if round == 0 {
-        let given = accepted(stage, &agent, &known.channel).await?;
-        stage.renew(MESSAGES);
-        agent
-            .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
-            .await?;
-        agent.status(stage, Kind::of("AGENT_STATUS")).await?;
-        agent.stream_unseen(stage, given).await?;
-        agent.complete(stage, given).await?;
-        stage.deliver(Deliver::Now).await?;
-        let given = accepted(stage, &agent, &known.channel).await?;
-        stage.renew(MESSAGES);
-        agent
-            .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
-            .await?;
-        agent.complete_unseen(stage, given).await?;
-        stage.deliver(Deliver::Now).await?;
+        elsewhere(stage, &agent, &known.channel).await?;
     }
     agent.disconnect(stage).await?;
     stage.deliver(Deliver::All).await
+}
+
+/// What two environments hear in turn: of a connection, of an attempt that the other has seen begin, and
+/// of an attempt after the other has changed the agent's breaker.
+async fn elsewhere(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<()> {
+    stage.change_environment();
+    agent
+        .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
+        .await?;
+    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
+    stage.deliver(Deliver::Now).await?;
+    stage.change_environment();
+    let one = accepted(stage, agent, channel).await?;
+    let two = accepted(stage, agent, channel).await?;
+    stage.change_environment();
+    agent.stream_unseen(stage, one).await?;
+    agent.complete(stage, one).await?;
+    stage.change_environment();
+    agent.complete(stage, two).await?;
+    stage.deliver(Deliver::Now).await?;
+    let three = accepted(stage, agent, channel).await?;
+    stage.change_environment();
+    agent.complete_unseen(stage, three).await?;
+    stage.deliver(Deliver::Now).await?;
+    stage.change_environment();
+    Ok(())
 }
 
 /// A task that the agent has accepted.

@@ -157,6 +157,8 @@ pub(crate) struct Stage {
     posted: Vec<(String, Value)>,
     /// Messages to the notifier that the present environment of [`MESSAGES`] has sent.
     told: BTreeSet<String>,
+    /// The other environment of [`MESSAGES`], once there is one, and what it has sent.
+    other: (Option<Environment>, BTreeSet<String>),
     pub(crate) ids: RandomIds,
 }
 
@@ -197,6 +199,7 @@ impl Stage {
             time,
             posted: Vec::new(),
             told: BTreeSet::new(),
+            other: (None, BTreeSet::new()),
             ids: RandomIds,
         })
     }
@@ -220,11 +223,14 @@ impl Stage {
         self.driver.functions.start(name).await
     }
 
-    /// Ends a function's environment: the next invocation begins another.
-    pub(crate) fn renew(&mut self, name: &str) {
-        self.environments().remove(name);
-        if name == MESSAGES {
-            self.told.clear();
+    /// Has agents' messages handled by the other of two environments from now on.
+    pub(crate) fn change_environment(&mut self) {
+        let present = self.environments().remove(MESSAGES);
+        let told = std::mem::take(&mut self.told);
+        let (next, told) = std::mem::replace(&mut self.other, (present, told));
+        self.told = told;
+        if let Some(next) = next {
+            self.environments().insert(MESSAGES.to_owned(), next);
         }
     }
 
