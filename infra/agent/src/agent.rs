@@ -1,5 +1,10 @@
 //! Joins the parts: one loop that tells the session what happens, and does what it wants done.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one loop that time comes from: the session gets it passed in"
+)]
+
 use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use bematic_protocol::{ids::RandomIds, messages::TaskSubmit, time::SystemClock};

@@ -34,6 +34,11 @@
 //! A heartbeat is written down at most as often as `SEEN_EVERY` says; a minute of it is not waited
 //! for, but computed from that.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the bench measures real time, and the simulation tokio's virtual time"
+)]
+
 mod agent;
 mod aws;
 mod build;

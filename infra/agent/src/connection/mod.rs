@@ -30,6 +30,10 @@ use crate::event::LinkEvent;
 const STABLE: Duration = Duration::from_secs(30);
 
 /// Keeps a connection until nobody listens to `reports`, or the key is refused.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a connection lasted decides how soon the next is tried"
+)]
 pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {
     let mut backoff = Backoff::new(endpoint.reconnect);
     let mut keeper = Keeper {

@@ -1,5 +1,10 @@
 //! One run of the command: its process, its output, its end.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the process of a run is real, and so is its time"
+)]
+
 mod environment;
 mod outcome;
 mod pipe;

@@ -2,6 +2,11 @@
 //! against, since machines differ and are noisy. Asked to, it exchanges bytes with the endpoint of
 //! AWS as others do, and does nothing with them: that is what the network costs a processor.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the bench reads how long the function takes"
+)]
+
 use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};

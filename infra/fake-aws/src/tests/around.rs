@@ -245,6 +245,10 @@ async fn a_seed_says_how_tasks_interleave() {
 async fn a_call_takes_as_long_as_a_latency_says() {
     let it = Fixture::new();
     it.aws.hook(Latency(|_: &Call| Duration::from_millis(7)));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "virtual time that the test waits in"
+    )]
     let begun = tokio::time::Instant::now();
     put(&it, "1").await.unwrap();
     send(&it).await.unwrap();

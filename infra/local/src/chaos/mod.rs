@@ -12,6 +12,7 @@
 //! disturbances, though not the same run: how they fall together is the machine's doing.
 
 mod agent;
+mod conditions;
 mod explain;
 pub mod operator;
 mod options;
@@ -21,7 +22,6 @@ mod settle;
 pub mod snapshot;
 mod trouble;
 pub mod verdict;
-mod conditions;
 mod webhook;
 mod world;
 

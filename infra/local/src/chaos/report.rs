@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::verdict::{Charge, Verdict};
 use super::conditions::Calls;
+use super::verdict::{Charge, Verdict};
 
 /// Offences that are named.
 const NAMED: usize = 25;

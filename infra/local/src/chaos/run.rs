@@ -12,6 +12,7 @@ use tokio::time::{interval, sleep};
 use xtask::Workspace;
 
 use super::agent::RunningAgent;
+use super::conditions::NetworkConditions;
 use super::explain::explain;
 use super::operator::{Book, Diligence, Operator};
 use super::options::Options;
@@ -19,7 +20,6 @@ use super::report::Report;
 use super::settle;
 use super::trouble::{self, Trouble};
 use super::verdict::{Evidence, judge};
-use super::conditions::NetworkConditions;
 use super::webhook::Webhook;
 use super::world::World;
 use crate::stack::Stack;

@@ -100,6 +100,10 @@ impl<M: Clone> Line<M> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test begins now, and passes the time on from there"
+)]
 mod tests {
     use super::*;
 

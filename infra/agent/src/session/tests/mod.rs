@@ -1,5 +1,10 @@
 //! What a session decides, told of everything that may happen.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test begins now, and passes the time on from there"
+)]
+
 mod connection;
 mod delivery;
 mod offers;

@@ -1,5 +1,10 @@
 //! What is always enforced.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how long the edge keeps a real connection is what is tested"
+)]
+
 use std::time::Duration;
 
 use tokio::time::Instant;
