@@ -1,8 +1,10 @@
+//! `ws-authorizer`, `ws-connect` and `ws-disconnect`.
+
 use std::time::Duration;
 
-use bematic_protocol::{ids::AgentId, time::Clock};
-
 use bematic::{handlers::event::Credentials, ports::Unbound};
+use bematic_protocol::{ids::AgentId, time::Clock};
+use fake_aws::When;
 
 use crate::world::{AGENT, World, agent_id, connection, event};
 
@@ -155,28 +157,30 @@ async fn an_agent_that_goes_is_offline() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_of_a_disconnect_is_made_up_for_by_a_repetition() {
-    for n in 0.. {
-        let world = World::new().await;
-        world.authenticate_in_band("c").await;
-        world.calls.fail_at(n);
-        // The agent has to be looked up.
-        let gone = event("c", false, String::new());
-        let _ = world
-            .disconnector()
-            .disconnect(&gone, world.time.now())
-            .await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            world.authenticate_in_band("c").await;
+            world.calls.fail(n, when);
+            // The agent has to be looked up.
+            let gone = event("c", false, String::new());
+            let _ = world
+                .disconnector()
+                .disconnect(&gone, world.time.now())
+                .await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            world
+                .disconnector()
+                .disconnect(&gone, world.time.now())
+                .await
+                .unwrap();
+            assert_eq!(
+                world.store.agent(&agent_id()).unwrap().connection,
+                None,
+                "call {n} ({when:?})"
+            );
         }
-        world
-            .disconnector()
-            .disconnect(&gone, world.time.now())
-            .await
-            .unwrap();
-        assert_eq!(
-            world.store.agent(&agent_id()).unwrap().connection,
-            None,
-            "call {n}"
-        );
     }
 }

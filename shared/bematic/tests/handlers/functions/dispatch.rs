@@ -1,20 +1,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bematic_protocol::{messages::CloudMessage, time::Clock};
-use fake_aws::{Call, FakeAws, Hook};
-use futures::future::{join, join_all};
-use serde_json::json;
-
 use bematic::{
     breaker::State,
     ports::{DispatchMessage, Drain, NotifyMessage},
     task::{Task, TaskState},
 };
+use bematic_protocol::{ids::ConnectionId, messages::CloudMessage, time::Clock};
+use fake_aws::{Call, FakeAws, Hook, When};
+use futures::future::{join, join_all};
+use serde_json::json;
 
 use crate::world::{AGENT, World, agent_id, connection, event, new_task, wire};
 
-fn submitted(sent: &[(bematic_protocol::ids::ConnectionId, CloudMessage)]) -> Vec<String> {
+fn submitted(sent: &[(ConnectionId, CloudMessage)]) -> Vec<String> {
     sent.iter()
         .filter_map(|(_, message)| match message {
             CloudMessage::TaskSubmit(submit) => Some(submit.prompt.clone()),
@@ -148,32 +147,58 @@ async fn a_connection_that_is_gone_marks_the_agent_offline_and_the_task_waits() 
 
 #[tokio::test]
 async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
-    for n in 0.. {
-        let world = World::new().await;
-        world.connect("c").await;
-        let task = world.run("fix it", "r").await;
-        world.out.take_dispatched();
-        world.calls.fail_at(n);
-        let first = world
-            .dispatcher()
-            .handle(DispatchMessage::drain(agent_id()))
-            .await;
-        if world.calls.unused_failure() {
-            break;
+    /// The claim follows the agent's lease and its queue; the post follows the specification.
+    const CLAIM: usize = 2;
+    const POST: usize = 4;
+    let attempt = |(_, message): &(ConnectionId, CloudMessage)| match message {
+        CloudMessage::TaskSubmit(submit) => submit.attempt.map(u32::from),
+        _ => None,
+    };
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            world.connect("c").await;
+            let task = world.run("fix it", "r").await;
+            world.out.take_dispatched();
+            world.calls.fail(n, when);
+            let first = world
+                .dispatcher()
+                .handle(DispatchMessage::drain(agent_id()))
+                .await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            // Longer than the lease on the queue, which a failure to give it back leaves behind.
+            world.time.pass(Duration::from_secs(90));
+            world.drain().await;
+            let attempts: Vec<_> = world.out.sent().iter().filter_map(attempt).collect();
+            // A claim whose answer was lost is as a task that its agent did not hear of.
+            let unheard = (n, when) == (CLAIM, When::After);
+            let expected = match (n, when) {
+                _ if unheard => &[][..],
+                // An agent runs an attempt once, however often it is sent.
+                (POST, When::After) => &[1, 1],
+                _ => &[1],
+            };
+            assert_eq!(attempts, expected, "call {n} ({when:?}): {first:?}");
+            if unheard {
+                let router = world.router();
+                while submitted(&world.out.sent()).is_empty() {
+                    world.pass(Duration::from_secs(20)).await;
+                    world.beat(&router, "c").await;
+                }
+                let passed = world.time.now().since(task.created_at);
+                assert!(passed < Duration::from_mins(3), "after {passed:?}");
+                assert_eq!(submitted(&world.out.take_sent()), ["fix it"]);
+            }
+            let held = world.store.agent(&agent_id()).unwrap().held;
+            assert_eq!(held.len(), 1, "call {n} ({when:?})");
+            assert_eq!(
+                world.store.task(task.id).unwrap().state.name(),
+                "dispatched",
+                "call {n} ({when:?})"
+            );
         }
-        let already = submitted(&world.out.take_sent()).len();
-        // Longer than the lease on the queue, which a failure to give it back leaves behind.
-        world.time.pass(Duration::from_secs(90));
-        world.drain().await;
-        let sent = already + submitted(&world.out.take_sent()).len();
-        assert_eq!(sent, 1, "call {n}: {first:?}");
-        let held = world.store.agent(&agent_id()).unwrap().held;
-        assert_eq!(held.len(), 1, "call {n}");
-        assert_eq!(
-            world.store.task(task.id).unwrap().state.name(),
-            "dispatched",
-            "call {n}"
-        );
     }
 }
 
@@ -209,27 +234,29 @@ async fn a_refresh_is_enqueued_though_its_task_was_sent_before_by_another_messag
 #[tokio::test]
 async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
     // How many calls there are is known once a failure is not used.
-    for n in 0.. {
-        let world = World::new().await;
-        world.connect("c").await;
-        let task = world.run("fix it", "r").await;
-        world.out.take_dispatched();
-        world.calls.take();
-        world.calls.fail_at(n);
-        let handled = world.dispatcher().handle(drain_and_show(&task)).await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            world.connect("c").await;
+            let task = world.run("fix it", "r").await;
+            world.out.take_dispatched();
+            world.calls.take();
+            world.calls.fail(n, when);
+            let handled = world.dispatcher().handle(drain_and_show(&task)).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            if handled.is_err() && world.calls.take()[n] == "SendMessage NotificationsQueue" {
+                // SQS gives the message again.
+                world.time.pass(Duration::from_secs(90));
+                let again = drain_and_show(&task);
+                world.dispatcher().handle(again).await.unwrap();
+            }
+            assert!(
+                world.out.to_show().contains(&task.id),
+                "call {n} ({when:?}): {handled:?}"
+            );
         }
-        if handled.is_err() && world.calls.take()[n] == "SendMessage NotificationsQueue" {
-            // SQS gives the message again.
-            world.time.pass(Duration::from_secs(90));
-            let again = drain_and_show(&task);
-            world.dispatcher().handle(again).await.unwrap();
-        }
-        assert!(
-            world.out.to_show().contains(&task.id),
-            "call {n}: {handled:?}"
-        );
     }
 }
 
@@ -360,21 +387,23 @@ async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails() {
-    for n in 0.. {
-        let world = World::new().await;
-        world.admit("c").await;
-        let deadline = DispatchMessage::AuthDeadline {
-            connection_id: connection("c"),
-        };
-        world.calls.fail_at(n);
-        let first = world.dispatcher().handle(deadline.clone()).await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            world.admit("c").await;
+            let deadline = DispatchMessage::AuthDeadline {
+                connection_id: connection("c"),
+            };
+            world.calls.fail(n, when);
+            let first = world.dispatcher().handle(deadline.clone()).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            assert!(first.is_err(), "call {n} ({when:?}): SQS would forget it");
+            world.dispatcher().handle(deadline).await.unwrap();
+            assert!(world.out.closed().contains(&connection("c")));
+            assert!(world.store.connection_of(&connection("c")).is_none());
         }
-        assert!(first.is_err(), "call {n}: SQS would forget it");
-        world.dispatcher().handle(deadline).await.unwrap();
-        assert!(world.out.closed().contains(&connection("c")));
-        assert!(world.store.connection_of(&connection("c")).is_none());
     }
 }
 

@@ -1,18 +1,18 @@
 use std::time::Duration;
 
-use bematic_protocol::{
-    ids::{Attempt, TaskId},
-    messages::CloudMessage,
-    time::Clock,
-};
-use serde_json::{Value, json};
-
 use bematic::{
     agent::Project,
     command::Command,
     handlers::{event::SocketEvent, message::MessageRouter},
     task::{Task, TaskState},
 };
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::CloudMessage,
+    time::Clock,
+};
+use fake_aws::When;
+use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event, execute, wire};
 
@@ -289,48 +289,54 @@ async fn every_message_twice_and_in_any_order_ends_alike() {
 async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
     let of = |index: usize| [false, true].map(|begun| (index, begun));
     for (index, has_begun) in (0..6).flat_map(of) {
-        for n in 0.. {
-            let (world, task) = if has_begun {
-                let (world, _, task) = begun().await;
-                (world, task)
-            } else {
-                let world = World::new().await;
-                let task = world.dispatched().await;
-                (world, task)
-            };
-            let (kind, payload) = reports(task.id)[index].clone();
-            if has_begun && kind == "TASK_CANCELLED" {
-                execute(&world, Command::Cancel { task: task.id }).await;
-            }
-            world.calls.fail_at(n);
-            let answers = world.say("c", kind, payload.clone()).await;
-            if world.calls.unused_failure() {
-                break;
-            }
-            let must_not_be_lost =
-                ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"].contains(&kind);
-            assert!(
-                !is_confirmed(&answers) || !must_not_be_lost || n > 0,
-                "{kind} {n}"
-            );
-            world.out.take_notified();
-            world.out.take_dispatched();
-            // Within 5 min SQS would drop what it was sent before.
-            world.time.pass(Duration::from_mins(5));
-            let answers = world.say("c", kind, payload).await;
-            assert_eq!(error_code(&answers), None, "{kind} {n}");
-            assert_eq!(is_confirmed(&answers), must_not_be_lost, "{kind} {n}");
-            assert!(
-                world.out.to_show().contains(&task.id),
-                "{kind} {n}: nobody told Slack"
-            );
-            let state = world.store.task(task.id).unwrap().state;
-            assert_ne!(state.name(), "dispatched", "{kind} {n}");
-            if state.is_terminal() {
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let (world, task) = if has_begun {
+                    let (world, _, task) = begun().await;
+                    (world, task)
+                } else {
+                    let world = World::new().await;
+                    let task = world.dispatched().await;
+                    (world, task)
+                };
+                let (kind, payload) = reports(task.id)[index].clone();
+                if has_begun && kind == "TASK_CANCELLED" {
+                    execute(&world, Command::Cancel { task: task.id }).await;
+                }
+                world.calls.fail(n, when);
+                let answers = world.say("c", kind, payload.clone()).await;
+                if world.calls.unused_failure() {
+                    break;
+                }
+                let must_not_be_lost =
+                    ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"].contains(&kind);
                 assert!(
-                    !world.out.take_dispatched().is_empty(),
-                    "{kind} {n}: slot not used"
+                    !is_confirmed(&answers) || !must_not_be_lost || n > 0,
+                    "{kind} {n} ({when:?})"
                 );
+                world.out.take_notified();
+                world.out.take_dispatched();
+                // Within 5 min SQS would drop what it was sent before.
+                world.time.pass(Duration::from_mins(5));
+                let answers = world.say("c", kind, payload).await;
+                assert_eq!(error_code(&answers), None, "{kind} {n} ({when:?})");
+                assert_eq!(
+                    is_confirmed(&answers),
+                    must_not_be_lost,
+                    "{kind} {n} ({when:?})"
+                );
+                assert!(
+                    world.out.to_show().contains(&task.id),
+                    "{kind} {n} ({when:?}): nobody told Slack"
+                );
+                let state = world.store.task(task.id).unwrap().state;
+                assert_ne!(state.name(), "dispatched", "{kind} {n} ({when:?})");
+                if state.is_terminal() {
+                    assert!(
+                        !world.out.take_dispatched().is_empty(),
+                        "{kind} {n} ({when:?}): slot not used"
+                    );
+                }
             }
         }
     }

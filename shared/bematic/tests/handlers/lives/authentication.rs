@@ -1,10 +1,10 @@
 //! Connections that authenticate in band.
 
+use bematic::agent::ApiKey;
 use bematic_protocol::{messages::CloudMessage, time::Clock};
+use fake_aws::When;
 use futures::future::join_all;
 use serde_json::json;
-
-use bematic::agent::ApiKey;
 
 use crate::world::{AGENT, World, agent_id, connection, event, wire};
 
@@ -90,22 +90,27 @@ async fn of_two_agents_that_claim_a_connection_at_once_one_gets_it() {
 
 #[tokio::test]
 async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
-    for n in 0.. {
-        let world = World::new().await;
-        let task = world.run("fix it", "r").await.id;
-        world.dispatch_all().await;
-        world.admit("c").await;
-        let body = request(&world, AGENT, world.key.expose());
-        world.calls.fail_at(n);
-        world.say_in_band(&world.router(), "c", body.clone()).await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.run("fix it", "r").await.id;
+            world.dispatch_all().await;
+            world.admit("c").await;
+            let body = request(&world, AGENT, world.key.expose());
+            world.calls.fail(n, when);
+            world.say_in_band(&world.router(), "c", body.clone()).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            let answers = world.say_in_band(&world.router(), "c", body).await;
+            assert!(
+                answers.iter().any(is_welcome),
+                "call {n} ({when:?}): {answers:?}"
+            );
+            world.dispatch_all().await;
+            let state = world.store.task(task).unwrap().state;
+            assert_eq!(state.name(), "dispatched", "call {n} ({when:?})");
         }
-        let answers = world.say_in_band(&world.router(), "c", body).await;
-        assert!(answers.iter().any(is_welcome), "call {n}: {answers:?}");
-        world.dispatch_all().await;
-        let state = world.store.task(task).unwrap().state;
-        assert_eq!(state.name(), "dispatched", "call {n}");
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock as _};
-use futures::future::join_all;
-use serde_json::{Value, json};
-
 use bematic::{
     breaker::{Counted, FailureKind, IgnoredBecause, State, Trip},
     command::Command,
     ports::{Claim, DispatchMessage, NotifyMessage, Pass},
     task::{TaskEvent, TaskPolicy},
 };
+use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock as _};
+use fake_aws::When;
+use futures::future::join_all;
+use serde_json::{Value, json};
 
 use crate::world::{World, agent_id, connection, event, execute, wire};
 
@@ -241,21 +241,23 @@ fn end(n: usize, task: TaskId) -> (&'static str, Value) {
 #[tokio::test]
 async fn an_end_that_is_told_again_after_a_failure_at_any_call_counts_once() {
     for begun in [false, true] {
-        for n in 0.. {
-            let world = World::new().await;
-            let task = world.dispatched().await.id;
-            if begun {
-                begin(&world, task).await;
-            }
-            world.calls.fail_at(n);
-            let error = json!({ "taskId": task, "attempt": 1, "error": "no" });
-            world.say("c", "TASK_ERROR", error.clone()).await;
-            let all_called = world.calls.unused_failure();
-            world.say("c", "TASK_ERROR", error.clone()).await;
-            world.say("c", "TASK_ERROR", error).await;
-            assert_eq!(outcomes(&world), 1, "call {n}, begun: {begun}");
-            if all_called {
-                break;
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let world = World::new().await;
+                let task = world.dispatched().await.id;
+                if begun {
+                    begin(&world, task).await;
+                }
+                world.calls.fail(n, when);
+                let error = json!({ "taskId": task, "attempt": 1, "error": "no" });
+                world.say("c", "TASK_ERROR", error.clone()).await;
+                let all_called = world.calls.unused_failure();
+                world.say("c", "TASK_ERROR", error.clone()).await;
+                world.say("c", "TASK_ERROR", error).await;
+                assert_eq!(outcomes(&world), 1, "call {n} ({when:?}), begun: {begun}");
+                if all_called {
+                    break;
+                }
             }
         }
     }

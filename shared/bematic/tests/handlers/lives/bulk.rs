@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use bematic_protocol::time::Clock;
-use futures::future::join_all;
-use serde_json::json;
-
 use bematic::{
     batch::{Batch, BatchKind, BatchState},
     command::Command,
 };
+use bematic_protocol::time::Clock;
+use futures::future::join_all;
+use serde_json::json;
 
 use crate::world::{World, execute, states};
 
@@ -51,10 +50,10 @@ async fn half_way_the_bar_is_half_full() {
     let world = World::new().await;
     waiting(&world, 98).await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
-    let message = world.out.take_batches().pop().unwrap();
     // Counted, and one chunk: then the queue does not take the next message.
     world.calls.fail_at(6);
-    world.batch_worker().handle(message).await.unwrap_err();
+    let fed = world.feed_batch_worker().await;
+    assert_eq!((fed.done, fed.failed.len()), (0, 1));
     world.notify_all().await;
     let shown = format!("{:?}", world.slack.posts());
     assert!(
@@ -101,6 +100,7 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
     world.work_on_batches().await;
+    world.store.catch_up();
     // Five are at the agent, which is told to stop them.
     assert_eq!(states(&world), [("cancelled", 25), ("dispatched", 5)]);
     let calls = world.calls.take();
@@ -159,14 +159,15 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
         execute(&world, Command::Cancel { task: stale }).await;
         world.out.take_dispatched();
         execute(&world, Command::Bulk(BatchKind::Cancel)).await;
-        let message = world.out.take_batches().pop().unwrap();
         world.calls.fail_at(n);
-        let first = world.batch_worker().handle(message).await;
+        let first = world.feed_batch_worker().await;
         if world.calls.unused_failure() {
             break;
         }
-        assert!(first.is_err(), "call {n} failed, and SQS was not told");
-        world.batch_worker().handle(message).await.unwrap();
+        let again = first.failed.len();
+        assert_eq!(again, 1, "call {n} failed, and SQS was not told");
+        world.time.pass(Duration::from_secs(2));
+        assert_eq!(world.feed_batch_worker().await.done, 1, "call {n}");
         let batch = the_batch(&world);
         assert!(matches!(
             batch.state,
@@ -179,6 +180,7 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
         if n % 4 != 0 {
             continue;
         }
+        world.store.catch_up();
         world.pass(Duration::from_mins(2)).await;
         world.notify_all().await;
         let unshown = world.store.all_tasks();

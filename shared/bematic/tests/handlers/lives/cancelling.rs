@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use bematic::command::Command;
 use bematic_protocol::{ids::TaskId, messages::CloudMessage};
 use serde_json::json;
-
-use bematic::command::Command;
 
 use crate::world::{World, agent_id, execute};
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use bematic::{handlers::event::SocketEvent, ports::Unbound};
 use bematic_protocol::{
     ids::TaskId,
     messages::{CloudMessage, Spelling},
     time::Clock,
 };
+use fake_aws::When;
 use serde_json::{Value, json};
-
-use bematic::{handlers::event::SocketEvent, ports::Unbound};
 
 use crate::world::{AGENT, World, agent_id, connection, event, wire};
 
@@ -91,22 +91,24 @@ async fn whatever_an_agent_says_first_it_gets_the_work_that_waits() {
 #[tokio::test]
 async fn a_failure_at_any_call_of_a_first_message_is_made_up_for_by_the_next() {
     for (kind, payload) in first_words() {
-        for n in 0.. {
-            let world = World::new().await;
-            let task = world.run("fix it", "r").await.id;
-            world.handshake("c").await;
-            world.dispatch_all().await;
-            let router = world.router();
-            world.calls.fail_at(n);
-            world.say_to(&router, "c", kind, payload.clone()).await;
-            if world.calls.unused_failure() {
-                assert!(n > 1, "{kind}: {n} calls");
-                break;
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let world = World::new().await;
+                let task = world.run("fix it", "r").await.id;
+                world.handshake("c").await;
+                world.dispatch_all().await;
+                let router = world.router();
+                world.calls.fail(n, when);
+                world.say_to(&router, "c", kind, payload.clone()).await;
+                if world.calls.unused_failure() {
+                    assert!(n > 1, "{kind}: {n} calls");
+                    break;
+                }
+                let next = json!({ "taskId": TaskId::new(uuid::Uuid::nil()), "delta": "y" });
+                world.say_to(&router, "c", "TASK_STREAM", next).await;
+                world.dispatch_all().await;
+                assert!(is_sent(&world, task), "{kind} {n} ({when:?})");
             }
-            let next = json!({ "taskId": TaskId::new(uuid::Uuid::nil()), "delta": "y" });
-            world.say_to(&router, "c", "TASK_STREAM", next).await;
-            world.dispatch_all().await;
-            assert!(is_sent(&world, task), "{kind} {n}");
         }
     }
 }

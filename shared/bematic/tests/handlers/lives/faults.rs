@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bematic::handlers::message::MessageRouter;
 use bematic_protocol::{
     ids::{Attempt, TaskId},
     messages::CloudMessage,
     time::Clock,
 };
+use fake_aws::When;
 use serde_json::json;
-
-use bematic::handlers::message::MessageRouter;
 
 use crate::world::{Post, World, agent_id};
 
@@ -78,6 +78,11 @@ impl Agent {
                 .await;
         }
         for (_, message) in world.out.take_sent() {
+            if let CloudMessage::HeartbeatPing(ping) = &message {
+                let pong = json!({ "agentId": "box", "serverTime": ping.server_time,
+                    "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0 });
+                self.say(world, "HEARTBEAT_PONG", pong).await;
+            }
             if let CloudMessage::TaskSubmit(submit) = message {
                 let run = (submit.task_id, submit.attempt);
                 let task = json!({ "taskId": run.0, "attempt": run.1, "accepted": true });
@@ -116,10 +121,10 @@ fn is_settled(world: &World) -> bool {
 }
 
 /// A task's whole life; how many seconds it took, and how many calls.
-async fn life(fail_at: Option<usize>) -> (Option<u64>, usize) {
+async fn life(failure: Option<(usize, When)>) -> (Option<u64>, usize) {
     let world = World::new().await;
-    if let Some(n) = fail_at {
-        world.calls.fail_at(n);
+    if let Some((n, when)) = failure {
+        world.calls.fail(n, when);
     }
     let mut agent = Agent::new(&world);
     // The operator asks again only if nothing came of it.
@@ -152,8 +157,13 @@ async fn a_failure_at_any_call_loses_nothing() {
     let (undisturbed, calls) = life(None).await;
     assert!(undisturbed.is_some_and(|secs| secs < 10), "{undisturbed:?}");
     assert!(calls > 30, "{calls}");
-    for n in 0..calls {
-        let (settled, _) = life(Some(n)).await;
-        assert!(settled.is_some(), "lost when call {n} of {calls} fails");
+    for when in [When::Before, When::After] {
+        for n in 0..calls {
+            let (settled, _) = life(Some((n, when))).await;
+            assert!(
+                settled.is_some(),
+                "lost when call {n} of {calls} fails ({when:?})"
+            );
+        }
     }
 }

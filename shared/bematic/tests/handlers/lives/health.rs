@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use bematic_protocol::time::Clock as _;
-use serde_json::Value;
-
 use bematic::{
     breaker::{BreakerEvent, Mode, State},
     command::{BreakerOrder, Command},
     handlers::webhook::{Request, Webhook},
     ports::{NotifyMessage, Turn, Written},
 };
+use bematic_protocol::time::Clock as _;
+use fake_aws::When;
+use serde_json::Value;
 
 use crate::world::{World, agent_id, execute};
 
@@ -242,22 +242,24 @@ async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_leaves_no_message_out_and_doubles_none() {
-    for n in 0.. {
-        let world = World::new().await;
-        world.open_breaker("box").await;
-        execute(&world, order(BreakerOrder::Reset)).await;
-        let tell = NotifyMessage::Breaker {
-            agent_id: agent_id(),
-        };
-        world.calls.fail_at(n);
-        let first = world.notifier().handle(tell.clone()).await;
-        let all_called = world.calls.unused_failure();
-        if first.is_err() {
-            world.notifier().handle(tell).await.unwrap();
-        }
-        assert_eq!(operations(&world).len(), 2, "call {n}");
-        if all_called {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            world.open_breaker("box").await;
+            execute(&world, order(BreakerOrder::Reset)).await;
+            let tell = NotifyMessage::Breaker {
+                agent_id: agent_id(),
+            };
+            world.calls.fail(n, when);
+            let first = world.notifier().handle(tell.clone()).await;
+            let all_called = world.calls.unused_failure();
+            if first.is_err() {
+                world.notifier().handle(tell).await.unwrap();
+            }
+            assert_eq!(operations(&world).len(), 2, "call {n} ({when:?})");
+            if all_called {
+                break;
+            }
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use bematic_protocol::{ids::TaskId, time::Clock};
-use serde_json::json;
-
 use bematic::{batch::BatchKind, command::Command, ports::DispatchMessage};
+use bematic_protocol::{ids::TaskId, time::Clock};
+use fake_aws::When;
+use serde_json::json;
 
 use crate::world::{World, agent_id, connection, event, states, try_obey};
 
@@ -47,31 +47,36 @@ async fn prepared(timer: &str) -> (World, TaskId) {
 #[tokio::test]
 async fn a_timer_that_fails_at_any_call_ends_all_the_same() {
     for (timer, after, end) in TIMERS {
-        for n in 0.. {
-            let (world, task_id) = prepared(timer).await;
-            world.time.pass(Duration::from_secs(after));
-            world.calls.fail_at(n);
-            let look = DispatchMessage::Task {
-                task_id,
-                agent_id: agent_id(),
-            };
-            let first = world.dispatcher().handle(look).await;
-            if world.calls.unused_failure() {
-                break;
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let (world, task_id) = prepared(timer).await;
+                world.time.pass(Duration::from_secs(after));
+                world.calls.fail(n, when);
+                let look = DispatchMessage::Task {
+                    task_id,
+                    agent_id: agent_id(),
+                };
+                let first = world.dispatcher().handle(look).await;
+                if world.calls.unused_failure() {
+                    break;
+                }
+                assert!(
+                    first.is_err(),
+                    "{timer}, call {n} ({when:?}): SQS would forget it"
+                );
+                // Not even repeated: the sweeper finds it.
+                world.pass(WITHIN).await;
+                let state = world.store.task(task_id).unwrap().state;
+                assert_eq!(state.name(), end, "{timer}, call {n} ({when:?})");
+                assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
+                world.notify_all().await;
+                assert!(
+                    world
+                        .store
+                        .task(task_id)
+                        .is_some_and(|it| it.shown == it.version)
+                );
             }
-            assert!(first.is_err(), "{timer}, call {n}: SQS would forget it");
-            // Not even repeated: the sweeper finds it.
-            world.pass(WITHIN).await;
-            let state = world.store.task(task_id).unwrap().state;
-            assert_eq!(state.name(), end, "{timer}, call {n}");
-            assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
-            world.notify_all().await;
-            assert!(
-                world
-                    .store
-                    .task(task_id)
-                    .is_some_and(|it| it.shown == it.version)
-            );
         }
     }
 }
@@ -85,94 +90,111 @@ async fn an_operators_word_that_fails_at_any_call_is_carried_out_when_it_is_repe
         ]
     };
     for which in 0..2 {
-        for n in 0.. {
-            let world = World::new().await;
-            let task = running(&world).await;
-            let (command, end) = words(task)[which].clone();
-            world.calls.fail_at(n);
-            let first = try_obey(&world, command.clone()).await;
-            if world.calls.unused_failure() {
-                break;
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let world = World::new().await;
+                let task = running(&world).await;
+                let (command, end) = words(task)[which].clone();
+                world.calls.fail(n, when);
+                let first = try_obey(&world, command.clone()).await;
+                if world.calls.unused_failure() {
+                    break;
+                }
+                assert!(
+                    first.is_err(),
+                    "{command:?}, call {n} ({when:?}): the operator was not told"
+                );
+                try_obey(&world, command.clone()).await.unwrap();
+                world.work_on_batches().await;
+                world.pass(WITHIN).await;
+                assert_eq!(states(&world), end, "{command:?}, call {n} ({when:?})");
             }
-            assert!(
-                first.is_err(),
-                "{command:?}, call {n}: the operator was not told"
-            );
-            try_obey(&world, command.clone()).await.unwrap();
-            world.work_on_batches().await;
-            world.pass(WITHIN).await;
-            assert_eq!(states(&world), end, "{command:?}, call {n}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
-    for n in 0.. {
-        let world = World::new().await;
-        let task = world.dispatched().await.id;
-        let now = world.time.now();
-        world.out.open("stranger");
-        let stranger = event("stranger", false, String::new());
-        world.connector().connect(&stranger, now).await.unwrap();
-        try_obey(&world, Command::Bulk(BatchKind::Archive))
-            .await
-            .unwrap();
-        // No message is left for any of it.
-        world.out.take_dispatched();
-        world.out.take_batches();
-        world.time.pass(Duration::from_mins(2));
-        world.calls.fail_at(n);
-        let _ = world.sweeper().sweep().await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.dispatched().await.id;
+            let now = world.time.now();
+            world.out.open("stranger");
+            let stranger = event("stranger", false, String::new());
+            world.connector().connect(&stranger, now).await.unwrap();
+            try_obey(&world, Command::Bulk(BatchKind::Archive))
+                .await
+                .unwrap();
+            // No message is left for any of it.
+            world.out.take_dispatched();
+            world.out.take_batches();
+            world.time.pass(Duration::from_mins(2));
+            world.calls.fail(n, when);
+            let _ = world.sweeper().sweep().await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            world.pass(WITHIN).await;
+            world.work_on_batches().await;
+            world.notify_all().await;
+            assert_eq!(
+                world.store.task(task).unwrap().state.name(),
+                "pending",
+                "call {n} ({when:?})"
+            );
+            assert_eq!(
+                world.store.agent(&agent_id()).unwrap().connection,
+                None,
+                "call {n} ({when:?})"
+            );
+            for closed in ["c", "stranger"] {
+                let closed = connection(closed);
+                assert!(world.out.closed().contains(&closed), "call {n} ({when:?})");
+            }
+            assert_eq!(
+                world.store.all_batches()[0].due_at(),
+                None,
+                "call {n} ({when:?})"
+            );
         }
-        world.pass(WITHIN).await;
-        world.work_on_batches().await;
-        world.notify_all().await;
-        assert_eq!(
-            world.store.task(task).unwrap().state.name(),
-            "pending",
-            "call {n}"
-        );
-        assert_eq!(
-            world.store.agent(&agent_id()).unwrap().connection,
-            None,
-            "call {n}"
-        );
-        for closed in ["c", "stranger"] {
-            let closed = connection(closed);
-            assert!(world.out.closed().contains(&closed), "call {n}");
-        }
-        assert_eq!(world.store.all_batches()[0].due_at(), None, "call {n}");
     }
 }
 
 #[tokio::test]
 async fn a_handshake_that_fails_at_any_call_is_made_up_for_by_the_next() {
     for authorized in [true, false] {
-        for n in 0.. {
-            let world = World::new().await;
-            let now = world.time.now();
-            world.calls.fail_at(n);
-            world.out.open("c1");
-            let first = event("c1", authorized, String::new());
-            let refused = world.connector().connect(&first, now).await.is_err();
-            if world.calls.unused_failure() {
-                break;
+        for when in [When::Before, When::After] {
+            for n in 0.. {
+                let world = World::new().await;
+                let now = world.time.now();
+                world.calls.fail(n, when);
+                world.out.open("c1");
+                let first = event("c1", authorized, String::new());
+                let refused = world.connector().connect(&first, now).await.is_err();
+                if world.calls.unused_failure() {
+                    break;
+                }
+                assert!(refused, "call {n} ({when:?})");
+                world.time.pass(Duration::from_secs(1));
+                let now = world.time.now();
+                world.out.open("c2");
+                let second = event("c2", authorized, String::new());
+                world.connector().connect(&second, now).await.unwrap();
+                world.pass(Duration::from_mins(1)).await;
+                let agent = world.store.agent(&agent_id()).unwrap();
+                let bound = agent.connection.map(|binding| binding.id);
+                assert_eq!(
+                    bound,
+                    authorized.then(|| connection("c2")),
+                    "call {n} ({when:?})"
+                );
+                let closed = world.out.closed().contains(&connection("c2"));
+                assert_eq!(
+                    closed, !authorized,
+                    "call {n} ({when:?}): a stranger has 10 s"
+                );
             }
-            assert!(refused, "call {n}");
-            world.time.pass(Duration::from_secs(1));
-            let now = world.time.now();
-            world.out.open("c2");
-            let second = event("c2", authorized, String::new());
-            world.connector().connect(&second, now).await.unwrap();
-            world.pass(Duration::from_mins(1)).await;
-            let agent = world.store.agent(&agent_id()).unwrap();
-            let bound = agent.connection.map(|binding| binding.id);
-            assert_eq!(bound, authorized.then(|| connection("c2")), "call {n}");
-            let closed = world.out.closed().contains(&connection("c2"));
-            assert_eq!(closed, !authorized, "call {n}: a stranger has 10 s");
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use bematic::task::{FailureCode, Task, TaskState};
 use bematic_protocol::messages::CloudMessage;
 use serde_json::json;
-
-use bematic::task::{FailureCode, Task, TaskState};
 
 use crate::world::{World, agent_id};
 

@@ -11,7 +11,7 @@ use bematic::{
         dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::Router, sqs,
         sweep::Sweeper, webhook::Webhook,
     },
-    ports::{DispatchMessage, NotifyMessage, Ports, Received, SourceQueue},
+    ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue},
 };
 use bematic_aws::{app::App, config::Environment, queue::SqsSource};
 use fake_aws::{FakeAws, ReceivedMessage};
@@ -118,6 +118,13 @@ impl World {
         let notifier = self.notifier();
         let handle = |message: NotifyMessage| notifier.handle(message);
         self.feed(QueueName::Notifications, handle).await
+    }
+
+    /// The same with the function of bulk operations.
+    pub(crate) async fn feed_batch_worker(&self) -> Fed {
+        let worker = self.batch_worker();
+        let handle = |message: BatchMessage| worker.handle(message);
+        self.feed(QueueName::Batch, handle).await
     }
 
     /// What Lambda's event source mapping does: it receives up to ten messages, invokes the function, and

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::{
     agent::{Agent, Connection},
     batch::Batch,
@@ -106,6 +105,11 @@ impl Store {
     pub(crate) fn lag(&self) {
         self.aws.freeze_reads(Lag::Eventual);
     }
+
+    /// From now on, all reads show what there is.
+    pub(crate) fn catch_up(&self) {
+        self.aws.thaw_reads();
+    }
 }
 
 fn read<T: DeserializeOwned>(item: Item) -> T {
@@ -113,8 +117,5 @@ fn read<T: DeserializeOwned>(item: Item) -> T {
 }
 
 fn sort_key(item: &Item) -> &str {
-    item.get("sk").map_or("", |sk| match sk {
-        AttributeValue::S(sk) => sk,
-        other => panic!("a sort key is text: {other:?}"),
-    })
+    item["sk"].as_s().unwrap()
 }

@@ -1,6 +1,6 @@
-use std::time::Duration;
+//! What the notifier tells the operations channel of circuit breakers.
 
-use bematic_protocol::time::Clock as _;
+use std::time::Duration;
 
 use bematic::{
     breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind},
@@ -8,6 +8,8 @@ use bematic::{
     ports::{NotifyMessage, Turn, Written},
     slack::api::SlackError,
 };
+use bematic_protocol::time::Clock as _;
+use fake_aws::When;
 
 use crate::world::{World, agent_id};
 
@@ -123,29 +125,34 @@ async fn a_message_of_an_incident_that_the_next_has_followed_loses_its_button() 
 
 #[tokio::test]
 async fn a_failure_at_any_call_tells_of_two_incidents_once_each() {
-    for n in 0.. {
-        let world = World::new().await;
-        open(&world, "first").await;
-        recover(&world, "probe").await;
-        open(&world, "second").await;
-        turn(&world, BreakerEvent::Reset).await;
-        world.calls.fail_at(n);
-        let agent_id = agent_id();
-        let first = world
-            .notifier()
-            .handle(NotifyMessage::Breaker { agent_id })
-            .await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            open(&world, "first").await;
+            recover(&world, "probe").await;
+            open(&world, "second").await;
+            turn(&world, BreakerEvent::Reset).await;
+            world.calls.fail(n, when);
+            let agent_id = agent_id();
+            let first = world
+                .notifier()
+                .handle(NotifyMessage::Breaker { agent_id })
+                .await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            assert!(
+                first.is_err(),
+                "call {n} ({when:?}) failed, and SQS was not told"
+            );
+            tell(&world.notifier()).await;
+            let (first, second) = (opened("first", false), opened("second", false));
+            assert_eq!(
+                shown(&world),
+                [first, closed(), second, closed()],
+                "call {n} ({when:?})"
+            );
         }
-        assert!(first.is_err(), "call {n} failed, and SQS was not told");
-        tell(&world.notifier()).await;
-        let (first, second) = (opened("first", false), opened("second", false));
-        assert_eq!(
-            shown(&world),
-            [first, closed(), second, closed()],
-            "call {n}"
-        );
     }
 }
 

@@ -1,12 +1,10 @@
+//! `notifier`.
+
 mod breaker;
 
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use bematic_protocol::{ids::TaskId, time::Clock};
-use fake_aws::Message;
-use serde_json::json;
-
 use bematic::{
     dead_letter::QueueName,
     handlers::sqs,
@@ -14,6 +12,9 @@ use bematic::{
     slack::api::SlackError,
     task::{FLUSH_INTERVAL, FlushInterval},
 };
+use bematic_protocol::{ids::TaskId, time::Clock};
+use fake_aws::{Message, When};
+use serde_json::json;
 
 use crate::world::{World, agent_id, queue_id};
 
@@ -143,16 +144,18 @@ async fn what_would_show_the_same_is_not_sent() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_neither_loses_the_message_nor_posts_it_twice() {
-    for n in 0.. {
-        let world = World::new().await;
-        let task = world.dispatched().await;
-        world.calls.fail_at(n);
-        let _ = world.notifier().handle(refresh(task.id)).await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            let task = world.dispatched().await;
+            world.calls.fail(n, when);
+            let _ = world.notifier().handle(refresh(task.id)).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            world.notifier().handle(refresh(task.id)).await.unwrap();
+            assert!(shown(&world).contains("fix it"), "call {n} ({when:?})");
         }
-        world.notifier().handle(refresh(task.id)).await.unwrap();
-        assert!(shown(&world).contains("fix it"), "call {n}");
     }
 }
 

@@ -1,16 +1,18 @@
+//! `slack-webhook`.
+
 mod breakers;
 
-use bematic_protocol::time::Clock as _;
 use std::time::Duration;
-
-use secrecy::SecretString;
-use serde_json::{Value, json};
 
 use bematic::{
     handlers::webhook::{Request, Response, Webhook},
     ports::NotifyMessage,
     slack::signature::sign,
 };
+use bematic_protocol::time::Clock as _;
+use fake_aws::When;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use crate::world::{AGENT, SECRET, World};
 
@@ -142,26 +144,31 @@ async fn what_slack_repeats_makes_nothing_twice() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_is_told_and_a_repetition_makes_one_task() {
-    for n in 0.. {
-        let world = World::new().await;
-        let body = mention("C1", "<@UBOT> fix that", "Ev1", None).to_string();
-        world.calls.fail_at(n);
-        let response = post(&world, "/slack/events", &body).await;
-        if world.calls.unused_failure() {
-            break;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = World::new().await;
+            let body = mention("C1", "<@UBOT> fix that", "Ev1", None).to_string();
+            world.calls.fail(n, when);
+            let response = post(&world, "/slack/events", &body).await;
+            if world.calls.unused_failure() {
+                break;
+            }
+            assert_eq!(
+                response.status, 503,
+                "call {n} ({when:?}): so that Slack repeats it"
+            );
+            world.out.take_dispatched();
+            world.out.take_notified();
+            assert_eq!(
+                post(&world, "/slack/events", &body).await.status,
+                200,
+                "call {n} ({when:?})"
+            );
+            let tasks = world.store.all_tasks();
+            assert_eq!(tasks.len(), 1, "call {n} ({when:?})");
+            assert_eq!(world.out.to_show(), [tasks[0].id], "call {n} ({when:?})");
+            assert_eq!(world.out.take_dispatched().len(), 1, "call {n} ({when:?})");
         }
-        assert_eq!(response.status, 503, "call {n}: so that Slack repeats it");
-        world.out.take_dispatched();
-        world.out.take_notified();
-        assert_eq!(
-            post(&world, "/slack/events", &body).await.status,
-            200,
-            "call {n}"
-        );
-        let tasks = world.store.all_tasks();
-        assert_eq!(tasks.len(), 1, "call {n}");
-        assert_eq!(world.out.to_show(), [tasks[0].id], "call {n}");
-        assert_eq!(world.out.take_dispatched().len(), 1, "call {n}");
     }
 }
 

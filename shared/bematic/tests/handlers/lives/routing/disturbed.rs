@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bematic_protocol::{ids::AgentId, time::Clock};
-use futures::future::join;
-use proptest::prelude::*;
-
-use super::{id, pass, run_all, submitted};
 use bematic::{
     breaker::{Gate, Passage},
     ports::DispatchMessage,
     task::TaskState,
 };
+use bematic_protocol::{ids::AgentId, time::Clock};
+use fake_aws::When;
+use futures::future::join;
+use proptest::prelude::*;
 
+use super::{id, pass, run_all, submitted};
 use crate::world::World;
 
 const PROMPTS: [&str; 4] = ["one", "two", "three", "four"];
@@ -133,32 +133,34 @@ fn those_races_go_either_way() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_loses_nothing() {
-    for n in 0.. {
-        let world = waiting_for_box().await;
-        let agent = shut(&world).await;
-        world.open_breaker("box").await;
-        world.calls.fail_at(n);
-        let first = world.mover().move_waiting(&agent, world.time.now()).await;
-        if world.calls.unused_failure() {
-            assert_eq!(first.unwrap(), 4);
-            assert!(n > 10, "{n} calls were made to fail");
-            return;
+    for when in [When::Before, When::After] {
+        for n in 0.. {
+            let world = waiting_for_box().await;
+            let agent = shut(&world).await;
+            world.open_breaker("box").await;
+            world.calls.fail(n, when);
+            let first = world.mover().move_waiting(&agent, world.time.now()).await;
+            if world.calls.unused_failure() {
+                assert_eq!(first.unwrap(), 4);
+                assert!(n > 10, "{n} calls were made to fail");
+                return;
+            }
+            // Nobody repeats it: the sweeper finds what is left.
+            pass(
+                &world,
+                Duration::from_mins(3),
+                &[("box", "c"), ("b", "cb"), ("d", "cd")],
+            )
+            .await;
+            for task in world.store.all_tasks() {
+                assert_eq!(
+                    task.state.last_attempt().map(u32::from),
+                    Some(1),
+                    "call {n} ({when:?})"
+                );
+            }
+            let sent = submitted(&world);
+            assert_eq!(sent.len(), PROMPTS.len(), "call {n} ({when:?}): {sent:?}");
         }
-        // Nobody repeats it: the sweeper finds what is left.
-        pass(
-            &world,
-            Duration::from_mins(3),
-            &[("box", "c"), ("b", "cb"), ("d", "cd")],
-        )
-        .await;
-        for task in world.store.all_tasks() {
-            assert_eq!(
-                task.state.last_attempt().map(u32::from),
-                Some(1),
-                "call {n}"
-            );
-        }
-        let sent = submitted(&world);
-        assert_eq!(sent.len(), PROMPTS.len(), "call {n}: {sent:?}");
     }
 }

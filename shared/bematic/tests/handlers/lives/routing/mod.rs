@@ -6,14 +6,13 @@ mod waiting;
 
 use std::time::Duration;
 
+use bematic::{ports::SignOfLife, task::Task};
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::CloudMessage,
     time::Clock,
 };
 use serde_json::json;
-
-use bematic::{ports::SignOfLife, task::Task};
 
 use crate::world::{World, execute};
 

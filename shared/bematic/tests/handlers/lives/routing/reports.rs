@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use bematic::task::{Ending, Task};
 use bematic_protocol::{ids::Attempt, messages::CloudMessage};
 use serde_json::{Value, json};
 
 use super::{id, move_from, submitted};
-use bematic::task::{Ending, Task};
-
 use crate::world::World;
 
 const SECOND: Attempt = Attempt::after(1);

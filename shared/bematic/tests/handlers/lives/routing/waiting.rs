@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use bematic_protocol::ids::Attempt;
-use serde_json::json;
-
-use super::{agent_of, id, move_from, pass, run_all, submitted};
 use bematic::{
     ports::{DispatchMessage, NotifyMessage},
     task::{Priority, Task, TaskState},
 };
+use bematic_protocol::ids::Attempt;
+use serde_json::json;
 
+use super::{agent_of, id, move_from, pass, run_all, submitted};
 use crate::world::{World, execute};
 
 /// The agent `box` has all that it takes; `b` is away.
