@@ -99,7 +99,7 @@ pub(crate) async fn bind(admin: &Admin, channel: &str, agent: &AgentId) -> Resul
 /// Everything but the ordinary task, once. Each round has an agent of its own.
 pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
     let known = &prepare(stage, &format!("r{round}")).await?;
-    connections(stage, known, round).await?;
+    connections(stage, known).await?;
     let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
     agent
         .status(stage, Kind::when("AGENT_STATUS", FIRST))
@@ -162,13 +162,11 @@ pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
 }
 
 /// A connection that authenticates in band.
-async fn connections(stage: &mut Stage, known: &Known, round: usize) -> Result<()> {
+async fn connections(stage: &mut Stage, known: &Known) -> Result<()> {
     let agent = Agent::connect_in_band(stage, known.id.clone(), known.key.clone()).await?;
     agent.status(stage, Kind::of("AGENT_STATUS")).await?;
     stage.deliver(Deliver::Now).await?;
-    if round == 0 {
-        elsewhere(stage, &agent, &known.channel).await?;
-    }
+    elsewhere(stage, &agent, &known.channel).await?;
     agent.disconnect(stage).await?;
     stage.deliver(Deliver::All).await
 }
