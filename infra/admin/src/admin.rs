@@ -6,7 +6,8 @@ use bematic::agent::{Agent, ApiKey, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
 use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::ports::{
-    Agents as _, Breakers as _, Created, DeadLetterQueues as _, Projects as _, Turn, Written,
+    Agents as _, BreakerChange, Breakers as _, Created, DeadLetterQueues as _, Projects as _,
+    Written,
 };
 use bematic_aws::config::QueueUrls;
 use bematic_aws::queue::SqsDeadLetters;
@@ -195,11 +196,11 @@ impl Admin {
             }
             let event = BreakerEvent::Configure(config);
             let after = before.after(event, &BreakerConfig::deployed(), SystemClock.now());
-            let turn = Turn {
+            let change = BreakerChange {
                 before: &before,
                 after: &after.next,
             };
-            if self.agents.turn(id, turn).await? == Written::Done {
+            if self.agents.change(id, change).await? == Written::Done {
                 return Ok(config);
             }
         }

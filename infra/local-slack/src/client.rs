@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::config::Channel;
-use crate::say::{Said, Say};
+use crate::say::{Say, SayOutcome};
 use crate::ts::Ts;
 
 /// A client that acts as one person in one channel.
@@ -46,12 +46,12 @@ impl Client {
     }
 
     /// Types a slash command, such as `/bm status`, and waits for the webhook's answer.
-    pub async fn command(&self, text: &str) -> Result<Said, ClientError> {
+    pub async fn command(&self, text: &str) -> Result<SayOutcome, ClientError> {
         self.say(text, None, false).await
     }
 
     /// Mentions the bot, in `thread` or in the channel, and waits for the first delivery.
-    pub async fn mention(&self, text: &str, thread: Option<Ts>) -> Result<Said, ClientError> {
+    pub async fn mention(&self, text: &str, thread: Option<Ts>) -> Result<SayOutcome, ClientError> {
         self.say(text, thread, true).await
     }
 
@@ -83,7 +83,7 @@ impl Client {
         text: &str,
         thread_ts: Option<Ts>,
         mention: bool,
-    ) -> Result<Said, ClientError> {
+    ) -> Result<SayOutcome, ClientError> {
         let (channel, user) = (Some(self.channel.clone()), Some(self.user.clone()));
         let say = Say {
             channel,

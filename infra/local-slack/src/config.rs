@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 
 /// The id of the channel for notices of circuit breakers.
-pub const OPERATIONS: &str = "C0OPERATIONS";
+pub const OPERATIONS_CHANNEL: &str = "C0OPERATIONS";
 
 /// The workspace.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ impl Config {
                 ),
                 channel("C0RANDOM", "random", "Everything else"),
                 channel(
-                    OPERATIONS,
+                    OPERATIONS_CHANNEL,
                     "operations",
                     "Notices of agents whose circuit breaker has opened or closed",
                 ),

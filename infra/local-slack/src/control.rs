@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::events;
 use crate::faults::{Fault, RateLimits};
 use crate::interactions::{self, Click, Submit};
-use crate::say::{self, Said, Say};
+use crate::say::{self, Say, SayOutcome};
 use crate::state::Slack;
 
 pub(crate) fn routes() -> Router<Arc<Slack>> {
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
 async fn say(
     State(slack): State<Arc<Slack>>,
     Json(said): Json<Say>,
-) -> Result<Json<Said>, Refusal> {
+) -> Result<Json<SayOutcome>, Refusal> {
     say::say(&slack, said).await.map(Json)
 }
 
@@ -88,7 +88,7 @@ async fn rate_limits(
     State(slack): State<Arc<Slack>>,
     Json(wanted): Json<RateLimits>,
 ) -> Json<Value> {
-    slack.limit_rates(wanted);
+    slack.set_rate_limits(wanted);
     done()
 }
 

@@ -62,17 +62,17 @@ mod workspace;
 
 pub use client::{Client, ClientError};
 pub use clock::Clock;
-pub use config::{Bot, Channel, Config, OPERATIONS, Team, User};
+pub use config::{Bot, Channel, Config, OPERATIONS_CHANNEL, Team, User};
 pub use deliver::Delivery;
 pub use error::Refusal;
 pub use faults::{Call, Fault, Rate, RateLimits};
 pub use message::{Author, Content, Message};
 pub use request::{FORM, JSON, Mention, SignedRequest, SlashCommand};
-pub use say::Said;
+pub use say::SayOutcome;
 pub use server::{Server, StartError, router};
 pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 pub use state::Slack;
-pub use ts::{NoTs, Ts};
+pub use ts::{InvalidTs, Ts};
 
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ pub(crate) struct Say {
 
 /// The outcome of a person's input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub struct SayOutcome {
     /// The message in the channel; `None` for a slash command.
     pub ts: Option<Ts>,
     /// The delivery to the webhook; `None` for a message without a mention, which is not sent.
@@ -46,7 +46,7 @@ pub struct Said {
 }
 
 /// Handles a person's input as Slack does.
-pub(crate) async fn say(slack: &Arc<Slack>, said: Say) -> Result<Said, Refusal> {
+pub(crate) async fn say(slack: &Arc<Slack>, said: Say) -> Result<SayOutcome, Refusal> {
     let place = Place::find(slack, said.channel.as_deref(), said.user.as_deref())?;
     let text = said.text.trim();
     if text.is_empty() {
@@ -69,7 +69,7 @@ async fn message(
     place: &Place,
     text: &str,
     thread: Option<Ts>,
-) -> Result<Said, Refusal> {
+) -> Result<SayOutcome, Refusal> {
     let (ts, text, mentioned) = {
         let workspace = &mut slack.workspace();
         let content = Content::plain(&typed::encode(text, workspace));
@@ -85,19 +85,19 @@ async fn message(
     } else {
         None
     };
-    Ok(Said {
+    Ok(SayOutcome {
         ts: Some(ts),
         delivery,
         response: None,
     })
 }
 
-async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) -> Said {
+async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
     echo(slack, place, typed, thread);
     if let Some(refusal) = refusal(slack, name, thread) {
         place.note(slack, thread, &refusal);
-        return Said::default();
+        return SayOutcome::default();
     }
     let ticket = place.ticket(slack, None);
     let request = command_request(slack, place, name, text.trim(), &ticket);
@@ -112,7 +112,7 @@ async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) 
             None
         }
     };
-    Said {
+    SayOutcome {
         delivery,
         response,
         ts: None,

@@ -112,7 +112,7 @@ impl Slack {
     }
 
     /// Switches rate limits on or off.
-    pub fn limit_rates(&self, wanted: RateLimits) {
+    pub fn set_rate_limits(&self, wanted: RateLimits) {
         self.faults().set_rates(wanted);
     }
 

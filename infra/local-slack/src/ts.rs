@@ -12,7 +12,7 @@ pub struct Ts(pub(crate) u64);
 /// The text is not a message's timestamp.
 #[derive(Debug, thiserror::Error)]
 #[error("a message's ts looks like 1700000000.000100")]
-pub struct NoTs;
+pub struct InvalidTs;
 
 impl fmt::Display for Ts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,12 +21,12 @@ impl fmt::Display for Ts {
 }
 
 impl FromStr for Ts {
-    type Err = NoTs;
+    type Err = InvalidTs;
 
-    fn from_str(text: &str) -> Result<Self, NoTs> {
-        let (secs, micros) = text.split_once('.').ok_or(NoTs)?;
+    fn from_str(text: &str) -> Result<Self, InvalidTs> {
+        let (secs, micros) = text.split_once('.').ok_or(InvalidTs)?;
         if micros.len() != 6 {
-            return Err(NoTs);
+            return Err(InvalidTs);
         }
         join(secs, micros)
     }
@@ -34,21 +34,24 @@ impl FromStr for Ts {
 
 impl Ts {
     /// Parses a bound of a page of history, which may have fewer decimals than a message's `ts`.
-    pub(crate) fn bound(text: &str) -> Result<Self, NoTs> {
+    pub(crate) fn bound(text: &str) -> Result<Self, InvalidTs> {
         let (secs, micros) = text.split_once('.').unwrap_or((text, ""));
         if micros.len() > 6 {
-            return Err(NoTs);
+            return Err(InvalidTs);
         }
         join(secs, &format!("{micros:0<6}"))
     }
 }
 
-fn join(secs: &str, micros: &str) -> Result<Ts, NoTs> {
+fn join(secs: &str, micros: &str) -> Result<Ts, InvalidTs> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(secs) || !digits(micros) {
-        return Err(NoTs);
+        return Err(InvalidTs);
     }
-    format!("{secs}{micros}").parse().map(Ts).map_err(|_| NoTs)
+    format!("{secs}{micros}")
+        .parse()
+        .map(Ts)
+        .map_err(|_| InvalidTs)
 }
 
 impl Serialize for Ts {

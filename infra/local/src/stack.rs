@@ -17,7 +17,7 @@ use crate::emulator::{self, Emulator, REGION};
 use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::ui::Ui;
-use local_slack::{Config, OPERATIONS, Server};
+use local_slack::{Config, OPERATIONS_CHANNEL, Server};
 
 /// What requests from the local Slack are signed with: no secret, since it is the same everywhere.
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
@@ -174,7 +174,7 @@ impl Stack {
             slack_signing_secret: SIGNING_SECRET.to_owned(),
             slack_bot_token: BOT_TOKEN.to_owned(),
             channel_id: channel,
-            operations_channel_id: OPERATIONS.to_owned(),
+            operations_channel_id: OPERATIONS_CHANNEL.to_owned(),
             admin_user_id: user,
             team_id,
             app_id,
@@ -204,7 +204,7 @@ impl Stack {
         let own = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
-            ("OperationsChannel", OPERATIONS),
+            ("OperationsChannel", OPERATIONS_CHANNEL),
             ("SlackApiUrl", slack_api.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),

@@ -146,7 +146,9 @@ fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
     let batch = env.number_or("DRAIN_BATCH", 10)?;
     Ok(TaskPolicy {
         max_attempts: attempts,
-        drain_batch: usize::try_from(batch).unwrap_or(default.drain_batch).max(1),
+        dispatch_limit: usize::try_from(batch)
+            .unwrap_or(default.dispatch_limit)
+            .max(1),
         ack_deadline: seconds("TASK_ACK_SECONDS", default.ack_deadline)?,
         lease: seconds("TASK_LEASE_SECONDS", default.lease)?,
         cancel_deadline: seconds("TASK_CANCEL_SECONDS", default.cancel_deadline)?,

@@ -76,21 +76,21 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
         .add_key(&agent_id, &hash, at(0))
         .await
         .unwrap();
-    stored.agents.admit(&new, at(1)).await.unwrap();
+    stored.agents.add_unbound(&new, at(1)).await.unwrap();
     stored.aws.calls().take();
 
-    let introduce = async |key: &ApiKey| {
-        let introduced = stored.agents.introduce(&new, &agent(), &key.hash()).await;
+    let look_up = async |key: &ApiKey| {
+        let introduced = stored.agents.look_up(&new, &agent(), &key.hash()).await;
         introduced.unwrap()
     };
-    let known = introduce(&key).await;
+    let known = look_up(&key).await;
     let agent = known.agent.unwrap();
     assert_eq!(known.connection.unwrap().agent_id, None);
     let bound = stored.agents.bind_in_band(&agent, &binding("new", 2)).await;
     assert_eq!(bound.unwrap(), in_place_of("c"));
     assert_eq!(stored.aws.calls().take().len(), 2);
 
-    let bound = introduce(&other).await;
+    let bound = look_up(&other).await;
     assert_eq!(bound.agent, None, "the key is not the agent's");
     let connection = bound.connection.unwrap();
     assert_eq!(connection.agent_id, Some(agent.id));
@@ -111,12 +111,12 @@ async fn a_newcomer_is_bound_in_one_call_if_all_is_as_usual() {
         .unwrap();
     stored
         .agents
-        .admit(&connection("new"), at(1))
+        .add_unbound(&connection("new"), at(1))
         .await
         .unwrap();
     let bind = async |name: &str, key: &KeyHash| {
         let binding = binding(name, 2);
-        let bound = stored.agents.bind_newcomer(&agent_id, key, &binding).await;
+        let bound = stored.agents.bind_unread(&agent_id, key, &binding).await;
         bound.unwrap()
     };
     assert!(!bind("new", &hash).await, "it is on another");
@@ -178,8 +178,18 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
 async fn only_a_stranger_is_forgotten() {
     let stored = Stored::new().await;
     let read = found(&stored).await;
-    let forget = async |name: &str| stored.agents.forget(&connection(name)).await.unwrap();
-    stored.agents.admit(&connection("x"), at(1)).await.unwrap();
+    let forget = async |name: &str| {
+        stored
+            .agents
+            .remove_unbound(&connection(name))
+            .await
+            .unwrap()
+    };
+    stored
+        .agents
+        .add_unbound(&connection("x"), at(1))
+        .await
+        .unwrap();
     assert!(forget("x").await && forget("x").await, "twice");
     let known = stored.agents.connection(&connection("x")).await.unwrap();
     assert_eq!(known, None);

@@ -332,7 +332,7 @@ impl Ids for RandomIds {
 }
 
 /// Returns a hash of a name that never changes, to spread names evenly over shards or times.
-pub fn spread(name: &str) -> u32 {
+pub fn stable_hash(name: &str) -> u32 {
     name.bytes().fold(0_u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(byte.into())
     })

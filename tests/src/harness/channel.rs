@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bematic_local::stack::StackFile;
-use local_slack::{Client, Said, Ts};
+use local_slack::{Client, SayOutcome, Ts};
 use serde_json::{Value, json};
 
 use super::test::unique;
@@ -77,7 +77,7 @@ impl Channel {
             .http
             .post(url)
             .json(&json!({ "channel": self.id, "text": text }));
-        let said: Said = said
+        let said: SayOutcome = said
             .send()
             .await
             .expect("an answer")
@@ -88,7 +88,7 @@ impl Channel {
     }
 
     /// Mentions the bot, in the channel or a thread.
-    pub(crate) async fn mention(&self, text: &str, thread: Option<Ts>) -> Said {
+    pub(crate) async fn mention(&self, text: &str, thread: Option<Ts>) -> SayOutcome {
         let said = self.person.mention(text, thread).await;
         said.expect("the local Slack takes it")
     }

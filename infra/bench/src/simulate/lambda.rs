@@ -119,7 +119,7 @@ impl Lambda {
         Ok(Self {
             functions: deployed.collect::<Result<_>>()?,
             meter: meter.clone(),
-            slack: Arc::new(SlackClient::over(
+            slack: Arc::new(SlackClient::with_transport(
                 Arc::new(Wire::new(meter.clone(), slack)),
                 SLACK_API,
                 BOT_TOKEN.into(),

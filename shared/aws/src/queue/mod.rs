@@ -46,7 +46,7 @@ impl SqsDispatch {
 
 fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
     let group = match body {
-        DispatchMessage::Drain { agent_id, .. }
+        DispatchMessage::AgentQueue { agent_id, .. }
         | DispatchMessage::Task { agent_id, .. }
         | DispatchMessage::AckDeadline { agent_id, .. } => agent_id.as_str(),
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
@@ -80,7 +80,7 @@ impl SqsBatches {
 
 #[async_trait]
 impl BatchQueue for SqsBatches {
-    async fn work(&self, batch_id: BatchId) -> Result<(), QueueError> {
+    async fn enqueue(&self, batch_id: BatchId) -> Result<(), QueueError> {
         self.0
             .send(Outgoing::new(&BatchMessage { batch_id })?)
             .await
@@ -197,7 +197,11 @@ impl SourceQueue for SqsSource {
             .map_err(|error| failed("ChangeMessageVisibility", error))
     }
 
-    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError> {
+    async fn send_to_dead_letters(
+        &self,
+        message: Received<'_>,
+        reason: &Reason,
+    ) -> Result<(), QueueError> {
         let buried = Outgoing {
             body: message.body.to_owned(),
             group: message.group.map(ToOwned::to_owned),

@@ -94,11 +94,11 @@ impl SlackClient {
             .connect_timeout(timeout.min(Duration::from_secs(3)))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Self::over(Arc::new(http), base, token)
+        Self::with_transport(Arc::new(http), base, token)
     }
 
     /// Returns a client for the API at `base` over another transport.
-    pub fn over(
+    pub fn with_transport(
         transport: Arc<dyn Transport>,
         base: &str,
         token: SecretString,

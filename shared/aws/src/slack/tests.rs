@@ -64,7 +64,7 @@ impl Fixture {
 
     fn client(self: &Arc<Self>) -> SlackClient {
         let token = SecretString::from(TOKEN);
-        SlackClient::over(self.clone(), "http://slack.invalid/api/", token).unwrap()
+        SlackClient::with_transport(self.clone(), "http://slack.invalid/api/", token).unwrap()
     }
 
     fn sent(&self) -> Vec<Sent> {

@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use bematic::{
-    agent::{Agent, DrainLease, KeyHash},
+    agent::{Agent, DispatchLease, KeyHash},
     error::StoreError,
-    ports::{Agents, Created, DispatchLeases, Drain, Released},
+    ports::{Acquisition, Agents, Created, DispatchLeases, Released},
 };
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 use futures::future::try_join_all;
@@ -143,26 +143,26 @@ impl Agents for AgentStore {
 
 #[async_trait]
 impl DispatchLeases for AgentStore {
-    async fn begin_drain(
+    async fn acquire(
         &self,
         agent: &AgentId,
-        lease: &DrainLease,
+        lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Drain, StoreError> {
+    ) -> Result<Acquisition, StoreError> {
         // If the holder ends its lease between the two calls, the first call can take it.
         for _ in 0..5 {
             match self.take_lease(agent, lease, now).await? {
-                Drain::Asked if !self.request_another_pass(agent, now).await? => {}
+                Acquisition::Requested if !self.request_another_pass(agent, now).await? => {}
                 outcome => return Ok(outcome),
             }
         }
-        Ok(Drain::Asked)
+        Ok(Acquisition::Requested)
     }
 
-    async fn end_drain(
+    async fn release(
         &self,
         agent: &AgentId,
-        lease: &DrainLease,
+        lease: &DispatchLease,
         requests: u64,
     ) -> Result<Released, StoreError> {
         let key = keys::agent(agent);
@@ -181,11 +181,11 @@ impl DispatchLeases for AgentStore {
             Err(Refusal::Condition(item)) => {
                 let agent: Agent = read(item, &key)?;
                 let is_held = agent
-                    .drain
+                    .dispatch_lease
                     .as_ref()
-                    .is_some_and(|drain| drain.holder == lease.holder);
+                    .is_some_and(|held| held.holder == lease.holder);
                 Ok(if is_held {
-                    Released::AskedAgain(Box::new(agent))
+                    Released::RequestedAgain(Box::new(agent))
                 } else {
                     Released::Done
                 })
@@ -198,9 +198,9 @@ impl AgentStore {
     async fn take_lease(
         &self,
         agent: &AgentId,
-        lease: &DrainLease,
+        lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Drain, StoreError> {
+    ) -> Result<Acquisition, StoreError> {
         let key = keys::agent(agent);
         let update = self
             .update(key.clone())
@@ -219,10 +219,10 @@ impl AgentStore {
         match retry(|| update.clone().send(), "UpdateItem").await {
             Ok(answer) => {
                 let agent = read(answer.attributes.unwrap_or_default(), &key)?;
-                Ok(Drain::Ours(Box::new(agent)))
+                Ok(Acquisition::Acquired(Box::new(agent)))
             }
-            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Drain::NoAgent),
-            Err(Refusal::Condition(_)) => Ok(Drain::Asked),
+            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Acquisition::NoAgent),
+            Err(Refusal::Condition(_)) => Ok(Acquisition::Requested),
             Err(Refusal::Error(error)) => Err(error),
         }
     }

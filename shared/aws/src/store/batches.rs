@@ -114,7 +114,7 @@ impl Batches for TaskStore {
         unless_condition_failed(retry(|| update.clone().send(), "UpdateItem").await)
     }
 
-    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
+    async fn postpone(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
         let update = self
             .update_batch(id)
             .condition_expression("attribute_exists(duePk)")

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bematic::{
     breaker::Breaker,
     error::StoreError,
-    ports::{Breakers, Turn, Written},
+    ports::{BreakerChange, Breakers, Written},
 };
 use bematic_protocol::ids::AgentId;
 
@@ -39,18 +39,22 @@ impl Breakers for AgentStore {
         Ok(breakers.collect())
     }
 
-    async fn turn(&self, agent: &AgentId, turn: Turn<'_>) -> Result<Written, StoreError> {
-        if turn.before == turn.after {
+    async fn change(
+        &self,
+        agent: &AgentId,
+        change: BreakerChange<'_>,
+    ) -> Result<Written, StoreError> {
+        if change.before == change.after {
             return Ok(Written::Done);
         }
-        let writes = breaker_writes(&self.agents.name, agent, turn)?;
+        let writes = breaker_writes(&self.agents.name, agent, change)?;
         Ok(match self.agents.transact(writes).await? {
             Transacted::Done => Written::Done,
             Transacted::Refused(_) => Written::Conflict,
         })
     }
 
-    async fn announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError> {
+    async fn mark_announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError> {
         let update = self
             .update(keys::agent(agent))
             .update_expression("SET announced = :generation")

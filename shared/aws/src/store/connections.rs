@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 use bematic::{
     agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
-    ports::{AUTH_DEADLINE, Bound, Connections, Introduction, Unbound},
+    ports::{AUTH_DEADLINE, AuthLookup, Bound, Connections, Unbound},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
@@ -58,7 +58,7 @@ impl Connections for AgentStore {
     }
 
     /// Keeps the record that exists if the call is repeated.
-    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
+    async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError> {
         let connection = Connection {
             id: id.clone(),
             agent_id: None,
@@ -76,12 +76,12 @@ impl Connections for AgentStore {
     }
 
     /// Reads the records of the connection, the agent and the key.
-    async fn introduce(
+    async fn look_up(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> Result<Introduction, StoreError> {
+    ) -> Result<AuthLookup, StoreError> {
         let keys = [
             keys::connection(id),
             keys::agent(agent),
@@ -93,10 +93,10 @@ impl Connections for AgentStore {
         let connection = record.map(|item| read(item, &connection)).transpose()?;
         let record = found.remove(&agent).filter(|_| found.contains_key(&key));
         let agent = record.map(|item| read(item, &agent)).transpose()?;
-        Ok(Introduction { connection, agent })
+        Ok(AuthLookup { connection, agent })
     }
 
-    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+    async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         let key = keys::connection(id);
         let delete = self.agents.client.delete_item();
         let delete = delete.table_name(&self.agents.name);
@@ -150,7 +150,7 @@ impl Connections for AgentStore {
 
     /// Writes without a read, on condition that the agent exists and has no connection, the key is
     /// the agent's, and the connection is unbound.
-    async fn bind_newcomer(
+    async fn bind_unread(
         &self,
         agent: &AgentId,
         key: &KeyHash,

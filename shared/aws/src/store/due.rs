@@ -59,7 +59,7 @@ impl Deadlines for TaskStore {
         }
     }
 
-    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+    async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
         let key = keys::task(task.id);
         let update = self
             .tasks

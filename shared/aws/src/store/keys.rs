@@ -162,7 +162,7 @@ pub(super) fn unauthenticated(connection: &ConnectionId) -> String {
 
 /// Returns the partition of the index `list` that `name` falls into.
 pub(super) fn list(kind: &str, name: &str) -> String {
-    shard(kind, bematic_protocol::ids::spread(name) % SHARDS)
+    shard(kind, bematic_protocol::ids::stable_hash(name) % SHARDS)
 }
 
 pub(super) fn shard(kind: &str, shard: u32) -> String {

@@ -97,7 +97,7 @@ impl Fenced {
 
 #[async_trait]
 impl Presence for AgentStore {
-    async fn spoke(
+    async fn record_first_message(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -144,7 +144,7 @@ impl Presence for AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
-    async fn alive(
+    async fn record_heartbeat(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -164,7 +164,7 @@ impl Presence for AgentStore {
         update.send(&keys::agent(agent)).await
     }
 
-    async fn pinged(
+    async fn record_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -178,7 +178,7 @@ impl Presence for AgentStore {
 
     /// Keeps the time of the first of several pings that are not echoed yet: an echo of any of them
     /// ends the doubt.
-    async fn doubted(
+    async fn record_doubt(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use bematic::{
     breaker::Breaker,
     error::StoreError,
-    ports::{Claim, Creation, Kept, Pass, Tasks, Turn, Written},
+    ports::{AttachedRecord, BreakerChange, Claim, Creation, DispatchPermit, Tasks, Written},
     task::{Completion, LateReport, Task, TaskSpec},
 };
 use bematic_protocol::ids::{AgentId, TaskId};
@@ -147,7 +147,7 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: Task,
-        allowed: Pass<'_>,
+        allowed: DispatchPermit<'_>,
     ) -> Result<Claim, StoreError> {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
@@ -181,10 +181,17 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: &Task,
-        kept: Option<Kept<'_>>,
-        turn: Option<Turn<'_>>,
+        attached: Option<AttachedRecord<'_>>,
+        change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError> {
-        let related = related_writes(&self.tasks.name, &self.agents, before, after, kept, turn)?;
+        let related = related_writes(
+            &self.tasks.name,
+            &self.agents,
+            before,
+            after,
+            attached,
+            change,
+        )?;
         if related.is_empty() {
             return self.put_alone(before, after).await;
         }

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
 use bematic::{
     breaker::Gate,
     error::StoreError,
-    ports::{Kept, Pass, Turn},
+    ports::{AttachedRecord, BreakerChange, DispatchPermit},
     task::{Slot, Task, TaskState},
 };
 use bematic_protocol::ids::AgentId;
@@ -113,8 +113,8 @@ pub(super) fn related_writes(
     agents: &str,
     before: &Task,
     after: &Task,
-    kept: Option<Kept<'_>>,
-    turn: Option<Turn<'_>>,
+    attached: Option<AttachedRecord<'_>>,
+    change: Option<BreakerChange<'_>>,
 ) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
     let mut writes = Vec::new();
     let (left, taken) = places(before, after);
@@ -135,19 +135,19 @@ pub(super) fn related_writes(
         _ => None,
     };
     let agent = &after.agent_id;
-    let update = update_agent(agents, agent, slot, turn)?;
+    let update = update_agent(agents, agent, slot, change)?;
     writes.extend(update.map(|update| (Part::Agent, update)));
-    if let Some(turn) = turn {
-        writes.push((Part::Breaker, put_breaker(agents, agent, turn)?));
+    if let Some(change) = change {
+        writes.push((Part::Breaker, put_breaker(agents, agent, change)?));
     }
-    match kept {
+    match attached {
         None => {}
-        Some(Kept::Completion(completion)) => {
+        Some(AttachedRecord::Completion(completion)) => {
             let key = keys::result(after.id);
             let result = item(&key, completion, Item::new())?;
             writes.push((Part::Content, put(tasks, result)?));
         }
-        Some(Kept::Late(report)) => {
+        Some(AttachedRecord::Late(report)) => {
             let key = keys::late_report(after.id, report.attempt);
             let report = item(&key, report, Item::new())?;
             writes.push((Part::Content, put_new(tasks, report)?));
@@ -193,9 +193,11 @@ pub(super) fn update_agent(
     agents: &str,
     agent: &AgentId,
     slot: Option<SlotChange>,
-    turn: Option<Turn<'_>>,
+    change: Option<BreakerChange<'_>>,
 ) -> Result<Option<TransactWriteItem>, StoreError> {
-    let gate = turn.filter(Turn::moves_gate).map(|turn| turn.after.gate());
+    let gate = change
+        .filter(BreakerChange::changes_gate)
+        .map(|change| change.after.gate());
     if slot.is_none() && gate.is_none() {
         return Ok(None);
     }
@@ -240,20 +242,20 @@ fn agent_update(
     Ok(update.update_expression(expression))
 }
 
-/// Returns the write of a breaker, on condition that its version is still that of `turn.before`.
+/// Returns the write of a breaker, on condition that its version is still that of `change.before`.
 pub(super) fn put_breaker(
     agents: &str,
     agent: &AgentId,
-    turn: Turn<'_>,
+    change: BreakerChange<'_>,
 ) -> Result<TransactWriteItem, StoreError> {
-    let item = item(&keys::breaker(agent), turn.after, Item::new())?;
+    let item = item(&keys::breaker(agent), change.after, Item::new())?;
     let put = Put::builder().table_name(agents).set_item(Some(item));
-    let put = if turn.before.version == 0 {
+    let put = if change.before.version == 0 {
         put.condition_expression("attribute_not_exists(pk)")
     } else {
         put.condition_expression(SAME_VERSION)
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(turn.before.version))
+            .expression_attribute_values(":version", number(change.before.version))
     };
     let put = put.build().map_err(unwritable)?;
     Ok(TransactWriteItem::builder().put(put).build())
@@ -264,10 +266,10 @@ pub(super) fn put_breaker(
 pub(super) fn breaker_writes(
     agents: &str,
     agent: &AgentId,
-    turn: Turn<'_>,
+    change: BreakerChange<'_>,
 ) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
-    let mut writes = vec![(Part::Breaker, put_breaker(agents, agent, turn)?)];
-    let update = update_agent(agents, agent, None, Some(turn))?;
+    let mut writes = vec![(Part::Breaker, put_breaker(agents, agent, change)?)];
+    let update = update_agent(agents, agent, None, Some(change))?;
     writes.extend(update.map(|update| (Part::Agent, update)));
     Ok(writes)
 }
@@ -279,11 +281,11 @@ pub(super) fn claim_writes(
     agents: &str,
     task: &Task,
     slot: Slot,
-    pass: Pass<'_>,
+    permit: DispatchPermit<'_>,
 ) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
-    let gate = pass.turn.filter(Turn::moves_gate);
-    let gate = gate.map(|turn| turn.after.gate());
-    let unmoved = if pass.generation == 0 {
+    let gate = permit.change.filter(BreakerChange::changes_gate);
+    let gate = gate.map(|change| change.after.gate());
+    let unmoved = if permit.generation == 0 {
         "(attribute_not_exists(#gate) OR #gate.#generation = :generation)"
     } else {
         "#gate.#generation = :generation"
@@ -298,14 +300,14 @@ pub(super) fn claim_writes(
         .expression_attribute_names("#capacity", "capacity")
         .expression_attribute_names("#gate", "gate")
         .expression_attribute_names("#generation", "generation")
-        .expression_attribute_values(":connection", text(pass.connection.as_str()))
-        .expression_attribute_values(":generation", number(pass.generation))
+        .expression_attribute_values(":connection", text(permit.connection.as_str()))
+        .expression_attribute_values(":generation", number(permit.generation))
         .build()
         .map_err(unwritable)?;
     let update = TransactWriteItem::builder().update(update).build();
     let mut writes = vec![(Part::Agent, update)];
-    if let Some(turn) = pass.turn {
-        let breaker = put_breaker(agents, &task.agent_id, turn)?;
+    if let Some(change) = permit.change {
+        let breaker = put_breaker(agents, &task.agent_id, change)?;
         writes.push((Part::Breaker, breaker));
     }
     Ok(writes)
@@ -352,7 +354,7 @@ mod tests {
         let (a, b) = (Some("QUEUE#a".to_owned()), Some("QUEUE#b".to_owned()));
         let sent = after(&waiting, TaskEvent::Claimed);
         assert_eq!(queues(&waiting, &sent), (a.clone(), None));
-        let moved = after(&waiting, TaskEvent::Rerouted("b".parse().unwrap()));
+        let moved = after(&waiting, TaskEvent::Moved("b".parse().unwrap()));
         assert_eq!(queues(&waiting, &moved), (a.clone(), b));
         // The copy is rewritten with the task, and is not deleted in the same transaction.
         assert_eq!(queues(&waiting, &waiting.with_late_report()), (None, a));
@@ -364,7 +366,7 @@ mod tests {
         let mut task = new_task("a");
         for route in ["a,b", "any"] {
             task.route = Some(route.parse::<Route>().unwrap());
-            let mut moved = after(&task, TaskEvent::Rerouted("b".parse().unwrap()));
+            let mut moved = after(&task, TaskEvent::Moved("b".parse().unwrap()));
             let attempt = bematic_protocol::ids::Attempt::after(2);
             moved.earlier.insert("a".parse().unwrap(), attempt);
             let stored: Task = serde_dynamo::from_item(task_item(&moved).unwrap()).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bematic_protocol::{
-    ids::{AgentId, spread},
+    ids::{AgentId, stable_hash},
     time::Timestamp,
 };
 
@@ -27,7 +27,7 @@ const ECHO_WITHIN: Duration = Duration::from_secs(150);
 /// receives it. An agent none of whose heartbeats falls into its third is pinged.
 pub fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
     let minute = u64::try_from(SEEN_EVERY.as_millis()).unwrap_or(u64::MAX);
-    let place = now.as_millis() + u64::from(spread(agent.as_str())) % minute;
+    let place = now.as_millis() + u64::from(stable_hash(agent.as_str())) % minute;
     Duration::from_millis(place % minute) < HEARTBEAT_EVERY
 }
 

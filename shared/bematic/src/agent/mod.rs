@@ -66,10 +66,12 @@ pub struct Agent {
     pub announced: u64,
     /// The lease of the dispatcher that dispatches the agent's queue right now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain: Option<DrainLease>,
+    #[serde(rename = "drain")]
+    pub dispatch_lease: Option<DispatchLease>,
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
     #[serde(default)]
-    pub drain_requests: u64,
+    #[serde(rename = "drainRequests")]
+    pub dispatch_requests: u64,
 }
 
 impl Agent {
@@ -88,8 +90,8 @@ impl Agent {
             held: BTreeSet::new(),
             gate: Gate::default(),
             announced: 0,
-            drain: None,
-            drain_requests: 0,
+            dispatch_lease: None,
+            dispatch_requests: 0,
         }
     }
 
@@ -195,7 +197,7 @@ impl Binding {
 /// The lease to dispatch an agent's queue: one dispatcher at a time, so that tasks start in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DrainLease {
+pub struct DispatchLease {
     /// The id of the dispatcher that holds the lease.
     pub holder: String,
     /// The time at which the lease ends, in case its holder has died.

@@ -118,7 +118,7 @@ impl Mode {
     }
 
     /// Returns the operator's order that is in force, if there is one.
-    pub const fn said(&self) -> Option<&Override> {
+    pub const fn operator_override(&self) -> Option<&Override> {
         match self {
             Self::Automatic => None,
             Self::Drained(order) | Self::Disabled(order) => Some(order),

@@ -131,7 +131,11 @@ impl Breaker {
     /// Applies the passage of time: an operator's order expires, and a probe without an outcome
     /// failed when its permit's lease ended, whenever that is evaluated.
     fn apply_time(&mut self, deployment: &BreakerConfig, now: Timestamp) {
-        if self.mode.said().is_some_and(|order| order.until <= now) {
+        if self
+            .mode
+            .operator_override()
+            .is_some_and(|order| order.until <= now)
+        {
             self.mode = Mode::Automatic;
         }
         let State::HalfOpen { permits, .. } = &self.state else {

@@ -48,7 +48,7 @@ impl BatchWorker {
                     return Ok(self.ports.notifications.batch_changed(&batch).await?);
                 }
                 _ if self.ports.clock.now().since(start) > WORK_FOR => {
-                    return Ok(self.ports.batch_queue.work(id).await?);
+                    return Ok(self.ports.batch_queue.enqueue(id).await?);
                 }
                 BatchState::New => None,
                 BatchState::Working { cursor, .. } => Some(cursor.clone()),

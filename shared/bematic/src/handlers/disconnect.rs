@@ -60,7 +60,7 @@ impl Disconnector {
                 .unbind(&agent, connection, now)
                 .await?
         } else {
-            self.ports.connections.forget(connection).await?;
+            self.ports.connections.remove_unbound(connection).await?;
             Unbound::Stale
         };
         match &outcome {

@@ -150,12 +150,12 @@ impl Pool {
 }
 
 /// Moves waiting tasks to better agents.
-pub struct Router {
+pub struct TaskMover {
     ports: Arc<Ports>,
     transitions: Transitions,
 }
 
-impl Router {
+impl TaskMover {
     /// Creates a router with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl Router {
         let moved = self.move_all(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
-            let message = DispatchMessage::drain(agent.id.clone());
+            let message = DispatchMessage::agent_queue(agent.id.clone());
             self.ports
                 .dispatch
                 .send(&message, std::time::Duration::ZERO)
@@ -259,7 +259,7 @@ impl Router {
             if task.agent_id != from {
                 return Err(Unchanged::AlreadyClaimed);
             }
-            let event = TaskEvent::Rerouted(to.clone());
+            let event = TaskEvent::Moved(to.clone());
             Ok((task.after(event, self.transitions.policy(), now)?, None))
         };
         match self.transitions.change(task, decide, None, now).await {

@@ -104,7 +104,10 @@ async fn moved_to_dead_letters(
         times,
     };
     let code = cause.code();
-    match queue.bury(message, &Reason::of(cause)).await {
+    match queue
+        .send_to_dead_letters(message, &Reason::of(cause))
+        .await
+    {
         Ok(()) => {
             error!(
                 message_id = id,

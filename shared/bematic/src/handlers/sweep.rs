@@ -32,7 +32,7 @@ pub struct Swept {
     /// The number of tasks that the dispatcher was sent a message for.
     pub tasks: usize,
     /// The number of agents whose queue is to be dispatched.
-    pub drained: usize,
+    pub dispatched: usize,
     /// The number of agents that were sent a ping.
     pub pinged: usize,
     /// The number of agents that were marked offline.
@@ -146,9 +146,9 @@ impl Sweeper {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        self.ports.batch_queue.work(batch).await?;
+        self.ports.batch_queue.enqueue(batch).await?;
         let again = now + now.since(since).max(Batch::STALLED_AFTER);
-        Ok(self.ports.batches.look_again(batch, again).await?)
+        Ok(self.ports.batches.postpone(batch, again).await?)
     }
 
     /// Sends messages, ten a call. Returns how many were sent, and how many were not.
@@ -192,7 +192,7 @@ impl Sweeper {
             let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT);
             while let Some(checked) = checks.next().await {
                 match checked {
-                    Ok(Checked::Dispatched) => swept.drained += 1,
+                    Ok(Checked::Dispatched) => swept.dispatched += 1,
                     Ok(Checked::Pinged) => swept.pinged += 1,
                     Ok(Checked::Lost) => swept.lost += 1,
                     Ok(Checked::Healthy) => {}
@@ -226,7 +226,7 @@ impl Sweeper {
                 if first {
                     self.ports
                         .presence
-                        .pinged(&agent.id, &binding.id, now)
+                        .record_ping(&agent.id, &binding.id, now)
                         .await?;
                 }
                 ping(&*self.ports.gateway, binding, now).await?;
@@ -279,7 +279,7 @@ impl Sweeper {
             return Ok(Checked::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
-        let message = DispatchMessage::drain(agent.id.clone());
+        let message = DispatchMessage::agent_queue(agent.id.clone());
         self.ports.dispatch.send(&message, Duration::ZERO).await?;
         Ok(Checked::Dispatched)
     }

@@ -11,18 +11,18 @@ use bematic_protocol::{
 
 use super::{Created, Page};
 use crate::{
-    agent::{Agent, Binding, Connection, DrainLease, KeyHash, Project},
+    agent::{Agent, Binding, Connection, DispatchLease, KeyHash, Project},
     error::StoreError,
 };
 
 /// The outcome of acquiring the lease to dispatch an agent's queue.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Drain {
+pub enum Acquisition {
     /// The lease is acquired; this is the agent.
-    Ours(Box<Agent>),
+    Acquired(Box<Agent>),
     /// Another dispatcher holds the lease; a request was recorded that makes it look again before
     /// it releases the lease.
-    Asked,
+    Requested,
     /// There is no such agent.
     NoAgent,
 }
@@ -33,7 +33,7 @@ pub enum Released {
     /// The lease is released, or had passed to another dispatcher before.
     Done,
     /// A dispatch was requested meanwhile: the lease is still held; this is the agent.
-    AskedAgain(Box<Agent>),
+    RequestedAgain(Box<Agent>),
 }
 
 /// The agents and their keys.
@@ -64,19 +64,19 @@ pub trait Connections: Send + Sync {
     /// Returns the record of a connection that authenticates in band.
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
     /// Stores a connection that has not authenticated yet.
-    async fn admit(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
+    async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
     /// Returns the record of a connection that authenticates in band, and the agent that it claims
     /// to be if the key belongs to that agent. One call.
-    async fn introduce(
+    async fn look_up(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> Result<Introduction, StoreError>;
+    ) -> Result<AuthLookup, StoreError>;
     /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
     /// agent, and stores the agent in the connection's record. One transaction, without a read
     /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
-    async fn bind_newcomer(
+    async fn bind_unread(
         &self,
         agent: &AgentId,
         key: &KeyHash,
@@ -87,7 +87,7 @@ pub trait Connections: Send + Sync {
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;
     /// Removes the record of a connection that did not authenticate; returns false if it has
     /// authenticated meanwhile.
-    async fn forget(&self, id: &ConnectionId) -> Result<bool, StoreError>;
+    async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError>;
     /// Makes a connection the agent's current one: of two connections the newer wins. A repeated
     /// call changes nothing.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError>;
@@ -105,7 +105,7 @@ pub trait Connections: Send + Sync {
 pub trait Presence: Send + Sync {
     /// Records that the agent has sent its first message over its current connection, and that
     /// message's spelling. Later calls do not change the spelling.
-    async fn spoke(
+    async fn record_first_message(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -113,7 +113,7 @@ pub trait Presence: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Records the status that the agent reported at `sent_at`, by the agent's clock, over
     /// `connection`, and returns the agent after that. A report over an older connection, or one
-    /// older than the last, changes nothing. Records the spelling as [`Self::spoke`] does.
+    /// older than the last, changes nothing. Records the spelling as [`Self::record_first_message`] does.
     async fn report(
         &self,
         status: &AgentStatus,
@@ -124,8 +124,8 @@ pub trait Presence: Send + Sync {
     ) -> Result<Option<Agent>, StoreError>;
     /// Records a sign of life over the agent's current connection, and returns the agent; `None` if
     /// `connection` is not, or no longer, the agent's current one. Records the spelling as
-    /// [`Self::spoke`] does.
-    async fn alive(
+    /// [`Self::record_first_message`] does.
+    async fn record_heartbeat(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -133,7 +133,7 @@ pub trait Presence: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError>;
     /// Records that the agent was sent a ping that it has to echo.
-    async fn pinged(
+    async fn record_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -141,7 +141,7 @@ pub trait Presence: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Records that the agent was sent a ping because it does not seem to receive messages: no
     /// tasks are dispatched to it until it has echoed the ping.
-    async fn doubted(
+    async fn record_doubt(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
@@ -162,17 +162,17 @@ pub trait Presence: Send + Sync {
 #[async_trait]
 pub trait DispatchLeases: Send + Sync {
     /// Acquires the lease for the agent's queue. One call, or two if another dispatcher holds it.
-    async fn begin_drain(
+    async fn acquire(
         &self,
         agent: &AgentId,
-        lease: &DrainLease,
+        lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Drain, StoreError>;
+    ) -> Result<Acquisition, StoreError>;
     /// Releases the lease, unless another dispatch was requested since `requests` was read.
-    async fn end_drain(
+    async fn release(
         &self,
         agent: &AgentId,
-        lease: &DrainLease,
+        lease: &DispatchLease,
         requests: u64,
     ) -> Result<Released, StoreError>;
 }
@@ -196,7 +196,7 @@ pub struct SignOfLife {
 
 /// The result of looking up a connection that authenticates in band.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Introduction {
+pub struct AuthLookup {
     /// The connection's record.
     pub connection: Option<Connection>,
     /// The agent that the connection claims to be, if the key belongs to that agent.

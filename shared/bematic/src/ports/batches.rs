@@ -50,7 +50,7 @@ pub trait Batches: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(BatchId, Timestamp)>, StoreError>;
     /// Postpones the next check of the bulk operation to `at`.
-    async fn look_again(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError>;
+    async fn postpone(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// A message of the queue of bulk operations: the bulk operation to advance.
@@ -65,5 +65,5 @@ pub struct BatchMessage {
 #[async_trait]
 pub trait BatchQueue: Send + Sync {
     /// Enqueues a message that makes the worker advance the bulk operation.
-    async fn work(&self, batch: BatchId) -> Result<(), QueueError>;
+    async fn enqueue(&self, batch: BatchId) -> Result<(), QueueError>;
 }

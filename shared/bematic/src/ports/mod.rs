@@ -23,11 +23,11 @@ use crate::{breaker::BreakerConfig, task::TaskPolicy};
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Agents, Bound, CONNECTED_SHARDS, Connections, DispatchLeases, Drain,
-        Introduction, Presence, Projects, Released, SignOfLife, Unbound,
+        AUTH_DEADLINE, Acquisition, Agents, AuthLookup, Bound, CONNECTED_SHARDS, Connections,
+        DispatchLeases, Presence, Projects, Released, SignOfLife, Unbound,
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
-    breakers::{Breakers, Turn},
+    breakers::{BreakerChange, Breakers},
     cards::{Card, Cards},
     gateway::{Delivery, Gateway},
     outcome::{Created, Page, Written},
@@ -36,7 +36,8 @@ pub use self::{
         SourceQueue,
     },
     tasks::{
-        Claim, Creation, Deadlines, Kept, Output, Pass, Reports, TaskLists, Tasks, WAITING_COUNTED,
+        AttachedRecord, Claim, Creation, Deadlines, DispatchPermit, Output, Reports, TaskLists,
+        Tasks, WAITING_COUNTED,
     },
 };
 

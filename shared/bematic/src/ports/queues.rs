@@ -25,7 +25,8 @@ use crate::{
 pub enum DispatchMessage {
     /// The agent's queue has to be dispatched: the queue, the connection or the capacity may have
     /// changed.
-    Drain {
+    #[serde(rename = "drain")]
+    AgentQueue {
         /// The agent.
         agent_id: AgentId,
         /// The task whose card is to be refreshed whatever the outcome of the dispatch: one message
@@ -58,8 +59,8 @@ pub enum DispatchMessage {
 
 impl DispatchMessage {
     /// Returns a message that only has the agent's queue dispatched.
-    pub const fn drain(agent_id: AgentId) -> Self {
-        Self::Drain {
+    pub const fn agent_queue(agent_id: AgentId) -> Self {
+        Self::AgentQueue {
             agent_id,
             refresh: None,
         }
@@ -150,7 +151,11 @@ pub trait SourceQueue: Send + Sync {
     /// Makes the received message visible again after `delay` (at most 12 h, the limit of SQS).
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError>;
     /// Puts a copy of the message into the dead-letter queue, with the reason.
-    async fn bury(&self, message: Received<'_>, reason: &Reason) -> Result<(), QueueError>;
+    async fn send_to_dead_letters(
+        &self,
+        message: Received<'_>,
+        reason: &Reason,
+    ) -> Result<(), QueueError>;
 }
 
 /// The dead-letter queues of the functions.

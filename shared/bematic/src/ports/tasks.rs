@@ -6,7 +6,7 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{Page, Turn, Written};
+use super::{BreakerChange, Page, Written};
 use crate::{
     breaker::Breaker,
     error::StoreError,
@@ -42,18 +42,18 @@ pub enum Claim {
 
 /// The permit to dispatch a task to its agent: the conditions of the claim.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pass<'a> {
+pub struct DispatchPermit<'a> {
     /// The connection that the task is to be sent over.
     pub connection: &'a ConnectionId,
     /// The generation of the agent's gate that the decision is based on.
     pub generation: u64,
     /// The change that the claim makes to the agent's breaker, if any.
-    pub turn: Option<Turn<'a>>,
+    pub change: Option<BreakerChange<'a>>,
 }
 
 /// A record that is stored with a change of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kept<'a> {
+pub enum AttachedRecord<'a> {
     /// The result of a completed task.
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
@@ -97,15 +97,20 @@ pub trait Tasks: Send + Sync {
     ) -> Result<Creation, StoreError>;
     /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
-    async fn claim(&self, before: &Task, after: Task, pass: Pass<'_>) -> Result<Claim, StoreError>;
+    async fn claim(
+        &self,
+        before: &Task,
+        after: Task,
+        permit: DispatchPermit<'_>,
+    ) -> Result<Claim, StoreError>;
     /// Writes any other transition: the task, its place in the queue, the agent's slot, the
     /// attached record and the change of the agent's breaker, in one transaction.
     async fn transition(
         &self,
         before: &Task,
         after: &Task,
-        kept: Option<Kept<'_>>,
-        turn: Option<Turn<'_>>,
+        attached: Option<AttachedRecord<'_>>,
+        change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError>;
     /// Returns the late reports of a task, sorted by attempt.
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
@@ -144,7 +149,7 @@ pub trait Deadlines: Send + Sync {
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
     /// Postpones the next check of the task to `at`, since its messages were sent again; unless the
     /// task has changed since.
-    async fn look_again(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
+    async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
     /// Returns tasks that have to be checked by now ([`Task::due_at`]), the longest due first.
     /// Reads an index that lags: some may have been checked already. A call for each shard and
     /// page.

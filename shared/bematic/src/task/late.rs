@@ -3,7 +3,7 @@
 use bematic_protocol::{ids::Attempt, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Ending;
+use super::TerminalMessage;
 
 /// A terminal message of an attempt that was over. Only the first one of an attempt is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,5 +14,5 @@ pub struct LateReport {
     /// The time at which the message arrived, by the cloud's clock.
     pub at: Timestamp,
     /// The content of the message.
-    pub outcome: Ending,
+    pub outcome: TerminalMessage,
 }

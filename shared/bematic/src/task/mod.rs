@@ -4,19 +4,18 @@
 //! transitions. It reads no clock and does no I/O; [`bematic_aws::store`] applies its result as a
 //! conditional write.
 
-mod ending;
 mod late;
 mod moving;
 mod policy;
 mod progress;
 mod spec;
 mod state;
+mod terminal_message;
 mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use self::{
-    ending::Ending,
     late::LateReport,
     policy::{
         FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
@@ -25,6 +24,7 @@ pub use self::{
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
+    terminal_message::TerminalMessage,
 };
 use crate::agent::Route;
 use bematic_protocol::{
@@ -149,7 +149,7 @@ impl Task {
     ) -> Result<Self, Unchanged> {
         let retried = event == TaskEvent::Retried;
         let moved_to = match &event {
-            TaskEvent::Rerouted(agent) => Some(agent.clone()),
+            TaskEvent::Moved(agent) => Some(agent.clone()),
             _ => None,
         };
         if moved_to.as_ref() == Some(&self.agent_id) {

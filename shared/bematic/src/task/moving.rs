@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_task_is_moved_while_it_waits_and_was_not_sent() {
-        let to_b = TaskEvent::Rerouted(id("b"));
+        let to_b = TaskEvent::Moved(id("b"));
         let waiting = task(Some("a,b"));
         let moved = after(&waiting, to_b.clone(), 1).unwrap();
         assert_eq!((&moved.agent_id, moved.version), (&id("b"), 2));
@@ -201,7 +201,7 @@ mod tests {
                 TaskEvent::Failed(attempt, failure)
             }
             Happens::Retry => TaskEvent::Retried,
-            Happens::Move(to) => TaskEvent::Rerouted(id(to)),
+            Happens::Move(to) => TaskEvent::Moved(id(to)),
             Happens::Report(_, named) => {
                 TaskEvent::Completed(named.map(|number| number.try_into().unwrap()))
             }

@@ -61,7 +61,7 @@ pub struct TaskPolicy {
     pub wait: Duration,
     /// The number of tasks that one dispatch of an agent's queue sends at most; the rest is left to
     /// the next message.
-    pub drain_batch: usize,
+    pub dispatch_limit: usize,
 }
 
 impl Default for TaskPolicy {
@@ -75,7 +75,7 @@ impl Default for TaskPolicy {
             missing_grace: Duration::from_secs(30),
             cancel_deadline: Duration::from_secs(30),
             wait: Duration::from_hours(24),
-            drain_batch: 10,
+            dispatch_limit: 10,
         }
     }
 }

@@ -248,7 +248,7 @@ pub enum TaskEvent {
     /// An operator requests a retry.
     Retried,
     /// The task is moved to this agent's queue.
-    Rerouted(AgentId),
+    Moved(AgentId),
 }
 
 impl TaskEvent {

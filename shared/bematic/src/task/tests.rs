@@ -43,7 +43,7 @@ const POLICY: TaskPolicy = TaskPolicy {
     missing_grace: Duration::from_secs(30),
     cancel_deadline: Duration::from_secs(30),
     wait: Duration::from_hours(24),
-    drain_batch: 10,
+    dispatch_limit: 10,
 };
 
 const TERMS: Terms<'static> = Terms {

@@ -65,7 +65,7 @@ impl TaskState {
             TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
             TaskEvent::Retried => self.retried(),
-            TaskEvent::Rerouted(_) => self.moved(),
+            TaskEvent::Moved(_) => self.moved(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What was confirmed to somebody, and is not there.
 
-use bematic::task::{Ending, FailureCode, TaskState};
+use bematic::task::{FailureCode, TaskState, TerminalMessage};
 use bematic_protocol::ids::TaskId;
 use bematic_test_agent::Run;
 
@@ -78,7 +78,7 @@ fn is_end(run: Run, result: &str, stored: &Stored) -> bool {
 
 fn is_late(run: Run, result: &str, stored: &Stored) -> bool {
     stored.late.iter().any(|late| match &late.outcome {
-        Ending::Completed(kept) => late.attempt == run.attempt && kept.result == result,
+        TerminalMessage::Completed(kept) => late.attempt == run.attempt && kept.result == result,
         _ => false,
     })
 }

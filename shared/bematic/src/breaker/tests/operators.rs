@@ -69,7 +69,7 @@ fn an_operator_s_note_is_cut_to_size() {
         ..said(at(1))
     });
     let breaker = after_all(&SEED, &[(0, BreakerEvent::Force(mode))]);
-    let note = &breaker.mode.said().unwrap().note;
+    let note = &breaker.mode.operator_override().unwrap().note;
     assert_eq!(note.chars().count(), Override::NOTE_CHARS);
 }
 

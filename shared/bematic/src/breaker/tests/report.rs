@@ -38,36 +38,36 @@ fn new() -> Task {
 }
 
 /// The task after `event`, and what that says.
-fn turn(before: &Task, event: &TaskEvent, secs: u64) -> (Task, Option<BreakerEvent>) {
+fn after_event(before: &Task, event: &TaskEvent, secs: u64) -> (Task, Option<BreakerEvent>) {
     let after = before
         .after(event.clone(), &policy(), at(secs * 1000))
         .unwrap();
-    let said = super::super::report(event, before, &after);
-    (after, said)
+    let reported = super::super::report(event, before, &after);
+    (after, reported)
 }
 
 /// What `event` says.
 fn says(before: &Task, event: &TaskEvent, secs: u64) -> Option<BreakerEvent> {
-    turn(before, event, secs).1
+    after_event(before, event, secs).1
 }
 
 /// Sent at 0 s.
 fn dispatched() -> Task {
-    turn(&new(), &TaskEvent::Claimed, 0).0
+    after_event(&new(), &TaskEvent::Claimed, 0).0
 }
 
 /// Accepted at 10 s.
 fn processing() -> Task {
-    turn(&dispatched(), &started(ONE), 10).0
+    after_event(&dispatched(), &started(ONE), 10).0
 }
 
 /// Sent for the fifth and last time at the second that is given.
 fn dispatched_last() -> (Task, u64) {
     let (mut task, mut secs) = (dispatched(), 0);
     for _ in 1..policy().max_attempts {
-        task = turn(&task, &tick(), secs + 30).0;
+        task = after_event(&task, &tick(), secs + 30).0;
         secs += 1000;
-        task = turn(&task, &TaskEvent::Claimed, secs).0;
+        task = after_event(&task, &TaskEvent::Claimed, secs).0;
     }
     (task, secs)
 }
@@ -131,9 +131,9 @@ fn a_completed_task_is_a_success_that_took_as_long_as_it_ran() {
         success(25),
         "never seen to be accepted"
     );
-    let stopping = turn(&processing(), &cancel(), 20).0;
+    let stopping = after_event(&processing(), &cancel(), 20).0;
     assert_eq!(says(&stopping, &done, 25), success(15), "it won the race");
-    let unsent = turn(&dispatched(), &TaskEvent::Undelivered(Attempt::FIRST), 1).0;
+    let unsent = after_event(&dispatched(), &TaskEvent::Undelivered(Attempt::FIRST), 1).0;
     assert_eq!(
         says(&unsent, &done, 25),
         success(0),
@@ -157,8 +157,8 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
         let cancelled = ignored(IgnoredBecause::Cancelled);
         let by_agent = TaskEvent::Cancelled(ONE, None);
         assert_eq!(says(&task, &by_agent, 20), cancelled);
-        let (stopping, said) = turn(&task, &cancel(), 20);
-        assert_eq!(said, None, "it still runs");
+        let (stopping, reported) = after_event(&task, &cancel(), 20);
+        assert_eq!(reported, None, "it still runs");
         assert_eq!(says(&stopping, &by_agent, 21), cancelled);
         assert_eq!(
             says(&stopping, &tick(), 50),
@@ -166,7 +166,7 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
             "not confirmed in time"
         );
     }
-    let stopping = turn(&dispatched(), &cancel(), 1).0;
+    let stopping = after_event(&dispatched(), &cancel(), 1).0;
     for event in [
         refused(true, true),
         TaskEvent::Undelivered(Attempt::FIRST),
@@ -178,7 +178,7 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
         );
     }
     assert_eq!(says(&new(), &cancel(), 1), None, "no agent had it");
-    let back = turn(&dispatched(), &refused(true, true), 1).0;
+    let back = after_event(&dispatched(), &refused(true, true), 1).0;
     assert_eq!(
         says(&back, &cancel(), 2),
         None,
@@ -188,8 +188,8 @@ fn a_cancelled_task_says_nothing_however_that_ends() {
 
 #[test]
 fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
-    let said = ignored(IgnoredBecause::Refused);
-    assert_eq!(says(&dispatched(), &refused(true, true), 1), said);
+    let reported = ignored(IgnoredBecause::Refused);
+    assert_eq!(says(&dispatched(), &refused(true, true), 1), reported);
     assert_eq!(
         says(&dispatched(), &refused(false, true), 1),
         failure_of(1, FailureKind::Refused, "full"),
@@ -197,7 +197,7 @@ fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
     );
     assert_eq!(
         says(&processing(), &refused(true, false), 20),
-        said,
+        reported,
         "handed back"
     );
     let (last, secs) = dispatched_last();
@@ -208,10 +208,10 @@ fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
         retryable: true,
         spent: true,
     };
-    let (over, said) = turn(&last, &event, secs + 1);
+    let (over, reported) = after_event(&last, &event, secs + 1);
     assert_eq!(over.state.name(), "failed");
     assert_eq!(
-        said,
+        reported,
         Some(BreakerEvent::Ignore(id(5), IgnoredBecause::Refused))
     );
 }
@@ -219,27 +219,27 @@ fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
 #[test]
 fn a_missed_acknowledgement_is_a_failure_of_its_own_kind_the_last_included() {
     let why = "the agent did not acknowledge it within 30 s";
-    let (back, said) = turn(&dispatched(), &tick(), 30);
+    let (back, reported) = after_event(&dispatched(), &tick(), 30);
     assert_eq!(back.state.name(), "pending");
-    assert_eq!(said, failure_of(1, FailureKind::AckMissed, why));
+    assert_eq!(reported, failure_of(1, FailureKind::AckMissed, why));
     let (last, secs) = dispatched_last();
-    let (over, said) = turn(&last, &tick(), secs + 30);
+    let (over, reported) = after_event(&last, &tick(), secs + 30);
     assert_eq!(over.state.name(), "failed");
-    assert_eq!(said, failure_of(5, FailureKind::AckMissed, why));
+    assert_eq!(reported, failure_of(5, FailureKind::AckMissed, why));
 }
 
 #[test]
 fn an_agent_that_is_not_heard_of_again_has_failed() {
-    let (lost, said) = turn(&processing(), &tick(), 10 + 1800);
+    let (lost, reported) = after_event(&processing(), &tick(), 10 + 1800);
     assert_eq!(lost.state.name(), "failed");
-    let Some(BreakerEvent::Failure(of, FailureKind::Lost, message)) = said else {
-        panic!("{said:?}")
+    let Some(BreakerEvent::Failure(of, FailureKind::Lost, message)) = reported else {
+        panic!("{reported:?}")
     };
     assert_eq!(of, id(1));
     assert!(!message.is_empty());
     let missing = TaskEvent::Missing { said_at: at(5000) };
-    let (missed, said) = turn(&processing(), &missing, 20);
-    assert_eq!(said, None, "its result may be under way");
+    let (missed, reported) = after_event(&processing(), &missing, 20);
+    assert_eq!(reported, None, "its result may be under way");
     assert!(matches!(
         says(&missed, &tick(), 50),
         Some(BreakerEvent::Failure(_, FailureKind::Lost, _))
@@ -249,16 +249,16 @@ fn an_agent_that_is_not_heard_of_again_has_failed() {
 #[test]
 fn an_agent_that_is_heard_of_keeps_its_probe() {
     let lease = Duration::from_mins(30);
-    let (renewed, said) = turn(&processing(), &heard(1810), 1810);
+    let (renewed, reported) = after_event(&processing(), &heard(1810), 1810);
     assert_eq!(renewed.state.name(), "processing");
-    assert_eq!(said, Some(BreakerEvent::Running(id(1), lease * 2)));
-    let (found, said) = turn(&dispatched(), &heard(30), 30);
+    assert_eq!(reported, Some(BreakerEvent::Running(id(1), lease * 2)));
+    let (found, reported) = after_event(&dispatched(), &heard(30), 30);
     assert_eq!(
         found.state.name(),
         "processing",
         "its acknowledgement was lost"
     );
-    assert_eq!(said, Some(BreakerEvent::Running(id(1), lease * 2)));
+    assert_eq!(reported, Some(BreakerEvent::Running(id(1), lease * 2)));
 }
 
 #[test]
@@ -270,10 +270,10 @@ fn what_could_not_be_sent_says_nothing() {
     assert_eq!(says(&dispatched(), &error, 1), undelivered);
     let (last, secs) = dispatched_last();
     let error = TaskEvent::DeliveryFailed(last.state.held().unwrap(), "throttled".into());
-    let (over, said) = turn(&last, &error, secs + 1);
+    let (over, reported) = after_event(&last, &error, secs + 1);
     assert_eq!(over.state.name(), "failed");
     assert_eq!(
-        said,
+        reported,
         Some(BreakerEvent::Ignore(id(5), IgnoredBecause::Undelivered))
     );
 }
@@ -284,13 +284,13 @@ fn what_ends_no_attempt_says_nothing() {
     assert_eq!(says(&new(), &TaskEvent::Claimed, 1), None);
     assert_eq!(says(&dispatched(), &started(ONE), 1), None);
     assert_eq!(says(&new(), &tick(), day), None, "expired in the queue");
-    let back = turn(&dispatched(), &tick(), 30).0;
-    let (expired, said) = turn(&back, &tick(), day);
+    let back = after_event(&dispatched(), &tick(), 30).0;
+    let (expired, reported) = after_event(&back, &tick(), day);
     assert_eq!(
-        (expired.state.name(), said),
+        (expired.state.name(), reported),
         ("failed", None),
         "each attempt was told of"
     );
-    let over = turn(&processing(), &failed(Fault::Agent), 20).0;
+    let over = after_event(&processing(), &failed(Fault::Agent), 20).0;
     assert_eq!(says(&over, &TaskEvent::Retried, 21), None);
 }

@@ -60,7 +60,7 @@ impl Connector {
             let bound = self.ports.connections.bind(agent, &binding).await?;
             return self.close_replaced(agent, &binding, bound).await;
         }
-        self.ports.connections.admit(connection, now).await?;
+        self.ports.connections.add_unbound(connection, now).await?;
         let deadline = DispatchMessage::AuthDeadline {
             connection_id: connection.clone(),
         };
@@ -80,7 +80,7 @@ impl Connector {
         let bound = self
             .ports
             .connections
-            .bind_newcomer(agent, key, binding)
+            .bind_unread(agent, key, binding)
             .await?;
         if bound {
             info!(connection = %binding.id, %agent, "agent connected");

@@ -9,7 +9,7 @@ use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
     error::BematicError,
-    ports::{Claim, Pass, Ports, Turn, Written},
+    ports::{BreakerChange, Claim, DispatchPermit, Ports, Written},
     task::{Task, TaskEvent},
 };
 
@@ -111,13 +111,13 @@ impl<'a> Claims<'a> {
         let lease = (claimed.lease(policy) + policy.ack_deadline) * 2;
         let event = BreakerEvent::Allow(slot.to_string(), lease);
         let step = before.after(event, transitions.breaker(), now);
-        let change = Turn {
+        let change = BreakerChange {
             before: &before,
             after: &step.next,
         };
         if let Verdict::Denied(_) = step.verdict {
             // Time alone may have changed the breaker: a probe may have been lost.
-            if ports.breakers.turn(&self.agent.id, change).await? == Written::Conflict {
+            if ports.breakers.change(&self.agent.id, change).await? == Written::Conflict {
                 return Ok(Claim::BreakerChanged);
             }
             self.denied = true;
@@ -139,11 +139,15 @@ impl<'a> Claims<'a> {
         Ok(claim)
     }
 
-    fn permit<'p>(&'p self, generation: u64, change: Option<Turn<'p>>) -> Pass<'p> {
-        Pass {
+    fn permit<'p>(
+        &'p self,
+        generation: u64,
+        change: Option<BreakerChange<'p>>,
+    ) -> DispatchPermit<'p> {
+        DispatchPermit {
             connection: self.connection,
             generation,
-            turn: change,
+            change,
         }
     }
 }

@@ -15,12 +15,15 @@ use futures::future::{join, join_all};
 use tracing::{info, warn};
 
 use self::claims::Claims;
-use super::{routing::Router, transitions::Transitions};
+use super::{routing::TaskMover, transitions::Transitions};
 use crate::{
-    agent::{Agent, DrainLease},
+    agent::{Agent, DispatchLease},
     breaker::BreakerEvent,
     error::{AuthError, BematicError, chain},
-    ports::{AUTH_DEADLINE, Delivery, DispatchMessage, Drain, Ports, Released, Turn, Written},
+    ports::{
+        AUTH_DEADLINE, Acquisition, BreakerChange, Delivery, DispatchMessage, Ports, Released,
+        Written,
+    },
     task::{Task, TaskEvent, TaskSpec},
 };
 
@@ -36,7 +39,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     ports: Arc<Ports>,
     transitions: Transitions,
-    router: Router,
+    router: TaskMover,
 }
 
 impl Dispatcher {
@@ -44,7 +47,7 @@ impl Dispatcher {
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
-            router: Router::new(ports.clone()),
+            router: TaskMover::new(ports.clone()),
             ports,
         }
     }
@@ -55,7 +58,7 @@ impl Dispatcher {
     /// The message has to be handled again.
     pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
         match message {
-            DispatchMessage::Drain { agent_id, refresh } => {
+            DispatchMessage::AgentQueue { agent_id, refresh } => {
                 // The refresh does not depend on the outcome of the dispatch, nor on which
                 // dispatcher holds the lease.
                 let (refreshed, dispatched) =
@@ -89,19 +92,19 @@ impl Dispatcher {
     async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
         let holder = self.ports.ids.message().to_string();
-        let lease = DrainLease {
+        let lease = DispatchLease {
             holder,
             until: now + DISPATCH_LEASE,
         };
         let mut agent = match self
             .ports
             .dispatch_leases
-            .begin_drain(agent_id, &lease, now)
+            .acquire(agent_id, &lease, now)
             .await?
         {
-            Drain::Ours(agent) => agent,
-            Drain::Asked => return Ok(()),
-            Drain::NoAgent => {
+            Acquisition::Acquired(agent) => agent,
+            Acquisition::Requested => return Ok(()),
+            Acquisition::NoAgent => {
                 warn!(agent = %agent_id, "there is no such agent");
                 return Ok(());
             }
@@ -118,12 +121,12 @@ impl Dispatcher {
             let released = self
                 .ports
                 .dispatch_leases
-                .end_drain(agent_id, &lease, agent.drain_requests)
+                .release(agent_id, &lease, agent.dispatch_requests)
                 .await;
             dispatched?;
             match released? {
                 Released::Done => return Ok(()),
-                Released::AskedAgain(again) => agent = again,
+                Released::RequestedAgain(again) => agent = again,
             }
         }
     }
@@ -133,7 +136,7 @@ impl Dispatcher {
         agent_id: &AgentId,
         delay: Duration,
     ) -> Result<(), BematicError> {
-        let message = DispatchMessage::drain(agent_id.clone());
+        let message = DispatchMessage::agent_queue(agent_id.clone());
         Ok(self.ports.dispatch.send(&message, delay).await?)
     }
 
@@ -165,7 +168,7 @@ impl Dispatcher {
         let connection = &binding.id;
         let limit = agent
             .free_slots()
-            .min(self.transitions.policy().drain_batch);
+            .min(self.transitions.policy().dispatch_limit);
         let queued = self.ports.lists.queued(&agent.id, now, limit).await?;
         if queued.is_empty() {
             return Ok(());
@@ -200,13 +203,13 @@ impl Dispatcher {
     async fn expire_order(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
         let before = self.ports.breakers.breaker(&agent.id).await?;
         let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
-        let change = Turn {
+        let change = BreakerChange {
             before: &before,
             after: &step.next,
         };
         let mut agent = agent.clone();
         // A faster dispatcher has the queue dispatched too.
-        if self.ports.breakers.turn(&agent.id, change).await? == Written::Done {
+        if self.ports.breakers.change(&agent.id, change).await? == Written::Done {
             self.transitions
                 .announce_gate_change(&agent.id, change, now)
                 .await?;
@@ -315,7 +318,7 @@ impl Dispatcher {
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
         let connection = self.ports.connections.connection(id).await?;
         let is_bound = connection.is_some_and(|connection| connection.agent_id.is_some());
-        if is_bound || !self.ports.connections.forget(id).await? {
+        if is_bound || !self.ports.connections.remove_unbound(id).await? {
             return Ok(());
         }
         let error = AuthError::DeadlinePassed {

@@ -91,7 +91,10 @@ impl Dispatcher {
             return Ok(());
         };
         info!(agent = %id, connection = %connection.id, "agent does not acknowledge: pinged");
-        self.ports.presence.doubted(id, &connection.id, now).await?;
+        self.ports
+            .presence
+            .record_doubt(id, &connection.id, now)
+            .await?;
         ping(&*self.ports.gateway, &connection, now).await
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     agent::{Agent, ApiKey, Binding},
     error::{AuthError, BematicError, StoreError},
-    ports::{Introduction, Ports},
+    ports::{AuthLookup, Ports},
 };
 
 /// Authenticates connections in band.
@@ -64,16 +64,16 @@ impl Authenticate {
         &self,
         connection: &ConnectionId,
         request: &AuthRequest,
-    ) -> Result<Introduction, StoreError> {
+    ) -> Result<AuthLookup, StoreError> {
         match request.api_key.parse::<ApiKey>() {
             Ok(key) => {
                 let (agent, key) = (&request.agent_id, key.hash());
                 self.ports
                     .connections
-                    .introduce(connection, agent, &key)
+                    .look_up(connection, agent, &key)
                     .await
             }
-            Err(()) => Ok(Introduction {
+            Err(()) => Ok(AuthLookup {
                 connection: self.ports.connections.connection(connection).await?,
                 agent: None,
             }),

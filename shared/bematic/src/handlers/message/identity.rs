@@ -14,7 +14,7 @@ use crate::{
     agent::{Agent, Connection},
     error::{AuthError, BematicError},
     handlers::event::SocketEvent,
-    ports::{DispatchMessage, Introduction, Ports},
+    ports::{AuthLookup, DispatchMessage, Ports},
 };
 
 /// The number of connections that are cached.
@@ -79,7 +79,7 @@ impl Identities {
         if bound.await? {
             return Ok(Identity::JustBound(request.agent_id.clone()));
         }
-        let Introduction { connection, agent } = auth.look_up(connection, request).await?;
+        let AuthLookup { connection, agent } = auth.look_up(connection, request).await?;
         let sender = self.cache_found(connection, spelling);
         Ok(sender.map_or(Identity::Unbound(agent.map(Box::new)), Identity::Known))
     }
@@ -149,7 +149,7 @@ impl Identities {
             if !is_stored {
                 self.ports
                     .presence
-                    .spoke(&sender.agent_id, &sender.connection, sender.spelling)
+                    .record_first_message(&sender.agent_id, &sender.connection, sender.spelling)
                     .await?;
             }
             self.dispatch_queue(&sender.agent_id).await?;
@@ -159,7 +159,7 @@ impl Identities {
     }
 
     async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let message = DispatchMessage::drain(agent_id.clone());
+        let message = DispatchMessage::agent_queue(agent_id.clone());
         Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?)
     }
 

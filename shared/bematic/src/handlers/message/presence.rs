@@ -72,7 +72,7 @@ impl Presence {
         let recorded = self
             .ports
             .presence
-            .alive(&sender.agent_id, &sender.connection, &sign, context.now)
+            .record_heartbeat(&sender.agent_id, &sender.connection, &sign, context.now)
             .await?;
         let Some(agent) = recorded else {
             info!("message over a connection that is not the agent's current one: closed");
@@ -99,7 +99,7 @@ impl Presence {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
             let agent_id = agent.id.clone();
-            let message = DispatchMessage::drain(agent_id);
+            let message = DispatchMessage::agent_queue(agent_id);
             self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(())

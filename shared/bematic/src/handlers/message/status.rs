@@ -54,7 +54,7 @@ impl StatusReports {
             answer = Answer::messages(stop);
         }
         if status.status == Availability::Online {
-            let message = DispatchMessage::drain(status.agent_id.clone());
+            let message = DispatchMessage::agent_queue(status.agent_id.clone());
             self.ports.dispatch.send(&message, Duration::ZERO).await?;
         }
         Ok(answer)

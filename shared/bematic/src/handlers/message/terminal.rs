@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{BematicError, TaskError},
-    task::{Ending, Failure, FailureCode, LateReport, Task, Unchanged},
+    task::{Failure, FailureCode, LateReport, Task, TerminalMessage, Unchanged},
 };
 
 /// Handles terminal messages.
@@ -34,7 +34,7 @@ impl TerminalMessages {
         message: TaskComplete,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        let terminal = Ending::Completed(Box::new(message.into()));
+        let terminal = TerminalMessage::Completed(Box::new(message.into()));
         self.apply(context, task_id, attempt, terminal).await
     }
 
@@ -47,7 +47,7 @@ impl TerminalMessages {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
             .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.apply(context, task_id, attempt, Ending::Failed(failure))
+        self.apply(context, task_id, attempt, TerminalMessage::Failed(failure))
             .await
     }
 
@@ -58,8 +58,13 @@ impl TerminalMessages {
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.apply(context, task_id, attempt, Ending::Cancelled(message.reason))
-            .await
+        self.apply(
+            context,
+            task_id,
+            attempt,
+            TerminalMessage::Cancelled(message.reason),
+        )
+        .await
     }
 
     /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
@@ -70,7 +75,7 @@ impl TerminalMessages {
         context: Context<'_>,
         task_id: TaskId,
         attempt: Option<Attempt>,
-        terminal: Ending,
+        terminal: TerminalMessage,
     ) -> Result<Answer, BematicError> {
         let (agent, now) = (&context.sender.agent_id, context.now);
         let result = self
@@ -120,7 +125,7 @@ impl TerminalMessages {
         &self,
         task: Task,
         attempt: Option<Attempt>,
-        outcome: Ending,
+        outcome: TerminalMessage,
         context: Context<'_>,
     ) -> Result<(), BematicError> {
         let Some(attempt) = attempt.or_else(|| task.last_attempt_of(&context.sender.agent_id))

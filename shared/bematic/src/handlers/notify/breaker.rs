@@ -26,7 +26,7 @@ impl Notifier {
         Ok(self
             .ports
             .breakers
-            .announced(agent, breaker.generation)
+            .mark_announced(agent, breaker.generation)
             .await?)
     }
 

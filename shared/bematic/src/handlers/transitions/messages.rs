@@ -64,7 +64,7 @@ impl Transitions {
         if unshown || task.move_check_at().is_some_and(|at| at <= now) {
             self.ports
                 .deadlines
-                .look_again(task, task.next_check_at(now))
+                .postpone(task, task.next_check_at(now))
                 .await?;
         }
         Ok(())
@@ -163,12 +163,12 @@ fn messages_of(
                 not_before: Some(due),
                 ..
             } if *due > now => {
-                let message = DispatchMessage::drain(agent_id.clone());
+                let message = DispatchMessage::agent_queue(agent_id.clone());
                 Some((message, due.since(now)))
             }
             _ => None,
         };
-        let message = at_once(DispatchMessage::Drain { agent_id, refresh });
+        let message = at_once(DispatchMessage::AgentQueue { agent_id, refresh });
         return iter::once(message).chain(again).collect();
     }
     match &task.state {

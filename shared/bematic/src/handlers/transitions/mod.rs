@@ -16,7 +16,7 @@ use self::cache::LocalCache;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ports::{DispatchMessage, Kept, Ports, Turn, Written},
+    ports::{AttachedRecord, BreakerChange, DispatchMessage, Ports, Written},
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
@@ -147,7 +147,7 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let record = completion.map(Kept::Completion);
+        let record = completion.map(AttachedRecord::Completion);
         self.change(task, decide, record, now).await
     }
 
@@ -167,7 +167,7 @@ impl Transitions {
             let report = breaker::report(event, task, &next);
             Ok((next, report))
         };
-        let record = completion.map(Kept::Completion);
+        let record = completion.map(AttachedRecord::Completion);
         self.change(task, decide, record, now).await
     }
 
@@ -180,7 +180,7 @@ impl Transitions {
         &self,
         mut task: Task,
         decide: impl Fn(&Task) -> Result<(Task, Option<BreakerEvent>), Unchanged> + Send,
-        record: Option<Kept<'_>>,
+        record: Option<AttachedRecord<'_>>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
         let id = task.id;
@@ -199,7 +199,7 @@ impl Transitions {
             };
             let change = breaker_change
                 .as_ref()
-                .map(|(before, after)| Turn { before, after });
+                .map(|(before, after)| BreakerChange { before, after });
             match self
                 .ports
                 .tasks
@@ -258,7 +258,7 @@ impl Transitions {
     async fn announce_breaker_change(
         &self,
         agent: &AgentId,
-        change: Option<Turn<'_>>,
+        change: Option<BreakerChange<'_>>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
         match change {
@@ -275,10 +275,10 @@ impl Transitions {
     pub(super) async fn announce_gate_change(
         &self,
         agent: &AgentId,
-        change: Turn<'_>,
+        change: BreakerChange<'_>,
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        if !change.moves_gate() {
+        if !change.changes_gate() {
             return Ok(());
         }
         let (before, after) = (change.before.state.name(), change.after.state.name());
@@ -290,7 +290,7 @@ impl Transitions {
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let message = DispatchMessage::drain(agent.clone());
+        let message = DispatchMessage::agent_queue(agent.clone());
         self.ports.dispatch.send(&message, delay).await
     }
 
@@ -308,7 +308,7 @@ impl Transitions {
         let id = task.id;
         for _ in 0..TRIES {
             let next = task.with_late_report();
-            let record = Some(Kept::Late(report));
+            let record = Some(AttachedRecord::Late(report));
             match self
                 .ports
                 .tasks

@@ -31,7 +31,7 @@ impl Operator {
             }
         }
         futures::try_join!(
-            self.ports.batch_queue.work(batch.id),
+            self.ports.batch_queue.enqueue(batch.id),
             self.ports.notifications.batch_changed(&batch),
         )?;
         Ok(Reply::ephemeral(text::bulk_accepted(kind)))

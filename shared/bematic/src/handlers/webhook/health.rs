@@ -13,7 +13,7 @@ use crate::{
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
     error::BematicError,
-    ports::{DispatchMessage, Turn, Written},
+    ports::{BreakerChange, DispatchMessage, Written},
     slack::{
         Reply,
         text::{self, AgentHealth},
@@ -114,16 +114,16 @@ impl Operator {
             let after = before
                 .after(event(order, by, now), &self.ports.settings.breaker, now)
                 .next;
-            let change = Turn {
+            let change = BreakerChange {
                 before: &before,
                 after: &after,
             };
-            if self.ports.breakers.turn(id, change).await? == Written::Conflict {
+            if self.ports.breakers.change(id, change).await? == Written::Conflict {
                 tokio::time::sleep(pause).await;
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-            let message = DispatchMessage::drain(id.clone());
+            let message = DispatchMessage::agent_queue(id.clone());
             let dispatch = async { Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?) };
             let announce = async {
                 let announced = self.transitions.announce_gate_change(id, change, now).await;

@@ -3,7 +3,7 @@
 use super::budget;
 use crate::{
     slack::{mrkdwn, text::plural},
-    task::{Completion, Ending, LateReport},
+    task::{Completion, LateReport, TerminalMessage},
 };
 
 /// Renders the result, or its beginning if it is long.
@@ -89,9 +89,9 @@ fn grouped(number: u64) -> String {
 /// Renders a late report.
 pub(super) fn late(report: &LateReport) -> String {
     let (verb, text) = match &report.outcome {
-        Ending::Completed(completion) => ("completed", Some(completion.result.as_str())),
-        Ending::Failed(failure) => ("failed", Some(failure.message.as_str())),
-        Ending::Cancelled(reason) => ("was stopped", reason.as_deref()),
+        TerminalMessage::Completed(completion) => ("completed", Some(completion.result.as_str())),
+        TerminalMessage::Failed(failure) => ("failed", Some(failure.message.as_str())),
+        TerminalMessage::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
     let text = text.map(|text| mrkdwn::line(text, budget::LATE));
     let text = text.filter(|text| !text.is_empty());

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::task::{
-    CancelRequest, Completion, Ending, Failure, FailureCode, LateReport, Lease, Origin, TaskPolicy,
-    TaskSpec, TaskState,
+    CancelRequest, Completion, Failure, FailureCode, LateReport, Lease, Origin, TaskPolicy,
+    TaskSpec, TaskState, TerminalMessage,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_065_000);
@@ -297,7 +297,7 @@ fn what_came_too_late_is_shown_as_late() {
     let late = [LateReport {
         attempt: Attempt::FIRST,
         at: NOW,
-        outcome: Ending::Completed(Box::new(completion("all\ngood"))),
+        outcome: TerminalMessage::Completed(Box::new(completion("all\ngood"))),
     }];
     let view = TaskView {
         late: &late,
@@ -380,7 +380,7 @@ proptest! {
         let late = vec![LateReport {
             attempt: Attempt::FIRST,
             at: NOW,
-            outcome: Ending::Cancelled(Some(output.clone())),
+            outcome: TerminalMessage::Cancelled(Some(output.clone())),
         }; 9];
         let view = TaskView {
             output: OutputTail { text: &output, cut },

@@ -46,7 +46,7 @@ impl AgentHealth<'_> {
     }
 
     fn since(&self, now: Timestamp) -> String {
-        let ordered_at = self.breaker.mode.said().map(|order| order.at);
+        let ordered_at = self.breaker.mode.operator_override().map(|order| order.at);
         let since = ordered_at.or(self.breaker.since).unwrap_or(self.created_at);
         duration(now.since(since))
     }
@@ -161,7 +161,7 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         agent.since(now),
         sparkline(agent.breaker, now)
     )];
-    if let Some(order) = agent.breaker.mode.said() {
+    if let Some(order) = agent.breaker.mode.operator_override() {
         let note = match order.note.as_str() {
             "" => String::new(),
             note => format!(": {}", mrkdwn::line(note, NOTE)),

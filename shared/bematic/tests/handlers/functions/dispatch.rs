@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bematic::{
     breaker::State,
-    ports::{DispatchMessage, Drain, NotifyMessage},
+    ports::{Acquisition, DispatchMessage, NotifyMessage},
     task::{Task, TaskState},
 };
 use bematic_protocol::{ids::ConnectionId, messages::CloudMessage, time::Clock};
@@ -30,7 +30,7 @@ async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
     assert!(world.out.take_sent().is_empty());
     world.connect("c").await;
     world.say("c", "task:ack", json!({})).await;
-    world.drain().await;
+    world.dispatch_queue().await;
     let sent = world.out.take_sent();
     assert_eq!(submitted(&sent), ["fix it"]);
     assert_eq!(
@@ -45,7 +45,7 @@ async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own
     world.connect("c").await;
     world.run("fix it", "r").await;
     world.calls.take();
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(
         world.calls.take(),
         [
@@ -67,7 +67,7 @@ async fn a_drain_with_nothing_to_do_costs_three_calls() {
     let world = World::new().await;
     world.connect("c").await;
     world.calls.take();
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(
         world.calls.take(),
         [
@@ -113,14 +113,14 @@ async fn a_long_queue_is_sent_ten_at_a_time_until_the_agent_is_full() {
     world.out.take_dispatched();
     let mut sent = Vec::new();
     for _ in 0..3 {
-        world.drain().await;
+        world.dispatch_queue().await;
         sent.push(submitted(&world.out.take_sent()).len());
     }
     assert_eq!(sent, [10, 10, 4]);
     // It asked for the next pass itself.
     let again = world.out.take_dispatched();
     let drains = again.iter();
-    let drains = drains.filter(|(it, _)| matches!(it, DispatchMessage::Drain { .. }));
+    let drains = drains.filter(|(it, _)| matches!(it, DispatchMessage::AgentQueue { .. }));
     assert_eq!(drains.count(), 2);
 }
 
@@ -133,7 +133,7 @@ async fn a_connection_that_is_gone_marks_the_agent_offline_and_the_task_waits() 
     world.dispatch_all().await;
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(
-        (agent.connection, agent.held.len(), agent.drain),
+        (agent.connection, agent.held.len(), agent.dispatch_lease),
         (None, 0, None)
     );
     assert!(matches!(
@@ -141,7 +141,7 @@ async fn a_connection_that_is_gone_marks_the_agent_offline_and_the_task_waits() 
         TaskState::Pending { attempts: 0, .. }
     ));
     world.connect("c2").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(submitted(&world.out.take_sent()), ["fix it"]);
 }
 
@@ -163,14 +163,14 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
             world.calls.fail(n, when);
             let first = world
                 .dispatcher()
-                .handle(DispatchMessage::drain(agent_id()))
+                .handle(DispatchMessage::agent_queue(agent_id()))
                 .await;
             if world.calls.unused_failure() {
                 break;
             }
             // Longer than the lease on the queue, which a failure to give it back leaves behind.
             world.time.pass(Duration::from_secs(90));
-            world.drain().await;
+            world.dispatch_queue().await;
             let attempts: Vec<_> = world.out.sent().iter().filter_map(attempt).collect();
             // A claim whose answer was lost is as a task that its agent did not hear of.
             let unheard = (n, when) == (CLAIM, When::After);
@@ -204,7 +204,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
 
 /// A drain of the agent's queue that has the task shown.
 fn drain_and_show(task: &Task) -> DispatchMessage {
-    DispatchMessage::Drain {
+    DispatchMessage::AgentQueue {
         agent_id: agent_id(),
         refresh: Some(task.id),
     }
@@ -219,7 +219,7 @@ async fn a_refresh_is_enqueued_though_its_task_was_sent_before_by_another_messag
     // In the same flush interval.
     world.time.pass(Duration::from_millis(500));
     let dispatcher = world.dispatcher();
-    let first = DispatchMessage::drain(agent_id());
+    let first = DispatchMessage::agent_queue(agent_id());
     dispatcher.handle(first).await.unwrap();
     assert_eq!(world.out.take_sent().len(), 1);
     for (message, _) in messages {
@@ -266,7 +266,7 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
     world.connect("c").await;
     let task = world.run("fix it", "r").await;
     world.out.take_dispatched();
-    let lease = bematic::agent::DrainLease {
+    let lease = bematic::agent::DispatchLease {
         holder: "another".into(),
         until: world.time.now() + Duration::from_mins(1),
     };
@@ -274,10 +274,10 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
     let drain = world
         .unobserved
         .dispatch_leases
-        .begin_drain(&agent, &lease, now)
+        .acquire(&agent, &lease, now)
         .await
         .unwrap();
-    assert!(matches!(drain, Drain::Ours(_)));
+    assert!(matches!(drain, Acquisition::Acquired(_)));
     world.calls.take();
     let message = drain_and_show(&task);
     world.dispatcher().handle(message).await.unwrap();
@@ -291,7 +291,7 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
 #[test]
 fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
     let plain = json!({ "kind": "drain", "agentId": "box" });
-    let drain = DispatchMessage::drain(agent_id());
+    let drain = DispatchMessage::agent_queue(agent_id());
     assert_eq!(serde_json::to_value(&drain).unwrap(), plain);
     assert_eq!(
         serde_json::from_value::<DispatchMessage>(plain).unwrap(),
@@ -311,7 +311,7 @@ fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
 async fn whoever_comes_second_has_the_first_look_again() {
     let world = World::new().await;
     world.connect("c").await;
-    let lease = bematic::agent::DrainLease {
+    let lease = bematic::agent::DispatchLease {
         holder: "first".into(),
         until: world.time.now() + Duration::from_mins(1),
     };
@@ -319,10 +319,10 @@ async fn whoever_comes_second_has_the_first_look_again() {
     let drain = world
         .unobserved
         .dispatch_leases
-        .begin_drain(&agent_id(), &lease, now)
+        .acquire(&agent_id(), &lease, now)
         .await
         .unwrap();
-    let Drain::Ours(agent) = drain else {
+    let Acquisition::Acquired(agent) = drain else {
         panic!("{drain:?}")
     };
     world.run("came meanwhile", "r").await;
@@ -331,16 +331,16 @@ async fn whoever_comes_second_has_the_first_look_again() {
     let released = world
         .unobserved
         .dispatch_leases
-        .end_drain(&agent_id(), &lease, agent.drain_requests)
+        .release(&agent_id(), &lease, agent.dispatch_requests)
         .await
         .unwrap();
     assert!(
-        matches!(released, bematic::ports::Released::AskedAgain(_)),
+        matches!(released, bematic::ports::Released::RequestedAgain(_)),
         "{released:?}"
     );
     // Should the first die instead, its lease ends.
     world.time.pass(Duration::from_secs(61));
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(submitted(&world.out.take_sent()), ["came meanwhile"]);
 }
 
@@ -353,17 +353,17 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
     let drains = world.out.take_dispatched().into_iter();
     let drains: Vec<_> = drains
         .map(|(message, delay)| match message {
-            DispatchMessage::Drain { refresh, .. } => (delay.as_secs(), refresh.is_some()),
+            DispatchMessage::AgentQueue { refresh, .. } => (delay.as_secs(), refresh.is_some()),
             other => panic!("{other:?}"),
         })
         .collect();
     // For the next in line, for this one, which is not shown only then, and for whoever says
     // something first.
     assert_eq!(drains, [(0, true), (5, false), (0, false)]);
-    world.drain().await;
+    world.dispatch_queue().await;
     assert!(world.out.take_sent().is_empty(), "not due yet");
     world.time.pass(Duration::from_secs(5));
-    world.drain().await;
+    world.dispatch_queue().await;
     let sent = world.out.take_sent();
     assert!(matches!(&sent[..], [(_, CloudMessage::TaskSubmit(submit))]
         if submit.attempt.map(bematic_protocol::ids::Attempt::number) == Some(2)));
@@ -372,7 +372,7 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
     let world = World::new().await;
-    world.admit("c").await;
+    world.add_unbound("c").await;
     let told = world.out.take_dispatched();
     let [(deadline @ DispatchMessage::AuthDeadline { .. }, delay)] = &told[..] else {
         panic!("no deadline was set: {told:?}")
@@ -390,7 +390,7 @@ async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails(
     for when in [When::Before, When::After] {
         for n in 0.. {
             let world = World::new().await;
-            world.admit("c").await;
+            world.add_unbound("c").await;
             let deadline = DispatchMessage::AuthDeadline {
                 connection_id: connection("c"),
             };
@@ -411,7 +411,7 @@ async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails(
 async fn a_deadline_that_meets_authentication_leaves_no_agent_on_an_unknown_connection() {
     for seed in 0..15 {
         let world = World::new().await;
-        world.admit("c").await;
+        world.add_unbound("c").await;
         let deadline = DispatchMessage::AuthDeadline {
             connection_id: connection("c"),
         };
@@ -452,10 +452,10 @@ async fn the_sweeper_finds_work_that_no_message_is_left_for() {
     world.connect("c").await;
     world.run("forgotten", "r").await;
     world.out.take_dispatched();
-    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 1);
+    assert_eq!(world.sweeper().sweep().await.unwrap().dispatched, 1);
     world.dispatch_all().await;
     assert_eq!(submitted(&world.out.take_sent()), ["forgotten"]);
-    assert_eq!(world.sweeper().sweep().await.unwrap().drained, 0);
+    assert_eq!(world.sweeper().sweep().await.unwrap().dispatched, 0);
 }
 
 /// Has every drain's lease end as soon as it is taken, as if it had taken too long: drains meet.
@@ -490,7 +490,7 @@ async fn claims_that_meet_in_a_half_open_breaker_take_no_more_permits_than_there
         let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
         let drains = dispatchers
             .iter()
-            .map(|dispatcher| dispatcher.handle(DispatchMessage::drain(agent_id())));
+            .map(|dispatcher| dispatcher.handle(DispatchMessage::agent_queue(agent_id())));
         for drained in join_all(drains).await {
             drained.unwrap();
         }

@@ -64,7 +64,7 @@ async fn of_two_agents_that_claim_a_connection_at_once_one_gets_it() {
     for seed in 0..20 {
         let world = World::new().await;
         let key = other_agent(&world).await;
-        world.admit("c").await;
+        world.add_unbound("c").await;
         world.calls.interleave(seed);
         let claims = [(AGENT, world.key.expose()), (OTHER, key.expose())];
         let claims = claims.map(async |(agent, key)| {
@@ -95,7 +95,7 @@ async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
             let world = World::new().await;
             let task = world.run("fix it", "r").await.id;
             world.dispatch_all().await;
-            world.admit("c").await;
+            world.add_unbound("c").await;
             let body = request(&world, AGENT, world.key.expose());
             world.calls.fail(n, when);
             world.say_in_band(&world.router(), "c", body.clone()).await;

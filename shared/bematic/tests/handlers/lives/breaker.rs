@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bematic::{
     breaker::{Counted, FailureKind, IgnoredBecause, State, Trip},
     command::Command,
-    ports::{Claim, DispatchMessage, NotifyMessage, Pass},
+    ports::{Claim, DispatchMessage, DispatchPermit, NotifyMessage},
     task::{TaskEvent, TaskPolicy},
 };
 use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock as _};
@@ -153,7 +153,7 @@ async fn ten_dispatchers_at_once_let_no_more_than_three_probes_through() {
         let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
         let drains = dispatchers.iter().map(|dispatcher| {
             let agent_id = agent_id();
-            dispatcher.handle(DispatchMessage::drain(agent_id))
+            dispatcher.handle(DispatchMessage::agent_queue(agent_id))
         });
         for drained in join_all(drains).await {
             drained.unwrap();
@@ -168,7 +168,7 @@ async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_lets_nothin
     let before = world.run("work", "r").await;
     let claimed = before.after(TaskEvent::Claimed, &TaskPolicy::default(), world.time.now());
     let connection = connection("c");
-    let pass = |generation| Pass {
+    let pass = |generation| DispatchPermit {
         connection: &connection,
         generation,
         turn: None,
@@ -327,7 +327,7 @@ async fn a_probe_that_could_not_be_sent_gives_its_permit_back() {
     };
     assert_eq!(permits, []);
     world.connect("d").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(sent(&world).len(), 1);
 }
 
@@ -369,7 +369,7 @@ async fn a_closed_breaker_costs_a_dispatch_nothing_and_a_half_open_one_a_read() 
     world.run("work", "r").await;
     world.out.take_dispatched();
     world.calls.take();
-    world.drain().await;
+    world.dispatch_queue().await;
     let closed = world.calls.take();
     assert!(
         !closed.iter().any(|call| call == "GetItem AgentsTable"),
@@ -383,7 +383,7 @@ async fn a_closed_breaker_costs_a_dispatch_nothing_and_a_half_open_one_a_read() 
     }
     world.out.take_dispatched();
     world.calls.take();
-    world.drain().await;
+    world.dispatch_queue().await;
     let asked = world.calls.take();
     assert_eq!(
         asked
@@ -413,16 +413,16 @@ async fn the_operations_channel_is_told_until_it_was() {
     assert!(told(&world) > 0);
     // What SQS has accepted it does not take again for 5 min.
     world.pass(Duration::from_mins(5)).await;
-    world.drain().await;
+    world.dispatch_queue().await;
     assert!(told(&world) > 0, "nobody has said yet that it was");
     let generation = world.store.agent(&agent_id()).unwrap().gate.generation;
     let agent = agent_id();
     world
         .unobserved
         .breakers
-        .announced(&agent, generation)
+        .mark_announced(&agent, generation)
         .await
         .unwrap();
-    world.drain().await;
+    world.dispatch_queue().await;
     assert_eq!(told(&world), 0);
 }

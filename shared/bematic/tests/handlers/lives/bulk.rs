@@ -41,7 +41,7 @@ async fn all_waiting_tasks_are_cancelled_and_a_bar_shows_how_far_it_is() {
     assert!(shown.contains("120 of 120 looked at: 120 changed, 0 left as they were"));
     assert!(shown.contains("no_entry_sign"), "each task's card follows");
     world.connect("c").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     assert!(world.out.take_sent().is_empty(), "the queue is empty");
 }
 
@@ -96,7 +96,7 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
     waiting(&world, 30).await;
     world.store.lag();
     world.connect("c").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
     world.calls.take();
     world.work_on_batches().await;

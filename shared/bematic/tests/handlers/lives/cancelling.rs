@@ -28,7 +28,7 @@ async fn a_waiting_task_is_cancelled_at_once() {
     assert!(said.contains("cancelled"), "{said}");
     assert_eq!(state(&world, task), "cancelled");
     world.connect("c").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     assert!(world.out.take_sent().is_empty(), "it left the queue");
 }
 

@@ -4,13 +4,13 @@ use bematic::{command::Command, dead_letter::Reason, ports::NotifyMessage};
 
 use crate::world::{World, execute};
 
-async fn bury(world: &World, body: &NotifyMessage) {
+async fn send_to_dead_letters(world: &World, body: &NotifyMessage) {
     let reason = Reason {
         code: "SLACK_UNAVAILABLE".into(),
         text: "Slack did not answer <chat.update>".into(),
     };
     let body = serde_json::to_string(body).unwrap();
-    world.bury(&body, &reason).await;
+    world.send_to_dead_letters(&body, &reason).await;
 }
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn dead_letters_are_listed_with_their_reason_and_tried_again_on_request() 
     let none = execute(&world, Command::DeadLetters).await;
     assert!(none.contains("No dead letters"), "{none}");
     world.out.take_notified();
-    bury(&world, &NotifyMessage::Refresh { task_id: task.id }).await;
+    send_to_dead_letters(&world, &NotifyMessage::Refresh { task_id: task.id }).await;
     let listed = execute(&world, Command::DeadLetters).await;
     for part in [
         "*notifications*: 1 message",

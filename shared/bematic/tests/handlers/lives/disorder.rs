@@ -103,7 +103,7 @@ proptest! {
             world.calls.interleave(seed);
             let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
             let drains = dispatchers.iter().map(|dispatcher| {
-                dispatcher.handle(bematic::ports::DispatchMessage::drain(agent_id()))
+                dispatcher.handle(bematic::ports::DispatchMessage::agent_queue(agent_id()))
             });
             for drained in join_all(drains).await {
                 drained.unwrap();

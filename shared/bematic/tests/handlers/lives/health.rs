@@ -6,7 +6,7 @@ use bematic::{
     breaker::{BreakerEvent, Mode, State},
     command::{BreakerOrder, Command},
     handlers::webhook::{Request, Webhook},
-    ports::{NotifyMessage, Turn, Written},
+    ports::{BreakerChange, NotifyMessage, Written},
 };
 use bematic_protocol::time::Clock as _;
 use fake_aws::When;
@@ -189,7 +189,7 @@ async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
         &bematic::breaker::BreakerConfig::default(),
         world.time.now(),
     );
-    let turn = Turn {
+    let turn = BreakerChange {
         before: &bematic::breaker::Breaker::default(),
         after: &after.next,
     };

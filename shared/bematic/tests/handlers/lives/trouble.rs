@@ -159,7 +159,7 @@ async fn a_claim_that_fails_holds_up_nothing_that_was_claimed() {
     world.out.take_dispatched();
     // The drain's lease, its queue, two claims.
     world.calls.fail_at(4);
-    let drain = DispatchMessage::drain(agent_id());
+    let drain = DispatchMessage::agent_queue(agent_id());
     world.dispatcher().handle(drain).await.unwrap_err();
     assert_eq!(sent(&world).0, [1, 1]);
     assert_eq!(states(&world), [("dispatched", 2), ("pending", 1)]);
@@ -175,7 +175,7 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
             world.out.take_dispatched();
             world.out.gone("c");
             world.calls.fail(n, when);
-            let drain = DispatchMessage::drain(agent_id());
+            let drain = DispatchMessage::agent_queue(agent_id());
             let _ = world.dispatcher().handle(drain.clone()).await;
             if world.calls.unused_failure() {
                 break;

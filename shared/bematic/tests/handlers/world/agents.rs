@@ -19,7 +19,7 @@ impl World {
         self.handshake(name).await;
         self.unobserved
             .presence
-            .spoke(&agent_id(), &connection(name), Spelling::Canonical)
+            .record_first_message(&agent_id(), &connection(name), Spelling::Canonical)
             .await
             .unwrap();
     }
@@ -35,7 +35,7 @@ impl World {
     }
 
     /// Somebody connects without a header.
-    pub(crate) async fn admit(&self, name: &str) {
+    pub(crate) async fn add_unbound(&self, name: &str) {
         self.out.open(name);
         let stranger = event(name, false, String::new());
         let connected = self.connector().connect(&stranger, self.time.now()).await;
@@ -44,7 +44,7 @@ impl World {
 
     /// The agent connects without a header, and says who it is in its first message.
     pub(crate) async fn authenticate_in_band(&self, name: &str) -> Vec<CloudMessage> {
-        self.admit(name).await;
+        self.add_unbound(name).await;
         let request = json!({ "agentId": AGENT, "apiKey": self.key.expose(), "version": "1" });
         let body = wire("auth:request", &request, self.time.now());
         self.say_in_band(&self.router(), name, body).await

@@ -8,7 +8,7 @@ use bematic::{
     error::BematicError,
     handlers::{
         authorize::Authorizer, batch::BatchWorker, connect::Connector, disconnect::Disconnector,
-        dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::Router, sqs,
+        dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::TaskMover, sqs,
         sweep::Sweeper, webhook::Webhook,
     },
     ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue},
@@ -102,8 +102,8 @@ impl World {
     }
 
     /// What the dispatcher moves waiting tasks with.
-    pub(crate) fn mover(&self) -> Router {
-        Router::new(self.ports())
+    pub(crate) fn mover(&self) -> TaskMover {
+        TaskMover::new(self.ports())
     }
 
     /// Feeds the dispatcher what is due in its queue, as Lambda does.
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// The notifier gives up this message.
-    pub(crate) async fn bury(&self, body: &str, reason: &Reason) {
+    pub(crate) async fn send_to_dead_letters(&self, body: &str, reason: &Reason) {
         let message = Received {
             id: "given-up",
             body,
@@ -176,7 +176,7 @@ impl World {
             times: 50,
         };
         let source = self.source(QueueName::Notifications);
-        source.bury(message, reason).await.unwrap();
+        source.send_to_dead_letters(message, reason).await.unwrap();
         self.calls.take();
     }
 

@@ -19,7 +19,7 @@ use std::{
 use bematic::{
     agent::{Agent, ApiKey, Project, Route},
     breaker::{BreakerConfig, BreakerEvent, FailureKind},
-    ports::{DispatchMessage, Ports, Turn, Written},
+    ports::{BreakerChange, DispatchMessage, Ports, Written},
     task::{FLUSH_INTERVAL, Origin, Task, TaskPolicy},
 };
 use bematic_protocol::{
@@ -131,11 +131,11 @@ impl World {
             let failed = BreakerEvent::Failure(id, FailureKind::Error, "broken".into());
             after = after.after(failed, &config, now).next;
         }
-        let turn = Turn {
+        let turn = BreakerChange {
             before: &before,
             after: &after,
         };
-        let written = self.unobserved.breakers.turn(&agent, turn).await;
+        let written = self.unobserved.breakers.change(&agent, turn).await;
         assert_eq!(written.unwrap(), Written::Done);
         assert!(!self.store.agent(&agent).unwrap().gate.is_open(now));
     }
@@ -170,9 +170,9 @@ impl World {
         }
     }
 
-    pub(crate) async fn drain(&self) {
+    pub(crate) async fn dispatch_queue(&self) {
         self.dispatcher()
-            .handle(DispatchMessage::drain(agent_id()))
+            .handle(DispatchMessage::agent_queue(agent_id()))
             .await
             .unwrap();
     }

@@ -83,7 +83,7 @@ impl Out {
     pub(crate) fn to_show(&self) -> Vec<TaskId> {
         let dispatched = self.aws.queue(DISPATCH).peek();
         let by_drain = dispatched.iter().filter_map(|message| match body(message) {
-            DispatchMessage::Drain { refresh, .. } => refresh,
+            DispatchMessage::AgentQueue { refresh, .. } => refresh,
             _ => None,
         });
         let notified = self.aws.queue(NOTIFICATIONS).peek();

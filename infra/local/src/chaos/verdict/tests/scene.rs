@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bematic::agent::Agent;
 use bematic::task::{
-    Completion, Ending, Failure, FailureCode, LateReport, Origin, Task, TaskPolicy, TaskSpec,
-    TaskState,
+    Completion, Failure, FailureCode, LateReport, Origin, Task, TaskPolicy, TaskSpec, TaskState,
+    TerminalMessage,
 };
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
@@ -110,7 +110,7 @@ impl Scene {
         let report = LateReport {
             attempt: run(attempt).attempt,
             at: at(9000),
-            outcome: Ending::Completed(Box::new(completion(result))),
+            outcome: TerminalMessage::Completed(Box::new(completion(result))),
         };
         self.stored_task().late.push(report);
     }

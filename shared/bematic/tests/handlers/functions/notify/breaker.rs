@@ -5,7 +5,7 @@ use std::time::Duration;
 use bematic::{
     breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind},
     handlers::notify::Notifier,
-    ports::{NotifyMessage, Turn, Written},
+    ports::{BreakerChange, NotifyMessage, Written},
     slack::api::SlackError,
 };
 use bematic_protocol::time::Clock as _;
@@ -18,7 +18,7 @@ async fn turn(world: &World, event: BreakerEvent) {
     let before = world.store.breaker_of(&agent_id());
     let config = BreakerConfig::default();
     let after = before.after(event, &config, world.time.now()).next;
-    let turn = Turn {
+    let turn = BreakerChange {
         before: &before,
         after: &after,
     };

@@ -74,7 +74,7 @@ async fn a_task_whose_agent_is_offline_says_so_while_it_waits() {
     let waits = "The agent was offline: the task waits until it is back.";
     assert!(shown(&world).contains(waits), "{}", shown(&world));
     world.connect("c").await;
-    world.drain().await;
+    world.dispatch_queue().await;
     world.notify_all().await;
     assert!(!shown(&world).contains("offline"), "{}", shown(&world));
     // It waits for the agent that is there.
@@ -248,7 +248,7 @@ async fn on_a_standard_queue_only_what_failed_comes_back() {
     let world = World::new().await;
     world.connect("c").await;
     let task = world.run("fix it", "r").await.id;
-    let again = DispatchMessage::drain(agent_id());
+    let again = DispatchMessage::agent_queue(agent_id());
     let sent = world.unobserved.dispatch.send(&again, Duration::ZERO);
     sent.await.unwrap();
     // The first cannot pass on what is to be shown.

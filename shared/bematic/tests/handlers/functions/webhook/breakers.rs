@@ -31,7 +31,7 @@ fn breaker(world: &World) -> Breaker {
 /// The drains that were asked for since the last time.
 fn drains(world: &World) -> usize {
     let sent = world.out.take_dispatched();
-    let drain = DispatchMessage::drain(agent_id());
+    let drain = DispatchMessage::agent_queue(agent_id());
     assert!(sent.iter().all(|it| *it == (drain.clone(), Duration::ZERO)));
     sent.len()
 }
@@ -153,7 +153,7 @@ async fn what_an_operator_writes_is_done_and_answered() {
     ] {
         assert_eq!(command(&world, text, "t").await, expected, "{text}");
     }
-    let said = breaker(&world).mode.said().cloned().unwrap();
+    let said = breaker(&world).mode.operator_override().cloned().unwrap();
     assert_eq!(said.by, "U1");
     assert_eq!(said.until, world.time.now() + Duration::from_hours(1));
 }
@@ -212,7 +212,7 @@ async fn dead_letters_degrade_and_queues_that_do_not_answer_say_nothing_of_slack
         code: "SECRET".into(),
         text: "secret-reason".into(),
     };
-    world.bury("secret-body", &reason).await;
+    world.send_to_dead_letters("secret-body", &reason).await;
     let (status, body) = poll(&world).await;
     assert_eq!((status, &body["status"]), (200, &json!("degraded")));
     assert_eq!(body["components"]["queues"], "degraded");

@@ -41,7 +41,7 @@ fn connection_of(agent: &AgentId) -> &'static str {
 
 async fn drain(world: &World, agent: &str) {
     let agent_id = id(agent);
-    let drain = DispatchMessage::drain(agent_id);
+    let drain = DispatchMessage::agent_queue(agent_id);
     world.dispatcher().handle(drain).await.unwrap();
 }
 

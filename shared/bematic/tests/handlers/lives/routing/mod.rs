@@ -60,7 +60,7 @@ async fn pass(world: &World, time: Duration, there: &[(&str, &str)]) {
             let alive = world
                 .unobserved
                 .presence
-                .alive(&agent, &connection, &sign, now);
+                .record_heartbeat(&agent, &connection, &sign, now);
             alive.await.unwrap().unwrap();
         }
         world.pass(STEP).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic::task::{Ending, Task};
+use bematic::task::{Task, TerminalMessage};
 use bematic_protocol::{ids::Attempt, messages::CloudMessage};
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ async fn what_the_earlier_agent_reports_is_of_its_own_attempt_and_changes_nothin
         let late = world.store.late(task.id);
         assert_eq!(late.len(), 1, "the first of an attempt is kept");
         assert_eq!(late[0].attempt, Attempt::FIRST);
-        assert!(matches!(&late[0].outcome, Ending::Completed(it) if it.result == "done"));
+        assert!(matches!(&late[0].outcome, TerminalMessage::Completed(it) if it.result == "done"));
         // The one that has it is heard, whether or not it numbers its attempts.
         let done = json!({ "taskId": task.id, "result": "all done" });
         world.say_as("b", "cb", "TASK_COMPLETE", done).await;

@@ -140,7 +140,7 @@ async fn a_long_queue_is_moved_by_several_drains() {
     let prompts: Vec<_> = prompts.iter().map(String::as_str).collect();
     let (world, _) = waiting(&prompts).await;
     let drains = |world: &World| {
-        let drain = DispatchMessage::drain(id("box"));
+        let drain = DispatchMessage::agent_queue(id("box"));
         let sent = world.out.take_dispatched().into_iter();
         sent.filter(|(message, _)| *message == drain).count()
     };

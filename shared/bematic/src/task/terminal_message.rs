@@ -11,7 +11,7 @@ use super::{Completion, Failure, TaskEvent};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-pub enum Ending {
+pub enum TerminalMessage {
     /// TASK_COMPLETE, with the result.
     Completed(Box<Completion>),
     /// TASK_ERROR, with the failure.
@@ -20,7 +20,7 @@ pub enum Ending {
     Cancelled(Option<String>),
 }
 
-impl Ending {
+impl TerminalMessage {
     /// Returns the event that the message is for its task.
     pub fn event(&self, attempt: Option<Attempt>) -> TaskEvent {
         match self {
