@@ -171,7 +171,7 @@ async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_lets_nothin
     let pass = |generation| DispatchPermit {
         connection: &connection,
         generation,
-        turn: None,
+        change: None,
     };
     let claim = world
         .unobserved

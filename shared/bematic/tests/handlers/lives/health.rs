@@ -189,14 +189,14 @@ async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
         &bematic::breaker::BreakerConfig::default(),
         world.time.now(),
     );
-    let turn = BreakerChange {
+    let change = BreakerChange {
         before: &bematic::breaker::Breaker::default(),
         after: &after.next,
     };
     let stale = world
         .unobserved
         .breakers
-        .turn(&agent_id(), turn)
+        .change(&agent_id(), change)
         .await
         .unwrap();
     assert_eq!(stale, Written::Conflict, "of a version that is not there");

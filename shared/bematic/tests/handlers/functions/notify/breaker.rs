@@ -14,18 +14,18 @@ use fake_aws::When;
 use crate::world::{World, agent_id};
 
 /// Something happens to the agent's breaker, and nobody is told yet.
-async fn turn(world: &World, event: BreakerEvent) {
+async fn change(world: &World, event: BreakerEvent) {
     let before = world.store.breaker_of(&agent_id());
     let config = BreakerConfig::default();
     let after = before.after(event, &config, world.time.now()).next;
-    let turn = BreakerChange {
+    let change = BreakerChange {
         before: &before,
         after: &after,
     };
     let written = world
         .unobserved
         .breakers
-        .turn(&agent_id(), turn)
+        .change(&agent_id(), change)
         .await
         .unwrap();
     assert_eq!(written, Written::Done);
@@ -33,7 +33,7 @@ async fn turn(world: &World, event: BreakerEvent) {
 
 async fn fail(world: &World, id: &str, message: &str) {
     let event = BreakerEvent::Failure(id.into(), FailureKind::Error, message.into());
-    turn(world, event).await;
+    change(world, event).await;
 }
 
 async fn open(world: &World, name: &str) {
@@ -44,7 +44,7 @@ async fn open(world: &World, name: &str) {
 }
 
 async fn ask(world: &World, id: &str) {
-    turn(world, BreakerEvent::Allow(id.into(), Duration::ZERO)).await;
+    change(world, BreakerEvent::Allow(id.into(), Duration::ZERO)).await;
 }
 
 async fn recover(world: &World, name: &str) {
@@ -52,7 +52,7 @@ async fn recover(world: &World, name: &str) {
     for n in 0..3 {
         ask(world, &format!("{name}#{n}")).await;
         let id = format!("{name}#{n}");
-        turn(world, BreakerEvent::Success(id, Duration::ZERO)).await;
+        change(world, BreakerEvent::Success(id, Duration::ZERO)).await;
     }
     assert_eq!(state(world), "closed");
 }
@@ -131,7 +131,7 @@ async fn a_failure_at_any_call_tells_of_two_incidents_once_each() {
             open(&world, "first").await;
             recover(&world, "probe").await;
             open(&world, "second").await;
-            turn(&world, BreakerEvent::Reset).await;
+            change(&world, BreakerEvent::Reset).await;
             world.calls.fail(n, when);
             let agent_id = agent_id();
             let first = world
@@ -270,7 +270,7 @@ async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
     tell(&world.notifier()).await;
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.announced, agent.gate.generation);
-    turn(&world, BreakerEvent::Reset).await;
+    change(&world, BreakerEvent::Reset).await;
     tell(&world.notifier()).await;
     assert_eq!(shown(&world), [closed()], "the bot was invited meanwhile");
 }
