@@ -36,7 +36,7 @@ async fn all_waiting_tasks_are_cancelled_and_a_bar_shows_how_far_it_is() {
     world.work_on_batches().await;
     assert_eq!(states(&world), [("cancelled", 120)]);
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(shown.contains("100 %"), "{shown}");
     assert!(shown.contains("120 of 120 looked at: 120 changed, 0 left as they were"));
     assert!(shown.contains("no_entry_sign"), "each task's card follows");
@@ -55,7 +55,7 @@ async fn half_way_the_bar_is_half_full() {
     let fed = world.feed_batch_worker().await;
     assert_eq!((fed.done, fed.failed.len()), (0, 1));
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(
         shown.contains("Cancelling all tasks of this channel"),
         "{shown}"
@@ -220,7 +220,7 @@ async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
     world.pass(Duration::from_mins(6)).await;
     world.work_on_batches().await;
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(shown.contains("being stopped: 10"), "{shown}");
     world.pass(Duration::from_mins(4)).await;
     assert!(world.out.batches().is_empty(), "done is done");

@@ -41,7 +41,7 @@ async fn life(world: &World, at: &str) {
     assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
     let breaker = world.store.breaker_of(&agent_id());
     assert_eq!(breaker.window.all().count(), 1, "{at}");
-    assert_eq!(world.slack.posts().len(), 1, "{at}");
+    assert_eq!(world.slack.messages().len(), 1, "{at}");
 }
 
 #[tokio::test(start_paused = true)]

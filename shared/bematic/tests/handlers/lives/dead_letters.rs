@@ -32,7 +32,7 @@ async fn dead_letters_are_listed_with_their_reason_and_tried_again_on_request() 
     let said = execute(&world, Command::Redrive).await;
     assert!(said.contains("1 message given again"), "{said}");
     world.notify_all().await;
-    assert_eq!(world.slack.posts().len(), 1);
+    assert_eq!(world.slack.messages().len(), 1);
     let none = execute(&world, Command::Redrive).await;
     assert!(none.contains("nothing to try again"), "{none}");
 }

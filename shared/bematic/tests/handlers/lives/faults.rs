@@ -10,9 +10,10 @@ use bematic_protocol::{
     time::Clock,
 };
 use fake_aws::When;
+use local_slack::Message;
 use serde_json::json;
 
-use crate::world::{Post, World, agent_id};
+use crate::world::{World, agent_id};
 
 /// How long a failure may keep a task from being completed and shown.
 const WITHIN: u64 = 150;
@@ -109,15 +110,15 @@ impl Agent {
 }
 
 fn is_settled(world: &World) -> bool {
-    let shown = world.slack.posts();
-    let completed = |post: &Post| post.message.text.contains("ompleted");
+    let shown = world.slack.messages();
+    let completed = |message: &Message| message.content.text.contains("ompleted");
     world
         .store
         .all_tasks()
         .iter()
         .all(|task| task.state.name() == "completed")
         && shown.len() == 1
-        && shown.values().all(completed)
+        && shown.iter().all(completed)
 }
 
 /// A task's whole life; how many seconds it took, and how many calls.

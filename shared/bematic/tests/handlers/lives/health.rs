@@ -206,15 +206,12 @@ async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
 
 /// What the operations channel shows: its messages' texts, and whether they have a button.
 fn operations(world: &World) -> Vec<(String, bool)> {
-    let slack = world.slack.posts();
-    let posts = slack.values();
-    let posts = posts.filter(|post| post.to.channel.as_str() == "COPS");
-    posts
-        .map(|post| {
-            let blocks = serde_json::to_string(&post.message.blocks).unwrap();
-            (post.message.text.clone(), blocks.contains("breaker_reset"))
-        })
-        .collect()
+    let messages = world.slack.operations().into_iter();
+    let shown = messages.map(|message| {
+        let blocks = message.content.blocks.unwrap().to_string();
+        (message.content.text, blocks.contains("breaker_reset"))
+    });
+    shown.collect()
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ async fn a_task_waits_a_day_for_its_agent() {
     world.pass(Duration::from_secs(90)).await;
     assert_eq!(failure(&world, &task), FailureCode::Expired);
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(shown.contains("EXPIRED"), "{shown}");
 }
 
@@ -146,7 +146,7 @@ async fn an_agent_that_no_longer_names_a_task_has_lost_it() {
     assert_eq!(failure(&world, &task), FailureCode::AgentLost);
     assert_eq!(world.store.late(task.id).len(), 1);
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(
         shown.contains("*Late:* attempt 1 completed: done"),
         "{shown}"

@@ -18,7 +18,7 @@ use fake_aws::{FakeAws, ReceivedMessage};
 use serde::de::DeserializeOwned;
 
 use super::{
-    World, at_once,
+    OPERATIONS, World, at_once,
     fixed::Fixed,
     out::{BATCHES, DISPATCH, NOTIFICATIONS},
     store::{AGENTS, TASKS},
@@ -47,7 +47,7 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
             "WEBSOCKET_MANAGEMENT_URL",
             "http://management.invalid/stage".to_owned(),
         ),
-        ("OPERATIONS_CHANNEL", "COPS".to_owned()),
+        ("OPERATIONS_CHANNEL", OPERATIONS.to_owned()),
     ];
     let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let variables = variables.into_iter().chain(set);
@@ -86,7 +86,7 @@ impl World {
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier::new(self.ports(), self.slack.clone())
+        Notifier::new(self.ports(), self.slack.client.clone())
     }
 
     pub(crate) fn batch_worker(&self) -> BatchWorker {

@@ -34,7 +34,7 @@ pub(crate) use self::{
     calls::Calls,
     functions::{SECRET, queue_id},
     operators::{execute, states, try_obey},
-    slack::{Post, Slack},
+    slack::Slack,
 };
 use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};
 
@@ -42,6 +42,8 @@ use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};
 pub(crate) const AGENT: &str = "box";
 /// The channel whose project it runs.
 pub(crate) const CHANNEL: &str = "C1";
+/// The operations channel.
+pub(crate) const OPERATIONS: &str = "COPS";
 
 pub(crate) fn agent_id() -> AgentId {
     AGENT.parse().unwrap()
@@ -57,7 +59,7 @@ pub(crate) struct World {
     pub(crate) calls: Arc<Calls>,
     pub(crate) store: Store,
     pub(crate) out: Out,
-    pub(crate) slack: Arc<Slack>,
+    pub(crate) slack: Slack,
     pub(crate) time: Arc<Fixed>,
     pub(crate) key: ApiKey,
     /// The production adapters, for what a test sets up or looks at: their calls are not counted, and do
@@ -81,7 +83,7 @@ impl World {
                 ports: unobserved.clone(),
             },
             out: Out::new(aws.clone()),
-            slack: Arc::new(Slack::new(calls.clone())),
+            slack: Slack::new(calls.clone(), time.clone()),
             key: ApiKey::from_random([7; 32]),
             ports: app(&aws, &time, &[]).ports(),
             unobserved,

@@ -1,141 +1,121 @@
-//! A Slack in memory: as much of its Web API as the notifier needs.
+//! The local Slack under the production client, in process.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use bematic::slack::{
-    Message,
-    api::{Destination, SlackApi, SlackError},
-};
-use bematic_protocol::{
-    ids::{ChannelId, MessageTs, Subject, UserId},
-    time::Timestamp,
-};
+use axum::body::{Body, to_bytes};
+use bematic::slack::api::SlackApi;
+use bematic_aws::slack::{SlackClient, Transport};
+use bematic_protocol::time::Clock as _;
 use fake_aws::When;
+use http::{Request, Response};
+use local_slack::{Channel, Clock, Config, Fault, Message, router};
+use tower::ServiceExt as _;
 
-use super::Calls;
+use super::{CHANNEL, Calls, OPERATIONS, fixed::Fixed};
 
-/// A message in Slack.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Post {
-    pub(crate) to: Destination,
-    pub(crate) message: Message,
-    pub(crate) marker: Option<Subject>,
-    pub(crate) updates: usize,
-}
+const TOKEN: &str = "xoxb-secret";
 
-/// What Slack has.
+/// A local Slack with the project's channel and the operations channel. Its calls are counted among
+/// the functions' calls, by the method's name, and can fail like them.
 pub(crate) struct Slack {
-    calls: Arc<Calls>,
-    posts: Mutex<BTreeMap<MessageTs, Post>>,
-    /// What it answers instead of doing the next thing that it is asked.
-    says: Mutex<Option<SlackError>>,
+    slack: Arc<local_slack::Slack>,
+    pub(crate) client: Arc<dyn SlackApi>,
 }
 
 impl Slack {
-    pub(super) fn new(calls: Arc<Calls>) -> Self {
-        Self {
+    pub(super) fn new(calls: Arc<Calls>, time: Arc<Fixed>) -> Self {
+        let mut config = Config::new("signing-secret", TOKEN);
+        config.clock = Clock::new(move || time.now().as_millis() * 1000);
+        config.channels = [CHANNEL, OPERATIONS].map(channel).into();
+        let slack = local_slack::Slack::new(config);
+        let transport = Arc::new(Counted {
+            slack: slack.clone(),
             calls,
-            posts: Mutex::default(),
-            says: Mutex::default(),
+        });
+        let client =
+            SlackClient::with_transport(transport, "http://slack.invalid/api", TOKEN.into());
+        Self {
+            slack,
+            client: Arc::new(client.unwrap()),
         }
     }
 
-    /// The messages that it shows, the oldest first.
-    pub(crate) fn posts(&self) -> MutexGuard<'_, BTreeMap<MessageTs, Post>> {
-        self.posts.lock().unwrap()
+    /// Returns the messages of both channels, oldest first.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        let channels = [CHANNEL, OPERATIONS].into_iter();
+        channels.flat_map(|it| self.slack.messages(it)).collect()
     }
 
-    /// Has it answer this instead of doing the next thing that it is asked.
-    pub(crate) fn says(&self, error: SlackError) {
-        *self.says.lock().unwrap() = Some(error);
+    /// Returns the messages of the operations channel, oldest first.
+    pub(crate) fn operations(&self) -> Vec<Message> {
+        self.slack.messages(OPERATIONS)
     }
 
-    /// A call, of which the test's failure may be.
-    fn call<T>(
-        &self,
-        name: &str,
-        effect: impl FnOnce(&mut BTreeMap<MessageTs, Post>) -> Result<T, SlackError>,
-    ) -> Result<T, SlackError> {
-        let failure = self.calls.note(name.to_owned());
-        let broken = || SlackError::Unavailable {
-            method: "test",
-            source: "made to fail".into(),
-        };
-        match failure {
-            None => effect(&mut self.posts()),
-            Some(When::Before) => Err(broken()),
-            Some(When::After) => effect(&mut self.posts()).and(Err(broken())),
+    /// Returns the messages of both channels, with their blocks, as one text.
+    pub(crate) fn text(&self) -> String {
+        format!("{:?}", self.messages())
+    }
+
+    /// Answers the next call of the Web API with this fault.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.slack.fail(fault);
+    }
+
+    /// Deletes the messages of the project's channel, as a person may.
+    pub(crate) fn delete_all(&self) {
+        for message in self.slack.messages(CHANNEL) {
+            self.slack.delete(CHANNEL, message.ts);
         }
     }
 
-    fn refuses(&self) -> Result<(), SlackError> {
-        self.says.lock().unwrap().take().map_or(Ok(()), Err)
+    /// Posts a message in the project's channel as a person, and returns its timestamp.
+    pub(crate) fn post_as_person(&self, text: &str) -> String {
+        let posted = self.slack.post_as("U0ADA", CHANNEL, None, text);
+        posted.unwrap().to_string()
+    }
+}
+
+fn channel(id: &str) -> Channel {
+    Channel {
+        id: id.to_owned(),
+        name: id.to_lowercase(),
+        topic: String::new(),
+        has_bot: true,
+    }
+}
+
+/// The transport to the local Slack that counts every call, and fails the one that a test chose.
+struct Counted {
+    slack: Arc<local_slack::Slack>,
+    calls: Arc<Calls>,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
     }
 }
 
 #[async_trait]
-impl SlackApi for Slack {
-    async fn post(
+impl Transport for Counted {
+    async fn send(
         &self,
-        to: &Destination,
-        message: &Message,
-        marker: Option<Subject>,
-    ) -> Result<MessageTs, SlackError> {
-        self.refuses()?;
-        self.call("slack post", |posts| {
-            let ts = format!("1700000000.{:06}", posts.len() + 1);
-            let ts: MessageTs = ts.parse().unwrap();
-            let post = Post {
-                to: to.clone(),
-                message: message.clone(),
-                marker,
-                updates: 0,
-            };
-            posts.insert(ts.clone(), post);
-            Ok(ts)
-        })
-    }
-
-    async fn update(
-        &self,
-        _: &ChannelId,
-        ts: &MessageTs,
-        message: &Message,
-    ) -> Result<(), SlackError> {
-        self.refuses()?;
-        self.call("slack update", |posts| {
-            let post = posts.get_mut(ts).ok_or(SlackError::Gone {
-                method: "chat.update",
-                error: "message_not_found".into(),
-            })?;
-            post.message = message.clone();
-            post.updates += 1;
-            Ok(())
-        })
-    }
-
-    async fn find_marked(
-        &self,
-        _: &Destination,
-        about: Subject,
-        _: Timestamp,
-    ) -> Result<Option<MessageTs>, SlackError> {
-        self.call("slack find", |posts| {
-            let marked = posts.iter().find(|(_, post)| post.marker == Some(about));
-            Ok(marked.map(|(ts, _)| ts.clone()))
-        })
-    }
-
-    async fn post_ephemeral(
-        &self,
-        _: &Destination,
-        _: &UserId,
-        _: &Message,
-    ) -> Result<(), SlackError> {
-        self.call("slack ephemeral", |_| Ok(()))
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+        let method = request.uri().path().trim_start_matches("/api/");
+        let failure = self.calls.note(method.to_owned());
+        if failure == Some(When::Before) {
+            return Err("made to fail".into());
+        }
+        let answer = router(&self.slack).oneshot(request.map(Body::from)).await?;
+        if failure == Some(When::After) {
+            return Err("made to fail".into());
+        }
+        let (parts, body) = answer.into_parts();
+        Ok(Response::from_parts(
+            parts,
+            to_bytes(body, usize::MAX).await?.into(),
+        ))
     }
 }

@@ -6,10 +6,10 @@ use bematic::{
     breaker::{Breaker, BreakerConfig, BreakerEvent, FailureKind},
     handlers::notify::Notifier,
     ports::{BreakerChange, NotifyMessage, Written},
-    slack::api::SlackError,
 };
 use bematic_protocol::time::Clock as _;
 use fake_aws::When;
+use local_slack::Fault;
 
 use crate::world::{World, agent_id};
 
@@ -71,11 +71,9 @@ async fn tell(notifier: &Notifier) {
 /// What the operations channel shows, in order: how each message begins, its error, and whether it
 /// has a button.
 fn shown(world: &World) -> Vec<(&'static str, String, bool)> {
-    let slack = world.slack.posts();
-    let posts = slack.values();
-    let posts = posts.map(|post| {
-        assert_eq!(post.to.channel.as_str(), "COPS");
-        let blocks = serde_json::to_value(&post.message.blocks).unwrap();
+    let messages = world.slack.messages().into_iter();
+    let shown = messages.map(|message| {
+        let blocks = message.content.blocks.unwrap();
         let text = blocks[0]["text"]["text"].as_str().unwrap();
         let what = if text.contains("gets work again") {
             "closed"
@@ -86,7 +84,7 @@ fn shown(world: &World) -> Vec<(&'static str, String, bool)> {
         let button = blocks.to_string().contains("breaker_reset");
         (what, error.to_owned(), button)
     });
-    posts.collect()
+    shown.collect()
 }
 
 fn opened(error: &str, button: bool) -> (&'static str, String, bool) {
@@ -181,8 +179,8 @@ async fn trying_and_failing_again_is_no_news_and_a_few_calls() {
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.announced, agent.gate.generation);
     assert_eq!(shown(&world), [opened("first", true)]);
-    let slack = world.slack.posts();
-    assert!(slack.values().all(|post| post.updates == 0));
+    let messages = world.slack.messages();
+    assert!(messages.iter().all(|message| message.updates == 0));
 }
 
 #[tokio::test]
@@ -197,7 +195,7 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
             "GetItem AgentsTable",
             "GetItem TasksTable",
             "PutItem TasksTable",
-            "slack post",
+            "chat.postMessage",
             "PutItem TasksTable",
             "UpdateItem AgentsTable"
         ]
@@ -211,10 +209,10 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
             "GetItem AgentsTable",
             "GetItem TasksTable",
             "GetItem TasksTable",
-            "slack update",
+            "chat.update",
             "PutItem TasksTable",
             "PutItem TasksTable",
-            "slack post",
+            "chat.postMessage",
             "PutItem TasksTable",
             "UpdateItem AgentsTable"
         ]
@@ -245,7 +243,7 @@ async fn a_later_failure_is_not_shown_as_what_opened_it() {
 async fn without_a_channel_nobody_is_told_and_not_later_either() {
     let world = World::new().await;
     let ports = world.ports_with(&[("OPERATIONS_CHANNEL", "")]);
-    let without = Notifier::new(ports, world.slack.clone());
+    let without = Notifier::new(ports, world.slack.client.clone());
     open(&world, "first").await;
     tell(&without).await;
     let agent = world.store.agent(&agent_id()).unwrap();
@@ -263,10 +261,9 @@ async fn without_a_channel_nobody_is_told_and_not_later_either() {
 async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
     let world = World::new().await;
     open(&world, "first").await;
-    world.slack.says(SlackError::Refused {
-        method: "chat.postMessage",
-        error: "not_in_channel".into(),
-    });
+    world
+        .slack
+        .fail(Fault::error("chat.postMessage", "not_in_channel"));
     tell(&world.notifier()).await;
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.announced, agent.gate.generation);
@@ -279,10 +276,7 @@ async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
 async fn what_slack_has_no_time_for_is_told_when_it_has() {
     let world = World::new().await;
     open(&world, "first").await;
-    world.slack.says(SlackError::RateLimited {
-        method: "chat.postMessage",
-        retry_after: Duration::from_secs(7),
-    });
+    world.slack.fail(Fault::rate_limited("chat.postMessage", 7));
     let message = NotifyMessage::Breaker {
         agent_id: agent_id(),
     };

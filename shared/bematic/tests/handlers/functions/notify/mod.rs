@@ -9,24 +9,26 @@ use bematic::{
     dead_letter::QueueName,
     handlers::sqs,
     ports::{DispatchMessage, NotifyMessage},
-    slack::api::SlackError,
     task::{FLUSH_INTERVAL, FlushInterval},
 };
 use bematic_protocol::{ids::TaskId, time::Clock};
 use fake_aws::{Message, When};
+use local_slack::Fault;
 use serde_json::json;
 
 use crate::world::{World, agent_id, queue_id};
 
 /// The whole text of the one message that Slack shows.
 fn shown(world: &World) -> String {
-    let slack = world.slack.posts();
-    assert_eq!(slack.len(), 1, "one message a task");
-    let post = slack.values().next().unwrap();
+    let [message] = world
+        .slack
+        .messages()
+        .try_into()
+        .expect("one message a task");
     format!(
         "{} {}",
-        post.message.text,
-        serde_json::to_string(&post.message.blocks).unwrap()
+        message.content.text,
+        message.content.blocks.unwrap_or_default()
     )
 }
 
@@ -96,7 +98,7 @@ async fn an_update_costs_reads_one_call_to_slack_and_two_writes() {
         &first[first.len() - 4..],
         [
             "PutItem TasksTable",
-            "slack post",
+            "chat.postMessage",
             "PutItem TasksTable",
             "UpdateItem TasksTable"
         ]
@@ -121,7 +123,7 @@ async fn an_update_costs_reads_one_call_to_slack_and_two_writes() {
             "Query TasksTable",
             "Query TasksTable",
             "UpdateItem TasksTable",
-            "slack update",
+            "chat.update",
         ]
     );
 }
@@ -138,7 +140,7 @@ async fn what_would_show_the_same_is_not_sent() {
             .calls
             .take()
             .iter()
-            .any(|call| call.starts_with("slack"))
+            .any(|call| call.starts_with("chat."))
     );
 }
 
@@ -164,7 +166,7 @@ async fn a_message_that_somebody_deleted_is_not_posted_again() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world.notifier().handle(refresh(task.id)).await.unwrap();
-    world.slack.posts().clear();
+    world.slack.delete_all();
     world
         .say(
             "c",
@@ -173,19 +175,18 @@ async fn a_message_that_somebody_deleted_is_not_posted_again() {
         )
         .await;
     world.notify_all().await;
-    assert!(world.slack.posts().is_empty());
+    assert!(world.slack.messages().is_empty());
 }
 
 #[tokio::test]
 async fn a_task_that_slack_refuses_to_show_goes_on_without() {
     let world = World::new().await;
     let task = world.dispatched().await;
-    world.slack.says(SlackError::Refused {
-        method: "chat.postMessage",
-        error: "is_archived".into(),
-    });
+    world
+        .slack
+        .fail(Fault::error("chat.postMessage", "is_archived"));
     world.notifier().handle(refresh(task.id)).await.unwrap();
-    assert!(world.slack.posts().is_empty());
+    assert!(world.slack.messages().is_empty());
 }
 
 /// Waits until what was sent to the notifier is due.
@@ -224,10 +225,7 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     }
     let began = world.time.now();
     wait(&world);
-    world.slack.says(SlackError::RateLimited {
-        method: "chat.postMessage",
-        retry_after: Duration::from_secs(7),
-    });
+    world.slack.fail(Fault::rate_limited("chat.postMessage", 7));
     let fed = world.feed_notifier().await;
     assert_eq!((fed.done, fed.failed.len()), (1, 2), "others do not wait");
     let once = |n| format!("{first}-{}", FlushInterval::of(began + FLUSH_INTERVAL * n));
@@ -240,7 +238,7 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
     assert!(shown(&world).contains("another"));
     world.time.pass(Duration::from_secs(7));
     assert_eq!(world.feed_notifier().await.done, 2);
-    assert_eq!(world.slack.posts().len(), 2);
+    assert_eq!(world.slack.messages().len(), 2);
 }
 
 #[tokio::test]
@@ -362,14 +360,15 @@ async fn a_message_is_given_up_with_its_reason_once_it_was_received_too_often() 
 #[tokio::test]
 async fn an_answer_to_a_mention_is_posted_in_its_thread() {
     let world = World::new().await;
+    let question = world.slack.post_as_person("@Bematic");
     let reply = NotifyMessage::Reply {
         event_id: "Ev1".into(),
         channel_id: "C1".parse().unwrap(),
-        thread_ts: "1700000000.000001".parse().unwrap(),
+        thread_ts: question.parse().unwrap(),
         text: "Say what to do.".into(),
     };
     world.notifier().handle(reply).await.unwrap();
-    let slack = world.slack.posts();
-    let post = slack.values().next().unwrap();
-    assert!(post.to.thread_ts.is_some() && post.message.text.contains("Say what to do"));
+    let [_, answer] = world.slack.messages().try_into().unwrap();
+    assert_eq!(answer.thread.unwrap().to_string(), question);
+    assert!(answer.content.text.contains("Say what to do"));
 }

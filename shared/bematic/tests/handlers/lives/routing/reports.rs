@@ -97,7 +97,7 @@ async fn what_the_earlier_agent_reports_is_of_its_own_attempt_and_changes_nothin
         assert_eq!(stored.state.last_attempt(), Some(SECOND));
         assert!(world.store.agent(&id("b")).unwrap().held.is_empty());
         world.notify_all().await;
-        let shown = format!("{:?}", world.slack.posts());
+        let shown = world.slack.text();
         assert!(shown.contains("all done"), "{shown}");
         assert!(shown.contains("attempt 1 completed: done"), "{shown}");
     }

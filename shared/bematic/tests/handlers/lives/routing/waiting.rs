@@ -51,7 +51,7 @@ async fn what_waits_behind_a_breaker_that_opened_is_moved_sent_and_shown() {
     assert_eq!(sent, expected, "in the order that they were asked for");
     sent.clear();
     world.notify_all().await;
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(shown.contains("Sent to agent b"), "{shown}");
     // What is at work stays where it is, and there is nothing left to be moved.
     assert_eq!(move_from(&world, "box").await, 0);
@@ -67,7 +67,7 @@ async fn one_that_was_moved_is_shown_with_its_new_agent_before_it_is_sent() {
     assert_eq!(world.out.to_show(), [task_id]);
     let refresh = NotifyMessage::Refresh { task_id };
     world.notifier().handle(refresh).await.unwrap();
-    let shown = format!("{:?}", world.slack.posts());
+    let shown = world.slack.text();
     assert!(shown.contains("Waiting for agent b"), "{shown}");
 }
 
