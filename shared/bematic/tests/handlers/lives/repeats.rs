@@ -8,7 +8,7 @@ use bematic_protocol::{ids::TaskId, time::Clock};
 use fake_aws::When;
 use serde_json::json;
 
-use crate::world::{World, agent_id, connection, event, states, try_obey};
+use crate::world::{World, agent_id, connection, event, states, try_execute};
 
 const WITHIN: Duration = Duration::from_mins(2);
 
@@ -37,7 +37,7 @@ async fn prepared(timer: &str) -> (World, TaskId) {
         _ => running(&world).await,
     };
     if timer == "cancellation" {
-        try_obey(&world, Command::Cancel { task }).await.unwrap();
+        try_execute(&world, Command::Cancel { task }).await.unwrap();
     }
     world.out.take_dispatched();
     world.out.take_notified();
@@ -96,7 +96,7 @@ async fn an_operators_word_that_fails_at_any_call_is_carried_out_when_it_is_repe
                 let task = running(&world).await;
                 let (command, end) = words(task)[which].clone();
                 world.calls.fail(n, when);
-                let first = try_obey(&world, command.clone()).await;
+                let first = try_execute(&world, command.clone()).await;
                 if world.calls.unused_failure() {
                     break;
                 }
@@ -104,7 +104,7 @@ async fn an_operators_word_that_fails_at_any_call_is_carried_out_when_it_is_repe
                     first.is_err(),
                     "{command:?}, call {n} ({when:?}): the operator was not told"
                 );
-                try_obey(&world, command.clone()).await.unwrap();
+                try_execute(&world, command.clone()).await.unwrap();
                 world.work_on_batches().await;
                 world.pass(WITHIN).await;
                 assert_eq!(states(&world), end, "{command:?}, call {n} ({when:?})");
@@ -123,7 +123,7 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
             world.out.open("stranger");
             let stranger = event("stranger", false, String::new());
             world.connector().connect(&stranger, now).await.unwrap();
-            try_obey(&world, Command::Bulk(BatchKind::Archive))
+            try_execute(&world, Command::Bulk(BatchKind::Archive))
                 .await
                 .unwrap();
             // No message is left for any of it.

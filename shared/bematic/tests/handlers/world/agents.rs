@@ -1,4 +1,4 @@
-//! What agents do and say.
+//! Agents: connections and the messages over them.
 
 use bematic::{
     agent::Binding,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{AGENT, World, agent_id, connection};
 
 impl World {
-    /// The agent connects with its key in a header, and has said something.
+    /// Connects the agent with its key in a header, and records its first message.
     pub(crate) async fn connect(&self, name: &str) {
         self.handshake(name).await;
         self.unobserved
@@ -24,7 +24,7 @@ impl World {
             .unwrap();
     }
 
-    /// The agent connects with its key in a header.
+    /// Connects the agent with its key in a header, without a first message.
     pub(crate) async fn handshake(&self, name: &str) {
         self.out.open(name);
         let event = event(name, true, String::new());
@@ -34,15 +34,15 @@ impl World {
             .unwrap();
     }
 
-    /// Somebody connects without a header.
+    /// Opens an unbound connection: a handshake without a header.
     pub(crate) async fn add_unbound(&self, name: &str) {
         self.out.open(name);
-        let stranger = event(name, false, String::new());
-        let connected = self.connector().connect(&stranger, self.time.now()).await;
+        let handshake = event(name, false, String::new());
+        let connected = self.connector().connect(&handshake, self.time.now()).await;
         connected.unwrap();
     }
 
-    /// The agent connects without a header, and says who it is in its first message.
+    /// Connects the agent without a header, and authenticates it in band. Returns the answers.
     pub(crate) async fn authenticate_in_band(&self, name: &str) -> Vec<CloudMessage> {
         self.add_unbound(name).await;
         let request = json!({ "agentId": AGENT, "apiKey": self.key.expose(), "version": "1" });
@@ -50,7 +50,7 @@ impl World {
         self.say_in_band(&self.router(), name, body).await
     }
 
-    /// An agent of this name, made if there is none, connects and has said something.
+    /// Creates an agent of this name unless it exists, and binds a connection to it.
     pub(crate) async fn join(&self, agent: &str, name: &str) {
         self.add_agent(agent).await;
         self.out.open(name);
@@ -60,7 +60,7 @@ impl World {
         assert!(matches!(bound, Ok(Bound::Current { .. })));
     }
 
-    /// That agent says something; what it is answered.
+    /// Sends a message as the agent of this name, and returns the answers.
     pub(crate) async fn say_as(
         &self,
         agent: &str,
@@ -82,7 +82,7 @@ impl World {
         answers.into_iter().map(|(_, message)| message).collect()
     }
 
-    /// What an agent does every 20 s: a heartbeat, and the answers to the pings that it was sent.
+    /// Sends the agent's heartbeat, and its echoes of the pings that it has received.
     pub(crate) async fn beat(&self, router: &MessageRouter, connection: &str) {
         let (pings, others): (Vec<_>, Vec<_>) = self
             .out
@@ -102,7 +102,7 @@ impl World {
         self.out.put_back(others);
     }
 
-    /// The agent says something on `connection`, to a fresh environment.
+    /// Sends the agent's message over `connection` to a new environment, and returns the answers.
     pub(crate) async fn say(
         &self,
         connection: &str,
@@ -112,7 +112,7 @@ impl World {
         self.say_to(&self.router(), connection, kind, payload).await
     }
 
-    /// The agent says something on `connection`, to this environment; what it is answered.
+    /// Sends the agent's message over `connection` to this environment, and returns the answers.
     pub(crate) async fn say_to(
         &self,
         router: &MessageRouter,
@@ -130,7 +130,7 @@ impl World {
             .collect()
     }
 
-    /// Somebody says something on a connection without a header, to this environment.
+    /// Sends a message over a connection without a header to this environment, and returns the answers.
     pub(crate) async fn say_in_band(
         &self,
         router: &MessageRouter,

@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use fake_aws::{Call, Failure, Hook, Interleaving, Proceed, When};
 
-/// The calls by name, such as `GetItem TasksTable`; any of them can be made to fail.
+/// The calls by name, such as `GetItem TasksTable`, and the one that is to fail.
 #[derive(Default)]
 pub(crate) struct Calls(Mutex<Ledger>);
 
 #[derive(Default)]
 struct Ledger {
     made: Vec<String>,
-    /// How many calls go well before one fails, and when it does.
+    /// The number of calls that succeed before one fails, and whether that one takes effect.
     failure: Option<(usize, When)>,
     interleaving: Option<Arc<Interleaving>>,
 }
 
 impl Calls {
-    /// The calls since the last time, in the order in which they took effect.
+    /// Takes the calls, in the order in which they took effect.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.ledger().made)
     }
@@ -34,17 +34,17 @@ impl Calls {
         self.ledger().failure = Some((n, when));
     }
 
-    /// Whether the failure is still to come; it is taken back.
+    /// Withdraws the failure, and returns whether it was still to come.
     pub(crate) fn unused_failure(&self) -> bool {
         self.ledger().failure.take().is_some()
     }
 
-    /// Has concurrent executions take turns from now on, as the seed says.
+    /// Interleaves concurrent executions in an order that depends on the seed.
     pub(crate) fn interleave(&self, seed: u64) {
         self.ledger().interleaving = Some(Arc::new(Interleaving::new(seed)));
     }
 
-    /// Notes a call; whether, and when, it fails.
+    /// Records a call, and returns whether it fails before or after its effect.
     pub(crate) fn note(&self, name: String) -> Option<When> {
         let mut ledger = self.ledger();
         ledger.made.push(name);
@@ -61,7 +61,7 @@ impl Calls {
     }
 }
 
-/// Calls to AWS.
+/// The hook that records calls to AWS.
 pub(super) struct ToAws(pub(super) Arc<Calls>);
 
 #[async_trait]

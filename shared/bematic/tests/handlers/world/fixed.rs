@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub(crate) struct Fixed {
     now: AtomicU64,
     next: AtomicU64,
-    /// The task whose id was given last.
+    /// The count in the newest task id.
     last_task: AtomicU64,
 }
 
@@ -34,7 +34,7 @@ impl Fixed {
             .fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// The task whose id was given last.
+    /// Returns the newest task id.
     pub(crate) fn last_task(&self) -> TaskId {
         task_id(self.last_task.load(Ordering::SeqCst))
     }

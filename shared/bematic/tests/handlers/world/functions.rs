@@ -1,4 +1,4 @@
-//! The functions, each in a fresh execution environment: nothing is cached yet.
+//! The functions, each in a new execution environment with an empty cache.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use super::{
 /// The signing secret of the Slack app.
 pub(crate) const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
-/// Bematic as `template.yaml` deploys it, but for numbers of the life cycle and of breakers: those are
-/// the defaults, unless something else is `set`.
+/// Returns the composition root with the template's tables and queues, and the default settings except
+/// those in `set`.
 pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App {
     let url = |queue: &str| aws.queue(queue).url();
     let variables = [
@@ -60,7 +60,7 @@ impl World {
         self.ports.clone()
     }
 
-    /// The ports of a deployment that sets these variables.
+    /// Returns the ports of a deployment with these variables.
     pub(crate) fn ports_with(&self, set: &[(&str, &str)]) -> Arc<Ports> {
         app(&self.aws, &self.time, set).ports()
     }
@@ -101,34 +101,34 @@ impl World {
         Webhook::new(self.ports(), SECRET.into())
     }
 
-    /// What the dispatcher moves waiting tasks with.
+    /// Returns the dispatcher's mover of waiting tasks.
     pub(crate) fn mover(&self) -> TaskMover {
         TaskMover::new(self.ports())
     }
 
-    /// Feeds the dispatcher what is due in its queue, as Lambda does.
+    /// Invokes the dispatcher with the due messages of its queue, as Lambda does.
     pub(crate) async fn feed_dispatcher(&self) -> Fed {
         let dispatcher = self.dispatcher();
         let handle = |message: DispatchMessage| dispatcher.handle(message);
         self.feed(QueueName::Dispatch, handle).await
     }
 
-    /// The same with the notifier.
+    /// Invokes the notifier with the due messages of its queue.
     pub(crate) async fn feed_notifier(&self) -> Fed {
         let notifier = self.notifier();
         let handle = |message: NotifyMessage| notifier.handle(message);
         self.feed(QueueName::Notifications, handle).await
     }
 
-    /// The same with the function of bulk operations.
+    /// Invokes the worker of bulk operations with the due messages of its queue.
     pub(crate) async fn feed_batch_worker(&self) -> Fed {
         let worker = self.batch_worker();
         let handle = |message: BatchMessage| worker.handle(message);
         self.feed(QueueName::Batch, handle).await
     }
 
-    /// What Lambda's event source mapping does: it receives up to ten messages, invokes the function, and
-    /// deletes what the function does not name as failed.
+    /// Plays Lambda's event source mapping: receives up to ten messages, invokes the function, and deletes
+    /// those that the partial batch response does not name as failed.
     async fn feed<M, F>(&self, name: QueueName, handle: impl Fn(M) -> F) -> Fed
     where
         M: DeserializeOwned,
@@ -158,7 +158,7 @@ impl World {
         Fed { done, failed }
     }
 
-    /// The queue that a function is fed from.
+    /// Returns the queue that invokes a function.
     pub(crate) fn source(&self, name: QueueName) -> SqsSource {
         let queue = self.aws.queue(queue_id(name));
         let max_receives = queue.spec().redrive.as_ref().unwrap().1;
@@ -166,7 +166,7 @@ impl World {
         app(&self.aws, &self.time, &set).source(name)
     }
 
-    /// The notifier gives up this message.
+    /// Sends a message of the notifier's queue to the dead letters.
     pub(crate) async fn send_to_dead_letters(&self, body: &str, reason: &Reason) {
         let message = Received {
             id: "given-up",
@@ -180,23 +180,23 @@ impl World {
         self.calls.take();
     }
 
-    /// The dead letters of a queue.
+    /// Returns the dead letters of a queue.
     pub(crate) fn dead_letters(&self, name: QueueName) -> Vec<DeadLetter> {
         let listed = self.unobserved.dead_letters.list(name);
         at_once(listed).unwrap().letters
     }
 }
 
-/// What became of the messages that a function was fed.
+/// The outcome of an invocation by a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Fed {
-    /// How many were deleted.
+    /// The number of messages that were deleted.
     pub(crate) done: usize,
-    /// Those that come again.
+    /// The messages that become visible again.
     pub(crate) failed: Vec<ReceivedMessage>,
 }
 
-/// The template's name of a queue.
+/// Returns the logical id of a queue in the template.
 pub(crate) const fn queue_id(name: QueueName) -> &'static str {
     match name {
         QueueName::Dispatch => DISPATCH,

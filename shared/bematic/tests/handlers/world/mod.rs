@@ -1,4 +1,4 @@
-//! All that is around the functions: an AWS, a Slack, a clock; and what agents and operators do.
+//! The surroundings of the functions: AWS, Slack, a clock, agents and operators.
 
 mod agents;
 mod calls;
@@ -33,14 +33,14 @@ pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
     functions::{SECRET, queue_id},
-    operators::{execute, states, try_obey},
+    operators::{execute, states, try_execute},
     slack::Slack,
 };
 use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};
 
 /// The agent that every world has.
 pub(crate) const AGENT: &str = "box";
-/// The channel whose project it runs.
+/// The channel of the agent's project.
 pub(crate) const CHANNEL: &str = "C1";
 /// The operations channel.
 pub(crate) const OPERATIONS: &str = "COPS";
@@ -62,8 +62,7 @@ pub(crate) struct World {
     pub(crate) slack: Slack,
     pub(crate) time: Arc<Fixed>,
     pub(crate) key: ApiKey,
-    /// The production adapters, for what a test sets up or looks at: their calls are not counted, and do
-    /// not fail.
+    /// The production adapters for set-ups and inspection: their calls are not counted, and do not fail.
     pub(crate) unobserved: Arc<Ports>,
     ports: Arc<Ports>,
 }
@@ -104,7 +103,7 @@ impl World {
         self.unobserved.agents.create(&agent).await.unwrap();
     }
 
-    /// The channel's project, as every world has it at first.
+    /// Returns the channel's project as it is at first.
     pub(crate) fn project(&self) -> Project {
         project(self.time.now())
     }
@@ -113,7 +112,7 @@ impl World {
         self.unobserved.projects.put(project).await.unwrap();
     }
 
-    /// The channel's tasks may go to these agents from now on.
+    /// Sets the agents to which the channel's tasks may go.
     pub(crate) async fn set_route(&self, route: &str) {
         let route = route.parse().unwrap();
         let project = Project {
@@ -123,7 +122,7 @@ impl World {
         self.set_project(&project).await;
     }
 
-    /// The agent fails until its breaker opens.
+    /// Records failures of the agent until its breaker opens.
     pub(crate) async fn open_breaker(&self, agent: &str) {
         let (agent, now) = (agent.parse().unwrap(), self.time.now());
         let before = self.store.breaker_of(&agent);
@@ -142,24 +141,24 @@ impl World {
         assert!(!self.store.agent(&agent).unwrap().gate.is_open(now));
     }
 
-    /// Works off the dispatcher's queue until nothing in it is due.
+    /// Handles the messages of the dispatcher's queue until none is due.
     pub(crate) async fn dispatch_all(&self) {
         while let Some(message) = self.next_dispatched() {
             self.dispatcher().handle(message).await.unwrap();
         }
     }
 
-    /// The next message of the dispatcher's queue that is due.
+    /// Receives the next message of the dispatcher's queue that is due.
     pub(crate) fn next_dispatched(&self) -> Option<DispatchMessage> {
         self.out.next_dispatched()
     }
 
-    /// The dispatcher's queue loses all that is in it.
+    /// Purges the dispatcher's queue.
     pub(crate) fn lose_dispatched(&self) {
         self.out.lose_dispatched();
     }
 
-    /// Time passes, with what is due in it: the dispatcher's queue, and the sweeper every minute.
+    /// Lets time pass: the dispatcher handles its queue every second, the sweeper runs every minute.
     pub(crate) async fn pass(&self, time: Duration) {
         const STEP: Duration = Duration::from_secs(1);
         let until = self.time.now() + time;
@@ -179,7 +178,7 @@ impl World {
             .unwrap();
     }
 
-    /// Works off the queue of bulk work.
+    /// Handles the messages of the queue of bulk operations until there are none.
     pub(crate) async fn work_on_batches(&self) {
         loop {
             let waiting = self.out.take_batches();
@@ -192,16 +191,16 @@ impl World {
         }
     }
 
-    /// Shows all that is to be shown, and does not wait for the queue's 3 s.
+    /// Handles the messages of the notifier's queue, and does not wait for the queue's delay.
     pub(crate) async fn notify_all(&self) {
-        // As long as the queue delays them: what is enqueued later is of another flush interval.
+        // The queue's delay: a later refresh belongs to another flush interval.
         self.time.pass(FLUSH_INTERVAL);
         for message in self.out.take_notified() {
             self.notifier().handle(message).await.unwrap();
         }
     }
 
-    /// A task that the agent has on connection `c`, sent but not acknowledged.
+    /// Dispatches a task to the agent over connection `c`, which does not acknowledge it.
     pub(crate) async fn dispatched(&self) -> Task {
         self.connect("c").await;
         let task = self.run("fix it", "r").await;
@@ -220,7 +219,7 @@ fn origin() -> Origin {
     }
 }
 
-/// A task that waits for this agent since the beginning of time.
+/// Returns a task that has waited for this agent since the Unix epoch.
 pub(crate) fn new_task(agent: &str) -> Task {
     let start = Timestamp::from_millis(0);
     let (id, spec) = (
@@ -256,7 +255,7 @@ fn template() -> &'static Template {
     })
 }
 
-/// What comes of something that has nothing to wait for: a call that is not observed.
+/// Returns the result of a future that is never pending, such as an unobserved call.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(tokio::task::unconstrained(future));
     let mut context = Context::from_waker(Waker::noop());
@@ -265,5 +264,5 @@ pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
             return outcome;
         }
     }
-    panic!("it waits for something")
+    panic!("the future is pending")
 }

@@ -1,4 +1,4 @@
-//! What operators do.
+//! Operators: commands and their replies.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use bematic_protocol::time::Clock;
 use super::{World, origin};
 
 impl World {
-    /// The operator asks for something to be run; the task that came of it.
+    /// Executes `/bm run`, and returns the new task.
     pub(crate) async fn run(&self, prompt: &str, request: &str) -> Task {
         assert!(self.try_run(prompt, request).await);
         let made = self.store.task(self.time.last_task());
         made.unwrap_or_else(|| self.store.all_tasks().pop().unwrap())
     }
 
-    /// The operator asks for something to be run; whether that went well.
+    /// Executes `/bm run`, and returns whether it succeeded.
     pub(crate) async fn try_run(&self, prompt: &str, request: &str) -> bool {
         let command = Command::Run {
             agent: None,
@@ -35,13 +35,13 @@ impl World {
     }
 }
 
-/// What an operator is answered.
+/// Executes a command, and returns the reply's text.
 pub(crate) async fn execute(world: &World, command: Command) -> String {
-    try_obey(world, command).await.unwrap()
+    try_execute(world, command).await.unwrap()
 }
 
-/// The same, where it may go wrong.
-pub(crate) async fn try_obey(world: &World, command: Command) -> Result<String, BematicError> {
+/// Executes a command that may fail.
+pub(crate) async fn try_execute(world: &World, command: Command) -> Result<String, BematicError> {
     let origin = Origin {
         user_id: "U2".parse().unwrap(),
         ..origin()
@@ -52,7 +52,7 @@ pub(crate) async fn try_obey(world: &World, command: Command) -> Result<String, 
     Ok(reply.await?.message.text)
 }
 
-/// How many tasks there are of each state.
+/// Returns the number of tasks in each state.
 pub(crate) fn states(world: &World) -> Vec<(&'static str, usize)> {
     let mut states = BTreeMap::new();
     for task in world.store.all_tasks() {

@@ -1,4 +1,4 @@
-//! What the functions send: to queues and to connections.
+//! The messages that the functions send to queues and connections.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -18,17 +18,17 @@ pub(super) const DISPATCH: &str = "DispatchQueue";
 pub(super) const NOTIFICATIONS: &str = "NotificationsQueue";
 pub(super) const BATCHES: &str = "BatchQueue";
 
-/// Everything that left for agents and functions.
+/// The messages that were sent to agents and functions.
 pub(crate) struct Out {
     aws: FakeAws,
-    /// What agents have, and no test has taken.
+    /// The messages that agents have received and no test has taken.
     sent: Mutex<Vec<(ConnectionId, CloudMessage)>>,
-    /// All that was ever sent, as it was on the wire.
+    /// All messages to agents since the start, as they were on the wire.
     wire: Mutex<Vec<String>>,
     closed: Mutex<BTreeSet<ConnectionId>>,
-    /// The connections that there have been.
+    /// The names of all connections since the start.
     known: Mutex<HashSet<String>>,
-    /// The messages of the dispatcher's queue that were there when it was worked off last.
+    /// The ids of the messages that were in the dispatcher's queue when it was last received from.
     seen: Mutex<HashSet<String>>,
 }
 
@@ -44,8 +44,8 @@ impl Out {
         }
     }
 
-    /// What was sent to the dispatcher since the last time, or since its queue was worked off, with the
-    /// delay.
+    /// Takes the messages that were sent to the dispatcher since its queue was last received from, with
+    /// their delays.
     pub(crate) fn take_dispatched(&self) -> Vec<(DispatchMessage, Duration)> {
         let seen = self.seen.lock().unwrap();
         let queue = self.aws.queue(DISPATCH);
@@ -56,7 +56,7 @@ impl Out {
         messages.map(|it| (body(it), delayed(it))).collect()
     }
 
-    /// The next message of the dispatcher's queue that is due.
+    /// Receives and deletes the next message of the dispatcher's queue that is due.
     pub(super) fn next_dispatched(&self) -> Option<DispatchMessage> {
         let queue = self.aws.queue(DISPATCH);
         let next = queue.receive(1).pop();
@@ -67,19 +67,18 @@ impl Out {
         Some(body(&next.message))
     }
 
-    /// The dispatcher's queue loses all that is in it.
+    /// Purges the dispatcher's queue.
     pub(super) fn lose_dispatched(&self) {
         self.aws.queue(DISPATCH).purge();
     }
 
-    /// What waits for the notifier, taken whether or not it is due: a refresh waits for 3 s, in which a
-    /// test has no interest.
+    /// Takes the messages of the notifier's queue, due or not.
     pub(crate) fn take_notified(&self) -> Vec<NotifyMessage> {
         let messages = self.aws.queue(NOTIFICATIONS).take(|_| true);
         messages.iter().map(body).collect()
     }
 
-    /// The tasks that are to be shown, by way of either queue.
+    /// Returns the tasks whose refresh is enqueued in either queue.
     pub(crate) fn to_show(&self) -> Vec<TaskId> {
         let dispatched = self.aws.queue(DISPATCH).peek();
         let by_drain = dispatched.iter().filter_map(|message| match body(message) {
@@ -94,41 +93,41 @@ impl Out {
         by_drain.chain(directly).collect()
     }
 
-    /// What waits in the queue of bulk work.
+    /// Returns the messages of the queue of bulk operations.
     pub(crate) fn batches(&self) -> Vec<BatchMessage> {
         self.aws.queue(BATCHES).peek().iter().map(body).collect()
     }
 
-    /// The same, taken.
+    /// Takes the messages of the queue of bulk operations.
     pub(crate) fn take_batches(&self) -> Vec<BatchMessage> {
         let messages = self.aws.queue(BATCHES).take(|_| true);
         messages.iter().map(body).collect()
     }
 
-    /// What was sent over connections since the last time.
+    /// Takes the messages that were sent over connections.
     pub(crate) fn take_sent(&self) -> Vec<(ConnectionId, CloudMessage)> {
         self.receive();
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
-    /// The same, and it stays.
+    /// Returns the messages that were sent over connections and not taken.
     pub(crate) fn sent(&self) -> Vec<(ConnectionId, CloudMessage)> {
         self.receive();
         self.sent.lock().unwrap().clone()
     }
 
-    /// Something that was taken is to be taken again.
+    /// Returns messages that were taken, so that they can be taken again.
     pub(crate) fn put_back(&self, sent: Vec<(ConnectionId, CloudMessage)>) {
         self.sent.lock().unwrap().extend(sent);
     }
 
-    /// All that was ever sent over connections, as it was on the wire.
+    /// Returns all messages that were ever sent over connections, as they were on the wire.
     pub(crate) fn wire(&self) -> Vec<String> {
         self.receive();
         self.wire.lock().unwrap().clone()
     }
 
-    /// The connections that were closed from our side.
+    /// Returns the connections that the functions have closed.
     pub(crate) fn closed(&self) -> BTreeSet<ConnectionId> {
         let deleted = self.aws.connections().take_deleted().into_iter();
         let mut closed = self.closed.lock().unwrap();
@@ -136,24 +135,24 @@ impl Out {
         closed.clone()
     }
 
-    /// Somebody connects.
+    /// Opens a connection.
     pub(crate) fn open(&self, connection: &str) {
         self.set(connection, Line::Open);
     }
 
-    /// Somebody speaks: the connection is open, unless it was before and is not any more.
+    /// Opens the connection of a sender, unless it was open before.
     pub(super) fn speaks(&self, connection: &str) {
         if !self.known.lock().unwrap().contains(connection) {
             self.open(connection);
         }
     }
 
-    /// What is posted to the connection is answered with 410 from now on.
+    /// Closes a connection: a post to it is answered with 410.
     pub(crate) fn gone(&self, connection: &str) {
         self.set(connection, Line::Gone);
     }
 
-    /// What is posted to the connection is answered with 410 from now on, though it arrives.
+    /// Has posts to a connection answered with 410 although they arrive.
     pub(crate) fn seems_gone(&self, connection: &str) {
         self.set(connection, Line::GoneButDelivered);
     }
@@ -163,7 +162,7 @@ impl Out {
         self.aws.connections().set(connection, line);
     }
 
-    /// Looks at what has arrived at agents.
+    /// Collects the messages that have arrived at agents.
     fn receive(&self) {
         for (to, posted) in self.aws.connections().take_posts() {
             let text = String::from_utf8(posted).unwrap();

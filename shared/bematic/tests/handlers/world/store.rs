@@ -1,4 +1,4 @@
-//! What the tables hold, past the functions.
+//! Direct access to the tables.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use super::at_once;
 pub(super) const TASKS: &str = "TasksTable";
 pub(super) const AGENTS: &str = "AgentsTable";
 
-/// Both tables, as they are.
+/// Both tables.
 pub(crate) struct Store {
     pub(super) aws: FakeAws,
-    /// The production stores, unobserved.
+    /// The production stores, whose calls are not counted.
     pub(super) ports: Arc<Ports>,
 }
 
@@ -34,7 +34,7 @@ impl Store {
         item.map(read)
     }
 
-    /// All tasks, in the order in which they were asked for.
+    /// Returns all tasks, sorted by id.
     pub(crate) fn all_tasks(&self) -> Vec<Task> {
         let items = self.aws.items(TASKS).into_iter();
         let tasks = items.filter(|item| sort_key(item) == "TASK").map(read);
@@ -43,7 +43,7 @@ impl Store {
         tasks
     }
 
-    /// Sets when the task's state ends by itself.
+    /// Sets the time at which the task's state ends by itself.
     pub(crate) fn set_timer(&self, id: TaskId, at: Timestamp) {
         let key = [&*format!("TASK#{id}"), "TASK"];
         let mut item = self.aws.item(TASKS, &key).unwrap();
@@ -57,12 +57,12 @@ impl Store {
         self.aws.put(TASKS, &item);
     }
 
-    /// What came too late of a task.
+    /// Returns the late reports of a task.
     pub(crate) fn late(&self, id: TaskId) -> Vec<LateReport> {
         at_once(self.ports.tasks.late_reports(id)).unwrap()
     }
 
-    /// All bulk work.
+    /// Returns all bulk operations.
     pub(crate) fn all_batches(&self) -> Vec<Batch> {
         let items = self.aws.items(TASKS).into_iter();
         items
@@ -71,13 +71,13 @@ impl Store {
             .collect()
     }
 
-    /// The attempt's whole output.
+    /// Returns the attempt's whole output.
     pub(crate) fn whole_output(&self, id: TaskId, attempt: Attempt) -> String {
         let output = self.ports.reports.output(id, attempt, usize::MAX);
         at_once(output).unwrap().text
     }
 
-    /// How many steps are kept.
+    /// Returns the number of stored steps.
     pub(crate) fn step_count(&self) -> usize {
         let items = self.aws.items(TASKS);
         let steps = items
@@ -95,18 +95,18 @@ impl Store {
         at_once(self.ports.breakers.breaker(agent)).unwrap()
     }
 
-    /// The connection, if it is one that authenticates in band.
+    /// Returns the record of a connection that authenticates in band.
     pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<Connection> {
         let item = self.aws.item(AGENTS, &[&format!("CONN#{id}"), "CONN"]);
         item.map(read)
     }
 
-    /// From now on, reads that need not be consistent show what there is now.
+    /// Freezes what eventually consistent reads return.
     pub(crate) fn lag(&self) {
         self.aws.freeze_reads(Lag::Eventual);
     }
 
-    /// From now on, all reads show what there is.
+    /// Ends the lag of eventually consistent reads.
     pub(crate) fn catch_up(&self) {
         self.aws.thaw_reads();
     }
