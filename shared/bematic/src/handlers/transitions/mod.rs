@@ -108,10 +108,16 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
+        // An agent cancels a task after a request that another environment has written: without it,
+        // the cached task is out of date, and a write of it would be refused.
+        let is_current = |task: &Task| {
+            !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
+        };
         let has_effect = |task: &Task| {
             task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
         };
-        let task = match self.cache.task(id).filter(has_effect) {
+        let cached = self.cache.task(id).filter(is_current).filter(has_effect);
+        let task = match cached {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };
