@@ -1,5 +1,7 @@
 //! The log lines of a function, as CloudWatch Logs has them on the emulator.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,9 +39,8 @@ pub async fn tail(
     text: &str,
     count: usize,
 ) -> Result<Vec<String>> {
-    let events = events(stack, function, text).await?;
-    let skipped = events.len().saturating_sub(count);
-    let newest = events.into_iter().skip(skipped);
+    let mut events = events(stack, function, text).await?;
+    let newest = events.drain(events.len().saturating_sub(count)..);
     Ok(newest.map(|event| event.message).collect())
 }
 
@@ -70,7 +71,8 @@ async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>
     if let Some(token) = token {
         ask["nextToken"] = token.into();
     }
-    let answer = reqwest::Client::new()
+    let cannot = || format!("the log lines of {function} cannot be read");
+    reqwest::Client::new()
         .post(&stack.aws.aws_endpoint)
         .header("content-type", "application/x-amz-json-1.1")
         .header("x-amz-target", "Logs_20140328.FilterLogEvents")
@@ -78,11 +80,10 @@ async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)
-        .with_context(|| format!("the log lines of {function} cannot be read"))?;
-    answer
+        .with_context(cannot)?
         .json()
         .await
-        .with_context(|| format!("the log lines of {function} cannot be read"))
+        .with_context(cannot)
 }
 
 /// A log line for a person: its level and message, and the fields that tell them apart.
@@ -97,16 +98,13 @@ pub fn readable(line: &str) -> String {
         .or(json["message"].as_str())
         .unwrap_or("");
     let shown = ["message", "level", "timestamp", "target"];
-    let others = fields
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| !shown.contains(&name.as_str()));
-    let others: Vec<_> = others
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    format!("{level} {message} {}", others.join(" "))
-        .trim_end()
-        .to_owned()
+    let mut text = format!("{level} {message}");
+    for (name, value) in fields.into_iter().flatten() {
+        if !shown.contains(&name.as_str()) {
+            let _ = write!(text, " {name}={value}");
+        }
+    }
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command as StdCommand, Stdio};
 use std::time::Duration;
 
@@ -47,30 +47,24 @@ impl Recorded {
         if !self.may_signal() {
             return Ok(());
         }
-        self.signal(Signal::SIGTERM)?;
-        if timeout(grace, self.gone()).await.is_ok() {
-            return Ok(());
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            self.signal(signal)?;
+            let gone = async {
+                while self.remains() {
+                    sleep(POLL).await;
+                }
+            };
+            if timeout(grace, gone).await.is_ok() {
+                return Ok(());
+            }
         }
-        self.signal(Signal::SIGKILL)?;
-        match timeout(grace, self.gone()).await {
-            Ok(()) => Ok(()),
-            Err(_) => bail!("{} (process {}) does not end", self.name, self.pid),
-        }
+        bail!("{} (process {}) does not end", self.name, self.pid)
     }
 
     /// A group keeps its id from being given away, also after its leader has ended; so only
     /// another process in the leader's place forbids the signal.
     fn may_signal(&self) -> bool {
-        match started(self.pid) {
-            Some(started) => started == self.started,
-            None => self.group,
-        }
-    }
-
-    async fn gone(&self) {
-        while self.remains() {
-            sleep(POLL).await;
-        }
+        started(self.pid).map_or(self.group, |started| started == self.started)
     }
 
     fn remains(&self) -> bool {
@@ -93,33 +87,35 @@ impl Recorded {
     }
 }
 
-/// The start of a running process, `None` if there is none of this id. One that has ended but is
-/// not yet collected by its parent does not run.
+/// Returns the start time of a running process. `None` if there is none of this id.
 fn started(pid: i32) -> Option<String> {
     if fs::exists("/proc/self/stat").unwrap_or(false) {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        return started_in(&stat);
+        return stat(pid).map(|(_, started)| started);
     }
     let output = StdCommand::new("ps")
         .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (!text.is_empty() && !text.starts_with('Z')).then(|| {
-        text.split_whitespace()
-            .skip(1)
-            .collect::<Vec<_>>()
-            .join(" ")
-    })
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (state, started) = text.trim().split_once(char::is_whitespace)?;
+    (!state.starts_with('Z')).then(|| started.trim().to_owned())
 }
 
-/// `/proc/<pid>/stat`: the name in brackets may hold anything, what follows is fields; the first is
-/// the state, the twentieth the start in clock ticks since the machine's.
-fn started_in(stat: &str) -> Option<String> {
+/// Returns the group and the start time of a process, from `/proc`.
+fn stat(pid: i32) -> Option<(i32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// Parses `/proc/<pid>/stat`: the name in brackets may hold anything, and is followed by fields. The
+/// first is the state, the third the group, the twentieth the start in clock ticks since the machine's.
+/// `None` for a process that has ended and is not yet collected by its parent.
+fn parse_stat(stat: &str) -> Option<(i32, String)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    (fields.next()? != "Z").then_some(())?;
-    fields.nth(18).map(ToOwned::to_owned)
+    let (state, group) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+    let started = fields.nth(16)?.to_owned();
+    (state != "Z").then_some((group, started))
 }
 
 /// Whether a process group has a member that runs; collected or not is not told apart off Linux.
@@ -131,25 +127,14 @@ fn group_runs(group: i32) -> bool {
         return true;
     };
     processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .any(|pid| in_group(pid, group))
-}
-
-fn in_group(pid: i32, group: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return false;
-    };
-    let fields: Vec<&str> = fields.split_whitespace().take(3).collect();
-    matches!(fields[..], [state, _, of] if state != "Z" && of == group.to_string())
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .any(|pid| stat(pid).is_some_and(|(of, _)| of == group))
 }
 
 /// The processes of one stack: a file of them, written before anything else is done with one.
 #[derive(Debug)]
 pub struct Processes {
-    file: PathBuf,
+    dir: StackDir,
     children: Vec<Child>,
 }
 
@@ -169,7 +154,7 @@ impl Processes {
         }
         end_all(dir).await?;
         let mut processes = Self {
-            file: dir.processes_file(),
+            dir: dir.clone(),
             children: Vec::new(),
         };
         let pid = i32::try_from(std::process::id())?;
@@ -196,14 +181,11 @@ impl Processes {
     }
 
     /// Ends everything that was started, the last first, and forgets it.
-    pub async fn end(mut self, dir: &StackDir) -> Result<()> {
-        let own = i32::try_from(std::process::id())?;
+    pub async fn end(mut self) -> Result<()> {
         let mut failed = None;
-        for process in recorded(dir)?
-            .iter()
-            .rev()
-            .filter(|process| process.pid != own)
-        {
+        let all = recorded(&self.dir)?;
+        // The first is this process itself.
+        for process in all.iter().skip(1).rev() {
             failed = process.end(GRACE).await.err().or(failed);
         }
         for child in &mut self.children {
@@ -211,30 +193,37 @@ impl Processes {
         }
         match failed {
             Some(error) => Err(error),
-            None => forget(dir),
+            None => forget(&self.dir),
         }
     }
 
     fn record(&mut self, name: &str, pid: i32, group: bool) -> Result<()> {
         let started = started(pid).unwrap_or_default();
-        let mut all = read(&self.file)?;
+        let mut all = recorded(&self.dir)?;
         all.push(Recorded {
             name: name.to_owned(),
             pid,
             started,
             group,
         });
-        fs::write(&self.file, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| format!("cannot write {}", self.file.display()))
+        let file = self.dir.processes_file();
+        fs::write(&file, serde_json::to_vec_pretty(&all)?)
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
-/// The processes that a stack's folder tells of.
+/// Returns the recorded processes of a stack.
 pub fn recorded(dir: &StackDir) -> Result<Vec<Recorded>> {
-    read(&dir.processes_file())
+    let file = dir.processes_file();
+    match fs::read(&file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what was written", file.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
 }
 
-/// Ends every process that a stack's folder tells of, and gives back how many ran.
+/// Ends every recorded process of a stack, and returns how many ran.
 pub async fn end_all(dir: &StackDir) -> Result<usize> {
     let all = recorded(dir)?;
     let ended = all.iter().filter(|process| process.remains()).count();
@@ -256,15 +245,6 @@ fn forget(dir: &StackDir) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn read(file: &PathBuf) -> Result<Vec<Recorded>> {
-    match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not what was written", file.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
 }
 
 #[cfg(test)]
@@ -295,7 +275,7 @@ mod tests {
         let started = recorded(&dir).unwrap();
         assert!(started[1].is_alive());
 
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
         assert!(!group_runs(started[1].pid));
         assert_eq!(recorded(&dir).unwrap(), []);
     }
@@ -314,7 +294,7 @@ mod tests {
         let stubborn = recorded(&dir).unwrap().remove(1);
         stubborn.end(Duration::from_millis(200)).await.unwrap();
         assert!(!stubborn.is_alive());
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
     }
 
     #[tokio::test]
@@ -347,14 +327,14 @@ mod tests {
         let processes = Processes::claim(&dir).await.unwrap();
         let error = Processes::claim(&dir).await.unwrap_err().to_string();
         assert!(error.contains("cargo xtask down"), "{error}");
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
         assert!(Processes::claim(&dir).await.is_ok());
     }
 
     #[test]
     fn the_start_is_found_behind_any_process_name() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 4242 99 100";
-        assert_eq!(started_in(stat).as_deref(), Some("4242"));
-        assert_eq!(started_in("7 (x) Z 1 7 7 0 -1"), None);
+        assert_eq!(parse_stat(stat), Some((7, "4242".to_owned())));
+        assert_eq!(parse_stat(&stat.replace(") S", ") Z")), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a run is asked for.
+//! The options of a run.
 
 use std::num::ParseIntError;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-/// What `chaos` is asked for.
+/// The options of `chaos`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Agents, each with a channel, a project and an operator of its own.

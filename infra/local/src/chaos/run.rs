@@ -11,14 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use xtask::Workspace;
 
-use super::agent::RunningAgent;
-use super::conditions::NetworkConditions;
+use super::agent::{Interruption, RunningAgent};
 use super::explain::explain;
-use super::operator::{Book, Diligence, Operator};
+use super::faults::{self, FaultPlan};
+use super::operator::{Book, Operator};
 use super::options::Options;
 use super::report::Report;
 use super::settle;
-use super::trouble::{self, Trouble};
 use super::verdict::{Evidence, judge};
 use super::webhook::Webhook;
 use super::world::World;
@@ -27,10 +26,14 @@ use crate::ui::{Step, Ui};
 
 /// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
 const ACK_DEADLINE: Duration = Duration::from_secs(15);
+/// The disturbance of an agent's connection, as the [edge](crate::edge) parses it.
+const DISTURBANCE: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
+/// The probability that a function's call to AWS fails.
+const FAILING_CALLS: f64 = 0.02;
 /// How often the progress is noted.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Everybody who takes part.
+/// The agents and operators of a run, and their records.
 struct Cast {
     agents: Vec<RunningAgent>,
     ledger: Ledger,
@@ -49,14 +52,16 @@ pub(super) async fn run(
 ) -> Result<Report> {
     let begun = SystemClock.now();
     let mut rng = StdRng::seed_from_u64(seed);
-    let conditions = NetworkConditions::over(stack, options.calm);
     let world = World::make(&stack.file, options.agents).await?;
-    let mut cast = Cast::assemble(&world, options, &conditions, &mut rng)?;
+    let mut cast = Cast::assemble(&world, options, &mut rng)?;
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
-    conditions.storm(rng.random())?;
+    let calls_seed = rng.random();
+    if !options.calm {
+        stack.edge.disturb_calls(calls_seed, FAILING_CALLS);
+    }
     disturb(&world, options, &mut cast, &mut rng, &step).await?;
-    conditions.calm();
-    cast.rest(&world, &conditions).await?;
+    stack.edge.calm();
+    cast.calm(&world).await?;
     step.done(&cast.progress());
     let calm_at = SystemClock.now();
     let ended_disturbed = cast.count(|deed| matches!(deed, Deed::Reported(_)));
@@ -64,9 +69,10 @@ pub(super) async fn run(
     let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
     step.done(&cast.progress());
     let ledger = cast.ledger.entries();
+    let known = cast.book.lock().clone();
     let verdict = judge(&Evidence {
         ledger: &ledger,
-        known: &cast.book.known(),
+        known: &known,
         snapshot: &snapshot,
         ack_deadline: ACK_DEADLINE,
         capacity: options.concurrency,
@@ -79,13 +85,13 @@ pub(super) async fn run(
         disturbed_ms: millis(calm_at, begun),
         ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
-        calls: conditions.calls(),
-        unanswered: cast.book.known().unanswered,
+        calls: stack.edge.call_counts(),
+        unanswered: known.unanswered,
         verdict,
     })
 }
 
-/// Until the time is over and all operators have typed all that they had in mind.
+/// Disturbs the run until the time is over and all operators have typed all commands.
 async fn disturb(
     world: &World,
     options: &Options,
@@ -93,7 +99,7 @@ async fn disturb(
     rng: &mut StdRng,
     step: &Step,
 ) -> Result<()> {
-    let mut trouble = Trouble::new(options, StdRng::seed_from_u64(rng.random()));
+    let mut faults = FaultPlan::new(options, StdRng::seed_from_u64(rng.random()));
     let mut tick = interval(TICK);
     let over = sleep(options.time);
     tokio::pin!(over);
@@ -105,7 +111,7 @@ async fn disturb(
             _ = tick.tick() => {
                 step.note(&cast.progress());
                 if !options.calm {
-                    trouble.make(world, &cast.agents, SystemClock.now()).await?;
+                    faults.inject(world, &cast.agents, SystemClock.now()).await?;
                 }
             }
         }
@@ -114,32 +120,31 @@ async fn disturb(
 }
 
 impl Cast {
-    fn assemble(
-        world: &World,
-        options: &Options,
-        conditions: &NetworkConditions<'_>,
-        rng: &mut StdRng,
-    ) -> Result<Self> {
+    fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Result<Self> {
         let (ledger, book) = (Ledger::default(), Book::default());
-        let agents = world.keys().map(|(id, key)| {
+        let url = &world.stack.websocket_url;
+        let agents = world.keys.iter().map(|(id, key)| {
             let settings = Settings {
                 capacity: options.concurrency,
                 ..Settings::new(id.clone())
             };
-            let url = conditions.rough_door(rng.random());
+            let seed: u64 = rng.random();
+            let url = if options.calm {
+                url.clone()
+            } else {
+                format!("{url}?disturb=seed:{seed},{DISTURBANCE}")
+            };
             RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
         let mut operators = JoinSet::new();
-        for (number, channel) in world.channels().enumerate() {
-            let webhook = Webhook::new(world.stack(), channel)?;
-            let diligence = Diligence {
-                // Shared out among them, the rest too.
-                tasks: (options.tasks + number) / options.agents,
-                over: options.time,
-            };
+        for (number, channel) in world.channels.iter().enumerate() {
+            let webhook = Webhook::new(&world.stack, channel)?;
+            // Shared out among them, the rest too.
+            let tasks = (options.tasks + number) / options.agents;
             let rng = StdRng::seed_from_u64(rng.random());
-            operators.spawn(Operator::new(webhook, diligence, rng, book.clone()).work());
+            let operator = Operator::new(webhook, tasks, options.time, rng, book.clone());
+            operators.spawn(operator.work());
         }
         Ok(Self {
             agents,
@@ -149,12 +154,15 @@ impl Cast {
         })
     }
 
-    /// From now on nobody is disturbed any more.
-    async fn rest(&self, world: &World, conditions: &NetworkConditions<'_>) -> Result<()> {
+    /// Ends all disturbances: the agents connect again, without any.
+    async fn calm(&self, world: &World) -> Result<()> {
         for agent in &self.agents {
-            agent.move_to(conditions.fair_door());
+            agent.interrupt(Interruption {
+                url: Some(world.stack.websocket_url.clone()),
+                ..Interruption::default()
+            });
         }
-        trouble::end(world).await
+        faults::end(world).await
     }
 
     fn count(&self, wanted: fn(&Deed) -> bool) -> usize {
@@ -163,7 +171,7 @@ impl Cast {
     }
 
     fn progress(&self) -> String {
-        let asked = self.book.asked();
+        let asked = self.book.lock().asked;
         let begun = self.count(|deed| matches!(deed, Deed::Started));
         let ended = self.count(|deed| matches!(deed, Deed::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")

@@ -1,4 +1,4 @@
-//! What the store and Slack hold. The store is read whole, by a Scan: this is a tool for a local
+//! The contents of the store and of Slack. The store is read whole, by a Scan: this is a tool for a local
 //! stack, nothing that runs on AWS.
 
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub struct Stored {
 /// Reads everything.
 pub(super) async fn take(world: &World) -> Result<Snapshot> {
     let mut cards = BTreeMap::<_, Vec<_>>::new();
-    for channel in world.channels() {
+    for channel in &world.channels {
         for message in messages(world, channel).await? {
             if let Some(task) = about(&message) {
                 let text = message["text"].as_str().unwrap_or_default();
@@ -66,35 +66,29 @@ pub(super) async fn take(world: &World) -> Result<Snapshot> {
 
 /// The stored tasks of the run.
 async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
-    let mut tasks = BTreeMap::new();
+    let mut tasks = BTreeMap::<TaskId, Task>::new();
     let (mut results, mut lates) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
-    for item in scan(world.client(), world.tasks_table()).await? {
+    for item in scan(&world.client, &world.stack.aws.tables.tasks).await? {
         let (pk, sk) = (word(&item, "pk"), word(&item, "sk"));
         let Some(Ok(id)) = pk.strip_prefix("TASK#").map(str::parse) else {
             continue;
         };
         match sk.as_str() {
-            "TASK" => drop(tasks.insert(id, parse::<Task>(item)?)),
-            "RESULT" => drop(results.insert(id, parse::<Completion>(item)?)),
-            _ => lates
-                .entry(id)
-                .or_default()
-                .push(parse::<LateReport>(item)?),
+            "TASK" => drop(tasks.insert(id, parse(item)?)),
+            "RESULT" => drop(results.insert(id, parse(item)?)),
+            _ => lates.entry(id).or_default().push(parse(item)?),
         }
     }
-    let own = tasks
-        .into_iter()
-        .filter(|(_, task)| world.has(&task.agent_id));
-    Ok(own
-        .map(|(id, task)| {
-            let stored = Stored {
-                task,
-                completion: results.remove(&id),
-                late: lates.remove(&id).unwrap_or_default(),
-            };
-            (id, stored)
-        })
-        .collect())
+    tasks.retain(|_, task| world.has(&task.agent_id));
+    let stored = tasks.into_iter().map(|(id, task)| {
+        let stored = Stored {
+            task,
+            completion: results.remove(&id),
+            late: lates.remove(&id).unwrap_or_default(),
+        };
+        (id, stored)
+    });
+    Ok(stored.collect())
 }
 
 async fn scan(client: &Client, table: &str) -> Result<Vec<Item>> {
@@ -127,7 +121,7 @@ async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     loop {
         let form = [("channel", channel), ("limit", PAGE), ("cursor", &cursor)];
         let form = &form[..if cursor.is_empty() { 2 } else { 3 }];
-        let mut answer = history(world.http(), world.stack(), form).await?;
+        let mut answer = history(&world.http, &world.stack, form).await?;
         if let Value::Array(page) = answer["messages"].take() {
             messages.extend(page);
         }

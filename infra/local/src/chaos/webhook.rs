@@ -13,25 +13,23 @@ use serde_json::Value;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A task was made: the operator was told which.
+    /// A task was created: the answer says which.
     Task(TaskId),
-    /// Something else was done, or nothing, and the operator was told what.
+    /// Something else was done, or nothing, and the answer says what.
     Other,
-    /// The operator does not know what came of it.
+    /// The operator cannot know whether it was done.
     Failed,
 }
 
-/// Types in one channel.
+/// Types commands in one channel.
 #[derive(Debug)]
 pub(super) struct Webhook {
     http: reqwest::Client,
-    url: String,
-    secret: String,
+    stack: StackFile,
     channel: String,
-    user: String,
     typed: u64,
 }
 
@@ -44,10 +42,8 @@ impl Webhook {
             .context("no HTTP client can be made")?;
         Ok(Self {
             http,
-            url: stack.webhook_url.clone(),
-            secret: stack.slack_signing_secret.clone(),
+            stack: stack.clone(),
             channel: channel.to_owned(),
-            user: stack.admin_user_id.clone(),
             typed: 0,
         })
     }
@@ -56,15 +52,20 @@ impl Webhook {
     pub(super) async fn command(&mut self, text: &str) -> Answer {
         self.typed += 1;
         let trigger = format!("{}.{}", self.channel, self.typed);
-        let command = SlashCommand::new(&self.channel, &self.user, text, &trigger);
+        let command = SlashCommand::new(&self.channel, &self.stack.admin_user_id, text, &trigger);
         self.post(&command)
             .await
             .map_or(Answer::Failed, |said| read(&said))
     }
 
     async fn post(&self, command: &SlashCommand<'_>) -> reqwest::Result<String> {
-        let request = command.signed(&self.secret, SystemClock.now().as_secs());
-        let mut sending = self.http.post(format!("{}{}", self.url, request.path));
+        let request = command.signed(
+            &self.stack.slack_signing_secret,
+            SystemClock.now().as_secs(),
+        );
+        let mut sending = self
+            .http
+            .post(format!("{}{}", self.stack.webhook_url, request.path));
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }

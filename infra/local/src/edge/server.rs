@@ -1,25 +1,27 @@
-//! Binding, serving, and stopping.
+//! The server: it listens, serves and stops.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::calls::CallCounts;
-use super::disturb::Probability;
+use super::disturbance::Limits;
 use super::handshake;
-use super::limits::Limits;
+use super::relay::{CallCounts, Relay};
 use super::shared::Shared;
-use super::tally::MessageCounts;
 
 /// How long requests in flight may take to end once the server stops.
-const DRAIN: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Where to listen, and in front of what.
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +34,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// The server could not start: the port is taken, most likely.
-#[derive(Debug, thiserror::Error)]
-#[error("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
-pub struct StartError {
-    /// The port asked for.
-    port: u16,
-    /// What the system says.
-    source: std::io::Error,
-}
-
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub struct Edge {
     shared: Arc<Shared>,
@@ -50,18 +42,25 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds 127.0.0.1 and serves.
-    ///
-    /// # Errors
-    /// When the port is taken.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
-        let port = config.port;
-        let failed = |source| StartError { port, source };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    /// Listens on 127.0.0.1 and serves.
+    pub async fn start(config: Config) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))
             .await
-            .map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared::new(config.emulator, config.limits));
+            .with_context(|| {
+                format!(
+                    "the edge cannot listen on 127.0.0.1:{}; choose another port, or 0",
+                    config.port
+                )
+            })?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            emulator: config.emulator,
+            limits: config.limits,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            relay: Relay::new(config.emulator),
+            connections: Mutex::default(),
+        });
         let router = Router::new().fallback(handle).with_state(shared.clone());
         let stop = shared.stop.clone().cancelled_owned();
         let serve = axum::serve(listener.tap_io(at_once), router).with_graceful_shutdown(stop);
@@ -87,35 +86,28 @@ impl Edge {
         format!("{}/_aws/execute-api", self.address)
     }
 
-    /// From now on, calls of functions to AWS fail at random: one half before anything happened,
-    /// the other after it. The same seed lets the same ones of a sequence of calls fail.
-    pub fn disturb_calls(&self, seed: u64, failure: Probability) {
-        self.shared.calls.disturb(seed, failure);
+    /// Has calls of functions to AWS fail at random from now on, with a probability from 0 to 1: one
+    /// half before they take effect, the other half after it. The same seed lets the same ones of a
+    /// sequence of calls fail.
+    pub fn disturb_calls(&self, seed: u64, probability: f64) {
+        self.shared.relay.disturb(seed, probability);
     }
 
-    /// From now on, no call fails.
+    /// Has no call fail from now on.
     pub fn calm(&self) {
-        self.shared.calls.calm();
+        self.shared.relay.calm();
     }
 
-    /// The calls of functions so far.
+    /// Returns the numbers of the functions' calls so far.
     pub fn call_counts(&self) -> CallCounts {
-        self.shared.calls.counts()
-    }
-
-    /// The messages of agents so far, both ways.
-    pub fn message_counts(&self) -> MessageCounts {
-        self.shared.tally.counts()
+        self.shared.relay.counts()
     }
 
     /// Stops taking requests, cuts the connections, lets requests in flight end.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
-        if tokio::time::timeout(DRAIN, &mut self.serving)
-            .await
-            .is_err()
-        {
+        if timeout(GRACE, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
         self.shared.tasks.wait().await;
@@ -139,6 +131,6 @@ async fn handle(State(edge): State<Arc<Shared>>, request: Request) -> Response {
     if handshake::is_asked_for(request.headers()) {
         handshake::open(edge, request).await
     } else {
-        edge.relay.handle(request, &edge.calls).await
+        edge.relay.handle(request).await
     }
 }

@@ -1,5 +1,5 @@
-//! What a run has shown, by comparing what the agents did, what the operators were told, what the
-//! store holds and what Slack shows. Pure, so that a test can plant each offence and see it found.
+//! The verdict on a run: it compares the agents' ledger, the answers that the operators got, the store
+//! and Slack. Pure, so that a test can plant each offence and see it found.
 //!
 //! | charge | what is checked, once all has come to rest |
 //! |---|---|
@@ -13,24 +13,24 @@
 //! Not held against the cloud: a later attempt while an earlier one works whose acknowledgement
 //! did not get through in time, for the cloud cannot know. It is counted, as repeated.
 
-mod breakers;
+mod agents;
+mod attempts;
 mod evidence;
 mod history;
-mod lost;
 mod reconnect;
-mod rest;
-mod twice;
+mod tasks;
 
 use std::collections::BTreeMap;
 
 use bematic::task::TaskState;
 use serde::Serialize;
 
+use self::evidence::Offences;
 pub use self::evidence::{Charge, Evidence, Offence};
-use self::history::Histories;
+use self::history::histories;
 pub use self::reconnect::Reconnects;
 
-/// What a run has shown.
+/// The result of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
@@ -46,7 +46,7 @@ pub struct Verdict {
     pub cancelled: usize,
     /// Attempts that were begun.
     pub started: usize,
-    /// Attempts that were begun after an earlier one of the task, without an operator's wish.
+    /// Attempts that were begun after an earlier one of the task, without an operator's command.
     pub repeated: usize,
     /// Attempts that ended with their agent.
     pub died: usize,
@@ -54,9 +54,9 @@ pub struct Verdict {
     pub late: usize,
     /// How often breakers opened.
     pub opened: u64,
-    /// How long it took from a reconnection until the queue was drained.
+    /// How long it took from a reconnection until the queue was dispatched.
     pub reconnects: Reconnects,
-    /// What happened and may not.
+    /// Things that happened and may not.
     pub offences: Vec<Offence>,
 }
 
@@ -68,17 +68,24 @@ impl Verdict {
     }
 }
 
-/// Judges.
+/// Judges a run.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let histories = Histories::of(evidence.ledger);
+    let histories = histories(evidence.ledger);
+    let mut offences = Offences::default();
+    attempts::check(evidence, &histories, &mut offences);
+    tasks::check(evidence, &histories, &mut offences);
+    agents::check(evidence, &mut offences);
+    offences.0.sort_by_key(|offence| offence.charge);
+    let breakers = evidence.snapshot.breakers.values();
     let mut verdict = Verdict {
         submitted: evidence.snapshot.tasks.len(),
         confirmed: evidence.known.tasks.len(),
-        started: histories.all().map(|(_, run)| run.started.len()).sum(),
-        repeated: twice::repeated(evidence, &histories),
-        died: histories.all().filter(|(_, run)| run.died).count(),
-        opened: breakers::opened(evidence),
+        started: histories.values().map(|run| run.started.len()).sum(),
+        repeated: attempts::repeated(evidence, &histories),
+        died: histories.values().filter(|run| run.died).count(),
+        opened: breakers.map(|breaker| breaker.incidents).sum(),
         reconnects: Reconnects::of(evidence),
+        offences: offences.0,
         ..Verdict::default()
     };
     for stored in evidence.snapshot.tasks.values() {
@@ -92,21 +99,6 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
             _ => {}
         }
     }
-    let checks = [
-        lost::tasks(evidence),
-        lost::reports(evidence, &histories),
-        lost::cards(evidence),
-        twice::begun(&histories),
-        twice::sent(evidence, &histories),
-        twice::reused(&histories),
-        twice::unfenced(evidence, &histories),
-        rest::tasks(evidence),
-        rest::reports(&histories),
-        rest::slots(evidence),
-        rest::cards(evidence),
-        breakers::check(evidence),
-    ];
-    verdict.offences = checks.into_iter().flatten().collect();
     verdict
 }
 

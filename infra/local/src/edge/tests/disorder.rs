@@ -59,8 +59,6 @@ async fn messages_for_the_agent_are_disturbed_too() {
     for _ in 0..4 {
         assert_eq!(agent.hear().await.as_deref(), Some("xxx"));
     }
-    let counts = fixture.edge.message_counts();
-    assert_eq!((counts.came, counts.doubled), (3, 3));
 }
 
 #[tokio::test]
@@ -70,7 +68,6 @@ async fn a_cut_connection_is_gone_without_a_goodbye() {
     agent.say("hello").await;
     assert_eq!(agent.ended().await, None);
     assert_eq!(fixture.cloud.until_closed().await, (vec![], None));
-    assert_eq!(fixture.edge.message_counts().cut, 1);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Scene {
     /// A task that was asked for, sent, done, confirmed, stored and shown.
     pub(super) fn good() -> Self {
         let mut scene = Self::empty();
-        scene.known.tasks.insert(task(), <_>::default());
+        scene.known.tasks.insert(task());
         scene.ran(1, 1000);
         scene.ended(1, done(1), 2000);
         scene.confirmed(1, 2100);
@@ -41,7 +41,7 @@ impl Scene {
     /// The same before anything was reported: the agent works.
     pub(super) fn working() -> Self {
         let mut scene = Self::empty();
-        scene.known.tasks.insert(task(), <_>::default());
+        scene.known.tasks.insert(task());
         scene.ran(1, 1000);
         scene
     }
@@ -121,7 +121,7 @@ impl Scene {
     }
 
     pub(super) fn retried(&mut self) {
-        self.known.tasks.entry(task()).or_default().retried = true;
+        self.known.retried.insert(task());
     }
 
     pub(super) fn verdict(&self) -> Verdict {
