@@ -28,10 +28,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             let mut files = BTreeMap::new();
             read(&root.join(folder).join(&entry).join("src"), "", &mut files)?;
             for ties in Modules::of(&files).circles() {
-                let ties = ties
-                    .iter()
-                    .fold(String::new(), |text, tie| text + "\n  " + tie);
-                circles.push(format!("{folder}/{entry}/src:{ties}"));
+                circles.push(format!("{folder}/{entry}/src:\n  {}", ties.join("\n  ")));
             }
         }
     }
@@ -96,46 +93,31 @@ impl Modules {
             let file = file.clone();
             (path, Module { file, source })
         });
-        let mut modules = Self(modules.collect());
-        let mut tests = BTreeSet::new();
-        for (path, module) in &modules.0 {
-            let names = module.source.test_modules.iter();
-            tests.extend(names.map(|name| [path.as_slice(), std::slice::from_ref(name)].concat()));
-        }
-        let is_test = |path: &ModulePath| (1..=path.len()).any(|end| tests.contains(&path[..end]));
-        modules.0.retain(|path, _| !is_test(path));
-        modules
+        let mut modules: BTreeMap<_, _> = modules.collect();
+        let tests = modules.values().flat_map(|it| &it.source.test_modules);
+        let tests: BTreeSet<_> = tests.cloned().collect();
+        modules.retain(|path, _| !(1..=path.len()).any(|end| tests.contains(&path[..end])));
+        Self(modules)
     }
 
-    /// The circles, each as the sentences that say what ties its files.
+    /// Returns the circles, each as the sentences about the dependencies between its files.
     fn circles(&self) -> Vec<Vec<String>> {
         let ties = self.ties();
-        let reached = |from| reachable(&ties, from);
-        let reached: BTreeMap<_, _> = self.0.keys().map(|path| (path, reached(path))).collect();
-        let mut circles = Vec::new();
-        let mut known = BTreeSet::new();
-        for (path, others) in &reached {
-            let members = others.iter().filter(|other| reached[*other].contains(path));
-            let members: BTreeSet<_> = members.copied().collect();
-            if !members.is_empty() && known.is_disjoint(&members) {
-                circles.push(self.describe(&ties, &members));
-                known.extend(members);
+        let reached = |from| (from, reachable(&ties, from));
+        let reached: BTreeMap<_, _> = self.0.keys().map(reached).collect();
+        // The modules of a circle reach the same modules, and no other circle reaches the same.
+        let mut circles = BTreeMap::<_, Vec<_>>::new();
+        for (from, others) in &ties {
+            for (to, names) in others {
+                if reached[to].contains(from) {
+                    let names: Vec<_> = names.iter().map(String::as_str).collect();
+                    let (user, definer) = (&self.0[*from].file, &self.0[*to].file);
+                    let sentence = format!("{user} needs {} of {definer}", names.join(", "));
+                    circles.entry(&reached[from]).or_default().push(sentence);
+                }
             }
         }
-        circles
-    }
-
-    fn describe(&self, ties: &Ties<'_>, members: &BTreeSet<&ModulePath>) -> Vec<String> {
-        let mut sentences = Vec::new();
-        for from in members {
-            let inside = ties[from].iter().filter(|(to, _)| members.contains(*to));
-            for (to, names) in inside {
-                let names: Vec<_> = names.iter().map(String::as_str).collect();
-                let (from, to) = (&self.0[*from].file, &self.0[*to].file);
-                sentences.push(format!("{from} needs {} of {to}", names.join(", ")));
-            }
-        }
-        sentences
+        circles.into_values().collect()
     }
 
     fn ties(&self) -> Ties<'_> {
