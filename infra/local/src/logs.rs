@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::deploy::STACK_NAME;
 use crate::stack::StackFile;
 
-/// What Lambda itself writes around an invocation.
+/// The beginnings of the lines that Lambda itself writes around an invocation.
 const PLATFORM: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
 /// Pages of log lines that are read at most; one has up to 10 000 lines.
 const PAGES: usize = 100;
@@ -65,7 +65,7 @@ pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec
 async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>) -> Result<Page> {
     let mut ask = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
     if !text.is_empty() {
-        // Sorted out there: the emulator gives 10 000 lines and no way to get at the others.
+        // The emulator filters first: of more than 10 000 lines, it returns no others.
         ask["filterPattern"] = format!("\"{text}\"").into();
     }
     if let Some(token) = token {
@@ -86,7 +86,7 @@ async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>
         .with_context(cannot)
 }
 
-/// A log line for a person: its level and message, and the fields that tell them apart.
+/// Returns a log line for a person: its level, its message and its fields.
 pub fn readable(line: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();

@@ -1,6 +1,5 @@
-//! Processes that outlive a step, and the record by which they are ended: by the id and the start
-//! time noted when they were started, so that an id that the system gave to another process since
-//! is left alone.
+//! Processes that outlive a step, and the record by which they are ended. It has the id and the start
+//! time of each, so that another process that has got the same id since is left alone.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -18,21 +17,21 @@ use tokio::time::{sleep, timeout};
 
 use crate::paths::StackDir;
 
-/// How long a process that was asked to end may take before it is made to.
+/// The time that a process has to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often a process of another parent is looked at.
+/// The interval at which a process of another parent is checked.
 const POLL: Duration = Duration::from_millis(50);
 
 /// One process of a running stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// What it is, for a person.
+    /// The name, for a person.
     pub name: String,
-    /// Its process id.
+    /// The process id.
     pub pid: i32,
-    /// When it was started, in the system's own notation.
+    /// The start time, in the system's own notation.
     pub started: String,
-    /// Whether it leads a process group of its own, which ends with it.
+    /// Whether the process leads a process group of its own, which ends with it.
     pub group: bool,
 }
 
@@ -42,7 +41,7 @@ impl Recorded {
         started(self.pid).is_some_and(|started| started == self.started)
     }
 
-    /// Ends the process and its group: asks, waits, insists.
+    /// Ends the process and its group: with SIGTERM, and with SIGKILL if they do not end in time.
     pub async fn end(&self, grace: Duration) -> Result<()> {
         if !self.may_signal() {
             return Ok(());
@@ -131,7 +130,7 @@ fn group_runs(group: i32) -> bool {
         .any(|pid| stat(pid).is_some_and(|(of, _)| of == group))
 }
 
-/// The processes of one stack: a file of them, written before anything else is done with one.
+/// The processes of one stack. Each is recorded in a file before anything else is done with it.
 #[derive(Debug)]
 pub struct Processes {
     dir: StackDir,
@@ -139,14 +138,12 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Takes the stack's folder for this process. An error if a stack runs there; what an earlier
-    /// one left behind is ended first.
+    /// Takes the stack's folder for this process. An error if a stack runs there; processes that an
+    /// earlier one left behind are ended first.
     pub async fn claim(dir: &StackDir) -> Result<Self> {
         let left = recorded(dir)?;
-        if let Some(owner) = left
-            .iter()
-            .find(|process| !process.group && process.is_alive())
-        {
+        let mut owners = left.iter().filter(|process| !process.group);
+        if let Some(owner) = owners.find(|process| process.is_alive()) {
             bail!(
                 "a stack runs already (process {}): use it, or end it with `cargo xtask down`",
                 owner.pid

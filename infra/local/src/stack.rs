@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::deploy::{self, STACK_NAME};
-use crate::edge::{self, Edge, Limits};
+use crate::edge::{Edge, Limits};
 use crate::emulator::{self, REGION};
 use crate::paths::StackDir;
 use crate::session::Session;
@@ -26,32 +26,32 @@ const BOT_TOKEN: &str = "xoxb-bematic-local";
 /// The agent that every local stack has.
 const AGENT_ID: &str = "sample-agent";
 
-/// Where a running stack is: `stack.json`, which tools outside rely on.
+/// The addresses and keys of a running stack: `stack.json`, which other tools rely on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StackFile {
-    /// What the administration needs to know: the emulator, the tables and the queues.
+    /// The part that the administration needs: the emulator, the tables and the queues.
     #[serde(flatten)]
     pub aws: LocalStack,
-    /// Where agents connect.
+    /// The address that agents connect to.
     pub websocket_url: String,
-    /// What `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
+    /// The base of `/slack/commands`, `/slack/events` and `/slack/interactions`.
     pub webhook_url: String,
-    /// Answers 200 while the system can work.
+    /// The health check, which answers 200 while the system can work.
     pub health_url: String,
     /// The page of the local Slack.
     pub slack_url: String,
     /// The Web API of the local Slack.
     pub slack_api_url: String,
-    /// What requests to the webhook are signed with.
+    /// The key that signs requests to the webhook.
     pub slack_signing_secret: String,
     /// The token that the Web API accepts.
     pub slack_bot_token: String,
     /// A channel with a project.
     pub channel_id: String,
-    /// The channel that is told of circuit breakers.
+    /// The channel for notices about circuit breakers.
     pub operations_channel_id: String,
-    /// Who may do everything.
+    /// The user who may do everything.
     pub admin_user_id: String,
     /// The Slack workspace.
     pub team_id: String,
@@ -72,7 +72,7 @@ impl StackFile {
             .with_context(|| format!("{} is not what was written", file.display()))
     }
 
-    /// Writes the file whole: whoever waits for it never reads half of it.
+    /// Writes the file in one step: a reader never gets half of it.
     fn write(&self, dir: &StackDir) -> Result<()> {
         let file = dir.stack_file();
         let new = file.with_extension("json.new");
@@ -113,9 +113,9 @@ pub struct Settings {
 
 /// A stack that runs until it is shut down.
 pub struct Stack {
-    /// Where it is.
+    /// The addresses and keys of the stack.
     pub file: StackFile,
-    /// Its Slack, which lives in this process.
+    /// The local Slack, which lives in this process.
     pub slack: Server,
     /// The edge in front of the emulator, which lives in this process too.
     pub edge: Edge,
@@ -138,12 +138,8 @@ impl Stack {
             .await
             .context("the local Slack did not start")?;
         let port = emulator::port(settings.aws_port).await?;
-        let edge = Edge::start(edge::Config {
-            port: settings.edge_port,
-            emulator: (Ipv4Addr::LOCALHOST, port).into(),
-            limits: settings.limits,
-        })
-        .await?;
+        let emulator = (Ipv4Addr::LOCALHOST, port).into();
+        let edge = Edge::start(settings.edge_port, emulator, settings.limits).await?;
         let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
         let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api());
         let own = [
@@ -192,7 +188,7 @@ impl Stack {
         Ok(Self { file, slack, edge })
     }
 
-    /// Ends what lives in this process. The emulator is ended with the other processes.
+    /// Ends the parts that live in this process. The emulator is ended with the other processes.
     pub async fn shutdown(self) {
         self.edge.shutdown().await;
         self.slack.shutdown().await;

@@ -19,7 +19,7 @@ impl Ui {
         Self::default()
     }
 
-    /// Begins a step; it ends with [`Step::done`] or, dropped, as not done.
+    /// Begins a step, which ends with [`Step::done`] or, dropped, as failed.
     pub fn step(&self, title: &str) -> Step {
         let bar = self.0.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg:.dim}") {
@@ -37,7 +37,7 @@ impl Ui {
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub fn line(&self, text: &str) {
         self.0.suspend(|| println!("{text}"));
     }
@@ -56,11 +56,6 @@ impl Step {
     pub fn note(&self, text: &str) {
         let note: String = text.trim().chars().take(NOTE_COLUMNS).collect();
         self.bar.set_message(note);
-    }
-
-    /// A line that stays, above the step.
-    pub fn line(&self, text: &str) {
-        self.ui.line(text);
     }
 
     /// Ends the step as done, with its result.

@@ -37,7 +37,7 @@ pub(super) struct FaultPlan {
 impl FaultPlan {
     pub(super) fn new(options: &Options, mut rng: StdRng) -> Self {
         let now = SystemClock.now();
-        let mean = (options.time / INTERRUPTIONS).as_millis();
+        let mean = (options.time() / INTERRUPTIONS).as_millis();
         let pauses = 0..2 * u64::try_from(mean).unwrap_or(u64::MAX / 2).max(1);
         let interruptions = (0..options.agents)
             .map(|_| now + Duration::from_millis(rng.random_range(pauses.clone())))

@@ -65,7 +65,7 @@ pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
                 ..Settings::default()
             };
             let stack = Stack::start(session, settings).await?;
-            let report = run::run(workspace, &stack, options, seed, ui).await;
+            let report = run::run(session, &stack, options, seed).await;
             stack.shutdown().await;
             report
         },

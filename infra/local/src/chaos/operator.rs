@@ -20,13 +20,13 @@ const RETRIED: f64 = 0.5;
 /// How often an operator repeats a command that did not work.
 const REPEATS: u32 = 2;
 
-/// The record that all operators of a run write. Clones are the same one.
+/// The record, as all operators of a run write it. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book(Arc<Mutex<Known>>);
+pub(super) struct SharedRecord(Arc<Mutex<OperatorRecord>>);
 
 /// The answers and actions of all operators of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct OperatorRecord {
     /// The tasks of which the answer said that they were created.
     pub tasks: BTreeSet<TaskId>,
     /// The tasks that an operator had tried again.
@@ -37,8 +37,8 @@ pub struct Known {
     pub unanswered: usize,
 }
 
-impl Book {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
+impl SharedRecord {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OperatorRecord> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,7 +54,7 @@ enum Action {
 pub(super) struct Operator {
     webhook: Webhook,
     rng: StdRng,
-    book: Book,
+    record: SharedRecord,
     agenda: BTreeMap<(Timestamp, usize), Action>,
     planned: usize,
 }
@@ -66,12 +66,12 @@ impl Operator {
         tasks: usize,
         over: Duration,
         rng: StdRng,
-        book: Book,
+        record: SharedRecord,
     ) -> Self {
         let mut operator = Self {
             webhook,
             rng,
-            book,
+            record,
             agenda: BTreeMap::new(),
             planned: 0,
         };
@@ -98,7 +98,7 @@ impl Operator {
     }
 
     async fn run(&mut self, repeats: u32) {
-        self.book.lock().asked += 1;
+        self.record.lock().asked += 1;
         let options = ["", "", "", "--priority high ", "--priority low "];
         let option = options[self.rng.random_range(0..options.len())];
         let command = format!("run {option}do number {}", self.planned);
@@ -106,7 +106,7 @@ impl Operator {
             Answer::Task(task) => self.note_task(task),
             Answer::Other => {}
             Answer::Failed => {
-                self.book.lock().unanswered += 1;
+                self.record.lock().unanswered += 1;
                 if let Some(repeats) = repeats.checked_sub(1) {
                     self.plan_in(1000..4000, Action::Run { repeats });
                 }
@@ -115,7 +115,7 @@ impl Operator {
     }
 
     fn note_task(&mut self, task: TaskId) {
-        self.book.lock().tasks.insert(task);
+        self.record.lock().tasks.insert(task);
         if self.rng.random_bool(CANCELLED) {
             self.plan_in(0..6000, Action::Cancel(task));
         }
@@ -129,7 +129,7 @@ impl Operator {
     }
 
     async fn retry(&mut self, task: TaskId) {
-        self.book.lock().retried.insert(task);
+        self.record.lock().retried.insert(task);
         self.webhook.command(&format!("retry {task}")).await;
     }
 

@@ -9,75 +9,75 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
-use xtask::Workspace;
 
 use super::agent::{Interruption, RunningAgent};
 use super::explain::explain;
 use super::faults::{self, FaultPlan};
-use super::operator::{Book, Operator};
+use super::operator::{Operator, SharedRecord};
 use super::options::Options;
 use super::report::Report;
 use super::settle;
 use super::verdict::{Evidence, judge};
 use super::webhook::Webhook;
 use super::world::World;
+use crate::session::Session;
 use crate::stack::Stack;
-use crate::ui::{Step, Ui};
+use crate::ui::Step;
 
-/// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
+/// The time within which an attempt must be acknowledged: the value of `TaskAckSeconds`.
 const ACK_DEADLINE: Duration = Duration::from_secs(15);
 /// The disturbance of an agent's connection, as the [edge](crate::edge) parses it.
 const DISTURBANCE: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
 /// The probability that a function's call to AWS fails.
 const FAILING_CALLS: f64 = 0.02;
-/// How often the progress is noted.
+/// The interval at which the progress is shown.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The agents and operators of a run, and their records.
-struct Cast {
+struct Participants {
     agents: Vec<RunningAgent>,
     ledger: Ledger,
-    book: Book,
+    record: SharedRecord,
     /// The operators who still type.
     operators: JoinSet<()>,
 }
 
 /// Runs on a stack that nobody else uses.
 pub(super) async fn run(
-    workspace: &Workspace,
+    session: &Session<'_>,
     stack: &Stack,
     options: &Options,
     seed: u64,
-    ui: &Ui,
 ) -> Result<Report> {
-    let begun = SystemClock.now();
+    let (ui, begun) = (session.ui, SystemClock.now());
     let mut rng = StdRng::seed_from_u64(seed);
     let world = World::make(&stack.file, options.agents).await?;
-    let mut cast = Cast::assemble(&world, options, &mut rng)?;
+    let mut participants = Participants::assemble(&world, options, &mut rng)?;
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
     let calls_seed = rng.random();
     if !options.calm {
         stack.edge.disturb_calls(calls_seed, FAILING_CALLS);
     }
-    disturb(&world, options, &mut cast, &mut rng, &step).await?;
+    disturb(&world, options, &mut participants, &mut rng, &step).await?;
     stack.edge.calm();
-    cast.calm(&world).await?;
-    step.done(&cast.progress());
+    participants.calm(&world).await?;
+    step.done(&participants.progress());
     let calm_at = SystemClock.now();
-    let ended_disturbed = cast.count(|deed| matches!(deed, Deed::Reported(_)));
+    let ended_disturbed = participants.count(|deed| matches!(deed, Deed::Reported(_)));
     let step = ui.step("Waiting until all has come to rest");
-    let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
-    step.done(&cast.progress());
-    let ledger = cast.ledger.entries();
-    let known = cast.book.lock().clone();
+    let snapshot =
+        settle::settle(&world, &participants.agents, &participants.ledger, &step).await?;
+    step.done(&participants.progress());
+    let ledger = participants.ledger.entries();
+    let operators = participants.record.lock().clone();
     let verdict = judge(&Evidence {
         ledger: &ledger,
-        known: &known,
+        operators: &operators,
         snapshot: &snapshot,
         ack_deadline: ACK_DEADLINE,
         capacity: options.concurrency,
     });
-    explain(workspace, &stack.file, &ledger, &verdict, ui).await?;
+    explain(session, &stack.file, &ledger, &verdict).await?;
     Ok(Report {
         seed,
         agents: options.agents,
@@ -86,7 +86,7 @@ pub(super) async fn run(
         ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
         calls: stack.edge.call_counts(),
-        unanswered: known.unanswered,
+        unanswered: operators.unanswered,
         verdict,
     })
 }
@@ -95,23 +95,23 @@ pub(super) async fn run(
 async fn disturb(
     world: &World,
     options: &Options,
-    cast: &mut Cast,
+    participants: &mut Participants,
     rng: &mut StdRng,
     step: &Step,
 ) -> Result<()> {
     let mut faults = FaultPlan::new(options, StdRng::seed_from_u64(rng.random()));
     let mut tick = interval(TICK);
-    let over = sleep(options.time);
+    let over = sleep(options.time());
     tokio::pin!(over);
     let mut time_is_over = false;
-    while !time_is_over || !cast.operators.is_empty() {
+    while !time_is_over || !participants.operators.is_empty() {
         tokio::select! {
             () = &mut over, if !time_is_over => time_is_over = true,
-            Some(_) = cast.operators.join_next() => {}
+            Some(_) = participants.operators.join_next() => {}
             _ = tick.tick() => {
-                step.note(&cast.progress());
+                step.note(&participants.progress());
                 if !options.calm {
-                    faults.inject(world, &cast.agents, SystemClock.now()).await?;
+                    faults.inject(world, &participants.agents, SystemClock.now()).await?;
                 }
             }
         }
@@ -119,9 +119,9 @@ async fn disturb(
     Ok(())
 }
 
-impl Cast {
+impl Participants {
     fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Result<Self> {
-        let (ledger, book) = (Ledger::default(), Book::default());
+        let (ledger, record) = (Ledger::default(), SharedRecord::default());
         let url = &world.stack.websocket_url;
         let agents = world.keys.iter().map(|(id, key)| {
             let settings = Settings {
@@ -143,13 +143,13 @@ impl Cast {
             // Shared out among them, the rest too.
             let tasks = (options.tasks + number) / options.agents;
             let rng = StdRng::seed_from_u64(rng.random());
-            let operator = Operator::new(webhook, tasks, options.time, rng, book.clone());
+            let operator = Operator::new(webhook, tasks, options.time(), rng, record.clone());
             operators.spawn(operator.work());
         }
         Ok(Self {
             agents,
             ledger,
-            book,
+            record,
             operators,
         })
     }
@@ -171,7 +171,7 @@ impl Cast {
     }
 
     fn progress(&self) -> String {
-        let asked = self.book.lock().asked;
+        let asked = self.record.lock().asked;
         let begun = self.count(|deed| matches!(deed, Deed::Started));
         let ended = self.count(|deed| matches!(deed, Deed::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")

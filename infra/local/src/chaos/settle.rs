@@ -14,8 +14,8 @@ use bematic_test_agent::{Ledger, What};
 
 /// The pause between two looks at the run.
 const POLL: Duration = Duration::from_secs(3);
-/// Nothing comes any more after this long: the sweeper finds what was left for a minute, and what
-/// the notifier failed to do comes back after its visibility timeout of 180 s at the latest.
+/// The time without a change after which nothing will change any more: the sweeper finds a lost message
+/// after a minute, and a refresh that failed is repeated after the visibility timeout of 180 s.
 const QUIET: Duration = Duration::from_secs(200);
 /// The longest wait in all.
 const PATIENCE: Duration = Duration::from_mins(6);

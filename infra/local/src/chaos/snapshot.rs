@@ -21,7 +21,7 @@ type Item = std::collections::HashMap<String, AttributeValue>;
 /// Messages of a page of Slack's history.
 const PAGE: &str = "999";
 
-/// All that the verdict looks at, beside the ledger.
+/// The contents of the store and of Slack that a verdict needs.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The tasks, as they are stored.
@@ -30,18 +30,18 @@ pub struct Snapshot {
     pub agents: Vec<Agent>,
     /// Their circuit breakers.
     pub breakers: BTreeMap<AgentId, Breaker>,
-    /// The messages of Slack that are about a task: of each, how its notification reads.
+    /// The notification texts of the Slack messages about each task.
     pub cards: BTreeMap<TaskId, Vec<String>>,
 }
 
-/// A task as it is stored, with what is stored beside it.
+/// A task as it is stored, with its result and late reports.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The task.
     pub task: Task,
     /// Its result.
     pub completion: Option<Completion>,
-    /// What came too late.
+    /// The reports that came too late.
     pub late: Vec<LateReport>,
 }
 
@@ -133,7 +133,7 @@ async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     }
 }
 
-/// The task that a message is about: its last block but the buttons names it first.
+/// Returns the task that a message is about: the last block before the buttons begins with its id.
 fn about(message: &Value) -> Option<TaskId> {
     let blocks = message["blocks"].as_array()?;
     let mut texts = blocks

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_larger_than_a_frame_is_divided() {
+    fn only_a_message_larger_than_a_frame_is_divided() {
         assert_eq!(
             lengths(Message::text("x".repeat(FRAME_BYTES))),
             [(FRAME_BYTES, true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -72,41 +72,33 @@ impl Disturbance {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let (wanted, known) = match name {
-            "seed" => ("a whole number", set(&mut self.seed, value.parse().ok())),
-            "idle" => (SECONDS, set(&mut self.limits.idle, seconds(value))),
-            "lifetime" => (SECONDS, set(&mut self.limits.lifetime, seconds(value))),
-            _ => {
-                let odds = match name {
-                    "reorder" => &mut self.reorder,
-                    "double" => &mut self.double,
-                    "delay" => &mut self.delay,
-                    "drop" => &mut self.drop,
-                    "cut" => &mut self.cut,
-                    _ => bail!(
-                        "disturb knows no {name:?}; it knows seed, reorder, double, delay, drop, \
-                         cut, idle and lifetime"
-                    ),
-                };
-                let number: Option<f64> = value.parse().ok();
-                let number = number.filter(|number| (0.0..=1.0).contains(number));
-                ("a probability from 0 to 1", set(odds, number))
-            }
+        let wants = |wanted| anyhow!("disturb wants {wanted} for {name}, not {value:?}");
+        let number = || value.parse::<f64>().ok();
+        let probability = || {
+            let probability = number().filter(|number| (0.0..=1.0).contains(number));
+            probability.ok_or_else(|| wants("a probability from 0 to 1"))
         };
-        known.with_context(|| format!("disturb wants {wanted} for {name}, not {value:?}"))
+        let seconds = || {
+            let duration = number().and_then(|number| Duration::try_from_secs_f64(number).ok());
+            let duration = duration.filter(|duration| !duration.is_zero());
+            duration.ok_or_else(|| wants("a number of seconds above 0"))
+        };
+        match name {
+            "seed" => self.seed = value.parse().map_err(|_| wants("a whole number"))?,
+            "reorder" => self.reorder = probability()?,
+            "double" => self.double = probability()?,
+            "delay" => self.delay = probability()?,
+            "drop" => self.drop = probability()?,
+            "cut" => self.cut = probability()?,
+            "idle" => self.limits.idle = seconds()?,
+            "lifetime" => self.limits.lifetime = seconds()?,
+            _ => bail!(
+                "disturb knows no {name:?}; it knows seed, reorder, double, delay, drop, cut, idle and \
+                 lifetime"
+            ),
+        }
+        Ok(())
     }
-}
-
-const SECONDS: &str = "a number of seconds above 0";
-
-fn set<T>(field: &mut T, value: Option<T>) -> Option<()> {
-    *field = value?;
-    Some(())
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let duration = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
-    (!duration.is_zero()).then_some(duration)
 }
 
 /// The direction of a message.

@@ -28,13 +28,13 @@ use super::connection::carry;
 use super::disturbance::{Disturbance, Limits};
 use super::shared::Shared;
 
-/// The parameter that is meant for us.
+/// The query parameter that is the edge's own.
 const PARAMETER: &str = "disturb";
 /// How long the cloud may take: API Gateway waits 29 s for an integration.
 const HANDSHAKE: Duration = Duration::from_secs(29);
 /// Bytes that are read at once.
 const READ: usize = 32 * 1024;
-/// Headers that speak of one hop only.
+/// Headers that apply to one hop only.
 const OF_THE_HOP: [HeaderName; 5] = [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// Answers that there is no connection, and why.
@@ -42,10 +42,10 @@ fn refusal(status: StatusCode, why: impl fmt::Display) -> Response {
     (status, format!("{why}\n")).into_response()
 }
 
-/// The cloud's refusal, as API Gateway would have made it where that can be told. A `$connect`
-/// that fails is 502 there; the emulator says 403, which is an authorizer's no, but without a body.
+/// Returns the cloud's refusal as API Gateway would have made it, as far as that is known. A `$connect`
+/// that fails is 502 there; the emulator says 403, which is an authorizer's refusal, but without a body.
 /// An authorizer's error is 401 for the text `Unauthorized` and 500 for any other; the emulator
-/// says 500 for all, and nothing tells them apart.
+/// says 500 for all, and they cannot be distinguished.
 fn refused(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
     let (parts, body) = answer.into_parts();
     let empty = parts.headers.get(CONTENT_LENGTH) == Some(&HeaderValue::from_static("0"));
@@ -113,7 +113,7 @@ fn split_query(query: &str, limits: Limits) -> anyhow::Result<(Disturbance, Stri
     Ok((Disturbance::parse(&value, limits)?, others.join("&")))
 }
 
-/// What API Gateway lets an agent send.
+/// Returns API Gateway's limits of an agent's messages.
 fn limited() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ)
@@ -149,7 +149,7 @@ async fn connect(
     }
 }
 
-/// The agent's headers, but for those of the handshake itself, which is ours.
+/// Copies the agent's headers, but for those of the handshake itself, which is the edge's own.
 fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
     let of_the_agent = |name: &HeaderName| {
         !OF_THE_HOP.contains(name) && !name.as_str().starts_with("sec-websocket-")

@@ -72,11 +72,12 @@ impl<M: Clone> Line<M> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test begins now, and passes the time on from there"
-)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a test begins now, and passes the time on from there"
+    )]
+
     use super::*;
 
     const NOW: &[Delay] = &[Delay {
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_disturbed_goes_on_in_order() {
+    fn undisturbed_messages_stay_in_order() {
         let (mut line, now) = (Line::new(), Instant::now());
         for message in "abc".chars() {
             line.put(&message, NOW, now);
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_out_of_order_comes_after_those_it_lets_pass() {
+    fn a_reordered_message_comes_after_those_that_pass_it() {
         let (mut line, now) = (Line::new(), Instant::now());
         line.put(&'a', &behind(2), now);
         line.put(&'b', &behind(1), now);
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_out_of_order_does_not_wait_for_ever_for_others() {
+    fn a_reordered_message_does_not_wait_for_ever_for_others() {
         let (mut line, now) = (Line::new(), Instant::now());
         line.put(&'a', &behind(1), now);
         assert_eq!(line.next_at(), Some(now + HELD));
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn late_and_double_and_dropped() {
+    fn messages_are_late_doubled_or_dropped() {
         let (mut line, now) = (Line::new(), Instant::now());
         let time = Duration::from_millis(100);
         line.put(&'a', &[NOW[0], late(time)], now);
@@ -138,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn at_a_goodbye_all_that_waits_goes_on() {
+    fn the_rest_is_all_waiting_messages_in_order() {
         let (mut line, now) = (Line::new(), Instant::now());
         line.put(&'a', &[late(Duration::from_secs(2))], now);
         line.put(&'b', &behind(3), now);
         line.put(&'c', NOW, now);
-        assert_eq!(Vec::from_iter(line.rest()), ['c', 'b', 'a']);
+        assert!(line.rest().eq(['c', 'b', 'a']));
         assert_eq!(line.next_at(), None);
     }
 }

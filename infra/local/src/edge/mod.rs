@@ -1,5 +1,5 @@
-//! What API Gateway enforces and the emulator does not, and on demand the failures of a network: one
-//! server on 127.0.0.1 in front of the emulator, for agents and for the functions' calls to AWS.
+//! The edge: the limits that API Gateway enforces and the emulator does not, and on demand the failures
+//! of a network. It is one server on 127.0.0.1 in front of the emulator, for agents and for the functions' calls to AWS.
 //!
 //! Always: 32 KB a frame and 128 KB a message (closed with 1009), 10 min idle and 2 h a connection
 //! (closed with 1001), 128 KB for a post to a connection (413).
@@ -24,4 +24,4 @@ mod tests;
 
 pub use disturbance::Limits;
 pub use relay::CallCounts;
-pub use server::{Config, Edge};
+pub use server::Edge;

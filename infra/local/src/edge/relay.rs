@@ -187,8 +187,8 @@ fn size_limit(request: &Parts) -> Option<SizeLimit> {
     is_call.then_some(CALL)
 }
 
-/// Answers with status 400, since the SDKs repeat a call that failed otherwise, and the run is to show
-/// what happens when a call has failed.
+/// Answers with status 400: the SDKs repeat a call that fails with another status, and the failure would
+/// have no effect.
 fn disturbed(when: &str) -> Response {
     let text = format!("the local stack was asked to let calls fail; this one did {when}");
     error_answer(StatusCode::BAD_REQUEST, "Disturbed", &text)

@@ -20,19 +20,8 @@ use super::handshake;
 use super::relay::{CallCounts, Relay};
 use super::shared::Shared;
 
-/// How long requests in flight may take to end once the server stops.
+/// The time that requests in flight have to end once the server stops.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// Where to listen, and in front of what.
-#[derive(Debug, Clone, Copy)]
-pub struct Config {
-    /// The port; 0 is any free one.
-    pub port: u16,
-    /// The emulator, which need not listen yet.
-    pub emulator: SocketAddr,
-    /// How long a connection may live.
-    pub limits: Limits,
-}
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub struct Edge {
@@ -42,23 +31,20 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Listens on 127.0.0.1 and serves.
-    pub async fn start(config: Config) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))
-            .await
-            .with_context(|| {
-                format!(
-                    "the edge cannot listen on 127.0.0.1:{}; choose another port, or 0",
-                    config.port
-                )
-            })?;
+    /// Listens on a port of 127.0.0.1, where 0 is any free one, and serves. The emulator need not listen
+    /// yet.
+    pub async fn start(port: u16, emulator: SocketAddr, limits: Limits) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.with_context(|| {
+            format!("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")
+        })?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            emulator: config.emulator,
-            limits: config.limits,
+            emulator,
+            limits,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            relay: Relay::new(config.emulator),
+            relay: Relay::new(emulator),
             connections: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(shared.clone());
@@ -76,12 +62,12 @@ impl Edge {
         })
     }
 
-    /// What functions call instead of AWS.
+    /// Returns the address that functions call instead of AWS.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where deployed APIs are served, as the template's parameter wants it.
+    /// Returns the address of deployed APIs, as the template's parameter wants it.
     pub fn execute_api(&self) -> String {
         format!("{}/_aws/execute-api", self.address)
     }
@@ -120,7 +106,7 @@ impl Drop for Edge {
     }
 }
 
-/// Small messages are sent at once.
+/// Has small messages sent at once.
 fn at_once(stream: &mut TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps small messages back");

@@ -55,7 +55,7 @@ pub(super) fn repeated(evidence: &Evidence<'_>, histories: &Histories) -> usize 
 }
 
 fn is_retried(evidence: &Evidence<'_>, run: Run) -> bool {
-    evidence.known.retried.contains(&run.task_id)
+    evidence.operators.retried.contains(&run.task_id)
 }
 
 /// The next attempt was sent while this one was at work and could still be acknowledged.

@@ -1,4 +1,4 @@
-//! What a verdict is founded on, and what it may find.
+//! The evidence of a verdict, and the offences that it may find.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bematic_test_agent::Entry;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::chaos::operator::Known;
+use crate::chaos::operator::OperatorRecord;
 use crate::chaos::snapshot::Snapshot;
 
 /// The records of a run that a verdict is founded on.
@@ -16,7 +16,7 @@ pub struct Evidence<'a> {
     /// The agents' record of what they did.
     pub ledger: &'a [Entry],
     /// The answers that the operators got.
-    pub known: &'a Known,
+    pub operators: &'a OperatorRecord,
     /// The store and Slack.
     pub snapshot: &'a Snapshot,
     /// The time within which an attempt must be acknowledged.
@@ -56,7 +56,7 @@ pub enum Charge {
     /// A task has two messages in Slack.
     #[strum(serialize = "cards doubled")]
     CardDoubled,
-    /// A breaker holds what is over, or is not what the agent's record says.
+    /// A breaker waits for a probe that is over, or differs from the agent's record.
     #[strum(serialize = "breakers wrong")]
     BreakerWrong,
 }

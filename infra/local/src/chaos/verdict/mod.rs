@@ -3,15 +3,15 @@
 //!
 //! | charge | what is checked, once all has come to rest |
 //! |---|---|
-//! | lost | A task that an operator was told of is in the store. A report that was confirmed to its agent is there too: as the task's end by that attempt, or as a late report; a result to the letter. (What a retry has overwritten is excepted, as is a stop of what is stopped anyway.) A task that is over has a message in Slack that says how. |
+//! | lost | A task that an operator was told of is in the store. A report that was confirmed to its agent is there too: as the task's end by that attempt, or as a late report; a result to the letter. (Excepted are an end that a retry has overwritten, and a cancellation of a task that is cancelled anyway.) A task that is over has a message in Slack that says how. |
 //! | run twice | No attempt was begun twice, by one agent or by two. No attempt was sent while the one before was at work and could still be acknowledged, nor after that one's end was confirmed as the task's end. No attempt was sent anew once its end was confirmed. No attempt ended the task though a later one had been sent. |
 //! | stuck | Every task is over, and every report is confirmed. |
 //! | slot leaked | No agent has a slot taken by an attempt that is not at it. |
 //! | card doubled | No task has two messages. |
-//! | breaker wrong | No breaker waits for a probe that is not at its agent, or counted an attempt twice; what it lets through is what its agent's record says. |
+//! | breaker wrong | No breaker waits for a probe that is not at its agent, or counted an attempt twice; its gate is the one in its agent's record. |
 //!
-//! Not held against the cloud: a later attempt while an earlier one works whose acknowledgement
-//! did not get through in time, for the cloud cannot know. It is counted, as repeated.
+//! A later attempt is no offence while an earlier one works whose acknowledgement did not get through in
+//! time: the cloud cannot know that. It is counted as repeated.
 
 mod agents;
 mod attempts;
@@ -79,7 +79,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let breakers = evidence.snapshot.breakers.values();
     let mut verdict = Verdict {
         submitted: evidence.snapshot.tasks.len(),
-        confirmed: evidence.known.tasks.len(),
+        confirmed: evidence.operators.tasks.len(),
         started: histories.values().map(|run| run.started.len()).sum(),
         repeated: attempts::repeated(evidence, &histories),
         died: histories.values().filter(|run| run.died).count(),

@@ -9,7 +9,7 @@ use super::history::Histories;
 
 pub(super) fn check(evidence: &Evidence<'_>, histories: &Histories, offences: &mut Offences) {
     let snapshot = evidence.snapshot;
-    for task in &evidence.known.tasks {
+    for task in &evidence.operators.tasks {
         if !snapshot.tasks.contains_key(task) {
             let why = "an operator was told of it, and the store does not have it";
             offences.add(Charge::Lost, task, why);
