@@ -75,29 +75,24 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
             &[]
         },
     };
-    session(
-        workspace,
-        ui,
-        StackDir::LOCAL,
-        async |session: &mut Session<'_>| {
-            let stack = Stack::start(session, settings).await?;
-            if !options.no_agent {
-                sample::lay_out(session)?;
-                sample::start_agent(session, &stack.file)?;
-                if let Err(error) = sample_task(&stack.file, ui).await {
-                    explain(session, &stack.file).await;
-                    return Err(error);
-                }
+    session(workspace, ui, StackDir::LOCAL, async |session| {
+        let stack = Stack::start(session, settings).await?;
+        if !options.no_agent {
+            sample::lay_out(session)?;
+            sample::start_agent(session, &stack.file)?;
+            if let Err(error) = sample_task(&stack.file, ui).await {
+                explain(session, &stack.file).await;
+                return Err(error);
             }
-            if !options.once {
-                ui.line(&what_next(&session.dir, &stack.file));
-                asked_to_end().await?;
-                ui.line("ending the stack …");
-            }
-            stack.shutdown().await;
-            Ok(())
-        },
-    )
+        }
+        if !options.once {
+            ui.line(&what_next(&session.dir, &stack.file));
+            asked_to_end().await?;
+            ui.line("ending the stack …");
+        }
+        stack.shutdown().await;
+        Ok(())
+    })
     .await
 }
 

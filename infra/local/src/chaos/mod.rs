@@ -33,7 +33,7 @@ use xtask::Workspace;
 
 pub use self::options::Options;
 use crate::paths::StackDir;
-use crate::session::{Session, session};
+use crate::session::session;
 use crate::stack::{Parameters, Settings, Stack};
 use crate::ui::Ui;
 
@@ -55,21 +55,16 @@ pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         // Short enough to be typed.
         None => SysRng.try_next_u32().context("no random numbers")?.into(),
     };
-    let report = session(
-        workspace,
-        ui,
-        StackDir::CHAOS,
-        async |session: &mut Session<'_>| {
-            let settings = Settings {
-                parameters: PARAMETERS,
-                ..Settings::default()
-            };
-            let stack = Stack::start(session, settings).await?;
-            let report = run::run(session, &stack, options, seed).await;
-            stack.shutdown().await;
-            report
-        },
-    )
+    let report = session(workspace, ui, StackDir::CHAOS, async |session| {
+        let settings = Settings {
+            parameters: PARAMETERS,
+            ..Settings::default()
+        };
+        let stack = Stack::start(session, settings).await?;
+        let report = run::run(session, &stack, options, seed).await;
+        stack.shutdown().await;
+        report
+    })
     .await?;
     ui.line(&report.to_string());
     if let Some(file) = &options.json {

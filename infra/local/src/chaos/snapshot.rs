@@ -79,7 +79,6 @@ async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
             _ => lates.entry(id).or_default().push(parse(item)?),
         }
     }
-    tasks.retain(|_, task| world.has(&task.agent_id));
     let stored = tasks.into_iter().map(|(id, task)| {
         let stored = Stored {
             task,

@@ -16,12 +16,12 @@ use bematic_protocol::time::{Clock as _, SystemClock};
 use crate::stack::{StackFile, add_agent};
 use local_slack::Channel;
 
-/// Later than any timer of the run.
-const EVER: Duration = Duration::from_hours(24 * 365);
-/// Tasks of a shard that are looked at.
+/// A time after the end of every timer of the run.
+const LATER: Duration = Duration::from_hours(24 * 365);
+/// Tasks of a shard that are read, at most.
 const AT_ONCE: usize = 1000;
 
-/// A run's own part of a stack.
+/// The stack, which nothing else uses, and the run's agents and channels.
 pub(super) struct World {
     pub(super) stack: StackFile,
     admin: Admin,
@@ -35,7 +35,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Makes so many agents, each with a channel and a project.
+    /// Creates so many agents, each with a channel and a project.
     pub(super) async fn make(stack: &StackFile, agents: usize) -> Result<Self> {
         let deployment = Deployment::local(stack.aws.clone()).await;
         let client = Client::new(&deployment.config);
@@ -79,27 +79,19 @@ impl World {
         Ok(())
     }
 
-    /// Whether an agent is the run's own.
-    pub(super) fn has(&self, agent: &AgentId) -> bool {
-        self.keys.contains_key(agent)
-    }
-
-    /// The tasks that are not over yet, or not shown as they are: by the sweeper's index, which
+    /// Returns the tasks that are not over yet, or not shown as they are: by the sweeper's index, which
     /// costs far less than to read all.
-    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<TaskId>> {
-        let due = self.tasks.due(SystemClock.now() + EVER, AT_ONCE).await?;
-        let own = due.into_iter().filter(|(_, agent)| self.has(agent));
-        Ok(own.map(|(task, _)| task).collect())
+    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<(TaskId, AgentId)>> {
+        let open = self.tasks.due(SystemClock.now() + LATER, AT_ONCE).await?;
+        Ok(open.into_iter().collect())
     }
 
-    /// The run's agents as they are stored.
+    /// Returns the agents as they are stored.
     pub(super) async fn agents(&self) -> Result<Vec<Agent>> {
-        let mut agents = self.agents.list().await?;
-        agents.retain(|agent| self.has(&agent.id));
-        Ok(agents)
+        Ok(self.agents.list().await?)
     }
 
-    /// Their circuit breakers.
+    /// Returns the circuit breakers of the run's agents.
     pub(super) async fn breakers(&self) -> Result<BTreeMap<AgentId, Breaker>> {
         let mut breakers = BTreeMap::new();
         for id in self.keys.keys() {
