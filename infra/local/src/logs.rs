@@ -1,4 +1,4 @@
-//! The log lines of a function, as CloudWatch Logs has them on the emulator.
+//! The log lines of a function, from the emulator's CloudWatch Logs.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::stack::StackFile;
 
 /// The beginnings of the lines that Lambda itself writes around an invocation.
 const PLATFORM: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
-/// Pages of log lines that are read at most; one has up to 10 000 lines.
+/// The largest number of pages that are read; one has up to 10 000 lines.
 const PAGES: usize = 100;
 
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Page {
     next_token: Option<String>,
 }
 
-/// A log line, and when it was written.
+/// A log line and its time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Event {
     /// Unix milliseconds.
@@ -31,7 +31,7 @@ pub struct Event {
     pub message: String,
 }
 
-/// The last `count` lines of a function that contain `text` (all do contain an empty one), oldest
+/// Returns the last `count` lines of a function that contain `text` (all do contain an empty one), oldest
 /// first. A function that never ran has none.
 pub async fn tail(
     stack: &StackFile,
@@ -44,46 +44,39 @@ pub async fn tail(
     Ok(newest.map(|event| event.message).collect())
 }
 
-/// The lines of a function that contain `text`, oldest first.
+/// Returns the lines of a function that contain `text`, oldest first.
 pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
+    let cannot = || format!("the log lines of {function} cannot be read");
+    let http = reqwest::Client::new();
+    let mut request = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
+    if !text.is_empty() {
+        // The emulator filters first: of more than 10 000 lines, it returns no others.
+        request["filterPattern"] = format!("\"{text}\"").into();
+    }
     let mut events = Vec::new();
-    let mut token = None;
     for _ in 0..PAGES {
-        let page = page(stack, function, text, token.as_deref()).await?;
+        let page: Page = http
+            .post(&stack.aws.aws_endpoint)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .body(request.to_string())
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .with_context(cannot)?
+            .json()
+            .await
+            .with_context(cannot)?;
         events.extend(page.events.into_iter().filter(|event| {
             let line = &event.message;
             line.contains(text) && !PLATFORM.iter().any(|start| line.starts_with(start))
         }));
-        token = page.next_token;
-        if token.is_none() {
+        let Some(token) = page.next_token else {
             break;
-        }
+        };
+        request["nextToken"] = token.into();
     }
     Ok(events)
-}
-
-async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>) -> Result<Page> {
-    let mut ask = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
-    if !text.is_empty() {
-        // The emulator filters first: of more than 10 000 lines, it returns no others.
-        ask["filterPattern"] = format!("\"{text}\"").into();
-    }
-    if let Some(token) = token {
-        ask["nextToken"] = token.into();
-    }
-    let cannot = || format!("the log lines of {function} cannot be read");
-    reqwest::Client::new()
-        .post(&stack.aws.aws_endpoint)
-        .header("content-type", "application/x-amz-json-1.1")
-        .header("x-amz-target", "Logs_20140328.FilterLogEvents")
-        .body(ask.to_string())
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .with_context(cannot)?
-        .json()
-        .await
-        .with_context(cannot)
 }
 
 /// Returns a log line for a person: its level, its message and its fields.

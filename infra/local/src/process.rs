@@ -72,16 +72,10 @@ impl Recorded {
 
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.pid);
-        let sent = if self.group {
-            killpg(pid, signal)
-        } else {
-            kill(pid, signal)
-        };
-        match sent {
+        let signal_it = if self.group { killpg } else { kill };
+        match signal_it(pid, signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => {
-                Err(error).with_context(|| format!("{} (process {pid}) cannot be ended", self.name))
-            }
+            sent => sent.with_context(|| format!("{} (process {pid}) cannot be ended", self.name)),
         }
     }
 }
@@ -235,10 +229,8 @@ pub async fn end_all(dir: &StackDir) -> Result<usize> {
 fn forget(dir: &StackDir) -> Result<()> {
     for file in [dir.processes_file(), dir.stack_file()] {
         match fs::remove_file(&file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", file.display()));
-            }
-            _ => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.with_context(|| format!("cannot remove {}", file.display()))?,
         }
     }
     Ok(())

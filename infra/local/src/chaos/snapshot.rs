@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::agent::Agent;
 use bematic::breaker::Breaker;
@@ -68,7 +67,11 @@ pub(super) async fn take(world: &World) -> Result<Snapshot> {
 async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
     let mut tasks = BTreeMap::<TaskId, Task>::new();
     let (mut results, mut lates) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
-    for item in scan(&world.client, &world.stack.aws.tables.tasks).await? {
+    let scan = world.client.scan();
+    let scan = scan.table_name(&world.stack.aws.tables.tasks);
+    let mut items = scan.into_paginator().items().send();
+    while let Some(item) = items.next().await {
+        let item = item.context("the tasks cannot be read")?;
         let (pk, sk) = (word(&item, "pk"), word(&item, "sk"));
         let Some(Ok(id)) = pk.strip_prefix("TASK#").map(str::parse) else {
             continue;
@@ -76,7 +79,8 @@ async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
         match sk.as_str() {
             "TASK" => drop(tasks.insert(id, parse(item)?)),
             "RESULT" => drop(results.insert(id, parse(item)?)),
-            _ => lates.entry(id).or_default().push(parse(item)?),
+            sk if sk.starts_with("LATE#") => lates.entry(id).or_default().push(parse(item)?),
+            _ => {}
         }
     }
     let stored = tasks.into_iter().map(|(id, task)| {
@@ -88,22 +92,6 @@ async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
         (id, stored)
     });
     Ok(stored.collect())
-}
-
-async fn scan(client: &Client, table: &str) -> Result<Vec<Item>> {
-    client
-        .scan()
-        .table_name(table)
-        .filter_expression("sk = :task OR sk = :result OR begins_with(sk, :late)")
-        .expression_attribute_values(":task", AttributeValue::S("TASK".to_owned()))
-        .expression_attribute_values(":result", AttributeValue::S("RESULT".to_owned()))
-        .expression_attribute_values(":late", AttributeValue::S("LATE#".to_owned()))
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<_, _>>()
-        .await
-        .context("the tasks cannot be read")
 }
 
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
@@ -118,9 +106,9 @@ fn word(item: &Item, name: &str) -> String {
 async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     let (mut messages, mut cursor) = (Vec::new(), String::new());
     loop {
+        // An empty cursor is as good as none.
         let form = [("channel", channel), ("limit", PAGE), ("cursor", &cursor)];
-        let form = &form[..if cursor.is_empty() { 2 } else { 3 }];
-        let mut answer = history(&world.http, &world.stack, form).await?;
+        let mut answer = history(&world.http, &world.stack, &form).await?;
         if let Value::Array(page) = answer["messages"].take() {
             messages.extend(page);
         }

@@ -66,14 +66,9 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|to| to.eq_ignore_ascii_case("websocket"))
 }
 
-/// Answers an agent's handshake, and carries its connection from then on.
-pub(super) async fn open(edge: Arc<Shared>, request: Request) -> Response {
-    try_open(edge, request)
-        .await
-        .unwrap_or_else(|refused| refused)
-}
-
-async fn try_open(edge: Arc<Shared>, mut request: Request) -> Result<Response, Response> {
+/// Answers an agent's handshake, and carries its connection from then on. The error is the answer that
+/// refuses.
+pub(super) async fn open(edge: Arc<Shared>, mut request: Request) -> Result<Response, Response> {
     let bad_request = |why| refusal(StatusCode::BAD_REQUEST, why);
     let query = request.uri().query().unwrap_or_default();
     let (disturbance, query) = split_query(query, edge.limits).map_err(bad_request)?;
@@ -103,10 +98,8 @@ async fn try_open(edge: Arc<Shared>, mut request: Request) -> Result<Response, R
 
 /// Splits a query into our own parameter and the rest.
 fn split_query(query: &str, limits: Limits) -> anyhow::Result<(Disturbance, String)> {
-    let (own, others): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        name == PARAMETER
-    });
+    let is_own = |pair: &&str| pair.split('=').next() == Some(PARAMETER);
+    let (own, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_own);
     let own = own.join("&");
     let value = form_urlencoded::parse(own.as_bytes()).next();
     let value = value.map(|(_, value)| value).unwrap_or_default();

@@ -15,8 +15,8 @@ use bematic_protocol::messages::limits::MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rand::RngExt as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 use serde_json::json;
 
@@ -61,11 +61,12 @@ enum Failure {
     After,
 }
 
+/// The functions' calls so far, and the dice for the next ones.
 #[derive(Debug, Default)]
-struct Calls {
-    counts: CallCounts,
+pub(super) struct Calls {
+    pub(super) counts: CallCounts,
     /// The random numbers and the probability of a failure, while calls are made to fail.
-    dice: Option<(StdRng, f64)>,
+    pub(super) dice: Option<(StdRng, f64)>,
 }
 
 impl Calls {
@@ -107,20 +108,8 @@ impl Relay {
         }
     }
 
-    pub(super) fn disturb(&self, seed: u64, probability: f64) {
-        self.calls().dice = Some((StdRng::seed_from_u64(seed), probability));
-    }
-
-    pub(super) fn calm(&self) {
-        self.calls().dice = None;
-    }
-
-    pub(super) fn counts(&self) -> CallCounts {
-        self.calls().counts
-    }
-
     /// Locks also after a holder panicked: nothing is left half changed.
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    pub(super) fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,6 +192,8 @@ fn error_answer(status: StatusCode, name: &'static str, text: &str) -> Response 
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng as _;
+
     use super::*;
 
     fn limit(method: &str, path: &str, target: Option<&str>) -> Option<SizeLimit> {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -76,17 +78,17 @@ impl Edge {
     /// half before they take effect, the other half after it. The same seed lets the same ones of a
     /// sequence of calls fail.
     pub fn disturb_calls(&self, seed: u64, probability: f64) {
-        self.shared.relay.disturb(seed, probability);
+        self.shared.relay.calls().dice = Some((StdRng::seed_from_u64(seed), probability));
     }
 
     /// Has no call fail from now on.
     pub fn calm(&self) {
-        self.shared.relay.calm();
+        self.shared.relay.calls().dice = None;
     }
 
     /// Returns the numbers of the functions' calls so far.
     pub fn call_counts(&self) -> CallCounts {
-        self.shared.relay.counts()
+        self.shared.relay.calls().counts
     }
 
     /// Stops taking requests, cuts the connections, lets requests in flight end.
@@ -115,7 +117,7 @@ fn at_once(stream: &mut TcpStream) {
 
 async fn handle(State(edge): State<Arc<Shared>>, request: Request) -> Response {
     if handshake::is_asked_for(request.headers()) {
-        handshake::open(edge, request).await
+        handshake::open(edge, request).await.into_response()
     } else {
         edge.relay.handle(request).await
     }
