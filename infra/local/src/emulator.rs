@@ -15,7 +15,7 @@ use crate::session::Session;
 
 /// The region that the local stack is in.
 pub const REGION: &str = "us-east-1";
-/// How long the emulator may take to answer for the first time.
+/// The time that the emulator has to answer for the first time.
 const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of the emulator's log that explain why it did not start.

@@ -9,10 +9,10 @@ use tokio::process::Command;
 
 use crate::ui::Step;
 
-/// Lines of a failed program's output that are shown.
+/// The number of lines of a failed program's output that are shown.
 const TAIL_LINES: usize = 60;
 
-/// A program that ends when whoever waits for it stops waiting.
+/// Returns a command without input, whose process ends when its handle is dropped.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.kill_on_drop(true).stdin(Stdio::null());
@@ -43,7 +43,7 @@ pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result
     Ok(out.into_owned())
 }
 
-/// The last `count` lines of a text.
+/// Returns the last `count` lines of a text.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")

@@ -16,7 +16,7 @@ const SOURCE: &str = "infra/local/sample";
 /// Tasks that the sample agent runs at a time.
 const CONCURRENCY: &str = "2";
 
-/// How long a task may go on when the stack ends.
+/// The time that a task has to end when the stack ends.
 const DRAIN_SECONDS: &str = "2";
 
 /// The command that creates the sample task.

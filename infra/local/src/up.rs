@@ -21,10 +21,10 @@ use crate::ui::Ui;
 use crate::watch::until_ended;
 use local_slack::Client;
 
-/// How long the sample task may take, which takes some ten seconds.
+/// The time limit of the sample task, which takes some ten seconds.
 const TASK: Duration = Duration::from_mins(2);
 
-/// Log lines of each part that explain a failure.
+/// The number of each part's log lines that explain a failure.
 const LOG_LINES: usize = 12;
 
 /// The options of `up`.

@@ -18,7 +18,7 @@ pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) agents: usize,
     pub(super) concurrency: usize,
-    /// How long it was disturbed.
+    /// The time that the run was disturbed.
     pub(super) disturbed_ms: u64,
     /// Attempts that agents ended in that time.
     pub(super) ended_disturbed: usize,

@@ -1,5 +1,5 @@
-//! Slash commands sent straight to the webhook: its answer is needed, and the wait for it is longer
-//! than Slack's, since the machine may be slow.
+//! Slash commands that are sent straight to the webhook, past the local Slack: the operators need its
+//! answer, and wait longer than Slack does, since the machine may be slow.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bematic_protocol::time::{Clock as _, SystemClock};
 use local_slack::SlashCommand;
 use serde_json::Value;
 
-/// How long an answer may take.
+/// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The result of a command.

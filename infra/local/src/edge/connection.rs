@@ -113,7 +113,7 @@ impl Pump<'_> {
         loop {
             while let Some(message) = self.line.due(Instant::now()) {
                 if self.send(message, to).await.is_err() {
-                    // Why that side is gone is seen by whoever reads from it.
+                    // The pump that reads from that side sees why it is gone.
                     return pending().await;
                 }
             }

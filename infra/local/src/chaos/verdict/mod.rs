@@ -36,7 +36,7 @@ pub use self::reconnect::Reconnects;
 pub struct Verdict {
     /// Tasks in the store.
     pub submitted: usize,
-    /// Tasks that operators were told of.
+    /// Tasks whose creation was confirmed to an operator.
     pub confirmed: usize,
     /// Tasks that were done.
     pub completed: usize,
