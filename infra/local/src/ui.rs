@@ -33,7 +33,6 @@ impl Ui {
         Step {
             ui: self.clone(),
             bar,
-            title: title.to_owned(),
         }
     }
 
@@ -47,8 +46,8 @@ impl Ui {
 #[derive(Debug)]
 pub struct Step {
     ui: Ui,
+    /// The live line, whose prefix is the step's title.
     bar: ProgressBar,
-    title: String,
 }
 
 impl Step {
@@ -67,8 +66,8 @@ impl Step {
     fn finish(&self, mark: char, detail: &str) {
         let took = seconds(self.bar.elapsed());
         self.bar.finish_and_clear();
-        self.ui
-            .line(&format!("{mark} {} ({took}){detail}", self.title));
+        let title = self.bar.prefix();
+        self.ui.line(&format!("{mark} {title} ({took}){detail}"));
     }
 }
 

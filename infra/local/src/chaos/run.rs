@@ -52,7 +52,7 @@ pub(super) async fn run(
     let (ui, begun) = (session.ui, SystemClock.now());
     let mut rng = StdRng::seed_from_u64(seed);
     let world = World::make(&stack.file, options.agents).await?;
-    let mut participants = Participants::assemble(&world, options, &mut rng)?;
+    let mut participants = Participants::assemble(&world, options, &mut rng);
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
     let calls_seed = rng.random();
     if !options.calm {
@@ -120,7 +120,7 @@ async fn disturb(
 }
 
 impl Participants {
-    fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Result<Self> {
+    fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Self {
         let (ledger, record) = (Ledger::default(), SharedRecord::default());
         let url = &world.stack.websocket_url;
         let agents = world.keys.iter().map(|(id, key)| {
@@ -139,19 +139,19 @@ impl Participants {
         let agents = agents.collect();
         let mut operators = JoinSet::new();
         for (number, channel) in world.channels.iter().enumerate() {
-            let webhook = Webhook::new(&world.stack, channel)?;
+            let webhook = Webhook::new(world, channel);
             // Shared out among them, the rest too.
             let tasks = (options.tasks + number) / options.agents;
             let rng = StdRng::seed_from_u64(rng.random());
             let operator = Operator::new(webhook, tasks, options.time(), rng, record.clone());
             operators.spawn(operator.work());
         }
-        Ok(Self {
+        Self {
             agents,
             ledger,
             record,
             operators,
-        })
+        }
     }
 
     /// Ends all disturbances: the agents connect again, without any.

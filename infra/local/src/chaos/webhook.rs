@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::stack::StackFile;
-use anyhow::{Context as _, Result};
 use bematic_protocol::ids::TaskId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use local_slack::SlashCommand;
 use serde_json::Value;
+
+use super::world::World;
+use crate::stack::StackFile;
 
 /// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,18 +35,13 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) fn new(stack: &StackFile, channel: &str) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .build()
-            .context("no HTTP client can be made")?;
-        Ok(Self {
-            http,
-            stack: stack.clone(),
+    pub(super) fn new(world: &World, channel: &str) -> Self {
+        Self {
+            http: world.http.clone(),
+            stack: world.stack.clone(),
             channel: channel.to_owned(),
             typed: 0,
-        })
+        }
     }
 
     /// Types `/bm` and `text`.
@@ -69,7 +65,7 @@ impl Webhook {
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }
-        let sent = sending.body(request.body).send().await?;
+        let sent = sending.timeout(PATIENCE).body(request.body).send().await?;
         sent.error_for_status()?.text().await
     }
 }
