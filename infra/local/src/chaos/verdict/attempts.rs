@@ -103,8 +103,10 @@ fn lost(evidence: &Evidence<'_>, run: Run, report: &Report) -> Option<String> {
                 }
                 _ => false,
             };
-            let is_same = |outcome: &_| matches!(outcome, TerminalMessage::Completed(it) if it.result == *result);
-            ("completed", kept || late.any(|it| is_same(&it.outcome)))
+            let is_late = late.any(|it| {
+                matches!(&it.outcome, TerminalMessage::Completed(late) if late.result == *result)
+            });
+            ("completed", kept || is_late)
         }
         Report::Failed => {
             let kept = matches!(state, TaskState::Failed { attempt, failure, .. }
