@@ -22,8 +22,8 @@ pub fn install(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Copies a binary without its symbols, a third of what would be zipped and uploaded. The stamp
-/// says which binary was copied last.
+/// Copies a binary without its symbols, so that less is zipped and uploaded. The stamp identifies the
+/// binary that was copied last.
 fn install_one(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
     let binary = fs::metadata(from).context("it was not built; `cargo xtask up` builds it")?;
     let state = format!("{} {:?}", binary.len(), binary.modified()?);
@@ -33,7 +33,7 @@ fn install_one(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
     for file in [to, stamp] {
         fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
     }
-    // It comes with the C compiler; a machine without it deploys the binary as it is.
+    // `strip` comes with the C compiler; a machine without it deploys the binary as it is.
     let strip = Command::new("strip").arg("-o").args([to, from]).output();
     if !strip.is_ok_and(|strip| strip.status.success()) {
         fs::copy(from, to)?;

@@ -6,10 +6,8 @@ use bematic_admin::STACK_VARIABLE;
 use tokio::process::Command;
 use xtask::Workspace;
 
-use crate::build;
 use crate::chaos;
 use crate::paths::StackDir;
-use crate::process::Processes;
 use crate::session::session;
 use crate::stack::{Settings, Stack, TEST_PARAMETERS};
 use crate::ui::Ui;
@@ -19,17 +17,16 @@ const TEST_THREADS: &str = "16";
 
 /// Runs the tests whose name contains `filter`, or all and then lets failures loose.
 pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
-    let dir = StackDir::test(workspace);
-    session(&dir, async |processes: &mut Processes| {
-        build::install(workspace)?;
+    session(workspace, ui, StackDir::TEST, async |session| {
         let settings = Settings {
             parameters: TEST_PARAMETERS,
             ..Settings::default()
         };
-        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
+        let stack = Stack::start(session, settings).await?;
         let mut tests: Command = workspace.cargo(&["test", "--workspace"]).into();
-        tests.args(filter).env(STACK_VARIABLE, dir.stack_file());
         tests
+            .args(filter)
+            .env(STACK_VARIABLE, session.dir.stack_file())
             .env("RUST_TEST_THREADS", TEST_THREADS)
             .kill_on_drop(true);
         let tested = tests.status().await;

@@ -1,14 +1,13 @@
 //! The local stack: `template.yaml` deployed onto an AWS emulator, a small Slack beside it, and the
 //! sample agent. `cargo xtask` builds and calls it as `bematic-local`.
 //!
-//! A task of it is one module ([`up`], [`down`], [`e2e`], [`chaos`]), made of the parts that start and
-//! end one thing each ([`emulator`], [`edge`], [`local_slack`], [`deploy`]). Everything that a stack is
-//! made of must have been built and installed before: `cargo xtask` does that.
+//! Each task is one module ([`up`], [`e2e`], [`chaos`]), made of the parts that start and end one thing
+//! each ([`emulator`], [`edge`], [`local_slack`], [`deploy`]). The programs must have been built before:
+//! `cargo xtask` does that.
 
 pub mod build;
 pub mod chaos;
 pub mod deploy;
-pub mod down;
 pub mod e2e;
 pub mod edge;
 pub mod emulator;

@@ -1,4 +1,6 @@
-//! The log lines of a function, as CloudWatch Logs has them on the emulator.
+//! The log lines of a function, from the emulator's CloudWatch Logs.
+
+use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -7,9 +9,9 @@ use serde_json::{Value, json};
 use crate::deploy::STACK_NAME;
 use crate::stack::StackFile;
 
-/// What Lambda itself writes around an invocation.
+/// The beginnings of the lines that Lambda itself writes around an invocation.
 const PLATFORM: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
-/// Pages of log lines that are read at most; one has up to 10 000 lines.
+/// The largest number of pages that are read; one has up to 10 000 lines.
 const PAGES: usize = 100;
 
 #[derive(Deserialize)]
@@ -20,7 +22,7 @@ struct Page {
     next_token: Option<String>,
 }
 
-/// A log line, and when it was written.
+/// A log line and its time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Event {
     /// Unix milliseconds.
@@ -29,7 +31,7 @@ pub struct Event {
     pub message: String,
 }
 
-/// The last `count` lines of a function that contain `text` (all do contain an empty one), oldest
+/// Returns the last `count` lines of a function that contain `text` (all do contain an empty one), oldest
 /// first. A function that never ran has none.
 pub async fn tail(
     stack: &StackFile,
@@ -37,55 +39,47 @@ pub async fn tail(
     text: &str,
     count: usize,
 ) -> Result<Vec<String>> {
-    let events = events(stack, function, text).await?;
-    let skipped = events.len().saturating_sub(count);
-    let newest = events.into_iter().skip(skipped);
+    let mut events = events(stack, function, text).await?;
+    let newest = events.drain(events.len().saturating_sub(count)..);
     Ok(newest.map(|event| event.message).collect())
 }
 
-/// The lines of a function that contain `text`, oldest first.
+/// Returns the lines of a function that contain `text`, oldest first.
 pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
+    let cannot = || format!("the log lines of {function} cannot be read");
+    let http = reqwest::Client::new();
+    let mut request = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
+    if !text.is_empty() {
+        // The emulator filters first: of more than 10 000 lines, it returns no others.
+        request["filterPattern"] = format!("\"{text}\"").into();
+    }
     let mut events = Vec::new();
-    let mut token = None;
     for _ in 0..PAGES {
-        let page = page(stack, function, text, token.as_deref()).await?;
+        let page: Page = http
+            .post(&stack.aws.aws_endpoint)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .body(request.to_string())
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .with_context(cannot)?
+            .json()
+            .await
+            .with_context(cannot)?;
         events.extend(page.events.into_iter().filter(|event| {
             let line = &event.message;
             line.contains(text) && !PLATFORM.iter().any(|start| line.starts_with(start))
         }));
-        token = page.next_token;
-        if token.is_none() {
+        let Some(token) = page.next_token else {
             break;
-        }
+        };
+        request["nextToken"] = token.into();
     }
     Ok(events)
 }
 
-async fn page(stack: &StackFile, function: &str, text: &str, token: Option<&str>) -> Result<Page> {
-    let mut ask = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
-    if !text.is_empty() {
-        // Sorted out there: the emulator gives 10 000 lines and no way to get at the others.
-        ask["filterPattern"] = format!("\"{text}\"").into();
-    }
-    if let Some(token) = token {
-        ask["nextToken"] = token.into();
-    }
-    let answer = reqwest::Client::new()
-        .post(&stack.aws.aws_endpoint)
-        .header("content-type", "application/x-amz-json-1.1")
-        .header("x-amz-target", "Logs_20140328.FilterLogEvents")
-        .body(ask.to_string())
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .with_context(|| format!("the log lines of {function} cannot be read"))?;
-    answer
-        .json()
-        .await
-        .with_context(|| format!("the log lines of {function} cannot be read"))
-}
-
-/// A log line for a person: its level and message, and the fields that tell them apart.
+/// Returns a log line for a person: its level, its message and its fields.
 pub fn readable(line: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
@@ -97,16 +91,13 @@ pub fn readable(line: &str) -> String {
         .or(json["message"].as_str())
         .unwrap_or("");
     let shown = ["message", "level", "timestamp", "target"];
-    let others = fields
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| !shown.contains(&name.as_str()));
-    let others: Vec<_> = others
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    format!("{level} {message} {}", others.join(" "))
-        .trim_end()
-        .to_owned()
+    let mut text = format!("{level} {message}");
+    for (name, value) in fields.into_iter().flatten() {
+        if !shown.contains(&name.as_str()) {
+            let _ = write!(text, " {name}={value}");
+        }
+    }
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]

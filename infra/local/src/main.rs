@@ -1,9 +1,9 @@
-//! `bematic-local`: what `cargo xtask` does with a local stack.
+//! `bematic-local`: the tasks of `cargo xtask` that need a local stack.
 
 use std::process::ExitCode;
 
 use bematic_local::ui::Ui;
-use bematic_local::{chaos, down, e2e, up};
+use bematic_local::{chaos, e2e, up};
 use clap::{Parser, Subcommand};
 use xtask::Workspace;
 
@@ -45,7 +45,7 @@ async fn execute(task: Task) -> anyhow::Result<()> {
     let (workspace, ui) = (Workspace::find()?, Ui::new());
     match task {
         Task::Up(options) => up::up(&workspace, options, &ui).await,
-        Task::Down => down::down(&workspace, &ui).await,
+        Task::Down => up::down(&workspace, &ui).await,
         Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
         Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options, &ui)).await,
     }

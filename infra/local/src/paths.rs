@@ -1,88 +1,64 @@
-//! Where a running stack keeps its files.
+//! The files of a running stack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use xtask::Workspace;
 
-/// The folder of one running stack: what it writes, and what ends it.
+/// The folder of one running stack.
 #[derive(Debug, Clone)]
-pub struct StackDir {
-    path: PathBuf,
-}
+pub struct StackDir(PathBuf);
 
 impl StackDir {
-    /// The stack of `cargo xtask up`.
-    pub fn local(workspace: &Workspace) -> Self {
-        Self {
-            path: workspace.join("target/local"),
-        }
-    }
+    /// The folder of the stack of `cargo xtask up`, from the checkout's root.
+    pub const LOCAL: &str = "target/local";
+    /// The folder of the stack for the end-to-end tests: apart from a developer's own.
+    pub const TEST: &str = "target/local-test";
+    /// The folder of the stack for `cargo xtask chaos`.
+    pub const CHAOS: &str = "target/local-chaos";
 
-    /// The stack that the end-to-end tests get: apart from a developer's own.
-    pub fn test(workspace: &Workspace) -> Self {
-        Self {
-            path: workspace.join("target/local-test"),
-        }
-    }
-
-    /// The stack that is measured.
-    pub fn bench(workspace: &Workspace) -> Self {
-        Self {
-            path: workspace.join("target/local-bench"),
-        }
-    }
-
-    /// The stack on which failures are let loose.
-    pub fn chaos(workspace: &Workspace) -> Self {
-        Self {
-            path: workspace.join("target/local-chaos"),
-        }
-    }
-
-    /// A stack in any folder.
+    /// Returns the stack in any folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self(path.into())
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0
     }
 
-    /// What other tools read.
+    /// Returns the file that other tools read.
     pub fn stack_file(&self) -> PathBuf {
-        self.path.join("stack.json")
+        self.0.join("stack.json")
     }
 
-    /// The processes that run, by id.
+    /// Returns the file of the processes that run.
     pub fn processes_file(&self) -> PathBuf {
-        self.path.join("processes.json")
+        self.0.join("processes.json")
     }
 
-    /// The output of one process.
+    /// Returns the file of one process's output.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.path.join("logs").join(format!("{name}.log"))
+        self.0.join("logs").join(format!("{name}.log"))
     }
 
-    /// Temporary files of the stack's processes.
+    /// Returns the folder of the processes' temporary files.
     pub fn tmp(&self) -> PathBuf {
-        self.path.join("tmp")
+        self.0.join("tmp")
     }
 
-    /// The folder that the sample agent works in.
+    /// Returns the folder that the sample agent works in.
     pub fn sample(&self) -> PathBuf {
-        self.path.join("sample")
+        self.0.join("sample")
     }
 
-    /// Makes the folders, and empties the temporary one of an earlier run.
+    /// Creates the folders, and empties the temporary one of an earlier run.
     pub fn prepare(&self) -> Result<()> {
         let tmp = self.tmp();
         if tmp.exists() {
             fs::remove_dir_all(&tmp).with_context(|| format!("cannot empty {}", tmp.display()))?;
         }
-        for dir in [tmp, self.path.join("logs")] {
+        for dir in [tmp, self.0.join("logs")] {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
         Ok(())

@@ -1,10 +1,9 @@
-//! Processes that outlive a step, and the record by which they are ended: by the id and the start
-//! time noted when they were started, so that an id that the system gave to another process since
-//! is left alone.
+//! Processes that outlive a step, and the record by which they are ended. It has the id and the start
+//! time of each, so that another process that has got the same id since is left alone.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command as StdCommand, Stdio};
 use std::time::Duration;
 
@@ -18,21 +17,21 @@ use tokio::time::{sleep, timeout};
 
 use crate::paths::StackDir;
 
-/// How long a process that was asked to end may take before it is made to.
+/// The time that a process has to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often a process of another parent is looked at.
+/// The interval at which a process of another parent is checked.
 const POLL: Duration = Duration::from_millis(50);
 
 /// One process of a running stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// What it is, for a person.
+    /// The name, for a person.
     pub name: String,
-    /// Its process id.
+    /// The process id.
     pub pid: i32,
-    /// When it was started, in the system's own notation.
+    /// The start time, in the system's own notation.
     pub started: String,
-    /// Whether it leads a process group of its own, which ends with it.
+    /// Whether the process leads a process group of its own, which ends with it.
     pub group: bool,
 }
 
@@ -42,35 +41,29 @@ impl Recorded {
         started(self.pid).is_some_and(|started| started == self.started)
     }
 
-    /// Ends the process and its group: asks, waits, insists.
+    /// Ends the process and its group: with SIGTERM, and with SIGKILL if they do not end in time.
     pub async fn end(&self, grace: Duration) -> Result<()> {
         if !self.may_signal() {
             return Ok(());
         }
-        self.signal(Signal::SIGTERM)?;
-        if timeout(grace, self.gone()).await.is_ok() {
-            return Ok(());
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            self.signal(signal)?;
+            let gone = async {
+                while self.remains() {
+                    sleep(POLL).await;
+                }
+            };
+            if timeout(grace, gone).await.is_ok() {
+                return Ok(());
+            }
         }
-        self.signal(Signal::SIGKILL)?;
-        match timeout(grace, self.gone()).await {
-            Ok(()) => Ok(()),
-            Err(_) => bail!("{} (process {}) does not end", self.name, self.pid),
-        }
+        bail!("{} (process {}) does not end", self.name, self.pid)
     }
 
     /// A group keeps its id from being given away, also after its leader has ended; so only
     /// another process in the leader's place forbids the signal.
     fn may_signal(&self) -> bool {
-        match started(self.pid) {
-            Some(started) => started == self.started,
-            None => self.group,
-        }
-    }
-
-    async fn gone(&self) {
-        while self.remains() {
-            sleep(POLL).await;
-        }
+        started(self.pid).map_or(self.group, |started| started == self.started)
     }
 
     fn remains(&self) -> bool {
@@ -79,47 +72,43 @@ impl Recorded {
 
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.pid);
-        let sent = if self.group {
-            killpg(pid, signal)
-        } else {
-            kill(pid, signal)
-        };
-        match sent {
+        let signal_it = if self.group { killpg } else { kill };
+        match signal_it(pid, signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => {
-                Err(error).with_context(|| format!("{} (process {pid}) cannot be ended", self.name))
-            }
+            sent => sent.with_context(|| format!("{} (process {pid}) cannot be ended", self.name)),
         }
     }
 }
 
-/// The start of a running process, `None` if there is none of this id. One that has ended but is
-/// not yet collected by its parent does not run.
+/// Returns the start time of a running process. `None` if there is none of this id.
 fn started(pid: i32) -> Option<String> {
     if fs::exists("/proc/self/stat").unwrap_or(false) {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        return started_in(&stat);
+        return stat(pid).map(|(_, started)| started);
     }
     let output = StdCommand::new("ps")
         .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (!text.is_empty() && !text.starts_with('Z')).then(|| {
-        text.split_whitespace()
-            .skip(1)
-            .collect::<Vec<_>>()
-            .join(" ")
-    })
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (state, started) = text.trim().split_once(char::is_whitespace)?;
+    (!state.starts_with('Z')).then(|| started.trim().to_owned())
 }
 
-/// `/proc/<pid>/stat`: the name in brackets may hold anything, what follows is fields; the first is
-/// the state, the twentieth the start in clock ticks since the machine's.
-fn started_in(stat: &str) -> Option<String> {
+/// Returns the group and the start time of a process, from `/proc`.
+fn stat(pid: i32) -> Option<(i32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// Parses `/proc/<pid>/stat`: the name in brackets may hold anything, and is followed by fields. The
+/// first is the state, the third the group, the twentieth the start in clock ticks since the machine's.
+/// `None` for a process that has ended and is not yet collected by its parent.
+fn parse_stat(stat: &str) -> Option<(i32, String)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    (fields.next()? != "Z").then_some(())?;
-    fields.nth(18).map(ToOwned::to_owned)
+    let (state, group) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+    let started = fields.nth(16)?.to_owned();
+    (state != "Z").then_some((group, started))
 }
 
 /// Whether a process group has a member that runs; collected or not is not told apart off Linux.
@@ -131,37 +120,24 @@ fn group_runs(group: i32) -> bool {
         return true;
     };
     processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .any(|pid| in_group(pid, group))
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .any(|pid| stat(pid).is_some_and(|(of, _)| of == group))
 }
 
-fn in_group(pid: i32, group: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return false;
-    };
-    let fields: Vec<&str> = fields.split_whitespace().take(3).collect();
-    matches!(fields[..], [state, _, of] if state != "Z" && of == group.to_string())
-}
-
-/// The processes of one stack: a file of them, written before anything else is done with one.
+/// The processes of one stack. Each is recorded in a file before anything else is done with it.
 #[derive(Debug)]
 pub struct Processes {
-    file: PathBuf,
+    dir: StackDir,
     children: Vec<Child>,
 }
 
 impl Processes {
-    /// Takes the stack's folder for this process. An error if a stack runs there; what an earlier
-    /// one left behind is ended first.
+    /// Takes the stack's folder for this process. An error if a stack runs there; processes that an
+    /// earlier one left behind are ended first.
     pub async fn claim(dir: &StackDir) -> Result<Self> {
         let left = recorded(dir)?;
-        if let Some(owner) = left
-            .iter()
-            .find(|process| !process.group && process.is_alive())
-        {
+        let mut owners = left.iter().filter(|process| !process.group);
+        if let Some(owner) = owners.find(|process| process.is_alive()) {
             bail!(
                 "a stack runs already (process {}): use it, or end it with `cargo xtask down`",
                 owner.pid
@@ -169,7 +145,7 @@ impl Processes {
         }
         end_all(dir).await?;
         let mut processes = Self {
-            file: dir.processes_file(),
+            dir: dir.clone(),
             children: Vec::new(),
         };
         let pid = i32::try_from(std::process::id())?;
@@ -196,14 +172,11 @@ impl Processes {
     }
 
     /// Ends everything that was started, the last first, and forgets it.
-    pub async fn end(mut self, dir: &StackDir) -> Result<()> {
-        let own = i32::try_from(std::process::id())?;
+    pub async fn end(mut self) -> Result<()> {
         let mut failed = None;
-        for process in recorded(dir)?
-            .iter()
-            .rev()
-            .filter(|process| process.pid != own)
-        {
+        let all = recorded(&self.dir)?;
+        // The first is this process itself.
+        for process in all.iter().skip(1).rev() {
             failed = process.end(GRACE).await.err().or(failed);
         }
         for child in &mut self.children {
@@ -211,30 +184,37 @@ impl Processes {
         }
         match failed {
             Some(error) => Err(error),
-            None => forget(dir),
+            None => forget(&self.dir),
         }
     }
 
     fn record(&mut self, name: &str, pid: i32, group: bool) -> Result<()> {
         let started = started(pid).unwrap_or_default();
-        let mut all = read(&self.file)?;
+        let mut all = recorded(&self.dir)?;
         all.push(Recorded {
             name: name.to_owned(),
             pid,
             started,
             group,
         });
-        fs::write(&self.file, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| format!("cannot write {}", self.file.display()))
+        let file = self.dir.processes_file();
+        fs::write(&file, serde_json::to_vec_pretty(&all)?)
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
-/// The processes that a stack's folder tells of.
+/// Returns the recorded processes of a stack.
 pub fn recorded(dir: &StackDir) -> Result<Vec<Recorded>> {
-    read(&dir.processes_file())
+    let file = dir.processes_file();
+    match fs::read(&file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what was written", file.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
 }
 
-/// Ends every process that a stack's folder tells of, and gives back how many ran.
+/// Ends every recorded process of a stack, and returns how many ran.
 pub async fn end_all(dir: &StackDir) -> Result<usize> {
     let all = recorded(dir)?;
     let ended = all.iter().filter(|process| process.remains()).count();
@@ -249,22 +229,11 @@ pub async fn end_all(dir: &StackDir) -> Result<usize> {
 fn forget(dir: &StackDir) -> Result<()> {
     for file in [dir.processes_file(), dir.stack_file()] {
         match fs::remove_file(&file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", file.display()));
-            }
-            _ => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.with_context(|| format!("cannot remove {}", file.display()))?,
         }
     }
     Ok(())
-}
-
-fn read(file: &PathBuf) -> Result<Vec<Recorded>> {
-    match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not what was written", file.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
 }
 
 #[cfg(test)]
@@ -295,7 +264,7 @@ mod tests {
         let started = recorded(&dir).unwrap();
         assert!(started[1].is_alive());
 
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
         assert!(!group_runs(started[1].pid));
         assert_eq!(recorded(&dir).unwrap(), []);
     }
@@ -314,7 +283,7 @@ mod tests {
         let stubborn = recorded(&dir).unwrap().remove(1);
         stubborn.end(Duration::from_millis(200)).await.unwrap();
         assert!(!stubborn.is_alive());
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
     }
 
     #[tokio::test]
@@ -347,14 +316,14 @@ mod tests {
         let processes = Processes::claim(&dir).await.unwrap();
         let error = Processes::claim(&dir).await.unwrap_err().to_string();
         assert!(error.contains("cargo xtask down"), "{error}");
-        processes.end(&dir).await.unwrap();
+        processes.end().await.unwrap();
         assert!(Processes::claim(&dir).await.is_ok());
     }
 
     #[test]
     fn the_start_is_found_behind_any_process_name() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 4242 99 100";
-        assert_eq!(started_in(stat).as_deref(), Some("4242"));
-        assert_eq!(started_in("7 (x) Z 1 7 7 0 -1"), None);
+        assert_eq!(parse_stat(stat), Some((7, "4242".to_owned())));
+        assert_eq!(parse_stat(&stat.replace(") S", ") Z")), None);
     }
 }

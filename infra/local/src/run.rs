@@ -1,26 +1,25 @@
-//! Runs a program to its end, showing what it is at and keeping what explains a failure.
+//! Runs a program to its end, shows its progress, and keeps the output that explains a failure.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 
 use crate::ui::Step;
 
-/// Lines of a failed program's output that are shown.
+/// The number of lines of a failed program's output that are shown.
 const TAIL_LINES: usize = 60;
 
-/// A program that ends when whoever waits for it stops waiting.
+/// Returns a command without input, whose process ends when its handle is dropped.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.kill_on_drop(true).stdin(Stdio::null());
     command
 }
 
-/// Runs `command` to its end and gives back its standard output; each line of its standard error
+/// Runs `command` to its end and returns its standard output; each line of its standard error
 /// becomes the step's note. An exit status other than 0 is an error with the end of the output.
 pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result<String> {
     let mut command = command.into();
@@ -29,52 +28,41 @@ pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result
     let mut child = command
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (out, tail) = tokio::join!(read_all(stdout), notes(step, stderr));
-    let (out, tail) = (out?, tail?);
-    let status = child
-        .wait()
-        .await
-        .with_context(|| format!("{name} could not be waited for"))?;
-    if !status.success() {
+    let stderr = child.stderr.take();
+    let (output, errors) = tokio::join!(child.wait_with_output(), notes(step, stderr));
+    let output = output.with_context(|| format!("{name} could not be waited for"))?;
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), errors?);
+    if !output.status.success() {
         bail!(
-            "{name} failed ({status}):\n{}{}",
+            "{name} failed ({}):\n{}{}",
+            output.status,
             last_lines(&out, TAIL_LINES),
-            tail
+            last_lines(&errors, TAIL_LINES)
         );
     }
-    Ok(out)
+    Ok(out.into_owned())
 }
 
-/// The last `count` lines of a text.
+/// Returns the last `count` lines of a text.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        stream.read_to_end(&mut bytes).await?;
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
+/// Shows each line as the step's note, and returns all of them.
 async fn notes(step: &Step, stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut tail = VecDeque::with_capacity(TAIL_LINES);
+    let mut text = String::new();
     let Some(stream) = stream else {
-        return Ok(String::new());
+        return Ok(text);
     };
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
-        let line = String::from_utf8_lossy(&line).into_owned();
+        let line = String::from_utf8_lossy(&line);
         step.note(&line);
-        if tail.len() == TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(line);
+        text.push_str(&line);
+        text.push('\n');
     }
-    Ok(Vec::from(tail).join("\n"))
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A running stack: its parts started in order, and the file that tells other tools where it is.
+//! A running stack: its parts, started in order, and the file with their addresses for other tools.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,17 +9,16 @@ use bematic::agent::Route;
 use bematic_admin::{Admin, Deployment, LocalStack, NewProject, Outputs, Tables};
 use bematic_protocol::ids::AgentId;
 use serde::{Deserialize, Serialize};
-use xtask::Workspace;
 
+use crate::build;
 use crate::deploy::{self, STACK_NAME};
-use crate::edge::{self, Edge, Limits};
-use crate::emulator::{self, Emulator, REGION};
+use crate::edge::{Edge, Limits};
+use crate::emulator::{self, REGION};
 use crate::paths::StackDir;
-use crate::process::Processes;
-use crate::ui::Ui;
+use crate::session::Session;
 use local_slack::{Config, OPERATIONS_CHANNEL, Server};
 
-/// What requests from the local Slack are signed with: no secret, since it is the same everywhere.
+/// The key that the local Slack signs requests with: no secret, since it is the same everywhere.
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
 /// The bot token of the local Slack; no secret either.
 const BOT_TOKEN: &str = "xoxb-bematic-local";
@@ -27,32 +26,32 @@ const BOT_TOKEN: &str = "xoxb-bematic-local";
 /// The agent that every local stack has.
 const AGENT_ID: &str = "sample-agent";
 
-/// Where a running stack is: `stack.json`, which tools outside rely on.
+/// The addresses and keys of a running stack: `stack.json`, which other tools rely on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StackFile {
-    /// What the administration needs to know: the emulator, the tables and the queues.
+    /// The part that the administration needs: the emulator, the tables and the queues.
     #[serde(flatten)]
     pub aws: LocalStack,
-    /// Where agents connect.
+    /// The address that agents connect to.
     pub websocket_url: String,
-    /// What `/slack/commands`, `/slack/events` and `/slack/interactions` are appended to.
+    /// The base of `/slack/commands`, `/slack/events` and `/slack/interactions`.
     pub webhook_url: String,
-    /// Answers 200 while the system can work.
+    /// The health check, which answers 200 while the system can work.
     pub health_url: String,
     /// The page of the local Slack.
     pub slack_url: String,
     /// The Web API of the local Slack.
     pub slack_api_url: String,
-    /// What requests to the webhook are signed with.
+    /// The key that signs requests to the webhook.
     pub slack_signing_secret: String,
     /// The token that the Web API accepts.
     pub slack_bot_token: String,
     /// A channel with a project.
     pub channel_id: String,
-    /// The channel that is told of circuit breakers.
+    /// The channel for notices about circuit breakers.
     pub operations_channel_id: String,
-    /// Who may do everything.
+    /// The user who may do everything.
     pub admin_user_id: String,
     /// The Slack workspace.
     pub team_id: String,
@@ -65,7 +64,7 @@ pub struct StackFile {
 }
 
 impl StackFile {
-    /// The stack that a file tells of.
+    /// Reads the file of a running stack.
     pub fn read(file: &Path) -> Result<Self> {
         let text = fs::read(file)
             .with_context(|| "no local stack runs: start one with `cargo xtask up`")?;
@@ -73,7 +72,7 @@ impl StackFile {
             .with_context(|| format!("{} is not what was written", file.display()))
     }
 
-    /// Writes the file whole: whoever waits for it never reads half of it.
+    /// Writes the file in one step: a reader never gets half of it.
     fn write(&self, dir: &StackDir) -> Result<()> {
         let file = dir.stack_file();
         let new = file.with_extension("json.new");
@@ -83,21 +82,10 @@ impl StackFile {
     }
 }
 
-/// The ports to listen on; 0 is any free one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ports {
-    /// The emulator: AWS services.
-    pub aws: u16,
-    /// The edge: the agents' WebSocket, the webhook.
-    pub edge: u16,
-    /// The local Slack: its page and its Web API.
-    pub slack: u16,
-}
-
 /// Parameters of the template, by name.
 pub type Parameters = &'static [(&'static str, &'static str)];
 
-/// What the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
+/// The parameters that the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
 /// machine still keeps. Tests set the lease by project.
 pub const TEST_PARAMETERS: Parameters = &[
     ("BreakerConsecutiveFailures", "0"),
@@ -108,60 +96,69 @@ pub const TEST_PARAMETERS: Parameters = &[
     ("TaskWaitSeconds", "75"),
 ];
 
-/// What a stack is started with.
+/// The settings of a stack.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Where it listens.
-    pub ports: Ports,
+    /// The emulator's port; 0 is any free one, here as for the others.
+    pub aws_port: u16,
+    /// The edge's port: the agents' WebSocket, the webhook.
+    pub edge_port: u16,
+    /// The local Slack's port: its page and its Web API.
+    pub slack_port: u16,
     /// How long an agent's connection may live.
     pub limits: Limits,
-    /// What the template is deployed with, besides what makes it local.
+    /// Parameters of the template, besides those that make it local.
     pub parameters: Parameters,
 }
 
 /// A stack that runs until it is shut down.
 pub struct Stack {
-    /// Where it is.
+    /// The addresses and keys of the stack.
     pub file: StackFile,
-    /// Its Slack, which lives in this process.
+    /// The local Slack, which lives in this process.
     pub slack: Server,
-    /// What stands in front of the emulator; it lives in this process too.
+    /// The edge in front of the emulator, which lives in this process too.
     pub edge: Edge,
 }
 
 impl Stack {
-    /// Starts the local Slack, the edge and the emulator, deploys the template, and makes an agent
+    /// Starts the local Slack, the edge and the emulator, deploys the template, and creates an agent
     /// with a project, so that tasks can run. The functions must have been built.
-    pub async fn start(
-        workspace: &Workspace,
-        dir: &StackDir,
-        processes: &mut Processes,
-        settings: Settings,
-        ui: &Ui,
-    ) -> Result<Self> {
+    pub async fn start(session: &mut Session<'_>, settings: Settings) -> Result<Self> {
+        build::install(session.workspace)?;
         let config = Config {
-            port: settings.ports.slack,
+            port: settings.slack_port,
             ..Config::new(SIGNING_SECRET, BOT_TOKEN)
         };
-        let (channel, user) = (
-            first(&config.channels)?.id.clone(),
-            first(&config.users)?.id.clone(),
-        );
+        let empty = "the local Slack is empty";
+        let channel_id = config.channels.first().context(empty)?.id.clone();
+        let admin_user_id = config.users.first().context(empty)?.id.clone();
         let (team_id, app_id) = (config.team.id.clone(), config.bot.app_id.clone());
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
-        let (edge, port) = start_edge(settings).await?;
-        let emulator =
-            Emulator::start(workspace, dir, processes, port, &edge.endpoint(), ui).await?;
-        Self::deploy(workspace, &emulator, &edge, &slack, settings.parameters, ui).await?;
-        let config = bematic_admin::local_config(emulator.endpoint(), REGION).await;
+        let port = emulator::port(settings.aws_port).await?;
+        let emulator = (Ipv4Addr::LOCALHOST, port).into();
+        let edge = Edge::start(settings.edge_port, emulator, settings.limits).await?;
+        let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
+        let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api());
+        let own = [
+            ("LocalExecuteApi", execute_api.as_str()),
+            ("LogLevel", "INFO"),
+            ("OperationsChannel", OPERATIONS_CHANNEL),
+            ("SlackApiUrl", slack_api_url.as_str()),
+            ("SlackBotToken", BOT_TOKEN),
+            ("SlackSigningSecret", SIGNING_SECRET),
+        ];
+        let parameters = [&own, settings.parameters].concat();
+        deploy::to_emulator(session, &aws_endpoint, &parameters).await?;
+        let config = bematic_admin::local_config(aws_endpoint.clone(), REGION).await;
         let outputs = bematic_admin::outputs(&config, STACK_NAME).await?;
         let webhook_url = output(&outputs, "WebhookUrl")?;
         slack.state().set_webhook(&webhook_url);
         let mut file = StackFile {
             aws: LocalStack {
-                aws_endpoint: emulator.endpoint(),
+                aws_endpoint,
                 region: REGION.to_owned(),
                 tables: Tables::of(&outputs)?,
                 queues: bematic_admin::queues(&outputs),
@@ -170,73 +167,49 @@ impl Stack {
             webhook_url,
             health_url: output(&outputs, "HealthUrl")?,
             slack_url: slack.page_url(),
-            slack_api_url: slack.api_url(),
+            slack_api_url,
             slack_signing_secret: SIGNING_SECRET.to_owned(),
             slack_bot_token: BOT_TOKEN.to_owned(),
-            channel_id: channel,
+            channel_id,
             operations_channel_id: OPERATIONS_CHANNEL.to_owned(),
-            admin_user_id: user,
+            admin_user_id,
             team_id,
             app_id,
             agent_id: AGENT_ID.to_owned(),
             agent_api_key: String::new(),
         };
-        file.agent_api_key = first_project(&file, dir, ui).await?;
-        file.write(dir)?;
+        let step = session.ui.step("Making an agent and a project");
+        let admin = Admin::new(Deployment::local(file.aws.clone()).await);
+        let agent_id = AGENT_ID.parse()?;
+        let path = session.dir.sample().display().to_string();
+        file.agent_api_key = add_agent(&admin, &agent_id, &file.channel_id, "sample", path).await?;
+        step.done(AGENT_ID);
+        file.write(&session.dir)?;
         Ok(Self { file, slack, edge })
     }
 
-    /// Ends what lives in this process. The emulator is ended with the other processes.
+    /// Ends the parts that live in this process. The emulator is ended with the other processes.
     pub async fn shutdown(self) {
         self.edge.shutdown().await;
         self.slack.shutdown().await;
     }
-
-    async fn deploy(
-        workspace: &Workspace,
-        emulator: &Emulator,
-        edge: &Edge,
-        slack: &Server,
-        parameters: Parameters,
-        ui: &Ui,
-    ) -> Result<()> {
-        let (slack_api, execute_api) = (slack.api_url(), edge.execute_api());
-        let own = [
-            ("LocalExecuteApi", execute_api.as_str()),
-            ("LogLevel", "INFO"),
-            ("OperationsChannel", OPERATIONS_CHANNEL),
-            ("SlackApiUrl", slack_api.as_str()),
-            ("SlackBotToken", BOT_TOKEN),
-            ("SlackSigningSecret", SIGNING_SECRET),
-        ];
-        let parameters = [&own, parameters].concat();
-        deploy::to_emulator(workspace, emulator, &parameters, ui).await
-    }
 }
 
-/// Starts the edge, and gives the port that the emulator is to have behind it.
-async fn start_edge(settings: Settings) -> Result<(Edge, u16)> {
-    let port = emulator::port(settings.ports.aws).await?;
-    let config = edge::Config {
-        port: settings.ports.edge,
-        emulator: (Ipv4Addr::LOCALHOST, port).into(),
-        limits: settings.limits,
-    };
-    Ok((Edge::start(config).await?, port))
-}
-
-/// Makes the agent and binds the channel to a project of its, and gives back the agent's key.
-async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<String> {
-    let step = ui.step("Making an agent and a project");
-    let admin = Admin::new(Deployment::local(file.aws.clone()).await);
-    let agent_id: AgentId = file.agent_id.parse()?;
+/// Creates an agent, and a project that binds a channel to it. Returns the agent's key.
+pub(crate) async fn add_agent(
+    admin: &Admin,
+    agent_id: &AgentId,
+    channel_id: &str,
+    name: &str,
+    local_path: String,
+) -> Result<String> {
     let agent = admin.create_agent(agent_id.clone(), false).await?;
     let project = NewProject {
-        channel_id: file.channel_id.parse()?,
-        name: "sample".to_owned(),
-        route: Route::One(agent_id),
-        local_path: dir.sample().display().to_string(),
-        model: "sample".to_owned(),
+        channel_id: channel_id.parse()?,
+        name: name.to_owned(),
+        route: Route::One(agent_id.clone()),
+        local_path,
+        model: name.to_owned(),
         max_budget: 1.0,
         bot_name: "Bematic".to_owned(),
         system_prompt: String::new(),
@@ -244,12 +217,7 @@ async fn first_project(file: &StackFile, dir: &StackDir, ui: &Ui) -> Result<Stri
         lease_secs: None,
     };
     admin.create_project(project, false).await?;
-    step.done(&file.agent_id);
     Ok(agent.api_key)
-}
-
-fn first<T>(all: &[T]) -> Result<&T> {
-    all.first().context("the local Slack is empty")
 }
 
 fn output(outputs: &Outputs, name: &str) -> Result<String> {

@@ -1,109 +1,80 @@
-//! What a person sees of a long task: one line a step, live in a terminal and plain elsewhere.
+//! The output of a long task for a person: one line a step, live in a terminal and plain elsewhere.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How often a live line moves.
+/// The interval at which a live line is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 /// Columns that a step's note may take before it is cut.
 const NOTE_COLUMNS: usize = 60;
 
-/// The output of one task of `cargo xtask`.
-#[derive(Debug, Clone)]
-pub struct Ui {
-    bars: MultiProgress,
-    live: bool,
-}
+/// The output of one task of `cargo xtask`; live if it goes to a terminal.
+#[derive(Debug, Clone, Default)]
+pub struct Ui(MultiProgress);
 
 impl Ui {
-    /// Live if the output is a terminal.
+    /// Returns the output of this process.
     pub fn new() -> Self {
-        let live = std::io::stderr().is_terminal();
-        let target = if live {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        Self {
-            bars: MultiProgress::with_draw_target(target),
-            live,
-        }
+        Self::default()
     }
 
-    /// Begins a step; it ends with [`Step::done`] or, dropped, as not done.
+    /// Begins a step, which ends with [`Step::done`] or, dropped, as failed.
     pub fn step(&self, title: &str) -> Step {
-        let bar = self.bars.add(ProgressBar::new_spinner());
+        let bar = self.0.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg:.dim}") {
             bar.set_style(style);
         }
         bar.set_prefix(title.to_owned());
         bar.enable_steady_tick(TICK);
-        if !self.live {
+        if self.0.is_hidden() {
             println!("… {title}");
         }
         Step {
             ui: self.clone(),
             bar,
-            title: title.to_owned(),
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub fn line(&self, text: &str) {
-        self.bars.suspend(|| println!("{text}"));
+        self.0.suspend(|| println!("{text}"));
     }
 }
 
-impl Default for Ui {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// One step that is under way.
+/// A step that is under way.
 #[derive(Debug)]
 pub struct Step {
     ui: Ui,
+    /// The live line, whose prefix is the step's title.
     bar: ProgressBar,
-    title: String,
 }
 
 impl Step {
-    /// What the step is at; only seen live.
+    /// Shows the progress of the step; only seen live.
     pub fn note(&self, text: &str) {
         let note: String = text.trim().chars().take(NOTE_COLUMNS).collect();
         self.bar.set_message(note);
     }
 
-    /// A line that stays, above the step.
-    pub fn line(&self, text: &str) {
-        self.ui.line(text);
+    /// Ends the step as done, with its result.
+    pub fn done(self, detail: &str) {
+        let separator = if detail.is_empty() { "" } else { " · " };
+        self.finish('✓', &format!("{separator}{detail}"));
     }
 
-    /// The step is done; `detail` says what came of it.
-    pub fn done(self, detail: &str) {
+    fn finish(&self, mark: char, detail: &str) {
         let took = seconds(self.bar.elapsed());
-        let detail = if detail.is_empty() {
-            String::new()
-        } else {
-            format!(" · {detail}")
-        };
         self.bar.finish_and_clear();
-        self.ui.line(&format!("✓ {} ({took}){detail}", self.title));
+        let title = self.bar.prefix();
+        self.ui.line(&format!("{mark} {title} ({took}){detail}"));
     }
 }
 
 impl Drop for Step {
     fn drop(&mut self) {
         if !self.bar.is_finished() {
-            self.bar.finish_and_clear();
-            self.ui.line(&format!(
-                "✗ {} ({})",
-                self.title,
-                seconds(self.bar.elapsed())
-            ));
+            self.finish('✗', "");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask up`: the whole system on this machine, with a task running through it.
+//! `cargo xtask up`: the whole system on this machine, with a task running through it; and
+//! `cargo xtask down`.
 
 use std::fs;
 use std::time::Duration;
@@ -8,26 +9,25 @@ use clap::Args;
 use tokio::time::timeout;
 use xtask::Workspace;
 
-use crate::build;
 use crate::edge::Limits;
 use crate::logs;
 use crate::paths::StackDir;
-use crate::process::Processes;
+use crate::process::end_all;
 use crate::run::last_lines;
 use crate::sample;
-use crate::session::{asked_to_end, session};
-use crate::stack::{Ports, Settings, Stack, StackFile, TEST_PARAMETERS};
+use crate::session::{Session, asked_to_end, session};
+use crate::stack::{Settings, Stack, StackFile, TEST_PARAMETERS};
 use crate::ui::Ui;
-use crate::watch::{Ended, Watch};
+use crate::watch::until_ended;
 use local_slack::Client;
 
-/// How long the sample task may take, which takes some ten seconds.
+/// The time limit of the sample task, which takes some ten seconds.
 const TASK: Duration = Duration::from_mins(2);
 
-/// Log lines of each part that explain a failure.
+/// The number of each part's log lines that explain a failure.
 const LOG_LINES: usize = 12;
 
-/// What `up` is asked for.
+/// The options of `up`.
 #[derive(Debug, Args)]
 pub struct Options {
     /// End once the sample task has; the exit status tells whether it completed.
@@ -56,15 +56,13 @@ pub struct Options {
     pub lifetime_seconds: Option<u64>,
 }
 
-/// What the stack is started with.
-fn settings(options: &Options) -> Settings {
+/// Starts the local stack and stays until it is asked to end, which ends everything again.
+pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> {
     let aws = Limits::default();
-    Settings {
-        ports: Ports {
-            aws: options.port,
-            edge: options.ws_port,
-            slack: options.slack_port,
-        },
+    let settings = Settings {
+        aws_port: options.port,
+        edge_port: options.ws_port,
+        slack_port: options.slack_port,
         limits: Limits {
             idle: options.idle_seconds.map_or(aws.idle, Duration::from_secs),
             lifetime: options
@@ -76,26 +74,19 @@ fn settings(options: &Options) -> Settings {
         } else {
             &[]
         },
-    }
-}
-
-/// Starts the local stack and stays until it is asked to end, which ends everything again.
-pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> {
-    let dir = StackDir::local(workspace);
-    session(&dir, async |processes: &mut Processes| {
-        build::install(workspace)?;
-        let settings = settings(&options);
-        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
+    };
+    session(workspace, ui, StackDir::LOCAL, async |session| {
+        let stack = Stack::start(session, settings).await?;
         if !options.no_agent {
-            sample::lay_out(workspace, &dir)?;
-            sample::start_agent(workspace, &dir, processes, &stack.file)?;
+            sample::lay_out(session)?;
+            sample::start_agent(session, &stack.file)?;
             if let Err(error) = sample_task(&stack.file, ui).await {
-                explain(workspace, &dir, &stack.file, ui).await;
+                explain(session, &stack.file).await;
                 return Err(error);
             }
         }
         if !options.once {
-            ui.line(&what_next(&dir, &stack.file));
+            ui.line(&what_next(&session.dir, &stack.file));
             asked_to_end().await?;
             ui.line("ending the stack …");
         }
@@ -103,6 +94,20 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
         Ok(())
     })
     .await
+}
+
+/// Ends every process of every local stack of this checkout, by the recorded ids.
+pub async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
+    let mut ended = 0;
+    for folder in [StackDir::LOCAL, StackDir::TEST, StackDir::CHAOS] {
+        ended += end_all(&StackDir::at(workspace.join(folder))).await?;
+    }
+    match ended {
+        0 => ui.line("no local stack runs"),
+        1 => ui.line("ended 1 process"),
+        more => ui.line(&format!("ended {more} processes")),
+    }
+    Ok(())
 }
 
 /// Types the sample command in Slack and follows its message to the end.
@@ -113,23 +118,23 @@ async fn sample_task(stack: &StackFile, ui: &Ui) -> Result<()> {
     if let Some(problem) = said.delivery.and_then(|delivery| delivery.error) {
         bail!("the webhook did not take the command: {problem}");
     }
-    let ended = timeout(TASK, Watch::new(stack).until_ended(ui))
+    let completed = timeout(TASK, until_ended(stack, ui))
         .await
         .with_context(|| format!("the task did not end within {} s", TASK.as_secs()))??;
-    match ended {
-        Ended::Completed => step.done("completed, and its message shows it"),
-        Ended::Otherwise => bail!("the sample task did not complete"),
+    if !completed {
+        bail!("the sample task did not complete");
     }
+    step.done("completed, and its message shows it");
     Ok(())
 }
 
-/// Shows what the functions and the agent said last.
-async fn explain(workspace: &Workspace, dir: &StackDir, stack: &StackFile, ui: &Ui) {
-    for function in workspace.functions().unwrap_or_default() {
-        let lines = match logs::tail(stack, &function, "", LOG_LINES).await {
-            Ok(lines) => lines,
-            Err(error) => vec![format!("{error:#}")],
-        };
+/// Shows the last log lines of the functions and of the agent.
+async fn explain(session: &Session<'_>, stack: &StackFile) {
+    let (ui, log) = (session.ui, session.dir.log("agent"));
+    for function in session.workspace.functions().unwrap_or_default() {
+        let lines = logs::tail(stack, &function, "", LOG_LINES)
+            .await
+            .unwrap_or_else(|error| vec![format!("{error:#}")]);
         if !lines.is_empty() {
             ui.line(&format!("── {function}"));
             for line in &lines {
@@ -137,12 +142,9 @@ async fn explain(workspace: &Workspace, dir: &StackDir, stack: &StackFile, ui: &
             }
         }
     }
-    let said = fs::read_to_string(dir.log("agent")).unwrap_or_default();
+    let said = fs::read_to_string(&log).unwrap_or_default();
     ui.line(&format!("── the agent\n{}", last_lines(&said, LOG_LINES)));
-    ui.line(&format!(
-        "all logs: {}",
-        dir.log("agent").with_file_name("").display()
-    ));
+    ui.line(&format!("all logs: {}", log.with_file_name("").display()));
 }
 
 fn what_next(dir: &StackDir, stack: &StackFile) -> String {

@@ -1,6 +1,6 @@
 //! Follows a Slack channel as a person reads it, through `conversations.history`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,67 +12,25 @@ use crate::ui::Ui;
 
 const POLL: Duration = Duration::from_millis(250);
 
-/// The lines of every message of a channel that were seen.
-#[derive(Debug)]
-pub struct Watch {
-    http: reqwest::Client,
-    stack: StackFile,
-    channel: String,
-    seen: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// How a task ended, as its message tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It completed.
-    Completed,
-    /// It failed, or was cancelled.
-    Otherwise,
-}
-
-impl Watch {
-    /// Follows the stack's channel, from its first message on.
-    pub fn new(stack: &StackFile) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            stack: stack.clone(),
-            channel: stack.channel_id.clone(),
-            seen: BTreeMap::new(),
-        }
-    }
-
-    /// Prints each new line of the channel, until a message tells that its task has ended.
-    pub async fn until_ended(&mut self, ui: &Ui) -> Result<Ended> {
-        loop {
-            for message in self.messages().await? {
-                for line in self.news(&message) {
+/// Prints each new line of the stack's channel, until a message says that its task has ended. Returns
+/// whether the task completed.
+pub async fn until_ended(stack: &StackFile, ui: &Ui) -> Result<bool> {
+    let http = reqwest::Client::new();
+    let form = [("channel", stack.channel_id.as_str()), ("limit", "20")];
+    let mut seen = HashSet::new();
+    loop {
+        let page = history(&http, stack, &form).await?;
+        for message in page["messages"].as_array().into_iter().flatten().rev() {
+            for line in lines(message) {
+                if seen.insert((message["ts"].to_string(), line.clone())) {
                     ui.line(&format!("  │ {line}"));
                 }
-                if let Some(ended) = ended(&message) {
-                    return Ok(ended);
-                }
             }
-            sleep(POLL).await;
+            if let Some(completed) = completed(message) {
+                return Ok(completed);
+            }
         }
-    }
-
-    async fn messages(&self) -> Result<Vec<Value>> {
-        let form = [("channel", self.channel.as_str()), ("limit", "20")];
-        let mut answer = history(&self.http, &self.stack, &form).await?;
-        let mut messages = match answer["messages"].take() {
-            Value::Array(messages) => messages,
-            _ => Vec::new(),
-        };
-        messages.reverse();
-        Ok(messages)
-    }
-
-    fn news(&mut self, message: &Value) -> Vec<String> {
-        let seen = self.seen.entry(message["ts"].to_string()).or_default();
-        lines(message)
-            .into_iter()
-            .filter(|line| seen.insert(line.clone()))
-            .collect()
+        sleep(POLL).await;
     }
 }
 
@@ -99,7 +57,7 @@ pub(crate) async fn history(
     Ok(answer)
 }
 
-/// What a message shows, without its markup.
+/// Returns the visible lines of a message, without markup.
 fn lines(message: &Value) -> Vec<String> {
     let mut texts = Vec::new();
     match message["blocks"].as_array() {
@@ -118,7 +76,7 @@ fn lines(message: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Every text inside a block, in order.
+/// Collects every text inside a block, in order.
 fn collect(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::Array(all) => all.iter().for_each(|one| collect(one, texts)),
@@ -134,15 +92,13 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// The fallback text of a task's message begins with an emoji and the status.
-fn ended(message: &Value) -> Option<Ended> {
+/// Whether a task has completed, from its message's fallback text, which begins with an emoji and the
+/// status. `None` if the task has not ended.
+fn completed(message: &Value) -> Option<bool> {
     let (_, status) = message["text"].as_str()?.split_once(' ')?;
     let is = |word| status.starts_with(word);
-    if is("Completed") {
-        Some(Ended::Completed)
-    } else {
-        (is("Failed") || is("Cancelled")).then_some(Ended::Otherwise)
-    }
+    let completed = is("Completed");
+    (completed || is("Failed") || is("Cancelled")).then_some(completed)
 }
 
 #[cfg(test)]
@@ -163,15 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_by_the_status() {
-        let ended = |text| ended(&json!({ "text": text }));
+    fn the_status_says_whether_the_task_has_ended() {
+        let completed = |text| completed(&json!({ "text": text }));
         assert_eq!(
-            ended(":white_check_mark: Completed in 2 s: x"),
-            Some(Ended::Completed)
+            completed(":white_check_mark: Completed in 2 s: x"),
+            Some(true)
         );
-        assert_eq!(ended(":x: Failed after 2 s: x"), Some(Ended::Otherwise));
+        assert_eq!(completed(":x: Failed after 2 s: x"), Some(false));
         assert_eq!(
-            ended(":gear: Running on agent a: repair the test that Failed"),
+            completed(":gear: Running on agent a: repair the test that Failed"),
             None
         );
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what must be clean, beside the tests.
+//! `cargo xtask check`: the checks beside the tests.
 
 use std::ffi::OsString;
 use std::process::Command;

@@ -27,11 +27,11 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         for entry in entries(&root.join(folder))? {
             let mut files = BTreeMap::new();
             read(&root.join(folder).join(&entry).join("src"), "", &mut files)?;
-            for ties in Modules::of(&files).circles() {
-                let ties = ties
-                    .iter()
-                    .fold(String::new(), |text, tie| text + "\n  " + tie);
-                circles.push(format!("{folder}/{entry}/src:{ties}"));
+            for sentences in Modules::of(&files).circles() {
+                circles.push(format!(
+                    "{folder}/{entry}/src:\n  {}",
+                    sentences.join("\n  ")
+                ));
             }
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     )
 }
 
-/// The names of what is in a folder, in order; none, if there is no such folder.
+/// Returns the names of the files and folders in a folder, in order; none if there is no such folder.
 fn entries(folder: &Path) -> Result<BTreeSet<String>> {
     if !folder.is_dir() {
         return Ok(BTreeSet::new());
@@ -80,11 +80,11 @@ struct Module {
 /// The modules of a crate.
 struct Modules(BTreeMap<ModulePath, Module>);
 
-/// The names that tie each module to others.
-type Ties<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeSet<String>>>;
+/// For each module, the modules that it depends on, with the names of them that it uses.
+type Dependencies<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeSet<String>>>;
 
 impl Modules {
-    /// The modules in files, without those that only tests compile. A `main.rs` beside a `lib.rs` is left
+    /// Returns the modules in files, without those that only tests compile. A `main.rs` beside a `lib.rs` is left
     /// out: nothing depends on it.
     fn of(files: &BTreeMap<String, String>) -> Self {
         let has_lib = files.contains_key("lib.rs");
@@ -96,67 +96,52 @@ impl Modules {
             let file = file.clone();
             (path, Module { file, source })
         });
-        let mut modules = Self(modules.collect());
-        let mut tests = BTreeSet::new();
-        for (path, module) in &modules.0 {
-            let names = module.source.test_modules.iter();
-            tests.extend(names.map(|name| [path.as_slice(), std::slice::from_ref(name)].concat()));
-        }
-        let is_test = |path: &ModulePath| (1..=path.len()).any(|end| tests.contains(&path[..end]));
-        modules.0.retain(|path, _| !is_test(path));
-        modules
+        let mut modules: BTreeMap<_, _> = modules.collect();
+        let tests = modules.values().flat_map(|it| &it.source.test_modules);
+        let tests: BTreeSet<_> = tests.cloned().collect();
+        modules.retain(|path, _| !(1..=path.len()).any(|end| tests.contains(&path[..end])));
+        Self(modules)
     }
 
-    /// The circles, each as the sentences that say what ties its files.
+    /// Returns the circles, each as the sentences about the dependencies between its files.
     fn circles(&self) -> Vec<Vec<String>> {
-        let ties = self.ties();
-        let reached = |from| reachable(&ties, from);
-        let reached: BTreeMap<_, _> = self.0.keys().map(|path| (path, reached(path))).collect();
-        let mut circles = Vec::new();
-        let mut known = BTreeSet::new();
-        for (path, others) in &reached {
-            let members = others.iter().filter(|other| reached[*other].contains(path));
-            let members: BTreeSet<_> = members.copied().collect();
-            if !members.is_empty() && known.is_disjoint(&members) {
-                circles.push(self.describe(&ties, &members));
-                known.extend(members);
+        let dependencies = self.dependencies();
+        let reached = |from| (from, reachable(&dependencies, from));
+        let reached: BTreeMap<_, _> = self.0.keys().map(reached).collect();
+        // The modules of a circle reach the same modules, and no other circle reaches the same.
+        let mut circles = BTreeMap::<_, Vec<_>>::new();
+        for (from, others) in &dependencies {
+            for (to, names) in others {
+                if reached[to].contains(from) {
+                    let names: Vec<_> = names.iter().map(String::as_str).collect();
+                    let (user, definer) = (&self.0[*from].file, &self.0[*to].file);
+                    let sentence = format!("{user} needs {} of {definer}", names.join(", "));
+                    circles.entry(&reached[from]).or_default().push(sentence);
+                }
             }
         }
-        circles
+        circles.into_values().collect()
     }
 
-    fn describe(&self, ties: &Ties<'_>, members: &BTreeSet<&ModulePath>) -> Vec<String> {
-        let mut sentences = Vec::new();
-        for from in members {
-            let inside = ties[from].iter().filter(|(to, _)| members.contains(*to));
-            for (to, names) in inside {
-                let names: Vec<_> = names.iter().map(String::as_str).collect();
-                let (from, to) = (&self.0[*from].file, &self.0[*to].file);
-                sentences.push(format!("{from} needs {} of {to}", names.join(", ")));
-            }
-        }
-        sentences
-    }
-
-    fn ties(&self) -> Ties<'_> {
-        let ties = self.0.iter().map(|(from, module)| {
+    fn dependencies(&self) -> Dependencies<'_> {
+        let dependencies = self.0.iter().map(|(from, module)| {
             let imports = module.source.imports.iter().filter(|it| !it.public);
             let paths = imports.map(|it| &it.path).chain(&module.source.paths);
-            let mut ties: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+            let mut dependencies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
             for path in paths {
                 if let Some((to, Some(name))) = self.definition(from, path, HOPS)
                     && to != from
                 {
-                    ties.entry(to).or_default().insert(name);
+                    dependencies.entry(to).or_default().insert(name);
                 }
             }
-            (from, ties)
+            (from, dependencies)
         });
-        ties.collect()
+        dependencies.collect()
     }
 
-    /// The module that defines what a path in the module `from` leads to, with its name there, or the
-    /// module itself if the path leads to one. `None` if that is not of this crate.
+    /// Returns the module that defines the item of a path in the module `from`, with the item's name there,
+    /// or the module itself if the path is that of one. `None` if the item is not of this crate.
     fn definition(
         &self,
         from: &ModulePath,
@@ -187,18 +172,21 @@ impl Modules {
     }
 }
 
-/// The modules that one depends on, over others too.
-fn reachable<'a>(ties: &Ties<'a>, from: &'a ModulePath) -> BTreeSet<&'a ModulePath> {
+/// Returns the modules that one depends on, directly or over others.
+fn reachable<'a>(
+    dependencies: &Dependencies<'a>,
+    from: &'a ModulePath,
+) -> BTreeSet<&'a ModulePath> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
     while let Some(path) = open.pop() {
-        let new = ties[path].keys().filter(|to| reached.insert(**to));
+        let new = dependencies[path].keys().filter(|to| reached.insert(**to));
         open.extend(new);
     }
     reached
 }
 
-/// The module that a file is.
+/// Returns the path of a file's module.
 fn module_path(file: &str) -> ModulePath {
     let path = match file {
         "lib.rs" | "main.rs" => return ModulePath::new(),
@@ -220,7 +208,7 @@ mod tests {
     const NONE: [Vec<String>; 0] = [];
 
     #[test]
-    fn a_circle_is_named_with_what_ties_it() {
+    fn a_circle_is_named_with_its_dependencies() {
         let found = circles(&[
             ("lib.rs", "mod a; mod b; mod c; mod d;"),
             ("a.rs", "use crate::{b::{B1, B2}, d::D};"),
@@ -278,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_re_export_that_the_file_uses_ties_it() {
+    fn a_re_export_that_the_file_uses_is_a_dependency() {
         let child = ("a.rs", "use crate::B;");
         assert_eq!(
             circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B;")]),
@@ -292,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visibility_ties_nothing() {
+    fn a_visibility_is_no_dependency() {
         let parent = "mod child; fn f(c: child::C) {}";
         let child = "pub(in crate::a) struct C; pub(super) struct D;";
         let files = [("a/mod.rs", parent), ("a/child.rs", child), ("lib.rs", "")];
@@ -300,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_and_other_crates_tie_nothing() {
+    fn tests_and_other_crates_are_no_dependencies() {
         let lib = "mod a; #[cfg(test)] mod tests; pub use anyhow::anyhow; use crate::a::A;";
         let found = circles(&[
             ("lib.rs", lib),

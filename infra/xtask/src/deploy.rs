@@ -30,11 +30,11 @@ pub(crate) fn deploy(arguments: &[OsString]) -> Result<()> {
     run("cargo lambda build", &mut release_build(&workspace)?)?;
     let mut sam = workspace.sam(&["deploy"]);
     sam.args(arguments.iter().skip(1).map(as_sam_says));
-    // The questions of `--guided` are answered by whoever sits there.
+    // `--guided` asks questions on the terminal.
     run("sam deploy", sam.stdin(Stdio::inherit()))
 }
 
-/// `--stack` is what `bematic` calls it.
+/// Translates `--stack`, as `bematic` calls the option, to SAM's name of it.
 fn as_sam_says(argument: &OsString) -> OsString {
     match argument.to_str() {
         Some("--stack") => "--stack-name".into(),

@@ -1,5 +1,4 @@
-//! Where things are in a checkout, and how its tools are run: for `cargo xtask` and for the programs
-//! that it hands over to.
+//! The paths in a checkout, and its tools: for `cargo xtask` and for the programs that it hands over to.
 
 use std::env;
 use std::fs;
@@ -21,15 +20,13 @@ impl Workspace {
             Some(dir) => PathBuf::from(dir),
             None => env::current_dir().context("the current folder cannot be read")?,
         };
-        match start
-            .ancestors()
-            .find(|dir| dir.join("template.yaml").is_file())
-        {
-            Some(root) => Ok(Self {
-                root: root.to_owned(),
-            }),
-            None => bail!("no template.yaml here or above: run this inside a checkout of Bematic"),
-        }
+        let mut above = start.ancestors();
+        let root = above.find(|dir| dir.join("template.yaml").is_file());
+        let root =
+            root.context("no template.yaml here or above: run this inside a checkout of Bematic")?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The folder with `template.yaml`.
@@ -73,8 +70,8 @@ impl Workspace {
 
     /// Cargo, the one that runs this program if any, in the checkout.
     ///
-    /// What `cargo run` tells the program that it runs is removed from the environment: the build
-    /// scripts of some dependencies look at it, and would run again, with all that depends on them,
+    /// The variables that `cargo run` sets for its program are removed from the environment: the build
+    /// scripts of some dependencies read them, and would run again, with all that depends on them,
     /// whenever cargo is run once by hand and once from here.
     pub fn cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -101,15 +98,14 @@ impl Workspace {
 
 /// Whether cargo sets a variable for the package that it runs, rather than a person for cargo.
 fn is_of_package(variable: &str) -> bool {
-    ["CARGO_PKG_", "CARGO_MANIFEST_"]
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
-        || [
-            "CARGO_BIN_NAME",
-            "CARGO_CRATE_NAME",
-            "CARGO_PRIMARY_PACKAGE",
-        ]
-        .contains(&variable)
+    let prefixes = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_NAME",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+    ];
+    prefixes.iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// The path of a program that was built beside this one.

@@ -1,9 +1,9 @@
 //! `cargo xtask …`: every task that a developer or CI runs.
 //!
-//! What needs more than the standard library is done by programs of their own, which are built first
-//! and get the task with all its arguments. Cargo compiles a dependency anew whenever another
-//! selection of packages turns on other features of it; so what is built is always some programs or
-//! tests of the whole workspace, as a bare `cargo build` selects it.
+//! A task that needs more than the standard library is done by a program of its own, which is built first
+//! and gets the task with all its arguments. Cargo compiles a dependency anew whenever another selection
+//! of packages turns on other features of it; so each build is of some programs or tests of the whole
+//! workspace, as a bare `cargo build` selects it.
 
 mod check;
 mod circles;

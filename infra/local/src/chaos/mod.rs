@@ -2,25 +2,24 @@
 //! and a verdict on whether anything was lost, run twice, stuck or leaked.
 //!
 //! The agents are test agents, one asynchronous task each, and keep the
-//! [`Ledger`](bematic_test_agent::Ledger) of what really ran; the operators remember what they were told. For a while the connections are cut, the
-//! messages lost, doubled, delayed and reordered, the functions' calls to AWS and Slack made to
-//! fail, and the agents killed. Then all is calm, and the run waits until it has come to rest.
-//! [`verdict`] then compares the ledger, the operators' memory, the store and Slack; it says there
-//! what is checked.
+//! [`Ledger`](bematic_test_agent::Ledger) of what really ran; the operators keep the answers that they
+//! got. For a while the connections are cut, the messages lost, doubled, delayed and reordered, the
+//! functions' calls to AWS and Slack made to fail, and the agents killed. Then all is calm, and the run
+//! waits until it has come to rest. [`verdict`] then compares the ledger, the operators' answers, the
+//! store and Slack, and describes its checks.
 //!
 //! Whatever is random comes from one seed. The same seed gives the same agents, operators and
 //! disturbances, though not the same run: how they fall together is the machine's doing.
 
 mod agent;
-mod conditions;
 mod explain;
+mod faults;
 pub mod operator;
 mod options;
 mod report;
 mod run;
 mod settle;
 pub mod snapshot;
-mod trouble;
 pub mod verdict;
 mod webhook;
 mod world;
@@ -33,10 +32,7 @@ use rand::rngs::SysRng;
 use xtask::Workspace;
 
 pub use self::options::Options;
-use self::report::Report;
-use crate::build;
 use crate::paths::StackDir;
-use crate::process::Processes;
 use crate::session::session;
 use crate::stack::{Parameters, Settings, Stack};
 use crate::ui::Ui;
@@ -59,15 +55,13 @@ pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         // Short enough to be typed.
         None => SysRng.try_next_u32().context("no random numbers")?.into(),
     };
-    let dir = StackDir::chaos(workspace);
-    let report = session(&dir, async |processes: &mut Processes| {
-        build::install(workspace)?;
+    let report = session(workspace, ui, StackDir::CHAOS, async |session| {
         let settings = Settings {
             parameters: PARAMETERS,
             ..Settings::default()
         };
-        let stack = Stack::start(workspace, &dir, processes, settings, ui).await?;
-        let report = run::run(workspace, &stack, options, seed, ui).await;
+        let stack = Stack::start(session, settings).await?;
+        let report = run::run(session, &stack, options, seed).await;
         stack.shutdown().await;
         report
     })
@@ -77,10 +71,6 @@ pub async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<
         fs::write(file, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    judgement(&report)
-}
-
-fn judgement(report: &Report) -> Result<()> {
     match report.verdict.offences.len() {
         0 => Ok(()),
         1 => bail!("1 thing happened that may not; it is named above"),

@@ -1,7 +1,7 @@
-//! People who type: each has a channel with a project of its own, gives its agent one task after
-//! another, and changes his mind about some.
+//! The operators: each has a channel with a project of its own, creates one task after another there, and
+//! cancels some and has some of those tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,154 +17,129 @@ use super::webhook::{Answer, Webhook};
 const CANCELLED: f64 = 0.06;
 /// A cancelled task of so many is tried again.
 const RETRIED: f64 = 0.5;
-/// How often a person repeats a command that did not work.
+/// How often an operator repeats a command that did not work.
 const REPEATS: u32 = 2;
 
-/// What the operators know.
+/// The record, as all operators of a run write it. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book(Arc<Mutex<Known>>);
+pub(super) struct SharedRecord(Arc<Mutex<OperatorRecord>>);
 
-/// What all operators of a run know together.
+/// The answers and actions of all operators of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// The tasks that they were told were made.
-    pub tasks: BTreeMap<TaskId, Wishes>,
-    /// Commands that make a task.
+pub struct OperatorRecord {
+    /// The tasks of which the answer said that they were created.
+    pub tasks: BTreeSet<TaskId>,
+    /// The tasks that an operator had tried again.
+    pub retried: BTreeSet<TaskId>,
+    /// Commands that create a task.
     pub asked: usize,
     /// Commands without a proper answer.
     pub unanswered: usize,
 }
 
-/// What an operator wanted of a task beside its being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wishes {
-    /// It was to be stopped.
-    pub cancelled: bool,
-    /// It was to be tried again.
-    pub retried: bool,
-}
-
-impl Book {
-    /// What is known by now.
-    pub(super) fn known(&self) -> Known {
-        self.lock().clone()
-    }
-
-    /// Commands that make a task, so far.
-    pub(super) fn asked(&self) -> usize {
-        self.lock().asked
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
+impl SharedRecord {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OperatorRecord> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How much an operator types.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Diligence {
-    /// Tasks.
-    pub(super) tasks: usize,
-    /// The time that they are spread over.
-    pub(super) over: Duration,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Wish {
+enum Action {
     Run { repeats: u32 },
     Cancel(TaskId),
     Retry(TaskId),
 }
 
-/// One person.
+/// An operator.
 pub(super) struct Operator {
     webhook: Webhook,
     rng: StdRng,
-    book: Book,
-    agenda: BTreeMap<(Timestamp, usize), Wish>,
+    record: SharedRecord,
+    agenda: BTreeMap<(Timestamp, usize), Action>,
     planned: usize,
 }
 
 impl Operator {
-    /// Has all tasks in mind from the start.
-    pub(super) fn new(webhook: Webhook, diligence: Diligence, rng: StdRng, book: Book) -> Self {
+    /// Returns an operator who creates so many tasks in the course of this time.
+    pub(super) fn new(
+        webhook: Webhook,
+        tasks: usize,
+        over: Duration,
+        rng: StdRng,
+        record: SharedRecord,
+    ) -> Self {
         let mut operator = Self {
             webhook,
             rng,
-            book,
+            record,
             agenda: BTreeMap::new(),
             planned: 0,
         };
         let start = SystemClock.now();
-        let millis = u64::try_from(diligence.over.as_millis()).unwrap_or(u64::MAX);
-        for _ in 0..diligence.tasks {
+        let millis = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
+        for _ in 0..tasks {
             let at = operator.rng.random_range(0..millis.max(1));
-            let wish = Wish::Run { repeats: REPEATS };
-            operator.plan(start + Duration::from_millis(at), wish);
+            let action = Action::Run { repeats: REPEATS };
+            operator.plan(start + Duration::from_millis(at), action);
         }
         operator
     }
 
-    /// Types until nothing is left to type; falls behind where answers are slow.
+    /// Types all commands; falls behind where answers are slow.
     pub(super) async fn work(mut self) {
-        while let Some(((at, _), wish)) = self.agenda.pop_first() {
+        while let Some(((at, _), action)) = self.agenda.pop_first() {
             sleep(at.since(SystemClock.now())).await;
-            match wish {
-                Wish::Run { repeats } => self.run(repeats).await,
-                Wish::Cancel(task) => self.cancel(task).await,
-                Wish::Retry(task) => self.retry(task).await,
+            match action {
+                Action::Run { repeats } => self.run(repeats).await,
+                Action::Cancel(task) => self.cancel(task).await,
+                Action::Retry(task) => self.retry(task).await,
             }
         }
     }
 
     async fn run(&mut self, repeats: u32) {
-        self.book.lock().asked += 1;
+        self.record.lock().asked += 1;
         let options = ["", "", "", "--priority high ", "--priority low "];
         let option = options[self.rng.random_range(0..options.len())];
         let command = format!("run {option}do number {}", self.planned);
         match self.webhook.command(&command).await {
-            Answer::Task(task) => self.told_of(task),
+            Answer::Task(task) => self.note_task(task),
             Answer::Other => {}
             Answer::Failed => {
-                self.book.lock().unanswered += 1;
+                self.record.lock().unanswered += 1;
                 if let Some(repeats) = repeats.checked_sub(1) {
-                    self.plan_in(1000..4000, Wish::Run { repeats });
+                    self.plan_in(1000..4000, Action::Run { repeats });
                 }
             }
         }
     }
 
-    fn told_of(&mut self, task: TaskId) {
-        self.book.lock().tasks.entry(task).or_default();
+    fn note_task(&mut self, task: TaskId) {
+        self.record.lock().tasks.insert(task);
         if self.rng.random_bool(CANCELLED) {
-            self.plan_in(0..6000, Wish::Cancel(task));
+            self.plan_in(0..6000, Action::Cancel(task));
         }
     }
 
     async fn cancel(&mut self, task: TaskId) {
-        self.wish(task, |wishes| wishes.cancelled = true);
         self.webhook.command(&format!("cancel {task}")).await;
         if self.rng.random_bool(RETRIED) {
-            self.plan_in(2000..15_000, Wish::Retry(task));
+            self.plan_in(2000..15_000, Action::Retry(task));
         }
     }
 
     async fn retry(&mut self, task: TaskId) {
-        self.wish(task, |wishes| wishes.retried = true);
+        self.record.lock().retried.insert(task);
         self.webhook.command(&format!("retry {task}")).await;
     }
 
-    fn wish(&self, task: TaskId, wish: impl FnOnce(&mut Wishes)) {
-        wish(self.book.lock().tasks.entry(task).or_default());
-    }
-
-    fn plan_in(&mut self, millis: std::ops::Range<u64>, wish: Wish) {
+    fn plan_in(&mut self, millis: std::ops::Range<u64>, action: Action) {
         let delay = Duration::from_millis(self.rng.random_range(millis));
-        self.plan(SystemClock.now() + delay, wish);
+        self.plan(SystemClock.now() + delay, action);
     }
 
-    fn plan(&mut self, at: Timestamp, wish: Wish) {
+    fn plan(&mut self, at: Timestamp, action: Action) {
         self.planned += 1;
-        self.agenda.insert((at, self.planned), wish);
+        self.agenda.insert((at, self.planned), action);
     }
 }

@@ -1,13 +1,12 @@
-//! What a run is asked for.
+//! The options of a run.
 
-use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-/// What `chaos` is asked for.
+/// The options of `chaos`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Agents, each with a channel, a project and an operator of its own.
@@ -20,8 +19,8 @@ pub struct Options {
     #[arg(long, default_value_t = 2000)]
     pub tasks: usize,
     /// Seconds that it is disturbed; then it is waited until all has come to rest.
-    #[arg(long = "seconds", value_name = "SECONDS", default_value = "120", value_parser = seconds)]
-    pub time: Duration,
+    #[arg(long, default_value_t = 120)]
+    pub seconds: u64,
     /// Repeats the choices of an earlier run, which printed this [default: another each time].
     #[arg(long)]
     pub seed: Option<u64>,
@@ -34,24 +33,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// A run that is short enough for every push.
+    /// Returns the options of a run that is short enough for every push.
     pub const fn short() -> Self {
         Self {
             agents: 6,
             concurrency: 3,
             tasks: 80,
-            time: Duration::from_secs(20),
+            seconds: 20,
             seed: None,
             calm: false,
             json: None,
         }
     }
+
+    /// Returns the time that the run is disturbed.
+    pub(super) const fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
 }
 
 fn count(most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=most)
-}
-
-fn seconds(text: &str) -> Result<Duration, ParseIntError> {
-    text.parse().map(Duration::from_secs)
 }

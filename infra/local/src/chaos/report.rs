@@ -1,11 +1,12 @@
-//! What a run tells: a table for a person, JSON for machines.
+//! The report of a run: a table for a person, JSON for machines.
 
 use std::fmt;
 
 use serde::Serialize;
+use strum::VariantArray as _;
 
-use super::conditions::Calls;
 use super::verdict::{Charge, Verdict};
+use crate::edge::CallCounts;
 
 /// Offences that are named.
 const NAMED: usize = 25;
@@ -17,13 +18,13 @@ pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) agents: usize,
     pub(super) concurrency: usize,
-    /// How long it was disturbed.
+    /// The time that the run was disturbed.
     pub(super) disturbed_ms: u64,
     /// Attempts that agents ended in that time.
     pub(super) ended_disturbed: usize,
     /// From the first task to the verdict.
     pub(super) whole_ms: u64,
-    pub(super) calls: Calls,
+    pub(super) calls: CallCounts,
     /// Commands that the webhook did not answer as it should.
     pub(super) unanswered: usize,
     pub(super) verdict: Verdict,
@@ -42,12 +43,10 @@ impl fmt::Display for Report {
             seconds(self.whole_ms),
         )?;
         self.tasks(f)?;
-        for charge in Charge::ALL {
-            let note = match verdict.count(charge) {
-                0 => "",
-                _ => "must be 0",
-            };
-            row(f, charge.into(), verdict.count(charge), note)?;
+        for charge in Charge::VARIANTS {
+            let count = verdict.count(*charge);
+            let note = if count == 0 { "" } else { "must be 0" };
+            row(f, charge.into(), count, note)?;
         }
         self.times(f)?;
         self.offences(f)
@@ -94,9 +93,8 @@ impl Report {
         );
         writeln!(f)?;
         row(f, "reconnected and drained", times.drained, &note)?;
-        let calls = &self.calls;
-        let note = format!("of {}", calls.made);
-        row(f, "calls to AWS that failed", calls.failed, &note)
+        let note = format!("of {}", self.calls.made);
+        row(f, "calls to AWS that failed", self.calls.failed, &note)
     }
 
     fn offences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,11 +119,8 @@ fn row(
     count: impl fmt::Display,
     note: &str,
 ) -> fmt::Result {
-    writeln!(
-        f,
-        "{}",
-        format!("  {what:<26}{count:>7}   {note}").trim_end()
-    )
+    let row = format!("  {what:<26}{count:>7}   {note}");
+    writeln!(f, "{}", row.trim_end())
 }
 
 fn seconds(millis: u64) -> String {

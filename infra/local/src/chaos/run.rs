@@ -9,69 +9,75 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
-use xtask::Workspace;
 
-use super::agent::RunningAgent;
-use super::conditions::NetworkConditions;
+use super::agent::{Interruption, RunningAgent};
 use super::explain::explain;
-use super::operator::{Book, Diligence, Operator};
+use super::faults::{self, FaultPlan};
+use super::operator::{Operator, SharedRecord};
 use super::options::Options;
 use super::report::Report;
 use super::settle;
-use super::trouble::{self, Trouble};
 use super::verdict::{Evidence, judge};
 use super::webhook::Webhook;
 use super::world::World;
+use crate::session::Session;
 use crate::stack::Stack;
-use crate::ui::{Step, Ui};
+use crate::ui::Step;
 
-/// How long an attempt may take to be acknowledged: as `TaskAckSeconds` says.
+/// The time within which an attempt must be acknowledged: the value of `TaskAckSeconds`.
 const ACK_DEADLINE: Duration = Duration::from_secs(15);
-/// How often the progress is noted.
+/// The disturbance of an agent's connection, as the [edge](crate::edge) parses it.
+const DISTURBANCE: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
+/// The probability that a function's call to AWS fails.
+const FAILING_CALLS: f64 = 0.02;
+/// The interval at which the progress is shown.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Everybody who takes part.
-struct Cast {
+/// The agents and operators of a run, and their records.
+struct Participants {
     agents: Vec<RunningAgent>,
     ledger: Ledger,
-    book: Book,
+    record: SharedRecord,
     /// The operators who still type.
     operators: JoinSet<()>,
 }
 
 /// Runs on a stack that nobody else uses.
 pub(super) async fn run(
-    workspace: &Workspace,
+    session: &Session<'_>,
     stack: &Stack,
     options: &Options,
     seed: u64,
-    ui: &Ui,
 ) -> Result<Report> {
-    let begun = SystemClock.now();
+    let (ui, begun) = (session.ui, SystemClock.now());
     let mut rng = StdRng::seed_from_u64(seed);
-    let conditions = NetworkConditions::over(stack, options.calm);
     let world = World::make(&stack.file, options.agents).await?;
-    let mut cast = Cast::assemble(&world, options, &conditions, &mut rng)?;
+    let mut participants = Participants::assemble(&world, options, &mut rng);
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
-    conditions.storm(rng.random())?;
-    disturb(&world, options, &mut cast, &mut rng, &step).await?;
-    conditions.calm();
-    cast.rest(&world, &conditions).await?;
-    step.done(&cast.progress());
+    let calls_seed = rng.random();
+    if !options.calm {
+        stack.edge.disturb_calls(calls_seed, FAILING_CALLS);
+    }
+    disturb(&world, options, &mut participants, &mut rng, &step).await?;
+    stack.edge.calm();
+    participants.calm(&world).await?;
+    step.done(&participants.progress());
     let calm_at = SystemClock.now();
-    let ended_disturbed = cast.count(|deed| matches!(deed, Deed::Reported(_)));
+    let ended_disturbed = participants.count(|deed| matches!(deed, Deed::Reported(_)));
     let step = ui.step("Waiting until all has come to rest");
-    let snapshot = settle::settle(&world, &cast.agents, &cast.ledger, &step).await?;
-    step.done(&cast.progress());
-    let ledger = cast.ledger.entries();
+    let snapshot =
+        settle::settle(&world, &participants.agents, &participants.ledger, &step).await?;
+    step.done(&participants.progress());
+    let ledger = participants.ledger.entries();
+    let operators = participants.record.lock().clone();
     let verdict = judge(&Evidence {
         ledger: &ledger,
-        known: &cast.book.known(),
+        operators: &operators,
         snapshot: &snapshot,
         ack_deadline: ACK_DEADLINE,
         capacity: options.concurrency,
     });
-    explain(workspace, &stack.file, &ledger, &verdict, ui).await?;
+    explain(session, &stack.file, &ledger, &verdict).await?;
     Ok(Report {
         seed,
         agents: options.agents,
@@ -79,33 +85,33 @@ pub(super) async fn run(
         disturbed_ms: millis(calm_at, begun),
         ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
-        calls: conditions.calls(),
-        unanswered: cast.book.known().unanswered,
+        calls: stack.edge.call_counts(),
+        unanswered: operators.unanswered,
         verdict,
     })
 }
 
-/// Until the time is over and all operators have typed all that they had in mind.
+/// Disturbs the run until the time is over and all operators have typed all commands.
 async fn disturb(
     world: &World,
     options: &Options,
-    cast: &mut Cast,
+    participants: &mut Participants,
     rng: &mut StdRng,
     step: &Step,
 ) -> Result<()> {
-    let mut trouble = Trouble::new(options, StdRng::seed_from_u64(rng.random()));
+    let mut faults = FaultPlan::new(options, StdRng::seed_from_u64(rng.random()));
     let mut tick = interval(TICK);
-    let over = sleep(options.time);
+    let over = sleep(options.time());
     tokio::pin!(over);
     let mut time_is_over = false;
-    while !time_is_over || !cast.operators.is_empty() {
+    while !time_is_over || !participants.operators.is_empty() {
         tokio::select! {
             () = &mut over, if !time_is_over => time_is_over = true,
-            Some(_) = cast.operators.join_next() => {}
+            Some(_) = participants.operators.join_next() => {}
             _ = tick.tick() => {
-                step.note(&cast.progress());
+                step.note(&participants.progress());
                 if !options.calm {
-                    trouble.make(world, &cast.agents, SystemClock.now()).await?;
+                    faults.inject(world, &participants.agents, SystemClock.now()).await?;
                 }
             }
         }
@@ -113,48 +119,50 @@ async fn disturb(
     Ok(())
 }
 
-impl Cast {
-    fn assemble(
-        world: &World,
-        options: &Options,
-        conditions: &NetworkConditions<'_>,
-        rng: &mut StdRng,
-    ) -> Result<Self> {
-        let (ledger, book) = (Ledger::default(), Book::default());
-        let agents = world.keys().map(|(id, key)| {
+impl Participants {
+    fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Self {
+        let (ledger, record) = (Ledger::default(), SharedRecord::default());
+        let url = &world.stack.websocket_url;
+        let agents = world.keys.iter().map(|(id, key)| {
             let settings = Settings {
                 capacity: options.concurrency,
                 ..Settings::new(id.clone())
             };
-            let url = conditions.rough_door(rng.random());
+            let seed: u64 = rng.random();
+            let url = if options.calm {
+                url.clone()
+            } else {
+                format!("{url}?disturb=seed:{seed},{DISTURBANCE}")
+            };
             RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
         let mut operators = JoinSet::new();
-        for (number, channel) in world.channels().enumerate() {
-            let webhook = Webhook::new(world.stack(), channel)?;
-            let diligence = Diligence {
-                // Shared out among them, the rest too.
-                tasks: (options.tasks + number) / options.agents,
-                over: options.time,
-            };
+        for (number, channel) in world.channels.iter().enumerate() {
+            let webhook = Webhook::new(world, channel);
+            // Shared out among them, the rest too.
+            let tasks = (options.tasks + number) / options.agents;
             let rng = StdRng::seed_from_u64(rng.random());
-            operators.spawn(Operator::new(webhook, diligence, rng, book.clone()).work());
+            let operator = Operator::new(webhook, tasks, options.time(), rng, record.clone());
+            operators.spawn(operator.work());
         }
-        Ok(Self {
+        Self {
             agents,
             ledger,
-            book,
+            record,
             operators,
-        })
+        }
     }
 
-    /// From now on nobody is disturbed any more.
-    async fn rest(&self, world: &World, conditions: &NetworkConditions<'_>) -> Result<()> {
+    /// Ends all disturbances: the agents connect again, without any.
+    async fn calm(&self, world: &World) -> Result<()> {
         for agent in &self.agents {
-            agent.move_to(conditions.fair_door());
+            agent.interrupt(Interruption {
+                url: Some(world.stack.websocket_url.clone()),
+                ..Interruption::default()
+            });
         }
-        trouble::end(world).await
+        faults::end(world).await
     }
 
     fn count(&self, wanted: fn(&Deed) -> bool) -> usize {
@@ -163,7 +171,7 @@ impl Cast {
     }
 
     fn progress(&self) -> String {
-        let asked = self.book.asked();
+        let asked = self.record.lock().asked;
         let begun = self.count(|deed| matches!(deed, Deed::Started));
         let ended = self.count(|deed| matches!(deed, Deed::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")

@@ -1,11 +1,9 @@
-//! Waiting until a run has come to rest: all tasks over and shown, or nothing happens any more.
+//! The wait until a run has come to rest: all tasks are over and shown, or nothing happens any more.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use bematic_protocol::ids::TaskId;
-use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use bematic_protocol::time::{Clock as _, SystemClock};
 use tokio::time::sleep;
 
 use super::agent::RunningAgent;
@@ -14,20 +12,13 @@ use super::world::World;
 use crate::ui::Step;
 use bematic_test_agent::{Ledger, What};
 
-/// How often is looked.
+/// The pause between two looks at the run.
 const POLL: Duration = Duration::from_secs(3);
-/// Nothing comes any more after this long: the sweeper finds what was left for a minute, and what
-/// the notifier failed to do comes back after its visibility timeout of 180 s at the latest.
+/// The time without a change after which nothing will change any more: the sweeper finds a lost message
+/// after a minute, and a refresh that failed is repeated after the visibility timeout of 180 s.
 const QUIET: Duration = Duration::from_secs(200);
-/// The end of all patience.
+/// The longest wait in all.
 const PATIENCE: Duration = Duration::from_mins(6);
-
-/// What is still to happen, and what has: as long as it changes, something goes on.
-#[derive(Debug, PartialEq, Eq)]
-struct Motion {
-    open: BTreeSet<TaskId>,
-    deeds: usize,
-}
 
 /// Waits, and reads everything at the end.
 pub(super) async fn settle(
@@ -41,28 +32,21 @@ pub(super) async fn settle(
     loop {
         let open = world.open_tasks().await?;
         step.note(&format!("{} tasks are not over and shown", open.len()));
-        let idle = agents.iter().all(RunningAgent::is_idle);
-        if open.is_empty() && idle && no_slot_taken(world).await? {
+        let is_idle = agents.iter().all(RunningAgent::is_idle);
+        let mut stored = world.agents().await?.into_iter();
+        if open.is_empty() && is_idle && stored.all(|agent| agent.held.is_empty()) {
             break;
         }
+        // As long as either changes, something goes on.
         let deeds = ledger.count(|what| matches!(what, What::Run(..)));
-        let (now, motion) = (SystemClock.now(), Motion { open, deeds });
-        if last.as_ref() != Some(&motion) {
-            (last, moved_at) = (Some(motion), now);
+        let (now, motion) = (SystemClock.now(), Some((open, deeds)));
+        if last != motion {
+            (last, moved_at) = (motion, now);
         }
-        if given_up(begun, moved_at, now) {
+        if now.since(moved_at) >= QUIET || now.since(begun) >= PATIENCE {
             break;
         }
         sleep(POLL).await;
     }
     snapshot::take(world).await
-}
-
-fn given_up(begun: Timestamp, moved_at: Timestamp, now: Timestamp) -> bool {
-    now.since(moved_at) >= QUIET || now.since(begun) >= PATIENCE
-}
-
-async fn no_slot_taken(world: &World) -> Result<bool> {
-    let agents = world.agents().await?;
-    Ok(agents.iter().all(|agent| agent.held.is_empty()))
 }

@@ -1,10 +1,9 @@
-//! What the store and Slack hold. The store is read whole, by a Scan: this is a tool for a local
+//! The contents of the store and of Slack. The store is read whole, by a Scan: this is a tool for a local
 //! stack, nothing that runs on AWS.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::agent::Agent;
 use bematic::breaker::Breaker;
@@ -21,7 +20,7 @@ type Item = std::collections::HashMap<String, AttributeValue>;
 /// Messages of a page of Slack's history.
 const PAGE: &str = "999";
 
-/// All that the verdict looks at, beside the ledger.
+/// The contents of the store and of Slack that a verdict needs.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The tasks, as they are stored.
@@ -30,25 +29,25 @@ pub struct Snapshot {
     pub agents: Vec<Agent>,
     /// Their circuit breakers.
     pub breakers: BTreeMap<AgentId, Breaker>,
-    /// The messages of Slack that are about a task: of each, how its notification reads.
+    /// The notification texts of the Slack messages about each task.
     pub cards: BTreeMap<TaskId, Vec<String>>,
 }
 
-/// A task as it is stored, with what is stored beside it.
+/// A task as it is stored, with its result and late reports.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The task.
     pub task: Task,
     /// Its result.
     pub completion: Option<Completion>,
-    /// What came too late.
+    /// The reports that came too late.
     pub late: Vec<LateReport>,
 }
 
 /// Reads everything.
 pub(super) async fn take(world: &World) -> Result<Snapshot> {
     let mut cards = BTreeMap::<_, Vec<_>>::new();
-    for channel in world.channels() {
+    for channel in &world.channels {
         for message in messages(world, channel).await? {
             if let Some(task) = about(&message) {
                 let text = message["text"].as_str().unwrap_or_default();
@@ -66,51 +65,33 @@ pub(super) async fn take(world: &World) -> Result<Snapshot> {
 
 /// The stored tasks of the run.
 async fn tasks(world: &World) -> Result<BTreeMap<TaskId, Stored>> {
-    let mut tasks = BTreeMap::new();
+    let mut tasks = BTreeMap::<TaskId, Task>::new();
     let (mut results, mut lates) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
-    for item in scan(world.client(), world.tasks_table()).await? {
+    let scan = world.client.scan();
+    let scan = scan.table_name(&world.stack.aws.tables.tasks);
+    let mut items = scan.into_paginator().items().send();
+    while let Some(item) = items.next().await {
+        let item = item.context("the tasks cannot be read")?;
         let (pk, sk) = (word(&item, "pk"), word(&item, "sk"));
         let Some(Ok(id)) = pk.strip_prefix("TASK#").map(str::parse) else {
             continue;
         };
         match sk.as_str() {
-            "TASK" => drop(tasks.insert(id, parse::<Task>(item)?)),
-            "RESULT" => drop(results.insert(id, parse::<Completion>(item)?)),
-            _ => lates
-                .entry(id)
-                .or_default()
-                .push(parse::<LateReport>(item)?),
+            "TASK" => drop(tasks.insert(id, parse(item)?)),
+            "RESULT" => drop(results.insert(id, parse(item)?)),
+            sk if sk.starts_with("LATE#") => lates.entry(id).or_default().push(parse(item)?),
+            _ => {}
         }
     }
-    let own = tasks
-        .into_iter()
-        .filter(|(_, task)| world.has(&task.agent_id));
-    Ok(own
-        .map(|(id, task)| {
-            let stored = Stored {
-                task,
-                completion: results.remove(&id),
-                late: lates.remove(&id).unwrap_or_default(),
-            };
-            (id, stored)
-        })
-        .collect())
-}
-
-async fn scan(client: &Client, table: &str) -> Result<Vec<Item>> {
-    client
-        .scan()
-        .table_name(table)
-        .filter_expression("sk = :task OR sk = :result OR begins_with(sk, :late)")
-        .expression_attribute_values(":task", AttributeValue::S("TASK".to_owned()))
-        .expression_attribute_values(":result", AttributeValue::S("RESULT".to_owned()))
-        .expression_attribute_values(":late", AttributeValue::S("LATE#".to_owned()))
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<_, _>>()
-        .await
-        .context("the tasks cannot be read")
+    let stored = tasks.into_iter().map(|(id, task)| {
+        let stored = Stored {
+            task,
+            completion: results.remove(&id),
+            late: lates.remove(&id).unwrap_or_default(),
+        };
+        (id, stored)
+    });
+    Ok(stored.collect())
 }
 
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T> {
@@ -125,9 +106,9 @@ fn word(item: &Item, name: &str) -> String {
 async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     let (mut messages, mut cursor) = (Vec::new(), String::new());
     loop {
+        // An empty cursor is as good as none.
         let form = [("channel", channel), ("limit", PAGE), ("cursor", &cursor)];
-        let form = &form[..if cursor.is_empty() { 2 } else { 3 }];
-        let mut answer = history(world.http(), world.stack(), form).await?;
+        let mut answer = history(&world.http, &world.stack, &form).await?;
         if let Value::Array(page) = answer["messages"].take() {
             messages.extend(page);
         }
@@ -139,7 +120,7 @@ async fn messages(world: &World, channel: &str) -> Result<Vec<Value>> {
     }
 }
 
-/// The task that a message is about: its last block but the buttons names it first.
+/// Returns the task that a message is about: the last block before the buttons begins with its id.
 fn about(message: &Value) -> Option<TaskId> {
     let blocks = message["blocks"].as_array()?;
     let mut texts = blocks

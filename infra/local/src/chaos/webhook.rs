@@ -1,74 +1,71 @@
-//! Slash commands sent straight to the webhook: its answer is needed, and the wait for it is longer
-//! than Slack's, since the machine may be slow.
+//! Slash commands that are sent straight to the webhook, past the local Slack: the operators need its
+//! answer, and wait longer than Slack does, since the machine may be slow.
 
 use std::time::Duration;
 
-use crate::stack::StackFile;
-use anyhow::{Context as _, Result};
 use bematic_protocol::ids::TaskId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use local_slack::SlashCommand;
 use serde_json::Value;
 
-/// How long an answer may take.
+use super::world::World;
+use crate::stack::StackFile;
+
+/// The time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A task was made: the operator was told which.
+    /// A task was created: the answer says which.
     Task(TaskId),
-    /// Something else was done, or nothing, and the operator was told what.
+    /// Something else was done, or nothing, and the answer says what.
     Other,
-    /// The operator does not know what came of it.
+    /// The operator cannot know whether it was done.
     Failed,
 }
 
-/// Types in one channel.
+/// Types commands in one channel.
 #[derive(Debug)]
 pub(super) struct Webhook {
     http: reqwest::Client,
-    url: String,
-    secret: String,
+    stack: StackFile,
     channel: String,
-    user: String,
     typed: u64,
 }
 
 impl Webhook {
-    pub(super) fn new(stack: &StackFile, channel: &str) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .build()
-            .context("no HTTP client can be made")?;
-        Ok(Self {
-            http,
-            url: stack.webhook_url.clone(),
-            secret: stack.slack_signing_secret.clone(),
+    pub(super) fn new(world: &World, channel: &str) -> Self {
+        Self {
+            http: world.http.clone(),
+            stack: world.stack.clone(),
             channel: channel.to_owned(),
-            user: stack.admin_user_id.clone(),
             typed: 0,
-        })
+        }
     }
 
     /// Types `/bm` and `text`.
     pub(super) async fn command(&mut self, text: &str) -> Answer {
         self.typed += 1;
         let trigger = format!("{}.{}", self.channel, self.typed);
-        let command = SlashCommand::new(&self.channel, &self.user, text, &trigger);
+        let command = SlashCommand::new(&self.channel, &self.stack.admin_user_id, text, &trigger);
         self.post(&command)
             .await
             .map_or(Answer::Failed, |said| read(&said))
     }
 
     async fn post(&self, command: &SlashCommand<'_>) -> reqwest::Result<String> {
-        let request = command.signed(&self.secret, SystemClock.now().as_secs());
-        let mut sending = self.http.post(format!("{}{}", self.url, request.path));
+        let request = command.signed(
+            &self.stack.slack_signing_secret,
+            SystemClock.now().as_secs(),
+        );
+        let mut sending = self
+            .http
+            .post(format!("{}{}", self.stack.webhook_url, request.path));
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }
-        let sent = sending.body(request.body).send().await?;
+        let sent = sending.timeout(PATIENCE).body(request.body).send().await?;
         sent.error_for_status()?.text().await
     }
 }

@@ -1,41 +1,41 @@
-//! What a run works with: the stack, and the agents, channels and projects that it made there.
+//! The stack of a run, and the agents, channels and projects that it created there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_dynamodb::Client;
-use bematic::agent::{Agent, Route};
+use bematic::agent::Agent;
 use bematic::breaker::Breaker;
 use bematic::ports::{Agents as _, Deadlines as _};
-use bematic_admin::{Admin, Deployment, NewProject};
+use bematic_admin::{Admin, Deployment};
 use bematic_aws::store::{AgentStore, TaskStore};
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::{Clock as _, SystemClock};
 
-use crate::stack::StackFile;
+use crate::stack::{StackFile, add_agent};
 use local_slack::Channel;
 
-/// Later than any timer of the run.
-const EVER: Duration = Duration::from_hours(24 * 365);
-/// Tasks of a shard that are looked at.
+/// A time after the end of every timer of the run.
+const LATER: Duration = Duration::from_hours(24 * 365);
+/// Tasks of a shard that are read, at most.
 const AT_ONCE: usize = 1000;
 
-/// A run's own part of a stack.
+/// The stack, which nothing else uses, and the run's agents and channels.
 pub(super) struct World {
-    stack: StackFile,
+    pub(super) stack: StackFile,
     admin: Admin,
-    client: Client,
+    pub(super) client: Client,
     agents: AgentStore,
     tasks: TaskStore,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     /// The agents' keys.
-    keys: BTreeMap<AgentId, String>,
-    channels: Vec<String>,
+    pub(super) keys: BTreeMap<AgentId, String>,
+    pub(super) channels: Vec<String>,
 }
 
 impl World {
-    /// Makes so many agents, each with a channel and a project.
+    /// Creates so many agents, each with a channel and a project.
     pub(super) async fn make(stack: &StackFile, agents: usize) -> Result<Self> {
         let deployment = Deployment::local(stack.aws.clone()).await;
         let client = Client::new(&deployment.config);
@@ -72,72 +72,26 @@ impl World {
         local_slack::Client::new(&stack.slack_url, &channel_id, &stack.admin_user_id)
             .add_channel(&channel)
             .await?;
-        let made = self.admin.create_agent(agent_id.clone(), false).await?;
-        let project = NewProject {
-            channel_id: channel_id.parse()?,
-            name: "chaos".to_owned(),
-            route: Route::One(agent_id.clone()),
-            local_path: "/srv/chaos".to_owned(),
-            model: "none".to_owned(),
-            max_budget: 1.0,
-            bot_name: "Bematic".to_owned(),
-            system_prompt: String::new(),
-            allowed_tools: Vec::new(),
-            lease_secs: None,
-        };
-        self.admin.create_project(project, false).await?;
-        self.keys.insert(agent_id, made.api_key);
+        let path = "/srv/chaos".to_owned();
+        let api_key = add_agent(&self.admin, &agent_id, &channel_id, "chaos", path).await?;
+        self.keys.insert(agent_id, api_key);
         self.channels.push(channel_id);
         Ok(())
     }
 
-    pub(super) const fn stack(&self) -> &StackFile {
-        &self.stack
-    }
-
-    pub(super) const fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub(super) const fn http(&self) -> &reqwest::Client {
-        &self.http
-    }
-
-    pub(super) fn tasks_table(&self) -> &str {
-        &self.stack.aws.tables.tasks
-    }
-
-    /// The agents with their keys.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&AgentId, &str)> {
-        self.keys.iter().map(|(id, key)| (id, key.as_str()))
-    }
-
-    /// The channels.
-    pub(super) fn channels(&self) -> impl Iterator<Item = &str> {
-        self.channels.iter().map(String::as_str)
-    }
-
-    /// Whether an agent is the run's own.
-    pub(super) fn has(&self, agent: &AgentId) -> bool {
-        self.keys.contains_key(agent)
-    }
-
-    /// The tasks that are not over yet, or not shown as they are: by the sweeper's index, which
+    /// Returns the tasks that are not over yet, or not shown as they are: by the sweeper's index, which
     /// costs far less than to read all.
-    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<TaskId>> {
-        let due = self.tasks.due(SystemClock.now() + EVER, AT_ONCE).await?;
-        let own = due.into_iter().filter(|(_, agent)| self.has(agent));
-        Ok(own.map(|(task, _)| task).collect())
+    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<(TaskId, AgentId)>> {
+        let open = self.tasks.due(SystemClock.now() + LATER, AT_ONCE).await?;
+        Ok(open.into_iter().collect())
     }
 
-    /// The run's agents as they are stored.
+    /// Returns the agents as they are stored.
     pub(super) async fn agents(&self) -> Result<Vec<Agent>> {
-        let mut agents = self.agents.list().await?;
-        agents.retain(|agent| self.has(&agent.id));
-        Ok(agents)
+        Ok(self.agents.list().await?)
     }
 
-    /// Their circuit breakers.
+    /// Returns the circuit breakers of the run's agents.
     pub(super) async fn breakers(&self) -> Result<BTreeMap<AgentId, Breaker>> {
         let mut breakers = BTreeMap::new();
         for id in self.keys.keys() {

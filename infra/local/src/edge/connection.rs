@@ -8,44 +8,27 @@
 use std::future::pending;
 use std::time::Duration;
 
+use bematic_protocol::messages::limits::FRAME_BYTES;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::dice::{Direction, Fate, MessageDice};
-use super::disturb::Disturbance;
-use super::frames::framed;
-use super::limits::Limits;
+use super::disturbance::{Direction, Disturbance, Fate, MessageDice};
 use super::line::Line;
-use super::tally::Tally;
 
 /// How long either side may take to agree to a close.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// What a connection is carried with.
-pub(super) struct Carrier<'a> {
-    /// How it is disturbed.
-    pub(super) disturbance: &'a Disturbance,
-    /// How many connections asked for the same before.
-    pub(super) ordinal: u64,
-    /// How long it may live.
-    pub(super) limits: Limits,
-    /// What was done to messages.
-    pub(super) tally: &'a Tally,
-    /// Cancelled when the edge ends.
-    pub(super) stop: &'a CancellationToken,
-}
-
-/// How a connection ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The end of a connection.
 enum End {
-    /// With a goodbye, which the other side is told too.
+    /// With a close frame, which is passed on to the other side.
     Closed(Option<CloseFrame>),
     /// Without one.
     Cut,
@@ -71,40 +54,40 @@ impl End {
     }
 }
 
-impl Carrier<'_> {
-    /// Carries messages both ways until either side ends it, or a limit or chance does.
-    pub(super) async fn carry<A, C>(&self, agent: WebSocketStream<A>, cloud: WebSocketStream<C>)
-    where
-        A: AsyncRead + AsyncWrite + Unpin,
-        C: AsyncRead + AsyncWrite + Unpin,
-    {
-        let (mut to_agent, mut from_agent) = agent.split();
-        let (mut to_cloud, mut from_cloud) = cloud.split();
-        let (beat, beats) = watch::channel(());
-        let end = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => End::Cut,
-            end = self.pump(Direction::ToCloud, &beat).run(&mut from_agent, &mut to_cloud) => end,
-            end = self.pump(Direction::ToAgent, &beat).run(&mut from_cloud, &mut to_agent) => end,
-            () = silence(self.limits.idle, beats) => End::going_away(),
-            () = sleep(self.limits.lifetime) => End::going_away(),
-        };
-        // The halves are of one whole: they always fit. Dropped, a socket is gone.
-        let sockets = (to_agent.reunite(from_agent), to_cloud.reunite(from_cloud));
-        if let (End::Closed(frame), (Ok(agent), Ok(cloud))) = (end, sockets) {
-            tokio::join!(close(agent, frame.clone()), close(cloud, frame));
-        }
-    }
-
-    fn pump<'a>(&'a self, direction: Direction, beat: &'a watch::Sender<()>) -> Pump<'a> {
-        let Disturbance { seed, odds, .. } = *self.disturbance;
-        Pump {
-            dice: MessageDice::new(seed, self.ordinal, direction, odds),
-            line: Line::new(),
-            direction,
-            beat,
-            tally: self.tally,
-        }
+/// Carries messages both ways until either side ends the connection, or a limit or chance does.
+/// `ordinal` counts the connections that asked for the same disturbance before; `stop` is cancelled
+/// when the edge ends.
+pub(super) async fn carry<A, C>(
+    agent: WebSocketStream<A>,
+    cloud: WebSocketStream<C>,
+    disturbance: Disturbance,
+    ordinal: u64,
+    stop: &CancellationToken,
+) where
+    A: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut to_agent, mut from_agent) = agent.split();
+    let (mut to_cloud, mut from_cloud) = cloud.split();
+    let (beat, beats) = watch::channel(());
+    let pump = |direction| Pump {
+        dice: MessageDice::new(disturbance, ordinal, direction),
+        line: Line::new(),
+        direction,
+        beat: &beat,
+    };
+    let end = tokio::select! {
+        biased;
+        () = stop.cancelled() => End::Cut,
+        end = pump(Direction::ToCloud).run(&mut from_agent, &mut to_cloud) => end,
+        end = pump(Direction::ToAgent).run(&mut from_cloud, &mut to_agent) => end,
+        () = silence(disturbance.limits.idle, beats) => End::going_away(),
+        () = sleep(disturbance.limits.lifetime) => End::going_away(),
+    };
+    // The halves are of one whole: they always fit. Dropped, a socket is gone.
+    let sockets = (to_agent.reunite(from_agent), to_cloud.reunite(from_cloud));
+    if let (End::Closed(frame), (Ok(agent), Ok(cloud))) = (end, sockets) {
+        tokio::join!(close(agent, frame.clone()), close(cloud, frame));
     }
 }
 
@@ -119,7 +102,6 @@ struct Pump<'a> {
     line: Line<Message>,
     direction: Direction,
     beat: &'a watch::Sender<()>,
-    tally: &'a Tally,
 }
 
 impl Pump<'_> {
@@ -131,7 +113,7 @@ impl Pump<'_> {
         loop {
             while let Some(message) = self.line.due(Instant::now()) {
                 if self.send(message, to).await.is_err() {
-                    // Why that side is gone is seen by whoever reads from it.
+                    // The pump that reads from that side sees why it is gone.
                     return pending().await;
                 }
             }
@@ -143,12 +125,14 @@ impl Pump<'_> {
             };
             match came {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    if self.take(message) == Fate::Cut {
-                        return End::Cut;
+                    self.beat.send_replace(());
+                    match self.dice.next() {
+                        Fate::Cut => return End::Cut,
+                        Fate::Copies(delays) => self.line.put(&message, &delays, Instant::now()),
                     }
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    self.say_goodbye(to).await;
+                    self.send_rest(to).await;
                     return End::Closed(frame);
                 }
                 // Pings are answered by the library, here as at API Gateway.
@@ -157,14 +141,6 @@ impl Pump<'_> {
                 None => return End::Cut,
             }
         }
-    }
-
-    fn take(&mut self, message: Message) -> Fate {
-        self.beat.send_replace(());
-        let fate = self.dice.next();
-        self.tally.add(fate);
-        self.line.put(message, fate, Instant::now());
-        fate
     }
 
     async fn send(
@@ -182,8 +158,8 @@ impl Pump<'_> {
         to.flush().await
     }
 
-    /// What still waits is not lost by a goodbye in order.
-    async fn say_goodbye(&mut self, to: &mut (impl Sink<Message, Error = Error> + Unpin)) {
+    /// Sends the messages that still wait: an orderly close loses none.
+    async fn send_rest(&mut self, to: &mut (impl Sink<Message, Error = Error> + Unpin)) {
         for message in self.line.rest() {
             if self.send(message, to).await.is_err() {
                 return;
@@ -199,15 +175,15 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Says goodbye, or answers one, and lets the other side end the connection: what it still sends is
-/// read, since the goodbye would be lost with a connection that is reset.
+/// Sends a close frame, or answers one, and lets the other side end the connection. The data that it
+/// still sends is read, since the close frame would be lost with a connection that is reset.
 async fn close<S>(mut socket: WebSocketStream<S>, frame: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let closing = async {
         if socket.close(frame).await.is_err() {
-            // It has said goodbye first: the answer is ready and is only sent.
+            // The other side closed first: the answer is ready and is only sent.
             socket.flush().await?;
         }
         let mut raw = socket.into_inner();
@@ -218,4 +194,51 @@ where
     };
     // It ends either way.
     let _closed = timeout(CLOSE, closing).await;
+}
+
+/// Divides a message as API Gateway does for an agent: into frames of at most 32 KB, cut anywhere, also
+/// within a character.
+fn framed(message: Message) -> Vec<Message> {
+    let (mut opcode, mut rest) = match &message {
+        Message::Text(text) if text.len() > FRAME_BYTES => (Data::Text, Bytes::from(text.clone())),
+        Message::Binary(bytes) if bytes.len() > FRAME_BYTES => (Data::Binary, bytes.clone()),
+        _ => return vec![message],
+    };
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let head = rest.split_to(FRAME_BYTES.min(rest.len()));
+        let frame = Frame::message(head, OpCode::Data(opcode), rest.is_empty());
+        frames.push(Message::Frame(frame));
+        opcode = Data::Continue;
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(message: Message) -> Vec<(usize, bool)> {
+        let part = |message| match message {
+            Message::Frame(frame) => (frame.payload().len(), frame.header().is_final),
+            whole => (whole.len(), true),
+        };
+        framed(message).into_iter().map(part).collect()
+    }
+
+    #[test]
+    fn only_a_message_larger_than_a_frame_is_divided() {
+        assert_eq!(
+            lengths(Message::text("x".repeat(FRAME_BYTES))),
+            [(FRAME_BYTES, true)]
+        );
+        assert_eq!(
+            lengths(Message::text("ä".repeat(FRAME_BYTES))),
+            [(FRAME_BYTES, false), (FRAME_BYTES, true)]
+        );
+        assert_eq!(
+            lengths(Message::binary(vec![0; FRAME_BYTES + 1])),
+            [(FRAME_BYTES, false), (1, true)]
+        );
+    }
 }

@@ -1,169 +1,150 @@
-//! The messages that wait to be handed on, each at its own time.
+//! The messages of one direction that wait to be handed on, each until its own time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::dice::{Fate, When};
-
-/// How long a message is held back at most for later ones, of which there may be none.
-const HELD: Duration = Duration::from_millis(500);
-
-#[derive(Debug)]
-struct Waiting<M> {
-    at: Instant,
-    /// Later messages that it still lets pass.
-    behind: u8,
-    /// Tells apart what is due at once.
-    order: u64,
-    message: M,
+/// The delay of one copy of a message; none by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Delay {
+    /// The longest wait.
+    pub(super) time: Duration,
+    /// The number of later messages that end the wait before; 0 for none.
+    pub(super) behind: u8,
 }
 
-/// Messages that wait, one way of a connection.
+/// Messages that wait, by the time when they are due and the order in which they came; with the number
+/// of later messages that may still pass each.
 #[derive(Debug)]
 pub(super) struct Line<M> {
-    waiting: Vec<Waiting<M>>,
+    waiting: BTreeMap<(Instant, u64), (u8, M)>,
     order: u64,
 }
 
 impl<M: Clone> Line<M> {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             order: 0,
         }
     }
 
-    /// Takes a message in, as its fate is. What it was held back for is due after it.
-    pub(super) fn put(&mut self, message: M, fate: Fate, now: Instant) {
-        let held = self.waiting.len();
-        match fate {
-            Fate::Cut | Fate::Dropped => {}
-            Fate::Delivered(when) => self.wait(message, when, now),
-            Fate::Doubled(first, second) => {
-                self.wait(message.clone(), first, now);
-                self.wait(message, second, now);
-            }
+    /// Adds the copies of a message. A message that was held back for this one is due after it.
+    pub(super) fn put(&mut self, message: &M, copies: &[Delay], now: Instant) {
+        let is_passed = |_: &_, (behind, _): &mut (u8, M)| {
+            let is_last = *behind == 1;
+            *behind = behind.saturating_sub(1);
+            is_last
+        };
+        let held = self.waiting.extract_if(.., is_passed);
+        let passed: Vec<_> = held.map(|(_, (_, message))| message).collect();
+        for delay in copies {
+            self.wait(message.clone(), *delay, now);
         }
-        for waiting in self.waiting.iter_mut().take(held) {
-            if waiting.behind > 0 {
-                waiting.behind -= 1;
-                if waiting.behind == 0 {
-                    waiting.at = now;
-                    waiting.order = self.order;
-                    self.order += 1;
-                }
-            }
+        for message in passed {
+            self.wait(message, Delay::default(), now);
         }
     }
 
-    fn wait(&mut self, message: M, when: When, now: Instant) {
-        let (at, behind) = match when {
-            When::Now => (now, 0),
-            When::Behind(others) => (now + HELD, others),
-            When::After(late) => (now + late, 0),
-        };
-        self.waiting.push(Waiting {
-            at,
-            behind,
-            order: self.order,
-            message,
-        });
+    fn wait(&mut self, message: M, delay: Delay, now: Instant) {
+        let at = (now + delay.time, self.order);
+        self.waiting.insert(at, (delay.behind, message));
         self.order += 1;
     }
 
-    /// When the next message is due.
+    /// Returns the time when the next message is due.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.waiting.iter().map(|waiting| waiting.at).min()
+        self.waiting.keys().next().map(|(at, _)| *at)
     }
 
-    /// A message that is due.
+    /// Takes a message that is due.
     pub(super) fn due(&mut self, now: Instant) -> Option<M> {
-        let first = self.first().filter(|at| self.waiting[*at].at <= now)?;
-        Some(self.waiting.remove(first).message)
+        let first = self.waiting.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove().1)
     }
 
-    /// All that waits, in the order in which it would have been due.
-    pub(super) fn rest(&mut self) -> Vec<M> {
-        let mut rest = Vec::new();
-        while let Some(first) = self.first() {
-            rest.push(self.waiting.remove(first).message);
-        }
-        rest
-    }
-
-    fn first(&self) -> Option<usize> {
-        let waiting = self.waiting.iter().enumerate();
-        let first = waiting.min_by_key(|(_, waiting)| (waiting.at, waiting.order))?;
-        Some(first.0)
+    /// Takes all messages, in the order in which they would have been due.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = M> + use<M> {
+        let rest = std::mem::take(&mut self.waiting);
+        rest.into_values().map(|(_, message)| message)
     }
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test begins now, and passes the time on from there"
-)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a test begins now, and passes the time on from there"
+    )]
+
     use super::*;
 
-    const NOW: Fate = Fate::Delivered(When::Now);
+    const NOW: &[Delay] = &[Delay {
+        time: Duration::ZERO,
+        behind: 0,
+    }];
+    const HELD: Duration = Duration::from_millis(500);
+
+    fn behind(behind: u8) -> [Delay; 1] {
+        [Delay { time: HELD, behind }]
+    }
+
+    fn late(time: Duration) -> Delay {
+        Delay { time, behind: 0 }
+    }
 
     fn due(line: &mut Line<char>, now: Instant) -> String {
         std::iter::from_fn(|| line.due(now)).collect()
     }
 
     #[test]
-    fn what_is_not_disturbed_goes_on_in_order() {
+    fn undisturbed_messages_stay_in_order() {
         let (mut line, now) = (Line::new(), Instant::now());
         for message in "abc".chars() {
-            line.put(message, NOW, now);
+            line.put(&message, NOW, now);
         }
         assert_eq!(due(&mut line, now), "abc");
         assert_eq!(line.next_at(), None);
     }
 
     #[test]
-    fn a_message_out_of_order_comes_after_those_it_lets_pass() {
+    fn a_reordered_message_comes_after_those_that_pass_it() {
         let (mut line, now) = (Line::new(), Instant::now());
-        line.put('a', Fate::Delivered(When::Behind(2)), now);
-        line.put('b', Fate::Delivered(When::Behind(1)), now);
+        line.put(&'a', &behind(2), now);
+        line.put(&'b', &behind(1), now);
         assert_eq!(due(&mut line, now), "");
-        line.put('c', NOW, now);
-        line.put('d', NOW, now);
+        line.put(&'c', NOW, now);
+        line.put(&'d', NOW, now);
         assert_eq!(due(&mut line, now), "cabd");
     }
 
     #[test]
-    fn a_message_out_of_order_does_not_wait_for_ever_for_others() {
+    fn a_reordered_message_does_not_wait_for_ever_for_others() {
         let (mut line, now) = (Line::new(), Instant::now());
-        line.put('a', Fate::Delivered(When::Behind(1)), now);
+        line.put(&'a', &behind(1), now);
         assert_eq!(line.next_at(), Some(now + HELD));
         assert_eq!(due(&mut line, now + HELD), "a");
     }
 
     #[test]
-    fn late_and_double_and_dropped() {
+    fn messages_are_late_doubled_or_dropped() {
         let (mut line, now) = (Line::new(), Instant::now());
-        let late = Duration::from_millis(100);
-        line.put('a', Fate::Doubled(When::Now, When::After(late)), now);
-        line.put('b', Fate::Dropped, now);
-        line.put('c', NOW, now);
+        let time = Duration::from_millis(100);
+        line.put(&'a', &[NOW[0], late(time)], now);
+        line.put(&'b', &[], now);
+        line.put(&'c', NOW, now);
         assert_eq!(due(&mut line, now), "ac");
-        assert_eq!(due(&mut line, now + late), "a");
+        assert_eq!(due(&mut line, now + time), "a");
     }
 
     #[test]
-    fn at_a_goodbye_all_that_waits_goes_on() {
+    fn the_rest_is_all_waiting_messages_in_order() {
         let (mut line, now) = (Line::new(), Instant::now());
-        line.put(
-            'a',
-            Fate::Delivered(When::After(Duration::from_secs(2))),
-            now,
-        );
-        line.put('b', Fate::Delivered(When::Behind(3)), now);
-        line.put('c', NOW, now);
-        assert_eq!(line.rest(), ['c', 'b', 'a']);
+        line.put(&'a', &[late(Duration::from_secs(2))], now);
+        line.put(&'b', &behind(3), now);
+        line.put(&'c', NOW, now);
+        assert!(line.rest().eq(['c', 'b', 'a']));
         assert_eq!(line.next_at(), None);
     }
 }

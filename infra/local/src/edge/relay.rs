@@ -1,36 +1,96 @@
-//! HTTP: handed on to the emulator as it is, and its answer handed back.
+//! HTTP: handed on to the emulator as it is, and its answer handed back. The functions' calls to AWS
+//! are counted, and fail at random while that is switched on.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::uri::{Authority, PathAndQuery, Scheme};
-use axum::http::{HeaderName, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bematic_protocol::messages::limits::MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use serde::Serialize;
 use serde_json::json;
-
-use super::calls::{Call, Calls};
-use super::dice::Failure;
 
 /// How long a connection to the emulator is kept without use: less than the 75 s after which the
 /// emulator closes it.
 const KEPT: Duration = Duration::from_secs(30);
-/// Bytes of a call that a function makes at most; AWS's own largest are DynamoDB's 16 MB.
-const CALL_BYTES: usize = 16 * 1024 * 1024;
 /// Where AWS puts an error's name, beside the body.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// The services that the functions work with, as their requests' `X-Amz-Target` begins.
+const TARGETS: [&str; 2] = ["DynamoDB_", "AmazonSQS."];
+/// The management of connections, below an API's stage.
+const CONNECTIONS: [&str; 2] = ["/@connections/", "/%40connections/"];
+
+/// The size of a function's call in bytes, at most, and the answer to a larger one.
+type SizeLimit = (usize, &'static str);
+/// API Gateway's limit of a message to an agent.
+const POST: SizeLimit = (
+    MESSAGE_BYTES,
+    "a message to a connection has at most 128 KB",
+);
+/// The largest limit of an AWS service, which is DynamoDB's.
+const CALL: SizeLimit = (
+    16 * 1024 * 1024,
+    "the request is larger than any that AWS takes",
+);
+
+/// The functions' calls to AWS so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CallCounts {
+    /// All calls.
+    pub made: u64,
+    /// Calls that were made to fail: one half before they reached the emulator, the other half after it.
+    pub failed: u64,
+}
+
+/// The point at which a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// Nothing happened.
+    Before,
+    /// The call took effect, and the answer is lost.
+    After,
+}
+
+/// The functions' calls so far, and the dice for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) counts: CallCounts,
+    /// The random numbers and the probability of a failure, while calls are made to fail.
+    pub(super) dice: Option<(StdRng, f64)>,
+}
+
+impl Calls {
+    /// Counts a call, and decides whether it fails.
+    fn next(&mut self) -> Option<Failure> {
+        self.counts.made += 1;
+        let (random, probability) = self.dice.as_mut()?;
+        let (fails, before) = (random.random_bool(*probability), random.random_bool(0.5));
+        self.counts.failed += u64::from(fails);
+        let failure = if before {
+            Failure::Before
+        } else {
+            Failure::After
+        };
+        fails.then_some(failure)
+    }
+}
 
 /// Hands requests on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Relay {
     emulator: SocketAddr,
     client: Client<HttpConnector, Body>,
+    calls: Mutex<Calls>,
 }
 
 impl Relay {
@@ -41,24 +101,31 @@ impl Relay {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
             .build(connector);
-        Self { emulator, client }
+        Self {
+            emulator,
+            client,
+            calls: Mutex::default(),
+        }
     }
 
-    /// Hands a request on; a call of a function fails if it is its turn.
-    pub(super) async fn handle(&self, request: Request, calls: &Calls) -> Response {
+    /// Locks also after a holder panicked: nothing is left half changed.
+    pub(super) fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a request on; a call of a function may be made to fail.
+    pub(super) async fn handle(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let call = Call::of(&parts);
-        if call == Call::Other {
+        let Some((bytes, too_large)) = size_limit(&parts) else {
             return self.send(Request::from_parts(parts, body)).await;
-        }
-        let Ok(body) = to_bytes(body, CALL_BYTES).await else {
-            return too_large("the request is larger than any that AWS takes");
         };
-        if call == Call::Post && body.len() > MESSAGE_BYTES {
-            return too_large("a message to a connection has at most 128 KB");
-        }
+        let Ok(body) = to_bytes(body, bytes).await else {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return error_answer(status, "PayloadTooLargeException", too_large);
+        };
         let request = Request::from_parts(parts, Body::from(body));
-        match calls.next() {
+        let failure = self.calls().next();
+        match failure {
             None => self.send(request).await,
             Some(Failure::Before) => disturbed("before it was made: nothing happened"),
             Some(Failure::After) => {
@@ -69,9 +136,16 @@ impl Relay {
     }
 
     async fn send(&self, mut request: Request) -> Response {
-        match self.address(request.uri()) {
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        match Uri::try_from(format!("http://{}{path}", self.emulator)) {
             Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => return error_answer(StatusCode::BAD_REQUEST, "BadUri", &error),
+            Err(error) => {
+                let text = format!("{}: {error}", request.uri());
+                return error_answer(StatusCode::BAD_REQUEST, "BadUri", &text);
+            }
         }
         // Of the hop from the caller to here.
         request.headers_mut().remove(CONNECTION);
@@ -87,38 +161,82 @@ impl Relay {
             }
         }
     }
+}
 
-    fn address(&self, asked: &Uri) -> Result<Uri, String> {
-        let authority: Authority = self
-            .emulator
-            .to_string()
-            .parse()
-            .map_err(|error| format!("{}: {error}", self.emulator))?;
-        let path = asked.path_and_query().cloned();
-        Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(authority)
-            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-            .build()
-            .map_err(|error| format!("{asked}: {error}"))
+/// Returns the size limit of a function's call to AWS. `None` for any other request, and for a call
+/// whose failure would only hide what happened, as of a function's log.
+fn size_limit(request: &Parts) -> Option<SizeLimit> {
+    let path = request.uri.path();
+    if CONNECTIONS.iter().any(|part| path.contains(part)) {
+        let is_post = request.method == Method::POST;
+        return Some(if is_post { POST } else { CALL });
     }
+    let target = request.headers.get("x-amz-target")?.to_str().ok()?;
+    let is_call = TARGETS.iter().any(|service| target.starts_with(service));
+    is_call.then_some(CALL)
 }
 
-fn too_large(text: &str) -> Response {
-    let status = StatusCode::PAYLOAD_TOO_LARGE;
-    error_answer(status, "PayloadTooLargeException", text)
-}
-
-/// 400, since the SDKs repeat a call that failed otherwise, and what is looked for is what happens
-/// when a call has failed.
+/// Answers with status 400: the SDKs repeat a call that fails with another status, and the failure would
+/// have no effect.
 fn disturbed(when: &str) -> Response {
     let text = format!("the local stack was asked to let calls fail; this one did {when}");
     error_answer(StatusCode::BAD_REQUEST, "Disturbed", &text)
 }
 
-/// An error as AWS's JSON protocols spell it.
+/// Returns an error as AWS's JSON protocols spell it.
 fn error_answer(status: StatusCode, name: &'static str, text: &str) -> Response {
-    let body = Bytes::from(json!({ "__type": name, "message": text }).to_string());
+    let body = json!({ "__type": name, "message": text }).to_string();
     let headers = [(CONTENT_TYPE, "application/json"), (ERROR_TYPE, name)];
     (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    fn limit(method: &str, path: &str, target: Option<&str>) -> Option<SizeLimit> {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(target) = target {
+            request = request.header("X-Amz-Target", target);
+        }
+        size_limit(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn only_requests_to_the_services_of_the_functions_are_calls() {
+        let connection = "/_aws/execute-api/a1/prod/@connections/c1";
+        assert_eq!(limit("POST", connection, None), Some(POST));
+        assert_eq!(limit("DELETE", connection, None), Some(CALL));
+        for target in ["DynamoDB_20120810.GetItem", "AmazonSQS.SendMessage"] {
+            assert_eq!(limit("POST", "/", Some(target)), Some(CALL), "{target}");
+        }
+        for (path, target) in [
+            ("/", Some("Logs_20140328.PutLogEvents")),
+            ("/2018-06-01/runtime/invocation/next", None),
+            ("/_aws/execute-api/b2/$default/slack/commands", None),
+        ] {
+            assert_eq!(limit("POST", path, target), None, "{path} {target:?}");
+        }
+    }
+
+    #[test]
+    fn half_of_the_failures_come_before_the_call_and_half_after() {
+        let decided = |seed| {
+            let dice = Some((StdRng::seed_from_u64(seed), 0.2));
+            let counts = CallCounts::default();
+            let mut calls = Calls { counts, dice };
+            (0..1000).map(|_| calls.next()).collect::<Vec<_>>()
+        };
+        let calls = decided(42);
+        assert_eq!(calls, decided(42));
+        assert_ne!(calls, decided(43));
+        let count = |failure| calls.iter().filter(|call| **call == Some(failure)).count();
+        let (before, after) = (count(Failure::Before), count(Failure::After));
+        assert!(
+            (60..140).contains(&before) && (60..140).contains(&after),
+            "{before}, {after}"
+        );
+    }
 }

@@ -1,46 +1,29 @@
-//! Binding, serving, and stopping.
+//! The server: it listens, serves and stops.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::calls::CallCounts;
-use super::disturb::Probability;
+use super::disturbance::Limits;
 use super::handshake;
-use super::limits::Limits;
+use super::relay::{CallCounts, Relay};
 use super::shared::Shared;
-use super::tally::MessageCounts;
 
-/// How long requests in flight may take to end once the server stops.
-const DRAIN: Duration = Duration::from_secs(2);
-
-/// Where to listen, and in front of what.
-#[derive(Debug, Clone, Copy)]
-pub struct Config {
-    /// The port; 0 is any free one.
-    pub port: u16,
-    /// The emulator, which need not listen yet.
-    pub emulator: SocketAddr,
-    /// How long a connection may live.
-    pub limits: Limits,
-}
-
-/// The server could not start: the port is taken, most likely.
-#[derive(Debug, thiserror::Error)]
-#[error("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
-pub struct StartError {
-    /// The port asked for.
-    port: u16,
-    /// What the system says.
-    source: std::io::Error,
-}
+/// The time that requests in flight have to end once the server stops.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub struct Edge {
@@ -50,18 +33,22 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Binds 127.0.0.1 and serves.
-    ///
-    /// # Errors
-    /// When the port is taken.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
-        let port = config.port;
-        let failed = |source| StartError { port, source };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .await
-            .map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared::new(config.emulator, config.limits));
+    /// Listens on a port of 127.0.0.1, where 0 is any free one, and serves. The emulator need not listen
+    /// yet.
+    pub async fn start(port: u16, emulator: SocketAddr, limits: Limits) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.with_context(|| {
+            format!("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")
+        })?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            emulator,
+            limits,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            relay: Relay::new(emulator),
+            connections: Mutex::default(),
+        });
         let router = Router::new().fallback(handle).with_state(shared.clone());
         let stop = shared.stop.clone().cancelled_owned();
         let serve = axum::serve(listener.tap_io(at_once), router).with_graceful_shutdown(stop);
@@ -77,45 +64,38 @@ impl Edge {
         })
     }
 
-    /// What functions call instead of AWS.
+    /// Returns the address that functions call instead of AWS.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where deployed APIs are served, as the template's parameter wants it.
+    /// Returns the address of deployed APIs, as the template's parameter wants it.
     pub fn execute_api(&self) -> String {
         format!("{}/_aws/execute-api", self.address)
     }
 
-    /// From now on, calls of functions to AWS fail at random: one half before anything happened,
-    /// the other after it. The same seed lets the same ones of a sequence of calls fail.
-    pub fn disturb_calls(&self, seed: u64, failure: Probability) {
-        self.shared.calls.disturb(seed, failure);
+    /// Has calls of functions to AWS fail at random from now on, with a probability from 0 to 1: one
+    /// half before they take effect, the other half after it. The same seed lets the same ones of a
+    /// sequence of calls fail.
+    pub fn disturb_calls(&self, seed: u64, probability: f64) {
+        self.shared.relay.calls().dice = Some((StdRng::seed_from_u64(seed), probability));
     }
 
-    /// From now on, no call fails.
+    /// Has no call fail from now on.
     pub fn calm(&self) {
-        self.shared.calls.calm();
+        self.shared.relay.calls().dice = None;
     }
 
-    /// The calls of functions so far.
+    /// Returns the numbers of the functions' calls so far.
     pub fn call_counts(&self) -> CallCounts {
-        self.shared.calls.counts()
-    }
-
-    /// The messages of agents so far, both ways.
-    pub fn message_counts(&self) -> MessageCounts {
-        self.shared.tally.counts()
+        self.shared.relay.calls().counts
     }
 
     /// Stops taking requests, cuts the connections, lets requests in flight end.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
-        if tokio::time::timeout(DRAIN, &mut self.serving)
-            .await
-            .is_err()
-        {
+        if timeout(GRACE, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
         self.shared.tasks.wait().await;
@@ -128,7 +108,7 @@ impl Drop for Edge {
     }
 }
 
-/// Small messages are sent at once.
+/// Has small messages sent at once.
 fn at_once(stream: &mut TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps small messages back");
@@ -137,8 +117,8 @@ fn at_once(stream: &mut TcpStream) {
 
 async fn handle(State(edge): State<Arc<Shared>>, request: Request) -> Response {
     if handshake::is_asked_for(request.headers()) {
-        handshake::open(edge, request).await
+        handshake::open(edge, request).await.into_response()
     } else {
-        edge.relay.handle(request, &edge.calls).await
+        edge.relay.handle(request).await
     }
 }

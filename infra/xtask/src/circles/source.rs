@@ -1,4 +1,4 @@
-//! What one source file says of other modules, by its text alone.
+//! The references of one source file to other modules, by its text alone.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,8 @@ pub(super) struct Import {
 pub(super) struct Source {
     pub(super) imports: Vec<Import>,
     pub(super) paths: BTreeSet<Path>,
-    /// The child modules that only tests compile.
-    pub(super) test_modules: BTreeSet<String>,
+    /// The child modules that only tests compile, by their paths.
+    pub(super) test_modules: BTreeSet<Path>,
 }
 
 const TEST_ONLY: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
@@ -44,13 +44,17 @@ impl Source {
                     let item = item(&rest[length..]);
                     length += item.len();
                     if let ["mod", name, ";"] = item {
-                        source.test_modules.insert((*name).to_owned());
+                        let name = (*name).to_owned();
+                        source
+                            .test_modules
+                            .insert([scope.as_slice(), &[name]].concat());
                     }
                 }
                 // `use<…>` names what an `impl Trait` captures.
                 ("use", Some(next)) if next != "<" => {
-                    length = rest.iter().position(|it| *it == ";").unwrap_or(rest.len());
-                    for (name, path) in expand(&rest[1..length], &[]) {
+                    let end = rest.iter().position(|it| *it == ";");
+                    length = end.map_or(rest.len(), |end| end + 1);
+                    for (name, path) in expand(&rest[1..length]) {
                         source.imports.push(Import {
                             name,
                             path: absolute(path, &scope),
@@ -115,42 +119,34 @@ fn path(tokens: &[&str]) -> Path {
 }
 
 /// The names that a `use` binds, with their paths.
-fn expand(tree: &[&str], prefix: &[String]) -> Vec<(String, Path)> {
-    let mut path = prefix.to_vec();
-    let mut alias = None;
-    for (at, token) in tree.iter().enumerate() {
-        match *token {
+fn expand(tree: &[&str]) -> Vec<(String, Path)> {
+    let mut found = Vec::new();
+    // The path so far, the name that it binds, and the length of the path before each open brace.
+    let (mut path, mut name, mut prefixes) = (Path::new(), None, vec![0]);
+    let mut tokens = tree.iter().copied();
+    while let Some(token) = tokens.next() {
+        match token {
             "::" => {}
             "{" => {
-                let inside = tree.get(at + 1..tree.len() - 1).unwrap_or_default();
-                let names = branches(inside).into_iter();
-                let names = names.flat_map(|branch| expand(branch, &path));
-                return names.collect();
+                name = None;
+                prefixes.push(path.len());
             }
-            "as" => {
-                alias = tree.get(at + 1).map(|name| (*name).to_owned());
-                break;
+            "," | "}" | ";" => {
+                found.extend(name.take().map(|name| (name, path.clone())));
+                if token == "}" {
+                    prefixes.pop();
+                }
+                path.truncate(prefixes.last().copied().unwrap_or_default());
             }
-            "self" if !path.is_empty() => {}
-            name => path.push(name.to_owned()),
+            "as" => name = tokens.next().map(ToOwned::to_owned),
+            "self" if !path.is_empty() => name = path.last().cloned(),
+            _ => {
+                name = Some(token.to_owned());
+                path.push(token.to_owned());
+            }
         }
     }
-    let name = alias.or_else(|| path.last().cloned());
-    name.map(|name| (name, path)).into_iter().collect()
-}
-
-/// The parts of the inside of braces.
-fn branches<'a, 't>(tokens: &'t [&'a str]) -> Vec<&'t [&'a str]> {
-    let mut depth = 0;
-    let parts = tokens.split(|token| {
-        match *token {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            _ => {}
-        }
-        depth == 0 && *token == ","
-    });
-    parts.filter(|part| !part.is_empty()).collect()
+    found
 }
 
 /// A path from the root of the crate, if it starts at a known module.
@@ -200,13 +196,14 @@ fn word(text: &str) -> usize {
 
 /// The length of the literal in quotes that a text begins with.
 fn quoted(text: &str) -> usize {
-    let (mut escaped, mut quote) = (false, None);
-    for (at, c) in text.char_indices() {
-        if quote == Some(c) && !escaped {
+    let quote = text.chars().next();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if quote == Some(c) {
             return at + 1;
         }
-        escaped = c == '\\' && !escaped;
-        quote.get_or_insert(c);
     }
     text.len()
 }
@@ -304,7 +301,8 @@ mod tests {
             fn g() { crate::z::f() }";
         let source = read(text);
         assert_eq!(source.imports, []);
-        assert_eq!(source.test_modules, BTreeSet::from(["helpers".to_owned()]));
+        let helpers = ["a", "b", "helpers"].map(ToOwned::to_owned);
+        assert_eq!(source.test_modules, BTreeSet::from([helpers.to_vec()]));
         assert_eq!(paths(text), ["crate::z::f"]);
     }
 }

@@ -1,13 +1,10 @@
-//! An agent's connection: away, opening, or open. Waiting for it can be given up and resumed.
+//! An agent's connection: opening, or open. Waiting for it can be given up and resumed.
 
 use std::pin::Pin;
 use std::time::Duration;
 
-use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use bematic_test_agent::{Connection, Handshake, Incoming, Outgoing, Spelling};
 use tokio::time::{sleep, timeout};
-
-type Opening = Pin<Box<dyn Future<Output = Option<Connection>> + Send>>;
 
 /// The wait after a connection that was refused or lost.
 const AGAIN: Duration = Duration::from_millis(700);
@@ -16,19 +13,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An event of the connection.
 #[derive(Debug)]
-pub(super) enum Happened {
+pub(super) enum Event {
     Opened,
+    NotOpened,
     Received(String),
-    /// The connection was lost, or could not be opened.
-    Lost {
-        was_open: bool,
-    },
+    Lost,
 }
 
 enum State {
-    Away { until: Timestamp },
-    Opening(Opening),
+    Opening(Pin<Box<dyn Future<Output = Option<Connection>> + Send>>),
     Open(Connection),
+}
+
+impl State {
+    fn opening(after: Duration, url: String, handshake: Handshake) -> Self {
+        Self::Opening(Box::pin(async move {
+            sleep(after).await;
+            let opening = timeout(PATIENCE, Connection::open(&url, &handshake)).await;
+            opening.ok()?.ok()
+        }))
+    }
 }
 
 /// The connection.
@@ -41,27 +45,21 @@ pub(super) struct Link {
 impl Link {
     /// Returns a link that is opened at once.
     pub(super) fn new(url: String, handshake: Handshake) -> Self {
-        let until = SystemClock.now();
         Self {
+            state: State::opening(Duration::ZERO, url.clone(), handshake.clone()),
             url,
             handshake,
-            state: State::Away { until },
         }
-    }
-
-    /// Opens the next connection elsewhere.
-    pub(super) fn move_to(&mut self, url: String) {
-        self.url = url;
     }
 
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
 
-    /// Cuts the connection and stays away.
-    pub(super) fn leave(&mut self, away: Duration) {
-        let until = SystemClock.now() + away;
-        self.state = State::Away { until };
+    /// Cuts the connection, and opens another after a while, at `url` if one is given.
+    pub(super) fn reopen(&mut self, after: Duration, url: Option<String>) {
+        self.url = url.unwrap_or_else(|| self.url.clone());
+        self.state = State::opening(after, self.url.clone(), self.handshake.clone());
     }
 
     /// Sends all, in order; what cannot be sent is lost, as is the connection.
@@ -76,37 +74,21 @@ impl Link {
     }
 
     /// Awaits the next event.
-    pub(super) async fn next(&mut self) -> Happened {
-        loop {
-            match &mut self.state {
-                State::Away { until } => {
-                    sleep(until.since(SystemClock.now())).await;
-                    self.state = State::Opening(open(self.url.clone(), self.handshake.clone()));
+    pub(super) async fn next(&mut self) -> Event {
+        let event = match &mut self.state {
+            State::Opening(opening) => match opening.await {
+                Some(connection) => {
+                    self.state = State::Open(connection);
+                    return Event::Opened;
                 }
-                State::Opening(opening) => match opening.await {
-                    Some(connection) => {
-                        self.state = State::Open(connection);
-                        return Happened::Opened;
-                    }
-                    None => return self.lost(false),
-                },
-                State::Open(connection) => match connection.next().await {
-                    Incoming::Text(text) => return Happened::Received(text),
-                    Incoming::Closed(_) => return self.lost(true),
-                },
-            }
-        }
+                None => Event::NotOpened,
+            },
+            State::Open(connection) => match connection.next().await {
+                Incoming::Text(text) => return Event::Received(text),
+                Incoming::Closed(_) => Event::Lost,
+            },
+        };
+        self.reopen(AGAIN, None);
+        event
     }
-
-    fn lost(&mut self, was_open: bool) -> Happened {
-        self.leave(AGAIN);
-        Happened::Lost { was_open }
-    }
-}
-
-fn open(url: String, handshake: Handshake) -> Opening {
-    Box::pin(async move {
-        let opening = timeout(PATIENCE, Connection::open(&url, &handshake)).await;
-        opening.ok()?.ok()
-    })
 }

@@ -10,23 +10,22 @@ use bematic_test_agent::{Agent, CloudMessage, Handshake, Ledger, Outgoing, Setti
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use self::link::{Happened, Link};
-pub(super) use self::script::Odds;
+use self::link::{Event, Link};
 
-/// What the run does to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Blow {
-    /// Kills the agent's process, which starts again after a while: its work is lost.
-    Kill { away: Duration },
-    /// Cuts the agent's connection for a while; the work goes on.
-    Drop { away: Duration },
-    /// Has the agent connect here from now on, and anew.
-    Move { url: String },
+/// An interruption of an agent: its connection is cut.
+#[derive(Debug, Default)]
+pub(super) struct Interruption {
+    /// The time until the agent connects again.
+    pub(super) away: Duration,
+    /// Whether the agent's process is killed, too: its work is lost.
+    pub(super) kill: bool,
+    /// Another address to connect to from now on.
+    pub(super) url: Option<String>,
 }
 
 /// A running agent, seen from outside.
 pub(super) struct RunningAgent {
-    blows: mpsc::UnboundedSender<Blow>,
+    interruptions: mpsc::UnboundedSender<Interruption>,
     idle: watch::Receiver<bool>,
 }
 
@@ -39,24 +38,21 @@ impl RunningAgent {
         seed: u64,
         ledger: Ledger,
     ) -> Self {
-        let (blows, struck) = mpsc::unbounded_channel();
+        let (interruptions, interrupted) = mpsc::unbounded_channel();
         let (tell, idle) = watch::channel(true);
         let link = Link::new(url, Handshake::of(&settings.id, api_key));
-        let script = Odds::default().script(settings.id.clone(), seed);
+        let script = script::script(settings.id.clone(), seed);
         let agent = Agent::new(settings, script, ledger, SystemClock.now());
-        tokio::spawn(live(agent, link, struck, tell));
-        Self { blows, idle }
+        tokio::spawn(live(agent, link, interrupted, tell));
+        Self {
+            interruptions,
+            idle,
+        }
     }
 
-    /// Has the agent struck.
-    pub(super) fn strike(&self, blow: Blow) {
-        // An agent that has ended feels nothing.
-        let _ = self.blows.send(blow);
-    }
-
-    /// Has the agent leave its connection and open another here.
-    pub(super) fn move_to(&self, url: String) {
-        self.strike(Blow::Move { url });
+    pub(super) fn interrupt(&self, interruption: Interruption) {
+        // It has no effect on an agent that has ended.
+        let _ = self.interruptions.send(interruption);
     }
 
     /// Whether the agent works on nothing, and all terminal messages are confirmed.
@@ -68,60 +64,52 @@ impl RunningAgent {
 async fn live(
     mut agent: Agent,
     mut link: Link,
-    mut blows: mpsc::UnboundedReceiver<Blow>,
-    tell: watch::Sender<bool>,
+    mut interruptions: mpsc::UnboundedReceiver<Interruption>,
+    idle: watch::Sender<bool>,
 ) {
     loop {
         let pause = agent.next_due().map(|at| at.since(SystemClock.now()));
         let pause = pause.unwrap_or(Duration::from_secs(1));
         let messages = tokio::select! {
-            blow = blows.recv() => match blow {
-                Some(blow) => {
-                    struck(&mut agent, &mut link, blow);
+            interruption = interruptions.recv() => match interruption {
+                Some(interruption) => {
+                    interrupt(&mut agent, &mut link, interruption);
                     Vec::new()
                 }
                 None => return,
             },
-            happened = link.next() => answer(&mut agent, happened),
+            event = link.next() => answer(&mut agent, event),
             () = sleep(pause) => agent.due(SystemClock.now()),
         };
         link.send(messages).await;
-        tell.send_replace(agent.is_idle());
+        idle.send_replace(agent.is_idle());
     }
 }
 
-fn answer(agent: &mut Agent, happened: Happened) -> Vec<Outgoing> {
+fn answer(agent: &mut Agent, event: Event) -> Vec<Outgoing> {
     let now = SystemClock.now();
-    match happened {
-        Happened::Opened => agent.connected(now),
-        Happened::Received(text) => {
+    match event {
+        Event::Opened => agent.connected(now),
+        Event::Received(text) => {
             let message = CloudMessage::read(&text);
             let answers = message.map(|message| agent.receive(&message, now));
             answers.unwrap_or_default()
         }
-        Happened::Lost { was_open } => {
-            if was_open {
-                agent.disconnected(now);
-            }
+        Event::NotOpened => Vec::new(),
+        Event::Lost => {
+            agent.disconnected(now);
             Vec::new()
         }
     }
 }
 
-fn struck(agent: &mut Agent, link: &mut Link, blow: Blow) {
+fn interrupt(agent: &mut Agent, link: &mut Link, interruption: Interruption) {
     let now = SystemClock.now();
     if link.is_open() {
         agent.disconnected(now);
     }
-    match blow {
-        Blow::Kill { away } => {
-            agent.killed(now);
-            link.leave(away);
-        }
-        Blow::Drop { away } => link.leave(away),
-        Blow::Move { url } => {
-            link.move_to(url);
-            link.leave(Duration::ZERO);
-        }
+    if interruption.kill {
+        agent.killed(now);
     }
+    link.reopen(interruption.away, interruption.url);
 }

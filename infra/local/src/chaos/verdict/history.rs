@@ -1,23 +1,20 @@
-//! The ledger sorted by what it is about.
+//! The ledger sorted by attempts.
 
 use std::collections::BTreeMap;
 
-use bematic_protocol::ids::{AgentId, Attempt, TaskId};
+use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
-use bematic_test_agent::Run;
+use bematic_test_agent::{Deed, Entry, Report, Run, What};
 
-use bematic_test_agent::{Deed, Entry, Report, What};
+/// The histories of all attempts; those of one task are neighbours, in order.
+pub(super) type Histories = BTreeMap<Run, History>;
 
-/// What became of every attempt.
-#[derive(Debug, Default)]
-pub(super) struct Histories(BTreeMap<TaskId, BTreeMap<Attempt, History>>);
-
-/// What became of one attempt.
+/// The history of one attempt.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    /// The messages that it was offered by, and when each was sent.
+    /// The messages that offered the attempt, and the time of each.
     pub(super) offers: BTreeMap<String, Timestamp>,
-    /// Who began it.
+    /// The agents that began the attempt.
     pub(super) started: Vec<AgentId>,
     pub(super) refused: bool,
     pub(super) died: bool,
@@ -26,7 +23,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// When it was sent first.
+    /// Returns the time of the first message.
     pub(super) fn sent_at(&self) -> Option<Timestamp> {
         self.offers.values().min().copied()
     }
@@ -45,43 +42,21 @@ impl History {
     }
 }
 
-impl Histories {
-    pub(super) fn of(ledger: &[Entry]) -> Self {
-        let mut histories = Self::default();
-        for entry in ledger {
-            if let What::Run(run, deed) = &entry.what {
-                let attempts = histories.0.entry(run.task_id).or_default();
-                attempts.entry(run.attempt).or_default().add(entry, deed);
-            }
+/// Sorts a ledger by attempts.
+pub(super) fn histories(ledger: &[Entry]) -> Histories {
+    let mut histories = Histories::new();
+    for entry in ledger {
+        if let What::Run(run, deed) = &entry.what {
+            histories.entry(*run).or_default().add(entry, deed);
         }
-        histories
     }
+    histories
+}
 
-    /// Every attempt.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Run, &History)> {
-        self.0.iter().flat_map(|(task, attempts)| {
-            attempts.iter().map(|(attempt, history)| {
-                let run = Run {
-                    task_id: *task,
-                    attempt: *attempt,
-                };
-                (run, history)
-            })
-        })
-    }
-
-    /// Every attempt with the one that came after it.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Run, &History, &History)> {
-        self.all().filter_map(|(run, history)| {
-            let next = self.0.get(&run.task_id)?;
-            let (_, later) = next.range(Attempt::after(run.attempt.number())..).next()?;
-            Some((run, history, later))
-        })
-    }
-
-    /// The newest attempt of a task that was sent.
-    pub(super) fn newest(&self, task: TaskId) -> Option<Attempt> {
-        let attempts = self.0.get(&task)?;
-        attempts.keys().next_back().copied()
-    }
+/// Returns every attempt with the next one of its task.
+pub(super) fn pairs(histories: &Histories) -> impl Iterator<Item = (Run, &History, &History)> {
+    let pairs = histories.iter().zip(histories.iter().skip(1));
+    pairs
+        .filter(|((run, _), (next, _))| run.task_id == next.task_id)
+        .map(|((run, earlier), (_, later))| (*run, earlier, later))
 }

@@ -1,25 +1,24 @@
-//! How long an agent that came back waited for its work.
+//! The time that a reconnected agent waited for its work.
 //!
-//! It counts from the handshake, if tasks were waiting for the agent then: those made before and
-//! first offered after. It has drained once all of them were offered, or all slots of the agent are
-//! busy, whichever is first. A connection that ends before is counted as cut short.
+//! The time counts from the handshake, if tasks were waiting for the agent then: those made before and
+//! first offered after. It ends once all of them were offered, or all slots of the agent are busy,
+//! whichever is first. A connection that ends before is counted as cut short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
-use bematic_test_agent::Run;
+use bematic_test_agent::{Deed, Run, What};
 use serde::Serialize;
 
 use super::evidence::Evidence;
-use bematic_test_agent::{Deed, Entry, What};
 
-/// How long it took from a handshake to a drained queue, in milliseconds.
+/// The times from a handshake until the queue was dispatched, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reconnects {
-    /// Connections with work waiting that stayed until it was drained.
+    /// Connections that stayed until the waiting tasks were dispatched.
     pub drained: usize,
     /// Connections that ended before.
     pub cut_short: usize,
@@ -31,34 +30,58 @@ pub struct Reconnects {
     pub max: u64,
 }
 
-/// A connection whose queue is not drained yet.
-struct Draining {
-    since: Timestamp,
-    waiting: BTreeSet<TaskId>,
+/// The queue of one agent, as of some entry of the ledger.
+#[derive(Default)]
+struct Queue {
+    /// The agent's tasks that were not offered yet, with the times at which they were made.
+    unoffered: BTreeMap<TaskId, Timestamp>,
+    running: BTreeSet<Run>,
+    /// The time of the handshake, and the tasks that have been waiting since; `None` once dispatched.
+    waiting: Option<(Timestamp, BTreeSet<TaskId>)>,
 }
 
-/// One agent's ledger, read from the start.
-struct Reading {
-    capacity: usize,
-    /// Its tasks that were not offered yet, by when they were made.
-    unoffered: BTreeMap<TaskId, Timestamp>,
-    running: BTreeSet<String>,
-    draining: Option<Draining>,
-    took: Vec<Duration>,
-    cut_short: usize,
+impl Queue {
+    fn connect(&mut self, at: Timestamp) {
+        let made_before = self.unoffered.iter().filter(|(_, made)| **made < at);
+        let waiting: BTreeSet<_> = made_before.map(|(task, _)| *task).collect();
+        self.waiting = (!waiting.is_empty()).then_some((at, waiting));
+    }
+
+    fn offer(&mut self, task: TaskId) {
+        self.unoffered.remove(&task);
+        if let Some((_, waiting)) = &mut self.waiting {
+            waiting.remove(&task);
+        }
+    }
 }
 
 impl Reconnects {
     pub(super) fn of(evidence: &Evidence<'_>) -> Self {
-        let mut by_agent = BTreeMap::<&AgentId, Vec<&Entry>>::new();
+        let mut queues = BTreeMap::<&AgentId, Queue>::new();
         for entry in evidence.ledger {
-            by_agent.entry(&entry.agent).or_default().push(entry);
+            let queue = queues.entry(&entry.agent).or_default();
+            if let What::Run(Run { task_id, .. }, Deed::Offered { .. }) = &entry.what
+                && let Some(stored) = evidence.snapshot.tasks.get(task_id)
+            {
+                queue.unoffered.insert(*task_id, stored.task.created_at);
+            }
         }
         let (mut took, mut cut_short) = (Vec::new(), 0);
-        for entries in by_agent.into_values() {
-            let read = Reading::of(evidence, &entries);
-            took.extend(read.took);
-            cut_short += read.cut_short;
+        for entry in evidence.ledger {
+            let queue = queues.entry(&entry.agent).or_default();
+            match &entry.what {
+                What::Connected => queue.connect(entry.at),
+                What::Disconnected => cut_short += usize::from(queue.waiting.take().is_some()),
+                What::Run(run, Deed::Offered { .. }) => queue.offer(run.task_id),
+                What::Run(run, Deed::Started) => drop(queue.running.insert(*run)),
+                What::Run(run, Deed::Reported(_) | Deed::Died) => drop(queue.running.remove(run)),
+                What::Run(_, Deed::Refused | Deed::Confirmed) => {}
+            }
+            let is_busy = queue.running.len() >= evidence.capacity;
+            let dispatched = queue
+                .waiting
+                .take_if(|(_, tasks)| is_busy || tasks.is_empty());
+            took.extend(dispatched.map(|(since, _)| entry.at.since(since)));
         }
         took.sort_unstable();
         Self {
@@ -71,71 +94,7 @@ impl Reconnects {
     }
 }
 
-impl Reading {
-    fn of(evidence: &Evidence<'_>, entries: &[&Entry]) -> Self {
-        let mut reading = Self {
-            capacity: evidence.capacity,
-            unoffered: unoffered(evidence, entries),
-            running: BTreeSet::new(),
-            draining: None,
-            took: Vec::new(),
-            cut_short: 0,
-        };
-        for entry in entries {
-            reading.read(entry);
-        }
-        reading
-    }
-
-    fn read(&mut self, entry: &Entry) {
-        match &entry.what {
-            What::Connected => self.connected(entry.at),
-            What::Disconnected => self.cut_short += usize::from(self.draining.take().is_some()),
-            What::Run(run, deed) => self.ran(*run, deed),
-        }
-        let drained = self.draining.as_ref().is_some_and(|draining| {
-            draining.waiting.is_empty() || self.running.len() >= self.capacity
-        });
-        if drained && let Some(draining) = self.draining.take() {
-            self.took.push(entry.at.since(draining.since));
-        }
-    }
-
-    fn connected(&mut self, at: Timestamp) {
-        let made_before = self.unoffered.iter().filter(|(_, made)| **made < at);
-        let waiting: BTreeSet<_> = made_before.map(|(task, _)| *task).collect();
-        if !waiting.is_empty() {
-            self.draining = Some(Draining { since: at, waiting });
-        }
-    }
-
-    fn ran(&mut self, run: Run, deed: &Deed) {
-        match deed {
-            Deed::Offered { .. } => {
-                self.unoffered.remove(&run.task_id);
-                if let Some(draining) = &mut self.draining {
-                    draining.waiting.remove(&run.task_id);
-                }
-            }
-            Deed::Started => drop(self.running.insert(run.to_string())),
-            Deed::Reported(_) | Deed::Died => drop(self.running.remove(&run.to_string())),
-            Deed::Refused | Deed::Confirmed => {}
-        }
-    }
-}
-
-/// The tasks that the agent was ever offered, by when they were made.
-fn unoffered(evidence: &Evidence<'_>, entries: &[&Entry]) -> BTreeMap<TaskId, Timestamp> {
-    let offered = entries.iter().filter_map(|entry| match &entry.what {
-        What::Run(run, Deed::Offered { .. }) => Some(run.task_id),
-        _ => None,
-    });
-    offered
-        .filter_map(|task| Some((task, evidence.snapshot.tasks.get(&task)?.task.created_at)))
-        .collect()
-}
-
-/// The smallest that so many of a hundred do not exceed; 0 of none.
+/// Returns the smallest duration that so many percent do not exceed; 0 of none.
 fn percentile(sorted: &[Duration], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     let found = sorted.get(rank).map_or(0, Duration::as_millis);

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::Fixture;
 use super::cloud::Event;
-use crate::edge::Probability;
 
 const CONNECTION: &str = "/_aws/execute-api/api/prod/@connections/c1";
 const TARGET: &str = "x-amz-target";
@@ -22,8 +21,7 @@ impl Fixture {
     }
 
     fn always(&self) {
-        let always = Probability::new(1.0).expect("a probability");
-        self.edge.disturb_calls(42, always);
+        self.edge.disturb_calls(42, 1.0);
     }
 }
 
@@ -78,17 +76,12 @@ async fn half_of_the_failing_calls_reach_the_cloud_and_all_are_counted() {
         assert_eq!(body["__type"], "Disturbed");
     }
     let counts = fixture.edge.call_counts();
-    assert_eq!(counts.came, 20);
-    assert_eq!(counts.failed_before + counts.failed_after, 20);
-    assert_eq!(counts.relayed, counts.failed_after);
-    assert!(
-        counts.failed_before > 3 && counts.failed_after > 3,
-        "{counts:?}"
-    );
-    for _ in 0..counts.relayed {
-        assert!(matches!(fixture.cloud.next().await, Event::Call { .. }));
+    assert_eq!((counts.made, counts.failed), (20, 20));
+    let mut reached = 0;
+    while !fixture.cloud.nothing_more() {
+        reached += 1;
     }
-    assert!(fixture.cloud.nothing_more());
+    assert!((4..=16).contains(&reached), "{reached}");
 }
 
 #[tokio::test]
@@ -102,5 +95,5 @@ async fn only_calls_of_functions_fail_and_only_until_it_is_calm() {
     assert_eq!(webhook.send().await.expect("an answer").status(), 202);
     fixture.edge.calm();
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
-    assert_eq!(fixture.edge.call_counts().came, 3);
+    assert_eq!(fixture.edge.call_counts().made, 3);
 }

@@ -31,7 +31,7 @@ pub(super) enum Event {
         agent_id: String,
     },
     Text(String),
-    /// With the code of the goodbye, if there was one.
+    /// With the code of the close frame, if there was one.
     Closed(Option<u16>),
     Call {
         method: Method,

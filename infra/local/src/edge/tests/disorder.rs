@@ -36,7 +36,7 @@ async fn messages_come_twice_and_out_of_order_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn a_goodbye_does_not_overtake_what_is_late() {
+async fn a_close_frame_does_not_overtake_late_messages() {
     let mut heard = heard("disturb=seed:42,delay:1").await;
     assert_ne!(heard, numbered(30));
     heard.sort();
@@ -59,18 +59,15 @@ async fn messages_for_the_agent_are_disturbed_too() {
     for _ in 0..4 {
         assert_eq!(agent.hear().await.as_deref(), Some("xxx"));
     }
-    let counts = fixture.edge.message_counts();
-    assert_eq!((counts.came, counts.doubled), (3, 3));
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_gone_without_a_goodbye() {
+async fn a_cut_connection_ends_without_a_close_frame() {
     let mut fixture = Fixture::start().await;
     let mut agent = fixture.connect("disturb=cut:1").await;
     agent.say("hello").await;
     assert_eq!(agent.ended().await, None);
     assert_eq!(fixture.cloud.until_closed().await, (vec![], None));
-    assert_eq!(fixture.edge.message_counts().cut, 1);
 }
 
 #[tokio::test]

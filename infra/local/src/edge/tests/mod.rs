@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{Config, Edge, Limits};
+use super::{Edge, Limits};
 use cloud::{Cloud, Event};
 
 /// Far longer than anything takes.
@@ -34,12 +34,8 @@ struct Fixture {
 impl Fixture {
     async fn start() -> Self {
         let cloud = Cloud::start().await;
-        let config = Config {
-            port: 0,
-            emulator: cloud.address,
-            limits: Limits::default(),
-        };
-        let edge = Edge::start(config).await.expect("a free port");
+        let edge = Edge::start(0, cloud.address, Limits::default()).await;
+        let edge = edge.expect("a free port");
         Self { edge, cloud }
     }
 

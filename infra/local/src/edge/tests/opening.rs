@@ -52,7 +52,7 @@ async fn a_disturbance_that_is_not_understood_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn goodbyes_go_through_both_ways() {
+async fn close_frames_pass_both_ways() {
     let mut fixture = Fixture::start().await;
     let mut agent = fixture.connect("").await;
     agent.say("close").await;

@@ -15,14 +15,14 @@ fn a_task_that_an_operator_was_told_of_must_be_in_the_store() {
 #[test]
 fn a_task_that_nobody_was_told_of_may_be_missing() {
     let mut scene = Scene::good();
-    scene.known.tasks.clear();
+    scene.operators.tasks.clear();
     scene.is_guilty_of(&[]);
 }
 
 #[test]
 fn a_task_that_ran_must_be_in_the_store_though_nobody_was_told_of_it() {
     let mut scene = Scene::good();
-    scene.known.tasks.clear();
+    scene.operators.tasks.clear();
     scene.snapshot.tasks.clear();
     scene.is_guilty_of(&[Lost]);
 }

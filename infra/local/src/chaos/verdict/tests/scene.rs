@@ -11,7 +11,7 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
 use super::super::{Charge, Evidence, Verdict, judge};
-use crate::chaos::operator::Known;
+use crate::chaos::operator::OperatorRecord;
 use crate::chaos::snapshot::{Snapshot, Stored};
 use bematic_test_agent::{Deed, Entry, Report, Run, What};
 
@@ -20,7 +20,7 @@ const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 
 pub(super) struct Scene {
     pub(super) ledger: Vec<Entry>,
-    pub(super) known: Known,
+    pub(super) operators: OperatorRecord,
     pub(super) snapshot: Snapshot,
 }
 
@@ -28,7 +28,7 @@ impl Scene {
     /// A task that was asked for, sent, done, confirmed, stored and shown.
     pub(super) fn good() -> Self {
         let mut scene = Self::empty();
-        scene.known.tasks.insert(task(), <_>::default());
+        scene.operators.tasks.insert(task());
         scene.ran(1, 1000);
         scene.ended(1, done(1), 2000);
         scene.confirmed(1, 2100);
@@ -41,7 +41,7 @@ impl Scene {
     /// The same before anything was reported: the agent works.
     pub(super) fn working() -> Self {
         let mut scene = Self::empty();
-        scene.known.tasks.insert(task(), <_>::default());
+        scene.operators.tasks.insert(task());
         scene.ran(1, 1000);
         scene
     }
@@ -50,7 +50,7 @@ impl Scene {
         let agents = vec![Agent::new(agent(), at(0))];
         Self {
             ledger: Vec::new(),
-            known: Known::default(),
+            operators: OperatorRecord::default(),
             snapshot: Snapshot {
                 agents,
                 ..Snapshot::default()
@@ -121,13 +121,13 @@ impl Scene {
     }
 
     pub(super) fn retried(&mut self) {
-        self.known.tasks.entry(task()).or_default().retried = true;
+        self.operators.retried.insert(task());
     }
 
     pub(super) fn verdict(&self) -> Verdict {
         judge(&Evidence {
             ledger: &self.ledger,
-            known: &self.known,
+            operators: &self.operators,
             snapshot: &self.snapshot,
             ack_deadline: Duration::from_millis(ACK),
             capacity: 2,
