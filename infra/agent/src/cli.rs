@@ -14,7 +14,7 @@ use crate::{
     workdir::Workdirs,
 };
 
-/// The variable that holds the API key. There is no option for it: command lines are seen by all.
+/// The variable that holds the API key. There is no option for it: all users can see command lines.
 pub const API_KEY: &str = "BEMATIC_API_KEY";
 
 /// Runs a command of your choice for the tasks of a Bematic cloud.
@@ -48,23 +48,23 @@ pub struct Cli {
     #[arg(long)]
     json: bool,
     /// Seconds that running tasks may take to finish when the agent is stopped
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
-    drain_timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
     /// Seconds that a command has to end when its task is cancelled, before it is killed
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    kill_grace: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    kill_grace: Duration,
     /// Seconds after which a connection is replaced by a new one; for tests
     #[arg(long, value_name = "SECONDS", hide = true, value_parser = seconds)]
-    renew_after: Option<f64>,
+    renew_after: Option<Duration>,
 }
 
 impl Cli {
-    /// Whether a machine reads along.
+    /// Whether to write JSON lines.
     pub const fn json(&self) -> bool {
         self.json
     }
 
-    /// Checks everything that can be checked before connecting.
+    /// Returns the configuration, with all checks that are possible before connecting.
     ///
     /// # Errors
     /// A sentence that says what to do.
@@ -84,11 +84,9 @@ impl Cli {
             workdirs: Workdirs::new(&self.workdir)?,
             concurrency: self.concurrency,
             timings: Timings {
-                drain: Duration::from_secs_f64(self.drain_timeout),
-                grace: Duration::from_secs_f64(self.kill_grace),
-                renew: self
-                    .renew_after
-                    .map_or(usual.renew, Duration::from_secs_f64),
+                drain: self.drain_timeout,
+                grace: self.kill_grace,
+                renew: self.renew_after.unwrap_or(usual.renew),
                 ..usual
             },
         })
@@ -112,10 +110,10 @@ impl Cli {
     }
 }
 
-/// Seconds, up to a day.
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+/// Parses seconds, up to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("not a number of seconds from 0 to 86400".to_owned()),
     }
 }

@@ -1,30 +1,30 @@
-//! Lines by which a command tells how it is doing: `::bematic ` and a JSON object, on standard
-//! output. They are no part of the output. The form is documented in this crate's README.
+//! Progress lines, by which a command reports progress: `::bematic ` and a JSON object, on standard
+//! output. They are not part of the output. The form is documented in this crate's README.
 
 use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
-/// What such a line begins with.
+/// The beginning of a progress line.
 pub const PREFIX: &str = "::bematic ";
 
-/// The longest such line, in bytes: room for a result that fills a message, escaped.
+/// The longest progress line, in bytes: room for a result that fills a message, escaped.
 pub const MAX_LINE: usize = 512 * 1024;
 
-/// What one line declares. Unknown fields are ignored, so that a command may be newer than its
+/// The content of one line. Unknown fields are ignored, so that a command may be newer than its
 /// agent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Declaration {
-    /// Something that was done.
+    /// A step that was done.
     pub step: Option<String>,
-    /// What kind of thing it was.
+    /// The kind of the step.
     #[serde(rename = "type")]
     pub kind: StepKind,
     /// Percent, 0 to 100.
     pub progress: Option<f64>,
-    /// What is going on now.
+    /// The present activity.
     pub message: Option<String>,
-    /// What came of the task.
+    /// The fields of the task's end.
     #[serde(flatten)]
     pub summary: Summary,
 }
@@ -47,42 +47,40 @@ pub struct Summary {
     pub files_changed: Option<Vec<String>>,
     /// Commands that were run.
     pub commands_run: Option<Vec<String>>,
-    /// How often the command went on after reaching its limits.
+    /// The number of times that the command went on after reaching its limits.
     pub continuations: Option<u64>,
-    /// The model that did it.
+    /// The model that did the task.
     pub model: Option<String>,
-    /// What went wrong; the task fails, whatever the exit code.
+    /// The error; with one the task fails, whatever the exit code.
     pub error: Option<String>,
-    /// Whether running it again may help.
+    /// Whether running the task again may help.
     pub recoverable: Option<bool>,
-    /// Whose failure it is.
+    /// The party at fault.
     pub fault: Option<Fault>,
 }
 
 impl Summary {
-    /// Adds what a later line says; what it doesn't mention stays.
+    /// Adds the fields of a later line; fields that it does not have stay.
     pub fn merge(&mut self, later: Self) {
-        fn set<T>(field: &mut Option<T>, later: Option<T>) {
-            if later.is_some() {
-                *field = later;
-            }
-        }
-        set(&mut self.result, later.result);
-        set(&mut self.session_id, later.session_id);
-        set(&mut self.input_tokens, later.input_tokens);
-        set(&mut self.output_tokens, later.output_tokens);
-        set(&mut self.estimated_cost, later.estimated_cost);
-        set(&mut self.files_changed, later.files_changed);
-        set(&mut self.commands_run, later.commands_run);
-        set(&mut self.continuations, later.continuations);
-        set(&mut self.model, later.model);
-        set(&mut self.error, later.error);
-        set(&mut self.recoverable, later.recoverable);
-        set(&mut self.fault, later.fault);
+        let earlier = std::mem::take(self);
+        *self = Self {
+            result: later.result.or(earlier.result),
+            session_id: later.session_id.or(earlier.session_id),
+            input_tokens: later.input_tokens.or(earlier.input_tokens),
+            output_tokens: later.output_tokens.or(earlier.output_tokens),
+            estimated_cost: later.estimated_cost.or(earlier.estimated_cost),
+            files_changed: later.files_changed.or(earlier.files_changed),
+            commands_run: later.commands_run.or(earlier.commands_run),
+            continuations: later.continuations.or(earlier.continuations),
+            model: later.model.or(earlier.model),
+            error: later.error.or(earlier.error),
+            recoverable: later.recoverable.or(earlier.recoverable),
+            fault: later.fault.or(earlier.fault),
+        };
     }
 }
 
-/// Reads what follows [`PREFIX`].
+/// Parses the text after [`PREFIX`].
 ///
 /// # Errors
 /// A sentence that says what is wrong with the line.
@@ -107,16 +105,16 @@ pub enum Piece {
     Text(String),
     /// A progress line.
     Declared(Box<Declaration>),
-    /// A progress line that could not be read; it is output, and its writer is told why.
+    /// A progress line that could not be parsed. It is output, and its author gets a warning.
     Malformed {
         /// The line.
         line: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Separates progress lines from output, as it comes. Only what may still become a progress line
+/// Separates progress lines from output as it arrives. Only the beginning of a possible progress line
 /// is held back.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -127,7 +125,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The pieces of the next text.
+    /// Returns the pieces of the next text.
     pub fn push(&mut self, text: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for part in text.split_inclusive('\n') {
@@ -143,14 +141,14 @@ impl Lines {
         pieces
     }
 
-    /// What is held back when the output has ended.
+    /// Returns the rest when the output has ended.
     pub fn finish(&mut self) -> Vec<Piece> {
         let mut pieces = Vec::new();
         self.settle(true, &mut pieces);
         pieces
     }
 
-    /// Decides about the held line, if it can be decided.
+    /// Decides about the held line, if that is possible already.
     fn settle(&mut self, ended: bool, pieces: &mut Vec<Piece>) {
         let declares = self.held.starts_with(PREFIX);
         let open = declares || PREFIX.starts_with(self.held.as_str());
@@ -165,7 +163,7 @@ impl Lines {
     }
 }
 
-/// The piece that a line with the prefix is.
+/// Returns the piece of a line with the prefix.
 fn declared(line: String, ended: bool) -> Piece {
     let json = line.get(PREFIX.len()..).unwrap_or_default();
     let parsed = if ended {
@@ -179,7 +177,7 @@ fn declared(line: String, ended: bool) -> Piece {
     }
 }
 
-/// Appends a piece, joining text with text.
+/// Appends a piece; text is joined with text before it.
 fn add(pieces: &mut Vec<Piece>, piece: Piece) {
     match (pieces.last_mut(), piece) {
         (_, Piece::Text(text)) if text.is_empty() => {}

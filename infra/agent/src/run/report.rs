@@ -1,4 +1,4 @@
-//! Gathers what a run has to say into few messages, each small enough for one frame.
+//! Gathers the output and progress of a run into few messages, each small enough for one frame.
 
 use bematic_protocol::messages::{StepKind, limits};
 
@@ -10,13 +10,13 @@ use crate::{
 
 /// Bytes of JSON that one message's text may take: three quarters of a frame, which leaves more
 /// than its envelope needs.
-pub(super) const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
+const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
 
 /// Characters of a step or a message; Slack shows one line of it.
 const LINE_CHARS: usize = 1000;
 
-/// What has not been reported yet. Memory is bounded by what one read and one progress line hold:
-/// whatever is full is handed out at once.
+/// Output and progress that are not reported yet. Memory is bounded by one read and one progress
+/// line: a full message is returned at once.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     text: String,
@@ -64,7 +64,7 @@ impl Report {
         full
     }
 
-    /// Takes all there is, output first.
+    /// Takes everything, output first.
     pub(super) fn flush(&mut self) -> Vec<RunEvent> {
         let output = self.take_output();
         let progress = self.take_progress();

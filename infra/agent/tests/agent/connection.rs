@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic_agent::{event::Ending, ui::Notice};
+use bematic_agent::{event::Exit, ui::Notice};
 use bematic_protocol::{
     messages::{AgentMessage, CloudMessage, Heartbeat, MessageAck},
     time::Timestamp,
@@ -25,7 +25,7 @@ async fn a_bad_key_ends_the_agent_with_advice() {
         |notice| matches!(notice, Notice::Error { message } if message.contains("--agent-id")),
     );
     assert!(advice, "{notices:?}");
-    assert_eq!(notices.0, Ending::Refused);
+    assert_eq!(notices.0, Exit::Refused);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use bematic_agent::event::Ending;
+use bematic_agent::event::Exit;
 use bematic_protocol::messages::{
     AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled,
 };
@@ -142,7 +142,7 @@ async fn a_stopped_agent_hands_back_what_waits_and_finishes_what_runs() {
         .find(availability(Availability::Offline))
         .await;
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Stopped);
+    assert_eq!(setup.agent.ended().await, Exit::Stopped);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_second_signal_ends_what_runs() {
     };
     assert!(failure.recoverable && failure.error.contains("agent was stopped"));
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Stopped);
+    assert_eq!(setup.agent.ended().await, Exit::Stopped);
 }
 
 #[tokio::test]
@@ -182,5 +182,5 @@ async fn a_task_that_does_not_finish_in_the_drain_time_is_ended() {
     let end = setup.connection.end_of(task.task_id).await;
     assert!(matches!(end, AgentMessage::TaskError(_)), "{end:?}");
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Restart);
+    assert_eq!(setup.agent.ended().await, Exit::Restart);
 }

@@ -6,7 +6,7 @@ use super::*;
 fn silence_ends_a_connection() {
     let mut driver = Driver::connected();
     driver.pass(Duration::from_secs(59));
-    assert!(driver.session.link.is_up());
+    assert!(driver.session.link.is_some());
     driver.pass(Duration::from_secs(1));
     let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
     assert!(driver.session.effects().any(|effect| reconnects(&effect)));
@@ -22,7 +22,7 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.end(&task, Outcome::Succeeded);
     driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
     let exits = |driver: &mut Driver| {
-        let exit = |effect| matches!(effect, Effect::Exit(Ending::Stopped));
+        let exit = |effect| matches!(effect, Effect::Exit(Exit::Stopped));
         driver.session.effects().any(exit)
     };
     driver.pass(Duration::from_secs(29));
@@ -30,7 +30,8 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.pass(Duration::from_secs(1));
     assert!(exits(&mut driver));
 }
-/// A session that has something unsaid and is about to replace its connection.
+
+/// A session that has a message to send and is about to replace its connection.
 fn about_to_renew(task: &TaskSubmit) -> Driver {
     let mut driver = Driver::connected();
     driver.down();

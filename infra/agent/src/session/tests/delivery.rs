@@ -46,7 +46,7 @@ fn output_without_a_connection_is_bounded_and_says_so_in_its_place() {
         })
         .collect();
     let bytes: usize = streams.iter().map(|stream| stream.delta.len()).sum();
-    assert!(bytes <= sent::KEPT_BYTES && bytes > sent::KEPT_BYTES / 10 * 9);
+    assert!(bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9);
     let dropped = 300 - (streams.len() - 1);
     assert!(streams[0].delta.contains(&format!(
         "{} bytes of output were dropped",

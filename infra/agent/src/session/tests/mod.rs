@@ -1,4 +1,4 @@
-//! What a session decides, told of everything that may happen.
+//! The decisions of a session about events of all kinds.
 
 #![expect(
     clippy::disallowed_methods,
@@ -31,9 +31,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::Timings,
-    event::{Ended, Ending, Outcome},
-    load::{Load, Machine},
+    event::{Ended, Exit, Outcome},
+    load::Load,
     progress_line::Summary,
+    run::CommandLine,
     testing::numbered,
     workdir::Workdirs,
 };
@@ -67,14 +68,6 @@ impl Ids for Counter {
     }
 }
 
-struct Idle;
-
-impl Machine for Idle {
-    fn load(&mut self) -> Load {
-        Load::default()
-    }
-}
-
 /// A session of one slot, and the time.
 struct Driver {
     session: Session,
@@ -85,15 +78,23 @@ struct Driver {
 impl Driver {
     fn connected() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let config = Config {
+            url: "ws://localhost".parse().unwrap(),
             agent_id: "tester".parse().unwrap(),
-            concurrency: 1,
+            api_key: "bm_key".to_owned().into(),
+            command: CommandLine::parse("true").unwrap(),
             workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
+            concurrency: 1,
             timings: Timings::default(),
         };
         let ids = Arc::new(Counter::default());
         let mut driver = Self {
-            session: Session::new(settings, ids, Arc::new(FixedClock), Box::new(Idle)),
+            session: Session::new(
+                Arc::new(config),
+                ids,
+                Arc::new(FixedClock),
+                Box::new(Load::default),
+            ),
             now: Instant::now(),
             _folder: folder,
         };

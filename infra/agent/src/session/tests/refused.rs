@@ -31,7 +31,7 @@ fn ended(task: &TaskSubmit) -> (Driver, Envelope<AgentMessage>) {
 fn complaints(driver: &mut Driver) -> Vec<String> {
     let effects = driver.session.effects();
     let complaints = effects.filter_map(|effect| match effect {
-        Effect::Tell(Notice::Error { message } | Notice::Warning { message }) => Some(message),
+        Effect::Show(Notice::Error { message } | Notice::Warning { message }) => Some(message),
         _ => None,
     });
     complaints.collect()

@@ -13,10 +13,10 @@ use std::{
 use bematic_agent::{
     agent,
     config::{Config, Timings},
-    event::Ending,
+    event::Exit,
     run::CommandLine,
     session::StopReason,
-    ui::{Notice, Ui},
+    ui::Notice,
     workdir::Workdirs,
 };
 use bematic_protocol::{
@@ -96,8 +96,8 @@ impl Setup {
 /// A running agent.
 pub(crate) struct Agent {
     stops: mpsc::Sender<StopReason>,
-    handle: JoinHandle<Ending>,
-    notices: Notices,
+    handle: JoinHandle<Exit>,
+    notices: Arc<Mutex<Vec<Notice>>>,
 }
 
 /// How a test's agent differs from the usual.
@@ -135,10 +135,11 @@ impl Agent {
             concurrency: options.concurrency,
             timings: options.timings,
         };
-        let notices = Notices::default();
+        let notices = Arc::<Mutex<Vec<Notice>>>::default();
         let (stops, stopped) = mpsc::channel(4);
-        let ui = notices.clone();
-        let handle = tokio::spawn(agent::run(config, stopped, Box::new(ui)));
+        let shown = notices.clone();
+        let ui = Box::new(move |notice: &Notice| shown.lock().unwrap().push(notice.clone()));
+        let handle = tokio::spawn(agent::run(config, stopped, ui));
         Self {
             stops,
             handle,
@@ -154,7 +155,7 @@ impl Agent {
     }
 
     /// Waits for the agent's end.
-    pub(crate) async fn ended(self) -> Ending {
+    pub(crate) async fn ended(self) -> Exit {
         timeout(PATIENCE, self.handle)
             .await
             .expect("an end in time")
@@ -162,25 +163,16 @@ impl Agent {
     }
 
     /// Waits for the agent's end; returns also what its person has seen.
-    pub(crate) async fn notices_at_end(self) -> (Ending, Vec<Notice>) {
+    pub(crate) async fn notices_at_end(self) -> (Exit, Vec<Notice>) {
         let notices = self.notices.clone();
         let ending = self.ended().await;
-        let seen = notices.0.lock().unwrap().clone();
+        let seen = notices.lock().unwrap().clone();
         (ending, seen)
     }
 
     /// What its person has seen.
     pub(crate) fn notices(&self) -> Vec<Notice> {
-        self.notices.0.lock().unwrap().clone()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Notices(Arc<Mutex<Vec<Notice>>>);
-
-impl Ui for Notices {
-    fn tell(&mut self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
+        self.notices.lock().unwrap().clone()
     }
 }
 
