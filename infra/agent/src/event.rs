@@ -128,6 +128,18 @@ pub enum Outcome {
     Stopped,
 }
 
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            summary: Summary::default(),
+            output_tail: String::new(),
+            error_tail: String::new(),
+            duration: Duration::ZERO,
+        }
+    }
+}
+
 /// An action that the session asks for.
 #[derive(Debug)]
 pub enum Effect {

@@ -13,7 +13,7 @@ pub mod progress_line;
 pub mod run;
 pub mod session;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod text;
 pub mod ui;
 pub mod workdir;

@@ -131,10 +131,10 @@ impl Lines {
         for part in text.split_inclusive('\n') {
             let ended = part.ends_with('\n');
             if self.inside {
-                add(&mut pieces, Piece::Text(part.to_owned()));
+                pieces.push(Piece::Text(part.to_owned()));
             } else {
                 self.held.push_str(part);
-                self.settle(ended, &mut pieces);
+                pieces.extend(self.decide(ended));
             }
             self.inside = !ended && (self.inside || self.held.is_empty());
         }
@@ -142,47 +142,30 @@ impl Lines {
     }
 
     /// Returns the rest when the output has ended.
-    pub fn finish(&mut self) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        self.settle(true, &mut pieces);
-        pieces
+    pub fn finish(&mut self) -> Option<Piece> {
+        self.decide(true)
     }
 
-    /// Decides about the held line, if that is possible already.
-    fn settle(&mut self, ended: bool, pieces: &mut Vec<Piece>) {
+    /// Returns the piece that the held line is, if that is known already.
+    fn decide(&mut self, ended: bool) -> Option<Piece> {
         let declares = self.held.starts_with(PREFIX);
         let open = declares || PREFIX.starts_with(self.held.as_str());
         if !ended && open && self.held.len() <= MAX_LINE {
-            return;
+            return None;
         }
         let line = std::mem::take(&mut self.held);
-        if !declares {
-            return add(pieces, Piece::Text(line));
-        }
-        add(pieces, declared(line, ended));
-    }
-}
-
-/// Returns the piece of a line with the prefix.
-fn declared(line: String, ended: bool) -> Piece {
-    let json = line.get(PREFIX.len()..).unwrap_or_default();
-    let parsed = if ended {
-        parse(json)
-    } else {
-        Err(format!("it is longer than {MAX_LINE} bytes"))
-    };
-    match parsed {
-        Ok(declaration) => Piece::Declared(Box::new(declaration)),
-        Err(reason) => Piece::Malformed { line, reason },
-    }
-}
-
-/// Appends a piece; text is joined with text before it.
-fn add(pieces: &mut Vec<Piece>, piece: Piece) {
-    match (pieces.last_mut(), piece) {
-        (_, Piece::Text(text)) if text.is_empty() => {}
-        (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
-        (_, piece) => pieces.push(piece),
+        let Some(json) = line.strip_prefix(PREFIX) else {
+            return Some(Piece::Text(line));
+        };
+        let parsed = if ended {
+            parse(json)
+        } else {
+            Err(format!("it is longer than {MAX_LINE} bytes"))
+        };
+        Some(match parsed {
+            Ok(declaration) => Piece::Declared(Box::new(declaration)),
+            Err(reason) => Piece::Malformed { line, reason },
+        })
     }
 }
 

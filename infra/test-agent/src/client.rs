@@ -1,4 +1,4 @@
-//! A test's hand on a connection: it says what the test tells it to, and awaits what should come.
+//! A connected agent that a test drives: it sends the test's messages, and awaits expected ones.
 
 #![expect(
     clippy::expect_used,
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Error;
 use crate::Spelling;
 use crate::cloud::{CloudMessage, Offer};
 use crate::connection::{Connection, Handshake, Incoming};
-use crate::message::{Message, Outgoing, Sequence};
+use crate::message::{Message, Sequence};
 
 /// The time that anything awaited may take: far longer than it does, for a machine that does much
 /// else.
@@ -54,15 +54,11 @@ impl Client {
         })
     }
 
-    /// Returns a message in its envelope, not yet sent.
-    pub fn seal(&mut self, message: Message) -> Outgoing {
-        self.sequence.seal(message, SystemClock.now())
-    }
-
     /// Returns a message of any type as it goes over the wire, not yet sent.
     pub fn message(&mut self, kind: &str, payload: &Value) -> Value {
-        self.seal(Message::new(kind, payload.clone()))
-            .json(self.spelling)
+        let message = Message::new(kind, payload.clone());
+        let sealed = self.sequence.seal(message, SystemClock.now());
+        sealed.json(self.spelling)
     }
 
     /// Sends a text, message or not.
@@ -73,14 +69,14 @@ impl Client {
             .expect("an open connection");
     }
 
-    /// Sends a message of any type; gives its id.
+    /// Sends a message of any type; returns its id.
     pub async fn send(&mut self, kind: &str, payload: Value) -> String {
         self.say(Message::new(kind, payload)).await
     }
 
-    /// Sends a message; gives its id.
+    /// Sends a message; returns its id.
     pub async fn say(&mut self, message: Message) -> String {
-        let sealed = self.seal(message);
+        let sealed = self.sequence.seal(message, SystemClock.now());
         self.send_text(sealed.text(self.spelling)).await;
         sealed.id
     }
@@ -91,19 +87,19 @@ impl Client {
         self.connection.send_in_frames(text, bytes).await.ok();
     }
 
-    /// Sends AGENT_STATUS; gives its id.
+    /// Sends AGENT_STATUS; returns its id.
     pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
         self.say(Message::status(agent_id, capacity, tasks)).await
     }
 
     /// Awaits the next message of a type, spelled as the agent spells; others wait for their turn.
-    /// Gives the payload.
+    /// Returns the payload.
     pub async fn expect(&mut self, kind: &str) -> Value {
         self.expect_where(kind, |_| true).await
     }
 
-    /// Awaits the next message of a type whose payload is as wanted. Gives the payload.
-    pub async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Awaits the next message of a type whose payload is as wanted. Returns the payload.
+    async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.message_where(kind, |message| wanted(&message.payload))
             .await
             .payload
@@ -142,7 +138,7 @@ impl Client {
         }
     }
 
-    /// Returns once the cloud has closed the connection; gives the code, if there is one.
+    /// Returns once the cloud has closed the connection, with the code if there is one.
     pub async fn closed(&mut self) -> Option<u16> {
         let closing = async {
             while let Some(message) = self.next().await {
@@ -209,7 +205,7 @@ impl Client {
         self.expect_pong().await;
     }
 
-    /// Awaits the cancellation of a task; gives the reason.
+    /// Awaits the cancellation of a task; returns the reason.
     pub async fn expect_cancel(&mut self, task: &str) -> String {
         let payload = self
             .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)

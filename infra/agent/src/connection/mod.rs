@@ -6,7 +6,7 @@ mod talk;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::{Id, JoinSet},
     time::{Instant, sleep},
 };
@@ -96,10 +96,15 @@ impl Keeper {
         let timings = &self.config.timings;
         let (renew, linger) = (timings.renew, timings.linger);
         loop {
-            let (line, ends) = talk::line();
+            let (texts, outgoing) = mpsc::channel(1);
+            let renewal = Arc::new(Notify::new());
+            let line = Line {
+                texts,
+                renewal: renewal.clone(),
+            };
             let (replace, replaced) = watch::channel(false);
-            let renewal = ends.renew.clone();
-            let conversation = talk::converse(socket, ends, self.reports.clone(), replaced, linger);
+            let conversation =
+                talk::converse(socket, outgoing, self.reports.clone(), replaced, linger);
             let current = self.connections.spawn(conversation).id();
             let renew_in = renew_in(renew, random());
             // Nobody receives it only when the agent exits; then the connection ends, too.

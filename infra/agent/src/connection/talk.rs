@@ -32,8 +32,9 @@ const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 /// The sender's end of a connection, which is closed when all clones of the line are dropped.
 #[derive(Debug, Clone)]
 pub struct Line {
-    texts: mpsc::Sender<String>,
-    renew: Arc<Notify>,
+    pub(super) texts: mpsc::Sender<String>,
+    /// Notified by [`Line::renew`].
+    pub(super) renewal: Arc<Notify>,
 }
 
 impl Line {
@@ -44,36 +45,18 @@ impl Line {
 
     /// Asks for a new connection in place of this one.
     pub fn renew(&self) {
-        self.renew.notify_one();
+        self.renewal.notify_one();
     }
 }
 
 /// An event of the connection; with [`LinkEvent::Up`] comes its line.
 pub type Report = (LinkEvent, Option<Line>);
 
-/// The other end of a [`Line`].
-pub(super) struct Ends {
-    texts: mpsc::Receiver<String>,
-    /// Notified by [`Line::renew`].
-    pub(super) renew: Arc<Notify>,
-}
-
-/// Returns a line and its other end.
-pub(super) fn line() -> (Line, Ends) {
-    let (sender, texts) = mpsc::channel(1);
-    let renew = Arc::new(Notify::new());
-    let line = Line {
-        texts: sender,
-        renew: renew.clone(),
-    };
-    (line, Ends { texts, renew })
-}
-
-/// Carries text until the connection ends, and returns why it ended. Once the connection is
-/// `replaced` and its line dropped, it is still read for `linger`.
+/// Carries text until the connection ends, and returns why it ended. `texts` are those of its line.
+/// Once the connection is `replaced` and its line dropped, it is still read for `linger`.
 pub(super) async fn converse(
     socket: Socket,
-    ends: Ends,
+    texts: mpsc::Receiver<String>,
     reports: mpsc::Sender<Report>,
     replaced: watch::Receiver<bool>,
     linger: Duration,
@@ -82,7 +65,7 @@ pub(super) async fn converse(
     let mut reading = pin!(read(&mut stream, &reports, &replaced));
     let writing = tokio::select! {
         reason = &mut reading => return reason,
-        written = write(&mut sink, ends.texts) => written,
+        written = write(&mut sink, texts) => written,
     };
     if let Err(reason) = writing {
         return reason;

@@ -94,7 +94,7 @@ fn fields(submit: &TaskSubmit, folder: &Path) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::submit;
+    use crate::tests::submit;
 
     fn get<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
         let mut variables = environment.variables.iter();

@@ -10,10 +10,7 @@ mod pipe;
 mod process;
 mod report;
 
-use std::{
-    collections::VecDeque, future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use bematic_protocol::messages::TaskSubmit;
 use tokio::{
@@ -57,47 +54,29 @@ pub type Events = mpsc::Sender<(RunKey, RunEvent)>;
 pub async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
     let key = RunKey::of(&job.submit);
     let started = Instant::now();
-    let mut collected = Collected {
-        summary: Summary::default(),
-        output_tail: Tail::new(RESULT_TAIL),
-        error_tail: Tail::new(ERROR_TAIL),
-    };
-    let outcome = match Process::start(&job.config.command, &job.submit, &job.folder) {
+    let mut ended = match Process::start(&job.config.command, &job.submit, &job.folder) {
         Ok(process) => {
-            Running::new(process, job.config.timings.flush, &mut collected)
+            Running::new(process, job.config.timings.flush)
                 .until_end(key, stop, &events)
                 .await
         }
-        Err(sentence) => Outcome::NotStarted(sentence),
+        Err(sentence) => Ended::from(Outcome::NotStarted(sentence)),
     };
-    let ended = Ended {
-        outcome,
-        summary: collected.summary,
-        output_tail: collected.output_tail.text().to_owned(),
-        error_tail: collected.error_tail.text().to_owned(),
-        duration: started.elapsed(),
-    };
+    ended.duration = started.elapsed();
     // Nobody receives it only when the agent itself exits at once.
     let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
-/// The parts of a command's output that the report of its end needs.
-struct Collected {
-    summary: Summary,
-    output_tail: Tail,
-    error_tail: Tail,
-}
-
 /// A running command.
-struct Running<'a> {
+struct Running {
     process: Process,
     output: Pipe,
     error: Pipe,
     lines: Lines,
     report: Report,
-    collected: &'a mut Collected,
-    /// Events that wait for room; nothing is read meanwhile.
-    waiting: VecDeque<RunEvent>,
+    summary: Summary,
+    output_tail: Tail,
+    error_tail: Tail,
     flush_after: Duration,
     flush_at: Option<Instant>,
     status: Option<io::Result<ExitStatus>>,
@@ -108,16 +87,17 @@ struct Running<'a> {
     give_up_at: Option<Instant>,
 }
 
-impl<'a> Running<'a> {
-    fn new(mut process: Process, flush_after: Duration, collected: &'a mut Collected) -> Self {
+impl Running {
+    fn new(mut process: Process, flush_after: Duration) -> Self {
         Self {
             output: Pipe::new(process.child.stdout.take()),
             error: Pipe::new(process.child.stderr.take()),
             process,
             lines: Lines::default(),
             report: Report::default(),
-            collected,
-            waiting: VecDeque::new(),
+            summary: Summary::default(),
+            output_tail: Tail::new(RESULT_TAIL),
+            error_tail: Tail::new(ERROR_TAIL),
             flush_after,
             flush_at: None,
             status: None,
@@ -133,11 +113,12 @@ impl<'a> Running<'a> {
         key: RunKey,
         mut stop: watch::Receiver<Option<Duration>>,
         events: &Events,
-    ) -> Outcome {
+    ) -> Ended {
         while !self.is_over() {
-            let may_read = self.waiting.is_empty();
+            // Nothing is read while an event waits for room.
+            let may_read = self.report.ready.is_empty();
             tokio::select! {
-                room = events.reserve(), if !may_read => match (room, self.waiting.pop_front()) {
+                room = events.reserve(), if !may_read => match (room, self.report.ready.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send((key, event)),
                     // The agent itself exits at once.
                     _ => break,
@@ -159,11 +140,16 @@ impl<'a> Running<'a> {
                 () = due(self.give_up_at) => self.give_up(),
             }
         }
-        process::outcome(self.stopped, self.status)
+        Ended {
+            summary: self.summary,
+            output_tail: self.output_tail.text().to_owned(),
+            error_tail: self.error_tail.text().to_owned(),
+            ..Ended::from(process::outcome(self.stopped, self.status))
+        }
     }
 
     fn is_over(&self) -> bool {
-        let reported = self.waiting.is_empty() && self.report.is_empty();
+        let reported = self.report.ready.is_empty() && self.report.is_empty();
         self.status.is_some() && self.pipes_have_ended() && reported
     }
 
@@ -185,8 +171,8 @@ impl<'a> Running<'a> {
 
     fn on_error(&mut self, read: &io::Result<usize>) {
         let text = self.error.text(read);
-        self.collected.error_tail.push(&text);
-        self.waiting.extend(self.report.output(&text));
+        self.error_tail.push(&text);
+        self.report.output(&text);
         self.schedule_flush();
     }
 
@@ -194,20 +180,20 @@ impl<'a> Running<'a> {
         match piece {
             Piece::Text(text) => self.add_text(&text),
             Piece::Declared(declared) => {
-                self.waiting.extend(self.report.declare(&declared));
-                self.collected.summary.merge(declared.summary);
+                self.report.declare(&declared);
+                self.summary.merge(declared.summary);
             }
             Piece::Malformed { line, reason } => {
                 let warning = format!("a '::bematic' line is passed on as output: {reason}");
-                self.waiting.push_back(RunEvent::Warning(warning));
+                self.report.ready.push_back(RunEvent::Warning(warning));
                 self.add_text(&line);
             }
         }
     }
 
     fn add_text(&mut self, text: &str) {
-        self.collected.output_tail.push(text);
-        self.waiting.extend(self.report.output(text));
+        self.output_tail.push(text);
+        self.report.output(text);
     }
 
     /// Reports the new output soon, or at once when there will be no more.
@@ -221,7 +207,7 @@ impl<'a> Running<'a> {
 
     fn flush(&mut self) {
         self.flush_at = None;
-        self.waiting.extend(self.report.flush());
+        self.report.flush();
     }
 
     /// Asks the command to end; one that has already ended was not stopped.
@@ -243,7 +229,7 @@ impl<'a> Running<'a> {
         }
         self.output.reader = None;
         self.error.reader = None;
-        for piece in self.lines.finish() {
+        if let Some(piece) = self.lines.finish() {
             self.add_piece(piece);
         }
         self.flush();

@@ -117,8 +117,8 @@ impl Session {
         match message {
             CloudMessage::HeartbeatPing(ping) => {
                 let asked = ping.server_time.unwrap_or_else(|| self.clock.now());
-                let pong = self.pong(asked);
-                self.send(pong);
+                let answer = self.pong(asked);
+                self.send(answer);
             }
             CloudMessage::HeartbeatPong(_) => self.outbox.confirm_heartbeat(now),
             CloudMessage::TaskSubmit(submit) => self.on_submit(submit),

@@ -223,7 +223,7 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::submit;
+    use crate::tests::submit;
 
     #[test]
     fn an_end_is_one_line() {

@@ -40,7 +40,7 @@ fn told(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<Outg
     let message = json!({
         "id": format!("m{millis}"), "type": kind, "payload": payload, "timestamp": at(millis),
     });
-    agent.receive(&CloudMessage::from_json(message).unwrap(), at(millis))
+    agent.receive(&serde_json::from_value(message).unwrap(), at(millis))
 }
 
 fn submit(agent: &mut Agent, run: Run, millis: u64) -> Vec<Outgoing> {
@@ -154,8 +154,9 @@ fn a_script_refuses_stays_silent_or_ignores_a_cancellation() {
     let mut agent = scripted(&ledger, |offer| match offer.attempt {
         1 => Plan::refuse("not now"),
         _ => Plan {
+            answer: Answer::Silent,
             cancellable: false,
-            ..Plan::silent()
+            ..Plan::accept()
         },
     });
     let sent = submit(&mut agent, run(TASK, 1), 0);

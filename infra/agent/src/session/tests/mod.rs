@@ -35,7 +35,7 @@ use crate::{
     load::Load,
     progress_line::Summary,
     run::CommandLine,
-    testing::numbered,
+    tests::numbered,
     workdir::Workdirs,
 };
 

@@ -41,7 +41,7 @@ impl RunningAgent {
     ) -> Self {
         let (blows, struck) = mpsc::unbounded_channel();
         let (tell, idle) = watch::channel(true);
-        let link = Link::new(url, Handshake::of(&settings.id, api_key));
+        let link = Link::new(url, Handshake::header(settings.id.as_str(), api_key));
         let script = Odds::default().script(settings.id.clone(), seed);
         let agent = Agent::new(settings, script, ledger, SystemClock.now());
         tokio::spawn(live(agent, link, struck, tell));
