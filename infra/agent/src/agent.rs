@@ -36,7 +36,7 @@ pub async fn run(config: Config, mut stops: mpsc::Receiver<StopReason>, mut ui: 
     let (reports, mut link) = mpsc::channel(LINK_EVENTS);
     let connection = tokio::spawn(connection::run(config.clone(), reports));
     let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-    let (sender, events) = mpsc::channel(RUN_EVENTS);
+    let (run_events, mut run_reports) = mpsc::channel(RUN_EVENTS);
     let mut agent = Agent {
         session: Session::new(config.clone(), ids, clock, load::this_machine()),
         config,
@@ -44,9 +44,9 @@ pub async fn run(config: Config, mut stops: mpsc::Receiver<StopReason>, mut ui: 
         line: None,
         stops: HashMap::new(),
         runs: JoinSet::new(),
-        run_events: (sender, events),
+        run_events,
     };
-    let exit = agent.work(&mut link, &mut stops).await;
+    let exit = agent.work(&mut link, &mut run_reports, &mut stops).await;
     agent.close(&mut link).await;
     connection.abort();
     (agent.ui)(&Notice::Stopped);
@@ -61,13 +61,14 @@ struct Agent {
     /// Stops a run, after the given grace.
     stops: HashMap<RunKey, watch::Sender<Option<Duration>>>,
     runs: JoinSet<()>,
-    run_events: (run::Events, mpsc::Receiver<(RunKey, RunEvent)>),
+    run_events: run::Events,
 }
 
 impl Agent {
     async fn work(
         &mut self,
         reports: &mut mpsc::Receiver<connection::Report>,
+        run_reports: &mut mpsc::Receiver<(RunKey, RunEvent)>,
         stops: &mut mpsc::Receiver<StopReason>,
     ) -> Exit {
         loop {
@@ -82,7 +83,7 @@ impl Agent {
                     Event::Link(event)
                 }
                 Some(reason) = stops.recv() => Event::Stop(reason),
-                Some((run, event)) = self.run_events.1.recv(), if self.session.takes_run_events() => {
+                Some((run, event)) = run_reports.recv(), if self.session.takes_run_events() => {
                     if matches!(event, RunEvent::Ended(_)) {
                         self.stops.remove(&run);
                     }
@@ -116,7 +117,7 @@ impl Agent {
                 Effect::Reconnect => self.line = None,
                 Effect::Renew => {
                     if let Some(line) = &self.line {
-                        line.renew();
+                        line.renewal.notify_one();
                     }
                 }
                 Effect::Show(notice) => (self.ui)(&notice),
@@ -135,7 +136,7 @@ impl Agent {
             config: self.config.clone(),
         };
         self.runs
-            .spawn(run::run(job, stopped, self.run_events.0.clone()));
+            .spawn(run::run(job, stopped, self.run_events.clone()));
     }
 
     /// Ends the runs that are left, and closes the connection after its messages are sent.
@@ -159,7 +160,7 @@ impl Agent {
 /// Waits for room for one more message; for ever without a connection, whose end is an event.
 async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
     if let Some(line) = line
-        && let Some(permit) = line.room().await
+        && let Ok(permit) = line.texts.reserve_owned().await
     {
         return permit;
     }

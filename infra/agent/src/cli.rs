@@ -75,7 +75,7 @@ impl Cli {
                 self.url
             );
         }
-        let usual = Timings::default();
+        let defaults = Timings::default();
         Ok(Config {
             url: self.url.clone(),
             agent_id: self.agent_id.clone(),
@@ -86,8 +86,8 @@ impl Cli {
             timings: Timings {
                 drain: self.drain_timeout,
                 grace: self.kill_grace,
-                renew: self.renew_after.unwrap_or(usual.renew),
-                ..usual
+                renew: self.renew_after.unwrap_or(defaults.renew),
+                ..defaults
             },
         })
     }

@@ -218,7 +218,7 @@ impl Agent {
         match message.kind.as_str() {
             "TASK_SUBMIT" => message
                 .offer()
-                .map(|offer| self.offered(&offer, now))
+                .map(|offer| self.offered(message, &offer, now))
                 .unwrap_or_default(),
             "TASK_CANCEL" => {
                 let task = message.field("taskId");
@@ -271,9 +271,9 @@ impl Agent {
         self.plan(now + self.settings.resend, Due::Resend);
     }
 
-    fn offered(&mut self, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
+    fn offered(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
         let run = offer.run();
-        let (message, sent_at) = (offer.message_id.clone(), offer.sent_at);
+        let (message, sent_at) = (message.id.clone(), message.sent_at);
         self.deed(now, run, Deed::Offered { message, sent_at });
         if self.works_on(run) {
             return vec![self.send(run, Message::ack(run), now)];
@@ -336,10 +336,10 @@ impl Agent {
         message
     }
 
-    /// Takes the terminal messages that were sent `patience` ago or earlier, to send them now.
-    fn unconfirmed(&mut self, now: Timestamp, patience: Duration) -> Vec<Outgoing> {
+    /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
+    fn unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
         let waiting = self.outbox.values_mut();
-        let overdue = waiting.filter(|report| now.since(report.sent_at) >= patience);
+        let overdue = waiting.filter(|report| now.since(report.sent_at) >= minimum_age);
         overdue
             .map(|report| {
                 report.sent_at = now;

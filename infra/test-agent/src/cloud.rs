@@ -77,8 +77,6 @@ impl CloudMessage {
             id: run.task_id.to_string(),
             attempt: attempt.number(),
             payload: self.payload.clone(),
-            message_id: self.id.clone(),
-            sent_at: self.sent_at,
             run,
         })
     }
@@ -93,10 +91,6 @@ pub struct Offer {
     pub attempt: u32,
     /// The payload.
     pub payload: Value,
-    /// The id of the message.
-    pub message_id: String,
-    /// The time of the message, by the cloud's clock.
-    pub sent_at: Timestamp,
     run: Run,
 }
 

@@ -18,7 +18,7 @@ use crate::{backoff::jittered, config::Config, event::LinkEvent};
 /// The age from which a connection was a good one: the next failure starts from a short wait.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// Keeps a connection until nobody receives `reports`, or the key is refused.
+/// Keeps a connection until `reports` is closed, or the key is refused.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a connection lasted decides how soon the next is tried"
@@ -79,7 +79,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Reports an event. Returns whether anybody receives it: nobody does when the agent exits.
+    /// Reports an event. Returns whether it is received, which ends when the agent exits.
     async fn report(&self, event: LinkEvent) -> bool {
         self.reports.send((event, None)).await.is_ok()
     }
@@ -107,7 +107,7 @@ impl Keeper {
                 talk::converse(socket, outgoing, self.reports.clone(), replaced, linger);
             let current = self.connections.spawn(conversation).id();
             let renew_in = renew_in(renew, random());
-            // Nobody receives it only when the agent exits; then the connection ends, too.
+            // The report is lost only when the agent exits; then the connection ends, too.
             let up = (LinkEvent::Up { renew_in }, Some(line));
             let _received = self.reports.send(up).await;
             let mut failures = 0;

@@ -32,21 +32,10 @@ const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 /// The sender's end of a connection, which is closed when all clones of the line are dropped.
 #[derive(Debug, Clone)]
 pub struct Line {
-    pub(super) texts: mpsc::Sender<String>,
-    /// Notified by [`Line::renew`].
-    pub(super) renewal: Arc<Notify>,
-}
-
-impl Line {
-    /// Waits for room for one more message; `None` when the connection is gone.
-    pub async fn room(self) -> Option<mpsc::OwnedPermit<String>> {
-        self.texts.reserve_owned().await.ok()
-    }
-
-    /// Asks for a new connection in place of this one.
-    pub fn renew(&self) {
-        self.renewal.notify_one();
-    }
+    /// The messages to send; closed when the connection is gone.
+    pub texts: mpsc::Sender<String>,
+    /// Requests a new connection in place of this one.
+    pub renewal: Arc<Notify>,
 }
 
 /// An event of the connection; with [`LinkEvent::Up`] comes its line.

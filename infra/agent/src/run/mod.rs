@@ -63,7 +63,7 @@ pub async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Even
         Err(sentence) => Ended::from(Outcome::NotStarted(sentence)),
     };
     ended.duration = started.elapsed();
-    // Nobody receives it only when the agent itself exits at once.
+    // The event is lost only when the agent itself exits at once.
     let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
@@ -236,8 +236,8 @@ impl Running {
     }
 }
 
-/// Waits until the run is to end, or with another grace than `known`; for ever if nobody can
-/// request it any more.
+/// Waits until the run is to end, or with another grace than `known`; for ever if that
+/// can no longer be requested.
 async fn requested(
     stop: &mut watch::Receiver<Option<Duration>>,
     known: Option<Duration>,

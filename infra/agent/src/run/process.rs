@@ -157,7 +157,7 @@ impl Group {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.0 {
-            // The only error there can be says that the group is already gone.
+            // The only possible error is that the group is already gone.
             let _gone = killpg(pid, signal);
         }
     }

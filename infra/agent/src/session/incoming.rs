@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
     /// The time at which the last message arrived.
-    heard: Instant,
+    last_message: Instant,
     /// The time at which the next heartbeat is due.
     beat: Instant,
     renewal: Renewal,
@@ -41,7 +41,7 @@ impl Link {
     /// The time at which the next heartbeat is due, or the connection counts as dead or is to be
     /// replaced.
     pub(super) fn deadline(&self, silence: Duration) -> Instant {
-        let next = self.beat.min(self.heard + silence);
+        let next = self.beat.min(self.last_message + silence);
         match self.renewal {
             Renewal::Due(at) | Renewal::Proving(at) => next.min(at),
             Renewal::Opening => next,
@@ -54,7 +54,7 @@ impl Session {
         if let LinkEvent::Message(_) | LinkEvent::GatewayError(_) | LinkEvent::Unreadable(_) = event
             && let Some(link) = &mut self.link
         {
-            link.heard = now;
+            link.last_message = now;
         }
         match event {
             LinkEvent::Connecting => self.show(Notice::Connecting),
@@ -90,7 +90,7 @@ impl Session {
             Notice::Connected
         };
         self.link = Some(Link {
-            heard: now,
+            last_message: now,
             beat: now + self.config.timings.heartbeat,
             renewal: Renewal::Due(now + renew_in),
         });
@@ -149,7 +149,7 @@ impl Session {
         let Some(mut link) = self.link else {
             return;
         };
-        if link.heard + self.config.timings.silence <= now {
+        if link.last_message + self.config.timings.silence <= now {
             self.warn("the connection is silent; making a new one".to_owned());
             self.on_down();
             self.effects.push(Effect::Reconnect);

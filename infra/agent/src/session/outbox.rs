@@ -96,7 +96,7 @@ impl Outgoing {
         Some(RunKey { task, attempt })
     }
 
-    /// Whether the message goes before reports on runs, and before the goodbye.
+    /// Whether the message goes before progress reports, terminal messages and the last status.
     fn is_urgent(&self) -> bool {
         match &self.envelope.message {
             AgentMessage::AgentStatus(status) => status.status != Availability::Offline,
@@ -122,11 +122,6 @@ impl Outgoing {
             self.envelope.message,
             TaskComplete(_) | TaskError(_) | TaskCancelled(_)
         )
-    }
-
-    /// Whether the message refuses a task or hands it back.
-    const fn is_refusal(&self) -> bool {
-        matches!(&self.envelope.message, AgentMessage::TaskAck(ack) if !ack.accepted)
     }
 
     /// Whether the cloud was unable to handle the message so often that it may be given up.
@@ -165,7 +160,7 @@ impl Outgoing {
         }
     }
 
-    /// Turns the message into a note that output is missing in its place, or adds to that note.
+    /// Makes the message a note that output is missing in its place, or adds to that note.
     fn note_dropped(&mut self, bytes: usize) {
         self.dropped += bytes;
         if let AgentMessage::TaskStream(stream) = &mut self.envelope.message {
@@ -339,8 +334,8 @@ impl Outbox {
         Some((kind, !hopeless))
     }
 
-    /// Schedules the repetition of all messages that may be the one that was not handled, when
-    /// nobody knows which. A message that seems to have arrived is repeated once: to repeat a
+    /// Schedules the repetition of all messages that may have failed, for an error that names none.
+    /// A message that seems to have arrived is repeated once: to repeat a
     /// message changes nothing.
     pub(super) fn refuse_any(&mut self, now: Instant, first: Duration) {
         for message in &mut self.sent {
@@ -413,9 +408,11 @@ impl Outbox {
     /// The runs that the cloud may still count as held: those whose terminal message is not
     /// confirmed, and those whose refusal may not have arrived.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
-        self.pending()
-            .filter(|message| message.is_terminal() || message.is_refusal())
-            .filter_map(Outgoing::run)
+        let unsettled = self.pending().filter(|message| match &message.envelope.message {
+            AgentMessage::TaskAck(ack) => !ack.accepted,
+            _ => message.is_terminal(),
+        });
+        unsettled.filter_map(Outgoing::run)
     }
 
     /// The number of terminal messages that are not confirmed.

@@ -50,7 +50,7 @@ fn renews(driver: &mut Driver) -> bool {
 }
 
 #[test]
-fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
+fn a_connection_is_replaced_once_all_its_messages_have_arrived() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     let held = driver.sent();
@@ -59,7 +59,7 @@ fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
     };
     assert_eq!(ping.tasks, Some(vec![task.task_id]));
     assert_eq!((held.len(), renews(&mut driver)), (1, false));
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
     assert_eq!(driver.sent(), []);
     driver.up(LONG);
@@ -88,7 +88,7 @@ fn the_cloud_is_answered_at_once_while_a_connection_is_replaced() {
 }
 
 #[test]
-fn what_is_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
+fn a_message_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     driver.sent();
@@ -106,11 +106,11 @@ fn what_is_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
 }
 
 #[test]
-fn a_failed_replacement_lets_everything_out_and_is_tried_again() {
+fn a_failed_replacement_releases_all_messages_and_is_tried_again() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     driver.sent();
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
     driver.handle(Event::Link(LinkEvent::NotRenewed {
         reason: "test".to_owned(),
@@ -119,12 +119,12 @@ fn a_failed_replacement_lets_everything_out_and_is_tried_again() {
     assert_eq!(outputs(&driver.sent()), ["two"]);
     driver.pass(Duration::from_secs(3));
     assert_eq!(kinds(&driver.sent()), ["HEARTBEAT_PING"]);
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
 }
 
 #[test]
-fn a_new_connection_begins_with_what_runs_and_what_waits() {
+fn a_new_connection_begins_with_the_running_and_waiting_tasks() {
     let mut driver = Driver::connected();
     let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
     driver.submit(&running);

@@ -6,9 +6,9 @@
 )]
 
 mod connection;
-mod delivery;
 mod offers;
 mod refused;
+mod resending;
 
 use std::{
     sync::{
@@ -39,7 +39,7 @@ use crate::{
     workdir::Workdirs,
 };
 
-/// How long a connection is kept where its replacement is not the subject.
+/// Time until a connection's replacement where that is not the subject.
 const LONG: Duration = Duration::from_mins(110);
 
 struct FixedClock;
@@ -118,7 +118,7 @@ impl Driver {
         }));
     }
 
-    fn hear(&mut self, message: CloudMessage) {
+    fn receive(&mut self, message: CloudMessage) {
         let envelope = Envelope {
             id: "c1".parse().unwrap(),
             timestamp: Timestamp::from_millis(1),
@@ -128,7 +128,7 @@ impl Driver {
     }
 
     fn submit(&mut self, submit: &TaskSubmit) {
-        self.hear(CloudMessage::TaskSubmit(Box::new(submit.clone())));
+        self.receive(CloudMessage::TaskSubmit(Box::new(submit.clone())));
     }
 
     fn output(&mut self, submit: &TaskSubmit, text: &str) {
@@ -153,7 +153,7 @@ impl Driver {
         self.handle(Event::Tick);
     }
 
-    /// Everything that goes out now.
+    /// Takes the messages that go out now.
     fn sent(&mut self) -> Vec<Envelope<AgentMessage>> {
         let mut sent = Vec::new();
         while self.session.has_outgoing() {
@@ -183,19 +183,19 @@ impl Driver {
     }
 
     fn cancel(&mut self, submit: &TaskSubmit) {
-        self.hear(CloudMessage::TaskCancel(TaskCancel {
+        self.receive(CloudMessage::TaskCancel(TaskCancel {
             task_id: submit.task_id,
             reason: "late".to_owned(),
         }));
     }
 
     fn confirm(&mut self, message_id: MessageId) {
-        self.hear(CloudMessage::MessageAck(MessageAck { message_id }));
+        self.receive(CloudMessage::MessageAck(MessageAck { message_id }));
     }
 
-    /// The cloud could not handle a message, or does not want it.
+    /// Passes the cloud's error about a message.
     fn refuse(&mut self, message_id: &MessageId, code: &str) {
-        self.hear(CloudMessage::SystemError(SystemError {
+        self.receive(CloudMessage::SystemError(SystemError {
             code: code.to_owned(),
             message: "test".to_owned(),
             message_id: Some(message_id.clone()),
@@ -208,18 +208,18 @@ impl Driver {
     }
 
     fn pong(&mut self) {
-        self.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+        self.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     }
 
-    /// The cloud asks whether the agent hears, at that time.
+    /// Passes the cloud's ping of that time.
     fn ping(&mut self, time: u64) {
-        self.hear(CloudMessage::HeartbeatPing(Heartbeat {
+        self.receive(CloudMessage::HeartbeatPing(Heartbeat {
             server_time: Some(Timestamp::from_millis(time)),
         }));
     }
 }
 
-/// Which of the cloud's heartbeats are answered.
+/// The times of the cloud's pings that are answered.
 fn echoes(sent: &[Envelope<AgentMessage>]) -> Vec<u64> {
     let echoes = sent.iter().filter_map(|envelope| match &envelope.message {
         AgentMessage::HeartbeatPong(report) => Some(report.server_time.as_millis()),
