@@ -182,7 +182,7 @@ fn started(config: &Config) -> Notice {
     Notice::Started {
         agent_id: config.agent_id.to_string(),
         url: url.to_string(),
-        command: config.command.program().to_owned(),
+        command: config.command.program.clone(),
         concurrency: config.concurrency,
     }
 }

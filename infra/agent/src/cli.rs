@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The variable that holds the API key. There is no option for it: all users can see command lines.
-pub const API_KEY: &str = "BEMATIC_API_KEY";
+const API_KEY: &str = "BEMATIC_API_KEY";
 
 /// Runs a command of your choice for the tasks of a Bematic cloud.
 ///
@@ -46,7 +46,7 @@ pub struct Cli {
     concurrency: u32,
     /// Tell what happens as JSON lines on standard output
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Seconds that running tasks may take to finish when the agent is stopped
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     drain_timeout: Duration,
@@ -59,11 +59,6 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Whether to write JSON lines.
-    pub const fn json(&self) -> bool {
-        self.json
-    }
-
     /// Returns the configuration, with all checks that are possible before connecting.
     ///
     /// # Errors

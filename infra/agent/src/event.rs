@@ -41,8 +41,7 @@ impl fmt::Display for RunKey {
 
 /// An event of the connection.
 #[derive(Debug)]
-pub enum LinkEvent {
-    /// A connection attempt begins.
+pub(crate) enum LinkEvent {
     Connecting,
     /// A connection is ready, in place of an older one if there was one. Messages that still come
     /// over the older one are reported as before, and its end is not.
@@ -52,12 +51,10 @@ pub enum LinkEvent {
     },
     /// [`Effect::Renew`] failed; the present connection goes on.
     NotRenewed {
-        /// The reason.
         reason: String,
         /// The time after which to try again.
         retry_in: Duration,
     },
-    /// A message from the cloud.
     Message(Box<Envelope<CloudMessage>>),
     /// API Gateway's error that some message's function failed.
     GatewayError(String),
@@ -65,7 +62,6 @@ pub enum LinkEvent {
     Unreadable(String),
     /// The connection is gone.
     Down {
-        /// The reason.
         reason: String,
         /// The time until the next attempt.
         retry_in: Duration,
@@ -76,7 +72,7 @@ pub enum LinkEvent {
 
 /// An event of a run, in order; [`RunEvent::Ended`] is the last.
 #[derive(Debug)]
-pub enum RunEvent {
+pub(crate) enum RunEvent {
     /// Output, small enough for one message.
     Output(String),
     /// Progress, small enough for one message.
@@ -89,35 +85,30 @@ pub enum RunEvent {
 
 /// The content of the progress lines since the last progress report.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Percent, 0 to 100.
-    pub percent: Option<f64>,
+    pub(crate) percent: Option<f64>,
     /// The present activity.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// The steps, all of one kind.
-    pub steps: Vec<String>,
-    /// The kind of the steps.
-    pub kind: StepKind,
+    pub(crate) steps: Vec<String>,
+    pub(crate) kind: StepKind,
 }
 
 /// The end of a run.
 #[derive(Debug)]
-pub struct Ended {
-    /// The outcome of its command.
-    pub outcome: Outcome,
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
     /// The summary that its command declared.
-    pub summary: Summary,
-    /// The end of its standard output.
-    pub output_tail: String,
-    /// The end of its standard error.
-    pub error_tail: String,
-    /// The duration.
-    pub duration: Duration,
+    pub(crate) summary: Summary,
+    pub(crate) output_tail: String,
+    pub(crate) error_tail: String,
+    pub(crate) duration: Duration,
 }
 
 /// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Exit code 0.
     Succeeded,
     /// Another exit code, or a signal that the agent did not send; in words.
@@ -142,17 +133,15 @@ impl From<Outcome> for Ended {
 
 /// An action that the session asks for.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Run the command for a task.
     Start {
-        /// The task.
         submit: Box<TaskSubmit>,
         /// The folder to run in, checked.
         folder: PathBuf,
     },
     /// End a run: ask its command to end, wait for `grace`, force it.
     Stop {
-        /// The run.
         run: RunKey,
         /// The time between asking and forcing.
         grace: Duration,

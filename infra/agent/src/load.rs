@@ -4,18 +4,18 @@ use sysinfo::{MemoryRefreshKind, System};
 
 /// Shares of the machine in use, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Load {
+pub(crate) struct Load {
     /// The share of its processors, since the last measurement.
-    pub cpu: f64,
+    pub(crate) cpu: f64,
     /// The share of its memory.
-    pub memory: f64,
+    pub(crate) memory: f64,
 }
 
 /// Measures the load of a machine.
-pub type MeasureLoad = Box<dyn FnMut() -> Load + Send>;
+pub(crate) type MeasureLoad = Box<dyn FnMut() -> Load + Send>;
 
 /// Measures the load of this machine.
-pub fn this_machine() -> MeasureLoad {
+pub(crate) fn this_machine() -> MeasureLoad {
     let mut system = System::new();
     Box::new(move || {
         system.refresh_cpu_usage();

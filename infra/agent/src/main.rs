@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bematic_agent::{agent, cli::Cli, session::StopReason, ui};
+use bematic_agent::{StopReason, agent, cli::Cli, ui};
 use clap::Parser;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let exit = agent::run(config, stops, ui::choose(cli.json())).await;
+    let exit = agent::run(config, stops, ui::choose(cli.json)).await;
     ExitCode::from(exit.exit_code())
 }
 

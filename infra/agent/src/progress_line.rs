@@ -5,63 +5,55 @@ use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
 /// The beginning of a progress line.
-pub const PREFIX: &str = "::bematic ";
+pub(crate) const PREFIX: &str = "::bematic ";
 
 /// The longest progress line, in bytes: room for a result that fills a message, escaped.
-pub const MAX_LINE: usize = 512 * 1024;
+pub(crate) const MAX_LINE: usize = 512 * 1024;
 
 /// The content of one line. Unknown fields are ignored, so that a command may be newer than its
 /// agent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Declaration {
-    /// A step that was done.
-    pub step: Option<String>,
-    /// The kind of the step.
+pub(crate) struct Declaration {
+    pub(crate) step: Option<String>,
     #[serde(rename = "type")]
-    pub kind: StepKind,
+    pub(crate) kind: StepKind,
     /// Percent, 0 to 100.
-    pub progress: Option<f64>,
-    /// The present activity.
-    pub message: Option<String>,
+    pub(crate) progress: Option<f64>,
+    pub(crate) message: Option<String>,
     /// The fields of the task's end.
     #[serde(flatten)]
-    pub summary: Summary,
+    pub(crate) summary: Summary,
 }
 
 /// The fields of a task's end. Later lines add to earlier ones.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The result, in Markdown; without it, the end of the output is the result.
-    pub result: Option<String>,
+    pub(crate) result: Option<String>,
     /// The command's own session, to resume from.
-    pub session_id: Option<String>,
-    /// Tokens read.
-    pub input_tokens: Option<u64>,
-    /// Tokens written.
-    pub output_tokens: Option<u64>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) input_tokens: Option<u64>,
+    pub(crate) output_tokens: Option<u64>,
     /// US dollars.
-    pub estimated_cost: Option<f64>,
-    /// Paths of the files that changed.
-    pub files_changed: Option<Vec<String>>,
-    /// Commands that were run.
-    pub commands_run: Option<Vec<String>>,
+    pub(crate) estimated_cost: Option<f64>,
+    pub(crate) files_changed: Option<Vec<String>>,
+    pub(crate) commands_run: Option<Vec<String>>,
     /// The number of times that the command went on after reaching its limits.
-    pub continuations: Option<u64>,
-    /// The model that did the task.
-    pub model: Option<String>,
+    pub(crate) continuations: Option<u64>,
+    pub(crate) model: Option<String>,
     /// The error; with one the task fails, whatever the exit code.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// Whether running the task again may help.
-    pub recoverable: Option<bool>,
+    pub(crate) recoverable: Option<bool>,
     /// The party at fault.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Summary {
     /// Adds the fields of a later line; fields that it does not have stay.
-    pub fn merge(&mut self, later: Self) {
+    pub(crate) fn merge(&mut self, later: Self) {
         let earlier = std::mem::take(self);
         *self = Self {
             result: later.result.or(earlier.result),
@@ -84,7 +76,7 @@ impl Summary {
 ///
 /// # Errors
 /// A sentence that says what is wrong with the line.
-pub fn parse(json: &str) -> Result<Declaration, String> {
+pub(crate) fn parse(json: &str) -> Result<Declaration, String> {
     let declaration: Declaration =
         serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
     if let Some(progress) = declaration.progress
@@ -100,16 +92,12 @@ pub fn parse(json: &str) -> Result<Declaration, String> {
 
 /// A piece of standard output.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
-    /// Output.
+pub(crate) enum Piece {
     Text(String),
-    /// A progress line.
     Declared(Box<Declaration>),
     /// A progress line that could not be parsed. It is output, and its author gets a warning.
     Malformed {
-        /// The line.
         line: String,
-        /// The reason.
         reason: String,
     },
 }
@@ -117,7 +105,7 @@ pub enum Piece {
 /// Separates progress lines from output as it arrives. Only the beginning of a possible progress line
 /// is held back.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// The beginning of a line that may become a progress line.
     held: String,
     /// Whether the line being read is known to be output.
@@ -126,7 +114,7 @@ pub struct Lines {
 
 impl Lines {
     /// Returns the pieces of the next text.
-    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+    pub(crate) fn push(&mut self, text: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for part in text.split_inclusive('\n') {
             let ended = part.ends_with('\n');
@@ -142,7 +130,7 @@ impl Lines {
     }
 
     /// Returns the rest when the output has ended.
-    pub fn finish(&mut self) -> Option<Piece> {
+    pub(crate) fn finish(&mut self) -> Option<Piece> {
         self.decide(true)
     }
 

@@ -164,11 +164,6 @@ impl Agent {
         agent
     }
 
-    /// Returns the agent's id.
-    pub const fn id(&self) -> &AgentId {
-        &self.settings.id
-    }
-
     /// Returns the attempts that the agent works on.
     pub fn running(&self) -> Vec<Run> {
         self.running.values().map(|work| work.run).collect()

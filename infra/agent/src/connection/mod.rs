@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use self::handshake::{Failure, Socket, connect};
-pub use self::talk::{CLOSE, Line, Report};
+pub(crate) use self::talk::{CLOSE, Line, Report};
 use crate::{backoff::jittered, config::Config, event::LinkEvent};
 
 /// The age from which a connection was a good one: the next failure starts from a short wait.
@@ -23,7 +23,7 @@ const STABLE: Duration = Duration::from_secs(30);
     clippy::disallowed_methods,
     reason = "how long a connection lasted decides how soon the next is tried"
 )]
-pub async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
+pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
     let mut failures = 0;
     let mut keeper = Keeper {
         config,

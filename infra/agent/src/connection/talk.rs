@@ -21,7 +21,7 @@ use super::handshake::{Socket, describe};
 use crate::{event::LinkEvent, text::shorten};
 
 /// Time that the other side may take to agree to a close.
-pub const CLOSE: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE: Duration = Duration::from_secs(2);
 /// Time that the network may take to accept one message.
 const SEND: Duration = Duration::from_secs(30);
 /// Characters of the gateway's error message that are reported.
@@ -31,15 +31,15 @@ const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 
 /// The sender's end of a connection, which is closed when all clones of the line are dropped.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub(crate) struct Line {
     /// The messages to send; closed when the connection is gone.
-    pub texts: mpsc::Sender<String>,
+    pub(crate) texts: mpsc::Sender<String>,
     /// Requests a new connection in place of this one.
-    pub renewal: Arc<Notify>,
+    pub(crate) renewal: Arc<Notify>,
 }
 
 /// An event of the connection; with [`LinkEvent::Up`] comes its line.
-pub type Report = (LinkEvent, Option<Line>);
+pub(crate) type Report = (LinkEvent, Option<Line>);
 
 /// Carries text until the connection ends, and returns why it ended. `texts` are those of its line.
 /// Once the connection is `replaced` and its line dropped, it is still read for `linger`.

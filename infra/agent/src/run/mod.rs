@@ -36,22 +36,21 @@ const ERROR_TAIL: usize = 4 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A task to run.
-pub struct Job {
-    /// The task.
-    pub submit: Box<TaskSubmit>,
+pub(crate) struct Job {
+    pub(crate) submit: Box<TaskSubmit>,
     /// The folder to run in.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The agent's configuration, with the command.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
 }
 
 /// The channel for the events of runs. It is bounded: when it is full, commands wait at their
 /// pipes.
-pub type Events = mpsc::Sender<(RunKey, RunEvent)>;
+pub(crate) type Events = mpsc::Sender<(RunKey, RunEvent)>;
 
 /// Runs the command to its end, and reports it. `stop` holds the time between asking the command to
 /// end and forcing it, as soon as the command is to end.
-pub async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
+pub(crate) async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
     let key = RunKey::of(&job.submit);
     let started = Instant::now();
     let mut ended = match Process::start(&job.config.command, &job.submit, &job.folder) {
@@ -219,20 +218,13 @@ impl Running {
         self.give_up_at = self.give_up_at.and(self.kill_at);
     }
 
-    /// Stops reading from processes that outlive the command.
+    /// Kills the processes that outlive the command, and takes the pipes as ended.
     fn give_up(&mut self) {
         self.give_up_at = None;
         self.kill_at = None;
         self.process.group.kill();
-        for text in [self.output.decoder.finish(), self.error.decoder.finish()] {
-            self.add_text(&text);
-        }
-        self.output.reader = None;
-        self.error.reader = None;
-        if let Some(piece) = self.lines.finish() {
-            self.add_piece(piece);
-        }
-        self.flush();
+        self.on_output(&Ok(0));
+        self.on_error(&Ok(0));
     }
 }
 

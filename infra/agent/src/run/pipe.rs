@@ -12,7 +12,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
-    pub(super) decoder: Decoder,
+    decoder: Decoder,
 }
 
 impl Pipe {
@@ -51,7 +51,7 @@ impl Pipe {
 /// one, bytes that are no UTF-8 become U+FFFD, and escapes for terminals (colours, cursor moves,
 /// titles) are removed.
 #[derive(Default)]
-pub(super) struct Decoder {
+struct Decoder {
     /// The beginning of a character, at most 3 bytes.
     cut: Vec<u8>,
     /// The terminal emulator. It gets whole characters only: its own completion of cut ones loses
@@ -61,7 +61,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Returns the text of the next bytes.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    fn push(&mut self, bytes: &[u8]) -> String {
         let decoded = self.decode(bytes);
         let mut text = Text(String::with_capacity(decoded.len()));
         self.terminal.advance(&mut text, decoded.as_bytes());
@@ -69,7 +69,7 @@ impl Decoder {
     }
 
     /// Returns the rest when the pipe has ended.
-    pub(super) fn finish(&mut self) -> String {
+    fn finish(&mut self) -> String {
         if std::mem::take(&mut self.cut).is_empty() {
             String::new()
         } else {

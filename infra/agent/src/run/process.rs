@@ -27,7 +27,7 @@ use crate::event::Outcome;
 /// cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
-    program: String,
+    pub(crate) program: String,
     arguments: Vec<String>,
 }
 
@@ -52,11 +52,6 @@ impl CommandLine {
             program,
             arguments: words.collect(),
         })
-    }
-
-    /// The program's name.
-    pub fn program(&self) -> &str {
-        &self.program
     }
 }
 
@@ -122,7 +117,7 @@ async fn write_prompt(mut stdin: ChildStdin, prompt: String) {
 }
 
 fn explain(command: &CommandLine, error: &io::Error) -> String {
-    let program = command.program();
+    let program = &command.program;
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "the command '{program}' was not found on the agent's machine; \
@@ -206,7 +201,7 @@ mod tests {
     #[test]
     fn a_command_is_split_as_by_a_shell() {
         let command = CommandLine::parse("claude -p 'two words' --flag").unwrap();
-        assert_eq!(command.program(), "claude");
+        assert_eq!(command.program, "claude");
         assert_eq!(command.arguments, ["-p", "two words", "--flag"]);
     }
 

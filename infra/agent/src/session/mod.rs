@@ -42,10 +42,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// An event that the session decides about.
 #[derive(Debug)]
-pub enum Event {
-    /// An event of the connection.
+pub(crate) enum Event {
     Link(LinkEvent),
-    /// An event of a run.
     Run(RunKey, RunEvent),
     /// A request to stop the agent.
     Stop(StopReason),
@@ -54,7 +52,7 @@ pub enum Event {
 }
 
 /// An agent's state.
-pub struct Session {
+pub(crate) struct Session {
     config: Arc<Config>,
     ids: Arc<dyn Ids>,
     clock: Arc<dyn Clock>,
@@ -68,7 +66,7 @@ pub struct Session {
 
 impl Session {
     /// Returns a session without connection and tasks.
-    pub fn new(
+    pub(crate) fn new(
         config: Arc<Config>,
         ids: Arc<dyn Ids>,
         clock: Arc<dyn Clock>,
@@ -88,7 +86,7 @@ impl Session {
     }
 
     /// Handles an event.
-    pub fn handle(&mut self, event: Event, now: Instant) {
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) {
         match event {
             Event::Link(event) => self.on_link(event, now),
             Event::Run(run, event) => self.on_run(run, event),
@@ -103,12 +101,12 @@ impl Session {
     }
 
     /// Takes the effects that are due, in order.
-    pub fn effects(&mut self) -> impl Iterator<Item = Effect> {
+    pub(crate) fn effects(&mut self) -> impl Iterator<Item = Effect> {
         self.effects.drain(..)
     }
 
     /// The time at which [`Event::Tick`] is due.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let link = self.link.as_ref();
         let times = [
             link.map(|link| link.deadline(self.config.timings.silence)),
@@ -119,12 +117,12 @@ impl Session {
     }
 
     /// Whether there is a message to send, and a connection to send it over.
-    pub fn has_outgoing(&self) -> bool {
+    pub(crate) fn has_outgoing(&self) -> bool {
         self.link.is_some() && self.outbox.has_next()
     }
 
     /// Takes the next message to send, as text.
-    pub fn next_outgoing(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn next_outgoing(&mut self, now: Instant) -> Option<String> {
         while let Some(envelope) = self.outbox.next(now, self.config.timings.resend) {
             match envelope.encode(Spelling::Canonical) {
                 Ok(text) => return Some(text),
@@ -141,7 +139,7 @@ impl Session {
     }
 
     /// Whether to handle more events of runs. If not, their commands wait at their pipes.
-    pub fn takes_run_events(&self) -> bool {
+    pub(crate) fn takes_run_events(&self) -> bool {
         self.link.is_none() || self.outbox.queued_bytes() < ENOUGH_BYTES
     }
 

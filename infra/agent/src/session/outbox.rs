@@ -408,10 +408,12 @@ impl Outbox {
     /// The runs that the cloud may still count as held: those whose terminal message is not
     /// confirmed, and those whose refusal may not have arrived.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
-        let unsettled = self.pending().filter(|message| match &message.envelope.message {
-            AgentMessage::TaskAck(ack) => !ack.accepted,
-            _ => message.is_terminal(),
-        });
+        let unsettled = self
+            .pending()
+            .filter(|message| match &message.envelope.message {
+                AgentMessage::TaskAck(ack) => !ack.accepted,
+                _ => message.is_terminal(),
+            });
         unsettled.filter_map(Outgoing::run)
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Tasks {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) running: Vec<Running>,
     /// The latest acknowledgements, since a TASK_SUBMIT may come any number of times.
-    acks: VecDeque<TaskAck>,
+    acks: VecDeque<(RunKey, TaskAck)>,
 }
 
 /// A task that waits for a slot.
@@ -79,18 +79,17 @@ impl Tasks {
     }
 
     /// Remembers an acknowledgement in place of an earlier one.
-    fn remember(&mut self, ack: TaskAck) {
-        self.acks
-            .retain(|earlier| (earlier.task_id, earlier.attempt) != (ack.task_id, ack.attempt));
-        self.acks.push_back(ack);
+    fn remember(&mut self, run: RunKey, ack: TaskAck) {
+        self.acks.retain(|(earlier, _)| *earlier != run);
+        self.acks.push_back((run, ack));
         if self.acks.len() > REMEMBERED {
             self.acks.pop_front();
         }
     }
 
     fn acknowledged(&self, run: RunKey) -> Option<&TaskAck> {
-        let of_run = |ack: &&TaskAck| (ack.task_id, ack.attempt) == (run.task, run.attempt);
-        self.acks.iter().find(of_run)
+        let (_, ack) = self.acks.iter().find(|(earlier, _)| *earlier == run)?;
+        Some(ack)
     }
 }
 
@@ -172,7 +171,7 @@ impl Session {
             && running.all(|task| task.run.task != run.task);
         let queue_position = self.tasks.position(run).filter(|_| !at_once);
         let ack = accepted(run, queue_position);
-        self.tasks.remember(ack.clone());
+        self.tasks.remember(run, ack.clone());
         self.show(Notice::TaskAccepted {
             run,
             title,
@@ -202,7 +201,7 @@ impl Session {
             reason: ack.reason.clone().unwrap_or_default(),
             retryable: ack.retryable,
         });
-        self.tasks.remember(ack.clone());
+        self.tasks.remember(run, ack.clone());
         self.send(AgentMessage::TaskAck(ack));
     }
 
@@ -374,7 +373,7 @@ mod tests {
     fn the_latest_acknowledgements_are_remembered_and_the_oldest_forgotten() {
         let mut tasks = Tasks::default();
         for number in 0..=REMEMBERED as u128 {
-            tasks.remember(accepted(run(number), None));
+            tasks.remember(run(number), accepted(run(number), None));
         }
         assert_eq!(tasks.acknowledged(run(0)), None);
         assert_eq!(tasks.acknowledged(run(1)), Some(&accepted(run(1), None)));

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use bematic_agent::event::Exit;
+use bematic_agent::Exit;
 use bematic_protocol::messages::{
     AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled,
 };

@@ -11,13 +11,9 @@ use std::{
 };
 
 use bematic_agent::{
-    agent,
+    CommandLine, Exit, StopReason, Workdirs, agent,
     config::{Config, Timings},
-    event::Exit,
-    run::CommandLine,
-    session::StopReason,
     ui::Notice,
-    workdir::Workdirs,
 };
 use bematic_protocol::{
     ids::{Attempt, Ids, RandomIds},
