@@ -10,7 +10,7 @@
 //! | [`Agent`] | an agent without I/O: messages in, messages out, time passed in |
 //! | [`Plan`] | the plan for an attempt: acknowledge, refuse or stay silent; then messages in time |
 //! | [`Ledger`] | the record of what agents really did |
-//! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it whose every message is the test's |
+//! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it that a test drives |
 //!
 //! ```
 //! use bematic_protocol::{messages::Spelling, time::Timestamp};

@@ -26,13 +26,14 @@ pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
 const MAX_UNCONFIRMED: usize = 500;
-/// How often a terminal message is sent to a cloud that has never confirmed any: one that is older
-/// than MESSAGE_ACK.
+/// Number of times that a terminal message is sent to a cloud that has never confirmed any: one
+/// that is older than MESSAGE_ACK.
 const MAX_SENDS: u32 = 8;
-/// How often a task's other message is sent again to a cloud that cannot handle it: for some three
-/// minutes.
+/// Number of times that a task's other message is sent again to a cloud that cannot handle it: for
+/// some three minutes.
 const MAX_REFUSALS: u32 = 8;
-/// How long after a message its failure may be reported: API Gateway waits 29 s for a function.
+/// Time after a message in which its failure may be reported: API Gateway waits 29 s for a
+/// function.
 const REFUSABLE: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
 const MAX_RESEND: Duration = Duration::from_mins(10);
@@ -49,7 +50,7 @@ enum Arrival {
     Refused,
 }
 
-/// A message, and how often and with which outcome it was sent.
+/// A message with the state of its sending.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) envelope: Envelope<AgentMessage>,
@@ -57,7 +58,7 @@ pub(super) struct Outgoing {
     heartbeats: u64,
     arrival: Arrival,
     sent_at: Option<Instant>,
-    /// How often the message was sent and not refused.
+    /// The number of times that the message was sent and not refused.
     sends: u32,
     pub(super) refusals: u32,
     resend_at: Option<Instant>,

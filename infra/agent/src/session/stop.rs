@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn on_stop(&mut self, reason: &StopReason, now: Instant) {
         let by_signal = matches!(reason, StopReason::Signal(_));
         match self.phase {
-            Phase::Working => self.drain(reason, now),
+            Phase::Working => self.begin_to_stop(reason, now),
             Phase::Draining(exit, _) if by_signal => self.force(exit),
             Phase::Forced(exit) | Phase::Settling(exit, _) | Phase::Leaving(exit, _)
                 if by_signal =>
@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    fn drain(&mut self, reason: &StopReason, now: Instant) {
+    fn begin_to_stop(&mut self, reason: &StopReason, now: Instant) {
         let (exit, reason) = match reason {
             StopReason::Signal(name) => (Exit::Stopped, (*name).to_owned()),
             StopReason::CloudShutdown(why) => {
