@@ -168,7 +168,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a supervisor.
+    /// Returns the process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a
+    /// supervisor.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Stopped => 0,

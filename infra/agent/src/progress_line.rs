@@ -102,8 +102,8 @@ pub(crate) enum Piece {
     },
 }
 
-/// Separates progress lines from output as it arrives. Only the beginning of a possible progress line
-/// is held back.
+/// Separates progress lines from output as it arrives. Only the beginning of a possible progress
+/// line is held back.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// The beginning of a line that may become a progress line.
