@@ -1,4 +1,4 @@
-//! Joins the parts: one loop that tells the session what happens, and does what it wants done.
+//! The agent: one loop that passes events to the session, and carries out its effects.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,103 +10,80 @@ use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time:
 use bematic_protocol::{ids::RandomIds, messages::TaskSubmit, time::SystemClock};
 use tokio::{
     sync::{mpsc, watch},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
     config::Config,
-    connection::{self, Endpoint, Line},
-    event::{Effect, Ending, LinkEvent, RunEvent},
-    load::ThisMachine,
-    run::{self, CommandLine, Job},
-    run_key::RunKey,
-    session::{Event, Session, Settings, StopReason},
+    connection::{self, Line},
+    event::{Effect, Exit, LinkEvent, RunEvent, RunKey},
+    load,
+    run::{self, Job},
+    session::{Event, Session, StopReason},
     ui::{Notice, Ui},
 };
 
-/// Run events that may wait for the session; with so many, commands wait at their pipes.
+/// Events of runs that may wait for the session; with so many, commands wait at their pipes.
 const RUN_EVENTS: usize = 16;
-/// The same for what comes from the cloud.
+/// Events of the connection that may wait for the session.
 const LINK_EVENTS: usize = 16;
 
-/// Runs an agent until it is told to stop, or its key is refused.
-pub async fn run(config: Config, mut stops: mpsc::Receiver<StopReason>, ui: Box<dyn Ui>) -> Ending {
-    let (mut agent, endpoint) = Agent::new(config, ui);
+/// Runs an agent until it is asked to stop, or its key is refused.
+pub async fn run(config: Config, mut stops: mpsc::Receiver<StopReason>, mut ui: Ui) -> Exit {
+    ui(&started(&config));
+    let config = Arc::new(config);
     let (reports, mut link) = mpsc::channel(LINK_EVENTS);
-    let connection = tokio::spawn(connection::run(endpoint, reports));
-    let ending = agent.work(&mut link, &mut stops).await;
+    let connection = tokio::spawn(connection::run(config.clone(), reports));
+    let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
+    let (run_events, mut run_reports) = mpsc::channel(RUN_EVENTS);
+    let mut agent = Agent {
+        session: Session::new(config.clone(), ids, clock, load::this_machine()),
+        config,
+        ui,
+        line: None,
+        stops: HashMap::new(),
+        runs: JoinSet::new(),
+        run_events,
+    };
+    let exit = agent.work(&mut link, &mut run_reports, &mut stops).await;
     agent.close(&mut link).await;
     connection.abort();
-    agent.ui.tell(&Notice::Stopped);
-    ending
+    (agent.ui)(&Notice::Stopped);
+    exit
 }
 
 struct Agent {
     session: Session,
-    ui: Box<dyn Ui>,
-    command: CommandLine,
-    flush_after: Duration,
+    config: Arc<Config>,
+    ui: Ui,
     line: Option<Line>,
-    /// Ends a run.
+    /// Stops a run, after the given grace.
     stops: HashMap<RunKey, watch::Sender<Option<Duration>>>,
     runs: JoinSet<()>,
-    run_events: mpsc::Sender<(RunKey, RunEvent)>,
-    heard_of_runs: mpsc::Receiver<(RunKey, RunEvent)>,
+    run_events: run::Events,
 }
 
 impl Agent {
-    fn new(config: Config, mut ui: Box<dyn Ui>) -> (Self, Endpoint) {
-        ui.tell(&started(&config));
-        let (run_events, heard_of_runs) = mpsc::channel(RUN_EVENTS);
-        let endpoint = Endpoint {
-            url: config.url,
-            agent_id: config.agent_id.clone(),
-            api_key: config.api_key,
-            reconnect: config.timings.reconnect,
-            renew: config.timings.renew,
-            linger: config.timings.linger,
-        };
-        let flush_after = config.timings.flush;
-        let settings = Settings {
-            agent_id: config.agent_id,
-            concurrency: config.concurrency,
-            workdirs: config.workdirs,
-            timings: config.timings,
-        };
-        let machine = Box::new(ThisMachine::default());
-        let agent = Self {
-            session: Session::new(
-                settings,
-                Arc::new(RandomIds),
-                Arc::new(SystemClock),
-                machine,
-            ),
-            ui,
-            command: config.command,
-            flush_after,
-            line: None,
-            stops: HashMap::new(),
-            runs: JoinSet::new(),
-            run_events,
-            heard_of_runs,
-        };
-        (agent, endpoint)
-    }
-
     async fn work(
         &mut self,
         reports: &mut mpsc::Receiver<connection::Report>,
+        run_reports: &mut mpsc::Receiver<(RunKey, RunEvent)>,
         stops: &mut mpsc::Receiver<StopReason>,
-    ) -> Ending {
+    ) -> Exit {
         loop {
-            if let Some(ending) = self.act() {
-                return ending;
+            if let Some(exit) = self.carry_out() {
+                return exit;
             }
             let event = tokio::select! {
-                Some((event, line)) = reports.recv() => self.on_link(event, line),
+                Some((event, line)) = reports.recv() => {
+                    if let LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Refused(_) = event {
+                        self.line = line;
+                    }
+                    Event::Link(event)
+                }
                 Some(reason) = stops.recv() => Event::Stop(reason),
-                Some((run, event)) = self.heard_of_runs.recv(), if self.session.takes_run_events() => {
+                Some((run, event)) = run_reports.recv(), if self.session.takes_run_events() => {
                     if matches!(event, RunEvent::Ended(_)) {
                         self.stops.remove(&run);
                     }
@@ -125,24 +102,13 @@ impl Agent {
         }
     }
 
-    fn on_link(&mut self, event: LinkEvent, line: Option<Line>) -> Event {
-        match event {
-            LinkEvent::Up { .. } => self.line = line,
-            LinkEvent::Down { .. } | LinkEvent::Refused(_) => self.line = None,
-            _ => {}
-        }
-        Event::Link(event)
-    }
-
-    /// Does what the session wants done.
-    fn act(&mut self) -> Option<Ending> {
+    /// Carries out the session's effects. Returns the reason to exit, if there is one.
+    fn carry_out(&mut self) -> Option<Exit> {
         let effects: Vec<Effect> = self.session.effects().collect();
-        let mut ending = None;
+        let mut exit = None;
         for effect in effects {
             match effect {
-                Effect::Start { submit, folder } => {
-                    self.start(submit, folder);
-                }
+                Effect::Start { submit, folder } => self.start(submit, folder),
                 Effect::Stop { run, grace } => {
                     if let Some(stop) = self.stops.get(&run) {
                         stop.send_replace(Some(grace));
@@ -151,30 +117,29 @@ impl Agent {
                 Effect::Reconnect => self.line = None,
                 Effect::Renew => {
                     if let Some(line) = &self.line {
-                        line.renew();
+                        line.renewal.notify_one();
                     }
                 }
-                Effect::Tell(notice) => self.ui.tell(&notice),
-                Effect::Exit(how) => ending = Some(how),
+                Effect::Show(notice) => (self.ui)(&notice),
+                Effect::Exit(reason) => exit = Some(reason),
             }
         }
-        ending
+        exit
     }
 
-    fn start(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) -> AbortHandle {
+    fn start(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
         let (stop, stopped) = watch::channel(None);
         self.stops.insert(RunKey::of(&submit), stop);
         let job = Job {
             submit,
             folder,
-            command: self.command.clone(),
-            flush_after: self.flush_after,
+            config: self.config.clone(),
         };
         self.runs
-            .spawn(run::run(job, stopped, self.run_events.clone()))
+            .spawn(run::run(job, stopped, self.run_events.clone()));
     }
 
-    /// Ends what still runs, and closes the connection after what was handed to it is sent.
+    /// Ends the runs that are left, and closes the connection after its messages are sent.
     async fn close(&mut self, link: &mut mpsc::Receiver<connection::Report>) {
         self.runs.shutdown().await;
         if self.line.take().is_none() {
@@ -187,27 +152,25 @@ impl Agent {
                 }
             }
         };
-        // A cloud that does not answer the close is left without.
+        // The agent does not wait longer for a cloud that does not answer the close.
         let _closed = timeout(2 * connection::CLOSE, closed).await;
     }
 }
 
-/// Room for one more message; for ever without a connection.
+/// Waits for room for one more message; for ever without a connection, whose end is an event.
 async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
-    match line {
-        Some(line) => match line.room().await {
-            Some(permit) => permit,
-            // The connection is gone; it reports so itself.
-            None => pending().await,
-        },
-        None => pending().await,
+    if let Some(line) = line
+        && let Ok(permit) = line.texts.reserve_owned().await
+    {
+        return permit;
     }
+    pending().await
 }
 
-/// Waits until then; for ever without a time.
-async fn due(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
+/// Waits until this time; for ever without one.
+pub(crate) async fn due(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
         None => pending().await,
     }
 }
@@ -219,7 +182,7 @@ fn started(config: &Config) -> Notice {
     Notice::Started {
         agent_id: config.agent_id.to_string(),
         url: url.to_string(),
-        command: config.command.program().to_owned(),
+        command: config.command.program.clone(),
         concurrency: config.concurrency,
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     workdir::Workdirs,
 };
 
-/// The variable that holds the API key. There is no option for it: command lines are seen by all.
-pub const API_KEY: &str = "BEMATIC_API_KEY";
+/// The variable that holds the API key. There is no option for it: all users can see command lines.
+const API_KEY: &str = "BEMATIC_API_KEY";
 
 /// Runs a command of your choice for the tasks of a Bematic cloud.
 ///
@@ -46,25 +46,20 @@ pub struct Cli {
     concurrency: u32,
     /// Tell what happens as JSON lines on standard output
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Seconds that running tasks may take to finish when the agent is stopped
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
-    drain_timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
     /// Seconds that a command has to end when its task is cancelled, before it is killed
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    kill_grace: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    kill_grace: Duration,
     /// Seconds after which a connection is replaced by a new one; for tests
     #[arg(long, value_name = "SECONDS", hide = true, value_parser = seconds)]
-    renew_after: Option<f64>,
+    renew_after: Option<Duration>,
 }
 
 impl Cli {
-    /// Whether a machine reads along.
-    pub const fn json(&self) -> bool {
-        self.json
-    }
-
-    /// Checks everything that can be checked before connecting.
+    /// Returns the configuration, with all checks that are possible before connecting.
     ///
     /// # Errors
     /// A sentence that says what to do.
@@ -75,7 +70,7 @@ impl Cli {
                 self.url
             );
         }
-        let usual = Timings::default();
+        let defaults = Timings::default();
         Ok(Config {
             url: self.url.clone(),
             agent_id: self.agent_id.clone(),
@@ -84,12 +79,10 @@ impl Cli {
             workdirs: Workdirs::new(&self.workdir)?,
             concurrency: self.concurrency,
             timings: Timings {
-                drain: Duration::from_secs_f64(self.drain_timeout),
-                grace: Duration::from_secs_f64(self.kill_grace),
-                renew: self
-                    .renew_after
-                    .map_or(usual.renew, Duration::from_secs_f64),
-                ..usual
+                drain: self.drain_timeout,
+                grace: self.kill_grace,
+                renew: self.renew_after.unwrap_or(defaults.renew),
+                ..defaults
             },
         })
     }
@@ -112,10 +105,10 @@ impl Cli {
     }
 }
 
-/// Seconds, up to a day.
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+/// Parses seconds, up to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("not a number of seconds from 0 to 86400".to_owned()),
     }
 }

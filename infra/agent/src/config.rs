@@ -1,4 +1,4 @@
-//! What an agent is told at its start.
+//! The configuration of an agent.
 
 use std::time::Duration;
 
@@ -8,50 +8,51 @@ use url::Url;
 
 use crate::{run::CommandLine, workdir::Workdirs};
 
-/// What an agent is told at its start.
+/// The configuration of an agent.
 pub struct Config {
     /// The cloud's WebSocket.
     pub url: Url,
-    /// Who the agent is.
+    /// The agent's id.
     pub agent_id: AgentId,
-    /// What proves it.
+    /// The agent's API key.
     pub api_key: SecretString,
-    /// What every task runs.
+    /// The command that every task runs.
     pub command: CommandLine,
-    /// Where tasks may work.
+    /// The folders in which tasks may work.
     pub workdirs: Workdirs,
-    /// How many tasks run at once; as many may wait.
+    /// The number of tasks that run at once; as many may wait.
     pub concurrency: u32,
-    /// How long everything takes.
+    /// Waits and limits of time.
     pub timings: Timings,
 }
 
-/// How long everything takes.
+/// Waits and limits of time.
 #[derive(Debug, Clone)]
 pub struct Timings {
-    /// Between two heartbeats.
+    /// Time between two heartbeats.
     pub heartbeat: Duration,
-    /// How long a connection may be silent before it counts as dead: three heartbeats.
+    /// Silence after which a connection counts as dead: three heartbeats.
     pub silence: Duration,
-    /// How long output may wait for more, to go in one message.
+    /// Time that output may wait for more, to go in one message.
     pub flush: Duration,
-    /// Between asking a command to end and forcing it.
+    /// Time between asking a command to end and forcing it.
     pub grace: Duration,
-    /// How long running tasks may take to finish when the agent is asked to stop.
+    /// Time that running tasks may take to finish when the agent is asked to stop.
     pub drain: Duration,
-    /// How long the agent waits for the cloud to confirm what was sent, at its end and before it
+    /// Time that the agent waits for the cloud to confirm messages, at its end and before it
     /// replaces a connection.
     pub settle: Duration,
-    /// Until an unconfirmed result is sent again; doubles each time.
+    /// Time until an unconfirmed terminal message is sent again; doubles each time.
     pub resend: Duration,
-    /// Until what the cloud could not handle is sent again; doubles each time, up to a minute.
+    /// Time until a message that the cloud could not handle is sent again; doubles each time, up to
+    /// a minute.
     pub retry: Duration,
     /// The longest wait before the first reconnection; doubles each time, up to a minute.
     pub reconnect: Duration,
     /// Age at which a connection is replaced by a new one, up to a tenth later at random: API
     /// Gateway ends it at 2 h.
     pub renew: Duration,
-    /// How long a replaced connection is still read, unless the cloud closes it before.
+    /// Time that a replaced connection is still read, unless the cloud closes it before.
     pub linger: Duration,
 }
 

@@ -1,140 +1,175 @@
-//! What the parts of the agent tell each other.
+//! The events and effects that the parts of the agent exchange.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use bematic_protocol::messages::{CloudMessage, Envelope, StepKind, TaskSubmit};
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::{CloudMessage, Envelope, StepKind, TaskSubmit},
+};
+use serde::Serialize;
 
-use crate::{progress_line::Summary, run_key::RunKey, ui::Notice};
+use crate::{progress_line::Summary, ui::Notice};
 
-/// What the connection reports.
+/// The identity of a run: an attempt of a task. Clouds older than attempts name none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct RunKey {
+    /// The task.
+    #[serde(rename = "taskId")]
+    pub task: TaskId,
+    /// The attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+impl RunKey {
+    /// Returns the run that a TASK_SUBMIT asks for.
+    pub const fn of(submit: &TaskSubmit) -> Self {
+        Self {
+            task: submit.task_id,
+            attempt: submit.attempt,
+        }
+    }
+}
+
+impl fmt::Display for RunKey {
+    /// Writes the random end of the task's id: ids made in the same minute begin alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.task.to_string();
+        f.write_str(id.get(id.len().saturating_sub(8)..).unwrap_or(&id))
+    }
+}
+
+/// An event of the connection.
 #[derive(Debug)]
-pub enum LinkEvent {
-    /// A connection attempt begins.
+pub(crate) enum LinkEvent {
     Connecting,
-    /// A connection is ready. Where there was one already, this one takes its place; what still
-    /// comes over the older one is reported as before, and its end is not.
+    /// A connection is ready, in place of an older one if there was one. Messages that still come
+    /// over the older one are reported as before, and its end is not.
     Up {
-        /// After which time it is to be replaced.
+        /// The time after which the connection is to be replaced.
         renew_in: Duration,
     },
-    /// [`Effect::Renew`] failed; the connection there is goes on.
+    /// [`Effect::Renew`] failed; the present connection goes on.
     NotRenewed {
-        /// Why.
         reason: String,
-        /// After which time to try again.
+        /// The time after which to try again.
         retry_in: Duration,
     },
-    /// A message came.
     Message(Box<Envelope<CloudMessage>>),
-    /// API Gateway says that some message's function failed, in these words.
+    /// API Gateway's error that some message's function failed.
     GatewayError(String),
-    /// Something came that is no message; the text says what is wrong.
+    /// A text that is no message, with the reason.
     Unreadable(String),
     /// The connection is gone.
     Down {
-        /// Why.
         reason: String,
-        /// When the next attempt begins.
+        /// The time until the next attempt.
         retry_in: Duration,
     },
     /// The cloud does not know this agent or its key; there is no next attempt.
     Refused(String),
 }
 
-/// What a run reports, in order; [`RunEvent::Ended`] is its last word.
+/// An event of a run, in order; [`RunEvent::Ended`] is the last.
 #[derive(Debug)]
-pub enum RunEvent {
+pub(crate) enum RunEvent {
     /// Output, small enough for one message.
     Output(String),
     /// Progress, small enough for one message.
     Progress(Progress),
-    /// Something that its owner should know of.
+    /// A warning to the agent's owner.
     Warning(String),
-    /// It is over, and so is every process of it.
+    /// The run has ended, and so has every process of it.
     Ended(Box<Ended>),
 }
 
-/// Progress lines since the last report.
+/// The content of the progress lines since the last progress report.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Percent, 0 to 100.
-    pub percent: Option<f64>,
-    /// What is going on now.
-    pub message: Option<String>,
-    /// What was done, all of one kind.
-    pub steps: Vec<String>,
-    /// That kind.
-    pub kind: StepKind,
+    pub(crate) percent: Option<f64>,
+    /// The present activity.
+    pub(crate) message: Option<String>,
+    /// The steps, all of one kind.
+    pub(crate) steps: Vec<String>,
+    pub(crate) kind: StepKind,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
-pub struct Ended {
-    /// How its command ended.
-    pub outcome: Outcome,
-    /// What it declared of itself.
-    pub summary: Summary,
-    /// The end of its standard output.
-    pub output_tail: String,
-    /// The end of its standard error.
-    pub error_tail: String,
-    /// How long it took.
-    pub duration: Duration,
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    /// The summary that its command declared.
+    pub(crate) summary: Summary,
+    pub(crate) output_tail: String,
+    pub(crate) error_tail: String,
+    pub(crate) duration: Duration,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// With exit code 0.
+pub(crate) enum Outcome {
+    /// Exit code 0.
     Succeeded,
-    /// With another exit code, or by a signal nobody here sent; in words.
+    /// Another exit code, or a signal that the agent did not send; in words.
     Failed(String),
-    /// It could not be started; the sentence says what to do.
+    /// A failure to start; the sentence says what to do.
     NotStarted(String),
-    /// It was stopped because the session asked for it.
+    /// An end that the session asked for.
     Stopped,
 }
 
-/// What the session wants done.
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            summary: Summary::default(),
+            output_tail: String::new(),
+            error_tail: String::new(),
+            duration: Duration::ZERO,
+        }
+    }
+}
+
+/// An action that the session asks for.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Run the command for a task.
     Start {
-        /// The task.
         submit: Box<TaskSubmit>,
-        /// The folder, checked.
+        /// The folder to run in, checked.
         folder: PathBuf,
     },
-    /// End a run: ask, wait for `grace`, force.
+    /// End a run: ask its command to end, wait for `grace`, force it.
     Stop {
-        /// The run.
         run: RunKey,
-        /// How long to wait between asking and forcing.
+        /// The time between asking and forcing.
         grace: Duration,
     },
     /// Give up this connection; a new one will be made.
     Reconnect,
     /// Open a new connection beside this one.
     Renew,
-    /// Tell a person.
-    Tell(Notice),
-    /// Close the connection and end.
-    Exit(Ending),
+    /// Show a notice to the agent's user.
+    Show(Notice),
+    /// Close the connection and exit.
+    Exit(Exit),
 }
 
-/// Why the agent ends.
+/// The reason for which the agent exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It was asked to, and everything is settled.
+pub enum Exit {
+    /// A request to stop.
     Stopped,
-    /// The cloud asked for a new start.
+    /// The cloud's request to restart.
     Restart,
-    /// The cloud does not accept its key.
+    /// The cloud does not accept the agent's key.
     Refused,
 }
 
-impl Ending {
-    /// The process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a supervisor.
+impl Exit {
+    /// Returns the process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a
+    /// supervisor.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Stopped => 0,

@@ -1,20 +1,24 @@
 //! The reference agent: connects to the cloud, and runs a command of its owner's choice for every
-//! task. [`session`] decides; [`run`](mod@run) (a command) and [`connection`] (the socket) act;
-//! [`agent`] joins them; [`ui`] shows what happens.
+//! task. `session` decides; `run` (a command) and `connection` (the socket) act; [`agent`] joins
+//! them; [`ui`] shows notices.
 
 pub mod agent;
+mod backoff;
 pub mod cli;
 pub mod config;
-pub mod connection;
-pub mod event;
-pub mod load;
-mod output;
-pub mod progress_line;
-pub mod run;
-pub mod run_key;
-pub mod session;
+mod connection;
+mod event;
+mod load;
+mod progress_line;
+mod run;
+mod session;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod text;
 pub mod ui;
-pub mod workdir;
+mod workdir;
+
+pub use event::{Exit, RunKey};
+pub use run::CommandLine;
+pub use session::StopReason;
+pub use workdir::Workdirs;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bematic_agent::{agent, cli::Cli, session::StopReason, ui};
+use bematic_agent::{StopReason, agent, cli::Cli, ui};
 use clap::Parser;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -19,11 +19,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let ending = agent::run(config, stops, ui::choose(cli.json())).await;
-    ExitCode::from(ending.exit_code())
+    let exit = agent::run(config, stops, ui::choose(cli.json)).await;
+    ExitCode::from(exit.exit_code())
 }
 
-/// Turns SIGTERM and SIGINT into reasons to stop.
+/// Returns a channel of requests to stop, one for each SIGTERM and SIGINT.
 fn stops() -> anyhow::Result<mpsc::Receiver<StopReason>> {
     let (sender, stops) = mpsc::channel(4);
     let mut terminate = signal(SignalKind::terminate())?;

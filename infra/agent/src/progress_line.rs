@@ -1,92 +1,82 @@
-//! Lines by which a command tells how it is doing: `::bematic ` and a JSON object, on standard
-//! output. They are no part of the output. The form is documented in this crate's README.
+//! Progress lines, by which a command reports progress: `::bematic ` and a JSON object, on standard
+//! output. They are not part of the output. The form is documented in this crate's README.
 
 use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
-/// What such a line begins with.
-pub const PREFIX: &str = "::bematic ";
+/// The beginning of a progress line.
+pub(crate) const PREFIX: &str = "::bematic ";
 
-/// The longest such line, in bytes: room for a result that fills a message, escaped.
-pub const MAX_LINE: usize = 512 * 1024;
+/// The longest progress line, in bytes: room for a result that fills a message, escaped.
+pub(crate) const MAX_LINE: usize = 512 * 1024;
 
-/// What one line declares. Unknown fields are ignored, so that a command may be newer than its
+/// The content of one line. Unknown fields are ignored, so that a command may be newer than its
 /// agent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Declaration {
-    /// Something that was done.
-    pub step: Option<String>,
-    /// What kind of thing it was.
+pub(crate) struct Declaration {
+    pub(crate) step: Option<String>,
     #[serde(rename = "type")]
-    pub kind: StepKind,
+    pub(crate) kind: StepKind,
     /// Percent, 0 to 100.
-    pub progress: Option<f64>,
-    /// What is going on now.
-    pub message: Option<String>,
-    /// What came of the task.
+    pub(crate) progress: Option<f64>,
+    pub(crate) message: Option<String>,
+    /// The fields of the task's end.
     #[serde(flatten)]
-    pub summary: Summary,
+    pub(crate) summary: Summary,
 }
 
 /// The fields of a task's end. Later lines add to earlier ones.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The result, in Markdown; without it, the end of the output is the result.
-    pub result: Option<String>,
+    pub(crate) result: Option<String>,
     /// The command's own session, to resume from.
-    pub session_id: Option<String>,
-    /// Tokens read.
-    pub input_tokens: Option<u64>,
-    /// Tokens written.
-    pub output_tokens: Option<u64>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) input_tokens: Option<u64>,
+    pub(crate) output_tokens: Option<u64>,
     /// US dollars.
-    pub estimated_cost: Option<f64>,
-    /// Paths of the files that changed.
-    pub files_changed: Option<Vec<String>>,
-    /// Commands that were run.
-    pub commands_run: Option<Vec<String>>,
-    /// How often the command went on after reaching its limits.
-    pub continuations: Option<u64>,
-    /// The model that did it.
-    pub model: Option<String>,
-    /// What went wrong; the task fails, whatever the exit code.
-    pub error: Option<String>,
-    /// Whether running it again may help.
-    pub recoverable: Option<bool>,
-    /// Whose failure it is.
-    pub fault: Option<Fault>,
+    pub(crate) estimated_cost: Option<f64>,
+    pub(crate) files_changed: Option<Vec<String>>,
+    pub(crate) commands_run: Option<Vec<String>>,
+    /// The number of times that the command went on after reaching its limits.
+    pub(crate) continuations: Option<u64>,
+    pub(crate) model: Option<String>,
+    /// The error; with one the task fails, whatever the exit code.
+    pub(crate) error: Option<String>,
+    /// Whether running the task again may help.
+    pub(crate) recoverable: Option<bool>,
+    /// The party at fault.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Summary {
-    /// Adds what a later line says; what it doesn't mention stays.
-    pub fn merge(&mut self, later: Self) {
-        fn set<T>(field: &mut Option<T>, later: Option<T>) {
-            if later.is_some() {
-                *field = later;
-            }
-        }
-        set(&mut self.result, later.result);
-        set(&mut self.session_id, later.session_id);
-        set(&mut self.input_tokens, later.input_tokens);
-        set(&mut self.output_tokens, later.output_tokens);
-        set(&mut self.estimated_cost, later.estimated_cost);
-        set(&mut self.files_changed, later.files_changed);
-        set(&mut self.commands_run, later.commands_run);
-        set(&mut self.continuations, later.continuations);
-        set(&mut self.model, later.model);
-        set(&mut self.error, later.error);
-        set(&mut self.recoverable, later.recoverable);
-        set(&mut self.fault, later.fault);
+    /// Adds the fields of a later line; fields that it does not have stay.
+    pub(crate) fn merge(&mut self, later: Self) {
+        let earlier = std::mem::take(self);
+        *self = Self {
+            result: later.result.or(earlier.result),
+            session_id: later.session_id.or(earlier.session_id),
+            input_tokens: later.input_tokens.or(earlier.input_tokens),
+            output_tokens: later.output_tokens.or(earlier.output_tokens),
+            estimated_cost: later.estimated_cost.or(earlier.estimated_cost),
+            files_changed: later.files_changed.or(earlier.files_changed),
+            commands_run: later.commands_run.or(earlier.commands_run),
+            continuations: later.continuations.or(earlier.continuations),
+            model: later.model.or(earlier.model),
+            error: later.error.or(earlier.error),
+            recoverable: later.recoverable.or(earlier.recoverable),
+            fault: later.fault.or(earlier.fault),
+        };
     }
 }
 
-/// Reads what follows [`PREFIX`].
+/// Parses the text after [`PREFIX`].
 ///
 /// # Errors
 /// A sentence that says what is wrong with the line.
-pub fn parse(json: &str) -> Result<Declaration, String> {
+pub(crate) fn parse(json: &str) -> Result<Declaration, String> {
     let declaration: Declaration =
         serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
     if let Some(progress) = declaration.progress
@@ -102,24 +92,20 @@ pub fn parse(json: &str) -> Result<Declaration, String> {
 
 /// A piece of standard output.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
-    /// Output.
+pub(crate) enum Piece {
     Text(String),
-    /// A progress line.
     Declared(Box<Declaration>),
-    /// A progress line that could not be read; it is output, and its writer is told why.
+    /// A progress line that could not be parsed. It is output, and its author gets a warning.
     Malformed {
-        /// The line.
         line: String,
-        /// What is wrong with it.
         reason: String,
     },
 }
 
-/// Separates progress lines from output, as it comes. Only what may still become a progress line
-/// is held back.
+/// Separates progress lines from output as it arrives. Only the beginning of a possible progress
+/// line is held back.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// The beginning of a line that may become a progress line.
     held: String,
     /// Whether the line being read is known to be output.
@@ -127,64 +113,47 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The pieces of the next text.
-    pub fn push(&mut self, text: &str) -> Vec<Piece> {
+    /// Returns the pieces of the next text.
+    pub(crate) fn push(&mut self, text: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for part in text.split_inclusive('\n') {
             let ended = part.ends_with('\n');
             if self.inside {
-                add(&mut pieces, Piece::Text(part.to_owned()));
+                pieces.push(Piece::Text(part.to_owned()));
             } else {
                 self.held.push_str(part);
-                self.settle(ended, &mut pieces);
+                pieces.extend(self.decide(ended));
             }
             self.inside = !ended && (self.inside || self.held.is_empty());
         }
         pieces
     }
 
-    /// What is held back when the output has ended.
-    pub fn finish(&mut self) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        self.settle(true, &mut pieces);
-        pieces
+    /// Returns the rest when the output has ended.
+    pub(crate) fn finish(&mut self) -> Option<Piece> {
+        self.decide(true)
     }
 
-    /// Decides about the held line, if it can be decided.
-    fn settle(&mut self, ended: bool, pieces: &mut Vec<Piece>) {
+    /// Returns the piece that the held line is, if that is known already.
+    fn decide(&mut self, ended: bool) -> Option<Piece> {
         let declares = self.held.starts_with(PREFIX);
         let open = declares || PREFIX.starts_with(self.held.as_str());
         if !ended && open && self.held.len() <= MAX_LINE {
-            return;
+            return None;
         }
         let line = std::mem::take(&mut self.held);
-        if !declares {
-            return add(pieces, Piece::Text(line));
-        }
-        add(pieces, declared(line, ended));
-    }
-}
-
-/// The piece that a line with the prefix is.
-fn declared(line: String, ended: bool) -> Piece {
-    let json = line.get(PREFIX.len()..).unwrap_or_default();
-    let parsed = if ended {
-        parse(json)
-    } else {
-        Err(format!("it is longer than {MAX_LINE} bytes"))
-    };
-    match parsed {
-        Ok(declaration) => Piece::Declared(Box::new(declaration)),
-        Err(reason) => Piece::Malformed { line, reason },
-    }
-}
-
-/// Appends a piece, joining text with text.
-fn add(pieces: &mut Vec<Piece>, piece: Piece) {
-    match (pieces.last_mut(), piece) {
-        (_, Piece::Text(text)) if text.is_empty() => {}
-        (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
-        (_, piece) => pieces.push(piece),
+        let Some(json) = line.strip_prefix(PREFIX) else {
+            return Some(Piece::Text(line));
+        };
+        let parsed = if ended {
+            parse(json)
+        } else {
+            Err(format!("it is longer than {MAX_LINE} bytes"))
+        };
+        Some(match parsed {
+            Ok(declaration) => Piece::Declared(Box::new(declaration)),
+            Err(reason) => Piece::Malformed { line, reason },
+        })
     }
 }
 

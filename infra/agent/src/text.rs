@@ -1,6 +1,6 @@
-//! Sizes and cuts of text, as the wire counts them.
+//! Sizes of text in JSON, and cutting text to a size.
 
-/// Bytes of `c` inside a JSON string.
+/// Returns the bytes of `c` inside a JSON string.
 const fn escaped_char(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -9,12 +9,12 @@ const fn escaped_char(c: char) -> usize {
     }
 }
 
-/// Bytes of `text` inside a JSON string, without its quotes.
+/// Returns the bytes of `text` inside a JSON string, without its quotes.
 pub(crate) fn escaped_len(text: &str) -> usize {
     text.chars().map(escaped_char).sum()
 }
 
-/// The longest beginning of `text` that takes at most `budget` bytes in JSON, and the rest.
+/// Returns the longest beginning of `text` that takes at most `budget` bytes in JSON, and the rest.
 pub(crate) fn split_escaped(text: &str, budget: usize) -> (&str, &str) {
     let mut used = 0;
     let end = text.char_indices().find_map(|(at, c)| {
@@ -24,7 +24,7 @@ pub(crate) fn split_escaped(text: &str, budget: usize) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// `text`, cut to at most `chars` characters, the last of them `…` if anything was cut.
+/// Returns `text`, cut to at most `chars` characters, the last of them `…` if anything was cut.
 pub(crate) fn shorten(text: &str, chars: usize) -> String {
     if text.chars().nth(chars).is_none() {
         return text.to_owned();
@@ -33,7 +33,7 @@ pub(crate) fn shorten(text: &str, chars: usize) -> String {
     kept + "…"
 }
 
-/// `text`, its end cut so that it takes at most `budget` bytes in JSON, with a note if so.
+/// Returns `text`, its end cut so that it takes at most `budget` bytes in JSON, with a note if so.
 pub(crate) fn fit_escaped(text: &str, budget: usize) -> String {
     const NOTE: &str = "\n\n[… cut here: the whole text is too long for one message]";
     if escaped_len(text) <= budget {
@@ -43,7 +43,7 @@ pub(crate) fn fit_escaped(text: &str, budget: usize) -> String {
     format!("{kept}{NOTE}")
 }
 
-/// The newest `bytes` bytes of what was pushed, for a result or an error message.
+/// The last `bytes` bytes of a text that grows, for a result or an error message.
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
     text: String,
@@ -52,7 +52,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// An empty one that keeps `bytes` bytes.
+    /// Returns an empty tail that keeps `bytes` bytes.
     pub(crate) const fn new(bytes: usize) -> Self {
         Self {
             text: String::new(),
@@ -61,7 +61,7 @@ impl Tail {
         }
     }
 
-    /// Adds text, forgetting the oldest.
+    /// Adds text, and forgets the oldest.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         // Twice the size, so that the text is moved once a `bytes` and not with every line.
@@ -72,7 +72,7 @@ impl Tail {
         }
     }
 
-    /// The tail, from the beginning of a line where something was forgotten.
+    /// Returns the tail, from the beginning of a line if text was forgotten.
     pub(crate) fn text(&self) -> &str {
         let start = self
             .text

@@ -11,46 +11,17 @@ use crate::text::shorten;
 #[derive(Debug, Clone)]
 pub struct Workdirs(Vec<PathBuf>);
 
-/// Why a task cannot work where it was told to. Its text is read in Slack.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FolderRefused {
-    /// It is not inside of an allowed folder.
-    #[error(
-        "the folder '{0}' is outside of those this agent may work in; \
-         start the agent with --workdir naming it or a folder above it, or correct the project's path"
-    )]
-    Outside(String),
-    /// There is nothing, or no folder, or it may not be read.
-    #[error(
-        "the folder '{path}' cannot be used on the agent's machine ({reason}); \
-         create it there inside of a --workdir, or correct the project's path"
-    )]
-    Unusable {
-        /// As the task named it.
-        path: String,
-        /// What the operating system says.
-        reason: String,
-    },
-}
-
-/// Why a folder given at the start cannot be allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("--workdir {path}: {source}; name a folder that exists", path = path.display())]
-pub struct NoSuchWorkdir {
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl Workdirs {
     /// Allows `folders` and what is below them.
     ///
     /// # Errors
     /// If one of them is no folder.
-    pub fn new(folders: &[PathBuf]) -> Result<Self, NoSuchWorkdir> {
+    pub fn new(folders: &[PathBuf]) -> anyhow::Result<Self> {
         let canonical = |path: &PathBuf| {
-            folder(path).map_err(|source| NoSuchWorkdir {
-                path: path.clone(),
-                source,
+            folder(path).map_err(|error| {
+                let path = path.display();
+                let text = format!("--workdir {path}: {error}; name a folder that exists");
+                anyhow::Error::new(error).context(text)
             })
         };
         folders
@@ -60,23 +31,26 @@ impl Workdirs {
             .map(Self)
     }
 
-    /// The folder that a task's `local_path` means: a relative one is taken from the first allowed
+    /// Returns the folder of a task's `local_path`: a relative path begins at the first allowed
     /// folder. Links and `..` are followed first, so that neither leads out.
     ///
     /// # Errors
-    /// If it is outside of the allowed folders, or no folder.
-    pub fn resolve(&self, local_path: &str) -> Result<PathBuf, FolderRefused> {
-        let shown = || shorten(local_path, 300);
+    /// If the path is outside of the allowed folders, or no folder; the text is shown in Slack.
+    pub fn resolve(&self, local_path: &str) -> Result<PathBuf, String> {
         let base = self.0.first().map(PathBuf::as_path);
         let path = base.unwrap_or(Path::new("/")).join(local_path);
+        let shown = shorten(local_path, 300);
         match folder(&path) {
             Ok(found) if self.allow(&found) => Ok(found),
-            // What is outside is refused alike whether it exists or not: nobody's business.
-            Err(error) if self.may_be_inside(&path) => Err(FolderRefused::Unusable {
-                path: shown(),
-                reason: error.to_string(),
-            }),
-            _ => Err(FolderRefused::Outside(shown())),
+            // A path outside is refused alike whether it exists or not, which is a secret.
+            Err(error) if self.may_be_inside(&path) => Err(format!(
+                "the folder '{shown}' cannot be used on the agent's machine ({error}); \
+                 create it there inside of a --workdir, or correct the project's path"
+            )),
+            _ => Err(format!(
+                "the folder '{shown}' is outside of those this agent may work in; \
+                 start the agent with --workdir naming it or a folder above it, or correct the project's path"
+            )),
         }
     }
 
@@ -125,14 +99,18 @@ mod tests {
         Fixture { root, workdirs }
     }
 
+    fn is_outside(refused: &str) -> bool {
+        refused.contains("is outside of those this agent may work in")
+    }
+
     impl Fixture {
-        fn resolve(&self, path: &str) -> Result<PathBuf, FolderRefused> {
+        fn resolve(&self, path: &str) -> Result<PathBuf, String> {
             let absolute = self.root.path().join(path);
             self.workdirs.resolve(absolute.to_str().unwrap())
         }
 
         fn outside(&self, path: &str) -> bool {
-            matches!(self.resolve(path), Err(FolderRefused::Outside(_)))
+            self.resolve(path).is_err_and(|text| is_outside(&text))
         }
     }
 
@@ -148,9 +126,8 @@ mod tests {
     fn a_relative_path_starts_at_the_first_folder() {
         let fixture = fixture();
         assert!(fixture.workdirs.resolve("project").unwrap().is_absolute());
-        assert!(matches!(
-            fixture.workdirs.resolve("../secret"),
-            Err(FolderRefused::Outside(_))
+        assert!(is_outside(
+            &fixture.workdirs.resolve("../secret").unwrap_err()
         ));
     }
 
@@ -174,16 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_named_so_and_how_to_help_it() {
+    fn a_missing_folder_is_named_with_advice() {
         let fixture = fixture();
-        let refused = fixture.resolve("allowed/missing").unwrap_err().to_string();
+        let refused = fixture.resolve("allowed/missing").unwrap_err();
         assert!(refused.contains("No such file") && refused.contains("--workdir"));
-        let outside = fixture.resolve("secret").unwrap_err().to_string();
+        let outside = fixture.resolve("secret").unwrap_err();
         assert!(outside.contains("--workdir"));
-        assert!(matches!(
-            fixture.resolve("allowed/file"),
-            Err(FolderRefused::Unusable { .. })
-        ));
+        let no_folder = fixture.resolve("allowed/file").unwrap_err();
+        assert!(no_folder.contains("cannot be used"));
         assert!(fixture.workdirs.resolve("a\0b").is_err());
     }
 

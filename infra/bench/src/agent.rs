@@ -101,7 +101,7 @@ impl Agent {
     /// The task that was just sent.
     pub(crate) fn given(&self, stage: &mut Stage) -> Result<Run> {
         let posted = stage.take_posted(&self.socket.connection);
-        let read = |message: &Value| CloudMessage::from_json(message.clone()).ok()?.offer();
+        let read = |message: &Value| CloudMessage::read(&message.to_string()).ok()?.offer();
         match posted.iter().find_map(read) {
             Some(offer) => Ok(offer.run()),
             None => bail!("the dispatcher sent no task to the bench's agent, but {posted:?}"),

@@ -2,9 +2,10 @@
 //!
 //! The agent behaves as the protocol asks: an attempt runs once, however often it is offered; a
 //! newer attempt ends the one before; a terminal message is sent again until it is confirmed, over
-//! later connections too. What it does with an attempt is its [`Script`]'s to say.
+//! later connections too. Its [`Script`] decides what it does with an attempt.
 
 use std::collections::{BTreeMap, HashSet};
+use std::iter;
 use std::time::Duration;
 
 use bematic_protocol::ids::{AgentId, TaskId};
@@ -13,7 +14,68 @@ use bematic_protocol::time::Timestamp;
 use crate::cloud::{CloudMessage, Offer};
 use crate::ledger::{Deed, Ledger, Report, What};
 use crate::message::{Message, Outgoing, Run, Sequence};
-use crate::plan::{Answer, Plan};
+
+/// The agent's answer to an offer that it has room for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// TASK_ACK that accepts, and work.
+    Accept,
+    /// Work, without an acknowledgement.
+    Silent,
+    /// TASK_ACK that refuses with this reason, and no work for now.
+    Refuse {
+        /// The reason.
+        reason: String,
+        /// Whether the offer counts as an attempt.
+        spent: bool,
+    },
+}
+
+/// The agent's plan for one attempt: an answer, and then messages in time. A terminal message ends
+/// the attempt; without one the attempt is held until it is cancelled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The answer to the offer.
+    pub answer: Answer,
+    /// The messages, each at so long after the offer.
+    pub messages: Vec<(Duration, Message)>,
+    /// Whether a TASK_CANCEL ends the attempt.
+    pub cancellable: bool,
+}
+
+impl Plan {
+    /// Returns a plan that acknowledges.
+    pub const fn accept() -> Self {
+        Self {
+            answer: Answer::Accept,
+            messages: Vec::new(),
+            cancellable: true,
+        }
+    }
+
+    /// Returns a plan that refuses; the task may come again.
+    fn refuse_spent(reason: &str, spent: bool) -> Self {
+        Self {
+            answer: Answer::Refuse {
+                reason: reason.to_owned(),
+                spent,
+            },
+            ..Self::accept()
+        }
+    }
+
+    /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
+    pub fn refuse(reason: &str) -> Self {
+        Self::refuse_spent(reason, true)
+    }
+
+    /// Adds a message at so long after the offer.
+    #[must_use]
+    pub fn then(mut self, after: Duration, message: Message) -> Self {
+        self.messages.push((after, message));
+        self
+    }
+}
 
 /// The script of an agent: a plan for each attempt that it is offered and has room for.
 pub type Script = Box<dyn FnMut(&Offer) -> Plan + Send>;
@@ -74,7 +136,7 @@ pub struct Agent {
     /// The attempts that the agent works on, by task.
     running: BTreeMap<TaskId, Work>,
     agenda: BTreeMap<(Timestamp, u64), Due>,
-    /// The number of items ever put on the agenda: two of one time are done in order.
+    /// The number of items ever put on the agenda: two of one time are handled in order.
     planned: u64,
     // The following outlives the agent's process.
     /// The attempts that were ever begun or refused.
@@ -102,11 +164,6 @@ impl Agent {
         agent
     }
 
-    /// Returns the agent's id.
-    pub const fn id(&self) -> &AgentId {
-        &self.settings.id
-    }
-
     /// Returns the attempts that the agent works on.
     pub fn running(&self) -> Vec<Run> {
         self.running.values().map(|work| work.run).collect()
@@ -126,12 +183,11 @@ impl Agent {
     /// terminal messages that are not confirmed.
     pub fn connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
         self.note(now, What::Connected);
-        let tasks = self.tasks();
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
-        let mut messages = vec![Message::status(id, capacity, &tasks)];
-        messages.extend(self.running().into_iter().map(Message::ack));
-        let mut sent: Vec<_> = messages
-            .into_iter()
+        let status = Message::status(id, capacity, &self.tasks());
+        let acks = self.running().into_iter().map(Message::ack);
+        let mut sent: Vec<_> = iter::once(status)
+            .chain(acks)
             .map(|message| self.sequence.seal(message, now))
             .collect();
         sent.extend(self.unconfirmed(now, Duration::ZERO));
@@ -157,7 +213,7 @@ impl Agent {
         match message.kind.as_str() {
             "TASK_SUBMIT" => message
                 .offer()
-                .map(|offer| self.offered(&offer, now))
+                .map(|offer| self.offered(message, &offer, now))
                 .unwrap_or_default(),
             "TASK_CANCEL" => {
                 let task = message.field("taskId");
@@ -210,9 +266,9 @@ impl Agent {
         self.plan(now + self.settings.resend, Due::Resend);
     }
 
-    fn offered(&mut self, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
+    fn offered(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
         let run = offer.run();
-        let (message, sent_at) = (offer.message_id.clone(), offer.sent_at);
+        let (message, sent_at) = (message.id.clone(), message.sent_at);
         self.deed(now, run, Deed::Offered { message, sent_at });
         if self.works_on(run) {
             return vec![self.send(run, Message::ack(run), now)];
@@ -227,14 +283,7 @@ impl Agent {
             sent.push(self.send(earlier, Message::cancelled(earlier, "superseded"), now));
         }
         let plan = if self.running.len() >= self.settings.capacity {
-            Plan {
-                answer: Answer::Refuse {
-                    reason: "full".to_owned(),
-                    retryable: true,
-                    spent: false,
-                },
-                ..Plan::accept()
-            }
+            Plan::refuse_spent("full", false)
         } else {
             (self.script)(offer)
         };
@@ -244,21 +293,11 @@ impl Agent {
 
     /// Begins or refuses an attempt; gives the acknowledgement.
     fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Outgoing> {
-        let acknowledges = match plan.answer {
-            Answer::Accept => true,
-            Answer::Silent => false,
-            Answer::Refuse {
-                reason,
-                retryable,
-                spent,
-            } => {
-                self.deed(now, run, Deed::Refused);
-                let refusal = Message::refusal(run, &reason)
-                    .with("retryable", retryable)
-                    .with("spent", spent);
-                return Some(self.send(run, refusal, now));
-            }
-        };
+        if let Answer::Refuse { reason, spent } = plan.answer {
+            self.deed(now, run, Deed::Refused);
+            let refusal = Message::refusal(run, &reason).with("spent", spent);
+            return Some(self.send(run, refusal, now));
+        }
         // Noted here, where work begins, whatever was decided before.
         self.deed(now, run, Deed::Started);
         let cancellable = plan.cancellable;
@@ -267,7 +306,7 @@ impl Agent {
         for (after, message) in plan.messages {
             self.plan(now + after, Due::Message(run, message));
         }
-        acknowledges.then(|| self.send(run, Message::ack(run), now))
+        (plan.answer == Answer::Accept).then(|| self.send(run, Message::ack(run), now))
     }
 
     fn cancel(&mut self, task: TaskId, now: Timestamp) -> Option<Outgoing> {
@@ -292,10 +331,10 @@ impl Agent {
         message
     }
 
-    /// Takes the terminal messages that were sent `patience` ago or earlier, to send them now.
-    fn unconfirmed(&mut self, now: Timestamp, patience: Duration) -> Vec<Outgoing> {
+    /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
+    fn unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
         let waiting = self.outbox.values_mut();
-        let overdue = waiting.filter(|report| now.since(report.sent_at) >= patience);
+        let overdue = waiting.filter(|report| now.since(report.sent_at) >= minimum_age);
         overdue
             .map(|report| {
                 report.sent_at = now;

@@ -1,4 +1,4 @@
-//! A test's hand on a connection: it says what the test tells it to, and awaits what should come.
+//! A connected agent that a test drives: it sends the test's messages, and awaits expected ones.
 
 #![expect(
     clippy::expect_used,
@@ -20,22 +20,21 @@ use tokio_tungstenite::tungstenite::Error;
 use crate::Spelling;
 use crate::cloud::{CloudMessage, Offer};
 use crate::connection::{Connection, Handshake, Incoming};
-use crate::message::{Message, Outgoing, Sequence};
+use crate::message::{Message, Sequence};
 
-/// The time that anything awaited may take: far longer than it does, for a machine that does much
-/// else.
+/// The longest time that an awaited message may take: far longer than usual, for a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A connected agent whose every message is the test's.
+/// A connected agent whose messages all come from the test.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
     spelling: Spelling,
     sequence: Sequence,
-    /// Messages that came and were not asked for yet.
+    /// Messages that arrived and that the test has not awaited yet.
     inbox: VecDeque<CloudMessage>,
     /// The code that the cloud closed the connection with.
-    goodbye: Option<u16>,
+    close_code: Option<u16>,
 }
 
 impl Client {
@@ -50,19 +49,15 @@ impl Client {
             spelling,
             sequence: Sequence::new(RandomIds.message().as_str()),
             inbox: VecDeque::new(),
-            goodbye: None,
+            close_code: None,
         })
-    }
-
-    /// Returns a message in its envelope, not yet sent.
-    pub fn seal(&mut self, message: Message) -> Outgoing {
-        self.sequence.seal(message, SystemClock.now())
     }
 
     /// Returns a message of any type as it goes over the wire, not yet sent.
     pub fn message(&mut self, kind: &str, payload: &Value) -> Value {
-        self.seal(Message::new(kind, payload.clone()))
-            .json(self.spelling)
+        let message = Message::new(kind, payload.clone());
+        let sealed = self.sequence.seal(message, SystemClock.now());
+        sealed.json(self.spelling)
     }
 
     /// Sends a text, message or not.
@@ -73,14 +68,14 @@ impl Client {
             .expect("an open connection");
     }
 
-    /// Sends a message of any type; gives its id.
+    /// Sends a message of any type; returns its id.
     pub async fn send(&mut self, kind: &str, payload: Value) -> String {
-        self.say(Message::new(kind, payload)).await
+        self.send_message(Message::new(kind, payload)).await
     }
 
-    /// Sends a message; gives its id.
-    pub async fn say(&mut self, message: Message) -> String {
-        let sealed = self.seal(message);
+    /// Sends a message; returns its id.
+    async fn send_message(&mut self, message: Message) -> String {
+        let sealed = self.sequence.seal(message, SystemClock.now());
         self.send_text(sealed.text(self.spelling)).await;
         sealed.id
     }
@@ -91,19 +86,20 @@ impl Client {
         self.connection.send_in_frames(text, bytes).await.ok();
     }
 
-    /// Sends AGENT_STATUS; gives its id.
+    /// Sends AGENT_STATUS; returns its id.
     pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
-        self.say(Message::status(agent_id, capacity, tasks)).await
+        self.send_message(Message::status(agent_id, capacity, tasks))
+            .await
     }
 
-    /// Awaits the next message of a type, spelled as the agent spells; others wait for their turn.
-    /// Gives the payload.
+    /// Awaits the next message of a type, spelled as the agent spells; others stay in the inbox.
+    /// Returns the payload.
     pub async fn expect(&mut self, kind: &str) -> Value {
         self.expect_where(kind, |_| true).await
     }
 
-    /// Awaits the next message of a type whose payload is as wanted. Gives the payload.
-    pub async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Awaits the next message of a type whose payload is as wanted. Returns the payload.
+    async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.message_where(kind, |message| wanted(&message.payload))
             .await
             .payload
@@ -136,13 +132,13 @@ impl Client {
         match self.connection.next().await {
             Incoming::Text(text) => Some(CloudMessage::read(&text).expect("a message")),
             Incoming::Closed(code) => {
-                self.goodbye = self.goodbye.or(code);
+                self.close_code = self.close_code.or(code);
                 None
             }
         }
     }
 
-    /// Returns once the cloud has closed the connection; gives the code, if there is one.
+    /// Returns once the cloud has closed the connection, with the code if there is one.
     pub async fn closed(&mut self) -> Option<u16> {
         let closing = async {
             while let Some(message) = self.next().await {
@@ -152,7 +148,7 @@ impl Client {
         let closed = timeout(LIMIT, closing).await.is_ok();
         let inbox = &self.inbox;
         assert!(closed, "the connection stays open; there was {inbox:#?}");
-        self.goodbye
+        self.close_code
     }
 
     /// Closes the connection.
@@ -174,11 +170,11 @@ impl Client {
         let ping = self.expect("HEARTBEAT_PING").await;
         let asked = ping["serverTime"].as_u64().expect("a time");
         let asked = Timestamp::from_millis(asked);
-        self.say(Message::pong(agent_id, asked, &[""; 0]).without("tasks"))
+        self.send_message(Message::pong(agent_id, asked, &[""; 0]).without("tasks"))
             .await;
     }
 
-    /// Returns the messages of a type that came and were not asked for.
+    /// Returns the messages of a type that arrived and that the test has not awaited.
     pub fn unread(&self, kind: &str) -> Vec<&CloudMessage> {
         let of_kind = self.inbox.iter().filter(|message| message.kind == kind);
         of_kind.collect()
@@ -193,23 +189,26 @@ impl Client {
     /// Awaits the next offer, and acknowledges it.
     pub async fn take(&mut self) -> Offer {
         let offer = self.offered().await;
-        self.say(Message::ack(offer.run())).await;
+        self.send_message(Message::ack(offer.run())).await;
         offer
     }
 
     /// Completes an attempt; returns once the cloud has confirmed it.
     pub async fn complete(&mut self, offer: &Offer, result: &str) {
-        let id = self.say(Message::complete(offer.run(), result)).await;
+        let id = self
+            .send_message(Message::complete(offer.run(), result))
+            .await;
         self.confirmed(&id).await;
     }
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        self.say(Message::refusal(offer.run(), reason)).await;
+        self.send_message(Message::refusal(offer.run(), reason))
+            .await;
         self.expect_pong().await;
     }
 
-    /// Awaits the cancellation of a task; gives the reason.
+    /// Awaits the cancellation of a task; returns the reason.
     pub async fn expect_cancel(&mut self, task: &str) -> String {
         let payload = self
             .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)

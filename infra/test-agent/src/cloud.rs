@@ -1,5 +1,6 @@
 //! Messages from the cloud.
 
+use bematic_protocol::ids::Attempt;
 use bematic_protocol::messages::Spelling;
 use bematic_protocol::time::Timestamp;
 use serde::Deserialize;
@@ -8,24 +9,9 @@ use serde_json::Value;
 
 use crate::message::Run;
 
-/// A text that is no message: not JSON, or without an envelope.
-#[derive(Debug)]
-pub struct Unreadable(serde_json::Error);
-
-impl std::fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the cloud sent what is no message")
-    }
-}
-
-impl std::error::Error for Unreadable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
 /// A message from the cloud.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "Envelope")]
 pub struct CloudMessage {
     /// The message's id.
     pub id: String,
@@ -39,6 +25,7 @@ pub struct CloudMessage {
     pub sent_at: Timestamp,
 }
 
+/// A message as it goes over the wire.
 #[derive(Deserialize)]
 struct Envelope {
     id: String,
@@ -48,26 +35,8 @@ struct Envelope {
     timestamp: Timestamp,
 }
 
-impl CloudMessage {
-    /// Reads a message, in either spelling.
-    ///
-    /// # Errors
-    /// When the text is not JSON, or has no envelope.
-    pub fn read(text: &str) -> Result<Self, Unreadable> {
-        serde_json::from_str(text).map(Self::of).map_err(Unreadable)
-    }
-
-    /// Reads a message that is JSON already.
-    ///
-    /// # Errors
-    /// When the message has no envelope.
-    pub fn from_json(message: Value) -> Result<Self, Unreadable> {
-        serde_json::from_value(message)
-            .map(Self::of)
-            .map_err(Unreadable)
-    }
-
-    fn of(envelope: Envelope) -> Self {
+impl From<Envelope> for CloudMessage {
+    fn from(envelope: Envelope) -> Self {
         let spelling = if envelope.kind.contains(':') {
             Spelling::Colons
         } else {
@@ -81,6 +50,16 @@ impl CloudMessage {
             sent_at: envelope.timestamp,
         }
     }
+}
+
+impl CloudMessage {
+    /// Reads a message, in either spelling.
+    ///
+    /// # Errors
+    /// When the text is not JSON, or has no envelope.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
 
     /// Reads a field of the payload.
     pub fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
@@ -92,8 +71,14 @@ impl CloudMessage {
         if self.kind != "TASK_SUBMIT" {
             return None;
         }
-        let (task_id, attempt) = (self.field("taskId")?, self.field("attempt")?);
-        Some(Offer::new(self, Run { task_id, attempt }))
+        let (task_id, attempt): (_, Attempt) = (self.field("taskId")?, self.field("attempt")?);
+        let run = Run { task_id, attempt };
+        Some(Offer {
+            id: run.task_id.to_string(),
+            attempt: attempt.number(),
+            payload: self.payload.clone(),
+            run,
+        })
     }
 }
 
@@ -106,25 +91,10 @@ pub struct Offer {
     pub attempt: u32,
     /// The payload.
     pub payload: Value,
-    /// The id of the message.
-    pub message_id: String,
-    /// The time of the message, by the cloud's clock.
-    pub sent_at: Timestamp,
     run: Run,
 }
 
 impl Offer {
-    fn new(message: &CloudMessage, run: Run) -> Self {
-        Self {
-            id: run.task_id.to_string(),
-            attempt: run.attempt.number(),
-            payload: message.payload.clone(),
-            message_id: message.id.clone(),
-            sent_at: message.sent_at,
-            run,
-        }
-    }
-
     /// Returns the attempt that is offered.
     pub const fn run(&self) -> Run {
         self.run

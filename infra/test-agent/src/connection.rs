@@ -1,6 +1,5 @@
 //! A WebSocket, as an agent opens it.
 
-use bematic_protocol::ids::AgentId;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -25,11 +24,6 @@ impl Handshake {
             ("authorization", format!("Bearer {api_key}")),
             ("x-agent-id", agent_id.to_owned()),
         ])
-    }
-
-    /// Returns the handshake of an agent.
-    pub fn of(agent_id: &AgentId, api_key: &str) -> Self {
-        Self::header(agent_id.as_str(), api_key)
     }
 }
 

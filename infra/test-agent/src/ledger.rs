@@ -1,4 +1,4 @@
-//! The ledger: the one account of what agents really did, written by the agents themselves.
+//! The ledger: the one record of what agents really did, written by the agents themselves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +34,7 @@ pub enum What {
 pub enum Deed {
     /// A TASK_SUBMIT arrived, wanted or not.
     Offered {
-        /// The id of the message: the same twice is one message that was doubled on its way.
+        /// The id of the message: the same id twice means that one message was duplicated on its way.
         message: String,
         /// The time of the message, by the cloud's clock.
         sent_at: Timestamp,
@@ -93,7 +93,7 @@ impl Ledger {
         self.lock().clone()
     }
 
-    /// Counts the lines that are as wanted.
+    /// Counts the lines with such an event.
     pub fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
         self.lock().iter().filter(|line| wanted(&line.what)).count()
     }

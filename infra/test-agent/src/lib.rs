@@ -5,12 +5,12 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`Message`] | a message to the cloud; a builder for each type, and fields to add, replace or drop |
+//! | [`Message`] | a message to the cloud; a constructor for each type, and fields to add, replace or drop |
 //! | [`CloudMessage`], [`Offer`] | a message from the cloud, and TASK_SUBMIT among them |
 //! | [`Agent`] | an agent without I/O: messages in, messages out, time passed in |
-//! | [`Plan`] | the script of an attempt: acknowledge, refuse or stay silent; then messages in time |
-//! | [`Ledger`] | the account of what agents really did |
-//! | `Connection`, `Client` (feature `client`) | a WebSocket, and a test's hand on it |
+//! | [`Plan`] | the plan for an attempt: acknowledge, refuse or stay silent; then messages in time |
+//! | [`Ledger`] | the record of what agents really did |
+//! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it that a test drives |
 //!
 //! ```
 //! use bematic_protocol::{messages::Spelling, time::Timestamp};
@@ -36,20 +36,18 @@ mod agent;
 mod cloud;
 mod ledger;
 mod message;
-mod plan;
 
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
 mod connection;
 
-pub use agent::{Agent, Script, Settings};
+pub use agent::{Agent, Answer, Plan, Script, Settings};
 pub use bematic_protocol::messages::Spelling;
 #[cfg(feature = "client")]
 pub use client::Client;
-pub use cloud::{CloudMessage, Offer, Unreadable};
+pub use cloud::{CloudMessage, Offer};
 #[cfg(feature = "client")]
 pub use connection::{Connection, Handshake, Incoming};
 pub use ledger::{Deed, Entry, Ledger, Report, What};
 pub use message::{Message, Outgoing, Run, Sequence};
-pub use plan::{Answer, Plan};

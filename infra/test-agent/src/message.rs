@@ -138,40 +138,6 @@ impl Message {
         Self::about(run, "TASK_CANCELLED", json!({ "reason": reason }))
     }
 
-    /// TASK_QUESTION with its kind, its title and further fields.
-    pub fn question(run: Run, question_id: &str, kind: &str, title: &str, fields: Value) -> Self {
-        Self::about(run, "TASK_QUESTION", fields)
-            .with("questionId", question_id)
-            .with("kind", kind)
-            .with("title", title)
-    }
-
-    /// TASK_QUESTION_WITHDRAWN
-    pub fn question_withdrawn(run: Run, question_id: &str) -> Self {
-        let fields = json!({ "questionId": question_id });
-        Self::about(run, "TASK_QUESTION_WITHDRAWN", fields)
-    }
-
-    /// TASK_ARTIFACT in a state, `wanted` or `uploaded`, with further fields.
-    pub fn artifact(run: Run, artifact_id: &str, state: &str, fields: Value) -> Self {
-        Self::about(run, "TASK_ARTIFACT", fields)
-            .with("artifactId", artifact_id)
-            .with("state", state)
-    }
-
-    /// MESSAGE_ACK, which confirms a message of the cloud.
-    pub fn message_ack(message_id: &str) -> Self {
-        Self::new("MESSAGE_ACK", json!({ "messageId": message_id }))
-    }
-
-    /// Whether the message ends an attempt, and is sent again until it is confirmed.
-    pub fn is_terminal(&self) -> bool {
-        matches!(
-            self.kind.as_str(),
-            "TASK_COMPLETE" | "TASK_ERROR" | "TASK_CANCELLED"
-        )
-    }
-
     /// Returns the message in an envelope.
     pub fn sent(self, id: &str, at: Timestamp) -> Outgoing {
         Outgoing {
@@ -197,7 +163,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Returns the message as JSON, for a test that spoils it.
+    /// Returns the message as JSON, for a test that invalidates it.
     pub fn json(&self, spelling: Spelling) -> Value {
         json!({
             "id": self.id,

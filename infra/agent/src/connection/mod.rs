@@ -1,43 +1,32 @@
 //! The socket: connects, again and again, and carries text both ways.
 
-mod backoff;
-mod endpoint;
-mod failure;
-mod frames;
 mod handshake;
 mod talk;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::{Id, JoinSet},
     time::{Instant, sleep},
 };
 
-use self::{
-    backoff::Backoff,
-    failure::Failure,
-    handshake::{Socket, connect},
-};
-pub use self::{
-    endpoint::Endpoint,
-    talk::{CLOSE, Line, Report},
-};
-use crate::event::LinkEvent;
+use self::handshake::{Failure, Socket, connect};
+pub(crate) use self::talk::{CLOSE, Line, Report};
+use crate::{backoff::jittered, config::Config, event::LinkEvent};
 
-/// A connection that held so long was a good one: the next failure starts from a short wait.
+/// The age from which a connection was a good one: the next failure starts from a short wait.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// Keeps a connection until nobody listens to `reports`, or the key is refused.
+/// Keeps a connection until `reports` is closed, or the key is refused.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a connection lasted decides how soon the next is tried"
 )]
-pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {
-    let mut backoff = Backoff::new(endpoint.reconnect);
+pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
+    let mut failures = 0;
     let mut keeper = Keeper {
-        endpoint,
+        config,
         reports,
         connections: JoinSet::new(),
     };
@@ -45,23 +34,22 @@ pub async fn run(endpoint: Endpoint, reports: mpsc::Sender<Report>) {
         if !keeper.report(LinkEvent::Connecting).await {
             return;
         }
-        let reason = match connect(&keeper.endpoint).await {
+        let reason = match connect(&keeper.config).await {
             Ok(socket) => {
                 let began = Instant::now();
                 let reason = keeper.keep(socket).await;
                 if began.elapsed() >= STABLE {
-                    backoff.reset();
+                    failures = 0;
                 }
                 reason
             }
             Err(Failure::Passing(reason)) => reason,
             Err(Failure::Refused(reason)) => {
-                // Nobody listens only when the agent itself ends.
-                let _heard = keeper.report(LinkEvent::Refused(reason)).await;
+                keeper.report(LinkEvent::Refused(reason)).await;
                 return;
             }
         };
-        let retry_in = backoff.next(random());
+        let retry_in = keeper.retry_in(&mut failures);
         if !keeper.report(LinkEvent::Down { reason, retry_in }).await {
             return;
         }
@@ -77,65 +65,73 @@ fn random() -> f64 {
     rand::random()
 }
 
-/// When a connection is to be replaced: up to a tenth later than `earliest`. `random` is from 0 to 1.
+/// The age at which a connection is to be replaced: up to a tenth more than `earliest`. `random` is
+/// from 0 to 1.
 fn renew_in(earliest: Duration, random: f64) -> Duration {
     earliest + (earliest / 10).mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// The connection there is, and those that it replaced and that are still read.
+/// The present connection, and those that it replaced and that are still read.
 struct Keeper {
-    endpoint: Endpoint,
+    config: Arc<Config>,
     reports: mpsc::Sender<Report>,
     connections: JoinSet<String>,
 }
 
 impl Keeper {
-    /// Says whether anybody listens.
+    /// Reports an event. Returns whether it is received, which ends when the agent exits.
     async fn report(&self, event: LinkEvent) -> bool {
         self.reports.send((event, None)).await.is_ok()
     }
 
-    /// Carries text over a connection and those that take its place; returns why the last ended.
+    /// Counts a failure, and returns the wait after it.
+    fn retry_in(&self, failures: &mut u32) -> Duration {
+        let wait = jittered(self.config.timings.reconnect, *failures, random());
+        *failures = failures.saturating_add(1);
+        wait
+    }
+
+    /// Carries text over a connection and those that replace it. Returns why the last one ended.
     async fn keep(&mut self, mut socket: Socket) -> String {
-        let mut backoff = Backoff::new(self.endpoint.reconnect);
+        let timings = &self.config.timings;
+        let (renew, linger) = (timings.renew, timings.linger);
         loop {
-            let (line, ends) = talk::line();
+            let (texts, outgoing) = mpsc::channel(1);
+            let renewal = Arc::new(Notify::new());
+            let line = Line {
+                texts,
+                renewal: renewal.clone(),
+            };
             let (replace, replaced) = watch::channel(false);
-            let renew = ends.renew.clone();
-            let conversation = talk::converse(
-                socket,
-                ends,
-                self.reports.clone(),
-                replaced,
-                self.endpoint.linger,
-            );
+            let conversation =
+                talk::converse(socket, outgoing, self.reports.clone(), replaced, linger);
             let current = self.connections.spawn(conversation).id();
-            let renew_in = renew_in(self.endpoint.renew, random());
-            // Nobody listens only when the agent itself ends; then so does the connection.
+            let renew_in = renew_in(renew, random());
+            // The report is lost only when the agent exits; then the connection ends, too.
             let up = (LinkEvent::Up { renew_in }, Some(line));
-            let _heard = self.reports.send(up).await;
+            let _received = self.reports.send(up).await;
+            let mut failures = 0;
             socket = loop {
                 tokio::select! {
                     reason = self.end_of(current) => return reason,
-                    () = renew.notified() => {}
+                    () = renewal.notified() => {}
                 }
                 // The cloud closes this connection as soon as it has the new one, which may be
                 // before the agent has it: only after the attempt does its end count.
-                match connect(&self.endpoint).await {
+                match connect(&self.config).await {
                     Ok(next) => break next,
                     Err(Failure::Passing(reason) | Failure::Refused(reason)) => {
-                        let retry_in = backoff.next(random());
+                        let retry_in = self.retry_in(&mut failures);
                         self.report(LinkEvent::NotRenewed { reason, retry_in })
                             .await;
                     }
                 }
             };
-            backoff.reset();
             replace.send_replace(true);
         }
     }
 
-    /// Waits for the end of the connection; those it replaced may end unnoticed.
+    /// Waits for the end of the present connection, and discards the ends of those it replaced.
     async fn end_of(&mut self, current: Id) -> String {
         loop {
             match self.connections.join_next_with_id().await {

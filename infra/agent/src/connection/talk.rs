@@ -2,70 +2,50 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use bematic_protocol::messages::{CloudMessage, decode};
+use bematic_protocol::messages::{CloudMessage, decode, limits::FRAME_BYTES};
 use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
 use serde::Deserialize;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
-use super::{failure, frames, handshake::Socket};
+use super::handshake::{Socket, describe};
 use crate::{event::LinkEvent, text::shorten};
 
-/// How long the other side may take to agree to a close.
-pub const CLOSE: Duration = Duration::from_secs(2);
-/// How long the network may take to accept one message.
+/// Time that the other side may take to agree to a close.
+pub(crate) const CLOSE: Duration = Duration::from_secs(2);
+/// Time that the network may take to accept one message.
 const SEND: Duration = Duration::from_secs(30);
-/// Characters of the gateway's words that are passed on.
+/// Characters of the gateway's error message that are reported.
 const FAILURE_CHARS: usize = 300;
+/// Bytes of text in a frame: with room for the header, and then some.
+const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 
-/// A connection, for whoever sends over it. It is closed when all clones of this are dropped.
+/// The sender's end of a connection, which is closed when all clones of the line are dropped.
 #[derive(Debug, Clone)]
-pub struct Line {
-    texts: mpsc::Sender<String>,
-    renew: Arc<Notify>,
+pub(crate) struct Line {
+    /// The messages to send; closed when the connection is gone.
+    pub(crate) texts: mpsc::Sender<String>,
+    /// Requests a new connection in place of this one.
+    pub(crate) renewal: Arc<Notify>,
 }
 
-impl Line {
-    /// Waits for room for one more message; `None` when the connection is gone.
-    pub async fn room(self) -> Option<mpsc::OwnedPermit<String>> {
-        self.texts.reserve_owned().await.ok()
-    }
+/// An event of the connection; with [`LinkEvent::Up`] comes its line.
+pub(crate) type Report = (LinkEvent, Option<Line>);
 
-    /// Asks for a new connection in place of this one.
-    pub fn renew(&self) {
-        self.renew.notify_one();
-    }
-}
-
-/// What happened to the connection; with [`LinkEvent::Up`] comes its line.
-pub type Report = (LinkEvent, Option<Line>);
-
-/// The other end of a [`Line`].
-pub(super) struct Ends {
-    texts: mpsc::Receiver<String>,
-    /// What [`Line::renew`] wakes.
-    pub(super) renew: Arc<Notify>,
-}
-
-/// A line and its other end.
-pub(super) fn line() -> (Line, Ends) {
-    let (sender, texts) = mpsc::channel(1);
-    let renew = Arc::new(Notify::new());
-    let line = Line {
-        texts: sender,
-        renew: renew.clone(),
-    };
-    (line, Ends { texts, renew })
-}
-
-/// Carries text until the connection ends; returns why it did. Once it is `replaced` and its line
-/// dropped, it is still read for `linger`.
+/// Carries text until the connection ends, and returns why it ended. `texts` are those of its line.
+/// Once the connection is `replaced` and its line dropped, it is still read for `linger`.
 pub(super) async fn converse(
     socket: Socket,
-    ends: Ends,
+    texts: mpsc::Receiver<String>,
     reports: mpsc::Sender<Report>,
     replaced: watch::Receiver<bool>,
     linger: Duration,
@@ -74,7 +54,7 @@ pub(super) async fn converse(
     let mut reading = pin!(read(&mut stream, &reports, &replaced));
     let writing = tokio::select! {
         reason = &mut reading => return reason,
-        written = write(&mut sink, ends.texts) => written,
+        written = write(&mut sink, texts) => written,
     };
     if let Err(reason) = writing {
         return reason;
@@ -86,35 +66,49 @@ pub(super) async fn converse(
     }
     // The connection ends either way.
     let _closed = timeout(CLOSE, sink.close()).await;
-    // What comes before the answer to the close still counts.
+    // Messages before the answer to the close still count.
     let _answered = timeout(CLOSE, reading).await;
     "closed by the agent".to_owned()
 }
 
-/// Sends what comes over the line, until that is dropped.
+/// Sends the texts of the line, until that is dropped.
 async fn write(
     sink: &mut SplitSink<Socket, Message>,
     mut texts: mpsc::Receiver<String>,
 ) -> Result<(), String> {
     while let Some(text) = texts.recv().await {
-        match timeout(SEND, frames::send(sink, &text)).await {
+        match timeout(SEND, send(sink, &text)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(failure::describe(&error)),
+            Ok(Err(error)) => return Err(describe(&error)),
             Err(_) => return Err("the network does not take what is sent".to_owned()),
         }
     }
     Ok(())
 }
 
-/// Reports what comes; returns why no more does.
+/// Sends a message in frames that API Gateway accepts: several if the message is large.
+async fn send(sink: &mut SplitSink<Socket, Message>, text: &str) -> Result<(), Error> {
+    let (mut rest, mut opcode) = (text, Data::Text);
+    loop {
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(TEXT_BYTES));
+        let frame = Frame::message(head.to_owned(), OpCode::Data(opcode), tail.is_empty());
+        sink.feed(Message::Frame(frame)).await?;
+        if tail.is_empty() {
+            return sink.flush().await;
+        }
+        (rest, opcode) = (tail, Data::Continue);
+    }
+}
+
+/// Reports the messages that arrive, and returns why no more do.
 async fn read(
-    stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+    stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     reports: &mpsc::Sender<Report>,
     replaced: &watch::Receiver<bool>,
 ) -> String {
     while let Some(message) = stream.next().await {
         let event = match message {
-            Ok(Message::Text(text)) => understand(&text),
+            Ok(Message::Text(text)) => parse(&text),
             Ok(Message::Close(frame)) => {
                 // Reading on is what sends the answer.
                 let _answered = timeout(CLOSE, stream.next()).await;
@@ -125,9 +119,9 @@ async fn read(
             }
             Ok(Message::Binary(_)) => LinkEvent::Unreadable("a binary message".to_owned()),
             Ok(_) => continue,
-            Err(error) => return failure::describe(&error),
+            Err(error) => return describe(&error),
         };
-        // It would be taken for proof that the newer connection works.
+        // A late pong would count as proof that the newer connection works.
         if *replaced.borrow() && is_pong(&event) {
             continue;
         }
@@ -143,7 +137,7 @@ fn is_pong(event: &LinkEvent) -> bool {
         if matches!(envelope.message, CloudMessage::HeartbeatPong(_)))
 }
 
-fn understand(text: &str) -> LinkEvent {
+fn parse(text: &str) -> LinkEvent {
     match decode::<CloudMessage>(text) {
         Ok((envelope, _)) => LinkEvent::Message(Box::new(envelope)),
         Err(error) => match serde_json::from_str(text) {
@@ -159,7 +153,7 @@ fn understand(text: &str) -> LinkEvent {
     }
 }
 
-/// API Gateway's own words when a message's function failed: no envelope.
+/// API Gateway's error message when a message's function failed: without an envelope.
 #[derive(Deserialize)]
 struct Failure {
     message: String,
@@ -172,15 +166,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateways_own_words_are_told_from_what_is_no_message() {
-        let words =
+    fn an_error_of_the_gateway_differs_from_a_text_that_is_no_message() {
+        let error =
             r#"{"message": "Internal server error", "connectionId":"c=", "requestId":"r="}"#;
-        let LinkEvent::GatewayError(problem) = understand(words) else {
-            panic!("not taken for the gateway's");
+        let LinkEvent::GatewayError(problem) = parse(error) else {
+            panic!("not parsed as the gateway's error");
         };
         assert_eq!(problem, "Internal server error, request r=");
         for text in ["{}", "no JSON", r#"{"message": "hello"}"#] {
-            assert!(matches!(understand(text), LinkEvent::Unreadable(_)));
+            assert!(matches!(parse(text), LinkEvent::Unreadable(_)));
         }
     }
 }

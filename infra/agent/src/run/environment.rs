@@ -3,10 +3,11 @@
 use std::{fs, io, path::Path};
 
 use bematic_protocol::messages::TaskSubmit;
+use serde_json::json;
 use tempfile::TempDir;
 
-/// What all of them begin with. Such variables of the agent's own environment, its API key first
-/// of all, are not passed on.
+/// The beginning of the variables' names. Such variables of the agent's own environment, its API
+/// key first of all, are not passed on.
 pub(super) const PREFIX: &str = "BEMATIC_";
 
 /// Bytes of a value that are certain to fit: Linux takes 128 KB for name and value together
@@ -15,7 +16,8 @@ const MAX_VALUE: usize = 120 * 1024;
 
 /// A run's variables, and the folder of those values that are too large for one.
 pub(super) struct Environment {
-    variables: Vec<(String, String)>,
+    /// Names and values.
+    pub(super) variables: Vec<(String, String)>,
     /// Deleted with its content when the run is over.
     _files: Option<TempDir>,
 }
@@ -48,37 +50,27 @@ impl Environment {
             _files: files,
         })
     }
-
-    /// Names and values.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    }
 }
 
 /// The fields that a task has, by the name of their variable.
 fn fields(submit: &TaskSubmit, folder: &Path) -> Vec<(String, String)> {
     let slack = &submit.slack_context;
-    let required = [
-        ("TASK_ID", submit.task_id.to_string()),
-        ("PROJECT_ID", submit.project_id.clone()),
-        ("BOT_NAME", submit.bot_name.clone()),
-        ("COMMAND", submit.command.clone()),
-        ("MODEL", submit.model.clone()),
-        ("MAX_BUDGET", submit.max_budget.to_string()),
-        ("ALLOWED_TOOLS", submit.allowed_tools.join(",")),
-        ("SYSTEM_PROMPT", submit.system_prompt.clone()),
-        ("LOCAL_PATH", folder.to_string_lossy().into_owned()),
-        ("SLACK_CHANNEL", slack.channel_id.to_string()),
-        ("SLACK_USER", slack.user_id.to_string()),
-    ];
-    let optional = [
+    let thread = slack.thread_ts.as_ref();
+    let attachments = submit.attachments.as_ref();
+    let fields = [
+        ("TASK_ID", Some(submit.task_id.to_string())),
+        ("PROJECT_ID", Some(submit.project_id.clone())),
+        ("BOT_NAME", Some(submit.bot_name.clone())),
+        ("COMMAND", Some(submit.command.clone())),
+        ("MODEL", Some(submit.model.clone())),
+        ("MAX_BUDGET", Some(submit.max_budget.to_string())),
+        ("ALLOWED_TOOLS", Some(submit.allowed_tools.join(","))),
+        ("SYSTEM_PROMPT", Some(submit.system_prompt.clone())),
+        ("LOCAL_PATH", Some(folder.to_string_lossy().into_owned())),
+        ("SLACK_CHANNEL", Some(slack.channel_id.to_string())),
+        ("SLACK_USER", Some(slack.user_id.to_string())),
         ("ATTEMPT", submit.attempt.map(|n| n.to_string())),
-        (
-            "SLACK_THREAD",
-            slack.thread_ts.as_ref().map(ToString::to_string),
-        ),
+        ("SLACK_THREAD", thread.map(ToString::to_string)),
         ("RESUME_SESSION_ID", submit.resume_session_id.clone()),
         (
             "MAX_CONTINUATIONS",
@@ -90,31 +82,23 @@ fn fields(submit: &TaskSubmit, folder: &Path) -> Vec<(String, String)> {
         ),
         (
             "ATTACHMENTS",
-            submit
-                .attachments
-                .as_ref()
-                .map(|list| serde_json::json!(list).to_string()),
+            attachments.map(|list| json!(list).to_string()),
         ),
     ];
-    let optional = optional
+    let present = fields
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)));
-    required
-        .into_iter()
-        .chain(optional)
-        .map(|(name, value)| (format!("{PREFIX}{name}"), value))
-        .collect()
+        .filter_map(|(name, value)| Some((format!("{PREFIX}{name}"), value?)));
+    present.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::submit;
+    use crate::tests::submit;
 
     fn get<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-        environment
-            .variables()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        let mut variables = environment.variables.iter();
+        variables.find_map(|(key, value)| (key == name).then_some(value.as_str()))
     }
 
     #[test]

@@ -6,101 +6,64 @@
 )]
 
 mod environment;
-mod outcome;
 mod pipe;
 mod process;
 mod report;
 
-use std::{collections::VecDeque, io, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use bematic_protocol::messages::TaskSubmit;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
-pub use self::process::{BadCommand, CommandLine};
-use self::{outcome::outcome, pipe::Pipe, process::Process, report::Report};
+pub use self::process::CommandLine;
+use self::{pipe::Pipe, process::Process, report::Report};
 use crate::{
-    event::{Ended, Outcome, RunEvent},
+    agent::due,
+    config::Config,
+    event::{Ended, Outcome, RunEvent, RunKey},
     progress_line::{Lines, Piece, Summary},
-    run_key::RunKey,
     text::Tail,
 };
 
-/// Bytes of standard output that stand for a result that was not declared.
+/// Bytes of standard output that are the result if none was declared.
 const RESULT_TAIL: usize = 2000;
 /// Bytes of standard error that an error message holds.
 const ERROR_TAIL: usize = 4 * 1024;
-/// How long pipes may stay open after the command has ended (a process it left behind has them).
+/// Time that pipes may stay open after the command has ended (a process it left behind has them).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What to run.
-pub struct Job {
-    /// The task.
-    pub submit: Box<TaskSubmit>,
+/// A task to run.
+pub(crate) struct Job {
+    pub(crate) submit: Box<TaskSubmit>,
     /// The folder to run in.
-    pub folder: PathBuf,
-    /// The command.
-    pub command: CommandLine,
-    /// How long output may wait for more of it, to go in one message.
-    pub flush_after: Duration,
+    pub(crate) folder: PathBuf,
+    /// The agent's configuration, with the command.
+    pub(crate) config: Arc<Config>,
 }
 
-/// Where a run's events go. It is bounded: when nobody takes them, the command waits at its pipes.
-pub type Events = mpsc::Sender<(RunKey, RunEvent)>;
+/// The channel for the events of runs. It is bounded: when it is full, commands wait at their
+/// pipes.
+pub(crate) type Events = mpsc::Sender<(RunKey, RunEvent)>;
 
-/// Runs the command to its end and reports it. `stop` holds the time to wait between asking the
-/// command to end and forcing it, as soon as it is to end.
-pub async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
+/// Runs the command to its end, and reports it. `stop` holds the time between asking the command to
+/// end and forcing it, as soon as the command is to end.
+pub(crate) async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
     let key = RunKey::of(&job.submit);
     let started = Instant::now();
-    let (outcome, heard) = match Process::start(&job.command, &job.submit, &job.folder) {
+    let mut ended = match Process::start(&job.config.command, &job.submit, &job.folder) {
         Ok(process) => {
-            Running::new(process, job.flush_after)
+            Running::new(process, job.config.timings.flush)
                 .until_end(key, stop, &events)
                 .await
         }
-        Err(sentence) => (Outcome::NotStarted(sentence), Heard::default()),
+        Err(sentence) => Ended::from(Outcome::NotStarted(sentence)),
     };
-    let ended = Ended {
-        outcome,
-        summary: heard.summary,
-        output_tail: heard.output_tail.text().to_owned(),
-        error_tail: heard.error_tail.text().to_owned(),
-        duration: started.elapsed(),
-    };
-    // Nobody listens only when the agent itself ends at once.
-    let _ending = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
-}
-
-/// What a command has said so far, beyond what is reported.
-struct Heard {
-    summary: Summary,
-    output_tail: Tail,
-    error_tail: Tail,
-}
-
-impl Default for Heard {
-    fn default() -> Self {
-        Self {
-            summary: Summary::default(),
-            output_tail: Tail::new(RESULT_TAIL),
-            error_tail: Tail::new(ERROR_TAIL),
-        }
-    }
-}
-
-/// What a running command waits for.
-enum Step<'a> {
-    Output(io::Result<usize>),
-    Error(io::Result<usize>),
-    Exited(io::Result<ExitStatus>),
-    Room(Result<mpsc::Permit<'a, (RunKey, RunEvent)>, mpsc::error::SendError<()>>),
-    Flush,
-    Stop(Duration),
-    Kill,
-    GiveUp,
+    ended.duration = started.elapsed();
+    // The event is lost only when the agent itself exits at once.
+    let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
 /// A running command.
@@ -110,18 +73,17 @@ struct Running {
     error: Pipe,
     lines: Lines,
     report: Report,
-    heard: Heard,
-    /// Reports that wait for room; nothing is read meanwhile.
-    waiting: VecDeque<RunEvent>,
+    summary: Summary,
+    output_tail: Tail,
+    error_tail: Tail,
     flush_after: Duration,
     flush_at: Option<Instant>,
     status: Option<io::Result<ExitStatus>>,
     stopped: bool,
-    /// The last asked-for time between asking and forcing.
+    /// The last requested time between asking and forcing.
     grace: Option<Duration>,
     kill_at: Option<Instant>,
     give_up_at: Option<Instant>,
-    unheard: bool,
 }
 
 impl Running {
@@ -132,8 +94,9 @@ impl Running {
             process,
             lines: Lines::default(),
             report: Report::default(),
-            heard: Heard::default(),
-            waiting: VecDeque::new(),
+            summary: Summary::default(),
+            output_tail: Tail::new(RESULT_TAIL),
+            error_tail: Tail::new(ERROR_TAIL),
             flush_after,
             flush_at: None,
             status: None,
@@ -141,7 +104,6 @@ impl Running {
             grace: None,
             kill_at: None,
             give_up_at: None,
-            unheard: false,
         }
     }
 
@@ -150,107 +112,92 @@ impl Running {
         key: RunKey,
         mut stop: watch::Receiver<Option<Duration>>,
         events: &Events,
-    ) -> (Outcome, Heard) {
+    ) -> Ended {
         while !self.is_over() {
-            match self.step(&mut stop, events).await {
-                Step::Room(Ok(permit)) => {
-                    if let Some(event) = self.waiting.pop_front() {
-                        permit.send((key, event));
-                    }
+            // Nothing is read while an event waits for room.
+            let may_read = self.report.ready.is_empty();
+            tokio::select! {
+                room = events.reserve(), if !may_read => match (room, self.report.ready.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send((key, event)),
+                    // The agent itself exits at once.
+                    _ => break,
+                },
+                read = self.output.read(), if may_read => self.on_output(&read),
+                read = self.error.read(), if may_read => self.on_error(&read),
+                status = self.process.child.wait(), if self.status.is_none() => {
+                    self.status = Some(status);
+                    let give_up_at = self.give_up_at.or(self.kill_at);
+                    self.give_up_at = give_up_at.or(Some(Instant::now() + LINGER));
                 }
-                Step::Room(Err(_)) => self.unheard = true,
-                other => self.apply(other),
+                () = due(self.flush_at) => self.flush(),
+                grace = requested(&mut stop, self.grace) => self.stop(grace),
+                () = due(self.kill_at) => {
+                    self.kill_at = None;
+                    self.process.group.kill();
+                    self.give_up_at = Some(Instant::now() + LINGER);
+                }
+                () = due(self.give_up_at) => self.give_up(),
             }
         }
-        let outcome = outcome(self.stopped, self.status);
-        (outcome, self.heard)
+        Ended {
+            summary: self.summary,
+            output_tail: self.output_tail.text().to_owned(),
+            error_tail: self.error_tail.text().to_owned(),
+            ..Ended::from(process::outcome(self.stopped, self.status))
+        }
     }
 
     fn is_over(&self) -> bool {
-        let silent = self.output.reader.is_none() && self.error.reader.is_none();
-        let told = self.waiting.is_empty() && self.report.is_empty();
-        self.unheard || (self.status.is_some() && silent && told)
+        let reported = self.report.ready.is_empty() && self.report.is_empty();
+        self.status.is_some() && self.pipes_have_ended() && reported
     }
 
-    async fn step<'a>(
-        &mut self,
-        stop: &mut watch::Receiver<Option<Duration>>,
-        events: &'a Events,
-    ) -> Step<'a> {
-        let may_read = self.waiting.is_empty();
-        tokio::select! {
-            room = events.reserve(), if !may_read => Step::Room(room),
-            read = self.output.read(), if may_read => Step::Output(read),
-            read = self.error.read(), if may_read => Step::Error(read),
-            status = self.process.child.wait(), if self.status.is_none() => Step::Exited(status),
-            () = at(self.flush_at) => Step::Flush,
-            grace = asked(stop, self.grace) => Step::Stop(grace),
-            () = at(self.kill_at) => Step::Kill,
-            () = at(self.give_up_at) => Step::GiveUp,
-        }
+    const fn pipes_have_ended(&self) -> bool {
+        self.output.reader.is_none() && self.error.reader.is_none()
     }
 
-    fn apply(&mut self, step: Step<'_>) {
-        match step {
-            Step::Output(read) => self.hear_output(&read),
-            Step::Error(read) => self.hear_error(&read),
-            Step::Exited(status) => {
-                self.status = Some(status);
-                self.give_up_at = self
-                    .give_up_at
-                    .or(self.kill_at)
-                    .or(Some(Instant::now() + LINGER));
-            }
-            Step::Flush => self.flush(),
-            Step::Stop(grace) => self.stop(grace),
-            Step::Kill => self.kill(),
-            Step::GiveUp => self.give_up(),
-            Step::Room(_) => {}
-        }
-    }
-
-    fn hear_output(&mut self, read: &io::Result<usize>) {
+    fn on_output(&mut self, read: &io::Result<usize>) {
         let text = self.output.text(read);
         let mut pieces = self.lines.push(&text);
         if self.output.reader.is_none() {
             pieces.extend(self.lines.finish());
         }
         for piece in pieces {
-            self.hear_piece(piece);
+            self.add_piece(piece);
         }
-        self.heard_something();
+        self.schedule_flush();
     }
 
-    fn hear_piece(&mut self, piece: Piece) {
+    fn on_error(&mut self, read: &io::Result<usize>) {
+        let text = self.error.text(read);
+        self.error_tail.push(&text);
+        self.report.output(&text);
+        self.schedule_flush();
+    }
+
+    fn add_piece(&mut self, piece: Piece) {
         match piece {
-            Piece::Text(text) => self.hear_text(&text),
+            Piece::Text(text) => self.add_text(&text),
             Piece::Declared(declared) => {
-                self.waiting.extend(self.report.declare(&declared));
-                self.heard.summary.merge(declared.summary);
+                self.report.declare(&declared);
+                self.summary.merge(declared.summary);
             }
             Piece::Malformed { line, reason } => {
                 let warning = format!("a '::bematic' line is passed on as output: {reason}");
-                self.waiting.push_back(RunEvent::Warning(warning));
-                self.hear_text(&line);
+                self.report.ready.push_back(RunEvent::Warning(warning));
+                self.add_text(&line);
             }
         }
     }
 
-    fn hear_text(&mut self, text: &str) {
-        self.heard.output_tail.push(text);
-        self.waiting.extend(self.report.output(text));
+    fn add_text(&mut self, text: &str) {
+        self.output_tail.push(text);
+        self.report.output(text);
     }
 
-    fn hear_error(&mut self, read: &io::Result<usize>) {
-        let text = self.error.text(read);
-        self.heard.error_tail.push(&text);
-        self.waiting.extend(self.report.output(&text));
-        self.heard_something();
-    }
-
-    /// What was heard is reported soon, or at once when there will be no more.
-    fn heard_something(&mut self) {
-        if self.output.reader.is_none() && self.error.reader.is_none() {
+    /// Reports the new output soon, or at once when there will be no more.
+    fn schedule_flush(&mut self) {
+        if self.pipes_have_ended() {
             self.flush();
         } else if self.flush_at.is_none() && !self.report.is_empty() {
             self.flush_at = Some(Instant::now() + self.flush_after);
@@ -259,7 +206,7 @@ impl Running {
 
     fn flush(&mut self) {
         self.flush_at = None;
-        self.waiting.extend(self.report.flush());
+        self.report.flush();
     }
 
     /// Asks the command to end; one that has already ended was not stopped.
@@ -271,43 +218,25 @@ impl Running {
         self.give_up_at = self.give_up_at.and(self.kill_at);
     }
 
-    fn kill(&mut self) {
-        self.kill_at = None;
-        self.process.group.kill();
-        self.give_up_at = Some(Instant::now() + LINGER);
-    }
-
-    /// Stops listening to processes that outlive the command.
+    /// Kills the processes that outlive the command, and takes the pipes as ended.
     fn give_up(&mut self) {
         self.give_up_at = None;
         self.kill_at = None;
         self.process.group.kill();
-        for text in [self.output.decoder.finish(), self.error.decoder.finish()] {
-            self.hear_text(&text);
-        }
-        self.output.reader = None;
-        self.error.reader = None;
-        for piece in self.lines.finish() {
-            self.hear_piece(piece);
-        }
-        self.flush();
+        self.on_output(&Ok(0));
+        self.on_error(&Ok(0));
     }
 }
 
-/// Waits until then; for ever without a time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the run is to end, or otherwise than `known`; for ever if nobody can say so any more.
-async fn asked(stop: &mut watch::Receiver<Option<Duration>>, known: Option<Duration>) -> Duration {
-    let asked = stop.wait_for(|asked| asked.is_some() && *asked != known);
-    let grace = asked.await.map(|grace| *grace);
-    match grace {
+/// Waits until the run is to end, or with another grace than `known`; for ever if that
+/// can no longer be requested.
+async fn requested(
+    stop: &mut watch::Receiver<Option<Duration>>,
+    known: Option<Duration>,
+) -> Duration {
+    let request = stop.wait_for(|grace| grace.is_some() && *grace != known);
+    match request.await.map(|grace| *grace) {
         Ok(Some(grace)) => grace,
-        _ => std::future::pending().await,
+        _ => pending().await,
     }
 }

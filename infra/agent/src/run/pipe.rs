@@ -1,19 +1,18 @@
-//! One of a command's pipes, read as text.
+//! A command's pipes, and the decoding of their bytes to text that Slack can show.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use vte::{Parser, Perform};
 
-use crate::output::Decoder;
-
-/// Bytes of one read: what a pipe holds is 64 KB.
+/// Bytes of one read; a pipe holds 64 KB.
 const READ_BYTES: usize = 16 * 1024;
 
 /// One of a command's pipes.
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
-    pub(super) decoder: Decoder,
+    decoder: Decoder,
 }
 
 impl Pipe {
@@ -33,7 +32,7 @@ impl Pipe {
         }
     }
 
-    /// The text of what was read. An error ends a pipe like its end does: the process is gone.
+    /// Returns the text of a read. An error ends a pipe like its end does: the process is gone.
     pub(super) fn text(&mut self, read: &io::Result<usize>) -> String {
         match read {
             &Ok(bytes) if bytes > 0 => {
@@ -45,5 +44,121 @@ impl Pipe {
                 self.decoder.finish()
             }
         }
+    }
+}
+
+/// Decodes one pipe as it is read: characters and escapes cut by a read are completed by the next
+/// one, bytes that are no UTF-8 become U+FFFD, and escapes for terminals (colours, cursor moves,
+/// titles) are removed.
+#[derive(Default)]
+struct Decoder {
+    /// The beginning of a character, at most 3 bytes.
+    cut: Vec<u8>,
+    /// The terminal emulator. It gets whole characters only: its own completion of cut ones loses
+    /// the text after them.
+    terminal: Parser,
+}
+
+impl Decoder {
+    /// Returns the text of the next bytes.
+    fn push(&mut self, bytes: &[u8]) -> String {
+        let decoded = self.decode(bytes);
+        let mut text = Text(String::with_capacity(decoded.len()));
+        self.terminal.advance(&mut text, decoded.as_bytes());
+        text.0
+    }
+
+    /// Returns the rest when the pipe has ended.
+    fn finish(&mut self) -> String {
+        if std::mem::take(&mut self.cut).is_empty() {
+            String::new()
+        } else {
+            char::REPLACEMENT_CHARACTER.to_string()
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) -> String {
+        self.cut.extend_from_slice(bytes);
+        let pending = std::mem::take(&mut self.cut);
+        let mut text = String::with_capacity(pending.len());
+        let mut chunks = pending.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            let invalid = chunk.invalid();
+            if chunks.peek().is_none() && may_continue(invalid) {
+                self.cut = invalid.to_vec();
+            } else if !invalid.is_empty() {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        text
+    }
+}
+
+/// Whether bytes at the end of a read may be the beginning of a character.
+fn may_continue(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+/// Keeps the characters that can be shown anywhere.
+struct Text(String);
+
+impl Perform for Text {
+    fn print(&mut self, c: char) {
+        const DELETE: char = '\u{7f}';
+        if c != DELETE {
+            self.0.push(c);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        if matches!(byte, b'\n' | b'\t' | b'\r') {
+            self.0.push(char::from(byte));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> String {
+        let mut decoder = Decoder::default();
+        let mut text: String = reads.into_iter().map(|read| decoder.push(read)).collect();
+        text.push_str(&decoder.finish());
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn where_a_read_ends_does_not_matter(
+            text in "[a-zäöü€😀\n\t ]{0,80}",
+            size in 1usize..9,
+        ) {
+            prop_assert_eq!(decode(text.as_bytes().chunks(size)), text);
+        }
+
+        #[test]
+        fn any_bytes_become_what_a_lossy_decoding_says(
+            bytes in prop::collection::vec(0x80u8..=0xff, 0..64),
+            size in 1usize..9,
+        ) {
+            let whole = decode([bytes.as_slice()]);
+            prop_assert_eq!(decode(bytes.chunks(size)), whole);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        assert_eq!(decode([b"a\xffb".as_slice()]), "a\u{fffd}b");
+        assert_eq!(decode([b"a\xe2\x82".as_slice()]), "a\u{fffd}");
+    }
+
+    #[test]
+    fn colours_go_and_tabs_stay() {
+        let reads: [&[u8]; 3] = [b"\x1b[1;3", b"1mred\x1b[0m\t", b"plain\n"];
+        assert_eq!(decode(reads), "red\tplain\n");
     }
 }

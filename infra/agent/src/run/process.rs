@@ -1,7 +1,14 @@
-//! Starting a task's command, and ending it with all that it started.
+//! The process of a task's command: starting it, ending it with all that it started, and its
+//! outcome.
 
-use std::{env, io, path::Path, process::Stdio};
+use std::{
+    env, io,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
 
+use anyhow::Context;
 use bematic_protocol::messages::TaskSubmit;
 use nix::{
     sys::signal::{Signal, killpg},
@@ -14,44 +21,37 @@ use tokio::{
 };
 
 use super::environment::{Environment, PREFIX};
+use crate::event::Outcome;
 
-/// The command that every task runs, chosen by the agent's owner; nothing of it comes from the
+/// The command that every task runs, chosen by the agent's owner; no part of it comes from the
 /// cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
-    program: String,
+    pub(crate) program: String,
     arguments: Vec<String>,
 }
 
-/// Why a text is no command.
-#[derive(Debug, thiserror::Error)]
-pub enum BadCommand {
-    /// A quote is not closed.
-    #[error("--exec: {0}; quote it as for a shell, such as --exec 'claude -p \"$(cat)\"'")]
-    Quotes(#[from] shell_words::ParseError),
-    /// There is nothing.
-    #[error("--exec is empty; name the program that does the tasks")]
-    Empty,
-}
-
 impl CommandLine {
-    /// Splits a command as a shell would. No shell runs it: for pipes and variables, say
+    /// Splits a command as a shell would. No shell runs it: for pipes and variables, use
     /// `sh -c '…'`.
     ///
     /// # Errors
-    /// [`BadCommand`]
-    pub fn parse(text: &str) -> Result<Self, BadCommand> {
-        let mut words = shell_words::split(text)?.into_iter();
-        let program = words.next().ok_or(BadCommand::Empty)?;
+    /// If a quote is not closed, or there is no word.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let words = shell_words::split(text).map_err(|error| {
+            let text = format!(
+                "--exec: {error}; quote it as for a shell, such as --exec 'claude -p \"$(cat)\"'"
+            );
+            anyhow::Error::new(error).context(text)
+        })?;
+        let mut words = words.into_iter();
+        let program = words
+            .next()
+            .context("--exec is empty; name the program that does the tasks")?;
         Ok(Self {
             program,
             arguments: words.collect(),
         })
-    }
-
-    /// The program's name.
-    pub fn program(&self) -> &str {
-        &self.program
     }
 }
 
@@ -107,17 +107,17 @@ fn prepare(command: &CommandLine, environment: &Environment, folder: &Path) -> C
             prepared.env_remove(name);
         }
     }
-    prepared.envs(environment.variables());
+    prepared.envs(environment.variables.iter().cloned());
     prepared
 }
 
-/// A command need not read its prompt: that it closes the pipe is no error.
+/// Writes the prompt. A command need not read it: that it closes the pipe is no error.
 async fn write_prompt(mut stdin: ChildStdin, prompt: String) {
     let _closed_early = stdin.write_all(prompt.as_bytes()).await;
 }
 
 fn explain(command: &CommandLine, error: &io::Error) -> String {
-    let program = command.program();
+    let program = &command.program;
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "the command '{program}' was not found on the agent's machine; \
@@ -130,7 +130,7 @@ fn explain(command: &CommandLine, error: &io::Error) -> String {
     }
 }
 
-/// A process group. It is killed when this is dropped, so that a run leaves nothing behind.
+/// A process group. It is killed when dropped, so that a run leaves nothing behind.
 pub(super) struct Group(Option<Pid>);
 
 impl Group {
@@ -140,19 +140,19 @@ impl Group {
         Self(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
     }
 
-    /// Asks every process of it to end.
+    /// Asks every process of the group to end.
     pub(super) fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Ends every process of it.
+    /// Ends every process of the group.
     pub(super) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.0 {
-            // The only error there can be says that the group is already gone.
+            // The only possible error is that the group is already gone.
             let _gone = killpg(pid, signal);
         }
     }
@@ -164,6 +164,36 @@ impl Drop for Group {
     }
 }
 
+/// Returns the outcome of a command, by its exit status unless it was stopped.
+pub(super) fn outcome(stopped: bool, status: Option<io::Result<ExitStatus>>) -> Outcome {
+    match status {
+        _ if stopped => Outcome::Stopped,
+        Some(Ok(status)) if status.success() => Outcome::Succeeded,
+        Some(Ok(status)) => Outcome::Failed(describe(status)),
+        Some(Err(error)) => Outcome::Failed(format!(
+            "the end of the command could not be observed: {error}"
+        )),
+        None => Outcome::Stopped,
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    let signal = status
+        .signal()
+        .and_then(|number| Signal::try_from(number).ok());
+    match (status.code(), signal) {
+        (Some(127), _) => {
+            "the command ended with exit code 127 (for a shell: command not found)".to_owned()
+        }
+        (Some(code), _) => format!("the command ended with exit code {code}"),
+        (None, Some(Signal::SIGKILL)) => {
+            "the command was ended by SIGKILL (perhaps the machine ran out of memory)".to_owned()
+        }
+        (None, Some(signal)) => format!("the command was ended by {signal}"),
+        (None, None) => format!("the command ended with {status}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +201,7 @@ mod tests {
     #[test]
     fn a_command_is_split_as_by_a_shell() {
         let command = CommandLine::parse("claude -p 'two words' --flag").unwrap();
-        assert_eq!(command.program(), "claude");
+        assert_eq!(command.program, "claude");
         assert_eq!(command.arguments, ["-p", "two words", "--flag"]);
     }
 

@@ -1,4 +1,6 @@
-//! Gathers what a run has to say into few messages, each small enough for one frame.
+//! Gathers the output and progress of a run into few messages, each small enough for one frame.
+
+use std::collections::VecDeque;
 
 use bematic_protocol::messages::{StepKind, limits};
 
@@ -10,30 +12,31 @@ use crate::{
 
 /// Bytes of JSON that one message's text may take: three quarters of a frame, which leaves more
 /// than its envelope needs.
-pub(super) const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
+const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
 
 /// Characters of a step or a message; Slack shows one line of it.
 const LINE_CHARS: usize = 1000;
 
-/// What has not been reported yet. Memory is bounded by what one read and one progress line hold:
-/// whatever is full is handed out at once.
+/// Output and progress that are not reported yet. Memory is bounded by one read and one progress
+/// line: a full message is ready at once.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// The messages that are ready to be sent.
+    pub(super) ready: VecDeque<RunEvent>,
     text: String,
     text_len: usize,
     progress: Progress,
-    progress_len: usize,
+    steps_len: usize,
 }
 
 impl Report {
-    /// Whether nothing waits to be reported.
+    /// Whether nothing waits for [`Self::flush`].
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.progress == Progress::default()
     }
 
-    /// Adds output; returns the messages that it filled.
-    pub(super) fn output(&mut self, text: &str) -> Vec<RunEvent> {
-        let mut full = Vec::new();
+    /// Adds output.
+    pub(super) fn output(&mut self, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
             let (head, tail) = split_escaped(rest, MESSAGE_BUDGET - self.text_len);
@@ -41,70 +44,62 @@ impl Report {
             self.text_len += escaped_len(head);
             rest = tail;
             if !rest.is_empty() {
-                full.extend(self.take_output());
+                self.flush_output();
             }
         }
-        full
     }
 
-    /// Adds a progress line; returns the messages that it filled.
-    pub(super) fn declare(&mut self, declared: &Declaration) -> Vec<RunEvent> {
-        let mut full = Vec::new();
+    /// Adds a progress line.
+    pub(super) fn declare(&mut self, declared: &Declaration) {
         self.progress.percent = declared.progress.or(self.progress.percent);
         if let Some(message) = &declared.message {
             let message = shorten(message, LINE_CHARS);
             // Every line arrives: a message that another one follows at once becomes a step.
             if let Some(before) = self.progress.message.replace(message) {
-                full.extend(self.step(before, StepKind::Info));
+                self.step(before, StepKind::Info);
             }
         }
         if let Some(step) = &declared.step {
-            full.extend(self.step(shorten(step, LINE_CHARS), declared.kind));
+            self.step(shorten(step, LINE_CHARS), declared.kind);
         }
-        full
     }
 
-    /// Takes all there is, output first.
-    pub(super) fn flush(&mut self) -> Vec<RunEvent> {
-        let output = self.take_output();
-        let progress = self.take_progress();
-        output.into_iter().chain(progress).collect()
+    /// Makes everything ready, output first.
+    pub(super) fn flush(&mut self) {
+        self.flush_output();
+        self.flush_progress();
     }
 
-    fn step(&mut self, step: String, kind: StepKind) -> Option<RunEvent> {
+    fn step(&mut self, step: String, kind: StepKind) {
         let len = escaped_len(&step) + 3;
         let steps = &self.progress.steps;
         let differs = !steps.is_empty() && self.progress.kind != kind;
-        let full = steps.len() == limits::STEPS || self.progress_len + len > MESSAGE_BUDGET / 2;
-        let before = if differs || full {
-            self.take_steps()
-        } else {
-            None
-        };
+        let full = steps.len() == limits::STEPS || self.steps_len + len > MESSAGE_BUDGET / 2;
+        if differs || full {
+            // The message is left for the steps that follow.
+            let message = self.progress.message.take();
+            self.flush_progress();
+            self.progress.message = message;
+        }
         self.progress.kind = kind;
         self.progress.steps.push(step);
-        self.progress_len += len;
-        before
+        self.steps_len += len;
     }
 
-    /// Takes the steps, and leaves the message for those that follow.
-    fn take_steps(&mut self) -> Option<RunEvent> {
-        let message = self.progress.message.take();
-        let taken = self.take_progress();
-        self.progress.message = message;
-        taken
-    }
-
-    fn take_progress(&mut self) -> Option<RunEvent> {
-        self.progress_len = 0;
+    fn flush_progress(&mut self) {
+        self.steps_len = 0;
         let progress = std::mem::take(&mut self.progress);
-        (progress != Progress::default()).then_some(RunEvent::Progress(progress))
+        if progress != Progress::default() {
+            self.ready.push_back(RunEvent::Progress(progress));
+        }
     }
 
-    fn take_output(&mut self) -> Option<RunEvent> {
+    fn flush_output(&mut self) {
         self.text_len = 0;
-        let text = std::mem::take(&mut self.text);
-        (!text.is_empty()).then_some(RunEvent::Output(text))
+        if !self.text.is_empty() {
+            let text = std::mem::take(&mut self.text);
+            self.ready.push_back(RunEvent::Output(text));
+        }
     }
 }
 
@@ -113,6 +108,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn all(mut report: Report) -> Vec<RunEvent> {
+        report.flush();
+        report.ready.into()
+    }
 
     fn texts(events: &[RunEvent]) -> Vec<&str> {
         events
@@ -149,8 +149,10 @@ mod tests {
         ) {
             let pieces: Vec<String> = pieces.iter().map(|(text, n)| text.repeat(*n)).collect();
             let mut report = Report::default();
-            let mut events: Vec<_> = pieces.iter().flat_map(|text| report.output(text)).collect();
-            events.extend(report.flush());
+            for text in &pieces {
+                report.output(text);
+            }
+            let events = all(report);
             prop_assert_eq!(texts(&events).concat(), pieces.concat());
             for text in texts(&events) {
                 prop_assert!(escaped_len(text) <= MESSAGE_BUDGET);
@@ -162,12 +164,10 @@ mod tests {
     fn five_hundred_steps_arrive_in_order_in_few_messages() {
         let mut report = Report::default();
         let lines: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
-        let mut events: Vec<_> = lines
-            .iter()
-            .flat_map(|line| report.declare(&step(line, StepKind::ToolUse)))
-            .collect();
-        events.extend(report.flush());
-        let batches = steps(events);
+        for line in &lines {
+            report.declare(&step(line, StepKind::ToolUse));
+        }
+        let batches = steps(all(report));
         assert_eq!(batches.len(), 5);
         let all: Vec<String> = batches.into_iter().flat_map(|batch| batch.steps).collect();
         assert_eq!(all, lines);
@@ -177,11 +177,10 @@ mod tests {
     fn long_steps_make_small_messages() {
         let mut report = Report::default();
         let long = "\"".repeat(5000);
-        let mut events: Vec<_> = (0..50)
-            .flat_map(|_| report.declare(&step(&long, StepKind::Info)))
-            .collect();
-        events.extend(report.flush());
-        for batch in steps(events) {
+        for _ in 0..50 {
+            report.declare(&step(&long, StepKind::Info));
+        }
+        for batch in steps(all(report)) {
             assert!(serde_json::to_string(&batch.steps).unwrap().len() < limits::FRAME_BYTES / 2);
         }
     }
@@ -189,10 +188,9 @@ mod tests {
     #[test]
     fn kinds_are_not_mixed() {
         let mut report = Report::default();
-        let mut events = report.declare(&step("a", StepKind::ToolUse));
-        events.extend(report.declare(&step("b", StepKind::Thinking)));
-        events.extend(report.flush());
-        let kinds: Vec<StepKind> = steps(events).iter().map(|batch| batch.kind).collect();
+        report.declare(&step("a", StepKind::ToolUse));
+        report.declare(&step("b", StepKind::Thinking));
+        let kinds: Vec<StepKind> = steps(all(report)).iter().map(|batch| batch.kind).collect();
         assert_eq!(kinds, [StepKind::ToolUse, StepKind::Thinking]);
     }
 
@@ -205,9 +203,10 @@ mod tests {
                 message: Some(format!("m{n}")),
                 ..Declaration::default()
             };
-            assert!(report.declare(&declared).is_empty());
+            report.declare(&declared);
+            assert!(report.ready.is_empty());
         }
-        let batch = steps(report.flush()).remove(0);
+        let batch = steps(all(report)).remove(0);
         assert_eq!(batch.steps, ["m0", "m1"]);
         assert_eq!(batch.message.as_deref(), Some("m2"));
         assert_eq!(batch.percent, Some(2.0));

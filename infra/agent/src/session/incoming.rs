@@ -1,99 +1,126 @@
-//! What comes over the connection; keeping it alive, and having it replaced in time.
+//! The connection and the messages that arrive over it; the connection's heartbeats and its
+//! replacement in time; errors that the cloud reports.
 
 use std::time::Duration;
 
-use bematic_protocol::messages::{CloudMessage, Heartbeat};
+use bematic_protocol::{
+    ids::MessageId,
+    messages::{AgentMessage, CloudMessage, SystemError},
+};
 use tokio::time::Instant;
 
-use super::{
-    link::{Link, Renewal},
-    phase::StopReason,
-    state::Session,
-};
+use super::{Session, stop::StopReason};
 use crate::{
-    event::{Effect, Ending, LinkEvent},
+    event::{Effect, Exit, LinkEvent},
     ui::Notice,
 };
 
+/// The state of the present connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    /// The time at which the last message arrived.
+    last_message: Instant,
+    /// The time at which the next heartbeat is due.
+    beat: Instant,
+    renewal: Renewal,
+}
+
+/// The progress of a connection's replacement.
+#[derive(Debug, Clone, Copy)]
+enum Renewal {
+    /// It begins at this time.
+    Due(Instant),
+    /// Sending pauses until this time, or until all messages are proven to have arrived. The cloud
+    /// closes the older connection as soon as it has the newer one, with whatever is on its way.
+    Proving(Instant),
+    /// The new connection is being opened, and the old one is still read.
+    Opening,
+}
+
+impl Link {
+    /// The time at which the next heartbeat is due, or the connection counts as dead or is to be
+    /// replaced.
+    pub(super) fn deadline(&self, silence: Duration) -> Instant {
+        let next = self.beat.min(self.last_message + silence);
+        match self.renewal {
+            Renewal::Due(at) | Renewal::Proving(at) => next.min(at),
+            Renewal::Opening => next,
+        }
+    }
+}
+
 impl Session {
     pub(super) fn on_link(&mut self, event: LinkEvent, now: Instant) {
+        if let LinkEvent::Message(_) | LinkEvent::GatewayError(_) | LinkEvent::Unreadable(_) = event
+            && let Some(link) = &mut self.link
+        {
+            link.last_message = now;
+        }
         match event {
-            LinkEvent::Connecting => self.tell(Notice::Connecting),
+            LinkEvent::Connecting => self.show(Notice::Connecting),
             LinkEvent::Up { renew_in } => self.on_up(now, renew_in),
             LinkEvent::NotRenewed { reason, retry_in } => {
-                self.on_not_renewed(&reason, now + retry_in);
+                if let Some(link) = &mut self.link {
+                    link.renewal = Renewal::Due(now + retry_in);
+                    self.outbox.release();
+                    self.warn(format!("the connection could not be renewed ({reason}); it goes on until another attempt succeeds"));
+                }
             }
             LinkEvent::Down { reason, retry_in } => {
                 self.on_down();
-                self.tell(Notice::Disconnected { reason, retry_in });
+                self.show(Notice::Disconnected { reason, retry_in });
             }
             LinkEvent::Refused(message) => self.on_refused(message),
             LinkEvent::Unreadable(problem) => {
-                self.heard(now);
                 self.warn(format!("the cloud sent what this agent does not understand: {problem}; update the agent if this goes on"));
             }
             LinkEvent::GatewayError(problem) => {
-                self.heard(now);
-                self.on_gateway_error(&problem, now);
+                self.outbox.refuse_any(now, self.config.timings.retry);
+                self.warn(format!("the gateway could not have a message handled ({problem}); what was sent lately is sent again"));
             }
-            LinkEvent::Message(envelope) => {
-                self.heard(now);
-                self.on_message(envelope.message, now);
-            }
+            LinkEvent::Message(envelope) => self.on_message(envelope.message, now),
         }
     }
 
     fn on_up(&mut self, now: Instant, renew_in: Duration) {
-        let notice = if self.link.is_up() {
-            self.outbox.disconnected();
+        let notice = if self.link.is_some() {
+            self.outbox.requeue_lost();
             Notice::Renewed
         } else {
             Notice::Connected
         };
-        self.link = Link::Up {
-            heard: now,
-            beat: now + self.settings.timings.heartbeat,
+        self.link = Some(Link {
+            last_message: now,
+            beat: now + self.config.timings.heartbeat,
             renewal: Renewal::Due(now + renew_in),
-        };
-        // First of all: the cloud hands out tasks, and takes those not named for lost, when it comes.
-        let status = self.outgoing(self.status(self.availability()), None);
-        self.outbox.first(status);
-        self.tell(notice);
-    }
-
-    fn on_not_renewed(&mut self, reason: &str, again: Instant) {
-        if let Link::Up { renewal, .. } = &mut self.link {
-            *renewal = Renewal::Due(again);
-            self.outbox.release();
-            self.warn(format!(
-                "the connection could not be renewed ({reason}); it goes on until another attempt succeeds"
-            ));
-        }
+        });
+        // The status goes first: when it comes, the cloud sends tasks, and counts those that it
+        // does not name as lost.
+        let status = self.seal(self.status(self.phase.availability()));
+        self.outbox.push_first(status);
+        self.show(notice);
     }
 
     fn on_down(&mut self) {
-        if self.link.is_up() {
-            self.link = Link::Down;
-            self.outbox.disconnected();
+        if self.link.take().is_some() {
+            self.outbox.requeue_lost();
         }
     }
 
     fn on_refused(&mut self, message: String) {
         self.on_down();
-        self.tell(Notice::Error { message });
-        self.effects.push_back(Effect::Exit(Ending::Refused));
-    }
-
-    fn heard(&mut self, now: Instant) {
-        if let Link::Up { heard, .. } = &mut self.link {
-            *heard = now;
-        }
+        self.show(Notice::Error { message });
+        self.effects.push(Effect::Exit(Exit::Refused));
     }
 
     fn on_message(&mut self, message: CloudMessage, now: Instant) {
         match message {
-            CloudMessage::HeartbeatPing(ping) => self.pong(&ping),
-            CloudMessage::HeartbeatPong(_) => self.outbox.heartbeat_answered(now),
+            CloudMessage::HeartbeatPing(ping) => {
+                let asked = ping.server_time.unwrap_or_else(|| self.clock.now());
+                let answer = self.pong(asked);
+                self.send(answer);
+            }
+            CloudMessage::HeartbeatPong(_) => self.outbox.confirm_heartbeat(now),
             CloudMessage::TaskSubmit(submit) => self.on_submit(submit),
             CloudMessage::TaskCancel(cancel) => self.on_cancel(&cancel, now),
             CloudMessage::MessageAck(ack) => self.outbox.confirm(&ack.message_id),
@@ -116,52 +143,101 @@ impl Session {
         }
     }
 
-    fn pong(&mut self, ping: &Heartbeat) {
-        let asked = ping.server_time.unwrap_or_else(|| self.clock.now());
-        let report = self.report(asked);
-        self.send_urgently(report, None);
-    }
-
+    /// Replaces a silent connection, sends a heartbeat and goes on with the connection's
+    /// replacement, as far as that is due.
     pub(super) fn on_link_time(&mut self, now: Instant) {
-        let Link::Up {
-            heard,
-            beat,
-            renewal,
-        } = self.link
-        else {
+        let Some(mut link) = self.link else {
             return;
         };
-        if heard + self.settings.timings.silence <= now {
+        if link.last_message + self.config.timings.silence <= now {
             self.warn("the connection is silent; making a new one".to_owned());
             self.on_down();
-            self.effects.push_back(Effect::Reconnect);
+            self.effects.push(Effect::Reconnect);
             return;
         }
-        let mut due = beat;
-        if beat <= now {
-            self.send_urgently(self.heartbeat(), None);
-            due = now + self.settings.timings.heartbeat;
+        if link.beat <= now {
+            self.send(self.ping());
+            link.beat = now + self.config.timings.heartbeat;
         }
-        self.link = Link::Up {
-            heard,
-            beat: due,
-            renewal: self.renew(renewal, now),
-        };
-    }
-
-    /// Goes on with the connection's replacement, as far as that is due.
-    fn renew(&mut self, renewal: Renewal, now: Instant) -> Renewal {
-        match renewal {
+        match link.renewal {
             Renewal::Due(at) if at <= now => {
-                let heartbeat = self.outgoing(self.heartbeat(), None);
+                let heartbeat = self.seal(self.ping());
                 self.outbox.hold(heartbeat);
-                Renewal::Proving(now + self.settings.timings.settle)
+                link.renewal = Renewal::Proving(now + self.config.timings.settle);
             }
             Renewal::Proving(until) if until <= now || self.outbox.is_proven() => {
-                self.effects.push_back(Effect::Renew);
-                Renewal::Opening
+                self.effects.push(Effect::Renew);
+                link.renewal = Renewal::Opening;
             }
-            renewal => renewal,
+            _ => {}
+        }
+        self.link = Some(link);
+    }
+
+    fn on_system_error(&mut self, error: SystemError, now: Instant) {
+        let SystemError {
+            code,
+            message,
+            message_id,
+        } = error;
+        let refused = message_id.and_then(|id| self.refuse_message(&id, &code, now));
+        self.show(match refused {
+            Some((kind, true)) => Notice::Warning {
+                message: format!("the cloud could not handle {kind} ({code}: {message}); it is sent again"),
+            },
+            Some((kind, false)) => Notice::Error {
+                message: format!("the cloud could not handle {kind} ({code}: {message}); it was sent often enough and is given up"),
+            },
+            None => Notice::Error {
+                message: format!("the cloud reports {code}: {message}"),
+            },
+        });
+    }
+
+    /// Decides by the error's code about the message that it names. Returns the message's type and
+    /// whether it is sent again, if the cloud may handle it later.
+    fn refuse_message(
+        &mut self,
+        id: &MessageId,
+        code: &str,
+        now: Instant,
+    ) -> Option<(&'static str, bool)> {
+        match code {
+            // The message would be refused again, for its form.
+            "UNKNOWN_MESSAGE_TYPE" | "MESSAGE_TOO_LARGE" => self.outbox.forget(id),
+            _ if code.starts_with("INVALID_") => self.outbox.forget(id),
+            // The task is not the agent's; terminal messages are confirmed all the same.
+            "UNKNOWN_TASK" | "NOT_YOUR_TASK" | "TASK_NOT_HELD" | "AGENT_MISMATCH" => {
+                self.outbox.forget_unwanted(id);
+            }
+            // Everything else, so that nothing is lost to a code that is newer than this agent.
+            _ => return self.outbox.refuse(id, now, self.config.timings.retry),
+        }
+        None
+    }
+
+    /// Queues again the messages that have waited long enough.
+    pub(super) fn resend_due(&mut self, now: Instant) {
+        let (mut due, given_up) = self.outbox.take_due(now);
+        for run in given_up {
+            self.warn(format!(
+                "the cloud never confirmed the result of {run}; it is not sent again"
+            ));
+        }
+        due.sort_by_key(|outgoing| outgoing.run().is_none());
+        for mut outgoing in due {
+            // A message about the agent itself is replaced by one about its present state.
+            let renewed = match &outgoing.envelope.message {
+                AgentMessage::AgentStatus(_) => Some(self.status(self.phase.availability())),
+                AgentMessage::HeartbeatPong(pong) => Some(self.pong(pong.server_time)),
+                _ => None,
+            };
+            if let Some(message) = renewed {
+                let refusals = outgoing.refusals;
+                outgoing = self.seal(message);
+                outgoing.refusals = refusals;
+            }
+            self.outbox.push(outgoing);
         }
     }
 }

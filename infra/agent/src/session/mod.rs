@@ -1,93 +1,133 @@
-//! What the agent decides: no I/O, no clock, no randomness of its own. It is told [`Event`]s, and
-//! what is to be done comes out as [`Effect`]s and as messages to send.
+//! The agent's decisions: no I/O, no clock, no randomness of its own. [`Session::handle`] takes
+//! [`Event`]s; [`Effect`]s and messages to send come out.
 
-mod drain;
-mod held;
 mod incoming;
-mod link;
 mod outbox;
-mod outgoing;
-mod phase;
-mod refused;
-mod reports;
-mod seen;
-mod sent;
-mod state;
-mod status;
+mod stop;
 mod tasks;
 mod terminal;
 #[cfg(test)]
 mod tests;
 
-use bematic_protocol::messages::Spelling;
+use std::sync::Arc;
+
+use bematic_protocol::{
+    ids::{Ids, TaskId},
+    messages::{
+        AgentMessage, AgentStatus, Availability, Envelope, HeartbeatReport, HeartbeatSignal,
+        Spelling, limits,
+    },
+    time::{Clock, Timestamp},
+};
 use tokio::time::Instant;
 
-pub use self::{
-    phase::StopReason,
-    state::{Session, Settings},
+pub use self::stop::StopReason;
+use self::{
+    incoming::Link,
+    outbox::{Outbox, Outgoing},
+    stop::Phase,
+    tasks::Tasks,
 };
 use crate::{
-    event::{Effect, LinkEvent, RunEvent},
-    run_key::RunKey,
+    config::Config,
+    event::{Effect, LinkEvent, RunEvent, RunKey},
+    load::MeasureLoad,
+    ui::Notice,
 };
 
 /// Bytes that may wait for a slow connection before the commands have to wait.
 const ENOUGH_BYTES: usize = 256 * 1024;
+/// The software version that AGENT_STATUS names.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Something that happened.
+/// An event that the session decides about.
 #[derive(Debug)]
-pub enum Event {
-    /// To the connection.
+pub(crate) enum Event {
     Link(LinkEvent),
-    /// To a run.
     Run(RunKey, RunEvent),
-    /// Somebody wants the agent to stop.
+    /// A request to stop the agent.
     Stop(StopReason),
     /// A deadline has come.
     Tick,
 }
 
+/// An agent's state.
+pub(crate) struct Session {
+    config: Arc<Config>,
+    ids: Arc<dyn Ids>,
+    clock: Arc<dyn Clock>,
+    load: MeasureLoad,
+    link: Option<Link>,
+    tasks: Tasks,
+    outbox: Outbox,
+    phase: Phase,
+    effects: Vec<Effect>,
+}
+
 impl Session {
-    /// Takes in what happened.
-    pub fn handle(&mut self, event: Event, now: Instant) {
+    /// Returns a session without connection and tasks.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        ids: Arc<dyn Ids>,
+        clock: Arc<dyn Clock>,
+        load: MeasureLoad,
+    ) -> Self {
+        Self {
+            config,
+            ids,
+            clock,
+            load,
+            link: None,
+            tasks: Tasks::default(),
+            outbox: Outbox::default(),
+            phase: Phase::Working,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Handles an event.
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) {
         match event {
             Event::Link(event) => self.on_link(event, now),
             Event::Run(run, event) => self.on_run(run, event),
             Event::Stop(reason) => self.on_stop(&reason, now),
             Event::Tick => {}
         }
-        self.on_time(now);
+        self.on_link_time(now);
+        if self.link.is_some() {
+            self.resend_due(now);
+        }
         self.advance(now);
     }
 
-    /// What is to be done now, in order.
-    pub fn effects(&mut self) -> impl Iterator<Item = Effect> {
+    /// Takes the effects that are due, in order.
+    pub(crate) fn effects(&mut self) -> impl Iterator<Item = Effect> {
         self.effects.drain(..)
     }
 
-    /// When [`Event::Tick`] is due.
-    pub fn deadline(&self) -> Option<Instant> {
-        let resend = self.outbox.resend_at().filter(|_| self.link.is_up());
+    /// The time at which [`Event::Tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let link = self.link.as_ref();
         let times = [
-            self.link.deadline(self.settings.timings.silence),
-            resend,
+            link.map(|link| link.deadline(self.config.timings.silence)),
+            link.and_then(|_| self.outbox.resend_at()),
             self.phase.deadline(),
         ];
         times.into_iter().flatten().min()
     }
 
-    /// Whether there is something to send, and a connection to send it over.
-    pub fn has_outgoing(&self) -> bool {
-        self.link.is_up() && self.outbox.has_next()
+    /// Whether there is a message to send, and a connection to send it over.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.link.is_some() && self.outbox.has_next()
     }
 
-    /// The next message to send, as text.
-    pub fn next_outgoing(&mut self, now: Instant) -> Option<String> {
-        while let Some(envelope) = self.outbox.next(now, self.settings.timings.resend) {
+    /// Takes the next message to send, as text.
+    pub(crate) fn next_outgoing(&mut self, now: Instant) -> Option<String> {
+        while let Some(envelope) = self.outbox.next(now, self.config.timings.resend) {
             match envelope.encode(Spelling::Canonical) {
                 Ok(text) => return Some(text),
                 Err(error) => {
-                    // Everything is built to fit, so this is a mistake in the agent.
+                    // Every message is built to fit, so this is a mistake in the agent.
                     self.outbox.forget(&envelope.id);
                     self.warn(format!(
                         "a message was not sent: {error}; please report this"
@@ -98,15 +138,72 @@ impl Session {
         None
     }
 
-    /// Whether to take in more from the runs. If not, their commands wait at their pipes.
-    pub fn takes_run_events(&self) -> bool {
-        !self.link.is_up() || self.outbox.queued_bytes() < ENOUGH_BYTES
+    /// Whether to handle more events of runs. If not, their commands wait at their pipes.
+    pub(crate) fn takes_run_events(&self) -> bool {
+        self.link.is_none() || self.outbox.queued_bytes() < ENOUGH_BYTES
     }
 
-    fn on_time(&mut self, now: Instant) {
-        self.on_link_time(now);
-        if self.link.is_up() {
-            self.send_again(now);
-        }
+    fn seal(&self, message: AgentMessage) -> Outgoing {
+        Outgoing::from(Envelope {
+            id: self.ids.message(),
+            timestamp: self.clock.now(),
+            message,
+        })
+    }
+
+    fn send(&mut self, message: AgentMessage) {
+        let message = self.seal(message);
+        self.outbox.push(message);
+    }
+
+    fn show(&mut self, notice: Notice) {
+        self.effects.push(Effect::Show(notice));
+    }
+
+    fn warn(&mut self, message: String) {
+        self.show(Notice::Warning { message });
+    }
+
+    /// HEARTBEAT_PONG, the answer to a ping of that time.
+    fn pong(&mut self, asked: Timestamp) -> AgentMessage {
+        let load = (self.load)();
+        AgentMessage::HeartbeatPong(HeartbeatReport {
+            agent_id: self.config.agent_id.clone(),
+            server_time: asked,
+            active_tasks: self.tasks.active().count() as u64,
+            cpu_usage: load.cpu,
+            memory_usage: load.memory,
+            tasks: Some(self.held()),
+        })
+    }
+
+    /// HEARTBEAT_PING
+    fn ping(&self) -> AgentMessage {
+        AgentMessage::HeartbeatPing(HeartbeatSignal {
+            server_time: None,
+            tasks: Some(self.held()),
+        })
+    }
+
+    /// The tasks that the agent still answers for.
+    fn held(&self) -> Vec<TaskId> {
+        let runs = self.tasks.active().chain(self.outbox.unsettled());
+        let mut tasks: Vec<_> = runs.map(|run| run.task).collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        tasks.truncate(limits::LIST);
+        tasks
+    }
+
+    /// AGENT_STATUS
+    fn status(&self, status: Availability) -> AgentMessage {
+        AgentMessage::AgentStatus(AgentStatus {
+            agent_id: self.config.agent_id.clone(),
+            status,
+            active_tasks: self.held(),
+            capacity: self.config.concurrency,
+            version: Some(VERSION.to_owned()),
+            resource_status: None,
+        })
     }
 }

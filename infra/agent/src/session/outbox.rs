@@ -1,277 +1,479 @@
-//! What is to be sent, in which order, and when nothing may be.
+//! The messages to the cloud: those that wait to be sent, and those that may have to be sent again.
 //!
-//! What is not known to have arrived when a connection ends is sent again over the next one, under
-//! the same id; so is what the cloud could not handle, after a while.
+//! A terminal message has arrived when MESSAGE_ACK confirms it, any other message when a heartbeat
+//! sent after it was answered. But API Gateway handles messages concurrently: a heartbeat may be
+//! answered before an earlier message fails. So a message that has arrived is kept for as long as
+//! its failure may be reported. A message that is not known to have arrived when its connection
+//! ends is sent again over the next one, under the same id; so is a message that the cloud could
+//! not handle, after a while.
 //!
-//! Before a connection is replaced, the outbox is held: a last heartbeat proves what was sent
-//! before it, and the rest waits for the new connection. So nothing is lost with the old one, and
-//! nothing is sent twice. Only the cloud's question whether the agent hears is answered all the
-//! same.
+//! Before a connection is replaced, the outbox is held: a last heartbeat proves that the messages
+//! before it have arrived, and the rest waits for the new connection. So nothing is lost with the
+//! old connection, and nothing is sent twice. Only the cloud's pings are answered all the same.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem::discriminant, time::Duration};
 
 use bematic_protocol::{
     ids::{MessageId, TaskId},
-    messages::{AgentMessage, Envelope},
+    messages::{AgentMessage, Availability, Envelope},
 };
 use tokio::time::Instant;
 
-use super::{
-    outgoing::Outgoing,
-    sent::{Fate, KEPT_BYTES, Sent},
-};
-use crate::run_key::RunKey;
+use crate::{backoff::doubled, event::RunKey};
 
-/// See the module.
+/// Bytes of output that are kept without a connection or without proof; the newest are kept.
+pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
+/// list in a message has at most 1000 entries.
+const MAX_UNCONFIRMED: usize = 500;
+/// Number of times that a terminal message is sent to a cloud that has never confirmed any: one
+/// that is older than MESSAGE_ACK.
+const MAX_SENDS: u32 = 8;
+/// Number of times that a task's other message is sent again to a cloud that cannot handle it: for
+/// some three minutes.
+const MAX_REFUSALS: u32 = 8;
+/// Time after a message in which its failure may be reported: API Gateway waits 29 s for a
+/// function.
+const REFUSABLE: Duration = Duration::from_secs(30);
+/// The longest wait between two sends of a terminal message.
+const MAX_RESEND: Duration = Duration::from_mins(10);
+/// The longest wait until a message that the cloud could not handle is sent again.
+const MAX_RETRY: Duration = Duration::from_mins(1);
+
+/// Whether a message that was sent has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Unknown,
+    /// The message has arrived, unless its failure is still to be reported.
+    Proven,
+    /// The cloud could not handle the message, as far as is known: it waits to be sent again.
+    Refused,
+}
+
+/// A message with the state of its sending.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) envelope: Envelope<AgentMessage>,
+    /// The number of heartbeats that had been sent over the connection before the message.
+    heartbeats: u64,
+    arrival: Arrival,
+    sent_at: Option<Instant>,
+    /// The number of times that the message was sent and not refused.
+    sends: u32,
+    pub(super) refusals: u32,
+    resend_at: Option<Instant>,
+    /// Bytes of dropped output that the message notes instead of containing output.
+    dropped: usize,
+}
+
+impl From<Envelope<AgentMessage>> for Outgoing {
+    fn from(envelope: Envelope<AgentMessage>) -> Self {
+        Self {
+            envelope,
+            heartbeats: 0,
+            arrival: Arrival::Unknown,
+            sent_at: None,
+            sends: 0,
+            refusals: 0,
+            resend_at: None,
+            dropped: 0,
+        }
+    }
+}
+
+impl Outgoing {
+    /// The run that the message is about, if it is not about the agent itself.
+    pub(super) const fn run(&self) -> Option<RunKey> {
+        use AgentMessage as M;
+        let (task, attempt) = match &self.envelope.message {
+            M::TaskAck(message) => (message.task_id, message.attempt),
+            M::TaskProgress(message) => (message.task_id, message.attempt),
+            M::TaskStream(message) => (message.task_id, message.attempt),
+            M::TaskComplete(message) => (message.task_id, message.attempt),
+            M::TaskError(message) => (message.task_id, message.attempt),
+            M::TaskCancelled(message) => (message.task_id, message.attempt),
+            _ => return None,
+        };
+        Some(RunKey { task, attempt })
+    }
+
+    /// Whether the message goes before progress reports, terminal messages and the last status.
+    fn is_urgent(&self) -> bool {
+        match &self.envelope.message {
+            AgentMessage::AgentStatus(status) => status.status != Availability::Offline,
+            AgentMessage::HeartbeatPing(_) => true,
+            _ => self.is_answer(),
+        }
+    }
+
+    /// Whether the message is an answer that the cloud waits for, over whichever connection.
+    const fn is_answer(&self) -> bool {
+        use AgentMessage::{HeartbeatPong, TaskAck};
+        matches!(self.envelope.message, TaskAck(_) | HeartbeatPong(_))
+    }
+
+    const fn is_pong(&self) -> bool {
+        matches!(self.envelope.message, AgentMessage::HeartbeatPong(_))
+    }
+
+    /// Whether the message ends an attempt. It must not be lost.
+    const fn is_terminal(&self) -> bool {
+        use AgentMessage::{TaskCancelled, TaskComplete, TaskError};
+        matches!(
+            self.envelope.message,
+            TaskComplete(_) | TaskError(_) | TaskCancelled(_)
+        )
+    }
+
+    /// Whether the cloud was unable to handle the message so often that it may be given up.
+    const fn is_hopeless(&self) -> bool {
+        self.run().is_some() && !self.is_terminal() && self.refusals >= MAX_REFUSALS
+    }
+
+    /// The approximate size in bytes; the rest of a message is small.
+    fn bytes(&self) -> usize {
+        const REST: usize = 256;
+        REST + match &self.envelope.message {
+            AgentMessage::TaskStream(stream) => stream.delta.len(),
+            AgentMessage::TaskProgress(progress) => {
+                progress.steps.iter().flatten().map(String::len).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Schedules a repetition, after `first` the first time, then ever later. Several failures at
+    /// once count as one.
+    fn refuse(&mut self, now: Instant, first: Duration) {
+        if self.arrival != Arrival::Refused {
+            self.arrival = Arrival::Refused;
+            self.resend_at = Some(now + doubled(first, self.refusals, MAX_RETRY));
+            self.refusals += 1;
+            self.sends = self.sends.saturating_sub(1);
+        }
+    }
+
+    /// The bytes of output in the message, unless it is a note about dropped output.
+    const fn output_bytes(&self) -> Option<usize> {
+        match &self.envelope.message {
+            AgentMessage::TaskStream(stream) if self.dropped == 0 => Some(stream.delta.len()),
+            _ => None,
+        }
+    }
+
+    /// Makes the message a note that output is missing in its place, or adds to that note.
+    fn note_dropped(&mut self, bytes: usize) {
+        self.dropped += bytes;
+        if let AgentMessage::TaskStream(stream) = &mut self.envelope.message {
+            stream.delta = format!(
+                "\n[… {} bytes of output were dropped while the agent was not connected …]\n",
+                self.dropped
+            );
+        }
+    }
+}
+
+/// The messages to the cloud; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Goes before everything else: acknowledgements, heartbeats, status.
-    urgent: VecDeque<Outgoing>,
+    /// The messages that wait to be sent, the urgent ones first.
     queue: VecDeque<Outgoing>,
-    queued_bytes: usize,
-    sent: Sent,
-    gate: Gate,
-}
-
-/// What is due to be sent again and was not simply queued again.
-#[derive(Debug)]
-pub(super) struct Resent {
-    /// Runs whose result is given up.
-    pub(super) given_up: Vec<RunKey>,
-    /// Words on the agent itself, to be said anew.
-    pub(super) outdated: Vec<Outgoing>,
-}
-
-/// What may go out.
-#[derive(Debug, Default)]
-enum Gate {
-    #[default]
-    Open,
-    /// One more heartbeat.
-    Closing(Box<Outgoing>),
-    /// Answers to the cloud's heartbeats.
-    Closed,
+    /// The messages that may have to be sent again, in the order of sending.
+    sent: VecDeque<Outgoing>,
+    /// The number of heartbeats that were sent over the connection, and that were answered.
+    heartbeats: u64,
+    answered: u64,
+    /// Whether the cloud is known to confirm terminal messages.
+    confirms: bool,
+    /// The last heartbeat that may go out before the connection is replaced.
+    held: Option<MessageId>,
 }
 
 impl Outbox {
-    /// Queues a message that goes before all others but the urgent ones before it.
-    pub(super) fn urgent(&mut self, message: Outgoing) {
-        self.urgent.push_back(message);
-    }
-
-    /// Queues the first message of a connection.
-    pub(super) fn first(&mut self, message: Outgoing) {
-        self.urgent.push_front(message);
-    }
-
     /// Queues a message.
     pub(super) fn push(&mut self, message: Outgoing) {
-        self.queued_bytes += message.bytes();
-        self.queue.push_back(message);
-        while self.queued_bytes > KEPT_BYTES && self.drop_oldest_output() {}
+        if message.is_urgent() {
+            let urgent = self.queue.iter().take_while(|m| m.is_urgent()).count();
+            self.queue.insert(urgent, message);
+        } else {
+            self.queue.push_back(message);
+            self.drop_surplus_output();
+        }
     }
 
-    /// Takes the next message to send.
+    /// Queues a message before all others, such as the first of a connection.
+    pub(super) fn push_first(&mut self, message: Outgoing) {
+        self.queue.push_front(message);
+    }
+
+    /// The place of the next message that may be sent now.
+    fn next_place(&self) -> Option<usize> {
+        self.queue.iter().position(|message| match &self.held {
+            Some(heartbeat) => message.is_pong() || message.envelope.id == *heartbeat,
+            None => true,
+        })
+    }
+
+    /// Whether a message may be sent now.
+    pub(super) fn has_next(&self) -> bool {
+        self.next_place().is_some()
+    }
+
+    /// Takes the next message to send. A terminal message is sent again after `resend`, which
+    /// doubles each time.
     pub(super) fn next(
         &mut self,
         now: Instant,
         resend: Duration,
     ) -> Option<Envelope<AgentMessage>> {
-        let message = self.pop()?;
+        let mut message = self.queue.remove(self.next_place()?)?;
         let envelope = message.envelope.clone();
-        self.sent.add(message, now, resend);
-        Some(envelope)
-    }
-
-    fn pop(&mut self) -> Option<Outgoing> {
-        match std::mem::take(&mut self.gate) {
-            Gate::Open => self.urgent.pop_front().or_else(|| self.pop_queue()),
-            Gate::Closing(last) => {
-                self.gate = Gate::Closed;
-                Some(*last)
-            }
-            Gate::Closed => {
-                self.gate = Gate::Closed;
-                let pong = self.urgent.iter().position(Outgoing::is_pong)?;
-                self.urgent.remove(pong)
-            }
+        if matches!(envelope.message, AgentMessage::HeartbeatPing(_)) {
+            self.heartbeats += 1;
+            return Some(envelope);
         }
-    }
-
-    fn pop_queue(&mut self) -> Option<Outgoing> {
-        let message = self.queue.pop_front()?;
-        self.queued_bytes -= message.bytes();
-        Some(message)
+        if message.run().is_none() {
+            // Of the messages about the agent itself only the latest of each type counts.
+            let kind = discriminant(&envelope.message);
+            self.sent
+                .retain(|earlier| discriminant(&earlier.envelope.message) != kind);
+        }
+        message.heartbeats = self.heartbeats;
+        message.arrival = Arrival::Unknown;
+        message.sent_at = Some(now);
+        message.resend_at = message
+            .is_terminal()
+            .then(|| now + doubled(resend, message.sends, MAX_RESEND));
+        message.sends += 1;
+        self.sent.push_back(message);
+        self.forget_surplus();
+        Some(envelope)
     }
 
     /// Sends a last heartbeat, and nothing after it until [`Self::release`] but answers to the
     /// cloud's.
     pub(super) fn hold(&mut self, heartbeat: Outgoing) {
-        self.gate = Gate::Closing(Box::new(heartbeat));
+        self.held = Some(heartbeat.envelope.id.clone());
+        self.push_first(heartbeat);
     }
 
-    /// Whether all that was sent before the outbox was held is known to have arrived.
-    pub(super) const fn is_proven(&self) -> bool {
-        matches!(self.gate, Gate::Closed) && self.sent.is_proven()
+    /// Whether all messages that were sent before the outbox was held are known to have arrived.
+    pub(super) fn is_proven(&self) -> bool {
+        self.held.is_some() && !self.has_next() && self.answered == self.heartbeats
     }
 
-    /// Lets everything out again.
+    /// Lets all messages out again.
     pub(super) fn release(&mut self) {
-        self.gate = Gate::Open;
+        self.held = None;
     }
 
-    /// The cloud answered a heartbeat: it has what was sent before.
-    pub(super) fn heartbeat_answered(&mut self, now: Instant) {
-        self.sent.heartbeat_answered(now);
+    /// Notes that the cloud answered a heartbeat, so that the messages before it have arrived.
+    pub(super) fn confirm_heartbeat(&mut self, now: Instant) {
+        self.answered = (self.answered + 1).min(self.heartbeats);
+        let answered = self.answered;
+        self.prove(|message| message.heartbeats < answered);
+        self.sent.retain(|message| {
+            let refusable = message.sent_at.is_some_and(|at| now < at + REFUSABLE);
+            message.arrival != Arrival::Proven || refusable
+        });
     }
 
-    /// The cloud has this result for good, and so all that was sent of the run before.
+    /// Notes that the cloud has stored this terminal message, and so has all earlier messages
+    /// about the run.
     pub(super) fn confirm(&mut self, id: &MessageId) {
-        let is_it = |message: &&Outgoing| message.envelope.id == *id;
-        let run = self.waiting().find(is_it).and_then(|message| message.run);
+        let confirmed = self.pending().find(|message| message.envelope.id == *id);
+        let run = confirmed.and_then(Outgoing::run);
         self.forget(id);
-        if let Some(run) = run {
-            self.sent.confirmed(run);
+        if run.is_some() {
+            self.confirms = true;
+            self.prove(|message| message.run() == run);
+        }
+    }
+
+    /// A terminal message is proven by its confirmation alone, a refused one by nothing.
+    fn prove(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
+        for message in &mut self.sent {
+            if message.arrival == Arrival::Unknown && !message.is_terminal() && arrived(message) {
+                message.arrival = Arrival::Proven;
+            }
         }
     }
 
     /// Forgets a message.
     pub(super) fn forget(&mut self, id: &MessageId) {
-        self.drop_where(|message| message.envelope.id == *id);
+        self.retain(|message| message.envelope.id != *id);
     }
 
-    /// Forgets a message that the cloud has no use for, unless that will be confirmed.
-    pub(super) fn unwanted(&mut self, id: &MessageId) {
-        self.drop_where(|message| message.envelope.id == *id && !message.is_terminal());
+    /// Forgets a message that the cloud has no use for, unless it will be confirmed.
+    pub(super) fn forget_unwanted(&mut self, id: &MessageId) {
+        self.retain(|message| message.envelope.id != *id || message.is_terminal());
     }
 
-    fn drop_where(&mut self, dropped: impl Fn(&Outgoing) -> bool) {
-        self.urgent.retain(|message| !dropped(message));
-        self.queue.retain(|message| !dropped(message));
-        self.recount();
-        self.sent.retain(|message| !dropped(message));
+    fn retain(&mut self, keep: impl Fn(&Outgoing) -> bool) {
+        self.queue.retain(&keep);
+        self.sent.retain(&keep);
     }
 
-    /// The cloud could not handle this message; see [`Sent::refused`].
-    pub(super) fn refused(&mut self, id: &MessageId, now: Instant, first: Duration) -> Fate {
-        self.sent.refused(id, now, first)
-    }
-
-    /// A message was not handled, and nobody knows which; see [`Sent::doubt`].
-    pub(super) fn doubt(&mut self, now: Instant, first: Duration) {
-        self.sent.doubt(now, first);
-    }
-
-    fn recount(&mut self) {
-        self.queued_bytes = self.queue.iter().map(Outgoing::bytes).sum();
-    }
-
-    /// What was sent and may not have arrived is to be sent again; what was meant for the old
-    /// connection only is forgotten.
-    pub(super) fn disconnected(&mut self) {
-        self.release();
-        self.urgent.retain(Outgoing::is_answer);
-        let lost = self.sent.disconnected();
-        let (answers, others): (Vec<_>, Vec<_>) = lost.into_iter().partition(Outgoing::is_answer);
-        for answer in answers.into_iter().rev() {
-            self.urgent.push_front(answer);
+    /// Schedules the repetition of a message that the cloud could not handle, after `first` the
+    /// first time. A terminal message is sent for ever. Returns the message's type, and whether it
+    /// is sent again rather than given up; `None` for a message that is not known, or already on
+    /// its way again.
+    pub(super) fn refuse(
+        &mut self,
+        id: &MessageId,
+        now: Instant,
+        first: Duration,
+    ) -> Option<(&'static str, bool)> {
+        let message = self.sent.iter_mut().find(|m| m.envelope.id == *id)?;
+        let kind = (&message.envelope.message).into();
+        let hopeless = message.is_hopeless();
+        if hopeless {
+            self.sent.retain(|message| message.envelope.id != *id);
+        } else {
+            message.refuse(now, first);
         }
-        for message in others.into_iter().rev() {
-            self.queue.push_front(message);
-        }
-        self.recount();
-        while self.queued_bytes > KEPT_BYTES && self.drop_oldest_output() {}
+        Some((kind, !hopeless))
     }
 
-    /// Queues again what has waited long enough.
-    pub(super) fn resend(&mut self, now: Instant) -> Resent {
-        let (due, given_up) = self.sent.due(now);
-        let mut outdated = Vec::new();
-        for message in due {
-            match message.run {
-                None => outdated.push(message),
-                Some(_) if message.is_answer() => self.urgent(message),
-                Some(_) => self.push(message),
+    /// Schedules the repetition of all messages that may have failed, for an error that names none.
+    /// A message that seems to have arrived is repeated once: to repeat a
+    /// message changes nothing.
+    pub(super) fn refuse_any(&mut self, now: Instant, first: Duration) {
+        for message in &mut self.sent {
+            let enough = message.arrival == Arrival::Proven && message.refusals > 0;
+            if !message.is_hopeless() && !enough {
+                message.refuse(now, first);
             }
         }
-        Resent { given_up, outdated }
     }
 
-    /// When something has waited long enough to be sent again.
+    /// Queues again the messages that may not have arrived before their connection ended, and
+    /// forgets those that were meant for that connection only.
+    pub(super) fn requeue_lost(&mut self) {
+        self.release();
+        (self.heartbeats, self.answered) = (0, 0);
+        let (sent, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sent)
+            .into_iter()
+            .filter(|message| message.run().is_some())
+            .partition(|message| message.arrival == Arrival::Proven);
+        self.sent = sent.into();
+        self.queue
+            .retain(|message| !message.is_urgent() || message.is_answer());
+        let mut queue: Vec<_> = lost.into_iter().chain(self.queue.drain(..)).collect();
+        queue.sort_by_key(|message| !message.is_urgent());
+        self.queue = queue.into();
+        self.drop_surplus_output();
+    }
+
+    /// Takes out the messages that are due to be sent again, and the runs whose terminal message
+    /// is given up.
+    pub(super) fn take_due(&mut self, now: Instant) -> (Vec<Outgoing>, Vec<RunKey>) {
+        let terminal = self.sent.iter().filter(|m| m.is_terminal()).count();
+        let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED);
+        let due = |message: &Outgoing| message.resend_at.is_some_and(|at| at <= now);
+        let (due, rest): (Vec<_>, Vec<_>) = self.sent.drain(..).partition(due);
+        self.sent = rest.into();
+        let (mut again, mut given_up) = (Vec::new(), Vec::new());
+        for message in due {
+            let in_vain = !self.confirms && message.sends >= MAX_SENDS;
+            if message.is_terminal() && (in_vain || surplus > 0) {
+                surplus = surplus.saturating_sub(1);
+                given_up.extend(message.run());
+            } else {
+                again.push(message);
+            }
+        }
+        (again, given_up)
+    }
+
+    /// The time at which the next message is due to be sent again.
     pub(super) fn resend_at(&self) -> Option<Instant> {
-        self.sent.due_at()
+        self.sent.iter().filter_map(|m| m.resend_at).min()
     }
 
-    /// Brings a task's results forward, if any wait to be confirmed.
+    /// Makes a task's terminal messages due now, if any wait to be confirmed.
     pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
-        self.sent.hurry(task, now);
+        for message in &mut self.sent {
+            if message.is_terminal() && message.run().is_some_and(|run| run.task == task) {
+                message.resend_at = Some(now);
+            }
+        }
     }
 
-    /// What has not arrived, as far as is known.
-    fn waiting(&self) -> impl Iterator<Item = &Outgoing> {
-        self.sent.open().chain(&self.queue).chain(&self.urgent)
+    /// The messages that have not arrived, as far as is known.
+    fn pending(&self) -> impl Iterator<Item = &Outgoing> {
+        let open = |message: &&Outgoing| message.arrival != Arrival::Proven;
+        self.sent.iter().filter(open).chain(&self.queue)
     }
 
-    /// The runs that the agent may still be thought to hold: whose result is not confirmed, or
-    /// whose refusal may not have arrived.
-    pub(super) fn in_doubt(&self) -> impl Iterator<Item = RunKey> {
-        self.waiting()
-            .filter(|message| message.is_terminal() || message.is_refusal())
-            .filter_map(|message| message.run)
+    /// The runs that the cloud may still count as held: those whose terminal message is not
+    /// confirmed, and those whose refusal may not have arrived.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
+        let unsettled = self
+            .pending()
+            .filter(|message| match &message.envelope.message {
+                AgentMessage::TaskAck(ack) => !ack.accepted,
+                _ => message.is_terminal(),
+            });
+        unsettled.filter_map(Outgoing::run)
     }
 
-    /// The runs whose result is not confirmed.
-    pub(super) fn unconfirmed(&self) -> impl Iterator<Item = RunKey> {
-        self.waiting()
-            .filter(|message| message.is_terminal())
-            .filter_map(|message| message.run)
+    /// The number of terminal messages that are not confirmed.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.pending().filter(|m| m.is_terminal()).count()
     }
 
-    /// Whether nothing is to be sent, now or again.
+    /// Whether no message is to be sent, now or again.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_empty() && self.sent.due_at().is_none()
+        self.is_empty() && self.resend_at().is_none()
     }
 
-    /// Whether there is something that may be sent now.
-    pub(super) fn has_next(&self) -> bool {
-        match self.gate {
-            Gate::Open => !self.is_empty(),
-            Gate::Closing(_) => true,
-            Gate::Closed => self.urgent.iter().any(Outgoing::is_pong),
-        }
-    }
-
-    /// Whether nothing waits to be sent.
+    /// Whether no message waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.queue.is_empty()
+        self.queue.is_empty()
     }
 
-    /// About how many bytes wait to be sent.
-    pub(super) const fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+    /// The approximate number of bytes that wait to be sent.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.iter().map(Outgoing::bytes).sum()
     }
 
-    /// Replaces the oldest queued output by a note. Says whether there was any.
-    fn drop_oldest_output(&mut self) -> bool {
-        let Some(at) = self
-            .queue
-            .iter()
-            .position(|m| m.output().is_some() && m.dropped == 0)
-        else {
-            return false;
-        };
-        let Some(mut message) = self.queue.remove(at) else {
-            return false;
-        };
-        let bytes = message.output().map_or(0, str::len);
-        let mut before = self.queue.iter_mut().take(at).rev();
-        if let Some(note) = before.find(|m| m.dropped > 0 && m.run == message.run) {
-            note.note_dropped(bytes);
-        } else {
-            message.note_dropped(bytes);
-            self.queue.insert(at, message);
+    /// Replaces the oldest queued output by notes until the rest is within bounds.
+    fn drop_surplus_output(&mut self) {
+        let mut surplus = self.queued_bytes().saturating_sub(KEPT_BYTES);
+        while surplus > 0 {
+            let mut queue = self.queue.iter().enumerate();
+            let oldest = queue.find_map(|(at, m)| Some((at, m.output_bytes()?)));
+            let Some((at, bytes)) = oldest else {
+                return;
+            };
+            let Some(mut message) = self.queue.remove(at) else {
+                return;
+            };
+            surplus = surplus.saturating_sub(message.bytes());
+            let mut before = self.queue.iter_mut().take(at).rev();
+            if let Some(note) = before.find(|m| m.dropped > 0 && m.run() == message.run()) {
+                note.note_dropped(bytes);
+            } else {
+                message.note_dropped(bytes);
+                surplus += message.bytes();
+                self.queue.insert(at, message);
+            }
         }
-        self.recount();
-        true
+    }
+
+    /// Forgets sent messages until the rest is within bounds: first those that have arrived, then
+    /// the oldest, which most likely have.
+    fn forget_surplus(&mut self) {
+        let mut bytes: usize = self.sent.iter().map(Outgoing::bytes).sum();
+        while bytes > KEPT_BYTES {
+            let proven = |message: &Outgoing| message.arrival == Arrival::Proven;
+            let oldest = || self.sent.iter().position(|m| !m.is_terminal());
+            let at = self.sent.iter().position(proven).or_else(oldest);
+            let Some(message) = at.and_then(|at| self.sent.remove(at)) else {
+                return;
+            };
+            bytes -= message.bytes();
+        }
     }
 }

@@ -1,61 +1,159 @@
-//! Taking tasks, running them in order of arrival, and reporting on them.
+//! Tasks: accepting or refusing them, running them in order of arrival, and reporting on them.
 
-use std::path::PathBuf;
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use bematic_protocol::{
     ids::Attempt,
-    messages::{AgentMessage, TaskAck, TaskCancel, TaskSubmit},
+    messages::{AgentMessage, TaskAck, TaskCancel, TaskProgress, TaskStream, TaskSubmit},
 };
 use tokio::time::Instant;
 
 use super::{
-    held::{Running, Waiting},
-    seen::{Answer, Next},
-    state::Session,
-    terminal::{self, Why},
+    Session,
+    stop::Phase,
+    terminal::{self, Cause},
 };
-use crate::{event::Effect, run_key::RunKey, text::shorten, ui::Notice};
+use crate::{
+    event::{Effect, Ended, Progress, RunEvent, RunKey},
+    text::shorten,
+    ui::Notice,
+};
 
-/// Characters of a prompt that stand for it on the agent's screen.
+/// Characters of a prompt that represent it on the agent's screen.
 const TITLE_CHARS: usize = 80;
-/// Why an agent that stops does not take tasks, and hands back what has not started.
+/// The reason for which an agent that stops refuses tasks, and hands back those not started.
 const SHUTTING_DOWN: &str = "the agent is shutting down";
+/// The number of acknowledgements that are remembered. A repetition of TASK_SUBMIT comes within
+/// minutes; no agent is offered so many tasks in that time.
+const REMEMBERED: usize = 4096;
+
+/// The tasks that the agent holds: some run, the others wait for a slot.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) running: Vec<Running>,
+    /// The latest acknowledgements, since a TASK_SUBMIT may come any number of times.
+    acks: VecDeque<(RunKey, TaskAck)>,
+}
+
+/// A task that waits for a slot.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    run: RunKey,
+    submit: Box<TaskSubmit>,
+    folder: PathBuf,
+}
+
+/// A task whose command runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    run: RunKey,
+    title: String,
+    next_seq: u64,
+    /// The cause for which the command was asked to end, if it was.
+    stopped: Option<Cause>,
+}
+
+impl Tasks {
+    /// The runs of all tasks: first those that run, then those that wait.
+    pub(super) fn active(&self) -> impl Iterator<Item = RunKey> {
+        let running = self.running.iter().map(|task| task.run);
+        running.chain(self.waiting.iter().map(|task| task.run))
+    }
+
+    /// The number of tasks before a waiting one.
+    fn position(&self, run: RunKey) -> Option<u64> {
+        let waiting = self.waiting.iter().position(|task| task.run == run)?;
+        Some((self.running.len() + waiting) as u64)
+    }
+
+    fn find(&mut self, run: RunKey) -> Option<&mut Running> {
+        self.running.iter_mut().find(|task| task.run == run)
+    }
+
+    /// Takes out the first waiting task that may run; never beside another attempt of itself.
+    fn next_ready(&mut self) -> Option<Waiting> {
+        let free = |run: RunKey| self.running.iter().all(|task| task.run.task != run.task);
+        let at = self.waiting.iter().position(|task| free(task.run))?;
+        self.waiting.remove(at)
+    }
+
+    /// Remembers an acknowledgement in place of an earlier one.
+    fn remember(&mut self, run: RunKey, ack: TaskAck) {
+        self.acks.retain(|(earlier, _)| *earlier != run);
+        self.acks.push_back((run, ack));
+        if self.acks.len() > REMEMBERED {
+            self.acks.pop_front();
+        }
+    }
+
+    fn acknowledged(&self, run: RunKey) -> Option<&TaskAck> {
+        let (_, ack) = self.acks.iter().find(|(earlier, _)| *earlier == run)?;
+        Some(ack)
+    }
+}
+
+/// A TASK_ACK that accepts.
+const fn accepted(run: RunKey, queue_position: Option<u64>) -> TaskAck {
+    TaskAck {
+        task_id: run.task,
+        attempt: run.attempt,
+        accepted: true,
+        reason: None,
+        retryable: true,
+        spent: true,
+        queue_position,
+    }
+}
+
+/// A TASK_ACK that refuses. An offer that nobody has looked at is not `spent`.
+fn refusal(run: RunKey, reason: String, retryable: bool, spent: bool) -> TaskAck {
+    TaskAck {
+        accepted: false,
+        reason: Some(reason),
+        retryable,
+        spent,
+        ..accepted(run, None)
+    }
+}
 
 impl Session {
     pub(super) fn on_submit(&mut self, submit: Box<TaskSubmit>) {
         let run = RunKey::of(&submit);
-        if let Some(answer) = self.tasks.seen.answer(run).cloned() {
-            return self.acknowledge(run, &answer);
+        if let Some(ack) = self.tasks.acknowledged(run) {
+            let queue_position = self.tasks.position(run);
+            let ack = ack.clone();
+            return self.send(AgentMessage::TaskAck(TaskAck {
+                queue_position,
+                ..ack
+            }));
         }
         match self.admit(&submit) {
             Ok(folder) => self.accept(submit, folder),
-            Err((reason, next)) => self.refuse(run, reason, next),
+            Err(ack) => self.refuse(run, ack),
         }
     }
 
-    /// Where the task is to work, or why not and what may become of it.
-    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, (String, Next)> {
+    /// Returns the folder in which the task is to work, or the refusal.
+    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, TaskAck> {
         let run = RunKey::of(submit);
         let later = |held: &RunKey| held.task == run.task && held.attempt > run.attempt;
         if let Some(held) = self.tasks.active().find(later) {
             let attempt = held.attempt.map_or(0, Attempt::number);
-            return Err((
-                format!("attempt {attempt} of the task is already here"),
-                Next::Again,
-            ));
+            let reason = format!("attempt {attempt} of the task is already here");
+            return Err(refusal(run, reason, true, true));
         }
-        if !self.phase.takes_tasks() {
-            return Err((SHUTTING_DOWN.to_owned(), Next::Untouched));
+        if self.phase != Phase::Working {
+            return Err(refusal(run, SHUTTING_DOWN.to_owned(), true, false));
         }
-        let slots = self.settings.concurrency as usize;
+        let slots = self.config.concurrency as usize;
         if self.tasks.active().count() >= 2 * slots {
-            return Err((
-                format!("all {slots} slots of the agent are taken, and as many tasks wait"),
-                Next::Untouched,
-            ));
+            let reason =
+                format!("all {slots} slots of the agent are taken, and as many tasks wait");
+            return Err(refusal(run, reason, true, false));
         }
-        let folder = self.settings.workdirs.resolve(&submit.local_path);
-        folder.map_err(|refused| (refused.to_string(), Next::Never))
+        let folder = self.config.workdirs.resolve(&submit.local_path);
+        folder.map_err(|reason| refusal(run, reason, false, true))
     }
 
     fn accept(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
@@ -67,21 +165,19 @@ impl Session {
             submit,
             folder,
         });
-        self.tasks.seen.remember(run, Answer::Accepted);
-        let at_once = self.tasks.running() < self.settings.concurrency as usize
+        let mut running = self.tasks.running.iter();
+        let at_once = running.len() < self.config.concurrency as usize
             && self.tasks.waiting.len() == 1
-            && self
-                .tasks
-                .running
-                .iter()
-                .all(|task| task.run.task != run.task);
+            && running.all(|task| task.run.task != run.task);
         let queue_position = self.tasks.position(run).filter(|_| !at_once);
-        self.tell(Notice::TaskAccepted {
+        let ack = accepted(run, queue_position);
+        self.tasks.remember(run, ack.clone());
+        self.show(Notice::TaskAccepted {
             run,
             title,
             queue_position,
         });
-        self.send_ack(run, &Answer::Accepted, queue_position);
+        self.send(AgentMessage::TaskAck(ack));
         self.start_ready();
     }
 
@@ -94,124 +190,162 @@ impl Session {
             .filter(|run| run.task == by.task)
             .collect();
         for run in earlier {
-            self.stop(
-                run,
-                Why::Superseded(by.attempt),
-                self.settings.timings.grace,
-            );
+            let cause = Cause::Superseded(by.attempt);
+            self.stop(run, cause, self.config.timings.grace);
         }
     }
 
-    fn refuse(&mut self, run: RunKey, reason: String, next: Next) {
-        self.tell(Notice::TaskRefused {
+    fn refuse(&mut self, run: RunKey, ack: TaskAck) {
+        self.show(Notice::TaskRefused {
             run,
-            reason: reason.clone(),
-            retryable: next.is_retryable(),
+            reason: ack.reason.clone().unwrap_or_default(),
+            retryable: ack.retryable,
         });
-        let answer = Answer::Refused { reason, next };
-        self.tasks.seen.remember(run, answer.clone());
-        self.acknowledge(run, &answer);
+        self.tasks.remember(run, ack.clone());
+        self.send(AgentMessage::TaskAck(ack));
     }
 
-    fn acknowledge(&mut self, run: RunKey, answer: &Answer) {
-        let position = self.tasks.position(run);
-        self.send_ack(run, answer, position);
-    }
-
-    fn send_ack(&mut self, run: RunKey, answer: &Answer, queue_position: Option<u64>) {
-        let (reason, next) = match answer {
-            Answer::Accepted => (None, Next::Again),
-            Answer::Refused { reason, next } => (Some(reason.clone()), *next),
-        };
-        let ack = AgentMessage::TaskAck(TaskAck {
-            task_id: run.task,
-            attempt: run.attempt,
-            accepted: *answer == Answer::Accepted,
-            reason,
-            retryable: next.is_retryable(),
-            spent: next != Next::Untouched,
-            queue_position,
-        });
-        self.send_urgently(ack, Some(run));
-    }
-
-    /// Starts what has a slot.
-    pub(super) fn start_ready(&mut self) {
-        while self.tasks.running() < self.settings.concurrency as usize {
-            let Some(task) = self.tasks.next_ready() else {
-                return;
-            };
-            let title = title(&task.submit);
-            let running = Running::new(task.run, title.clone());
-            self.tasks.running.push(running);
-            self.tell(Notice::TaskStarted {
-                run: task.run,
-                title,
+    /// Starts the tasks that have a slot.
+    fn start_ready(&mut self) {
+        while self.tasks.running.len() < self.config.concurrency as usize
+            && let Some(task) = self.tasks.next_ready()
+        {
+            let Waiting {
+                run,
+                submit,
+                folder,
+            } = task;
+            let title = title(&submit);
+            self.tasks.running.push(Running {
+                run,
+                title: title.clone(),
+                next_seq: 0,
+                stopped: None,
             });
-            self.effects.push_back(Effect::Start {
-                submit: task.submit,
-                folder: task.folder,
-            });
+            self.show(Notice::TaskStarted { run, title });
+            self.effects.push(Effect::Start { submit, folder });
         }
     }
 
     pub(super) fn on_cancel(&mut self, cancel: &TaskCancel, now: Instant) {
         let id = cancel.task_id;
         let held: Vec<_> = self.tasks.active().filter(|run| run.task == id).collect();
-        for run in &held {
-            self.cancel(*run, &cancel.reason);
+        for run in held {
+            self.cancel(run, &cancel.reason);
         }
-        // One that has ended stays as it ended. Of one that is not here nothing can be said: its
-        // submission may still be on its way.
+        // The terminal message of a task that has ended stays as it is. About a task that is not
+        // here nothing can be reported: its submission may still be on its way.
         self.outbox.resend_now(id, now);
     }
 
     fn cancel(&mut self, run: RunKey, reason: &str) {
-        let grace = self.settings.timings.grace;
-        let Some(at) = self.tasks.waiting.iter().position(|task| task.run == run) else {
+        let at = self.tasks.waiting.iter().position(|task| task.run == run);
+        if let Some(task) = at.and_then(|at| self.tasks.waiting.remove(at)) {
+            let message = terminal::cancelled(run, reason);
+            self.report_end(run, title(&task.submit), message, Duration::ZERO);
+        } else if self
+            .tasks
+            .find(run)
+            .is_some_and(|task| task.stopped.is_none())
+        {
             // The cloud repeats itself, which gives no more time.
-            if self
-                .tasks
-                .find(run)
-                .is_some_and(|task| task.stopped.is_none())
-            {
-                self.stop(run, Why::Cancelled(reason.to_owned()), grace);
-            }
-            return;
-        };
-        let task = self.tasks.waiting.remove(at);
-        let title = task.map_or_else(String::new, |task| title(&task.submit));
-        let message = terminal::cancelled(run, reason);
-        self.tell(terminal::notice(
-            run,
-            title,
-            &message,
-            std::time::Duration::ZERO,
-        ));
-        self.send(message, Some(run));
-    }
-
-    /// Ends a running command; the first reason counts.
-    pub(super) fn stop(&mut self, run: RunKey, why: Why, grace: std::time::Duration) {
-        if let Some(task) = self.tasks.find(run) {
-            task.stopped.get_or_insert(why);
-            self.effects.push_back(Effect::Stop { run, grace });
+            let cause = Cause::Cancelled(reason.to_owned());
+            self.stop(run, cause, self.config.timings.grace);
         }
     }
 
-    /// Ends every running command, because the agent ends.
-    pub(super) fn stop_all(&mut self, grace: std::time::Duration) {
+    /// Ends a running command; the first cause counts.
+    fn stop(&mut self, run: RunKey, cause: Cause, grace: Duration) {
+        if let Some(task) = self.tasks.find(run) {
+            task.stopped.get_or_insert(cause);
+            self.effects.push(Effect::Stop { run, grace });
+        }
+    }
+
+    /// Ends every running command, because the agent stops.
+    pub(super) fn stop_all(&mut self, grace: Duration) {
         let running: Vec<_> = self.tasks.running.iter().map(|task| task.run).collect();
         for run in running {
-            self.stop(run, Why::Shutdown, grace);
+            self.stop(run, Cause::Shutdown, grace);
         }
     }
 
-    /// Gives what has not started back to the cloud.
+    /// Hands the tasks that have not started back to the cloud.
     pub(super) fn hand_back(&mut self) {
-        for task in std::mem::take(&mut self.tasks.waiting) {
-            self.refuse(task.run, SHUTTING_DOWN.to_owned(), Next::Untouched);
+        for Waiting { run, .. } in std::mem::take(&mut self.tasks.waiting) {
+            self.refuse(run, refusal(run, SHUTTING_DOWN.to_owned(), true, false));
         }
+    }
+
+    pub(super) fn on_run(&mut self, run: RunKey, event: RunEvent) {
+        match event {
+            RunEvent::Output(delta) => self.on_output(run, delta),
+            RunEvent::Progress(progress) => self.on_progress(run, progress),
+            RunEvent::Warning(message) => self.warn(format!("{run}: {message}")),
+            RunEvent::Ended(ended) => self.on_ended(run, *ended),
+        }
+    }
+
+    fn on_output(&mut self, run: RunKey, delta: String) {
+        let Some(task) = self.tasks.find(run) else {
+            return;
+        };
+        let seq = task.next_seq;
+        task.next_seq += 1;
+        self.send(AgentMessage::TaskStream(TaskStream {
+            task_id: run.task,
+            attempt: run.attempt,
+            delta,
+            seq: Some(seq),
+            timestamp: Some(self.clock.now()),
+        }));
+    }
+
+    fn on_progress(&mut self, run: RunKey, progress: Progress) {
+        self.show(Notice::TaskProgress {
+            run,
+            percent: progress.percent,
+            step: progress.steps.last().or(progress.message.as_ref()).cloned(),
+        });
+        self.send(AgentMessage::TaskProgress(TaskProgress {
+            task_id: run.task,
+            attempt: run.attempt,
+            progress: progress.percent,
+            message: progress.message,
+            steps: (!progress.steps.is_empty()).then_some(progress.steps),
+            kind: progress.kind,
+            timestamp: Some(self.clock.now()),
+        }));
+    }
+
+    fn on_ended(&mut self, run: RunKey, ended: Ended) {
+        let Some(at) = self.tasks.running.iter().position(|task| task.run == run) else {
+            return;
+        };
+        let task = self.tasks.running.remove(at);
+        let duration = ended.duration;
+        let message = terminal::message(run, task.stopped.as_ref(), ended);
+        self.report_end(run, task.title, message, duration);
+        self.start_ready();
+    }
+
+    /// Shows the end of a run, and sends its terminal message.
+    fn report_end(
+        &mut self,
+        run: RunKey,
+        title: String,
+        message: AgentMessage,
+        duration: Duration,
+    ) {
+        let (status, reason) = terminal::outcome(&message);
+        self.show(Notice::TaskEnded {
+            run,
+            title,
+            status,
+            reason,
+            duration,
+        });
+        self.send(message);
     }
 }
 
@@ -220,4 +354,29 @@ fn title(submit: &TaskSubmit) -> String {
     let line = submit.prompt.trim().lines().next().unwrap_or_default();
     let clean: String = line.chars().filter(|c| !c.is_control()).collect();
     shorten(&clean, TITLE_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use bematic_protocol::ids::TaskId;
+
+    use super::*;
+
+    fn run(number: u128) -> RunKey {
+        RunKey {
+            task: TaskId::new(uuid::Uuid::from_u128(number)),
+            attempt: None,
+        }
+    }
+
+    #[test]
+    fn the_latest_acknowledgements_are_remembered_and_the_oldest_forgotten() {
+        let mut tasks = Tasks::default();
+        for number in 0..=REMEMBERED as u128 {
+            tasks.remember(run(number), accepted(run(number), None));
+        }
+        assert_eq!(tasks.acknowledged(run(0)), None);
+        assert_eq!(tasks.acknowledged(run(1)), Some(&accepted(run(1), None)));
+        assert_eq!(tasks.acks.len(), REMEMBERED);
+    }
 }

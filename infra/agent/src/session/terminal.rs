@@ -1,4 +1,4 @@
-//! The message that tells how a run ended.
+//! The terminal message of a run.
 
 use bematic_protocol::{
     ids::Attempt,
@@ -6,15 +6,14 @@ use bematic_protocol::{
 };
 
 use crate::{
-    event::{Ended, Outcome},
+    event::{Ended, Outcome, RunKey},
     progress_line::Summary,
-    run_key::RunKey,
     text::{escaped_len, fit_escaped, shorten},
-    ui::{Notice, Status},
+    ui::Status,
 };
 
 /// Bytes of JSON that a result may take: three quarters of a message, which leaves room for the
-/// lists below and the envelope.
+/// lists and the envelope.
 const RESULT_BUDGET: usize = limits::MESSAGE_BYTES / 4 * 3;
 /// Bytes of JSON that a list of files or commands may take.
 const LIST_BUDGET: usize = limits::MESSAGE_BYTES / 16;
@@ -23,32 +22,32 @@ const ERROR_BUDGET: usize = limits::MESSAGE_BYTES / 8;
 /// Characters of a session id; it goes into an environment variable later.
 const SESSION_CHARS: usize = 1000;
 
-/// Why a run was stopped.
+/// The cause for which a run was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
-    /// An operator wants it so.
+pub(super) enum Cause {
+    /// An operator's cancellation, with its reason.
     Cancelled(String),
-    /// A later attempt of the same task came.
+    /// A later attempt of the same task.
     Superseded(Option<Attempt>),
-    /// The agent ends.
+    /// The agent stops.
     Shutdown,
 }
 
-/// The message that tells the end of `run`, which was stopped for a reason or ended by itself.
-pub(super) fn message(run: RunKey, why: Option<&Why>, ended: Ended) -> AgentMessage {
-    match (&ended.outcome, why) {
-        (Outcome::Stopped, Some(Why::Shutdown) | None) => failure(
+/// The terminal message of `run`, which was stopped for a cause or ended by itself.
+pub(super) fn message(run: RunKey, cause: Option<&Cause>, ended: Ended) -> AgentMessage {
+    match (&ended.outcome, cause) {
+        (Outcome::Stopped, Some(Cause::Shutdown) | None) => failure(
             run,
             "the agent was stopped before the task ended; retry it when the agent is back",
             true,
-            // It was not the command that ended it, whatever that said of itself before.
+            // The command is not what ended the run, whatever it declared before.
             Summary {
                 recoverable: None,
                 ..ended.summary
             },
         ),
-        (Outcome::Stopped, Some(Why::Cancelled(reason))) => cancelled(run, reason),
-        (Outcome::Stopped, Some(Why::Superseded(by))) => {
+        (Outcome::Stopped, Some(Cause::Cancelled(reason))) => cancelled(run, reason),
+        (Outcome::Stopped, Some(Cause::Superseded(by))) => {
             let by = by.map_or_else(|| "a later attempt".to_owned(), |n| format!("attempt {n}"));
             cancelled(run, &format!("{by} of the task replaced this one"))
         }
@@ -73,25 +72,13 @@ pub(super) fn cancelled(run: RunKey, reason: &str) -> AgentMessage {
     })
 }
 
-/// What a person at the agent sees of such a message.
-pub(super) fn notice(
-    run: RunKey,
-    title: String,
-    message: &AgentMessage,
-    duration: std::time::Duration,
-) -> Notice {
-    let (status, reason) = match message {
+/// The outcome that a terminal message reports, with the reason unless the task is completed.
+pub(super) fn outcome(message: &AgentMessage) -> (Status, Option<String>) {
+    match message {
         AgentMessage::TaskComplete(_) => (Status::Completed, None),
         AgentMessage::TaskCancelled(cancelled) => (Status::Cancelled, cancelled.reason.clone()),
         AgentMessage::TaskError(failure) => (Status::Failed, Some(failure.error.clone())),
         _ => (Status::Failed, None),
-    };
-    Notice::TaskEnded {
-        run,
-        title,
-        status,
-        reason,
-        duration,
     }
 }
 
@@ -141,7 +128,7 @@ fn complete(run: RunKey, ended: Ended) -> AgentMessage {
     })
 }
 
-/// As much of a list as fits.
+/// The beginning of a list, as much as fits.
 fn list(entries: Option<Vec<String>>, chars: usize) -> Vec<String> {
     let mut budget = LIST_BUDGET;
     let fits = |entry: &String| {

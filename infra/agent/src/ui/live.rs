@@ -1,16 +1,14 @@
-//! A terminal: a line for the connection, a live line a task, a permanent line a finished one.
+//! Notices on a terminal: a line for the connection, a live line for each running task, a permanent
+//! line for each finished one.
 
 use std::{collections::HashMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{
-    notice::{Notice, Ui},
-    words,
-};
-use crate::{run_key::RunKey, text::shorten};
+use super::notice::{Notice, activity};
+use crate::{event::RunKey, text::shorten};
 
-/// Between two frames of a spinner.
+/// Time between two frames of a spinner.
 const FRAME: Duration = Duration::from_millis(120);
 /// Characters of a prompt in a task's line.
 const TITLE_CHARS: usize = 24;
@@ -41,6 +39,40 @@ impl Live {
             name: String::new(),
             link: "connecting",
             tasks: HashMap::new(),
+        }
+    }
+
+    /// Shows a notice.
+    pub(super) fn show(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Started { agent_id, .. } => {
+                self.print(notice);
+                self.name.clone_from(agent_id);
+                self.header.enable_steady_tick(FRAME);
+            }
+            Notice::Connecting => self.link("connecting"),
+            Notice::Connected => self.link("connected"),
+            Notice::Disconnected { .. } => {
+                self.print(notice);
+                self.link("not connected");
+            }
+            Notice::TaskStarted { run, title } => {
+                self.begin(*run, title);
+                self.header();
+            }
+            Notice::TaskProgress { run, percent, step } => {
+                self.progress(*run, *percent, step.as_ref());
+            }
+            Notice::TaskEnded { run, .. } => {
+                self.end(*run);
+                self.header();
+                self.print(notice);
+            }
+            Notice::Stopped => {
+                self.header.finish_and_clear();
+                self.print(notice);
+            }
+            _ => self.print(notice),
         }
     }
 
@@ -76,8 +108,8 @@ impl Live {
         if let Some(task) = self.tasks.get_mut(&run) {
             task.percent = percent.or(task.percent);
             task.step = step.cloned().or(task.step.take());
-            let doing = words::doing(task.percent, task.step.as_deref());
-            task.line.set_message(doing);
+            let activity = activity(task.percent, task.step.as_deref());
+            task.line.set_message(activity);
         }
     }
 
@@ -89,49 +121,14 @@ impl Live {
     }
 
     fn print(&self, notice: &Notice) {
-        if let Some(line) = words::line(notice) {
-            // That nobody reads is no reason to stop working.
+        if let Some(line) = notice.line() {
+            // An output that nobody reads is no reason to stop working.
             let _unread = self.screen.println(line);
         }
     }
 }
 
-impl Ui for Live {
-    fn tell(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Started { agent_id, .. } => {
-                self.print(notice);
-                self.name.clone_from(agent_id);
-                self.header.enable_steady_tick(FRAME);
-            }
-            Notice::Connecting => self.link("connecting"),
-            Notice::Connected => self.link("connected"),
-            Notice::Disconnected { .. } => {
-                self.print(notice);
-                self.link("not connected");
-            }
-            Notice::TaskStarted { run, title } => {
-                self.begin(*run, title);
-                self.header();
-            }
-            Notice::TaskProgress { run, percent, step } => {
-                self.progress(*run, *percent, step.as_ref());
-            }
-            Notice::TaskEnded { run, .. } => {
-                self.end(*run);
-                self.header();
-                self.print(notice);
-            }
-            Notice::Stopped => {
-                self.header.finish_and_clear();
-                self.print(notice);
-            }
-            _ => self.print(notice),
-        }
-    }
-}
-
-/// A style, or indicatif's own should the template not be understood.
+/// Returns a style, or indicatif's own if the template is invalid.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

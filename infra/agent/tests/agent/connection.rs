@@ -1,8 +1,8 @@
-//! Losing the connection, and getting it back.
+//! Losing the connection, and reconnecting.
 
 use std::time::Duration;
 
-use bematic_agent::{event::Ending, ui::Notice};
+use bematic_agent::{Exit, ui::Notice};
 use bematic_protocol::{
     messages::{AgentMessage, CloudMessage, Heartbeat, MessageAck},
     time::Timestamp,
@@ -25,12 +25,12 @@ async fn a_bad_key_ends_the_agent_with_advice() {
         |notice| matches!(notice, Notice::Error { message } if message.contains("--agent-id")),
     );
     assert!(advice, "{notices:?}");
-    assert_eq!(notices.0, Ending::Refused);
+    assert_eq!(notices.0, Exit::Refused);
 }
 
 #[tokio::test]
 async fn the_first_message_names_the_capacity() {
-    let setup = Setup::usual().await;
+    let setup = Setup::start().await;
     assert_eq!(
         (setup.status.capacity, setup.status.active_tasks),
         (2, vec![])
@@ -39,25 +39,25 @@ async fn the_first_message_names_the_capacity() {
 
 #[tokio::test]
 async fn an_unconfirmed_result_is_sent_again_over_the_next_connection() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     setup.connection.confirms = false;
     let task = task("echo hi");
     setup.connection.submit(&task).await;
-    let (_, first) = setup.connection.story(task.task_id).await;
+    let (_, first) = setup.connection.transcript(task.task_id).await;
     setup.connection.cut().await;
 
     let status = setup.next_connection().await;
     assert_eq!(status.active_tasks, [task.task_id]);
-    let (story, again) = setup.connection.story(task.task_id).await;
+    let (transcript, again) = setup.connection.transcript(task.task_id).await;
     assert_eq!((&again.id, &again.message), (&first.id, &first.message));
     assert_eq!(
-        story.output, "hi\n",
-        "what was not known to have arrived comes again"
+        transcript.output, "hi\n",
+        "output that was not known to have arrived is sent again"
     );
-    // Confirmed by the stand-in: another connection hears nothing of it.
+    // The stand-in has confirmed it: nothing about it comes over another connection.
     let last = support::task("true");
     setup.connection.submit(&last).await;
-    setup.connection.story(last.task_id).await;
+    setup.connection.transcript(last.task_id).await;
     setup.connection.cut().await;
     let status = setup.next_connection().await;
     assert!(!status.active_tasks.contains(&task.task_id));
@@ -71,8 +71,8 @@ async fn an_unconfirmed_result_is_sent_again_over_the_same_connection() {
     setup.connection.confirms = false;
     let task = task("echo hi");
     setup.connection.submit(&task).await;
-    let (_, first) = setup.connection.story(task.task_id).await;
-    let (_, second) = setup.connection.story(task.task_id).await;
+    let (_, first) = setup.connection.transcript(task.task_id).await;
+    let (_, second) = setup.connection.transcript(task.task_id).await;
     assert_eq!(first.id, second.id);
     let message_id = second.id;
     setup
@@ -83,7 +83,7 @@ async fn an_unconfirmed_result_is_sent_again_over_the_same_connection() {
 
 #[tokio::test]
 async fn a_task_goes_on_without_a_connection_and_nothing_of_it_is_lost() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task(
         "echo before; while [ ! -e cut ]; do sleep 0.01; done; echo meanwhile; touch written\n\
                  while [ ! -e go ]; do sleep 0.01; done; echo after",
@@ -95,9 +95,9 @@ async fn a_task_goes_on_without_a_connection_and_nothing_of_it_is_lost() {
     let status = setup.next_connection().await;
     assert_eq!(status.active_tasks, [task.task_id]);
     std::fs::write(setup.folder.path().join("go"), "").unwrap();
-    let (story, _) = setup.connection.story(task.task_id).await;
-    assert_eq!(story.output, "before\nmeanwhile\nafter\n");
-    assert!(story.seqs.is_sorted(), "{:?}", story.seqs);
+    let (transcript, _) = setup.connection.transcript(task.task_id).await;
+    assert_eq!(transcript.output, "before\nmeanwhile\nafter\n");
+    assert!(transcript.seqs.is_sorted(), "{:?}", transcript.seqs);
 }
 
 #[tokio::test]
@@ -128,6 +128,6 @@ async fn heartbeats_are_sent_and_answered_and_a_silent_connection_is_replaced() 
         .await;
     assert_eq!((answer.server_time, answer.active_tasks), (sent, 0));
     assert_eq!(answer.tasks, Some(vec![]));
-    // Nothing more is said: the agent comes back by itself, with the first still open.
+    // The cloud is silent: the agent reconnects by itself, with the first connection still open.
     let (_next, _) = setup.cloud.connected().await;
 }

@@ -1,4 +1,4 @@
-//! The program itself: its command line, its exit codes, its signals, what it prints.
+//! The program itself: its command line, exit codes, signals and printed lines.
 
 use std::process::{Output, Stdio};
 
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Cloud, KEY, PATIENCE, task};
+use crate::support::{Cloud, KEY, TIME_LIMIT, task};
 
 fn program(url: &str, workdir: &str, key: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bematic-agent"));
@@ -29,7 +29,7 @@ fn program(url: &str, workdir: &str, key: &str) -> Command {
 }
 
 async fn output(mut command: Command) -> Output {
-    timeout(PATIENCE, command.output())
+    timeout(TIME_LIMIT, command.output())
         .await
         .expect("an end in time")
         .unwrap()
@@ -59,10 +59,10 @@ async fn sigterm_finishes_the_task_and_exits_with_0() {
         })
         .await;
     std::fs::write(folder.path().join("go"), "").unwrap();
-    let (story, _) = connection.story(task.task_id).await;
-    assert!(story.output.contains("finished"));
+    let (transcript, _) = connection.transcript(task.task_id).await;
+    assert!(transcript.output.contains("finished"));
     connection.closed().await;
-    let output = timeout(PATIENCE, child.wait_with_output())
+    let output = timeout(TIME_LIMIT, child.wait_with_output())
         .await
         .unwrap()
         .unwrap();
@@ -111,7 +111,7 @@ async fn wrong_usage_exits_with_2_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_cloud_that_is_not_there_yet_is_waited_for() {
+async fn the_agent_waits_for_a_cloud_that_does_not_listen_yet() {
     let free = Cloud::start().await;
     let url = free.url();
     let address = url

@@ -1,4 +1,4 @@
-//! A cloud that cannot handle what comes, for a while.
+//! A cloud that cannot handle messages for a while.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use crate::support::{Connection, Options, PATIENCE, Setup, task};
+use crate::support::{Connection, Options, Setup, TIME_LIMIT, task};
 
-/// An agent that soon sends again what could not be handled, and no heartbeats: a test fails when
-/// it waits for nothing.
+/// An agent with short waits before it sends a message again, and without heartbeats, so that a test
+/// that waits for a message in vain fails.
 async fn impatient() -> Setup {
     let mut options = Options::default();
-    options.timings.heartbeat = 10 * PATIENCE;
+    options.timings.heartbeat = 10 * TIME_LIMIT;
     options.timings.retry = Duration::from_millis(20);
     Setup::with(options).await
 }
 
-/// The next message but for what the agent says of itself.
+/// The next message about a task.
 async fn next(connection: &mut Connection) -> Envelope<AgentMessage> {
     loop {
         let envelope = connection.next().await;
@@ -35,7 +35,7 @@ fn output(envelope: &Envelope<AgentMessage>) -> Option<&str> {
     }
 }
 
-/// Asks the agent whether it hears, at that time, and waits for the answer.
+/// Pings the agent at that time, and waits for the answer.
 async fn echo(connection: &mut Connection, time: u64) {
     let asked = Timestamp::from_millis(time);
     let question = Heartbeat {
@@ -51,7 +51,7 @@ async fn echo(connection: &mut Connection, time: u64) {
 }
 
 #[tokio::test]
-async fn what_the_cloud_could_not_handle_comes_again_until_it_can() {
+async fn messages_that_the_cloud_could_not_handle_are_sent_again_until_it_can() {
     let mut setup = impatient().await;
     let connection = &mut setup.connection;
     connection.confirms = false;
@@ -68,14 +68,14 @@ async fn what_the_cloud_could_not_handle_comes_again_until_it_can() {
         }
     }
     std::fs::write(setup.folder.path().join("go"), "").unwrap();
-    let (_, end) = connection.story(task.task_id).await;
+    let (_, end) = connection.transcript(task.task_id).await;
     connection.refuse(&end, "QUEUE_UNAVAILABLE").await;
-    let (story, again) = connection.story(task.task_id).await;
-    assert_eq!((story.output.as_str(), again), ("", end));
+    let (transcript, again) = connection.transcript(task.task_id).await;
+    assert_eq!((transcript.output.as_str(), again), ("", end));
 }
 
 #[tokio::test]
-async fn after_the_gateways_own_error_what_may_be_lost_comes_again() {
+async fn after_an_error_of_the_gateway_messages_that_may_be_lost_are_sent_again() {
     let mut setup = impatient().await;
     let connection = &mut setup.connection;
     let task = task("echo hi; while [ ! -e go ]; do sleep 0.01; done");
@@ -86,9 +86,9 @@ async fn after_the_gateways_own_error_what_may_be_lost_comes_again() {
     let again = [next(connection).await, next(connection).await];
     assert_eq!(again, first);
     std::fs::write(setup.folder.path().join("go"), "").unwrap();
-    let (story, end) = connection.story(task.task_id).await;
+    let (transcript, end) = connection.transcript(task.task_id).await;
     assert!(matches!(end.message, AgentMessage::TaskComplete(_)));
-    assert_eq!(story.output, "");
+    assert_eq!(transcript.output, "");
 }
 
 #[tokio::test]

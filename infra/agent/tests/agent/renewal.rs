@@ -28,7 +28,7 @@ fn ack(message: &AgentMessage) -> Option<TaskAck> {
     }
 }
 
-/// What the agent's person has seen of its connections, but for the beginning.
+/// The notices about connections, except those at the start.
 fn seen(setup: &Setup) -> Vec<Notice> {
     let connections = setup.agent.notices().into_iter().filter(|notice| {
         matches!(
@@ -53,19 +53,19 @@ async fn output_arrives_once_though_the_cloud_closes_each_connection_for_the_nex
         let stream = setup.beginning().await;
         let (older, status) = setup.replaced(stream).await;
         assert_eq!(status.active_tasks, [task.task_id]);
-        let heard = older.close().await.into_iter();
-        streams.extend(heard.filter_map(|envelope| self::stream(envelope.message)));
+        let rest = older.close().await.into_iter();
+        streams.extend(rest.filter_map(|envelope| self::stream(envelope.message)));
     }
     let before = streams.len();
     assert!(before > 0);
     std::fs::write(setup.folder.path().join("stop"), "").unwrap();
-    let story = setup.connection.story(task.task_id);
-    let (story, _) = setup.cloud.alone(story).await;
+    let transcript = setup.connection.transcript(task.task_id);
+    let (transcript, _) = setup.cloud.alone(transcript).await;
     let seqs: Vec<u64> = streams.iter().filter_map(|stream| stream.seq).collect();
-    let all: Vec<u64> = seqs.into_iter().chain(story.seqs).collect();
+    let all: Vec<u64> = seqs.into_iter().chain(transcript.seqs).collect();
     assert_eq!(all, (0..all.len() as u64).collect::<Vec<_>>());
     let deltas: String = streams.into_iter().map(|stream| stream.delta).collect();
-    let output = deltas + &story.output;
+    let output = deltas + &transcript.output;
     let numbers: Vec<usize> = output.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
     assert_eq!(seen(&setup)[..3], vec![Notice::Renewed; 3]);
@@ -96,24 +96,24 @@ async fn a_task_that_comes_while_connections_change_is_run_once() {
     }
     // A cloud that does not close the older connection sees the agent do so, after a while.
     setup.cloud.alone(older.serve()).await;
-    assert!(!older.has_heard(|message| ack(message).is_some()));
+    assert!(!older.has_kept(|message| ack(message).is_some()));
 }
 
 #[tokio::test]
-async fn an_unconfirmed_result_is_sent_again_and_what_has_arrived_before_it_is_not() {
+async fn an_unconfirmed_result_is_sent_again_and_messages_that_arrived_before_it_are_not() {
     let mut setup = restless().await;
     setup.connection.confirms = false;
     let task = task("echo hi");
     setup.connection.submit(&task).await;
-    let story = setup.connection.story(task.task_id);
-    let (_, first) = setup.cloud.alone(story).await;
+    let transcript = setup.connection.transcript(task.task_id);
+    let (_, first) = setup.cloud.alone(transcript).await;
     let stream = setup.beginning().await;
     let (_older, status) = setup.replaced(stream).await;
     assert_eq!(status.active_tasks, [task.task_id]);
-    let story = setup.connection.story(task.task_id);
-    let (story, again) = setup.cloud.alone(story).await;
+    let transcript = setup.connection.transcript(task.task_id);
+    let (transcript, again) = setup.cloud.alone(transcript).await;
     assert_eq!((&again.id, &again.message), (&first.id, &first.message));
-    assert_eq!(story.output, "");
+    assert_eq!(transcript.output, "");
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use bematic_agent::event::Ending;
+use bematic_agent::Exit;
 use bematic_protocol::messages::{
     AgentMessage, Availability, CloudMessage, SystemNotice, TaskCancelled,
 };
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::time::sleep;
 
-use crate::support::{Options, PATIENCE, Setup, ends, task};
+use crate::support::{Options, Setup, TIME_LIMIT, ends, task};
 
 fn cancelled(message: AgentMessage) -> TaskCancelled {
     match message {
@@ -34,7 +34,7 @@ async fn gone(file: &Path) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone)
+    tokio::time::timeout(TIME_LIMIT, gone)
         .await
         .expect("the process to end");
 }
@@ -50,13 +50,13 @@ fn is_zombie(pid: Pid) -> bool {
 
 #[tokio::test]
 async fn a_cancelled_command_is_asked_to_end_and_its_output_so_far_is_sent() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task("trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.01; done");
     setup.connection.submit(&task).await;
     setup.connection.output_until(task.task_id, "hello").await;
     setup.connection.cancel(task.task_id).await;
-    let (story, end) = setup.connection.story(task.task_id).await;
-    assert!(story.output.contains("bye"));
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
+    assert!(transcript.output.contains("bye"));
     let cancelled = cancelled(end.message);
     assert_eq!(cancelled.reason.as_deref(), Some("not needed"));
     assert_eq!(cancelled.attempt, task.attempt);
@@ -64,7 +64,7 @@ async fn a_cancelled_command_is_asked_to_end_and_its_output_so_far_is_sent() {
 
 #[tokio::test]
 async fn a_command_that_ignores_being_asked_is_killed_with_all_it_started() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task(
         "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > grandchild; echo ready; \
                  while :; do sleep 0.01; done' & echo $$ > child; wait; while :; do sleep 0.01; done",
@@ -78,8 +78,8 @@ async fn a_command_that_ignores_being_asked_is_killed_with_all_it_started() {
 }
 
 #[tokio::test]
-async fn what_a_command_left_behind_ends_with_it() {
-    let mut setup = Setup::usual().await;
+async fn processes_that_a_command_left_behind_end_with_it() {
+    let mut setup = Setup::start().await;
     let task = task("sleep 1000 >/dev/null 2>&1 & echo $! > left; echo done");
     setup.connection.submit(&task).await;
     let end = setup.connection.end_of(task.task_id).await;
@@ -88,7 +88,7 @@ async fn what_a_command_left_behind_ends_with_it() {
 }
 
 #[tokio::test]
-async fn a_waiting_task_is_cancelled_at_once_and_of_an_unknown_one_nothing_is_said() {
+async fn a_waiting_task_is_cancelled_at_once_and_an_unknown_one_is_ignored() {
     let options = Options {
         concurrency: 1,
         ..Options::default()
@@ -104,11 +104,11 @@ async fn a_waiting_task_is_cancelled_at_once_and_of_an_unknown_one_nothing_is_sa
     setup.connection.cancel(running.task_id).await;
     cancelled(setup.connection.end_of(running.task_id).await);
     let of_unknown = |message: &AgentMessage| ends(message) == Some(unknown.task_id);
-    assert!(!setup.connection.has_heard(of_unknown));
+    assert!(!setup.connection.has_kept(of_unknown));
 }
 
 #[tokio::test]
-async fn a_stopped_agent_hands_back_what_waits_and_finishes_what_runs() {
+async fn a_stopped_agent_hands_back_waiting_tasks_and_finishes_running_ones() {
     let options = Options {
         concurrency: 1,
         ..Options::default()
@@ -142,12 +142,12 @@ async fn a_stopped_agent_hands_back_what_waits_and_finishes_what_runs() {
         .find(availability(Availability::Offline))
         .await;
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Stopped);
+    assert_eq!(setup.agent.ended().await, Exit::Stopped);
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_what_runs() {
-    let mut setup = Setup::usual().await;
+async fn a_second_signal_ends_running_tasks() {
+    let mut setup = Setup::start().await;
     let task = task("echo on; sleep 1000");
     setup.connection.submit(&task).await;
     setup.connection.output_until(task.task_id, "on").await;
@@ -158,7 +158,7 @@ async fn a_second_signal_ends_what_runs() {
     };
     assert!(failure.recoverable && failure.error.contains("agent was stopped"));
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Stopped);
+    assert_eq!(setup.agent.ended().await, Exit::Stopped);
 }
 
 #[tokio::test]
@@ -182,5 +182,5 @@ async fn a_task_that_does_not_finish_in_the_drain_time_is_ended() {
     let end = setup.connection.end_of(task.task_id).await;
     assert!(matches!(end, AgentMessage::TaskError(_)), "{end:?}");
     setup.connection.closed().await;
-    assert_eq!(setup.agent.ended().await, Ending::Restart);
+    assert_eq!(setup.agent.ended().await, Exit::Restart);
 }

@@ -28,7 +28,7 @@ fn failure(message: AgentMessage) -> TaskFailure {
 
 #[tokio::test]
 async fn a_task_is_acknowledged_streamed_and_completed() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task(
         "pwd; echo \"$BEMATIC_MODEL $BEMATIC_SYSTEM_PROMPT key=$BEMATIC_API_KEY\"; echo oops >&2\n\
                  echo '::bematic {\"step\":\"Reading\",\"type\":\"tool_use\"}'\n\
@@ -36,13 +36,13 @@ async fn a_task_is_acknowledged_streamed_and_completed() {
     );
     setup.connection.submit(&task).await;
     assert!(setup.connection.find(ack).await.accepted);
-    let (story, end) = setup.connection.story(task.task_id).await;
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
     let place = setup.folder.path().canonicalize().unwrap();
-    assert!(story.output.contains(place.to_str().unwrap()));
-    assert!(story.output.contains("model be brief key=\n"));
-    assert!(story.output.contains("oops"));
-    assert!(!story.output.contains("::bematic"));
-    assert_eq!(story.steps, ["Reading"]);
+    assert!(transcript.output.contains(place.to_str().unwrap()));
+    assert!(transcript.output.contains("model be brief key=\n"));
+    assert!(transcript.output.contains("oops"));
+    assert!(!transcript.output.contains("::bematic"));
+    assert_eq!(transcript.steps, ["Reading"]);
     let complete = complete(end.message);
     assert_eq!(complete.result, "All **done**");
     assert_eq!(complete.output_tokens, 7);
@@ -52,52 +52,52 @@ async fn a_task_is_acknowledged_streamed_and_completed() {
 
 #[tokio::test]
 async fn five_hundred_progress_lines_all_arrive_in_order() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task(
         "i=0; while [ $i -lt 500 ]; do echo \"::bematic {\\\"step\\\":\\\"step $i\\\",\\\"progress\\\":$((i / 5))}\"; i=$((i+1)); done",
     );
     setup.connection.submit(&task).await;
-    let (story, end) = setup.connection.story(task.task_id).await;
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
     complete(end.message);
     let expected: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
-    assert_eq!(story.steps, expected);
-    assert!(story.percents.is_sorted() && story.percents.last() == Some(&99.0));
+    assert_eq!(transcript.steps, expected);
+    assert!(transcript.percents.is_sorted() && transcript.percents.last() == Some(&99.0));
 }
 
 #[tokio::test]
 async fn two_megabytes_of_output_arrive_complete_and_in_order() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task("seq 1 300000");
     setup.connection.submit(&task).await;
-    let (story, end) = setup.connection.story(task.task_id).await;
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
     let numbers: Vec<String> = (1..=300_000).map(|n| n.to_string()).collect();
     let expected = numbers.join("\n") + "\n";
-    assert!(story.output == expected, "the output differs");
-    let seqs: Vec<u64> = (0..story.seqs.len() as u64).collect();
-    assert_eq!(story.seqs, seqs);
+    assert!(transcript.output == expected, "the output differs");
+    let seqs: Vec<u64> = (0..transcript.seqs.len() as u64).collect();
+    assert_eq!(transcript.seqs, seqs);
     assert!(complete(end.message).result.ends_with("300000"));
 }
 
 #[tokio::test]
 async fn a_result_too_long_for_a_message_is_cut_and_sent_in_several_frames() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task(
         "printf '::bematic {\"result\":\"'; head -c 200000 /dev/zero | tr '\\0' x; echo '\"}'",
     );
     setup.connection.submit(&task).await;
-    let (story, end) = setup.connection.story(task.task_id).await;
-    assert_eq!(story.output, "");
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
+    assert_eq!(transcript.output, "");
     let result = complete(end.message).result;
     assert!(result.len() > 90_000 && result.contains("cut here"));
 }
 
 #[tokio::test]
-async fn a_failing_command_tells_its_exit_code_and_last_words() {
-    let mut setup = Setup::usual().await;
+async fn a_failing_command_is_reported_with_its_exit_code_and_error_output() {
+    let mut setup = Setup::start().await;
     let task = task("echo out; echo 'no such branch' >&2; exit 3");
     setup.connection.submit(&task).await;
-    let (story, end) = setup.connection.story(task.task_id).await;
-    assert!(story.output.contains("out\n"));
+    let (transcript, end) = setup.connection.transcript(task.task_id).await;
+    assert!(transcript.output.contains("out\n"));
     let failure = failure(end.message);
     assert!(failure.error.contains("exit code 3") && failure.error.contains("no such branch"));
     assert!(failure.recoverable);
@@ -108,35 +108,35 @@ async fn a_missing_command_is_explained() {
     let mut setup = Setup::with_command("no-such-program-here", Options::default()).await;
     let task = task("x");
     setup.connection.submit(&task).await;
-    let (_, end) = setup.connection.story(task.task_id).await;
+    let (_, end) = setup.connection.transcript(task.task_id).await;
     let failure = failure(end.message);
     assert!(failure.error.contains("no-such-program-here") && failure.error.contains("--exec"));
     assert!(!failure.recoverable);
 }
 
 #[tokio::test]
-async fn a_prompt_that_nobody_reads_hurts_nobody() {
+async fn a_command_may_leave_its_prompt_unread() {
     let mut setup = Setup::with_command("true", Options::default()).await;
     let task = task(&"x".repeat(100_000));
     setup.connection.submit(&task).await;
-    let (_, end) = setup.connection.story(task.task_id).await;
+    let (_, end) = setup.connection.transcript(task.task_id).await;
     complete(end.message);
 }
 
 #[tokio::test]
 async fn a_repeated_submission_is_acknowledged_and_not_run_again() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let task = task("echo ran >> runs");
     setup.connection.submit(&task).await;
     setup.connection.submit(&task).await;
-    let (_, end) = setup.connection.story(task.task_id).await;
+    let (_, end) = setup.connection.transcript(task.task_id).await;
     complete(end.message);
     setup.connection.submit(&task).await;
     let acknowledged = setup.connection.find(ack).await;
     assert!(acknowledged.accepted);
     let last = support::task("true");
     setup.connection.submit(&last).await;
-    setup.connection.story(last.task_id).await;
+    setup.connection.transcript(last.task_id).await;
     let runs = std::fs::read_to_string(setup.folder.path().join("runs")).unwrap();
     assert_eq!(runs, "ran\n");
     drop(setup.agent);
@@ -144,7 +144,7 @@ async fn a_repeated_submission_is_acknowledged_and_not_run_again() {
 
 #[tokio::test]
 async fn a_folder_outside_is_refused_for_good() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let mut task = task("echo never");
     task.local_path = "/".to_owned();
     setup.connection.submit(&task).await;
@@ -155,7 +155,7 @@ async fn a_folder_outside_is_refused_for_good() {
 
 #[tokio::test]
 async fn tasks_start_in_order_and_only_so_many_at_once() {
-    let mut setup = Setup::usual().await;
+    let mut setup = Setup::start().await;
     let script = "echo start; while [ ! -e go ]; do sleep 0.01; done";
     let tasks: Vec<_> = (0..5).map(|_| task(script)).collect();
     let mut acks = Vec::new();

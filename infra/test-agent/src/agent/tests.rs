@@ -17,7 +17,7 @@ fn run(task: &str, attempt: u32) -> Run {
     }
 }
 
-/// One that takes one task at a time, tells of it, and completes it within 100 ms.
+/// An agent that takes one task at a time, reports progress, and completes it within 100 ms.
 fn agent(ledger: &Ledger) -> Agent {
     scripted(ledger, |offer| {
         let (run, progress) = (offer.run(), json!({ "progress": 50 }));
@@ -36,21 +36,21 @@ fn scripted(ledger: &Ledger, script: impl FnMut(&Offer) -> Plan + Send + 'static
     Agent::new(settings, Box::new(script), ledger.clone(), at(0))
 }
 
-fn told(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<Outgoing> {
+fn receive(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<Outgoing> {
     let message = json!({
         "id": format!("m{millis}"), "type": kind, "payload": payload, "timestamp": at(millis),
     });
-    agent.receive(&CloudMessage::from_json(message).unwrap(), at(millis))
+    agent.receive(&serde_json::from_value(message).unwrap(), at(millis))
 }
 
 fn submit(agent: &mut Agent, run: Run, millis: u64) -> Vec<Outgoing> {
     let payload = json!({ "taskId": run.task_id, "attempt": run.attempt });
-    told(agent, "TASK_SUBMIT", &payload, millis)
+    receive(agent, "TASK_SUBMIT", &payload, millis)
 }
 
 fn cancel(agent: &mut Agent, task: &str, millis: u64) -> Vec<Outgoing> {
     let payload = json!({ "taskId": task, "reason": "stop" });
-    told(agent, "TASK_CANCEL", &payload, millis)
+    receive(agent, "TASK_CANCEL", &payload, millis)
 }
 
 fn kinds(sent: &[Outgoing]) -> Vec<&str> {
@@ -62,7 +62,7 @@ fn count(ledger: &Ledger, wanted: &Deed) -> usize {
 }
 
 #[test]
-fn a_task_is_acknowledged_told_of_and_completed_until_that_is_confirmed() {
+fn a_task_is_acknowledged_reported_and_completed_until_that_is_confirmed() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 0)), ["TASK_ACK"]);
@@ -77,7 +77,7 @@ fn a_task_is_acknowledged_told_of_and_completed_until_that_is_confirmed() {
         "the same message, with the same id"
     );
     let confirmed = json!({ "messageId": sent[2].id });
-    assert!(told(&mut agent, "message:ack", &confirmed, 5400).is_empty());
+    assert!(receive(&mut agent, "message:ack", &confirmed, 5400).is_empty());
     assert!(agent.is_idle());
     assert_eq!(kinds(&agent.due(at(30_000))), ["HEARTBEAT_PING"]);
     let reported = Deed::Reported(Report::Completed("done".to_owned()));
@@ -99,7 +99,7 @@ fn an_attempt_is_begun_once_also_after_a_kill() {
 }
 
 #[test]
-fn a_kill_loses_work_but_no_report() {
+fn a_kill_loses_work_but_no_terminal_message() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
@@ -136,7 +136,7 @@ fn a_newer_attempt_ends_the_one_before_and_an_older_one_is_ignored() {
 }
 
 #[test]
-fn a_full_agent_hands_back_and_a_cancelled_task_is_reported_so() {
+fn a_full_agent_refuses_and_a_cancelled_task_is_reported_as_cancelled() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
@@ -154,8 +154,9 @@ fn a_script_refuses_stays_silent_or_ignores_a_cancellation() {
     let mut agent = scripted(&ledger, |offer| match offer.attempt {
         1 => Plan::refuse("not now"),
         _ => Plan {
+            answer: Answer::Silent,
             cancellable: false,
-            ..Plan::silent()
+            ..Plan::accept()
         },
     });
     let sent = submit(&mut agent, run(TASK, 1), 0);
@@ -172,7 +173,7 @@ fn a_ping_is_echoed_with_the_tasks_that_run() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
-    let sent = told(
+    let sent = receive(
         &mut agent,
         "HEARTBEAT_PING",
         &json!({ "serverTime": at(5) }),

@@ -6,7 +6,7 @@ use super::*;
 fn silence_ends_a_connection() {
     let mut driver = Driver::connected();
     driver.pass(Duration::from_secs(59));
-    assert!(driver.session.link.is_up());
+    assert!(driver.session.link.is_some());
     driver.pass(Duration::from_secs(1));
     let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
     assert!(driver.session.effects().any(|effect| reconnects(&effect)));
@@ -22,7 +22,7 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.end(&task, Outcome::Succeeded);
     driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
     let exits = |driver: &mut Driver| {
-        let exit = |effect| matches!(effect, Effect::Exit(Ending::Stopped));
+        let exit = |effect| matches!(effect, Effect::Exit(Exit::Stopped));
         driver.session.effects().any(exit)
     };
     driver.pass(Duration::from_secs(29));
@@ -30,7 +30,8 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.pass(Duration::from_secs(1));
     assert!(exits(&mut driver));
 }
-/// A session that has something unsaid and is about to replace its connection.
+
+/// A session that has a message to send and is about to replace its connection.
 fn about_to_renew(task: &TaskSubmit) -> Driver {
     let mut driver = Driver::connected();
     driver.down();
@@ -49,7 +50,7 @@ fn renews(driver: &mut Driver) -> bool {
 }
 
 #[test]
-fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
+fn a_connection_is_replaced_once_all_its_messages_have_arrived() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     let held = driver.sent();
@@ -58,7 +59,7 @@ fn a_connection_is_replaced_once_all_that_went_over_it_has_arrived() {
     };
     assert_eq!(ping.tasks, Some(vec![task.task_id]));
     assert_eq!((held.len(), renews(&mut driver)), (1, false));
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
     assert_eq!(driver.sent(), []);
     driver.up(LONG);
@@ -87,7 +88,7 @@ fn the_cloud_is_answered_at_once_while_a_connection_is_replaced() {
 }
 
 #[test]
-fn what_is_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
+fn a_message_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     driver.sent();
@@ -105,11 +106,11 @@ fn what_is_not_known_to_have_arrived_before_a_replacement_is_sent_again() {
 }
 
 #[test]
-fn a_failed_replacement_lets_everything_out_and_is_tried_again() {
+fn a_failed_replacement_releases_all_messages_and_is_tried_again() {
     let task = numbered(1, "x");
     let mut driver = about_to_renew(&task);
     driver.sent();
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
     driver.handle(Event::Link(LinkEvent::NotRenewed {
         reason: "test".to_owned(),
@@ -118,12 +119,12 @@ fn a_failed_replacement_lets_everything_out_and_is_tried_again() {
     assert_eq!(outputs(&driver.sent()), ["two"]);
     driver.pass(Duration::from_secs(3));
     assert_eq!(kinds(&driver.sent()), ["HEARTBEAT_PING"]);
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
 }
 
 #[test]
-fn a_new_connection_begins_with_what_runs_and_what_waits() {
+fn a_new_connection_begins_with_the_running_and_waiting_tasks() {
     let mut driver = Driver::connected();
     let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
     driver.submit(&running);

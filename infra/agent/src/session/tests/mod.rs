@@ -1,4 +1,4 @@
-//! What a session decides, told of everything that may happen.
+//! The decisions of a session about events of all kinds.
 
 #![expect(
     clippy::disallowed_methods,
@@ -6,9 +6,9 @@
 )]
 
 mod connection;
-mod delivery;
 mod offers;
 mod refused;
+mod resending;
 
 use std::{
     sync::{
@@ -31,14 +31,15 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::Timings,
-    event::{Ended, Ending, Outcome},
-    load::{Load, Machine},
+    event::{Ended, Exit, Outcome},
+    load::Load,
     progress_line::Summary,
-    testing::numbered,
+    run::CommandLine,
+    tests::numbered,
     workdir::Workdirs,
 };
 
-/// How long a connection is kept where its replacement is not the subject.
+/// Time until a connection's replacement where that is not the subject.
 const LONG: Duration = Duration::from_mins(110);
 
 struct FixedClock;
@@ -67,14 +68,6 @@ impl Ids for Counter {
     }
 }
 
-struct Idle;
-
-impl Machine for Idle {
-    fn load(&mut self) -> Load {
-        Load::default()
-    }
-}
-
 /// A session of one slot, and the time.
 struct Driver {
     session: Session,
@@ -85,15 +78,23 @@ struct Driver {
 impl Driver {
     fn connected() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let config = Config {
+            url: "ws://localhost".parse().unwrap(),
             agent_id: "tester".parse().unwrap(),
-            concurrency: 1,
+            api_key: "bm_key".to_owned().into(),
+            command: CommandLine::parse("true").unwrap(),
             workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
+            concurrency: 1,
             timings: Timings::default(),
         };
         let ids = Arc::new(Counter::default());
         let mut driver = Self {
-            session: Session::new(settings, ids, Arc::new(FixedClock), Box::new(Idle)),
+            session: Session::new(
+                Arc::new(config),
+                ids,
+                Arc::new(FixedClock),
+                Box::new(Load::default),
+            ),
             now: Instant::now(),
             _folder: folder,
         };
@@ -117,7 +118,7 @@ impl Driver {
         }));
     }
 
-    fn hear(&mut self, message: CloudMessage) {
+    fn receive(&mut self, message: CloudMessage) {
         let envelope = Envelope {
             id: "c1".parse().unwrap(),
             timestamp: Timestamp::from_millis(1),
@@ -127,7 +128,7 @@ impl Driver {
     }
 
     fn submit(&mut self, submit: &TaskSubmit) {
-        self.hear(CloudMessage::TaskSubmit(Box::new(submit.clone())));
+        self.receive(CloudMessage::TaskSubmit(Box::new(submit.clone())));
     }
 
     fn output(&mut self, submit: &TaskSubmit, text: &str) {
@@ -152,7 +153,7 @@ impl Driver {
         self.handle(Event::Tick);
     }
 
-    /// Everything that goes out now.
+    /// Takes the messages that go out now.
     fn sent(&mut self) -> Vec<Envelope<AgentMessage>> {
         let mut sent = Vec::new();
         while self.session.has_outgoing() {
@@ -182,19 +183,19 @@ impl Driver {
     }
 
     fn cancel(&mut self, submit: &TaskSubmit) {
-        self.hear(CloudMessage::TaskCancel(TaskCancel {
+        self.receive(CloudMessage::TaskCancel(TaskCancel {
             task_id: submit.task_id,
             reason: "late".to_owned(),
         }));
     }
 
     fn confirm(&mut self, message_id: MessageId) {
-        self.hear(CloudMessage::MessageAck(MessageAck { message_id }));
+        self.receive(CloudMessage::MessageAck(MessageAck { message_id }));
     }
 
-    /// The cloud could not handle a message, or does not want it.
+    /// Passes the cloud's error about a message.
     fn refuse(&mut self, message_id: &MessageId, code: &str) {
-        self.hear(CloudMessage::SystemError(SystemError {
+        self.receive(CloudMessage::SystemError(SystemError {
             code: code.to_owned(),
             message: "test".to_owned(),
             message_id: Some(message_id.clone()),
@@ -207,18 +208,18 @@ impl Driver {
     }
 
     fn pong(&mut self) {
-        self.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+        self.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     }
 
-    /// The cloud asks whether the agent hears, at that time.
+    /// Passes the cloud's ping of that time.
     fn ping(&mut self, time: u64) {
-        self.hear(CloudMessage::HeartbeatPing(Heartbeat {
+        self.receive(CloudMessage::HeartbeatPing(Heartbeat {
             server_time: Some(Timestamp::from_millis(time)),
         }));
     }
 }
 
-/// Which of the cloud's heartbeats are answered.
+/// The times of the cloud's pings that are answered.
 fn echoes(sent: &[Envelope<AgentMessage>]) -> Vec<u64> {
     let echoes = sent.iter().filter_map(|envelope| match &envelope.message {
         AgentMessage::HeartbeatPong(report) => Some(report.server_time.as_millis()),

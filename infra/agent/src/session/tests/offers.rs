@@ -1,4 +1,4 @@
-//! Which tasks are taken, and how they may be taken back.
+//! Accepting, refusing and cancelling tasks.
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn cancelling_a_task_that_has_ended_brings_its_result() {
 }
 
 #[test]
-fn a_full_agent_is_for_free_and_may_be_offered_the_next_attempt() {
+fn an_offer_to_a_full_agent_is_not_spent_and_the_next_attempt_may_be_accepted() {
     let mut driver = Driver::connected();
     let mut tasks: Vec<_> = (1..=3).map(|n| numbered(n, "x")).collect();
     for task in &tasks {
@@ -85,7 +85,7 @@ fn a_full_agent_is_for_free_and_may_be_offered_the_next_attempt() {
 }
 
 #[test]
-fn what_is_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
+fn a_task_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
     let mut driver = Driver::connected();
     let (running, waiting) = (numbered(1, "x"), numbered(2, "x"));
     driver.submit(&running);
@@ -102,7 +102,7 @@ fn what_is_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
     assert_eq!(status.active_tasks, [running.task_id, waiting.task_id]);
     driver.pass(Duration::from_secs(20));
     driver.sent();
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     driver.submit(&waiting);
     let acks = driver.acks();
     assert!(!acks[0].accepted && !acks[0].spent);

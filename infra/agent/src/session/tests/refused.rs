@@ -1,9 +1,9 @@
-//! What the cloud could not handle.
+//! Messages that the cloud could not handle.
 
 use super::*;
 use crate::ui::Notice;
 
-/// A session with a task that has said something, all of it sent; with what was sent.
+/// A session with a task that has reported output and progress, and the messages sent.
 fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
     let mut driver = Driver::connected();
     driver.sent();
@@ -19,7 +19,7 @@ fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
     (driver, sent)
 }
 
-/// A session with a task that has ended, and its end, which was sent.
+/// A session with a task that has ended, and its terminal message, which was sent.
 fn ended(task: &TaskSubmit) -> (Driver, Envelope<AgentMessage>) {
     let mut driver = Driver::connected();
     driver.submit(task);
@@ -28,17 +28,17 @@ fn ended(task: &TaskSubmit) -> (Driver, Envelope<AgentMessage>) {
     (driver, end)
 }
 
-fn complaints(driver: &mut Driver) -> Vec<String> {
+fn problems(driver: &mut Driver) -> Vec<String> {
     let effects = driver.session.effects();
-    let complaints = effects.filter_map(|effect| match effect {
-        Effect::Tell(Notice::Error { message } | Notice::Warning { message }) => Some(message),
+    let problems = effects.filter_map(|effect| match effect {
+        Effect::Show(Notice::Error { message } | Notice::Warning { message }) => Some(message),
         _ => None,
     });
-    complaints.collect()
+    problems.collect()
 }
 
 #[test]
-fn what_could_not_be_handled_is_sent_again_ever_later() {
+fn a_message_that_could_not_be_handled_is_sent_again_after_growing_waits() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     for wait in [1, 2, 4] {
         for (message, code) in
@@ -54,11 +54,15 @@ fn what_could_not_be_handled_is_sent_again_ever_later() {
         assert_eq!(driver.sent(), first);
     }
     driver.pass(Duration::from_secs(10));
-    assert_eq!(driver.sent(), [], "what is not refused is not repeated");
+    assert_eq!(
+        driver.sent(),
+        [],
+        "a message that is not refused is not repeated"
+    );
 }
 
 #[test]
-fn a_heartbeat_does_not_prove_what_was_refused_before_or_is_refused_after() {
+fn a_heartbeat_does_not_prove_a_message_that_is_refused_before_or_after() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     driver.pass(Duration::from_secs(20));
     driver.sent();
@@ -83,7 +87,7 @@ fn a_refusal_over_a_connection_that_was_replaced_still_counts() {
 }
 
 #[test]
-fn what_was_refused_goes_at_once_over_the_next_connection() {
+fn a_refused_message_goes_at_once_over_the_next_connection() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     driver.refuse(&first[1].id, "STORE_UNAVAILABLE");
     driver.down();
@@ -94,7 +98,7 @@ fn what_was_refused_goes_at_once_over_the_next_connection() {
 }
 
 #[test]
-fn output_that_can_never_be_handled_is_given_up_with_a_word() {
+fn output_that_can_never_be_handled_is_given_up_with_a_notice() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     let mut repeated = 0;
     let mut quiet = 0;
@@ -111,12 +115,12 @@ fn output_that_can_never_be_handled_is_given_up_with_a_word() {
         }
     }
     assert_eq!(repeated, 8);
-    let complaints = complaints(&mut driver);
+    let problems = problems(&mut driver);
     assert!(
-        complaints
+        problems
             .iter()
-            .any(|words| words.contains("TASK_STREAM") && words.contains("given up")),
-        "{complaints:?}"
+            .any(|text| text.contains("TASK_STREAM") && text.contains("given up")),
+        "{problems:?}"
     );
 }
 
@@ -150,7 +154,7 @@ fn output_that_was_refused_is_not_forgotten_with_its_confirmed_result() {
 }
 
 #[test]
-fn what_the_cloud_has_no_use_for_is_not_sent_again() {
+fn an_unwanted_message_is_not_sent_again() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     for (message, code) in first
         .iter()
@@ -164,7 +168,7 @@ fn what_the_cloud_has_no_use_for_is_not_sent_again() {
 }
 
 #[test]
-fn a_result_is_sent_until_it_is_confirmed_even_if_the_task_is_not_the_agents() {
+fn a_result_is_sent_until_confirmed_even_if_the_task_is_not_the_agents() {
     let (mut driver, end) = ended(&numbered(1, "x"));
     driver.refuse(&end.id, "TASK_NOT_HELD");
     driver.pass(Duration::from_secs(10));
@@ -172,7 +176,7 @@ fn a_result_is_sent_until_it_is_confirmed_even_if_the_task_is_not_the_agents() {
 }
 
 #[test]
-fn a_status_that_could_not_be_handled_is_said_anew() {
+fn a_status_that_could_not_be_handled_is_replaced_by_the_present_one() {
     let mut driver = Driver::connected();
     let first = driver.sent();
     let task = numbered(1, "x");
@@ -226,7 +230,7 @@ fn an_answer_is_repeated_over_the_connection_that_asked_only() {
 }
 
 #[test]
-fn the_gateways_own_error_has_everything_sent_again_that_may_be_meant() {
+fn an_error_of_the_gateway_repeats_all_messages_that_may_have_failed() {
     let task = numbered(1, "x");
     let (mut driver, first) = talking(&task);
     driver.gateway_error();
@@ -245,7 +249,7 @@ fn the_gateways_own_error_has_everything_sent_again_that_may_be_meant() {
 }
 
 #[test]
-fn what_seems_to_have_arrived_is_repeated_once_for_the_gateways_error() {
+fn a_message_that_seems_to_have_arrived_is_repeated_once_for_the_gateways_error() {
     let (mut driver, first) = talking(&numbered(1, "x"));
     for repeated in [first.len() + 1, 0] {
         driver.pass(Duration::from_secs(20));
@@ -258,7 +262,7 @@ fn what_seems_to_have_arrived_is_repeated_once_for_the_gateways_error() {
 }
 
 #[test]
-fn the_gateways_error_is_not_about_what_was_sent_long_ago() {
+fn the_gateways_error_is_not_about_messages_sent_long_ago() {
     let (mut driver, _) = talking(&numbered(1, "x"));
     for _ in 0..2 {
         driver.pass(Duration::from_secs(20));
@@ -271,7 +275,7 @@ fn the_gateways_error_is_not_about_what_was_sent_long_ago() {
 }
 
 #[test]
-fn an_agent_that_stops_waits_for_what_is_to_be_sent_again() {
+fn an_agent_that_stops_waits_for_messages_to_be_sent_again() {
     let task = numbered(1, "x");
     let (mut driver, first) = talking(&task);
     driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
-use super::{Connection, KEY, PATIENCE};
+use super::{Connection, KEY, TIME_LIMIT};
 
 /// The listening side.
 pub(crate) struct Cloud {
@@ -35,7 +35,7 @@ impl Cloud {
 
     /// Accepts the next connection, with its AGENT_STATUS, which comes first.
     pub(crate) async fn connected(&self) -> (Connection, AgentStatus) {
-        Connection::greeted(self.incoming().await).await
+        Connection::with_status(self.incoming().await).await
     }
 
     /// Accepts the next connection if its key is good, else refuses it with 401.
@@ -56,12 +56,12 @@ impl Cloud {
 
     /// The next connection, before its handshake.
     pub(crate) async fn incoming(&self) -> TcpStream {
-        let accepted = timeout(PATIENCE, self.listener.accept()).await;
+        let accepted = timeout(TIME_LIMIT, self.listener.accept()).await;
         accepted.expect("a connection in time").unwrap().0
     }
 }
 
-/// Looks at the agent's key and id.
+/// Checks the agent's key and id.
 #[expect(clippy::result_large_err, reason = "the library's signature")]
 pub(super) fn authorize(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
     let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());

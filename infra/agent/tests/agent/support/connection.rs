@@ -1,4 +1,4 @@
-//! One agent's connection, as its cloud sees it.
+//! One agent's connection, on the cloud's side.
 
 use std::collections::VecDeque;
 
@@ -17,21 +17,21 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
-use super::{PATIENCE, cloud::authorize};
+use super::{TIME_LIMIT, cloud::authorize};
 
 /// A connected agent.
 pub(crate) struct Connection {
     socket: WebSocketStream<TcpStream>,
-    /// Whether results are confirmed as they come.
+    /// Whether terminal messages are confirmed on arrival.
     pub(crate) confirms: bool,
     /// Whether heartbeats are answered.
     pub(crate) answers: bool,
     early: VecDeque<Envelope<AgentMessage>>,
 }
 
-/// What an agent said of a task until its end.
+/// The messages about a task until its end.
 #[derive(Debug, Default)]
-pub(crate) struct Story {
+pub(crate) struct Transcript {
     pub(crate) output: String,
     pub(crate) steps: Vec<String>,
     pub(crate) percents: Vec<f64>,
@@ -56,7 +56,7 @@ impl Connection {
     }
 
     /// Shakes hands, and waits for AGENT_STATUS, which comes first.
-    pub(crate) async fn greeted(stream: TcpStream) -> (Self, AgentStatus) {
+    pub(crate) async fn with_status(stream: TcpStream) -> (Self, AgentStatus) {
         let mut connection = Self::open(stream).await.expect("the handshake");
         let AgentMessage::AgentStatus(status) = connection.next().await.message else {
             panic!("the first message is not AGENT_STATUS");
@@ -87,7 +87,7 @@ impl Connection {
         self.send(CloudMessage::TaskCancel(cancel)).await;
     }
 
-    /// Says that a message could not be handled.
+    /// Sends SYSTEM_ERROR about a message.
     pub(crate) async fn refuse(&mut self, refused: &Envelope<AgentMessage>, code: &str) {
         let error = SystemError {
             code: code.to_owned(),
@@ -97,13 +97,13 @@ impl Connection {
         self.send(CloudMessage::SystemError(error)).await;
     }
 
-    /// Says what API Gateway says when a message's function failed.
+    /// Sends API Gateway's error for a message whose function failed.
     pub(crate) async fn gateway_error(&mut self) {
         let text = r#"{"message": "Internal server error", "connectionId":"c=", "requestId":"r="}"#;
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next message; results are confirmed as they come, unless that is off.
+    /// Awaits the next message; terminal messages are confirmed on arrival, unless that is off.
     pub(crate) async fn next(&mut self) -> Envelope<AgentMessage> {
         match self.early.pop_front() {
             Some(envelope) => envelope,
@@ -116,12 +116,12 @@ impl Connection {
         while self.read().await.is_some() {}
     }
 
-    /// Ends the connection without a word.
+    /// Cuts the connection without a closing handshake.
     pub(crate) async fn cut(&mut self) {
         self.socket.get_mut().shutdown().await.unwrap();
     }
 
-    /// Closes the connection as API Gateway does; returns all that was not looked at.
+    /// Closes the connection as API Gateway does; returns all messages that no test has read.
     pub(crate) async fn close(mut self) -> Vec<Envelope<AgentMessage>> {
         self.socket.close(None).await.unwrap();
         let mut rest: Vec<_> = self.early.drain(..).collect();
@@ -131,8 +131,8 @@ impl Connection {
         rest
     }
 
-    /// Whether something of that kind is kept for later.
-    pub(crate) fn has_heard(&self, kind: impl Fn(&AgentMessage) -> bool) -> bool {
+    /// Whether a message of that kind is kept for later.
+    pub(crate) fn has_kept(&self, kind: impl Fn(&AgentMessage) -> bool) -> bool {
         self.early.iter().any(|envelope| kind(&envelope.message))
     }
 
@@ -152,7 +152,7 @@ impl Connection {
 
     async fn receive(&mut self) -> Option<Envelope<AgentMessage>> {
         loop {
-            let message = timeout(PATIENCE, self.socket.next())
+            let message = timeout(TIME_LIMIT, self.socket.next())
                 .await
                 .expect("a message in time")?;
             match message {
@@ -192,29 +192,32 @@ impl Connection {
         }
     }
 
-    /// Reads until a task's end, gathering what is said of it on the way.
-    pub(crate) async fn story(&mut self, task: TaskId) -> (Story, Envelope<AgentMessage>) {
-        let mut story = Story::default();
+    /// Reads until a task's terminal message, and collects the messages about the task.
+    pub(crate) async fn transcript(
+        &mut self,
+        task: TaskId,
+    ) -> (Transcript, Envelope<AgentMessage>) {
+        let mut transcript = Transcript::default();
         loop {
             let envelope = self.next().await;
             match &envelope.message {
                 AgentMessage::TaskStream(stream) if stream.task_id == task => {
-                    story.output.push_str(&stream.delta);
-                    story.seqs.extend(stream.seq);
+                    transcript.output.push_str(&stream.delta);
+                    transcript.seqs.extend(stream.seq);
                 }
                 AgentMessage::TaskProgress(progress) if progress.task_id == task => {
-                    story
+                    transcript
                         .steps
                         .extend(progress.steps.clone().unwrap_or_default());
-                    story.percents.extend(progress.progress);
+                    transcript.percents.extend(progress.progress);
                 }
-                message if ends(message) == Some(task) => return (story, envelope),
+                message if ends(message) == Some(task) => return (transcript, envelope),
                 _ => {}
             }
         }
     }
 
-    /// A task's end, keeping everything else for later.
+    /// Awaits a task's terminal message, keeping all others for later.
     pub(crate) async fn end_of(&mut self, task: TaskId) -> AgentMessage {
         self.find(|message| (ends(message) == Some(task)).then(|| message.clone()))
             .await

@@ -1,4 +1,4 @@
-//! What the tests share: an agent, and a stand-in for its cloud.
+//! Support for the tests: an agent, and a stand-in for its cloud.
 
 mod cloud;
 mod connection;
@@ -11,13 +11,9 @@ use std::{
 };
 
 use bematic_agent::{
-    agent,
+    CommandLine, Exit, StopReason, Workdirs, agent,
     config::{Config, Timings},
-    event::Ending,
-    run::CommandLine,
-    session::StopReason,
-    ui::{Notice, Ui},
-    workdir::Workdirs,
+    ui::Notice,
 };
 use bematic_protocol::{
     ids::{Attempt, Ids, RandomIds},
@@ -31,8 +27,8 @@ pub(crate) use self::{
     connection::{Connection, ends},
 };
 
-/// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time after which a test fails.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The key that the cloud accepts.
 pub(crate) const KEY: &str = "bm_good";
 
@@ -42,12 +38,12 @@ pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) agent: Agent,
     pub(crate) connection: Connection,
-    /// What came first over that connection.
+    /// The first message over that connection.
     pub(crate) status: AgentStatus,
 }
 
 impl Setup {
-    pub(crate) async fn usual() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Options::default()).await
     }
 
@@ -85,10 +81,10 @@ impl Setup {
         }
     }
 
-    /// Lets the new connection take the place of this one, which is returned with what came first
-    /// over the new one.
+    /// Lets the new connection take the place of this one, which is returned with the first
+    /// message over the new one.
     pub(crate) async fn replaced(&mut self, stream: TcpStream) -> (Connection, AgentStatus) {
-        let (next, status) = Connection::greeted(stream).await;
+        let (next, status) = Connection::with_status(stream).await;
         (mem::replace(&mut self.connection, next), status)
     }
 }
@@ -96,11 +92,11 @@ impl Setup {
 /// A running agent.
 pub(crate) struct Agent {
     stops: mpsc::Sender<StopReason>,
-    handle: JoinHandle<Ending>,
-    notices: Notices,
+    handle: JoinHandle<Exit>,
+    notices: Arc<Mutex<Vec<Notice>>>,
 }
 
-/// How a test's agent differs from the usual.
+/// Settings of a test's agent.
 pub(crate) struct Options {
     pub(crate) key: &'static str,
     pub(crate) concurrency: u32,
@@ -135,10 +131,11 @@ impl Agent {
             concurrency: options.concurrency,
             timings: options.timings,
         };
-        let notices = Notices::default();
+        let notices = Arc::<Mutex<Vec<Notice>>>::default();
         let (stops, stopped) = mpsc::channel(4);
-        let ui = notices.clone();
-        let handle = tokio::spawn(agent::run(config, stopped, Box::new(ui)));
+        let shown = notices.clone();
+        let ui = Box::new(move |notice: &Notice| shown.lock().unwrap().push(notice.clone()));
+        let handle = tokio::spawn(agent::run(config, stopped, ui));
         Self {
             stops,
             handle,
@@ -154,33 +151,24 @@ impl Agent {
     }
 
     /// Waits for the agent's end.
-    pub(crate) async fn ended(self) -> Ending {
-        timeout(PATIENCE, self.handle)
+    pub(crate) async fn ended(self) -> Exit {
+        timeout(TIME_LIMIT, self.handle)
             .await
             .expect("an end in time")
             .unwrap()
     }
 
-    /// Waits for the agent's end; returns also what its person has seen.
-    pub(crate) async fn notices_at_end(self) -> (Ending, Vec<Notice>) {
+    /// Waits for the agent's end; returns also the notices shown.
+    pub(crate) async fn notices_at_end(self) -> (Exit, Vec<Notice>) {
         let notices = self.notices.clone();
-        let ending = self.ended().await;
-        let seen = notices.0.lock().unwrap().clone();
-        (ending, seen)
+        let exit = self.ended().await;
+        let seen = notices.lock().unwrap().clone();
+        (exit, seen)
     }
 
-    /// What its person has seen.
+    /// The notices shown so far.
     pub(crate) fn notices(&self) -> Vec<Notice> {
-        self.notices.0.lock().unwrap().clone()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Notices(Arc<Mutex<Vec<Notice>>>);
-
-impl Ui for Notices {
-    fn tell(&mut self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
+        self.notices.lock().unwrap().clone()
     }
 }
 

@@ -40,7 +40,7 @@ impl RunningAgent {
     ) -> Self {
         let (interruptions, interrupted) = mpsc::unbounded_channel();
         let (tell, idle) = watch::channel(true);
-        let link = Link::new(url, Handshake::of(&settings.id, api_key));
+        let link = Link::new(url, Handshake::header(settings.id.as_str(), api_key));
         let script = script::script(settings.id.clone(), seed);
         let agent = Agent::new(settings, script, ledger, SystemClock.now());
         tokio::spawn(live(agent, link, interrupted, tell));

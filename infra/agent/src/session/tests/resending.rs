@@ -1,9 +1,9 @@
-//! What is sent, how often, and until when.
+//! Sending messages again until they have arrived.
 
 use super::*;
 
 #[test]
-fn what_a_heartbeat_proved_to_have_arrived_is_not_sent_again() {
+fn a_message_that_a_heartbeat_proved_to_have_arrived_is_not_sent_again() {
     let mut driver = Driver::connected();
     let task = numbered(1, "x");
     driver.submit(&task);
@@ -13,7 +13,7 @@ fn what_a_heartbeat_proved_to_have_arrived_is_not_sent_again() {
     assert_eq!(kinds(&driver.sent()), ["HEARTBEAT_PING"]);
     driver.output(&task, "two");
     driver.sent();
-    driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+    driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     driver.down();
     driver.up(LONG);
     let again = driver.sent();
@@ -25,7 +25,7 @@ fn what_a_heartbeat_proved_to_have_arrived_is_not_sent_again() {
 }
 
 #[test]
-fn output_without_a_connection_is_bounded_and_says_so_in_its_place() {
+fn output_without_a_connection_is_bounded_and_replaced_by_a_note() {
     let mut driver = Driver::connected();
     let task = numbered(1, "x");
     driver.submit(&task);
@@ -46,7 +46,7 @@ fn output_without_a_connection_is_bounded_and_says_so_in_its_place() {
         })
         .collect();
     let bytes: usize = streams.iter().map(|stream| stream.delta.len()).sum();
-    assert!(bytes <= sent::KEPT_BYTES && bytes > sent::KEPT_BYTES / 10 * 9);
+    assert!(bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9);
     let dropped = 300 - (streams.len() - 1);
     assert!(streams[0].delta.contains(&format!(
         "{} bytes of output were dropped",
@@ -69,7 +69,7 @@ fn a_slow_connection_makes_the_commands_wait() {
 }
 
 #[test]
-fn a_result_is_sent_ever_more_rarely_until_it_is_confirmed() {
+fn a_result_is_sent_after_growing_waits_until_it_is_confirmed() {
     let mut driver = Driver::connected();
     let task = numbered(1, "x");
     driver.submit(&task);
@@ -95,7 +95,7 @@ fn a_cloud_that_never_confirms_is_not_sent_results_for_ever() {
     let mut ends = 0;
     for _ in 0..2000 {
         driver.pass(Duration::from_secs(10));
-        driver.hear(CloudMessage::HeartbeatPong(Heartbeat::default()));
+        driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
         ends += driver
             .sent()
             .iter()

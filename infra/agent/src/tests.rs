@@ -1,4 +1,4 @@
-//! What tests share.
+//! Tasks for tests.
 
 use bematic_protocol::{
     ids::{Attempt, TaskId},
