@@ -1,11 +1,7 @@
 //! The repository of agents: their records, their keys, and the lease on dispatching their queues.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{
-    Client,
-    operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::{Client, types::ReturnValue};
 use bematic::{
     agent::{Agent, DispatchLease, KeyHash},
     error::StoreError,
@@ -17,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     batch_get::key_of,
+    expression::Expression,
     keys::{self, Key},
-    table::{Item, Record, Refusal, Table, attributes, failed, number, read, retry, text},
+    table::{Item, Record, Refusal, Table, attributes, failed, map, number, read, text},
 };
 
 /// Agents in DynamoDB.
@@ -34,19 +31,33 @@ impl AgentStore {
             agents: Table::new(client, agents),
         }
     }
-
-    pub(super) fn update(&self, key: Key) -> UpdateItemFluentBuilder {
-        self.agents
-            .client
-            .update_item()
-            .table_name(&self.agents.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-    }
 }
 
 impl Record for Agent {
     type Id = AgentId;
+    const FIELDS: &'static [&'static str] = &[
+        "active",
+        "activeAt",
+        "agentVersion",
+        "announced",
+        "availability",
+        "capacity",
+        "connection",
+        "connection.boundAt",
+        "connection.doubtedAt",
+        "connection.echoedAt",
+        "connection.id",
+        "connection.pingedAt",
+        "connection.spelling",
+        "drain",
+        "drain.holder",
+        "drain.until",
+        "drainRequests",
+        "gate",
+        "gate.generation",
+        "held",
+        "lastSeen",
+    ];
     fn key(id: &AgentId) -> Key {
         keys::agent(id)
     }
@@ -106,14 +117,11 @@ impl Agents for AgentStore {
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let partition = keys::agent(agent).pk;
+        let prefix = [(":agent", partition.as_str()), (":key", "KEY#")];
         let found = self
             .agents
-            .client
-            .query()
-            .table_name(&self.agents.name)
-            .key_condition_expression("pk = :agent AND begins_with(sk, :key)")
-            .expression_attribute_values(":agent", text(keys::agent(agent).pk))
-            .expression_attribute_values(":key", text("KEY#"))
+            .query("pk = :agent AND begins_with(sk, :key)", prefix)
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -121,23 +129,12 @@ impl Agents for AgentStore {
             .try_collect()
             .await
             .map_err(|error| failed("Query", error))?;
-        let deletions = found.iter().map(|item| {
-            let delete = self
-                .agents
-                .client
-                .delete_item()
-                .table_name(&self.agents.name);
-            let key = |name: &str| {
-                item.get(name)
-                    .cloned()
-                    .unwrap_or(AttributeValue::Null(true))
-            };
-            delete.key("pk", key("pk")).key("sk", key("sk")).send()
+        let deletions = found.iter().map(async |item| {
+            let (key, always) = (key_of(item)?, Expression::on::<StoredKey>());
+            let deleted = self.agents.delete(&key, always).await;
+            deleted.map_err(Refusal::into_error)
         });
-        try_join_all(deletions)
-            .await
-            .map_err(|error| failed("DeleteItem", error))?;
-        Ok(found.len())
+        Ok(try_join_all(deletions).await?.len())
     }
 }
 
@@ -166,15 +163,12 @@ impl DispatchLeases for AgentStore {
         requests: u64,
     ) -> Result<Released, StoreError> {
         let key = keys::agent(agent);
-        let update = self
-            .update(key.clone())
-            .update_expression("REMOVE #drain")
-            .condition_expression("#drain.holder = :me AND drainRequests = :requests")
-            .expression_attribute_names("#drain", "drain")
-            .expression_attribute_values(":me", text(&lease.holder))
-            .expression_attribute_values(":requests", number(requests))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match retry(|| update.clone().send(), "UpdateItem").await {
+        let change = Expression::on::<Agent>()
+            .update("REMOVE drain")
+            .when("drain.holder = :me AND drainRequests = :requests")
+            .value(":me", text(&lease.holder))
+            .value(":requests", number(requests));
+        match self.agents.update(&key, change, ReturnValue::None).await {
             Ok(_) => Ok(Released::Done),
             Err(Refusal::Error(error)) => Err(error),
             Err(Refusal::Condition(item)) if item.is_empty() => Ok(Released::Done),
@@ -202,25 +196,15 @@ impl AgentStore {
         now: Timestamp,
     ) -> Result<Acquisition, StoreError> {
         let key = keys::agent(agent);
-        let update = self
-            .update(key.clone())
-            .update_expression("SET #drain = :lease")
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(#drain) \
-                 OR #drain.#until < :now OR #drain.holder = :me)",
-            )
-            .expression_attribute_names("#drain", "drain")
-            .expression_attribute_names("#until", "until")
-            .expression_attribute_values(":lease", map(lease)?)
-            .expression_attribute_values(":me", text(&lease.holder))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(answer) => {
-                let agent = read(answer.attributes.unwrap_or_default(), &key)?;
-                Ok(Acquisition::Acquired(Box::new(agent)))
-            }
+        let change = Expression::on::<Agent>()
+            .update("SET drain = :lease")
+            .when("attribute_exists(pk)")
+            .when("(attribute_not_exists(drain) OR drain.until < :now OR drain.holder = :me)")
+            .value(":lease", map(lease)?)
+            .value(":me", text(&lease.holder))
+            .value(":now", number(now.as_millis()));
+        match self.agents.update(&key, change, ReturnValue::AllNew).await {
+            Ok(item) => Ok(Acquisition::Acquired(Box::new(read(item, &key)?))),
             Err(Refusal::Condition(item)) if item.is_empty() => Ok(Acquisition::NoAgent),
             Err(Refusal::Condition(_)) => Ok(Acquisition::Requested),
             Err(Refusal::Error(error)) => Err(error),
@@ -234,27 +218,13 @@ impl AgentStore {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = self
-            .update(keys::agent(agent))
-            .update_expression("ADD drainRequests :one")
-            .condition_expression("#drain.#until >= :now")
-            .expression_attribute_names("#drain", "drain")
-            .expression_attribute_names("#until", "until")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":now", number(now.as_millis()));
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(_) => Ok(true),
-            Err(Refusal::Condition(_)) => Ok(false),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let change = Expression::on::<Agent>()
+            .update("ADD drainRequests :one")
+            .when("drain.until >= :now")
+            .value(":one", number(1))
+            .value(":now", number(now.as_millis()));
+        self.agents.update_if(&keys::agent(agent), change).await
     }
-}
-
-/// Returns a value as an attribute, such as a map for a struct.
-pub(super) fn map<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Unwritable {
-        source: Box::new(error),
-    })
 }
 
 /// Returns the attributes that put a record into the index `list`.
@@ -268,11 +238,10 @@ pub(super) fn listed(kind: &str, name: &str) -> Item {
 /// Returns all records of a kind. The index `list` has their keys; the records are read by key.
 pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>, StoreError> {
     let shards = (0..keys::SHARDS).map(|shard| {
-        let query = table.client.query().table_name(&table.name);
+        let partition = keys::shard(kind, shard);
+        let query = table.query("listPk = :shard", [(":shard", &partition)]);
         query
             .index_name("list")
-            .key_condition_expression("listPk = :shard")
-            .expression_attribute_values(":shard", text(keys::shard(kind, shard)))
             .into_paginator()
             .items()
             .send()

@@ -10,8 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     keys::Key,
-    table::{Item, Table, backoff, failed, read, text},
-    transition::unwritable,
+    table::{Item, Table, backoff, failed, key_item, read, unwritable},
 };
 
 /// The most items of one BatchGetItem (DynamoDB's limit).
@@ -33,7 +32,7 @@ impl Table {
     /// invalid item does not fail them all.
     pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Item>, StoreError> {
         let calls = keys.chunks(BATCH_GET_LIMIT).map(|chunk| {
-            let keys = chunk.iter().map(as_item).collect();
+            let keys = chunk.iter().map(key_item).collect();
             self.batch_get(HashMap::from([(self.name.clone(), keys)]), false)
         });
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
@@ -59,7 +58,7 @@ impl Table {
             wanted
                 .entry(table.to_owned())
                 .or_default()
-                .push(as_item(key));
+                .push(key_item(key));
         }
         Ok(self.batch_get(wanted, true).await?.into_iter().collect())
     }
@@ -102,11 +101,6 @@ impl Table {
             source: "DynamoDB keeps leaving keys unprocessed".into(),
         })
     }
-}
-
-fn as_item(key: &Key) -> Item {
-    let Key { pk, sk } = key;
-    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
 /// Returns the key of an item that was read from a table or an index.

@@ -3,10 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{
-    operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, TransactWriteItem},
-};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use bematic::{
     batch::{Batch, Change},
     error::StoreError,
@@ -20,12 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     batch_get::key_of,
+    expression::Expression,
     keys::{self, Key},
-    table::{
-        Item, Part, Record, Refusal, Transacted, attributes, failed, item, number, retry, text,
-    },
+    table::{Item, Part, Record, Transacted, at_most, attributes, item, number, page, text},
     tasks::{REQUEST_KEPT, TaskStore},
-    transition::{SAME_VERSION, put_if_version, put_new, put_task, related_writes},
+    transition::{put_new, put_task, related_writes},
 };
 
 /// How long a bulk operation's record is kept.
@@ -35,6 +31,7 @@ const RESTARTED_FOR: Duration = Duration::from_hours(24);
 
 impl Record for Batch {
     type Id = BatchId;
+    const FIELDS: &'static [&'static str] = &["shown", "version"];
     fn key(id: &BatchId) -> Key {
         keys::batch(*id)
     }
@@ -88,7 +85,8 @@ impl Batches for TaskStore {
         after: &Batch,
         changes: &[Change],
     ) -> Result<Applied, StoreError> {
-        let batch = put_if_version(&self.tasks.name, batch_item(after)?, before.version)?;
+        let same = Expression::version::<Batch>(before.version);
+        let batch = same.put_of(&self.tasks.name, batch_item(after)?)?;
         // The label of a write is its task's id, or `None` for the bulk operation's record.
         let mut writes = vec![(None, batch)];
         for change in changes {
@@ -105,22 +103,23 @@ impl Batches for TaskStore {
     }
 
     async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError> {
-        let update = self
-            .update_batch(batch.id)
-            .condition_expression(SAME_VERSION)
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(batch.version))
-            .update_expression("SET shown = :version REMOVE duePk, dueSk");
-        unless_condition_failed(retry(|| update.clone().send(), "UpdateItem").await)
+        let change = Expression::version::<Batch>(batch.version)
+            .update("SET shown = :version REMOVE duePk, dueSk");
+        self.tasks
+            .update_if(&keys::batch(batch.id), change)
+            .await
+            .map(drop)
     }
 
     async fn postpone(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError> {
-        let update = self
-            .update_batch(id)
-            .condition_expression("attribute_exists(duePk)")
-            .update_expression("SET dueSk = :at")
-            .expression_attribute_values(":at", text(at.to_string()));
-        unless_condition_failed(retry(|| update.clone().send(), "UpdateItem").await)
+        let change = Expression::on::<Batch>()
+            .when("attribute_exists(duePk)")
+            .update("SET dueSk = :at")
+            .value(":at", text(at.to_string()));
+        self.tasks
+            .update_if(&keys::batch(id), change)
+            .await
+            .map(drop)
     }
 
     async fn stalled(
@@ -128,20 +127,13 @@ impl Batches for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
-        let answer = self
+        let (from, now) = ((now - RESTARTED_FOR).to_string(), now.to_string());
+        let range = [(":pk", keys::BATCHES), (":from", &from), (":now", &now)];
+        let query = self
             .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .index_name("due")
-            .key_condition_expression("duePk = :pk AND dueSk BETWEEN :from AND :now")
-            .expression_attribute_values(":pk", text(keys::BATCHES))
-            .expression_attribute_values(":from", text((now - RESTARTED_FOR).to_string()))
-            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))?;
+            .query("duePk = :pk AND dueSk BETWEEN :from AND :now", range)
+            .index_name("due");
+        let answer = page(query.limit(at_most(limit))).await?;
         let items = answer.items.unwrap_or_default();
         let keys: Vec<Key> = items.iter().map(key_of).collect::<Result<_, _>>()?;
         let found: HashMap<_, Batch> = self.tasks.find_all(&keys).await?;
@@ -150,25 +142,7 @@ impl Batches for TaskStore {
     }
 }
 
-/// Treats a failed condition as success: the write no longer applies.
-fn unless_condition_failed<T>(result: Result<T, Refusal>) -> Result<(), StoreError> {
-    match result {
-        Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
-        Err(Refusal::Error(error)) => Err(error),
-    }
-}
-
 impl TaskStore {
-    fn update_batch(&self, id: BatchId) -> UpdateItemFluentBuilder {
-        let key = keys::batch(id);
-        self.tasks
-            .client
-            .update_item()
-            .table_name(&self.tasks.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-    }
-
     fn task_writes(&self, change: &Change) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
         let Change { before, after } = change;
         let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];

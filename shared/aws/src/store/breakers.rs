@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bematic::{
+    agent::Agent,
     breaker::Breaker,
     error::StoreError,
     ports::{BreakerChange, Breakers, Written},
@@ -13,13 +14,15 @@ use bematic_protocol::ids::AgentId;
 
 use super::{
     agents::AgentStore,
+    expression::Expression,
     keys::{self, Key},
-    table::{Record, Refusal, Transacted, number, retry},
+    table::{Record, Transacted, number},
     transition::breaker_writes,
 };
 
 impl Record for Breaker {
     type Id = AgentId;
+    const FIELDS: &'static [&'static str] = &["version"];
     fn key(id: &AgentId) -> Key {
         keys::breaker(id)
     }
@@ -55,17 +58,14 @@ impl Breakers for AgentStore {
     }
 
     async fn mark_announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError> {
-        let update = self
-            .update(keys::agent(agent))
-            .update_expression("SET announced = :generation")
-            .condition_expression(
-                "attribute_exists(pk) \
-                 AND (attribute_not_exists(announced) OR announced < :generation)",
-            )
-            .expression_attribute_values(":generation", number(generation));
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let change = Expression::on::<Agent>()
+            .update("SET announced = :generation")
+            .when("attribute_exists(pk)")
+            .when("(attribute_not_exists(announced) OR announced < :generation)")
+            .value(":generation", number(generation));
+        self.agents
+            .update_if(&keys::agent(agent), change)
+            .await
+            .map(drop)
     }
 }

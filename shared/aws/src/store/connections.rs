@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{
-    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{ReturnValue, TransactWriteItem};
 use bematic::{
     agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
@@ -18,34 +16,34 @@ use bematic_protocol::{
 };
 
 use super::{
-    agents::{AgentStore, map},
+    agents::AgentStore,
+    expression::{Expression, check_exists},
     keys::{self, Key},
     table::{
-        Item, Part, Record, Refusal, Transacted, attributes, number, read, refused, retry, text,
+        Part, Record, Refusal, Transacted, attributes, map, number, read, refused, text, took_place,
     },
-    transition::{check_exists, unwritable},
 };
 
 /// How long a connection's record is kept: longer than the 2 h that API Gateway keeps a connection.
 const CONNECTION_KEPT: Duration = Duration::from_hours(3);
 
-/// The update expression that makes a connection the agent's current one.
-const BIND: &str = "SET #connection = :binding, availability = :online, lastSeen = :at, \
-                    duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
-
-/// Returns the values of [`BIND`].
-fn bind_values(agent: &AgentId, binding: &Binding) -> Result<Item, StoreError> {
-    Ok(attributes([
+/// Returns the update that makes a connection the agent's current one.
+fn bind(agent: &AgentId, binding: &Binding) -> Result<Expression, StoreError> {
+    let clauses = "SET connection = :binding, availability = :online, lastSeen = :at, \
+                   duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
+    let values = attributes([
         (":binding", map(binding)?),
         (":online", text("online")),
         (":duePk", text(keys::connected(agent))),
         (":dueSk", text(agent.as_str())),
         (":at", number(binding.bound_at.as_millis())),
-    ]))
+    ]);
+    Ok(Expression::on::<Agent>().update(clauses).values(values))
 }
 
 impl Record for Connection {
     type Id = ConnectionId;
+    const FIELDS: &'static [&'static str] = &["agentId", "connectedAt", "id", "spelling"];
     fn key(id: &ConnectionId) -> Key {
         keys::connection(id)
     }
@@ -97,41 +95,28 @@ impl Connections for AgentStore {
     }
 
     async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        let key = keys::connection(id);
-        let delete = self.agents.client.delete_item();
-        let delete = delete.table_name(&self.agents.name);
-        let delete = delete.key("pk", text(key.pk)).key("sk", text(key.sk));
-        let delete = delete.condition_expression("attribute_not_exists(agentId)");
-        match retry(|| delete.clone().send(), "DeleteItem").await {
-            Ok(_) => Ok(true),
-            Err(Refusal::Condition(_)) => Ok(false),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let unbound = Expression::on::<Connection>().when("attribute_not_exists(agentId)");
+        took_place(self.agents.delete(&keys::connection(id), unbound).await)
     }
 
     /// The condition excludes the connection that is bound already: a repeated call would discard
     /// what its first message stored.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
         let key = keys::agent(agent);
-        let update = self
-            .update(key.clone())
-            .update_expression(BIND)
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(#connection) \
-                 OR (#connection.boundAt <= :at AND #connection.id <> :id))",
+        let change = bind(agent, binding)?
+            .when("attribute_exists(pk)")
+            .when(
+                "(attribute_not_exists(connection) \
+                 OR (connection.boundAt <= :at AND connection.id <> :id))",
             )
-            .expression_attribute_names("#connection", "connection")
-            .set_expression_attribute_values(Some(bind_values(agent, binding)?))
-            .expression_attribute_values(":id", text(binding.id.as_str()))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .value(":id", text(binding.id.as_str()));
         let current = |item| -> Result<Option<Binding>, StoreError> {
             let agent: Agent = read(item, &key)?;
             Ok(agent.connection)
         };
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(answer) => {
-                let before = current(answer.attributes.unwrap_or_default())?;
+        match self.agents.update(&key, change, ReturnValue::AllOld).await {
+            Ok(item) => {
+                let before = current(item)?;
                 let replaced = before.map(|older| older.id);
                 Ok(Bound::Current { replaced })
             }
@@ -160,7 +145,7 @@ impl Connections for AgentStore {
         let writes = vec![
             (Part::Agent, self.bind_agent(agent, binding, None)?),
             (Part::Connection, self.bind_record(binding, agent)?),
-            (Part::Key, check_exists(&self.agents.name, key)?),
+            (Part::Key, check_exists(&self.agents.name, &key)?),
         ];
         Ok(self.agents.transact(writes).await? == Transacted::Done)
     }
@@ -224,18 +209,18 @@ impl Connections for AgentStore {
         id: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        let update = self
-            .update(keys::agent(agent))
-            .update_expression("REMOVE #connection, duePk, dueSk SET lastSeen = :now")
-            .condition_expression("#connection.id = :id")
-            .expression_attribute_names("#connection", "connection")
-            .expression_attribute_values(":id", text(id.as_str()))
-            .expression_attribute_values(":now", number(now.as_millis()));
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(_) => Ok(Unbound::Offline(agent.clone())),
-            Err(Refusal::Condition(_)) => Ok(Unbound::Stale),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let change = Expression::on::<Agent>()
+            .update("REMOVE connection, duePk, dueSk SET lastSeen = :now")
+            .when("connection.id = :id")
+            .value(":id", text(id.as_str()))
+            .value(":now", number(now.as_millis()));
+        Ok(
+            if self.agents.update_if(&keys::agent(agent), change).await? {
+                Unbound::Offline(agent.clone())
+            } else {
+                Unbound::Stale
+            },
+        )
     }
 }
 
@@ -248,27 +233,14 @@ impl AgentStore {
         binding: &Binding,
         before: Option<&Binding>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let key = keys::agent(agent);
-        let mut values = bind_values(agent, binding)?;
-        let condition = match before {
-            None => "attribute_exists(pk) AND attribute_not_exists(#connection)",
-            Some(older) => {
-                values.insert(":before".to_owned(), text(older.id.as_str()));
-                "#connection.id = :before"
-            }
+        let change = bind(agent, binding)?;
+        let change = match before {
+            None => change.when("attribute_exists(pk) AND attribute_not_exists(connection)"),
+            Some(older) => change
+                .when("connection.id = :before")
+                .value(":before", text(older.id.as_str())),
         };
-        let update = Update::builder()
-            .table_name(&self.agents.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-            .update_expression(BIND)
-            .condition_expression(condition)
-            .expression_attribute_names("#connection", "connection")
-            .set_expression_attribute_values(Some(values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(unwritable)?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        change.update_of(&self.agents.name, &keys::agent(agent))
     }
 
     /// Returns the write that stores the agent in the connection's record, on condition that the
@@ -280,24 +252,18 @@ impl AgentStore {
         agent: &AgentId,
     ) -> Result<TransactWriteItem, StoreError> {
         let (key, now) = (keys::connection(&binding.id), binding.bound_at);
-        let update = Update::builder()
-            .table_name(&self.agents.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-            .update_expression(
+        Expression::on::<Connection>()
+            .update(
                 "SET id = :id, connectedAt = if_not_exists(connectedAt, :now), \
                  expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
                  spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
             )
-            .condition_expression("attribute_not_exists(agentId)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .expression_attribute_values(":id", text(binding.id.as_str()))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":expires", number((now + CONNECTION_KEPT).as_secs()))
-            .expression_attribute_values(":agent", text(agent.as_str()))
-            .expression_attribute_values(":spelling", map(&binding.spelling.unwrap_or_default())?)
-            .build()
-            .map_err(unwritable)?;
-        Ok(TransactWriteItem::builder().update(update).build())
+            .when("attribute_not_exists(agentId)")
+            .value(":id", text(binding.id.as_str()))
+            .value(":now", number(now.as_millis()))
+            .value(":expires", number((now + CONNECTION_KEPT).as_secs()))
+            .value(":agent", text(agent.as_str()))
+            .value(":spelling", map(&binding.spelling.unwrap_or_default())?)
+            .update_of(&self.agents.name, &key)
     }
 }

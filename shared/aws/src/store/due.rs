@@ -1,7 +1,6 @@
 //! Tasks by their deadlines: the index `due`, and the version that Slack shows.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::{error::StoreError, ports::Deadlines, task::Task};
 use bematic_protocol::{
     ids::{AgentId, TaskId},
@@ -11,10 +10,10 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 
 use super::{
+    expression::Expression,
     keys::{self, Key},
-    table::{Item, Refusal, Table, failed, number, read, retry, text},
+    table::{Item, Table, at_most, page, read, text},
     tasks::TaskStore,
-    transition::SAME_VERSION,
 };
 
 /// The attributes of a task that the index `due` has.
@@ -30,53 +29,34 @@ impl Deadlines for TaskStore {
     /// Stores the version that Slack shows, on condition that it is still the task's version. From
     /// then on only the task's timer keeps it in the index `due`.
     async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
-        let key = keys::task(task.id);
         let shown = Task {
             shown: task.version,
             ..task.clone()
         };
-        let mut update = self
-            .tasks
-            .client
-            .update_item()
-            .table_name(&self.tasks.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-            .condition_expression(SAME_VERSION)
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(task.version));
-        update = match shown.due_at() {
-            Some(at) => update
-                .update_expression("SET shown = :version, duePk = :pk, dueSk = :at")
-                .expression_attribute_values(":pk", text(keys::due(task.id)))
-                .expression_attribute_values(":at", text(at.to_string())),
-            None => update.update_expression("SET shown = :version REMOVE duePk, dueSk"),
+        let same = Expression::version::<Task>(task.version);
+        let change = match shown.due_at() {
+            Some(at) => same
+                .update("SET shown = :version, duePk = :pk, dueSk = :at")
+                .value(":pk", text(keys::due(task.id)))
+                .value(":at", text(at.to_string())),
+            None => same.update("SET shown = :version REMOVE duePk, dueSk"),
         };
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            // The task has changed since: its new version is not shown yet.
-            Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        // If the task has changed since, its new version is not shown yet.
+        self.tasks
+            .update_if(&keys::task(task.id), change)
+            .await
+            .map(drop)
     }
 
     async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
-        let key = keys::task(task.id);
-        let update = self
-            .tasks
-            .client
-            .update_item()
-            .table_name(&self.tasks.name)
-            .key("pk", text(key.pk))
-            .key("sk", text(key.sk))
-            .condition_expression(format!("{SAME_VERSION} AND attribute_exists(duePk)"))
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(task.version))
-            .update_expression("SET dueSk = :at")
-            .expression_attribute_values(":at", text(at.to_string()));
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(_) | Err(Refusal::Condition(_)) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let change = Expression::version::<Task>(task.version)
+            .when("attribute_exists(duePk)")
+            .update("SET dueSk = :at")
+            .value(":at", text(at.to_string()));
+        self.tasks
+            .update_if(&keys::task(task.id), change)
+            .await
+            .map(drop)
     }
 
     async fn due(
@@ -107,20 +87,12 @@ pub(super) async fn due<R: for<'de> Deserialize<'de>>(
     };
     let mut found = Vec::new();
     let mut from: Option<Item> = None;
+    let (now, at_most) = (now.to_string(), at_most(limit));
     loop {
-        let answer = table
-            .client
-            .query()
-            .table_name(&table.name)
-            .index_name("due")
-            .key_condition_expression("duePk = :pk AND dueSk <= :now")
-            .expression_attribute_values(":pk", text(&key.pk))
-            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(from)
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))?;
+        let range = [(":pk", key.pk.as_str()), (":now", &now)];
+        let query = table.query("duePk = :pk AND dueSk <= :now", range);
+        let query = query.index_name("due").limit(at_most);
+        let answer = page(query.set_exclusive_start_key(from)).await?;
         for item in answer.items.unwrap_or_default() {
             found.push(read(item, &key)?);
         }

@@ -16,9 +16,12 @@ use tracing::error;
 use super::{
     batch_get::key_of,
     keys::{self, Key},
-    table::{Item, failed, read, text},
+    table::{Item, at_most, failed, page, read},
     tasks::TaskStore,
 };
+
+/// The condition of a channel's tasks that come after a cursor: older ones.
+const BEFORE: &str = "channelPk = :channel AND channelSk < :cursor";
 
 #[async_trait]
 impl TaskLists for TaskStore {
@@ -29,30 +32,18 @@ impl TaskLists for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError> {
+        let key = Key {
+            pk: keys::queue(agent),
+            sk: String::new(),
+        };
         let mut due = Vec::new();
         let mut from: Option<Item> = None;
         loop {
-            let answer = self
-                .tasks
-                .client
-                .query()
-                .table_name(&self.tasks.name)
-                .key_condition_expression("pk = :queue")
-                .expression_attribute_values(":queue", text(keys::queue(agent)))
-                .consistent_read(true)
-                .limit(i32::try_from(limit.max(10)).unwrap_or(10))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| failed("Query", error))?;
+            let query = self.tasks.query("pk = :queue", [(":queue", &key.pk)]);
+            let query = query.consistent_read(true).limit(at_most(limit.max(10)));
+            let answer = page(query.set_exclusive_start_key(from)).await?;
             for item in answer.items.unwrap_or_default() {
-                let task: Task = read(
-                    item,
-                    &Key {
-                        pk: keys::queue(agent),
-                        sk: String::new(),
-                    },
-                )?;
+                let task: Task = read(item, &key)?;
                 if task
                     .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
                     .is_ok()
@@ -69,19 +60,10 @@ impl TaskLists for TaskStore {
     }
 
     async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let answer = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .key_condition_expression("pk = :queue")
-            .expression_attribute_values(":queue", text(keys::queue(agent)))
-            .consistent_read(true)
-            .select(Select::Count)
-            .limit(i32::try_from(WAITING_COUNTED).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))?;
+        let queue = keys::queue(agent);
+        let query = self.tasks.query("pk = :queue", [(":queue", &queue)]);
+        let query = query.consistent_read(true).select(Select::Count);
+        let answer = page(query.limit(at_most(WAITING_COUNTED))).await?;
         Ok(usize::try_from(answer.count).unwrap_or(0))
     }
 
@@ -93,24 +75,16 @@ impl TaskLists for TaskStore {
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
         let partition = keys::channel(channel);
-        let mut query = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .index_name("channel")
-            .key_condition_expression(if cursor.is_some() {
-                "channelPk = :channel AND channelSk < :cursor"
-            } else {
-                "channelPk = :channel"
-            })
-            .expression_attribute_values(":channel", text(&partition))
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
-        if let Some(cursor) = cursor {
-            query = query.expression_attribute_values(":cursor", text(valid_cursor(cursor)?));
-        }
-        let answer = query.send().await.map_err(|error| failed("Query", error))?;
+        let channel = (":channel", partition.as_str());
+        let query = match cursor {
+            Some(cursor) => {
+                let before = [channel, (":cursor", valid_cursor(cursor)?)];
+                self.tasks.query(BEFORE, before)
+            }
+            None => self.tasks.query("channelPk = :channel", [channel]),
+        };
+        let query = query.index_name("channel").scan_index_forward(false);
+        let answer = page(query.limit(at_most(limit + 1))).await?;
         let mut places: Vec<(Key, String)> = answer
             .items
             .iter()
@@ -135,18 +109,10 @@ impl TaskLists for TaskStore {
     }
 
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
-        let mut pages = self
-            .tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .index_name("channel")
-            .key_condition_expression("channelPk = :channel AND channelSk < :cursor")
-            .expression_attribute_values(":channel", text(keys::channel(channel)))
-            .expression_attribute_values(":cursor", text(valid_cursor(cursor)?))
-            .select(Select::Count)
-            .into_paginator()
-            .send();
+        let channel = keys::channel(channel);
+        let before = [(":channel", &*channel), (":cursor", valid_cursor(cursor)?)];
+        let query = self.tasks.query(BEFORE, before).index_name("channel");
+        let mut pages = query.select(Select::Count).into_paginator().send();
         let mut count = 0;
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("Query", error))?;

@@ -2,10 +2,7 @@
 //! connected.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{
-    operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use bematic::{
     agent::Agent,
     error::StoreError,
@@ -20,75 +17,73 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 
 use super::{
-    agents::{AgentStore, map},
+    agents::AgentStore,
     due::due,
+    expression::Expression,
     keys::{self, Key},
-    table::{Refusal, failed, number, read, retry, text},
+    table::{Refusal, map, number, page, read, text},
 };
 
-/// An update of an agent's record on condition that a connection is the agent's current one.
+/// Returns an empty update of an agent's record on condition that the connection is its current one.
+fn over(connection: &ConnectionId) -> Expression {
+    let current = Expression::on::<Agent>().when("connection.id = :connection");
+    current.value(":connection", text(connection.as_str()))
+}
+
+/// An update of an agent's presence over its current connection: assignments and removals.
 struct Fenced {
-    update: UpdateItemFluentBuilder,
+    change: Expression,
     set: Vec<&'static str>,
-    remove: Vec<&'static str>,
-    condition: String,
+    remove: &'static str,
 }
 
 impl Fenced {
-    fn new(store: &AgentStore, agent: &AgentId, connection: &ConnectionId) -> Self {
-        let update = store
-            .update(keys::agent(agent))
-            .expression_attribute_names("#connection", "connection")
-            .expression_attribute_names("#id", "id")
-            .expression_attribute_values(":connection", text(connection.as_str()));
+    fn new(connection: &ConnectionId) -> Self {
         Self {
-            update,
+            change: over(connection),
             set: Vec::new(),
-            remove: Vec::new(),
-            condition: "#connection.#id = :connection".to_owned(),
+            remove: "",
         }
     }
 
     fn set(mut self, assignment: &'static str, name: &str, value: AttributeValue) -> Self {
         self.set.push(assignment);
-        self.update = self.update.expression_attribute_values(name, value);
+        self.change = self.change.value(name, value);
+        self
+    }
+
+    fn when(mut self, condition: &str) -> Self {
+        self.change = self.change.when(condition);
         self
     }
 
     /// Stores how the connection's first message was spelled; later ones do not change it.
     fn spelling(self, spelling: Spelling) -> Result<Self, StoreError> {
-        let first = "#connection.spelling = if_not_exists(#connection.spelling, :spelling)";
+        let first = "connection.spelling = if_not_exists(connection.spelling, :spelling)";
         Ok(self.set(first, ":spelling", map(&spelling)?))
     }
 
     /// Stores the tasks that the agent runs. DynamoDB has no empty sets: without tasks, the
     /// attribute is removed.
-    fn active(self, tasks: &[TaskId], now: Timestamp) -> Self {
-        let mut next = self.set("activeAt = :activeAt", ":activeAt", number(now.as_millis()));
+    fn active(mut self, tasks: &[TaskId], now: Timestamp) -> Self {
+        self = self.set("activeAt = :activeAt", ":activeAt", number(now.as_millis()));
         if tasks.is_empty() {
-            next.remove.push("active");
-            return next;
+            self.remove = "REMOVE active";
+            return self;
         }
         let mut ids: Vec<_> = tasks.iter().map(TaskId::to_string).collect();
         ids.sort();
         ids.dedup();
-        next.set("active = :active", ":active", AttributeValue::Ss(ids))
+        self.set("active = :active", ":active", AttributeValue::Ss(ids))
     }
 
     /// Sends the update. Returns the agent afterwards, or `None` if the condition does not hold.
-    async fn send(self, key: &Key) -> Result<Option<Agent>, StoreError> {
-        let mut expression = format!("SET {}", self.set.join(", "));
-        if !self.remove.is_empty() {
-            expression.push_str(" REMOVE ");
-            expression.push_str(&self.remove.join(", "));
-        }
-        let update = self
-            .update
-            .update_expression(expression)
-            .condition_expression(self.condition)
-            .return_values(ReturnValue::AllNew);
-        match retry(|| update.clone().send(), "UpdateItem").await {
-            Ok(answer) => read(answer.attributes.unwrap_or_default(), key).map(Some),
+    async fn send(self, store: &AgentStore, agent: &AgentId) -> Result<Option<Agent>, StoreError> {
+        let key = keys::agent(agent);
+        let clauses = format!("SET {} {}", self.set.join(", "), self.remove);
+        let change = self.change.update(&clauses);
+        match store.agents.update(&key, change, ReturnValue::AllNew).await {
+            Ok(item) => read(item, &key).map(Some),
             Err(Refusal::Condition(_)) => Ok(None),
             Err(Refusal::Error(error)) => Err(error),
         }
@@ -103,8 +98,8 @@ impl Presence for AgentStore {
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<(), StoreError> {
-        let update = Fenced::new(self, agent, connection).spelling(spelling)?;
-        update.send(&keys::agent(agent)).await.map(drop)
+        let update = Fenced::new(connection).spelling(spelling)?;
+        update.send(self, agent).await.map(drop)
     }
 
     /// Ignores a report over a connection that was replaced, or that was sent before the last one.
@@ -116,8 +111,8 @@ impl Presence for AgentStore {
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        let agent = &status.agent_id;
-        let mut update = Fenced::new(self, agent, connection)
+        let mut update = Fenced::new(connection)
+            .when("(attribute_not_exists(statusAt) OR statusAt <= :sentAt)")
             .spelling(spelling)?
             .set(
                 "availability = :availability",
@@ -125,23 +120,17 @@ impl Presence for AgentStore {
                 map(&status.status)?,
             )
             .set(
-                "#capacity = :capacity",
+                "capacity = :capacity",
                 ":capacity",
                 number(status.capacity.into()),
             )
             .set("statusAt = :sentAt", ":sentAt", number(sent_at.as_millis()))
             .set("lastSeen = :now", ":now", number(now.as_millis()))
             .active(&status.active_tasks, now);
-        update.update = update
-            .update
-            .expression_attribute_names("#capacity", "capacity");
-        update
-            .condition
-            .push_str(" AND (attribute_not_exists(statusAt) OR statusAt <= :sentAt)");
         if let Some(version) = &status.version {
             update = update.set("agentVersion = :version", ":version", text(version));
         }
-        update.send(&keys::agent(agent)).await
+        update.send(self, &status.agent_id).await
     }
 
     async fn record_heartbeat(
@@ -151,17 +140,19 @@ impl Presence for AgentStore {
         sign: &SignOfLife,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        let mut update = Fenced::new(self, agent, connection)
-            .spelling(sign.spelling)?
-            .set("lastSeen = :now", ":now", number(now.as_millis()));
+        let mut update = Fenced::new(connection).spelling(sign.spelling)?.set(
+            "lastSeen = :now",
+            ":now",
+            number(now.as_millis()),
+        );
         if let Some(tasks) = &sign.tasks {
             update = update.active(tasks, now);
         }
         if let Some(echoes) = sign.echoes {
             let at = number(echoes.as_millis());
-            update = update.set("#connection.echoedAt = :echoes", ":echoes", at);
+            update = update.set("connection.echoedAt = :echoes", ":echoes", at);
         }
-        update.send(&keys::agent(agent)).await
+        update.send(self, agent).await
     }
 
     async fn record_ping(
@@ -170,10 +161,13 @@ impl Presence for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = Fenced::new(self, agent, connection);
-        let at = number(now.as_millis());
-        let update = update.set("#connection.pingedAt = :now", ":now", at);
-        update.send(&keys::agent(agent)).await.map(drop)
+        let change = over(connection)
+            .update("SET connection.pingedAt = :now")
+            .value(":now", number(now.as_millis()));
+        self.agents
+            .update_if(&keys::agent(agent), change)
+            .await
+            .map(drop)
     }
 
     /// Keeps the time of the first of several pings that are not echoed yet: an echo of any of them
@@ -184,14 +178,17 @@ impl Presence for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = Fenced::new(self, agent, connection);
-        let at = number(now.as_millis());
-        let mut update = update.set("#connection.doubtedAt = :now", ":now", at);
-        update.condition.push_str(
-            " AND (attribute_not_exists(#connection.doubtedAt) \
-             OR #connection.echoedAt >= #connection.doubtedAt)",
-        );
-        update.send(&keys::agent(agent)).await.map(drop)
+        let change = over(connection)
+            .update("SET connection.doubtedAt = :now")
+            .when(
+                "(attribute_not_exists(connection.doubtedAt) \
+                 OR connection.echoedAt >= connection.doubtedAt)",
+            )
+            .value(":now", number(now.as_millis()));
+        self.agents
+            .update_if(&keys::agent(agent), change)
+            .await
+            .map(drop)
     }
 
     async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
@@ -206,19 +203,9 @@ impl Presence for AgentStore {
             pk: keys::shard("CONNECTED", shard),
             sk: String::new(),
         };
-        let answer = self
-            .agents
-            .client
-            .query()
-            .table_name(&self.agents.name)
-            .index_name("due")
-            .key_condition_expression("duePk = :pk AND dueSk > :from")
-            .expression_attribute_values(":pk", text(&key.pk))
-            .expression_attribute_values(":from", text(cursor.unwrap_or(" ")))
-            .limit(PAGE)
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))?;
+        let range = [(":pk", &*key.pk), (":from", cursor.unwrap_or(" "))];
+        let query = self.agents.query("duePk = :pk AND dueSk > :from", range);
+        let answer = page(query.index_name("due").limit(PAGE)).await?;
         let found = answer.items.unwrap_or_default().into_iter();
         let found = found.map(|item| read(item, &key));
         let found: Vec<Connected> = found.collect::<Result<_, _>>()?;

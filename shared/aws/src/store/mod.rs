@@ -46,6 +46,7 @@ mod breakers;
 mod cards;
 mod connections;
 mod due;
+mod expression;
 mod keys;
 mod lists;
 mod liveness;

@@ -7,8 +7,9 @@ use bematic_protocol::ids::ChannelId;
 
 use super::{
     agents::{list, listed},
+    expression::Expression,
     keys::{self, Key},
-    table::{Record, Table},
+    table::{Record, Refusal, Table, read},
 };
 
 /// Projects in DynamoDB.
@@ -27,7 +28,10 @@ impl ProjectStore {
 
     /// Deletes the channel's project, and returns it if there was one.
     pub async fn delete(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
-        self.agents.delete(channel).await
+        let key = keys::project(channel);
+        let deleted = self.agents.delete(&key, Expression::on::<Project>()).await;
+        let deleted = deleted.map_err(Refusal::into_error)?;
+        deleted.map(|item| read(item, &key)).transpose()
     }
 }
 

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
     ports::{Output, Reports},
-    task::{Chunk, ChunkOrder, Step},
+    task::{Chunk, ChunkOrder, Step, Task},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -17,8 +17,9 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    expression::Expression,
     keys::{self, Key},
-    table::{Item, Refusal, attributes, failed, item, number, read, retry, text},
+    table::{Item, Refusal, at_most, attributes, failed, item, key_item, number, read, unwritable},
     tasks::{REPORT_KEPT, TaskStore},
 };
 
@@ -64,8 +65,7 @@ impl Reports for TaskStore {
         limit: usize,
     ) -> Result<Vec<Step>, StoreError> {
         let prefix = keys::steps(task, attempt);
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let page = self.newest(&prefix, limit, None).await?;
+        let page = self.newest(&prefix, at_most(limit), None).await?;
         page.items
             .unwrap_or_default()
             .into_iter()
@@ -143,16 +143,8 @@ impl TaskStore {
     /// Stores a step or a piece of output. Its key comes from the message, so that a repeated message
     /// overwrites its own item.
     pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
-        let put = self
-            .tasks
-            .client
-            .put_item()
-            .table_name(&self.tasks.name)
-            .set_item(Some(item));
-        retry(|| put.clone().send(), "PutItem")
-            .await
-            .map(drop)
-            .map_err(Refusal::into_error)
+        let put = self.tasks.put_when(item, Expression::on::<Task>());
+        put.await.map_err(Refusal::into_error)
     }
 
     /// Deletes pieces beyond the newest [`Chunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of
@@ -214,12 +206,9 @@ impl TaskStore {
 
 fn delete(key: &Key) -> Result<WriteRequest, StoreError> {
     let request = DeleteRequest::builder()
-        .key("pk", text(&key.pk))
-        .key("sk", text(&key.sk))
+        .set_key(Some(key_item(key)))
         .build()
-        .map_err(|error| StoreError::Unwritable {
-            source: Box::new(error),
-        })?;
+        .map_err(unwritable)?;
     Ok(WriteRequest::builder().delete_request(request).build())
 }
 

@@ -5,8 +5,11 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::transact_write_items::TransactWriteItemsError,
+    error::{BuildError, ProvideErrorMetadata, SdkError},
+    operation::{
+        query::{QueryOutput, builders::QueryFluentBuilder},
+        transact_write_items::TransactWriteItemsError,
+    },
     types::{
         AttributeValue, CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure,
         TransactWriteItem,
@@ -16,7 +19,7 @@ use backon::{ExponentialBuilder, Retryable};
 use bematic::{error::StoreError, ports::Created};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::keys::Key;
+use super::{expression::Expression, keys::Key};
 
 /// An item: its attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -25,6 +28,9 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
     /// The id that the record is found by.
     type Id: ?Sized + Sync;
+    /// The fields that expressions name, as serde writes them: `connection.id` is a field of a
+    /// field. The test `the_fields_of_expressions_are_serdes` compares them.
+    const FIELDS: &'static [&'static str] = &[];
     /// Returns the key of the record with this id.
     fn key(id: &Self::Id) -> Key;
 }
@@ -48,8 +54,7 @@ impl Table {
             .client
             .get_item()
             .table_name(&self.name)
-            .key("pk", text(&key.pk))
-            .key("sk", text(&key.sk))
+            .set_key(Some(key_item(&key)))
             .consistent_read(true)
             .send()
             .await
@@ -65,15 +70,9 @@ impl Table {
         index: Item,
     ) -> Result<Created<R>, StoreError> {
         let key = R::key(id);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item(&key, record, index)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match retry(|| put.clone().send(), "PutItem").await {
-            Ok(_) => Ok(Created::New),
+        let absent = Expression::on::<R>().when("attribute_not_exists(pk)");
+        match self.put_when(item(&key, record, index)?, absent).await {
+            Ok(()) => Ok(Created::New),
             Err(Refusal::Condition(old)) => Ok(Created::Existing(read(old, &key)?)),
             Err(Refusal::Error(error)) => Err(error),
         }
@@ -87,30 +86,88 @@ impl Table {
         index: Item,
     ) -> Result<(), StoreError> {
         let item = item(&R::key(id), record, index)?;
+        let put = self.put_when(item, Expression::on::<R>());
+        put.await.map_err(Refusal::into_error)
+    }
+
+    /// Puts an item if the condition of `when` holds.
+    pub(super) async fn put_when(&self, item: Item, when: Expression) -> Result<(), Refusal> {
+        let (_, condition, names, values) = when.parts();
         let put = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item));
-        retry(|| put.clone().send(), "PutItem")
-            .await
-            .map(drop)
-            .map_err(Refusal::into_error)
+            .set_item(Some(item))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        retry(|| put.clone().send(), "PutItem").await.map(drop)
     }
 
-    /// Deletes the record with this id, and returns it if it existed.
-    pub(super) async fn delete<R: Record>(&self, id: &R::Id) -> Result<Option<R>, StoreError> {
-        let key = R::key(id);
+    /// Updates an item, and returns the attributes that `returned` asks for.
+    pub(super) async fn update(
+        &self,
+        key: &Key,
+        change: Expression,
+        returned: ReturnValue,
+    ) -> Result<Item, Refusal> {
+        let (update, condition, names, values) = change.parts();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key_item(key)))
+            .set_update_expression(update)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
+            .return_values(returned)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let answer = retry(|| update.clone().send(), "UpdateItem").await?;
+        Ok(answer.attributes.unwrap_or_default())
+    }
+
+    /// Updates an item if the condition of `change` holds, and returns whether it did.
+    pub(super) async fn update_if(
+        &self,
+        key: &Key,
+        change: Expression,
+    ) -> Result<bool, StoreError> {
+        took_place(self.update(key, change, ReturnValue::None).await)
+    }
+
+    /// Deletes an item if the condition of `when` holds, and returns the item if it existed.
+    pub(super) async fn delete(
+        &self,
+        key: &Key,
+        when: Expression,
+    ) -> Result<Option<Item>, Refusal> {
+        let (_, condition, names, values) = when.parts();
         let delete = self
             .client
             .delete_item()
             .table_name(&self.name)
-            .key("pk", text(&key.pk))
-            .key("sk", text(&key.sk))
+            .set_key(Some(key_item(key)))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
             .return_values(ReturnValue::AllOld);
-        let answer = retry(|| delete.clone().send(), "DeleteItem").await;
-        let answer = answer.map_err(Refusal::into_error)?;
-        answer.attributes.map(|item| read(item, &key)).transpose()
+        let answer = retry(|| delete.clone().send(), "DeleteItem").await?;
+        Ok(answer.attributes)
+    }
+
+    /// Returns a query by these conditions on the keys of the table or of an index. The values of
+    /// the placeholders are texts, as all keys are.
+    pub(super) fn query<const N: usize>(
+        &self,
+        keys: &str,
+        values: [(&str, &str); N],
+    ) -> QueryFluentBuilder {
+        let values = attributes(values.map(|(name, value)| (name, text(value))));
+        let query = self.client.query().table_name(&self.name);
+        let query = query.key_condition_expression(keys);
+        query.set_expression_attribute_values(Some(values))
     }
 
     /// Executes all writes or none. Each write has a label, by which its failed condition is
@@ -152,6 +209,25 @@ impl Table {
             },
         }
     }
+}
+
+/// Returns whether a conditional write took place.
+pub(super) fn took_place<T>(written: Result<T, Refusal>) -> Result<bool, StoreError> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(Refusal::Condition(_)) => Ok(false),
+        Err(Refusal::Error(error)) => Err(error),
+    }
+}
+
+/// Returns a page of a query.
+pub(super) async fn page(query: QueryFluentBuilder) -> Result<QueryOutput, StoreError> {
+    query.send().await.map_err(|error| failed("Query", error))
+}
+
+/// Returns a limit as the SDK takes it.
+pub(super) fn at_most(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
 /// The outcome of a transaction.
@@ -310,13 +386,31 @@ where
     }
 }
 
+/// Returns the error of a request that lacks a part.
+pub(super) fn unwritable(error: BuildError) -> StoreError {
+    StoreError::Unwritable {
+        source: Box::new(error),
+    }
+}
+
+/// Returns a value as an attribute, such as a map for a struct.
+pub(super) fn map<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Unwritable {
+        source: Box::new(error),
+    })
+}
+
+/// Returns a key as the attributes of an item.
+pub(super) fn key_item(key: &Key) -> Item {
+    attributes([("pk", text(&key.pk)), ("sk", text(&key.sk))])
+}
+
 /// Returns a record as an item, with the attributes of its indexes.
 pub(super) fn item<R: Serialize>(key: &Key, record: &R, index: Item) -> Result<Item, StoreError> {
     let mut item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Unwritable {
         source: Box::new(error),
     })?;
-    item.insert("pk".into(), text(&key.pk));
-    item.insert("sk".into(), text(&key.sk));
+    item.extend(key_item(key));
     item.extend(index);
     Ok(item)
 }

@@ -14,14 +14,13 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    expression::{Expression, check_exists},
     keys::{self, Key},
     table::{
-        Item, Part, Record, Refusal, Table, Transacted, attributes, failed, item, number, read,
-        refused, retry, text,
+        Item, Part, Record, Table, Transacted, attributes, item, number, page, read, refused,
+        took_place,
     },
-    transition::{
-        SAME_VERSION, check_exists, claim_writes, put, put_new, put_task, related_writes, task_item,
-    },
+    transition::{claim_writes, put, put_new, put_task, related_writes, task_item},
 };
 
 /// How long a repeated request is recognised. Slack repeats a request for some 6 min.
@@ -47,9 +46,10 @@ impl TaskStore {
 }
 
 macro_rules! of_task {
-    ($($record:ty => $key:path),*) => {$(
+    ($($record:ty => $key:path, $fields:expr);*) => {$(
         impl Record for $record {
             type Id = TaskId;
+            const FIELDS: &'static [&'static str] = &$fields;
             fn key(id: &TaskId) -> Key {
                 $key(*id)
             }
@@ -57,7 +57,11 @@ macro_rules! of_task {
     )*};
 }
 
-of_task!(Task => keys::task, TaskSpec => keys::spec, Completion => keys::result);
+of_task!(
+    Task => keys::task, ["shown", "version"];
+    TaskSpec => keys::spec, [];
+    Completion => keys::result, []
+);
 
 /// The task that a request of Slack created.
 #[derive(Serialize, Deserialize)]
@@ -121,7 +125,7 @@ impl Tasks for TaskStore {
             (Part::Task, put_new(tasks, task_item(task)?)?),
             (Part::Content, put(tasks, spec)?),
             (Part::Place, put(tasks, place)?),
-            (Part::Agent, check_exists(&self.agents, agent)?),
+            (Part::Agent, check_exists(&self.agents, &agent)?),
         ];
         let first = match self.tasks.transact(writes).await? {
             Transacted::Done => return Ok(Creation::Done),
@@ -220,20 +224,13 @@ impl Tasks for TaskStore {
 impl TaskStore {
     /// Writes a transition that changes only the task's own item, without a transaction.
     async fn put_alone(&self, before: &Task, after: &Task) -> Result<Written, StoreError> {
-        let put = self
-            .tasks
-            .client
-            .put_item()
-            .table_name(&self.tasks.name)
-            .set_item(Some(task_item(after)?))
-            .condition_expression(SAME_VERSION)
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(before.version));
-        match retry(|| put.clone().send(), "PutItem").await {
-            Ok(_) => Ok(Written::Done),
-            Err(Refusal::Condition(_)) => Ok(Written::Conflict),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let same = Expression::version::<Task>(before.version);
+        let put = self.tasks.put_when(task_item(after)?, same).await;
+        Ok(if took_place(put)? {
+            Written::Done
+        } else {
+            Written::Conflict
+        })
     }
 
     /// Returns a page of the items whose sort key begins with `prefix`, newest first.
@@ -243,19 +240,13 @@ impl TaskStore {
         limit: i32,
         from: Option<Item>,
     ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
-        self.tasks
-            .client
-            .query()
-            .table_name(&self.tasks.name)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", text(&prefix.pk))
-            .expression_attribute_values(":prefix", text(&prefix.sk))
+        let values = [(":pk", &*prefix.pk), (":prefix", &prefix.sk)];
+        let query = self
+            .tasks
+            .query("pk = :pk AND begins_with(sk, :prefix)", values)
             .consistent_read(true)
             .scan_index_forward(false)
-            .limit(limit)
-            .set_exclusive_start_key(from)
-            .send()
-            .await
-            .map_err(|error| failed("Query", error))
+            .limit(limit);
+        page(query.set_exclusive_start_key(from)).await
     }
 }

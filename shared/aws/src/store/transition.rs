@@ -1,15 +1,10 @@
 //! The writes of a task's transition: the task, its place in a queue, its agent's slot and gate,
 //! the agent's breaker, and the result.
 
-use aws_sdk_dynamodb::{
-    error::BuildError,
-    types::{
-        AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
-        builders::UpdateBuilder,
-    },
-};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use bematic::{
-    breaker::Gate,
+    agent::Agent,
+    breaker::{Breaker, Gate},
     error::StoreError,
     ports::{AttachedRecord, BreakerChange, DispatchPermit},
     task::{Slot, Task, TaskState},
@@ -17,15 +12,10 @@ use bematic::{
 use bematic_protocol::ids::AgentId;
 
 use super::{
+    expression::{Expression, delete},
     keys::{self, Key},
-    table::{Item, Part, attributes, item, number, text},
+    table::{Item, Part, attributes, item, map, number, text},
 };
-
-pub(super) fn unwritable(error: BuildError) -> StoreError {
-    StoreError::Unwritable {
-        source: Box::new(error),
-    }
-}
 
 /// Returns a task's item, with its attributes of the indexes `channel` and `due`.
 pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
@@ -45,10 +35,6 @@ pub(super) fn task_item(task: &Task) -> Result<Item, StoreError> {
     item(&keys::task(task.id), task, index)
 }
 
-/// The condition of every write of a versioned record: the version is the one that the change was
-/// decided on.
-pub(super) const SAME_VERSION: &str = "#version = :version";
-
 /// Returns the write of a task after a transition, on condition that its version is that of
 /// `before`.
 pub(super) fn put_task(
@@ -56,54 +42,18 @@ pub(super) fn put_task(
     before: &Task,
     after: &Task,
 ) -> Result<TransactWriteItem, StoreError> {
-    put_if_version(table, task_item(after)?, before.version)
-}
-
-/// Returns the write of an item, on condition that the present item has this `version`.
-pub(super) fn put_if_version(
-    table: &str,
-    item: Item,
-    version: u64,
-) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression(SAME_VERSION)
-        .expression_attribute_names("#version", "version")
-        .expression_attribute_values(":version", number(version))
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().put(put).build())
+    Expression::version::<Task>(before.version).put_of(table, task_item(after)?)
 }
 
 /// Returns the write of an item without a condition.
 pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = put.build().map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().put(put).build())
+    Expression::on::<Task>().put_of(table, item)
 }
 
 /// Returns the write of an item that must not exist yet.
 pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression("attribute_not_exists(pk)")
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().put(put).build())
-}
-
-/// Returns the check that an item exists, which changes nothing.
-pub(super) fn check_exists(table: &str, key: Key) -> Result<TransactWriteItem, StoreError> {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .key("pk", text(key.pk))
-        .key("sk", text(key.sk))
-        .condition_expression("attribute_exists(pk)")
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
+    let absent = Expression::on::<Task>().when("attribute_not_exists(pk)");
+    absent.put_of(table, item)
 }
 
 /// Returns the writes of a transition to other items than the task's own. Most transitions have
@@ -168,16 +118,6 @@ const fn is_queued(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. })
 }
 
-fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
-    let delete = Delete::builder()
-        .table_name(table)
-        .key("pk", text(&key.pk))
-        .key("sk", text(&key.sk))
-        .build()
-        .map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().delete(delete).build())
-}
-
 /// A change of an agent's slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SlotChange {
@@ -201,45 +141,30 @@ pub(super) fn update_agent(
     if slot.is_none() && gate.is_none() {
         return Ok(None);
     }
-    let update = agent_update(agents, agent, slot, gate)?;
-    let update = update.build().map_err(unwritable)?;
-    Ok(Some(TransactWriteItem::builder().update(update).build()))
+    let change = agent_change(slot, gate)?;
+    Ok(Some(change.update_of(agents, &keys::agent(agent))?))
 }
 
-fn agent_update(
-    agents: &str,
-    agent: &AgentId,
-    slot: Option<SlotChange>,
-    gate: Option<Gate>,
-) -> Result<UpdateBuilder, StoreError> {
-    let key = keys::agent(agent);
-    let mut update = Update::builder()
-        .table_name(agents)
-        .key("pk", text(key.pk))
-        .key("sk", text(key.sk));
-    let mut expression = String::new();
+/// Returns the update of an agent's slots and gate.
+fn agent_change(slot: Option<SlotChange>, gate: Option<Gate>) -> Result<Expression, StoreError> {
+    let mut change = Expression::on::<Agent>();
     if let Some(gate) = gate {
-        let gate =
-            serde_dynamo::to_attribute_value(gate).map_err(|error| StoreError::Unwritable {
-                source: Box::new(error),
-            })?;
-        expression.push_str("SET #gate = :gate ");
-        update = update
-            .expression_attribute_names("#gate", "gate")
-            .expression_attribute_values(":gate", gate);
+        change = change
+            .update("SET gate = :gate")
+            .value(":gate", map(&gate)?);
     }
-    if let Some(slot) = slot {
-        let (verb, slot) = match slot {
-            SlotChange::Free(slot) => ("DELETE", slot),
-            SlotChange::Take(slot) => ("ADD", slot),
-        };
-        expression.push_str(verb);
-        expression.push_str(" #held :slot");
-        update = update
-            .expression_attribute_names("#held", "held")
-            .expression_attribute_values(":slot", AttributeValue::Ss(vec![slot.to_string()]));
-    }
-    Ok(update.update_expression(expression))
+    let slot = match slot {
+        None => return Ok(change),
+        Some(SlotChange::Free(slot)) => {
+            change = change.update("DELETE held :slot");
+            slot
+        }
+        Some(SlotChange::Take(slot)) => {
+            change = change.update("ADD held :slot");
+            slot
+        }
+    };
+    Ok(change.value(":slot", AttributeValue::Ss(vec![slot.to_string()])))
 }
 
 /// Returns the write of a breaker, on condition that its version is still that of `change.before`.
@@ -249,16 +174,11 @@ pub(super) fn put_breaker(
     change: BreakerChange<'_>,
 ) -> Result<TransactWriteItem, StoreError> {
     let item = item(&keys::breaker(agent), change.after, Item::new())?;
-    let put = Put::builder().table_name(agents).set_item(Some(item));
-    let put = if change.before.version == 0 {
-        put.condition_expression("attribute_not_exists(pk)")
-    } else {
-        put.condition_expression(SAME_VERSION)
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(change.before.version))
+    let same = match change.before.version {
+        0 => Expression::on::<Breaker>().when("attribute_not_exists(pk)"),
+        version => Expression::version::<Breaker>(version),
     };
-    let put = put.build().map_err(unwritable)?;
-    Ok(TransactWriteItem::builder().put(put).build())
+    same.put_of(agents, item)
 }
 
 /// Returns the writes of a breaker that changes without a task: the breaker, and the gate in the
@@ -285,26 +205,18 @@ pub(super) fn claim_writes(
 ) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
     let gate = permit.change.filter(BreakerChange::changes_gate);
     let gate = gate.map(|change| change.after.gate());
-    let unmoved = if permit.generation == 0 {
-        "(attribute_not_exists(#gate) OR #gate.#generation = :generation)"
+    let unchanged = if permit.generation == 0 {
+        "(attribute_not_exists(gate) OR gate.generation = :generation)"
     } else {
-        "#gate.#generation = :generation"
+        "gate.generation = :generation"
     };
-    let update = agent_update(agents, &task.agent_id, Some(SlotChange::Take(slot)), gate)?
-        .condition_expression(format!(
-            "#connection.#id = :connection \
-             AND (attribute_not_exists(#held) OR size(#held) < #capacity) AND {unmoved}"
-        ))
-        .expression_attribute_names("#connection", "connection")
-        .expression_attribute_names("#id", "id")
-        .expression_attribute_names("#capacity", "capacity")
-        .expression_attribute_names("#gate", "gate")
-        .expression_attribute_names("#generation", "generation")
-        .expression_attribute_values(":connection", text(permit.connection.as_str()))
-        .expression_attribute_values(":generation", number(permit.generation))
-        .build()
-        .map_err(unwritable)?;
-    let update = TransactWriteItem::builder().update(update).build();
+    let update = agent_change(Some(SlotChange::Take(slot)), gate)?
+        .when("connection.id = :connection")
+        .when("(attribute_not_exists(held) OR size(held) < capacity)")
+        .when(unchanged)
+        .value(":connection", text(permit.connection.as_str()))
+        .value(":generation", number(permit.generation))
+        .update_of(agents, &keys::agent(&task.agent_id))?;
     let mut writes = vec![(Part::Agent, update)];
     if let Some(change) = permit.change {
         let breaker = put_breaker(agents, &task.agent_id, change)?;
