@@ -93,8 +93,8 @@ impl Transitions {
         &self.ports.settings.breaker
     }
 
-    /// Applies an agent's report to its task: a read unless this environment has cached the task, a
-    /// write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
+    /// Applies an agent's report to its task: a read unless this environment has cached the task (with
+    /// the request to cancel it, if the agent reports that it was cancelled), a write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
     /// agent's breaker in the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
@@ -108,8 +108,15 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
+        // Another environment, the webhook's, writes the request to cancel: a cached task without one
+        // is out of date, and a write that is decided on it would be refused.
+        let is_current = |task: &Task| {
+            !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
+        };
         let has_effect = |task: &Task| {
-            task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
+            is_current(task)
+                && task.is_known_to(agent)
+                && self.why_unchanged(agent, task, event, now).is_none()
         };
         let task = match self.cache.task(id).filter(has_effect) {
             Some(task) => task,
