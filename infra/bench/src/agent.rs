@@ -149,7 +149,8 @@ impl Agent {
     }
 
     pub(crate) async fn cancelled(&self, stage: &mut Stage, run: Run) -> Result<()> {
-        let kind = Kind::of("TASK_CANCELLED");
+        // The environment has not seen the request to cancel, which the webhook has written.
+        let kind = Kind::when("TASK_CANCELLED", UNSEEN);
         self.say(
             stage,
             kind,
@@ -170,7 +171,8 @@ fn reported(stage: &Stage, run: Run, name: &'static str) -> Kind {
 
 /// The case of a connection that authenticates in band.
 pub(crate) const IN_BAND: &str = "without a key";
-/// The case of a message about an attempt that its environment has not seen.
-pub(crate) const UNSEEN: &str = "first of an attempt elsewhere";
+/// The case of a message about an attempt, or a request to cancel it, that its environment has not
+/// seen.
+pub(crate) const UNSEEN: &str = "not seen in this environment";
 /// The case of a report of a task that the notifier is about to hear of.
 pub(crate) const UNDER_WAY: &str = "refresh under way";

@@ -263,11 +263,12 @@ fn a_minute(every: Duration) -> f64 {
     (60.0 / every.as_secs_f64()).ceil()
 }
 
-/// Ratios to the floor: an absolute time does not hold from one machine to the next.
+/// Returns ratios to the floor: an absolute time does not hold from one machine to the next. A
+/// version conflict has none: it is two messages' work, and its calls have a limit of their own.
 fn times(measured: Measured<'_>) -> Option<Target> {
     let floor = measured.floor.warm_ms_p50?;
     let sockets = measured.messages.iter();
-    let sockets = sockets.filter(|it| is_socket(&it.function));
+    let sockets = sockets.filter(|it| is_socket(&it.function) && it.case != Some(CONFLICT));
     let figures = sockets.filter_map(|it| {
         let case = it.case.map(|case| format!(" ({case})")).unwrap_or_default();
         Some((format!("{}{case}", it.name), it.warm_ms_p50? / floor))

@@ -84,15 +84,15 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
         introduced.unwrap()
     };
     let known = look_up(&key).await;
-    let agent = known.agent.unwrap();
-    assert_eq!(known.connection.unwrap().agent_id, None);
+    let agent = known.1.unwrap();
+    assert_eq!(known.0.unwrap().agent_id, None);
     let bound = stored.agents.bind_in_band(&agent, &binding("new", 2)).await;
     assert_eq!(bound.unwrap(), in_place_of("c"));
     assert_eq!(stored.aws.calls().take().len(), 2);
 
     let bound = look_up(&other).await;
-    assert_eq!(bound.agent, None, "the key is not the agent's");
-    let connection = bound.connection.unwrap();
+    assert_eq!(bound.1, None, "the key is not the agent's");
+    let connection = bound.0.unwrap();
     assert_eq!(connection.agent_id, Some(agent.id));
     assert_eq!(connection.spelling, Some(Spelling::default()));
     let strangers = stored.agents.unauthenticated(at(60_000), 10).await;

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{ReturnValue, TransactWriteItem};
 use bematic::{
     agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
-    ports::{AUTH_DEADLINE, AuthLookup, Bound, Connections, Unbound},
+    ports::{AUTH_DEADLINE, Bound, Connections, Unbound},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
@@ -79,7 +79,7 @@ impl Connections for AgentStore {
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> Result<AuthLookup, StoreError> {
+    ) -> Result<(Option<Connection>, Option<Agent>), StoreError> {
         let keys = [
             keys::connection(id),
             keys::agent(agent),
@@ -91,7 +91,7 @@ impl Connections for AgentStore {
         let connection = record.map(|item| read(item, &connection)).transpose()?;
         let record = found.remove(&agent).filter(|_| found.contains_key(&key));
         let agent = record.map(|item| read(item, &agent)).transpose()?;
-        Ok(AuthLookup { connection, agent })
+        Ok((connection, agent))
     }
 
     async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError> {

@@ -1,6 +1,6 @@
 //! Choosing the agent for a task, and moving waiting tasks to better agents.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 use futures::{StreamExt as _, future::try_join_all, stream};
@@ -10,7 +10,7 @@ use super::transitions::{Outcome, Transitions};
 use crate::{
     agent::{Agent, Candidate, Route, better_candidate, choose},
     error::{BematicError, StoreError},
-    ports::{Agents, DispatchMessage, Ports, TaskLists},
+    ports::{Agents, Ports, TaskLists},
     task::{Task, TaskEvent, Unchanged},
 };
 
@@ -156,7 +156,7 @@ pub struct TaskMover {
 }
 
 impl TaskMover {
-    /// Creates a router with these ports.
+    /// Creates a mover with these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
@@ -178,10 +178,8 @@ impl TaskMover {
         let moved = self.move_all(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
-            let message = DispatchMessage::agent_queue(agent.id.clone());
             self.ports
-                .dispatch
-                .send(&message, std::time::Duration::ZERO)
+                .request_dispatch(&agent.id, Duration::ZERO)
                 .await?;
         }
         Ok(moved)

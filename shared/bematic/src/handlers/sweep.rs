@@ -279,8 +279,9 @@ impl Sweeper {
             return Ok(Checked::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
-        let message = DispatchMessage::agent_queue(agent.id.clone());
-        self.ports.dispatch.send(&message, Duration::ZERO).await?;
+        self.ports
+            .request_dispatch(&agent.id, Duration::ZERO)
+            .await?;
         Ok(Checked::Dispatched)
     }
 }

@@ -72,7 +72,7 @@ pub trait Connections: Send + Sync {
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> Result<AuthLookup, StoreError>;
+    ) -> Result<(Option<Connection>, Option<Agent>), StoreError>;
     /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
     /// agent, and stores the agent in the connection's record. One transaction, without a read
     /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
@@ -192,15 +192,6 @@ pub struct SignOfLife {
     pub echoes: Option<Timestamp>,
     /// The heartbeat's spelling.
     pub spelling: Spelling,
-}
-
-/// The result of looking up a connection that authenticates in band.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuthLookup {
-    /// The connection's record.
-    pub connection: Option<Connection>,
-    /// The agent that the connection claims to be, if the key belongs to that agent.
-    pub agent: Option<Agent>,
 }
 
 /// The outcome of binding a connection.

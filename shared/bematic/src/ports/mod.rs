@@ -1,7 +1,6 @@
-//! Small traits for everything that the handlers need from the outside world. The adapters are
-//! [`bematic_aws::store`], [`bematic_aws::queue`], [`bematic_aws::gateway`] and [`crate::slack`];
-//! the tests have adapters of their own, in memory. One method is one AWS call unless its doc says
-//! otherwise.
+//! Small traits for everything that the handlers need from the outside world. Their adapters are the
+//! crate `bematic_aws` and [`crate::slack`]; the tests use the same adapters on an AWS in memory. One
+//! method is one AWS call unless its doc says otherwise.
 
 mod agents;
 mod batches;
@@ -12,19 +11,19 @@ mod outcome;
 mod queues;
 mod tasks;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{ChannelId, Ids},
+    ids::{AgentId, ChannelId, Ids},
     time::Clock,
 };
 
-use crate::{breaker::BreakerConfig, task::TaskPolicy};
+use crate::{breaker::BreakerConfig, error::QueueError, task::TaskPolicy};
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Acquisition, Agents, AuthLookup, Bound, CONNECTED_SHARDS, Connections,
-        DispatchLeases, Presence, Projects, Released, SignOfLife, Unbound,
+        AUTH_DEADLINE, Acquisition, Agents, Bound, CONNECTED_SHARDS, Connections, DispatchLeases,
+        Presence, Projects, Released, SignOfLife, Unbound,
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
     breakers::{BreakerChange, Breakers},
@@ -84,6 +83,21 @@ pub struct Ports {
     pub ids: Arc<dyn Ids>,
     /// The deployment's settings.
     pub settings: Settings,
+}
+
+impl Ports {
+    /// Enqueues a dispatch of the agent's queue, after `delay`.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn request_dispatch(
+        &self,
+        agent: &AgentId,
+        delay: Duration,
+    ) -> Result<(), QueueError> {
+        let message = DispatchMessage::agent_queue(agent.clone());
+        self.dispatch.send(&message, delay).await
+    }
 }
 
 /// The settings of a deployment.

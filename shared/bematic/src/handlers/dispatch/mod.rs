@@ -112,7 +112,10 @@ impl Dispatcher {
         loop {
             let late = self.ports.clock.now().since(now) > DISPATCH_FOR;
             let dispatched = if late {
-                self.request_dispatch(agent_id, Duration::ZERO).await
+                self.ports
+                    .request_dispatch(agent_id, Duration::ZERO)
+                    .await
+                    .map_err(BematicError::from)
             } else {
                 self.dispatch_pending(&agent).await
             };
@@ -131,15 +134,6 @@ impl Dispatcher {
         }
     }
 
-    async fn request_dispatch(
-        &self,
-        agent_id: &AgentId,
-        delay: Duration,
-    ) -> Result<(), BematicError> {
-        let message = DispatchMessage::agent_queue(agent_id.clone());
-        Ok(self.ports.dispatch.send(&message, delay).await?)
-    }
-
     async fn dispatch_pending(&self, agent: &Agent) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
         let updated = if agent.gate.has_ended(now) {
@@ -156,7 +150,7 @@ impl Dispatcher {
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
-                self.request_dispatch(&agent.id, wait).await?;
+                self.ports.request_dispatch(&agent.id, wait).await?;
             }
             self.router.move_waiting(agent, now).await?;
             return Ok(());
@@ -193,7 +187,9 @@ impl Dispatcher {
         if shut {
             self.router.move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
-            self.request_dispatch(&agent.id, Duration::ZERO).await?;
+            self.ports
+                .request_dispatch(&agent.id, Duration::ZERO)
+                .await?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use bematic_protocol::messages::TaskAck;
 
 use super::{
-    super::transitions::{Outcome, Transitions},
+    super::transitions::Outcome,
+    MessageRouter,
     context::{Answer, Context, cancel_message},
 };
 use crate::{
@@ -11,20 +12,10 @@ use crate::{
     task::{TaskEvent, Unchanged},
 };
 
-/// Handles acknowledgements and refusals.
-pub(super) struct Acknowledge {
-    transitions: Transitions,
-}
-
-impl Acknowledge {
-    /// Creates a handler with these transitions.
-    pub(super) fn new(transitions: Transitions) -> Self {
-        Self { transitions }
-    }
-
+impl MessageRouter {
     /// Handles TASK_ACK: at most a read and a write, and a message unless a refresh is under way;
     /// for a refusal a transaction instead, and two messages.
-    pub(super) async fn handle(
+    pub(super) async fn acknowledge(
         &self,
         context: Context<'_>,
         ack: TaskAck,

@@ -1,38 +1,23 @@
 //! The message AUTH_REQUEST.
 
-use std::sync::Arc;
-
 use bematic_protocol::{
     ids::ConnectionId,
     messages::{AuthRequest, AuthResponse, CloudMessage, Spelling},
     time::Timestamp,
 };
+use tracing::info;
 
 use super::{
-    super::{authorize::check_key, connect::Connector},
+    super::authorize::check_key,
+    MessageRouter,
     context::{Answer, Context},
 };
 use crate::{
-    agent::{Agent, ApiKey, Binding},
+    agent::{Agent, ApiKey, Binding, Connection},
     error::{AuthError, BematicError, StoreError},
-    ports::{AuthLookup, Ports},
 };
 
-/// Authenticates connections in band.
-pub(super) struct Authenticate {
-    ports: Arc<Ports>,
-    connector: Connector,
-}
-
-impl Authenticate {
-    /// Creates a handler with these ports.
-    pub(super) fn new(ports: Arc<Ports>) -> Self {
-        Self {
-            connector: Connector::new(ports.clone()),
-            ports,
-        }
-    }
-
+impl MessageRouter {
     /// Binds the connection to the agent by an optimistic write: it succeeds if the key belongs to
     /// the agent, the agent has no connection, and the connection is unbound. One call. Returns
     /// whether it succeeded.
@@ -50,10 +35,14 @@ impl Authenticate {
             return Ok(false);
         };
         let binding = Binding::new(connection.clone(), now, Some(spelling));
-        let (agent, key) = (&request.agent_id, key.hash());
-        self.connector
-            .bind_optimistically(agent, &key, &binding)
-            .await
+        let (connections, agent) = (&self.ports.connections, &request.agent_id);
+        let bound = connections
+            .bind_unread(agent, &key.hash(), &binding)
+            .await?;
+        if bound {
+            info!(%connection, %agent, "agent connected");
+        }
+        Ok(bound)
     }
 
     /// Looks up the connection's record and the agent that the key belongs to: one call.
@@ -64,7 +53,7 @@ impl Authenticate {
         &self,
         connection: &ConnectionId,
         request: &AuthRequest,
-    ) -> Result<AuthLookup, StoreError> {
+    ) -> Result<(Option<Connection>, Option<Agent>), StoreError> {
         match request.api_key.parse::<ApiKey>() {
             Ok(key) => {
                 let (agent, key) = (&request.agent_id, key.hash());
@@ -73,14 +62,12 @@ impl Authenticate {
                     .look_up(connection, agent, &key)
                     .await
             }
-            Err(()) => Ok(AuthLookup {
-                connection: self.ports.connections.connection(connection).await?,
-                agent: None,
-            }),
+            Err(()) => Ok((self.ports.connections.connection(connection).await?, None)),
         }
     }
 
-    /// Binds the connection to the agent that was looked up: a transaction.
+    /// Binds the connection to the agent that was looked up, confirms it to the agent, and has the
+    /// agent's queue dispatched: a transaction, a post and a message.
     ///
     /// # Errors
     /// [`AuthError`] if the key belongs to no agent.
@@ -96,12 +83,17 @@ impl Authenticate {
             agent_id: request.agent_id.clone(),
         })?;
         let binding = Binding::new(connection.clone(), now, Some(spelling));
-        self.connector.bind_in_band(agent, &binding).await
+        let bound = self.ports.connections.bind_in_band(agent, &binding).await?;
+        self.connector
+            .close_replaced(&agent.id, &binding, bound)
+            .await?;
+        self.confirm_binding(connection, spelling, agent.id.clone())
+            .await
     }
 
     /// Handles AUTH_REQUEST on a bound connection, which is bound for its lifetime: the same agent
     /// is confirmed, another is refused.
-    pub(super) async fn confirm(
+    pub(super) async fn confirm_authentication(
         &self,
         context: Context<'_>,
         request: &AuthRequest,

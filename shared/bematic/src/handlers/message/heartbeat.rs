@@ -6,25 +6,15 @@ use bematic_protocol::{
 };
 
 use super::{
+    MessageRouter,
     context::{Answer, Context},
-    presence::Presence,
 };
 use crate::{
     error::{AuthError, BematicError},
     ports::SignOfLife,
 };
 
-/// Handles heartbeats.
-pub(super) struct Heartbeats {
-    presence: Presence,
-}
-
-impl Heartbeats {
-    /// Creates a handler with this presence.
-    pub(super) const fn new(presence: Presence) -> Self {
-        Self { presence }
-    }
-
+impl MessageRouter {
     /// Handles HEARTBEAT_PING: answers, and makes at most one write a minute.
     pub(super) async fn ping(
         &self,
@@ -36,7 +26,7 @@ impl Heartbeats {
             echoes: None,
             spelling: context.sender.spelling,
         };
-        let stop = self.presence.record(context, sign).await?;
+        let stop = self.record_sign_of_life(context, sign).await?;
         let answer = CloudMessage::HeartbeatPong(Heartbeat {
             server_time: Some(context.now),
         });
@@ -55,7 +45,9 @@ impl Heartbeats {
             echoes: Some(report.server_time),
             spelling: context.sender.spelling,
         };
-        Ok(Answer::messages(self.presence.record(context, sign).await?))
+        Ok(Answer::messages(
+            self.record_sign_of_life(context, sign).await?,
+        ))
     }
 }
 

@@ -1,24 +1,19 @@
 //! Which agent sends a message, and how an unbound connection becomes an agent's.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
-    messages::{AgentMessage, AuthRequest, AuthResponse, CloudMessage, Envelope, Spelling},
+    messages::{AgentMessage, AuthResponse, CloudMessage, Envelope, Spelling},
     time::Timestamp,
 };
-use quick_cache::sync::Cache;
 
-use super::{auth::Authenticate, context::Sender, replies::Replies};
+use super::{MessageRouter, context::Sender};
 use crate::{
     agent::{Agent, Connection},
     error::{AuthError, BematicError},
     handlers::event::SocketEvent,
-    ports::{AuthLookup, DispatchMessage, Ports},
 };
-
-/// The number of connections that are cached.
-const CACHED: usize = 4096;
 
 /// The identity of a message's sender.
 pub(super) enum Identity {
@@ -31,33 +26,7 @@ pub(super) enum Identity {
     Unbound(Option<Box<Agent>>),
 }
 
-/// Identifies senders, and binds connections.
-pub(super) struct Identities {
-    ports: Arc<Ports>,
-    authenticate: Arc<Authenticate>,
-    replies: Arc<Replies>,
-    /// The agents of connections, which never change, and the spelling in which each is answered:
-    /// that of the first message that arrived here.
-    known: Cache<ConnectionId, Sender>,
-    /// The connections whose first message was recorded.
-    recorded: Cache<ConnectionId, ()>,
-}
-
-impl Identities {
-    pub(super) fn new(
-        ports: Arc<Ports>,
-        authenticate: Arc<Authenticate>,
-        replies: Arc<Replies>,
-    ) -> Self {
-        Self {
-            ports,
-            authenticate,
-            replies,
-            known: Cache::new(CACHED),
-            recorded: Cache::new(CACHED),
-        }
-    }
-
+impl MessageRouter {
     /// Identifies the sender of a message: one call at most, or two for AUTH_REQUEST. The first one
     /// binds the connection if the agent has none; otherwise the second one looks up the key.
     pub(super) async fn identify(
@@ -74,12 +43,12 @@ impl Identities {
         if let Some(sender) = self.known_sender(event, spelling) {
             return Ok(Identity::Known(sender));
         }
-        let (connection, auth) = (&event.connection_id, &self.authenticate);
-        let bound = auth.bind_optimistically(connection, spelling, request, now);
+        let connection = &event.connection_id;
+        let bound = self.bind_optimistically(connection, spelling, request, now);
         if bound.await? {
             return Ok(Identity::JustBound(request.agent_id.clone()));
         }
-        let AuthLookup { connection, agent } = auth.look_up(connection, request).await?;
+        let (connection, agent) = self.look_up(connection, request).await?;
         let sender = self.cache_found(connection, spelling);
         Ok(sender.map_or(Identity::Unbound(agent.map(Box::new)), Identity::Known))
     }
@@ -152,15 +121,12 @@ impl Identities {
                     .record_first_message(&sender.agent_id, &sender.connection, sender.spelling)
                     .await?;
             }
-            self.dispatch_queue(&sender.agent_id).await?;
+            self.ports
+                .request_dispatch(&sender.agent_id, Duration::ZERO)
+                .await?;
         }
         self.cache_sender(sender);
         Ok(())
-    }
-
-    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let message = DispatchMessage::agent_queue(agent_id.clone());
-        Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?)
     }
 
     fn cache_sender(&self, sender: &Sender) {
@@ -196,27 +162,11 @@ impl Identities {
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyBound { .. })) =>
             {
-                self.replies
-                    .send_error(connection, spelling, Some(envelope.id), error)
+                self.send_error(connection, spelling, Some(envelope.id), error)
                     .await
             }
-            Err(error) => self.replies.refuse(connection, spelling, &error).await,
+            Err(error) => self.refuse(connection, spelling, &error).await,
         }
-    }
-
-    async fn bind(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        request: &AuthRequest,
-        key_owner: Option<&Agent>,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        self.authenticate
-            .bind(connection, spelling, request, key_owner, now)
-            .await?;
-        let agent_id = request.agent_id.clone();
-        self.confirm_binding(connection, spelling, agent_id).await
     }
 
     /// Confirms to an agent that the connection is bound to it, and has its queue dispatched.
@@ -232,13 +182,15 @@ impl Identities {
             error: None,
         });
         // The answer is sent before the queue is dispatched: the agent expects it first.
-        self.replies.send(connection, spelling, response).await?;
+        self.send(connection, spelling, response).await?;
         let sender = Sender {
             agent_id,
             connection: connection.clone(),
             spelling,
         };
-        self.dispatch_queue(&sender.agent_id).await?;
+        self.ports
+            .request_dispatch(&sender.agent_id, Duration::ZERO)
+            .await?;
         self.cache_sender(&sender);
         Ok(())
     }

@@ -1,56 +1,32 @@
 //! The signs of life of agents, and the tasks that they name.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use bematic_protocol::{
-    ids::{ConnectionId, TaskId},
-    messages::CloudMessage,
-    time::Timestamp,
-};
+use bematic_protocol::{ids::TaskId, messages::CloudMessage};
 use futures::future::try_join_all;
-use quick_cache::sync::Cache;
 use tracing::{info, warn};
 
 use super::{
-    super::transitions::{Outcome, Transitions},
+    super::transitions::Outcome,
+    MessageRouter,
     context::{Context, cancel_message},
 };
 use crate::{
     agent::{Agent, is_recorded},
     error::{BematicError, TaskError},
-    ports::{DispatchMessage, Ports, SignOfLife},
+    ports::SignOfLife,
     task::TaskEvent,
 };
 
-/// The number of connections whose last recorded sign of life is cached.
-const CACHED: usize = 4096;
 /// The time for which a sign of life that was recorded here is not recorded again.
 const RECORDED_LATELY: Duration = Duration::from_secs(40);
 
-/// Records the signs of life of agents.
-#[derive(Clone)]
-pub(super) struct Presence {
-    ports: Arc<Ports>,
-    transitions: Transitions,
-    /// The time at which a sign of life was last recorded.
-    recorded: Arc<Cache<ConnectionId, Timestamp>>,
-}
-
-impl Presence {
-    /// Creates a presence with these ports.
-    pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
-        Self {
-            ports,
-            transitions,
-            recorded: Arc::new(Cache::new(CACHED)),
-        }
-    }
-
+impl MessageRouter {
     /// Whether a sign of life has to be recorded: one that may be the first message of its
     /// connection, and after that one a minute.
     fn is_due(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
-        match self.recorded.get(&sender.connection) {
+        match self.signs_of_life.get(&sender.connection) {
             Some(at) if now.since(at) < RECORDED_LATELY => false,
             None if context.is_early => true,
             _ => is_recorded(&sender.agent_id, now),
@@ -60,7 +36,7 @@ impl Presence {
     /// Records a sign of life, unless another one of the minute is recorded; the echo of a ping is
     /// always recorded. A connection that is no longer its agent's current one is closed: its agent
     /// opens another. Returns TASK_CANCEL for the tasks that the agent has to stop.
-    pub(super) async fn record(
+    pub(super) async fn record_sign_of_life(
         &self,
         context: Context<'_>,
         sign: SignOfLife,
@@ -90,7 +66,8 @@ impl Presence {
             let other = named.iter().filter(|task| !held.contains(task));
             stop = self.cancel_messages(&agent, other).await?;
         }
-        self.recorded.insert(sender.connection.clone(), context.now);
+        self.signs_of_life
+            .insert(sender.connection.clone(), context.now);
         Ok(stop)
     }
 
@@ -98,9 +75,9 @@ impl Presence {
     async fn leave_doubt(&self, agent: &Agent) -> Result<(), BematicError> {
         let binding = agent.connection.as_ref();
         if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
-            let agent_id = agent.id.clone();
-            let message = DispatchMessage::agent_queue(agent_id);
-            self.ports.dispatch.send(&message, Duration::ZERO).await?;
+            self.ports
+                .request_dispatch(&agent.id, Duration::ZERO)
+                .await?;
         }
         Ok(())
     }

@@ -1,31 +1,23 @@
 //! The replies over a connection.
 
-use std::sync::Arc;
-
 use bematic_protocol::{
     ids::{ConnectionId, MessageId},
     messages::{AuthResponse, CloudMessage, MessageAck, Spelling, SystemError},
 };
 use tracing::{error, info, warn};
 
-use super::context::{Answer, Sender};
+use super::{
+    MessageRouter,
+    context::{Answer, Sender},
+};
 use crate::{
     error::{BematicError, chain},
-    ports::{Delivery, Ports},
+    ports::Delivery,
 };
 
-/// Sends replies.
-pub(super) struct Replies {
-    ports: Arc<Ports>,
-}
-
-impl Replies {
-    pub(super) fn new(ports: Arc<Ports>) -> Self {
-        Self { ports }
-    }
-
+impl MessageRouter {
     /// Sends a handler's answer to the message with this id.
-    pub(super) async fn answer(
+    pub(super) async fn send_answer(
         &self,
         sender: &Sender,
         id: &MessageId,

@@ -1,35 +1,22 @@
 //! The messages TASK_PROGRESS and TASK_STREAM, the hot path. Once a task is known to run, a report
 //! costs one write, and one message to the notifier for each flush interval.
 
-use std::sync::Arc;
-
 use bematic_protocol::{
     ids::{Attempt, TaskId},
     messages::{TaskProgress, TaskStream},
 };
 
 use super::{
-    super::transitions::{Outcome, Transitions},
+    super::transitions::Outcome,
+    MessageRouter,
     context::{Answer, Context, cancel_message},
 };
 use crate::{
     error::{BematicError, TaskError},
-    ports::Ports,
     task::{Chunk, Step, TaskEvent, Unchanged},
 };
 
-/// Stores the progress reports of running tasks.
-pub(super) struct Reports {
-    ports: Arc<Ports>,
-    transitions: Transitions,
-}
-
-impl Reports {
-    /// Creates a handler with these ports.
-    pub(super) fn new(ports: Arc<Ports>, transitions: Transitions) -> Self {
-        Self { ports, transitions }
-    }
-
+impl MessageRouter {
     /// Stores a step.
     pub(super) async fn progress(
         &self,
@@ -43,7 +30,7 @@ impl Reports {
             .reports
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.refresh(task_id).await?;
+        self.refresh_card(task_id).await?;
         Ok(answer)
     }
 
@@ -62,7 +49,7 @@ impl Reports {
             message,
         );
         self.ports.reports.add_chunk(&chunk, context.now).await?;
-        self.refresh(task_id).await?;
+        self.refresh_card(task_id).await?;
         Ok(answer)
     }
 
@@ -99,28 +86,22 @@ impl Reports {
                     .await?
             }
         };
-        let task = match outcome {
-            Outcome::Unchanged(_, Unchanged::NotHeld) => {
-                return Err(TaskError::NotHeld {
-                    task_id,
-                    agent_id: agent.clone(),
-                }
-                .into());
-            }
-            Outcome::Changed(task) | Outcome::Unchanged(task, _) => task,
+        let (task, is_held) = match outcome {
+            Outcome::Unchanged(task, why) => (task, why != Unchanged::NotHeld),
+            Outcome::Changed(task) => (task, true),
         };
-        let attempt = claimed
-            .or_else(|| task.last_attempt_of(agent))
-            .ok_or_else(|| TaskError::NotHeld {
-                task_id,
-                agent_id: agent.clone(),
-            })?;
+        let attempt = claimed.or_else(|| task.last_attempt_of(agent));
+        let attempt = attempt.filter(|_| is_held);
+        let attempt = attempt.ok_or_else(|| TaskError::NotHeld {
+            task_id,
+            agent_id: agent.clone(),
+        })?;
         let answer = Answer::messages(cancel_message(&task, agent));
         Ok((attempt, answer))
     }
 
     /// Enqueues a refresh of the card, with the time after the report was written.
-    async fn refresh(&self, task: TaskId) -> Result<(), BematicError> {
+    async fn refresh_card(&self, task: TaskId) -> Result<(), BematicError> {
         self.transitions.refresh(task, self.ports.clock.now()).await
     }
 }

@@ -4,27 +4,21 @@
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
+    ids::ConnectionId,
     messages::{AgentMessage, Envelope, ProtocolError, decode},
     time::Timestamp,
 };
+use quick_cache::sync::Cache;
 use tracing::{Instrument, error, info_span};
 
 use super::{
-    ack::Acknowledge,
-    auth::Authenticate,
     context::{Answer, Context, Sender},
-    heartbeat::Heartbeats,
-    identity::{Identities, Identity},
-    presence::Presence,
-    replies::Replies,
-    report::Reports,
-    status::StatusReports,
-    terminal::TerminalMessages,
+    identity::Identity,
 };
 use crate::{
     agent::SEEN_EVERY,
     error::{BematicError, chain},
-    handlers::{event::SocketEvent, transitions::Transitions},
+    handlers::{connect::Connector, event::SocketEvent, transitions::Transitions},
     ports::Ports,
 };
 
@@ -32,35 +26,32 @@ use crate::{
 /// whichever execution environment gets it.
 const NEW_FOR: Duration = SEEN_EVERY;
 
-/// Routes messages from agents to their handlers.
+/// The number of connections that each cache has room for.
+const CACHED: usize = 4096;
+
+/// Routes messages from agents to their handlers, which are methods in the other modules.
 pub struct MessageRouter {
-    ports: Arc<Ports>,
-    identities: Identities,
-    replies: Arc<Replies>,
-    authenticate: Arc<Authenticate>,
-    heartbeats: Heartbeats,
-    status: StatusReports,
-    acknowledge: Acknowledge,
-    reports: Reports,
-    terminal: TerminalMessages,
+    pub(super) ports: Arc<Ports>,
+    pub(super) transitions: Transitions,
+    pub(super) connector: Connector,
+    /// The agents of connections, which never change, and the spelling in which each is answered:
+    /// that of the first message that arrived here.
+    pub(super) known: Cache<ConnectionId, Sender>,
+    /// The connections whose first message was recorded.
+    pub(super) recorded: Cache<ConnectionId, ()>,
+    /// The time at which a sign of life was last recorded over a connection.
+    pub(super) signs_of_life: Cache<ConnectionId, Timestamp>,
 }
 
 impl MessageRouter {
-    /// Creates a router with one handler for each message type, on these ports.
+    /// Creates a router on these ports.
     pub fn new(ports: Arc<Ports>) -> Self {
-        let transitions = Transitions::new(ports.clone());
-        let presence = Presence::new(ports.clone(), transitions.clone());
-        let replies = Arc::new(Replies::new(ports.clone()));
-        let authenticate = Arc::new(Authenticate::new(ports.clone()));
         Self {
-            identities: Identities::new(ports.clone(), authenticate.clone(), replies.clone()),
-            replies,
-            authenticate,
-            heartbeats: Heartbeats::new(presence.clone()),
-            status: StatusReports::new(ports.clone(), presence),
-            acknowledge: Acknowledge::new(transitions.clone()),
-            reports: Reports::new(ports.clone(), transitions.clone()),
-            terminal: TerminalMessages::new(transitions),
+            transitions: Transitions::new(ports.clone()),
+            connector: Connector::new(ports.clone()),
+            known: Cache::new(CACHED),
+            recorded: Cache::new(CACHED),
+            signs_of_life: Cache::new(CACHED),
             ports,
         }
     }
@@ -89,22 +80,18 @@ impl MessageRouter {
             Ok(decoded) => decoded,
             Err(error) => return self.answer_unparsable(event, error).await,
         };
-        let identity = self.identities.identify(event, spelling, &envelope, now);
+        let identity = self.identify(event, spelling, &envelope, now);
         match identity.await {
             Ok(Identity::Known(sender)) => self.answer(event, &sender, envelope, now).await,
             Ok(Identity::JustBound(agent)) => {
-                self.identities
-                    .confirm_binding(connection, spelling, agent)
-                    .await
+                self.confirm_binding(connection, spelling, agent).await
             }
             Ok(Identity::Unbound(key_owner)) => {
-                self.identities
-                    .first_message(connection, spelling, envelope, key_owner, now)
+                self.first_message(connection, spelling, envelope, key_owner, now)
                     .await
             }
             Err(error) => {
-                self.replies
-                    .send_error(connection, spelling, Some(envelope.id), error)
+                self.send_error(connection, spelling, Some(envelope.id), error)
                     .await
             }
         }
@@ -139,18 +126,16 @@ impl MessageRouter {
             let outcome = self.handle_message(context, message).await;
             let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
             let answered = match outcome {
-                Ok(answer) => self.replies.answer(sender, &id, answer).await,
+                Ok(answer) => self.send_answer(sender, &id, answer).await,
                 Err(error) => {
-                    self.replies
-                        .send_error(&sender.connection, sender.spelling, Some(id), error)
+                    self.send_error(&sender.connection, sender.spelling, Some(id), error)
                         .await
                 }
             };
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.
-            if !self.identities.has_recorded(sender) {
-                self.identities
-                    .record_first_message(sender, is_stored, is_early)
+            if !self.has_recorded(sender) {
+                self.record_first_message(sender, is_stored, is_early)
                     .await?;
             }
             answered
@@ -167,17 +152,17 @@ impl MessageRouter {
     ) -> Result<Answer, BematicError> {
         match message {
             AgentMessage::AuthRequest(message) => {
-                self.authenticate.confirm(context, &message).await
+                self.confirm_authentication(context, &message).await
             }
-            AgentMessage::HeartbeatPing(message) => self.heartbeats.ping(context, message).await,
-            AgentMessage::HeartbeatPong(message) => self.heartbeats.pong(context, message).await,
-            AgentMessage::AgentStatus(message) => self.status.handle(context, &message).await,
-            AgentMessage::TaskAck(message) => self.acknowledge.handle(context, message).await,
-            AgentMessage::TaskProgress(message) => self.reports.progress(context, message).await,
-            AgentMessage::TaskStream(message) => self.reports.stream(context, message).await,
-            AgentMessage::TaskComplete(message) => self.terminal.complete(context, message).await,
-            AgentMessage::TaskError(message) => self.terminal.error(context, message).await,
-            AgentMessage::TaskCancelled(message) => self.terminal.cancelled(context, message).await,
+            AgentMessage::HeartbeatPing(message) => self.ping(context, message).await,
+            AgentMessage::HeartbeatPong(message) => self.pong(context, message).await,
+            AgentMessage::AgentStatus(message) => self.status(context, &message).await,
+            AgentMessage::TaskAck(message) => self.acknowledge(context, message).await,
+            AgentMessage::TaskProgress(message) => self.progress(context, message).await,
+            AgentMessage::TaskStream(message) => self.stream(context, message).await,
+            AgentMessage::TaskComplete(message) => self.complete(context, message).await,
+            AgentMessage::TaskError(message) => self.error(context, message).await,
+            AgentMessage::TaskCancelled(message) => self.cancelled(context, message).await,
         }
     }
 
@@ -189,18 +174,13 @@ impl MessageRouter {
         error: ProtocolError,
     ) -> Result<(), BematicError> {
         let (connection, spelling) = (&event.connection_id, error.spelling());
-        match self.identities.find_sender(event, spelling).await? {
+        match self.find_sender(event, spelling).await? {
             Some(sender) => {
                 let id = error.message_id().cloned();
-                self.replies
-                    .send_error(connection, sender.spelling, id, error.into())
+                self.send_error(connection, sender.spelling, id, error.into())
                     .await
             }
-            None => {
-                self.replies
-                    .refuse(connection, spelling, &error.into())
-                    .await
-            }
+            None => self.refuse(connection, spelling, &error.into()).await,
         }
     }
 }

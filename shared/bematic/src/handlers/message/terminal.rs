@@ -7,7 +7,8 @@ use bematic_protocol::{
 };
 
 use super::{
-    super::transitions::{Outcome, Transitions},
+    super::transitions::Outcome,
+    MessageRouter,
     context::{Answer, Context},
 };
 use crate::{
@@ -15,17 +16,7 @@ use crate::{
     task::{Failure, FailureCode, LateReport, Task, TerminalMessage, Unchanged},
 };
 
-/// Handles terminal messages.
-pub(super) struct TerminalMessages {
-    transitions: Transitions,
-}
-
-impl TerminalMessages {
-    /// Creates a handler with these transitions.
-    pub(super) fn new(transitions: Transitions) -> Self {
-        Self { transitions }
-    }
-
+impl MessageRouter {
     /// Handles TASK_COMPLETE: a transaction and a message; one more read where this environment has
     /// not cached the task.
     pub(super) async fn complete(
@@ -35,7 +26,8 @@ impl TerminalMessages {
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
         let terminal = TerminalMessage::Completed(Box::new(message.into()));
-        self.apply(context, task_id, attempt, terminal).await
+        self.apply_terminal(context, task_id, attempt, terminal)
+            .await
     }
 
     /// Handles TASK_ERROR, with the calls of [`Self::complete`].
@@ -47,30 +39,27 @@ impl TerminalMessages {
         let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
             .with_fault(message.fault);
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.apply(context, task_id, attempt, TerminalMessage::Failed(failure))
+        self.apply_terminal(context, task_id, attempt, TerminalMessage::Failed(failure))
             .await
     }
 
-    /// Handles TASK_CANCELLED, with the calls of [`Self::complete`].
+    /// Handles TASK_CANCELLED, with the calls of [`Self::complete`]; the read, too, where the
+    /// request to cancel is not cached.
     pub(super) async fn cancelled(
         &self,
         context: Context<'_>,
         message: TaskCancelled,
     ) -> Result<Answer, BematicError> {
         let (task_id, attempt) = (message.task_id, message.attempt);
-        self.apply(
-            context,
-            task_id,
-            attempt,
-            TerminalMessage::Cancelled(message.reason),
-        )
-        .await
+        let terminal = TerminalMessage::Cancelled(message.reason);
+        self.apply_terminal(context, task_id, attempt, terminal)
+            .await
     }
 
     /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
     /// would repeat it for ever; one about a task that the agent does not hold is also answered
     /// with an error.
-    async fn apply(
+    async fn apply_terminal(
         &self,
         context: Context<'_>,
         task_id: TaskId,

@@ -9,7 +9,7 @@ use super::{LONGEST_DELAY, Transitions};
 use crate::{
     error::BematicError,
     ports::DispatchMessage,
-    task::{SHOWN_WITHIN, Task, TaskState},
+    task::{FlushInterval, SHOWN_WITHIN, Task, TaskState},
 };
 
 impl Transitions {
@@ -23,9 +23,10 @@ impl Transitions {
         task: TaskId,
         now: Timestamp,
     ) -> Result<(), BematicError> {
-        if !self.cache.refresh_is_under_way(task, now) {
+        let interval = FlushInterval::of(now);
+        if self.cache.refreshed.get(&task) != Some(interval) {
             self.ports.notifications.refresh(&[task], now).await?;
-            self.cache.put_refresh(task, now);
+            self.cache.refreshed.insert(task, interval);
         }
         Ok(())
     }
@@ -86,7 +87,8 @@ impl Transitions {
             return self.dispatch(task, Some(task.id), now).await;
         }
         if task.refresh_is_under_way(now) {
-            self.cache.put_refresh(task.id, task.refresh_at);
+            let interval = FlushInterval::of(task.refresh_at);
+            self.cache.refreshed.insert(task.id, interval);
             return self.dispatch(task, None, now).await;
         }
         let refresh = self.refresh(task.id, now);

@@ -16,12 +16,12 @@ use self::cache::LocalCache;
 use crate::{
     breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
-    ports::{AttachedRecord, BreakerChange, DispatchMessage, Ports, Written},
+    ports::{AttachedRecord, BreakerChange, Ports, Written},
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
 };
 
-/// The number of version conflicts in a row after which a change of a task is given up; the sender
-/// repeats it.
+/// The number of version conflicts in a row after which a late report is given up; the sender repeats
+/// it.
 const TRIES: u32 = 8;
 /// The longest delay of a message in SQS.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
@@ -72,14 +72,14 @@ impl Transitions {
     async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
         let task = task.ok_or(TaskError::Unknown { task_id: id })?;
-        self.cache.put_task(&task);
-        self.cache.put_breaker(agent, breaker);
+        self.cache.tasks.insert(id, task.clone());
+        self.cache.breakers.insert(agent.clone(), breaker);
         Ok(task)
     }
 
     /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
-        let cached = self.cache.task(task);
+        let cached = self.cache.tasks.get(&task);
         cached.is_some_and(|task| task.runs(attempt, agent))
     }
 
@@ -93,8 +93,8 @@ impl Transitions {
         &self.ports.settings.breaker
     }
 
-    /// Applies an agent's report to its task: a read unless this environment has cached the task, a
-    /// write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
+    /// Applies an agent's report to its task: a read unless this environment has cached the task (with
+    /// the request to cancel it, if the agent reports that it was cancelled), a write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
     /// agent's breaker in the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
@@ -108,16 +108,17 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        // An agent cancels a task after a request that another environment has written: without it,
-        // the cached task is out of date, and a write of it would be refused.
+        // Another environment, the webhook's, writes the request to cancel: a cached task without one
+        // is out of date, and a write that is decided on it would be refused.
         let is_current = |task: &Task| {
             !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
         };
         let has_effect = |task: &Task| {
-            task.is_known_to(agent) && self.why_unchanged(agent, task, event, now).is_none()
+            is_current(task)
+                && task.is_known_to(agent)
+                && self.why_unchanged(agent, task, event, now).is_none()
         };
-        let cached = self.cache.task(id).filter(is_current).filter(has_effect);
-        let task = match cached {
+        let task = match self.cache.tasks.get(&id).filter(has_effect) {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };
@@ -214,14 +215,17 @@ impl Transitions {
             {
                 Written::Done => {
                     info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    self.cache.put_task(&next);
+                    self.cache.tasks.insert(id, next.clone());
                     if let Some(change) = change {
-                        self.cache.put_breaker(&task.agent_id, change.after.clone());
+                        let (agent, after) = (task.agent_id.clone(), change.after.clone());
+                        self.cache.breakers.insert(agent, after);
                     }
                     let gate = async {
-                        Ok(self
-                            .announce_breaker_change(&next.agent_id, change, now)
-                            .await?)
+                        if let Some(change) = change {
+                            self.announce_gate_change(&next.agent_id, change, now)
+                                .await?;
+                        }
+                        Ok(())
                     };
                     let written = self.ports.clock.now();
                     futures::try_join!(self.announce(&next, written), gate)?;
@@ -247,7 +251,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
         let config = &self.ports.settings.breaker;
-        if let Some(cached) = self.cache.breaker(agent) {
+        if let Some(cached) = self.cache.breakers.get(agent) {
             let next = cached.after(report.clone(), config, now).next;
             if next != cached {
                 return Ok(Some((cached, next)));
@@ -261,20 +265,9 @@ impl Transitions {
         Ok((next != before).then_some((before, next)))
     }
 
-    async fn announce_breaker_change(
-        &self,
-        agent: &AgentId,
-        change: Option<BreakerChange<'_>>,
-        now: Timestamp,
-    ) -> Result<(), QueueError> {
-        match change {
-            Some(change) => self.announce_gate_change(agent, change, now).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Enqueues a dispatch of the agent's queue for the time at which a breaker that has opened
-    /// permits a probe, if SQS can delay it as long; otherwise the sweeper does it.
+    /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's queue
+    /// for the time at which the breaker permits a probe; the sweeper enqueues it where SQS cannot delay
+    /// a message as long.
     ///
     /// # Errors
     /// The queue's.
@@ -296,8 +289,7 @@ impl Transitions {
         if delay > LONGEST_DELAY {
             return Ok(());
         }
-        let message = DispatchMessage::agent_queue(agent.clone());
-        self.ports.dispatch.send(&message, delay).await
+        self.ports.request_dispatch(agent, delay).await
     }
 
     /// Stores a late report: a transaction, and a message to the notifier. Only the first report of
@@ -323,7 +315,7 @@ impl Transitions {
             {
                 Written::Done => {
                     info!(task = %id, attempt = %report.attempt, "late report stored");
-                    self.cache.put_task(&next);
+                    self.cache.tasks.insert(id, next.clone());
                     return self.refresh(id, now).await;
                 }
                 Written::Conflict => {
@@ -354,7 +346,7 @@ impl Transitions {
     }
 }
 
-/// Returns the waits between version conflicts: many tasks of one agent may end at once, and all of
+/// Returns the waits after version conflicts: many tasks of one agent may end at once, and all of
 /// them write its breaker. Up to 200 ms each, some 7 s in all, at random so that the writers do not
 /// collide again.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {

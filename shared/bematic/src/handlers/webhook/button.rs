@@ -1,9 +1,9 @@
 //! The buttons of tasks' cards and of notices in the operations channel.
 
 use bematic_protocol::time::Timestamp;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::{Response, Webhook, failed, health::OrderOutcome};
+use super::{Response, Webhook};
 use crate::{
     command::BreakerOrder,
     error::BematicError,
@@ -18,16 +18,7 @@ impl Webhook {
     /// Handles a button. The result is seen in the message of the button. Slack shows anything but
     /// 200 as a failure.
     pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
-        let work = self.press(action, now);
-        match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(true)) => Response::empty(200),
-            Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
-            Ok(Err(error)) => Response::error(503, failed(&error)),
-            Err(_) => {
-                error!(code = "SLACK_DEADLINE", "button not handled in time");
-                Response::error(503, "SLACK_DEADLINE")
-            }
-        }
+        self.respond("button", self.press(action, now)).await
     }
 
     /// Executes a button's action. Returns false only if it could not be done now.
@@ -37,8 +28,7 @@ impl Webhook {
             if let Some(Ok(agent)) = value.map(str::parse) {
                 let by = &action.user_id;
                 let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
-                let outcome = reset.await?;
-                return Ok(!matches!(outcome, OrderOutcome::Contended(_)));
+                return Ok(reset.await?.is_ok());
             }
         } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
             name.parse::<CardAction>(),

@@ -13,7 +13,7 @@ use crate::{
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
     error::BematicError,
-    ports::{BreakerChange, DispatchMessage, Written},
+    ports::{BreakerChange, Written},
     slack::{
         Reply,
         text::{self, AgentHealth},
@@ -22,25 +22,6 @@ use crate::{
 
 /// The number of version conflicts in a row after which an order is given up.
 const TRIES: usize = 10;
-
-/// The outcome of an operator's order to a breaker, with the text for the operator.
-#[derive(Debug)]
-pub(super) enum OrderOutcome {
-    /// The order was executed.
-    Done(String),
-    /// There is no such agent.
-    UnknownAgent(String),
-    /// The order was not executed, because the breaker kept changing.
-    Contended(String),
-}
-
-impl OrderOutcome {
-    pub(super) fn text(self) -> String {
-        match self {
-            Self::Done(text) | Self::UnknownAgent(text) | Self::Contended(text) => text,
-        }
-    }
-}
 
 impl Operator {
     /// Shows all agents and their breakers.
@@ -98,16 +79,17 @@ impl Operator {
 
     /// Executes an order, and has the agent's queue dispatched now and when the order expires: two
     /// reads, a transaction and a message or two. A repeated order is reported as such and sends
-    /// the messages again.
+    /// the messages again. Returns the text for the operator; as an error if the order was not
+    /// executed because the breaker kept changing.
     pub(super) async fn order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<OrderOutcome, BematicError> {
+    ) -> Result<Result<String, String>, BematicError> {
         if self.ports.agents.find(id).await?.is_none() {
-            return Ok(OrderOutcome::UnknownAgent(self.unknown_agent(id).await?));
+            return Ok(Ok(self.unknown_agent(id).await?));
         }
         for pause in pauses().take(TRIES) {
             let before = self.ports.breakers.breaker(id).await?;
@@ -123,19 +105,14 @@ impl Operator {
                 continue;
             }
             info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-            let message = DispatchMessage::agent_queue(id.clone());
-            let dispatch = async { Ok(self.ports.dispatch.send(&message, Duration::ZERO).await?) };
-            let announce = async {
-                let announced = self.transitions.announce_gate_change(id, change, now).await;
-                Ok::<_, BematicError>(announced?)
-            };
-            futures::try_join!(dispatch, announce)?;
+            futures::try_join!(
+                self.ports.request_dispatch(id, Duration::ZERO),
+                self.transitions.announce_gate_change(id, change, now)
+            )?;
             let changed = before != after;
-            return Ok(OrderOutcome::Done(text::order_executed(
-                id, order, &after, changed,
-            )));
+            return Ok(Ok(text::order_executed(id, order, &after, changed)));
         }
-        Ok(OrderOutcome::Contended(text::breaker_contended(id)))
+        Ok(Err(text::breaker_contended(id)))
     }
 }
 

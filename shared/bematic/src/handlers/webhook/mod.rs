@@ -12,6 +12,7 @@ mod run;
 
 use std::{sync::Arc, time::Duration};
 
+use bematic_protocol::time::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
 use tracing::{error, info, warn};
@@ -28,12 +29,10 @@ use crate::{
     slack::{
         Reply,
         inbound::{self, Endpoint, Inbound, Mention, SlashCommand},
-        signature::{self},
-        text,
+        signature, text,
     },
     task::Origin,
 };
-use bematic_protocol::time::Timestamp;
 
 /// The time within which Slack is answered: Slack gives up after 3 s, and the rest is for the way
 /// there and back.
@@ -153,11 +152,23 @@ impl Webhook {
     /// Handles a mention. The response is not shown; anything but 200 makes Slack repeat the event,
     /// which creates nothing twice.
     async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
-        match tokio::time::timeout(self.within, self.execute_mention(mention, now)).await {
-            Ok(Ok(())) => Response::empty(200),
+        let work = async { self.execute_mention(mention, now).await.map(|()| true) };
+        self.respond("mention", work).await
+    }
+
+    /// Returns the response to a request whose answer is only a status: 200 if `work` was done in
+    /// time.
+    async fn respond(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<bool, BematicError>>,
+    ) -> Response {
+        match tokio::time::timeout(self.within, work).await {
+            Ok(Ok(true)) => Response::empty(200),
+            Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
             Ok(Err(error)) => Response::error(503, failed(&error)),
             Err(_) => {
-                error!(code = "SLACK_DEADLINE", "mention not handled in time");
+                error!(code = "SLACK_DEADLINE", "{what} not handled in time");
                 Response::error(503, "SLACK_DEADLINE")
             }
         }

@@ -82,7 +82,7 @@ impl Operator {
             Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
             Command::Breaker { agent, order } => {
                 let outcome = self.order(&agent, &order, &origin.user_id, now).await?;
-                Ok(Reply::ephemeral(outcome.text()))
+                Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
             }
             Command::Help => Ok(Reply::ephemeral(text::help())),
         }

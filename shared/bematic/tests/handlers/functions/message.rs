@@ -199,7 +199,7 @@ async fn however_an_attempt_ends_it_costs_one_transaction_where_it_was_seen() {
         assert!(is_confirmed(&answers));
         let mut calls = world.calls.take();
         if end == "cancelled" {
-            // The request to cancel it was written in another environment.
+            // The request to cancel was written in another environment: the task is read first.
             assert_eq!(calls.remove(0), "BatchGetItem AgentsTable TasksTable");
         }
         assert_eq!(calls, expected);

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::event::SocketEvent;
 use crate::{
-    agent::{Agent, Binding, KeyHash},
+    agent::Binding,
     error::{AuthError, BematicError, chain},
     ports::{AUTH_DEADLINE, Bound, DispatchMessage, Ports},
 };
@@ -47,8 +47,9 @@ impl Connector {
         json!({ "statusCode": status })
     }
 
-    /// Binds a connection: one call if the handshake names its agent, and one more if an older
-    /// connection has to be closed; otherwise two.
+    /// Binds the connection to the agent that the handshake names: one call, and one more if an older
+    /// connection has to be closed. A connection whose handshake names no agent is stored as unbound,
+    /// and its deadline is enqueued: two calls.
     ///
     /// # Errors
     /// The handshake is refused; the agent connects again.
@@ -69,64 +70,30 @@ impl Connector {
         Ok(())
     }
 
-    /// Binds an unbound connection to the agent that the key belongs to, if the agent has no
-    /// connection: a transaction. Returns whether it did.
-    pub(super) async fn bind_optimistically(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        binding: &Binding,
-    ) -> Result<bool, BematicError> {
-        let bound = self
-            .ports
-            .connections
-            .bind_unread(agent, key, binding)
-            .await?;
-        if bound {
-            info!(connection = %binding.id, %agent, "agent connected");
-        }
-        Ok(bound)
-    }
-
-    /// Makes a connection that has authenticated in band the agent's current one: a transaction,
-    /// and one more call if an older connection has to be closed.
-    pub(super) async fn bind_in_band(
-        &self,
-        agent: &Agent,
-        binding: &Binding,
-    ) -> Result<(), BematicError> {
-        let bound = self.ports.connections.bind_in_band(agent, binding).await?;
-        self.close_replaced(&agent.id, binding, bound).await
-    }
-
-    /// Handles the outcome of binding: closes the connection that was replaced.
-    async fn close_replaced(
+    /// Handles the outcome of binding: closes the connection that was replaced, one call.
+    ///
+    /// # Errors
+    /// The connection was not bound.
+    pub(super) async fn close_replaced(
         &self,
         agent: &AgentId,
         binding: &Binding,
         bound: Bound,
     ) -> Result<(), BematicError> {
-        match bound {
+        let agent_id = agent.clone();
+        let error = match bound {
             Bound::Current { replaced } => {
                 info!(connection = %binding.id, %agent, ?replaced, "agent connected");
                 if let Some(older) = replaced {
                     self.close_older(&older).await;
                 }
-                Ok(())
+                return Ok(());
             }
-            Bound::Replaced => Err(AuthError::Replaced {
-                agent_id: agent.clone(),
-            }
-            .into()),
-            Bound::NoAgent => Err(AuthError::BadKey {
-                agent_id: agent.clone(),
-            }
-            .into()),
-            Bound::Taken => Err(AuthError::AlreadyBound {
-                agent_id: agent.clone(),
-            }
-            .into()),
-        }
+            Bound::Replaced => AuthError::Replaced { agent_id },
+            Bound::NoAgent => AuthError::BadKey { agent_id },
+            Bound::Taken => AuthError::AlreadyBound { agent_id },
+        };
+        Err(error.into())
     }
 
     /// Closes the older connection, which is sent no more tasks whether or not closing it works.
