@@ -185,3 +185,92 @@ pub(super) fn delete(table: &str, key: &Key) -> Result<TransactWriteItem, StoreE
     let delete = delete.build().map_err(unwritable)?;
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::transition::tests::new_task, *};
+    use bematic::{
+        agent::{Agent, Binding, Connection, DispatchLease},
+        batch::{Batch, BatchKind},
+        breaker::Breaker,
+    };
+    use bematic_protocol::{messages::Spelling, time::Timestamp};
+
+    /// Whether an item has the attribute of this path.
+    fn has(item: &Item, path: &str) -> bool {
+        match path.split_once('.') {
+            None => item.contains_key(path),
+            Some((name, rest)) => matches!(&item[name], AttributeValue::M(map) if has(map, rest)),
+        }
+    }
+
+    fn check<R: Record>(record: &R) {
+        let item = serde_dynamo::to_item(record).unwrap();
+        for field in R::FIELDS {
+            assert!(has(&item, field), "serde writes no field `{field}`");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_expressions_are_serdes() {
+        let (at, spelling) = (Timestamp::from_millis(1), Some(Spelling::default()));
+        let mut agent = Agent::new("box".parse().unwrap(), at);
+        agent.connection = Some(Binding {
+            pinged_at: Some(at),
+            echoed_at: Some(at),
+            doubted_at: Some(at),
+            ..Binding::new("c".parse().unwrap(), at, spelling)
+        });
+        agent.last_seen = Some(at);
+        agent.agent_version = Some("1".into());
+        agent
+            .active
+            .insert("0198c0de-0000-7000-8000-000000000001".parse().unwrap());
+        agent.active_at = Some(at);
+        agent.held.insert("task#1".into());
+        agent.gate.generation = 1;
+        agent.dispatch_lease = Some(DispatchLease {
+            holder: "me".into(),
+            until: at,
+        });
+        check(&agent);
+        check(&Connection {
+            id: "c".parse().unwrap(),
+            agent_id: Some(agent.id.clone()),
+            connected_at: at,
+            spelling,
+        });
+        check(&Breaker::default());
+        let task = new_task("box");
+        let id = task.id.to_string().parse().unwrap();
+        check(&Batch::new(id, BatchKind::Cancel, task.origin.clone(), at));
+        check(&task);
+    }
+
+    #[test]
+    fn names_become_placeholders_and_have_values() {
+        let change = Expression::on::<Agent>()
+            .update("SET connection.spelling = if_not_exists(connection.spelling, :s)")
+            .update("REMOVE active, duePk")
+            .when("attribute_exists(pk)")
+            .when("(attribute_not_exists(held) OR size(held) < capacity)")
+            .value(":s", number(1));
+        let (update, condition, names, values) = change.parts();
+        assert_eq!(
+            update.unwrap(),
+            "SET #connection.#spelling = if_not_exists(#connection.#spelling, :s) \
+             REMOVE #active, #duePk"
+        );
+        assert_eq!(
+            condition.unwrap(),
+            "attribute_exists(#pk) AND (attribute_not_exists(#held) OR size(#held) < #capacity)"
+        );
+        assert_eq!((names.unwrap().len(), values.unwrap().len()), (7, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "`lastHeard` is no field of the record")]
+    fn a_name_that_is_no_field_is_found_by_every_test_that_uses_it() {
+        let _ = Expression::on::<Agent>().update("SET lastHeard = :now");
+    }
+}

@@ -226,7 +226,7 @@ pub(super) fn claim_writes(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use bematic::{
         agent::Route,
@@ -234,7 +234,7 @@ mod tests {
     };
     use bematic_protocol::{ids::TaskId, time::Timestamp};
 
-    fn new_task(agent: &str) -> Task {
+    pub(in super::super) fn new_task(agent: &str) -> Task {
         let origin = Origin {
             channel_id: "C1".parse().unwrap(),
             thread_ts: None,
