@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::config::{Channel, User};
 use crate::error::Refusal;
 use crate::events;
-use crate::faults::{Fault, RateLimits};
 use crate::interactions::{self, Click, Submit};
 use crate::say::{self, Say, SayOutcome};
 use crate::state::Slack;
@@ -22,10 +21,10 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
         .route("/control/click", post(click))
         .route("/control/submit", post(submit))
         .route("/control/webhook", post(webhook))
-        .route("/control/channels", post(channel))
-        .route("/control/users", post(user))
-        .route("/control/rate-limits", post(rate_limits))
-        .route("/control/faults", post(fault))
+        .route("/control/channels", apply(Slack::add_channel))
+        .route("/control/users", apply(Slack::add_user))
+        .route("/control/rate-limits", apply(Slack::set_rate_limits))
+        .route("/control/faults", apply(Slack::fail))
         .route("/control/calls", get(calls))
 }
 
@@ -74,34 +73,17 @@ async fn webhook(State(slack): State<Arc<Slack>>, Json(wanted): Json<Webhook>) -
     })
 }
 
-async fn channel(State(slack): State<Arc<Slack>>, Json(channel): Json<Channel>) -> Json<Value> {
-    slack.add_channel(channel);
-    done()
-}
-
-async fn user(State(slack): State<Arc<Slack>>, Json(user): Json<User>) -> Json<Value> {
-    slack.add_user(user);
-    done()
-}
-
-async fn rate_limits(
-    State(slack): State<Arc<Slack>>,
-    Json(wanted): Json<RateLimits>,
-) -> Json<Value> {
-    slack.set_rate_limits(wanted);
-    done()
-}
-
-async fn fault(State(slack): State<Arc<Slack>>, Json(fault): Json<Fault>) -> Json<Value> {
-    slack.fail(fault);
-    done()
+/// Returns a route that applies its body to the local Slack.
+fn apply<T: DeserializeOwned + Send + 'static>(change: fn(&Slack, T)) -> MethodRouter<Arc<Slack>> {
+    post(
+        move |State(slack): State<Arc<Slack>>, Json(body): Json<T>| async move {
+            change(&slack, body);
+            Json(json!({ "ok": true }))
+        },
+    )
 }
 
 async fn calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
     let calls: Vec<_> = slack.faults().calls().cloned().collect();
     Json(json!({ "calls": calls }))
-}
-
-fn done() -> Json<Value> {
-    Json(json!({ "ok": true }))
 }

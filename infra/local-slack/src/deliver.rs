@@ -1,7 +1,6 @@
 //! Delivery of signed requests to the app's webhook.
 
-use std::fmt;
-
+use axum::body::Bytes;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +10,19 @@ use crate::state::Slack;
 /// The app's response with a status of success.
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 /// The reason that a request was not delivered, or was refused by the app.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error("no webhook is set yet: is the stack still starting?")]
     NoWebhook,
+    #[error("the webhook cannot be reached: {0}")]
     Unreachable(String),
+    #[error("the webhook did not answer in time")]
     Timeout,
+    #[error("the webhook answered with HTTP {status}")]
     Status { status: u16, no_retry: bool },
 }
 
@@ -55,14 +58,17 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoWebhook => f.write_str("no webhook is set yet: is the stack still starting?"),
-            Self::Unreachable(why) => write!(f, "the webhook cannot be reached: {why}"),
-            Self::Timeout => f.write_str("the webhook did not answer in time"),
-            Self::Status { status, .. } => write!(f, "the webhook answered with HTTP {status}"),
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
         }
+        // The innermost cause is the most specific ("connection refused").
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Self::Unreachable(cause.to_string())
     }
 }
 
@@ -122,41 +128,17 @@ pub(crate) async fn post(
         sending = sending.header("X-Slack-Retry-Num", number);
         sending = sending.header("X-Slack-Retry-Reason", reason);
     }
-    read(sending.body(request.body).send().await).await
-}
-
-async fn read(sent: reqwest::Result<reqwest::Response>) -> Result<Reply, Failure> {
-    let response = sent.map_err(|error| unreachable(&error))?;
+    let response = sending.body(request.body).send().await?;
     let status = response.status();
     if !status.is_success() {
-        let no_retry = response
-            .headers()
-            .get("X-Slack-No-Retry")
-            .is_some_and(|one| one == "1");
+        let no_retry = response.headers().get("X-Slack-No-Retry");
         return Err(Failure::Status {
             status: status.as_u16(),
-            no_retry,
+            no_retry: no_retry.is_some_and(|one| one == "1"),
         });
     }
-    let body = response
-        .bytes()
-        .await
-        .map_err(|error| unreachable(&error))?
-        .to_vec();
     Ok(Reply {
         status: status.as_u16(),
-        body,
+        body: response.bytes().await?,
     })
-}
-
-fn unreachable(error: &reqwest::Error) -> Failure {
-    if error.is_timeout() {
-        return Failure::Timeout;
-    }
-    // The innermost cause is the most specific ("connection refused").
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Failure::Unreachable(cause.to_string())
 }

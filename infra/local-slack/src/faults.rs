@@ -57,7 +57,7 @@ pub struct Fault {
     /// The HTTP status that replaces the response; 429 has the header of `retry_after`.
     pub status: Option<u16>,
     /// The `Retry-After` of a 429, in seconds.
-    #[serde(default = "one_second")]
+    #[serde(default = "one")]
     pub retry_after: u64,
     /// Slack's `error` that replaces the response.
     pub error: Option<String>,
@@ -77,7 +77,7 @@ impl Fault {
             channel: None,
             count: one(),
             status: None,
-            retry_after: one_second(),
+            retry_after: one(),
             error: Some(error.to_owned()),
             delay_ms: 0,
             after_effect: false,
@@ -236,10 +236,6 @@ impl Faults {
     }
 }
 
-fn one() -> usize {
-    1
-}
-
-fn one_second() -> u64 {
-    1
+fn one<T: From<u8>>() -> T {
+    T::from(1)
 }

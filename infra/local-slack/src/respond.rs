@@ -74,21 +74,10 @@ pub(crate) fn show(slack: &Slack, ticket: &Ticket, args: &Args) -> Result<Option
     }
     let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
     let (channel, user) = (&ticket.channel, &ticket.user);
-    if args.text("response_type") == Some("in_channel") {
-        return Ok(Some(workspace.post(
-            channel,
-            thread,
-            Author::Bot,
-            content,
-            now,
-        )?));
-    }
-    Ok(Some(workspace.post_ephemeral(
-        channel,
-        user,
-        thread,
-        Author::Bot,
-        content,
-        now,
-    )))
+    let shown = if args.text("response_type") == Some("in_channel") {
+        workspace.post(channel, thread, Author::Bot, content, now)?
+    } else {
+        workspace.post_ephemeral(channel, user, thread, Author::Bot, content, now)
+    };
+    Ok(Some(shown))
 }
