@@ -1,10 +1,8 @@
 //! `batch`, triggered by the queue of bulk operations: changes many tasks of a channel.
 
 use aws_lambda_events::sqs::SqsEvent;
-use bematic::{
-    dead_letter::QueueName,
-    handlers::{batch::BatchWorker, sqs},
-};
+use bematic::dead_letter::QueueName;
+use bematic::handlers::{batch::BatchWorker, sqs};
 use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
@@ -21,8 +19,7 @@ async fn main() -> Result<(), Error> {
     let handler = &BatchWorker::new(app.ports());
     let source = &app.source(QueueName::Batch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let handle = |message| handler.handle(message);
-        Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
+        Ok::<_, Error>(sqs::each(event.payload, source, |it| handler.handle(it)).await)
     }))
     .await
 }

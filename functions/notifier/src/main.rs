@@ -1,12 +1,8 @@
 //! `notifier`, triggered by the notifier's queue: refreshes cards in Slack.
 
-use std::sync::Arc;
-
 use aws_lambda_events::sqs::SqsEvent;
-use bematic::{
-    dead_letter::QueueName,
-    handlers::{notify::Notifier, sqs},
-};
+use bematic::dead_letter::QueueName;
+use bematic::handlers::{notify::Notifier, sqs};
 use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
@@ -20,11 +16,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
-    let handler = &Notifier::new(app.ports(), Arc::new(app.slack()?));
+    let handler = &Notifier::new(app.ports(), app.slack()?);
     let source = &app.source(QueueName::Notifications);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        let handle = |message| handler.handle(message);
-        Ok::<_, Error>(sqs::each(event.payload, source, handle).await)
+        Ok::<_, Error>(sqs::each(event.payload, source, |it| handler.handle(it)).await)
     }))
     .await
 }

@@ -133,14 +133,16 @@ impl App {
     ///
     /// # Errors
     /// [`ConfigError`] if one of them is missing, or the first is not a URL.
-    pub fn slack(&self) -> Result<SlackClient, ConfigError> {
+    pub fn slack(&self) -> Result<Arc<SlackClient>, ConfigError> {
         const ADDRESS: &str = "SLACK_API_URL";
         let address = self.environment.required(ADDRESS)?;
         let token = self.environment.required("SLACK_BOT_TOKEN")?.into();
         let client = SlackClient::new(&address, token, SlackClient::TIMEOUT);
-        client.map_err(|error: ClientError| ConfigError {
-            name: ADDRESS,
-            problem: format!("cannot be used: {error}"),
-        })
+        client
+            .map(Arc::new)
+            .map_err(|error: ClientError| ConfigError {
+                name: ADDRESS,
+                problem: format!("cannot be used: {error}"),
+            })
     }
 }

@@ -1,5 +1,6 @@
 //! Requests and responses of the webhook, independent of what carries them.
 
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::slack::{
@@ -65,6 +66,20 @@ impl Response {
         match serde_json::to_value(reply) {
             Ok(body) => Self::json(body),
             Err(_) => Self::empty(200),
+        }
+    }
+}
+
+impl TryFrom<Response> for http::Response<String> {
+    type Error = http::Error;
+
+    fn try_from(response: Response) -> Result<Self, http::Error> {
+        let builder = http::Response::builder().status(response.status);
+        match response.body {
+            Some(body) => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string()),
+            None => builder.body(String::new()),
         }
     }
 }
