@@ -17,8 +17,8 @@ struct Kind {
 #[derive(Deserialize)]
 struct BlockActions {
     user: User,
-    team: Option<Team>,
-    channel: Option<Channel>,
+    team: Option<WithId<String>>,
+    channel: Option<WithId<ChannelId>>,
     message: Option<Posted>,
     container: Option<Container>,
     trigger_id: String,
@@ -34,13 +34,8 @@ struct User {
 }
 
 #[derive(Deserialize)]
-struct Team {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Channel {
-    id: ChannelId,
+struct WithId<T> {
+    id: T,
 }
 
 #[derive(Deserialize)]
