@@ -3,10 +3,9 @@
 use bematic_protocol::ids::TaskId;
 
 use super::{
+    Command,
     error::{CommandError, shorten},
-    health,
-    order::Command,
-    run,
+    health, run,
 };
 use crate::batch::BatchKind;
 

@@ -3,10 +3,7 @@
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
 
-use super::{
-    form::Form,
-    request::{Action, Inbound, InboundError},
-};
+use super::{Action, Inbound, InboundError, form::Form};
 
 #[derive(Deserialize)]
 struct Kind {
