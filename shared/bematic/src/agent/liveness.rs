@@ -1,4 +1,5 @@
-//! The liveness of a connected agent: whether it sends, and whether it receives.
+//! The liveness of a connected agent: how often its heartbeats are recorded, whether it sends, and
+//! whether it receives.
 
 use std::time::Duration;
 
@@ -7,9 +8,14 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::seen::{HEARTBEAT_EVERY, SEEN_EVERY};
 use super::{Agent, Binding};
 
+/// The interval at which agents send heartbeats.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// The interval at which a heartbeat is recorded.
+pub const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// The time within which a healthy agent's next heartbeat is normally recorded.
+pub const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
 /// The time without a recorded sign of life after which an agent is pinged. It is longer than
 /// [`SEEN_WITHIN`], or healthy agents would be pinged all the time.
 const IDLE_AFTER: Duration = Duration::from_secs(90);

@@ -90,17 +90,10 @@ impl BreakerConfig {
         Duration::from_millis(self.half_open_permit_lease_ms)
     }
 
-    /// Returns the duration from which a success counts as slow; `None` if none does.
-    pub const fn slow_after(&self) -> Option<Duration> {
-        match self.slow_call_duration_ms {
-            0 => None,
-            millis => Some(Duration::from_millis(millis)),
-        }
-    }
-
     /// Whether a success that took this long counts as slow.
     pub fn is_slow(&self, took: Duration) -> bool {
-        self.slow_after().is_some_and(|slow| took >= slow)
+        let slow = Duration::from_millis(self.slow_call_duration_ms);
+        !slow.is_zero() && took >= slow
     }
 
     /// Whether `part` of `total` outcomes reaches `percentage`, and the total is large enough.

@@ -3,14 +3,7 @@
 use bematic_protocol::messages::Fault;
 
 use super::{BreakerEvent, FailureKind, IgnoredBecause};
-use crate::task::{Failure, FailureCode, Slot, Task, TaskEvent, TaskState};
-
-fn report_failure(of: Slot, failure: &Failure) -> BreakerEvent {
-    if failure.fault == Fault::Task {
-        return BreakerEvent::Ignore(of.to_string(), IgnoredBecause::TaskFault);
-    }
-    BreakerEvent::Failure(of.to_string(), FailureKind::Error, failure.message.clone())
-}
+use crate::task::{FailureCode, Slot, Task, TaskEvent, TaskState};
 
 /// Returns the report that `event`, which changed the task from `before` to `after`, makes to the
 /// agent's breaker: `None` unless an attempt is over by it, or a probe goes on.
@@ -19,11 +12,11 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         TaskState::Completed { attempt, .. } => Some(*attempt),
         _ => before.state.held().or_else(|| after.state.last_attempt()),
     };
-    let of = Slot {
+    let id = Slot {
         task_id: after.id,
         attempt: attempt?,
-    };
-    let id = of.to_string();
+    }
+    .to_string();
     let ignore = |because| Some(BreakerEvent::Ignore(id.clone(), because));
     let fail =
         |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
@@ -48,7 +41,10 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         (TaskEvent::Failed(..), _) if before.state.cancel_request().is_some() => {
             ignore(IgnoredBecause::Cancelled)
         }
-        (TaskEvent::Failed(_, failure), _) => Some(report_failure(of, failure)),
+        (TaskEvent::Failed(_, failure), _) if failure.fault == Fault::Task => {
+            ignore(IgnoredBecause::TaskFault)
+        }
+        (TaskEvent::Failed(_, failure), _) => fail(FailureKind::Error, &failure.message),
         (TaskEvent::Undelivered(_) | TaskEvent::DeliveryFailed(..), _) => {
             ignore(IgnoredBecause::Undelivered)
         }

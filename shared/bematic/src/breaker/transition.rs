@@ -61,12 +61,13 @@ impl Breaker {
     /// Returns the breaker after `event` at `now`. The settings in `deployment` apply to breakers
     /// that have none of their own.
     pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
+        let config = *self.config(deployment);
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
-            next.renew(id, *lease, deployment, now);
+            next.renew(id, *lease, &config, now);
         }
-        next.apply_time(deployment, now);
-        let verdict = next.apply(event, deployment, now);
+        next.apply_time(&config, now);
+        let verdict = next.apply(event, &config, now);
         let closed = |breaker: &Self| breaker.state == State::Closed;
         // A closing is announced even if an operator's order leaves the gate as it was.
         let gate_of = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
@@ -79,26 +80,20 @@ impl Breaker {
         Step { next, verdict }
     }
 
-    fn apply(
-        &mut self,
-        event: BreakerEvent,
-        deployment: &BreakerConfig,
-        now: Timestamp,
-    ) -> Verdict {
-        let config = *self.config(deployment);
+    fn apply(&mut self, event: BreakerEvent, config: &BreakerConfig, now: Timestamp) -> Verdict {
         match event {
-            BreakerEvent::Allow(id, lease) => return self.allow(id, lease, &config, now),
+            BreakerEvent::Allow(id, lease) => return self.allow(id, lease, config, now),
             BreakerEvent::Success(id, took) => {
                 let counted = if config.is_slow(took) {
                     Counted::Slow
                 } else {
                     Counted::Success
                 };
-                return self.count(id, counted, &config, now);
+                return self.count(id, counted, config, now);
             }
             BreakerEvent::Failure(id, kind, message) => {
                 let incidents = self.incidents;
-                let verdict = self.count(id, Counted::Failure(kind), &config, now);
+                let verdict = self.count(id, Counted::Failure(kind), config, now);
                 if verdict == Verdict::Done {
                     let message = message.chars().take(LastFailure::MESSAGE_CHARS).collect();
                     let failure = LastFailure {
@@ -130,12 +125,9 @@ impl Breaker {
 
     /// Applies the passage of time: an operator's order expires, and a probe without an outcome
     /// failed when its permit's lease ended, whenever that is evaluated.
-    fn apply_time(&mut self, deployment: &BreakerConfig, now: Timestamp) {
-        if self
-            .mode
-            .operator_override()
-            .is_some_and(|order| order.until <= now)
-        {
+    fn apply_time(&mut self, config: &BreakerConfig, now: Timestamp) {
+        let order = self.mode.operator_override();
+        if order.is_some_and(|order| order.until <= now) {
             self.mode = Mode::Automatic;
         }
         let State::HalfOpen { permits, .. } = &self.state else {
@@ -143,13 +135,12 @@ impl Breaker {
         };
         let lost = permits.iter().map(|permit| permit.until).min();
         if let Some(at) = lost.filter(|until| *until <= now) {
-            let config = *self.config(deployment);
-            self.open(Trip::ProbeLost, &config, at);
+            self.open(Trip::ProbeLost, config, at);
         }
     }
 
-    fn renew(&mut self, id: &str, lease: Duration, deployment: &BreakerConfig, now: Timestamp) {
-        let until = now + self.config(deployment).permit_lease().max(lease);
+    fn renew(&mut self, id: &str, lease: Duration, config: &BreakerConfig, now: Timestamp) {
+        let until = now + config.permit_lease().max(lease);
         if let State::HalfOpen { permits, .. } = &mut self.state {
             for permit in permits.iter_mut().filter(|permit| permit.id == id) {
                 permit.until = permit.until.max(until);
@@ -332,7 +323,9 @@ impl Breaker {
         self.retire_permits();
         self.window.empty();
         if self.state != State::Closed {
-            self.end_incident(by, now);
+            if let Some(incident) = self.recent.last_mut() {
+                incident.closed.get_or_insert(Closed { at: now, by });
+            }
             self.state = State::Closed;
             self.since = Some(now);
         }
@@ -363,11 +356,5 @@ impl Breaker {
         });
         let over = self.recent.len().saturating_sub(Self::INCIDENTS_KEPT);
         self.recent.drain(..over);
-    }
-
-    fn end_incident(&mut self, by: ClosedBy, now: Timestamp) {
-        if let Some(incident) = self.recent.last_mut() {
-            incident.closed.get_or_insert(Closed { at: now, by });
-        }
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
+    BreakerOrder, Command,
     error::{CommandError, shorten},
-    order::{BreakerOrder, Command},
     run::{Token, option, parse_agent},
-    word::split_word,
+    split_word,
 };
 
 /// The default durations of an operator's orders.

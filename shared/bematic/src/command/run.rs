@@ -3,9 +3,9 @@
 use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 
 use super::{
+    Command,
     error::{CommandError, shorten},
-    order::Command,
-    word::split_word,
+    split_word,
 };
 use crate::task::Priority;
 
@@ -21,13 +21,14 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
                 break;
             }
             Token::Option { name, value } => {
+                let name = name.to_ascii_lowercase();
                 let (value, after) = match value {
                     Some(value) => (value, after),
                     None => split_word(after),
                 };
-                if is(name, ["agent", "a"]) {
+                if ["agent", "a"].contains(&name.as_str()) {
                     agent = Some(parse_agent(value)?);
-                } else if is(name, ["priority", "p"]) {
+                } else if ["priority", "p"].contains(&name.as_str()) {
                     priority = parse_priority(value)?;
                 } else {
                     return Err(CommandError::UnknownOption(shorten(word)));
@@ -56,6 +57,7 @@ pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
     Ok(prompt.to_owned())
 }
 
+/// A word of a command.
 pub(super) enum Token<'a> {
     Option {
         name: &'a str,
@@ -84,12 +86,6 @@ pub(super) fn option(word: &str) -> Token<'_> {
     }
 }
 
-fn is(name: &str, spellings: [&str; 2]) -> bool {
-    spellings
-        .iter()
-        .any(|spelling| spelling.eq_ignore_ascii_case(name))
-}
-
 fn parse_priority(value: &str) -> Result<Priority, CommandError> {
     let value = unquoted(value);
     [Priority::High, Priority::Normal, Priority::Low]
@@ -99,7 +95,7 @@ fn parse_priority(value: &str) -> Result<Priority, CommandError> {
 }
 
 /// Returns the value without the quotes of any keyboard.
-fn unquoted(value: &str) -> &str {
+pub(super) fn unquoted(value: &str) -> &str {
     value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
 }
 

@@ -3,21 +3,14 @@
 use bematic_protocol::ids::TaskId;
 
 use super::{
+    Command,
     error::{CommandError, shorten},
-    health,
-    order::Command,
-    run,
+    health, run,
 };
 use crate::batch::BatchKind;
 
-/// A command and its parser.
-struct Spec {
-    usage: Usage,
-    parse: fn(&str) -> Result<Command, CommandError>,
-}
-
-/// The usage of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A command: its usage, and its parser.
+#[derive(Debug)]
 pub struct Usage {
     /// The command's first word.
     pub name: &'static str,
@@ -25,31 +18,26 @@ pub struct Usage {
     pub arguments: &'static str,
     /// The command's effect, as one phrase.
     pub does: &'static str,
+    parse: fn(&str) -> Result<Command, CommandError>,
 }
 
-static COMMANDS: [Spec; 12] = [
-    Spec {
-        usage: Usage {
-            name: "run",
-            arguments: "[--agent <agent>] [--priority high|normal|low] <prompt>",
-            does: "give an agent something to do",
-        },
+static COMMANDS: [Usage; 12] = [
+    Usage {
+        name: "run",
+        arguments: "[--agent <agent>] [--priority high|normal|low] <prompt>",
+        does: "give an agent something to do",
         parse: run::parse,
     },
-    Spec {
-        usage: Usage {
-            name: "status",
-            arguments: "<task>",
-            does: "show one task",
-        },
+    Usage {
+        name: "status",
+        arguments: "<task>",
+        does: "show one task",
         parse: |rest| Ok(Command::Status { task: task(rest)? }),
     },
-    Spec {
-        usage: Usage {
-            name: "cancel",
-            arguments: "<task>|all",
-            does: "stop one task, or all of this channel's",
-        },
+    Usage {
+        name: "cancel",
+        arguments: "<task>|all",
+        does: "stop one task, or all of this channel's",
         parse: |rest| {
             if is_word(rest, "all") {
                 return Ok(Command::Bulk(BatchKind::Cancel));
@@ -57,12 +45,10 @@ static COMMANDS: [Spec; 12] = [
             Ok(Command::Cancel { task: task(rest)? })
         },
     },
-    Spec {
-        usage: Usage {
-            name: "retry",
-            arguments: "<task>|failed",
-            does: "try one task again that failed or was cancelled, or all of this channel's that failed",
-        },
+    Usage {
+        name: "retry",
+        arguments: "<task>|failed",
+        does: "try one task again that failed or was cancelled, or all of this channel's that failed",
         parse: |rest| {
             if is_word(rest, "failed") {
                 return Ok(Command::Bulk(BatchKind::Retry));
@@ -70,12 +56,10 @@ static COMMANDS: [Spec; 12] = [
             Ok(Command::Retry { task: task(rest)? })
         },
     },
-    Spec {
-        usage: Usage {
-            name: "archive",
-            arguments: "",
-            does: "take this channel's tasks that are over off its list",
-        },
+    Usage {
+        name: "archive",
+        arguments: "",
+        does: "take this channel's tasks that are over off its list",
         parse: |rest| {
             if rest.trim().is_empty() {
                 return Ok(Command::Bulk(BatchKind::Archive));
@@ -83,74 +67,59 @@ static COMMANDS: [Spec; 12] = [
             Err(CommandError::ArchiveOfOne)
         },
     },
-    Spec {
-        usage: Usage {
-            name: "tasks",
-            arguments: "",
-            does: "list this channel's latest tasks",
-        },
+    Usage {
+        name: "tasks",
+        arguments: "",
+        does: "list this channel's latest tasks",
         parse: |_| Ok(Command::Tasks),
     },
-    Spec {
-        usage: Usage {
-            name: "agents",
-            arguments: "",
-            does: "list the agents, and how busy they are",
-        },
+    Usage {
+        name: "agents",
+        arguments: "",
+        does: "list the agents, and how busy they are",
         parse: |_| Ok(Command::Agents),
     },
-    Spec {
-        usage: Usage {
-            name: "health",
-            arguments: "[<agent>] | reset <agent> | disable <agent> [--for 1h] [<note>]",
-            does: "show the agents' circuit breakers; reset one, or disable one for a while",
-        },
+    Usage {
+        name: "health",
+        arguments: "[<agent>] | reset <agent> | disable <agent> [--for 1h] [<note>]",
+        does: "show the agents' circuit breakers; reset one, or disable one for a while",
         parse: health::health,
     },
-    Spec {
-        usage: Usage {
-            name: "agent",
-            arguments: "drain <agent> [--for 8h] [<note>] | resume <agent>",
-            does: "send an agent no new tasks while it finishes those that it runs; send it tasks again",
-        },
+    Usage {
+        name: "agent",
+        arguments: "drain <agent> [--for 8h] [<note>] | resume <agent>",
+        does: "send an agent no new tasks while it finishes those that it runs; send it tasks again",
         parse: health::agent,
     },
-    Spec {
-        usage: Usage {
-            name: "dead-letters",
-            arguments: "",
-            does: "list the messages that Bematic gave up on, and why",
-        },
+    Usage {
+        name: "dead-letters",
+        arguments: "",
+        does: "list the messages that Bematic gave up on, and why",
         parse: |_| Ok(Command::DeadLetters),
     },
-    Spec {
-        usage: Usage {
-            name: "redrive",
-            arguments: "",
-            does: "have those messages tried again",
-        },
+    Usage {
+        name: "redrive",
+        arguments: "",
+        does: "have those messages tried again",
         parse: |_| Ok(Command::Redrive),
     },
-    Spec {
-        usage: Usage {
-            name: "help",
-            arguments: "",
-            does: "show this",
-        },
+    Usage {
+        name: "help",
+        arguments: "",
+        does: "show this",
         parse: |_| Ok(Command::Help),
     },
 ];
 
 /// Returns the usage of every command, in the order of the help.
 pub fn usages() -> impl Iterator<Item = &'static Usage> {
-    COMMANDS.iter().map(|spec| &spec.usage)
+    COMMANDS.iter()
 }
 
 pub(super) fn parse(word: &str, rest: &str) -> Result<Command, CommandError> {
-    COMMANDS
-        .iter()
-        .find(|spec| spec.usage.name.eq_ignore_ascii_case(word))
-        .map_or_else(|| Err(unknown(word)), |spec| (spec.parse)(rest))
+    let found = usages().find(|usage| usage.name.eq_ignore_ascii_case(word));
+    let usage = found.ok_or_else(|| unknown(word))?;
+    (usage.parse)(rest)
 }
 
 fn is_word(rest: &str, word: &str) -> bool {
@@ -158,9 +127,7 @@ fn is_word(rest: &str, word: &str) -> bool {
 }
 
 fn task(rest: &str) -> Result<TaskId, CommandError> {
-    let id = rest
-        .trim()
-        .trim_matches(|c| matches!(c, '`' | '\'' | '"' | '“' | '”' | '‘' | '’'));
+    let id = run::unquoted(rest.trim());
     if id.is_empty() {
         return Err(CommandError::NoTaskId);
     }

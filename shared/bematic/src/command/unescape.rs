@@ -6,25 +6,14 @@
 pub fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(['&', '<']) {
+    while let Some(at) = rest.find('<') {
         let (before, special) = rest.split_at(at);
-        out.push_str(before);
-        let (plain, used) = entity(special)
-            .or_else(|| markup(special))
-            .unwrap_or_else(|| (special[..1].to_owned(), 1));
+        out.push_str(&entities(before));
+        let (plain, used) = markup(special).unwrap_or_else(|| ("<".to_owned(), 1));
         out.push_str(&plain);
         rest = &special[used..];
     }
-    out + rest
-}
-
-/// Returns the character that the entity at the start of `text` stands for, and the entity's length
-/// in bytes.
-fn entity(text: &str) -> Option<(String, usize)> {
-    [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")]
-        .iter()
-        .find(|(entity, _)| text.starts_with(entity))
-        .map(|(entity, plain)| ((*plain).to_owned(), entity.len()))
+    out + &entities(rest)
 }
 
 /// Returns the text that a `<…>` at the start of `text` stands for, and its length in bytes. `None`
@@ -76,14 +65,9 @@ fn link(target: &str, label: Option<&str>) -> Option<String> {
     })
 }
 
+/// Replaces the entities by their characters: `&amp;` last, since it may precede `lt;`.
 fn entities(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        let (plain, used) = entity(&rest[at..]).unwrap_or_else(|| ("&".to_owned(), 1));
-        out.push_str(&plain);
-        rest = &rest[at + used..];
-    }
-    out + rest
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }

@@ -4,7 +4,6 @@
 //! transitions. It reads no clock and does no I/O; [`bematic_aws::store`] applies its result as a
 //! conditional write.
 
-mod late;
 mod moving;
 mod policy;
 mod progress;
@@ -16,7 +15,6 @@ mod transition;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use self::{
-    late::LateReport,
     policy::{
         FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
         TaskPolicy, Terms,
@@ -24,7 +22,7 @@ pub use self::{
     progress::{Chunk, ChunkOrder, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
-    terminal_message::TerminalMessage,
+    terminal_message::{LateReport, TerminalMessage},
 };
 use crate::agent::Route;
 use bematic_protocol::{

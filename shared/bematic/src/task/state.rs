@@ -286,13 +286,13 @@ pub enum Unchanged {
 
 impl TaskState {
     /// The state of a new task.
-    pub const NEW: Self = Self::pending_after(0);
+    pub const NEW: Self = Self::pending_after(0, 0);
 
-    /// Returns the state of a task that is retried after this many attempts.
-    pub(super) const fn pending_after(attempts: u32) -> Self {
+    /// Returns the state of a task that waits after this many attempts, of which `spent` count.
+    pub(super) const fn pending_after(attempts: u32, spent: u32) -> Self {
         Self::Pending {
             attempts,
-            spent: 0,
+            spent,
             undelivered: false,
             not_before: None,
             last_error: None,

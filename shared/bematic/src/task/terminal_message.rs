@@ -1,6 +1,6 @@
-//! The terminal messages of an attempt.
+//! The terminal messages of an attempt, and those that arrive too late to count.
 
-use bematic_protocol::ids::Attempt;
+use bematic_protocol::{ids::Attempt, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -37,4 +37,16 @@ impl TerminalMessage {
             Self::Failed(_) | Self::Cancelled(_) => None,
         }
     }
+}
+
+/// A terminal message of an attempt that was over. Only the first one of an attempt is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LateReport {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The time at which the message arrived, by the cloud's clock.
+    pub at: Timestamp,
+    /// The content of the message.
+    pub outcome: TerminalMessage,
 }

@@ -13,6 +13,8 @@
 //! is seen: a completion ends a task that was never seen to be accepted, and a task whose delivery
 //! was reported as failed may turn out to run.
 
+use std::cmp::Ordering;
+
 use bematic_protocol::{
     ids::{Attempt, UserId},
     time::Timestamp,
@@ -104,31 +106,20 @@ impl TaskState {
         if self.cancel_request().is_some() {
             return self.ended(Some(attempt), Terminal::Cancelled(None), now);
         }
-        let Some(error) = error else {
-            return Ok(Self::Pending {
-                attempts: attempt.number() - 1,
-                spent,
-                undelivered: true,
-                not_before: None,
-                last_error: None,
-            });
+        let mut next = match error {
+            Some(error) => requeue(attempt, spent + 1, error, terms, now),
+            None => Self::pending_after(attempt.number(), spent),
         };
-        let next = requeue(attempt, spent + 1, error, terms, now);
-        Ok(match next {
-            Self::Pending {
-                spent,
-                not_before,
-                last_error,
-                ..
-            } => Self::Pending {
-                attempts: attempt.number() - 1,
-                spent,
-                undelivered: true,
-                not_before,
-                last_error,
-            },
-            failed => failed,
-        })
+        if let Self::Pending {
+            attempts,
+            undelivered,
+            ..
+        } = &mut next
+        {
+            *attempts = attempt.number() - 1;
+            *undelivered = true;
+        }
+        Ok(next)
     }
 
     fn started(
@@ -297,23 +288,11 @@ impl TaskState {
             Self::Processing { lease, .. } if lease.ends_at(terms.lease) <= ends_at => {
                 Err(Unchanged::Duplicate)
             }
-            Self::Processing {
-                attempt,
-                spent,
-                started_at,
-                lease,
-                cancel,
-            } => Ok(Self::Processing {
-                attempt: *attempt,
-                spent: *spent,
-                started_at: *started_at,
-                lease: Lease {
-                    heard_at: now,
-                    ends_early_at: Some(ends_at),
-                    ..*lease
-                },
-                cancel: cancel.clone(),
-            }),
+            Self::Processing { lease, .. } => Ok(self.with_lease(Lease {
+                heard_at: now,
+                ends_early_at: Some(ends_at),
+                ..*lease
+            })),
             _ => Err(Unchanged::NotHeld),
         }
     }
@@ -356,32 +335,28 @@ impl TaskState {
                 let why = format!("the agent did not acknowledge it within {secs} s");
                 Ok(requeue(*attempt, spent + 1, &why, terms, now))
             }
-            Self::Processing {
-                attempt,
-                spent,
-                started_at,
-                lease,
-                cancel,
-            } => {
-                let heard_at =
-                    heard_at.filter(|at| *at > lease.heard_at && *at + terms.lease > now);
-                let Some(heard_at) = heard_at else {
-                    return self.lost(lease, now);
-                };
-                Ok(Self::Processing {
-                    attempt: *attempt,
-                    spent: *spent,
-                    started_at: *started_at,
-                    lease: Lease {
+            Self::Processing { lease, .. } => {
+                let renewed = |at: &Timestamp| *at > lease.heard_at && *at + terms.lease > now;
+                match heard_at.filter(renewed) {
+                    None => self.lost(lease, now),
+                    Some(heard_at) => Ok(self.with_lease(Lease {
                         heard_at,
                         ends_early_at: None,
                         ..*lease
-                    },
-                    cancel: cancel.clone(),
-                })
+                    })),
+                }
             }
             _ => Err(Unchanged::Ended),
         }
+    }
+
+    /// Returns the state of a task that the agent runs, with another lease.
+    fn with_lease(&self, lease: Lease) -> Self {
+        let mut next = self.clone();
+        if let Self::Processing { lease: present, .. } = &mut next {
+            *present = lease;
+        }
+        next
     }
 
     fn expired(&self, now: Timestamp) -> Self {
@@ -410,14 +385,11 @@ impl TaskState {
         self.ended(None, Terminal::Failed(failure), now)
     }
 
-    const fn retried(&self) -> Result<Self, Unchanged> {
+    fn retried(&self) -> Result<Self, Unchanged> {
         match self {
             Self::Failed { .. } | Self::Cancelled { .. } => {
-                let attempts = match self.last_attempt() {
-                    Some(attempt) => attempt.number(),
-                    None => 0,
-                };
-                Ok(Self::pending_after(attempts))
+                let attempts = self.last_attempt().map_or(0, Attempt::number);
+                Ok(Self::pending_after(attempts, 0))
             }
             Self::Completed { .. } => Err(Unchanged::Ended),
             _ => Err(Unchanged::Duplicate),
@@ -456,24 +428,12 @@ impl TaskState {
 
     /// The fence: accepts only the attempt that the agent holds.
     fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
-        match (self.held(), attempt) {
-            (Some(held), None) => Ok(held),
-            (Some(held), Some(attempt)) if attempt == held => Ok(held),
-            (Some(held), Some(attempt)) if attempt > held => Err(Unchanged::NotHeld),
-            (Some(_), Some(_)) => Err(Unchanged::Late),
-            (None, attempt) => Err(self.why_not_held(attempt)),
-        }
-    }
-
-    fn why_not_held(&self, attempt: Option<Attempt>) -> Unchanged {
-        match (self.last_attempt(), attempt) {
-            (Some(_), None) if self.is_terminal() => Unchanged::Duplicate,
-            (Some(last), Some(attempt)) if self.is_terminal() && attempt == last => {
-                Unchanged::Duplicate
-            }
-            (Some(_), None) => Unchanged::Late,
-            (Some(last), Some(attempt)) if attempt <= last => Unchanged::Late,
-            _ => Unchanged::NotHeld,
+        let last = self.last_attempt().ok_or(Unchanged::NotHeld)?;
+        match attempt.unwrap_or(last).cmp(&last) {
+            Ordering::Greater => Err(Unchanged::NotHeld),
+            Ordering::Equal if self.held().is_some() => Ok(last),
+            Ordering::Equal if self.is_terminal() => Err(Unchanged::Duplicate),
+            _ => Err(Unchanged::Late),
         }
     }
 }

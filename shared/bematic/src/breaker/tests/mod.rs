@@ -100,17 +100,18 @@ fn configs() -> impl Strategy<Value = BreakerConfig> {
     })
 }
 
-/// Often whole seconds, as pauses are: so that events fall on the very end of something.
+/// Generates durations, often of whole seconds, as pauses are: so that events fall on the exact end of
+/// a time limit.
 fn times() -> impl Strategy<Value = u64> {
     prop_oneof![(1..30_u64).prop_map(|secs| secs * 1000), 1..60_000_u64]
 }
 
-/// Attempts are few, so that they meet again; and fewer than are remembered.
+/// Generates attempts: few, so that they are repeated, and fewer than are stored.
 fn ids() -> impl Strategy<Value = String> {
     (0..12_u32).prop_map(|n| format!("t{n}#1"))
 }
 
-/// Mostly forward, now and then back.
+/// Generates pauses between events: mostly forward in time, sometimes back.
 fn pauses() -> impl Strategy<Value = i64> {
     prop_oneof![
         2 => 0..2_i64,

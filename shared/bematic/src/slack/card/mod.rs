@@ -29,13 +29,20 @@ use crate::task::{Progress, Task};
 
 /// Renders a task's card.
 pub fn card(view: &TaskView<'_>) -> Message {
-    let status = status::status(view);
+    let (phrase, details) = status::status(view);
+    let emoji = emoji(&view.task.state);
     let title = mrkdwn::line(&view.task.title, budget::TITLE);
     let result = view.completion.map(|it| it.result.as_str());
     let skipped = view.late.len().saturating_sub(budget::LATES);
     let late: Vec<_> = view.late[skipped..].iter().map(completion::late).collect();
+    let first = [
+        vec![format!("{emoji} *{phrase}*")],
+        details,
+        vec![title.clone()],
+    ]
+    .concat();
     let sections = [
-        Some(format!("{}\n{title}", status.paragraph())),
+        Some(first.join("\n")),
         steps(view.progress),
         output(view.output, result),
         result.and_then(completion::result),
@@ -54,7 +61,7 @@ pub fn card(view: &TaskView<'_>) -> Message {
         blocks.push(actions(buttons));
     }
     Message {
-        text: format!("{} {}: {title}", emoji(&view.task.state), status.phrase),
+        text: format!("{emoji} {phrase}: {title}"),
         blocks,
     }
 }

@@ -9,39 +9,20 @@ use super::{
 use crate::{
     slack::{
         mrkdwn,
-        text::{bar, duration, emoji},
+        text::{bar, duration},
     },
     task::{Failure, FailureCode, TaskState},
 };
 
-/// The first lines of a card.
-pub(super) struct Status {
-    emoji: &'static str,
-    /// The state, as one phrase.
-    pub(super) phrase: String,
-    /// Further details, a line each.
-    lines: Vec<String>,
-}
-
-impl Status {
-    pub(super) fn paragraph(&self) -> String {
-        let first = format!("{} *{}*", self.emoji, self.phrase);
-        [first.as_str()]
-            .into_iter()
-            .chain(self.lines.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-}
-
-pub(super) fn status(view: &TaskView<'_>) -> Status {
+/// Returns the state as one phrase, and further details, a line each.
+pub(super) fn status(view: &TaskView<'_>) -> (String, Vec<String>) {
     let state = &view.task.state;
     let agent = &view.task.agent_id;
     let after = |verb: &str, took: &str| match elapsed(state, view.now) {
         Some(time) => format!("{verb} {took} {}", duration(time)),
         None => verb.to_owned(),
     };
-    let (phrase, lines) = match state {
+    match state {
         TaskState::Pending {
             not_before,
             last_error,
@@ -79,11 +60,6 @@ pub(super) fn status(view: &TaskView<'_>) -> Status {
                 by.into_iter().chain(reason).collect(),
             )
         }
-    };
-    Status {
-        emoji: emoji(state),
-        phrase,
-        lines,
     }
 }
 

@@ -3,10 +3,7 @@
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
 
-use super::{
-    form::Form,
-    request::{Action, Inbound, InboundError},
-};
+use super::{Action, Inbound, InboundError, form::Form};
 
 #[derive(Deserialize)]
 struct Kind {
@@ -17,8 +14,8 @@ struct Kind {
 #[derive(Deserialize)]
 struct BlockActions {
     user: User,
-    team: Option<Team>,
-    channel: Option<Channel>,
+    team: Option<WithId<String>>,
+    channel: Option<WithId<ChannelId>>,
     message: Option<Posted>,
     container: Option<Container>,
     trigger_id: String,
@@ -34,13 +31,8 @@ struct User {
 }
 
 #[derive(Deserialize)]
-struct Team {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Channel {
-    id: ChannelId,
+struct WithId<T> {
+    id: T,
 }
 
 #[derive(Deserialize)]
