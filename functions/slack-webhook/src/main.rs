@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |request: lambda_http::Request| {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let request = Request::new(request.raw_http_path(), header, request.body());
-        http::Response::<String>::try_from(webhook.handle(request).await)
+        http::Response::<String>::try_from(webhook.handle(request).await).map_err(Error::from)
     }))
     .await
 }
