@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    BreakerOrder, Command,
     error::{CommandError, shorten},
+    order::{BreakerOrder, Command},
     run::{Token, option, parse_agent},
     split_word,
 };

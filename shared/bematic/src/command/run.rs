@@ -3,8 +3,8 @@
 use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 
 use super::{
-    Command,
     error::{CommandError, shorten},
+    order::Command,
     split_word,
 };
 use crate::task::Priority;

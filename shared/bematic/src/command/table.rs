@@ -3,9 +3,10 @@
 use bematic_protocol::ids::TaskId;
 
 use super::{
-    Command,
     error::{CommandError, shorten},
-    health, run,
+    health,
+    order::Command,
+    run,
 };
 use crate::batch::BatchKind;
 

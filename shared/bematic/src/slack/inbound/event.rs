@@ -4,7 +4,7 @@ use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Inbound, InboundError, Mention};
+use super::request::{Inbound, InboundError, Mention};
 
 /// The envelope of a request, parsed before its event: an event of another kind may have any form.
 #[derive(Deserialize)]

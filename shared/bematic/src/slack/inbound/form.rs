@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap, str::FromStr};
 use bematic_protocol::ids::InvalidId;
 use url::form_urlencoded;
 
-use super::{Inbound, InboundError, SlashCommand};
+use super::request::{Inbound, InboundError, SlashCommand};
 
 pub(super) struct Form<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
 

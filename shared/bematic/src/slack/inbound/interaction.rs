@@ -3,7 +3,10 @@
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::Deserialize;
 
-use super::{Action, Inbound, InboundError, form::Form};
+use super::{
+    form::Form,
+    request::{Action, Inbound, InboundError},
+};
 
 #[derive(Deserialize)]
 struct Kind {

@@ -1,6 +1,6 @@
 //! The conversion of Markdown to mrkdwn.
 
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
 use super::{
     plain::escape,
@@ -68,7 +68,7 @@ impl Converter {
                 self.writer.block();
                 self.writer.enter(Container::Quote);
             }
-            Tag::CodeBlock(_) | Tag::TableCell => {
+            Tag::CodeBlock(CodeBlockKind::Fenced(_) | CodeBlockKind::Indented) | Tag::TableCell => {
                 self.plain = Some(String::new());
             }
             Tag::List(first) => self.start_list(first),

@@ -4,7 +4,7 @@
 use super::{
     convert::from_markdown,
     fence::{self, Fence},
-    plain::{clean, escape, fitting, shorten, size},
+    plain::{clean, escape, shorten, size},
 };
 
 /// The mark before a tail and after a head.
@@ -131,6 +131,13 @@ fn from_line_start(text: &str) -> &str {
 
 /// Renders the end of a single line that is too long, as plain text.
 fn end_of(line: &str, room: usize) -> String {
-    let start = line.len() - fitting(line.chars().rev(), room);
+    let mut left = room;
+    let mut start = line.len();
+    for (at, c) in line.char_indices().rev() {
+        let Some(rest) = left.checked_sub(size(&escape(c.encode_utf8(&mut [0; 4])))) else {
+            break;
+        };
+        (left, start) = (rest, at);
+    }
     escape(&line[start..])
 }

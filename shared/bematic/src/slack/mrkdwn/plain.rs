@@ -2,9 +2,9 @@
 
 /// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_escaped(&mut out, c));
+    out
 }
 
 /// Returns the size of a rendered text in terms of Slack's limits. Slack counts characters after
@@ -20,19 +20,20 @@ pub fn shorten(text: &str, max: usize) -> String {
     if size(&whole) <= max {
         return whole;
     }
-    let end = fitting(text.chars(), max.saturating_sub(1));
-    escape(text[..end].trim_end()) + "…"
-}
-
-/// Returns the number of bytes of those first characters whose escaped form has at most the [`size`]
-/// `room`.
-pub(super) fn fitting(chars: impl Iterator<Item = char>, mut room: usize) -> usize {
-    chars
-        .map_while(|c| {
-            room = room.checked_sub(size(&escape(c.encode_utf8(&mut [0; 4]))))?;
-            Some(c.len_utf8())
-        })
-        .sum()
+    let mut out = String::new();
+    let mut left = max.saturating_sub(1);
+    for c in text.chars() {
+        let mut next = String::new();
+        push_escaped(&mut next, c);
+        let Some(rest) = left.checked_sub(size(&next)) else {
+            break;
+        };
+        left = rest;
+        out.push_str(&next);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('…');
+    out
 }
 
 /// Escapes and cuts a text like [`shorten`], as one line without characters that a terminal would
@@ -64,5 +65,14 @@ fn is_shown(c: char) -> bool {
         '\t' => true,
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => false,
         c => !c.is_control(),
+    }
+}
+
+pub(super) fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        c => out.push(c),
     }
 }

@@ -1,7 +1,7 @@
 //! A writer of mrkdwn: blocks with a blank line between them, prefixed by the lists and quotes that
 //! they are in.
 
-use super::plain::escape;
+use super::plain::push_escaped;
 
 /// The number of nested containers that are rendered. Slack shows a few levels of lists; deeper
 /// ones are written at the last. It also bounds the work, since each level is prefixed when it
@@ -108,7 +108,8 @@ impl Writer {
         if std::mem::take(&mut self.closed) && text.starts_with(char::is_alphanumeric) {
             self.current.push(SEPARATOR);
         }
-        self.current.push_str(&escape(text));
+        text.chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
     }
 
     /// Writes text that is mrkdwn already.
@@ -149,7 +150,9 @@ impl Writer {
         self.before_marker();
         self.current.push('`');
         // Slack has no way to write a backtick within code.
-        self.current.push_str(&escape(&code.replace('`', "ˋ")));
+        code.replace('`', "ˋ")
+            .chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
         self.current.push('`');
         self.closed = true;
     }
@@ -157,9 +160,10 @@ impl Writer {
     pub(super) fn code_block(&mut self, code: &str) {
         self.block();
         self.current.push_str("```\n");
-        let code = code.trim_end_matches('\n');
-        self.current
-            .push_str(&escape(&code.replace("```", "``\u{200b}`")));
+        code.trim_end_matches('\n')
+            .replace("```", "``\u{200b}`")
+            .chars()
+            .for_each(|c| push_escaped(&mut self.current, c));
         self.current.push_str("\n```");
         self.closed = false;
     }

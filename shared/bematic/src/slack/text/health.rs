@@ -138,18 +138,15 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
 
 /// Renders one agent in detail.
 pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
-    /// The number of characters of an error.
-    const ERROR: usize = 300;
-    let breaker = agent.breaker;
-    let mut lines = headline(agent, now);
-    lines.extend(rules(agent, now));
-    lines.push(counted(agent, now));
-    lines.extend(probes(agent));
-    lines.extend(ignored(breaker, now));
-    lines.extend(breaker.last_failure.as_ref().map(|last| {
-        let message = failure(last, ERROR);
-        format!("*Last error* {}: {message}", ago(last.at, now))
-    }));
+    let parts = [
+        headline(agent, now),
+        rules(agent, now),
+        counted(agent, now),
+        probes(agent),
+        ignored(agent.breaker, now),
+        last_error(agent.breaker, now),
+    ];
+    let lines: Vec<_> = parts.into_iter().flatten().collect();
     list(lines.into_iter())
 }
 
@@ -242,7 +239,7 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     for outcome in agent.breaker.window.counting(agent.config.window(), now) {
         let kind = match outcome.counted {
@@ -252,40 +249,38 @@ fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> String {
         };
         *kinds.entry(kind).or_default() += 1;
     }
-    let counts = kinds
+    let counts: Vec<_> = kinds
         .iter()
-        .map(|(kind, count)| format!("{count} × {kind}"));
-    format!("*Counted*: {}", joined(counts, "nothing"))
-}
-
-/// Joins texts with commas; `none` stands for no texts.
-fn joined(texts: impl Iterator<Item = String>, none: &str) -> String {
-    let texts: Vec<_> = texts.collect();
-    if texts.is_empty() {
-        none.to_owned()
+        .map(|(kind, count)| format!("{count} × {kind}"))
+        .collect();
+    let counts = if counts.is_empty() {
+        "nothing".to_owned()
     } else {
-        texts.join(", ")
-    }
+        counts.join(", ")
+    };
+    vec![format!("*Counted*: {counts}")]
 }
 
-fn probes(agent: &AgentHealth<'_>) -> Option<String> {
+fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
     let State::HalfOpen {
         successes, permits, ..
     } = &agent.breaker.state
     else {
-        return None;
+        return Vec::new();
     };
     let needed = agent.config.success_threshold_count;
-    let ids = permits
+    let out: Vec<_> = permits
         .iter()
-        .map(|permit| format!("`{}`", escape(&permit.id)));
-    let out = match joined(ids, "") {
-        ids if ids.is_empty() => "none is running".to_owned(),
-        ids => format!("running: {ids}"),
+        .map(|permit| format!("`{}`", escape(&permit.id)))
+        .collect();
+    let out = if out.is_empty() {
+        "none is running".to_owned()
+    } else {
+        format!("running: {}", out.join(", "))
     };
-    Some(format!(
+    vec![format!(
         "*Probes*: {successes} of {needed} have succeeded; {out}"
-    ))
+    )]
 }
 
 fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
@@ -303,6 +298,19 @@ fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     std::iter::once("*Not counted*".to_owned())
         .chain(lines)
         .collect()
+}
+
+fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
+    /// The number of characters of an error.
+    const ERROR: usize = 300;
+    let Some(last) = &breaker.last_failure else {
+        return Vec::new();
+    };
+    vec![format!(
+        "*Last error* {}: {}",
+        ago(last.at, now),
+        failure(last, ERROR)
+    )]
 }
 
 /// Returns the agent's message about its failure, or else the kind of failure.
@@ -333,9 +341,11 @@ pub fn order_executed(
         BreakerOrder::Reset => {
             let taken_over = match &after.mode {
                 Mode::Automatic => String::new(),
-                Mode::Drained(_) | Mode::Disabled(_) => {
-                    let (_, name) = state(after);
-                    format!(" It is still {name}: `/bm agent resume {id}` ends that.")
+                Mode::Drained(_) => {
+                    format!(" It is still drained: `/bm agent resume {id}` ends that.")
+                }
+                Mode::Disabled(_) => {
+                    format!(" It is still disabled: `/bm agent resume {id}` ends that.")
                 }
             };
             format!(
