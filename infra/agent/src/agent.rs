@@ -11,15 +11,16 @@ use bematic_protocol::{ids::RandomIds, messages::TaskSubmit, time::SystemClock};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 use crate::{
     config::Config,
     connection::{self, Line},
-    event::{Effect, Exit, LinkEvent, RunEvent, RunKey},
+    event::{Effect, Exit, LinkEvent, RunEvent},
     load,
     run::{self, Job},
+    run_key::RunKey,
     session::{Event, Session, StopReason},
     ui::{Notice, Ui},
 };
@@ -96,7 +97,7 @@ impl Agent {
                     }
                     Event::Tick
                 }
-                () = due(self.session.deadline()) => Event::Tick,
+                () = run::due(self.session.deadline()) => Event::Tick,
             };
             self.session.handle(event, Instant::now());
         }
@@ -165,14 +166,6 @@ async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
         return permit;
     }
     pending().await
-}
-
-/// Waits until this time; for ever without one.
-pub(crate) async fn due(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
-    }
 }
 
 fn started(config: &Config) -> Notice {

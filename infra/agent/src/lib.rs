@@ -11,6 +11,7 @@ mod event;
 mod load;
 mod progress_line;
 mod run;
+mod run_key;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ mod text;
 pub mod ui;
 mod workdir;
 
-pub use event::{Exit, RunKey};
+pub use event::Exit;
 pub use run::CommandLine;
+pub use run_key::RunKey;
 pub use session::StopReason;
 pub use workdir::Workdirs;

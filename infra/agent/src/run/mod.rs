@@ -15,16 +15,16 @@ use std::{future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc, ti
 use bematic_protocol::messages::TaskSubmit;
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 pub use self::process::CommandLine;
 use self::{pipe::Pipe, process::Process, report::Report};
 use crate::{
-    agent::due,
     config::Config,
-    event::{Ended, Outcome, RunEvent, RunKey},
+    event::{Ended, Outcome, RunEvent},
     progress_line::{Lines, Piece, Summary},
+    run_key::RunKey,
     text::Tail,
 };
 
@@ -238,5 +238,13 @@ async fn requested(
     match request.await.map(|grace| *grace) {
         Ok(Some(grace)) => grace,
         _ => pending().await,
+    }
+}
+
+/// Waits until this time; for ever without one.
+pub(crate) async fn due(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }

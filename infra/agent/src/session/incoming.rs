@@ -9,45 +9,11 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Session, stop::StopReason};
+use super::state::{Link, Renewal, Session, StopReason};
 use crate::{
     event::{Effect, Exit, LinkEvent},
     ui::Notice,
 };
-
-/// The state of the present connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Link {
-    /// The time at which the last message arrived.
-    last_message: Instant,
-    /// The time at which the next heartbeat is due.
-    beat: Instant,
-    renewal: Renewal,
-}
-
-/// The progress of a connection's replacement.
-#[derive(Debug, Clone, Copy)]
-enum Renewal {
-    /// It begins at this time.
-    Due(Instant),
-    /// Sending pauses until this time, or until all messages are proven to have arrived. The cloud
-    /// closes the older connection as soon as it has the newer one, with whatever is on its way.
-    Proving(Instant),
-    /// The new connection is being opened, and the old one is still read.
-    Opening,
-}
-
-impl Link {
-    /// The time at which the next heartbeat is due, or the connection counts as dead or is to be
-    /// replaced.
-    pub(super) fn deadline(&self, silence: Duration) -> Instant {
-        let next = self.beat.min(self.last_message + silence);
-        match self.renewal {
-            Renewal::Due(at) | Renewal::Proving(at) => next.min(at),
-            Renewal::Opening => next,
-        }
-    }
-}
 
 impl Session {
     pub(super) fn on_link(&mut self, event: LinkEvent, now: Instant) {

@@ -3,6 +3,7 @@
 
 mod incoming;
 mod outbox;
+mod state;
 mod stop;
 mod tasks;
 mod terminal;
@@ -21,17 +22,17 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-pub use self::stop::StopReason;
+pub(crate) use self::state::Session;
+pub use self::state::StopReason;
 use self::{
-    incoming::Link,
     outbox::{Outbox, Outgoing},
-    stop::Phase,
-    tasks::Tasks,
+    state::{Phase, Tasks},
 };
 use crate::{
     config::Config,
-    event::{Effect, LinkEvent, RunEvent, RunKey},
+    event::{Effect, LinkEvent, RunEvent},
     load::MeasureLoad,
+    run_key::RunKey,
     ui::Notice,
 };
 
@@ -49,19 +50,6 @@ pub(crate) enum Event {
     Stop(StopReason),
     /// A deadline has come.
     Tick,
-}
-
-/// An agent's state.
-pub(crate) struct Session {
-    config: Arc<Config>,
-    ids: Arc<dyn Ids>,
-    clock: Arc<dyn Clock>,
-    load: MeasureLoad,
-    link: Option<Link>,
-    tasks: Tasks,
-    outbox: Outbox,
-    phase: Phase,
-    effects: Vec<Effect>,
 }
 
 impl Session {

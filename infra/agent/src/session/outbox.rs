@@ -19,7 +19,7 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::{backoff::doubled, event::RunKey};
+use crate::{backoff::doubled, run_key::RunKey};
 
 /// Bytes of output that are kept without a connection or without proof; the newest are kept.
 pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;

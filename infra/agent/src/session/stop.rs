@@ -7,7 +7,7 @@ use std::time::Duration;
 use bematic_protocol::messages::Availability;
 use tokio::time::Instant;
 
-use super::Session;
+use super::state::{Phase, Session, StopReason};
 use crate::{
     event::{Effect, Exit},
     ui::Notice,
@@ -15,52 +15,6 @@ use crate::{
 
 /// The longest time between asking a command to end and forcing it when the agent stops at once.
 const SHORT_GRACE: Duration = Duration::from_secs(2);
-
-/// The origin of a request to stop. Signals count: the first stops the agent gently, the second
-/// ends the tasks that still run, the third does not wait for anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopReason {
-    /// A signal, by its name.
-    Signal(&'static str),
-    /// SYSTEM_SHUTDOWN, with its reason.
-    CloudShutdown(String),
-    /// SYSTEM_RESTART, with its reason.
-    CloudRestart(String),
-}
-
-/// The progress of stopping, with the reason for which the agent will exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Working,
-    /// Running tasks may finish until this time.
-    Draining(Exit, Instant),
-    /// Running tasks are being ended.
-    Forced(Exit),
-    /// No task runs; the cloud may confirm until this time.
-    Settling(Exit, Instant),
-    /// The last message is on its way, for which there is time until then.
-    Leaving(Exit, Instant),
-    Gone,
-}
-
-impl Phase {
-    pub(super) const fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Draining(_, until) | Self::Settling(_, until) | Self::Leaving(_, until) => {
-                Some(until)
-            }
-            Self::Working | Self::Forced(_) | Self::Gone => None,
-        }
-    }
-
-    pub(super) const fn availability(self) -> Availability {
-        match self {
-            Self::Working => Availability::Online,
-            Self::Draining(..) | Self::Forced(_) | Self::Settling(..) => Availability::Draining,
-            Self::Leaving(..) | Self::Gone => Availability::Offline,
-        }
-    }
-}
 
 impl Session {
     pub(super) fn on_stop(&mut self, reason: &StopReason, now: Instant) {

@@ -1,6 +1,6 @@
 //! Tasks: accepting or refusing them, running them in order of arrival, and reporting on them.
 
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use bematic_protocol::{
     ids::Attempt,
@@ -9,12 +9,12 @@ use bematic_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    Session,
-    stop::Phase,
+    state::{Phase, Running, Session, Waiting},
     terminal::{self, Cause},
 };
 use crate::{
-    event::{Effect, Ended, Progress, RunEvent, RunKey},
+    event::{Effect, Ended, Progress, RunEvent},
+    run_key::RunKey,
     text::shorten,
     ui::Notice,
 };
@@ -23,75 +23,6 @@ use crate::{
 const TITLE_CHARS: usize = 80;
 /// The reason for which an agent that stops refuses tasks, and hands back those not started.
 const SHUTTING_DOWN: &str = "the agent is shutting down";
-/// The number of acknowledgements that are remembered. A repetition of TASK_SUBMIT comes within
-/// minutes; no agent is offered so many tasks in that time.
-const REMEMBERED: usize = 4096;
-
-/// The tasks that the agent holds: some run, the others wait for a slot.
-#[derive(Debug, Default)]
-pub(super) struct Tasks {
-    pub(super) waiting: VecDeque<Waiting>,
-    pub(super) running: Vec<Running>,
-    /// The latest acknowledgements, since a TASK_SUBMIT may come any number of times.
-    acks: VecDeque<(RunKey, TaskAck)>,
-}
-
-/// A task that waits for a slot.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    run: RunKey,
-    submit: Box<TaskSubmit>,
-    folder: PathBuf,
-}
-
-/// A task whose command runs.
-#[derive(Debug)]
-pub(super) struct Running {
-    run: RunKey,
-    title: String,
-    next_seq: u64,
-    /// The cause for which the command was asked to end, if it was.
-    stopped: Option<Cause>,
-}
-
-impl Tasks {
-    /// The runs of all tasks: first those that run, then those that wait.
-    pub(super) fn active(&self) -> impl Iterator<Item = RunKey> {
-        let running = self.running.iter().map(|task| task.run);
-        running.chain(self.waiting.iter().map(|task| task.run))
-    }
-
-    /// The number of tasks before a waiting one.
-    fn position(&self, run: RunKey) -> Option<u64> {
-        let waiting = self.waiting.iter().position(|task| task.run == run)?;
-        Some((self.running.len() + waiting) as u64)
-    }
-
-    fn find(&mut self, run: RunKey) -> Option<&mut Running> {
-        self.running.iter_mut().find(|task| task.run == run)
-    }
-
-    /// Takes out the first waiting task that may run; never beside another attempt of itself.
-    fn next_ready(&mut self) -> Option<Waiting> {
-        let free = |run: RunKey| self.running.iter().all(|task| task.run.task != run.task);
-        let at = self.waiting.iter().position(|task| free(task.run))?;
-        self.waiting.remove(at)
-    }
-
-    /// Remembers an acknowledgement in place of an earlier one.
-    fn remember(&mut self, run: RunKey, ack: TaskAck) {
-        self.acks.retain(|(earlier, _)| *earlier != run);
-        self.acks.push_back((run, ack));
-        if self.acks.len() > REMEMBERED {
-            self.acks.pop_front();
-        }
-    }
-
-    fn acknowledged(&self, run: RunKey) -> Option<&TaskAck> {
-        let (_, ack) = self.acks.iter().find(|(earlier, _)| *earlier == run)?;
-        Some(ack)
-    }
-}
 
 /// A TASK_ACK that accepts.
 const fn accepted(run: RunKey, queue_position: Option<u64>) -> TaskAck {
@@ -360,6 +291,7 @@ fn title(submit: &TaskSubmit) -> String {
 mod tests {
     use bematic_protocol::ids::TaskId;
 
+    use super::super::state::{REMEMBERED, Tasks};
     use super::*;
 
     fn run(number: u128) -> RunKey {

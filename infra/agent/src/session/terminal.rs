@@ -6,8 +6,9 @@ use bematic_protocol::{
 };
 
 use crate::{
-    event::{Ended, Outcome, RunKey},
+    event::{Ended, Outcome},
     progress_line::Summary,
+    run_key::RunKey,
     text::{escaped_len, fit_escaped, shorten},
     ui::Status,
 };

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::notice::{Notice, activity};
-use crate::{event::RunKey, text::shorten};
+use crate::{run_key::RunKey, text::shorten};
 
 /// Time between two frames of a spinner.
 const FRAME: Duration = Duration::from_millis(120);

@@ -58,7 +58,7 @@ fn json_line(notice: &Notice) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::RunKey, tests::submit};
+    use crate::{run_key::RunKey, tests::submit};
 
     #[test]
     fn a_line_names_its_event_and_task() {

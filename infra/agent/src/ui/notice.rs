@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{event::RunKey, text::shorten};
+use crate::{run_key::RunKey, text::shorten};
 
 /// An event that is shown to the agent's user.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     batch_get::key_of,
     expression::Expression,
+    item::{Item, Record, attributes, map, number, read, text},
     keys::{self, Key},
-    table::{Item, Record, Refusal, Table, attributes, failed, map, number, read, text},
+    table::{Refusal, Table, failed},
 };
 
 /// Agents in DynamoDB.

@@ -9,8 +9,9 @@ use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 
 use super::{
+    item::{Item, key_item, read, unwritable},
     keys::Key,
-    table::{Item, Table, backoff, failed, key_item, read, unwritable},
+    table::{Table, backoff, failed},
 };
 
 /// The most items of one BatchGetItem (DynamoDB's limit).

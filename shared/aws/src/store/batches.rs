@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     batch_get::key_of,
     expression::Expression,
+    item::{Item, Record, attributes, item, number, text},
     keys::{self, Key},
-    table::{Item, Part, Record, Transacted, at_most, attributes, item, number, page, text},
+    table::{Part, Transacted, at_most, page},
     tasks::{REQUEST_KEPT, TaskStore},
     transition::{put_new, put_task, related_writes},
 };

@@ -15,8 +15,9 @@ use bematic_protocol::ids::AgentId;
 use super::{
     agents::AgentStore,
     expression::Expression,
+    item::{Record, number},
     keys::{self, Key},
-    table::{Record, Transacted, number},
+    table::Transacted,
     transition::breaker_writes,
 };
 

@@ -8,8 +8,8 @@ use bematic::{
 use bematic_protocol::ids::Subject;
 
 use super::{
+    item::{Item, Record},
     keys::{self, Key},
-    table::{Item, Record},
     tasks::TaskStore,
 };
 

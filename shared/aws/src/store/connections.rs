@@ -18,10 +18,9 @@ use bematic_protocol::{
 use super::{
     agents::AgentStore,
     expression::{Expression, check_exists},
+    item::{Record, attributes, map, number, read, text},
     keys::{self, Key},
-    table::{
-        Part, Record, Refusal, Transacted, attributes, map, number, read, refused, text, took_place,
-    },
+    table::{Part, Refusal, Transacted, refused, took_place},
 };
 
 /// How long a connection's record is kept: longer than the 2 h that API Gateway keeps a connection.

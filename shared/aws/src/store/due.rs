@@ -11,8 +11,9 @@ use serde::Deserialize;
 
 use super::{
     expression::Expression,
+    item::{Item, read, text},
     keys::{self, Key},
-    table::{Item, Table, at_most, page, read, text},
+    table::{Table, at_most, page},
     tasks::TaskStore,
 };
 

@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::types::{
 use bematic::error::StoreError;
 
 use super::{
+    item::{Item, Record, key_item, number, unwritable},
     keys::{self, Key},
-    table::{Item, Record, key_item, number, unwritable},
 };
 
 /// The words of expressions that are no names.

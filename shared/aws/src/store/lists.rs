@@ -15,8 +15,9 @@ use tracing::error;
 
 use super::{
     batch_get::key_of,
+    item::{Item, read},
     keys::{self, Key},
-    table::{Item, at_most, failed, page, read},
+    table::{at_most, failed, page},
     tasks::TaskStore,
 };
 

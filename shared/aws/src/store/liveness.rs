@@ -20,8 +20,9 @@ use super::{
     agents::AgentStore,
     due::due,
     expression::Expression,
+    item::{map, number, read, text},
     keys::{self, Key},
-    table::{Refusal, map, number, page, read, text},
+    table::{Refusal, page},
 };
 
 /// Returns an empty update of an agent's record on condition that the connection is its current one.

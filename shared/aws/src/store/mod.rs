@@ -35,7 +35,7 @@
 //! write whenever a projected attribute changes. The items are then read by key.
 //!
 //! To add a record: a key in `keys`, a row in a table above, an implementation of
-//! [`table::Record`], and methods in the repository of its aggregate. To add a query: a method of
+//! [`item::Record`], and methods in the repository of its aggregate. To add a query: a method of
 //! the repository; if an index is needed, its attributes where the item is built, and the index in
 //! `template.yaml`. `CONTRIBUTING.md` has a worked example.
 
@@ -47,6 +47,7 @@ mod cards;
 mod connections;
 mod due;
 mod expression;
+mod item;
 mod keys;
 mod lists;
 mod liveness;

@@ -8,8 +8,9 @@ use bematic_protocol::ids::ChannelId;
 use super::{
     agents::{list, listed},
     expression::Expression,
+    item::{Record, read},
     keys::{self, Key},
-    table::{Record, Refusal, Table, read},
+    table::{Refusal, Table},
 };
 
 /// Projects in DynamoDB.

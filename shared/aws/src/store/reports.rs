@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     expression::Expression,
+    item::{Item, attributes, item, key_item, number, read, unwritable},
     keys::{self, Key},
-    table::{Item, Refusal, at_most, attributes, failed, item, key_item, number, read, unwritable},
+    table::{Refusal, at_most, failed},
     tasks::{REPORT_KEPT, TaskStore},
 };
 

@@ -15,11 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     expression::{Expression, check_exists},
+    item::{Item, Record, attributes, item, number, read},
     keys::{self, Key},
-    table::{
-        Item, Part, Record, Table, Transacted, attributes, item, number, page, read, refused,
-        took_place,
-    },
+    table::{Part, Table, Transacted, page, refused, took_place},
     transition::{claim_writes, put, put_new, put_task, related_writes, task_item},
 };
 

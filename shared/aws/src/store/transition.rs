@@ -13,8 +13,9 @@ use bematic_protocol::ids::AgentId;
 
 use super::{
     expression::{Expression, delete},
+    item::{Item, attributes, item, map, number, text},
     keys::{self, Key},
-    table::{Item, Part, attributes, item, map, number, text},
+    table::Part,
 };
 
 /// Returns a task's item, with its attributes of the indexes `channel` and `due`.

@@ -5,6 +5,7 @@ mod key;
 mod liveness;
 mod project;
 mod route;
+mod seen;
 
 use std::collections::BTreeSet;
 
@@ -13,9 +14,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choice::{Candidate, Health, better_candidate, choose},
     key::{ApiKey, KeyHash},
-    liveness::{Liveness, SEEN_EVERY, SEEN_WITHIN, is_recorded},
+    liveness::{Liveness, is_recorded},
     project::Project,
     route::{InvalidRoute, Preference, Route},
+    seen::{SEEN_EVERY, SEEN_WITHIN},
 };
 use crate::{breaker::Gate, task::Slot};
 use bematic_protocol::{

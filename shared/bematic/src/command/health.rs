@@ -6,7 +6,7 @@ use super::{
     error::{CommandError, shorten},
     order::{BreakerOrder, Command},
     run::{Token, option, parse_agent},
-    split_word,
+    word::split_word,
 };
 
 /// The default durations of an operator's orders.

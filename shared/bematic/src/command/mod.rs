@@ -9,7 +9,9 @@ mod order;
 mod run;
 mod table;
 mod unescape;
+mod word;
 
+use self::word::split_word;
 pub use self::{
     error::CommandError,
     order::{BreakerOrder, Command},
@@ -45,14 +47,6 @@ pub fn parse_mention(text: &str) -> Result<Command, CommandError> {
         priority: Priority::default(),
         prompt: run::prompt(&text)?,
     })
-}
-
-/// Returns the first word, and the rest without the white space between.
-fn split_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let (word, rest) = text.split_at(end);
-    (word, rest.trim_start())
 }
 
 fn without_mention(text: &str) -> &str {

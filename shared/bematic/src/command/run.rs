@@ -5,7 +5,7 @@ use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 use super::{
     error::{CommandError, shorten},
     order::Command,
-    split_word,
+    word::split_word,
 };
 use crate::task::Priority;
 

@@ -7,6 +7,7 @@ use bematic_protocol::{
 };
 
 use crate::{
+    agent::Agent,
     error::BematicError,
     task::{Task, TaskState},
 };
@@ -20,6 +21,17 @@ pub(super) struct Sender {
     pub connection: ConnectionId,
     /// The spelling of the connection.
     pub spelling: Spelling,
+}
+
+/// The identity of a message's sender.
+pub(super) enum Identity {
+    /// An agent that the connection is bound to.
+    Known(Sender),
+    /// An agent that the connection was just bound to.
+    JustBound(AgentId),
+    /// The connection is unbound; with the agent that the message's key belongs to, if it has a
+    /// valid one.
+    Unbound(Option<Box<Agent>>),
 }
 
 /// The inputs of a handler besides the payload.

@@ -8,23 +8,15 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{MessageRouter, context::Sender};
+use super::{
+    MessageRouter,
+    context::{Identity, Sender},
+};
 use crate::{
     agent::{Agent, Connection},
     error::{AuthError, BematicError},
     handlers::event::SocketEvent,
 };
-
-/// The identity of a message's sender.
-pub(super) enum Identity {
-    /// An agent that the connection is bound to.
-    Known(Sender),
-    /// An agent that the connection was just bound to.
-    JustBound(AgentId),
-    /// The connection is unbound; with the agent that the message's key belongs to, if it has a
-    /// valid one.
-    Unbound(Option<Box<Agent>>),
-}
 
 impl MessageRouter {
     /// Identifies the sender of a message: one call at most, or two for AUTH_REQUEST. The first one

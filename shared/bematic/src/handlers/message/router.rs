@@ -11,10 +11,7 @@ use bematic_protocol::{
 use quick_cache::sync::Cache;
 use tracing::{Instrument, error, info_span};
 
-use super::{
-    context::{Answer, Context, Sender},
-    identity::Identity,
-};
+use super::context::{Answer, Context, Identity, Sender};
 use crate::{
     agent::SEEN_EVERY,
     error::{BematicError, chain},
