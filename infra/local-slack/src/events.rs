@@ -94,15 +94,14 @@ async fn retry(
             () = tokio::time::sleep(*wait) => {}
             () = slack.stop.cancelled() => return,
         }
-        match send(&slack, &body, Some((index + 1, failure.retry_reason()))).await {
-            Err(again) => failure = again,
-            Ok(_) => {
-                if let Some(ts) = shown {
-                    slack.workspace().remove(channel, ts);
-                }
-                return;
+        let retry = Some((index + 1, failure.retry_reason()));
+        let Err(again) = send(&slack, &body, retry).await else {
+            if let Some(ts) = shown {
+                slack.workspace().remove(channel, ts);
             }
-        }
+            return;
+        };
+        failure = again;
     }
     report(&failure, "not trying again");
 }
