@@ -3,26 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::args::Args;
+use crate::config::Config;
 use crate::error::{Code, Refusal, rate_limited};
 use crate::faults::{Call, Fault};
 use crate::state::Slack;
 use crate::{chat, conversations, views};
 
-pub(crate) fn routes() -> Router<Arc<Slack>> {
-    Router::new().route("/api/{method}", post(answer).get(answer))
-}
-
-async fn answer(
+/// Answers a call of a Web API method.
+pub(crate) async fn answer(
     State(slack): State<Arc<Slack>>,
     Path(method): Path<String>,
     headers: HeaderMap,
@@ -65,12 +62,23 @@ async fn execute(slack: &Slack, method: &str, args: &Args) -> Response {
         }
     }
     let channel = args.text("channel").unwrap_or_default();
-    let admission = slack.faults().admit(method, channel, slack.now());
+    let admission = slack
+        .faults()
+        .admit(method, channel, slack.config.clock.micros());
     if let Err(wait) = admission {
         return rate_limited(wait);
     }
-    let response = respond(call(slack, method, args));
-    fault.and_then(|fault| failure(&fault)).unwrap_or(response)
+    let outcome = call(slack, method, args);
+    if let Some(failure) = fault.and_then(|fault| failure(&fault)) {
+        return failure;
+    }
+    match outcome {
+        Ok(mut answer) => {
+            answer["ok"] = json!(true);
+            Json(answer).into_response()
+        }
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 fn failure(fault: &Fault) -> Option<Response> {
@@ -85,22 +93,12 @@ fn failure(fault: &Fault) -> Option<Response> {
     Some(Json(json!({ "ok": false, "error": error })).into_response())
 }
 
-fn respond(outcome: Result<Value, Refusal>) -> Response {
-    match outcome {
-        Ok(mut answer) => {
-            answer["ok"] = json!(true);
-            Json(answer).into_response()
-        }
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
 fn record(slack: &Slack, method: &str, args: &Args, response: &Response) {
     slack.faults().record(Call {
         method: method.to_owned(),
         channel: args.text("channel").map(str::to_owned),
         ts: args.text("ts").map(str::to_owned),
-        at: slack.now(),
+        at: slack.config.clock.micros(),
         status: response.status().as_u16(),
     });
 }
@@ -124,10 +122,10 @@ fn call(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
 }
 
 fn auth_test(slack: &Slack) -> Value {
-    let app = &slack.workspace().app;
+    let Config { team, bot, .. } = &*slack.config;
     json!({
-        "url": slack.origin, "team": app.team.name, "team_id": app.team.id,
-        "user": app.bot.name, "user_id": app.bot.user_id, "bot_id": app.bot.id,
+        "url": slack.origin, "team": team.name, "team_id": team.id,
+        "user": bot.name, "user_id": bot.user_id, "bot_id": bot.id,
         "is_enterprise_install": false,
     })
 }
@@ -135,7 +133,7 @@ fn auth_test(slack: &Slack) -> Value {
 fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let id = args.required("user")?;
-    let bot = &workspace.app.bot;
+    let bot = &slack.config.bot;
     let is_bot = id == bot.user_id;
     let (name, real_name) = if is_bot {
         (bot.name.to_lowercase(), bot.name.clone())
@@ -144,7 +142,7 @@ fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
         (user.name.clone(), user.real_name.clone())
     };
     Ok(json!({ "user": {
-        "id": id, "team_id": workspace.app.team.id, "name": name, "real_name": real_name,
+        "id": id, "team_id": slack.config.team.id, "name": name, "real_name": real_name,
         "deleted": false, "is_bot": is_bot, "tz": "Etc/UTC", "tz_offset": 0,
         "profile": { "real_name": real_name, "display_name": name },
     }}))

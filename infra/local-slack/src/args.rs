@@ -8,26 +8,9 @@ use url::form_urlencoded;
 use crate::error::{Code, Refusal};
 use crate::ts::Ts;
 
-/// Arguments by name.
-#[derive(Debug, Default)]
-pub(crate) struct Args(Map<String, Value>);
-
-impl From<Map<String, Value>> for Args {
-    fn from(object: Map<String, Value>) -> Self {
-        Self(object)
-    }
-}
-
-impl<'a> FromIterator<(&'a str, &'a str)> for Args {
-    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, text)| (name.into(), text.into()))
-                .collect(),
-        )
-    }
-}
+/// Arguments by name: a JSON object.
+#[derive(Debug)]
+pub(crate) struct Args(pub(crate) Value);
 
 impl Args {
     /// Parses the query and the body. In a form every argument is a text, and objects are JSON in
@@ -48,15 +31,12 @@ impl Args {
         } else if !body.is_empty() {
             return Err(Code::InvalidFormData.into());
         }
-        Ok(Self(args))
+        Ok(Self(args.into()))
     }
 
     /// Returns a text, unless it is absent, null or empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+        self.0[name].as_str().filter(|text| !text.is_empty())
     }
 
     /// Returns a text that is required.
@@ -65,54 +45,46 @@ impl Args {
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
-        match self.0.get(name) {
-            Some(Value::Bool(flag)) => *flag,
-            Some(Value::String(text)) => text == "true" || text == "1",
-            _ => false,
-        }
+        matches!(self.0[name].as_str(), Some("true" | "1")) || self.0[name] == true
     }
 
     /// Returns a count, or the default if it is absent; `None` if it is not a count.
     pub(crate) fn count(&self, name: &str, default: usize) -> Option<usize> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Some(default),
-            Some(Value::Number(number)) => number.as_u64()?.try_into().ok(),
-            Some(Value::String(text)) => text.parse().ok(),
-            Some(_) => None,
+        match &self.0[name] {
+            Value::Null => Some(default),
+            Value::Number(number) => number.as_u64()?.try_into().ok(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
         }
     }
 
     /// Returns an object or array, given as such or as JSON in a text. Text that is not JSON is
     /// refused with `code`.
     pub(crate) fn json(&self, name: &str, code: Code) -> Result<Option<Value>, Refusal> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) => serde_json::from_str(text)
-                .map(Some)
-                .map_err(|_| code.into()),
-            Some(value) => Ok(Some(value.clone())),
+        match &self.0[name] {
+            Value::Null => Ok(None),
+            Value::String(text) if text.is_empty() => Ok(None),
+            Value::String(text) => Ok(Some(serde_json::from_str(text).map_err(|_| code)?)),
+            value => Ok(Some(value.clone())),
         }
     }
 
     /// Returns the `ts` of a message. Text that is not a `ts` is refused with `code`.
     pub(crate) fn ts(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
-        let Some(text) = self.text(name) else {
-            return Ok(None);
-        };
-        text.parse().map(Some).map_err(|_| code.into())
+        let ts = self.text(name).map(str::parse).transpose();
+        ts.map_err(|_| code.into())
+    }
+
+    /// Returns the `ts` of a message, which is required.
+    pub(crate) fn required_ts(&self, name: &str, code: Code) -> Result<Ts, Refusal> {
+        self.required(name)?.parse().map_err(|_| code.into())
     }
 
     /// Returns a bound (`oldest` or `latest`) of a page of history.
     pub(crate) fn bound(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
-        let text = match self.0.get(name) {
-            Some(Value::Number(number)) => number.to_string(),
-            _ => match self.text(name) {
-                Some(text) => text.to_owned(),
-                None => return Ok(None),
-            },
-        };
-        Ts::bound(&text).map(Some).map_err(|_| code.into())
+        let number = self.0[name].as_number().map(ToString::to_string);
+        let bound = number.as_deref().or(self.text(name)).map(Ts::bound);
+        bound.transpose().map_err(|_| code.into())
     }
 }
 

@@ -21,13 +21,6 @@ pub struct Team {
     pub domain: String,
 }
 
-/// The app as it is installed in the workspace.
-#[derive(Debug, Clone)]
-pub(crate) struct App {
-    pub(crate) team: Team,
-    pub(crate) bot: Bot,
-}
-
 /// A channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Channel {

@@ -9,16 +9,21 @@ use crate::limits;
 use crate::message::Content;
 use crate::workspace::Workspace;
 
-/// Parses and checks the content of a call or a response, with a text of at most `most_text`
-/// characters.
-pub(crate) fn read(args: &Args, most_text: usize) -> Result<Content, Refusal> {
+/// Parses and checks the content of a call, with a text of at most `most_text` characters, and
+/// gives its blocks ids.
+pub(crate) fn read(
+    args: &Args,
+    most_text: usize,
+    workspace: &mut Workspace,
+) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();
-    let blocks = args.json("blocks", Code::InvalidBlocksFormat)?;
+    let mut blocks = args.json("blocks", Code::InvalidBlocksFormat)?;
     if blocks::length(text) > most_text {
         return Err(Code::MsgTooLong.into());
     }
-    if let Some(blocks) = &blocks {
+    if let Some(blocks) = &mut blocks {
         blocks::check(blocks)?;
+        name_blocks(blocks, workspace);
     }
     Ok(Content {
         text: text.to_owned(),
@@ -27,28 +32,25 @@ pub(crate) fn read(args: &Args, most_text: usize) -> Result<Content, Refusal> {
     })
 }
 
-/// Whether the content has neither a text nor a block.
-pub(crate) fn is_empty(content: &Content) -> bool {
-    let blocks = content.blocks.as_ref().and_then(Value::as_array);
-    content.text.is_empty() && blocks.is_none_or(Vec::is_empty)
-}
-
-/// Gives the blocks ids, and turns an empty list of blocks into none.
-pub(crate) fn finish(mut content: Content, workspace: &mut Workspace, now: u64) -> Content {
-    if let Some(blocks) = &mut content.blocks {
-        name_blocks(blocks, workspace, now);
+/// Parses and checks the content of a new message, which must have a text or a block.
+pub(crate) fn read_some(
+    args: &Args,
+    most_text: usize,
+    workspace: &mut Workspace,
+) -> Result<Content, Refusal> {
+    let mut content = read(args, most_text, workspace)?;
+    content.blocks.take_if(|blocks| *blocks == json!([]));
+    if content.text.is_empty() && content.blocks.is_none() {
+        return Err(Code::NoText.into());
     }
-    content
-        .blocks
-        .take_if(|blocks| blocks.as_array().is_some_and(Vec::is_empty));
-    content
+    Ok(content)
 }
 
 /// Gives an id to every block that has none, as Slack does.
-pub(crate) fn name_blocks(blocks: &mut Value, workspace: &mut Workspace, now: u64) {
+pub(crate) fn name_blocks(blocks: &mut Value, workspace: &mut Workspace) {
     for block in blocks.as_array_mut().into_iter().flatten() {
         if block["block_id"].is_null() {
-            block["block_id"] = json!(workspace.id("b", now));
+            block["block_id"] = json!(workspace.id("b"));
         }
     }
 }
@@ -57,9 +59,8 @@ fn metadata(args: &Args) -> Result<Option<Value>, Refusal> {
     let Some(metadata) = args.json("metadata", Code::InvalidMetadataFormat)? else {
         return Ok(None);
     };
-    let is_empty = metadata.as_object().is_some_and(serde_json::Map::is_empty);
     let is_event = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
-    if !is_empty && !is_event {
+    if metadata != json!({}) && !is_event {
         return Err(Code::InvalidMetadataFormat.into());
     }
     if metadata.to_string().len() > limits::METADATA_BYTES {

@@ -47,7 +47,7 @@ async fn submit(
     State(slack): State<Arc<Slack>>,
     Json(submit): Json<Submit>,
 ) -> Result<Json<Value>, Refusal> {
-    interactions::submit(&slack, &submit).await.map(Json)
+    interactions::submit(&slack, submit).await.map(Json)
 }
 
 /// The body of `POST /control/webhook`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::config::{App, Channel};
+use crate::config::{Channel, Config};
 use crate::error::{Code, Refusal};
 use crate::limits;
 use crate::message::{Message, render};
@@ -16,38 +16,29 @@ const CURSOR: &str = "next_ts:";
 /// Returns a page of a channel's messages, newest first, without the replies in threads.
 pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
-    let channel = joined(workspace.channel(args.required("channel")?)?)?;
+    let channel = workspace.joined_channel(args.required("channel")?)?;
     let page = Page::read(args, 100)?;
-    let top = workspace
-        .messages(&channel.id)
-        .rev()
-        .filter(|message| message.thread.is_none());
-    let wanted = top
-        .filter(|message| page.holds(message.ts))
+    let messages = workspace.messages(&channel.id).rev();
+    let wanted = messages
+        .filter(|message| message.thread.is_none() && page.holds(message.ts))
         .filter(|message| page.cursor.is_none_or(|before| message.ts < before));
-    Ok(page.cut(wanted, &workspace.app))
+    Ok(page.cut(wanted, &slack.config))
 }
 
 /// Returns a page of a thread: its first message, then its replies, oldest first.
 pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
-    let channel = joined(workspace.channel(args.required("channel")?)?)?;
-    args.required("ts")?;
-    let ts = args
-        .ts("ts", Code::ThreadNotFound)?
-        .ok_or(Code::ThreadNotFound)?;
-    let named = workspace
-        .message(&channel.id, ts)
-        .map_err(|_| Code::ThreadNotFound)?;
+    let channel = workspace.joined_channel(args.required("channel")?)?;
+    let ts = args.required_ts("ts", Code::ThreadNotFound)?;
+    let named = workspace.message(&channel.id, ts);
+    let named = named.map_err(|_| Code::ThreadNotFound)?;
     let first = named.thread.unwrap_or(ts);
     let page = Page::read(args, limits::PAGE)?;
-    let thread = workspace
-        .messages(&channel.id)
-        .filter(|message| message.ts == first || message.thread == Some(first));
+    let thread = workspace.thread(&channel.id, first);
     let wanted = thread
         .filter(|message| message.ts == first || page.holds(message.ts))
         .filter(|message| page.cursor.is_none_or(|after| message.ts > after));
-    Ok(page.cut(wanted, &workspace.app))
+    Ok(page.cut(wanted, &slack.config))
 }
 
 pub(crate) fn info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
@@ -67,14 +58,6 @@ fn describe(channel: &Channel) -> Value {
         "is_channel": true, "is_private": false, "is_archived": false,
         "is_member": channel.has_bot, "topic": { "value": channel.topic },
     })
-}
-
-fn joined(channel: &Channel) -> Result<&Channel, Code> {
-    if channel.has_bot {
-        Ok(channel)
-    } else {
-        Err(Code::NotInChannel)
-    }
 }
 
 /// The page of messages that a call requests.
@@ -108,13 +91,13 @@ impl Page {
             && self.latest.is_none_or(|latest| ts < latest || edge(latest))
     }
 
-    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>, app: &App) -> Value {
+    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>, config: &Config) -> Value {
         let mut found: Vec<_> = wanted.take(self.limit + 1).collect();
         let has_more = found.len() > self.limit;
         found.truncate(self.limit);
         let views: Vec<_> = found
             .iter()
-            .map(|one| render(one, app, self.with_metadata))
+            .map(|one| render(one, config, self.with_metadata))
             .collect();
         let mut answer = json!({ "messages": views, "has_more": has_more });
         if let Some(last) = found.last().filter(|_| has_more) {

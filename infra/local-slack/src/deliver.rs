@@ -116,9 +116,9 @@ pub(crate) async fn post(
     retry: Option<(usize, &str)>,
 ) -> Result<Reply, Failure> {
     let base = slack.webhook().ok_or(Failure::NoWebhook)?;
-    let http = slack.http();
-    let http = http.map_err(|error| Failure::Unreachable(error.to_owned()))?;
+    let http = slack.http.as_ref();
     let mut sending = http
+        .map_err(|error| Failure::Unreachable(error.to_string()))?
         .post(format!("{base}{}", request.path))
         .timeout(slack.config.answer_within);
     for (name, value) in &request.headers {

@@ -8,41 +8,36 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::deliver::{self, Delivery, Failure, Reply};
 use crate::message::Content;
-use crate::place::Place;
 use crate::request::{EVENTS, JSON, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
+use crate::workspace::Place;
 
 /// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.
 pub(crate) async fn app_mention(
     slack: &Arc<Slack>,
-    place: &Place,
+    place: Place,
     ts: Ts,
     thread: Option<Ts>,
     text: &str,
 ) -> Delivery {
-    let event_id = slack.workspace().id("Ev", slack.now());
+    let event_id = slack.workspace().id("Ev");
     let (ts, thread_ts) = (ts.to_string(), thread.map(|ts| ts.to_string()));
-    let Config { team, bot, .. } = &slack.config;
+    let Config { team, bot, .. } = &*slack.config;
     let mention = Mention {
         team_id: &team.id,
         app_id: &bot.app_id,
         bot_user_id: &bot.user_id,
         thread_ts: thread_ts.as_deref(),
-        ..Mention::new(&place.channel, &place.user, text, &ts, &event_id)
+        ..Mention::new(&place.channel.id, &place.user.id, text, &ts, &event_id)
     };
     let body = mention.body(slack.config.clock.secs()).to_string();
     let outcome = send(slack, &body, None).await;
     let delivery = Delivery::from(&outcome);
     if let Err(failure) = outcome {
-        let retrying = Retrying {
-            note: None,
-            place: place.clone(),
-            thread,
-            body,
-        };
-        slack.tasks.spawn(retry(slack.clone(), retrying, failure));
+        let retrying = retry(slack.clone(), place, thread, body, failure);
+        slack.tasks.spawn(retrying);
     }
     delivery
 }
@@ -50,17 +45,13 @@ pub(crate) async fn app_mention(
 /// Sends a `url_verification`, which an app must answer with the challenge, as Slack does when the
 /// address is set in the app's settings.
 pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
-    let challenge = slack.workspace().id("challenge", slack.now());
+    let challenge = slack.workspace().id("challenge");
     let body = json!({ "token": "local", "challenge": challenge, "type": "url_verification" });
-    let reply = send(slack, &body.to_string(), None)
-        .await
-        .map_err(|failure| failure.to_string())?;
+    let reply = send(slack, &body.to_string(), None).await;
+    let reply = reply.map_err(|failure| failure.to_string())?;
     let text = String::from_utf8_lossy(&reply.body);
-    let answer: Option<Value> = serde_json::from_str(&text).ok();
-    let echoed = answer
-        .as_ref()
-        .and_then(|answer| answer["challenge"].as_str());
-    if echoed.unwrap_or(text.trim()) == challenge {
+    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+    if answer["challenge"].as_str().unwrap_or(text.trim()) == challenge {
         return Ok(());
     }
     Err("the webhook did not answer with the challenge".into())
@@ -70,54 +61,47 @@ async fn send(slack: &Slack, body: &str, retry: Option<(usize, &str)>) -> Result
     deliver::post(slack, slack.sign(EVENTS, JSON, body.to_owned()), retry).await
 }
 
-/// An event that the app did not accept.
-struct Retrying {
-    /// The note about the failure that the person sees; it is updated.
-    note: Option<Ts>,
+/// Sends an event again that the app did not accept. The person sees one note about the failure,
+/// which is updated, and removed in the end if the app accepts the event.
+async fn retry(
+    slack: Arc<Slack>,
     place: Place,
     thread: Option<Ts>,
     body: String,
-}
-
-async fn retry(slack: Arc<Slack>, mut event: Retrying, mut failure: Failure) {
-    let waits = slack.config.event_retries.clone();
-    for (index, wait) in waits.iter().enumerate() {
+    mut failure: Failure,
+) {
+    let channel = &place.channel.id;
+    let mut note = None;
+    let mut report = |failure: &Failure, outlook: &str| {
+        let text = format!(":warning: Bematic did not receive this mention: {failure}; {outlook}.");
+        let mut workspace = slack.workspace();
+        match note {
+            None => note = Some(workspace.post_note(&place, thread, &text)),
+            Some(ts) => workspace.rewrite(channel, ts, Content::plain(&text)),
+        }
+        note
+    };
+    let mut shown = None;
+    for (index, wait) in slack.config.event_retries.iter().enumerate() {
         if failure.is_final() {
             break;
         }
-        report(&slack, &mut event, &failure, Some(*wait));
+        if *wait > Duration::ZERO {
+            let outlook = format!("trying again in {} s", wait.as_secs_f64());
+            shown = report(&failure, &outlook);
+        }
         tokio::select! {
             () = tokio::time::sleep(*wait) => {}
             () = slack.stop.cancelled() => return,
         }
         let retry = Some((index + 1, failure.retry_reason()));
-        match send(&slack, &event.body, retry).await {
-            Ok(_) => return remove_note(&slack, &event),
-            Err(again) => failure = again,
-        }
+        let Err(again) = send(&slack, &body, retry).await else {
+            if let Some(ts) = shown {
+                slack.workspace().remove(channel, ts);
+            }
+            return;
+        };
+        failure = again;
     }
-    report(&slack, &mut event, &failure, None);
-}
-
-/// Shows the person a note about the failure, unless the event is sent again at once.
-fn report(slack: &Slack, event: &mut Retrying, failure: &Failure, next: Option<Duration>) {
-    let outlook = match next {
-        Some(Duration::ZERO) => return,
-        Some(wait) => format!("trying again in {} s", wait.as_secs_f64()),
-        None => "not trying again".to_owned(),
-    };
-    let text = format!(":warning: Bematic did not receive this mention: {failure}; {outlook}.");
-    let Some(ts) = event.note else {
-        event.note = Some(event.place.note(slack, event.thread, &text));
-        return;
-    };
-    let (channel, content) = (&event.place.channel, Content::plain(&text));
-    slack.workspace().rewrite(channel, ts, content, slack.now());
-}
-
-/// Removes the note about the failure.
-fn remove_note(slack: &Slack, event: &Retrying) {
-    if let Some(ts) = event.note {
-        slack.workspace().remove(&event.place.channel, ts);
-    }
+    report(&failure, "not trying again");
 }

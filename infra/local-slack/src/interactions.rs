@@ -4,17 +4,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use crate::config::Config;
 use crate::deliver::{self, Delivery};
 use crate::error::{Code, Refusal};
 use crate::message::render;
-use crate::place::Place;
 use crate::request::{FORM, SignedRequest};
-use crate::respond;
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Workspace;
-
-const PATH: &str = "/slack/interactions";
+use crate::workspace::{Place, Workspace};
 
 /// A pressed button, as the page and `POST /control/click` send it.
 #[derive(Debug, Deserialize)]
@@ -41,28 +38,27 @@ pub(crate) struct Submit {
 
 /// Sends a `block_actions` for a pressed button.
 pub(crate) async fn click(slack: &Slack, click: &Click) -> Result<Delivery, Refusal> {
-    let place = Place::find(slack, click.channel.as_deref(), click.user.as_deref())?;
+    let (channel, user) = (click.channel.as_deref(), click.user.as_deref());
+    let place = slack.workspace().place(channel, user)?;
     let (payload, thread) = block_actions(slack, &place, click)?;
     let outcome = deliver::post(slack, form(slack, &payload), None).await;
     if let Err(failure) = &outcome {
         let text = format!(":warning: The button did nothing: {failure}.");
-        place.note(slack, thread, &text);
+        slack.workspace().post_note(&place, thread, &text);
     }
     Ok(Delivery::from(&outcome))
 }
 
 /// Sends a `view_submission`. Returns the app's response, which may have errors to show.
-pub(crate) async fn submit(slack: &Slack, submit: &Submit) -> Result<Value, Refusal> {
-    let place = Place::find(slack, None, submit.user.as_deref())?;
-    let mut view = submit.view.clone();
-    view["state"] = json!({ "values": submit.values });
-    let payload = {
+pub(crate) async fn submit(slack: &Slack, submit: Submit) -> Result<Value, Refusal> {
+    let mut payload = {
         let workspace = &mut slack.workspace();
-        let mut payload = envelope(slack, workspace, &place, "view_submission");
-        payload["view"] = view;
-        payload["response_urls"] = json!([]);
-        payload
+        let place = workspace.place(None, submit.user.as_deref())?;
+        envelope(workspace, &place, "view_submission")
     };
+    payload["view"] = submit.view;
+    payload["view"]["state"] = json!({ "values": submit.values });
+    payload["response_urls"] = json!([]);
     let outcome = deliver::post(slack, form(slack, &payload), None).await;
     let delivery = Delivery::from(&outcome);
     let answer: Value = outcome
@@ -75,20 +71,18 @@ pub(crate) async fn submit(slack: &Slack, submit: &Submit) -> Result<Value, Refu
 fn form(slack: &Slack, payload: &Value) -> SignedRequest {
     let mut form = form_urlencoded::Serializer::new(String::new());
     let form = form.append_pair("payload", &payload.to_string()).finish();
-    slack.sign(PATH, FORM, form)
+    slack.sign("/slack/interactions", FORM, form)
 }
 
-fn envelope(slack: &Slack, workspace: &mut Workspace, place: &Place, kind: &str) -> Value {
-    let trigger = workspace.issue("trigger.", place.ticket(slack, None), slack.now());
-    let app = &workspace.app;
+fn envelope(workspace: &mut Workspace, place: &Place, kind: &str) -> Value {
+    let trigger = workspace.issue("trigger.", place, None);
+    let Config { team, bot, .. } = &*workspace.config;
+    let Place { user, .. } = place;
     json!({
-        "type": kind, "token": "local", "trigger_id": trigger, "api_app_id": app.bot.app_id,
-        "team": { "id": app.team.id, "domain": app.team.domain }, "enterprise": null,
+        "type": kind, "token": "local", "trigger_id": trigger, "api_app_id": bot.app_id,
+        "team": { "id": team.id, "domain": team.domain }, "enterprise": null,
         "is_enterprise_install": false,
-        "user": {
-            "id": place.user, "username": place.user_name, "name": place.user_name,
-            "team_id": app.team.id,
-        },
+        "user": { "id": user.id, "username": user.name, "name": user.name, "team_id": team.id },
     })
 }
 
@@ -99,30 +93,26 @@ fn block_actions(
 ) -> Result<(Value, Option<Ts>), Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = (&place.channel, click.message_ts);
-    let ephemeral = workspace.ephemeral(channel).find(|one| one.ts == ts);
-    let is_ephemeral = ephemeral.is_some();
-    let message = ephemeral.map_or_else(|| workspace.message(channel, ts), Ok)?;
-    let thread = message.thread;
-    let view = render(message, &workspace.app, true);
+    let message = workspace.message_or_ephemeral(&channel.id, ts)?;
+    let (thread, is_ephemeral) = (message.thread, message.only_for.is_some());
+    let view = render(message, &slack.config, true);
     let mut action = find(&view["blocks"], click)?;
-    action["action_ts"] = json!(Ts(workspace.unique(slack.now())));
-    let mut payload = envelope(slack, workspace, place, "block_actions");
+    action["action_ts"] = json!(Ts(workspace.unique()));
+    let mut payload = envelope(workspace, place, "block_actions");
     payload["container"] = json!({
-        "type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": is_ephemeral,
+        "type": "message", "message_ts": ts, "channel_id": channel.id,
+        "is_ephemeral": is_ephemeral,
     });
     if let Some(thread) = thread {
         payload["container"]["thread_ts"] = json!(thread);
     }
-    payload["channel"] = json!({ "id": channel, "name": place.channel_name });
+    payload["channel"] = json!({ "id": channel.id, "name": channel.name });
     if !is_ephemeral {
         payload["message"] = view;
     }
     payload["state"] = json!({ "values": {} });
-    payload["response_url"] = json!(respond::url(
-        slack,
-        workspace,
-        place.ticket(slack, Some(ts))
-    ));
+    let response_url = slack.response_url(&workspace.issue("R", place, Some(ts)));
+    payload["response_url"] = json!(response_url);
     payload["actions"] = json!([action]);
     Ok((payload, thread))
 }

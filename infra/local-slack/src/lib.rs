@@ -47,7 +47,6 @@ mod interactions;
 mod limits;
 mod message;
 mod page;
-mod place;
 mod request;
 mod respond;
 mod say;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::config::App;
+use crate::config::Config;
 use crate::ts::Ts;
 
 /// The author of a message.
@@ -62,7 +62,6 @@ pub struct Message {
 
 impl Message {
     pub(crate) fn new(ts: Ts, thread: Option<Ts>, author: Author, content: Content) -> Self {
-        let replies = BTreeSet::new();
         Self {
             ts,
             thread,
@@ -70,17 +69,17 @@ impl Message {
             content,
             edited: None,
             updates: 0,
-            replies,
+            replies: BTreeSet::new(),
             only_for: None,
         }
     }
 }
 
 /// Returns a message as JSON of the Web API.
-pub(crate) fn render(message: &Message, app: &App, with_metadata: bool) -> Value {
+pub(crate) fn render(message: &Message, config: &Config, with_metadata: bool) -> Value {
     let content = &message.content;
     let mut view = json!({ "type": "message", "ts": message.ts, "text": content.text });
-    sign(&mut view, message, app);
+    sign(&mut view, message, config);
     if let Some(blocks) = &content.blocks {
         view["blocks"] = blocks.clone();
     }
@@ -94,9 +93,9 @@ pub(crate) fn render(message: &Message, app: &App, with_metadata: bool) -> Value
     view
 }
 
-fn sign(view: &mut Value, message: &Message, app: &App) {
-    view["team"] = json!(app.team.id);
-    let bot = &app.bot;
+fn sign(view: &mut Value, message: &Message, config: &Config) {
+    view["team"] = json!(config.team.id);
+    let bot = &config.bot;
     match &message.author {
         Author::User(id) => view["user"] = json!(id),
         Author::Slackbot => view["user"] = json!("USLACKBOT"),

@@ -11,11 +11,11 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream::{self, Stream, StreamExt};
+use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::state::Slack;
-use crate::workspace::Change;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -68,22 +68,14 @@ async fn asset(Path(wanted): Path<String>) -> Response {
 /// Refuses requests for other host names than the loopback interface's, which another site's page
 /// could send (DNS rebinding).
 pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let name = host
-        .unwrap_or_default()
-        .rsplit_once(':')
-        .map_or(host, |(name, _)| Some(name));
-    if matches!(name, Some("127.0.0.1" | "localhost" | "[::1]")) {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
         return next.run(request).await;
     }
-    (
-        StatusCode::FORBIDDEN,
-        "the local Slack is for this machine only",
-    )
-        .into_response()
+    let refusal = "the local Slack is for this machine only";
+    (StatusCode::FORBIDDEN, refusal).into_response()
 }
 
 /// Streams a snapshot, and then every change. A page that falls behind gets a new snapshot.
@@ -95,26 +87,21 @@ async fn live(
     Sse::new(changes.take_until(Box::pin(stop))).keep_alive(KeepAlive::default())
 }
 
-fn changes(slack: Arc<Slack>) -> impl Stream<Item = Change> {
+/// Returns a snapshot and later changes, which are subscribed to under one lock, so that no change
+/// is missed.
+fn changes(slack: Arc<Slack>) -> impl Stream<Item = Value> {
     stream::unfold((slack, None), |(slack, receiver)| async move {
-        let Some(mut receiver) = receiver else {
-            return Some(begin(slack));
-        };
-        match Receiver::recv(&mut receiver).await {
-            Ok(change) => Some((change, (slack, Some(receiver)))),
-            Err(RecvError::Lagged(_)) => Some(begin(slack)),
-            Err(RecvError::Closed) => None,
+        if let Some(mut receiver) = receiver {
+            match Receiver::recv(&mut receiver).await {
+                Ok(change) => return Some((change, (slack, Some(receiver)))),
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(_)) => {}
+            }
         }
+        let (snapshot, receiver) = {
+            let workspace = slack.workspace();
+            (workspace.snapshot(), workspace.changes.subscribe())
+        };
+        Some((snapshot, (slack, Some(receiver))))
     })
-}
-
-type Watching = (Arc<Slack>, Option<Receiver<Change>>);
-
-/// Takes a snapshot and subscribes to changes under one lock, so that no change is missed.
-fn begin(slack: Arc<Slack>) -> (Change, Watching) {
-    let (snapshot, receiver) = {
-        let workspace = slack.workspace();
-        (workspace.snapshot(), workspace.watch())
-    };
-    (snapshot, (slack, Some(receiver)))
 }

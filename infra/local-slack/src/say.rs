@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::config::Config;
 use crate::deliver::{self, Delivery};
 use crate::error::{Code, Refusal};
 use crate::message::{Author, Content};
-use crate::place::Place;
-use crate::request::{SignedRequest, SlashCommand};
+use crate::request::SlashCommand;
 use crate::state::Slack;
-use crate::tickets::Ticket;
 use crate::ts::Ts;
+use crate::workspace::Place;
 use crate::{events, respond, typed};
 
 /// A person's input, as the page and `POST /control/say` send it.
@@ -47,7 +46,8 @@ pub struct SayOutcome {
 
 /// Handles a person's input as Slack does.
 pub(crate) async fn say(slack: &Arc<Slack>, said: Say) -> Result<SayOutcome, Refusal> {
-    let place = Place::find(slack, said.channel.as_deref(), said.user.as_deref())?;
+    let (channel, user) = (said.channel.as_deref(), said.user.as_deref());
+    let place = slack.workspace().place(channel, user)?;
     let text = said.text.trim();
     if text.is_empty() {
         return Err(Code::NoText.into());
@@ -61,27 +61,16 @@ pub(crate) async fn say(slack: &Arc<Slack>, said: Say) -> Result<SayOutcome, Ref
     } else {
         text.to_owned()
     };
-    message(slack, &place, &text, said.thread_ts).await
-}
-
-async fn message(
-    slack: &Arc<Slack>,
-    place: &Place,
-    text: &str,
-    thread: Option<Ts>,
-) -> Result<SayOutcome, Refusal> {
-    let (ts, text, mentioned) = {
+    let (ts, text) = {
         let workspace = &mut slack.workspace();
-        let content = Content::plain(&typed::encode(text, workspace));
+        let content = Content::plain(&typed::encode(&text, workspace));
         let text = content.text.clone();
-        let author = Author::User(place.user.clone());
-        let ts = workspace.post(&place.channel, thread, author, content, slack.now())?;
-        let has_bot = workspace.channel(&place.channel)?.has_bot;
-        let mentioned = has_bot && typed::mentions_bot(&text, &workspace.app);
-        (ts, text, mentioned)
+        let author = Author::User(place.user.id.clone());
+        let ts = workspace.post(&place.channel.id, said.thread_ts, author, content)?;
+        (ts, text)
     };
-    let delivery = if mentioned {
-        Some(events::app_mention(slack, place, ts, thread, &text).await)
+    let delivery = if place.channel.has_bot && text.contains(&mention) {
+        Some(events::app_mention(slack, place, ts, said.thread_ts, &text).await)
     } else {
         None
     };
@@ -94,21 +83,39 @@ async fn message(
 
 async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
-    echo(slack, place, typed, thread);
-    if let Some(refusal) = refusal(slack, name, thread) {
-        place.note(slack, thread, &refusal);
-        return SayOutcome::default();
-    }
-    let ticket = place.ticket(slack, None);
-    let request = command_request(slack, place, name, text.trim(), &ticket);
+    let (response_url, trigger_id) = {
+        let workspace = &mut slack.workspace();
+        let echo = Content::plain(&typed::encode(typed, workspace));
+        let (channel, user) = (&place.channel.id, &place.user.id);
+        workspace.post_ephemeral(channel, user, thread, Author::User(user.clone()), echo);
+        if let Some(refusal) = refusal(slack, name, thread) {
+            workspace.post_note(place, thread, &refusal);
+            return SayOutcome::default();
+        }
+        let response_url = slack.response_url(&workspace.issue("R", place, None));
+        (response_url, workspace.issue("trigger.", place, None))
+    };
+    let Config { team, bot, .. } = &*slack.config;
+    let command = SlashCommand {
+        team_id: &team.id,
+        team_domain: &team.domain,
+        app_id: &bot.app_id,
+        channel_name: &place.channel.name,
+        user_name: &place.user.name,
+        command: name,
+        response_url: &response_url,
+        ..SlashCommand::new(&place.channel.id, &place.user.id, text.trim(), &trigger_id)
+    };
+    let secret = slack.config.signing_secret.expose_secret();
+    let request = command.signed(secret, slack.config.clock.secs());
     let outcome = deliver::post(slack, request, None).await;
     let delivery = Some(Delivery::from(&outcome));
     let response = match outcome {
-        Ok(reply) => show_answer(slack, place, name, &ticket, &reply.body),
+        Ok(reply) => show_answer(slack, place, name, &reply.body),
         Err(failure) => {
             let shown = failure.shown();
             let text = format!("`{name}` failed with the error `{shown}`: {failure}.");
-            place.note(slack, None, &text);
+            slack.workspace().post_note(place, None, &text);
             None
         }
     };
@@ -129,64 +136,25 @@ fn refusal(slack: &Slack, name: &str, thread: Option<Ts>) -> Option<String> {
     thread.map(|_| format!("`{name}` is not supported in threads. Sorry!"))
 }
 
-/// Shows the person the command that they typed.
-fn echo(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) {
-    let content = Content::plain(&typed::encode(typed, &slack.workspace()));
-    place.post(slack, thread, Author::User(place.user.clone()), content);
-}
-
-fn command_request(
-    slack: &Slack,
-    place: &Place,
-    name: &str,
-    text: &str,
-    ticket: &Ticket,
-) -> SignedRequest {
-    let (response_url, trigger_id) = {
-        let workspace = &mut slack.workspace();
-        let response_url = respond::url(slack, workspace, ticket.clone());
-        let trigger_id = workspace.issue("trigger.", ticket.clone(), slack.now());
-        (response_url, trigger_id)
-    };
-    let Config { team, bot, .. } = &slack.config;
-    let command = SlashCommand {
-        team_id: &team.id,
-        team_domain: &team.domain,
-        app_id: &bot.app_id,
-        channel_name: &place.channel_name,
-        user_name: &place.user_name,
-        command: name,
-        response_url: &response_url,
-        ..SlashCommand::new(&place.channel, &place.user, text, &trigger_id)
-    };
-    let secret = slack.config.signing_secret.expose_secret();
-    command.signed(secret, slack.config.clock.secs())
-}
-
 /// Shows the app's response to a command, which is JSON, plain text or empty.
-fn show_answer(
-    slack: &Slack,
-    place: &Place,
-    name: &str,
-    ticket: &Ticket,
-    body: &[u8],
-) -> Option<Value> {
+fn show_answer(slack: &Slack, place: &Place, name: &str, body: &[u8]) -> Option<Value> {
     let text = String::from_utf8_lossy(body);
     if text.trim().is_empty() {
         return None;
     }
     let answer = serde_json::from_slice(body).unwrap_or_else(|_| Value::from(text.as_ref()));
-    let args = match &answer {
-        Value::Object(object) => Args::from(object.clone()),
-        other => Args::from_iter([("text", other.as_str().unwrap_or(&text))]),
-    };
+    let args = Args(if answer.is_object() {
+        answer.clone()
+    } else {
+        json!({ "text": answer.as_str().unwrap_or(&text) })
+    });
     let silent = args.text("text").is_none() && answer["blocks"].is_null();
-    if !silent && let Err(refusal) = respond::show(slack, ticket, &args) {
-        let code: &str = refusal.code.into();
+    if !silent && let Err(refusal) = respond::show(slack, place, None, &args) {
+        let code = refusal.code_name();
         let why = refusal.problems.join("; ");
         let text =
             format!("`{name}` failed with the error `invalid_command_response`: {code} {why}");
-        place.note(slack, None, text.trim_end());
+        slack.workspace().post_note(place, None, text.trim_end());
     }
     Some(answer)
 }

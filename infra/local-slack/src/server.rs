@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
+use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -99,8 +100,8 @@ pub fn router(slack: &Arc<Slack>) -> Router {
     Router::new()
         .merge(page::routes())
         .merge(control::routes())
-        .merge(api::routes())
-        .merge(respond::routes())
+        .route("/api/{method}", post(api::answer).get(api::answer))
+        .route("/responses/{id}", post(respond::answer))
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .with_state(slack.clone())
 }

@@ -1,7 +1,8 @@
 //! The state of a local Slack, with the functions that tests call.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,11 +19,11 @@ const IN_PROCESS: &str = "http://local-slack.invalid";
 /// A local Slack: its workspace, faults and webhook. [`router`](crate::router) serves it.
 #[derive(Debug)]
 pub struct Slack {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     /// The address of the page and of `response_url`s, without a trailing slash.
     pub(crate) origin: String,
     /// The client that calls the webhook, created with the first request.
-    http: OnceLock<Result<reqwest::Client, String>>,
+    pub(crate) http: LazyLock<reqwest::Result<reqwest::Client>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     workspace: Mutex<Workspace>,
@@ -38,12 +39,13 @@ impl Slack {
 
     /// Creates a local Slack whose address is `origin`.
     pub(crate) fn at(config: Config, origin: String) -> Arc<Self> {
+        let config = Arc::new(config);
         Arc::new(Self {
             origin,
-            http: OnceLock::new(),
+            http: LazyLock::new(|| reqwest::Client::builder().no_proxy().build()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            workspace: Mutex::new(Workspace::new(&config)),
+            workspace: Mutex::new(Workspace::new(config.clone())),
             faults: Mutex::default(),
             webhook: Mutex::new(config.webhook.clone()),
             config,
@@ -57,10 +59,7 @@ impl Slack {
 
     /// Returns a thread's first message and its replies, oldest first.
     pub fn thread(&self, channel: &str, first: Ts) -> Vec<Message> {
-        let workspace = self.workspace();
-        let messages = workspace.messages(channel);
-        let of_thread = messages.filter(|one| one.ts == first || one.thread == Some(first));
-        of_thread.cloned().collect()
+        self.workspace().thread(channel, first).cloned().collect()
     }
 
     /// Returns one message of a channel.
@@ -85,10 +84,7 @@ impl Slack {
         text: &str,
     ) -> Result<Ts, Refusal> {
         let (author, content) = (Author::User(user.to_owned()), Content::plain(text));
-        let posted = self
-            .workspace()
-            .post(channel, thread, author, content, self.now());
-        posted.map_err(Refusal::from)
+        Ok(self.workspace().post(channel, thread, author, content)?)
     }
 
     /// Deletes a message, as a person may.
@@ -98,12 +94,18 @@ impl Slack {
 
     /// Adds a channel; one with the same id is replaced.
     pub fn add_channel(&self, channel: Channel) {
-        self.workspace().add_channel(channel);
+        let workspace = &mut *self.workspace();
+        workspace.channels.retain(|other| other.id != channel.id);
+        workspace.channels.push(channel);
+        workspace.publish(|| json!({ "type": "workspace", "channels": workspace.channels }));
     }
 
     /// Adds a person; one with the same id is replaced.
     pub fn add_user(&self, user: User) {
-        self.workspace().add_user(user);
+        let workspace = &mut *self.workspace();
+        workspace.users.retain(|other| other.id != user.id);
+        workspace.users.push(user);
+        workspace.publish(|| json!({ "type": "workspace", "users": workspace.users }));
     }
 
     /// Adds a fault for the next calls of a method.
@@ -139,18 +141,9 @@ impl Slack {
         lock(&self.webhook).clone()
     }
 
-    /// Returns the time in Unix microseconds.
-    pub(crate) fn now(&self) -> u64 {
-        self.config.clock.micros()
-    }
-
-    /// Returns the client that calls the webhook, or the error of creating it.
-    pub(crate) fn http(&self) -> Result<&reqwest::Client, &str> {
-        let build = || reqwest::Client::builder().no_proxy().build();
-        let http = self
-            .http
-            .get_or_init(|| build().map_err(|error| error.to_string()));
-        http.as_ref().map_err(String::as_str)
+    /// Returns the address for responses with a ticket.
+    pub(crate) fn response_url(&self, ticket_id: &str) -> String {
+        format!("{}/responses/{ticket_id}", self.origin)
     }
 }
 

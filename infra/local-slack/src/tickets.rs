@@ -1,10 +1,9 @@
 //! Tickets: temporary permissions of the app to post to a `response_url` or to open a modal.
 
-use std::collections::VecDeque;
-
 use crate::error::Code;
 use crate::limits;
 use crate::ts::Ts;
+use crate::workspace::{Place, Workspace};
 
 /// The number of tickets that are kept.
 const KEPT: usize = 1_000;
@@ -12,33 +11,38 @@ const KEPT: usize = 1_000;
 /// The permission to respond to one interaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
-    pub(crate) channel: String,
-    pub(crate) user: String,
+    /// The person who acted.
+    pub(crate) place: Place,
     /// The message whose button was pressed, if that was the interaction.
     pub(crate) message: Option<Ts>,
     /// The time at which the ticket was issued, in Unix seconds.
-    pub(crate) issued: u64,
+    issued: u64,
     /// The number of responses so far.
-    pub(crate) used: u8,
+    used: u8,
 }
 
-/// The newest tickets, by id.
-#[derive(Debug, Default)]
-pub(crate) struct Tickets(VecDeque<(String, Ticket)>);
-
-impl Tickets {
-    pub(crate) fn add(&mut self, id: String, ticket: Ticket) {
-        self.0.push_back((id, ticket));
-        if self.0.len() > KEPT {
-            self.0.pop_front();
+impl Workspace {
+    /// Issues a ticket, and returns its id for a `response_url` or as a `trigger_id`.
+    pub(crate) fn issue(&mut self, prefix: &str, place: &Place, message: Option<Ts>) -> String {
+        let ticket = Ticket {
+            place: place.clone(),
+            message,
+            issued: self.config.clock.secs(),
+            used: 0,
+        };
+        let id = self.id(prefix);
+        self.tickets.push_back((id.clone(), ticket));
+        if self.tickets.len() > KEPT {
+            self.tickets.pop_front();
         }
+        id
     }
 
     /// Uses a `response_url` once more.
-    pub(crate) fn respond(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
-        let found = self.0.iter_mut().find(|(known, _)| known == id);
+    pub(crate) fn use_response_url(&mut self, id: &str) -> Result<Ticket, Code> {
+        let found = self.tickets.iter_mut().find(|(known, _)| known == id);
         let (_, ticket) = found.ok_or(Code::ExpiredUrl)?;
-        if now_secs > ticket.issued + limits::RESPONSE_SECS {
+        if self.config.clock.secs() > ticket.issued + limits::RESPONSE_SECS {
             return Err(Code::ExpiredUrl);
         }
         if ticket.used >= limits::RESPONSES {
@@ -48,15 +52,14 @@ impl Tickets {
         Ok(ticket.clone())
     }
 
-    /// Uses a `trigger_id`, which opens one modal.
-    pub(crate) fn trigger(&mut self, id: &str, now_secs: u64) -> Result<Ticket, Code> {
-        let at = self.0.iter().position(|(known, _)| known == id);
-        let (_, ticket) = at
-            .and_then(|at| self.0.remove(at))
-            .ok_or(Code::InvalidTriggerId)?;
-        if now_secs > ticket.issued + limits::TRIGGER_SECS {
+    /// Uses a `trigger_id`, which opens one modal, of the returned user.
+    pub(crate) fn use_trigger(&mut self, id: &str) -> Result<String, Code> {
+        let at = self.tickets.iter().position(|(known, _)| known == id);
+        let ticket = at.and_then(|at| self.tickets.remove(at));
+        let (_, ticket) = ticket.ok_or(Code::InvalidTriggerId)?;
+        if self.config.clock.secs() > ticket.issued + limits::TRIGGER_SECS {
             return Err(Code::ExpiredTriggerId);
         }
-        Ok(ticket)
+        Ok(ticket.place.user.id)
     }
 }

@@ -1,6 +1,5 @@
 //! The encoding of text that a person types into Slack's mrkdwn: escaped, with ids for names.
 
-use crate::config::App;
 use crate::workspace::Workspace;
 
 /// Turns `@name`, `#channel` and links into Slack's mrkdwn, and escapes the rest.
@@ -8,11 +7,6 @@ pub(crate) fn encode(text: &str, workspace: &Workspace) -> String {
     text.split_inclusive(char::is_whitespace)
         .map(|word| encode_word(word, workspace))
         .collect()
-}
-
-/// Whether an encoded text mentions the bot.
-pub(crate) fn mentions_bot(encoded: &str, app: &App) -> bool {
-    encoded.contains(&mention(&app.bot.user_id))
 }
 
 /// Returns the mrkdwn that mentions a user.
@@ -29,13 +23,10 @@ fn encode_word(word: &str, workspace: &Workspace) -> String {
     if let Some((name, rest)) = word.strip_prefix('@').map(split)
         && let Some(id) = user_id(&name, workspace)
     {
-        return format!("{}{rest}", mention(&id));
+        return format!("{}{rest}", mention(id));
     }
     if let Some((name, rest)) = word.strip_prefix('#').map(split)
-        && let Some(channel) = workspace
-            .channels
-            .iter()
-            .find(|channel| channel.name == name)
+        && let Ok(channel) = workspace.channel(&format!("#{name}"))
     {
         return format!("<#{}|{name}>{rest}", channel.id);
     }
@@ -54,19 +45,17 @@ fn is_mention(word: &str, workspace: &Workspace) -> bool {
     let id = word
         .strip_prefix("<@")
         .and_then(|rest| rest.strip_suffix('>'));
-    id.is_some_and(|id| id == workspace.app.bot.user_id || workspace.user(id).is_ok())
+    id.is_some_and(|id| id == workspace.config.bot.user_id || workspace.user(id).is_ok())
 }
 
-fn user_id(name: &str, workspace: &Workspace) -> Option<String> {
-    let bot = &workspace.app.bot;
-    if name.eq_ignore_ascii_case(&bot.name) {
-        return Some(bot.user_id.clone());
-    }
-    let found = workspace
-        .users
-        .iter()
-        .find(|user| name.eq_ignore_ascii_case(&user.name));
-    found.map(|user| user.id.clone())
+fn user_id<'a>(name: &str, workspace: &'a Workspace) -> Option<&'a str> {
+    let bot = &workspace.config.bot;
+    let users = workspace.users.iter().map(|user| (&user.name, &user.id));
+    [(&bot.name, &bot.user_id)]
+        .into_iter()
+        .chain(users)
+        .find(|(known, _)| name.eq_ignore_ascii_case(known))
+        .map(|(_, id)| id.as_str())
 }
 
 fn escape(text: &str) -> String {
@@ -81,7 +70,7 @@ mod tests {
     use crate::Config;
 
     fn encoded(text: &str) -> String {
-        encode(text, &Workspace::new(&Config::new("secret", "token")))
+        encode(text, &Workspace::new(Config::new("secret", "token").into()))
     }
 
     #[test]

@@ -9,28 +9,27 @@ use crate::error::{Code, Refusal};
 use crate::limits;
 use crate::state::Slack;
 
-/// Opens a modal for the person whose action issued the trigger.
+/// Opens a modal on the pages of the person whose action issued the trigger.
 pub(crate) fn open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
-    let now = slack.now();
     let trigger = args.required("trigger_id")?;
     let view = args.json("view", Code::InvalidArguments)?;
     let mut view = view.ok_or_else(|| Refusal::missing("view"))?;
     check(&view)?;
     let workspace = &mut slack.workspace();
-    let ticket = workspace
-        .tickets
-        .trigger(trigger, slack.config.clock.secs())?;
-    content::name_blocks(&mut view["blocks"], workspace, now);
-    let view = finish(view, &workspace.id("V", now), &workspace.app.bot.app_id);
-    workspace.open_view(&ticket.user, &view);
+    let user = workspace.use_trigger(trigger)?;
+    content::name_blocks(&mut view["blocks"], workspace);
+    view["id"] = json!(workspace.id("V"));
+    view["hash"] = view["id"].clone();
+    view["app_id"] = json!(slack.config.bot.app_id);
+    view["state"] = json!({ "values": {} });
+    workspace.publish(|| json!({ "type": "view", "user": user, "view": view }));
     Ok(json!({ "view": view }))
 }
 
 fn check(view: &Value) -> Result<(), Refusal> {
     if view["type"] != "modal" {
-        return Err(Refusal::invalid(
-            "must be modal [json-pointer:/view/type]".into(),
-        ));
+        let problem = "must be modal [json-pointer:/view/type]";
+        return Err(Refusal::invalid(problem.into()));
     }
     let title = view["title"]["text"].as_str().map_or(0, blocks::length);
     if !(1..=limits::TITLE).contains(&title) {
@@ -39,12 +38,4 @@ fn check(view: &Value) -> Result<(), Refusal> {
         return Err(Refusal::invalid(problem));
     }
     blocks::check_up_to(&view["blocks"], limits::VIEW_BLOCKS)
-}
-
-fn finish(mut view: Value, id: &str, app_id: &str) -> Value {
-    view["id"] = json!(id);
-    view["app_id"] = json!(app_id);
-    view["hash"] = json!(id);
-    view["state"] = json!({ "values": {} });
-    view
 }
