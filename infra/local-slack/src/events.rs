@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::deliver::{self, Delivery, Failure, Reply};
 use crate::message::Content;
+use crate::place::Place;
 use crate::request::{EVENTS, JSON, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Place;
 
 /// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.

@@ -8,10 +8,11 @@ use crate::config::Config;
 use crate::deliver::{self, Delivery};
 use crate::error::{Code, Refusal};
 use crate::message::render;
+use crate::place::Place;
 use crate::request::{FORM, SignedRequest};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::{Place, Workspace};
+use crate::workspace::Workspace;
 
 /// A pressed button, as the page and `POST /control/click` send it.
 #[derive(Debug, Deserialize)]

@@ -47,6 +47,7 @@ mod interactions;
 mod limits;
 mod message;
 mod page;
+mod place;
 mod request;
 mod respond;
 mod say;

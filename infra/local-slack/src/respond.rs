@@ -12,9 +12,9 @@ use crate::content;
 use crate::error::{Code, Refusal};
 use crate::limits;
 use crate::message::Author;
+use crate::place::Place;
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Place;
 
 /// Answers a post to a `response_url`.
 pub(crate) async fn answer(

@@ -11,10 +11,10 @@ use crate::config::Config;
 use crate::deliver::{self, Delivery};
 use crate::error::{Code, Refusal};
 use crate::message::{Author, Content};
+use crate::place::Place;
 use crate::request::SlashCommand;
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Place;
 use crate::{events, respond, typed};
 
 /// A person's input, as the page and `POST /control/say` send it.

@@ -2,24 +2,12 @@
 
 use crate::error::Code;
 use crate::limits;
+use crate::place::{Place, Ticket};
 use crate::ts::Ts;
-use crate::workspace::{Place, Workspace};
+use crate::workspace::Workspace;
 
 /// The number of tickets that are kept.
 const KEPT: usize = 1_000;
-
-/// The permission to respond to one interaction.
-#[derive(Debug, Clone)]
-pub(crate) struct Ticket {
-    /// The person who acted.
-    pub(crate) place: Place,
-    /// The message whose button was pressed, if that was the interaction.
-    pub(crate) message: Option<Ts>,
-    /// The time at which the ticket was issued, in Unix seconds.
-    issued: u64,
-    /// The number of responses so far.
-    used: u8,
-}
 
 impl Workspace {
     /// Issues a ticket, and returns its id for a `response_url` or as a `trigger_id`.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::config::{Channel, Config, User};
 use crate::error::Code;
 use crate::message::{Author, Content, Message, render};
-use crate::tickets::Ticket;
+use crate::place::{Place, Ticket};
 use crate::ts::Ts;
 
 /// The number of ephemeral messages that a channel keeps.
@@ -23,13 +23,6 @@ const SNAPSHOT: usize = 500;
 struct Timeline {
     messages: BTreeMap<Ts, Message>,
     ephemeral: BTreeMap<Ts, Message>,
-}
-
-/// A person in a channel, who acts there.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) channel: Channel,
-    pub(crate) user: User,
 }
 
 /// A workspace.
