@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    backoff::due,
+    config::{Config, without_secrets},
     connection::{self, Line},
     event::{Effect, Exit, LinkEvent, RunEvent},
     load,
@@ -97,7 +98,7 @@ impl Agent {
                     }
                     Event::Tick
                 }
-                () = run::due(self.session.deadline()) => Event::Tick,
+                () = due(self.session.deadline()) => Event::Tick,
             };
             self.session.handle(event, Instant::now());
         }
@@ -169,12 +170,9 @@ async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
 }
 
 fn started(config: &Config) -> Notice {
-    let mut url = config.url.clone();
-    // A query might hold a secret.
-    url.set_query(None);
     Notice::Started {
         agent_id: config.agent_id.to_string(),
-        url: url.to_string(),
+        url: without_secrets(&config.url),
         command: config.command.program.clone(),
         concurrency: config.concurrency,
     }

@@ -1,6 +1,8 @@
-//! Waits that double.
+//! Waits: those that double, and one for a deadline.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
 
 /// A wait that begins with `first` and doubles `times`, up to `max`.
 pub(crate) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
@@ -13,6 +15,14 @@ pub(crate) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
 pub(crate) fn jittered(first: Duration, failures: u32, random: f64) -> Duration {
     let limit = doubled(first, failures, Duration::from_mins(1));
     limit.mul_f64(random.clamp(0.0, 1.0)).max(first / 10)
+}
+
+/// Waits until this time; for ever without one.
+pub(crate) async fn due(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    config::{Config, Timings},
+    config::{Config, Timings, without_secrets},
     run::CommandLine,
     workdir::Workdirs,
 };
@@ -67,7 +67,7 @@ impl Cli {
         if !["ws", "wss"].contains(&self.url.scheme()) || self.url.host().is_none() {
             bail!(
                 "--url {} is no WebSocket address; it begins with wss:// (or ws:// for a local stack)",
-                self.url
+                without_secrets(&self.url)
             );
         }
         let defaults = Timings::default();

@@ -26,6 +26,17 @@ pub struct Config {
     pub timings: Timings,
 }
 
+/// Returns an address as it may be shown: user, password, query and fragment might be secrets.
+pub(crate) fn without_secrets(url: &Url) -> String {
+    let mut shown = url.clone();
+    // These fail for an address without a host, which has neither.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
 /// Waits and limits of time.
 #[derive(Debug, Clone)]
 pub struct Timings {
@@ -70,6 +81,22 @@ impl Default for Timings {
             reconnect: Duration::from_secs(1),
             renew: Duration::from_mins(105),
             linger: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_secrets() {
+        for (address, shown) in [
+            ("wss://user:pass@host:8443/ws?key=1#x", "wss://host:8443/ws"),
+            ("wss://host/ws", "wss://host/ws"),
+            ("mailto:me@host?subject=x", "mailto:me@host"),
+        ] {
+            assert_eq!(without_secrets(&address.parse().unwrap()), shown);
         }
     }
 }

@@ -107,7 +107,7 @@ pub(crate) enum Piece {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// The beginning of a line that may become a progress line.
-    held: String,
+    partial: String,
     /// Whether the line being read is known to be output.
     inside: bool,
 }
@@ -121,27 +121,30 @@ impl Lines {
             if self.inside {
                 pieces.push(Piece::Text(part.to_owned()));
             } else {
-                self.held.push_str(part);
+                self.partial.push_str(part);
                 pieces.extend(self.decide(ended));
             }
-            self.inside = !ended && (self.inside || self.held.is_empty());
+            self.inside = !ended && (self.inside || self.partial.is_empty());
         }
         pieces
     }
 
     /// Returns the rest when the output has ended.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
+        if self.partial.is_empty() {
+            return None;
+        }
         self.decide(true)
     }
 
-    /// Returns the piece that the held line is, if that is known already.
+    /// Returns the piece that the partial line is, if that is known already.
     fn decide(&mut self, ended: bool) -> Option<Piece> {
-        let declares = self.held.starts_with(PREFIX);
-        let open = declares || PREFIX.starts_with(self.held.as_str());
-        if !ended && open && self.held.len() <= MAX_LINE {
+        let declares = self.partial.starts_with(PREFIX);
+        let open = declares || PREFIX.starts_with(self.partial.as_str());
+        if !ended && open && self.partial.len() <= MAX_LINE {
             return None;
         }
-        let line = std::mem::take(&mut self.held);
+        let line = std::mem::take(&mut self.partial);
         let Some(json) = line.strip_prefix(PREFIX) else {
             return Some(Piece::Text(line));
         };

@@ -20,8 +20,7 @@ impl Workdirs {
         let canonical = |path: &PathBuf| {
             folder(path).map_err(|error| {
                 let path = path.display();
-                let text = format!("--workdir {path}: {error}; name a folder that exists");
-                anyhow::Error::new(error).context(text)
+                anyhow::anyhow!("--workdir {path}: {error}; name a folder that exists")
             })
         };
         folders
@@ -42,7 +41,7 @@ impl Workdirs {
         let shown = shorten(local_path, 300);
         match folder(&path) {
             Ok(found) if self.allow(&found) => Ok(found),
-            // A path outside is refused alike whether it exists or not, which is a secret.
+            // A path outside is refused alike whether it exists or not, so as not to reveal which.
             Err(error) if self.may_be_inside(&path) => Err(format!(
                 "the folder '{shown}' cannot be used on the agent's machine ({error}); \
                  create it there inside of a --workdir, or correct the project's path"
@@ -165,6 +164,10 @@ mod tests {
     #[test]
     fn the_agent_does_not_start_without_its_folders() {
         let error = Workdirs::new(&["/nowhere/at/all".into()]).unwrap_err();
-        assert!(error.to_string().contains("--workdir /nowhere/at/all"));
+        assert_eq!(
+            format!("{error:#}"),
+            "--workdir /nowhere/at/all: No such file or directory (os error 2); \
+             name a folder that exists"
+        );
     }
 }

@@ -69,7 +69,7 @@ pub use faults::{Call, Fault, Rate, RateLimits};
 pub use message::{Author, Content, Message};
 pub use request::{FORM, JSON, Mention, SignedRequest, SlashCommand};
 pub use say::SayOutcome;
-pub use server::{Server, StartError, router};
+pub use server::{Server, StartError, handle, router};
 pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 pub use state::Slack;
 pub use ts::{InvalidTs, Ts};

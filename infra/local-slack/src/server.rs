@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::DefaultBodyLimit;
+use axum::http::{Request, Response};
 use axum::middleware::from_fn;
 use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 use crate::config::Config;
 use crate::state::Slack;
@@ -92,6 +95,20 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.slack.stop.cancel();
     }
+}
+
+/// Answers a request to a local Slack in process, without a socket.
+///
+/// # Errors
+/// When the response's body breaks off.
+pub async fn handle(
+    slack: &Arc<Slack>,
+    request: Request<Vec<u8>>,
+) -> Result<Response<Vec<u8>>, axum::Error> {
+    let Ok(response) = router(slack).oneshot(request.map(Body::from)).await;
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await?;
+    Ok(Response::from_parts(parts, body.into()))
 }
 
 /// Returns the routes of a local Slack: the Web API below `/api`, `/responses`, the page, and

@@ -174,9 +174,9 @@ impl Processes {
     /// Ends everything that was started, the last first, and forgets it.
     pub async fn end(mut self) -> Result<()> {
         let mut failed = None;
+        let own = i32::try_from(std::process::id())?;
         let all = recorded(&self.dir)?;
-        // The first is this process itself.
-        for process in all.iter().skip(1).rev() {
+        for process in all.iter().filter(|it| it.pid != own).rev() {
             failed = process.end(GRACE).await.err().or(failed);
         }
         for child in &mut self.children {

@@ -1,5 +1,6 @@
 //! Runs a program to its end, shows its progress, and keeps the output that explains a failure.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::process::Stdio;
 
@@ -49,20 +50,21 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Shows each line as the step's note, and returns all of them.
+/// Shows each line as the step's note, and returns the last ones.
 async fn notes(step: &Step, stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut text = String::new();
-    let Some(stream) = stream else {
-        return Ok(text);
-    };
-    let mut lines = BufReader::new(stream).split(b'\n');
-    while let Some(line) = lines.next_segment().await? {
-        let line = String::from_utf8_lossy(&line);
-        step.note(&line);
-        text.push_str(&line);
-        text.push('\n');
+    let mut last = VecDeque::new();
+    if let Some(stream) = stream {
+        let mut lines = BufReader::new(stream).split(b'\n');
+        while let Some(line) = lines.next_segment().await? {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            step.note(&line);
+            last.push_back(line);
+            if last.len() > TAIL_LINES {
+                last.pop_front();
+            }
+        }
     }
-    Ok(text)
+    Ok(Vec::from(last).join("\n"))
 }
 
 #[cfg(test)]

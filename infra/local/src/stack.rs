@@ -209,7 +209,7 @@ pub(crate) async fn add_agent(
         name: name.to_owned(),
         route: Route::One(agent_id.clone()),
         local_path,
-        model: name.to_owned(),
+        model: "sample".to_owned(),
         max_budget: 1.0,
         bot_name: "Bematic".to_owned(),
         system_prompt: String::new(),

@@ -53,20 +53,15 @@ impl Plan {
         }
     }
 
-    /// Returns a plan that refuses; the task may come again.
-    fn refuse_spent(reason: &str, spent: bool) -> Self {
+    /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
+    pub fn refuse(reason: &str) -> Self {
         Self {
             answer: Answer::Refuse {
                 reason: reason.to_owned(),
-                spent,
+                spent: true,
             },
             ..Self::accept()
         }
-    }
-
-    /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
-    pub fn refuse(reason: &str) -> Self {
-        Self::refuse_spent(reason, true)
     }
 
     /// Adds a message at so long after the offer.
@@ -283,7 +278,13 @@ impl Agent {
             sent.push(self.send(earlier, Message::cancelled(earlier, "superseded"), now));
         }
         let plan = if self.running.len() >= self.settings.capacity {
-            Plan::refuse_spent("full", false)
+            Plan {
+                answer: Answer::Refuse {
+                    reason: "full".to_owned(),
+                    spent: false,
+                },
+                ..Plan::accept()
+            }
         } else {
             (self.script)(offer)
         };

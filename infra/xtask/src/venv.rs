@@ -82,9 +82,14 @@ fn quietly(name: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Returns the Python program that fails in an interpreter older than `version`.
+fn fails_below(version: (u32, u32)) -> String {
+    format!("import sys; sys.exit(sys.version_info < {version:?})")
+}
+
 fn find_python() -> Result<&'static str> {
     let is_new_enough = |name: &&str| {
-        let script = format!("import sys; sys.exit(sys.version_info < {OLDEST:?})");
+        let script = fails_below(OLDEST);
         let output = Command::new(name).args(["-c", &script]).output();
         output.is_ok_and(|output| output.status.success())
     };
@@ -92,4 +97,20 @@ fn find_python() -> Result<&'static str> {
     INTERPRETERS.into_iter().find(is_new_enough).with_context(|| {
         format!("no Python {major}.{minor} or newer was found on the PATH: install one and run this again")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_old_by_its_numbers() {
+        let python = find_python().unwrap();
+        for (version, is_enough) in [((3, 0), true), ((99, 0), false)] {
+            let run = Command::new(python)
+                .args(["-c", &fails_below(version)])
+                .output();
+            assert_eq!(run.unwrap().status.success(), is_enough, "{version:?}");
+        }
+    }
 }

@@ -80,27 +80,27 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     stored.aws.calls().take();
 
     let look_up = async |key: &ApiKey| {
-        let introduced = stored.agents.look_up(&new, &agent(), &key.hash()).await;
-        introduced.unwrap()
+        let found = stored.agents.look_up(&new, &agent(), &key.hash()).await;
+        found.unwrap()
     };
-    let known = look_up(&key).await;
-    let agent = known.1.unwrap();
-    assert_eq!(known.0.unwrap().agent_id, None);
+    let (connection, found) = look_up(&key).await;
+    let agent = found.unwrap();
+    assert_eq!(connection.unwrap().agent_id, None);
     let bound = stored.agents.bind_in_band(&agent, &binding("new", 2)).await;
     assert_eq!(bound.unwrap(), in_place_of("c"));
     assert_eq!(stored.aws.calls().take().len(), 2);
 
-    let bound = look_up(&other).await;
-    assert_eq!(bound.1, None, "the key is not the agent's");
-    let connection = bound.0.unwrap();
+    let (connection, found) = look_up(&other).await;
+    assert_eq!(found, None, "the key is not the agent's");
+    let connection = connection.unwrap();
     assert_eq!(connection.agent_id, Some(agent.id));
     assert_eq!(connection.spelling, Some(Spelling::default()));
-    let strangers = stored.agents.unauthenticated(at(60_000), 10).await;
-    assert_eq!(strangers.unwrap(), []);
+    let unbound = stored.agents.unauthenticated(at(60_000), 10).await;
+    assert_eq!(unbound.unwrap(), []);
 }
 
 #[tokio::test]
-async fn a_newcomer_is_bound_in_one_call_if_all_is_as_usual() {
+async fn an_unbound_connection_is_bound_in_one_call_if_the_agent_has_none() {
     let stored = Stored::new().await;
     let (agent_id, key) = (agent(), ApiKey::from_random([1; 32]));
     let (hash, wrong) = (key.hash(), ApiKey::from_random([2; 32]).hash());
@@ -175,7 +175,7 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
 }
 
 #[tokio::test]
-async fn only_a_stranger_is_forgotten() {
+async fn only_an_unbound_connection_is_removed() {
     let stored = Stored::new().await;
     let read = found(&stored).await;
     let forget = async |name: &str| {

@@ -38,9 +38,7 @@ pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
             Ok(socket) => {
                 let began = Instant::now();
                 let reason = keeper.keep(socket).await;
-                if began.elapsed() >= STABLE {
-                    failures = 0;
-                }
+                failures = failures_after(began.elapsed(), failures);
                 reason
             }
             Err(Failure::Passing(reason)) => reason,
@@ -55,6 +53,11 @@ pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
         }
         sleep(retry_in).await;
     }
+}
+
+/// The number of failures that count after a connection that lasted so long.
+fn failures_after(lasted: Duration, failures: u32) -> u32 {
+    if lasted >= STABLE { 0 } else { failures }
 }
 
 #[expect(
@@ -79,7 +82,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Reports an event. Returns whether it is received, which ends when the agent exits.
+    /// Reports an event. Returns false once the agent no longer receives events.
     async fn report(&self, event: LinkEvent) -> bool {
         self.reports.send((event, None)).await.is_ok()
     }
@@ -147,6 +150,12 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_lasted_makes_the_next_wait_short_again() {
+        assert_eq!(failures_after(Duration::from_secs(29), 5), 5);
+        assert_eq!(failures_after(Duration::from_secs(30), 5), 0);
+    }
 
     #[test]
     fn connections_are_replaced_at_random_well_before_two_hours() {

@@ -141,7 +141,7 @@ fn parse(text: &str) -> LinkEvent {
     match decode::<CloudMessage>(text) {
         Ok((envelope, _)) => LinkEvent::Message(Box::new(envelope)),
         Err(error) => match serde_json::from_str(text) {
-            Ok(Failure {
+            Ok(GatewayError {
                 message,
                 request_id,
             }) => LinkEvent::GatewayError(shorten(
@@ -155,7 +155,7 @@ fn parse(text: &str) -> LinkEvent {
 
 /// API Gateway's error message when a message's function failed: without an envelope.
 #[derive(Deserialize)]
-struct Failure {
+struct GatewayError {
     message: String,
     #[serde(rename = "requestId")]
     request_id: String,

@@ -15,12 +15,13 @@ use std::{future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc, ti
 use bematic_protocol::messages::TaskSubmit;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 pub use self::process::CommandLine;
 use self::{pipe::Pipe, process::Process, report::Report};
 use crate::{
+    backoff::due,
     config::Config,
     event::{Ended, Outcome, RunEvent},
     progress_line::{Lines, Piece, Summary},
@@ -238,13 +239,5 @@ async fn requested(
     match request.await.map(|grace| *grace) {
         Ok(Some(grace)) => grace,
         _ => pending().await,
-    }
-}
-
-/// Waits until this time; for ever without one.
-pub(crate) async fn due(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
     }
 }

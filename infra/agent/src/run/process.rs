@@ -39,10 +39,9 @@ impl CommandLine {
     /// If a quote is not closed, or there is no word.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let words = shell_words::split(text).map_err(|error| {
-            let text = format!(
+            anyhow::anyhow!(
                 "--exec: {error}; quote it as for a shell, such as --exec 'claude -p \"$(cat)\"'"
-            );
-            anyhow::Error::new(error).context(text)
+            )
         })?;
         let mut words = words.into_iter();
         let program = words

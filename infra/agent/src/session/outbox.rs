@@ -11,7 +11,7 @@
 //! before it have arrived, and the rest waits for the new connection. So nothing is lost with the
 //! old connection, and nothing is sent twice. Only the cloud's pings are answered all the same.
 
-use std::{collections::VecDeque, mem::discriminant, time::Duration};
+use std::{collections::VecDeque, mem::discriminant, ops::Deref, time::Duration};
 
 use bematic_protocol::{
     ids::{MessageId, TaskId},
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::{backoff::doubled, run_key::RunKey};
 
-/// Bytes of output that are kept without a connection or without proof; the newest are kept.
+/// Bytes of messages that are kept without a connection or without proof; the newest are kept.
 pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
@@ -161,6 +161,12 @@ impl Outgoing {
         }
     }
 
+    /// Whether the message may be dropped when too much waits: output, or a progress report.
+    const fn may_be_dropped(&self) -> bool {
+        let is_progress = matches!(self.envelope.message, AgentMessage::TaskProgress(_));
+        is_progress || self.output_bytes().is_some()
+    }
+
     /// Makes the message a note that output is missing in its place, or adds to that note.
     fn note_dropped(&mut self, bytes: usize) {
         self.dropped += bytes;
@@ -173,20 +179,105 @@ impl Outgoing {
     }
 }
 
+/// Messages in their order, with the sum of their sizes: a sum for each message that is sent would
+/// be quadratic after an outage.
+#[derive(Debug, Default)]
+struct Messages {
+    list: VecDeque<Outgoing>,
+    bytes: usize,
+}
+
+impl Deref for Messages {
+    type Target = VecDeque<Outgoing>;
+
+    fn deref(&self) -> &VecDeque<Outgoing> {
+        &self.list
+    }
+}
+
+impl From<VecDeque<Outgoing>> for Messages {
+    fn from(list: VecDeque<Outgoing>) -> Self {
+        let bytes = list.iter().map(Outgoing::bytes).sum();
+        Self { list, bytes }
+    }
+}
+
+impl Messages {
+    fn insert(&mut self, at: usize, message: Outgoing) {
+        self.bytes += message.bytes();
+        self.list.insert(at, message);
+    }
+
+    fn push(&mut self, message: Outgoing) {
+        self.insert(self.list.len(), message);
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Outgoing> {
+        let message = self.list.remove(at)?;
+        self.bytes -= message.bytes();
+        Some(message)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Outgoing) -> bool) {
+        let bytes = &mut self.bytes;
+        self.list.retain(|message| {
+            let kept = keep(message);
+            if !kept {
+                *bytes -= message.bytes();
+            }
+            kept
+        });
+    }
+
+    /// Takes all messages out.
+    fn take(&mut self) -> VecDeque<Outgoing> {
+        std::mem::take(self).list
+    }
+
+    /// Returns the messages for changes of the state of their sending, not of their content.
+    fn states(&mut self) -> impl Iterator<Item = &mut Outgoing> {
+        self.list.iter_mut()
+    }
+
+    /// Removes the message at this place, a queued message that may be lost: output leaves a note,
+    /// or adds to the note of its run that is before it.
+    fn drop_at(&mut self, at: usize) {
+        let Some(mut message) = self.remove(at) else {
+            return;
+        };
+        let Some(dropped) = message.output_bytes() else {
+            return;
+        };
+        let is_note = |m: &Outgoing| m.dropped > 0 && m.run() == message.run();
+        match self.list.iter().take(at).rposition(is_note) {
+            Some(place) => {
+                if let Some(mut note) = self.remove(place) {
+                    note.note_dropped(dropped);
+                    self.insert(place, note);
+                }
+            }
+            None => {
+                message.note_dropped(dropped);
+                self.insert(at, message);
+            }
+        }
+    }
+}
+
 /// The messages to the cloud; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// The messages that wait to be sent, the urgent ones first.
-    queue: VecDeque<Outgoing>,
+    queue: Messages,
     /// The messages that may have to be sent again, in the order of sending.
-    sent: VecDeque<Outgoing>,
+    sent: Messages,
     /// The number of heartbeats that were sent over the connection, and that were answered.
     heartbeats: u64,
     answered: u64,
     /// Whether the cloud is known to confirm terminal messages.
     confirms: bool,
     /// The last heartbeat that may go out before the connection is replaced.
-    held: Option<MessageId>,
+    last_heartbeat: Option<MessageId>,
 }
 
 impl Outbox {
@@ -196,22 +287,24 @@ impl Outbox {
             let urgent = self.queue.iter().take_while(|m| m.is_urgent()).count();
             self.queue.insert(urgent, message);
         } else {
-            self.queue.push_back(message);
-            self.drop_surplus_output();
+            self.queue.push(message);
+            self.drop_surplus();
         }
     }
 
     /// Queues a message before all others, such as the first of a connection.
     pub(super) fn push_first(&mut self, message: Outgoing) {
-        self.queue.push_front(message);
+        self.queue.insert(0, message);
     }
 
     /// The place of the next message that may be sent now.
     fn next_place(&self) -> Option<usize> {
-        self.queue.iter().position(|message| match &self.held {
-            Some(heartbeat) => message.is_pong() || message.envelope.id == *heartbeat,
-            None => true,
-        })
+        self.queue
+            .iter()
+            .position(|message| match &self.last_heartbeat {
+                Some(heartbeat) => message.is_pong() || message.envelope.id == *heartbeat,
+                None => true,
+            })
     }
 
     /// Whether a message may be sent now.
@@ -245,7 +338,7 @@ impl Outbox {
             .is_terminal()
             .then(|| now + doubled(resend, message.sends, MAX_RESEND));
         message.sends += 1;
-        self.sent.push_back(message);
+        self.sent.push(message);
         self.forget_surplus();
         Some(envelope)
     }
@@ -253,18 +346,18 @@ impl Outbox {
     /// Sends a last heartbeat, and nothing after it until [`Self::release`] but answers to the
     /// cloud's.
     pub(super) fn hold(&mut self, heartbeat: Outgoing) {
-        self.held = Some(heartbeat.envelope.id.clone());
+        self.last_heartbeat = Some(heartbeat.envelope.id.clone());
         self.push_first(heartbeat);
     }
 
     /// Whether all messages that were sent before the outbox was held are known to have arrived.
     pub(super) fn is_proven(&self) -> bool {
-        self.held.is_some() && !self.has_next() && self.answered == self.heartbeats
+        self.last_heartbeat.is_some() && !self.has_next() && self.answered == self.heartbeats
     }
 
     /// Lets all messages out again.
     pub(super) fn release(&mut self) {
-        self.held = None;
+        self.last_heartbeat = None;
     }
 
     /// Notes that the cloud answered a heartbeat, so that the messages before it have arrived.
@@ -292,7 +385,7 @@ impl Outbox {
 
     /// A terminal message is proven by its confirmation alone, a refused one by nothing.
     fn prove(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
-        for message in &mut self.sent {
+        for message in self.sent.states() {
             if message.arrival == Arrival::Unknown && !message.is_terminal() && arrived(message) {
                 message.arrival = Arrival::Proven;
             }
@@ -324,7 +417,7 @@ impl Outbox {
         now: Instant,
         first: Duration,
     ) -> Option<(&'static str, bool)> {
-        let message = self.sent.iter_mut().find(|m| m.envelope.id == *id)?;
+        let message = self.sent.states().find(|m| m.envelope.id == *id)?;
         let kind = (&message.envelope.message).into();
         let hopeless = message.is_hopeless();
         if hopeless {
@@ -336,10 +429,9 @@ impl Outbox {
     }
 
     /// Schedules the repetition of all messages that may have failed, for an error that names none.
-    /// A message that seems to have arrived is repeated once: to repeat a
-    /// message changes nothing.
+    /// A message that seems to have arrived is repeated once; messages are idempotent.
     pub(super) fn refuse_any(&mut self, now: Instant, first: Duration) {
-        for message in &mut self.sent {
+        for message in self.sent.states() {
             let enough = message.arrival == Arrival::Proven && message.refusals > 0;
             if !message.is_hopeless() && !enough {
                 message.refuse(now, first);
@@ -352,26 +444,32 @@ impl Outbox {
     pub(super) fn requeue_lost(&mut self) {
         self.release();
         (self.heartbeats, self.answered) = (0, 0);
-        let (sent, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sent)
+        let (sent, lost): (VecDeque<_>, VecDeque<_>) = self
+            .sent
+            .take()
             .into_iter()
             .filter(|message| message.run().is_some())
             .partition(|message| message.arrival == Arrival::Proven);
         self.sent = sent.into();
         self.queue
             .retain(|message| !message.is_urgent() || message.is_answer());
-        let mut queue: Vec<_> = lost.into_iter().chain(self.queue.drain(..)).collect();
-        queue.sort_by_key(|message| !message.is_urgent());
+        let mut queue: VecDeque<_> = lost.into_iter().chain(self.queue.take()).collect();
+        let by_urgency = |message: &Outgoing| !message.is_urgent();
+        queue.make_contiguous().sort_by_key(by_urgency);
         self.queue = queue.into();
-        self.drop_surplus_output();
+        self.drop_surplus();
     }
 
     /// Takes out the messages that are due to be sent again, and the runs whose terminal message
     /// is given up.
     pub(super) fn take_due(&mut self, now: Instant) -> (Vec<Outgoing>, Vec<RunKey>) {
+        if self.resend_at().is_none_or(|at| at > now) {
+            return Default::default();
+        }
         let terminal = self.sent.iter().filter(|m| m.is_terminal()).count();
         let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED);
         let due = |message: &Outgoing| message.resend_at.is_some_and(|at| at <= now);
-        let (due, rest): (Vec<_>, Vec<_>) = self.sent.drain(..).partition(due);
+        let (due, rest): (VecDeque<_>, VecDeque<_>) = self.sent.take().into_iter().partition(due);
         self.sent = rest.into();
         let (mut again, mut given_up) = (Vec::new(), Vec::new());
         for message in due {
@@ -393,7 +491,7 @@ impl Outbox {
 
     /// Makes a task's terminal messages due now, if any wait to be confirmed.
     pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
-        for message in &mut self.sent {
+        for message in self.sent.states() {
             if message.is_terminal() && message.run().is_some_and(|run| run.task == task) {
                 message.resend_at = Some(now);
             }
@@ -403,7 +501,7 @@ impl Outbox {
     /// The messages that have not arrived, as far as is known.
     fn pending(&self) -> impl Iterator<Item = &Outgoing> {
         let open = |message: &&Outgoing| message.arrival != Arrival::Proven;
-        self.sent.iter().filter(open).chain(&self.queue)
+        self.sent.iter().filter(open).chain(self.queue.iter())
     }
 
     /// The runs that the cloud may still count as held: those whose terminal message is not
@@ -435,45 +533,29 @@ impl Outbox {
 
     /// The approximate number of bytes that wait to be sent.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.queue.iter().map(Outgoing::bytes).sum()
+        self.queue.bytes
     }
 
-    /// Replaces the oldest queued output by notes until the rest is within bounds.
-    fn drop_surplus_output(&mut self) {
-        let mut surplus = self.queued_bytes().saturating_sub(KEPT_BYTES);
-        while surplus > 0 {
-            let mut queue = self.queue.iter().enumerate();
-            let oldest = queue.find_map(|(at, m)| Some((at, m.output_bytes()?)));
-            let Some((at, bytes)) = oldest else {
+    /// Drops the oldest queued output and progress until the rest is within bounds.
+    fn drop_surplus(&mut self) {
+        while self.queue.bytes > KEPT_BYTES {
+            let Some(oldest) = self.queue.iter().position(Outgoing::may_be_dropped) else {
                 return;
             };
-            let Some(mut message) = self.queue.remove(at) else {
-                return;
-            };
-            surplus = surplus.saturating_sub(message.bytes());
-            let mut before = self.queue.iter_mut().take(at).rev();
-            if let Some(note) = before.find(|m| m.dropped > 0 && m.run() == message.run()) {
-                note.note_dropped(bytes);
-            } else {
-                message.note_dropped(bytes);
-                surplus += message.bytes();
-                self.queue.insert(at, message);
-            }
+            self.queue.drop_at(oldest);
         }
     }
 
     /// Forgets sent messages until the rest is within bounds: first those that have arrived, then
     /// the oldest, which most likely have.
     fn forget_surplus(&mut self) {
-        let mut bytes: usize = self.sent.iter().map(Outgoing::bytes).sum();
-        while bytes > KEPT_BYTES {
+        while self.sent.bytes > KEPT_BYTES {
             let proven = |message: &Outgoing| message.arrival == Arrival::Proven;
             let oldest = || self.sent.iter().position(|m| !m.is_terminal());
-            let at = self.sent.iter().position(proven).or_else(oldest);
-            let Some(message) = at.and_then(|at| self.sent.remove(at)) else {
+            let Some(at) = self.sent.iter().position(proven).or_else(oldest) else {
                 return;
             };
-            bytes -= message.bytes();
+            self.sent.remove(at);
         }
     }
 }

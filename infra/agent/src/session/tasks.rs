@@ -311,4 +311,20 @@ mod tests {
         assert_eq!(tasks.acknowledged(run(1)), Some(&accepted(run(1), None)));
         assert_eq!(tasks.acks.len(), REMEMBERED);
     }
+
+    #[test]
+    fn the_last_of_two_acknowledgements_of_a_run_counts() {
+        let mut tasks = Tasks::default();
+        let refused = refusal(run(0), "handed back".to_owned(), true, false);
+        for (number, ack) in [
+            (0, accepted(run(0), None)),
+            (1, accepted(run(1), None)),
+            (0, refused.clone()),
+        ] {
+            tasks.remember(run(number), ack);
+        }
+        assert_eq!(tasks.acks.len(), 2);
+        assert_eq!(tasks.acknowledged(run(0)), Some(&refused));
+        assert_eq!(tasks.acks.back().unwrap().1, refused);
+    }
 }

@@ -14,8 +14,8 @@ pub use self::notice::{Notice, Status};
 /// Shows notices.
 pub type Ui = Box<dyn FnMut(&Notice) + Send>;
 
-/// Returns JSON lines on standard output if asked for; otherwise, on standard error, a live line a
-/// task on a terminal and plain lines elsewhere.
+/// Returns the interface: with `json`, JSON lines on standard output; else, on standard error, a live
+/// line for each task on a terminal, and plain lines elsewhere.
 pub fn choose(json: bool) -> Ui {
     if json {
         lines(io::stdout(), json_line)

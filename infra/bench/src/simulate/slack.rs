@@ -6,12 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::Router;
-use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use bematic_aws::slack::Transport;
 use tokio::time::{Instant, sleep};
-use tower::ServiceExt as _;
 
 use super::meter::Meter;
 use crate::log::{Call, Service};
@@ -19,7 +16,7 @@ use crate::log::{Call, Service};
 /// The way from the client to the local Slack.
 pub(super) struct Wire {
     meter: Arc<Meter>,
-    router: Router,
+    slack: Arc<local_slack::Slack>,
 }
 
 impl fmt::Debug for Wire {
@@ -30,8 +27,8 @@ impl fmt::Debug for Wire {
 
 impl Wire {
     pub(super) fn new(meter: Arc<Meter>, slack: &Arc<local_slack::Slack>) -> Self {
-        let router = local_slack::router(slack);
-        Self { meter, router }
+        let slack = slack.clone();
+        Self { meter, slack }
     }
 }
 
@@ -45,10 +42,8 @@ impl Transport for Wire {
         let path = request.uri().path();
         let method = path.rsplit('/').next().unwrap_or_default().to_owned();
         sleep(self.meter.prices.latency(Service::Slack)).await;
-        let answer = self.router.clone().oneshot(request.map(Body::from)).await?;
+        let answer = local_slack::handle(&self.slack, request).await?;
         self.meter.note(&Call::new(Service::Slack, &method, began));
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(body, usize::MAX).await?;
-        Ok(Response::from_parts(parts, body.into()))
+        Ok(answer)
     }
 }

@@ -44,7 +44,7 @@ impl Received {
 }
 
 /// A prepared answer of the app.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) enum Answer {
     Body(&'static str),
     Status(u16),

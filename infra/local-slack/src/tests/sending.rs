@@ -24,6 +24,18 @@ fn ephemeral(slack: &Fixture) -> Vec<String> {
     messages.into_iter().map(|one| one.content.text).collect()
 }
 
+/// Waits until a condition holds.
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("the condition");
+}
+
 #[tokio::test]
 async fn a_command_is_signed_and_has_slacks_fields() {
     let mut app = App::start(&[Answer::Body(r#"{"text":"On its way"}"#)]).await;
@@ -163,6 +175,8 @@ async fn an_event_is_sent_again_until_the_app_accepts_it() {
     let said = slack.control("say", json!({ "text": "@Bematic go" })).await;
     assert_eq!(said["delivery"]["status"], 500);
     let (first, second, third) = (app.next().await, app.next().await, app.next().await);
+    // The note about the second failure is removed.
+    until(|| ephemeral(&slack).is_empty()).await;
     assert_eq!(first.header("X-Slack-Retry-Num"), "");
     assert_eq!(second.header("X-Slack-Retry-Num"), "1");
     assert_eq!(second.header("X-Slack-Retry-Reason"), "http_error");
@@ -170,6 +184,16 @@ async fn an_event_is_sent_again_until_the_app_accepts_it() {
     assert_eq!(third.header("X-Slack-Retry-Reason"), "http_timeout");
     assert!(third.is_signed_with(SECRET));
     assert_eq!(first.body, third.body, "the same event_id");
+}
+
+#[tokio::test]
+async fn an_event_that_the_app_never_accepts_leaves_one_note() {
+    let app = App::start(&[Answer::Status(500); 4]).await;
+    let slack = slack_for(&app).await;
+    slack.control("say", json!({ "text": "@Bematic go" })).await;
+    let gives_up = |note: &String| note.ends_with("not trying again.");
+    until(|| ephemeral(&slack).iter().any(gives_up)).await;
+    assert_eq!(ephemeral(&slack).len(), 1);
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ pub(super) struct FaultPlan {
     rng: StdRng,
     /// The time of each agent's next interruption.
     interruptions: Vec<Timestamp>,
-    slack: Timestamp,
+    /// The time of Slack's next fault.
+    next_slack_fault: Timestamp,
     /// The range of the pauses between two interruptions of an agent, in milliseconds.
     pauses: Range<u64>,
 }
@@ -45,7 +46,7 @@ impl FaultPlan {
         Self {
             rng,
             interruptions,
-            slack: now + SLACK_EVERY,
+            next_slack_fault: now + SLACK_EVERY,
             pauses,
         }
     }
@@ -69,8 +70,8 @@ impl FaultPlan {
                 *at = now + Duration::from_millis(pause);
             }
         }
-        if self.slack <= now {
-            self.slack = now + SLACK_EVERY;
+        if self.next_slack_fault <= now {
+            self.next_slack_fault = now + SLACK_EVERY;
             let method = SLACK_METHODS[rng.random_range(0..SLACK_METHODS.len())];
             let fault = slack_fault(rng, method);
             send(world, &fault).await?;

@@ -13,11 +13,11 @@ use tokio::time::sleep;
 
 use super::webhook::{Answer, Webhook};
 
-/// A task of so many is cancelled.
+/// The probability that an operator cancels a task.
 const CANCELLED: f64 = 0.06;
-/// A cancelled task of so many is tried again.
+/// The probability that an operator retries a cancelled task.
 const RETRIED: f64 = 0.5;
-/// How often an operator repeats a command that did not work.
+/// The number of times that an operator repeats a command that failed.
 const REPEATS: u32 = 2;
 
 /// The record, as all operators of a run write it. Clones are the same one.

@@ -224,9 +224,13 @@ mod tests {
 
     #[test]
     fn limits_are_the_defaults_unless_asked_for() {
-        let limits = parse("idle:5").unwrap().limits;
-        assert_eq!(limits.idle, Duration::from_secs(5));
-        assert_eq!(limits.lifetime, Duration::from_hours(2));
+        let limits = Limits {
+            idle: Duration::from_secs(7),
+            lifetime: Duration::from_mins(3),
+        };
+        let asked = Disturbance::parse("idle:5", limits).unwrap().limits;
+        assert_eq!(asked.idle, Duration::from_secs(5));
+        assert_eq!(asked.lifetime, limits.lifetime);
     }
 
     #[test]

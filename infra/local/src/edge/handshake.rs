@@ -72,6 +72,7 @@ pub(super) async fn open(edge: Arc<Shared>, mut request: Request) -> Result<Resp
     let bad_request = |why| refusal(StatusCode::BAD_REQUEST, why);
     let query = request.uri().query().unwrap_or_default();
     let (disturbance, query) = split_query(query, edge.limits).map_err(bad_request)?;
+    join_connection(request.headers_mut());
     let accepted = create_response_with_body(&request, Body::empty).map_err(|error| {
         bad_request(anyhow!(
             "this is no WebSocket handshake of version 13: {error}"
@@ -94,6 +95,18 @@ pub(super) async fn open(edge: Arc<Shared>, mut request: Request) -> Result<Resp
         }
     });
     Ok(accepted)
+}
+
+/// Makes one line of several `Connection` headers, of which the check reads only the first.
+fn join_connection(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
+        headers.insert(CONNECTION, joined);
+    }
 }
 
 /// Splits a query into our own parameter and the rest.

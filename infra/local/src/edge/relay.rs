@@ -116,13 +116,21 @@ impl Relay {
     /// Hands a request on; a call of a function may be made to fail.
     pub(super) async fn handle(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Some((bytes, too_large)) = size_limit(&parts) else {
+        let Some((most, too_large)) = size_limit(&parts) else {
             return self.send(Request::from_parts(parts, body)).await;
         };
-        let Ok(body) = to_bytes(body, bytes).await else {
+        let refusal = |text| {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return error_answer(status, "PayloadTooLargeException", too_large);
+            error_answer(status, "PayloadTooLargeException", text)
         };
+        // A body is read whole before it is refused: a caller that still sends would see a reset
+        // connection instead of the answer.
+        let Ok(body) = to_bytes(body, CALL.0).await else {
+            return refusal(CALL.1);
+        };
+        if body.len() > most {
+            return refusal(too_large);
+        }
         let request = Request::from_parts(parts, Body::from(body));
         let failure = self.calls().next();
         match failure {

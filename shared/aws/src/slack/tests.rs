@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use axum::body::{Body, to_bytes};
 use bematic::slack::{
     Message,
     api::{Destination, SlackApi, SlackError},
@@ -18,10 +17,9 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use http::{Request, Response, header};
-use local_slack::{Clock, Config, Fault, Server, Slack, Ts, router};
+use local_slack::{Clock, Config, Fault, Server, Slack, Ts, handle};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::{ClientError, SlackClient, Transport, wire};
 
@@ -84,10 +82,7 @@ impl Transport for Fixture {
             token: token.to_owned(),
             body: String::from_utf8(request.body().clone())?,
         });
-        let answer = router(&self.slack).oneshot(request.map(Body::from)).await?;
-        let (parts, body) = answer.into_parts();
-        let body = to_bytes(body, usize::MAX).await?;
-        Ok(Response::from_parts(parts, body.into()))
+        Ok(handle(&self.slack, request).await?)
     }
 }
 

@@ -130,11 +130,9 @@ impl Agents for AgentStore {
             .try_collect()
             .await
             .map_err(|error| failed("Query", error))?;
-        let deletions = found.iter().map(async |item| {
-            let (key, always) = (key_of(item)?, Expression::on::<StoredKey>());
-            let deleted = self.agents.delete(&key, always).await;
-            deleted.map_err(Refusal::into_error)
-        });
+        let deletions = found
+            .iter()
+            .map(async |item| self.agents.remove(&key_of(item)?).await);
         Ok(try_join_all(deletions).await?.len())
     }
 }

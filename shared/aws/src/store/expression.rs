@@ -19,23 +19,21 @@ use super::{
 };
 
 /// The words of expressions that are no names.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 10] = [
     "ADD",
     "AND",
-    "BETWEEN",
     "DELETE",
     "OR",
     "REMOVE",
     "SET",
     "attribute_exists",
     "attribute_not_exists",
-    "begins_with",
     "if_not_exists",
     "size",
 ];
 
 /// The condition and the update of a write of one record; each may be empty.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Expression {
     fields: &'static [&'static str],
     update: String,
@@ -44,19 +42,35 @@ pub(super) struct Expression {
     values: Item,
 }
 
-/// The names and values of an expression, as the SDK takes them: `None` instead of an empty map.
-pub(super) type Parts = (
-    Option<String>,
-    Option<String>,
-    Option<HashMap<String, String>>,
-    Option<Item>,
-);
+/// The parts of an expression, as the SDK takes them: `None` instead of an empty text or map.
+pub(super) struct Parts {
+    pub(super) update: Option<String>,
+    pub(super) condition: Option<String>,
+    pub(super) names: Option<HashMap<String, String>>,
+    pub(super) values: Option<Item>,
+    /// What a failed condition returns: the present item. Without a condition, nothing fails.
+    pub(super) on_failure: Option<ReturnValuesOnConditionCheckFailure>,
+}
 
 impl Expression {
     /// Returns an empty expression on records of the type `R`.
     pub(super) fn on<R: Record>() -> Self {
+        Self::with_fields(R::FIELDS)
+    }
+
+    /// Returns the expression of a write of any item without a condition.
+    pub(super) fn always() -> Self {
+        Self::with_fields(&[])
+    }
+
+    /// Returns the condition that no item has the key.
+    pub(super) fn absent() -> Self {
+        Self::always().when("attribute_not_exists(pk)")
+    }
+
+    fn with_fields(fields: &'static [&'static str]) -> Self {
         Self {
-            fields: R::FIELDS,
+            fields,
             update: String::new(),
             condition: String::new(),
             names: HashMap::new(),
@@ -99,38 +113,47 @@ impl Expression {
     /// Returns the update, the condition, the names and the values.
     pub(super) fn parts(self) -> Parts {
         let text = |text: String| Some(text).filter(|text| !text.is_empty());
-        (
-            text(self.update),
-            text(self.condition),
-            Some(self.names).filter(|names| !names.is_empty()),
-            Some(self.values).filter(|values| !values.is_empty()),
-        )
+        let condition = text(self.condition);
+        let all_old = ReturnValuesOnConditionCheckFailure::AllOld;
+        Parts {
+            update: text(self.update),
+            on_failure: condition.is_some().then_some(all_old),
+            condition,
+            names: Some(self.names).filter(|names| !names.is_empty()),
+            values: Some(self.values).filter(|values| !values.is_empty()),
+        }
+    }
+
+    /// Returns the parts of a condition, which updates nothing.
+    pub(super) fn condition(self) -> Parts {
+        debug_assert!(self.update.is_empty(), "{self:?} is no condition");
+        self.parts()
     }
 
     /// Returns the update of an item as a part of a transaction.
     pub(super) fn update_of(self, table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
-        let (update, condition, names, values) = self.parts();
+        let parts = self.parts();
         let update = Update::builder()
             .table_name(table)
             .set_key(Some(key_item(key)))
-            .set_update_expression(update)
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .set_update_expression(parts.update)
+            .set_condition_expression(parts.condition)
+            .set_expression_attribute_names(parts.names)
+            .set_expression_attribute_values(parts.values)
+            .set_return_values_on_condition_check_failure(parts.on_failure);
         let update = update.build().map_err(unwritable)?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
     /// Returns the put of an item as a part of a transaction.
     pub(super) fn put_of(self, table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
-        let (_, condition, names, values) = self.parts();
+        let parts = self.condition();
         let put = Put::builder()
             .table_name(table)
             .set_item(Some(item))
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values);
+            .set_condition_expression(parts.condition)
+            .set_expression_attribute_names(parts.names)
+            .set_expression_attribute_values(parts.values);
         let put = put.build().map_err(unwritable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
@@ -255,17 +278,20 @@ mod tests {
             .when("attribute_exists(pk)")
             .when("(attribute_not_exists(held) OR size(held) < capacity)")
             .value(":s", number(1));
-        let (update, condition, names, values) = change.parts();
+        let parts = change.parts();
         assert_eq!(
-            update.unwrap(),
+            parts.update.unwrap(),
             "SET #connection.#spelling = if_not_exists(#connection.#spelling, :s) \
              REMOVE #active, #duePk"
         );
         assert_eq!(
-            condition.unwrap(),
+            parts.condition.unwrap(),
             "attribute_exists(#pk) AND (attribute_not_exists(#held) OR size(#held) < #capacity)"
         );
-        assert_eq!((names.unwrap().len(), values.unwrap().len()), (7, 1));
+        assert_eq!(parts.names.unwrap().len(), 7);
+        assert_eq!(parts.values.unwrap().len(), 1);
+        assert!(parts.on_failure.is_some());
+        assert!(Expression::always().parts().on_failure.is_none());
     }
 
     #[test]

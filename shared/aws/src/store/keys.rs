@@ -3,20 +3,9 @@
 use bematic::task::{Chunk, ChunkOrder, Priority, Step, Task};
 use bematic_protocol::ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId};
 
-/// The attributes of items that no record has: those of the table's and the indexes' keys, the
+/// The attributes in expressions that no record has: those of the table's and the indexes' keys, the
 /// time-to-live, and the time of an agent's last status report by the agent's clock.
-pub(super) const ATTRIBUTES: [&str; 10] = [
-    "pk",
-    "sk",
-    "channelPk",
-    "channelSk",
-    "duePk",
-    "dueSk",
-    "listPk",
-    "listSk",
-    "expiresAt",
-    "statusAt",
-];
+pub(super) const ATTRIBUTES: [&str; 5] = ["pk", "duePk", "dueSk", "expiresAt", "statusAt"];
 
 /// The primary key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

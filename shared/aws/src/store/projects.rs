@@ -7,10 +7,9 @@ use bematic_protocol::ids::ChannelId;
 
 use super::{
     agents::{list, listed},
-    expression::Expression,
     item::{Record, read},
     keys::{self, Key},
-    table::{Refusal, Table},
+    table::Table,
 };
 
 /// Projects in DynamoDB.
@@ -30,8 +29,7 @@ impl ProjectStore {
     /// Deletes the channel's project, and returns it if there was one.
     pub async fn delete(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
         let key = keys::project(channel);
-        let deleted = self.agents.delete(&key, Expression::on::<Project>()).await;
-        let deleted = deleted.map_err(Refusal::into_error)?;
+        let deleted = self.agents.remove(&key).await?;
         deleted.map(|item| read(item, &key)).transpose()
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
     ports::{Output, Reports},
-    task::{Chunk, ChunkOrder, Step, Task},
+    task::{Chunk, ChunkOrder, Step},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -17,10 +17,9 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    expression::Expression,
     item::{Item, attributes, item, key_item, number, read, unwritable},
     keys::{self, Key},
-    table::{Refusal, at_most, failed},
+    table::{at_most, failed},
     tasks::{REPORT_KEPT, TaskStore},
 };
 
@@ -144,8 +143,7 @@ impl TaskStore {
     /// Stores a step or a piece of output. Its key comes from the message, so that a repeated message
     /// overwrites its own item.
     pub(super) async fn put_report(&self, item: Item) -> Result<(), StoreError> {
-        let put = self.tasks.put_when(item, Expression::on::<Task>());
-        put.await.map_err(Refusal::into_error)
+        self.tasks.put_item(item).await
     }
 
     /// Deletes pieces beyond the newest [`Chunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of

@@ -10,9 +10,7 @@ use aws_sdk_dynamodb::{
         query::{QueryOutput, builders::QueryFluentBuilder},
         transact_write_items::TransactWriteItemsError,
     },
-    types::{
-        CancellationReason, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-    },
+    types::{CancellationReason, ReturnValue, TransactWriteItem},
 };
 use backon::{ExponentialBuilder, Retryable};
 use bematic::{error::StoreError, ports::Created};
@@ -58,8 +56,8 @@ impl Table {
         index: Item,
     ) -> Result<Created<R>, StoreError> {
         let key = R::key(id);
-        let absent = Expression::on::<R>().when("attribute_not_exists(pk)");
-        match self.put_when(item(&key, record, index)?, absent).await {
+        let item = item(&key, record, index)?;
+        match self.put_when(item, Expression::absent()).await {
             Ok(()) => Ok(Created::New),
             Err(Refusal::Condition(old)) => Ok(Created::Existing(read(old, &key)?)),
             Err(Refusal::Error(error)) => Err(error),
@@ -73,23 +71,33 @@ impl Table {
         record: &R,
         index: Item,
     ) -> Result<(), StoreError> {
-        let item = item(&R::key(id), record, index)?;
-        let put = self.put_when(item, Expression::on::<R>());
-        put.await.map_err(Refusal::into_error)
+        self.put_item(item(&R::key(id), record, index)?).await
+    }
+
+    /// Puts an item, and replaces one with the same key.
+    pub(super) async fn put_item(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.put_when(item, Expression::always()).await;
+        put.map_err(Refusal::into_error)
+    }
+
+    /// Deletes an item, and returns it if it existed.
+    pub(super) async fn remove(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        let deleted = self.delete(key, Expression::always()).await;
+        deleted.map_err(Refusal::into_error)
     }
 
     /// Puts an item if the condition of `when` holds.
     pub(super) async fn put_when(&self, item: Item, when: Expression) -> Result<(), Refusal> {
-        let (_, condition, names, values) = when.parts();
+        let parts = when.condition();
         let put = self
             .client
             .put_item()
             .table_name(&self.name)
             .set_item(Some(item))
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .set_condition_expression(parts.condition)
+            .set_expression_attribute_names(parts.names)
+            .set_expression_attribute_values(parts.values)
+            .set_return_values_on_condition_check_failure(parts.on_failure);
         retry(|| put.clone().send(), "PutItem").await.map(drop)
     }
 
@@ -100,18 +108,18 @@ impl Table {
         change: Expression,
         returned: ReturnValue,
     ) -> Result<Item, Refusal> {
-        let (update, condition, names, values) = change.parts();
+        let parts = change.parts();
         let update = self
             .client
             .update_item()
             .table_name(&self.name)
             .set_key(Some(key_item(key)))
-            .set_update_expression(update)
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
+            .set_update_expression(parts.update)
+            .set_condition_expression(parts.condition)
+            .set_expression_attribute_names(parts.names)
+            .set_expression_attribute_values(parts.values)
             .return_values(returned)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .set_return_values_on_condition_check_failure(parts.on_failure);
         let answer = retry(|| update.clone().send(), "UpdateItem").await?;
         Ok(answer.attributes.unwrap_or_default())
     }
@@ -131,15 +139,15 @@ impl Table {
         key: &Key,
         when: Expression,
     ) -> Result<Option<Item>, Refusal> {
-        let (_, condition, names, values) = when.parts();
+        let parts = when.condition();
         let delete = self
             .client
             .delete_item()
             .table_name(&self.name)
             .set_key(Some(key_item(key)))
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
+            .set_condition_expression(parts.condition)
+            .set_expression_attribute_names(parts.names)
+            .set_expression_attribute_values(parts.values)
             .return_values(ReturnValue::AllOld);
         let answer = retry(|| delete.clone().send(), "DeleteItem").await?;
         Ok(answer.attributes)

@@ -149,13 +149,13 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: Task,
-        allowed: DispatchPermit<'_>,
+        permit: DispatchPermit<'_>,
     ) -> Result<Claim, StoreError> {
         let Some(slot) = after.slot() else {
             return Ok(Claim::TaskChanged);
         };
         let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, &after)?)];
-        writes.extend(claim_writes(&self.agents, &after, slot, allowed)?);
+        writes.extend(claim_writes(&self.agents, &after, slot, permit)?);
         writes.extend(related_writes(
             &self.tasks.name,
             &self.agents,

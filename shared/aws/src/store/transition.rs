@@ -48,13 +48,12 @@ pub(super) fn put_task(
 
 /// Returns the write of an item without a condition.
 pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
-    Expression::on::<Task>().put_of(table, item)
+    Expression::always().put_of(table, item)
 }
 
 /// Returns the write of an item that must not exist yet.
 pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
-    let absent = Expression::on::<Task>().when("attribute_not_exists(pk)");
-    absent.put_of(table, item)
+    Expression::absent().put_of(table, item)
 }
 
 /// Returns the writes of a transition to other items than the task's own. Most transitions have
@@ -176,7 +175,7 @@ pub(super) fn put_breaker(
 ) -> Result<TransactWriteItem, StoreError> {
     let item = item(&keys::breaker(agent), change.after, Item::new())?;
     let same = match change.before.version {
-        0 => Expression::on::<Breaker>().when("attribute_not_exists(pk)"),
+        0 => Expression::absent(),
         version => Expression::version::<Breaker>(version),
     };
     same.put_of(agents, item)

@@ -1,6 +1,6 @@
-//! Small traits for everything that the handlers need from the outside world. Their adapters are the
-//! crate `bematic_aws` and [`crate::slack`]; the tests use the same adapters on an AWS in memory. One
-//! method is one AWS call unless its doc says otherwise.
+//! Small traits for everything that the handlers need from the outside world. Their adapters are in
+//! the crate `bematic_aws`; the tests use the same adapters on an AWS in memory. A method is one AWS
+//! call, unless its doc names another number.
 
 mod agents;
 mod batches;

@@ -56,7 +56,8 @@ pub enum Charge {
     /// A task has two messages in Slack.
     #[strum(serialize = "cards doubled")]
     CardDoubled,
-    /// A breaker waits for a probe that is over, or differs from the agent's record.
+    /// A breaker counted an attempt twice, waits for a probe that is over, or differs from the agent's
+    /// record.
     #[strum(serialize = "breakers wrong")]
     BreakerWrong,
 }

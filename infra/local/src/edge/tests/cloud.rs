@@ -109,7 +109,7 @@ async fn handle(State(events): State<Events>, mut request: Request) -> Response 
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-/// `send n` is answered with n bytes, `close` with a goodbye.
+/// `send n` is answered with n bytes, `close` with a close frame.
 async fn converse(upgrade: OnUpgrade, events: Events) {
     let upgraded = TokioIo::new(upgrade.await.expect("an upgraded connection"));
     let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
@@ -124,8 +124,8 @@ async fn converse(upgrade: OnUpgrade, events: Events) {
                 }
                 if text.as_str() == "close" {
                     let (code, reason) = (1000.into(), "bye".into());
-                    let goodbye = Message::Close(Some(CloseFrame { code, reason }));
-                    socket.send(goodbye).await.expect("an open connection");
+                    let close = Message::Close(Some(CloseFrame { code, reason }));
+                    socket.send(close).await.expect("an open connection");
                 }
                 tell(&events, Event::Text(text.to_string()));
             }

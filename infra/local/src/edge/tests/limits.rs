@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Fixture;
 use super::cloud::Event;
+use super::{Fixture, Limits};
 
 const KB: usize = 1024;
 
@@ -55,12 +55,24 @@ async fn large_messages_in_small_frames_pass_both_ways() {
 async fn a_connection_without_messages_is_closed() {
     let mut fixture = Fixture::start().await;
     let mut agent = fixture.connect("disturb=idle:0.2").await;
-    let goodbye = agent.ended().await.expect("a goodbye");
+    let close = agent.ended().await.expect("a close frame");
     assert_eq!(
-        (u16::from(goodbye.code), goodbye.reason.as_str()),
+        (u16::from(close.code), close.reason.as_str()),
         (1001, "Going away")
     );
     assert_eq!(fixture.cloud.next().await, Event::Closed(Some(1001)));
+}
+
+#[tokio::test]
+async fn the_limits_of_an_edge_are_those_that_it_was_started_with() {
+    let limits = Limits {
+        idle: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let mut fixture = Fixture::with(limits).await;
+    let mut agent = fixture.connect("").await;
+    let close = agent.ended().await.expect("a close frame");
+    assert_eq!(u16::from(close.code), 1001);
 }
 
 #[tokio::test]

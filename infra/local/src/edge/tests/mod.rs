@@ -33,8 +33,12 @@ struct Fixture {
 
 impl Fixture {
     async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let cloud = Cloud::start().await;
-        let edge = Edge::start(0, cloud.address, Limits::default()).await;
+        let edge = Edge::start(0, cloud.address, limits).await;
         let edge = edge.expect("a free port");
         Self { edge, cloud }
     }

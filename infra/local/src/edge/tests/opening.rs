@@ -1,5 +1,7 @@
 //! Handshakes.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 
 use super::cloud::Event;
@@ -52,13 +54,50 @@ async fn a_disturbance_that_is_not_understood_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn what_is_no_handshake_is_refused_here() {
+    let mut fixture = Fixture::start().await;
+    let right = "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (headers, status) in [
+        (right.replace("Sec-WebSocket-Key", "X-Key"), "400"),
+        (right.replace("Version: 13", "Version: 8"), "400"),
+        (right.to_owned(), "101"),
+        (format!("Connection: keep-alive\r\n{right}"), "101"),
+    ] {
+        let address = fixture.edge.execute_api();
+        let (host, path) = address.split_once('/').expect("a path");
+        let mut socket = TcpStream::connect(host).await.expect("a port");
+        let request = format!(
+            "GET /{path}/api/prod HTTP/1.1\r\nHost: local\r\nx-agent-id: robot\r\nUpgrade: websocket\r\n{headers}\r\n"
+        );
+        socket
+            .write_all(request.as_bytes())
+            .await
+            .expect("an open socket");
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(answer, format!("HTTP/1.1 {status}"), "{headers}");
+        if status == "101" {
+            assert!(matches!(fixture.cloud.next().await, Event::Opened { .. }));
+        } else {
+            assert!(fixture.cloud.nothing_more());
+        }
+        drop(socket);
+        if status == "101" {
+            fixture.cloud.until_closed().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn close_frames_pass_both_ways() {
     let mut fixture = Fixture::start().await;
     let mut agent = fixture.connect("").await;
     agent.say("close").await;
-    let goodbye = agent.ended().await.expect("a goodbye");
+    let close = agent.ended().await.expect("a close frame");
     assert_eq!(
-        (u16::from(goodbye.code), goodbye.reason.as_str()),
+        (u16::from(close.code), close.reason.as_str()),
         (1000, "bye")
     );
 

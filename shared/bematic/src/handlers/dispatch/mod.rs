@@ -39,7 +39,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     ports: Arc<Ports>,
     transitions: Transitions,
-    router: TaskMover,
+    mover: TaskMover,
 }
 
 impl Dispatcher {
@@ -47,7 +47,7 @@ impl Dispatcher {
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
-            router: TaskMover::new(ports.clone()),
+            mover: TaskMover::new(ports.clone()),
             ports,
         }
     }
@@ -152,7 +152,7 @@ impl Dispatcher {
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
                 self.ports.request_dispatch(&agent.id, wait).await?;
             }
-            self.router.move_waiting(agent, now).await?;
+            self.mover.move_waiting(agent, now).await?;
             return Ok(());
         };
         // The connection may not be open before its first message, which has the queue dispatched.
@@ -185,7 +185,7 @@ impl Dispatcher {
         recorded.into_iter().collect::<Result<(), _>>()?;
         failed.map_or(Ok(()), Err)?;
         if shut {
-            self.router.move_waiting(agent, now).await?;
+            self.mover.move_waiting(agent, now).await?;
         } else if full && agent.free_slots() > limit {
             self.ports
                 .request_dispatch(&agent.id, Duration::ZERO)

@@ -47,7 +47,7 @@ impl Dispatcher {
             _ => {}
         }
         if task.move_check_at().is_some_and(|at| at <= now)
-            && self.router.move_one(&task, now).await?
+            && self.mover.move_one(&task, now).await?
         {
             return Ok(());
         }

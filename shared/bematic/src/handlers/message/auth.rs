@@ -67,7 +67,8 @@ impl MessageRouter {
     }
 
     /// Binds the connection to the agent that was looked up, confirms it to the agent, and has the
-    /// agent's queue dispatched: a transaction, a post and a message.
+    /// agent's queue dispatched: a transaction, a post and a message, and a call that closes an older
+    /// connection of the agent.
     ///
     /// # Errors
     /// [`AuthError`] if the key belongs to no agent.

@@ -1,6 +1,6 @@
 //! `ws-message` and `ws-heartbeat`: the messages from agents.
 //!
-//! To add a message: a handler in a module here, and an arm in `MessageRouter::handle_message`, which
+//! To add a message: a method of `MessageRouter` in a module here, and an arm in `MessageRouter::handle_message`, which
 //! the compiler asks for once the protocol has the variant. `ack` is a short example.
 
 mod ack;

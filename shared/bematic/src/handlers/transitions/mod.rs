@@ -93,9 +93,10 @@ impl Transitions {
         &self.ports.settings.breaker
     }
 
-    /// Applies an agent's report to its task: a read unless this environment has cached the task (with
-    /// the request to cancel it, if the agent reports that it was cancelled), a write, and the messages of [`Self::announce`]. The outcome of an attempt is written to the
-    /// agent's breaker in the same transaction. A repeated report only sends the messages again.
+    /// Applies an agent's report to its task: a read unless this environment has cached the task
+    /// (with the request to cancel it, if the agent reports that it was cancelled), a write, and the
+    /// messages of [`Self::announce`]. The outcome of an attempt is written to the agent's breaker in
+    /// the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
     /// The errors of [`Self::task_of`], and [`TaskError::Contended`] after too many version
@@ -108,8 +109,8 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<Outcome, BematicError> {
-        // Another environment, the webhook's, writes the request to cancel: a cached task without one
-        // is out of date, and a write that is decided on it would be refused.
+        // The webhook's environment writes the request to cancel: a cached task without one is out of
+        // date, unless the agent stops of its own accord. A read costs less than a version conflict.
         let is_current = |task: &Task| {
             !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
         };

@@ -439,7 +439,7 @@ async fn what_is_no_message_is_told_to_the_agent_and_closes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_told_why_and_turned_away() {
+async fn an_unbound_connection_gets_an_error_and_is_closed() {
     let wrong =
         json!({ "agentId": AGENT, "apiKey": format!("bm_{}", "0".repeat(64)), "version": "1" });
     for body in [

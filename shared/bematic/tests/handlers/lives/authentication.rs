@@ -29,7 +29,7 @@ fn request(world: &World, agent: &str, key: &str) -> String {
     wire("AUTH_REQUEST", &request, world.time.now())
 }
 
-fn is_welcome(answer: &CloudMessage) -> bool {
+fn is_confirmation(answer: &CloudMessage) -> bool {
     matches!(answer, CloudMessage::AuthResponse(answer) if answer.success)
 }
 
@@ -73,8 +73,8 @@ async fn of_two_agents_that_claim_a_connection_at_once_one_gets_it() {
         });
         join_all(claims).await;
         let answers = world.out.take_sent();
-        let welcome = answers.iter().filter(|(_, answer)| is_welcome(answer));
-        assert_eq!(welcome.count(), 1, "{answers:?}");
+        let confirmations = answers.iter().filter(|(_, answer)| is_confirmation(answer));
+        assert_eq!(confirmations.count(), 1, "{answers:?}");
         let owner = world
             .store
             .connection_of(&connection("c"))
@@ -104,7 +104,7 @@ async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
             }
             let answers = world.say_in_band(&world.router(), "c", body).await;
             assert!(
-                answers.iter().any(is_welcome),
+                answers.iter().any(is_confirmation),
                 "call {n} ({when:?}): {answers:?}"
             );
             world.dispatch_all().await;
@@ -120,7 +120,7 @@ async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_plac
     world.authenticate_in_band("old").await;
     world.calls.take();
     let answers = world.authenticate_in_band("new").await;
-    assert!(answers.iter().any(is_welcome));
+    assert!(answers.iter().any(is_confirmation));
     assert_eq!(
         world.calls.take()[2..],
         [

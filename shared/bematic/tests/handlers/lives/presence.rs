@@ -75,9 +75,9 @@ async fn a_connection_that_was_given_up_and_speaks_is_closed_so_that_its_agent_c
 async fn the_sweeper_ends_what_should_have_authenticated() {
     let world = World::new().await;
     world.out.open("c");
-    let stranger = crate::world::event("c", false, String::new());
+    let handshake = crate::world::event("c", false, String::new());
     let now = world.time.now();
-    world.connector().connect(&stranger, now).await.unwrap();
+    world.connector().connect(&handshake, now).await.unwrap();
     // The message of its deadline is lost.
     world.out.take_dispatched();
     world.pass(Duration::from_secs(75)).await;

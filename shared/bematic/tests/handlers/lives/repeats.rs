@@ -120,9 +120,9 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
             let world = World::new().await;
             let task = world.dispatched().await.id;
             let now = world.time.now();
-            world.out.open("stranger");
-            let stranger = event("stranger", false, String::new());
-            world.connector().connect(&stranger, now).await.unwrap();
+            world.out.open("unbound");
+            let handshake = event("unbound", false, String::new());
+            world.connector().connect(&handshake, now).await.unwrap();
             try_execute(&world, Command::Bulk(BatchKind::Archive))
                 .await
                 .unwrap();
@@ -148,7 +148,7 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
                 None,
                 "call {n} ({when:?})"
             );
-            for closed in ["c", "stranger"] {
+            for closed in ["c", "unbound"] {
                 let closed = connection(closed);
                 assert!(world.out.closed().contains(&closed), "call {n} ({when:?})");
             }
@@ -192,7 +192,7 @@ async fn a_handshake_that_fails_at_any_call_is_made_up_for_by_the_next() {
                 let closed = world.out.closed().contains(&connection("c2"));
                 assert_eq!(
                     closed, !authorized,
-                    "call {n} ({when:?}): a stranger has 10 s"
+                    "call {n} ({when:?}): an unbound connection has 10 s"
                 );
             }
         }

@@ -132,11 +132,11 @@ impl World {
             let failed = BreakerEvent::Failure(id, FailureKind::Error, "broken".into());
             after = after.after(failed, &config, now).next;
         }
-        let turn = BreakerChange {
+        let change = BreakerChange {
             before: &before,
             after: &after,
         };
-        let written = self.unobserved.breakers.change(&agent, turn).await;
+        let written = self.unobserved.breakers.change(&agent, change).await;
         assert_eq!(written.unwrap(), Written::Done);
         assert!(!self.store.agent(&agent).unwrap().gate.is_open(now));
     }

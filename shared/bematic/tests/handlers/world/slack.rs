@@ -3,18 +3,18 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use axum::body::{Body, to_bytes};
 use bematic::slack::api::SlackApi;
 use bematic_aws::slack::{SlackClient, Transport};
 use bematic_protocol::time::Clock as _;
 use fake_aws::When;
 use http::{Request, Response};
-use local_slack::{Channel, Clock, Config, Fault, Message, router};
-use tower::ServiceExt as _;
+use local_slack::{Channel, Clock, Config, Fault, Message, handle};
 
 use super::{CHANNEL, Calls, OPERATIONS, fixed::Fixed};
 
 const TOKEN: &str = "xoxb-secret";
+/// A person of the workspace.
+const PERSON: &str = "U0ADA";
 
 /// A local Slack with the project's channel and the operations channel. Its calls are counted among
 /// the functions' calls, by the method's name, and can fail like them.
@@ -41,7 +41,8 @@ impl Slack {
         }
     }
 
-    /// Returns the messages of both channels, oldest first.
+    /// Returns the messages of the project's channel and then those of the operations channel, each
+    /// oldest first.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let channels = [CHANNEL, OPERATIONS].into_iter();
         channels.flat_map(|it| self.slack.messages(it)).collect()
@@ -57,7 +58,7 @@ impl Slack {
         format!("{:?}", self.messages())
     }
 
-    /// Answers the next call of the Web API with this fault.
+    /// Adds a fault for the next call of its method.
     pub(crate) fn fail(&self, fault: Fault) {
         self.slack.fail(fault);
     }
@@ -71,7 +72,7 @@ impl Slack {
 
     /// Posts a message in the project's channel as a person, and returns its timestamp.
     pub(crate) fn post_as_person(&self, text: &str) -> String {
-        let posted = self.slack.post_as("U0ADA", CHANNEL, None, text);
+        let posted = self.slack.post_as(PERSON, CHANNEL, None, text);
         posted.unwrap().to_string()
     }
 }
@@ -108,14 +109,10 @@ impl Transport for Counted {
         if failure == Some(When::Before) {
             return Err("made to fail".into());
         }
-        let answer = router(&self.slack).oneshot(request.map(Body::from)).await?;
+        let answer = handle(&self.slack, request).await?;
         if failure == Some(When::After) {
             return Err("made to fail".into());
         }
-        let (parts, body) = answer.into_parts();
-        Ok(Response::from_parts(
-            parts,
-            to_bytes(body, usize::MAX).await?.into(),
-        ))
+        Ok(answer)
     }
 }

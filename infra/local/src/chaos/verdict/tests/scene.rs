@@ -38,6 +38,30 @@ impl Scene {
         scene
     }
 
+    /// Adds a second task that went well 10 ms after the first, in its second attempt.
+    pub(super) fn add_neighbour(&mut self) {
+        let other: TaskId = "0198c0de-0000-7000-8000-000000000002".parse().unwrap();
+        let of_other = |entry: &Entry| {
+            let mut entry = entry.clone();
+            entry.at = entry.at + Duration::from_millis(10);
+            if let What::Run(run, _) = &mut entry.what {
+                *run = Run {
+                    task_id: other,
+                    attempt: 2.try_into().unwrap(),
+                };
+            }
+            entry
+        };
+        let entries: Vec<_> = self.ledger.iter().map(of_other).collect();
+        self.ledger.extend(entries);
+        self.operators.tasks.insert(other);
+        let mut stored = self.stored_task().clone();
+        (stored.task.id, stored.task.state) = (other, completed(2));
+        self.snapshot.tasks.insert(other, stored);
+        let cards = self.snapshot.cards[&task()].clone();
+        self.snapshot.cards.insert(other, cards);
+    }
+
     /// The same before anything was reported: the agent works.
     pub(super) fn working() -> Self {
         let mut scene = Self::empty();

@@ -20,6 +20,14 @@ fn an_attempt_must_not_be_begun_twice_by_its_agent() {
 }
 
 #[test]
+fn an_attempt_of_another_task_is_none_of_this_one() {
+    let mut scene = Scene::good();
+    scene.add_neighbour();
+    scene.is_guilty_of(&[]);
+    assert_eq!(scene.verdict().repeated, 0);
+}
+
+#[test]
 fn a_message_that_came_twice_is_no_offence() {
     let mut scene = Scene::good();
     let doubled = scene.ledger[0].clone();

@@ -71,7 +71,7 @@ async fn tell(notifier: &Notifier) {
 /// What the operations channel shows, in order: how each message begins, its error, and whether it
 /// has a button.
 fn shown(world: &World) -> Vec<(&'static str, String, bool)> {
-    let messages = world.slack.messages().into_iter();
+    let messages = world.slack.operations().into_iter();
     let shown = messages.map(|message| {
         let blocks = message.content.blocks.unwrap();
         let text = blocks[0]["text"]["text"].as_str().unwrap();
