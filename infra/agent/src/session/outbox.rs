@@ -249,17 +249,13 @@ impl Messages {
             return;
         };
         let is_note = |m: &Outgoing| m.dropped > 0 && m.run() == message.run();
-        match self.list.iter().take(at).rposition(is_note) {
-            Some(place) => {
-                if let Some(mut note) = self.remove(place) {
-                    note.note_dropped(dropped);
-                    self.insert(place, note);
-                }
-            }
-            None => {
-                message.note_dropped(dropped);
-                self.insert(at, message);
-            }
+        let place = self.list.iter().take(at).rposition(is_note);
+        if let Some(mut note) = place.and_then(|place| self.remove(place)) {
+            note.note_dropped(dropped);
+            self.insert(place.unwrap_or(at), note);
+        } else {
+            message.note_dropped(dropped);
+            self.insert(at, message);
         }
     }
 }

@@ -63,7 +63,7 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (sender, got) = mpsc::unbounded_channel();
-        let answers = Arc::new(Mutex::new(answers.iter().cloned().collect::<VecDeque<_>>()));
+        let answers = Arc::new(Mutex::new(answers.iter().copied().collect::<VecDeque<_>>()));
         let handler = move |uri: Uri, headers: HeaderMap, body: String| {
             let answer = answers.lock().expect("no panic").pop_front();
             let _ = sender.send(Received {
