@@ -20,8 +20,7 @@ pub struct RunKey {
 }
 
 impl RunKey {
-    /// Returns the run that a TASK_SUBMIT asks for.
-    pub const fn of(submit: &TaskSubmit) -> Self {
+    pub(crate) const fn of(submit: &TaskSubmit) -> Self {
         Self {
             task: submit.task_id,
             attempt: submit.attempt,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic_agent::ui::Notice;
+use bematic_agent::Notice;
 use bematic_protocol::messages::{AgentMessage, TaskAck, TaskStream};
 
 use crate::support::{self, Options, Setup, task};

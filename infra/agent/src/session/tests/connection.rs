@@ -6,7 +6,7 @@ use super::*;
 fn silence_ends_a_connection() {
     let mut driver = Driver::connected();
     driver.pass(Duration::from_secs(59));
-    assert!(driver.session.link.is_some());
+    assert!(driver.session.connection.is_some());
     driver.pass(Duration::from_secs(1));
     let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
     assert!(driver.session.effects().any(|effect| reconnects(&effect)));
@@ -112,7 +112,7 @@ fn a_failed_replacement_releases_all_messages_and_is_tried_again() {
     driver.sent();
     driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
-    driver.handle(Event::Link(LinkEvent::NotRenewed {
+    driver.handle(Event::Connection(ConnectionEvent::NotRenewed {
         reason: "test".to_owned(),
         retry_in: Duration::from_secs(3),
     }));

@@ -1,7 +1,6 @@
 //! Messages that the cloud could not handle.
 
 use super::*;
-use crate::ui::Notice;
 
 /// A session with a task that has reported output and progress, and the messages sent.
 fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
@@ -9,7 +8,7 @@ fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
     driver.sent();
     driver.submit(task);
     driver.output(task, "one");
-    let progress = crate::event::Progress {
+    let progress = Progress {
         percent: Some(10.0),
         ..Default::default()
     };

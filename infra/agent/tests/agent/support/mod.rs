@@ -10,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bematic_agent::{
-    CommandLine, Exit, StopReason, Workdirs, agent,
-    config::{Config, Timings},
-    ui::Notice,
-};
+use bematic_agent::{CommandLine, Config, Exit, Notice, StopReason, Timings, Workdirs, agent};
 use bematic_protocol::{
     ids::{Attempt, Ids, RandomIds},
     messages::{AgentStatus, SlackContext, TaskSubmit},
@@ -125,7 +121,6 @@ impl Agent {
         let config = Config {
             url: url.parse().unwrap(),
             agent_id: "tester".parse().unwrap(),
-            api_key: options.key.to_owned().into(),
             command: CommandLine::parse(command).unwrap(),
             workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
             concurrency: options.concurrency,
@@ -135,7 +130,7 @@ impl Agent {
         let (stops, stopped) = mpsc::channel(4);
         let shown = notices.clone();
         let ui = Box::new(move |notice: &Notice| shown.lock().unwrap().push(notice.clone()));
-        let handle = tokio::spawn(agent::run(config, stopped, ui));
+        let handle = tokio::spawn(agent::run(config, options.key.into(), stopped, ui));
         Self {
             stops,
             handle,
