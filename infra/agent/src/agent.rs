@@ -22,22 +22,21 @@ use crate::{
     connection::{self, ConnectionEvent, ConnectionHandle},
     load,
     notice::Notice,
-    run::{self, RunEvent},
-    run_key::RunKey,
-    session::{Effect, Event, Exit, Session, StopReason},
+    run::{self, RunEvent, RunKey},
+    session::{Effect, Event, Exit, Session},
     ui::Ui,
 };
 
-/// Events of runs that may wait for the session; with so many, commands wait at their pipes.
-const RUN_EVENTS: usize = 16;
-/// Events of the connection that may wait for the session.
-const CONNECTION_EVENTS: usize = 16;
+/// Events of the connection, and of runs, that may wait for the session; with so many, commands wait
+/// at their pipes.
+const EVENTS: usize = 16;
 
-/// Runs an agent until it is asked to stop, or its key is refused.
+/// Runs an agent until it is asked to stop, or its key is refused. `signals` are the names of those
+/// that ask it to stop.
 pub async fn run(
     config: Config,
     api_key: SecretString,
-    stop_requests: mpsc::Receiver<StopReason>,
+    signals: mpsc::Receiver<&'static str>,
     mut ui: Ui,
 ) -> Exit {
     ui(&Notice::Started {
@@ -47,10 +46,10 @@ pub async fn run(
         concurrency: config.concurrency,
     });
     let config = Arc::new(config);
-    let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS);
+    let (events, connection_events) = mpsc::channel(EVENTS);
     let connection = tokio::spawn(connection::run(config.clone(), api_key, events));
     let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-    let (run_sender, run_events) = mpsc::channel(RUN_EVENTS);
+    let (run_sender, run_events) = mpsc::channel(EVENTS);
     let mut system = System::new();
     let measure_load = Box::new(move || load::measure(&mut system));
     let mut agent = Agent {
@@ -59,7 +58,7 @@ pub async fn run(
         ui,
         connection: None,
         connection_events,
-        stop_requests,
+        signals,
         stops: HashMap::new(),
         runs: JoinSet::new(),
         run_sender,
@@ -78,7 +77,7 @@ struct Agent {
     ui: Ui,
     connection: Option<ConnectionHandle>,
     connection_events: mpsc::Receiver<ConnectionEvent>,
-    stop_requests: mpsc::Receiver<StopReason>,
+    signals: mpsc::Receiver<&'static str>,
     /// Stops a run, after the given grace.
     stops: HashMap<RunKey, watch::Sender<Option<Duration>>>,
     runs: JoinSet<()>,
@@ -101,7 +100,7 @@ impl Agent {
                     }
                     Event::Connection(event)
                 }
-                Some(reason) = self.stop_requests.recv() => Event::Stop(reason),
+                Some(name) = self.signals.recv() => Event::Signal(name),
                 Some((run, event)) = self.run_events.recv(), if self.session.takes_run_events() => {
                     if matches!(event, RunEvent::Ended(_)) {
                         self.stops.remove(&run);
@@ -158,11 +157,9 @@ impl Agent {
             return;
         }
         let closed = async {
-            while let Some(event) = self.connection_events.recv().await {
-                if matches!(event, ConnectionEvent::Disconnected { .. }) {
-                    return;
-                }
-            }
+            while let Some(event) = self.connection_events.recv().await
+                && !matches!(event, ConnectionEvent::Disconnected { .. })
+            {}
         };
         // The agent does not wait longer for a cloud that does not answer the close.
         let _closed = timeout(2 * connection::CLOSE, closed).await;

@@ -10,9 +10,6 @@ use url::Url;
 
 use crate::{run::CommandLine, workdir::Workdirs};
 
-/// The variable that holds the API key. There is no option for it: all users can see command lines.
-const API_KEY: &str = "BEMATIC_API_KEY";
-
 /// Runs a command of your choice for the tasks of a Bematic cloud.
 ///
 /// The API key comes from BEMATIC_API_KEY or --api-key-file. A command gets the task's prompt on
@@ -85,11 +82,10 @@ impl Cli {
         let key = match &self.api_key_file {
             Some(file) => fs::read_to_string(file)
                 .with_context(|| format!("--api-key-file {} cannot be read", file.display()))?,
-            None => env::var(API_KEY).with_context(|| {
-                format!(
-                    "there is no API key; put it into {API_KEY} or a file named by --api-key-file"
-                )
-            })?,
+            // There is no option for the key: all users can see command lines.
+            None => env::var("BEMATIC_API_KEY").context(
+                "there is no API key; put it into BEMATIC_API_KEY or a file named by --api-key-file",
+            )?,
         };
         let key = key.trim();
         if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {

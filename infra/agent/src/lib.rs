@@ -10,7 +10,6 @@ mod load;
 mod notice;
 mod progress_line;
 mod run;
-mod run_key;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,6 @@ mod workdir;
 
 pub use config::{Cli, Config, Timings};
 pub use notice::{Notice, TaskStatus};
-pub use run::CommandLine;
-pub use run_key::RunKey;
-pub use session::{Exit, StopReason};
+pub use run::{CommandLine, RunKey};
+pub use session::Exit;
 pub use workdir::Workdirs;

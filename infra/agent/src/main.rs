@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bematic_agent::{Cli, StopReason, agent, ui};
+use bematic_agent::{Cli, agent, ui};
 use clap::Parser;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,11 +12,11 @@ use tokio::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ready = || anyhow::Ok((cli.config()?, cli.api_key()?, stop_requests()?));
+    let ready = || anyhow::Ok((cli.config()?, cli.api_key()?, stop_signals()?));
     match ready() {
-        Ok((config, api_key, stops)) => {
-            let exit = agent::run(config, api_key, stops, ui::choose(cli.json)).await;
-            ExitCode::from(exit.exit_code())
+        Ok((config, api_key, signals)) => {
+            let exit = agent::run(config, api_key, signals, ui::choose(cli.json)).await;
+            ExitCode::from(exit as u8)
         }
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -25,18 +25,17 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns a channel of requests to stop, one for each SIGTERM and SIGINT.
-fn stop_requests() -> anyhow::Result<mpsc::Receiver<StopReason>> {
-    let (sender, stops) = mpsc::channel(4);
+/// Returns a channel of the names of the signals that arrive, SIGTERM and SIGINT.
+fn stop_signals() -> anyhow::Result<mpsc::Receiver<&'static str>> {
+    let (sender, signals) = mpsc::channel(4);
     for (kind, name) in [
         (SignalKind::terminate(), "SIGTERM"),
         (SignalKind::interrupt(), "SIGINT"),
     ] {
         let (mut signal, sender) = (signal(kind)?, sender.clone());
         tokio::spawn(async move {
-            let stop = StopReason::Signal(name);
-            while signal.recv().await.is_some() && sender.send(stop.clone()).await.is_ok() {}
+            while signal.recv().await.is_some() && sender.send(name).await.is_ok() {}
         });
     }
-    Ok(stops)
+    Ok(signals)
 }

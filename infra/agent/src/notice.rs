@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{run_key::RunKey, text::shorten};
+use crate::{run::RunKey, text::shorten};
 
 /// An event that is shown to the agent's user. A `title` is the beginning of a task's prompt, a
 /// `message` a sentence that says what to do.
@@ -164,16 +164,15 @@ impl Notice {
                 line
             }
             Self::Draining {
-                reason, running: 0, ..
-            } => format!("stopping: {reason}"),
-            Self::Draining {
                 reason,
                 running,
                 timeout,
-            } => format!(
-                "stopping: {reason}; {running} running tasks may take up to {} (stop once more to end them at once)",
-                seconds(*timeout)
-            ),
+            } => match (running, seconds(*timeout)) {
+                (0, _) => format!("stopping: {reason}"),
+                (n, time) => format!(
+                    "stopping: {reason}; {n} running tasks may take up to {time} (stop once more to end them at once)"
+                ),
+            },
             Self::Warning { message } => format!("! {message}"),
             Self::Error { message } => format!("✖ {message}"),
             Self::Stopped => "stopped".to_owned(),

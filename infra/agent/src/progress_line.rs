@@ -136,8 +136,7 @@ impl LineSplitter {
 
     /// Returns the piece that the partial line is, if that is known already.
     fn decide(&mut self, ended: bool) -> Option<Piece> {
-        let declares = self.partial.starts_with(PREFIX);
-        let open = declares || PREFIX.starts_with(self.partial.as_str());
+        let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
         if !ended && open && self.partial.len() <= MAX_LINE {
             return None;
         }

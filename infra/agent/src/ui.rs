@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     notice::{Notice, activity},
-    run_key::RunKey,
+    run::RunKey,
     text::shorten,
 };
 
@@ -33,7 +33,11 @@ pub fn choose(json: bool) -> Ui {
         let mut display = LiveDisplay::new();
         Box::new(move |notice| display.show(notice))
     } else {
-        lines(io::stderr(), plain_line)
+        lines(io::stderr(), |notice| match notice {
+            // A log is for changes: steps would be too many.
+            Notice::TaskProgress { .. } => None,
+            _ => notice.line(),
+        })
     }
 }
 
@@ -47,13 +51,6 @@ fn lines(mut out: impl Write + Send + 'static, line: fn(&Notice) -> Option<Strin
     })
 }
 
-/// A notice in a log, which is for changes: steps would be too many.
-fn plain_line(notice: &Notice) -> Option<String> {
-    let is_step = matches!(notice, Notice::TaskProgress { .. });
-    notice.line().filter(|_| !is_step)
-}
-
-/// A notice as a JSON object.
 fn json_line(notice: &Notice) -> Option<String> {
     #[derive(Serialize)]
     struct Line<'a> {

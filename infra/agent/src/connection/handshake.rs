@@ -18,7 +18,6 @@ use url::Url;
 
 use crate::config::Config;
 
-/// The longest duration of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Bytes of the largest message that is read; API Gateway's are at most 128 KB.
 const MAX_INCOMING: usize = 1024 * 1024;

@@ -41,7 +41,6 @@ const GATEWAY_ERROR_CHARS: usize = 300;
 /// Bytes of text in a frame: with room for the header, and then some.
 const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 
-/// An event of the connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
     Connecting,
@@ -63,7 +62,6 @@ pub(crate) enum ConnectionEvent {
     GatewayError(String),
     /// A text that is no message, with the reason.
     Unreadable(String),
-    /// The connection is gone.
     Disconnected {
         reason: String,
         /// The time until the next attempt.
@@ -107,9 +105,7 @@ pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Even
         };
         let retry_in = retry_in(&config, &mut failures);
         let disconnected = ConnectionEvent::Disconnected { reason, retry_in };
-        if events.send(disconnected).await.is_err() {
-            return;
-        }
+        let _received = events.send(disconnected).await;
         sleep(retry_in).await;
     }
 }
@@ -269,7 +265,10 @@ async fn read(
             Err(error) => return describe(&error),
         };
         // A late pong would count as proof that the newer connection works.
-        if replaced.load(Ordering::Relaxed) && is_pong(&event) {
+        if replaced.load(Ordering::Relaxed)
+            && let ConnectionEvent::Message(envelope) = &event
+            && let CloudMessage::HeartbeatPong(_) = envelope.message
+        {
             continue;
         }
         if events.send(event).await.is_err() {
@@ -277,11 +276,6 @@ async fn read(
         }
     }
     "the connection ended".to_owned()
-}
-
-fn is_pong(event: &ConnectionEvent) -> bool {
-    matches!(event, ConnectionEvent::Message(envelope)
-        if matches!(envelope.message, CloudMessage::HeartbeatPong(_)))
 }
 
 fn parse(text: &str) -> ConnectionEvent {

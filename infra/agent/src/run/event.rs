@@ -32,7 +32,6 @@ pub(crate) enum RunEvent {
 /// The content of the progress lines since the last progress report.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Progress {
-    /// Percent, 0 to 100.
     pub(crate) percent: Option<f64>,
     /// The present activity.
     pub(crate) message: Option<String>,
@@ -41,7 +40,6 @@ pub(crate) struct Progress {
     pub(crate) kind: StepKind,
 }
 
-/// The end of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,

@@ -6,14 +6,18 @@
 )]
 
 mod environment;
-mod event;
+pub(crate) mod event;
 mod pipe;
 mod process;
 
-use std::{io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
-use bematic_protocol::messages::TaskSubmit;
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::TaskSubmit,
+};
 use nix::sys::signal::Signal;
+use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -22,14 +26,13 @@ use tokio::{
 pub use self::process::CommandLine;
 use self::{event::EventBuffer, pipe::Pipe, process::Process};
 pub(crate) use self::{
-    event::{Ended, Progress, RunEvent},
+    event::{Ended, RunEvent},
     process::Outcome,
 };
 use crate::{
     backoff::due,
     config::Config,
     progress_line::{LineSplitter, Piece, Summary},
-    run_key::RunKey,
     text::Tail,
 };
 
@@ -39,6 +42,34 @@ const RESULT_TAIL: usize = 2000;
 const ERROR_TAIL: usize = 4 * 1024;
 /// Time that pipes may stay open after the command has ended (a process it left behind has them).
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The identity of a run: an attempt of a task. Clouds older than attempts name none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct RunKey {
+    /// The task.
+    #[serde(rename = "taskId")]
+    pub task: TaskId,
+    /// The attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+impl RunKey {
+    pub(crate) const fn of(submit: &TaskSubmit) -> Self {
+        Self {
+            task: submit.task_id,
+            attempt: submit.attempt,
+        }
+    }
+}
+
+impl fmt::Display for RunKey {
+    /// Writes the random end of the task's id: ids made in the same minute begin alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.task.to_string();
+        f.write_str(id.get(id.len().saturating_sub(8)..).unwrap_or(&id))
+    }
+}
 
 /// Runs the command for a task to its end, and reports it. `stop` holds the time between asking the
 /// command to end and forcing it, as soon as the command is to end. `events` is bounded: when it is
@@ -67,7 +98,6 @@ pub(crate) async fn run(
     let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
-/// A running command.
 struct Running {
     process: Process,
     stdout: Pipe,
@@ -75,8 +105,8 @@ struct Running {
     lines: LineSplitter,
     buffer: EventBuffer,
     summary: Summary,
-    output_tail: Tail,
-    error_tail: Tail,
+    output_tail: Tail<RESULT_TAIL>,
+    error_tail: Tail<ERROR_TAIL>,
     flush_after: Duration,
     flush_at: Option<Instant>,
     status: Option<io::Result<ExitStatus>>,
@@ -94,8 +124,8 @@ impl Running {
             lines: LineSplitter::default(),
             buffer: EventBuffer::default(),
             summary: Summary::default(),
-            output_tail: Tail::new(RESULT_TAIL),
-            error_tail: Tail::new(ERROR_TAIL),
+            output_tail: Tail::default(),
+            error_tail: Tail::default(),
             flush_after,
             flush_at: None,
             status: None,

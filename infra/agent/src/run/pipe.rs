@@ -8,7 +8,6 @@ use vte::{Parser, Perform};
 /// Bytes of one read; a pipe holds 64 KB.
 const READ_BYTES: usize = 16 * 1024;
 
-/// One of a command's pipes.
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
@@ -59,7 +58,6 @@ struct Decoder {
 }
 
 impl Decoder {
-    /// Returns the text of the next bytes.
     fn push(&mut self, bytes: &[u8]) -> String {
         self.cut.extend_from_slice(bytes);
         let end = self.cut.len();

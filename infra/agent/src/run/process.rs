@@ -51,7 +51,6 @@ impl CommandLine {
     }
 }
 
-/// A started command.
 pub(super) struct Process {
     pub(super) child: Child,
     pub(super) group: ProcessGroup,

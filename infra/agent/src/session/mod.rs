@@ -12,8 +12,8 @@ use bematic_protocol::{
     ids::{Attempt, Ids, TaskId},
     messages::{
         AgentMessage, AgentStatus, Availability, CloudMessage, Envelope, HeartbeatReport,
-        HeartbeatSignal, Spelling, SystemError, TaskAck, TaskCancel, TaskProgress, TaskStream,
-        TaskSubmit, limits,
+        HeartbeatSignal, Spelling, SystemError, SystemNotice, TaskAck, TaskCancel, TaskProgress,
+        TaskStream, TaskSubmit, limits,
     },
     time::{Clock, Timestamp},
 };
@@ -25,15 +25,13 @@ use crate::{
     connection::ConnectionEvent,
     load::Load,
     notice::Notice,
-    run::{Ended, Progress, RunEvent},
-    run_key::RunKey,
+    run::{RunEvent, RunKey},
     text::shorten,
 };
 
 /// Bytes that may wait for a slow connection before the commands have to wait.
 const ENOUGH_BYTES: usize = 256 * 1024;
-/// Time that the agent waits for the cloud to confirm messages, at its end and before it replaces a
-/// connection.
+/// Time for the cloud to confirm messages, at the agent's end and before a connection is replaced.
 const SETTLE: Duration = Duration::from_secs(5);
 /// The longest time between asking a command to end and forcing it when the agent stops at once.
 const SHORT_GRACE: Duration = Duration::from_secs(2);
@@ -45,13 +43,12 @@ const TITLE_CHARS: usize = 80;
 /// The reason for which an agent that stops refuses tasks, and hands back those not started.
 const SHUTTING_DOWN: &str = "the agent is shutting down";
 
-/// An event that the session decides about.
 #[derive(Debug)]
 pub(crate) enum Event {
     Connection(ConnectionEvent),
     Run(RunKey, RunEvent),
-    /// A request to stop the agent.
-    Stop(StopReason),
+    /// A signal to stop, by its name.
+    Signal(&'static str),
     /// A deadline has come.
     Tick,
 }
@@ -79,39 +76,15 @@ pub(crate) enum Effect {
     Exit(Exit),
 }
 
-/// The reason for which the agent exits.
+/// The reason for which the agent exits, with its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// A request to stop.
-    Stopped,
-    /// The cloud's request to restart.
-    Restart,
+    Stopped = 0,
     /// The cloud does not accept the agent's key.
-    Refused,
-}
-
-impl Exit {
-    /// Returns the process's exit code. 75 is `EX_TEMPFAIL` of sysexits.h: "try again", for a
-    /// supervisor.
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Stopped => 0,
-            Self::Refused => 3,
-            Self::Restart => 75,
-        }
-    }
-}
-
-/// The origin of a request to stop. Signals count: the first stops the agent gently, the second
-/// ends the tasks that still run, the third does not wait for anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopReason {
-    /// A signal, by its name.
-    Signal(&'static str),
-    /// SYSTEM_SHUTDOWN, with its reason.
-    CloudShutdown(String),
-    /// SYSTEM_RESTART, with its reason.
-    CloudRestart(String),
+    Refused = 3,
+    /// The cloud's request to restart: `EX_TEMPFAIL` of sysexits.h, "try again", for a supervisor.
+    Restart = 75,
 }
 
 /// An agent's state.
@@ -130,7 +103,6 @@ pub(crate) struct Session {
     effects: Vec<Effect>,
 }
 
-/// The state of the present connection.
 #[derive(Clone, Copy)]
 struct Connection {
     last_message: Instant,
@@ -164,7 +136,6 @@ enum Phase {
     Leaving(Exit, Instant),
 }
 
-/// A task that waits for a slot.
 struct WaitingTask {
     run: RunKey,
     title: String,
@@ -172,7 +143,6 @@ struct WaitingTask {
     folder: PathBuf,
 }
 
-/// A task whose command runs.
 struct RunningTask {
     run: RunKey,
     title: String,
@@ -181,7 +151,6 @@ struct RunningTask {
     stopped: Option<StopCause>,
 }
 
-/// A TASK_ACK that accepts.
 const fn accepted(run: RunKey, queue_position: Option<u64>) -> TaskAck {
     TaskAck {
         task_id: run.task,
@@ -206,7 +175,6 @@ fn refusal(run: RunKey, reason: String, retryable: bool, spent: bool) -> TaskAck
 }
 
 impl Session {
-    /// Returns a session without connection and tasks.
     pub(crate) fn new(
         config: Arc<Config>,
         ids: Arc<dyn Ids>,
@@ -232,7 +200,7 @@ impl Session {
         match event {
             Event::Connection(event) => self.on_connection(event, now),
             Event::Run(run, event) => self.on_run(run, event),
-            Event::Stop(reason) => self.on_stop(&reason, now),
+            Event::Signal(name) => self.on_signal(name, now),
             Event::Tick => {}
         }
         self.check_connection(now);
@@ -242,35 +210,26 @@ impl Session {
         self.advance(now);
     }
 
-    /// Takes the effects that are due, in order.
     pub(crate) fn effects(&mut self) -> impl Iterator<Item = Effect> {
         self.effects.drain(..)
     }
 
     /// The time at which [`Event::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stop = match self.phase {
-            Phase::Draining(_, until) | Phase::Settling(_, until) | Phase::Leaving(_, until) => {
-                Some(until)
+        use Phase::{Draining, Leaving, Settling};
+        let mut times = Vec::new();
+        if let Draining(_, until) | Settling(_, until) | Leaving(_, until) = self.phase {
+            times.push(until);
+        }
+        if let Some(connection) = &self.connection {
+            times.push(connection.last_message + self.config.timings.silence);
+            times.push(connection.next_heartbeat);
+            if let Renewal::Due(at) | Renewal::Proving(at) = connection.renewal {
+                times.push(at);
             }
-            Phase::Working | Phase::Forced(_) => None,
-        };
-        let connection = self.connection.and_then(|connection| {
-            let renewal = match connection.renewal {
-                Renewal::Due(at) | Renewal::Proving(at) => Some(at),
-                Renewal::Opening => None,
-            };
-            let silent = connection.last_message + self.config.timings.silence;
-            let heartbeat = connection.next_heartbeat;
-            let times = [
-                Some(silent),
-                Some(heartbeat),
-                renewal,
-                self.outbox.resend_at(),
-            ];
-            times.into_iter().flatten().min()
-        });
-        stop.into_iter().chain(connection).min()
+            times.extend(self.outbox.resend_at());
+        }
+        times.into_iter().min()
     }
 
     /// Whether there is a message to send, and a connection to send it over.
@@ -334,7 +293,6 @@ impl Session {
         })
     }
 
-    /// HEARTBEAT_PING
     fn ping(&self) -> AgentMessage {
         AgentMessage::HeartbeatPing(HeartbeatSignal {
             server_time: None,
@@ -342,7 +300,6 @@ impl Session {
         })
     }
 
-    /// AGENT_STATUS
     fn status(&self) -> AgentMessage {
         AgentMessage::AgentStatus(AgentStatus {
             agent_id: self.config.agent_id.clone(),
@@ -408,7 +365,9 @@ impl Session {
     }
 
     fn on_connected(&mut self, now: Instant, renew_in: Duration) {
-        let replaces = self.connection.is_some();
+        let notice = self
+            .connection
+            .map_or(Notice::Connected, |_| Notice::Renewed);
         self.on_disconnected();
         self.connection = Some(Connection {
             last_message: now,
@@ -418,11 +377,7 @@ impl Session {
         // The status goes first: when it comes, the cloud sends tasks, and counts those that it
         // does not name as lost.
         self.outbox.push_first(self.envelope(self.status()).into());
-        self.show(if replaces {
-            Notice::Renewed
-        } else {
-            Notice::Connected
-        });
+        self.show(notice);
     }
 
     fn on_disconnected(&mut self) {
@@ -437,8 +392,7 @@ impl Session {
         self.effects.push(Effect::Exit(Exit::Refused));
     }
 
-    /// Replaces a silent connection, sends a heartbeat and goes on with the connection's
-    /// replacement, as far as that is due.
+    /// Does what is due: gives up a silent connection, sends a heartbeat, replaces the connection.
     fn check_connection(&mut self, now: Instant) {
         let Some(mut connection) = self.connection else {
             return;
@@ -467,7 +421,6 @@ impl Session {
         self.connection = Some(connection);
     }
 
-    /// Queues again the messages that have waited long enough.
     fn resend_due(&mut self, now: Instant) {
         let (mut due, given_up) = self.outbox.take_due(now);
         for run in given_up {
@@ -502,11 +455,13 @@ impl Session {
             CloudMessage::TaskCancel(cancel) => self.on_cancel(&cancel, now),
             CloudMessage::MessageAck(ack) => self.outbox.confirm(&ack.message_id),
             CloudMessage::SystemError(error) => self.on_system_error(error, now),
-            CloudMessage::SystemShutdown(notice) => {
-                self.on_stop(&StopReason::CloudShutdown(notice.reason), now);
+            CloudMessage::SystemShutdown(SystemNotice { reason, .. }) => {
+                let reason = format!("the cloud asks to stop ({reason})");
+                self.drain(Exit::Stopped, reason, now);
             }
-            CloudMessage::SystemRestart(notice) => {
-                self.on_stop(&StopReason::CloudRestart(notice.reason), now);
+            CloudMessage::SystemRestart(SystemNotice { reason, .. }) => {
+                let reason = format!("the cloud asks to restart ({reason})");
+                self.drain(Exit::Restart, reason, now);
             }
             CloudMessage::AuthResponse(response) if !response.success => {
                 let why = response.error.as_deref().unwrap_or("no reason given");
@@ -634,7 +589,6 @@ impl Session {
         self.send(AgentMessage::TaskAck(ack));
     }
 
-    /// The number of tasks before a waiting one.
     fn queue_position(&self, run: RunKey) -> Option<u64> {
         let waiting = self.waiting.iter().position(|task| task.run == run)?;
         Some((self.running.len() + waiting) as u64)
@@ -680,7 +634,7 @@ impl Session {
         let waiting = self.waiting.iter().position(|task| task.run.task == id);
         if let Some(task) = waiting.and_then(|at| self.waiting.remove(at)) {
             let message = terminal::cancelled(task.run, &cancel.reason);
-            self.report_end(task.run, task.title, message, Duration::ZERO);
+            self.end_task(task.run, task.title, message, Duration::ZERO);
         }
         // The terminal message of a task that has ended stays as it is. About a task that is not
         // here nothing can be reported: its submission may still be on its way.
@@ -697,65 +651,49 @@ impl Session {
     }
 
     fn on_run(&mut self, run: RunKey, event: RunEvent) {
-        match event {
-            RunEvent::Output(delta) => self.on_output(run, delta),
-            RunEvent::Progress(progress) => self.on_progress(run, progress),
-            RunEvent::Warning(message) => self.warn(format!("{run}: {message}")),
-            RunEvent::Ended(ended) => self.on_ended(run, *ended),
-        }
-    }
-
-    fn on_output(&mut self, run: RunKey, delta: String) {
-        let Some(task) = self.running.iter_mut().find(|task| task.run == run) else {
-            return;
-        };
-        let seq = task.next_seq;
-        task.next_seq += 1;
-        self.send(AgentMessage::TaskStream(TaskStream {
-            task_id: run.task,
-            attempt: run.attempt,
-            delta,
-            seq: Some(seq),
-            timestamp: Some(self.clock.now()),
-        }));
-    }
-
-    fn on_progress(&mut self, run: RunKey, progress: Progress) {
-        self.show(Notice::TaskProgress {
-            run,
-            percent: progress.percent,
-            step: progress.steps.last().or(progress.message.as_ref()).cloned(),
-        });
-        self.send(AgentMessage::TaskProgress(TaskProgress {
-            task_id: run.task,
-            attempt: run.attempt,
-            progress: progress.percent,
-            message: progress.message,
-            steps: (!progress.steps.is_empty()).then_some(progress.steps),
-            kind: progress.kind,
-            timestamp: Some(self.clock.now()),
-        }));
-    }
-
-    fn on_ended(&mut self, run: RunKey, ended: Ended) {
         let Some(at) = self.running.iter().position(|task| task.run == run) else {
             return;
         };
-        let task = self.running.remove(at);
-        let duration = ended.duration;
-        let message = terminal::message(run, task.stopped, ended);
-        self.report_end(run, task.title, message, duration);
-        self.start_ready();
+        match event {
+            RunEvent::Output(delta) => {
+                let seq = self.running[at].next_seq;
+                self.running[at].next_seq += 1;
+                self.send(AgentMessage::TaskStream(TaskStream {
+                    task_id: run.task,
+                    attempt: run.attempt,
+                    delta,
+                    seq: Some(seq),
+                    timestamp: Some(self.clock.now()),
+                }));
+            }
+            RunEvent::Progress(progress) => {
+                self.show(Notice::TaskProgress {
+                    run,
+                    percent: progress.percent,
+                    step: progress.steps.last().or(progress.message.as_ref()).cloned(),
+                });
+                self.send(AgentMessage::TaskProgress(TaskProgress {
+                    task_id: run.task,
+                    attempt: run.attempt,
+                    progress: progress.percent,
+                    message: progress.message,
+                    steps: (!progress.steps.is_empty()).then_some(progress.steps),
+                    kind: progress.kind,
+                    timestamp: Some(self.clock.now()),
+                }));
+            }
+            RunEvent::Warning(message) => self.warn(format!("{run}: {message}")),
+            RunEvent::Ended(ended) => {
+                let task = self.running.remove(at);
+                let duration = ended.duration;
+                let message = terminal::message(run, task.stopped, *ended);
+                self.end_task(run, task.title, message, duration);
+                self.start_ready();
+            }
+        }
     }
 
-    /// Shows the end of a task, and sends its terminal message.
-    fn report_end(
-        &mut self,
-        run: RunKey,
-        title: String,
-        message: AgentMessage,
-        duration: Duration,
-    ) {
+    fn end_task(&mut self, run: RunKey, title: String, message: AgentMessage, duration: Duration) {
         let (status, reason) = terminal::status(&message);
         self.show(Notice::TaskEnded {
             run,
@@ -767,23 +705,23 @@ impl Session {
         self.send(message);
     }
 
-    fn on_stop(&mut self, reason: &StopReason, now: Instant) {
-        let (exit, reason) = match (self.phase, reason) {
-            (Phase::Working, StopReason::Signal(name)) => (Exit::Stopped, (*name).to_owned()),
-            (Phase::Working, StopReason::CloudShutdown(why)) => {
-                (Exit::Stopped, format!("the cloud asks to stop ({why})"))
+    /// The first signal stops the agent gently, the second ends the tasks that still run, the third
+    /// does not wait for anything.
+    fn on_signal(&mut self, name: &str, now: Instant) {
+        match self.phase {
+            Phase::Working => self.drain(Exit::Stopped, name.to_owned(), now),
+            Phase::Draining(exit, _) => self.force(exit),
+            Phase::Forced(exit) | Phase::Settling(exit, _) | Phase::Leaving(exit, _) => {
+                self.effects.push(Effect::Exit(exit));
             }
-            (Phase::Working, StopReason::CloudRestart(why)) => {
-                (Exit::Restart, format!("the cloud asks to restart ({why})"))
-            }
-            (Phase::Draining(exit, _), StopReason::Signal(_)) => return self.force(exit),
-            (
-                Phase::Forced(exit) | Phase::Settling(exit, _) | Phase::Leaving(exit, _),
-                StopReason::Signal(_),
-            ) => return self.effects.push(Effect::Exit(exit)),
-            // The cloud repeats itself.
-            _ => return,
-        };
+        }
+    }
+
+    /// Begins to stop, unless the agent does so already: the cloud repeats itself.
+    fn drain(&mut self, exit: Exit, reason: String, now: Instant) {
+        if self.phase != Phase::Working {
+            return;
+        }
         let timeout = self.config.timings.drain;
         self.phase = Phase::Draining(exit, now + timeout);
         for WaitingTask { run, .. } in std::mem::take(&mut self.waiting) {

@@ -9,7 +9,8 @@
 //!
 //! Before a connection is replaced, the outbox is held: a last heartbeat proves that the messages
 //! before it have arrived, and the rest waits for the new connection. So nothing is lost with the
-//! old connection, and nothing is sent twice. Only the cloud's pings are answered all the same.
+//! old connection, and nothing is sent twice. Only heartbeats, and answers to the cloud's, go out all
+//! the same.
 
 use std::{
     collections::VecDeque,
@@ -23,21 +24,18 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::{backoff::doubled, run_key::RunKey};
+use crate::{backoff::doubled, run::RunKey};
 
 /// Bytes of messages that are kept without a connection or without proof; the newest are kept.
 pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
 const MAX_UNCONFIRMED: usize = 500;
-/// Number of times that a terminal message is sent to a cloud that has never confirmed any: one
-/// that is older than MESSAGE_ACK.
+/// Sends of a terminal message to a cloud that has never confirmed any: one older than MESSAGE_ACK.
 const MAX_SENDS: u32 = 8;
-/// Number of times that a task's other message is sent again to a cloud that cannot handle it: for
-/// some three minutes.
+/// Repetitions of a task's other message that the cloud cannot handle: for some three minutes.
 const MAX_REFUSALS: u32 = 8;
-/// Time after a message in which its failure may be reported: API Gateway waits 29 s for a
-/// function.
+/// Time in which a message's failure may be reported: API Gateway waits 29 s for a function.
 const REFUSABLE: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
 const MAX_RESEND: Duration = Duration::from_mins(10);
@@ -148,7 +146,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether the message may be dropped when too much waits: output, or a progress report.
+    /// Whether the message may be dropped when too much waits.
     const fn may_be_dropped(&self) -> bool {
         let message = &self.envelope.message;
         self.dropped == 0 && matches!(message, M::TaskStream(_) | M::TaskProgress(_))
@@ -241,18 +239,13 @@ impl Outbox {
         })
     }
 
-    /// Whether a message may be sent now.
     pub(super) fn has_next(&self) -> bool {
         self.next_place().is_some()
     }
 
-    /// Takes the next message to send. A terminal message is sent again after `resend`, which
-    /// doubles each time.
-    pub(super) fn next(
-        &mut self,
-        now: Instant,
-        resend: Duration,
-    ) -> Option<Envelope<AgentMessage>> {
+    /// Takes the next message to send. A terminal message is sent again after `wait`, which doubles
+    /// each time.
+    pub(super) fn next(&mut self, now: Instant, wait: Duration) -> Option<Envelope<AgentMessage>> {
         let mut message = self.queue.remove(self.next_place()?)?;
         let envelope = message.envelope.clone();
         if matches!(envelope.message, M::HeartbeatPing(_)) {
@@ -270,7 +263,7 @@ impl Outbox {
         message.sent_at = Some(now);
         message.resend_at = message
             .is_terminal()
-            .then(|| now + doubled(resend, message.sends, MAX_RESEND));
+            .then(|| now + doubled(wait, message.sends, MAX_RESEND));
         message.sends += 1;
         self.sent.extend([message]);
         self.forget_surplus();
@@ -288,7 +281,6 @@ impl Outbox {
         self.held && !self.has_next() && self.answered == self.heartbeats
     }
 
-    /// Lets all messages out again.
     pub(super) fn release(&mut self) {
         self.held = false;
     }
@@ -325,7 +317,6 @@ impl Outbox {
         }
     }
 
-    /// Forgets a message.
     pub(super) fn forget(&mut self, id: &MessageId) {
         self.retain(|message| message.envelope.id != *id);
     }
@@ -353,13 +344,12 @@ impl Outbox {
         let mut sent = self.sent.list.iter_mut();
         let message = sent.find(|message| message.envelope.id == *id)?;
         let kind = (&message.envelope.message).into();
-        let hopeless = message.is_hopeless();
-        if hopeless {
-            self.sent.retain(|message| message.envelope.id != *id);
-        } else {
-            message.refuse(now, first);
+        if message.is_hopeless() {
+            self.forget(id);
+            return Some((kind, false));
         }
-        Some((kind, !hopeless))
+        message.refuse(now, first);
+        Some((kind, true))
     }
 
     /// Schedules the repetition of all messages that may have failed, for an error that names none.
@@ -412,7 +402,6 @@ impl Outbox {
         (again, given_up.iter().filter_map(Outgoing::run).collect())
     }
 
-    /// The time at which the next message is due to be sent again.
     pub(super) fn resend_at(&self) -> Option<Instant> {
         self.sent.list.iter().filter_map(|m| m.resend_at).min()
     }
@@ -436,16 +425,15 @@ impl Outbox {
     /// The runs that the cloud may still count as held: those whose terminal message is not
     /// confirmed, and those whose refusal may not have arrived.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
-        let unsettled = self
-            .pending()
-            .filter(|message| match &message.envelope.message {
-                M::TaskAck(ack) => !ack.accepted,
-                _ => message.is_terminal(),
-            });
+        let pending = self.pending();
+        let unsettled = pending.filter(|message| match &message.envelope.message {
+            M::TaskAck(ack) => !ack.accepted,
+            _ => message.is_terminal(),
+        });
         unsettled.filter_map(Outgoing::run)
     }
 
-    /// The number of terminal messages that are not confirmed.
+    /// Counts the terminal messages that are not confirmed.
     pub(super) fn unconfirmed(&self) -> usize {
         self.pending().filter(|m| m.is_terminal()).count()
     }
@@ -455,12 +443,10 @@ impl Outbox {
         self.is_empty() && self.resend_at().is_none()
     }
 
-    /// Whether no message waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.list.is_empty()
     }
 
-    /// The approximate number of bytes that wait to be sent.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queue.bytes
     }

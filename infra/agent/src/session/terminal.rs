@@ -10,8 +10,7 @@ use bematic_protocol::{
 use crate::{
     notice::TaskStatus,
     progress_line::Summary,
-    run::{Ended, Outcome},
-    run_key::RunKey,
+    run::{Ended, Outcome, RunKey},
     text::{escaped_len, fit_escaped, shorten},
 };
 
@@ -32,7 +31,6 @@ pub(super) enum StopCause {
     Cancelled(String),
     /// A later attempt of the same task.
     Superseded(Option<Attempt>),
-    /// The agent stops.
     Shutdown,
 }
 
@@ -101,13 +99,8 @@ fn failure(run: RunKey, error: &str, recoverable: bool, summary: Summary) -> Age
     })
 }
 
-fn complete(
-    run: RunKey,
-    summary: Summary,
-    output_tail: String,
-    duration: Duration,
-) -> AgentMessage {
-    let result = summary.result.unwrap_or(output_tail);
+fn complete(run: RunKey, summary: Summary, output: String, duration: Duration) -> AgentMessage {
+    let result = summary.result.unwrap_or(output);
     let cost = summary.estimated_cost.filter(|cost| cost.is_finite());
     AgentMessage::TaskComplete(TaskComplete {
         task_id: run.task,

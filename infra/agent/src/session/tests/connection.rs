@@ -20,7 +20,7 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.submit(&task);
     driver.down();
     driver.end(&task, Outcome::Succeeded);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     let exits = |driver: &mut Driver| {
         let exit = |effect| matches!(effect, Effect::Exit(Exit::Stopped));
         driver.session.effects().any(exit)

@@ -29,7 +29,7 @@ use super::*;
 use crate::{
     config::Timings,
     connection::ConnectionHandle,
-    run::{CommandLine, Outcome},
+    run::{CommandLine, Ended, Outcome, event::Progress},
     tests::numbered,
     workdir::Workdirs,
 };

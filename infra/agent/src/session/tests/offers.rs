@@ -92,7 +92,7 @@ fn a_task_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
     driver.submit(&waiting);
     driver.started();
     driver.sent();
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     let sent = driver.sent();
     assert_eq!(kinds(&sent), ["TASK_ACK", "AGENT_STATUS"]);
     let AgentMessage::AgentStatus(status) = &sent[1].message else {
@@ -155,11 +155,11 @@ fn the_cloud_is_answered_at_once_while_the_agent_stops() {
     let mut driver = Driver::connected();
     let task = numbered(1, "x");
     driver.submit(&task);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.sent();
     driver.ping(1);
     assert_eq!(echoes(&driver.sent()), [1]);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.ping(2);
     assert_eq!(echoes(&driver.sent()), [2]);
     driver.end(&task, Outcome::Stopped);

@@ -277,7 +277,7 @@ fn the_gateways_error_is_not_about_messages_sent_long_ago() {
 fn an_agent_that_stops_waits_for_messages_to_be_sent_again() {
     let task = numbered(1, "x");
     let (mut driver, first) = talking(&task);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.end(&task, Outcome::Succeeded);
     let end = driver.sent().into_iter().find(is_end).unwrap();
     driver.refuse(&first[1].id, "STORE_UNAVAILABLE");

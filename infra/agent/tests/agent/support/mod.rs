@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bematic_agent::{CommandLine, Config, Exit, Notice, StopReason, Timings, Workdirs, agent};
+use bematic_agent::{CommandLine, Config, Exit, Notice, Timings, Workdirs, agent};
 use bematic_protocol::{
     ids::{Attempt, Ids, RandomIds},
     messages::{AgentStatus, SlackContext, TaskSubmit},
@@ -87,7 +87,7 @@ impl Setup {
 
 /// A running agent.
 pub(crate) struct Agent {
-    stops: mpsc::Sender<StopReason>,
+    signals: mpsc::Sender<&'static str>,
     handle: JoinHandle<Exit>,
     notices: Arc<Mutex<Vec<Notice>>>,
 }
@@ -127,22 +127,19 @@ impl Agent {
             timings: options.timings,
         };
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
-        let (stops, stopped) = mpsc::channel(4);
+        let (signals, received) = mpsc::channel(4);
         let shown = notices.clone();
         let ui = Box::new(move |notice: &Notice| shown.lock().unwrap().push(notice.clone()));
-        let handle = tokio::spawn(agent::run(config, options.key.into(), stopped, ui));
+        let handle = tokio::spawn(agent::run(config, options.key.into(), received, ui));
         Self {
-            stops,
+            signals,
             handle,
             notices,
         }
     }
 
     pub(crate) async fn stop(&self) {
-        self.stops
-            .send(StopReason::Signal("SIGTERM"))
-            .await
-            .unwrap();
+        self.signals.send("SIGTERM").await.unwrap();
     }
 
     /// Waits for the agent's end.
