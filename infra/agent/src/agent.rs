@@ -5,9 +5,11 @@
     reason = "the one loop that time comes from: the session gets it passed in"
 )]
 
-use std::{collections::HashMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
-use bematic_protocol::{ids::RandomIds, messages::TaskSubmit, time::SystemClock};
+use bematic_protocol::{ids::RandomIds, time::SystemClock};
+use secrecy::SecretString;
+use sysinfo::System;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -17,39 +19,53 @@ use tokio::{
 use crate::{
     backoff::due,
     config::{Config, without_secrets},
-    connection::{self, Line},
-    event::{Effect, Exit, LinkEvent, RunEvent},
+    connection::{self, ConnectionEvent, ConnectionHandle},
     load,
-    run::{self, Job},
-    run_key::RunKey,
-    session::{Event, Session, StopReason},
-    ui::{Notice, Ui},
+    notice::Notice,
+    run::{self, RunEvent, RunKey},
+    session::{Effect, Event, Exit, Session},
+    ui::Ui,
 };
 
-/// Events of runs that may wait for the session; with so many, commands wait at their pipes.
-const RUN_EVENTS: usize = 16;
-/// Events of the connection that may wait for the session.
-const LINK_EVENTS: usize = 16;
+/// Events of the connection, and of runs, that may wait for the session; with so many, commands wait
+/// at their pipes.
+const EVENTS: usize = 16;
 
-/// Runs an agent until it is asked to stop, or its key is refused.
-pub async fn run(config: Config, mut stops: mpsc::Receiver<StopReason>, mut ui: Ui) -> Exit {
-    ui(&started(&config));
+/// Runs an agent until it is asked to stop, or its key is refused. `signals` are the names of those
+/// that ask it to stop.
+pub async fn run(
+    config: Config,
+    api_key: SecretString,
+    signals: mpsc::Receiver<&'static str>,
+    mut ui: Ui,
+) -> Exit {
+    ui(&Notice::Started {
+        agent_id: config.agent_id.to_string(),
+        url: without_secrets(&config.url),
+        command: config.command.program.clone(),
+        concurrency: config.concurrency,
+    });
     let config = Arc::new(config);
-    let (reports, mut link) = mpsc::channel(LINK_EVENTS);
-    let connection = tokio::spawn(connection::run(config.clone(), reports));
+    let (events, connection_events) = mpsc::channel(EVENTS);
+    let connection = tokio::spawn(connection::run(config.clone(), api_key, events));
     let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-    let (run_events, mut run_reports) = mpsc::channel(RUN_EVENTS);
+    let (run_sender, run_events) = mpsc::channel(EVENTS);
+    let mut system = System::new();
+    let measure_load = Box::new(move || load::measure(&mut system));
     let mut agent = Agent {
-        session: Session::new(config.clone(), ids, clock, load::this_machine()),
+        session: Session::new(config.clone(), ids, clock, measure_load),
         config,
         ui,
-        line: None,
+        connection: None,
+        connection_events,
+        signals,
         stops: HashMap::new(),
         runs: JoinSet::new(),
+        run_sender,
         run_events,
     };
-    let exit = agent.work(&mut link, &mut run_reports, &mut stops).await;
-    agent.close(&mut link).await;
+    let exit = agent.work().await;
+    agent.close().await;
     connection.abort();
     (agent.ui)(&Notice::Stopped);
     exit
@@ -59,40 +75,40 @@ struct Agent {
     session: Session,
     config: Arc<Config>,
     ui: Ui,
-    line: Option<Line>,
+    connection: Option<ConnectionHandle>,
+    connection_events: mpsc::Receiver<ConnectionEvent>,
+    signals: mpsc::Receiver<&'static str>,
     /// Stops a run, after the given grace.
     stops: HashMap<RunKey, watch::Sender<Option<Duration>>>,
     runs: JoinSet<()>,
-    run_events: run::Events,
+    run_sender: mpsc::Sender<(RunKey, RunEvent)>,
+    run_events: mpsc::Receiver<(RunKey, RunEvent)>,
 }
 
 impl Agent {
-    async fn work(
-        &mut self,
-        reports: &mut mpsc::Receiver<connection::Report>,
-        run_reports: &mut mpsc::Receiver<(RunKey, RunEvent)>,
-        stops: &mut mpsc::Receiver<StopReason>,
-    ) -> Exit {
+    async fn work(&mut self) -> Exit {
         loop {
-            if let Some(exit) = self.carry_out() {
+            if let Some(exit) = self.carry_out_effects() {
                 return exit;
             }
             let event = tokio::select! {
-                Some((event, line)) = reports.recv() => {
-                    if let LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Refused(_) = event {
-                        self.line = line;
+                Some(event) = self.connection_events.recv() => {
+                    match &event {
+                        ConnectionEvent::Connected { handle, .. } => self.connection = Some(handle.clone()),
+                        ConnectionEvent::Disconnected { .. } | ConnectionEvent::Refused(_) => self.connection = None,
+                        _ => {}
                     }
-                    Event::Link(event)
+                    Event::Connection(event)
                 }
-                Some(reason) = stops.recv() => Event::Stop(reason),
-                Some((run, event)) = run_reports.recv(), if self.session.takes_run_events() => {
+                Some(name) = self.signals.recv() => Event::Signal(name),
+                Some((run, event)) = self.run_events.recv(), if self.session.takes_run_events() => {
                     if matches!(event, RunEvent::Ended(_)) {
                         self.stops.remove(&run);
                     }
                     Event::Run(run, event)
                 }
                 Some(_) = self.runs.join_next(), if !self.runs.is_empty() => continue,
-                permit = room(self.line.clone()), if self.session.has_outgoing() => {
+                permit = room(self.connection.clone()), if self.session.has_outgoing() => {
                     if let Some(text) = self.session.next_outgoing(Instant::now()) {
                         permit.send(text);
                     }
@@ -105,21 +121,26 @@ impl Agent {
     }
 
     /// Carries out the session's effects. Returns the reason to exit, if there is one.
-    fn carry_out(&mut self) -> Option<Exit> {
-        let effects: Vec<Effect> = self.session.effects().collect();
+    fn carry_out_effects(&mut self) -> Option<Exit> {
         let mut exit = None;
-        for effect in effects {
+        for effect in self.session.effects() {
             match effect {
-                Effect::Start { submit, folder } => self.start(submit, folder),
+                Effect::Start { submit, folder } => {
+                    let (stop, stopped) = watch::channel(None);
+                    self.stops.insert(RunKey::of(&submit), stop);
+                    let (config, events) = (self.config.clone(), self.run_sender.clone());
+                    self.runs
+                        .spawn(run::run(config, submit, folder, stopped, events));
+                }
                 Effect::Stop { run, grace } => {
                     if let Some(stop) = self.stops.get(&run) {
-                        stop.send_replace(Some(grace));
+                        stop.send_if_modified(|earlier| earlier.replace(grace) != Some(grace));
                     }
                 }
-                Effect::Reconnect => self.line = None,
+                Effect::Reconnect => self.connection = None,
                 Effect::Renew => {
-                    if let Some(line) = &self.line {
-                        line.renewal.notify_one();
+                    if let Some(connection) = &self.connection {
+                        connection.renewal.notify_one();
                     }
                 }
                 Effect::Show(notice) => (self.ui)(&notice),
@@ -129,30 +150,16 @@ impl Agent {
         exit
     }
 
-    fn start(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
-        let (stop, stopped) = watch::channel(None);
-        self.stops.insert(RunKey::of(&submit), stop);
-        let job = Job {
-            submit,
-            folder,
-            config: self.config.clone(),
-        };
-        self.runs
-            .spawn(run::run(job, stopped, self.run_events.clone()));
-    }
-
     /// Ends the runs that are left, and closes the connection after its messages are sent.
-    async fn close(&mut self, link: &mut mpsc::Receiver<connection::Report>) {
+    async fn close(&mut self) {
         self.runs.shutdown().await;
-        if self.line.take().is_none() {
+        if self.connection.take().is_none() {
             return;
         }
         let closed = async {
-            while let Some((event, _)) = link.recv().await {
-                if matches!(event, LinkEvent::Down { .. }) {
-                    return;
-                }
-            }
+            while let Some(event) = self.connection_events.recv().await
+                && !matches!(event, ConnectionEvent::Disconnected { .. })
+            {}
         };
         // The agent does not wait longer for a cloud that does not answer the close.
         let _closed = timeout(2 * connection::CLOSE, closed).await;
@@ -160,20 +167,11 @@ impl Agent {
 }
 
 /// Waits for room for one more message; for ever without a connection, whose end is an event.
-async fn room(line: Option<Line>) -> mpsc::OwnedPermit<String> {
-    if let Some(line) = line
-        && let Ok(permit) = line.texts.reserve_owned().await
+async fn room(connection: Option<ConnectionHandle>) -> mpsc::OwnedPermit<String> {
+    if let Some(connection) = connection
+        && let Ok(permit) = connection.texts.reserve_owned().await
     {
         return permit;
     }
     pending().await
-}
-
-fn started(config: &Config) -> Notice {
-    Notice::Started {
-        agent_id: config.agent_id.to_string(),
-        url: without_secrets(&config.url),
-        command: config.command.program.clone(),
-        concurrency: config.concurrency,
-    }
 }

@@ -1,21 +1,114 @@
-//! The configuration of an agent.
+//! The command line, and the configuration that it makes.
 
-use std::time::Duration;
+use std::{env, fs, path::PathBuf, time::Duration};
 
-use bematic_protocol::ids::AgentId;
+use anyhow::{Context, bail};
+use bematic_protocol::{ids::AgentId, messages::limits::CAPACITY};
+use clap::Parser;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::{run::CommandLine, workdir::Workdirs};
 
-/// The configuration of an agent.
+/// Runs a command of your choice for the tasks of a Bematic cloud.
+///
+/// The API key comes from BEMATIC_API_KEY or --api-key-file. A command gets the task's prompt on
+/// standard input, its fields as BEMATIC_… variables, and works in the task's folder.
+///
+/// Exit codes: 0 stopped, 2 wrong usage, 3 the key was refused, 75 the cloud asked for a restart.
+#[derive(Debug, Parser)]
+#[command(name = "bematic-agent", version, verbatim_doc_comment)]
+pub struct Cli {
+    /// The cloud's WebSocket address, wss://…
+    #[arg(long, env = "BEMATIC_URL")]
+    url: Url,
+    /// This agent's id, as it was created
+    #[arg(long, env = "BEMATIC_AGENT_ID")]
+    agent_id: AgentId,
+    /// A file that holds the API key; without it, BEMATIC_API_KEY does
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// The command that does a task, quoted as for a shell (use sh -c '…' for pipes)
+    #[arg(long, value_name = "COMMAND")]
+    exec: String,
+    /// A folder that tasks may work in, with all below it; repeatable
+    #[arg(long, value_name = "DIR", required = true)]
+    workdir: Vec<PathBuf>,
+    /// How many tasks run at once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(CAPACITY)))]
+    concurrency: u32,
+    /// Tell what happens as JSON lines on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds that running tasks may take to finish when the agent is stopped
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
+    /// Seconds that a command has to end when its task is cancelled, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    kill_grace: Duration,
+    /// Seconds after which a connection is replaced by a new one; for tests
+    #[arg(long, value_name = "SECONDS", hide = true, value_parser = seconds)]
+    renew_after: Option<Duration>,
+}
+
+impl Cli {
+    /// Returns the configuration, with all checks that are possible before connecting. An error says
+    /// what to do.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        if !["ws", "wss"].contains(&self.url.scheme()) || self.url.host().is_none() {
+            bail!(
+                "--url {} is no WebSocket address; it begins with wss:// (or ws:// for a local stack)",
+                without_secrets(&self.url)
+            );
+        }
+        let defaults = Timings::default();
+        Ok(Config {
+            url: self.url.clone(),
+            agent_id: self.agent_id.clone(),
+            command: CommandLine::parse(&self.exec)?,
+            workdirs: Workdirs::new(&self.workdir)?,
+            concurrency: self.concurrency,
+            timings: Timings {
+                drain: self.drain_timeout,
+                grace: self.kill_grace,
+                renew: self.renew_after.unwrap_or(defaults.renew),
+                ..defaults
+            },
+        })
+    }
+
+    /// Returns the API key. An error says what to do.
+    pub fn api_key(&self) -> anyhow::Result<SecretString> {
+        let key = match &self.api_key_file {
+            Some(file) => fs::read_to_string(file)
+                .with_context(|| format!("--api-key-file {} cannot be read", file.display()))?,
+            // There is no option for the key: all users can see command lines.
+            None => env::var("BEMATIC_API_KEY").context(
+                "there is no API key; put it into BEMATIC_API_KEY or a file named by --api-key-file",
+            )?,
+        };
+        let key = key.trim();
+        if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
+            bail!("the API key is not one: it is 'bm_' and 64 hexadecimal digits on one line");
+        }
+        Ok(SecretString::from(key))
+    }
+}
+
+/// Parses seconds, up to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("not a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+/// The configuration of an agent, without its API key, which the connection alone needs.
 pub struct Config {
     /// The cloud's WebSocket.
     pub url: Url,
     /// The agent's id.
     pub agent_id: AgentId,
-    /// The agent's API key.
-    pub api_key: SecretString,
     /// The command that every task runs.
     pub command: CommandLine,
     /// The folders in which tasks may work.
@@ -50,9 +143,6 @@ pub struct Timings {
     pub grace: Duration,
     /// Time that running tasks may take to finish when the agent is asked to stop.
     pub drain: Duration,
-    /// Time that the agent waits for the cloud to confirm messages, at its end and before it
-    /// replaces a connection.
-    pub settle: Duration,
     /// Time until an unconfirmed terminal message is sent again; doubles each time.
     pub resend: Duration,
     /// Time until a message that the cloud could not handle is sent again; doubles each time, up to
@@ -75,7 +165,6 @@ impl Default for Timings {
             flush: Duration::from_millis(300),
             grace: Duration::from_secs(10),
             drain: Duration::from_secs(30),
-            settle: Duration::from_secs(5),
             resend: Duration::from_secs(10),
             retry: Duration::from_secs(1),
             reconnect: Duration::from_secs(1),
@@ -87,7 +176,50 @@ impl Default for Timings {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    fn config(url: &str, key: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("key");
+        fs::write(&file, key)?;
+        let file = file.to_string_lossy();
+        let folder = folder.path().to_string_lossy();
+        let cli = Cli::try_parse_from([
+            "bematic-agent",
+            "--url",
+            url,
+            "--agent-id",
+            "a",
+            "--exec",
+            "cat",
+            "--workdir",
+            &folder,
+            "--api-key-file",
+            &file,
+        ])?;
+        cli.api_key()?;
+        cli.config()
+    }
+
+    #[test]
+    fn a_key_file_may_end_with_a_newline() {
+        assert!(config("ws://localhost:1/x", "bm_00\n").is_ok());
+    }
+
+    #[test]
+    fn mistakes_are_explained_before_connecting() {
+        let explain = |url, key| config(url, key).err().unwrap().to_string();
+        assert!(explain("https://localhost", "k").contains("wss://"));
+        assert!(explain("ws://localhost", "two words").contains("bm_"));
+        assert!(explain("ws://localhost", "").contains("bm_"));
+    }
 
     #[test]
     fn an_address_is_shown_without_secrets() {

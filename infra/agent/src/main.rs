@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bematic_agent::{StopReason, agent, cli::Cli, ui};
+use bematic_agent::{Cli, agent, ui};
 use clap::Parser;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,33 +12,30 @@ use tokio::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (config, stops) = match cli.config().and_then(|config| Ok((config, stops()?))) {
-        Ok(ready) => ready,
+    let ready = || anyhow::Ok((cli.config()?, cli.api_key()?, stop_signals()?));
+    match ready() {
+        Ok((config, api_key, signals)) => {
+            let exit = agent::run(config, api_key, signals, ui::choose(cli.json)).await;
+            ExitCode::from(exit as u8)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    let exit = agent::run(config, stops, ui::choose(cli.json)).await;
-    ExitCode::from(exit.exit_code())
+    }
 }
 
-/// Returns a channel of requests to stop, one for each SIGTERM and SIGINT.
-fn stops() -> anyhow::Result<mpsc::Receiver<StopReason>> {
-    let (sender, stops) = mpsc::channel(4);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                Some(()) = terminate.recv() => "SIGTERM",
-                Some(()) = interrupt.recv() => "SIGINT",
-                else => return,
-            };
-            if sender.send(StopReason::Signal(name)).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(stops)
+/// Returns a channel of the names of the signals that arrive, SIGTERM and SIGINT.
+fn stop_signals() -> anyhow::Result<mpsc::Receiver<&'static str>> {
+    let (sender, signals) = mpsc::channel(4);
+    for (kind, name) in [
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::interrupt(), "SIGINT"),
+    ] {
+        let (mut signal, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() && sender.send(name).await.is_ok() {}
+        });
+    }
+    Ok(signals)
 }

@@ -5,16 +5,16 @@ use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
 /// The beginning of a progress line.
-pub(crate) const PREFIX: &str = "::bematic ";
+const PREFIX: &str = "::bematic ";
 
 /// The longest progress line, in bytes: room for a result that fills a message, escaped.
-pub(crate) const MAX_LINE: usize = 512 * 1024;
+const MAX_LINE: usize = 512 * 1024;
 
 /// The content of one line. Unknown fields are ignored, so that a command may be newer than its
 /// agent.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Declaration {
+pub(crate) struct ProgressLine {
     pub(crate) step: Option<String>,
     #[serde(rename = "type")]
     pub(crate) kind: StepKind,
@@ -72,29 +72,26 @@ impl Summary {
     }
 }
 
-/// Parses the text after [`PREFIX`].
-///
-/// # Errors
-/// A sentence that says what is wrong with the line.
-pub(crate) fn parse(json: &str) -> Result<Declaration, String> {
-    let declaration: Declaration =
+/// Parses the text after [`PREFIX`]. An error says what is wrong with the line.
+fn parse(json: &str) -> Result<ProgressLine, String> {
+    let line: ProgressLine =
         serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
-    if let Some(progress) = declaration.progress
+    if let Some(progress) = line.progress
         && !(0.0..=100.0).contains(&progress)
     {
         return Err(format!("progress is {progress}, not 0 to 100"));
     }
-    if declaration == Declaration::default() {
+    if line == ProgressLine::default() {
         return Err("it declares nothing that is known".to_owned());
     }
-    Ok(declaration)
+    Ok(line)
 }
 
 /// A piece of standard output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Piece {
     Text(String),
-    Declared(Box<Declaration>),
+    ProgressLine(Box<ProgressLine>),
     /// A progress line that could not be parsed. It is output, and its author gets a warning.
     Malformed {
         line: String,
@@ -105,14 +102,14 @@ pub(crate) enum Piece {
 /// Separates progress lines from output as it arrives. Only the beginning of a possible progress
 /// line is held back.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(crate) struct LineSplitter {
     /// The beginning of a line that may become a progress line.
     partial: String,
     /// Whether the line being read is known to be output.
     inside: bool,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Returns the pieces of the next text.
     pub(crate) fn push(&mut self, text: &str) -> Vec<Piece> {
         let mut pieces = Vec::new();
@@ -139,8 +136,7 @@ impl Lines {
 
     /// Returns the piece that the partial line is, if that is known already.
     fn decide(&mut self, ended: bool) -> Option<Piece> {
-        let declares = self.partial.starts_with(PREFIX);
-        let open = declares || PREFIX.starts_with(self.partial.as_str());
+        let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
         if !ended && open && self.partial.len() <= MAX_LINE {
             return None;
         }
@@ -154,7 +150,7 @@ impl Lines {
             Err(format!("it is longer than {MAX_LINE} bytes"))
         };
         Some(match parsed {
-            Ok(declaration) => Piece::Declared(Box::new(declaration)),
+            Ok(line) => Piece::ProgressLine(Box::new(line)),
             Err(reason) => Piece::Malformed { line, reason },
         })
     }
@@ -166,8 +162,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str, size: usize) -> (String, Vec<Declaration>, usize) {
-        let mut lines = Lines::default();
+    fn read(text: &str, size: usize) -> (String, Vec<ProgressLine>, usize) {
+        let mut lines = LineSplitter::default();
         let chars: Vec<char> = text.chars().collect();
         let mut pieces: Vec<Piece> = chars
             .chunks(size)
@@ -178,7 +174,7 @@ mod tests {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => output.push_str(&text),
-                Piece::Declared(declaration) => declared.push(*declaration),
+                Piece::ProgressLine(line) => declared.push(*line),
                 Piece::Malformed { line, .. } => {
                     output.push_str(&line);
                     malformed += 1;

@@ -43,43 +43,29 @@ pub(crate) fn fit_escaped(text: &str, budget: usize) -> String {
     format!("{kept}{NOTE}")
 }
 
-/// The last `bytes` bytes of a text that grows, for a result or an error message.
-#[derive(Debug, Clone)]
-pub(crate) struct Tail {
-    text: String,
-    bytes: usize,
-    cut: bool,
-}
+/// The last bytes of a text that grows, for a result or an error message.
+#[derive(Debug, Default)]
+pub(crate) struct Tail<const BYTES: usize>(String);
 
-impl Tail {
-    /// Returns an empty tail that keeps `bytes` bytes.
-    pub(crate) const fn new(bytes: usize) -> Self {
-        Self {
-            text: String::new(),
-            bytes,
-            cut: false,
-        }
-    }
-
+impl<const BYTES: usize> Tail<BYTES> {
     /// Adds text, and forgets the oldest.
     pub(crate) fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        // Twice the size, so that the text is moved once a `bytes` and not with every line.
-        if self.text.len() > 2 * self.bytes {
-            let start = self.text.ceil_char_boundary(self.text.len() - self.bytes);
-            self.text.drain(..start);
-            self.cut = true;
+        self.0.push_str(text);
+        let len = self.0.len();
+        // Twice the size, so that the text is moved once for `BYTES` and not with every line.
+        if len > 2 * BYTES {
+            // One byte more than is returned shows that there was more.
+            self.0.drain(..self.0.floor_char_boundary(len - BYTES - 1));
         }
     }
 
     /// Returns the tail, from the beginning of a line if text was forgotten.
     pub(crate) fn text(&self) -> &str {
-        let start = self
-            .text
-            .ceil_char_boundary(self.text.len().saturating_sub(self.bytes));
-        let kept = self.text.get(start..).unwrap_or_default();
+        let excess = self.0.len().saturating_sub(BYTES);
+        let start = self.0.ceil_char_boundary(excess);
+        let kept = self.0.get(start..).unwrap_or_default();
         let whole_lines = match kept.split_once('\n') {
-            Some((_, rest)) if (self.cut || start > 0) && !rest.is_empty() => rest,
+            Some((_, rest)) if start > 0 && !rest.is_empty() => rest,
             _ => kept,
         };
         whole_lines.trim_end()
@@ -114,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_tail_starts_with_a_whole_line() {
-        let mut tail = Tail::new(10);
+        let mut tail = Tail::<10>::default();
         for line in 0..100 {
             tail.push(&format!("line {line}\n"));
         }
@@ -123,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_short_tail_is_everything() {
-        let mut tail = Tail::new(100);
+        let mut tail = Tail::<100>::default();
         tail.push("one\ntwo\n");
         assert_eq!(tail.text(), "one\ntwo");
     }

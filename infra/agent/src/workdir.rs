@@ -12,32 +12,23 @@ use crate::text::shorten;
 pub struct Workdirs(Vec<PathBuf>);
 
 impl Workdirs {
-    /// Allows `folders` and what is below them.
-    ///
-    /// # Errors
-    /// If one of them is no folder.
+    /// Allows folders, which must exist, and what is below them.
     pub fn new(folders: &[PathBuf]) -> anyhow::Result<Self> {
-        let canonical = |path: &PathBuf| {
+        let canonical = folders.iter().map(|path| {
             folder(path).map_err(|error| {
                 let path = path.display();
                 anyhow::anyhow!("--workdir {path}: {error}; name a folder that exists")
             })
-        };
-        folders
-            .iter()
-            .map(canonical)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        });
+        canonical.collect::<Result<_, _>>().map(Self)
     }
 
     /// Returns the folder of a task's `local_path`: a relative path begins at the first allowed
-    /// folder. Links and `..` are followed first, so that neither leads out.
-    ///
-    /// # Errors
-    /// If the path is outside of the allowed folders, or no folder; the text is shown in Slack.
-    pub fn resolve(&self, local_path: &str) -> Result<PathBuf, String> {
-        let base = self.0.first().map(PathBuf::as_path);
-        let path = base.unwrap_or(Path::new("/")).join(local_path);
+    /// folder. Links and `..` are followed first, so that neither leads out. An error is shown in
+    /// Slack.
+    pub(crate) fn resolve(&self, local_path: &str) -> Result<PathBuf, String> {
+        let base = self.0.first().map_or(Path::new("/"), PathBuf::as_path);
+        let path = base.join(local_path);
         let shown = shorten(local_path, 300);
         match folder(&path) {
             Ok(found) if self.allow(&found) => Ok(found),

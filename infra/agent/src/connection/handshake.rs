@@ -1,8 +1,8 @@
 //! Opening a connection, and the reasons for which a connection fails.
 
-use std::{error::Error as _, io, sync::Once, time::Duration};
+use std::{error::Error as _, io, iter, time::Duration};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
@@ -18,7 +18,6 @@ use url::Url;
 
 use crate::config::Config;
 
-/// The longest duration of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Bytes of the largest message that is read; API Gateway's are at most 128 KB.
 const MAX_INCOMING: usize = 1024 * 1024;
@@ -29,72 +28,61 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// A failure after which another attempt may succeed.
-    Passing(String),
+    Temporary(String),
     /// The cloud does not accept the key.
     Refused(String),
 }
 
 /// Connects, and authenticates the agent.
-pub(super) async fn connect(config: &Config) -> Result<Socket, Failure> {
-    install_cryptography();
-    let request = request(config).map_err(|error| Failure::of(&error, &config.url))?;
+pub(super) async fn connect(config: &Config, api_key: &SecretString) -> Result<Socket, Failure> {
+    // The TLS library refuses to choose its cryptography. This fails only where another part of the
+    // process has chosen already, which is as good.
+    let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let failure = |error: Error| Failure::of(&error, &config.url);
+    let request = request(config, api_key).map_err(failure)?;
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_INCOMING))
         .max_frame_size(Some(MAX_INCOMING));
     let connecting = connect_async_with_config(request, Some(limits), true);
     match timeout(HANDSHAKE, connecting).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(Failure::of(&error, &config.url)),
-        Err(_) => Err(Failure::Passing(format!(
+        Ok(connected) => connected.map(|(socket, _)| socket).map_err(failure),
+        Err(_) => Err(Failure::Temporary(format!(
             "no answer within {} s",
             HANDSHAKE.as_secs()
         ))),
     }
 }
 
-fn request(config: &Config) -> Result<Request, Error> {
+fn request(config: &Config, api_key: &SecretString) -> Result<Request, Error> {
     let mut request = config.url.as_str().into_client_request()?;
-    let bearer = format!("Bearer {}", config.api_key.expose_secret());
-    let mut bearer = HeaderValue::from_str(&bearer)?;
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))?;
     bearer.set_sensitive(true);
-    let headers = request.headers_mut();
-    headers.insert(AUTHORIZATION, bearer);
-    headers.insert(
-        "X-Agent-Id",
-        HeaderValue::from_str(config.agent_id.as_str())?,
-    );
+    let agent_id = HeaderValue::from_str(config.agent_id.as_str())?;
+    request.headers_mut().insert(AUTHORIZATION, bearer);
+    request.headers_mut().insert("X-Agent-Id", agent_id);
     Ok(request)
 }
 
-/// Chooses the cryptography of the TLS library, which refuses to choose.
-fn install_cryptography() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Fails only where another part of the process has chosen already, which is as good.
-        let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    });
-}
-
 impl Failure {
-    pub(super) fn of(error: &Error, url: &Url) -> Self {
+    fn of(error: &Error, url: &Url) -> Self {
+        let place = place(url);
         let status = match error {
             Error::Http(response) => response.status(),
             Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Self::Passing(format!("nothing listens at {}", place(url)));
+                return Self::Temporary(format!("nothing listens at {place}"));
             }
-            other => return Self::Passing(describe(other)),
+            other => return Self::Temporary(describe(other)),
         };
+        let answer = format!("{place} answers HTTP {status}");
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Refused(format!(
-                "{} does not accept this agent's id and key (HTTP {}); check --agent-id and the key, \
+                "{place} does not accept this agent's id and key (HTTP {}); check --agent-id and the key, \
                  or have a new one made with `cargo xtask agent create`",
-                place(url),
                 status.as_u16(),
             )),
-            _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
-                Self::Passing(format!("{} answers HTTP {status}; check --url", place(url)))
-            }
-            _ => Self::Passing(format!("{} answers HTTP {status}", place(url))),
+            StatusCode::TOO_MANY_REQUESTS => Self::Temporary(answer),
+            _ if status.is_client_error() => Self::Temporary(format!("{answer}; check --url")),
+            _ => Self::Temporary(answer),
         }
     }
 }
@@ -111,10 +99,10 @@ fn place(url: &Url) -> String {
 /// Describes an error with its causes.
 pub(super) fn describe(error: &Error) -> String {
     let mut text = error.to_string();
-    for error in std::iter::successors(error.source(), |error| (*error).source()) {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
+    for cause in iter::successors(error.source(), |error| (*error).source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
     text
@@ -138,7 +126,7 @@ mod tests {
             assert!(matches!(of(status), Failure::Refused(_)), "{status}");
         }
         for status in [404, 429, 500, 502, 503] {
-            assert!(matches!(of(status), Failure::Passing(_)), "{status}");
+            assert!(matches!(of(status), Failure::Temporary(_)), "{status}");
         }
     }
 

@@ -1,56 +1,111 @@
-//! The socket: connects, again and again, and carries text both ways.
+//! The connection to the cloud: opens it, again and again, and carries text both ways.
 
 mod handshake;
-mod talk;
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::{Id, JoinSet},
-    time::{Instant, sleep},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use self::handshake::{Failure, Socket, connect};
-pub(crate) use self::talk::{CLOSE, Line, Report};
-use crate::{backoff::jittered, config::Config, event::LinkEvent};
+use bematic_protocol::messages::{CloudMessage, Envelope, decode, limits::FRAME_BYTES};
+use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
+use secrecy::SecretString;
+use serde::Deserialize;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
+
+use self::handshake::{Failure, Socket, connect, describe};
+use crate::{backoff::jittered, config::Config, text::shorten};
 
 /// The age from which a connection was a good one: the next failure starts from a short wait.
 const STABLE: Duration = Duration::from_secs(30);
+/// Time that the other side may take to agree to a close.
+pub(crate) const CLOSE: Duration = Duration::from_secs(2);
+/// Time that the network may take to accept one message.
+const SEND: Duration = Duration::from_secs(30);
+/// Characters of the gateway's error message that are reported.
+const GATEWAY_ERROR_CHARS: usize = 300;
+/// Bytes of text in a frame: with room for the header, and then some.
+const TEXT_BYTES: usize = FRAME_BYTES - 2048;
 
-/// Keeps a connection until `reports` is closed, or the key is refused.
+#[derive(Debug)]
+pub(crate) enum ConnectionEvent {
+    Connecting,
+    /// A connection is ready, in place of an older one if there was one. Messages that still come
+    /// over the older one are reported as before, and its end is not.
+    Connected {
+        handle: ConnectionHandle,
+        /// The time after which the connection is to be replaced.
+        renew_in: Duration,
+    },
+    /// The connection could not be replaced; the present one goes on.
+    NotRenewed {
+        reason: String,
+        /// The time after which to try again.
+        retry_in: Duration,
+    },
+    Message(Box<Envelope<CloudMessage>>),
+    /// API Gateway's error that some message's function failed.
+    GatewayError(String),
+    /// A text that is no message, with the reason.
+    Unreadable(String),
+    Disconnected {
+        reason: String,
+        /// The time until the next attempt.
+        retry_in: Duration,
+    },
+    /// The cloud does not know this agent or its key; there is no next attempt.
+    Refused(String),
+}
+
+/// The sender's end of a connection, which is closed when all clones of the handle are dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionHandle {
+    /// The messages to send; closed when the connection is gone.
+    pub(crate) texts: mpsc::Sender<String>,
+    /// Requests a new connection in place of this one.
+    pub(crate) renewal: Arc<Notify>,
+}
+
+type Events = mpsc::Sender<ConnectionEvent>;
+
+/// Keeps a connection until `events` is closed, or the key is refused.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a connection lasted decides how soon the next is tried"
 )]
-pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
+pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Events) {
     let mut failures = 0;
-    let mut keeper = Keeper {
-        config,
-        reports,
-        connections: JoinSet::new(),
-    };
-    loop {
-        if !keeper.report(LinkEvent::Connecting).await {
-            return;
-        }
-        let reason = match connect(&keeper.config).await {
+    while events.send(ConnectionEvent::Connecting).await.is_ok() {
+        let reason = match connect(&config, &api_key).await {
             Ok(socket) => {
                 let began = Instant::now();
-                let reason = keeper.keep(socket).await;
+                let reason = keep(socket, &config, &api_key, &events).await;
                 failures = failures_after(began.elapsed(), failures);
                 reason
             }
-            Err(Failure::Passing(reason)) => reason,
+            Err(Failure::Temporary(reason)) => reason,
             Err(Failure::Refused(reason)) => {
-                keeper.report(LinkEvent::Refused(reason)).await;
+                let _exiting = events.send(ConnectionEvent::Refused(reason)).await;
                 return;
             }
         };
-        let retry_in = keeper.retry_in(&mut failures);
-        if !keeper.report(LinkEvent::Down { reason, retry_in }).await {
-            return;
-        }
+        let retry_in = retry_in(&config, &mut failures);
+        let disconnected = ConnectionEvent::Disconnected { reason, retry_in };
+        let _received = events.send(disconnected).await;
         sleep(retry_in).await;
     }
 }
@@ -58,6 +113,19 @@ pub(crate) async fn run(config: Arc<Config>, reports: mpsc::Sender<Report>) {
 /// The number of failures that count after a connection that lasted so long.
 fn failures_after(lasted: Duration, failures: u32) -> u32 {
     if lasted >= STABLE { 0 } else { failures }
+}
+
+/// Counts a failure, and returns the wait after it.
+fn retry_in(config: &Config, failures: &mut u32) -> Duration {
+    let wait = jittered(config.timings.reconnect, *failures, random());
+    *failures = failures.saturating_add(1);
+    wait
+}
+
+/// The age at which a connection is to be replaced: up to a tenth more than `earliest`. `random` is
+/// from 0 to 1.
+fn renew_in(earliest: Duration, random: f64) -> Duration {
+    earliest + (earliest / 10).mul_f64(random)
 }
 
 #[expect(
@@ -68,83 +136,170 @@ fn random() -> f64 {
     rand::random()
 }
 
-/// The age at which a connection is to be replaced: up to a tenth more than `earliest`. `random` is
-/// from 0 to 1.
-fn renew_in(earliest: Duration, random: f64) -> Duration {
-    earliest + (earliest / 10).mul_f64(random.clamp(0.0, 1.0))
-}
-
-/// The present connection, and those that it replaced and that are still read.
-struct Keeper {
-    config: Arc<Config>,
-    reports: mpsc::Sender<Report>,
-    connections: JoinSet<String>,
-}
-
-impl Keeper {
-    /// Reports an event. Returns false once the agent no longer receives events.
-    async fn report(&self, event: LinkEvent) -> bool {
-        self.reports.send((event, None)).await.is_ok()
-    }
-
-    /// Counts a failure, and returns the wait after it.
-    fn retry_in(&self, failures: &mut u32) -> Duration {
-        let wait = jittered(self.config.timings.reconnect, *failures, random());
-        *failures = failures.saturating_add(1);
-        wait
-    }
-
-    /// Carries text over a connection and those that replace it. Returns why the last one ended.
-    async fn keep(&mut self, mut socket: Socket) -> String {
-        let timings = &self.config.timings;
-        let (renew, linger) = (timings.renew, timings.linger);
-        loop {
-            let (texts, outgoing) = mpsc::channel(1);
-            let renewal = Arc::new(Notify::new());
-            let line = Line {
+/// Carries text over a connection and those that replace it. Returns why the last one ended.
+async fn keep(
+    mut socket: Socket,
+    config: &Config,
+    api_key: &SecretString,
+    events: &Events,
+) -> String {
+    loop {
+        let (texts, outgoing) = mpsc::channel(1);
+        let renewal = Arc::new(Notify::new());
+        let replaced = Arc::new(AtomicBool::new(false));
+        // Once it is replaced, the connection ends by itself.
+        let mut connection = tokio::spawn(carry(
+            socket,
+            outgoing,
+            events.clone(),
+            replaced.clone(),
+            config.timings.linger,
+        ));
+        let connected = ConnectionEvent::Connected {
+            handle: ConnectionHandle {
                 texts,
                 renewal: renewal.clone(),
-            };
-            let (replace, replaced) = watch::channel(false);
-            let conversation =
-                talk::converse(socket, outgoing, self.reports.clone(), replaced, linger);
-            let current = self.connections.spawn(conversation).id();
-            let renew_in = renew_in(renew, random());
-            // The report is lost only when the agent exits; then the connection ends, too.
-            let up = (LinkEvent::Up { renew_in }, Some(line));
-            let _received = self.reports.send(up).await;
-            let mut failures = 0;
-            socket = loop {
-                tokio::select! {
-                    reason = self.end_of(current) => return reason,
-                    () = renewal.notified() => {}
-                }
-                // The cloud closes this connection as soon as it has the new one, which may be
-                // before the agent has it: only after the attempt does its end count.
-                match connect(&self.config).await {
-                    Ok(next) => break next,
-                    Err(Failure::Passing(reason) | Failure::Refused(reason)) => {
-                        let retry_in = self.retry_in(&mut failures);
-                        self.report(LinkEvent::NotRenewed { reason, retry_in })
-                            .await;
-                    }
-                }
-            };
-            replace.send_replace(true);
-        }
-    }
-
-    /// Waits for the end of the present connection, and discards the ends of those it replaced.
-    async fn end_of(&mut self, current: Id) -> String {
-        loop {
-            match self.connections.join_next_with_id().await {
-                Some(Ok((id, reason))) if id == current => return reason,
-                Some(Err(error)) if error.id() == current => return error.to_string(),
-                Some(_) => {}
-                None => return "the connection ended".to_owned(),
+            },
+            renew_in: renew_in(config.timings.renew, random()),
+        };
+        // The event is lost only when the agent exits; then the connection ends, too.
+        let _received = events.send(connected).await;
+        let mut failures = 0;
+        socket = loop {
+            tokio::select! {
+                reason = &mut connection => return reason.unwrap_or_else(|error| error.to_string()),
+                () = renewal.notified() => {}
             }
+            // The cloud closes this connection as soon as it has the new one, which may be
+            // before the agent has it: only after the attempt does its end count.
+            match connect(config, api_key).await {
+                Ok(next) => break next,
+                Err(Failure::Temporary(reason) | Failure::Refused(reason)) => {
+                    let retry_in = retry_in(config, &mut failures);
+                    let event = ConnectionEvent::NotRenewed { reason, retry_in };
+                    let _received = events.send(event).await;
+                }
+            }
+        };
+        replaced.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Carries text until a connection ends, and returns why it ended. Once the connection is
+/// `replaced` and its handle dropped, it is still read for `linger`.
+async fn carry(
+    socket: Socket,
+    texts: mpsc::Receiver<String>,
+    events: Events,
+    replaced: Arc<AtomicBool>,
+    linger: Duration,
+) -> String {
+    let (mut sink, mut stream) = socket.split();
+    let mut reading = pin!(read(&mut stream, &events, &replaced));
+    let writing = tokio::select! {
+        reason = &mut reading => return reason,
+        written = write(&mut sink, texts) => written,
+    };
+    if let Err(reason) = writing {
+        return reason;
+    }
+    if replaced.load(Ordering::Relaxed)
+        && let Ok(reason) = timeout(linger, &mut reading).await
+    {
+        return reason;
+    }
+    // The connection ends either way.
+    let _closed = timeout(CLOSE, sink.close()).await;
+    // Messages before the answer to the close still count.
+    let _answered = timeout(CLOSE, reading).await;
+    "closed by the agent".to_owned()
+}
+
+/// Sends the texts of the handle, until that is dropped.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    mut texts: mpsc::Receiver<String>,
+) -> Result<(), String> {
+    while let Some(text) = texts.recv().await {
+        timeout(SEND, send(sink, &text))
+            .await
+            .map_err(|_| "the network does not take what is sent".to_owned())?
+            .map_err(|error| describe(&error))?;
+    }
+    Ok(())
+}
+
+/// Sends a message in frames that API Gateway accepts: several if the message is large.
+async fn send(sink: &mut SplitSink<Socket, Message>, text: &str) -> Result<(), Error> {
+    let (mut rest, mut opcode) = (text, Data::Text);
+    loop {
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(TEXT_BYTES));
+        let frame = Frame::message(head.to_owned(), OpCode::Data(opcode), tail.is_empty());
+        sink.feed(Message::Frame(frame)).await?;
+        if tail.is_empty() {
+            return sink.flush().await;
+        }
+        (rest, opcode) = (tail, Data::Continue);
+    }
+}
+
+/// Reports the messages that arrive, and returns why no more do.
+async fn read(
+    stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+    events: &Events,
+    replaced: &AtomicBool,
+) -> String {
+    while let Some(message) = stream.next().await {
+        let event = match message {
+            Ok(Message::Text(text)) => parse(&text),
+            Ok(Message::Close(frame)) => {
+                // Reading on is what sends the answer.
+                let _answered = timeout(CLOSE, stream.next()).await;
+                return frame.map_or_else(
+                    || "closed by the cloud".to_owned(),
+                    |frame| format!("closed by the cloud ({} {})", frame.code, frame.reason),
+                );
+            }
+            Ok(Message::Binary(_)) => ConnectionEvent::Unreadable("a binary message".to_owned()),
+            Ok(_) => continue,
+            Err(error) => return describe(&error),
+        };
+        // A late pong would count as proof that the newer connection works.
+        if replaced.load(Ordering::Relaxed)
+            && let ConnectionEvent::Message(envelope) = &event
+            && let CloudMessage::HeartbeatPong(_) = envelope.message
+        {
+            continue;
+        }
+        if events.send(event).await.is_err() {
+            return "the agent ends".to_owned();
         }
     }
+    "the connection ended".to_owned()
+}
+
+fn parse(text: &str) -> ConnectionEvent {
+    match decode::<CloudMessage>(text) {
+        Ok((envelope, _)) => ConnectionEvent::Message(Box::new(envelope)),
+        Err(error) => match serde_json::from_str(text) {
+            Ok(GatewayError {
+                message,
+                request_id,
+            }) => ConnectionEvent::GatewayError(shorten(
+                &format!("{message}, request {request_id}"),
+                GATEWAY_ERROR_CHARS,
+            )),
+            Err(_) => ConnectionEvent::Unreadable(error.to_string()),
+        },
+    }
+}
+
+/// API Gateway's error message when a message's function failed: without an envelope.
+#[derive(Deserialize)]
+struct GatewayError {
+    message: String,
+    #[serde(rename = "requestId")]
+    request_id: String,
 }
 
 #[cfg(test)]
@@ -162,5 +317,18 @@ mod tests {
         let at = |random| renew_in(Duration::from_mins(105), random).as_secs_f64() / 60.0;
         assert_eq!((at(0.0), at(1.0)), (105.0, 115.5));
         assert!(at(0.5) > 110.0 && at(0.5) < 110.5);
+    }
+
+    #[test]
+    fn an_error_of_the_gateway_differs_from_a_text_that_is_no_message() {
+        let error =
+            r#"{"message": "Internal server error", "connectionId":"c=", "requestId":"r="}"#;
+        let ConnectionEvent::GatewayError(problem) = parse(error) else {
+            panic!("not parsed as the gateway's error");
+        };
+        assert_eq!(problem, "Internal server error, request r=");
+        for text in ["{}", "no JSON", r#"{"message": "hello"}"#] {
+            assert!(matches!(parse(text), ConnectionEvent::Unreadable(_)));
+        }
     }
 }

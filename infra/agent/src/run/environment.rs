@@ -1,62 +1,58 @@
 //! A task's fields as environment variables.
 
-use std::{fs, io, path::Path};
+use std::{env, fs, io, path::Path};
 
 use bematic_protocol::messages::TaskSubmit;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 /// The beginning of the variables' names. Such variables of the agent's own environment, its API
 /// key first of all, are not passed on.
-pub(super) const PREFIX: &str = "BEMATIC_";
+const PREFIX: &str = "BEMATIC_";
 
 /// Bytes of a value that are certain to fit: Linux takes 128 KB for name and value together
 /// (`MAX_ARG_STRLEN`).
 const MAX_VALUE: usize = 120 * 1024;
 
-/// A run's variables, and the folder of those values that are too large for one.
-pub(super) struct Environment {
-    /// Names and values.
-    pub(super) variables: Vec<(String, String)>,
-    /// Deleted with its content when the run is over.
-    _files: Option<TempDir>,
-}
-
-impl Environment {
-    /// The variables of a task that works in `folder`. A value that is too large is written to a
-    /// file, and named by the variable with `_FILE` appended.
-    ///
-    /// # Errors
-    /// If that file cannot be written.
-    pub(super) fn of(submit: &TaskSubmit, folder: &Path) -> io::Result<Self> {
-        let mut files = None;
-        let mut variables = fields(submit, folder);
-        for (name, value) in &mut variables {
-            if value.len() > MAX_VALUE {
-                let folder = match &files {
-                    Some(folder) => folder,
-                    None => files.insert(TempDir::with_prefix("bematic-task-")?),
-                };
-                let path = folder.path().join(name.as_str());
-                fs::write(&path, value.as_str())?;
-                name.push_str("_FILE");
-                *value = path.to_string_lossy().into_owned();
-            } else if value.contains('\0') {
-                *value = value.replace('\0', "\u{fffd}");
-            }
+/// Sets a command's variables to the fields of a task that works in `folder`. A value that is too
+/// large is written to a file of the returned folder, and named by the variable with `_FILE`
+/// appended.
+pub(super) fn set(
+    command: &mut Command,
+    submit: &TaskSubmit,
+    folder: &Path,
+) -> io::Result<Option<TempDir>> {
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with(PREFIX) {
+            command.env_remove(name);
         }
-        Ok(Self {
-            variables,
-            _files: files,
-        })
     }
+    let mut files = None;
+    for (name, value) in fields(submit, folder) {
+        if value.len() > MAX_VALUE {
+            let folder = match &files {
+                Some(folder) => folder,
+                None => files.insert(TempDir::with_prefix("bematic-task-")?),
+            };
+            let path = folder.path().join(&name);
+            fs::write(&path, value)?;
+            command.env(format!("{name}_FILE"), path);
+        } else {
+            command.env(name, value.replace('\0', "\u{fffd}"));
+        }
+    }
+    Ok(files)
 }
 
 /// The fields that a task has, by the name of their variable.
-fn fields(submit: &TaskSubmit, folder: &Path) -> Vec<(String, String)> {
+fn fields(submit: &TaskSubmit, folder: &Path) -> impl Iterator<Item = (String, String)> {
     let slack = &submit.slack_context;
-    let thread = slack.thread_ts.as_ref();
-    let attachments = submit.attachments.as_ref();
+    let attempt = submit.attempt.map(|n| n.to_string());
+    let thread = slack.thread_ts.as_ref().map(ToString::to_string);
+    let continuations = submit.max_continuations.map(|n| n.to_string());
+    let parent = submit.parent_task_id.map(|id| id.to_string());
+    let attachments = submit.attachments.as_ref().map(|it| json!(it).to_string());
     let fields = [
         ("TASK_ID", Some(submit.task_id.to_string())),
         ("PROJECT_ID", Some(submit.project_id.clone())),
@@ -69,26 +65,15 @@ fn fields(submit: &TaskSubmit, folder: &Path) -> Vec<(String, String)> {
         ("LOCAL_PATH", Some(folder.to_string_lossy().into_owned())),
         ("SLACK_CHANNEL", Some(slack.channel_id.to_string())),
         ("SLACK_USER", Some(slack.user_id.to_string())),
-        ("ATTEMPT", submit.attempt.map(|n| n.to_string())),
-        ("SLACK_THREAD", thread.map(ToString::to_string)),
+        ("ATTEMPT", attempt),
+        ("SLACK_THREAD", thread),
         ("RESUME_SESSION_ID", submit.resume_session_id.clone()),
-        (
-            "MAX_CONTINUATIONS",
-            submit.max_continuations.map(|n| n.to_string()),
-        ),
-        (
-            "PARENT_TASK_ID",
-            submit.parent_task_id.map(|id| id.to_string()),
-        ),
-        (
-            "ATTACHMENTS",
-            attachments.map(|list| json!(list).to_string()),
-        ),
+        ("MAX_CONTINUATIONS", continuations),
+        ("PARENT_TASK_ID", parent),
+        ("ATTACHMENTS", attachments),
     ];
-    let present = fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((format!("{PREFIX}{name}"), value?)));
-    present.collect()
+    let fields = fields.into_iter();
+    fields.filter_map(|(name, value)| Some((format!("{PREFIX}{name}"), value?)))
 }
 
 #[cfg(test)]
@@ -96,44 +81,45 @@ mod tests {
     use super::*;
     use crate::tests::submit;
 
-    fn get<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-        let mut variables = environment.variables.iter();
-        variables.find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    /// A command with the variables of a task, and the folder of its files.
+    fn command(submit: &TaskSubmit) -> (Command, Option<TempDir>) {
+        let mut command = Command::new("true");
+        let files = set(&mut command, submit, Path::new("/work")).unwrap();
+        (command, files)
+    }
+
+    fn get<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
+        let mut variables = command.as_std().get_envs();
+        let (_, value) = variables.find(|(key, _)| *key == name)?;
+        value?.to_str()
     }
 
     #[test]
     fn every_field_has_its_variable_and_an_absent_one_has_none() {
-        let environment = Environment::of(&submit("hi"), Path::new("/work")).unwrap();
-        assert_eq!(get(&environment, "BEMATIC_ATTEMPT"), Some("1"));
-        assert_eq!(get(&environment, "BEMATIC_LOCAL_PATH"), Some("/work"));
-        assert_eq!(
-            get(&environment, "BEMATIC_ALLOWED_TOOLS"),
-            Some("Read,Edit")
-        );
-        assert_eq!(get(&environment, "BEMATIC_MAX_BUDGET"), Some("2.5"));
-        assert_eq!(get(&environment, "BEMATIC_RESUME_SESSION_ID"), None);
+        let (command, _) = command(&submit("hi"));
+        assert_eq!(get(&command, "BEMATIC_ATTEMPT"), Some("1"));
+        assert_eq!(get(&command, "BEMATIC_LOCAL_PATH"), Some("/work"));
+        assert_eq!(get(&command, "BEMATIC_ALLOWED_TOOLS"), Some("Read,Edit"));
+        assert_eq!(get(&command, "BEMATIC_MAX_BUDGET"), Some("2.5"));
+        assert_eq!(get(&command, "BEMATIC_RESUME_SESSION_ID"), None);
     }
 
     #[test]
     fn a_value_too_large_for_a_variable_is_a_file() {
         let mut task = submit("hi");
         task.system_prompt = "ö".repeat(100_000);
-        let environment = Environment::of(&task, Path::new("/work")).unwrap();
-        let file = get(&environment, "BEMATIC_SYSTEM_PROMPT_FILE").unwrap();
+        let (command, files) = command(&task);
+        let file = get(&command, "BEMATIC_SYSTEM_PROMPT_FILE").unwrap();
         assert_eq!(fs::read_to_string(file).unwrap(), task.system_prompt);
-        let file = file.to_owned();
-        drop(environment);
-        assert!(!Path::new(&file).exists());
+        drop(files);
+        assert!(!Path::new(file).exists());
     }
 
     #[test]
     fn no_value_holds_a_nul() {
         let mut task = submit("hi");
         task.system_prompt = "a\0b".to_owned();
-        let environment = Environment::of(&task, Path::new("/work")).unwrap();
-        assert_eq!(
-            get(&environment, "BEMATIC_SYSTEM_PROMPT"),
-            Some("a\u{fffd}b")
-        );
+        let (command, _) = command(&task);
+        assert_eq!(get(&command, "BEMATIC_SYSTEM_PROMPT"), Some("a\u{fffd}b"));
     }
 }

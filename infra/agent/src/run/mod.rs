@@ -6,26 +6,33 @@
 )]
 
 mod environment;
+pub(crate) mod event;
 mod pipe;
 mod process;
-mod report;
 
-use std::{future::pending, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
-use bematic_protocol::messages::TaskSubmit;
+use bematic_protocol::{
+    ids::{Attempt, TaskId},
+    messages::TaskSubmit,
+};
+use nix::sys::signal::Signal;
+use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
 pub use self::process::CommandLine;
-use self::{pipe::Pipe, process::Process, report::Report};
+use self::{event::EventBuffer, pipe::Pipe, process::Process};
+pub(crate) use self::{
+    event::{Ended, RunEvent},
+    process::Outcome,
+};
 use crate::{
     backoff::due,
     config::Config,
-    event::{Ended, Outcome, RunEvent},
-    progress_line::{Lines, Piece, Summary},
-    run_key::RunKey,
+    progress_line::{LineSplitter, Piece, Summary},
     text::Tail,
 };
 
@@ -36,53 +43,74 @@ const ERROR_TAIL: usize = 4 * 1024;
 /// Time that pipes may stay open after the command has ended (a process it left behind has them).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A task to run.
-pub(crate) struct Job {
-    pub(crate) submit: Box<TaskSubmit>,
-    /// The folder to run in.
-    pub(crate) folder: PathBuf,
-    /// The agent's configuration, with the command.
-    pub(crate) config: Arc<Config>,
+/// The identity of a run: an attempt of a task. Clouds older than attempts name none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct RunKey {
+    /// The task.
+    #[serde(rename = "taskId")]
+    pub task: TaskId,
+    /// The attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
 }
 
-/// The channel for the events of runs. It is bounded: when it is full, commands wait at their
-/// pipes.
-pub(crate) type Events = mpsc::Sender<(RunKey, RunEvent)>;
-
-/// Runs the command to its end, and reports it. `stop` holds the time between asking the command to
-/// end and forcing it, as soon as the command is to end.
-pub(crate) async fn run(job: Job, stop: watch::Receiver<Option<Duration>>, events: Events) {
-    let key = RunKey::of(&job.submit);
-    let started = Instant::now();
-    let mut ended = match Process::start(&job.config.command, &job.submit, &job.folder) {
-        Ok(process) => {
-            Running::new(process, job.config.timings.flush)
-                .until_end(key, stop, &events)
-                .await
+impl RunKey {
+    pub(crate) const fn of(submit: &TaskSubmit) -> Self {
+        Self {
+            task: submit.task_id,
+            attempt: submit.attempt,
         }
-        Err(sentence) => Ended::from(Outcome::NotStarted(sentence)),
+    }
+}
+
+impl fmt::Display for RunKey {
+    /// Writes the random end of the task's id: ids made in the same minute begin alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.task.to_string();
+        f.write_str(id.get(id.len().saturating_sub(8)..).unwrap_or(&id))
+    }
+}
+
+/// Runs the command for a task to its end, and reports it. `stop` holds the time between asking the
+/// command to end and forcing it, as soon as the command is to end. `events` is bounded: when it is
+/// full, commands wait at their pipes.
+pub(crate) async fn run(
+    config: Arc<Config>,
+    submit: Box<TaskSubmit>,
+    folder: PathBuf,
+    stop: watch::Receiver<Option<Duration>>,
+    events: mpsc::Sender<(RunKey, RunEvent)>,
+) {
+    let key = RunKey::of(&submit);
+    let started = Instant::now();
+    let mut ended = match Process::start(&config.command, &submit, &folder) {
+        Ok(process) => {
+            let running = Running::new(process, config.timings.flush);
+            running.until_end(key, stop, &events).await
+        }
+        Err(sentence) => Ended {
+            outcome: Outcome::NotStarted(sentence),
+            ..Ended::default()
+        },
     };
     ended.duration = started.elapsed();
     // The event is lost only when the agent itself exits at once.
     let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
-/// A running command.
 struct Running {
     process: Process,
-    output: Pipe,
-    error: Pipe,
-    lines: Lines,
-    report: Report,
+    stdout: Pipe,
+    stderr: Pipe,
+    lines: LineSplitter,
+    buffer: EventBuffer,
     summary: Summary,
-    output_tail: Tail,
-    error_tail: Tail,
+    output_tail: Tail<RESULT_TAIL>,
+    error_tail: Tail<ERROR_TAIL>,
     flush_after: Duration,
     flush_at: Option<Instant>,
     status: Option<io::Result<ExitStatus>>,
     stopped: bool,
-    /// The last requested time between asking and forcing.
-    grace: Option<Duration>,
     kill_at: Option<Instant>,
     give_up_at: Option<Instant>,
 }
@@ -90,19 +118,18 @@ struct Running {
 impl Running {
     fn new(mut process: Process, flush_after: Duration) -> Self {
         Self {
-            output: Pipe::new(process.child.stdout.take()),
-            error: Pipe::new(process.child.stderr.take()),
+            stdout: Pipe::new(process.child.stdout.take()),
+            stderr: Pipe::new(process.child.stderr.take()),
             process,
-            lines: Lines::default(),
-            report: Report::default(),
+            lines: LineSplitter::default(),
+            buffer: EventBuffer::default(),
             summary: Summary::default(),
-            output_tail: Tail::new(RESULT_TAIL),
-            error_tail: Tail::new(ERROR_TAIL),
+            output_tail: Tail::default(),
+            error_tail: Tail::default(),
             flush_after,
             flush_at: None,
             status: None,
             stopped: false,
-            grace: None,
             kill_at: None,
             give_up_at: None,
         }
@@ -112,109 +139,99 @@ impl Running {
         mut self,
         key: RunKey,
         mut stop: watch::Receiver<Option<Duration>>,
-        events: &Events,
+        events: &mpsc::Sender<(RunKey, RunEvent)>,
     ) -> Ended {
-        while !self.is_over() {
+        while self.status.is_none() || !self.pipes_have_ended() || !self.buffer.is_empty() {
             // Nothing is read while an event waits for room.
-            let may_read = self.report.ready.is_empty();
+            let may_read = self.buffer.ready.is_empty();
             tokio::select! {
-                room = events.reserve(), if !may_read => match (room, self.report.ready.pop_front()) {
+                room = events.reserve(), if !may_read => match (room, self.buffer.ready.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send((key, event)),
                     // The agent itself exits at once.
                     _ => break,
                 },
-                read = self.output.read(), if may_read => self.on_output(&read),
-                read = self.error.read(), if may_read => self.on_error(&read),
+                text = self.stdout.read(), if may_read => self.on_output(&text),
+                text = self.stderr.read(), if may_read => self.on_error(&text),
                 status = self.process.child.wait(), if self.status.is_none() => {
                     self.status = Some(status);
                     let give_up_at = self.give_up_at.or(self.kill_at);
                     self.give_up_at = give_up_at.or(Some(Instant::now() + LINGER));
                 }
                 () = due(self.flush_at) => self.flush(),
-                grace = requested(&mut stop, self.grace) => self.stop(grace),
+                Ok(()) = stop.changed() => {
+                    let grace = *stop.borrow_and_update();
+                    self.stop(grace.unwrap_or_default());
+                }
                 () = due(self.kill_at) => {
                     self.kill_at = None;
-                    self.process.group.kill();
+                    self.process.group.signal(Signal::SIGKILL);
                     self.give_up_at = Some(Instant::now() + LINGER);
                 }
                 () = due(self.give_up_at) => self.give_up(),
             }
         }
         Ended {
+            outcome: process::outcome(self.stopped, self.status),
             summary: self.summary,
             output_tail: self.output_tail.text().to_owned(),
             error_tail: self.error_tail.text().to_owned(),
-            ..Ended::from(process::outcome(self.stopped, self.status))
+            duration: Duration::ZERO,
         }
-    }
-
-    fn is_over(&self) -> bool {
-        let reported = self.report.ready.is_empty() && self.report.is_empty();
-        self.status.is_some() && self.pipes_have_ended() && reported
     }
 
     const fn pipes_have_ended(&self) -> bool {
-        self.output.reader.is_none() && self.error.reader.is_none()
+        self.stdout.reader.is_none() && self.stderr.reader.is_none()
     }
 
-    fn on_output(&mut self, read: &io::Result<usize>) {
-        let text = self.output.text(read);
-        let mut pieces = self.lines.push(&text);
-        if self.output.reader.is_none() {
+    fn on_output(&mut self, text: &str) {
+        let mut pieces = self.lines.push(text);
+        if self.stdout.reader.is_none() {
             pieces.extend(self.lines.finish());
         }
         for piece in pieces {
-            self.add_piece(piece);
+            let text = match piece {
+                Piece::Text(text) => text,
+                Piece::ProgressLine(line) => {
+                    self.buffer.add_progress(&line);
+                    self.summary.merge(line.summary);
+                    continue;
+                }
+                Piece::Malformed { line, reason } => {
+                    let warning = format!("a '::bematic' line is passed on as output: {reason}");
+                    self.buffer.ready.push_back(RunEvent::Warning(warning));
+                    line
+                }
+            };
+            self.output_tail.push(&text);
+            self.buffer.add_output(&text);
         }
         self.schedule_flush();
     }
 
-    fn on_error(&mut self, read: &io::Result<usize>) {
-        let text = self.error.text(read);
-        self.error_tail.push(&text);
-        self.report.output(&text);
+    fn on_error(&mut self, text: &str) {
+        self.error_tail.push(text);
+        self.buffer.add_output(text);
         self.schedule_flush();
-    }
-
-    fn add_piece(&mut self, piece: Piece) {
-        match piece {
-            Piece::Text(text) => self.add_text(&text),
-            Piece::Declared(declared) => {
-                self.report.declare(&declared);
-                self.summary.merge(declared.summary);
-            }
-            Piece::Malformed { line, reason } => {
-                let warning = format!("a '::bematic' line is passed on as output: {reason}");
-                self.report.ready.push_back(RunEvent::Warning(warning));
-                self.add_text(&line);
-            }
-        }
-    }
-
-    fn add_text(&mut self, text: &str) {
-        self.output_tail.push(text);
-        self.report.output(text);
     }
 
     /// Reports the new output soon, or at once when there will be no more.
     fn schedule_flush(&mut self) {
         if self.pipes_have_ended() {
             self.flush();
-        } else if self.flush_at.is_none() && !self.report.is_empty() {
+        } else if self.flush_at.is_none() && self.buffer.has_unflushed() {
             self.flush_at = Some(Instant::now() + self.flush_after);
         }
     }
 
     fn flush(&mut self) {
         self.flush_at = None;
-        self.report.flush();
+        self.buffer.flush();
     }
 
     /// Asks the command to end; one that has already ended was not stopped.
     fn stop(&mut self, grace: Duration) {
-        self.grace = Some(grace);
         self.stopped |= self.status.is_none();
-        self.process.group.terminate();
+        self.process.group.signal(Signal::SIGTERM);
         self.kill_at = Some(Instant::now() + grace);
         self.give_up_at = self.give_up_at.and(self.kill_at);
     }
@@ -223,21 +240,9 @@ impl Running {
     fn give_up(&mut self) {
         self.give_up_at = None;
         self.kill_at = None;
-        self.process.group.kill();
-        self.on_output(&Ok(0));
-        self.on_error(&Ok(0));
-    }
-}
-
-/// Waits until the run is to end, or with another grace than `known`; for ever if that
-/// can no longer be requested.
-async fn requested(
-    stop: &mut watch::Receiver<Option<Duration>>,
-    known: Option<Duration>,
-) -> Duration {
-    let request = stop.wait_for(|grace| grace.is_some() && *grace != known);
-    match request.await.map(|grace| *grace) {
-        Ok(Some(grace)) => grace,
-        _ => pending().await,
+        self.process.group.signal(Signal::SIGKILL);
+        let (output, error) = (self.stdout.end(), self.stderr.end());
+        self.on_output(&output);
+        self.on_error(&error);
     }
 }

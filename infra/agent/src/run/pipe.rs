@@ -1,6 +1,6 @@
 //! A command's pipes, and the decoding of their bytes to text that Slack can show.
 
-use std::io;
+use std::{future::pending, mem};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use vte::{Parser, Perform};
@@ -8,7 +8,6 @@ use vte::{Parser, Perform};
 /// Bytes of one read; a pipe holds 64 KB.
 const READ_BYTES: usize = 16 * 1024;
 
-/// One of a command's pipes.
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
@@ -24,26 +23,25 @@ impl Pipe {
         }
     }
 
-    /// Waits for bytes; for ever when the pipe has ended.
-    pub(super) async fn read(&mut self) -> io::Result<usize> {
-        match &mut self.reader {
-            Some(reader) => reader.read(&mut self.buffer).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Returns the text of a read. An error ends a pipe like its end does: the process is gone.
-    pub(super) fn text(&mut self, read: &io::Result<usize>) -> String {
-        match read {
-            &Ok(bytes) if bytes > 0 => {
+    /// Waits for output, and returns its text; for ever when the pipe has ended. An error ends a pipe
+    /// like its end does: the process is gone.
+    pub(super) async fn read(&mut self) -> String {
+        let Some(reader) = &mut self.reader else {
+            return pending().await;
+        };
+        match reader.read(&mut self.buffer).await {
+            Ok(bytes) if bytes > 0 => {
                 let bytes = self.buffer.get(..bytes).unwrap_or_default();
                 self.decoder.push(bytes)
             }
-            _ => {
-                self.reader = None;
-                self.decoder.finish()
-            }
+            _ => self.end(),
         }
+    }
+
+    /// Takes the pipe as ended, and returns the rest of its text.
+    pub(super) fn end(&mut self) -> String {
+        self.reader = None;
+        self.decoder.finish()
     }
 }
 
@@ -60,50 +58,38 @@ struct Decoder {
 }
 
 impl Decoder {
-    /// Returns the text of the next bytes.
     fn push(&mut self, bytes: &[u8]) -> String {
-        let decoded = self.decode(bytes);
-        let mut text = Text(String::with_capacity(decoded.len()));
+        self.cut.extend_from_slice(bytes);
+        let end = self.cut.len();
+        let mut starts = (end.saturating_sub(3)..end).rev();
+        let cut_at = starts.find(|at| is_cut(&self.cut[*at..]));
+        let cut = self.cut.split_off(cut_at.unwrap_or(end));
+        let whole = mem::replace(&mut self.cut, cut);
+        let decoded = String::from_utf8_lossy(&whole);
+        let mut text = PlainText(String::with_capacity(decoded.len()));
         self.terminal.advance(&mut text, decoded.as_bytes());
         text.0
     }
 
     /// Returns the rest when the pipe has ended.
     fn finish(&mut self) -> String {
-        if std::mem::take(&mut self.cut).is_empty() {
+        if mem::take(&mut self.cut).is_empty() {
             String::new()
         } else {
             char::REPLACEMENT_CHARACTER.to_string()
         }
     }
-
-    fn decode(&mut self, bytes: &[u8]) -> String {
-        self.cut.extend_from_slice(bytes);
-        let pending = std::mem::take(&mut self.cut);
-        let mut text = String::with_capacity(pending.len());
-        let mut chunks = pending.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            text.push_str(chunk.valid());
-            let invalid = chunk.invalid();
-            if chunks.peek().is_none() && may_continue(invalid) {
-                self.cut = invalid.to_vec();
-            } else if !invalid.is_empty() {
-                text.push(char::REPLACEMENT_CHARACTER);
-            }
-        }
-        text
-    }
 }
 
-/// Whether bytes at the end of a read may be the beginning of a character.
-fn may_continue(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+/// Whether bytes at the end of a read are the beginning of a character.
+fn is_cut(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 /// Keeps the characters that can be shown anywhere.
-struct Text(String);
+struct PlainText(String);
 
-impl Perform for Text {
+impl Perform for PlainText {
     fn print(&mut self, c: char) {
         const DELETE: char = '\u{7f}';
         if c != DELETE {

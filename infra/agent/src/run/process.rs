@@ -2,7 +2,7 @@
 //! outcome.
 
 use std::{
-    env, io,
+    io,
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -14,14 +14,14 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
-    process::{Child, ChildStdin, Command},
+    process::{Child, Command},
     task::JoinSet,
 };
 
-use super::environment::{Environment, PREFIX};
-use crate::event::Outcome;
+use super::environment;
 
 /// The command that every task runs, chosen by the agent's owner; no part of it comes from the
 /// cloud.
@@ -34,9 +34,6 @@ pub struct CommandLine {
 impl CommandLine {
     /// Splits a command as a shell would. No shell runs it: for pipes and variables, use
     /// `sh -c '…'`.
-    ///
-    /// # Errors
-    /// If a quote is not closed, or there is no word.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let words = shell_words::split(text).map_err(|error| {
             anyhow::anyhow!(
@@ -54,69 +51,54 @@ impl CommandLine {
     }
 }
 
-/// A started command.
 pub(super) struct Process {
     pub(super) child: Child,
-    pub(super) group: Group,
+    pub(super) group: ProcessGroup,
     /// Writes the prompt; ends with the run.
-    _writer: JoinSet<()>,
-    _environment: Environment,
+    _prompt_writer: JoinSet<()>,
+    /// The files of the command's variables; deleted when the run is over.
+    _files: Option<TempDir>,
 }
 
 impl Process {
-    /// Starts the command for a task, in a process group of its own.
-    ///
-    /// # Errors
-    /// A sentence that says why not, and what to do.
+    /// Starts the command for a task, in a process group of its own. An error says what to do.
     pub(super) fn start(
         command: &CommandLine,
         submit: &TaskSubmit,
         folder: &Path,
     ) -> Result<Self, String> {
-        let environment = Environment::of(submit, folder)
+        let mut prepared = Command::new(&command.program);
+        prepared
+            .args(&command.arguments)
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let files = environment::set(&mut prepared, submit, folder)
             .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
-        let mut child = prepare(command, &environment, folder)
+        let mut child = prepared
             .spawn()
-            .map_err(|error| explain(command, &error))?;
-        let mut writer = JoinSet::new();
-        if let Some(stdin) = child.stdin.take() {
-            writer.spawn(write_prompt(stdin, submit.prompt.clone()));
+            .map_err(|error| explain(&command.program, &error))?;
+        let mut prompt_writer = JoinSet::new();
+        if let Some(mut stdin) = child.stdin.take() {
+            let prompt = submit.prompt.clone();
+            prompt_writer.spawn(async move {
+                // A command need not read its prompt.
+                let _closed_early = stdin.write_all(prompt.as_bytes()).await;
+            });
         }
         Ok(Self {
-            group: Group::of(&child),
+            group: ProcessGroup::of(&child),
             child,
-            _writer: writer,
-            _environment: environment,
+            _prompt_writer: prompt_writer,
+            _files: files,
         })
     }
 }
 
-fn prepare(command: &CommandLine, environment: &Environment, folder: &Path) -> Command {
-    let mut prepared = Command::new(&command.program);
-    prepared
-        .args(&command.arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with(PREFIX) {
-            prepared.env_remove(name);
-        }
-    }
-    prepared.envs(environment.variables.iter().cloned());
-    prepared
-}
-
-/// Writes the prompt. A command need not read it: that it closes the pipe is no error.
-async fn write_prompt(mut stdin: ChildStdin, prompt: String) {
-    let _closed_early = stdin.write_all(prompt.as_bytes()).await;
-}
-
-fn explain(command: &CommandLine, error: &io::Error) -> String {
-    let program = &command.program;
+fn explain(program: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "the command '{program}' was not found on the agent's machine; \
@@ -130,26 +112,17 @@ fn explain(command: &CommandLine, error: &io::Error) -> String {
 }
 
 /// A process group. It is killed when dropped, so that a run leaves nothing behind.
-pub(super) struct Group(Option<Pid>);
+pub(super) struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(child: &Child) -> Self {
         // 0 would mean the agent's own group.
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
         Self(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
     }
 
-    /// Asks every process of the group to end.
-    pub(super) fn terminate(&self) {
-        self.signal(Signal::SIGTERM);
-    }
-
-    /// Ends every process of the group.
-    pub(super) fn kill(&self) {
-        self.signal(Signal::SIGKILL);
-    }
-
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal to every process of the group.
+    pub(super) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.0 {
             // The only possible error is that the group is already gone.
             let _gone = killpg(pid, signal);
@@ -157,30 +130,40 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        self.kill();
+        self.signal(Signal::SIGKILL);
     }
+}
+
+/// The outcome of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Exit code 0.
+    Succeeded,
+    /// Another exit code, or a signal that the agent did not send; in words.
+    Failed(String),
+    /// A failure to start; the sentence says what to do.
+    NotStarted(String),
+    /// An end that the session asked for.
+    #[default]
+    Stopped,
 }
 
 /// Returns the outcome of a command, by its exit status unless it was stopped.
 pub(super) fn outcome(stopped: bool, status: Option<io::Result<ExitStatus>>) -> Outcome {
-    match status {
-        _ if stopped => Outcome::Stopped,
-        Some(Ok(status)) if status.success() => Outcome::Succeeded,
-        Some(Ok(status)) => Outcome::Failed(describe(status)),
-        Some(Err(error)) => Outcome::Failed(format!(
-            "the end of the command could not be observed: {error}"
-        )),
-        None => Outcome::Stopped,
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    let signal = status
-        .signal()
-        .and_then(|number| Signal::try_from(number).ok());
-    match (status.code(), signal) {
+    let status = match status {
+        Some(Ok(status)) if !stopped => status,
+        Some(Err(error)) if !stopped => {
+            return Outcome::Failed(format!(
+                "the end of the command could not be observed: {error}"
+            ));
+        }
+        _ => return Outcome::Stopped,
+    };
+    let signal = status.signal().and_then(|it| Signal::try_from(it).ok());
+    Outcome::Failed(match (status.code(), signal) {
+        (Some(0), _) => return Outcome::Succeeded,
         (Some(127), _) => {
             "the command ended with exit code 127 (for a shell: command not found)".to_owned()
         }
@@ -190,7 +173,7 @@ fn describe(status: ExitStatus) -> String {
         }
         (None, Some(signal)) => format!("the command was ended by {signal}"),
         (None, None) => format!("the command ended with {status}"),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -9,31 +9,33 @@
 //!
 //! Before a connection is replaced, the outbox is held: a last heartbeat proves that the messages
 //! before it have arrived, and the rest waits for the new connection. So nothing is lost with the
-//! old connection, and nothing is sent twice. Only the cloud's pings are answered all the same.
+//! old connection, and nothing is sent twice. Only heartbeats, and answers to the cloud's, go out all
+//! the same.
 
-use std::{collections::VecDeque, mem::discriminant, ops::Deref, time::Duration};
+use std::{
+    collections::VecDeque,
+    mem::{discriminant, take},
+    time::Duration,
+};
 
 use bematic_protocol::{
     ids::{MessageId, TaskId},
-    messages::{AgentMessage, Availability, Envelope},
+    messages::{AgentMessage, AgentMessage as M, Availability, Envelope},
 };
 use tokio::time::Instant;
 
-use crate::{backoff::doubled, run_key::RunKey};
+use crate::{backoff::doubled, run::RunKey};
 
 /// Bytes of messages that are kept without a connection or without proof; the newest are kept.
 pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
 const MAX_UNCONFIRMED: usize = 500;
-/// Number of times that a terminal message is sent to a cloud that has never confirmed any: one
-/// that is older than MESSAGE_ACK.
+/// Sends of a terminal message to a cloud that has never confirmed any: one older than MESSAGE_ACK.
 const MAX_SENDS: u32 = 8;
-/// Number of times that a task's other message is sent again to a cloud that cannot handle it: for
-/// some three minutes.
+/// Repetitions of a task's other message that the cloud cannot handle: for some three minutes.
 const MAX_REFUSALS: u32 = 8;
-/// Time after a message in which its failure may be reported: API Gateway waits 29 s for a
-/// function.
+/// Time in which a message's failure may be reported: API Gateway waits 29 s for a function.
 const REFUSABLE: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
 const MAX_RESEND: Duration = Duration::from_mins(10);
@@ -60,7 +62,7 @@ pub(super) struct Outgoing {
     sent_at: Option<Instant>,
     /// The number of times that the message was sent and not refused.
     sends: u32,
-    pub(super) refusals: u32,
+    refusals: u32,
     resend_at: Option<Instant>,
     /// Bytes of dropped output that the message notes instead of containing output.
     dropped: usize,
@@ -84,7 +86,6 @@ impl From<Envelope<AgentMessage>> for Outgoing {
 impl Outgoing {
     /// The run that the message is about, if it is not about the agent itself.
     pub(super) const fn run(&self) -> Option<RunKey> {
-        use AgentMessage as M;
         let (task, attempt) = match &self.envelope.message {
             M::TaskAck(message) => (message.task_id, message.attempt),
             M::TaskProgress(message) => (message.task_id, message.attempt),
@@ -100,28 +101,22 @@ impl Outgoing {
     /// Whether the message goes before progress reports, terminal messages and the last status.
     fn is_urgent(&self) -> bool {
         match &self.envelope.message {
-            AgentMessage::AgentStatus(status) => status.status != Availability::Offline,
-            AgentMessage::HeartbeatPing(_) => true,
+            M::AgentStatus(status) => status.status != Availability::Offline,
+            M::HeartbeatPing(_) => true,
             _ => self.is_answer(),
         }
     }
 
     /// Whether the message is an answer that the cloud waits for, over whichever connection.
     const fn is_answer(&self) -> bool {
-        use AgentMessage::{HeartbeatPong, TaskAck};
-        matches!(self.envelope.message, TaskAck(_) | HeartbeatPong(_))
-    }
-
-    const fn is_pong(&self) -> bool {
-        matches!(self.envelope.message, AgentMessage::HeartbeatPong(_))
+        matches!(self.envelope.message, M::TaskAck(_) | M::HeartbeatPong(_))
     }
 
     /// Whether the message ends an attempt. It must not be lost.
     const fn is_terminal(&self) -> bool {
-        use AgentMessage::{TaskCancelled, TaskComplete, TaskError};
         matches!(
             self.envelope.message,
-            TaskComplete(_) | TaskError(_) | TaskCancelled(_)
+            M::TaskComplete(_) | M::TaskError(_) | M::TaskCancelled(_)
         )
     }
 
@@ -134,10 +129,8 @@ impl Outgoing {
     fn bytes(&self) -> usize {
         const REST: usize = 256;
         REST + match &self.envelope.message {
-            AgentMessage::TaskStream(stream) => stream.delta.len(),
-            AgentMessage::TaskProgress(progress) => {
-                progress.steps.iter().flatten().map(String::len).sum()
-            }
+            M::TaskStream(stream) => stream.delta.len(),
+            M::TaskProgress(progress) => progress.steps.iter().flatten().map(String::len).sum(),
             _ => 0,
         }
     }
@@ -153,24 +146,16 @@ impl Outgoing {
         }
     }
 
-    /// The bytes of output in the message, unless it is a note about dropped output.
-    const fn output_bytes(&self) -> Option<usize> {
-        match &self.envelope.message {
-            AgentMessage::TaskStream(stream) if self.dropped == 0 => Some(stream.delta.len()),
-            _ => None,
-        }
-    }
-
-    /// Whether the message may be dropped when too much waits: output, or a progress report.
+    /// Whether the message may be dropped when too much waits.
     const fn may_be_dropped(&self) -> bool {
-        let is_progress = matches!(self.envelope.message, AgentMessage::TaskProgress(_));
-        is_progress || self.output_bytes().is_some()
+        let message = &self.envelope.message;
+        self.dropped == 0 && matches!(message, M::TaskStream(_) | M::TaskProgress(_))
     }
 
     /// Makes the message a note that output is missing in its place, or adds to that note.
     fn note_dropped(&mut self, bytes: usize) {
         self.dropped += bytes;
-        if let AgentMessage::TaskStream(stream) = &mut self.envelope.message {
+        if let M::TaskStream(stream) = &mut self.envelope.message {
             stream.delta = format!(
                 "\n[… {} bytes of output were dropped while the agent was not connected …]\n",
                 self.dropped
@@ -180,36 +165,17 @@ impl Outgoing {
 }
 
 /// Messages in their order, with the sum of their sizes: a sum for each message that is sent would
-/// be quadratic after an outage.
+/// be quadratic after an outage. A message's content is changed only outside of the list.
 #[derive(Debug, Default)]
 struct Messages {
     list: VecDeque<Outgoing>,
     bytes: usize,
 }
 
-impl Deref for Messages {
-    type Target = VecDeque<Outgoing>;
-
-    fn deref(&self) -> &VecDeque<Outgoing> {
-        &self.list
-    }
-}
-
-impl From<VecDeque<Outgoing>> for Messages {
-    fn from(list: VecDeque<Outgoing>) -> Self {
-        let bytes = list.iter().map(Outgoing::bytes).sum();
-        Self { list, bytes }
-    }
-}
-
 impl Messages {
     fn insert(&mut self, at: usize, message: Outgoing) {
         self.bytes += message.bytes();
         self.list.insert(at, message);
-    }
-
-    fn push(&mut self, message: Outgoing) {
-        self.insert(self.list.len(), message);
     }
 
     fn remove(&mut self, at: usize) -> Option<Outgoing> {
@@ -219,43 +185,15 @@ impl Messages {
     }
 
     fn retain(&mut self, keep: impl Fn(&Outgoing) -> bool) {
-        let bytes = &mut self.bytes;
-        self.list.retain(|message| {
-            let kept = keep(message);
-            if !kept {
-                *bytes -= message.bytes();
-            }
-            kept
-        });
+        self.list.retain(keep);
+        self.bytes = self.list.iter().map(Outgoing::bytes).sum();
     }
+}
 
-    /// Takes all messages out.
-    fn take(&mut self) -> VecDeque<Outgoing> {
-        std::mem::take(self).list
-    }
-
-    /// Returns the messages for changes of the state of their sending, not of their content.
-    fn states(&mut self) -> impl Iterator<Item = &mut Outgoing> {
-        self.list.iter_mut()
-    }
-
-    /// Removes the message at this place, a queued message that may be lost: output leaves a note,
-    /// or adds to the note of its run that is before it.
-    fn drop_at(&mut self, at: usize) {
-        let Some(mut message) = self.remove(at) else {
-            return;
-        };
-        let Some(dropped) = message.output_bytes() else {
-            return;
-        };
-        let is_note = |m: &Outgoing| m.dropped > 0 && m.run() == message.run();
-        let place = self.list.iter().take(at).rposition(is_note);
-        if let Some(mut note) = place.and_then(|place| self.remove(place)) {
-            note.note_dropped(dropped);
-            self.insert(place.unwrap_or(at), note);
-        } else {
-            message.note_dropped(dropped);
-            self.insert(at, message);
+impl Extend<Outgoing> for Messages {
+    fn extend<T: IntoIterator<Item = Outgoing>>(&mut self, messages: T) {
+        for message in messages {
+            self.insert(self.list.len(), message);
         }
     }
 }
@@ -272,18 +210,18 @@ pub(super) struct Outbox {
     answered: u64,
     /// Whether the cloud is known to confirm terminal messages.
     confirms: bool,
-    /// The last heartbeat that may go out before the connection is replaced.
-    last_heartbeat: Option<MessageId>,
+    /// Whether only heartbeats go out, until the connection is replaced.
+    held: bool,
 }
 
 impl Outbox {
-    /// Queues a message.
     pub(super) fn push(&mut self, message: Outgoing) {
         if message.is_urgent() {
-            let urgent = self.queue.iter().take_while(|m| m.is_urgent()).count();
+            let queued = self.queue.list.iter();
+            let urgent = queued.take_while(|m| m.is_urgent()).count();
             self.queue.insert(urgent, message);
         } else {
-            self.queue.push(message);
+            self.queue.extend([message]);
             self.drop_surplus();
         }
     }
@@ -295,29 +233,22 @@ impl Outbox {
 
     /// The place of the next message that may be sent now.
     fn next_place(&self) -> Option<usize> {
-        self.queue
-            .iter()
-            .position(|message| match &self.last_heartbeat {
-                Some(heartbeat) => message.is_pong() || message.envelope.id == *heartbeat,
-                None => true,
-            })
+        self.queue.list.iter().position(|queued| {
+            let message = &queued.envelope.message;
+            !self.held || matches!(message, M::HeartbeatPing(_) | M::HeartbeatPong(_))
+        })
     }
 
-    /// Whether a message may be sent now.
     pub(super) fn has_next(&self) -> bool {
         self.next_place().is_some()
     }
 
-    /// Takes the next message to send. A terminal message is sent again after `resend`, which
-    /// doubles each time.
-    pub(super) fn next(
-        &mut self,
-        now: Instant,
-        resend: Duration,
-    ) -> Option<Envelope<AgentMessage>> {
+    /// Takes the next message to send. A terminal message is sent again after `wait`, which doubles
+    /// each time.
+    pub(super) fn next(&mut self, now: Instant, wait: Duration) -> Option<Envelope<AgentMessage>> {
         let mut message = self.queue.remove(self.next_place()?)?;
         let envelope = message.envelope.clone();
-        if matches!(envelope.message, AgentMessage::HeartbeatPing(_)) {
+        if matches!(envelope.message, M::HeartbeatPing(_)) {
             self.heartbeats += 1;
             return Some(envelope);
         }
@@ -332,28 +263,26 @@ impl Outbox {
         message.sent_at = Some(now);
         message.resend_at = message
             .is_terminal()
-            .then(|| now + doubled(resend, message.sends, MAX_RESEND));
+            .then(|| now + doubled(wait, message.sends, MAX_RESEND));
         message.sends += 1;
-        self.sent.push(message);
+        self.sent.extend([message]);
         self.forget_surplus();
         Some(envelope)
     }
 
-    /// Sends a last heartbeat, and nothing after it until [`Self::release`] but answers to the
-    /// cloud's.
+    /// Sends a last heartbeat, and then only heartbeats until [`Self::release`].
     pub(super) fn hold(&mut self, heartbeat: Outgoing) {
-        self.last_heartbeat = Some(heartbeat.envelope.id.clone());
+        self.held = true;
         self.push_first(heartbeat);
     }
 
     /// Whether all messages that were sent before the outbox was held are known to have arrived.
     pub(super) fn is_proven(&self) -> bool {
-        self.last_heartbeat.is_some() && !self.has_next() && self.answered == self.heartbeats
+        self.held && !self.has_next() && self.answered == self.heartbeats
     }
 
-    /// Lets all messages out again.
     pub(super) fn release(&mut self) {
-        self.last_heartbeat = None;
+        self.held = false;
     }
 
     /// Notes that the cloud answered a heartbeat, so that the messages before it have arrived.
@@ -381,14 +310,13 @@ impl Outbox {
 
     /// A terminal message is proven by its confirmation alone, a refused one by nothing.
     fn prove(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
-        for message in self.sent.states() {
+        for message in &mut self.sent.list {
             if message.arrival == Arrival::Unknown && !message.is_terminal() && arrived(message) {
                 message.arrival = Arrival::Proven;
             }
         }
     }
 
-    /// Forgets a message.
     pub(super) fn forget(&mut self, id: &MessageId) {
         self.retain(|message| message.envelope.id != *id);
     }
@@ -413,21 +341,21 @@ impl Outbox {
         now: Instant,
         first: Duration,
     ) -> Option<(&'static str, bool)> {
-        let message = self.sent.states().find(|m| m.envelope.id == *id)?;
+        let mut sent = self.sent.list.iter_mut();
+        let message = sent.find(|message| message.envelope.id == *id)?;
         let kind = (&message.envelope.message).into();
-        let hopeless = message.is_hopeless();
-        if hopeless {
-            self.sent.retain(|message| message.envelope.id != *id);
-        } else {
-            message.refuse(now, first);
+        if message.is_hopeless() {
+            self.forget(id);
+            return Some((kind, false));
         }
-        Some((kind, !hopeless))
+        message.refuse(now, first);
+        Some((kind, true))
     }
 
     /// Schedules the repetition of all messages that may have failed, for an error that names none.
     /// A message that seems to have arrived is repeated once; messages are idempotent.
     pub(super) fn refuse_any(&mut self, now: Instant, first: Duration) {
-        for message in self.sent.states() {
+        for message in &mut self.sent.list {
             let enough = message.arrival == Arrival::Proven && message.refusals > 0;
             if !message.is_hopeless() && !enough {
                 message.refuse(now, first);
@@ -438,22 +366,18 @@ impl Outbox {
     /// Queues again the messages that may not have arrived before their connection ended, and
     /// forgets those that were meant for that connection only.
     pub(super) fn requeue_lost(&mut self) {
-        self.release();
+        self.held = false;
         (self.heartbeats, self.answered) = (0, 0);
-        let (sent, lost): (VecDeque<_>, VecDeque<_>) = self
-            .sent
-            .take()
-            .into_iter()
-            .filter(|message| message.run().is_some())
-            .partition(|message| message.arrival == Arrival::Proven);
-        self.sent = sent.into();
-        self.queue
-            .retain(|message| !message.is_urgent() || message.is_answer());
-        let mut queue: VecDeque<_> = lost.into_iter().chain(self.queue.take()).collect();
-        let by_urgency = |message: &Outgoing| !message.is_urgent();
-        queue.make_contiguous().sort_by_key(by_urgency);
-        self.queue = queue.into();
-        self.drop_surplus();
+        let sent = take(&mut self.sent).list.into_iter();
+        let about_runs = sent.filter(|message| message.run().is_some());
+        let (proven, lost): (Messages, Messages) =
+            about_runs.partition(|message| message.arrival == Arrival::Proven);
+        self.sent = proven;
+        let queued = take(&mut self.queue).list.into_iter();
+        let queued = queued.filter(|message| !message.is_urgent() || message.is_answer());
+        for message in lost.list.into_iter().chain(queued) {
+            self.push(message);
+        }
     }
 
     /// Takes out the messages that are due to be sent again, and the runs whose terminal message
@@ -462,32 +386,29 @@ impl Outbox {
         if self.resend_at().is_none_or(|at| at > now) {
             return Default::default();
         }
-        let terminal = self.sent.iter().filter(|m| m.is_terminal()).count();
+        let sent = take(&mut self.sent).list;
+        let terminal = sent.iter().filter(|message| message.is_terminal()).count();
         let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED);
-        let due = |message: &Outgoing| message.resend_at.is_some_and(|at| at <= now);
-        let (due, rest): (VecDeque<_>, VecDeque<_>) = self.sent.take().into_iter().partition(due);
-        self.sent = rest.into();
-        let (mut again, mut given_up) = (Vec::new(), Vec::new());
-        for message in due {
+        let (due, rest): (Messages, Messages) = sent
+            .into_iter()
+            .partition(|message| message.resend_at.is_some_and(|at| at <= now));
+        self.sent = rest;
+        let (given_up, again): (Vec<_>, Vec<_>) = due.list.into_iter().partition(|message| {
             let in_vain = !self.confirms && message.sends >= MAX_SENDS;
-            if message.is_terminal() && (in_vain || surplus > 0) {
-                surplus = surplus.saturating_sub(1);
-                given_up.extend(message.run());
-            } else {
-                again.push(message);
-            }
-        }
-        (again, given_up)
+            let given_up = message.is_terminal() && (in_vain || surplus > 0);
+            surplus = surplus.saturating_sub(given_up.into());
+            given_up
+        });
+        (again, given_up.iter().filter_map(Outgoing::run).collect())
     }
 
-    /// The time at which the next message is due to be sent again.
     pub(super) fn resend_at(&self) -> Option<Instant> {
-        self.sent.iter().filter_map(|m| m.resend_at).min()
+        self.sent.list.iter().filter_map(|m| m.resend_at).min()
     }
 
     /// Makes a task's terminal messages due now, if any wait to be confirmed.
     pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
-        for message in self.sent.states() {
+        for message in &mut self.sent.list {
             if message.is_terminal() && message.run().is_some_and(|run| run.task == task) {
                 message.resend_at = Some(now);
             }
@@ -496,23 +417,23 @@ impl Outbox {
 
     /// The messages that have not arrived, as far as is known.
     fn pending(&self) -> impl Iterator<Item = &Outgoing> {
-        let open = |message: &&Outgoing| message.arrival != Arrival::Proven;
-        self.sent.iter().filter(open).chain(self.queue.iter())
+        let sent = self.sent.list.iter();
+        let pending = sent.filter(|message| message.arrival != Arrival::Proven);
+        pending.chain(&self.queue.list)
     }
 
     /// The runs that the cloud may still count as held: those whose terminal message is not
     /// confirmed, and those whose refusal may not have arrived.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
-        let unsettled = self
-            .pending()
-            .filter(|message| match &message.envelope.message {
-                AgentMessage::TaskAck(ack) => !ack.accepted,
-                _ => message.is_terminal(),
-            });
+        let pending = self.pending();
+        let unsettled = pending.filter(|message| match &message.envelope.message {
+            M::TaskAck(ack) => !ack.accepted,
+            _ => message.is_terminal(),
+        });
         unsettled.filter_map(Outgoing::run)
     }
 
-    /// The number of terminal messages that are not confirmed.
+    /// Counts the terminal messages that are not confirmed.
     pub(super) fn unconfirmed(&self) -> usize {
         self.pending().filter(|m| m.is_terminal()).count()
     }
@@ -522,23 +443,31 @@ impl Outbox {
         self.is_empty() && self.resend_at().is_none()
     }
 
-    /// Whether no message waits to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.list.is_empty()
     }
 
-    /// The approximate number of bytes that wait to be sent.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queue.bytes
     }
 
-    /// Drops the oldest queued output and progress until the rest is within bounds.
+    /// Drops the oldest queued output and progress until the rest is within bounds. Dropped output
+    /// leaves a note, or adds to the note of its run that is before it.
     fn drop_surplus(&mut self) {
-        while self.queue.bytes > KEPT_BYTES {
-            let Some(oldest) = self.queue.iter().position(Outgoing::may_be_dropped) else {
-                return;
+        while self.queue.bytes > KEPT_BYTES
+            && let Some(at) = self.queue.list.iter().position(Outgoing::may_be_dropped)
+            && let Some(message) = self.queue.remove(at)
+        {
+            let M::TaskStream(stream) = &message.envelope.message else {
+                continue;
             };
-            self.queue.drop_at(oldest);
+            let (dropped, run) = (stream.delta.len(), message.run());
+            let is_note = |m: &Outgoing| m.dropped > 0 && m.run() == run;
+            let earlier = self.queue.list.iter().take(at).rposition(is_note);
+            let earlier_note = earlier.and_then(|place| self.queue.remove(place));
+            let mut note = earlier_note.unwrap_or(message);
+            note.note_dropped(dropped);
+            self.queue.insert(earlier.unwrap_or(at), note);
         }
     }
 
@@ -546,9 +475,10 @@ impl Outbox {
     /// the oldest, which most likely have.
     fn forget_surplus(&mut self) {
         while self.sent.bytes > KEPT_BYTES {
-            let proven = |message: &Outgoing| message.arrival == Arrival::Proven;
-            let oldest = || self.sent.iter().position(|m| !m.is_terminal());
-            let Some(at) = self.sent.iter().position(proven).or_else(oldest) else {
+            let mut sent = self.sent.list.iter();
+            let proven = sent.position(|message| message.arrival == Arrival::Proven);
+            let oldest = || self.sent.list.iter().position(|m| !m.is_terminal());
+            let Some(at) = proven.or_else(oldest) else {
                 return;
             };
             self.sent.remove(at);

@@ -1,16 +1,17 @@
 //! The terminal message of a run.
 
+use std::time::Duration;
+
 use bematic_protocol::{
     ids::Attempt,
     messages::{AgentMessage, Fault, TaskCancelled, TaskComplete, TaskFailure, limits},
 };
 
 use crate::{
-    event::{Ended, Outcome},
+    notice::TaskStatus,
     progress_line::Summary,
-    run_key::RunKey,
+    run::{Ended, Outcome, RunKey},
     text::{escaped_len, fit_escaped, shorten},
-    ui::Status,
 };
 
 /// Bytes of JSON that a result may take: three quarters of a message, which leaves room for the
@@ -25,41 +26,45 @@ const SESSION_CHARS: usize = 1000;
 
 /// The cause for which a run was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum StopCause {
     /// An operator's cancellation, with its reason.
     Cancelled(String),
     /// A later attempt of the same task.
     Superseded(Option<Attempt>),
-    /// The agent stops.
     Shutdown,
 }
 
 /// The terminal message of `run`, which was stopped for a cause or ended by itself.
-pub(super) fn message(run: RunKey, cause: Option<&Cause>, ended: Ended) -> AgentMessage {
-    match (&ended.outcome, cause) {
-        (Outcome::Stopped, Some(Cause::Shutdown) | None) => failure(
+pub(super) fn message(run: RunKey, cause: Option<StopCause>, ended: Ended) -> AgentMessage {
+    let summary = ended.summary;
+    match (ended.outcome, cause) {
+        (Outcome::Stopped, Some(StopCause::Shutdown) | None) => failure(
             run,
             "the agent was stopped before the task ended; retry it when the agent is back",
             true,
             // The command is not what ended the run, whatever it declared before.
             Summary {
                 recoverable: None,
-                ..ended.summary
+                ..summary
             },
         ),
-        (Outcome::Stopped, Some(Cause::Cancelled(reason))) => cancelled(run, reason),
-        (Outcome::Stopped, Some(Cause::Superseded(by))) => {
+        (Outcome::Stopped, Some(StopCause::Cancelled(reason))) => cancelled(run, &reason),
+        (Outcome::Stopped, Some(StopCause::Superseded(by))) => {
             let by = by.map_or_else(|| "a later attempt".to_owned(), |n| format!("attempt {n}"));
             cancelled(run, &format!("{by} of the task replaced this one"))
         }
-        (Outcome::NotStarted(sentence), _) => failure(run, sentence, false, ended.summary),
+        (Outcome::NotStarted(sentence), _) => failure(run, &sentence, false, summary),
         (Outcome::Failed(how), _) => {
-            let error = failed(how, &ended.summary, &ended.error_tail);
-            failure(run, &error, true, ended.summary)
+            let error = match &summary.error {
+                Some(declared) => format!("{declared} ({how})"),
+                None if ended.error_tail.is_empty() => how,
+                None => format!("{how}\n\n{}", ended.error_tail),
+            };
+            failure(run, &error, true, summary)
         }
-        (Outcome::Succeeded, _) => match ended.summary.error.clone() {
-            Some(error) => failure(run, &error, false, ended.summary),
-            None => complete(run, ended),
+        (Outcome::Succeeded, _) => match summary.error.clone() {
+            Some(error) => failure(run, &error, false, summary),
+            None => complete(run, summary, ended.output_tail, ended.duration),
         },
     }
 }
@@ -74,20 +79,12 @@ pub(super) fn cancelled(run: RunKey, reason: &str) -> AgentMessage {
 }
 
 /// The outcome that a terminal message reports, with the reason unless the task is completed.
-pub(super) fn outcome(message: &AgentMessage) -> (Status, Option<String>) {
+pub(super) fn status(message: &AgentMessage) -> (TaskStatus, Option<String>) {
     match message {
-        AgentMessage::TaskComplete(_) => (Status::Completed, None),
-        AgentMessage::TaskCancelled(cancelled) => (Status::Cancelled, cancelled.reason.clone()),
-        AgentMessage::TaskError(failure) => (Status::Failed, Some(failure.error.clone())),
-        _ => (Status::Failed, None),
-    }
-}
-
-fn failed(how: &str, summary: &Summary, error_tail: &str) -> String {
-    match &summary.error {
-        Some(declared) => format!("{declared} ({how})"),
-        None if error_tail.is_empty() => how.to_owned(),
-        None => format!("{how}\n\n{error_tail}"),
+        AgentMessage::TaskComplete(_) => (TaskStatus::Completed, None),
+        AgentMessage::TaskCancelled(cancelled) => (TaskStatus::Cancelled, cancelled.reason.clone()),
+        AgentMessage::TaskError(failure) => (TaskStatus::Failed, Some(failure.error.clone())),
+        _ => (TaskStatus::Failed, None),
     }
 }
 
@@ -102,10 +99,9 @@ fn failure(run: RunKey, error: &str, recoverable: bool, summary: Summary) -> Age
     })
 }
 
-fn complete(run: RunKey, ended: Ended) -> AgentMessage {
-    let summary = ended.summary;
-    let result = summary.result.unwrap_or(ended.output_tail);
-    let cost = summary.estimated_cost.unwrap_or_default();
+fn complete(run: RunKey, summary: Summary, output: String, duration: Duration) -> AgentMessage {
+    let result = summary.result.unwrap_or(output);
+    let cost = summary.estimated_cost.filter(|cost| cost.is_finite());
     AgentMessage::TaskComplete(TaskComplete {
         task_id: run.task,
         attempt: run.attempt,
@@ -113,35 +109,26 @@ fn complete(run: RunKey, ended: Ended) -> AgentMessage {
         session_id: summary.session_id.map(|id| shorten(&id, SESSION_CHARS)),
         input_tokens: summary.input_tokens.unwrap_or_default(),
         output_tokens: summary.output_tokens.unwrap_or_default(),
-        estimated_cost: if cost.is_finite() {
-            cost.clamp(0.0, 1e9)
-        } else {
-            0.0
-        },
+        estimated_cost: cost.unwrap_or_default().clamp(0.0, 1e9),
         files_changed: list(summary.files_changed, limits::PATH_CHARS),
         commands_run: list(summary.commands_run, limits::LINE_CHARS),
-        duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         continuations: summary.continuations,
         attachment_results: None,
-        model: summary
-            .model
-            .map(|model| shorten(&model, limits::NAME_CHARS)),
+        model: summary.model.map(|it| shorten(&it, limits::NAME_CHARS)),
     })
 }
 
 /// The beginning of a list, as much as fits.
 fn list(entries: Option<Vec<String>>, chars: usize) -> Vec<String> {
-    let mut budget = LIST_BUDGET;
-    let fits = |entry: &String| {
-        let len = escaped_len(entry) + 3;
-        let fits = len <= budget;
-        budget = budget.saturating_sub(len);
-        fits
-    };
+    let mut size = 0;
     let entries = entries.unwrap_or_default().into_iter();
     entries
         .map(|entry| shorten(&entry, chars))
-        .take_while(fits)
+        .take_while(|entry| {
+            size += escaped_len(entry) + 3;
+            size <= LIST_BUDGET
+        })
         .take(limits::LIST)
         .collect()
 }

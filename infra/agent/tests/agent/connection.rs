@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic_agent::{Exit, ui::Notice};
+use bematic_agent::{Exit, Notice};
 use bematic_protocol::{
     messages::{AgentMessage, CloudMessage, Heartbeat, MessageAck},
     time::Timestamp,

@@ -11,7 +11,7 @@ use crate::support::{Connection, Options, Setup, TIME_LIMIT, task};
 
 /// An agent with short waits before it sends a message again, and without heartbeats, so that a test
 /// that waits for a message in vain fails.
-async fn impatient() -> Setup {
+async fn with_short_waits() -> Setup {
     let mut options = Options::default();
     options.timings.heartbeat = 10 * TIME_LIMIT;
     options.timings.retry = Duration::from_millis(20);
@@ -52,7 +52,7 @@ async fn echo(connection: &mut Connection, time: u64) {
 
 #[tokio::test]
 async fn messages_that_the_cloud_could_not_handle_are_sent_again_until_it_can() {
-    let mut setup = impatient().await;
+    let mut setup = with_short_waits().await;
     let connection = &mut setup.connection;
     connection.confirms = false;
     let task = task("echo hi; while [ ! -e go ]; do sleep 0.01; done");
@@ -76,7 +76,7 @@ async fn messages_that_the_cloud_could_not_handle_are_sent_again_until_it_can() 
 
 #[tokio::test]
 async fn after_an_error_of_the_gateway_messages_that_may_be_lost_are_sent_again() {
-    let mut setup = impatient().await;
+    let mut setup = with_short_waits().await;
     let connection = &mut setup.connection;
     let task = task("echo hi; while [ ! -e go ]; do sleep 0.01; done");
     connection.submit(&task).await;
@@ -93,7 +93,7 @@ async fn after_an_error_of_the_gateway_messages_that_may_be_lost_are_sent_again(
 
 #[tokio::test]
 async fn the_cloud_is_answered_while_the_agent_stops() {
-    let mut setup = impatient().await;
+    let mut setup = with_short_waits().await;
     let task = task("echo on; while [ ! -e go ]; do sleep 0.01; done");
     setup.connection.submit(&task).await;
     setup.connection.output_until(task.task_id, "on").await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bematic_agent::ui::Notice;
+use bematic_agent::Notice;
 use bematic_protocol::messages::{AgentMessage, TaskAck, TaskStream};
 
 use crate::support::{self, Options, Setup, task};
 
 /// An agent that replaces its connection again and again.
-async fn restless() -> Setup {
+async fn with_frequent_renewals() -> Setup {
     let mut options = Options::default();
     options.timings.renew = Duration::from_millis(100);
     Setup::with(options).await
@@ -45,7 +45,7 @@ fn seen(setup: &Setup) -> Vec<Notice> {
 
 #[tokio::test]
 async fn output_arrives_once_though_the_cloud_closes_each_connection_for_the_next() {
-    let mut setup = restless().await;
+    let mut setup = with_frequent_renewals().await;
     let task = task("i=0; while [ ! -e stop ]; do echo $i; i=$((i+1)); sleep 0.003; done");
     setup.connection.submit(&task).await;
     let mut streams = Vec::new();
@@ -73,7 +73,7 @@ async fn output_arrives_once_though_the_cloud_closes_each_connection_for_the_nex
 
 #[tokio::test]
 async fn a_task_that_comes_while_connections_change_is_run_once() {
-    let mut setup = restless().await;
+    let mut setup = with_frequent_renewals().await;
     let (first, second) = (task("echo ran >> first"), task("echo ran >> second"));
     let stream = setup.beginning().await;
     setup.connection.submit(&first).await;
@@ -101,7 +101,7 @@ async fn a_task_that_comes_while_connections_change_is_run_once() {
 
 #[tokio::test]
 async fn an_unconfirmed_result_is_sent_again_and_messages_that_arrived_before_it_are_not() {
-    let mut setup = restless().await;
+    let mut setup = with_frequent_renewals().await;
     setup.connection.confirms = false;
     let task = task("echo hi");
     setup.connection.submit(&task).await;
@@ -118,7 +118,7 @@ async fn an_unconfirmed_result_is_sent_again_and_messages_that_arrived_before_it
 
 #[tokio::test]
 async fn the_older_connection_may_end_before_the_new_one_is_ready() {
-    let mut setup = restless().await;
+    let mut setup = with_frequent_renewals().await;
     let stream = setup.beginning().await;
     setup.connection.cut().await;
     setup.replaced(stream).await;
@@ -131,7 +131,7 @@ async fn the_older_connection_may_end_before_the_new_one_is_ready() {
 
 #[tokio::test]
 async fn the_older_connection_goes_on_until_a_new_one_can_be_opened() {
-    let mut setup = restless().await;
+    let mut setup = with_frequent_renewals().await;
     drop(setup.beginning().await);
     let task = support::task("echo hi");
     setup.connection.submit(&task).await;

@@ -26,7 +26,7 @@ fn availability(wanted: Availability) -> impl Fn(&AgentMessage) -> Option<()> {
 }
 
 /// Waits until the process whose id is in `file` is gone.
-async fn gone(file: &Path) {
+async fn wait_for_process_end(file: &Path) {
     let text = std::fs::read_to_string(file).unwrap();
     let pid = Pid::from_raw(text.trim().parse().unwrap());
     let gone = async {
@@ -73,8 +73,8 @@ async fn a_command_that_ignores_being_asked_is_killed_with_all_it_started() {
     setup.connection.output_until(task.task_id, "ready").await;
     setup.connection.cancel(task.task_id).await;
     cancelled(setup.connection.end_of(task.task_id).await);
-    gone(&setup.folder.path().join("child")).await;
-    gone(&setup.folder.path().join("grandchild")).await;
+    wait_for_process_end(&setup.folder.path().join("child")).await;
+    wait_for_process_end(&setup.folder.path().join("grandchild")).await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn processes_that_a_command_left_behind_end_with_it() {
     setup.connection.submit(&task).await;
     let end = setup.connection.end_of(task.task_id).await;
     assert!(matches!(end, AgentMessage::TaskComplete(_)));
-    gone(&setup.folder.path().join("left")).await;
+    wait_for_process_end(&setup.folder.path().join("left")).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Tasks, from their submission to their end, with real commands.
 
-use bematic_agent::ui::Notice;
+use bematic_agent::Notice;
 use bematic_protocol::messages::{AgentMessage, TaskAck, TaskComplete, TaskFailure};
 
 use crate::support::{self, Options, Setup, task};

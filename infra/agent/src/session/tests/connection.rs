@@ -6,7 +6,7 @@ use super::*;
 fn silence_ends_a_connection() {
     let mut driver = Driver::connected();
     driver.pass(Duration::from_secs(59));
-    assert!(driver.session.link.is_some());
+    assert!(driver.session.connection.is_some());
     driver.pass(Duration::from_secs(1));
     let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
     assert!(driver.session.effects().any(|effect| reconnects(&effect)));
@@ -20,7 +20,7 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.submit(&task);
     driver.down();
     driver.end(&task, Outcome::Succeeded);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     let exits = |driver: &mut Driver| {
         let exit = |effect| matches!(effect, Effect::Exit(Exit::Stopped));
         driver.session.effects().any(exit)
@@ -112,7 +112,7 @@ fn a_failed_replacement_releases_all_messages_and_is_tried_again() {
     driver.sent();
     driver.receive(CloudMessage::HeartbeatPong(Heartbeat::default()));
     assert!(renews(&mut driver));
-    driver.handle(Event::Link(LinkEvent::NotRenewed {
+    driver.handle(Event::Connection(ConnectionEvent::NotRenewed {
         reason: "test".to_owned(),
         retry_in: Duration::from_secs(3),
     }));

@@ -19,22 +19,17 @@ use std::{
 };
 
 use bematic_protocol::{
-    ids::{Attempt, BatchId, Ids, MessageId, TaskId},
-    messages::{
-        AgentMessage, Availability, CloudMessage, Envelope, Heartbeat, MessageAck, SystemError,
-        TaskAck, TaskCancel, TaskSubmit, decode,
-    },
-    time::{Clock, Timestamp},
+    ids::{BatchId, MessageId},
+    messages::{Heartbeat, MessageAck, decode},
 };
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
     config::Timings,
-    event::{Ended, Exit, Outcome},
-    load::Load,
-    progress_line::Summary,
-    run::CommandLine,
+    connection::ConnectionHandle,
+    run::{CommandLine, Ended, Outcome, event::Progress},
     tests::numbered,
     workdir::Workdirs,
 };
@@ -81,7 +76,6 @@ impl Driver {
         let config = Config {
             url: "ws://localhost".parse().unwrap(),
             agent_id: "tester".parse().unwrap(),
-            api_key: "bm_key".to_owned().into(),
             command: CommandLine::parse("true").unwrap(),
             workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
             concurrency: 1,
@@ -108,11 +102,18 @@ impl Driver {
 
     /// A connection is ready, to be replaced after some time.
     fn up(&mut self, renew_in: Duration) {
-        self.handle(Event::Link(LinkEvent::Up { renew_in }));
+        let handle = ConnectionHandle {
+            texts: mpsc::channel(1).0,
+            renewal: Arc::default(),
+        };
+        self.handle(Event::Connection(ConnectionEvent::Connected {
+            handle,
+            renew_in,
+        }));
     }
 
     fn down(&mut self) {
-        self.handle(Event::Link(LinkEvent::Down {
+        self.handle(Event::Connection(ConnectionEvent::Disconnected {
             reason: "test".to_owned(),
             retry_in: Duration::ZERO,
         }));
@@ -124,7 +125,9 @@ impl Driver {
             timestamp: Timestamp::from_millis(1),
             message,
         };
-        self.handle(Event::Link(LinkEvent::Message(Box::new(envelope))));
+        self.handle(Event::Connection(ConnectionEvent::Message(Box::new(
+            envelope,
+        ))));
     }
 
     fn submit(&mut self, submit: &TaskSubmit) {
@@ -139,10 +142,9 @@ impl Driver {
     fn end(&mut self, submit: &TaskSubmit, outcome: Outcome) {
         let ended = Ended {
             outcome,
-            summary: Summary::default(),
             output_tail: "tail".to_owned(),
-            error_tail: String::new(),
             duration: Duration::from_secs(1),
+            ..Ended::default()
         };
         let event = RunEvent::Ended(Box::new(ended));
         self.handle(Event::Run(RunKey::of(submit), event));
@@ -204,7 +206,7 @@ impl Driver {
 
     fn gateway_error(&mut self) {
         let problem = "Internal server error".to_owned();
-        self.handle(Event::Link(LinkEvent::GatewayError(problem)));
+        self.handle(Event::Connection(ConnectionEvent::GatewayError(problem)));
     }
 
     fn pong(&mut self) {

@@ -92,7 +92,7 @@ fn a_task_handed_back_is_named_until_that_has_arrived_and_not_run_again() {
     driver.submit(&waiting);
     driver.started();
     driver.sent();
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     let sent = driver.sent();
     assert_eq!(kinds(&sent), ["TASK_ACK", "AGENT_STATUS"]);
     let AgentMessage::AgentStatus(status) = &sent[1].message else {
@@ -155,15 +155,44 @@ fn the_cloud_is_answered_at_once_while_the_agent_stops() {
     let mut driver = Driver::connected();
     let task = numbered(1, "x");
     driver.submit(&task);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.sent();
     driver.ping(1);
     assert_eq!(echoes(&driver.sent()), [1]);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.ping(2);
     assert_eq!(echoes(&driver.sent()), [2]);
     driver.end(&task, Outcome::Stopped);
     driver.sent();
     driver.ping(3);
     assert_eq!(echoes(&driver.sent()), [3]);
+}
+
+fn run(number: u128) -> RunKey {
+    RunKey::of(&numbered(number, "x"))
+}
+
+#[test]
+fn the_latest_acknowledgements_are_remembered_and_the_oldest_forgotten() {
+    let mut session = Driver::connected().session;
+    for number in 0..=REMEMBERED as u128 {
+        session.acknowledge(run(number), accepted(run(number), None));
+    }
+    assert_eq!(session.acks.len(), REMEMBERED);
+    assert_eq!(session.acks[0], (run(1), accepted(run(1), None)));
+}
+
+#[test]
+fn the_last_of_two_acknowledgements_of_a_run_counts() {
+    let mut session = Driver::connected().session;
+    let refused = refusal(run(0), "handed back".to_owned(), true, false);
+    for (number, ack) in [
+        (0, accepted(run(0), None)),
+        (1, accepted(run(1), None)),
+        (0, refused.clone()),
+    ] {
+        session.acknowledge(run(number), ack);
+    }
+    let acks = [(run(1), accepted(run(1), None)), (run(0), refused)];
+    assert_eq!(session.acks, acks);
 }

@@ -1,7 +1,6 @@
 //! Messages that the cloud could not handle.
 
 use super::*;
-use crate::ui::Notice;
 
 /// A session with a task that has reported output and progress, and the messages sent.
 fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
@@ -9,7 +8,7 @@ fn talking(task: &TaskSubmit) -> (Driver, Vec<Envelope<AgentMessage>>) {
     driver.sent();
     driver.submit(task);
     driver.output(task, "one");
-    let progress = crate::event::Progress {
+    let progress = Progress {
         percent: Some(10.0),
         ..Default::default()
     };
@@ -278,7 +277,7 @@ fn the_gateways_error_is_not_about_messages_sent_long_ago() {
 fn an_agent_that_stops_waits_for_messages_to_be_sent_again() {
     let task = numbered(1, "x");
     let (mut driver, first) = talking(&task);
-    driver.handle(Event::Stop(StopReason::Signal("SIGTERM")));
+    driver.handle(Event::Signal("SIGTERM"));
     driver.end(&task, Outcome::Succeeded);
     let end = driver.sent().into_iter().find(is_end).unwrap();
     driver.refuse(&first[1].id, "STORE_UNAVAILABLE");

@@ -111,7 +111,7 @@ fn progress_without_a_connection_is_bounded() {
     driver.down();
     driver.output(&task, "first");
     for _ in 0..2_000 {
-        let progress = crate::event::Progress {
+        let progress = Progress {
             steps: vec!["s".repeat(4_000)],
             ..Default::default()
         };

@@ -10,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bematic_agent::{
-    CommandLine, Exit, StopReason, Workdirs, agent,
-    config::{Config, Timings},
-    ui::Notice,
-};
+use bematic_agent::{CommandLine, Config, Exit, Notice, Timings, Workdirs, agent};
 use bematic_protocol::{
     ids::{Attempt, Ids, RandomIds},
     messages::{AgentStatus, SlackContext, TaskSubmit},
@@ -91,7 +87,7 @@ impl Setup {
 
 /// A running agent.
 pub(crate) struct Agent {
-    stops: mpsc::Sender<StopReason>,
+    signals: mpsc::Sender<&'static str>,
     handle: JoinHandle<Exit>,
     notices: Arc<Mutex<Vec<Notice>>>,
 }
@@ -125,29 +121,25 @@ impl Agent {
         let config = Config {
             url: url.parse().unwrap(),
             agent_id: "tester".parse().unwrap(),
-            api_key: options.key.to_owned().into(),
             command: CommandLine::parse(command).unwrap(),
             workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
             concurrency: options.concurrency,
             timings: options.timings,
         };
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
-        let (stops, stopped) = mpsc::channel(4);
+        let (signals, received) = mpsc::channel(4);
         let shown = notices.clone();
         let ui = Box::new(move |notice: &Notice| shown.lock().unwrap().push(notice.clone()));
-        let handle = tokio::spawn(agent::run(config, stopped, ui));
+        let handle = tokio::spawn(agent::run(config, options.key.into(), received, ui));
         Self {
-            stops,
+            signals,
             handle,
             notices,
         }
     }
 
     pub(crate) async fn stop(&self) {
-        self.stops
-            .send(StopReason::Signal("SIGTERM"))
-            .await
-            .unwrap();
+        self.signals.send("SIGTERM").await.unwrap();
     }
 
     /// Waits for the agent's end.

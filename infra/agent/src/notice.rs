@@ -1,50 +1,42 @@
-//! Notices, and their lines for people.
+//! Notices: what happens, for the agent's user or for a program.
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{run_key::RunKey, text::shorten};
+use crate::{run::RunKey, text::shorten};
 
-/// An event that is shown to the agent's user.
+/// An event that is shown to the agent's user. A `title` is the beginning of a task's prompt, a
+/// `message` a sentence that says what to do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(
     tag = "event",
     rename_all = "snake_case",
     rename_all_fields = "camelCase"
 )]
+#[expect(missing_docs, reason = "names say it, where a field has no comment")]
 pub enum Notice {
-    /// The agent starts.
     Started {
-        /// The agent's id.
         agent_id: String,
-        /// The address that the agent connects to.
         url: String,
         /// The program that the agent runs.
         command: String,
-        /// The number of tasks at once.
         concurrency: u32,
     },
     /// A connection attempt begins.
     Connecting,
-    /// The agent is connected.
     Connected,
     /// The connection was replaced by a new one before its time was over.
     Renewed,
-    /// The connection is gone.
     Disconnected {
-        /// The reason.
         reason: String,
         /// The time until the next attempt.
         #[serde(rename = "retryInMs", serialize_with = "millis")]
         retry_in: Duration,
     },
-    /// A task was accepted.
     TaskAccepted {
-        /// The run.
         #[serde(flatten)]
         run: RunKey,
-        /// The beginning of its prompt.
         title: String,
         /// The number of tasks before it; none if it starts at once.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,53 +44,39 @@ pub enum Notice {
     },
     /// A task was refused or handed back.
     TaskRefused {
-        /// The run.
         #[serde(flatten)]
         run: RunKey,
-        /// The reason.
         reason: String,
         /// Whether the cloud may offer it again.
         retryable: bool,
     },
-    /// A task's command was started.
     TaskStarted {
-        /// The run.
         #[serde(flatten)]
         run: RunKey,
-        /// The beginning of its prompt.
         title: String,
     },
-    /// A task's command reported progress.
     TaskProgress {
-        /// The run.
         #[serde(flatten)]
         run: RunKey,
-        /// Percent.
         #[serde(skip_serializing_if = "Option::is_none")]
         percent: Option<f64>,
         /// The newest step or message.
         #[serde(skip_serializing_if = "Option::is_none")]
         step: Option<String>,
     },
-    /// A task has ended.
     TaskEnded {
-        /// The run.
         #[serde(flatten)]
         run: RunKey,
-        /// The beginning of its prompt.
         title: String,
-        /// The outcome.
-        status: Status,
+        status: TaskStatus,
         /// The reason, unless the task is completed.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The duration of the run.
         #[serde(rename = "durationMs", serialize_with = "millis")]
         duration: Duration,
     },
     /// The agent finishes its tasks and accepts no more.
     Draining {
-        /// The reason.
         reason: String,
         /// The number of tasks that still run.
         running: usize,
@@ -108,22 +86,19 @@ pub enum Notice {
     },
     /// A problem that does not stop the agent.
     Warning {
-        /// A sentence that says what to do.
         message: String,
     },
     /// The agent cannot go on, or the cloud reported an error.
     Error {
-        /// A sentence that says what to do.
         message: String,
     },
-    /// The agent has stopped.
     Stopped,
 }
 
 /// The outcome of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum TaskStatus {
     /// The task has a result.
     Completed,
     /// The task ended with an error.
@@ -138,7 +113,7 @@ fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S:
 
 impl Notice {
     /// Returns the notice's line for people, unless it is not worth one.
-    pub(super) fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         Some(match self {
             Self::Started {
                 agent_id,
@@ -152,10 +127,8 @@ impl Notice {
             Self::Connected => "connected, waiting for tasks".to_owned(),
             Self::Renewed => "connection renewed".to_owned(),
             Self::Disconnected { reason, retry_in } => {
-                format!(
-                    "! not connected: {reason}; trying again in {}",
-                    seconds(*retry_in)
-                )
+                let wait = seconds(*retry_in);
+                format!("! not connected: {reason}; trying again in {wait}")
             }
             Self::TaskAccepted {
                 run,
@@ -178,26 +151,26 @@ impl Notice {
                 duration,
             } => {
                 let (mark, status) = match status {
-                    Status::Completed => ('✔', "completed"),
-                    Status::Failed => ('✖', "failed"),
-                    Status::Cancelled => ('■', "cancelled"),
+                    TaskStatus::Completed => ('✔', "completed"),
+                    TaskStatus::Failed => ('✖', "failed"),
+                    TaskStatus::Cancelled => ('■', "cancelled"),
                 };
-                let reason = reason.as_ref().map_or_else(String::new, |reason| {
-                    let first = reason.lines().next().unwrap_or_default();
-                    format!(": {}", shorten(first, 300))
-                });
                 let time = seconds(*duration);
-                format!("{mark} {run} {time} {title} — {status}{reason}")
+                let mut line = format!("{mark} {run} {time} {title} — {status}");
+                if let Some(reason) = reason {
+                    line += ": ";
+                    line += &shorten(reason.lines().next().unwrap_or_default(), 300);
+                }
+                line
             }
             Self::Draining {
                 reason,
                 running,
                 timeout,
-            } => match running {
-                0 => format!("stopping: {reason}"),
-                n => format!(
-                    "stopping: {reason}; {n} running tasks may take up to {} (stop once more to end them at once)",
-                    seconds(*timeout)
+            } => match (running, seconds(*timeout)) {
+                (0, _) => format!("stopping: {reason}"),
+                (n, time) => format!(
+                    "stopping: {reason}; {n} running tasks may take up to {time} (stop once more to end them at once)"
                 ),
             },
             Self::Warning { message } => format!("! {message}"),
@@ -208,7 +181,7 @@ impl Notice {
 }
 
 /// Returns percent and step in words.
-pub(super) fn activity(percent: Option<f64>, step: Option<&str>) -> String {
+pub(crate) fn activity(percent: Option<f64>, step: Option<&str>) -> String {
     let step = step.unwrap_or_default();
     match percent {
         Some(percent) => format!("{percent:>3.0} % {step}").trim_end().to_owned(),
@@ -231,7 +204,7 @@ mod tests {
         let notice = Notice::TaskEnded {
             run,
             title: "Fix it".to_owned(),
-            status: Status::Failed,
+            status: TaskStatus::Failed,
             reason: Some("it ended with exit code 3\nand more".to_owned()),
             duration: Duration::from_millis(12_345),
         };

@@ -1,12 +1,13 @@
-//! Gathers the output and progress of a run into few messages, each small enough for one frame.
+//! The events of a run. Output and progress are gathered into few of them, each small enough for one
+//! frame.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem, time::Duration};
 
 use bematic_protocol::messages::{StepKind, limits};
 
+use super::process::Outcome;
 use crate::{
-    event::{Progress, RunEvent},
-    progress_line::Declaration,
+    progress_line::{ProgressLine, Summary},
     text::{escaped_len, shorten, split_escaped},
 };
 
@@ -17,26 +18,61 @@ const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
 /// Characters of a step or a message; Slack shows one line of it.
 const LINE_CHARS: usize = 1000;
 
+/// An event of a run, in order; [`RunEvent::Ended`] is the last.
+#[derive(Debug)]
+pub(crate) enum RunEvent {
+    Output(String),
+    Progress(Progress),
+    /// A warning to the agent's owner.
+    Warning(String),
+    /// The run has ended, and so has every process of it.
+    Ended(Box<Ended>),
+}
+
+/// The content of the progress lines since the last progress report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Progress {
+    pub(crate) percent: Option<f64>,
+    /// The present activity.
+    pub(crate) message: Option<String>,
+    /// The steps, all of one kind.
+    pub(crate) steps: Vec<String>,
+    pub(crate) kind: StepKind,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    /// The summary that its command declared.
+    pub(crate) summary: Summary,
+    pub(crate) output_tail: String,
+    pub(crate) error_tail: String,
+    pub(crate) duration: Duration,
+}
+
 /// Output and progress that are not reported yet. Memory is bounded by one read and one progress
 /// line: a full message is ready at once.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    /// The messages that are ready to be sent.
+pub(super) struct EventBuffer {
+    /// The events that are ready to be sent.
     pub(super) ready: VecDeque<RunEvent>,
     text: String,
+    /// Bytes of the text in JSON.
     text_len: usize,
     progress: Progress,
-    steps_len: usize,
 }
 
-impl Report {
-    /// Whether nothing waits for [`Self::flush`].
+impl EventBuffer {
     pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.progress == Progress::default()
+        self.ready.is_empty() && !self.has_unflushed()
     }
 
-    /// Adds output.
-    pub(super) fn output(&mut self, text: &str) {
+    /// Whether something waits for [`Self::flush`].
+    pub(super) fn has_unflushed(&self) -> bool {
+        !self.text.is_empty() || self.progress != Progress::default()
+    }
+
+    pub(super) fn add_output(&mut self, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
             let (head, tail) = split_escaped(rest, MESSAGE_BUDGET - self.text_len);
@@ -49,18 +85,17 @@ impl Report {
         }
     }
 
-    /// Adds a progress line.
-    pub(super) fn declare(&mut self, declared: &Declaration) {
-        self.progress.percent = declared.progress.or(self.progress.percent);
-        if let Some(message) = &declared.message {
+    pub(super) fn add_progress(&mut self, line: &ProgressLine) {
+        self.progress.percent = line.progress.or(self.progress.percent);
+        if let Some(message) = &line.message {
             let message = shorten(message, LINE_CHARS);
             // Every line arrives: a message that another one follows at once becomes a step.
             if let Some(before) = self.progress.message.replace(message) {
-                self.step(before, StepKind::Info);
+                self.add_step(before, StepKind::Info);
             }
         }
-        if let Some(step) = &declared.step {
-            self.step(shorten(step, LINE_CHARS), declared.kind);
+        if let Some(step) = &line.step {
+            self.add_step(shorten(step, LINE_CHARS), line.kind);
         }
     }
 
@@ -70,12 +105,12 @@ impl Report {
         self.flush_progress();
     }
 
-    fn step(&mut self, step: String, kind: StepKind) {
-        let len = escaped_len(&step) + 3;
+    fn add_step(&mut self, step: String, kind: StepKind) {
         let steps = &self.progress.steps;
+        let len = |step: &String| escaped_len(step) + 3;
+        let size = steps.iter().map(len).sum::<usize>() + len(&step);
         let differs = !steps.is_empty() && self.progress.kind != kind;
-        let full = steps.len() == limits::STEPS || self.steps_len + len > MESSAGE_BUDGET / 2;
-        if differs || full {
+        if differs || steps.len() == limits::STEPS || size > MESSAGE_BUDGET / 2 {
             // The message is left for the steps that follow.
             let message = self.progress.message.take();
             self.flush_progress();
@@ -83,12 +118,10 @@ impl Report {
         }
         self.progress.kind = kind;
         self.progress.steps.push(step);
-        self.steps_len += len;
     }
 
     fn flush_progress(&mut self) {
-        self.steps_len = 0;
-        let progress = std::mem::take(&mut self.progress);
+        let progress = mem::take(&mut self.progress);
         if progress != Progress::default() {
             self.ready.push_back(RunEvent::Progress(progress));
         }
@@ -97,7 +130,7 @@ impl Report {
     fn flush_output(&mut self) {
         self.text_len = 0;
         if !self.text.is_empty() {
-            let text = std::mem::take(&mut self.text);
+            let text = mem::take(&mut self.text);
             self.ready.push_back(RunEvent::Output(text));
         }
     }
@@ -109,9 +142,9 @@ mod tests {
 
     use super::*;
 
-    fn all(mut report: Report) -> Vec<RunEvent> {
-        report.flush();
-        report.ready.into()
+    fn all(mut buffer: EventBuffer) -> Vec<RunEvent> {
+        buffer.flush();
+        buffer.ready.into()
     }
 
     fn texts(events: &[RunEvent]) -> Vec<&str> {
@@ -134,11 +167,11 @@ mod tests {
             .collect()
     }
 
-    fn step(text: &str, kind: StepKind) -> Declaration {
-        Declaration {
+    fn step(text: &str, kind: StepKind) -> ProgressLine {
+        ProgressLine {
             step: Some(text.to_owned()),
             kind,
-            ..Declaration::default()
+            ..ProgressLine::default()
         }
     }
 
@@ -148,11 +181,11 @@ mod tests {
             pieces in prop::collection::vec(("[\u{1}\"\\\\a€😀\n]{1,20}", 1usize..3000), 1..6)
         ) {
             let pieces: Vec<String> = pieces.iter().map(|(text, n)| text.repeat(*n)).collect();
-            let mut report = Report::default();
+            let mut buffer = EventBuffer::default();
             for text in &pieces {
-                report.output(text);
+                buffer.add_output(text);
             }
-            let events = all(report);
+            let events = all(buffer);
             prop_assert_eq!(texts(&events).concat(), pieces.concat());
             for text in texts(&events) {
                 prop_assert!(escaped_len(text) <= MESSAGE_BUDGET);
@@ -162,12 +195,12 @@ mod tests {
 
     #[test]
     fn five_hundred_steps_arrive_in_order_in_few_messages() {
-        let mut report = Report::default();
+        let mut buffer = EventBuffer::default();
         let lines: Vec<String> = (0..500).map(|n| format!("step {n}")).collect();
         for line in &lines {
-            report.declare(&step(line, StepKind::ToolUse));
+            buffer.add_progress(&step(line, StepKind::ToolUse));
         }
-        let batches = steps(all(report));
+        let batches = steps(all(buffer));
         assert_eq!(batches.len(), 5);
         let all: Vec<String> = batches.into_iter().flat_map(|batch| batch.steps).collect();
         assert_eq!(all, lines);
@@ -175,38 +208,38 @@ mod tests {
 
     #[test]
     fn long_steps_make_small_messages() {
-        let mut report = Report::default();
+        let mut buffer = EventBuffer::default();
         let long = "\"".repeat(5000);
         for _ in 0..50 {
-            report.declare(&step(&long, StepKind::Info));
+            buffer.add_progress(&step(&long, StepKind::Info));
         }
-        for batch in steps(all(report)) {
+        for batch in steps(all(buffer)) {
             assert!(serde_json::to_string(&batch.steps).unwrap().len() < limits::FRAME_BYTES / 2);
         }
     }
 
     #[test]
     fn kinds_are_not_mixed() {
-        let mut report = Report::default();
-        report.declare(&step("a", StepKind::ToolUse));
-        report.declare(&step("b", StepKind::Thinking));
-        let kinds: Vec<StepKind> = steps(all(report)).iter().map(|batch| batch.kind).collect();
+        let mut buffer = EventBuffer::default();
+        buffer.add_progress(&step("a", StepKind::ToolUse));
+        buffer.add_progress(&step("b", StepKind::Thinking));
+        let kinds: Vec<StepKind> = steps(all(buffer)).iter().map(|batch| batch.kind).collect();
         assert_eq!(kinds, [StepKind::ToolUse, StepKind::Thinking]);
     }
 
     #[test]
     fn a_burst_of_messages_is_not_lost() {
-        let mut report = Report::default();
+        let mut buffer = EventBuffer::default();
         for n in 0..3 {
-            let declared = Declaration {
+            let declared = ProgressLine {
                 progress: Some(f64::from(n)),
                 message: Some(format!("m{n}")),
-                ..Declaration::default()
+                ..ProgressLine::default()
             };
-            report.declare(&declared);
-            assert!(report.ready.is_empty());
+            buffer.add_progress(&declared);
+            assert!(buffer.ready.is_empty());
         }
-        let batch = steps(all(report)).remove(0);
+        let batch = steps(all(buffer)).remove(0);
         assert_eq!(batch.steps, ["m0", "m1"]);
         assert_eq!(batch.message.as_deref(), Some("m2"));
         assert_eq!(batch.percent, Some(2.0));

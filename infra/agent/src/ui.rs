@@ -1,0 +1,176 @@
+//! The agent's output for its user, or for a program.
+
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use bematic_protocol::time::{Clock, SystemClock, Timestamp};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    notice::{Notice, activity},
+    run::RunKey,
+    text::shorten,
+};
+
+/// Time between two frames of a spinner.
+const FRAME: Duration = Duration::from_millis(120);
+/// Characters of a prompt in a task's line.
+const TITLE_CHARS: usize = 24;
+
+/// Shows notices.
+pub type Ui = Box<dyn FnMut(&Notice) + Send>;
+
+/// Returns the interface: with `json`, JSON lines on standard output; else, on standard error, a live
+/// line for each task on a terminal, and plain lines elsewhere.
+pub fn choose(json: bool) -> Ui {
+    if json {
+        lines(io::stdout(), json_line)
+    } else if io::stderr().is_terminal() {
+        let mut display = LiveDisplay::new();
+        Box::new(move |notice| display.show(notice))
+    } else {
+        lines(io::stderr(), |notice| match notice {
+            // A log is for changes: steps would be too many.
+            Notice::TaskProgress { .. } => None,
+            _ => notice.line(),
+        })
+    }
+}
+
+/// Writes each notice as a line, if it has one.
+fn lines(mut out: impl Write + Send + 'static, line: fn(&Notice) -> Option<String>) -> Ui {
+    Box::new(move |notice| {
+        if let Some(line) = line(notice) {
+            // An output that nobody reads is no reason to stop working.
+            let _unread = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    })
+}
+
+fn json_line(notice: &Notice) -> Option<String> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        timestamp: Timestamp,
+        #[serde(flatten)]
+        notice: &'a Notice,
+    }
+    let timestamp = SystemClock.now();
+    serde_json::to_string(&Line { timestamp, notice }).ok()
+}
+
+/// A terminal with a line for the connection, a live line for each running task, and a permanent
+/// line for each finished one.
+struct LiveDisplay {
+    screen: MultiProgress,
+    header: ProgressBar,
+    agent_id: String,
+    connection: &'static str,
+    tasks: HashMap<RunKey, TaskLine>,
+}
+
+struct TaskLine {
+    bar: ProgressBar,
+    percent: Option<f64>,
+    step: Option<String>,
+}
+
+impl LiveDisplay {
+    fn new() -> Self {
+        let screen = MultiProgress::new();
+        Self {
+            header: add_spinner(&screen, "{spinner} {msg}"),
+            screen,
+            agent_id: String::new(),
+            connection: "connecting",
+            tasks: HashMap::new(),
+        }
+    }
+
+    fn show(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Started { agent_id, .. } => {
+                self.agent_id.clone_from(agent_id);
+                self.header.enable_steady_tick(FRAME);
+            }
+            Notice::Connecting => self.connection = "connecting",
+            Notice::Connected => self.connection = "connected",
+            Notice::Disconnected { .. } => self.connection = "not connected",
+            Notice::TaskStarted { run, title } => {
+                let template = "{spinner} {prefix} {elapsed:>4} {wide_msg}";
+                let bar = add_spinner(&self.screen, template);
+                bar.set_prefix(format!("{run} {}", shorten(title, TITLE_CHARS)));
+                bar.enable_steady_tick(FRAME);
+                let (percent, step) = (None, None);
+                self.tasks.insert(*run, TaskLine { bar, percent, step });
+            }
+            Notice::TaskProgress { run, percent, step } => {
+                if let Some(task) = self.tasks.get_mut(run) {
+                    task.percent = percent.or(task.percent);
+                    task.step = step.clone().or(task.step.take());
+                    let activity = activity(task.percent, task.step.as_deref());
+                    task.bar.set_message(activity);
+                }
+            }
+            Notice::TaskEnded { run, .. } => {
+                if let Some(TaskLine { bar, .. }) = self.tasks.remove(run) {
+                    bar.finish_and_clear();
+                    self.screen.remove(&bar);
+                }
+            }
+            Notice::Stopped => self.header.finish_and_clear(),
+            _ => {}
+        }
+        let has_live_line = matches!(
+            notice,
+            Notice::Connected | Notice::TaskStarted { .. } | Notice::TaskProgress { .. }
+        );
+        if let Some(line) = notice.line().filter(|_| !has_live_line) {
+            // An output that nobody reads is no reason to stop working.
+            let _unread = self.screen.println(line);
+        }
+        let tasks = match self.tasks.len() {
+            0 => "no task".to_owned(),
+            1 => "1 task runs".to_owned(),
+            tasks => format!("{tasks} tasks run"),
+        };
+        let (agent, connection) = (&self.agent_id, self.connection);
+        self.header
+            .set_message(format!("{agent} — {connection}, {tasks}"));
+    }
+}
+
+/// Adds a spinner, in indicatif's own style if the template is invalid.
+fn add_spinner(screen: &MultiProgress, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template);
+    let spinner = ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    screen.add(spinner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{notice::TaskStatus, tests::submit};
+
+    #[test]
+    fn a_line_names_its_event_and_task() {
+        let run = RunKey::of(&submit("hi"));
+        let line = json_line(&Notice::TaskEnded {
+            run,
+            title: "hi".to_owned(),
+            status: TaskStatus::Completed,
+            reason: None,
+            duration: std::time::Duration::from_millis(1500),
+        });
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(line["event"], "task_ended");
+        assert_eq!(line["taskId"], run.task.to_string());
+        assert_eq!(line["status"], "completed");
+        assert_eq!(line["durationMs"], 1500);
+        assert!(line["timestamp"].is_u64());
+    }
+}
