@@ -3,10 +3,8 @@
 //! then sends messages: after a failure in between the sender repeats its message, and the
 //! repetition changes nothing but sends the messages again.
 
-pub mod authorize;
 pub mod batch;
 pub mod connect;
-pub mod disconnect;
 pub mod dispatch;
 pub mod event;
 pub mod message;

@@ -1,4 +1,4 @@
-//! Ports to the stored agents, their connections and keys, and the projects.
+//! Ports to the stored agents, their connections, keys and circuit breakers, and the projects.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{Created, Page};
+use super::{Created, Page, Written};
 use crate::{
     agent::{Agent, Binding, Connection, DispatchLease, KeyHash, Project},
+    breaker::Breaker,
     error::StoreError,
 };
 
@@ -149,9 +150,13 @@ pub trait Presence: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Returns one page of the connected agents of one shard of [`CONNECTED_SHARDS`], as of a
     /// moment ago. Reads an index that lags; several calls.
-    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
+    async fn connected_agents(
+        &self,
+        shard: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Agent>, StoreError>;
     /// Returns the connections that should have authenticated by `now`. Reads an index that lags.
-    async fn unauthenticated(
+    async fn unauthenticated_connections(
         &self,
         now: Timestamp,
         limit: usize,
@@ -228,4 +233,40 @@ pub trait Projects: Send + Sync {
     async fn list(&self) -> Result<Vec<Project>, StoreError>;
     /// Stores a channel's project, replacing any other.
     async fn put(&self, project: &Project) -> Result<(), StoreError>;
+}
+
+/// A change of a breaker: its state before and after an event. It is written on condition that the
+/// stored breaker is still the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BreakerChange<'a> {
+    /// The breaker as it was read.
+    pub before: &'a Breaker,
+    /// The breaker as it is to be written.
+    pub after: &'a Breaker,
+}
+
+impl BreakerChange<'_> {
+    /// Whether the breaker's gate changes, so that the agent's record has to be written too.
+    pub fn changes_gate(&self) -> bool {
+        self.before.gate() != self.after.gate()
+    }
+}
+
+/// The agents' circuit breakers.
+#[async_trait]
+pub trait Breakers: Send + Sync {
+    /// Returns the agent's breaker; a new one if none was ever written.
+    async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError>;
+    /// Returns the breakers of many agents, in their order: a call for each.
+    async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError>;
+    /// Writes the changed breaker, and its gate into the agent's record, in one transaction. Writes
+    /// nothing if the breaker is unchanged.
+    async fn change(
+        &self,
+        agent: &AgentId,
+        change: BreakerChange<'_>,
+    ) -> Result<Written, StoreError>;
+    /// Records that the operations channel has been notified of the agent's breaker as of this
+    /// generation, or a later one.
+    async fn mark_announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError>;
 }

@@ -1,13 +1,16 @@
-//! Ports to the stored tasks and the records that belong to a task.
+//! Ports to the stored tasks and the records that belong to a task, the records of cards, and the
+//! bulk operations.
 
 use async_trait::async_trait;
 use bematic_protocol::{
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
-use super::{BreakerChange, Page, Written};
+use super::{BreakerChange, Created, Page, Written};
 use crate::{
+    batch::{Batch, Change},
     breaker::Breaker,
     error::StoreError,
     task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
@@ -53,7 +56,7 @@ pub struct DispatchPermit<'a> {
 
 /// A record that is stored with a change of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AttachedRecord<'a> {
+pub enum TransitionRecord<'a> {
     /// The result of a completed task.
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
@@ -109,7 +112,7 @@ pub trait Tasks: Send + Sync {
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<AttachedRecord<'_>>,
+        attached: Option<TransitionRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError>;
     /// Returns the late reports of a task, sorted by attempt.
@@ -192,4 +195,74 @@ pub trait Reports: Send + Sync {
         task: TaskId,
         attempt: Attempt,
     ) -> Result<Option<Timestamp>, StoreError>;
+}
+
+/// The record of the one Slack message about a task or a bulk operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CardRecord {
+    /// The message's timestamp in Slack, once Slack has confirmed the post; before that, a post may
+    /// be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ts: Option<MessageTs>,
+    /// A digest of the message's content, used to skip updates that change nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
+    /// The time at which the first post was begun.
+    pub begun_at: Timestamp,
+}
+
+/// The records of Bematic's messages in Slack.
+#[async_trait]
+pub trait CardRecords: Send + Sync {
+    /// Returns the record of the message about a subject.
+    async fn find(&self, about: Subject) -> Result<Option<CardRecord>, StoreError>;
+    /// Stores the record before the first post; if there is one already, returns the existing one.
+    async fn begin(
+        &self,
+        about: Subject,
+        card: &CardRecord,
+    ) -> Result<Created<CardRecord>, StoreError>;
+    /// Writes the record of what the message shows now.
+    async fn save(&self, about: Subject, card: &CardRecord) -> Result<(), StoreError>;
+}
+
+/// The outcome of applying a chunk of a bulk operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All changes of the chunk were written.
+    Done,
+    /// Nothing was written: another worker has advanced the bulk operation.
+    Overtaken,
+    /// Nothing was written: these tasks have changed.
+    Refused(Vec<TaskId>),
+}
+
+/// The bulk operations.
+#[async_trait]
+pub trait Batches: Send + Sync {
+    /// Returns the bulk operation with this id.
+    async fn find(&self, id: BatchId) -> Result<Option<Batch>, StoreError>;
+    /// Stores a new bulk operation, once per `request` (Slack's id of the operator's request). A
+    /// repeated request costs a second call.
+    async fn create(&self, batch: &Batch, request: &str) -> Result<Created<BatchId>, StoreError>;
+    /// Advances a bulk operation and changes its next tasks, in one transaction.
+    async fn apply(
+        &self,
+        before: &Batch,
+        after: &Batch,
+        changes: &[Change],
+    ) -> Result<Applied, StoreError>;
+    /// Records that Slack shows the bulk operation's current version, unless it has advanced since.
+    async fn mark_shown(&self, batch: &Batch) -> Result<(), StoreError>;
+    /// Returns the bulk operations that have not advanced for a while ([`Batch::due_at`]), but for
+    /// no more than a day, with the time at which each advanced last. Reads an index that lags.
+    async fn stalled(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(BatchId, Timestamp)>, StoreError>;
+    /// Postpones the next check of the bulk operation to `at`.
+    async fn postpone(&self, id: BatchId, at: Timestamp) -> Result<(), StoreError>;
 }
