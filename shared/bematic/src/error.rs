@@ -12,6 +12,9 @@ use crate::slack::api::SlackError;
 /// A result whose error is any error of Bematic, unless another is named.
 pub type Result<T, E = BematicError> = std::result::Result<T, E>;
 
+/// A result whose error is the store's.
+pub type StoreResult<T> = Result<T, StoreError>;
+
 /// Any error of Bematic.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

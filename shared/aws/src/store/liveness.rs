@@ -104,7 +104,7 @@ impl Presence for AgentStore {
     }
 
     /// Ignores a report over a connection that was replaced, or that was sent before the last one.
-    async fn report(
+    async fn record_status(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,

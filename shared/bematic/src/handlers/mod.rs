@@ -1,5 +1,4 @@
-//! The handlers: one module for each function, and one for each message type. A handler gets its
-//! collaborators through its constructor, reads the state, lets the pure modules decide, writes,
+//! The handlers of the functions. A handler reads the state, lets the pure modules decide, writes,
 //! then sends messages: after a failure in between the sender repeats its message, and the
 //! repetition changes nothing but sends the messages again.
 

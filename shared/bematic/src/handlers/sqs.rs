@@ -93,7 +93,6 @@ async fn moved_to_dead_letters(
         body: record.body.as_deref().unwrap_or_default(),
         group: record.attributes.get("MessageGroupId").map(String::as_str),
         fifo: is_fifo(record),
-        times,
     };
     let sent = queue
         .send_to_dead_letters(message, &Reason::of(cause))

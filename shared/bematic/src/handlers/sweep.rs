@@ -225,9 +225,7 @@ impl Sweeper {
             return Ok(Checked::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
-        self.ports
-            .request_dispatch(&agent.id, Duration::ZERO)
-            .await?;
+        self.ports.request_dispatch(&agent.id).await?;
         Ok(Checked::Dispatched)
     }
 }

@@ -1,7 +1,7 @@
 //! A task's card.
 
 use crate::{
-    error::{Result, StoreError},
+    error::StoreResult,
     ports::Ports,
     slack::{
         Message,
@@ -19,7 +19,7 @@ const REPORTS: usize = 40;
 
 /// Renders a task's card from its records, which are read in parallel: none before its first
 /// attempt, then two calls, or three once it is completed; one more, for its agent, while it waits.
-pub(super) async fn task_card(ports: &Ports, task: &Task) -> Result<Message, StoreError> {
+pub(super) async fn task_card(ports: &Ports, task: &Task) -> StoreResult<Message> {
     let (reports, id) = (&ports.reports, task.id);
     let completed = matches!(task.state, TaskState::Completed { .. });
     let waits = matches!(task.state, TaskState::Pending { .. });
@@ -56,8 +56,8 @@ pub(super) async fn task_card(ports: &Ports, task: &Task) -> Result<Message, Sto
 /// Returns the result of `call` if it is wanted, or else the default.
 async fn only_if<T: Default>(
     wanted: bool,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+    call: impl Future<Output = StoreResult<T>>,
+) -> StoreResult<T> {
     if wanted { call.await } else { Ok(T::default()) }
 }
 

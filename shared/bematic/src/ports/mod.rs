@@ -84,8 +84,13 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Enqueues a dispatch of the agent's queue.
+    pub async fn request_dispatch(&self, agent: &AgentId) -> Result<(), QueueError> {
+        self.request_dispatch_after(agent, Duration::ZERO).await
+    }
+
     /// Enqueues a dispatch of the agent's queue, after `delay`.
-    pub async fn request_dispatch(
+    pub async fn request_dispatch_after(
         &self,
         agent: &AgentId,
         delay: Duration,

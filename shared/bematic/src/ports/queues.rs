@@ -155,8 +155,6 @@ pub struct Received<'a> {
     pub group: Option<&'a str>,
     /// Whether the queue is first-in-first-out; then its dead-letter queue is too.
     pub fifo: bool,
-    /// The number of times the message was received, this time included.
-    pub times: u32,
 }
 
 /// The queue that invokes a function.

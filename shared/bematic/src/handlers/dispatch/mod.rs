@@ -88,10 +88,7 @@ impl Dispatcher {
         loop {
             let is_late = ports.clock.now().since(now) > DISPATCH_FOR;
             let dispatched = if is_late {
-                ports
-                    .request_dispatch(agent_id, Duration::ZERO)
-                    .await
-                    .map_err(Into::into)
+                ports.request_dispatch(agent_id).await.map_err(Into::into)
             } else {
                 self.dispatch_pending(&mut agent).await
             };
@@ -136,7 +133,7 @@ impl Dispatcher {
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
-                self.ports.request_dispatch(&agent.id, wait).await?;
+                self.ports.request_dispatch_after(&agent.id, wait).await?;
             }
             return self.move_waiting(agent, now).await.map(drop);
         };
@@ -168,9 +165,7 @@ impl Dispatcher {
         if claimed.is_denied {
             self.move_waiting(agent, now).await?;
         } else if queued.len() == limit && agent.free_slots() > limit {
-            self.ports
-                .request_dispatch(&agent.id, Duration::ZERO)
-                .await?;
+            self.ports.request_dispatch(&agent.id).await?;
         }
         Ok(())
     }

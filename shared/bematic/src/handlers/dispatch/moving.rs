@@ -1,7 +1,5 @@
 //! Moving waiting tasks to better agents.
 
-use std::time::Duration;
-
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 use futures::{StreamExt as _, stream};
 use tracing::{info, warn};
@@ -32,9 +30,7 @@ impl Dispatcher {
         let moved = self.move_all(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
-            self.ports
-                .request_dispatch(&agent.id, Duration::ZERO)
-                .await?;
+            self.ports.request_dispatch(&agent.id).await?;
         }
         Ok(moved)
     }

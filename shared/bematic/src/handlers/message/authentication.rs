@@ -1,7 +1,5 @@
 //! Which agent sends a message, and how AUTH_REQUEST binds an unbound connection to an agent.
 
-use std::time::Duration;
-
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::{AgentMessage, AuthRequest, CloudMessage, Spelling},
@@ -129,9 +127,7 @@ impl MessageRouter {
         // The answer is sent before the queue is dispatched: the agent expects it first.
         self.send(connection, spelling, auth_response(Ok(agent_id)))
             .await?;
-        self.ports
-            .request_dispatch(agent_id, Duration::ZERO)
-            .await?;
+        self.ports.request_dispatch(agent_id).await?;
         let sender = Sender {
             agent_id: agent_id.clone(),
             connection: connection.clone(),
@@ -179,9 +175,7 @@ impl MessageRouter {
                     .record_first_message(agent_id, connection, *spelling)
                     .await?;
             }
-            self.ports
-                .request_dispatch(agent_id, Duration::ZERO)
-                .await?;
+            self.ports.request_dispatch(agent_id).await?;
         }
         let sender = Sender {
             is_recorded: true,

@@ -24,6 +24,7 @@ use crate::{
     agent::SEEN_EVERY,
     error::{AuthError, BematicError, Result, chain},
     ports::{Delivery, Ports},
+    task::{Failure, FailureCode, TerminalMessage},
 };
 
 /// The age from which a connection has sent a heartbeat: a message over it is not its first,
@@ -101,8 +102,8 @@ impl MessageRouter {
                 let (id, spelling) = (error.message_id().cloned(), error.spelling());
                 return match self.find_sender(event, spelling).await? {
                     Some(sender) => {
-                        self.send_error(connection, sender.spelling, id, error.into())
-                            .await
+                        let answer = system_error(id, &error.into());
+                        self.send(connection, sender.spelling, answer).await
                     }
                     None => self.refuse(connection, spelling, &error.into()).await,
                 };
@@ -117,8 +118,8 @@ impl MessageRouter {
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyAuthenticated)) =>
             {
-                self.send_error(connection, spelling, Some(envelope.id), error)
-                    .await
+                let answer = system_error(Some(envelope.id), &error);
+                self.send(connection, spelling, answer).await
             }
             Err(error) => self.refuse(connection, spelling, &error).await,
         }
@@ -153,7 +154,7 @@ impl MessageRouter {
             let outcome = self.handle_message(context, message).await;
             let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
             let answers =
-                outcome.unwrap_or_else(|error| vec![system_error(Some(id.clone()), error)]);
+                outcome.unwrap_or_else(|error| vec![system_error(Some(id.clone()), &error)]);
             let answered = self.send_all(sender, answers).await;
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.
@@ -180,9 +181,25 @@ impl MessageRouter {
             AgentMessage::TaskAck(message) => self.task_ack(context, message).await,
             AgentMessage::TaskProgress(message) => self.task_progress(context, message).await,
             AgentMessage::TaskStream(message) => self.task_stream(context, message).await,
-            AgentMessage::TaskComplete(message) => self.task_complete(context, message).await,
-            AgentMessage::TaskError(message) => self.task_error(context, message).await,
-            AgentMessage::TaskCancelled(message) => self.task_cancelled(context, message).await,
+            AgentMessage::TaskComplete(message) => {
+                let (task, attempt) = (message.task_id, message.attempt);
+                let terminal = TerminalMessage::Completed(Box::new(message.into()));
+                self.terminal_message(context, task, attempt, terminal)
+                    .await
+            }
+            AgentMessage::TaskError(message) => {
+                let (task, attempt, error) = (message.task_id, message.attempt, &message.error);
+                let failure = Failure::new(FailureCode::AgentError, error, message.recoverable);
+                let terminal = TerminalMessage::Failed(failure.with_fault(message.fault));
+                self.terminal_message(context, task, attempt, terminal)
+                    .await
+            }
+            AgentMessage::TaskCancelled(message) => {
+                let (task, attempt) = (message.task_id, message.attempt);
+                let terminal = TerminalMessage::Cancelled(message.reason);
+                self.terminal_message(context, task, attempt, terminal)
+                    .await
+            }
         }
     }
 
@@ -191,17 +208,6 @@ impl MessageRouter {
             self.send(&to.connection, to.spelling, message).await?;
         }
         Ok(())
-    }
-
-    async fn send_error(
-        &self,
-        connection: &ConnectionId,
-        spelling: Spelling,
-        message_id: Option<MessageId>,
-        error: BematicError,
-    ) -> Result<()> {
-        self.send(connection, spelling, system_error(message_id, error))
-            .await
     }
 
     async fn send(
@@ -219,10 +225,10 @@ impl MessageRouter {
 }
 
 /// Logs the error once, and returns SYSTEM_ERROR for the agent.
-fn system_error(message_id: Option<MessageId>, error: BematicError) -> CloudMessage {
+fn system_error(message_id: Option<MessageId>, error: &BematicError) -> CloudMessage {
     let code = error.code();
     if error.is_transient() {
-        error!(code, error = %chain(&error), "message not handled");
+        error!(code, error = %chain(error), "message not handled");
     } else {
         warn!(code, %error, "message refused");
     }

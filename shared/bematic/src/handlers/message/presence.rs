@@ -68,7 +68,7 @@ impl MessageRouter {
         let (connection, spelling) = (&sender.connection, sender.spelling);
         let presence = &self.ports.presence;
         let reported = presence
-            .report(status, connection, spelling, sent_at, now)
+            .record_status(status, connection, spelling, sent_at, now)
             .await?;
         let mut answers = Vec::new();
         if let Some(agent) = reported {
@@ -77,9 +77,7 @@ impl MessageRouter {
             answers = self.cancel_messages(&agent, named.iter()).await?;
         }
         if status.status == Availability::Online {
-            self.ports
-                .request_dispatch(&status.agent_id, Duration::ZERO)
-                .await?;
+            self.ports.request_dispatch(&status.agent_id).await?;
         }
         Ok(answers)
     }
@@ -130,9 +128,7 @@ impl MessageRouter {
             .is_some_and(|it| it.doubted_at.is_some());
         // The agent was sent no tasks until it has echoed a ping.
         if echoes.is_some() && was_in_doubt {
-            self.ports
-                .request_dispatch(agent_id, Duration::ZERO)
-                .await?;
+            self.ports.request_dispatch(agent_id).await?;
         }
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {

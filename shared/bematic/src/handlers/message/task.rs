@@ -3,19 +3,13 @@
 
 use bematic_protocol::{
     ids::{AgentId, Attempt, TaskId},
-    messages::{
-        CloudMessage, MessageAck, TaskAck, TaskCancel, TaskCancelled, TaskComplete, TaskFailure,
-        TaskProgress, TaskStream,
-    },
+    messages::{CloudMessage, MessageAck, TaskAck, TaskCancel, TaskProgress, TaskStream},
 };
 
 use super::{super::transitions::Outcome, Context, MessageRouter, system_error};
 use crate::{
     error::{BematicError, Result, TaskError},
-    task::{
-        Chunk, Failure, FailureCode, LateReport, Step, Task, TaskEvent, TaskState, TerminalMessage,
-        Unchanged,
-    },
+    task::{Chunk, LateReport, Step, Task, TaskEvent, TaskState, TerminalMessage, Unchanged},
 };
 
 impl MessageRouter {
@@ -145,64 +139,12 @@ impl MessageRouter {
         self.transitions.refresh(task, self.ports.clock.now()).await
     }
 
-    /// Handles TASK_COMPLETE: a transaction and a message; one more read where this environment has
-    /// not cached the task.
-    pub(super) async fn task_complete(
-        &self,
-        context: Context<'_>,
-        message: TaskComplete,
-    ) -> Result<Vec<CloudMessage>> {
-        let (task_id, attempt) = (message.task_id, message.attempt);
-        let terminal = TerminalMessage::Completed(Box::new(message.into()));
-        self.apply_terminal(context, task_id, attempt, terminal)
-            .await
-    }
-
-    /// Handles TASK_ERROR, with the calls of [`Self::task_complete`].
-    pub(super) async fn task_error(
-        &self,
-        context: Context<'_>,
-        message: TaskFailure,
-    ) -> Result<Vec<CloudMessage>> {
-        let TaskFailure {
-            task_id,
-            attempt,
-            error,
-            recoverable,
-            fault,
-            ..
-        } = message;
-        let failure = Failure::new(FailureCode::AgentError, &error, recoverable).with_fault(fault);
-        self.apply_terminal(context, task_id, attempt, TerminalMessage::Failed(failure))
-            .await
-    }
-
-    /// Handles TASK_CANCELLED, with the calls of [`Self::task_complete`]; the read, too, where the
-    /// request to cancel is not cached.
-    pub(super) async fn task_cancelled(
-        &self,
-        context: Context<'_>,
-        message: TaskCancelled,
-    ) -> Result<Vec<CloudMessage>> {
-        let TaskCancelled {
-            task_id,
-            attempt,
-            reason,
-            ..
-        } = message;
-        self.apply_terminal(
-            context,
-            task_id,
-            attempt,
-            TerminalMessage::Cancelled(reason),
-        )
-        .await
-    }
-
-    /// Applies a terminal message. A message that changes nothing is confirmed too, or the agent
-    /// would repeat it for ever; one about a task that the agent does not hold is also answered
-    /// with an error.
-    async fn apply_terminal(
+    /// Handles a terminal message: a transaction and a message to the dispatcher; one more read where
+    /// this environment has not cached the task, or the request to cancel that TASK_CANCELLED
+    /// answers. A message that changes nothing is confirmed too, or the agent would repeat it for
+    /// ever; one about a task that the agent does not hold is also answered with an error. A message
+    /// of an attempt that is over is stored, and the card shows it as late.
+    pub(super) async fn terminal_message(
         &self,
         context: Context<'_>,
         task_id: TaskId,
@@ -217,11 +159,10 @@ impl MessageRouter {
         } = context;
         let (agent, event) = (&sender.agent_id, terminal.event(attempt));
         let completion = terminal.completion();
-        let error = match self
+        let applied = self
             .transitions
-            .apply(agent, task_id, &event, completion, now)
-            .await
-        {
+            .apply(agent, task_id, &event, completion, now);
+        let error = match applied.await {
             Ok(Outcome::Unchanged(_, Unchanged::NotHeld)) => {
                 Some(TaskError::TaskNotHeld(task_id, agent.clone()).into())
             }
@@ -229,8 +170,16 @@ impl MessageRouter {
             Ok(Outcome::Unchanged(task, Unchanged::Late))
                 if attempt.is_none() || attempt != task.reported =>
             {
-                self.store_late_report(task, attempt, terminal, context)
-                    .await?;
+                if let Some(attempt) = attempt.or_else(|| task.last_attempt_of(agent)) {
+                    let report = LateReport {
+                        attempt,
+                        at: now,
+                        outcome: terminal,
+                    };
+                    self.transitions
+                        .store_late_report(task, &report, now)
+                        .await?;
+                }
                 None
             }
             Ok(_) => None,
@@ -239,36 +188,10 @@ impl MessageRouter {
             ) => Some(error),
             Err(error) => return Err(error),
         };
-        let confirmation = MessageAck {
-            message_id: message_id.clone(),
-        };
-        let error = error.map(|error| system_error(Some(message_id.clone()), error));
-        Ok([CloudMessage::MessageAck(confirmation)]
-            .into_iter()
-            .chain(error)
-            .collect())
-    }
-
-    /// Stores a terminal message of an attempt that is over; the card shows it as late.
-    async fn store_late_report(
-        &self,
-        task: Task,
-        attempt: Option<Attempt>,
-        outcome: TerminalMessage,
-        context: Context<'_>,
-    ) -> Result<()> {
-        let Some(attempt) = attempt.or_else(|| task.last_attempt_of(&context.sender.agent_id))
-        else {
-            return Ok(());
-        };
-        let report = LateReport {
-            attempt,
-            at: context.now,
-            outcome,
-        };
-        self.transitions
-            .store_late_report(task, &report, context.now)
-            .await
+        let message_id = message_id.clone();
+        let error = error.map(|error| system_error(Some(message_id.clone()), &error));
+        let confirmation = CloudMessage::MessageAck(MessageAck { message_id });
+        Ok([confirmation].into_iter().chain(error).collect())
     }
 }
 

@@ -287,7 +287,7 @@ impl Transitions {
             .map(|until| until.since(now))
         {
             Some(delay) if delay <= LONGEST_DELAY => {
-                Ok(self.ports.request_dispatch(agent, delay).await?)
+                Ok(self.ports.request_dispatch_after(agent, delay).await?)
             }
             _ => Ok(()),
         }

@@ -84,7 +84,7 @@ impl Operator {
             return Ok(None);
         };
         info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-        self.ports.request_dispatch(id, Duration::ZERO).await?;
+        self.ports.request_dispatch(id).await?;
         Ok(Some(text::order_executed(
             id,
             order,

@@ -10,6 +10,7 @@ mod run;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::time::Timestamp;
+use futures::TryFutureExt as _;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::timeout;
@@ -90,7 +91,9 @@ impl Webhook {
             Inbound::Command(command) => self.command(command, now).await,
             // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
             // which creates nothing twice.
-            Inbound::Mention(mention) => respond(self.mention(mention, now)).await,
+            Inbound::Mention(mention) => {
+                respond(self.mention(mention, now).map_ok(|()| true)).await
+            }
             Inbound::UrlVerification { challenge } => {
                 Response::ok(Some(json!({ "challenge": challenge })))
             }
@@ -141,8 +144,8 @@ impl Webhook {
         Response::ok(serde_json::to_value(Reply::ephemeral(text)).ok())
     }
 
-    /// Executes a mention's command. Returns true.
-    async fn mention(&self, mention: Mention, now: Timestamp) -> Result<bool> {
+    /// Executes a mention's command. The answer is a reply in the thread, unless it is a task's card.
+    async fn mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
             channel_id: mention.channel_id.clone(),
@@ -160,8 +163,7 @@ impl Webhook {
                     .operator
                     .run(agent, priority, prompt, origin, &request, now);
                 match run.await? {
-                    // The task's card is the answer.
-                    Ok(_) => return Ok(true),
+                    Ok(_) => return Ok(()),
                     Err(refusal) => refusal,
                 }
             }
@@ -180,8 +182,7 @@ impl Webhook {
             thread_ts,
             text: answer,
         };
-        self.ports.notifications.reply(&reply).await?;
-        Ok(true)
+        Ok(self.ports.notifications.reply(&reply).await?)
     }
 
     /// Executes the action of a button of a task's card or of a notice in the operations channel.

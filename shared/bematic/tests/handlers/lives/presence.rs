@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic_protocol::{messages::CloudMessage, time::Clock};
+use bematic_protocol::messages::CloudMessage;
 use serde_json::json;
 
 use crate::world::{World, agent_id, connection};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bematic::{batch::BatchKind, command::Command, ports::DispatchMessage};
-use bematic_protocol::{ids::TaskId, time::Clock};
+use bematic_protocol::ids::TaskId;
 use fake_aws::When;
 use serde_json::json;
 

@@ -172,7 +172,6 @@ impl World {
             body,
             group: Some("group"),
             fifo: true,
-            times: 50,
         };
         let source = self.source(QueueName::Notifications);
         source.send_to_dead_letters(message, reason).await.unwrap();

@@ -249,9 +249,8 @@ async fn on_a_standard_queue_only_failed_messages_are_returned() {
     let world = World::new().await;
     world.connect("c").await;
     let task = world.run("fix it", "r").await.id;
-    let again = DispatchMessage::agent_queue(agent_id());
-    let sent = world.unobserved.dispatch.send(&again, Duration::ZERO);
-    sent.await.unwrap();
+    let again = (DispatchMessage::agent_queue(agent_id()), Duration::ZERO);
+    world.unobserved.dispatch.send(&[again]).await.unwrap();
     // The first cannot pass on what is to be shown.
     world.calls.fail_at(0);
     let fed = world.feed_dispatcher().await;
