@@ -166,11 +166,9 @@ async fn unbind(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
             .await?
             .and_then(|found| found.agent_id),
     };
-    match agent {
-        Some(agent) => Ok(connections.unbind(&agent, id, ports.clock.now()).await?),
-        None => {
-            connections.remove_unbound(id).await?;
-            Ok(Unbound::Stale)
-        }
-    }
+    let Some(agent) = agent else {
+        connections.remove_unbound(id).await?;
+        return Ok(Unbound::Stale);
+    };
+    Ok(connections.unbind(&agent, id, ports.clock.now()).await?)
 }

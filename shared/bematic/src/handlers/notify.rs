@@ -209,27 +209,23 @@ impl Notifier {
         message: &Message,
     ) -> Result<(Option<MessageTs>, Timestamp)> {
         let now = self.ports.clock.now();
-        let earlier = match begun {
-            Some(card) => Some(card),
-            None => {
-                let intent = CardRecord {
-                    ts: None,
-                    shows: None,
-                    begun_at: now,
-                };
-                match self.ports.cards.begin(about, &intent).await? {
-                    Created::New => None,
-                    Created::Existing(card) => Some(card),
-                }
-            }
+        let intent = CardRecord {
+            ts: None,
+            shows: None,
+            begun_at: now,
+        };
+        let earlier = if begun.is_some() {
+            begun
+        } else if let Created::Existing(card) = self.ports.cards.begin(about, &intent).await? {
+            Some(card)
+        } else {
+            None
         };
         if let Some(CardRecord { ts, begun_at, .. }) = earlier {
-            let found = match ts {
-                Some(ts) => Some(ts),
-                None => {
-                    let found = self.slack.find_marked(to, about, begun_at).await;
-                    unless_refused(found)?.flatten()
-                }
+            let found = if ts.is_some() {
+                ts
+            } else {
+                unless_refused(self.slack.find_marked(to, about, begun_at).await)?.flatten()
             };
             if let Some(ts) = found {
                 self.update(&to.channel, &ts, message).await?;

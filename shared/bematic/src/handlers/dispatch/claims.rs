@@ -21,7 +21,7 @@ const TRIES: usize = 8;
 #[derive(Default)]
 pub(super) struct Claimed {
     /// The claimed tasks, which have to be sent even if a later claim failed.
-    pub(super) tasks: Vec<Box<Task>>,
+    pub(super) tasks: Vec<Task>,
     /// Whether the breaker has denied a permit.
     pub(super) is_denied: bool,
     /// The error of the last claim.
@@ -41,7 +41,7 @@ impl Dispatcher {
         let mut breaker = None;
         for task in queued {
             match self.claim(agent, connection, task, &mut breaker).await {
-                Ok(Some(Claim::Taken(task))) => claimed.tasks.push(task),
+                Ok(Some(Claim::Taken(task))) => claimed.tasks.push(*task),
                 Ok(Some(Claim::TaskChanged)) => {}
                 Ok(Some(Claim::AgentUnavailable | Claim::BreakerChanged)) => break,
                 Ok(None) => {

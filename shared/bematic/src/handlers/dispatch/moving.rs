@@ -66,8 +66,8 @@ impl Dispatcher {
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        let moved = moves.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(moved.into_iter().filter(|is_moved| *is_moved).count())
+        let outcomes = moves.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(outcomes.into_iter().filter(|is_moved| *is_moved).count())
     }
 
     /// Moves a task, unless it was moved meanwhile. A task that cannot be moved does not keep the

@@ -489,11 +489,11 @@ async fn concurrent_claims_under_a_half_open_breaker_take_no_more_permits_than_i
         world.calls.interleave(seed);
         world.aws.hook(NoLeaseLasts(world.aws.clone()));
         let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
-        let dispatches = dispatchers
+        let handled = dispatchers
             .iter()
             .map(|dispatcher| dispatcher.handle(DispatchMessage::agent_queue(agent_id())));
-        for dispatched in join_all(dispatches).await {
-            dispatched.unwrap();
+        for outcome in join_all(handled).await {
+            outcome.unwrap();
         }
         let breaker = world.store.breaker_of(&agent_id());
         let State::HalfOpen { permits, .. } = &breaker.state else {

@@ -151,12 +151,12 @@ async fn ten_dispatchers_at_once_let_no_more_than_three_probes_through() {
         world.time.pass(Duration::from_mins(1));
         world.calls.interleave(seed);
         let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
-        let dispatches = dispatchers.iter().map(|dispatcher| {
+        let handled = dispatchers.iter().map(|dispatcher| {
             let agent_id = agent_id();
             dispatcher.handle(DispatchMessage::agent_queue(agent_id))
         });
-        for dispatched in join_all(dispatches).await {
-            dispatched.unwrap();
+        for outcome in join_all(handled).await {
+            outcome.unwrap();
         }
         assert_eq!(sent(&world).len(), 3, "seed {seed}");
     }

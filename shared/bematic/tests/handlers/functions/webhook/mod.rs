@@ -194,7 +194,7 @@ async fn after_a_failure_of_the_queue_the_operator_is_asked_not_to_repeat_the_co
 #[tokio::test(start_paused = true)]
 async fn slack_is_answered_within_3_s_although_aws_is_slow() {
     let world = World::new().await;
-    world.aws.hook(Latency(|_: &Call| Duration::from_secs(60)));
+    world.aws.hook(Latency(|_: &Call| Duration::from_mins(1)));
     let answer = timeout(Duration::from_secs(3), command(&world, "run x", "t")).await;
     let answer = answer.unwrap();
     assert!(answer.contains("before you repeat it"), "{answer}");
