@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let app = App::from_env().await?;
     let sweeper = &Sweeper::new(app.ports());
     run(service_fn(async |_: LambdaEvent<Value>| {
-        sweeper.handle().await.map_err(Error::from)
+        sweeper.sweep().await.map(drop).map_err(Error::from)
     }))
     .await
 }

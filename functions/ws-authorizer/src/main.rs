@@ -1,7 +1,7 @@
 //! `ws-authorizer`, called before `$connect`: accepts a handshake with a valid key for its agent,
 //! accepts one without a key to authenticate in band, and refuses one with an invalid key.
 
-use bematic::handlers::{authorize::Authorizer, event::Handshake};
+use bematic::handlers::{connect::authorize, event::Handshake};
 use bematic_aws::app::App;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
@@ -15,9 +15,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
-    let authorizer = &Authorizer::new(app.ports());
+    let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<Handshake>| {
-        let policy = authorizer.handle(&event.payload).await;
+        let policy = authorize(ports, &event.payload).await;
         policy.map_err(|refusal| Diagnostic {
             error_type: refusal.code.into(),
             error_message: refusal.text.into(),

@@ -1,7 +1,7 @@
 //! `ws-connect`, called for `$connect`: binds the connection to its agent, or gives it 10 s to
 //! authenticate in band.
 
-use bematic::handlers::{connect::Connector, event::SocketEvent};
+use bematic::handlers::{connect::connect, event::SocketEvent};
 use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
@@ -15,9 +15,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
-    let connector = &Connector::new(app.ports());
+    let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
-        Ok::<_, Error>(connector.handle(&event.payload).await)
+        Ok::<_, Error>(connect(ports, &event.payload).await)
     }))
     .await
 }

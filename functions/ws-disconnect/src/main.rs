@@ -1,7 +1,7 @@
 //! `ws-disconnect`, called for `$disconnect`: unbinds the connection if it is still its agent's
 //! current one.
 
-use bematic::handlers::{disconnect::Disconnector, event::SocketEvent};
+use bematic::handlers::{connect::disconnect, event::SocketEvent};
 use bematic_aws::app::App;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
@@ -16,9 +16,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
-    let disconnector = &Disconnector::new(app.ports());
+    let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
-        disconnector.handle(&event.payload).await;
+        // An error is logged: API Gateway does not repeat the event.
+        disconnect(ports, &event.payload).await.ok();
         Ok::<_, Error>(json!({ "statusCode": 200 }))
     }))
     .await

@@ -2,60 +2,54 @@
 //! whether a retry may succeed.
 
 use bematic_protocol::{
-    ids::{AgentId, ConnectionId, InvalidId, TaskId},
+    ids::{AgentId, InvalidId, TaskId},
     messages::ProtocolError,
 };
+use strum::IntoStaticStr;
 
 use crate::slack::api::SlackError;
 
+/// A result whose error is any error of Bematic, unless another is named.
+pub type Result<T, E = BematicError> = std::result::Result<T, E>;
+
+/// A result whose error is the store's.
+pub type StoreResult<T> = Result<T, StoreError>;
+
 /// Any error of Bematic.
 #[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub enum BematicError {
     /// A message could not be parsed.
-    #[error(transparent)]
     Protocol(#[from] ProtocolError),
     /// The sender is not authenticated, or not authorized for what it names.
-    #[error(transparent)]
     Auth(#[from] AuthError),
     /// A message about a task cannot be applied.
-    #[error(transparent)]
     Task(#[from] TaskError),
     /// DynamoDB failed.
-    #[error(transparent)]
     Store(#[from] StoreError),
     /// SQS failed.
-    #[error(transparent)]
     Queue(#[from] QueueError),
     /// The sending side of the WebSocket API failed.
-    #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// Slack failed.
-    #[error(transparent)]
     Slack(#[from] SlackError),
-    /// The function's environment is not complete.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A queue's message cannot be parsed by any handler: it belongs in the dead-letter queue.
-    #[error("the queue's message is not understood: {reason}")]
-    Message {
-        /// The parser's message.
-        reason: String,
-    },
+    /// A queue's message cannot be handled, for this reason: it belongs in the dead-letter queue.
+    #[error("the queue's message is not understood: {0}")]
+    Message(String),
 }
 
 impl BematicError {
     /// Returns the stable code, for logs and for the sender.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Protocol(error) => error.code(),
-            Self::Auth(error) => error.code(),
-            Self::Task(error) => error.code(),
-            Self::Store(error) => error.code(),
+            Self::Protocol(error) | Self::Gateway(GatewayError::Unsendable(error)) => error.code(),
+            Self::Auth(error) => error.into(),
+            Self::Task(error) => error.into(),
+            Self::Store(error) => error.into(),
             Self::Slack(error) => error.code(),
             Self::Queue(_) => "QUEUE_UNAVAILABLE",
-            Self::Gateway(error) => error.code(),
-            Self::Config(_) => "CONFIGURATION",
-            Self::Message { .. } => "INVALID_QUEUE_MESSAGE",
+            Self::Gateway(GatewayError::Call { .. }) => "GATEWAY_UNAVAILABLE",
+            Self::Message(_) => "INVALID_QUEUE_MESSAGE",
         }
     }
 
@@ -71,7 +65,7 @@ impl BematicError {
     /// Returns the text for the sender: an internal error only as a general text, an error of the
     /// sender's in full.
     pub fn public_message(&self) -> String {
-        if self.is_transient() || matches!(self, Self::Config(_)) {
+        if self.is_transient() {
             "Bematic could not handle this right now; send it again in a moment.".to_owned()
         } else {
             self.to_string()
@@ -95,44 +89,31 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The sender is not authenticated, or not authorized for what it names.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The sender is not authenticated, or not authorized for what it names. The variants' names are
+/// the stable codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuthError {
     /// The key does not belong to this agent, is revoked, or there is no such agent.
     #[error(
-        "the API key is not valid for agent '{agent_id}'; get one with `cargo xtask agent create {agent_id} --add-key`"
+        "the API key is not valid for agent '{0}'; get one with `cargo xtask agent create {0} --add-key`"
     )]
-    BadKey {
-        /// The agent that was claimed.
-        agent_id: AgentId,
-    },
+    BadApiKey(AgentId),
     /// The handshake's headers are incomplete.
-    #[error("send `Authorization: Bearer <api key>` and `X-Agent-Id: <agent id>`: {reason}")]
-    BadHeaders {
-        /// What is wrong with the headers.
-        reason: &'static str,
-    },
+    #[error("send `Authorization: Bearer <api key>` and `X-Agent-Id: <agent id>`: {0}")]
+    BadHeaders(&'static str),
     /// The agent id does not parse.
     #[error(transparent)]
     BadAgentId(#[from] InvalidId),
     /// The first message of an unauthenticated connection was not AUTH_REQUEST.
     #[error("this connection is not authenticated: send AUTH_REQUEST first")]
-    NotAuthenticated {
-        /// The connection.
-        connection_id: ConnectionId,
-    },
-    /// No AUTH_REQUEST arrived in time.
-    #[error("no AUTH_REQUEST came within {seconds} s")]
-    DeadlinePassed {
-        /// The deadline, in seconds.
-        seconds: u64,
-    },
+    NotAuthenticated,
+    /// No AUTH_REQUEST arrived in this number of seconds.
+    #[error("no AUTH_REQUEST came within {0} s")]
+    AuthDeadline(u64),
     /// AUTH_REQUEST on a connection that is bound to another agent.
     #[error("this connection is bound to another agent; open a new one")]
-    AlreadyBound {
-        /// The agent that was claimed.
-        agent_id: AgentId,
-    },
+    AlreadyAuthenticated,
     /// The payload names an agent that the connection is not bound to.
     #[error("this connection is bound to agent '{bound}', not to '{claimed}'")]
     AgentMismatch {
@@ -142,82 +123,37 @@ pub enum AuthError {
         claimed: AgentId,
     },
     /// A newer connection of the same agent has been bound.
-    #[error("a newer connection of agent '{agent_id}' has replaced this one")]
-    Replaced {
-        /// The agent.
-        agent_id: AgentId,
-    },
+    #[error("a newer connection of agent '{0}' has replaced this one")]
+    ConnectionReplaced(AgentId),
 }
 
-impl AuthError {
-    /// Returns the stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::BadKey { .. } => "BAD_API_KEY",
-            Self::BadHeaders { .. } => "BAD_HEADERS",
-            Self::BadAgentId(_) => "BAD_AGENT_ID",
-            Self::NotAuthenticated { .. } => "NOT_AUTHENTICATED",
-            Self::DeadlinePassed { .. } => "AUTH_DEADLINE",
-            Self::AlreadyBound { .. } => "ALREADY_AUTHENTICATED",
-            Self::AgentMismatch { .. } => "AGENT_MISMATCH",
-            Self::Replaced { .. } => "CONNECTION_REPLACED",
-        }
-    }
-}
-
-/// A message about a task cannot be applied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A message about a task cannot be applied. The variants' names are the stable codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum TaskError {
     /// There is no such task.
-    #[error("there is no task {task_id}")]
-    Unknown {
-        /// The task that was named.
-        task_id: TaskId,
-    },
-    /// The task belongs to another agent.
-    #[error("task {task_id} does not belong to agent '{agent_id}'")]
-    NotYours {
-        /// The task.
-        task_id: TaskId,
-        /// The agent that named the task.
-        agent_id: AgentId,
-    },
-    /// The agent does not hold the task, or no longer does.
-    #[error("agent '{agent_id}' does not hold task {task_id}")]
-    NotHeld {
-        /// The task.
-        task_id: TaskId,
-        /// The agent that named the task.
-        agent_id: AgentId,
-    },
+    #[error("there is no task {0}")]
+    UnknownTask(TaskId),
+    /// The task belongs to another agent than this.
+    #[error("task {0} does not belong to agent '{1}'")]
+    NotYourTask(TaskId, AgentId),
+    /// This agent does not hold the task, or no longer does.
+    #[error("agent '{1}' does not hold task {0}")]
+    TaskNotHeld(TaskId, AgentId),
     /// The task was changed by others at each try.
-    #[error("task {task_id} kept changing; send the message again")]
-    Contended {
-        /// The task.
-        task_id: TaskId,
-    },
-}
-
-impl TaskError {
-    /// Returns the stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "UNKNOWN_TASK",
-            Self::NotYours { .. } => "NOT_YOUR_TASK",
-            Self::NotHeld { .. } => "TASK_NOT_HELD",
-            Self::Contended { .. } => "TASK_CONTENDED",
-        }
-    }
+    #[error("task {0} kept changing; send the message again")]
+    TaskContended(TaskId),
 }
 
 /// The cause of an error, of any type.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// An operation on the DynamoDB table failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, IntoStaticStr)]
 pub enum StoreError {
     /// The call to DynamoDB failed.
     #[error("DynamoDB {operation} failed: {}", chain(&**source))]
+    #[strum(serialize = "STORE_UNAVAILABLE")]
     Call {
         /// The name of the operation.
         operation: &'static str,
@@ -226,6 +162,7 @@ pub enum StoreError {
     },
     /// An item does not have the expected form.
     #[error("the item {key} cannot be read: {}", chain(&**source))]
+    #[strum(serialize = "STORE_CORRUPT")]
     Corrupt {
         /// The item's key.
         key: String,
@@ -234,25 +171,15 @@ pub enum StoreError {
     },
     /// A record could not be serialized as an item.
     #[error("the record cannot be written: {}", chain(&**source))]
+    #[strum(serialize = "STORE_UNWRITABLE")]
     Unwritable {
         /// The serializer's error.
         source: Source,
     },
     /// A page's cursor was not issued by this store.
     #[error("this cursor is not valid any more; start from the first page")]
+    #[strum(serialize = "BAD_CURSOR")]
     Cursor,
-}
-
-impl StoreError {
-    /// Returns the stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Call { .. } => "STORE_UNAVAILABLE",
-            Self::Corrupt { .. } => "STORE_CORRUPT",
-            Self::Unwritable { .. } => "STORE_UNWRITABLE",
-            Self::Cursor => "BAD_CURSOR",
-        }
-    }
 }
 
 /// SQS did not accept a message.
@@ -279,20 +206,6 @@ pub enum GatewayError {
     /// The message is not valid for sending.
     #[error(transparent)]
     Unsendable(#[from] ProtocolError),
-    /// The connection's spelling could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl GatewayError {
-    /// Returns the stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Call { .. } => "GATEWAY_UNAVAILABLE",
-            Self::Unsendable(error) => error.code(),
-            Self::Store(error) => error.code(),
-        }
-    }
 }
 
 /// The function's environment is not complete.

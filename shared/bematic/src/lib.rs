@@ -3,7 +3,7 @@
 //! The modules [`task`], [`agent`], [`breaker`], [`mod@batch`] and [`command`], and the rendering
 //! in [`slack`], decide. They read no clock: the time is passed in as `now`. The traits in
 //! [`ports`] describe the outside world; the crate `bematic-aws` implements them. The [`handlers`]
-//! connect the two, with one module for each message or event.
+//! connect the two.
 
 pub mod agent;
 pub mod batch;

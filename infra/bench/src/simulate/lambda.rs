@@ -11,16 +11,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bematic::dead_letter::QueueName;
 use bematic::error::BematicError;
-use bematic::handlers::authorize::Authorizer;
 use bematic::handlers::batch::BatchWorker;
-use bematic::handlers::connect::Connector;
-use bematic::handlers::disconnect::Disconnector;
+use bematic::handlers::connect::{authorize, connect, disconnect};
 use bematic::handlers::dispatch::Dispatcher;
 use bematic::handlers::message::MessageRouter;
 use bematic::handlers::notify::Notifier;
 use bematic::handlers::sqs;
 use bematic::handlers::sweep::Sweeper;
 use bematic::handlers::webhook::{Request, Webhook};
+use bematic::ports::Ports;
 use bematic_aws::app::App;
 use bematic_aws::queue::SqsSource;
 use bematic_aws::slack::SlackClient;
@@ -205,9 +204,9 @@ impl Functions for Lambda {
 
 /// An environment's handler.
 enum Handler {
-    Authorizer(Authorizer),
-    Connector(Connector),
-    Disconnector(Disconnector),
+    Authorize(Arc<Ports>),
+    Connect(Arc<Ports>),
+    Disconnect(Arc<Ports>),
     Messages(Box<MessageRouter>),
     Webhook(Box<Webhook>),
     Dispatcher(Box<Dispatcher>, SqsSource),
@@ -222,9 +221,9 @@ impl Handler {
         let ports = app.ports();
         let source = |name| app.source(name);
         Ok(match function {
-            "ws-authorizer" => Self::Authorizer(Authorizer::new(ports)),
-            "ws-connect" => Self::Connector(Connector::new(ports)),
-            "ws-disconnect" => Self::Disconnector(Disconnector::new(ports)),
+            "ws-authorizer" => Self::Authorize(ports),
+            "ws-connect" => Self::Connect(ports),
+            "ws-disconnect" => Self::Disconnect(ports),
             MESSAGES | HEARTBEATS => Self::Messages(MessageRouter::new(ports).into()),
             WEBHOOK => Self::Webhook(Webhook::new(ports, app.signing_secret()?).into()),
             "dispatcher" => {
@@ -242,13 +241,13 @@ impl Handler {
 
     async fn handle(&self, event: Value) -> Result<Value> {
         match self {
-            Self::Authorizer(it) => {
-                let policy = it.handle(&from_value(event)?).await;
+            Self::Authorize(ports) => {
+                let policy = authorize(ports, &from_value(event)?).await;
                 policy.map_err(|refusal| anyhow!("the handshake is refused: {}", refusal.code))
             }
-            Self::Connector(it) => Ok(it.handle(&from_value(event)?).await),
-            Self::Disconnector(it) => {
-                it.handle(&from_value(event)?).await;
+            Self::Connect(ports) => Ok(connect(ports, &from_value(event)?).await),
+            Self::Disconnect(ports) => {
+                disconnect(ports, &from_value(event)?).await.ok();
                 Ok(json!({ "statusCode": 200 }))
             }
             Self::Messages(it) => {
@@ -268,7 +267,7 @@ impl Handler {
                 each(event, source, |message| it.handle(message)).await
             }
             Self::Sweeper(it) => {
-                it.handle().await?;
+                it.sweep().await?;
                 Ok(Value::Null)
             }
         }

@@ -56,11 +56,7 @@ fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueEr
 
 #[async_trait]
 impl DispatchQueue for SqsDispatch {
-    async fn send(&self, body: &DispatchMessage, delay: Duration) -> Result<(), QueueError> {
-        self.0.send(dispatch(body, delay)?).await
-    }
-
-    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
+    async fn send(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
         let messages = messages.iter();
         let messages = messages.map(|(body, delay)| dispatch(body, *delay));
         self.0.send_all(messages.collect::<Result<_, _>>()?).await

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bematic::{
     error::StoreError,
-    ports::{Card, Cards, Created},
+    ports::{CardRecord, CardRecords, Created},
 };
 use bematic_protocol::ids::Subject;
 
@@ -13,7 +13,7 @@ use super::{
     tasks::TaskStore,
 };
 
-impl Record for Card {
+impl Record for CardRecord {
     type Id = Subject;
     fn key(about: &Subject) -> Key {
         keys::card(*about)
@@ -21,16 +21,20 @@ impl Record for Card {
 }
 
 #[async_trait]
-impl Cards for TaskStore {
-    async fn card(&self, about: Subject) -> Result<Option<Card>, StoreError> {
+impl CardRecords for TaskStore {
+    async fn find(&self, about: Subject) -> Result<Option<CardRecord>, StoreError> {
         self.tasks.find(&about).await
     }
 
-    async fn begin_card(&self, about: Subject, card: &Card) -> Result<Created<Card>, StoreError> {
+    async fn begin(
+        &self,
+        about: Subject,
+        card: &CardRecord,
+    ) -> Result<Created<CardRecord>, StoreError> {
         self.tasks.put_if_absent(&about, card, Item::new()).await
     }
 
-    async fn save_card(&self, about: Subject, card: &Card) -> Result<(), StoreError> {
+    async fn save(&self, about: Subject, card: &CardRecord) -> Result<(), StoreError> {
         self.tasks.put(&about, card, Item::new()).await
     }
 }

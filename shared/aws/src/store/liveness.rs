@@ -104,7 +104,7 @@ impl Presence for AgentStore {
     }
 
     /// Ignores a report over a connection that was replaced, or that was sent before the last one.
-    async fn report(
+    async fn record_status(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
@@ -192,7 +192,11 @@ impl Presence for AgentStore {
             .map(drop)
     }
 
-    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError> {
+    async fn connected_agents(
+        &self,
+        shard: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Agent>, StoreError> {
         /// Agents of a page; an agent's record has less than 1 KB.
         const PAGE: i32 = 500;
         /// The attributes of an agent that the index `due` has.
@@ -219,7 +223,7 @@ impl Presence for AgentStore {
         Ok(Page { items, next })
     }
 
-    async fn unauthenticated(
+    async fn unauthenticated_connections(
         &self,
         now: Timestamp,
         limit: usize,

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use bematic::{
     breaker::Breaker,
     error::StoreError,
-    ports::{AttachedRecord, BreakerChange, Claim, Creation, DispatchPermit, Tasks, Written},
+    ports::{BreakerChange, Claim, Creation, DispatchPermit, Tasks, TransitionRecord, Written},
     task::{Completion, LateReport, Task, TaskSpec},
 };
 use bematic_protocol::ids::{AgentId, TaskId};
@@ -183,7 +183,7 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<AttachedRecord<'_>>,
+        attached: Option<TransitionRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError> {
         let related = related_writes(

@@ -6,7 +6,7 @@ use bematic::{
     agent::Agent,
     breaker::{Breaker, Gate},
     error::StoreError,
-    ports::{AttachedRecord, BreakerChange, DispatchPermit},
+    ports::{BreakerChange, DispatchPermit, TransitionRecord},
     task::{Slot, Task, TaskState},
 };
 use bematic_protocol::ids::AgentId;
@@ -63,7 +63,7 @@ pub(super) fn related_writes(
     agents: &str,
     before: &Task,
     after: &Task,
-    attached: Option<AttachedRecord<'_>>,
+    attached: Option<TransitionRecord<'_>>,
     change: Option<BreakerChange<'_>>,
 ) -> Result<Vec<(Part, TransactWriteItem)>, StoreError> {
     let mut writes = Vec::new();
@@ -92,12 +92,12 @@ pub(super) fn related_writes(
     }
     match attached {
         None => {}
-        Some(AttachedRecord::Completion(completion)) => {
+        Some(TransitionRecord::Completion(completion)) => {
             let key = keys::result(after.id);
             let result = item(&key, completion, Item::new())?;
             writes.push((Part::Content, put(tasks, result)?));
         }
-        Some(AttachedRecord::Late(report)) => {
+        Some(TransitionRecord::Late(report)) => {
             let key = keys::late_report(after.id, report.attempt);
             let report = item(&key, report, Item::new())?;
             writes.push((Part::Content, put_new(tasks, report)?));

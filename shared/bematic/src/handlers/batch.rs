@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::transitions::{Outcome, Transitions};
 use crate::{
     batch::{Batch, BatchState, Change, Chunk, SingleOutcome},
-    error::{BematicError, TaskError, chain},
+    error::{BematicError, Result, TaskError, chain},
     ports::{Applied, BatchMessage, Ports},
 };
 
@@ -31,11 +31,9 @@ impl BatchWorker {
         }
     }
 
-    /// Advances a bulk operation. Does nothing if another worker advances it at the same time.
-    ///
-    /// # Errors
-    /// The message has to be handled again; nothing is done or counted twice.
-    pub async fn handle(&self, message: BatchMessage) -> Result<(), BematicError> {
+    /// Advances a bulk operation. Does nothing if another worker advances it at the same time. After
+    /// an error the message has to be handled again; nothing is done or counted twice.
+    pub async fn handle(&self, message: BatchMessage) -> Result<()> {
         let id = message.batch_id;
         let Some(mut batch) = self.ports.batches.find(id).await? else {
             warn!(batch = %id, "there is no such bulk operation");
@@ -66,7 +64,7 @@ impl BatchWorker {
     }
 
     /// Counts the tasks to examine: the full length of the progress bar.
-    async fn begin(&self, batch: &Batch) -> Result<Option<Batch>, BematicError> {
+    async fn begin(&self, batch: &Batch) -> Result<Option<Batch>> {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
         let total = self.ports.lists.count_in_channel(channel, &first).await?;
@@ -80,15 +78,15 @@ impl BatchWorker {
     /// Handles one chunk in one transaction. A task that has changed meanwhile is removed from the
     /// chunk and changed on its own, so that it cannot fail the others. Returns `None` if another
     /// worker was faster.
-    async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>, BematicError> {
-        let channel = &batch.origin.channel_id;
+    async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>> {
+        let (channel, limit) = (&batch.origin.channel_id, batch.kind.chunk());
         let page = self
             .ports
             .lists
-            .in_channel(channel, batch.kind.chunk(), Some(cursor));
-        let page = page.await?;
+            .in_channel(channel, limit, Some(cursor))
+            .await?;
         let now = self.ports.clock.now();
-        let mut chunk = Chunk::of(batch, page.items, self.transitions.policy(), now);
+        let mut chunk = Chunk::of(batch, page.items, &self.ports.settings.policy, now);
         loop {
             let next = batch.after_chunk(&chunk, page.next.clone(), now);
             match self
@@ -118,18 +116,17 @@ impl BatchWorker {
         batch: &Batch,
         id: TaskId,
         now: Timestamp,
-    ) -> Result<SingleOutcome, BematicError> {
+    ) -> Result<SingleOutcome> {
         let Some(task) = self.ports.tasks.find(id).await? else {
             return Ok(SingleOutcome::Unchanged);
         };
-        let policy = self.transitions.policy();
         // A bulk operation ends no attempt by itself, so there is no report to a breaker.
-        let decide = |task: &_| Ok((batch.change(task, policy, now)?, None));
+        let decide = |task: &_| Ok((batch.change(task, &self.ports.settings.policy, now)?, None));
         match self.transitions.change(task, decide, None, now).await {
             Ok(Outcome::Changed(_)) => Ok(SingleOutcome::Changed),
             Ok(Outcome::Unchanged(..)) => Ok(SingleOutcome::Unchanged),
-            Err(error @ BematicError::Task(TaskError::Contended { .. })) => {
-                error!(batch = %batch.id, task = %id, code = error.code(), error = chain(&error), "task not changed by bulk operation");
+            Err(error @ BematicError::Task(TaskError::TaskContended(_))) => {
+                error!(batch = %batch.id, task = %id, code = error.code(), error = %chain(&error), "task not changed by bulk operation");
                 Ok(SingleOutcome::Failed)
             }
             Err(error) => Err(error),
@@ -143,7 +140,7 @@ impl BatchWorker {
         batch: &Batch,
         changes: &[Change],
         now: Timestamp,
-    ) -> Result<(), BematicError> {
+    ) -> Result<()> {
         let tally = batch.tally;
         info!(batch = %batch.id, ?tally, "chunk of bulk operation done");
         let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();

@@ -1,105 +1,174 @@
-//! `ws-connect`: binds a connection to its agent, or stores that it has yet to authenticate.
-//!
-//! No message is sent to the connection here: it does not exist before this function has answered.
-
-use std::sync::Arc;
+//! `ws-authorizer`, `ws-connect` and `ws-disconnect`: the beginning and the end of a connection.
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
-    time::Timestamp,
+    messages::{AuthResponse, CloudMessage},
 };
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::event::SocketEvent;
+use super::event::{Handshake, SocketEvent};
 use crate::{
-    agent::Binding,
-    error::{AuthError, BematicError, chain},
-    ports::{AUTH_DEADLINE, Bound, DispatchMessage, Ports},
+    agent::{ApiKey, Binding},
+    error::{AuthError, BematicError, Result, chain},
+    ports::{AUTH_DEADLINE, Bound, DispatchMessage, Ports, Unbound},
 };
 
-/// Binds connections.
-#[derive(Clone)]
-pub struct Connector {
-    ports: Arc<Ports>,
+/// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
+const UNAUTHORIZED: &str = "Unauthorized";
+
+/// The refusal of a handshake, in the form in which the authorizer fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error's stable code.
+    pub code: &'static str,
+    /// The text from which API Gateway derives the status: 401 for a bad key, 500 if the key could
+    /// not be checked.
+    pub text: &'static str,
 }
 
-impl Connector {
-    /// Creates a connector with these ports.
-    pub fn new(ports: Arc<Ports>) -> Self {
-        Self { ports }
-    }
-
-    /// Handles `$connect`: returns the answer for API Gateway. Anything but 200 refuses the
-    /// handshake; the agent connects again.
-    pub async fn handle(&self, event: &SocketEvent) -> Value {
-        let status = match self.connect(event, self.ports.clock.now()).await {
-            Ok(()) => 200,
-            Err(error) => {
-                error!(
-                    code = error.code(),
-                    error = chain(&error),
-                    "connection refused"
-                );
-                if error.is_transient() { 503 } else { 401 }
-            }
-        };
-        json!({ "statusCode": status })
-    }
-
-    /// Binds the connection to the agent that the handshake names: one call, and one more if an older
-    /// connection has to be closed. A connection whose handshake names no agent is stored as unbound,
-    /// and its deadline is enqueued: two calls.
-    ///
-    /// # Errors
-    /// The handshake is refused; the agent connects again.
-    pub async fn connect(&self, event: &SocketEvent, now: Timestamp) -> Result<(), BematicError> {
-        let connection = &event.connection_id;
-        if let Some(agent) = &event.agent_id {
-            let bound_at = event.connected_at.unwrap_or(now);
-            let binding = Binding::new(connection.clone(), bound_at, None);
-            let bound = self.ports.connections.bind(agent, &binding).await?;
-            return self.close_replaced(agent, &binding, bound).await;
+/// Authorizes a handshake: returns the policy that allows it, with the agent's id if it has
+/// authenticated.
+pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Refusal> {
+    match authenticate(ports, handshake).await {
+        Ok(agent) => Ok(handshake.allow(agent.as_ref())),
+        Err(error) if error.is_transient() => {
+            let code = error.code();
+            error!(code, error = %chain(&error), "handshake not checked");
+            Err(Refusal { code, text: code })
         }
-        self.ports.connections.add_unbound(connection, now).await?;
-        let deadline = DispatchMessage::AuthDeadline {
-            connection_id: connection.clone(),
-        };
-        self.ports.dispatch.send(&deadline, AUTH_DEADLINE).await?;
-        info!(%connection, "connection has yet to authenticate");
-        Ok(())
-    }
-
-    /// Handles the outcome of binding: closes the connection that was replaced, one call.
-    ///
-    /// # Errors
-    /// The connection was not bound.
-    pub(super) async fn close_replaced(
-        &self,
-        agent: &AgentId,
-        binding: &Binding,
-        bound: Bound,
-    ) -> Result<(), BematicError> {
-        let agent_id = agent.clone();
-        let error = match bound {
-            Bound::Current { replaced } => {
-                info!(connection = %binding.id, %agent, ?replaced, "agent connected");
-                if let Some(older) = replaced {
-                    self.close_older(&older).await;
-                }
-                return Ok(());
-            }
-            Bound::Replaced => AuthError::Replaced { agent_id },
-            Bound::NoAgent => AuthError::BadKey { agent_id },
-            Bound::Taken => AuthError::AlreadyBound { agent_id },
-        };
-        Err(error.into())
-    }
-
-    /// Closes the older connection, which is sent no more tasks whether or not closing it works.
-    async fn close_older(&self, older: &ConnectionId) {
-        if let Err(error) = self.ports.gateway.close(older).await {
-            warn!(connection = %older, code = error.code(), %error, "older connection not closed");
+        Err(error) => {
+            let code = error.code();
+            warn!(code, %error, "handshake refused");
+            let text = UNAUTHORIZED;
+            Err(Refusal { code, text })
         }
     }
+}
+
+/// Returns the agent that the handshake's key belongs to, or `None` if the agent has yet to
+/// authenticate in band. One call with a key, none without.
+pub async fn authenticate(ports: &Ports, handshake: &Handshake) -> Result<Option<AgentId>> {
+    let Some(authorization) = handshake.header("authorization") else {
+        return Ok(None);
+    };
+    let agent_id = handshake.header("x-agent-id");
+    let agent_id = agent_id.ok_or(AuthError::BadHeaders("X-Agent-Id is missing"))?;
+    let agent_id: AgentId = agent_id.parse().map_err(AuthError::BadAgentId)?;
+    let not_bearer = AuthError::BadHeaders("Authorization is not of the scheme Bearer");
+    let (scheme, key) = authorization.split_once(' ').ok_or(not_bearer.clone())?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(not_bearer.into());
+    }
+    check_key(ports, &agent_id, key.trim()).await?;
+    Ok(Some(agent_id))
+}
+
+/// Checks that the key belongs to the agent. A text that cannot be a key costs no call.
+pub(super) async fn check_key(ports: &Ports, agent_id: &AgentId, key: &str) -> Result<()> {
+    match key.parse::<ApiKey>() {
+        Ok(key) if ports.agents.has_key(agent_id, &key.hash()).await? => Ok(()),
+        _ => Err(AuthError::BadApiKey(agent_id.clone()).into()),
+    }
+}
+
+/// Returns AUTH_RESPONSE with the agent that the connection is bound to, or with the refusal.
+pub(super) fn auth_response(result: Result<&AgentId, &BematicError>) -> CloudMessage {
+    CloudMessage::AuthResponse(AuthResponse {
+        success: result.is_ok(),
+        agent_id: result.ok().cloned(),
+        error: result.err().map(ToString::to_string),
+    })
+}
+
+/// Handles `$connect`: returns the answer for API Gateway. Anything but 200 refuses the handshake;
+/// the agent connects again.
+///
+/// No message is sent to the connection here: it does not exist before this function has answered.
+pub async fn connect(ports: &Ports, event: &SocketEvent) -> Value {
+    let status = match bind(ports, event).await {
+        Ok(()) => 200,
+        Err(error) => {
+            error!(code = error.code(), error = %chain(&error), "connection refused");
+            if error.is_transient() { 503 } else { 401 }
+        }
+    };
+    json!({ "statusCode": status })
+}
+
+/// Binds the connection to the agent that the handshake names: one call, and one more if an older
+/// connection has to be closed. A connection whose handshake names no agent is stored as unbound,
+/// and its deadline is enqueued: two calls.
+pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
+    let (connection, now) = (&event.connection_id, ports.clock.now());
+    if let Some(agent) = &event.agent_id {
+        let bound_at = event.connected_at.unwrap_or(now);
+        let binding = Binding::new(connection.clone(), bound_at, None);
+        let bound = ports.connections.bind(agent, &binding).await?;
+        return close_replaced(ports, agent, connection, bound).await;
+    }
+    ports.connections.add_unbound(connection, now).await?;
+    let connection_id = connection.clone();
+    let deadline = DispatchMessage::AuthDeadline { connection_id };
+    ports.dispatch.send(&[(deadline, AUTH_DEADLINE)]).await?;
+    info!(%connection, "connection has yet to authenticate");
+    Ok(())
+}
+
+/// Handles the outcome of binding a connection: closes the older one that it replaced, with one
+/// call. The older connection is sent no more tasks whether or not closing it works.
+pub(super) async fn close_replaced(
+    ports: &Ports,
+    agent: &AgentId,
+    connection: &ConnectionId,
+    bound: Bound,
+) -> Result<()> {
+    let replaced = match bound {
+        Bound::Current { replaced } => replaced,
+        Bound::Replaced => return Err(AuthError::ConnectionReplaced(agent.clone()).into()),
+        Bound::NoAgent => return Err(AuthError::BadApiKey(agent.clone()).into()),
+        Bound::Taken => return Err(AuthError::AlreadyAuthenticated.into()),
+    };
+    info!(%connection, %agent, ?replaced, "agent connected");
+    if let Some(older) = replaced
+        && let Err(error) = ports.gateway.close(&older).await
+    {
+        let error = BematicError::from(error);
+        warn!(connection = %older, code = error.code(), %error, "older connection not closed");
+    }
+    Ok(())
+}
+
+/// Handles `$disconnect`, which may arrive late, twice, or never: one call, two for a connection
+/// that authenticates in band. An error is only logged, since API Gateway does not repeat the
+/// event; the next message that is sent to the connection finds it gone.
+pub async fn disconnect(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
+    let unbound = unbind(ports, event).await.inspect_err(|error| {
+        error!(code = error.code(), error = %chain(error), "connection not unbound");
+    })?;
+    let connection = &event.connection_id;
+    match &unbound {
+        Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
+        Unbound::Stale => {
+            info!(%connection, "connection ended that was not its agent's current one");
+        }
+    }
+    Ok(unbound)
+}
+
+/// Unbinds the connection if it is its agent's current one.
+async fn unbind(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
+    let (connections, id) = (&ports.connections, &event.connection_id);
+    let agent = match &event.agent_id {
+        Some(agent) => Some(agent.clone()),
+        None => connections
+            .connection(id)
+            .await?
+            .and_then(|found| found.agent_id),
+    };
+    let Some(agent) = agent else {
+        connections.remove_unbound(id).await?;
+        return Ok(Unbound::Stale);
+    };
+    Ok(connections.unbind(&agent, id, ports.clock.now()).await?)
 }

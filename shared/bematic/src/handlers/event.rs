@@ -7,14 +7,12 @@ use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     time::Timestamp,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::error::BematicError;
 
 /// A WebSocket route's event, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawSocketEvent")]
+#[serde(from = "RawSocketEvent")]
 pub struct SocketEvent {
     /// The connection's id.
     pub connection_id: ConnectionId,
@@ -27,59 +25,40 @@ pub struct SocketEvent {
     pub body: String,
 }
 
-/// The authorizer's context key for the agent id: API Gateway passes it on with every message.
-const AGENT_ID: &str = "agentId";
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSocketEvent {
-    request_context: RawContext,
-    #[serde(default)]
+    request_context: RequestContext,
     body: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawContext {
+struct RequestContext {
     connection_id: ConnectionId,
-    #[serde(default)]
     connected_at: Option<Timestamp>,
-    /// The authorizer's context, and numbers that API Gateway adds.
-    #[serde(default)]
-    authorizer: Option<HashMap<String, Value>>,
+    authorizer: Option<AuthorizerContext>,
 }
 
-impl TryFrom<RawSocketEvent> for SocketEvent {
-    type Error = BematicError;
+/// The context that the authorizer returns and API Gateway passes on with every message. API
+/// Gateway adds fields of its own.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthorizerContext {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<AgentId>,
+}
 
-    fn try_from(raw: RawSocketEvent) -> Result<Self, BematicError> {
+impl From<RawSocketEvent> for SocketEvent {
+    fn from(raw: RawSocketEvent) -> Self {
         let context = raw.request_context;
-        let agent_id = context
-            .authorizer
-            .as_ref()
-            .and_then(|authorizer| authorizer.get(AGENT_ID)?.as_str())
-            .map(str::parse)
-            .transpose()
-            .map_err(|_| BematicError::Message {
-                reason: "the authorizer's agent id is not valid".into(),
-            })?;
-        let body = raw.body.unwrap_or_default();
-        Ok(Self {
+        Self {
             connection_id: context.connection_id,
-            agent_id,
+            agent_id: context.authorizer.and_then(|it| it.agent_id),
             connected_at: context.connected_at,
-            body,
-        })
+            body: raw.body.unwrap_or_default(),
+        }
     }
-}
-
-/// The headers of a handshake that identify the agent.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Credentials<'a> {
-    /// The header `Authorization`.
-    pub authorization: Option<&'a str>,
-    /// The header `X-Agent-Id`.
-    pub agent_id: Option<&'a str>,
 }
 
 /// A handshake, as the authorizer receives it.
@@ -87,29 +66,21 @@ pub struct Credentials<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Handshake {
     /// The ARN of the method that is requested.
-    pub method_arn: String,
+    method_arn: String,
     #[serde(default)]
     headers: HashMap<String, String>,
 }
 
 impl Handshake {
-    /// Returns the headers that identify the agent, whatever the case of their names.
-    pub fn credentials(&self) -> Credentials<'_> {
-        let header = |name: &str| {
-            self.headers
-                .iter()
-                .find(|(given, _)| given.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.as_str())
-        };
-        Credentials {
-            authorization: header("authorization"),
-            agent_id: header("x-agent-id"),
-        }
+    /// Returns the value of a header, whatever the case of its name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(given, _)| given.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Returns the policy that allows the handshake, with the agent's id if it has authenticated.
-    pub fn allow(&self, agent_id: Option<&AgentId>) -> Value {
-        let context = agent_id.map_or_else(|| json!({}), |id| json!({ (AGENT_ID): id }));
+    pub(super) fn allow(&self, agent_id: Option<&AgentId>) -> Value {
         json!({
             "principalId": agent_id.map_or("unauthenticated", AgentId::as_str),
             "policyDocument": {
@@ -120,7 +91,7 @@ impl Handshake {
                     "Resource": self.method_arn,
                 }],
             },
-            "context": context,
+            "context": AuthorizerContext { agent_id: agent_id.cloned() },
         })
     }
 }
@@ -157,11 +128,10 @@ mod tests {
             "headers": { "AUTHORIZATION": "Bearer k", "x-agent-id": "a", "Host": "h" },
         });
         let handshake: Handshake = serde_json::from_value(event).unwrap();
-        let credentials = handshake.credentials();
-        assert_eq!(credentials.authorization, Some("Bearer k"));
-        assert_eq!(credentials.agent_id, Some("a"));
+        assert_eq!(handshake.header("authorization"), Some("Bearer k"));
+        assert_eq!(handshake.header("x-agent-id"), Some("a"));
         let bare: Handshake = serde_json::from_value(json!({ "methodArn": "arn:x" })).unwrap();
-        assert_eq!(bare.credentials().authorization, None);
-        assert!(bare.allow(None)["context"].get(AGENT_ID).is_none());
+        assert_eq!(bare.header("authorization"), None);
+        assert!(bare.allow(None)["context"].get("agentId").is_none());
     }
 }

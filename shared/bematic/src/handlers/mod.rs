@@ -1,19 +1,16 @@
-//! The handlers: one module for each function, and one for each message type. A handler gets its
-//! collaborators through its constructor, reads the state, lets the pure modules decide, writes,
+//! The handlers of the functions. A handler reads the state, lets the pure modules decide, writes,
 //! then sends messages: after a failure in between the sender repeats its message, and the
 //! repetition changes nothing but sends the messages again.
 
-pub mod authorize;
 pub mod batch;
 pub mod connect;
-pub mod disconnect;
 pub mod dispatch;
 pub mod event;
 pub mod message;
 pub mod notify;
-pub mod routing;
+mod routing;
 pub mod sqs;
 pub mod sweep;
-pub mod transitions;
+mod transitions;
 mod view;
 pub mod webhook;

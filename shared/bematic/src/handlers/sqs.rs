@@ -1,32 +1,18 @@
 //! SQS batches: each record is handled on its own, and only failed records are returned.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, slice, time::Duration};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::future::join_all;
 use serde::de::DeserializeOwned;
 use tracing::{error, warn};
 
 use crate::{
     dead_letter::Reason,
-    error::{BematicError, StoreError, TaskError, chain},
+    error::{BematicError, Result, StoreError, TaskError, chain},
     ports::{Received, SourceQueue},
     slack::api::SlackError,
 };
-
-/// Parses a record's message.
-///
-/// # Errors
-/// [`BematicError::Message`]: the record belongs in the dead-letter queue.
-pub fn parse<M: DeserializeOwned>(record: &SqsMessage) -> Result<M, BematicError> {
-    let body = record.body.as_deref().unwrap_or_default();
-    serde_json::from_str(body).map_err(|error| BematicError::Message {
-        reason: error.to_string(),
-    })
-}
 
 /// Handles every record on its own: groups in parallel, the records of one group in order. On a
 /// FIFO queue the rest of a group is not tried after a failure. A failed record becomes visible
@@ -43,43 +29,49 @@ pub async fn each<M, F>(
 ) -> SqsBatchResponse
 where
     M: DeserializeOwned,
-    F: Future<Output = Result<(), BematicError>>,
+    F: Future<Output = Result<()>>,
 {
-    let handle = &handle;
-    let groups = groups(event.records)
-        .into_values()
-        .map(|records| async move {
-            let mut records = VecDeque::from(records);
-            let mut failures = Vec::new();
-            while let Some(record) = records.front() {
-                let result = match parse(record) {
-                    Ok(message) => handle(message).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(cause) = result
-                    && !moved_to_dead_letters(record, &cause, queue).await
-                {
-                    let fifo = is_fifo(record);
-                    let waiting = if fifo { records.len() } else { 1 };
-                    let waiting = &records.make_contiguous()[..waiting];
-                    delay_retry(waiting, &cause, queue).await;
-                    failures.extend(waiting.iter().filter_map(|it| it.message_id.clone()));
-                    if fifo {
-                        break;
-                    }
-                }
-                records.pop_front();
-            }
-            failures
-        });
+    let groups = groups(event.records);
+    let groups = groups
+        .values()
+        .map(|records| each_of_group(records, queue, &handle));
     let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = join_all(groups)
-        .await
-        .into_iter()
-        .flatten()
-        .map(failure)
-        .collect();
+    response.set_failures(join_all(groups).await.into_iter().flatten());
     response
+}
+
+/// Handles the records of a group in order. Returns the ids of those that SQS has to keep.
+async fn each_of_group<M, F>(
+    records: &[SqsMessage],
+    queue: &dyn SourceQueue,
+    handle: impl Fn(M) -> F,
+) -> Vec<String>
+where
+    M: DeserializeOwned,
+    F: Future<Output = Result<()>>,
+{
+    let mut failures = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        let result = match serde_json::from_str(record.body.as_deref().unwrap_or_default()) {
+            Ok(message) => handle(message).await,
+            Err(error) => Err(BematicError::Message(error.to_string())),
+        };
+        let Err(cause) = result else { continue };
+        if moved_to_dead_letters(record, &cause, queue).await {
+            continue;
+        }
+        let waiting = if is_fifo(record) {
+            &records[index..]
+        } else {
+            slice::from_ref(record)
+        };
+        delay_retry(waiting, &cause, queue).await;
+        failures.extend(waiting.iter().filter_map(|it| it.message_id.clone()));
+        if is_fifo(record) {
+            break;
+        }
+    }
+    failures
 }
 
 /// Moves a record to the dead-letter queue if it is not to be retried. Returns whether it was
@@ -101,40 +93,27 @@ async fn moved_to_dead_letters(
         body: record.body.as_deref().unwrap_or_default(),
         group: record.attributes.get("MessageGroupId").map(String::as_str),
         fifo: is_fifo(record),
-        times,
     };
-    let code = cause.code();
-    match queue
+    let sent = queue
         .send_to_dead_letters(message, &Reason::of(cause))
-        .await
-    {
+        .await;
+    match &sent {
         Ok(()) => {
-            error!(
-                message_id = id,
-                code,
-                error = chain(cause),
-                times,
-                "message moved to the dead-letter queue"
-            );
-            true
+            error!(message_id = id, code = cause.code(), error = %chain(cause), times, "message moved to the dead-letter queue");
         }
         // SQS will move the message itself.
         Err(error) => {
-            warn!(
-                message_id = id,
-                error = chain(&error),
-                "message not moved to the dead-letter queue"
-            );
-            false
+            warn!(message_id = id, error = %chain(error), "message not moved to the dead-letter queue");
         }
     }
+    sent.is_ok()
 }
 
 fn may_work_later(cause: &BematicError) -> bool {
     match cause {
         // An item that was written incorrectly stays so.
         BematicError::Store(error) => matches!(error, StoreError::Call { .. }),
-        BematicError::Task(error) => matches!(error, TaskError::Contended { .. }),
+        BematicError::Task(error) => matches!(error, TaskError::TaskContended(_)),
         other => other.is_transient(),
     }
 }
@@ -155,12 +134,7 @@ fn receive_count(record: &SqsMessage) -> u32 {
 async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn SourceQueue) {
     let Some(first) = records.first() else { return };
     let id = first.message_id.as_deref();
-    error!(
-        message_id = id,
-        code = cause.code(),
-        error = chain(cause),
-        "message failed"
-    );
+    error!(message_id = id, code = cause.code(), error = %chain(cause), "message failed");
     let Some(wait) = wait(first, cause) else {
         return;
     };
@@ -170,11 +144,7 @@ async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn S
     {
         if let Err(error) = queue.retry_after(receipt, wait).await {
             // The record becomes visible again all the same, later.
-            warn!(
-                message_id = id,
-                error = chain(&error),
-                "wait of a failed message not set"
-            );
+            warn!(message_id = id, error = %chain(&error), "wait of a failed message not set");
         }
     }
 }
@@ -192,12 +162,6 @@ fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
         }
         _ => None,
     }
-}
-
-fn failure(item_identifier: String) -> BatchItemFailure {
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = item_identifier;
-    failure
 }
 
 /// Groups records by message group; a record without a group is a group of its own.

@@ -4,19 +4,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bematic_protocol::{
-    ids::BatchId,
-    messages::{CloudMessage, Heartbeat},
-    time::Timestamp,
-};
+use bematic_protocol::time::Timestamp;
 use futures::{StreamExt as _, stream};
 use tracing::{error, info, warn};
 
 use crate::{
-    agent::{Agent, Binding, Liveness},
+    agent::{Agent, Liveness},
     batch::Batch,
-    error::{BematicError, chain},
-    ports::{CONNECTED_SHARDS, DispatchMessage, Gateway, Ports},
+    error::{BematicError, Result, chain},
+    ports::{CONNECTED_SHARDS, DispatchMessage, Ports},
 };
 
 /// The number of tasks and connections that one run handles at most; the next run handles the rest.
@@ -29,16 +25,15 @@ const RUN_FOR: Duration = Duration::from_secs(40);
 /// The results of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// The number of tasks that the dispatcher was sent a message for.
-    pub tasks: usize,
+    /// The number of messages that the dispatcher was sent: for tasks whose timer has ended, and for
+    /// connections that did not authenticate in time.
+    pub due: usize,
     /// The number of agents whose queue is to be dispatched.
     pub dispatched: usize,
     /// The number of agents that were sent a ping.
     pub pinged: usize,
     /// The number of agents that were marked offline.
     pub lost: usize,
-    /// The number of connections that did not authenticate in time.
-    pub unauthenticated: usize,
     /// The number of bulk operations that were stalled.
     pub batches: usize,
     /// The number of failures: the next run tries again.
@@ -66,71 +61,73 @@ impl Sweeper {
         Self { ports }
     }
 
-    /// Handles the schedule's event.
-    ///
-    /// # Errors
-    /// The errors of [`Self::sweep`], after they were logged.
-    pub async fn handle(&self) -> Result<(), BematicError> {
-        let swept = self.sweep().await;
-        swept.map(drop).inspect_err(|error| {
-            error!(
-                code = error.code(),
-                error = chain(error),
-                "sweep not finished"
-            );
-        })
-    }
-
-    /// Sweeps once. Single failures are counted and logged, and the sweep goes on.
-    ///
-    /// # Errors
-    /// An index could not be read.
-    pub async fn sweep(&self) -> Result<Swept, BematicError> {
-        let start = self.ports.clock.now();
+    /// Sweeps once. Single failures are counted and logged, and the sweep goes on. It fails, and logs
+    /// so, if an index could not be read.
+    pub async fn sweep(&self) -> Result<Swept> {
         let mut swept = Swept::default();
-        self.due_tasks(start, &mut swept).await?;
-        self.unauthenticated(start, &mut swept).await?;
-        self.stalled(start, &mut swept).await?;
-        // Each run begins with another shard, so that a run without enough time does not always
-        // leave out the same one.
-        let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
-        for n in 0..CONNECTED_SHARDS {
-            let shard = (first + n) % CONNECTED_SHARDS;
-            self.connected(shard, start, &mut swept).await?;
-        }
+        let result = self.sweep_all(&mut swept).await;
+        result.inspect_err(|error| {
+            error!(code = error.code(), error = %chain(error), ?swept, "sweep not finished");
+        })?;
         info!(?swept, "swept");
         Ok(swept)
     }
 
-    async fn due_tasks(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let due = self.ports.deadlines.due(now, AT_ONCE).await?;
-        let messages = due
-            .into_iter()
-            .map(|(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id });
-        let (sent, failed) = self.send_all(messages).await;
-        swept.tasks = sent;
-        swept.failed += failed;
+    async fn sweep_all(&self, swept: &mut Swept) -> Result<()> {
+        let start = self.ports.clock.now();
+        let due = self.ports.deadlines.due(start, AT_ONCE).await?.into_iter();
+        let check = |(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id };
+        self.send_all(due.map(check), swept).await;
+        let presence = &self.ports.presence;
+        let due = presence
+            .unauthenticated_connections(start, AT_ONCE)
+            .await?
+            .into_iter();
+        let end = |connection_id| DispatchMessage::AuthDeadline { connection_id };
+        self.send_all(due.map(end), swept).await;
+        self.resume_stalled(start, swept).await?;
+        // Each run begins with another shard, so that a run without enough time does not always
+        // leave out the same one.
+        let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
+        for n in 0..CONNECTED_SHARDS {
+            self.check_connected((first + n) % CONNECTED_SHARDS, start, swept)
+                .await?;
+        }
         Ok(())
     }
 
-    async fn unauthenticated(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
-        let unauthenticated = self.ports.presence.unauthenticated(now, AT_ONCE).await?;
-        let messages = unauthenticated
-            .into_iter()
-            .map(|connection_id| DispatchMessage::AuthDeadline { connection_id });
-        let (sent, failed) = self.send_all(messages).await;
-        swept.unauthenticated = sent;
-        swept.failed += failed;
-        Ok(())
+    /// Sends messages to the dispatcher, ten a call.
+    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>, swept: &mut Swept) {
+        let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
+        let sends = messages
+            .chunks(10)
+            .map(async |some| (some, self.ports.dispatch.send(some).await));
+        let mut sends = stream::iter(sends).buffer_unordered(CONCURRENT);
+        while let Some((some, sent)) = sends.next().await {
+            match sent {
+                Ok(()) => swept.due += some.len(),
+                Err(error) => {
+                    warn!(error = %chain(&error), ?some, "messages not enqueued");
+                    swept.failed += some.len();
+                }
+            }
+        }
     }
 
-    async fn stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<(), BematicError> {
+    /// Enqueues stalled bulk operations. The next check is after twice as long, so that bulk
+    /// operations that fail each time do not pile up.
+    async fn resume_stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<()> {
         for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
             info!(%batch, "bulk operation was stalled");
-            match self.resume_stalled(batch, since, now).await {
+            let resume = async {
+                self.ports.batch_queue.enqueue(batch).await?;
+                let again = now + now.since(since).max(Batch::STALLED_AFTER);
+                Ok::<_, BematicError>(self.ports.batches.postpone(batch, again).await?)
+            };
+            match resume.await {
                 Ok(()) => swept.batches += 1,
                 Err(error) => {
-                    warn!(%batch, error = chain(&error), "message not enqueued");
+                    warn!(%batch, error = %chain(&error), "message not enqueued");
                     swept.failed += 1;
                 }
             }
@@ -138,45 +135,7 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Enqueues a stalled bulk operation. The next check is after twice as long, so that bulk
-    /// operations that fail each time do not pile up.
-    async fn resume_stalled(
-        &self,
-        batch: BatchId,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        self.ports.batch_queue.enqueue(batch).await?;
-        let again = now + now.since(since).max(Batch::STALLED_AFTER);
-        Ok(self.ports.batches.postpone(batch, again).await?)
-    }
-
-    /// Sends messages, ten a call. Returns how many were sent, and how many were not.
-    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>) -> (usize, usize) {
-        let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
-        let sends = messages.chunks(10).map(|some| async move {
-            match self.ports.dispatch.send_all(some).await {
-                Ok(()) => (some.len(), 0),
-                Err(error) => {
-                    warn!(error = chain(&error), ?some, "messages not enqueued");
-                    (0, some.len())
-                }
-            }
-        });
-        let sends = stream::iter(sends).buffer_unordered(CONCURRENT);
-        sends
-            .fold((0, 0), async |(sent, failed), more| {
-                (sent + more.0, failed + more.1)
-            })
-            .await
-    }
-
-    async fn connected(
-        &self,
-        shard: u32,
-        start: Timestamp,
-        swept: &mut Swept,
-    ) -> Result<(), BematicError> {
+    async fn check_connected(&self, shard: u32, start: Timestamp, swept: &mut Swept) -> Result<()> {
         let mut cursor = None;
         loop {
             if self.ports.clock.now().since(start) >= RUN_FOR {
@@ -186,7 +145,7 @@ impl Sweeper {
             let page = self
                 .ports
                 .presence
-                .connected(shard, cursor.as_deref())
+                .connected_agents(shard, cursor.as_deref())
                 .await?;
             let checks = page.items.iter().map(|agent| self.check(agent));
             let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT);
@@ -197,11 +156,7 @@ impl Sweeper {
                     Ok(Checked::Lost) => swept.lost += 1,
                     Ok(Checked::Healthy) => {}
                     Err(error) => {
-                        warn!(
-                            code = error.code(),
-                            error = chain(&error),
-                            "agent not checked"
-                        );
+                        warn!(code = error.code(), error = %chain(&error), "agent not checked");
                         swept.failed += 1;
                     }
                 }
@@ -214,7 +169,7 @@ impl Sweeper {
         }
     }
 
-    async fn check(&self, agent: &Agent) -> Result<Checked, BematicError> {
+    async fn check(&self, agent: &Agent) -> Result<Checked> {
         let Some(binding) = &agent.connection else {
             return Ok(Checked::Healthy);
         };
@@ -229,7 +184,7 @@ impl Sweeper {
                         .record_ping(&agent.id, &binding.id, now)
                         .await?;
                 }
-                ping(&*self.ports.gateway, binding, now).await?;
+                self.ports.ping(binding, now).await?;
                 self.dispatch_queue(agent, now).await?;
                 Ok(Checked::Pinged)
             }
@@ -237,32 +192,23 @@ impl Sweeper {
         }
     }
 
-    /// Checks an agent again as it is stored now: it may have sent something since the index was
-    /// written.
-    async fn check_again(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
-        let Some(agent) = self.ports.agents.find(&agent.id).await? else {
+    /// Checks an agent again as it is stored now, since it may have sent something since the index
+    /// was written, and marks it offline if it is silent or deaf. Its connection is closed first, so
+    /// that an agent that is still there opens another: once it is marked, no sweep finds it. Its
+    /// tasks keep their leases.
+    async fn check_again(&self, agent: &Agent, now: Timestamp) -> Result<Checked> {
+        let agent = self.ports.agents.find(&agent.id).await?;
+        let Some((agent, binding)) = agent
+            .as_ref()
+            .and_then(|it| Some((it, it.connection.as_ref()?)))
+        else {
             return Ok(Checked::Healthy);
         };
-        let Some(binding) = &agent.connection else {
+        let liveness = Liveness::of(agent, binding, now);
+        if !matches!(liveness, Liveness::Silent | Liveness::Deaf) {
             return Ok(Checked::Healthy);
-        };
-        match Liveness::of(&agent, binding, now) {
-            Liveness::Silent => self.mark_offline(&agent, binding, "silent", now).await,
-            Liveness::Deaf => self.mark_offline(&agent, binding, "deaf", now).await,
-            Liveness::Ping { .. } | Liveness::Well => Ok(Checked::Healthy),
         }
-    }
-
-    /// Marks an agent offline. Its connection is closed first, so that an agent that is still there
-    /// opens another: once it is marked, no sweep finds it. Its tasks keep their leases.
-    async fn mark_offline(
-        &self,
-        agent: &Agent,
-        binding: &Binding,
-        why: &'static str,
-        now: Timestamp,
-    ) -> Result<Checked, BematicError> {
-        info!(agent = %agent.id, connection = %binding.id, why, "agent marked offline");
+        info!(agent = %agent.id, connection = %binding.id, why = ?liveness, "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
         self.ports
             .connections
@@ -271,7 +217,7 @@ impl Sweeper {
         Ok(Checked::Lost)
     }
 
-    async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
+    async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked> {
         let unannounced = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
         let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
         if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
@@ -279,25 +225,7 @@ impl Sweeper {
             return Ok(Checked::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
-        self.ports
-            .request_dispatch(&agent.id, Duration::ZERO)
-            .await?;
+        self.ports.request_dispatch(&agent.id).await?;
         Ok(Checked::Dispatched)
     }
-}
-
-/// Sends a ping, which the agent has to echo. It also keeps API Gateway from closing the connection
-/// as idle, after 10 min.
-pub(super) async fn ping(
-    gateway: &dyn Gateway,
-    binding: &Binding,
-    now: Timestamp,
-) -> Result<(), BematicError> {
-    let spelling = binding.spelling.unwrap_or_default();
-    let ping = CloudMessage::HeartbeatPing(Heartbeat {
-        server_time: Some(now),
-    });
-    // A connection that is gone becomes silent, and a later sweep finds it.
-    let _ = gateway.send(&binding.id, spelling, ping).await?;
-    Ok(())
 }

@@ -1,15 +1,13 @@
-//! The data of a task's card.
-
-use bematic_protocol::time::Timestamp;
+//! A task's card.
 
 use crate::{
-    error::StoreError,
-    ports::{Output, Ports},
+    error::StoreResult,
+    ports::Ports,
     slack::{
         Message,
         card::{CardAction, OutputTail, TaskView, card},
     },
-    task::{Completion, LateReport, Progress, Task, TaskState},
+    task::{Progress, Task, TaskState},
 };
 
 /// The number of bytes of output that are read for a card: as much as fits in its section, and some
@@ -19,77 +17,47 @@ const TAIL_BYTES: usize = 8 * 1024;
 /// The number of progress reports that are read for a card: many carry a percentage only.
 const REPORTS: usize = 40;
 
-/// The data that a card is rendered from.
-pub(super) struct Snapshot {
-    task: Task,
-    progress: Progress,
-    output: Output,
-    completion: Option<Completion>,
-    late: Vec<LateReport>,
-    offline: bool,
-}
-
-impl Snapshot {
-    /// Reads the records of a task in parallel: none before its first attempt, then two calls, or
-    /// three once it is completed; one more, for its agent, while it waits.
-    pub(super) async fn read(ports: &Ports, task: Task) -> Result<Self, StoreError> {
-        let Ports {
-            tasks,
-            reports,
-            agents,
-            ..
-        } = ports;
-        let id = task.id;
-        let completed = matches!(task.state, TaskState::Completed { .. });
-        let waits = matches!(task.state, TaskState::Pending { .. });
-        let reported = async {
-            match task.state.last_attempt() {
-                Some(attempt) => futures::try_join!(
-                    reports.steps(id, attempt, REPORTS),
-                    reports.output(id, attempt, TAIL_BYTES)
-                ),
-                None => Ok(Default::default()),
-            }
-        };
-        let ((steps, output), completion, late, agent) = futures::try_join!(
-            reported,
-            only_if(completed, tasks.completion(id)),
-            only_if(task.late, tasks.late_reports(id)),
-            only_if(waits, agents.find(&task.agent_id)),
-        )?;
-        Ok(Self {
-            task,
-            progress: Progress::from_newest(&steps),
-            output,
-            completion,
-            late,
-            offline: agent.is_some_and(|agent| agent.connection.is_none()),
-        })
-    }
-
-    /// Renders the card.
-    pub(super) fn render(&self, now: Timestamp) -> Message {
-        card(&TaskView {
-            task: &self.task,
-            progress: &self.progress,
-            output: OutputTail {
-                text: &self.output.text,
-                cut: self.output.cut,
-            },
-            completion: self.completion.as_ref(),
-            late: &self.late,
-            offline: self.offline,
-            actions: actions(&self.task.state),
-            now,
-        })
-    }
+/// Renders a task's card from its records, which are read in parallel: none before its first
+/// attempt, then two calls, or three once it is completed; one more, for its agent, while it waits.
+pub(super) async fn task_card(ports: &Ports, task: &Task) -> StoreResult<Message> {
+    let (reports, id) = (&ports.reports, task.id);
+    let completed = matches!(task.state, TaskState::Completed { .. });
+    let waits = matches!(task.state, TaskState::Pending { .. });
+    let reported = async {
+        match task.state.last_attempt() {
+            Some(attempt) => futures::try_join!(
+                reports.steps(id, attempt, REPORTS),
+                reports.output(id, attempt, TAIL_BYTES)
+            ),
+            None => Ok(Default::default()),
+        }
+    };
+    let ((steps, output), completion, late, agent) = futures::try_join!(
+        reported,
+        only_if(completed, ports.tasks.completion(id)),
+        only_if(task.late, ports.tasks.late_reports(id)),
+        only_if(waits, ports.agents.find(&task.agent_id)),
+    )?;
+    Ok(card(&TaskView {
+        task,
+        progress: &Progress::from_newest(&steps),
+        output: OutputTail {
+            text: &output.text,
+            cut: output.cut,
+        },
+        completion: completion.as_ref(),
+        late: &late,
+        offline: agent.is_some_and(|agent| agent.connection.is_none()),
+        actions: actions(&task.state),
+        now: ports.clock.now(),
+    }))
 }
 
 /// Returns the result of `call` if it is wanted, or else the default.
 async fn only_if<T: Default>(
     wanted: bool,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+    call: impl Future<Output = StoreResult<T>>,
+) -> StoreResult<T> {
     if wanted { call.await } else { Ok(T::default()) }
 }
 

@@ -1,4 +1,4 @@
-//! Ports to the stored agents, their connections and keys, and the projects.
+//! Ports to the stored agents, their connections, keys and circuit breakers, and the projects.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{Created, Page};
+use super::{Created, Page, Written};
 use crate::{
     agent::{Agent, Binding, Connection, DispatchLease, KeyHash, Project},
-    error::StoreError,
+    breaker::Breaker,
+    error::StoreResult,
 };
 
 /// The outcome of acquiring the lease to dispatch an agent's queue.
@@ -40,31 +41,26 @@ pub enum Released {
 #[async_trait]
 pub trait Agents: Send + Sync {
     /// Returns the agent.
-    async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError>;
+    async fn find(&self, id: &AgentId) -> StoreResult<Option<Agent>>;
     /// Returns all agents, sorted by name. Several calls.
-    async fn list(&self) -> Result<Vec<Agent>, StoreError>;
+    async fn list(&self) -> StoreResult<Vec<Agent>>;
     /// Creates an agent, unless it exists.
-    async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError>;
+    async fn create(&self, agent: &Agent) -> StoreResult<Created<()>>;
     /// Adds a key to an agent.
-    async fn add_key(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    async fn add_key(&self, agent: &AgentId, key: &KeyHash, now: Timestamp) -> StoreResult<()>;
     /// Whether the key belongs to the agent.
-    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError>;
+    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> StoreResult<bool>;
     /// Removes all keys of an agent and returns their number. Several calls.
-    async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError>;
+    async fn revoke_keys(&self, agent: &AgentId) -> StoreResult<usize>;
 }
 
 /// The connections of agents.
 #[async_trait]
 pub trait Connections: Send + Sync {
     /// Returns the record of a connection that authenticates in band.
-    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError>;
+    async fn connection(&self, id: &ConnectionId) -> StoreResult<Option<Connection>>;
     /// Stores a connection that has not authenticated yet.
-    async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> Result<(), StoreError>;
+    async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> StoreResult<()>;
     /// Returns the record of a connection that authenticates in band, and the agent that it claims
     /// to be if the key belongs to that agent. One call.
     async fn look_up(
@@ -72,7 +68,7 @@ pub trait Connections: Send + Sync {
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> Result<(Option<Connection>, Option<Agent>), StoreError>;
+    ) -> StoreResult<(Option<Connection>, Option<Agent>)>;
     /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
     /// agent, and stores the agent in the connection's record. One transaction, without a read
     /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
@@ -81,23 +77,23 @@ pub trait Connections: Send + Sync {
         agent: &AgentId,
         key: &KeyHash,
         binding: &Binding,
-    ) -> Result<bool, StoreError>;
+    ) -> StoreResult<bool>;
     /// Does the same as [`Self::bind`] for an agent that was just read, and stores the agent in the
     /// connection's record. One transaction.
-    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> Result<Bound, StoreError>;
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> StoreResult<Bound>;
     /// Removes the record of a connection that did not authenticate; returns false if it has
     /// authenticated meanwhile.
-    async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError>;
+    async fn remove_unbound(&self, id: &ConnectionId) -> StoreResult<bool>;
     /// Makes a connection the agent's current one: of two connections the newer wins. A repeated
     /// call changes nothing.
-    async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError>;
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> StoreResult<Bound>;
     /// Marks the agent offline if this is its current connection.
     async fn unbind(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
-    ) -> Result<Unbound, StoreError>;
+    ) -> StoreResult<Unbound>;
 }
 
 /// The state that agents report about themselves, and their signs of life.
@@ -110,18 +106,18 @@ pub trait Presence: Send + Sync {
         agent: &AgentId,
         connection: &ConnectionId,
         spelling: Spelling,
-    ) -> Result<(), StoreError>;
+    ) -> StoreResult<()>;
     /// Records the status that the agent reported at `sent_at`, by the agent's clock, over
     /// `connection`, and returns the agent after that. A report over an older connection, or one
     /// older than the last, changes nothing. Records the spelling as [`Self::record_first_message`] does.
-    async fn report(
+    async fn record_status(
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
         spelling: Spelling,
         sent_at: Timestamp,
         now: Timestamp,
-    ) -> Result<Option<Agent>, StoreError>;
+    ) -> StoreResult<Option<Agent>>;
     /// Records a sign of life over the agent's current connection, and returns the agent; `None` if
     /// `connection` is not, or no longer, the agent's current one. Records the spelling as
     /// [`Self::record_first_message`] does.
@@ -131,14 +127,14 @@ pub trait Presence: Send + Sync {
         connection: &ConnectionId,
         sign: &SignOfLife,
         now: Timestamp,
-    ) -> Result<Option<Agent>, StoreError>;
+    ) -> StoreResult<Option<Agent>>;
     /// Records that the agent was sent a ping that it has to echo.
     async fn record_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> StoreResult<()>;
     /// Records that the agent was sent a ping because it does not seem to receive messages: no
     /// tasks are dispatched to it until it has echoed the ping.
     async fn record_doubt(
@@ -146,16 +142,16 @@ pub trait Presence: Send + Sync {
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> StoreResult<()>;
     /// Returns one page of the connected agents of one shard of [`CONNECTED_SHARDS`], as of a
     /// moment ago. Reads an index that lags; several calls.
-    async fn connected(&self, shard: u32, cursor: Option<&str>) -> Result<Page<Agent>, StoreError>;
+    async fn connected_agents(&self, shard: u32, cursor: Option<&str>) -> StoreResult<Page<Agent>>;
     /// Returns the connections that should have authenticated by `now`. Reads an index that lags.
-    async fn unauthenticated(
+    async fn unauthenticated_connections(
         &self,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<ConnectionId>, StoreError>;
+    ) -> StoreResult<Vec<ConnectionId>>;
 }
 
 /// The lease to dispatch an agent's queue, which one dispatcher holds at a time.
@@ -167,14 +163,14 @@ pub trait DispatchLeases: Send + Sync {
         agent: &AgentId,
         lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Acquisition, StoreError>;
+    ) -> StoreResult<Acquisition>;
     /// Releases the lease, unless another dispatch was requested since `requests` was read.
     async fn release(
         &self,
         agent: &AgentId,
         lease: &DispatchLease,
         requests: u64,
-    ) -> Result<Released, StoreError>;
+    ) -> StoreResult<Released>;
 }
 
 /// The time that a connection has to authenticate in band.
@@ -223,9 +219,41 @@ pub enum Unbound {
 #[async_trait]
 pub trait Projects: Send + Sync {
     /// Returns the channel's project.
-    async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError>;
+    async fn find(&self, channel: &ChannelId) -> StoreResult<Option<Project>>;
     /// Returns all projects, sorted by channel. Several calls.
-    async fn list(&self) -> Result<Vec<Project>, StoreError>;
+    async fn list(&self) -> StoreResult<Vec<Project>>;
     /// Stores a channel's project, replacing any other.
-    async fn put(&self, project: &Project) -> Result<(), StoreError>;
+    async fn put(&self, project: &Project) -> StoreResult<()>;
+}
+
+/// A change of a breaker: its state before and after an event. It is written on condition that the
+/// stored breaker is still the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BreakerChange<'a> {
+    /// The breaker as it was read.
+    pub before: &'a Breaker,
+    /// The breaker as it is to be written.
+    pub after: &'a Breaker,
+}
+
+impl BreakerChange<'_> {
+    /// Whether the breaker's gate changes, so that the agent's record has to be written too.
+    pub fn changes_gate(&self) -> bool {
+        self.before.gate() != self.after.gate()
+    }
+}
+
+/// The agents' circuit breakers.
+#[async_trait]
+pub trait Breakers: Send + Sync {
+    /// Returns the agent's breaker; a new one if none was ever written.
+    async fn breaker(&self, agent: &AgentId) -> StoreResult<Breaker>;
+    /// Returns the breakers of many agents, in their order: a call for each.
+    async fn breakers(&self, agents: &[AgentId]) -> StoreResult<Vec<Breaker>>;
+    /// Writes the changed breaker, and its gate into the agent's record, in one transaction. Writes
+    /// nothing if the breaker is unchanged.
+    async fn change(&self, agent: &AgentId, change: BreakerChange<'_>) -> StoreResult<Written>;
+    /// Records that the operations channel has been notified of the agent's breaker as of this
+    /// generation, or a later one.
+    async fn mark_announced(&self, agent: &AgentId, generation: u64) -> StoreResult<()>;
 }

@@ -3,10 +3,6 @@
 //! call, unless its doc names another number.
 
 mod agents;
-mod batches;
-mod breakers;
-mod cards;
-mod gateway;
 mod outcome;
 mod queues;
 mod tasks;
@@ -15,28 +11,30 @@ use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{AgentId, ChannelId, Ids},
-    time::Clock,
+    messages::{CloudMessage, Heartbeat},
+    time::{Clock, Timestamp},
 };
 
-use crate::{breaker::BreakerConfig, error::QueueError, task::TaskPolicy};
+use crate::{
+    agent::Binding,
+    breaker::BreakerConfig,
+    error::{GatewayError, QueueError},
+    task::TaskPolicy,
+};
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Acquisition, Agents, Bound, CONNECTED_SHARDS, Connections, DispatchLeases,
-        Presence, Projects, Released, SignOfLife, Unbound,
+        AUTH_DEADLINE, Acquisition, Agents, Bound, BreakerChange, Breakers, CONNECTED_SHARDS,
+        Connections, DispatchLeases, Presence, Projects, Released, SignOfLife, Unbound,
     },
-    batches::{Applied, BatchMessage, BatchQueue, Batches},
-    breakers::{BreakerChange, Breakers},
-    cards::{Card, Cards},
-    gateway::{Delivery, Gateway},
     outcome::{Created, Page, Written},
     queues::{
-        DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications, NotifyMessage, Received,
-        SourceQueue,
+        BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
+        Gateway, Notifications, NotifyMessage, Received, SourceQueue,
     },
     tasks::{
-        AttachedRecord, Claim, Creation, Deadlines, DispatchPermit, Output, Reports, TaskLists,
-        Tasks, WAITING_COUNTED,
+        Applied, Batches, CardRecord, CardRecords, Claim, Creation, Deadlines, DispatchPermit,
+        Output, Reports, TaskLists, Tasks, TransitionRecord, WAITING_COUNTED,
     },
 };
 
@@ -51,8 +49,8 @@ pub struct Ports {
     pub deadlines: Arc<dyn Deadlines>,
     /// The progress reports of tasks.
     pub reports: Arc<dyn Reports>,
-    /// The records of Slack messages.
-    pub cards: Arc<dyn Cards>,
+    /// The records of cards.
+    pub cards: Arc<dyn CardRecords>,
     /// The bulk operations.
     pub batches: Arc<dyn Batches>,
     /// The agents.
@@ -86,17 +84,32 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Enqueues a dispatch of the agent's queue.
+    pub async fn request_dispatch(&self, agent: &AgentId) -> Result<(), QueueError> {
+        self.request_dispatch_after(agent, Duration::ZERO).await
+    }
+
     /// Enqueues a dispatch of the agent's queue, after `delay`.
-    ///
-    /// # Errors
-    /// The queue's.
-    pub async fn request_dispatch(
+    pub async fn request_dispatch_after(
         &self,
         agent: &AgentId,
         delay: Duration,
     ) -> Result<(), QueueError> {
         let message = DispatchMessage::agent_queue(agent.clone());
-        self.dispatch.send(&message, delay).await
+        self.dispatch.send(&[(message, delay)]).await
+    }
+
+    /// Sends a ping, which the agent has to echo. It also keeps API Gateway from closing the
+    /// connection as idle, after 10 min. A connection that is gone becomes silent, and a later sweep
+    /// finds it.
+    pub async fn ping(&self, binding: &Binding, now: Timestamp) -> Result<(), GatewayError> {
+        let spelling = binding.spelling.unwrap_or_default();
+        let server_time = Some(now);
+        let ping = CloudMessage::HeartbeatPing(Heartbeat { server_time });
+        self.gateway
+            .send(&binding.id, spelling, ping)
+            .await
+            .map(drop)
     }
 }
 

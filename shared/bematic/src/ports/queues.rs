@@ -1,10 +1,12 @@
-//! Ports to the queues and dead-letter queues, and the messages that the queues carry.
+//! Ports to the queues and dead-letter queues, the messages that the queues carry, and the port to
+//! the sending side of the WebSocket API.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bematic_protocol::{
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
+    messages::{CloudMessage, Spelling},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     batch::Batch,
     dead_letter::{DeadLetters, QueueName, Reason},
-    error::QueueError,
+    error::{GatewayError, QueueError},
 };
 
 /// A message of the dispatcher's queue.
@@ -70,10 +72,9 @@ impl DispatchMessage {
 /// The dispatcher's queue.
 #[async_trait]
 pub trait DispatchQueue: Send + Sync {
-    /// Sends `message`, to be received after `delay` (at most 15 min, the limit of SQS).
-    async fn send(&self, message: &DispatchMessage, delay: Duration) -> Result<(), QueueError>;
-    /// Sends many messages: one call for each ten.
-    async fn send_all(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
+    /// Sends messages, each to be received after its delay (at most 15 min, the limit of SQS): one
+    /// call for each ten.
+    async fn send(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError>;
 }
 
 /// A message of the notifier's queue.
@@ -128,6 +129,21 @@ pub trait Notifications: Send + Sync {
     async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
 }
 
+/// A message of the queue of bulk operations: the bulk operation to advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchMessage {
+    /// The bulk operation.
+    pub batch_id: BatchId,
+}
+
+/// The queue of bulk operations.
+#[async_trait]
+pub trait BatchQueue: Send + Sync {
+    /// Enqueues a message that makes the worker advance the bulk operation.
+    async fn enqueue(&self, batch: BatchId) -> Result<(), QueueError>;
+}
+
 /// A message as a function received it from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
@@ -139,8 +155,6 @@ pub struct Received<'a> {
     pub group: Option<&'a str>,
     /// Whether the queue is first-in-first-out; then its dead-letter queue is too.
     pub fifo: bool,
-    /// The number of times the message was received, this time included.
-    pub times: u32,
 }
 
 /// The queue that invokes a function.
@@ -168,4 +182,28 @@ pub trait DeadLetterQueues: Send + Sync {
     /// Moves dead letters from before now back to their queue, `limit` or a few more, and returns
     /// their number. Two calls for each, one for each ten, and one to count them.
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
+}
+
+/// Whether API Gateway accepted a message for delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Delivery {
+    /// API Gateway accepted the message. (The connection may still have just ended.)
+    Sent,
+    /// The connection is gone.
+    Gone,
+}
+
+/// The sending side of the WebSocket API.
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    /// Sends a message in the spelling of the connection.
+    async fn send(
+        &self,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        message: CloudMessage,
+    ) -> Result<Delivery, GatewayError>;
+    /// Closes a connection; a connection that is gone counts as closed.
+    async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError>;
 }

@@ -1,15 +1,18 @@
-//! Ports to the stored tasks and the records that belong to a task.
+//! Ports to the stored tasks and the records that belong to a task, the records of cards, and the
+//! bulk operations.
 
 use async_trait::async_trait;
 use bematic_protocol::{
-    ids::{AgentId, Attempt, ChannelId, ConnectionId, TaskId},
+    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
-use super::{BreakerChange, Page, Written};
+use super::{BreakerChange, Created, Page, Written};
 use crate::{
+    batch::{Batch, Change},
     breaker::Breaker,
-    error::StoreError,
+    error::StoreResult,
     task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
 };
 
@@ -53,7 +56,7 @@ pub struct DispatchPermit<'a> {
 
 /// A record that is stored with a change of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AttachedRecord<'a> {
+pub enum TransitionRecord<'a> {
     /// The result of a completed task.
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
@@ -76,25 +79,20 @@ pub const WAITING_COUNTED: usize = 100;
 #[async_trait]
 pub trait Tasks: Send + Sync {
     /// Returns the task.
-    async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+    async fn find(&self, id: TaskId) -> StoreResult<Option<Task>>;
     /// Returns the task, and the circuit breaker of the agent that reports on it.
     async fn find_with_breaker(
         &self,
         id: TaskId,
         agent: &AgentId,
-    ) -> Result<(Option<Task>, Breaker), StoreError>;
+    ) -> StoreResult<(Option<Task>, Breaker)>;
     /// Returns the task's specification.
-    async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError>;
+    async fn spec(&self, id: TaskId) -> StoreResult<Option<TaskSpec>>;
     /// Returns the task's result.
-    async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError>;
+    async fn completion(&self, id: TaskId) -> StoreResult<Option<Completion>>;
     /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
     /// id of the operator's request), if its agent exists. A repeated request costs a second call.
-    async fn create(
-        &self,
-        task: &Task,
-        spec: &TaskSpec,
-        request: &str,
-    ) -> Result<Creation, StoreError>;
+    async fn create(&self, task: &Task, spec: &TaskSpec, request: &str) -> StoreResult<Creation>;
     /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(
@@ -102,33 +100,29 @@ pub trait Tasks: Send + Sync {
         before: &Task,
         after: Task,
         permit: DispatchPermit<'_>,
-    ) -> Result<Claim, StoreError>;
+    ) -> StoreResult<Claim>;
     /// Writes any other transition: the task, its place in the queue, the agent's slot, the
     /// attached record and the change of the agent's breaker, in one transaction.
     async fn transition(
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<AttachedRecord<'_>>,
+        attached: Option<TransitionRecord<'_>>,
         change: Option<BreakerChange<'_>>,
-    ) -> Result<Written, StoreError>;
+    ) -> StoreResult<Written>;
     /// Returns the late reports of a task, sorted by attempt.
-    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError>;
+    async fn late_reports(&self, task: TaskId) -> StoreResult<Vec<LateReport>>;
 }
 
 /// Lists of tasks: the queues of agents, and the tasks of channels.
 #[async_trait]
 pub trait TaskLists: Send + Sync {
     /// Returns the tasks of the agent's queue that are due at `now`, in the order of dispatch.
-    async fn queued(
-        &self,
-        agent: &AgentId,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Task>, StoreError>;
+    async fn queued(&self, agent: &AgentId, now: Timestamp, limit: usize)
+    -> StoreResult<Vec<Task>>;
     /// Returns the number of tasks that wait for the agent, due or not, counted up to
     /// [`WAITING_COUNTED`].
-    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError>;
+    async fn waiting(&self, agent: &AgentId) -> StoreResult<usize>;
     /// Returns the channel's tasks, newest first. Reads an index that lags and only has the tasks'
     /// ids: two calls.
     async fn in_channel(
@@ -136,25 +130,24 @@ pub trait TaskLists: Send + Sync {
         channel: &ChannelId,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Page<Task>, StoreError>;
+    ) -> StoreResult<Page<Task>>;
     /// Returns the number of tasks of the channel that come after `cursor`. Reads an index that
     /// lags. A call for each megabyte of the index.
-    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError>;
+    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> StoreResult<u64>;
 }
 
 /// The index of tasks by the time at which they have to be checked.
 #[async_trait]
 pub trait Deadlines: Send + Sync {
     /// Records that Slack shows the task's current version, unless the task has changed since.
-    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError>;
+    async fn mark_shown(&self, task: &Task) -> StoreResult<()>;
     /// Postpones the next check of the task to `at`, since its messages were sent again; unless the
     /// task has changed since.
-    async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError>;
+    async fn postpone(&self, task: &Task, at: Timestamp) -> StoreResult<()>;
     /// Returns tasks that have to be checked by now ([`Task::due_at`]), the longest due first.
     /// Reads an index that lags: some may have been checked already. A call for each shard and
     /// page.
-    async fn due(&self, now: Timestamp, limit: usize)
-    -> Result<Vec<(TaskId, AgentId)>, StoreError>;
+    async fn due(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<(TaskId, AgentId)>>;
 }
 
 /// The progress reports of running tasks: steps and output.
@@ -167,29 +160,78 @@ pub trait Reports: Send + Sync {
         attempt: Attempt,
         step: &Step,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> StoreResult<()>;
     /// Returns the attempt's newest steps, newest first.
-    async fn steps(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        limit: usize,
-    ) -> Result<Vec<Step>, StoreError>;
+    async fn steps(&self, task: TaskId, attempt: Attempt, limit: usize) -> StoreResult<Vec<Step>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
     /// calls that remove the chunks beyond [`crate::task::Chunk::KEPT`].
-    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError>;
+    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> StoreResult<()>;
     /// Returns the newest output: at least `bytes`, if there is as much.
-    async fn output(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        bytes: usize,
-    ) -> Result<Output, StoreError>;
+    async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize) -> StoreResult<Output>;
     /// Returns the time at which the attempt's newest report arrived, by the cloud's clock. Two
     /// calls, in parallel.
-    async fn last_report(
+    async fn last_report(&self, task: TaskId, attempt: Attempt) -> StoreResult<Option<Timestamp>>;
+}
+
+/// The record of the one Slack message about a task or a bulk operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CardRecord {
+    /// The message's timestamp in Slack, once Slack has confirmed the post; before that, a post may
+    /// be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ts: Option<MessageTs>,
+    /// A digest of the message's content, used to skip updates that change nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
+    /// The time at which the first post was begun.
+    pub begun_at: Timestamp,
+}
+
+/// The records of Bematic's messages in Slack.
+#[async_trait]
+pub trait CardRecords: Send + Sync {
+    /// Returns the record of the message about a subject.
+    async fn find(&self, about: Subject) -> StoreResult<Option<CardRecord>>;
+    /// Stores the record before the first post; if there is one already, returns the existing one.
+    async fn begin(&self, about: Subject, card: &CardRecord) -> StoreResult<Created<CardRecord>>;
+    /// Writes the record of what the message shows now.
+    async fn save(&self, about: Subject, card: &CardRecord) -> StoreResult<()>;
+}
+
+/// The outcome of applying a chunk of a bulk operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All changes of the chunk were written.
+    Done,
+    /// Nothing was written: another worker has advanced the bulk operation.
+    Overtaken,
+    /// Nothing was written: these tasks have changed.
+    Refused(Vec<TaskId>),
+}
+
+/// The bulk operations.
+#[async_trait]
+pub trait Batches: Send + Sync {
+    /// Returns the bulk operation with this id.
+    async fn find(&self, id: BatchId) -> StoreResult<Option<Batch>>;
+    /// Stores a new bulk operation, once per `request` (Slack's id of the operator's request). A
+    /// repeated request costs a second call.
+    async fn create(&self, batch: &Batch, request: &str) -> StoreResult<Created<BatchId>>;
+    /// Advances a bulk operation and changes its next tasks, in one transaction.
+    async fn apply(
         &self,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<Option<Timestamp>, StoreError>;
+        before: &Batch,
+        after: &Batch,
+        changes: &[Change],
+    ) -> StoreResult<Applied>;
+    /// Records that Slack shows the bulk operation's current version, unless it has advanced since.
+    async fn mark_shown(&self, batch: &Batch) -> StoreResult<()>;
+    /// Returns the bulk operations that have not advanced for a while ([`Batch::due_at`]), but for
+    /// no more than a day, with the time at which each advanced last. Reads an index that lags.
+    async fn stalled(&self, now: Timestamp, limit: usize)
+    -> StoreResult<Vec<(BatchId, Timestamp)>>;
+    /// Postpones the next check of the bulk operation to `at`.
+    async fn postpone(&self, id: BatchId, at: Timestamp) -> StoreResult<()>;
 }

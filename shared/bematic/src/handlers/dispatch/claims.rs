@@ -4,12 +4,12 @@
 use bematic_protocol::ids::ConnectionId;
 use tracing::info;
 
-use super::super::transitions::{Transitions, pauses};
+use super::{super::transitions::pauses, Dispatcher};
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
-    error::BematicError,
-    ports::{BreakerChange, Claim, DispatchPermit, Ports, Written},
+    error::{BematicError, Result},
+    ports::{BreakerChange, Claim, DispatchPermit, Written},
     task::{Task, TaskEvent},
 };
 
@@ -17,137 +17,126 @@ use crate::{
 /// message.
 const TRIES: usize = 8;
 
-/// Claims tasks for one agent, to be sent over one connection.
-pub(super) struct Claims<'a> {
-    ports: &'a Ports,
-    transitions: &'a Transitions,
-    agent: &'a Agent,
-    connection: &'a ConnectionId,
-    /// The breaker as it was read or written last; not read while the gate permits all tasks.
-    breaker: Option<Breaker>,
-    denied: bool,
+/// The outcome of claiming tasks for an agent.
+#[derive(Default)]
+pub(super) struct Claimed {
+    /// The claimed tasks, which have to be sent even if a later claim failed.
+    pub(super) tasks: Vec<Task>,
+    /// Whether the breaker has denied a permit.
+    pub(super) is_denied: bool,
+    /// The error of the last claim.
+    pub(super) failure: Option<BematicError>,
 }
 
-impl<'a> Claims<'a> {
-    pub(super) const fn new(
-        ports: &'a Ports,
-        transitions: &'a Transitions,
-        agent: &'a Agent,
-        connection: &'a ConnectionId,
-    ) -> Self {
-        Self {
-            ports,
-            transitions,
-            agent,
-            connection,
-            breaker: None,
-            denied: false,
-        }
-    }
-
-    /// Whether the breaker has denied a permit.
-    pub(super) const fn is_denied(&self) -> bool {
-        self.denied
-    }
-
-    /// Claims tasks one after another, since each claim writes the agent's record. The claimed
-    /// tasks have to be sent even if a later claim fails.
+impl Dispatcher {
+    /// Claims tasks one after another, since each claim writes the agent's record.
     pub(super) async fn claim_all(
-        &mut self,
+        &self,
+        agent: &Agent,
+        connection: &ConnectionId,
         queued: &[Task],
-    ) -> (Vec<Box<Task>>, Option<BematicError>) {
-        let mut claimed = Vec::new();
+    ) -> Claimed {
+        let mut claimed = Claimed::default();
+        // The breaker as it was read or written last; not read while the gate permits all tasks.
+        let mut breaker = None;
         for task in queued {
-            match self.claim(task).await {
-                Ok(Claim::Taken(task)) => claimed.push(task),
-                Ok(Claim::TaskChanged) => {}
-                Ok(Claim::AgentUnavailable | Claim::BreakerChanged) => break,
-                Err(error) => return (claimed, Some(error)),
+            match self.claim(agent, connection, task, &mut breaker).await {
+                Ok(Some(Claim::Taken(task))) => claimed.tasks.push(*task),
+                Ok(Some(Claim::TaskChanged)) => {}
+                Ok(Some(Claim::AgentUnavailable | Claim::BreakerChanged)) => break,
+                Ok(None) => {
+                    claimed.is_denied = true;
+                    break;
+                }
+                Err(error) => {
+                    claimed.failure = Some(error);
+                    break;
+                }
             }
         }
-        (claimed, None)
+        claimed
     }
 
-    async fn claim(&mut self, task: &Task) -> Result<Claim, BematicError> {
+    /// Claims a task. Returns `None` if the breaker denies a permit.
+    async fn claim(
+        &self,
+        agent: &Agent,
+        connection: &ConnectionId,
+        task: &Task,
+        breaker: &mut Option<Breaker>,
+    ) -> Result<Option<Claim>> {
         let now = self.ports.clock.now();
-        let policy = self.transitions.policy();
-        let Ok(claimed) = task.after(TaskEvent::Claimed, policy, now) else {
-            return Ok(Claim::TaskChanged);
+        let Ok(claimed) = task.after(TaskEvent::Claimed, &self.ports.settings.policy, now) else {
+            return Ok(Some(Claim::TaskChanged));
         };
-        if self.breaker.is_none() && self.agent.gate.is_open(now) {
-            let permit = self.permit(self.agent.gate.generation, None);
-            return Ok(self.ports.tasks.claim(task, claimed, permit).await?);
+        if breaker.is_none() && agent.gate.is_open(now) {
+            let permit = DispatchPermit {
+                connection,
+                generation: agent.gate.generation,
+                change: None,
+            };
+            return Ok(Some(self.ports.tasks.claim(task, claimed, permit).await?));
         }
         for pause in pauses().take(TRIES) {
-            let claim = self.claim_with_permit(task, claimed.clone()).await?;
-            if claim != Claim::BreakerChanged {
-                return Ok(claim);
+            match self
+                .claim_with_permit(connection, task, claimed.clone(), breaker)
+                .await?
+            {
+                Some(Claim::BreakerChanged) => tokio::time::sleep(pause).await,
+                claim => return Ok(claim),
             }
-            self.breaker = None;
-            tokio::time::sleep(pause).await;
         }
-        Ok(Claim::BreakerChanged)
+        Ok(Some(Claim::BreakerChanged))
     }
 
-    /// Claims a task with a permit of the breaker: a read for the first task, and the claim writes
-    /// the permit.
+    /// Claims a task with a permit of the breaker, which the claim writes: a read unless the breaker
+    /// is given. Returns `None` if the breaker denies the permit.
     async fn claim_with_permit(
-        &mut self,
+        &self,
+        connection: &ConnectionId,
         task: &Task,
         claimed: Task,
-    ) -> Result<Claim, BematicError> {
+        breaker: &mut Option<Breaker>,
+    ) -> Result<Option<Claim>> {
+        let (ports, agent) = (&self.ports, &task.agent_id);
         let Some(slot) = claimed.slot() else {
-            return Ok(Claim::TaskChanged);
+            return Ok(Some(Claim::TaskChanged));
         };
-        let (ports, transitions) = (self.ports, self.transitions);
-        let now = ports.clock.now();
-        let before = match self.breaker.take() {
+        let before = match breaker.take() {
             Some(breaker) => breaker,
-            None => ports.breakers.breaker(&self.agent.id).await?,
+            None => ports.breakers.breaker(agent).await?,
         };
+        let now = ports.clock.now();
         // A probe may take as long as its task may be silent, and its permit is extended while it
         // is known to run.
-        let policy = transitions.policy();
+        let policy = &ports.settings.policy;
         let lease = (claimed.lease(policy) + policy.ack_deadline) * 2;
         let event = BreakerEvent::Allow(slot.to_string(), lease);
-        let step = before.after(event, transitions.breaker(), now);
+        let step = before.after(event, &ports.settings.breaker, now);
         let change = BreakerChange {
             before: &before,
             after: &step.next,
         };
         if let Verdict::Denied(_) = step.verdict {
             // Time alone may have changed the breaker: a probe may have been lost.
-            if ports.breakers.change(&self.agent.id, change).await? == Written::Conflict {
-                return Ok(Claim::BreakerChanged);
+            if ports.breakers.change(agent, change).await? == Written::Conflict {
+                return Ok(Some(Claim::BreakerChanged));
             }
-            self.denied = true;
-            transitions
-                .announce_gate_change(&self.agent.id, change, now)
+            self.transitions
+                .announce_gate_change(agent, change, now)
                 .await?;
-            return Ok(Claim::AgentUnavailable);
+            return Ok(None);
         }
-        let generation = before.generation;
-        let changes = (before != step.next).then_some(change);
-        let claim = ports
-            .tasks
-            .claim(task, claimed, self.permit(generation, changes))
-            .await?;
+        let permit = DispatchPermit {
+            connection,
+            generation: before.generation,
+            change: (before != step.next).then_some(change),
+        };
+        let claim = ports.tasks.claim(task, claimed, permit).await?;
         if let Claim::Taken(task) = &claim {
-            info!(task = %task.id, agent = %self.agent.id, state = step.next.state.name(), "task claimed with a permit of the breaker");
-            self.breaker = Some(step.next);
+            info!(task = %task.id, %agent, state = step.next.state.name(), "task claimed with a permit of the breaker");
+            *breaker = Some(step.next);
         }
-        Ok(claim)
-    }
-
-    fn permit<'p>(
-        &'p self,
-        generation: u64,
-        change: Option<BreakerChange<'p>>,
-    ) -> DispatchPermit<'p> {
-        DispatchPermit {
-            connection: self.connection,
-            generation,
-            change,
-        }
+        Ok(Some(claim))
     }
 }

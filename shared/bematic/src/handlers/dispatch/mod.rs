@@ -2,28 +2,24 @@
 //! authenticate.
 
 mod claims;
+mod moving;
 mod timers;
 
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{AgentId, ConnectionId, TaskId},
-    messages::{AuthResponse, CloudMessage, SlackContext, Spelling, TaskSubmit},
-    time::Timestamp,
+    ids::{AgentId, ConnectionId},
+    messages::{CloudMessage, SlackContext, Spelling, TaskSubmit},
 };
 use futures::future::{join, join_all};
 use tracing::{info, warn};
 
-use self::claims::Claims;
-use super::{routing::TaskMover, transitions::Transitions};
+use super::{connect::auth_response, transitions::Transitions};
 use crate::{
     agent::{Agent, DispatchLease},
     breaker::BreakerEvent,
-    error::{AuthError, BematicError, chain},
-    ports::{
-        AUTH_DEADLINE, Acquisition, BreakerChange, Delivery, DispatchMessage, Ports, Released,
-        Written,
-    },
+    error::{AuthError, BematicError, Result, chain},
+    ports::{AUTH_DEADLINE, Acquisition, Delivery, DispatchMessage, Ports, Released},
     task::{Task, TaskEvent, TaskSpec},
 };
 
@@ -39,7 +35,6 @@ const EARLY: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     ports: Arc<Ports>,
     transitions: Transitions,
-    mover: TaskMover,
 }
 
 impl Dispatcher {
@@ -47,23 +42,22 @@ impl Dispatcher {
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
-            mover: TaskMover::new(ports.clone()),
             ports,
         }
     }
 
-    /// Handles one message of the dispatcher's queue.
-    ///
-    /// # Errors
-    /// The message has to be handled again.
-    pub async fn handle(&self, message: DispatchMessage) -> Result<(), BematicError> {
+    /// Handles one message of the dispatcher's queue. After an error the message has to be handled
+    /// again.
+    pub async fn handle(&self, message: DispatchMessage) -> Result<()> {
         match message {
             DispatchMessage::AgentQueue { agent_id, refresh } => {
-                // The refresh does not depend on the outcome of the dispatch, nor on which
-                // dispatcher holds the lease.
-                let (refreshed, dispatched) =
-                    join(self.refresh(refresh), self.dispatch_queue(&agent_id)).await;
-                refreshed.and(dispatched)
+                // The refresh is always enqueued: that one is under way is believed of a changed task
+                // because of this message. Twice in a flush interval is the same as once.
+                let now = self.ports.clock.now();
+                let refresh = self.ports.notifications.refresh(refresh.as_slice(), now);
+                let (refreshed, dispatched) = join(refresh, self.dispatch_queue(&agent_id)).await;
+                refreshed?;
+                dispatched
             }
             DispatchMessage::Task { task_id, .. } => self.check_task(task_id, false).await,
             DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true).await,
@@ -73,35 +67,17 @@ impl Dispatcher {
         }
     }
 
-    /// Enqueues a refresh of the task's card, if there is one to refresh: a call. Twice in a flush
-    /// interval is the same as once.
-    async fn refresh(&self, task: Option<TaskId>) -> Result<(), BematicError> {
-        match task {
-            // Always: that a refresh is under way is believed of a changed task because of this one.
-            Some(task) => {
-                let now = self.ports.clock.now();
-                Ok(self.ports.notifications.refresh(&[task], now).await?)
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Dispatches an agent's queue under the agent's lease, so that tasks arrive in order: a second
     /// dispatcher only requests another dispatch from the first. Three calls and, for each task,
     /// three more.
-    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<(), BematicError> {
-        let now = self.ports.clock.now();
-        let holder = self.ports.ids.message().to_string();
+    async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<()> {
+        let (ports, leases) = (&self.ports, &self.ports.dispatch_leases);
+        let now = ports.clock.now();
         let lease = DispatchLease {
-            holder,
+            holder: ports.ids.message().to_string(),
             until: now + DISPATCH_LEASE,
         };
-        let mut agent = match self
-            .ports
-            .dispatch_leases
-            .acquire(agent_id, &lease, now)
-            .await?
-        {
+        let mut agent = match leases.acquire(agent_id, &lease, now).await? {
             Acquisition::Acquired(agent) => agent,
             Acquisition::Requested => return Ok(()),
             Acquisition::NoAgent => {
@@ -110,20 +86,15 @@ impl Dispatcher {
             }
         };
         loop {
-            let late = self.ports.clock.now().since(now) > DISPATCH_FOR;
-            let dispatched = if late {
-                self.ports
-                    .request_dispatch(agent_id, Duration::ZERO)
-                    .await
-                    .map_err(BematicError::from)
+            let is_late = ports.clock.now().since(now) > DISPATCH_FOR;
+            let dispatched = if is_late {
+                ports.request_dispatch(agent_id).await.map_err(Into::into)
             } else {
-                self.dispatch_pending(&agent).await
+                self.dispatch_pending(&mut agent).await
             };
             // The lease is released after a failure too: the repeated message need not wait for the
             // lease to end.
-            let released = self
-                .ports
-                .dispatch_leases
+            let released = leases
                 .release(agent_id, &lease, agent.dispatch_requests)
                 .await;
             dispatched?;
@@ -134,26 +105,37 @@ impl Dispatcher {
         }
     }
 
-    async fn dispatch_pending(&self, agent: &Agent) -> Result<(), BematicError> {
+    async fn dispatch_pending(&self, agent: &mut Agent) -> Result<()> {
         let now = self.ports.clock.now();
-        let updated = if agent.gate.has_ended(now) {
-            Some(self.expire_order(agent, now).await?)
-        } else {
-            None
-        };
-        let agent = updated.as_ref().unwrap_or(agent);
+        // An operator's order about the agent's breaker that has expired is written down, so that
+        // every reader sees it.
+        if agent.gate.has_ended(now)
+            && let Some((_, breaker)) = self
+                .transitions
+                .change_breaker(&agent.id, &BreakerEvent::Tick, now)
+                .await?
+        {
+            agent.gate = breaker.gate();
+        }
+        let agent = &*agent;
         // Tasks do not wait for a notice: if it is not enqueued, the sweeper makes up for it.
-        if let Err(error) = self.announce_breaker(agent).await {
-            warn!(agent = %agent.id, code = error.code(), error = chain(&error), "notice for the operations channel not enqueued");
+        let generation = agent.gate.generation;
+        if generation > agent.announced
+            && let Err(error) = self
+                .ports
+                .notifications
+                .breaker_changed(&agent.id, generation)
+                .await
+        {
+            warn!(agent = %agent.id, error = %chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.is_shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
-                self.ports.request_dispatch(&agent.id, wait).await?;
+                self.ports.request_dispatch_after(&agent.id, wait).await?;
             }
-            self.mover.move_waiting(agent, now).await?;
-            return Ok(());
+            return self.move_waiting(agent, now).await.map(drop);
         };
         // The connection may not be open before its first message, which has the queue dispatched.
         let Some(spelling) = binding.spelling else {
@@ -162,66 +144,28 @@ impl Dispatcher {
         let connection = &binding.id;
         let limit = agent
             .free_slots()
-            .min(self.transitions.policy().dispatch_limit);
+            .min(self.ports.settings.policy.dispatch_limit);
         let queued = self.ports.lists.queued(&agent.id, now, limit).await?;
-        if queued.is_empty() {
-            return Ok(());
-        }
-        let full = queued.len() == limit;
-        let mut claims = Claims::new(&self.ports, &self.transitions, agent, connection);
-        let (claimed, failed) = claims.claim_all(&queued).await;
-        let shut = claims.is_denied();
-        let specs = join_all(claimed.iter().map(|task| self.spec(task))).await;
+        let claimed = self.claim_all(agent, connection, &queued).await;
+        let specs = join_all(claimed.tasks.iter().map(|task| self.spec(task))).await;
         // Tasks are sent one after another, so that they arrive in order; their deliveries are
         // recorded in parallel. A failure for one task does not leave out the others.
         let mut sent = Vec::new();
-        for (task, spec) in claimed.iter().zip(specs) {
+        for (task, spec) in claimed.tasks.iter().zip(specs) {
             sent.push((task, self.submit(task, spec, connection, spelling).await));
         }
         let recorded = sent
             .into_iter()
             .map(|(task, outcome)| self.record_delivery(task, connection, outcome));
-        let recorded = join_all(recorded).await;
-        recorded.into_iter().collect::<Result<(), _>>()?;
-        failed.map_or(Ok(()), Err)?;
-        if shut {
-            self.mover.move_waiting(agent, now).await?;
-        } else if full && agent.free_slots() > limit {
-            self.ports
-                .request_dispatch(&agent.id, Duration::ZERO)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Writes down that an operator's order about the agent's breaker has expired, so that every
-    /// reader sees it. Returns the agent after that.
-    async fn expire_order(&self, agent: &Agent, now: Timestamp) -> Result<Agent, BematicError> {
-        let before = self.ports.breakers.breaker(&agent.id).await?;
-        let step = before.after(BreakerEvent::Tick, self.transitions.breaker(), now);
-        let change = BreakerChange {
-            before: &before,
-            after: &step.next,
-        };
-        let mut agent = agent.clone();
-        // A faster dispatcher has the queue dispatched too.
-        if self.ports.breakers.change(&agent.id, change).await? == Written::Done {
-            self.transitions
-                .announce_gate_change(&agent.id, change, now)
-                .await?;
-            agent.gate = step.next.gate();
-        }
-        Ok(agent)
-    }
-
-    /// Enqueues a notice for the operations channel, if the breaker has changed since the last one.
-    async fn announce_breaker(&self, agent: &Agent) -> Result<(), BematicError> {
-        let generation = agent.gate.generation;
-        if generation > agent.announced {
-            self.ports
-                .notifications
-                .breaker_changed(&agent.id, generation)
-                .await?;
+        join_all(recorded)
+            .await
+            .into_iter()
+            .collect::<Result<()>>()?;
+        claimed.failure.map_or(Ok(()), Err)?;
+        if claimed.is_denied {
+            self.move_waiting(agent, now).await?;
+        } else if queued.len() == limit && agent.free_slots() > limit {
+            self.ports.request_dispatch(&agent.id).await?;
         }
         Ok(())
     }
@@ -231,55 +175,42 @@ impl Dispatcher {
         &self,
         claimed: &Task,
         connection: &ConnectionId,
-        outcome: Result<Delivery, BematicError>,
-    ) -> Result<(), BematicError> {
+        outcome: Result<Delivery>,
+    ) -> Result<()> {
         let Some(attempt) = claimed.state.held() else {
             return Ok(());
         };
-        let gone = TaskEvent::Undelivered(attempt);
-        let event = match outcome {
+        let agent = &claimed.agent_id;
+        let event = match &outcome {
             Ok(Delivery::Sent) => {
-                info!(task = %claimed.id, agent = %claimed.agent_id, %connection, "task sent");
+                info!(task = %claimed.id, %agent, %connection, "task sent");
                 return self
                     .transitions
                     .announce(claimed, self.ports.clock.now())
                     .await;
             }
-            Ok(Delivery::Gone) => {
-                self.return_to_queue(claimed, gone).await?;
-                return self.mark_offline(&claimed.agent_id, connection).await;
-            }
             // The message may be on its way all the same: the agent's report will show.
-            Err(BematicError::Gateway(cause)) => {
-                warn!(task = %claimed.id, code = cause.code(), error = chain(&cause), "task not delivered");
-                TaskEvent::DeliveryFailed(attempt, cause.to_string())
+            Err(error @ (BematicError::Gateway(_) | BematicError::Message(_))) => {
+                warn!(task = %claimed.id, code = error.code(), error = %chain(error), "task not delivered");
+                TaskEvent::DeliveryFailed(attempt, error.to_string())
             }
-            Err(cause @ BematicError::Message { .. }) => {
-                TaskEvent::DeliveryFailed(attempt, cause.to_string())
-            }
-            Err(cause) => {
-                self.return_to_queue(claimed, gone).await?;
-                return Err(cause);
-            }
+            Ok(Delivery::Gone) | Err(_) => TaskEvent::Undelivered(attempt),
         };
-        self.return_to_queue(claimed, event).await
-    }
-
-    /// Returns a task to the queue. This is done before any other call that may fail: the task must
-    /// not wait for that.
-    async fn return_to_queue(&self, claimed: &Task, event: TaskEvent) -> Result<(), BematicError> {
-        let (agent, now) = (&claimed.agent_id, self.ports.clock.now());
-        let applied = self.transitions.apply(agent, claimed.id, &event, None, now);
-        applied.await.map(drop)
+        // The task returns to the queue before any other call that may fail.
+        let now = self.ports.clock.now();
+        self.transitions
+            .apply(agent, claimed.id, &event, None, now)
+            .await?;
+        match outcome {
+            Ok(_) => self.mark_offline(agent, connection).await,
+            Err(BematicError::Gateway(_) | BematicError::Message(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Marks an agent offline whose connection is reported gone, and closes the connection: if it
     /// is still open, its agent opens another.
-    async fn mark_offline(
-        &self,
-        agent: &AgentId,
-        connection: &ConnectionId,
-    ) -> Result<(), BematicError> {
+    async fn mark_offline(&self, agent: &AgentId, connection: &ConnectionId) -> Result<()> {
         info!(%agent, %connection, "connection is gone: agent marked offline");
         let now = self.ports.clock.now();
         self.ports
@@ -289,20 +220,19 @@ impl Dispatcher {
         Ok(self.ports.gateway.close(connection).await?)
     }
 
-    async fn spec(&self, task: &Task) -> Result<TaskSpec, BematicError> {
+    async fn spec(&self, task: &Task) -> Result<TaskSpec> {
         let spec = self.ports.tasks.spec(task.id).await?;
-        spec.ok_or_else(|| BematicError::Message {
-            reason: format!("task {} has no specification", task.id),
-        })
+        let missing = || BematicError::Message(format!("task {} has no specification", task.id));
+        spec.ok_or_else(missing)
     }
 
     async fn submit(
         &self,
         task: &Task,
-        spec: Result<TaskSpec, BematicError>,
+        spec: Result<TaskSpec>,
         connection: &ConnectionId,
         spelling: Spelling,
-    ) -> Result<Delivery, BematicError> {
+    ) -> Result<Delivery> {
         let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec?)));
         Ok(self
             .ports
@@ -311,29 +241,18 @@ impl Dispatcher {
             .await?)
     }
 
-    async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<(), BematicError> {
-        let connection = self.ports.connections.connection(id).await?;
-        let is_bound = connection.is_some_and(|connection| connection.agent_id.is_some());
-        if is_bound || !self.ports.connections.remove_unbound(id).await? {
+    async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<()> {
+        let (connections, gateway) = (&self.ports.connections, &self.ports.gateway);
+        let record = connections.connection(id).await?;
+        let is_bound = record.is_some_and(|record| record.agent_id.is_some());
+        if is_bound || !connections.remove_unbound(id).await? {
             return Ok(());
         }
-        let error = AuthError::DeadlinePassed {
-            seconds: AUTH_DEADLINE.as_secs(),
-        };
-        info!(connection = %id, code = error.code(), "connection did not authenticate in time");
-        let refusal = CloudMessage::AuthResponse(AuthResponse {
-            success: false,
-            agent_id: None,
-            error: Some(error.to_string()),
-        });
-        if self
-            .ports
-            .gateway
-            .send(id, Spelling::default(), refusal)
-            .await?
-            == Delivery::Sent
-        {
-            self.ports.gateway.close(id).await?;
+        let error = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
+        info!(connection = %id, %error, "connection did not authenticate in time");
+        let refusal = auth_response(Err(&error));
+        if gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
+            gateway.close(id).await?;
         }
         Ok(())
     }
@@ -341,7 +260,7 @@ impl Dispatcher {
 
 /// Returns the message that the agent is sent. It is also used before a task is stored, to refuse
 /// one that could not be sent.
-pub fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
+pub(super) fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
     TaskSubmit {
         task_id: task.id,
         attempt: task.state.held(),

@@ -7,12 +7,9 @@ use bematic_protocol::{
 };
 use tracing::{info, warn};
 
-use super::{
-    super::{sweep::ping, transitions::Outcome},
-    Dispatcher, EARLY,
-};
+use super::{super::transitions::Outcome, Dispatcher, EARLY};
 use crate::{
-    error::{BematicError, chain},
+    error::{Result, chain},
     ports::Delivery,
     task::{Task, TaskEvent, TaskState, Unchanged},
 };
@@ -21,11 +18,7 @@ impl Dispatcher {
     /// Checks a task: one call, and the steps that are due. They are a timer that ended, a request
     /// to cancel that the agent has to be sent, a move to a better agent, and messages for a change
     /// that were never sent. With `is_ack_deadline`, also a timer for a lease that began meanwhile.
-    pub(super) async fn check_task(
-        &self,
-        id: TaskId,
-        is_ack_deadline: bool,
-    ) -> Result<(), BematicError> {
+    pub(super) async fn check_task(&self, id: TaskId, is_ack_deadline: bool) -> Result<()> {
         let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task");
             return Ok(());
@@ -46,31 +39,26 @@ impl Dispatcher {
             }
             _ => {}
         }
-        if task.move_check_at().is_some_and(|at| at <= now)
-            && self.mover.move_one(&task, now).await?
-        {
+        if task.move_check_at().is_some_and(|at| at <= now) && self.move_one(&task, now).await? {
             return Ok(());
         }
         self.transitions.announce_again(&task, now).await
     }
 
-    async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<(), BematicError> {
+    async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<()> {
         let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {
             TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
             _ => None,
         };
         let event = TaskEvent::Tick { heard_at };
-        match (
-            self.transitions.apply_to(task, &event, None, now).await?,
-            sent_at,
-        ) {
+        match (self.transitions.apply_to(task, &event, now).await?, sent_at) {
             (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
                 self.put_in_doubt(&task.agent_id, sent_at, now).await
             }
             // The task was acknowledged at the last moment.
             (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
-                Ok(self.transitions.enqueue_timer(&task, now).await?)
+                self.transitions.enqueue_timer(&task, now).await
             }
             _ => Ok(()),
         }
@@ -79,12 +67,7 @@ impl Dispatcher {
     /// Pings an agent that did not acknowledge a task, since it may not receive messages: no more
     /// tasks are dispatched to it until it has echoed the ping. Does nothing if the agent is on
     /// another connection by now.
-    async fn put_in_doubt(
-        &self,
-        id: &AgentId,
-        sent_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
+    async fn put_in_doubt(&self, id: &AgentId, sent_at: Timestamp, now: Timestamp) -> Result<()> {
         let agent = self.ports.agents.find(id).await?;
         let connection = agent.and_then(|agent| agent.connection);
         let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
@@ -95,16 +78,12 @@ impl Dispatcher {
             .presence
             .record_doubt(id, &connection.id, now)
             .await?;
-        ping(&*self.ports.gateway, &connection, now).await
+        Ok(self.ports.ping(&connection, now).await?)
     }
 
     /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
     /// lease.
-    async fn last_sign_of_life(
-        &self,
-        task: &Task,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, BematicError> {
+    async fn last_sign_of_life(&self, task: &Task, now: Timestamp) -> Result<Option<Timestamp>> {
         let Some(attempt) = task.state.held() else {
             return Ok(None);
         };
@@ -123,7 +102,7 @@ impl Dispatcher {
 
     /// Sends TASK_CANCEL to the agent, as best effort: after the deadline the task is cancelled
     /// anyway.
-    async fn request_cancellation(&self, task: &Task) -> Result<(), BematicError> {
+    async fn request_cancellation(&self, task: &Task) -> Result<()> {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };
@@ -146,7 +125,7 @@ impl Dispatcher {
             Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
             Ok(Delivery::Gone) => self.mark_offline(&task.agent_id, &binding.id).await?,
             Err(error) => {
-                warn!(task = %task.id, code = error.code(), error = chain(&error), "agent not asked to stop the task");
+                warn!(task = %task.id, error = %chain(&error), "agent not asked to stop the task");
             }
         }
         Ok(())

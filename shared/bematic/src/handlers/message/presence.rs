@@ -1,19 +1,22 @@
-//! The signs of life of agents, and the tasks that they name.
+//! The messages HEARTBEAT_PING, HEARTBEAT_PONG and AGENT_STATUS: the signs of life of agents, and
+//! the tasks that they name.
 
 use std::time::Duration;
 
-use bematic_protocol::{ids::TaskId, messages::CloudMessage};
+use bematic_protocol::{
+    ids::{AgentId, TaskId},
+    messages::{
+        AgentStatus, Availability, CloudMessage, Heartbeat, HeartbeatReport, HeartbeatSignal,
+    },
+    time::Timestamp,
+};
 use futures::future::try_join_all;
 use tracing::{info, warn};
 
-use super::{
-    super::transitions::Outcome,
-    MessageRouter,
-    context::{Context, cancel_message},
-};
+use super::{super::transitions::Outcome, Context, MessageRouter, Sender, task::cancel_message};
 use crate::{
     agent::{Agent, is_recorded},
-    error::{BematicError, TaskError},
+    error::{AuthError, BematicError, Result, TaskError},
     ports::SignOfLife,
     task::TaskEvent,
 };
@@ -22,8 +25,65 @@ use crate::{
 const RECORDED_LATELY: Duration = Duration::from_secs(40);
 
 impl MessageRouter {
-    /// Whether a sign of life has to be recorded: one that may be the first message of its
-    /// connection, and after that one a minute.
+    /// Handles HEARTBEAT_PING: answers, and makes at most one write a minute.
+    pub(super) async fn heartbeat_ping(
+        &self,
+        context: Context<'_>,
+        ping: HeartbeatSignal,
+    ) -> Result<Vec<CloudMessage>> {
+        let server_time = Some(context.now);
+        let mut answers = vec![CloudMessage::HeartbeatPong(Heartbeat { server_time })];
+        if self.is_due(context) {
+            answers.extend(self.record_sign_of_life(context, ping.tasks, None).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Handles HEARTBEAT_PONG: one call, since it echoes a ping, of which there are few.
+    pub(super) async fn heartbeat_pong(
+        &self,
+        context: Context<'_>,
+        report: HeartbeatReport,
+    ) -> Result<Vec<CloudMessage>> {
+        check_agent_id(context, &report.agent_id)?;
+        let echoes = Some(report.server_time);
+        self.record_sign_of_life(context, report.tasks, echoes)
+            .await
+    }
+
+    /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is online;
+    /// more where the agent's list of tasks and the stored one differ.
+    pub(super) async fn agent_status(
+        &self,
+        context: Context<'_>,
+        status: &AgentStatus,
+    ) -> Result<Vec<CloudMessage>> {
+        check_agent_id(context, &status.agent_id)?;
+        let Context {
+            sender,
+            sent_at,
+            now,
+            ..
+        } = context;
+        let (connection, spelling) = (&sender.connection, sender.spelling);
+        let presence = &self.ports.presence;
+        let reported = presence
+            .record_status(status, connection, spelling, sent_at, now)
+            .await?;
+        let mut answers = Vec::new();
+        if let Some(agent) = reported {
+            let named = &status.active_tasks;
+            self.report_missing(&agent, named, context).await?;
+            answers = self.cancel_messages(&agent, named.iter()).await?;
+        }
+        if status.status == Availability::Online {
+            self.ports.request_dispatch(&status.agent_id).await?;
+        }
+        Ok(answers)
+    }
+
+    /// Whether a heartbeat has to be recorded: one that may be the first message of its connection,
+    /// and after that one a minute.
     fn is_due(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
         match self.signs_of_life.get(&sender.connection) {
@@ -33,30 +93,42 @@ impl MessageRouter {
         }
     }
 
-    /// Records a sign of life, unless another one of the minute is recorded; the echo of a ping is
-    /// always recorded. A connection that is no longer its agent's current one is closed: its agent
-    /// opens another. Returns TASK_CANCEL for the tasks that the agent has to stop.
-    pub(super) async fn record_sign_of_life(
+    /// Records a heartbeat, with the tasks that it lists and the ping that it echoes. A connection
+    /// that is no longer its agent's current one is closed: its agent opens another. Returns
+    /// TASK_CANCEL for the tasks that the agent has to stop.
+    async fn record_sign_of_life(
         &self,
         context: Context<'_>,
-        sign: SignOfLife,
-    ) -> Result<Vec<CloudMessage>, BematicError> {
-        let sender = context.sender;
-        if sign.echoes.is_none() && !self.is_due(context) {
-            return Ok(Vec::new());
-        }
-        let recorded = self
-            .ports
-            .presence
-            .record_heartbeat(&sender.agent_id, &sender.connection, &sign, context.now)
+        tasks: Option<Vec<TaskId>>,
+        echoes: Option<Timestamp>,
+    ) -> Result<Vec<CloudMessage>> {
+        let Sender {
+            agent_id,
+            connection,
+            spelling,
+            ..
+        } = context.sender;
+        let sign = SignOfLife {
+            tasks,
+            echoes,
+            spelling: *spelling,
+        };
+        let presence = &self.ports.presence;
+        let recorded = presence
+            .record_heartbeat(agent_id, connection, &sign, context.now)
             .await?;
         let Some(agent) = recorded else {
             info!("message over a connection that is not the agent's current one: closed");
-            self.ports.gateway.close(&sender.connection).await?;
+            self.ports.gateway.close(connection).await?;
             return Ok(Vec::new());
         };
-        if sign.echoes.is_some() {
-            self.leave_doubt(&agent).await?;
+        let was_in_doubt = agent
+            .connection
+            .as_ref()
+            .is_some_and(|it| it.doubted_at.is_some());
+        // The agent was sent no tasks until it has echoed a ping.
+        if echoes.is_some() && was_in_doubt {
+            self.ports.request_dispatch(agent_id).await?;
         }
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
@@ -66,56 +138,46 @@ impl MessageRouter {
             let other = named.iter().filter(|task| !held.contains(task));
             stop = self.cancel_messages(&agent, other).await?;
         }
-        self.signs_of_life
-            .insert(sender.connection.clone(), context.now);
+        self.signs_of_life.insert(connection.clone(), context.now);
         Ok(stop)
-    }
-
-    /// Has the queue dispatched of an agent that was in doubt, and was sent no tasks until now.
-    async fn leave_doubt(&self, agent: &Agent) -> Result<(), BematicError> {
-        let binding = agent.connection.as_ref();
-        if binding.is_some_and(|binding| binding.doubted_at.is_some()) {
-            self.ports
-                .request_dispatch(&agent.id, Duration::ZERO)
-                .await?;
-        }
-        Ok(())
     }
 
     /// Returns TASK_CANCEL for those of the agent's tasks that it has to stop: the first one may
     /// have been lost. One call for each task.
-    pub(super) async fn cancel_messages(
+    async fn cancel_messages(
         &self,
         agent: &Agent,
         named: impl Iterator<Item = &TaskId>,
-    ) -> Result<Vec<CloudMessage>, BematicError> {
+    ) -> Result<Vec<CloudMessage>> {
         let tasks = try_join_all(named.map(|task| self.ports.tasks.find(*task))).await?;
-        let own = tasks.iter().flatten();
-        let own = own.filter(|task| task.is_known_to(&agent.id));
+        let own = tasks
+            .iter()
+            .flatten()
+            .filter(|task| task.is_known_to(&agent.id));
         Ok(own
             .filter_map(|task| cancel_message(task, &agent.id))
             .collect())
     }
 
     /// Shortens the leases of the tasks that the agent holds and does not name.
-    pub(super) async fn report_missing(
+    async fn report_missing(
         &self,
         agent: &Agent,
         named: &[TaskId],
         context: Context<'_>,
-    ) -> Result<(), BematicError> {
+    ) -> Result<()> {
         let event = TaskEvent::Missing {
             said_at: context.sent_at,
         };
         for task in agent.held_tasks().filter(|task| !named.contains(task)) {
-            let outcome = self
+            match self
                 .transitions
                 .apply(&agent.id, task, &event, None, context.now)
-                .await;
-            match outcome {
+                .await
+            {
                 Ok(Outcome::Changed(_)) => info!(%task, "agent does not name a task that it holds"),
                 Ok(Outcome::Unchanged(..)) => {}
-                Err(BematicError::Task(error @ TaskError::Unknown { .. })) => {
+                Err(BematicError::Task(error @ TaskError::UnknownTask(_))) => {
                     warn!(%task, %error, "a slot is occupied by an unknown task");
                 }
                 Err(error) => return Err(error),
@@ -123,4 +185,14 @@ impl MessageRouter {
         }
         Ok(())
     }
+}
+
+/// Checks that the agent in a payload is the one that the connection is bound to.
+fn check_agent_id(context: Context<'_>, claimed: &AgentId) -> Result<()> {
+    let bound = &context.sender.agent_id;
+    if claimed == bound {
+        return Ok(());
+    }
+    let (bound, claimed) = (bound.clone(), claimed.clone());
+    Err(AuthError::AgentMismatch { bound, claimed }.into())
 }

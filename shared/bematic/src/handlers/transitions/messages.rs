@@ -1,13 +1,13 @@
 //! The messages that a task's state calls for, and when they are due.
 
-use std::{iter, time::Duration};
+use std::time::Duration;
 
 use bematic_protocol::{ids::TaskId, time::Timestamp};
 use tracing::info;
 
 use super::{LONGEST_DELAY, Transitions};
 use crate::{
-    error::BematicError,
+    error::Result,
     ports::DispatchMessage,
     task::{FlushInterval, SHOWN_WITHIN, Task, TaskState},
 };
@@ -15,33 +15,11 @@ use crate::{
 impl Transitions {
     /// Enqueues a refresh of the task's card, unless one that was enqueued here in the same flush
     /// interval is under way. `now` is after the change to be shown was written.
-    ///
-    /// # Errors
-    /// The queue's.
-    pub(in crate::handlers) async fn refresh(
-        &self,
-        task: TaskId,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
+    pub(crate) async fn refresh(&self, task: TaskId, now: Timestamp) -> Result<()> {
         let interval = FlushInterval::of(now);
-        if self.cache.refreshed.get(&task) != Some(interval) {
+        if self.refreshed.get(&task) != Some(interval) {
             self.ports.notifications.refresh(&[task], now).await?;
-            self.cache.refreshed.insert(task, interval);
-        }
-        Ok(())
-    }
-
-    /// Enqueues a refresh of the task's card, unless Slack shows its current version.
-    ///
-    /// # Errors
-    /// The queue's.
-    pub async fn refresh_unless_shown(
-        &self,
-        task: &Task,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
-        if task.shown < task.version {
-            self.refresh(task.id, now).await?;
+            self.refreshed.insert(task, interval);
         }
         Ok(())
     }
@@ -49,10 +27,7 @@ impl Transitions {
     /// Makes up for messages that were never sent, once the task should have been shown by now. If
     /// Slack does not show the task, or it waits where it could be moved, its next check is
     /// postponed.
-    ///
-    /// # Errors
-    /// The queues'.
-    pub async fn announce_again(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
+    pub(crate) async fn announce_again(&self, task: &Task, now: Timestamp) -> Result<()> {
         let unshown = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
         if unshown {
             info!(task = %task.id, "change not shown: its messages are sent again");
@@ -63,10 +38,8 @@ impl Transitions {
             }
         }
         if unshown || task.move_check_at().is_some_and(|at| at <= now) {
-            self.ports
-                .deadlines
-                .postpone(task, task.next_check_at(now))
-                .await?;
+            let at = task.next_check_at(now);
+            self.ports.deadlines.postpone(task, at).await?;
         }
         Ok(())
     }
@@ -75,37 +48,20 @@ impl Transitions {
     /// the card refreshed too where the agent's queue is to be dispatched at once; otherwise one to the
     /// notifier's unless a refresh is under way, and one more where the dispatcher is to look at the
     /// task itself. `now` is after the change was written.
-    ///
-    /// # Errors
-    /// The queues'.
-    pub(in crate::handlers) async fn announce(
-        &self,
-        task: &Task,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
+    pub(crate) async fn announce(&self, task: &Task, now: Timestamp) -> Result<()> {
         if needs_dispatch(task) {
             return self.dispatch(task, Some(task.id), now).await;
         }
         if task.refresh_is_under_way(now) {
-            let interval = FlushInterval::of(task.refresh_at);
-            self.cache.refreshed.insert(task.id, interval);
-            return self.dispatch(task, None, now).await;
+            self.refreshed.insert(task.id, FlushInterval::of(now));
         }
-        let refresh = self.refresh(task.id, now);
-        futures::try_join!(refresh, self.dispatch(task, None, now))?;
+        futures::try_join!(self.refresh(task.id, now), self.dispatch(task, None, now))?;
         Ok(())
     }
 
     /// Does the same as [`Self::announce`] for many tasks, with as few calls as possible: ten cards
     /// are refreshed by one call, and an agent's queue is dispatched once.
-    ///
-    /// # Errors
-    /// The queues'.
-    pub(in crate::handlers) async fn announce_all(
-        &self,
-        tasks: &[&Task],
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
+    pub(crate) async fn announce_all(&self, tasks: &[&Task], now: Timestamp) -> Result<()> {
         let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
         let mut messages = Vec::new();
         for message in tasks.iter().flat_map(|task| messages_of(task, None, now)) {
@@ -116,30 +72,20 @@ impl Transitions {
         }
         futures::try_join!(
             self.ports.notifications.refresh(&ids, now),
-            self.ports.dispatch.send_all(&messages)
+            self.ports.dispatch.send(&messages)
         )?;
         Ok(())
     }
 
-    async fn dispatch(
-        &self,
-        task: &Task,
-        refresh: Option<TaskId>,
-        now: Timestamp,
-    ) -> Result<(), BematicError> {
+    async fn dispatch(&self, task: &Task, refresh: Option<TaskId>, now: Timestamp) -> Result<()> {
         let messages = messages_of(task, refresh, now);
-        Ok(self.ports.dispatch.send_all(&messages).await?)
+        Ok(self.ports.dispatch.send(&messages).await?)
     }
 
     /// Enqueues a check of the task for when its timer ends.
-    ///
-    /// # Errors
-    /// The queue's.
-    pub async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<(), BematicError> {
-        match at_timer(task, now) {
-            Some((message, delay)) => Ok(self.ports.dispatch.send(&message, delay).await?),
-            None => Ok(()),
-        }
+    pub(crate) async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<()> {
+        let message = at_timer(task, now);
+        Ok(self.ports.dispatch.send(message.as_slice()).await?)
     }
 }
 
@@ -156,32 +102,28 @@ fn messages_of(
     now: Timestamp,
 ) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
-    let at_once = |message| (message, Duration::ZERO);
-    if needs_dispatch(task) {
-        let again = match &task.state {
-            // The next task in the queue may take the slot now; this one is due again after its
-            // wait.
-            TaskState::Pending {
-                not_before: Some(due),
-                ..
-            } if *due > now => {
-                let message = DispatchMessage::agent_queue(agent_id.clone());
-                Some((message, due.since(now)))
-            }
-            _ => None,
-        };
-        let message = at_once(DispatchMessage::AgentQueue { agent_id, refresh });
-        return iter::once(message).chain(again).collect();
-    }
-    match &task.state {
+    let message = match &task.state {
+        _ if needs_dispatch(task) => DispatchMessage::AgentQueue { agent_id, refresh },
         // The agent has yet to be sent TASK_CANCEL.
-        state if state.cancel_request().is_some() => {
-            vec![at_once(DispatchMessage::Task { task_id, agent_id })]
-        }
+        state if state.cancel_request().is_some() => DispatchMessage::Task { task_id, agent_id },
         // The message for the acknowledgement's deadline is under way, and handles the lease too.
-        _ if task.has_first_lease() => vec![],
-        _ => at_timer(task, now).into_iter().collect(),
+        _ if task.has_first_lease() => return vec![],
+        _ => return at_timer(task, now).into_iter().collect(),
+    };
+    let mut messages = vec![(message, Duration::ZERO)];
+    // The next task in the queue may take the slot now; this one is due again after its wait.
+    if let TaskState::Pending {
+        not_before: Some(due),
+        ..
+    } = task.state
+        && due > now
+    {
+        messages.push((
+            DispatchMessage::agent_queue(task.agent_id.clone()),
+            due.since(now),
+        ));
     }
+    messages
 }
 
 /// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay a

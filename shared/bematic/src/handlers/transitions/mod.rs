@@ -1,6 +1,5 @@
 //! Applying an event to a stored task: read, decide, write on condition, then enqueue messages.
 
-mod cache;
 mod messages;
 
 use std::{sync::Arc, time::Duration};
@@ -10,87 +9,82 @@ use bematic_protocol::{
     ids::{AgentId, Attempt, TaskId},
     time::Timestamp,
 };
+use quick_cache::sync::Cache;
 use tracing::info;
 
-use self::cache::LocalCache;
 use crate::{
-    breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
-    error::{BematicError, QueueError, StoreError, TaskError},
-    ports::{AttachedRecord, BreakerChange, Ports, Written},
-    task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
+    breaker::{self, Breaker, BreakerEvent, Step, Verdict},
+    error::{Result, TaskError},
+    ports::{BreakerChange, Ports, TransitionRecord, Written},
+    task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
 };
 
-/// The number of version conflicts in a row after which a late report is given up; the sender repeats
-/// it.
-const TRIES: u32 = 8;
+/// The number of version conflicts in a row after which a late report or a change of a breaker alone
+/// is given up.
+const TRIES: usize = 10;
 /// The longest delay of a message in SQS.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
+/// The number of tasks and agents that are cached.
+const CACHED: usize = 4096;
 
 /// The outcome of applying an event to a task.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The task was changed to this.
     Changed(Task),
     /// The task remains as it is, for this reason.
     Unchanged(Task, Unchanged),
 }
 
+/// The next state of a task and the report to its agent's breaker, or why nothing changes.
+pub(super) type Decision = Result<(Task, Option<BreakerEvent>), Unchanged>;
+
 /// Applies events to stored tasks.
-#[derive(Clone)]
-pub struct Transitions {
+///
+/// Tasks and breakers are cached as this environment read or wrote them last, to save reads. Other
+/// environments may have written them since: a change that is decided on them is written on
+/// condition of their version, and that an event changes nothing is only believed of a record that
+/// was just read.
+pub(super) struct Transitions {
     ports: Arc<Ports>,
-    cache: Arc<LocalCache>,
+    tasks: Cache<TaskId, Task>,
+    breakers: Cache<AgentId, Breaker>,
+    /// The flush interval in which a refresh of a task's card was last enqueued.
+    refreshed: Cache<TaskId, FlushInterval>,
 }
 
 impl Transitions {
-    /// Creates transitions of the tasks and breakers of these ports.
-    pub fn new(ports: Arc<Ports>) -> Self {
+    pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
-            cache: Arc::default(),
+            tasks: Cache::new(CACHED),
+            breakers: Cache::new(CACHED),
+            refreshed: Cache::new(CACHED),
         }
     }
 
     /// Returns the task as it is now, if it belongs to the agent, or did before it was moved to
     /// another: one call, which reads the agent's breaker too.
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`] and [`TaskError::NotYours`].
-    pub async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
+    pub(super) async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
         let task = self.read(agent, id).await?;
-        if task.is_known_to(agent) {
-            return Ok(task);
+        if !task.is_known_to(agent) {
+            return Err(TaskError::NotYourTask(id, agent.clone()).into());
         }
-        let agent_id = agent.clone();
-        Err(TaskError::NotYours {
-            task_id: id,
-            agent_id,
-        }
-        .into())
+        Ok(task)
     }
 
-    async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task, BematicError> {
+    async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
-        let task = task.ok_or(TaskError::Unknown { task_id: id })?;
-        self.cache.tasks.insert(id, task.clone());
-        self.cache.breakers.insert(agent.clone(), breaker);
+        let task = task.ok_or(TaskError::UnknownTask(id))?;
+        self.tasks.insert(id, task.clone());
+        self.breakers.insert(agent.clone(), breaker);
         Ok(task)
     }
 
     /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
-        let cached = self.cache.tasks.get(&task);
+        let cached = self.tasks.get(&task);
         cached.is_some_and(|task| task.runs(attempt, agent))
-    }
-
-    /// Returns the settings that apply to all tasks.
-    pub fn policy(&self) -> &TaskPolicy {
-        &self.ports.settings.policy
-    }
-
-    /// Returns the settings that apply to breakers without settings of their own.
-    pub fn breaker(&self) -> &BreakerConfig {
-        &self.ports.settings.breaker
     }
 
     /// Applies an agent's report to its task: a read unless this environment has cached the task
@@ -99,98 +93,70 @@ impl Transitions {
     /// the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
-    /// The errors of [`Self::task_of`], and [`TaskError::Contended`] after too many version
+    /// The errors of [`Self::task_of`], and [`TaskError::TaskContended`] after too many version
     /// conflicts.
-    pub async fn apply(
+    pub(super) async fn apply(
         &self,
         agent: &AgentId,
         id: TaskId,
         event: &TaskEvent,
         completion: Option<&Completion>,
         now: Timestamp,
-    ) -> Result<Outcome, BematicError> {
+    ) -> Result<Outcome> {
         // The webhook's environment writes the request to cancel: a cached task without one is out of
         // date, unless the agent stops of its own accord. A read costs less than a version conflict.
         let is_current = |task: &Task| {
             !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
         };
-        let has_effect = |task: &Task| {
-            is_current(task)
-                && task.is_known_to(agent)
-                && self.why_unchanged(agent, task, event, now).is_none()
-        };
-        let task = match self.cache.tasks.get(&id).filter(has_effect) {
+        let decide = self.decision(Some(agent), event, now);
+        let has_effect =
+            |task: &Task| is_current(task) && task.is_known_to(agent) && decide(task).is_ok();
+        let task = match self.tasks.get(&id).filter(has_effect) {
             Some(task) => task,
             None => self.task_of(agent, id).await?,
         };
-        self.apply_report(agent, task, event, completion, now).await
-    }
-
-    /// Returns the reason why the agent's report would change nothing, if it would not.
-    pub(super) fn why_unchanged(
-        &self,
-        agent: &AgentId,
-        task: &Task,
-        event: &TaskEvent,
-        now: Timestamp,
-    ) -> Option<Unchanged> {
-        let next = task.after_report(agent, event.clone(), &self.ports.settings.policy, now);
-        next.err()
-    }
-
-    /// Does the same as [`Self::apply`] to a task that was read already.
-    ///
-    /// # Errors
-    /// The errors of [`Self::apply`].
-    pub(super) async fn apply_report(
-        &self,
-        agent: &AgentId,
-        task: Task,
-        event: &TaskEvent,
-        completion: Option<&Completion>,
-        now: Timestamp,
-    ) -> Result<Outcome, BematicError> {
-        let decide = |task: &Task| {
-            let next = task.after_report(agent, event.clone(), &self.ports.settings.policy, now)?;
-            let report = breaker::report(event, task, &next);
-            Ok((next, report))
-        };
-        let record = completion.map(AttachedRecord::Completion);
+        let record = completion.map(TransitionRecord::Completion);
         self.change(task, decide, record, now).await
     }
 
     /// Applies an event that is not an agent's report to a task that was just read.
-    ///
-    /// # Errors
-    /// The errors of [`Self::apply`].
-    pub async fn apply_to(
+    pub(super) async fn apply_to(
         &self,
         task: Task,
         event: &TaskEvent,
-        completion: Option<&Completion>,
         now: Timestamp,
-    ) -> Result<Outcome, BematicError> {
-        let decide = |task: &Task| {
-            let next = task.after(event.clone(), &self.ports.settings.policy, now)?;
+    ) -> Result<Outcome> {
+        let decide = self.decision(None, event, now);
+        self.change(task, decide, None, now).await
+    }
+
+    /// Returns the function that decides on an event: on a report of `sender`, if there is one.
+    pub(super) fn decision(
+        &self,
+        sender: Option<&AgentId>,
+        event: &TaskEvent,
+        now: Timestamp,
+    ) -> impl Fn(&Task) -> Decision + Send {
+        let policy = &self.ports.settings.policy;
+        move |task| {
+            let next = match sender {
+                Some(agent) => task.after_report(agent, event.clone(), policy, now)?,
+                None => task.after(event.clone(), policy, now)?,
+            };
             let report = breaker::report(event, task, &next);
             Ok((next, report))
-        };
-        let record = completion.map(AttachedRecord::Completion);
-        self.change(task, decide, record, now).await
+        }
     }
 
     /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
     /// breaker by the report that `decide` returns, in the same transaction.
-    ///
-    /// # Errors
-    /// The errors of [`Self::apply`].
     pub(super) async fn change(
         &self,
         mut task: Task,
-        decide: impl Fn(&Task) -> Result<(Task, Option<BreakerEvent>), Unchanged> + Send,
-        record: Option<AttachedRecord<'_>>,
+        decide: impl Fn(&Task) -> Decision + Send,
+        record: Option<TransitionRecord<'_>>,
         now: Timestamp,
-    ) -> Result<Outcome, BematicError> {
+    ) -> Result<Outcome> {
         let id = task.id;
         let mut pauses = pauses();
         loop {
@@ -208,39 +174,47 @@ impl Transitions {
             let change = breaker_change
                 .as_ref()
                 .map(|(before, after)| BreakerChange { before, after });
-            match self
-                .ports
-                .tasks
-                .transition(&task, &next, record, change)
-                .await?
-            {
-                Written::Done => {
-                    info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
-                    self.cache.tasks.insert(id, next.clone());
-                    if let Some(change) = change {
-                        let (agent, after) = (task.agent_id.clone(), change.after.clone());
-                        self.cache.breakers.insert(agent, after);
-                    }
-                    let gate = async {
-                        if let Some(change) = change {
-                            self.announce_gate_change(&next.agent_id, change, now)
-                                .await?;
+            if self.write(&task, &next, record, change).await? == Written::Done {
+                info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
+                let gate = async {
+                    match change {
+                        Some(change) => {
+                            self.announce_gate_change(&next.agent_id, change, now).await
                         }
-                        Ok(())
-                    };
-                    let written = self.ports.clock.now();
-                    futures::try_join!(self.announce(&next, written), gate)?;
-                    return Ok(Outcome::Changed(next));
-                }
-                Written::Conflict => {
-                    let Some(pause) = pauses.next() else {
-                        return Err(TaskError::Contended { task_id: id }.into());
-                    };
-                    tokio::time::sleep(pause).await;
-                    task = self.read(&task.agent_id, id).await?;
-                }
+                        None => Ok(()),
+                    }
+                };
+                let written = self.ports.clock.now();
+                futures::try_join!(self.announce(&next, written), gate)?;
+                return Ok(Outcome::Changed(next));
+            }
+            let pause = pauses.next().ok_or(TaskError::TaskContended(id))?;
+            tokio::time::sleep(pause).await;
+            task = self.read(&task.agent_id, id).await?;
+        }
+    }
+
+    /// Writes a transition, and caches what was written.
+    async fn write(
+        &self,
+        before: &Task,
+        after: &Task,
+        record: Option<TransitionRecord<'_>>,
+        change: Option<BreakerChange<'_>>,
+    ) -> Result<Written> {
+        let written = self
+            .ports
+            .tasks
+            .transition(before, after, record, change)
+            .await?;
+        if written == Written::Done {
+            self.tasks.insert(after.id, after.clone());
+            if let Some(change) = change {
+                self.breakers
+                    .insert(before.agent_id.clone(), change.after.clone());
             }
         }
+        Ok(written)
     }
 
     /// Returns the agent's breaker before and after the report, if the report changes it: a call
@@ -250,9 +224,9 @@ impl Transitions {
         agent: &AgentId,
         report: BreakerEvent,
         now: Timestamp,
-    ) -> Result<Option<(Breaker, Breaker)>, StoreError> {
+    ) -> Result<Option<(Breaker, Breaker)>> {
         let config = &self.ports.settings.breaker;
-        if let Some(cached) = self.cache.breakers.get(agent) {
+        if let Some(cached) = self.breakers.get(agent) {
             let next = cached.after(report.clone(), config, now).next;
             if next != cached {
                 return Ok(Some((cached, next)));
@@ -266,79 +240,95 @@ impl Transitions {
         Ok((next != before).then_some((before, next)))
     }
 
+    /// Changes an agent's breaker by an event of no task, and announces a change of its gate. Returns
+    /// the breaker before and after; `None` if others changed it at each try.
+    pub(super) async fn change_breaker(
+        &self,
+        agent: &AgentId,
+        event: &BreakerEvent,
+        now: Timestamp,
+    ) -> Result<Option<(Breaker, Breaker)>> {
+        for pause in pauses().take(TRIES) {
+            let before = self.ports.breakers.breaker(agent).await?;
+            let after = before
+                .after(event.clone(), &self.ports.settings.breaker, now)
+                .next;
+            let change = BreakerChange {
+                before: &before,
+                after: &after,
+            };
+            if self.ports.breakers.change(agent, change).await? == Written::Done {
+                self.announce_gate_change(agent, change, now).await?;
+                return Ok(Some((before, after)));
+            }
+            tokio::time::sleep(pause).await;
+        }
+        Ok(None)
+    }
+
     /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's queue
     /// for the time at which the breaker permits a probe; the sweeper enqueues it where SQS cannot delay
     /// a message as long.
-    ///
-    /// # Errors
-    /// The queue's.
     pub(super) async fn announce_gate_change(
         &self,
         agent: &AgentId,
         change: BreakerChange<'_>,
         now: Timestamp,
-    ) -> Result<(), QueueError> {
+    ) -> Result<()> {
         if !change.changes_gate() {
             return Ok(());
         }
         let (before, after) = (change.before.state.name(), change.after.state.name());
         info!(%agent, before, after, "breaker gate changed");
-        let Some(until) = change.after.gate().is_shut_until(now) else {
-            return Ok(());
-        };
-        let delay = until.since(now);
-        if delay > LONGEST_DELAY {
-            return Ok(());
+        match change
+            .after
+            .gate()
+            .is_shut_until(now)
+            .map(|until| until.since(now))
+        {
+            Some(delay) if delay <= LONGEST_DELAY => {
+                Ok(self.ports.request_dispatch_after(agent, delay).await?)
+            }
+            _ => Ok(()),
         }
-        self.ports.request_dispatch(agent, delay).await
     }
 
     /// Stores a late report: a transaction, and a message to the notifier. Only the first report of
     /// an attempt is stored; the task's state is unchanged.
-    ///
-    /// # Errors
-    /// The errors of [`Self::apply`].
-    pub async fn store_late_report(
+    pub(super) async fn store_late_report(
         &self,
         mut task: Task,
         report: &LateReport,
         now: Timestamp,
-    ) -> Result<(), BematicError> {
+    ) -> Result<()> {
         let id = task.id;
         for _ in 0..TRIES {
-            let next = task.with_late_report();
-            let record = Some(AttachedRecord::Late(report));
-            match self
-                .ports
-                .tasks
-                .transition(&task, &next, record, None)
+            let record = Some(TransitionRecord::Late(report));
+            if self
+                .write(&task, &task.with_late_report(), record, None)
                 .await?
+                == Written::Done
             {
-                Written::Done => {
-                    info!(task = %id, attempt = %report.attempt, "late report stored");
-                    self.cache.tasks.insert(id, next.clone());
-                    return self.refresh(id, now).await;
-                }
-                Written::Conflict => {
-                    let known = self.ports.tasks.late_reports(id).await?;
-                    task = self.read(&task.agent_id, id).await?;
-                    if known.iter().any(|late| late.attempt == report.attempt) {
-                        return self.refresh_unless_shown(&task, now).await;
-                    }
-                }
+                info!(task = %id, attempt = %report.attempt, "late report stored");
+                return self.refresh(id, now).await;
+            }
+            let known = self.ports.tasks.late_reports(id).await?;
+            task = self.read(&task.agent_id, id).await?;
+            if known.iter().any(|late| late.attempt == report.attempt) {
+                let is_shown = task.shown >= task.version;
+                return if is_shown {
+                    Ok(())
+                } else {
+                    self.refresh(id, now).await
+                };
             }
         }
-        Err(TaskError::Contended { task_id: id }.into())
+        Err(TaskError::TaskContended(id).into())
     }
 
     /// Handles an event that changes nothing. A repeated event may follow a failure between the
     /// write and the sending of messages, so the messages are sent again.
-    async fn unchanged(
-        &self,
-        task: Task,
-        why: Unchanged,
-        now: Timestamp,
-    ) -> Result<Outcome, BematicError> {
+    async fn unchanged(&self, task: Task, why: Unchanged, now: Timestamp) -> Result<Outcome> {
         info!(task = %task.id, state = task.state.name(), why = <&str>::from(why), "task unchanged");
         if why == Unchanged::Duplicate {
             self.announce(&task, now).await?;

@@ -8,50 +8,38 @@ use bematic_protocol::{
 };
 use tracing::info;
 
-use super::{super::transitions::pauses, Operator};
+use super::Operator;
 use crate::{
+    agent::Agent,
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
-    error::BematicError,
-    ports::{BreakerChange, Written},
-    slack::{
-        Reply,
-        text::{self, AgentHealth},
-    },
+    error::Result,
+    slack::text::{self, AgentHealth},
 };
-
-/// The number of version conflicts in a row after which an order is given up.
-const TRIES: usize = 10;
 
 impl Operator {
     /// Shows all agents and their breakers.
-    pub(super) async fn health(&self, now: Timestamp) -> Result<Reply, BematicError> {
+    pub(super) async fn health(&self, now: Timestamp) -> Result<String> {
         let agents = self.ports.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
         let breakers = self.ports.breakers.breakers(&ids).await?;
         let breakers: Vec<_> = breakers.iter().map(|it| self.as_of(it, now)).collect();
-        let health: Vec<_> = agents
-            .iter()
-            .zip(&breakers)
+        let health = agents.iter().zip(&breakers);
+        let health: Vec<_> = health
             .map(|(agent, breaker)| self.of(agent, breaker))
             .collect();
-        Ok(Reply::ephemeral(text::health(&health, now)))
+        Ok(text::health(&health, now))
     }
 
     /// Shows one agent's breaker in detail: two reads.
-    pub(super) async fn health_of(
-        &self,
-        id: &AgentId,
-        now: Timestamp,
-    ) -> Result<Reply, BematicError> {
+    pub(super) async fn health_of(&self, id: &AgentId, now: Timestamp) -> Result<String> {
         let (agent, breaker) =
             futures::try_join!(self.ports.agents.find(id), self.ports.breakers.breaker(id))?;
         let Some(agent) = agent else {
-            return Ok(Reply::ephemeral(self.unknown_agent(id).await?));
+            return self.unknown_agent(id).await;
         };
         let breaker = self.as_of(&breaker, now);
-        let text = text::health_of(&self.of(&agent, &breaker), now);
-        Ok(Reply::ephemeral(text))
+        Ok(text::health_of(&self.of(&agent, &breaker), now))
     }
 
     /// Returns the breaker as of now. The stored state is as of the last event: an operator's order
@@ -61,7 +49,7 @@ impl Operator {
         step.next
     }
 
-    fn of<'a>(&self, agent: &'a crate::agent::Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
+    fn of<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
         AgentHealth {
             id: &agent.id,
             online: agent.connection.is_some(),
@@ -71,7 +59,7 @@ impl Operator {
         }
     }
 
-    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String, BematicError> {
+    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String> {
         let agents = self.ports.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
         Ok(text::unknown_agent(id, &known))
@@ -79,40 +67,30 @@ impl Operator {
 
     /// Executes an order, and has the agent's queue dispatched now and when the order expires: two
     /// reads, a transaction and a message or two. A repeated order is reported as such and sends
-    /// the messages again. Returns the text for the operator; as an error if the order was not
-    /// executed because the breaker kept changing.
+    /// the messages again. Returns the text for the operator; `None` if the order was not executed
+    /// because the breaker kept changing.
     pub(super) async fn order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Result<String, String>, BematicError> {
+    ) -> Result<Option<String>> {
         if self.ports.agents.find(id).await?.is_none() {
-            return Ok(Ok(self.unknown_agent(id).await?));
+            return self.unknown_agent(id).await.map(Some);
         }
-        for pause in pauses().take(TRIES) {
-            let before = self.ports.breakers.breaker(id).await?;
-            let after = before
-                .after(event(order, by, now), &self.ports.settings.breaker, now)
-                .next;
-            let change = BreakerChange {
-                before: &before,
-                after: &after,
-            };
-            if self.ports.breakers.change(id, change).await? == Written::Conflict {
-                tokio::time::sleep(pause).await;
-                continue;
-            }
-            info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-            futures::try_join!(
-                self.ports.request_dispatch(id, Duration::ZERO),
-                self.transitions.announce_gate_change(id, change, now)
-            )?;
-            let changed = before != after;
-            return Ok(Ok(text::order_executed(id, order, &after, changed)));
-        }
-        Ok(Err(text::breaker_contended(id)))
+        let event = event(order, by, now);
+        let Some((before, after)) = self.transitions.change_breaker(id, &event, now).await? else {
+            return Ok(None);
+        };
+        info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
+        self.ports.request_dispatch(id).await?;
+        Ok(Some(text::order_executed(
+            id,
+            order,
+            &after,
+            before != after,
+        )))
     }
 }
 

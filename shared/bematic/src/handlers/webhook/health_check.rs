@@ -6,6 +6,7 @@ use bematic_protocol::time::Timestamp;
 use chrono::{DateTime, SecondsFormat};
 use futures::future::try_join_all;
 use serde::Serialize;
+use serde_json::json;
 use strum::IntoEnumIterator as _;
 use tokio::{sync::Mutex, time::timeout};
 use tracing::warn;
@@ -13,7 +14,7 @@ use tracing::warn;
 use super::http::Response;
 use crate::{
     dead_letter::QueueName,
-    error::{BematicError, chain},
+    error::{Result, chain},
     ports::Ports,
 };
 
@@ -34,75 +35,50 @@ enum Status {
     Unhealthy,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Health {
-    status: Status,
-    timestamp: String,
-    components: Components,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Components {
-    /// Whether the table can be read.
-    database: Status,
-    /// Whether the queues can be reached; degraded while there are dead letters.
-    queues: Status,
-    agents: AgentCounts,
-    /// Whether changes are shown: degraded while the notifier has dead letters, unknown while that
-    /// cannot be read. Slack itself is not asked, since that would count against its limits.
-    slack: Status,
-}
-
-/// The numbers of agents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-struct AgentCounts {
-    connected: usize,
-    /// The number of agents whose breaker has opened and not closed again.
-    unhealthy: usize,
-}
-
 /// Checks the components.
 pub(super) struct HealthCheck {
     ports: Arc<Ports>,
-    last: Mutex<Option<(Timestamp, Health)>>,
+    last: Mutex<Option<(Timestamp, Response)>>,
 }
 
 impl HealthCheck {
     pub(super) fn new(ports: Arc<Ports>) -> Self {
-        Self {
-            ports,
-            last: Mutex::default(),
-        }
+        let last = Mutex::default();
+        Self { ports, last }
     }
 
     /// Answers with 200, or with 503 if the system cannot work. One call for each queue and those
     /// of the list of agents, at most every ten seconds in this environment.
     pub(super) async fn answer(&self, now: Timestamp) -> Response {
         let mut last = self.last.lock().await;
-        let health = match &*last {
-            Some((at, health)) if now.since(*at) < CACHED_FOR => health.clone(),
+        match &*last {
+            Some((at, response)) if now.since(*at) < CACHED_FOR => response.clone(),
             _ => {
-                let health = self.check(now).await;
-                *last = Some((now, health.clone()));
-                health
+                let response = self.check(now).await;
+                last.insert((now, response)).1.clone()
             }
-        };
-        let status = match health.status {
-            Status::Healthy | Status::Degraded => 200,
-            Status::Unknown | Status::Unhealthy => 503,
-        };
-        Response {
-            status,
-            body: serde_json::to_value(&health).ok(),
         }
     }
 
-    async fn check(&self, now: Timestamp) -> Health {
-        let (agents, dead) = futures::join!(self.count_agents(), self.count_dead_letters());
-        let (database, agents) = match agents {
-            Some(agents) => (Status::Healthy, agents),
-            None => (Status::Unhealthy, AgentCounts::default()),
+    async fn check(&self, now: Timestamp) -> Response {
+        let agents = within("DynamoDB", async { Ok(self.ports.agents.list().await?) });
+        let (agents, dead) = futures::join!(agents, self.count_dead_letters());
+        // Whether the table can be read.
+        let database = if agents.is_some() {
+            Status::Healthy
+        } else {
+            Status::Unhealthy
         };
+        let agents = agents.unwrap_or_default();
+        let connected = agents
+            .iter()
+            .filter(|agent| agent.connection.is_some())
+            .count();
+        // The number of agents whose breaker has opened and not closed again.
+        let unhealthy = agents
+            .iter()
+            .filter(|agent| agent.gate.is_tripped())
+            .count();
         let degraded_if = |is_so| {
             if is_so {
                 Status::Degraded
@@ -110,6 +86,8 @@ impl HealthCheck {
                 Status::Healthy
             }
         };
+        // Whether the queues can be reached; and whether changes are shown, unknown if they cannot.
+        // Slack itself is not asked, since that would count against its limits.
         let (queues, slack) = match &dead {
             None => (Status::Unhealthy, Status::Unknown),
             Some(dead) => {
@@ -120,31 +98,28 @@ impl HealthCheck {
                 (degraded_if(any), degraded_if(dead.iter().any(is_unshown)))
             }
         };
-        let status = [database, queues, slack, degraded_if(agents.unhealthy > 0)];
-        Health {
-            status: status.into_iter().max().unwrap_or(Status::Healthy),
-            timestamp: iso(now),
-            components: Components {
-                database,
-                queues,
-                agents,
-                slack,
+        let status = database
+            .max(queues)
+            .max(slack)
+            .max(degraded_if(unhealthy > 0));
+        let body = json!({
+            "status": status,
+            "timestamp": iso(now),
+            "components": {
+                "database": database,
+                "queues": queues,
+                "agents": { "connected": connected, "unhealthy": unhealthy },
+                "slack": slack,
             },
+        });
+        Response {
+            status: if status == Status::Unhealthy {
+                503
+            } else {
+                200
+            },
+            body: Some(body),
         }
-    }
-
-    async fn count_agents(&self) -> Option<AgentCounts> {
-        let agents = within("DynamoDB", async { Ok(self.ports.agents.list().await?) }).await?;
-        Some(AgentCounts {
-            connected: agents
-                .iter()
-                .filter(|agent| agent.connection.is_some())
-                .count(),
-            unhealthy: agents
-                .iter()
-                .filter(|agent| agent.gate.is_tripped())
-                .count(),
-        })
     }
 
     async fn count_dead_letters(&self) -> Option<Vec<(QueueName, usize)>> {
@@ -155,19 +130,11 @@ impl HealthCheck {
 }
 
 /// Returns the result of a call to a component, if it arrives in time.
-async fn within<T>(
-    component: &'static str,
-    call: impl Future<Output = Result<T, BematicError>>,
-) -> Option<T> {
+async fn within<T>(component: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
     match timeout(TIMEOUT, call).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
-            warn!(
-                component,
-                code = error.code(),
-                error = chain(&error),
-                "not healthy"
-            );
+            warn!(component, code = error.code(), error = %chain(&error), "not healthy");
             None
         }
         Err(_) => {

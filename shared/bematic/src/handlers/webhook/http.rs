@@ -3,10 +3,7 @@
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::slack::{
-    Reply,
-    signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER},
-};
+use crate::slack::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// A request from API Gateway.
 #[derive(Debug, Clone, Copy)]
@@ -44,29 +41,13 @@ pub struct Response {
 }
 
 impl Response {
-    pub(super) const fn empty(status: u16) -> Self {
-        Self { status, body: None }
-    }
-
-    pub(super) const fn json(body: Value) -> Self {
-        Self {
-            status: 200,
-            body: Some(body),
-        }
+    pub(super) const fn ok(body: Option<Value>) -> Self {
+        Self { status: 200, body }
     }
 
     pub(super) fn error(status: u16, code: &str) -> Self {
-        Self {
-            status,
-            body: Some(json!({ "error": code })),
-        }
-    }
-
-    pub(super) fn reply(reply: &Reply) -> Self {
-        match serde_json::to_value(reply) {
-            Ok(body) => Self::json(body),
-            Err(_) => Self::empty(200),
-        }
+        let body = Some(json!({ "error": code }));
+        Self { status, body }
     }
 }
 

@@ -1,9 +1,6 @@
 //! `slack-webhook`: slash commands, mentions, buttons, and the health check. It verifies the
 //! signature on the raw body, parses once, and answers within Slack's 3 s in any case.
 
-mod bulk;
-mod button;
-mod dead_letters;
 mod health;
 mod health_check;
 mod http;
@@ -13,8 +10,10 @@ mod run;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::time::Timestamp;
+use futures::TryFutureExt as _;
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use self::health_check::HealthCheck;
@@ -23,26 +22,26 @@ pub use self::{
     operator::Operator,
 };
 use crate::{
-    command::{self, Command},
-    error::{BematicError, chain},
+    command::{self, BreakerOrder, Command},
+    error::{BematicError, Result, chain},
     ports::{NotifyMessage, Ports},
     slack::{
         Reply,
-        inbound::{self, Endpoint, Inbound, Mention, SlashCommand},
+        card::{CardAction, RESET},
+        inbound::{self, Action, Endpoint, Inbound, Mention, SlashCommand},
         signature, text,
     },
-    task::Origin,
+    task::{Origin, TaskEvent},
 };
 
 /// The time within which Slack is answered: Slack gives up after 3 s, and the rest is for the way
 /// there and back.
-pub const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
+const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 
 /// Handles Slack's requests.
 pub struct Webhook {
     ports: Arc<Ports>,
     secret: SecretString,
-    within: Duration,
     health_check: HealthCheck,
     operator: Operator,
 }
@@ -52,17 +51,10 @@ impl Webhook {
     pub fn new(ports: Arc<Ports>, secret: SecretString) -> Self {
         Self {
             secret,
-            within: ANSWER_WITHIN,
             health_check: HealthCheck::new(ports.clone()),
             operator: Operator::new(ports.clone()),
             ports,
         }
-    }
-
-    /// Returns the webhook with another time to answer in than [`ANSWER_WITHIN`].
-    #[must_use]
-    pub fn answering_within(self, within: Duration) -> Self {
-        Self { within, ..self }
     }
 
     /// Answers one request. Never fails.
@@ -97,14 +89,20 @@ impl Webhook {
     async fn inbound(&self, inbound: Inbound, now: Timestamp) -> Response {
         match inbound {
             Inbound::Command(command) => self.command(command, now).await,
-            Inbound::Mention(mention) => self.mention(mention, now).await,
-            Inbound::UrlVerification { challenge } => {
-                Response::json(json!({ "challenge": challenge }))
+            // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
+            // which creates nothing twice.
+            Inbound::Mention(mention) => {
+                respond(self.mention(mention, now).map_ok(|()| true)).await
             }
-            Inbound::Action(action) => self.action(action, now).await,
+            Inbound::UrlVerification { challenge } => {
+                Response::ok(Some(json!({ "challenge": challenge })))
+            }
+            // The result is seen in the message of the button. Slack shows anything but 200 as a
+            // failure.
+            Inbound::Action(action) => respond(self.press(action, now)).await,
             Inbound::Ignored { kind } => {
                 info!(kind, "event ignored");
-                Response::empty(200)
+                Response::ok(None)
             }
         }
     }
@@ -128,53 +126,26 @@ impl Webhook {
                 }
             }
         };
-        let reply = match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(reply)) => reply,
-            // The command's data is stored, and the sweeper finds it. A repetition would execute it
-            // again.
-            Ok(Err(error @ BematicError::Queue(_))) if stores => {
+        let failure = match timeout(ANSWER_WITHIN, work).await {
+            Ok(Ok(reply)) => return Response::ok(serde_json::to_value(reply).ok()),
+            Ok(Err(error)) => {
                 failed(&error);
-                Reply::ephemeral(text::not_confirmed())
+                // After an error of a queue, the command's data is stored, and the sweeper finds it.
+                let is_stored = stores && matches!(error, BematicError::Queue(_));
+                (error.code(), is_stored)
             }
-            Ok(Err(error)) => Reply::ephemeral(text::internal_error(failed(&error))),
-            Err(_) => {
-                error!(code = "SLACK_DEADLINE", "command not answered in time");
-                Reply::ephemeral(if stores {
-                    text::not_confirmed()
-                } else {
-                    text::internal_error("SLACK_DEADLINE")
-                })
-            }
+            Err(_) => (late(), stores),
         };
-        Response::reply(&reply)
+        let text = match failure {
+            // A repetition would execute the command again.
+            (_, true) => text::not_confirmed(),
+            (code, false) => text::internal_error(code),
+        };
+        Response::ok(serde_json::to_value(Reply::ephemeral(text)).ok())
     }
 
-    /// Handles a mention. The response is not shown; anything but 200 makes Slack repeat the event,
-    /// which creates nothing twice.
-    async fn mention(&self, mention: Mention, now: Timestamp) -> Response {
-        let work = async { self.execute_mention(mention, now).await.map(|()| true) };
-        self.respond("mention", work).await
-    }
-
-    /// Returns the response to a request whose answer is only a status: 200 if `work` was done in
-    /// time.
-    async fn respond(
-        &self,
-        what: &'static str,
-        work: impl Future<Output = Result<bool, BematicError>>,
-    ) -> Response {
-        match tokio::time::timeout(self.within, work).await {
-            Ok(Ok(true)) => Response::empty(200),
-            Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
-            Ok(Err(error)) => Response::error(503, failed(&error)),
-            Err(_) => {
-                error!(code = "SLACK_DEADLINE", "{what} not handled in time");
-                Response::error(503, "SLACK_DEADLINE")
-            }
-        }
-    }
-
-    async fn execute_mention(&self, mention: Mention, now: Timestamp) -> Result<(), BematicError> {
+    /// Executes a mention's command. The answer is a reply in the thread, unless it is a task's card.
+    async fn mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
             channel_id: mention.channel_id.clone(),
@@ -188,22 +159,20 @@ impl Webhook {
                 priority,
                 prompt,
             }) => {
-                match self
+                let run = self
                     .operator
-                    .run(agent, priority, prompt, origin, &request, now)
-                    .await?
-                {
-                    // The task's card is the answer.
+                    .run(agent, priority, prompt, origin, &request, now);
+                match run.await? {
                     Ok(_) => return Ok(()),
                     Err(refusal) => refusal,
                 }
             }
             Ok(command) => {
-                self.operator
+                let reply = self
+                    .operator
                     .execute(command, origin, &request, now)
-                    .await?
-                    .message
-                    .text
+                    .await?;
+                reply.message.text
             }
             Err(error) => text::command_error(&error),
         };
@@ -215,9 +184,53 @@ impl Webhook {
         };
         Ok(self.ports.notifications.reply(&reply).await?)
     }
+
+    /// Executes the action of a button of a task's card or of a notice in the operations channel.
+    /// Returns false only if it could not be done now.
+    async fn press(&self, action: Action, now: Timestamp) -> Result<bool> {
+        let (name, value) = (action.action_id.as_str(), action.value.as_deref());
+        if name == RESET {
+            if let Some(Ok(agent)) = value.map(str::parse) {
+                let by = &action.user_id;
+                let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
+                return Ok(reset.await?.is_some());
+            }
+        } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
+            name.parse::<CardAction>(),
+            value.map(str::parse),
+            action.channel_id,
+        ) {
+            let event = match pressed {
+                CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
+                CardAction::Retry => TaskEvent::Retried,
+            };
+            self.operator.change(task, &channel, event, now).await?;
+            return Ok(true);
+        }
+        warn!(action = name, "unknown button");
+        Ok(true)
+    }
 }
 
+/// Returns the response to a request whose answer is only a status: 200 if `work` was done in time.
+async fn respond(work: impl Future<Output = Result<bool>>) -> Response {
+    match timeout(ANSWER_WITHIN, work).await {
+        Ok(Ok(true)) => Response::ok(None),
+        Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
+        Ok(Err(error)) => Response::error(503, failed(&error)),
+        Err(_) => Response::error(503, late()),
+    }
+}
+
+/// Logs an error, and returns its code.
 fn failed(error: &BematicError) -> &'static str {
-    error!(code = error.code(), error = chain(error), "request failed");
+    error!(code = error.code(), error = %chain(error), "request failed");
     error.code()
+}
+
+/// Logs that a request was not handled in time, and returns the code.
+fn late() -> &'static str {
+    const CODE: &str = "SLACK_DEADLINE";
+    error!(code = CODE, "request not handled in time");
+    CODE
 }

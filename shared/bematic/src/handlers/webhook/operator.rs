@@ -6,16 +6,21 @@ use bematic_protocol::{
     ids::{ChannelId, TaskId},
     time::Timestamp,
 };
+use futures::future::try_join_all;
+use strum::IntoEnumIterator as _;
+use tracing::info;
 
 use super::super::{
     transitions::{Outcome, Transitions},
-    view::Snapshot,
+    view::task_card,
 };
 use crate::{
     agent::Agent,
+    batch::{Batch, BatchKind},
     command::Command,
-    error::BematicError,
-    ports::Ports,
+    dead_letter::QueueName,
+    error::Result,
+    ports::{Created, Ports},
     slack::{
         Reply, ResponseType,
         text::{self, AgentSummary},
@@ -25,6 +30,8 @@ use crate::{
 
 /// The number of tasks in a list.
 const LISTED: usize = 10;
+/// The number of messages of a queue that are redriven at once: as many as fit into Slack's 3 s.
+const REDRIVEN: usize = 30;
 
 /// Executes the commands of operators.
 pub struct Operator {
@@ -42,109 +49,121 @@ impl Operator {
     }
 
     /// Executes a command and returns the answer. `request` is Slack's id of the operator's
-    /// request.
-    ///
-    /// # Errors
-    /// Internal errors only; an operator's error is in the answer.
+    /// request. Only internal errors are errors: an operator's error is in the answer.
     pub async fn execute(
         &self,
         command: Command,
         origin: Origin,
         request: &str,
         now: Timestamp,
-    ) -> Result<Reply, BematicError> {
-        match command {
+    ) -> Result<Reply> {
+        let channel = &origin.channel_id;
+        let text = match command {
             Command::Run {
                 agent,
                 priority,
                 prompt,
             } => {
-                let outcome = self
-                    .run(agent, priority, prompt, origin, request, now)
-                    .await?;
-                Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
+                let run = self.run(agent, priority, prompt, origin, request, now);
+                run.await?.unwrap_or_else(|refusal| refusal)
             }
-            Command::Status { task } => self.status(task, &origin.channel_id, now).await,
+            Command::Status { task: id } => {
+                // A task of another channel is not shown.
+                match self.ports.tasks.find(id).await? {
+                    Some(task) if task.origin.channel_id == *channel => {
+                        return Ok(Reply {
+                            response_type: ResponseType::Ephemeral,
+                            message: task_card(&self.ports, &task).await?,
+                        });
+                    }
+                    _ => text::unknown_task(id),
+                }
+            }
             Command::Cancel { task } => {
                 let event = TaskEvent::CancelRequested(origin.user_id);
-                self.change(task, &origin.channel_id, event, now).await
+                self.change(task, channel, event, now).await?
             }
-            Command::Retry { task } => {
-                self.change(task, &origin.channel_id, TaskEvent::Retried, now)
-                    .await
+            Command::Retry { task } => self.change(task, channel, TaskEvent::Retried, now).await?,
+            Command::Bulk(kind) => self.bulk(kind, origin, request, now).await?,
+            Command::DeadLetters => {
+                let lists = QueueName::iter().map(|queue| self.ports.dead_letters.list(queue));
+                text::dead_letters(&try_join_all(lists).await?, now)
             }
-            Command::Bulk(kind) => self.bulk(kind, origin, request, now).await,
-            Command::DeadLetters => self.dead_letters(now).await,
-            Command::Redrive => self.redrive().await,
-            Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
-            Command::Agents => self.list_agents(now).await,
-            Command::Health { agent: None } => self.health(now).await,
-            Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
+            Command::Redrive => self.redrive().await?,
+            Command::Tasks => {
+                let page = self.ports.lists.in_channel(channel, LISTED, None).await?;
+                text::tasks(&page.items, now)
+            }
+            Command::Agents => {
+                let agents = self.ports.agents.list().await?;
+                let summaries: Vec<_> = agents.into_iter().map(summary).collect();
+                text::agents(&summaries, now)
+            }
+            Command::Health { agent: None } => self.health(now).await?,
+            Command::Health { agent: Some(id) } => self.health_of(&id, now).await?,
             Command::Breaker { agent, order } => {
-                let outcome = self.order(&agent, &order, &origin.user_id, now).await?;
-                Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
+                let executed = self.order(&agent, &order, &origin.user_id, now).await?;
+                executed.unwrap_or_else(|| text::breaker_contended(&agent))
             }
-            Command::Help => Ok(Reply::ephemeral(text::help())),
-        }
-    }
-
-    /// Shows the task's card to the operator alone. A task of another channel is not shown.
-    async fn status(
-        &self,
-        id: TaskId,
-        channel: &ChannelId,
-        now: Timestamp,
-    ) -> Result<Reply, BematicError> {
-        match self.ports.tasks.find(id).await? {
-            Some(task) if task.origin.channel_id == *channel => {
-                let snapshot = Snapshot::read(&self.ports, task).await?;
-                let message = snapshot.render(now);
-                Ok(Reply {
-                    response_type: ResponseType::Ephemeral,
-                    message,
-                })
-            }
-            _ => Ok(Reply::ephemeral(text::unknown_task(id))),
-        }
+            Command::Help => text::help(),
+        };
+        Ok(Reply::ephemeral(text))
     }
 
     /// Cancels or retries a task of the channel: a read, a write, and a message or two.
-    ///
-    /// # Errors
-    /// Internal errors only; an operator's error is in the answer.
     pub(super) async fn change(
         &self,
         id: TaskId,
         channel: &ChannelId,
         event: TaskEvent,
         now: Timestamp,
-    ) -> Result<Reply, BematicError> {
+    ) -> Result<String> {
         let found = self.ports.tasks.find(id).await?;
         let Some(task) = found.filter(|task| task.origin.channel_id == *channel) else {
-            return Ok(Reply::ephemeral(text::unknown_task(id)));
+            return Ok(text::unknown_task(id));
         };
-        let outcome = self.transitions.apply_to(task, &event, None, now).await?;
-        Ok(Reply::ephemeral(match outcome {
+        Ok(match self.transitions.apply_to(task, &event, now).await? {
             Outcome::Changed(task) => text::changed(&task),
             Outcome::Unchanged(task, _) => text::unchanged(&task),
-        }))
+        })
     }
 
-    async fn list_tasks(&self, channel: &ChannelId, now: Timestamp) -> Result<Reply, BematicError> {
-        let page = self.ports.lists.in_channel(channel, LISTED, None).await?;
-        Ok(Reply::ephemeral(text::tasks(&page.items, now)))
+    /// Stores a bulk operation, and enqueues its beginning and the refresh of its card: a
+    /// transaction and two messages. A repeated request only sends the messages again.
+    async fn bulk(
+        &self,
+        kind: BatchKind,
+        origin: Origin,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<String> {
+        let mut batch = Batch::new(self.ports.ids.batch(), kind, origin, now);
+        match self.ports.batches.create(&batch, request).await? {
+            Created::New => info!(batch = %batch.id, ?kind, "bulk operation created"),
+            Created::Existing(first) => {
+                info!(batch = %first, "request repeated");
+                batch = self.ports.batches.find(first).await?.unwrap_or(batch);
+            }
+        }
+        futures::try_join!(
+            self.ports.batch_queue.enqueue(batch.id),
+            self.ports.notifications.batch_changed(&batch),
+        )?;
+        Ok(text::bulk_accepted(kind))
     }
 
-    async fn list_agents(&self, now: Timestamp) -> Result<Reply, BematicError> {
-        let agents = self.ports.agents.list().await?;
-        let summaries: Vec<_> = agents.iter().map(summary).collect();
-        Ok(Reply::ephemeral(text::agents(&summaries, now)))
+    async fn redrive(&self) -> Result<String> {
+        let queues =
+            QueueName::iter().map(|queue| self.ports.dead_letters.redrive(queue, REDRIVEN));
+        let redriven = try_join_all(queues).await?.into_iter().sum();
+        info!(redriven, "dead letters redriven");
+        Ok(text::redriven(redriven))
     }
 }
 
-fn summary(agent: &Agent) -> AgentSummary {
+fn summary(agent: Agent) -> AgentSummary {
     AgentSummary {
-        id: agent.id.clone(),
+        id: agent.id,
         online: agent.connection.is_some(),
         running: agent.held.len(),
         capacity: agent.capacity,

@@ -8,15 +8,12 @@ use bematic_protocol::{
 use tracing::info;
 
 use super::{
-    super::{
-        dispatch::submission,
-        routing::{self, Pool},
-    },
+    super::{dispatch::submission, routing::Pool},
     Operator,
 };
 use crate::{
     agent::Route,
-    error::BematicError,
+    error::Result,
     ports::Creation,
     slack::text,
     task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
@@ -34,7 +31,7 @@ impl Operator {
         origin: Origin,
         request: &str,
         now: Timestamp,
-    ) -> Result<Result<String, String>, BematicError> {
+    ) -> Result<Result<String, String>> {
         let Some(project) = self.ports.projects.find(&origin.channel_id).await? else {
             return Ok(Err(text::no_project(&origin.channel_id)));
         };
@@ -68,13 +65,14 @@ impl Operator {
 
     /// Chooses the agent for a new task. Makes no call where the route leaves no choice: whether
     /// the agent exists is checked when the task is stored.
-    async fn choose(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>, BematicError> {
+    async fn choose(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>> {
         if let Route::One(agent) = route {
             return Ok(Some(agent.clone()));
         }
-        let known = routing::allowed_agents(&*self.ports.agents, route).await?;
-        let mut pool = Pool::new(&known, now);
-        Ok(pool.choose(&*self.ports.lists, route).await?)
+        Pool::read(&self.ports, [route], None, now)
+            .await?
+            .choose(route)
+            .await
     }
 }
 
@@ -83,13 +81,13 @@ fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(
     let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
     let claimed = claimed.as_ref().unwrap_or(task);
     let message = CloudMessage::TaskSubmit(Box::new(submission(claimed, spec.clone())));
-    match (Envelope {
+    let timestamp = now;
+    let envelope = Envelope {
         id,
-        timestamp: now,
+        timestamp,
         message,
-    })
-    .encode(Spelling::Colons)
-    {
+    };
+    match envelope.encode(Spelling::Colons) {
         Err(ProtocolError::TooLarge { bytes, .. }) => Err(bytes),
         Err(_) => Err(spec.prompt.len()),
         Ok(_) => Ok(()),

@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-use bematic::{handlers::event::Credentials, ports::Unbound};
+use bematic::{
+    handlers::{
+        connect::authenticate,
+        event::{Handshake, SocketEvent},
+    },
+    ports::Unbound,
+};
 use bematic_protocol::{ids::AgentId, time::Clock};
 use fake_aws::When;
+use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event};
 
@@ -13,15 +20,17 @@ async fn authorize(
     authorization: &str,
     agent: Option<&str>,
 ) -> Result<Option<AgentId>, &'static str> {
-    let credentials = Credentials {
-        authorization: Some(authorization),
-        agent_id: agent,
-    };
-    world
-        .authorizer()
-        .authorize(credentials)
-        .await
-        .map_err(|error| error.code())
+    let headers = json!({ "Authorization": authorization });
+    let mut event = json!({ "methodArn": "arn:x/$connect", "headers": headers });
+    if let Some(agent) = agent {
+        event["headers"]["X-Agent-Id"] = agent.into();
+    }
+    let authenticated = authenticate(&world.ports(), &handshake(event)).await;
+    authenticated.map_err(|error| error.code())
+}
+
+fn handshake(event: Value) -> Handshake {
+    serde_json::from_value(event).unwrap()
 }
 
 #[tokio::test]
@@ -33,11 +42,8 @@ async fn a_key_in_the_header_names_the_agent() {
         Ok(Some(agent_id()))
     );
     assert_eq!(world.calls.take(), ["GetItem AgentsTable"]);
-    let none = world
-        .authorizer()
-        .authorize(Credentials::default())
-        .await
-        .unwrap();
+    let without = handshake(json!({ "methodArn": "arn:x/$connect" }));
+    let none = authenticate(&world.ports(), &without).await.unwrap();
     assert_eq!(none, None);
     assert_eq!(world.calls.take(), [""; 0]);
 }
@@ -86,7 +92,7 @@ async fn a_revoked_key_is_refused() {
 }
 
 #[tokio::test]
-async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing() {
+async fn the_newer_connection_replaces_the_older_whose_late_disconnect_changes_nothing() {
     let world = World::new().await;
     world.connect("old").await;
     world.time.pass(Duration::from_secs(1));
@@ -99,11 +105,7 @@ async fn the_newer_connection_replaces_the_older_whose_late_end_changes_nothing(
     assert!(world.out.closed().contains(&connection("old")));
     for _ in 0..2 {
         let late = event("old", true, String::new());
-        let outcome = world
-            .disconnector()
-            .disconnect(&late, world.time.now())
-            .await
-            .unwrap();
+        let outcome = world.on_disconnect(&late).await.unwrap();
         assert_eq!(outcome, Unbound::Stale);
     }
     assert_eq!(
@@ -124,8 +126,11 @@ async fn an_older_connection_that_is_handled_late_does_not_replace_the_newer() {
     let earlier = world.time.now();
     world.time.pass(Duration::from_secs(1));
     world.connect("new").await;
-    let late = event("old", true, String::new());
-    let error = world.connector().connect(&late, earlier).await.unwrap_err();
+    let late = SocketEvent {
+        connected_at: Some(earlier),
+        ..event("old", true, String::new())
+    };
+    let error = world.on_connect(&late).await.unwrap_err();
     assert_eq!(error.code(), "CONNECTION_REPLACED");
     assert_eq!(
         world
@@ -140,16 +145,12 @@ async fn an_older_connection_that_is_handled_late_does_not_replace_the_newer() {
 }
 
 #[tokio::test]
-async fn an_agent_that_goes_is_offline() {
+async fn a_disconnected_agent_is_offline() {
     let world = World::new().await;
     world.connect("c").await;
     world.calls.take();
     let gone = event("c", true, String::new());
-    let outcome = world
-        .disconnector()
-        .disconnect(&gone, world.time.now())
-        .await
-        .unwrap();
+    let outcome = world.on_disconnect(&gone).await.unwrap();
     assert_eq!(outcome, Unbound::Offline(agent_id()));
     assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
     assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
@@ -164,18 +165,11 @@ async fn a_failure_at_any_call_of_a_disconnect_is_made_up_for_by_a_repetition() 
             world.calls.fail(n, when);
             // The agent has to be looked up.
             let gone = event("c", false, String::new());
-            let _ = world
-                .disconnector()
-                .disconnect(&gone, world.time.now())
-                .await;
+            let _ = world.on_disconnect(&gone).await;
             if world.calls.unused_failure() {
                 break;
             }
-            world
-                .disconnector()
-                .disconnect(&gone, world.time.now())
-                .await
-                .unwrap();
+            world.on_disconnect(&gone).await.unwrap();
             assert_eq!(
                 world.store.agent(&agent_id()).unwrap().connection,
                 None,

@@ -23,7 +23,7 @@ fn submitted(sent: &[(ConnectionId, CloudMessage)]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
+async fn a_task_is_sent_once_its_agent_connects() {
     let world = World::new().await;
     let task = world.run("fix it", "r").await;
     world.dispatch_all().await;
@@ -40,7 +40,7 @@ async fn a_task_waits_until_its_agent_is_there_and_is_sent_then() {
 }
 
 #[tokio::test]
-async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own() {
+async fn sending_a_task_costs_three_calls_and_two_messages_beside_those_of_the_dispatch() {
     let world = World::new().await;
     world.connect("c").await;
     world.run("fix it", "r").await;
@@ -63,7 +63,7 @@ async fn sending_a_task_costs_three_calls_and_two_messages_beside_the_drains_own
 }
 
 #[tokio::test]
-async fn a_drain_with_nothing_to_do_costs_three_calls() {
+async fn a_dispatch_of_an_empty_queue_costs_three_calls() {
     let world = World::new().await;
     world.connect("c").await;
     world.calls.take();
@@ -79,7 +79,7 @@ async fn a_drain_with_nothing_to_do_costs_three_calls() {
 }
 
 #[tokio::test]
-async fn tasks_are_sent_in_the_order_that_they_were_asked_for_up_to_the_capacity() {
+async fn tasks_are_sent_in_order_of_creation_up_to_the_capacity() {
     let world = World::new().await;
     world.connect("c").await;
     for n in 0..8 {
@@ -119,9 +119,9 @@ async fn a_long_queue_is_sent_ten_at_a_time_until_the_agent_is_full() {
     assert_eq!(sent, [10, 10, 4]);
     // It asked for the next pass itself.
     let again = world.out.take_dispatched();
-    let drains = again.iter();
-    let drains = drains.filter(|(it, _)| matches!(it, DispatchMessage::AgentQueue { .. }));
-    assert_eq!(drains.count(), 2);
+    let dispatches = again.iter();
+    let dispatches = dispatches.filter(|(it, _)| matches!(it, DispatchMessage::AgentQueue { .. }));
+    assert_eq!(dispatches.count(), 2);
 }
 
 #[tokio::test]
@@ -202,8 +202,8 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
     }
 }
 
-/// A drain of the agent's queue that has the task shown.
-fn drain_and_show(task: &Task) -> DispatchMessage {
+/// A dispatch of the agent's queue that refreshes the task's card.
+fn dispatch_and_refresh(task: &Task) -> DispatchMessage {
     DispatchMessage::AgentQueue {
         agent_id: agent_id(),
         refresh: Some(task.id),
@@ -232,7 +232,7 @@ async fn a_refresh_is_enqueued_though_its_task_was_sent_before_by_another_messag
 }
 
 #[tokio::test]
-async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
+async fn the_refresh_is_enqueued_whatever_the_outcome_of_the_dispatch() {
     // How many calls there are is known once a failure is not used.
     for when in [When::Before, When::After] {
         for n in 0.. {
@@ -242,14 +242,14 @@ async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
             world.out.take_dispatched();
             world.calls.take();
             world.calls.fail(n, when);
-            let handled = world.dispatcher().handle(drain_and_show(&task)).await;
+            let handled = world.dispatcher().handle(dispatch_and_refresh(&task)).await;
             if world.calls.unused_failure() {
                 break;
             }
             if handled.is_err() && world.calls.take()[n] == "SendMessage NotificationsQueue" {
                 // SQS gives the message again.
                 world.time.pass(Duration::from_secs(90));
-                let again = drain_and_show(&task);
+                let again = dispatch_and_refresh(&task);
                 world.dispatcher().handle(again).await.unwrap();
             }
             assert!(
@@ -261,7 +261,7 @@ async fn what_is_to_be_shown_is_shown_whatever_comes_of_the_drain() {
 }
 
 #[tokio::test]
-async fn what_is_to_be_shown_waits_for_no_other_drain() {
+async fn the_refresh_does_not_wait_for_another_dispatch() {
     let world = World::new().await;
     world.connect("c").await;
     let task = world.run("fix it", "r").await;
@@ -271,15 +271,15 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
         until: world.time.now() + Duration::from_mins(1),
     };
     let (agent, now) = (agent_id(), world.time.now());
-    let drain = world
+    let dispatch = world
         .unobserved
         .dispatch_leases
         .acquire(&agent, &lease, now)
         .await
         .unwrap();
-    assert!(matches!(drain, Acquisition::Acquired(_)));
+    assert!(matches!(dispatch, Acquisition::Acquired(_)));
     world.calls.take();
-    let message = drain_and_show(&task);
+    let message = dispatch_and_refresh(&task);
     world.dispatcher().handle(message).await.unwrap();
     // One to see that the right is taken, one to have its holder look again.
     let asked = ["UpdateItem AgentsTable"; 2];
@@ -289,16 +289,16 @@ async fn what_is_to_be_shown_waits_for_no_other_drain() {
 }
 
 #[test]
-fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
+fn the_dispatch_message_keeps_its_format_and_may_name_a_task_to_refresh() {
     let plain = json!({ "kind": "drain", "agentId": "box" });
-    let drain = DispatchMessage::agent_queue(agent_id());
-    assert_eq!(serde_json::to_value(&drain).unwrap(), plain);
+    let dispatch = DispatchMessage::agent_queue(agent_id());
+    assert_eq!(serde_json::to_value(&dispatch).unwrap(), plain);
     assert_eq!(
         serde_json::from_value::<DispatchMessage>(plain).unwrap(),
-        drain
+        dispatch
     );
     let task = new_task("box");
-    let message = drain_and_show(&task);
+    let message = dispatch_and_refresh(&task);
     let sent = json!({ "kind": "drain", "agentId": "box", "refresh": task.id });
     assert_eq!(serde_json::to_value(&message).unwrap(), sent);
     assert_eq!(
@@ -308,7 +308,7 @@ fn a_drain_says_what_it_said_before_and_may_say_what_is_to_be_shown() {
 }
 
 #[tokio::test]
-async fn whoever_comes_second_has_the_first_look_again() {
+async fn a_second_dispatcher_requests_another_dispatch_from_the_first() {
     let world = World::new().await;
     world.connect("c").await;
     let lease = bematic::agent::DispatchLease {
@@ -316,18 +316,18 @@ async fn whoever_comes_second_has_the_first_look_again() {
         until: world.time.now() + Duration::from_mins(1),
     };
     let now = world.time.now();
-    let drain = world
+    let dispatch = world
         .unobserved
         .dispatch_leases
         .acquire(&agent_id(), &lease, now)
         .await
         .unwrap();
-    let Acquisition::Acquired(agent) = drain else {
-        panic!("{drain:?}")
+    let Acquisition::Acquired(agent) = dispatch else {
+        panic!("{dispatch:?}")
     };
     world.run("came meanwhile", "r").await;
     world.dispatch_all().await;
-    assert!(world.out.take_sent().is_empty(), "one drain at a time");
+    assert!(world.out.take_sent().is_empty(), "one dispatch at a time");
     let released = world
         .unobserved
         .dispatch_leases
@@ -345,13 +345,13 @@ async fn whoever_comes_second_has_the_first_look_again() {
 }
 
 #[tokio::test]
-async fn a_refused_task_is_offered_again_when_it_is_due() {
+async fn a_refused_task_is_sent_again_when_it_is_due() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let refusal = json!({ "taskId": task.id, "accepted": false, "reason": "full" });
     world.say("c", "TASK_ACK", refusal).await;
-    let drains = world.out.take_dispatched().into_iter();
-    let drains: Vec<_> = drains
+    let dispatches = world.out.take_dispatched().into_iter();
+    let dispatches: Vec<_> = dispatches
         .map(|(message, delay)| match message {
             DispatchMessage::AgentQueue { refresh, .. } => (delay.as_secs(), refresh.is_some()),
             other => panic!("{other:?}"),
@@ -359,7 +359,7 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
         .collect();
     // For the next in line, for this one, which is not shown only then, and for whoever says
     // something first.
-    assert_eq!(drains, [(0, true), (5, false), (0, false)]);
+    assert_eq!(dispatches, [(0, true), (5, false), (0, false)]);
     world.dispatch_queue().await;
     assert!(world.out.take_sent().is_empty(), "not due yet");
     world.time.pass(Duration::from_secs(5));
@@ -370,7 +370,7 @@ async fn a_refused_task_is_offered_again_when_it_is_due() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
+async fn a_connection_that_does_not_authenticate_in_time_is_sent_a_refusal_and_closed() {
     let world = World::new().await;
     world.add_unbound("c").await;
     let told = world.out.take_dispatched();
@@ -386,7 +386,7 @@ async fn a_connection_that_does_not_authenticate_in_time_is_told_and_ended() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails() {
+async fn a_connection_that_does_not_authenticate_is_closed_though_any_call_fails() {
     for when in [When::Before, When::After] {
         for n in 0.. {
             let world = World::new().await;
@@ -408,7 +408,7 @@ async fn a_connection_that_does_not_authenticate_is_ended_though_any_call_fails(
 }
 
 #[tokio::test]
-async fn a_deadline_that_meets_authentication_leaves_no_agent_on_an_unknown_connection() {
+async fn a_deadline_during_authentication_leaves_no_agent_on_a_removed_connection() {
     for seed in 0..15 {
         let world = World::new().await;
         world.add_unbound("c").await;
@@ -435,7 +435,7 @@ async fn a_deadline_that_meets_authentication_leaves_no_agent_on_an_unknown_conn
 }
 
 #[tokio::test]
-async fn a_deadline_that_comes_after_authentication_does_nothing() {
+async fn a_deadline_after_authentication_does_nothing() {
     let world = World::new().await;
     world.authenticate_in_band("c").await;
     let deadline = DispatchMessage::AuthDeadline {
@@ -447,7 +447,7 @@ async fn a_deadline_that_comes_after_authentication_does_nothing() {
 }
 
 #[tokio::test]
-async fn the_sweeper_finds_work_that_no_message_is_left_for() {
+async fn the_sweeper_finds_waiting_tasks_whose_message_was_lost() {
     let world = World::new().await;
     world.connect("c").await;
     world.run("forgotten", "r").await;
@@ -458,11 +458,12 @@ async fn the_sweeper_finds_work_that_no_message_is_left_for() {
     assert_eq!(world.sweeper().sweep().await.unwrap().dispatched, 0);
 }
 
-/// Has every drain's lease end as soon as it is taken, as if it had taken too long: drains meet.
-struct NoDrainLasts(FakeAws);
+/// Ends the lease of every dispatch as soon as it is acquired, as if the dispatch had taken too long:
+/// dispatches overlap.
+struct NoLeaseLasts(FakeAws);
 
 #[async_trait]
-impl Hook for NoDrainLasts {
+impl Hook for NoLeaseLasts {
     async fn after(&self, call: &Call) {
         let (table, key) = ("AgentsTable", ["AGENT#box", "AGENT"]);
         if call.operation == "UpdateItem"
@@ -475,7 +476,7 @@ impl Hook for NoDrainLasts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn claims_that_meet_in_a_half_open_breaker_take_no_more_permits_than_there_are() {
+async fn concurrent_claims_under_a_half_open_breaker_take_no_more_permits_than_it_has() {
     for seed in 0..15 {
         let world = World::new().await;
         world.connect("c").await;
@@ -486,13 +487,13 @@ async fn claims_that_meet_in_a_half_open_breaker_take_no_more_permits_than_there
         world.out.take_dispatched();
         world.time.pass(Duration::from_mins(1));
         world.calls.interleave(seed);
-        world.aws.hook(NoDrainLasts(world.aws.clone()));
+        world.aws.hook(NoLeaseLasts(world.aws.clone()));
         let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
-        let drains = dispatchers
+        let handled = dispatchers
             .iter()
             .map(|dispatcher| dispatcher.handle(DispatchMessage::agent_queue(agent_id())));
-        for drained in join_all(drains).await {
-            drained.unwrap();
+        for outcome in join_all(handled).await {
+            outcome.unwrap();
         }
         let breaker = world.store.breaker_of(&agent_id());
         let State::HalfOpen { permits, .. } = &breaker.state else {

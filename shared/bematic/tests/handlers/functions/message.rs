@@ -51,7 +51,7 @@ fn reports(id: TaskId) -> [(&'static str, Value); 6] {
 }
 
 #[tokio::test]
-async fn a_heartbeat_is_answered_and_one_a_minute_is_written_down_wherever_they_are_heard() {
+async fn every_heartbeat_is_answered_and_one_a_minute_is_stored_in_whichever_environment() {
     for environments in [1, 2, 30] {
         let world = World::new().await;
         world.connect("c").await;
@@ -172,7 +172,7 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
 }
 
 #[tokio::test]
-async fn however_an_attempt_ends_it_costs_one_transaction_where_it_was_seen() {
+async fn every_terminal_message_costs_one_transaction_where_the_task_is_cached() {
     let expected = [
         "TransactWriteItems TasksTable AgentsTable",
         "SendMessage DispatchQueue",
@@ -210,7 +210,7 @@ async fn however_an_attempt_ends_it_costs_one_transaction_where_it_was_seen() {
 }
 
 #[tokio::test]
-async fn what_was_begun_here_is_reported_at_the_price_of_a_write_and_shown_with_it() {
+async fn a_report_costs_one_write_where_the_task_is_cached_and_shares_a_refresh() {
     let (world, router, task) = begun().await;
     world.calls.take();
     let step = json!({ "taskId": task.id, "attempt": 1, "progress": 5 });
@@ -235,7 +235,7 @@ async fn what_was_begun_here_is_reported_at_the_price_of_a_write_and_shown_with_
 }
 
 #[tokio::test]
-async fn a_completion_of_what_was_not_seen_here_costs_a_read_more() {
+async fn a_completion_costs_one_read_more_where_the_task_is_not_cached() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let router = world.router();
@@ -342,7 +342,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
 }
 
 #[tokio::test]
-async fn an_agent_speaks_only_of_what_is_its_own() {
+async fn an_agent_reports_only_on_its_own_tasks() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world.add_agent("thief").await;
@@ -366,7 +366,7 @@ async fn an_agent_speaks_only_of_what_is_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_unknown_tasks_is_refused_and_what_must_be_confirmed_is() {
+async fn messages_about_unknown_tasks_are_refused_and_terminal_ones_confirmed() {
     let world = World::new().await;
     world.connect("c").await;
     for (kind, payload) in reports(TaskId::new(uuid::Uuid::from_u128(99))) {
@@ -379,7 +379,7 @@ async fn what_is_said_of_unknown_tasks_is_refused_and_what_must_be_confirmed_is(
 }
 
 #[tokio::test]
-async fn an_agent_cannot_speak_for_another() {
+async fn an_agent_cannot_send_messages_for_another() {
     let world = World::new().await;
     world.connect("c").await;
     world.add_agent("other").await;
@@ -404,7 +404,7 @@ async fn an_agent_cannot_speak_for_another() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_told_to_the_agent_and_closes_nothing() {
+async fn an_invalid_message_is_answered_with_an_error_and_closes_nothing() {
     let world = World::new().await;
     world.connect("c").await;
     let long = format!(
@@ -449,8 +449,7 @@ async fn an_unbound_connection_gets_an_error_and_is_closed() {
     ] {
         let world = World::new().await;
         world
-            .connector()
-            .connect(&event("c", false, String::new()), world.time.now())
+            .on_connect(&event("c", false, String::new()))
             .await
             .unwrap();
         let answers = world.say_in_band(&world.router(), "c", body.clone()).await;
@@ -464,11 +463,10 @@ async fn an_unbound_connection_gets_an_error_and_is_closed() {
 }
 
 #[tokio::test]
-async fn our_own_trouble_does_not_turn_an_agent_away() {
+async fn an_internal_error_does_not_refuse_a_connection() {
     let world = World::new().await;
     world
-        .connector()
-        .connect(&event("c", false, String::new()), world.time.now())
+        .on_connect(&event("c", false, String::new()))
         .await
         .unwrap();
     let request = json!({ "agentId": AGENT, "apiKey": world.key.expose(), "version": "1" });
@@ -482,7 +480,7 @@ async fn our_own_trouble_does_not_turn_an_agent_away() {
 }
 
 #[tokio::test]
-async fn an_agent_says_how_much_it_takes() {
+async fn an_agent_reports_its_capacity() {
     let world = World::new().await;
     world.connect("c").await;
     let status = json!({ "agentId": AGENT, "status": "online", "activeTasks": [], "capacity": 2 });
@@ -505,7 +503,7 @@ async fn an_agent_says_how_much_it_takes() {
 }
 
 #[tokio::test]
-async fn a_late_farewell_over_an_older_connection_does_not_take_the_agent_offline() {
+async fn a_late_offline_status_over_an_older_connection_does_not_mark_the_agent_offline() {
     let world = World::new().await;
     world.connect("old").await;
     world.time.pass(Duration::from_secs(1));

@@ -34,7 +34,7 @@ fn is_confirmation(answer: &CloudMessage) -> bool {
 }
 
 #[tokio::test]
-async fn an_authenticated_connection_stays_its_agents_in_another_environment_too() {
+async fn a_connection_stays_authenticated_in_another_environment() {
     let world = World::new().await;
     let key = other_agent(&world).await;
     world.authenticate_in_band("c").await;
@@ -138,14 +138,11 @@ async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_plac
 }
 
 #[tokio::test]
-async fn an_ended_connection_is_not_bound_anew_by_what_comes_of_it_late() {
+async fn an_ended_connection_is_not_bound_again_by_a_late_auth_request() {
     let world = World::new().await;
     world.authenticate_in_band("c").await;
     let gone = event("c", false, String::new());
-    let ended = world
-        .disconnector()
-        .disconnect(&gone, world.time.now())
-        .await;
+    let ended = world.on_disconnect(&gone).await;
     ended.unwrap();
     let body = request(&world, AGENT, world.key.expose());
     world.say_in_band(&world.router(), "c", body).await;

@@ -86,7 +86,7 @@ async fn broken() -> World {
 }
 
 #[tokio::test]
-async fn an_agent_that_fails_ten_tasks_gets_no_more_until_it_has_shown_that_it_works() {
+async fn an_agent_that_fails_ten_tasks_gets_no_more_until_probes_succeed() {
     let world = broken().await;
     let tripped = Trip::FailureRate {
         failures: 10,
@@ -135,7 +135,7 @@ async fn a_probe_that_fails_keeps_the_others_waiting_for_another_minute() {
 }
 
 #[tokio::test]
-async fn what_wakes_the_queue_may_be_lost() {
+async fn the_message_for_the_end_of_the_recovery_timeout_may_be_lost() {
     let world = broken().await;
     run_many(&world, "waiting", 1).await;
     world.lose_dispatched();
@@ -151,19 +151,19 @@ async fn ten_dispatchers_at_once_let_no_more_than_three_probes_through() {
         world.time.pass(Duration::from_mins(1));
         world.calls.interleave(seed);
         let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
-        let drains = dispatchers.iter().map(|dispatcher| {
+        let handled = dispatchers.iter().map(|dispatcher| {
             let agent_id = agent_id();
             dispatcher.handle(DispatchMessage::agent_queue(agent_id))
         });
-        for drained in join_all(drains).await {
-            drained.unwrap();
+        for outcome in join_all(handled).await {
+            outcome.unwrap();
         }
         assert_eq!(sent(&world).len(), 3, "seed {seed}");
     }
 }
 
 #[tokio::test]
-async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_lets_nothing_pass() {
+async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_prevents_the_claim() {
     let world = broken().await;
     let before = world.run("work", "r").await;
     let claimed = before.after(TaskEvent::Claimed, &TaskPolicy::default(), world.time.now());
@@ -189,7 +189,7 @@ async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_lets_nothin
 }
 
 #[tokio::test]
-async fn fifty_ends_at_once_are_fifty_outcomes() {
+async fn fifty_concurrent_terminal_messages_are_fifty_outcomes() {
     for seed in 0..4 {
         let world = World::new().await;
         world.connect("c").await;
@@ -239,7 +239,7 @@ fn end(n: usize, task: TaskId) -> (&'static str, Value) {
 }
 
 #[tokio::test]
-async fn an_end_that_is_told_again_after_a_failure_at_any_call_counts_once() {
+async fn a_terminal_message_that_is_repeated_after_a_failure_at_any_call_counts_once() {
     for begun in [false, true] {
         for when in [When::Before, When::After] {
             for n in 0.. {
@@ -274,7 +274,7 @@ async fn an_acknowledgement_that_is_missed_is_a_failure_of_its_own_kind() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
+async fn outcomes_that_are_not_the_agents_fault_do_not_count_and_are_listed() {
     let world = World::new().await;
     world.connect("c").await;
     run_many(&world, "r", 4).await;
@@ -403,7 +403,7 @@ async fn a_closed_breaker_costs_a_dispatch_nothing_and_a_half_open_one_a_read() 
 }
 
 #[tokio::test]
-async fn the_operations_channel_is_told_until_it_was() {
+async fn the_operations_channel_is_notified_although_messages_are_lost() {
     let world = broken().await;
     let told = |world: &World| {
         let told = world.out.take_notified().into_iter();

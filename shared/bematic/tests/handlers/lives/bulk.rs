@@ -115,7 +115,7 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_and_nothing_else() {
+async fn a_bulk_retry_retries_failed_tasks_only() {
     let world = World::new().await;
     let failed = world.dispatched().await;
     let error = json!({ "taskId": failed.id, "error": "broken" });
@@ -127,11 +127,11 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     assert_eq!((tally.changed, tally.unchanged), (1, 3));
     assert_eq!(states(&world), [("pending", 4)]);
     let told = world.out.take_dispatched();
-    assert!(!told.is_empty(), "the agent's queue is to be drained");
+    assert!(!told.is_empty(), "the agent's queue is to be dispatched");
 }
 
 #[tokio::test]
-async fn what_is_over_is_archived_and_lists_leave_it_out() {
+async fn ended_tasks_are_archived_and_left_out_of_lists() {
     let world = World::new().await;
     waiting(&world, 150).await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
@@ -190,7 +190,7 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
 }
 
 #[tokio::test]
-async fn two_at_once_count_every_task_once() {
+async fn two_workers_at_once_count_every_task_once() {
     for seed in 0..8 {
         let world = World::new().await;
         waiting(&world, 150).await;
@@ -207,7 +207,7 @@ async fn two_at_once_count_every_task_once() {
 }
 
 #[tokio::test]
-async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
+async fn the_sweeper_resumes_a_bulk_operation_whose_message_was_lost() {
     let world = World::new().await;
     waiting(&world, 10).await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
@@ -227,7 +227,7 @@ async fn the_sweeper_finds_bulk_work_whose_message_was_lost() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_after_it_is_not_touched_however_late_it_begins() {
+async fn tasks_created_after_a_bulk_operation_are_not_changed_however_late_it_begins() {
     let world = World::new().await;
     waiting(&world, 3).await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
@@ -242,7 +242,7 @@ async fn what_is_asked_for_after_it_is_not_touched_however_late_it_begins() {
 }
 
 #[tokio::test]
-async fn work_that_fails_each_time_is_told_of_after_twice_as_long_each_time() {
+async fn a_stalled_bulk_operation_is_enqueued_after_twice_as_long_each_time() {
     let world = World::new().await;
     waiting(&world, 1).await;
     execute(&world, Command::Bulk(BatchKind::Cancel)).await;
@@ -253,7 +253,7 @@ async fn work_that_fails_each_time_is_told_of_after_twice_as_long_each_time() {
 }
 
 #[tokio::test]
-async fn the_same_request_twice_is_one_piece_of_work() {
+async fn a_repeated_request_is_one_bulk_operation() {
     let world = World::new().await;
     waiting(&world, 2).await;
     for _ in 0..2 {

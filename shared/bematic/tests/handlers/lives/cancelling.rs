@@ -33,7 +33,7 @@ async fn a_waiting_task_is_cancelled_at_once() {
 }
 
 #[tokio::test]
-async fn an_agent_is_told_to_stop_and_says_that_it_has() {
+async fn a_running_task_is_cancelled_by_its_agent_on_request() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let said = execute(&world, Command::Cancel { task }).await;
@@ -50,7 +50,8 @@ async fn an_agent_is_told_to_stop_and_says_that_it_has() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_answer_is_cancelled_after_30_s_and_told_again_when_it_speaks() {
+async fn a_task_of_an_agent_that_does_not_answer_is_cancelled_after_30_s_and_the_agent_is_told_at_its_next_message()
+ {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
@@ -67,7 +68,7 @@ async fn one_that_does_not_answer_is_cancelled_after_30_s_and_told_again_when_it
 }
 
 #[tokio::test]
-async fn a_completion_that_wins_the_race_stays() {
+async fn a_completion_before_the_cancellation_stays() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     execute(&world, Command::Cancel { task }).await;
@@ -81,7 +82,7 @@ async fn a_completion_that_wins_the_race_stays() {
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_and_what_is_anothers_is_not_touched() {
+async fn a_failed_task_is_retried_and_a_task_of_another_channel_is_not() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let error = json!({ "taskId": task, "error": "broken" });

@@ -45,7 +45,7 @@ async fn life(world: &World, at: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_meets_a_transaction_is_tried_again_and_nobody_notices() {
+async fn a_write_that_conflicts_with_a_transaction_is_repeated_without_an_error() {
     // Parts of a transaction: the task or its request, what is beside it, the agent.
     for part in [0, 2, 3] {
         for n in 0.. {
@@ -62,7 +62,7 @@ async fn a_write_that_meets_a_transaction_is_tried_again_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_that_does_not_end_is_a_failure_and_the_message_comes_again() {
+async fn a_conflict_that_does_not_end_is_an_error_and_the_message_is_retried() {
     /// How often the store tries.
     const TRIES: usize = 11;
     let world = World::new().await;

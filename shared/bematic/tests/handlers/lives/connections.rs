@@ -75,7 +75,7 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
 }
 
 #[tokio::test]
-async fn whatever_an_agent_says_first_it_gets_the_work_that_waits() {
+async fn any_first_message_of_a_connection_has_the_queue_dispatched() {
     for (kind, payload) in first_words() {
         let world = World::new().await;
         let task = world.run("fix it", "r").await.id;
@@ -114,7 +114,7 @@ async fn a_failure_at_any_call_of_a_first_message_is_made_up_for_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_handshake_said_whose_it_is_is_never_looked_up_and_has_no_record() {
+async fn a_connection_that_authenticated_in_its_handshake_has_no_record_and_is_never_looked_up() {
     let world = World::new().await;
     world.handshake("c").await;
     assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
@@ -136,8 +136,7 @@ async fn a_connection_whose_handshake_said_whose_it_is_is_never_looked_up_and_ha
         .handle(event("c", true, "{".to_owned()))
         .await;
     let gone = event("c", true, String::new());
-    let now = world.time.now();
-    world.disconnector().disconnect(&gone, now).await.unwrap();
+    world.on_disconnect(&gone).await.unwrap();
     let calls = world.calls.take();
     assert!(
         !calls.contains(&"GetItem AgentsTable".to_owned()),
@@ -147,7 +146,7 @@ async fn a_connection_whose_handshake_said_whose_it_is_is_never_looked_up_and_ha
 }
 
 #[tokio::test]
-async fn what_another_environment_hears_of_an_older_connection_costs_no_more_than_itself() {
+async fn a_message_over_an_older_connection_costs_nothing_more_in_another_environment() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let connected_at = Some(world.time.now());
@@ -190,17 +189,16 @@ async fn what_another_environment_hears_of_an_older_connection_costs_no_more_tha
 async fn a_handshake_that_is_handled_again_after_the_first_message_changes_nothing() {
     let world = World::new().await;
     let handshake = event("c", true, String::new());
-    let at = world.time.now();
-    world.connector().connect(&handshake, at).await.unwrap();
+    world.on_connect(&handshake).await.unwrap();
     world.say("c", "heartbeat:ping", json!({})).await;
     let before = world.store.agent(&agent_id());
-    world.connector().connect(&handshake, at).await.unwrap();
+    world.on_connect(&handshake).await.unwrap();
     assert_eq!(world.store.agent(&agent_id()), before);
     assert!(world.out.closed().is_empty());
 }
 
 #[tokio::test]
-async fn a_message_that_is_handled_before_its_handshake_keeps_nothing_from_the_agent() {
+async fn a_message_that_is_handled_before_its_handshake_does_not_keep_tasks_from_the_agent() {
     let world = World::new().await;
     let task = world.run("fix it", "r").await.id;
     let router = world.router();
@@ -215,11 +213,10 @@ async fn a_message_that_is_handled_before_its_handshake_keeps_nothing_from_the_a
 }
 
 #[tokio::test]
-async fn an_end_that_is_handled_before_its_handshake_is_found_out() {
+async fn a_disconnect_that_is_handled_before_its_handshake_is_detected() {
     let world = World::new().await;
     let gone = event("c", true, String::new());
-    let now = world.time.now();
-    let outcome = world.disconnector().disconnect(&gone, now).await.unwrap();
+    let outcome = world.on_disconnect(&gone).await.unwrap();
     assert_eq!(outcome, Unbound::Stale);
     world.handshake("c").await;
     world.pass(Duration::from_mins(4)).await;
@@ -283,8 +280,7 @@ async fn a_connection_that_authenticated_in_band_is_looked_up_once_in_an_environ
     // And once when it ends.
     let gone = event("c", false, String::new());
     for ended in [Unbound::Offline(agent_id()), Unbound::Stale] {
-        let now = world.time.now();
-        let outcome = world.disconnector().disconnect(&gone, now).await.unwrap();
+        let outcome = world.on_disconnect(&gone).await.unwrap();
         assert_eq!(outcome, ended);
         assert_eq!(
             world.calls.take(),
@@ -298,8 +294,7 @@ async fn a_handshake_that_is_handled_again_after_authentication_sets_no_deadline
     let world = World::new().await;
     world.authenticate_in_band("c").await;
     let again = event("c", false, String::new());
-    let now = world.time.now();
-    world.connector().connect(&again, now).await.unwrap();
+    world.on_connect(&again).await.unwrap();
     world.pass(Duration::from_secs(30)).await;
     assert!(online(&world) && world.out.closed().is_empty());
     let late = world.time.now();
@@ -307,7 +302,7 @@ async fn a_handshake_that_is_handled_again_after_authentication_sets_no_deadline
         world
             .unobserved
             .presence
-            .unauthenticated(late, 1)
+            .unauthenticated_connections(late, 1)
             .await
             .unwrap()
             .is_empty()

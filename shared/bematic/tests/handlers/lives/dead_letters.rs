@@ -14,7 +14,7 @@ async fn send_to_dead_letters(world: &World, body: &NotifyMessage) {
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_with_their_reason_and_tried_again_on_request() {
+async fn dead_letters_are_listed_with_their_reasons_and_redriven() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let none = execute(&world, Command::DeadLetters).await;

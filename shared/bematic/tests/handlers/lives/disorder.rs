@@ -102,11 +102,11 @@ proptest! {
             world.out.take_dispatched();
             world.calls.interleave(seed);
             let dispatchers: Vec<_> = (0..10).map(|_| world.dispatcher()).collect();
-            let drains = dispatchers.iter().map(|dispatcher| {
+            let handled = dispatchers.iter().map(|dispatcher| {
                 dispatcher.handle(bematic::ports::DispatchMessage::agent_queue(agent_id()))
             });
-            for drained in join_all(drains).await {
-                drained.unwrap();
+            for outcome in join_all(handled).await {
+                outcome.unwrap();
             }
             let sent = world.out.take_sent();
             let agent = world.store.agent(&agent_id()).unwrap();

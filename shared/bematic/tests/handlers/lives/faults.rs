@@ -43,7 +43,7 @@ impl Agent {
         let name = format!("c{}", self.connections);
         world.out.open(&name);
         let event = crate::world::event(&name, true, String::new());
-        let bound = world.connector().connect(&event, world.time.now()).await;
+        let bound = world.on_connect(&event).await;
         if bound.is_ok() {
             self.connection = Some(name.clone());
             let status = json!({ "agentId": "box", "status": "online", "activeTasks":

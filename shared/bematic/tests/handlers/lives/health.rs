@@ -27,7 +27,7 @@ async fn health_of(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn health_tells_of_every_agent_and_of_one_in_detail() {
+async fn health_shows_all_agents_or_one_in_detail() {
     let world = World::new().await;
     world.connect("c").await;
     world.add_agent("other").await;
@@ -87,7 +87,7 @@ async fn health_tells_of_every_agent_and_of_one_in_detail() {
 }
 
 #[tokio::test]
-async fn a_reset_closes_a_breaker_at_once_and_what_waited_is_sent() {
+async fn a_reset_closes_a_breaker_at_once_and_waiting_tasks_are_sent() {
     let world = World::new().await;
     world.connect("c").await;
     world.open_breaker("box").await;
@@ -106,7 +106,7 @@ async fn a_reset_closes_a_breaker_at_once_and_what_waited_is_sent() {
 }
 
 #[tokio::test]
-async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_ends() {
+async fn a_drained_agent_finishes_its_tasks_and_gets_none_until_the_drain_expires() {
     let world = World::new().await;
     let running = world.dispatched().await;
     let drain = BreakerOrder::Drain {
@@ -139,7 +139,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new_until_that_e
 }
 
 #[tokio::test]
-async fn a_drain_that_ends_by_itself_is_over_for_everybody_though_nothing_waits() {
+async fn an_expired_drain_is_recorded_although_no_task_waits() {
     let world = World::new().await;
     world.connect("c").await;
     world.join("other", "o").await;
@@ -162,7 +162,7 @@ async fn a_drain_that_ends_by_itself_is_over_for_everybody_though_nothing_waits(
 }
 
 #[tokio::test]
-async fn an_agent_whose_breaker_is_disabled_gets_work_whatever_it_makes_of_it() {
+async fn an_agent_whose_breaker_is_disabled_gets_tasks_although_they_fail() {
     let world = World::new().await;
     world.connect("c").await;
     let disable = BreakerOrder::Disable {
@@ -180,7 +180,7 @@ async fn an_agent_whose_breaker_is_disabled_gets_work_whatever_it_makes_of_it() 
 }
 
 #[tokio::test]
-async fn an_order_that_meets_the_end_of_a_task_is_carried_out_all_the_same() {
+async fn an_order_is_executed_despite_a_version_conflict_with_the_end_of_a_task() {
     let world = World::new().await;
     world.open_breaker("box").await;
     let before = world.store.breaker_of(&agent_id());
@@ -215,7 +215,7 @@ fn operations(world: &World) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
+async fn opening_and_closing_post_one_notice_each_however_often_messages_are_repeated() {
     let world = World::new().await;
     world.connect("c").await;
     world.open_breaker("box").await;
@@ -238,7 +238,7 @@ async fn opening_and_closing_are_a_message_each_however_often_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_failure_at_any_call_leaves_no_message_out_and_doubles_none() {
+async fn a_failure_at_any_call_loses_no_notice_and_posts_none_twice() {
     for when in [When::Before, When::After] {
         for n in 0.. {
             let world = World::new().await;
@@ -273,7 +273,7 @@ async fn poll(webhook: &Webhook) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn health_is_cheap_to_poll_and_says_what_is_wrong_without_a_name() {
+async fn the_health_check_is_cached_and_names_the_failing_component_but_no_agent() {
     let world = World::new().await;
     world.connect("c").await;
     let endpoint = world.webhook();

@@ -53,7 +53,8 @@ async fn numbered_output_keeps_the_newest_thousand_pieces() {
 }
 
 #[tokio::test]
-async fn output_whose_oldest_could_not_be_deleted_is_kept_and_deleted_when_it_comes_again() {
+async fn output_whose_oldest_chunks_could_not_be_deleted_is_kept_and_they_are_deleted_on_repetition()
+ {
     for when in [When::Before, When::After] {
         for n in 0.. {
             let (world, router, task) = running().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bematic_protocol::{messages::CloudMessage, time::Clock};
+use bematic_protocol::messages::CloudMessage;
 use serde_json::json;
 
 use crate::world::{World, agent_id, connection};
@@ -16,7 +16,7 @@ fn is_closed(world: &World) -> bool {
 }
 
 #[tokio::test]
-async fn an_agent_that_says_nothing_is_asked_and_then_offline() {
+async fn a_silent_agent_is_pinged_and_then_marked_offline() {
     let world = World::new().await;
     world.connect("c").await;
     world.pass(Duration::from_secs(149)).await;
@@ -43,7 +43,7 @@ async fn an_agent_that_answers_pings_stays_for_hours() {
 }
 
 #[tokio::test]
-async fn one_that_beats_but_does_not_hear_is_found_out() {
+async fn an_agent_that_sends_heartbeats_but_echoes_no_ping_is_marked_offline() {
     let world = World::new().await;
     world.connect("c").await;
     let router = world.router();
@@ -57,27 +57,21 @@ async fn one_that_beats_but_does_not_hear_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_given_up_and_speaks_is_closed_so_that_its_agent_comes_anew() {
+async fn a_message_over_a_connection_that_was_unbound_closes_it() {
     let world = World::new().await;
     world.connect("c").await;
     let disconnect = crate::world::event("c", true, String::new());
-    let now = world.time.now();
-    world
-        .disconnector()
-        .disconnect(&disconnect, now)
-        .await
-        .unwrap();
+    world.on_disconnect(&disconnect).await.unwrap();
     world.say("c", "HEARTBEAT_PING", json!({})).await;
     assert!(is_closed(&world));
 }
 
 #[tokio::test]
-async fn the_sweeper_ends_what_should_have_authenticated() {
+async fn the_sweeper_closes_connections_that_did_not_authenticate() {
     let world = World::new().await;
     world.out.open("c");
     let handshake = crate::world::event("c", false, String::new());
-    let now = world.time.now();
-    world.connector().connect(&handshake, now).await.unwrap();
+    world.on_connect(&handshake).await.unwrap();
     // The message of its deadline is lost.
     world.out.take_dispatched();
     world.pass(Duration::from_secs(75)).await;
@@ -92,7 +86,7 @@ async fn two_sweeps_at_once_do_nothing_twice() {
     world.time.pass(Duration::from_secs(40));
     let (one, two) = (world.sweeper(), world.sweeper());
     let (first, second) = futures::join!(one.sweep(), two.sweep());
-    assert_eq!((first.unwrap().tasks, second.unwrap().tasks), (1, 1));
+    assert_eq!((first.unwrap().due, second.unwrap().due), (1, 1));
     world.dispatch_all().await;
     let task = world.store.task(task.id).unwrap();
     assert_eq!(task.state.last_attempt().map(u32::from), Some(1));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bematic::{batch::BatchKind, command::Command, ports::DispatchMessage};
-use bematic_protocol::{ids::TaskId, time::Clock};
+use bematic_protocol::ids::TaskId;
 use fake_aws::When;
 use serde_json::json;
 
@@ -82,7 +82,7 @@ async fn a_timer_that_fails_at_any_call_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_operators_word_that_fails_at_any_call_is_carried_out_when_it_is_repeated() {
+async fn a_command_that_fails_at_any_call_is_executed_when_it_is_repeated() {
     let words = |task| {
         [
             (Command::Cancel { task }, [("cancelled", 1)]),
@@ -119,10 +119,9 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
         for n in 0.. {
             let world = World::new().await;
             let task = world.dispatched().await.id;
-            let now = world.time.now();
             world.out.open("unbound");
             let handshake = event("unbound", false, String::new());
-            world.connector().connect(&handshake, now).await.unwrap();
+            world.on_connect(&handshake).await.unwrap();
             try_execute(&world, Command::Bulk(BatchKind::Archive))
                 .await
                 .unwrap();
@@ -167,20 +166,18 @@ async fn a_handshake_that_fails_at_any_call_is_made_up_for_by_the_next() {
         for when in [When::Before, When::After] {
             for n in 0.. {
                 let world = World::new().await;
-                let now = world.time.now();
                 world.calls.fail(n, when);
                 world.out.open("c1");
                 let first = event("c1", authorized, String::new());
-                let refused = world.connector().connect(&first, now).await.is_err();
+                let refused = world.on_connect(&first).await.is_err();
                 if world.calls.unused_failure() {
                     break;
                 }
                 assert!(refused, "call {n} ({when:?})");
                 world.time.pass(Duration::from_secs(1));
-                let now = world.time.now();
                 world.out.open("c2");
                 let second = event("c2", authorized, String::new());
-                world.connector().connect(&second, now).await.unwrap();
+                world.on_connect(&second).await.unwrap();
                 world.pass(Duration::from_mins(1)).await;
                 let agent = world.store.agent(&agent_id()).unwrap();
                 let bound = agent.connection.map(|binding| binding.id);

@@ -38,7 +38,7 @@ async fn alive_for(world: &World, time: Duration) {
 }
 
 #[tokio::test]
-async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt_and_fails_in_the_end() {
+async fn an_unacknowledged_task_is_sent_again_as_the_next_attempt_and_fails_after_the_last() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world.pass(Duration::from_secs(29)).await;
@@ -60,7 +60,7 @@ async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt_and_fai
 }
 
 #[tokio::test]
-async fn a_running_task_that_nobody_speaks_of_ends_in_agent_lost() {
+async fn a_running_task_without_signs_of_life_fails_with_agent_lost() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let ack = json!({ "taskId": task.id, "accepted": true });

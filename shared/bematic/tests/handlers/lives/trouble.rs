@@ -46,7 +46,7 @@ async fn undelivered(world: &World) -> TaskId {
 }
 
 #[tokio::test]
-async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_was_cancelled() {
+async fn a_cancelled_task_that_was_delivered_after_all_is_stopped_and_its_late_result_is_kept() {
     let world = World::new().await;
     let task = undelivered(&world).await;
     execute(&world, Command::Cancel { task }).await;
@@ -90,7 +90,7 @@ async fn a_connection_gets_no_work_before_its_first_message() {
 }
 
 #[tokio::test]
-async fn what_a_new_connection_says_of_its_capacity_counts_before_it_gets_work() {
+async fn the_capacity_that_a_new_connection_reports_applies_before_its_queue_is_dispatched() {
     let world = World::new().await;
     for n in 0..4 {
         world.run("work", &format!("r{n}")).await;
@@ -106,14 +106,14 @@ async fn what_a_new_connection_says_of_its_capacity_counts_before_it_gets_work()
     let reported = calls
         .iter()
         .position(|call| *call == "UpdateItem AgentsTable");
-    let drain = calls
+    let dispatch = calls
         .iter()
         .position(|call| *call == "SendMessage DispatchQueue");
-    assert!(reported < drain, "{calls:?}");
+    assert!(reported < dispatch, "{calls:?}");
 }
 
 #[tokio::test]
-async fn an_agent_that_may_not_hear_gets_no_more_work_until_it_answers() {
+async fn an_agent_that_may_not_receive_messages_gets_no_tasks_until_it_echoes_a_ping() {
     let world = World::new().await;
     let router = world.router();
     world.dispatched().await;
@@ -150,17 +150,17 @@ async fn an_agent_that_may_not_hear_gets_no_more_work_until_it_answers() {
 }
 
 #[tokio::test]
-async fn a_claim_that_fails_holds_up_nothing_that_was_claimed() {
+async fn a_claim_that_fails_does_not_keep_claimed_tasks_from_being_sent() {
     let world = World::new().await;
     world.connect("c").await;
     for n in 0..3 {
         world.run("work", &format!("r{n}")).await;
     }
     world.out.take_dispatched();
-    // The drain's lease, its queue, two claims.
+    // The lease, the queue, two claims.
     world.calls.fail_at(4);
-    let drain = DispatchMessage::agent_queue(agent_id());
-    world.dispatcher().handle(drain).await.unwrap_err();
+    let dispatch = DispatchMessage::agent_queue(agent_id());
+    world.dispatcher().handle(dispatch).await.unwrap_err();
     assert_eq!(sent(&world).0, [1, 1]);
     assert_eq!(states(&world), [("dispatched", 2), ("pending", 1)]);
 }
@@ -175,13 +175,13 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
             world.out.take_dispatched();
             world.out.gone("c");
             world.calls.fail(n, when);
-            let drain = DispatchMessage::agent_queue(agent_id());
-            let _ = world.dispatcher().handle(drain.clone()).await;
+            let dispatch = DispatchMessage::agent_queue(agent_id());
+            let _ = world.dispatcher().handle(dispatch.clone()).await;
             if world.calls.unused_failure() {
                 break;
             }
             world.time.pass(Duration::from_secs(31));
-            world.dispatcher().handle(drain).await.unwrap();
+            world.dispatcher().handle(dispatch).await.unwrap();
             world.pass(Duration::from_mins(2)).await;
             let state = world.store.task(task).unwrap().state;
             match state {
@@ -236,7 +236,7 @@ async fn begun(lease: u64, before: u64) -> (World, MessageRouter, TaskId) {
 }
 
 #[tokio::test]
-async fn heartbeats_keep_a_task_whose_lease_is_shorter_than_they_are_written_down() {
+async fn heartbeats_renew_a_lease_that_is_shorter_than_the_interval_at_which_they_are_stored() {
     for (lease, before) in [(10, 0), (10, 19), (30, 5), (60, 1), (75, 10)] {
         let (world, router, task) = begun(lease, before).await;
         world.pass(Duration::from_secs(20 - before)).await;
@@ -271,11 +271,7 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
         tasks.push(task);
     }
     world
-        .disconnector()
-        .disconnect(
-            &crate::world::event("c", true, String::new()),
-            world.time.now(),
-        )
+        .on_disconnect(&crate::world::event("c", true, String::new()))
         .await
         .unwrap();
     for task in &tasks[..2] {
@@ -298,7 +294,7 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
 }
 
 #[tokio::test]
-async fn a_slot_that_a_refused_task_frees_is_the_next_ones_at_once() {
+async fn the_slot_of_a_refused_task_is_given_to_the_next_task_at_once() {
     let world = World::new().await;
     world.connect("c").await;
     world.say("c", "AGENT_STATUS", status(&[], 1)).await;
@@ -314,7 +310,7 @@ async fn a_slot_that_a_refused_task_frees_is_the_next_ones_at_once() {
 }
 
 #[tokio::test]
-async fn what_slack_does_not_show_is_told_again_after_twice_as_long_each_time() {
+async fn the_refresh_of_an_unshown_task_is_repeated_after_twice_as_long_each_time() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
@@ -335,7 +331,7 @@ async fn what_slack_does_not_show_is_told_again_after_twice_as_long_each_time() 
 }
 
 #[tokio::test]
-async fn a_timer_is_one_message_however_often_it_is_looked_at() {
+async fn a_timer_has_one_message_however_often_its_task_is_checked() {
     let world = with_lease(600).await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
@@ -372,7 +368,7 @@ async fn a_lease_ends_in_time_though_its_beginning_sent_no_message_for_it() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_in_time_though_it_began_while_its_deadline_was_looked_at() {
+async fn a_lease_ends_in_time_though_it_began_while_the_acknowledgement_deadline_was_checked() {
     let mut begun = 0;
     for seed in 0..50 {
         let world = with_lease(600).await;
@@ -412,7 +408,7 @@ async fn a_report_that_counted_is_not_late_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn what_an_agent_named_before_it_was_sent_an_attempt_acknowledges_nothing() {
+async fn a_list_of_tasks_from_before_an_attempt_was_sent_acknowledges_nothing() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let heartbeat = json!({ "tasks": [task] });
@@ -429,7 +425,7 @@ async fn what_an_agent_named_before_it_was_sent_an_attempt_acknowledges_nothing(
 }
 
 #[tokio::test]
-async fn an_agent_that_has_connected_anew_is_not_in_doubt() {
+async fn an_agent_on_a_new_connection_is_not_in_doubt() {
     let world = World::new().await;
     world.dispatched().await;
     world.time.pass(Duration::from_secs(20));
@@ -441,7 +437,7 @@ async fn an_agent_that_has_connected_anew_is_not_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_being_stopped_is_looked_at_no_more_often_than_once_a_minute() {
+async fn a_task_that_is_being_cancelled_is_checked_at_most_once_a_minute() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });

@@ -28,17 +28,14 @@ impl World {
     pub(crate) async fn handshake(&self, name: &str) {
         self.out.open(name);
         let event = event(name, true, String::new());
-        self.connector()
-            .connect(&event, self.time.now())
-            .await
-            .unwrap();
+        self.on_connect(&event).await.unwrap();
     }
 
     /// Opens an unbound connection: a handshake without a header.
     pub(crate) async fn add_unbound(&self, name: &str) {
         self.out.open(name);
         let handshake = event(name, false, String::new());
-        let connected = self.connector().connect(&handshake, self.time.now()).await;
+        let connected = self.on_connect(&handshake).await;
         connected.unwrap();
     }
 

@@ -7,11 +7,17 @@ use bematic::{
     dead_letter::{DeadLetter, QueueName, Reason},
     error::BematicError,
     handlers::{
-        authorize::Authorizer, batch::BatchWorker, connect::Connector, disconnect::Disconnector,
-        dispatch::Dispatcher, message::MessageRouter, notify::Notifier, routing::TaskMover, sqs,
-        sweep::Sweeper, webhook::Webhook,
+        batch::BatchWorker,
+        connect::{bind, disconnect},
+        dispatch::Dispatcher,
+        event::SocketEvent,
+        message::MessageRouter,
+        notify::Notifier,
+        sqs,
+        sweep::Sweeper,
+        webhook::Webhook,
     },
-    ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue},
+    ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue, Unbound},
 };
 use bematic_aws::{app::App, config::Environment, queue::SqsSource};
 use fake_aws::{FakeAws, ReceivedMessage};
@@ -65,16 +71,14 @@ impl World {
         app(&self.aws, &self.time, set).ports()
     }
 
-    pub(crate) fn authorizer(&self) -> Authorizer {
-        Authorizer::new(self.ports())
+    /// Handles `$connect`.
+    pub(crate) async fn on_connect(&self, event: &SocketEvent) -> Result<(), BematicError> {
+        bind(&self.ports(), event).await
     }
 
-    pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.ports())
-    }
-
-    pub(crate) fn disconnector(&self) -> Disconnector {
-        Disconnector::new(self.ports())
+    /// Handles `$disconnect`.
+    pub(crate) async fn on_disconnect(&self, event: &SocketEvent) -> Result<Unbound, BematicError> {
+        disconnect(&self.ports(), event).await
     }
 
     pub(crate) fn router(&self) -> MessageRouter {
@@ -99,11 +103,6 @@ impl World {
 
     pub(crate) fn webhook(&self) -> Webhook {
         Webhook::new(self.ports(), SECRET.into())
-    }
-
-    /// Returns the dispatcher's mover of waiting tasks.
-    pub(crate) fn mover(&self) -> TaskMover {
-        TaskMover::new(self.ports())
     }
 
     /// Invokes the dispatcher with the due messages of its queue, as Lambda does.
@@ -173,7 +172,6 @@ impl World {
             body,
             group: Some("group"),
             fifo: true,
-            times: 50,
         };
         let source = self.source(QueueName::Notifications);
         source.send_to_dead_letters(message, reason).await.unwrap();

@@ -81,7 +81,7 @@ impl Out {
     /// Returns the tasks whose refresh is enqueued in either queue.
     pub(crate) fn to_show(&self) -> Vec<TaskId> {
         let dispatched = self.aws.queue(DISPATCH).peek();
-        let by_drain = dispatched.iter().filter_map(|message| match body(message) {
+        let by_dispatch = dispatched.iter().filter_map(|message| match body(message) {
             DispatchMessage::AgentQueue { refresh, .. } => refresh,
             _ => None,
         });
@@ -90,7 +90,7 @@ impl Out {
             NotifyMessage::Refresh { task_id } => Some(task_id),
             _ => None,
         });
-        by_drain.chain(directly).collect()
+        by_dispatch.chain(directly).collect()
     }
 
     /// Returns the messages of the queue of bulk operations.

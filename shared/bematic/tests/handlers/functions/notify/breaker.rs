@@ -96,7 +96,7 @@ fn closed() -> (&'static str, String, bool) {
 }
 
 #[tokio::test]
-async fn what_opened_and_closed_and_opened_before_anybody_looked_is_told_in_full_and_in_order() {
+async fn notices_of_several_incidents_at_once_are_posted_in_order() {
     let world = World::new().await;
     open(&world, "first").await;
     recover(&world, "probe").await;
@@ -109,7 +109,7 @@ async fn what_opened_and_closed_and_opened_before_anybody_looked_is_told_in_full
 }
 
 #[tokio::test]
-async fn a_message_of_an_incident_that_the_next_has_followed_loses_its_button() {
+async fn the_notice_of_an_incident_loses_its_button_once_the_next_has_begun() {
     let world = World::new().await;
     open(&world, "first").await;
     tell(&world.notifier()).await;
@@ -122,7 +122,7 @@ async fn a_message_of_an_incident_that_the_next_has_followed_loses_its_button() 
 }
 
 #[tokio::test]
-async fn a_failure_at_any_call_tells_of_two_incidents_once_each() {
+async fn a_failure_at_any_call_posts_two_incidents_once_each() {
     for when in [When::Before, When::After] {
         for n in 0.. {
             let world = World::new().await;
@@ -155,7 +155,7 @@ async fn a_failure_at_any_call_tells_of_two_incidents_once_each() {
 }
 
 #[tokio::test]
-async fn trying_and_failing_again_is_no_news_and_a_few_calls() {
+async fn a_failed_probe_posts_no_notice_and_costs_a_few_calls() {
     let world = World::new().await;
     open(&world, "first").await;
     tell(&world.notifier()).await;
@@ -184,7 +184,7 @@ async fn trying_and_failing_again_is_no_news_and_a_few_calls() {
 }
 
 #[tokio::test]
-async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
+async fn an_incident_costs_two_posts_and_an_update_and_one_read_once_it_is_announced() {
     let world = World::new().await;
     open(&world, "first").await;
     world.calls.take();
@@ -229,7 +229,7 @@ async fn an_incident_costs_two_posts_and_an_update_and_what_is_told_one_read() {
 }
 
 #[tokio::test]
-async fn a_later_failure_is_not_shown_as_what_opened_it() {
+async fn a_later_failure_is_not_shown_as_the_one_that_opened_the_breaker() {
     let world = World::new().await;
     open(&world, "first").await;
     tell(&world.notifier()).await;
@@ -240,7 +240,7 @@ async fn a_later_failure_is_not_shown_as_what_opened_it() {
 }
 
 #[tokio::test]
-async fn without_a_channel_nobody_is_told_and_not_later_either() {
+async fn without_an_operations_channel_no_notice_is_posted_then_or_later() {
     let world = World::new().await;
     let ports = world.ports_with(&[("OPERATIONS_CHANNEL", "")]);
     let without = Notifier::new(ports, world.slack.client.clone());
@@ -258,7 +258,7 @@ async fn without_a_channel_nobody_is_told_and_not_later_either() {
 }
 
 #[tokio::test]
-async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
+async fn a_channel_that_slack_refuses_delays_no_message() {
     let world = World::new().await;
     open(&world, "first").await;
     world
@@ -273,7 +273,7 @@ async fn a_channel_that_slack_refuses_keeps_nothing_waiting() {
 }
 
 #[tokio::test]
-async fn what_slack_has_no_time_for_is_told_when_it_has() {
+async fn a_rate_limited_notice_is_posted_later() {
     let world = World::new().await;
     open(&world, "first").await;
     world.slack.fail(Fault::rate_limited("chat.postMessage", 7));

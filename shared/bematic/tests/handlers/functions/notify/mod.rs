@@ -57,7 +57,7 @@ async fn a_task_is_posted_once_and_updated_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_task_whose_agent_is_offline_says_so_while_it_waits() {
+async fn the_card_of_a_waiting_task_says_that_its_agent_is_offline() {
     let world = World::new().await;
     let task = world.run("fix it", "r").await;
     world.dispatch_all().await;
@@ -129,7 +129,7 @@ async fn an_update_costs_reads_one_call_to_slack_and_two_writes() {
 }
 
 #[tokio::test]
-async fn what_would_show_the_same_is_not_sent() {
+async fn an_unchanged_card_is_not_updated() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world.notifier().handle(refresh(task.id)).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_message_that_somebody_deleted_is_not_posted_again() {
 }
 
 #[tokio::test]
-async fn a_task_that_slack_refuses_to_show_goes_on_without() {
+async fn a_task_whose_card_slack_refuses_goes_on() {
     let world = World::new().await;
     let task = world.dispatched().await;
     world
@@ -217,7 +217,7 @@ async fn send(world: &World, task_id: TaskId, n: u32) {
 }
 
 #[tokio::test]
-async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
+async fn a_rate_limited_refresh_waits_as_slack_asks_and_delays_no_other() {
     let world = World::new().await;
     let first = world.dispatched().await.id;
     let second = world.run("another", "r2").await.id;
@@ -245,13 +245,12 @@ async fn a_task_that_slack_has_no_time_for_waits_as_slack_says_and_alone() {
 }
 
 #[tokio::test]
-async fn on_a_standard_queue_only_what_failed_comes_back() {
+async fn on_a_standard_queue_only_failed_messages_are_returned() {
     let world = World::new().await;
     world.connect("c").await;
     let task = world.run("fix it", "r").await.id;
-    let again = DispatchMessage::agent_queue(agent_id());
-    let sent = world.unobserved.dispatch.send(&again, Duration::ZERO);
-    sent.await.unwrap();
+    let again = (DispatchMessage::agent_queue(agent_id()), Duration::ZERO);
+    world.unobserved.dispatch.send(&[again]).await.unwrap();
     // The first cannot pass on what is to be shown.
     world.calls.fail_at(0);
     let fed = world.feed_dispatcher().await;
@@ -267,7 +266,7 @@ async fn on_a_standard_queue_only_what_failed_comes_back() {
 }
 
 #[tokio::test]
-async fn what_failed_comes_back_soon_and_later_each_time() {
+async fn a_failed_message_is_retried_after_twice_as_long_each_time() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
     world.out.take_notified();
@@ -311,7 +310,7 @@ async fn notify(world: &World, records: Vec<SqsMessage>) -> SqsBatchResponse {
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_understood_is_given_up_alone_and_one_without_an_id_is_not_named() {
+async fn only_the_unparsable_message_is_dead_lettered_and_one_without_an_id_is_not_named() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let mut garbled = record("garbled", task.id);
@@ -339,7 +338,7 @@ async fn a_message_that_is_not_understood_is_given_up_alone_and_one_without_an_i
 }
 
 #[tokio::test]
-async fn a_message_is_given_up_with_its_reason_once_it_was_received_too_often() {
+async fn a_message_that_was_received_too_often_is_dead_lettered_with_its_reason() {
     let world = World::new().await;
     let task = world.dispatched().await;
     let mut last = record("a", task.id);

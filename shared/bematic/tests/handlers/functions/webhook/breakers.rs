@@ -28,11 +28,14 @@ fn breaker(world: &World) -> Breaker {
     world.store.breaker_of(&agent_id())
 }
 
-/// The drains that were asked for since the last time.
-fn drains(world: &World) -> usize {
+/// Takes the requests to dispatch the agent's queue, and returns their number.
+fn dispatches(world: &World) -> usize {
     let sent = world.out.take_dispatched();
-    let drain = DispatchMessage::agent_queue(agent_id());
-    assert!(sent.iter().all(|it| *it == (drain.clone(), Duration::ZERO)));
+    let dispatch = DispatchMessage::agent_queue(agent_id());
+    assert!(
+        sent.iter()
+            .all(|it| *it == (dispatch.clone(), Duration::ZERO))
+    );
     sent.len()
 }
 
@@ -53,7 +56,10 @@ async fn the_button_resets_however_often_it_is_pressed() {
             "SendMessage DispatchQueue"
         ]
     );
-    assert_eq!((breaker(&world).state, drains(&world)), (State::Closed, 1));
+    assert_eq!(
+        (breaker(&world).state, dispatches(&world)),
+        (State::Closed, 1)
+    );
     let version = breaker(&world).version;
     assert_eq!(press(&world, "box").await, done);
     assert_eq!(
@@ -64,7 +70,7 @@ async fn the_button_resets_however_often_it_is_pressed() {
             "SendMessage DispatchQueue"
         ]
     );
-    assert_eq!((breaker(&world).version, drains(&world)), (version, 1));
+    assert_eq!((breaker(&world).version, dispatches(&world)), (version, 1));
 }
 
 #[tokio::test]
@@ -74,12 +80,12 @@ async fn a_button_of_an_agent_that_is_gone_or_none_changes_nothing() {
     for value in ["nobody", "no agent at all", ""] {
         assert_eq!(press(&world, value).await.status, 200, "{value}");
     }
-    assert_eq!(drains(&world), 0);
+    assert_eq!(dispatches(&world), 0);
     assert!(matches!(breaker(&world).state, State::Open { .. }));
 }
 
 #[tokio::test]
-async fn an_order_that_failed_at_any_call_is_told_and_given_again_it_is_carried_out() {
+async fn an_order_that_fails_at_any_call_is_reported_and_executed_on_repetition() {
     /// After the agent and its breaker are read.
     const RESET: usize = 2;
     for when in [When::Before, When::After] {
@@ -105,7 +111,10 @@ async fn an_order_that_failed_at_any_call_is_told_and_given_again_it_is_carried_
                 200,
                 "call {n} ({when:?})"
             );
-            assert_eq!((breaker(&world).state, drains(&world)), (State::Closed, 1));
+            assert_eq!(
+                (breaker(&world).state, dispatches(&world)),
+                (State::Closed, 1)
+            );
 
             let world = World::new().await;
             world.open_breaker("box").await;
@@ -120,7 +129,7 @@ async fn an_order_that_failed_at_any_call_is_told_and_given_again_it_is_carried_
 }
 
 #[tokio::test]
-async fn what_an_operator_writes_is_done_and_answered() {
+async fn orders_to_breakers_are_executed_and_answered() {
     let world = World::new().await;
     for (text, expected) in [
         (
@@ -159,7 +168,7 @@ async fn what_an_operator_writes_is_done_and_answered() {
 }
 
 #[tokio::test]
-async fn a_word_that_has_ended_is_not_shown_any_more() {
+async fn an_expired_order_is_not_shown() {
     let world = World::new().await;
     command(&world, "agent drain box --for 30m", "t").await;
     world.time.pass(Duration::from_mins(30));
@@ -198,7 +207,7 @@ async fn an_agent_that_was_drained_is_not_unhealthy_and_one_that_fails_is_until_
 }
 
 #[tokio::test]
-async fn dead_letters_degrade_and_queues_that_do_not_answer_say_nothing_of_slack() {
+async fn dead_letters_degrade_the_health_and_unreachable_queues_leave_slack_unknown() {
     let world = World::new().await;
     // After the agents: their names in four parts, and then they themselves.
     world.calls.fail_at(5);

@@ -39,10 +39,10 @@ fn connection_of(agent: &AgentId) -> &'static str {
     }
 }
 
-async fn drain(world: &World, agent: &str) {
+async fn dispatch(world: &World, agent: &str) {
     let agent_id = id(agent);
-    let drain = DispatchMessage::agent_queue(agent_id);
-    world.dispatcher().handle(drain).await.unwrap();
+    let message = DispatchMessage::agent_queue(agent_id);
+    world.dispatcher().handle(message).await.unwrap();
 }
 
 /// As `box` was when its breaker was open.
@@ -89,7 +89,8 @@ fn assert_sent_once(world: &World, sent: &[(String, String, u32)]) {
     }
 }
 
-/// Whether the queue of `box` was drained and moved at once.
+/// Dispatches the queue of `box` and moves its tasks at the same time. Returns the number of tasks that
+/// were moved, and of those that were sent.
 fn both(seed: u64) -> (usize, usize) {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -100,13 +101,13 @@ fn both(seed: u64) -> (usize, usize) {
             let agent = shut(&world).await;
             let now = world.time.now();
             world.calls.interleave(seed);
-            let (first, second) = (world.mover(), world.mover());
+            let (first, second) = (world.dispatcher(), world.dispatcher());
             let both = join(
                 first.move_waiting(&agent, now),
                 second.move_waiting(&agent, now),
             );
-            let drains = join(drain(&world, "box"), drain(&world, "b"));
-            let ((first, second), _) = Box::pin(join(both, drains)).await;
+            let dispatches = join(dispatch(&world, "box"), dispatch(&world, "b"));
+            let ((first, second), _) = Box::pin(join(both, dispatches)).await;
             let (first, second) = (first.unwrap(), second.unwrap());
             world.dispatch_all().await;
             let sent = submitted(&world);
@@ -126,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn those_races_go_either_way() {
+fn races_of_moving_and_sending_go_either_way() {
     let outcomes: Vec<_> = (1..60).map(both).collect();
     assert!(outcomes.iter().any(|(moved, sent)| *moved > 0 && *sent > 0));
 }
@@ -139,7 +140,10 @@ async fn a_failure_at_any_call_loses_nothing() {
             let agent = shut(&world).await;
             world.open_breaker("box").await;
             world.calls.fail(n, when);
-            let first = world.mover().move_waiting(&agent, world.time.now()).await;
+            let first = world
+                .dispatcher()
+                .move_waiting(&agent, world.time.now())
+                .await;
             if world.calls.unused_failure() {
                 assert_eq!(first.unwrap(), 4);
                 assert!(n > 10, "{n} calls were made to fail");

@@ -42,7 +42,7 @@ fn agent_of(world: &World, task: &Task) -> String {
 async fn move_from(world: &World, agent: &str) -> usize {
     let agent = world.store.agent(&id(agent)).unwrap();
     let now = world.time.now();
-    world.mover().move_waiting(&agent, now).await.unwrap()
+    world.dispatcher().move_waiting(&agent, now).await.unwrap()
 }
 
 /// Time passes; these agents are there all the while, and take what they are sent.
@@ -93,7 +93,7 @@ async fn run_all(world: &World, prompts: &[&str]) -> Vec<Task> {
 }
 
 #[tokio::test]
-async fn a_new_task_goes_to_the_least_loaded_of_those_that_are_there() {
+async fn a_new_task_goes_to_the_least_loaded_connected_agent() {
     let world = World::new().await;
     world.connect("c").await;
     world.join("b", "cb").await;
@@ -114,7 +114,7 @@ async fn a_new_task_goes_to_the_least_loaded_of_those_that_are_there() {
 }
 
 #[tokio::test]
-async fn one_whose_breaker_is_open_gets_no_new_task() {
+async fn an_agent_whose_breaker_is_open_gets_no_new_task() {
     let world = World::new().await;
     world.connect("c").await;
     world.join("b", "cb").await;
@@ -129,7 +129,7 @@ async fn one_whose_breaker_is_open_gets_no_new_task() {
 }
 
 #[tokio::test]
-async fn a_choice_costs_a_read_of_each_and_a_count_of_those_that_could_have_it() {
+async fn a_choice_costs_a_read_of_each_agent_and_a_count_for_each_candidate() {
     let world = World::new().await;
     world.join("b", "cb").await;
     world.add_agent("d").await;
@@ -177,7 +177,7 @@ async fn a_choice_costs_a_read_of_each_and_a_count_of_those_that_could_have_it()
 }
 
 #[tokio::test]
-async fn agents_that_there_are_not_are_left_out_and_none_is_refused() {
+async fn unknown_agents_of_a_route_are_left_out_and_a_route_without_known_agents_is_refused() {
     let world = World::new().await;
     world.set_route("nobody,box").await;
     assert_eq!(world.run("1", "1").await.agent_id, id("box"));

@@ -59,7 +59,7 @@ fn numbered(mut payload: Value, task: &Task, attempt: Option<u32>) -> Value {
 }
 
 #[tokio::test]
-async fn what_the_earlier_agent_reports_is_of_its_own_attempt_and_changes_nothing() {
+async fn a_report_of_the_earlier_agent_is_about_its_own_attempt_and_changes_nothing() {
     for attempt in [Some(1), None] {
         let (world, task) = moved().await;
         for (kind, payload) in [
@@ -104,7 +104,7 @@ async fn what_the_earlier_agent_reports_is_of_its_own_attempt_and_changes_nothin
 }
 
 #[tokio::test]
-async fn the_earlier_agent_cannot_speak_of_the_attempt_of_another() {
+async fn the_earlier_agent_cannot_report_on_another_agents_attempt() {
     let (world, task) = moved().await;
     for (kind, payload) in [
         ("TASK_ACK", json!({ "accepted": true })),
@@ -127,7 +127,7 @@ async fn the_earlier_agent_cannot_speak_of_the_attempt_of_another() {
 }
 
 #[tokio::test]
-async fn the_earlier_agent_is_told_to_stop_once_another_has_the_task_and_that_one_never() {
+async fn the_earlier_agent_is_sent_task_cancel_once_another_has_the_task_and_the_new_agent_never() {
     let (world, task) = moved().await;
     let named = json!({ "tasks": [task.id] });
     let status =
@@ -153,7 +153,7 @@ async fn the_earlier_agent_is_told_to_stop_once_another_has_the_task_and_that_on
 }
 
 #[tokio::test]
-async fn a_task_that_came_back_to_its_agent_is_its_own_again() {
+async fn a_task_that_was_moved_back_to_an_agent_accepts_its_reports() {
     let (world, task) = moved().await;
     let refused = json!({ "taskId": task.id, "attempt": 2, "accepted": false, "reason": "no" });
     world.say_as("b", "cb", "TASK_ACK", refused).await;

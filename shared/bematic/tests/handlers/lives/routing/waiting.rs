@@ -37,7 +37,7 @@ async fn waiting(prompts: &[&str]) -> (World, Vec<Task>) {
 }
 
 #[tokio::test]
-async fn what_waits_behind_a_breaker_that_opened_is_moved_sent_and_shown() {
+async fn tasks_that_wait_behind_an_opened_breaker_are_moved_sent_and_shown() {
     let (world, tasks) = waiting(&["one", "two", "three"]).await;
     world.open_breaker("box").await;
     assert_eq!(move_from(&world, "box").await, 3);
@@ -59,7 +59,7 @@ async fn what_waits_behind_a_breaker_that_opened_is_moved_sent_and_shown() {
 }
 
 #[tokio::test]
-async fn one_that_was_moved_is_shown_with_its_new_agent_before_it_is_sent() {
+async fn a_moved_task_is_shown_with_its_new_agent_before_it_is_sent() {
     let (world, tasks) = waiting(&["one"]).await;
     world.open_breaker("box").await;
     move_from(&world, "box").await;
@@ -72,7 +72,7 @@ async fn one_that_was_moved_is_shown_with_its_new_agent_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_full_agent_is_moved_as_far_as_others_have_room() {
+async fn tasks_that_wait_for_a_full_agent_are_moved_as_far_as_others_have_free_slots() {
     let (world, _) = waiting(&["one", "two", "three", "four"]).await;
     let status = json!({ "agentId": "b", "status": "online", "activeTasks": [], "capacity": 2 });
     world.say_as("b", "cb", "AGENT_STATUS", status).await;
@@ -90,7 +90,7 @@ async fn what_waits_for_a_full_agent_is_moved_as_far_as_others_have_room() {
 }
 
 #[tokio::test]
-async fn what_is_pinned_to_its_agent_stays() {
+async fn a_task_for_one_agent_only_is_not_moved() {
     let (world, _) = waiting(&[]).await;
     world.set_route("box").await;
     let by_project = world.run("pinned by its project", "p").await;
@@ -115,7 +115,7 @@ async fn what_is_pinned_to_its_agent_stays() {
 }
 
 #[tokio::test]
-async fn pinned_tasks_at_the_head_of_a_queue_are_not_looked_at_for_ever() {
+async fn immovable_tasks_at_the_head_of_a_queue_do_not_have_it_dispatched_for_ever() {
     let world = full().await;
     world.set_route("box").await;
     for n in 0..60 {
@@ -128,32 +128,32 @@ async fn pinned_tasks_at_the_head_of_a_queue_are_not_looked_at_for_ever() {
     world.out.take_dispatched();
     world.open_breaker("box").await;
     assert_eq!(move_from(&world, "box").await, 0);
-    assert!(world.out.take_dispatched().is_empty(), "no other drain");
+    assert!(world.out.take_dispatched().is_empty(), "no other dispatch");
     // The sweeper finds what is behind them.
     pass(&world, Duration::from_mins(2), &[("box", "c"), ("b", "cb")]).await;
     assert_eq!(agent_of(&world, &last), "b");
 }
 
 #[tokio::test]
-async fn a_long_queue_is_moved_by_several_drains() {
+async fn a_long_queue_is_moved_by_several_dispatches() {
     let prompts: Vec<_> = (0..60).map(|n| format!("work {n}")).collect();
     let prompts: Vec<_> = prompts.iter().map(String::as_str).collect();
     let (world, _) = waiting(&prompts).await;
-    let drains = |world: &World| {
-        let drain = DispatchMessage::agent_queue(id("box"));
+    let dispatches = |world: &World| {
+        let dispatch = DispatchMessage::agent_queue(id("box"));
         let sent = world.out.take_dispatched().into_iter();
-        sent.filter(|(message, _)| *message == drain).count()
+        sent.filter(|(message, _)| *message == dispatch).count()
     };
     world.open_breaker("box").await;
-    drains(&world);
+    dispatches(&world);
     assert_eq!(move_from(&world, "box").await, 50);
-    assert_eq!(drains(&world), 1);
+    assert_eq!(dispatches(&world), 1);
     assert_eq!(move_from(&world, "box").await, 10);
-    assert_eq!(drains(&world), 0);
+    assert_eq!(dispatches(&world), 0);
 }
 
 #[tokio::test]
-async fn what_may_have_arrived_stays_with_its_agent() {
+async fn a_task_that_may_have_been_delivered_is_not_moved() {
     let world = World::new().await;
     world.connect("c").await;
     world.set_route("box,b").await;
@@ -178,7 +178,7 @@ async fn what_may_have_arrived_stays_with_its_agent() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_one_that_is_away_goes_to_one_that_comes() {
+async fn a_task_that_waits_for_an_offline_agent_is_moved_to_one_that_connects() {
     let world = World::new().await;
     world.add_agent("b").await;
     world.set_route("box,b").await;
@@ -202,7 +202,7 @@ async fn a_task_that_waits_for_one_that_is_away_goes_to_one_that_comes() {
 }
 
 #[tokio::test]
-async fn one_that_waits_in_vain_is_looked_at_less_often_and_a_pinned_one_not_at_all() {
+async fn a_waiting_task_is_checked_less_often_each_time_and_an_immovable_one_never() {
     for (route, most, least) in [("box,b", 20, 12), ("box", 0, 0)] {
         let world = World::new().await;
         world.add_agent("b").await;
@@ -219,7 +219,7 @@ async fn one_that_waits_in_vain_is_looked_at_less_often_and_a_pinned_one_not_at_
 }
 
 #[tokio::test]
-async fn a_task_that_is_moved_twice_knows_who_had_it() {
+async fn a_task_that_is_moved_twice_records_its_earlier_agents() {
     let world = World::new().await;
     world.connect("c").await;
     world.set_route("box,b,d").await;
