@@ -63,6 +63,7 @@ impl MessageRouter {
             sender,
             sent_at,
             now,
+            is_early,
             ..
         } = context;
         let (connection, spelling) = (&sender.connection, sender.spelling);
@@ -76,7 +77,9 @@ impl MessageRouter {
             self.report_missing(&agent, named, context).await?;
             answers = self.cancel_messages(&agent, named.iter()).await?;
         }
-        if status.status == Availability::Online {
+        // The first message of a connection has the queue dispatched anyway.
+        let is_first = is_early && !sender.is_recorded;
+        if status.status == Availability::Online && !is_first {
             self.ports.request_dispatch(&status.agent_id).await?;
         }
         Ok(answers)

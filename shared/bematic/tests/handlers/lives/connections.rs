@@ -75,6 +75,19 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
 }
 
 #[tokio::test]
+async fn each_status_has_the_queue_dispatched_once() {
+    let world = World::new().await;
+    world.handshake("c").await;
+    world.out.take_dispatched();
+    let router = world.router();
+    for which in ["the first message of its connection", "a later one"] {
+        let status = json!({ "agentId": AGENT, "status": "online", "activeTasks": [] });
+        world.say_to(&router, "c", "AGENT_STATUS", status).await;
+        assert_eq!(world.out.take_dispatched().len(), 1, "{which}");
+    }
+}
+
+#[tokio::test]
 async fn any_first_message_of_a_connection_has_the_queue_dispatched() {
     for (kind, payload) in first_words() {
         let world = World::new().await;
