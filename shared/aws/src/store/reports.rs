@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
-    ports::{Output, Reports},
-    task::{Chunk, ChunkOrder, Step},
+    ports::Reports,
+    task::{Chunk, ChunkOrder, Output, Step},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},

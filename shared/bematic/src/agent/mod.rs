@@ -10,6 +10,7 @@ mod seen;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 pub use self::{
     choice::{Candidate, Health, better_candidate, choose},
@@ -27,6 +28,7 @@ use bematic_protocol::{
 };
 
 /// An agent as it is stored.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
@@ -35,10 +37,8 @@ pub struct Agent {
     /// The time at which the agent was created.
     pub created_at: Timestamp,
     /// The connection of the agent; `None` while it is offline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Binding>,
     /// The time of the last sign of life that was recorded, or of the end of the last connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
     /// The availability that the agent reports.
     #[serde(default = "Agent::default_availability")]
@@ -47,13 +47,11 @@ pub struct Agent {
     #[serde(default = "Agent::default_capacity")]
     pub capacity: u32,
     /// The agent's software version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     /// The tasks that the agent named in its last recorded list.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub active: BTreeSet<TaskId>,
     /// The time at which that list was recorded, by the cloud's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_at: Option<Timestamp>,
     /// The occupied slots, as [`crate::task::Slot`] formats them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -65,7 +63,6 @@ pub struct Agent {
     #[serde(default)]
     pub announced: u64,
     /// The lease of the dispatcher that dispatches the agent's queue right now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "drain")]
     pub dispatch_lease: Option<DispatchLease>,
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
@@ -143,6 +140,7 @@ impl Agent {
 }
 
 /// The current connection of an agent.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
@@ -152,16 +150,12 @@ pub struct Binding {
     pub bound_at: Timestamp,
     /// The spelling of the connection's first message. `None` until that message: the connection
     /// may not be open yet, and no tasks are sent over it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinged_at: Option<Timestamp>,
     /// The newest ping that the agent has echoed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echoed_at: Option<Timestamp>,
     /// The last ping that was sent because the agent did not seem to receive messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubted_at: Option<Timestamp>,
 }
 
@@ -206,18 +200,17 @@ pub struct DispatchLease {
 
 /// A connection that authenticates in band, as it is stored. A connection that authenticated in its
 /// handshake has no record: API Gateway passes its agent's id with each message.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
     /// The connection's id.
     pub id: ConnectionId,
     /// The agent that the connection is bound to; `None` while it is unbound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// The time at which the connection was opened.
     pub connected_at: Timestamp,
     /// The spelling of the connection's first message; `None` while it is unbound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
 }
 

@@ -7,11 +7,13 @@ use bematic_protocol::{
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::Route;
 use crate::task::TaskSpec;
 
 /// The project of a channel.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct Project {
@@ -47,7 +49,6 @@ pub struct Project {
     pub allowed_tools: Vec<String>,
     /// The length of a task's lease in seconds: the time for which the agent may be silent about
     /// it. `None` for the deployment's own setting. At most a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
     /// The time at which the project was created.

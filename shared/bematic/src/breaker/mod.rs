@@ -28,6 +28,7 @@ mod transition;
 mod window;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 pub use self::{
     config::BreakerConfig,
@@ -43,6 +44,7 @@ use bematic_protocol::time::Timestamp;
 
 /// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with some fifty
 /// outcomes in its window, and some 15 KB at the most ([`Window::KEPT`]).
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {
@@ -59,13 +61,11 @@ pub struct Breaker {
     /// The state that follows from the outcomes.
     pub state: State,
     /// The time at which the state began.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Whether an operator's order overrides the state.
     #[serde(skip_serializing_if = "Mode::is_automatic")]
     pub mode: Mode,
     /// The agent's own settings; `None` for the deployment's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<BreakerConfig>,
     /// The recent outcomes.
     pub window: Window,
@@ -80,7 +80,6 @@ pub struct Breaker {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 }
 

@@ -204,7 +204,7 @@ fn a_prompt_has_a_longest_length_in_characters() {
 
 #[test]
 fn every_command_of_the_help_is_one_that_the_parser_knows() {
-    for usage in usages() {
+    for usage in &COMMANDS {
         assert!(
             !matches!(parse(usage.name), Err(CommandError::Unknown { .. })),
             "{}",

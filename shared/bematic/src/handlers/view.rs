@@ -1,15 +1,10 @@
 //! The data of a task's card.
 
-use bematic_protocol::time::Timestamp;
-
 use crate::{
     error::StoreError,
-    ports::{Output, Ports},
-    slack::{
-        Message,
-        card::{CardAction, OutputTail, TaskView, card},
-    },
-    task::{Completion, LateReport, Progress, Task, TaskState},
+    ports::Ports,
+    slack::card::{CardAction, TaskView},
+    task::{Progress, Task, TaskState},
 };
 
 /// The number of bytes of output that are read for a card: as much as fits in its section, and some
@@ -19,17 +14,7 @@ const TAIL_BYTES: usize = 8 * 1024;
 /// The number of progress reports that are read for a card: many carry a percentage only.
 const REPORTS: usize = 40;
 
-/// The data that a card is rendered from.
-pub(super) struct Snapshot {
-    task: Task,
-    progress: Progress,
-    output: Output,
-    completion: Option<Completion>,
-    late: Vec<LateReport>,
-    offline: bool,
-}
-
-impl Snapshot {
+impl TaskView {
     /// Reads the records of a task in parallel: none before its first attempt, then two calls, or
     /// three once it is completed; one more, for its agent, while it waits.
     pub(super) async fn read(ports: &Ports, task: Task) -> Result<Self, StoreError> {
@@ -58,29 +43,13 @@ impl Snapshot {
             only_if(waits, agents.find(&task.agent_id)),
         )?;
         Ok(Self {
+            buttons: buttons(&task.state),
             task,
             progress: Progress::from_newest(&steps),
             output,
             completion,
             late,
             offline: agent.is_some_and(|agent| agent.connection.is_none()),
-        })
-    }
-
-    /// Renders the card.
-    pub(super) fn render(&self, now: Timestamp) -> Message {
-        card(&TaskView {
-            task: &self.task,
-            progress: &self.progress,
-            output: OutputTail {
-                text: &self.output.text,
-                cut: self.output.cut,
-            },
-            completion: self.completion.as_ref(),
-            late: &self.late,
-            offline: self.offline,
-            actions: actions(&self.task.state),
-            now,
         })
     }
 }
@@ -94,7 +63,7 @@ async fn only_if<T: Default>(
 }
 
 /// Returns the buttons for a state.
-const fn actions(state: &TaskState) -> &'static [CardAction] {
+const fn buttons(state: &TaskState) -> &'static [CardAction] {
     match state {
         TaskState::Pending { .. } => &[CardAction::Cancel],
         TaskState::Dispatched { cancel: None, .. } | TaskState::Processing { cancel: None, .. } => {

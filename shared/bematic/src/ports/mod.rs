@@ -35,8 +35,8 @@ pub use self::{
         SourceQueue,
     },
     tasks::{
-        AttachedRecord, Claim, Creation, Deadlines, DispatchPermit, Output, Reports, TaskLists,
-        Tasks, WAITING_COUNTED,
+        AttachedRecord, Claim, Creation, Deadlines, DispatchPermit, Reports, TaskLists, Tasks,
+        WAITING_COUNTED,
     },
 };
 

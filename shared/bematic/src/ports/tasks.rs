@@ -10,7 +10,7 @@ use super::{BreakerChange, Page, Written};
 use crate::{
     breaker::Breaker,
     error::StoreError,
-    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
+    task::{Chunk, Completion, LateReport, Output, Step, Task, TaskSpec},
 };
 
 /// The outcome of storing a new task.
@@ -58,15 +58,6 @@ pub enum AttachedRecord<'a> {
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
     Late(&'a LateReport),
-}
-
-/// The newest output of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Output {
-    /// The text, oldest first.
-    pub text: String,
-    /// Whether there is more output before the text.
-    pub cut: bool,
 }
 
 /// The limit to which an agent's waiting tasks are counted.

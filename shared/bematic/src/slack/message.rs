@@ -20,9 +20,7 @@ pub struct Message {
 
 impl Message {
     /// The number of characters that Slack allows in one section's text.
-    pub const SECTION_LIMIT: usize = 3000;
-    /// The number of blocks that Slack allows in one message.
-    pub const BLOCKS_LIMIT: usize = 50;
+    pub(crate) const SECTION_LIMIT: usize = 3000;
     /// The number of characters of all texts of a message that a rendering stays below. Slack
     /// answers `msg_blocks_too_long` somewhat above 11 000.
     pub const CHARS: usize = 9000;
@@ -60,41 +58,32 @@ pub(super) fn actions<'a>(
     buttons: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
 ) -> SlackBlock {
     let buttons = buttons.map(|(id, label, value)| {
-        let button = SlackBlockButtonElement::new(SlackBlockPlainTextOnly::from(label))
-            .with_action_id(id.into());
-        SlackActionBlockElement::Button(button.with_value(value.into()))
+        SlackActionBlockElement::Button(
+            SlackBlockButtonElement::new(SlackBlockPlainTextOnly::from(label))
+                .with_action_id(id.into())
+                .with_value(value.into()),
+        )
     });
     SlackActionsBlock::new(buttons.collect()).into()
 }
 
-/// The answer to a slash command, in the body of the response or sent to its `response_url`.
+/// The answer to a slash command, which only the operator who wrote it sees. It is in the body of
+/// the response.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "response_type", rename = "ephemeral")]
 pub struct Reply {
-    /// The visibility of the answer.
-    pub response_type: ResponseType,
     /// The content of the answer.
     #[serde(flatten)]
     pub message: Message,
 }
 
 impl Reply {
-    /// Returns an answer that only the operator who asked sees.
+    /// Returns an answer of text only.
     pub fn ephemeral(text: impl Into<String>) -> Self {
         Self {
-            response_type: ResponseType::Ephemeral,
             message: Message::plain(text),
         }
     }
-}
-
-/// The visibility of a [`Reply`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseType {
-    /// Visible to the operator who asked.
-    Ephemeral,
-    /// Visible to the whole channel.
-    InChannel,
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use self::{
         FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
         TaskPolicy, Terms,
     },
-    progress::{Chunk, ChunkOrder, Progress, Step},
+    progress::{Chunk, ChunkOrder, Output, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
     terminal_message::{LateReport, TerminalMessage},
@@ -30,9 +30,11 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// A task without its specification and results: small, since every transition writes the whole
 /// record.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
@@ -41,7 +43,6 @@ pub struct Task {
     /// The agent that the task is queued for or runs on.
     pub agent_id: AgentId,
     /// The agents that the task may be moved to; `None` where there is no choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
     /// The agents that were sent the task before it was moved to another, and the newest attempt of
     /// each.
@@ -66,7 +67,6 @@ pub struct Task {
     pub expires_at: Timestamp,
     /// The length of the task's lease if its project sets one: in milliseconds, since an optimistic
     /// write adds it to the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
     /// The time at which the state changed last.
     pub updated_at: Timestamp,
@@ -79,11 +79,9 @@ pub struct Task {
     #[serde(default)]
     pub shown: u64,
     /// The time at which the state's timer ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timestamp>,
     /// The newest attempt for which its agent sent a terminal message: a repetition of that message
     /// is not late.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Attempt>,
     /// Whether the task has [`LateReport`]s.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -6,8 +6,10 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// A TASK_PROGRESS message as it is stored.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
@@ -16,7 +18,6 @@ pub struct Step {
     /// The time of the step, by the agent's clock.
     pub at: Timestamp,
     /// The progress in percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
     /// The descriptions of the step, one line each, oldest first.
     pub lines: Vec<String>,
@@ -88,6 +89,15 @@ impl Chunk {
             text: stream.delta,
         }
     }
+}
+
+/// The newest output of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// The text, oldest first.
+    pub text: String,
+    /// Whether there is more output before the text.
+    pub cut: bool,
 }
 
 /// The progress of a running task, as Slack shows it.

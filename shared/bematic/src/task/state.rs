@@ -8,11 +8,13 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use strum::IntoStaticStr;
 
 use super::policy::Terms;
 
 /// The state of a task.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(
     tag = "status",
@@ -34,10 +36,8 @@ pub enum TaskState {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undelivered: bool,
         /// The earliest time of the next dispatch.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
         /// The error of the last attempt.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
     },
     /// The task was sent to the agent and is not yet acknowledged.
@@ -50,7 +50,6 @@ pub enum TaskState {
         /// The time at which the attempt was sent.
         dispatched_at: Timestamp,
         /// The request to cancel the task, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
     /// The agent runs the task.
@@ -65,7 +64,6 @@ pub enum TaskState {
         /// The attempt's lease.
         lease: Lease,
         /// The request to cancel the task, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
     /// The task completed. Its result is a separate record.
@@ -80,10 +78,8 @@ pub enum TaskState {
     /// The task failed.
     Failed {
         /// The last attempt, if any was made.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
         /// The time at which the attempt began, if it did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
         /// The time at which the task failed.
         finished_at: Timestamp,
@@ -93,24 +89,21 @@ pub enum TaskState {
     /// The task was cancelled.
     Cancelled {
         /// The last attempt, if any was made.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
         /// The time at which the attempt began, if it did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
         /// The time at which the task was cancelled.
         finished_at: Timestamp,
         /// The operator who asked for it, if one did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<UserId>,
         /// The reason, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
 }
 
 /// The time for which an agent may be silent about a task. A lease is renewed when it ends, by the
 /// signs of life received meanwhile: a progress report needs no write for it.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
@@ -120,7 +113,6 @@ pub struct Lease {
     /// the agent sent before that says nothing about this one.
     pub since: Timestamp,
     /// The time at which the lease ends early, because the agent no longer names the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_early_at: Option<Timestamp>,
 }
 

@@ -7,32 +7,19 @@ use crate::ids::MessageId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// The text is not JSON.
-    #[error("the message is not JSON: {reason}")]
-    NotJson {
-        /// The parser's error.
-        reason: String,
-    },
-    /// The JSON is not an envelope.
-    #[error("a message needs id, type, payload and timestamp: {reason}")]
-    Envelope {
-        /// The message's id, if it is valid.
-        id: Option<MessageId>,
-        /// The field that is missing or invalid.
-        reason: String,
-    },
+    #[error("the message is not JSON: {0}")]
+    NotJson(String),
+    /// A field of the envelope is missing or invalid; with the message's id, if that is valid.
+    #[error("a message needs id, type, payload and timestamp: {1}")]
+    Envelope(Option<MessageId>, String),
     /// No message has this type.
-    #[error("there is no message type '{kind}'")]
-    UnknownType {
-        /// The message's id, if it is valid.
-        id: Option<MessageId>,
-        /// The unknown type.
-        kind: String,
-    },
+    #[error("there is no message type '{1}'")]
+    UnknownType(MessageId, String),
     /// The payload does not validate.
     #[error("the payload of {canonical} is not valid: {reason}")]
     Payload {
-        /// The message's id, if it is valid.
-        id: Option<MessageId>,
+        /// The message's id.
+        id: MessageId,
         /// The message's type.
         canonical: &'static str,
         /// The spelling of the type.
@@ -40,14 +27,9 @@ pub enum ProtocolError {
         /// The validator's error.
         reason: String,
     },
-    /// A message to be sent that a strict agent would refuse.
-    #[error("{canonical} cannot be sent: {reason}")]
-    Unsendable {
-        /// The message's type.
-        canonical: &'static str,
-        /// The validator's error.
-        reason: String,
-    },
+    /// A message to be sent, of this type, that a strict agent would refuse.
+    #[error("{0} cannot be sent: {1}")]
+    Unsendable(&'static str, String),
     /// A message to be sent that API Gateway could not carry.
     #[error("{canonical} would be {bytes} bytes; a message holds at most {max}", max = super::limits::MESSAGE_BYTES)]
     TooLarge {
@@ -62,11 +44,11 @@ impl ProtocolError {
     /// Returns the stable code for SYSTEM_ERROR and the log.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NotJson { .. } => "INVALID_JSON",
-            Self::Envelope { .. } => "INVALID_ENVELOPE",
-            Self::UnknownType { .. } => "UNKNOWN_MESSAGE_TYPE",
+            Self::NotJson(_) => "INVALID_JSON",
+            Self::Envelope(..) => "INVALID_ENVELOPE",
+            Self::UnknownType(..) => "UNKNOWN_MESSAGE_TYPE",
             Self::Payload { .. } => "INVALID_PAYLOAD",
-            Self::Unsendable { .. } => "UNSENDABLE_MESSAGE",
+            Self::Unsendable(..) => "UNSENDABLE_MESSAGE",
             Self::TooLarge { .. } => "MESSAGE_TOO_LARGE",
         }
     }
@@ -82,10 +64,9 @@ impl ProtocolError {
     /// Returns the invalid message's id, if it could be read.
     pub const fn message_id(&self) -> Option<&MessageId> {
         match self {
-            Self::Envelope { id, .. } | Self::UnknownType { id, .. } | Self::Payload { id, .. } => {
-                id.as_ref()
-            }
-            Self::NotJson { .. } | Self::Unsendable { .. } | Self::TooLarge { .. } => None,
+            Self::Envelope(id, _) => id.as_ref(),
+            Self::UnknownType(id, _) | Self::Payload { id, .. } => Some(id),
+            Self::NotJson(_) | Self::Unsendable(..) | Self::TooLarge { .. } => None,
         }
     }
 }

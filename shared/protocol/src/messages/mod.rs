@@ -1,14 +1,7 @@
-//! The messages of the agent protocol. A message is one JSON object, in either direction over one
-//! WebSocket.
+//! The messages of the agent protocol: one JSON object each, in either direction over one WebSocket.
 //!
-//! [`AgentMessage`] is a message from an agent, [`CloudMessage`] one to an agent. [`decode`] parses
-//! every message: it accepts both spellings of a type, ignores unknown fields, and refuses a message
-//! that does not validate. [`Envelope::encode`] writes every message: it refuses a message that a
-//! strict agent would refuse, or that API Gateway could not carry.
-//!
-//! To add a message: a payload struct and a variant in `from_agent` or `to_agent`, an example in
-//! `tests`, a handler in `bematic::handlers::message`, and `BLESS=1 cargo test -p bematic-protocol
-//! schema` for the JSON Schema. `CONTRIBUTING.md` has a worked example.
+//! [`decode`] parses every message: it accepts both spellings of a type and ignores unknown fields.
+//! [`Envelope::encode`] writes every message. `CONTRIBUTING.md` shows how to add one.
 
 mod error;
 mod from_agent;
@@ -71,36 +64,23 @@ struct Raw {
 }
 
 /// Parses and validates a message, in either spelling.
-///
-/// # Errors
-/// [`ProtocolError`], with the message's id if that can be read.
 pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError>
 where
     for<'a> &'a M: Into<&'static str>,
 {
-    let value: Value = serde_json::from_str(text).map_err(|error| ProtocolError::NotJson {
-        reason: error.to_string(),
-    })?;
-    let id = value
-        .get("id")
-        .and_then(Value::as_str)
-        .and_then(|id| id.parse().ok());
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| ProtocolError::NotJson(error.to_string()))?;
+    let id = value["id"].as_str().and_then(|id| id.parse().ok());
     if !value.is_object() {
-        let reason = "it is not an object".to_owned();
-        return Err(ProtocolError::Envelope { id: None, reason });
+        return Err(ProtocolError::Envelope(id, "it is not an object".into()));
     }
-    let raw: Raw = serde_json::from_value(value).map_err(|error| ProtocolError::Envelope {
-        id: id.clone(),
-        reason: error.to_string(),
-    })?;
+    let raw: Raw = serde_json::from_value(value)
+        .map_err(|error| ProtocolError::Envelope(id, error.to_string()))?;
     let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
-        return Err(ProtocolError::UnknownType {
-            id,
-            kind: shorten(&raw.kind),
-        });
+        return Err(ProtocolError::UnknownType(raw.id, shorten(&raw.kind)));
     };
     let invalid = |reason: String| ProtocolError::Payload {
-        id: id.clone(),
+        id: raw.id.clone(),
         canonical,
         spelling,
         reason,
@@ -110,14 +90,12 @@ where
     message
         .validate()
         .map_err(|report| invalid(report.to_string().trim().replace('\n', "; ")))?;
-    Ok((
-        Envelope {
-            id: raw.id,
-            timestamp: raw.timestamp,
-            message,
-        },
-        spelling,
-    ))
+    let envelope = Envelope {
+        id: raw.id,
+        timestamp: raw.timestamp,
+        message,
+    };
+    Ok((envelope, spelling))
 }
 
 impl<M: Message> Envelope<M>
@@ -125,13 +103,9 @@ where
     for<'a> &'a M: Into<&'static str>,
 {
     /// Validates the message, and writes it in `spelling`.
-    ///
-    /// # Errors
-    /// [`ProtocolError::Unsendable`] if a strict agent would refuse the message, and
-    /// [`ProtocolError::TooLarge`] if API Gateway could not carry it.
     pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
         let canonical: &'static str = (&self.message).into();
-        let unsendable = |reason: String| ProtocolError::Unsendable { canonical, reason };
+        let unsendable = |reason: String| ProtocolError::Unsendable(canonical, reason);
         self.message
             .validate()
             .map_err(|report| unsendable(report.to_string()))?;
@@ -141,13 +115,10 @@ where
         wire["id"] = self.id.as_str().into();
         wire["timestamp"] = self.timestamp.as_millis().into();
         let text = wire.to_string();
-        if text.len() > limits::MESSAGE_BYTES {
-            return Err(ProtocolError::TooLarge {
-                canonical,
-                bytes: text.len(),
-            });
+        match text.len() {
+            ..=limits::MESSAGE_BYTES => Ok(text),
+            bytes => Err(ProtocolError::TooLarge { canonical, bytes }),
         }
-        Ok(text)
     }
 }
 

@@ -37,8 +37,8 @@ impl Notifier {
         agent: &AgentId,
         incident: &Incident,
     ) -> Result<(), BematicError> {
-        let opening = NoticeId::opened(agent, incident.number).into();
-        let closing = NoticeId::closed(agent, incident.number).into();
+        let opening = Subject::Notice(NoticeId::opened(agent, incident.number));
+        let closing = Subject::Notice(NoticeId::closed(agent, incident.number));
         let Some(closed) = &incident.closed else {
             let card = self.ports.cards.card(opening).await?;
             let message = opened_notice(agent, incident);

@@ -11,14 +11,13 @@ use bematic_protocol::{
 };
 use tracing::{info, warn};
 
-use super::view::Snapshot;
 use crate::{
     error::BematicError,
     ports::{Card, Created, NotifyMessage, Ports},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
-        card::batch_card,
+        card::{TaskView, batch_card},
     },
     task::{Origin, Task},
 };
@@ -61,27 +60,32 @@ impl Notifier {
             warn!(task = %id, "there is no such task");
             return Ok(());
         };
-        let (snapshot, card) = futures::try_join!(
-            Snapshot::read(&self.ports, task.clone()),
-            self.ports.cards.card(id.into())
+        let (view, card) = futures::try_join!(
+            TaskView::read(&self.ports, task.clone()),
+            self.ports.cards.card(Subject::Task(id))
         )?;
-        let message = snapshot.render(self.ports.clock.now());
-        self.post_or_update(id.into(), card, &destination(&task.origin), &message)
-            .await?;
+        let message = view.render(self.ports.clock.now());
+        self.post_or_update(
+            Subject::Task(id),
+            card,
+            &destination(&task.origin),
+            &message,
+        )
+        .await?;
         self.mark_shown(&task).await
     }
 
     async fn refresh_batch(&self, id: BatchId) -> Result<(), BematicError> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
-            self.ports.cards.card(id.into())
+            self.ports.cards.card(Subject::Batch(id))
         )?;
         let Some(batch) = batch else {
             warn!(batch = %id, "there is no such bulk operation");
             return Ok(());
         };
         let to = destination(&batch.origin);
-        self.post_or_update(id.into(), card, &to, &batch_card(&batch))
+        self.post_or_update(Subject::Batch(id), card, &to, &batch_card(&batch))
             .await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.ports.batches.mark_shown(&batch).await?;

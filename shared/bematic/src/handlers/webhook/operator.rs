@@ -7,19 +7,12 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::super::{
-    transitions::{Outcome, Transitions},
-    view::Snapshot,
-};
+use super::super::transitions::{Outcome, Transitions};
 use crate::{
-    agent::Agent,
     command::Command,
     error::BematicError,
     ports::Ports,
-    slack::{
-        Reply, ResponseType,
-        text::{self, AgentSummary},
-    },
+    slack::{Reply, card::TaskView, text},
     task::{Origin, TaskEvent},
 };
 
@@ -97,11 +90,9 @@ impl Operator {
     ) -> Result<Reply, BematicError> {
         match self.ports.tasks.find(id).await? {
             Some(task) if task.origin.channel_id == *channel => {
-                let snapshot = Snapshot::read(&self.ports, task).await?;
-                let message = snapshot.render(now);
+                let view = TaskView::read(&self.ports, task).await?;
                 Ok(Reply {
-                    response_type: ResponseType::Ephemeral,
-                    message,
+                    message: view.render(now),
                 })
             }
             _ => Ok(Reply::ephemeral(text::unknown_task(id))),
@@ -137,17 +128,6 @@ impl Operator {
 
     async fn list_agents(&self, now: Timestamp) -> Result<Reply, BematicError> {
         let agents = self.ports.agents.list().await?;
-        let summaries: Vec<_> = agents.iter().map(summary).collect();
-        Ok(Reply::ephemeral(text::agents(&summaries, now)))
-    }
-}
-
-fn summary(agent: &Agent) -> AgentSummary {
-    AgentSummary {
-        id: agent.id.clone(),
-        online: agent.connection.is_some(),
-        running: agent.held.len(),
-        capacity: agent.capacity,
-        last_seen: agent.last_seen,
+        Ok(Reply::ephemeral(text::agents(&agents, now)))
     }
 }

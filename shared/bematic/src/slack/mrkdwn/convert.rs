@@ -13,7 +13,7 @@ const RULE: &str = "──────────";
 
 /// Converts Markdown (with tables, strikethrough and task lists) to Slack's mrkdwn. Line breaks
 /// stay where they are, as in a chat.
-pub fn from_markdown(markdown: &str) -> String {
+pub(crate) fn from_markdown(markdown: &str) -> String {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut converter = Converter::default();

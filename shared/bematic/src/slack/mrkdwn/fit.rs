@@ -15,7 +15,7 @@ const LOOK_AT: usize = 8;
 
 /// Renders the end of an agent's output, which may itself be the end of a longer one (`cut`): whole
 /// lines, of at most `max` [`size`], with `…` before them if anything is left out.
-pub fn tail(output: &str, cut: bool, max: usize) -> String {
+pub(crate) fn tail(output: &str, cut: bool, max: usize) -> String {
     let near = output.len().saturating_sub(max.saturating_mul(LOOK_AT));
     let output = &output[output.ceil_char_boundary(near)..];
     let cut = cut || near > 0;
@@ -42,7 +42,7 @@ pub fn tail(output: &str, cut: bool, max: usize) -> String {
 
 /// Renders the beginning of a Markdown text: whole lines, of at most `max` [`size`], with `…` after
 /// them if anything is left out.
-pub fn head(markdown: &str, max: usize) -> String {
+pub(crate) fn head(markdown: &str, max: usize) -> String {
     let near = max.saturating_mul(LOOK_AT);
     let text = clean(&markdown[..markdown.floor_char_boundary(near)]);
     let text = text.trim_end();

@@ -10,7 +10,7 @@ mod plain;
 mod table;
 mod writer;
 
-pub use self::{
+pub(crate) use self::{
     convert::from_markdown,
     fit::{head, tail},
     plain::{clean, escape, line, shorten, size},

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 
-use super::{ago, duration, list, plural};
+use super::{ago, duration, list, plural, quoted};
 use crate::{
+    agent::Agent,
     breaker::{Breaker, BreakerConfig, Counted, LastFailure, Mode, Passage, State, Trip},
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
@@ -13,14 +14,8 @@ use crate::{
 
 /// An agent and its breaker.
 #[derive(Debug, Clone, Copy)]
-pub struct AgentHealth<'a> {
-    /// The agent.
-    pub id: &'a AgentId,
-    /// Whether it is connected.
-    pub online: bool,
-    /// The time at which the agent was created: a breaker that never opened has been closed since
-    /// then.
-    pub created_at: Timestamp,
+pub(crate) struct AgentHealth<'a> {
+    pub agent: &'a Agent,
     /// The settings of the agent's breaker.
     pub config: BreakerConfig,
     /// The breaker, as of now.
@@ -45,10 +40,19 @@ impl AgentHealth<'_> {
         })
     }
 
-    fn since(&self, now: Timestamp) -> String {
+    /// Returns how long the breaker has been in its state: since the agent was created, if it never
+    /// opened.
+    fn age(&self, now: Timestamp) -> String {
         let ordered_at = self.breaker.mode.operator_override().map(|order| order.at);
-        let since = ordered_at.or(self.breaker.since).unwrap_or(self.created_at);
-        duration(now.since(since))
+        let since = ordered_at.or(self.breaker.since);
+        duration(now.since(since.unwrap_or(self.agent.created_at)))
+    }
+
+    fn offline(&self) -> &'static str {
+        match self.agent.connection {
+            Some(_) => "",
+            None => ", offline",
+        }
     }
 }
 
@@ -59,24 +63,17 @@ fn percent(part: usize, total: usize) -> usize {
 
 /// Renders all agents, first those whose breaker does not permit all tasks: a list that is too long
 /// leaves out the rest.
-pub fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
+pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);
     }
     let (well, noteworthy): (Vec<_>, Vec<_>) = agents
         .iter()
         .partition(|agent| agent.breaker.gate().passage == Passage::All);
-    let entries: Vec<_> = noteworthy
-        .into_iter()
-        .chain(well)
-        .map(|agent| entry(agent, now))
-        .collect();
-    let mut text = list(entries.into_iter());
-    text.push_str(
-        "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
-         failed. `/bm health &lt;agent&gt;` shows more.",
-    );
-    text
+    let sorted = [noteworthy, well].concat();
+    list(sorted.into_iter().map(|agent| entry(agent, now)))
+        + "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
+           failed. `/bm health &lt;agent&gt;` shows more."
 }
 
 fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
@@ -86,19 +83,16 @@ fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
         total, failures, ..
     } = agent.tally(now);
     let (emoji, state) = state(agent.breaker);
-    let offline = if agent.online { "" } else { ", offline" };
-    let error = match &agent.breaker.last_failure {
-        Some(last) => format!(
-            " last error {}: {}",
-            ago(last.at, now),
-            failure(last, ERROR)
-        ),
-        None => String::new(),
-    };
+    let error = agent.breaker.last_failure.as_ref().map(|last| {
+        let (ago, error) = (ago(last.at, now), failure(last, ERROR));
+        format!(" last error {ago}: {error}")
+    });
+    let error = error.unwrap_or_default();
     format!(
-        "{emoji} `{}` *{state}* for {}{offline} – {failures} of {total} failed ({} %)\n      `{}`{error}",
-        agent.id,
-        agent.since(now),
+        "{emoji} `{}` *{state}* for {}{} – {failures} of {total} failed ({} %)\n      `{}`{error}",
+        agent.agent.id,
+        agent.age(now),
+        agent.offline(),
         percent(failures, total),
         sparkline(agent.breaker, now),
     )
@@ -137,7 +131,7 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
 }
 
 /// Renders one agent in detail.
-pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+pub(crate) fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let parts = [
         headline(agent, now),
         rules(agent, now),
@@ -146,19 +140,18 @@ pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
         ignored(agent.breaker, now),
         last_error(agent.breaker, now),
     ];
-    let lines: Vec<_> = parts.into_iter().flatten().collect();
-    list(lines.into_iter())
+    list(parts.concat().into_iter())
 }
 
 fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     /// The number of characters of a note.
     const NOTE: usize = 300;
     let (emoji, name) = state(agent.breaker);
-    let offline = if agent.online { "" } else { ", offline" };
     let mut lines = vec![format!(
-        "{emoji} `{}` is *{name}* for {}{offline}. `{}`",
-        agent.id,
-        agent.since(now),
+        "{emoji} `{}` is *{name}* for {}{}. `{}`",
+        agent.agent.id,
+        agent.age(now),
+        agent.offline(),
         sparkline(agent.breaker, now)
     )];
     if let Some(order) = agent.breaker.mode.operator_override() {
@@ -171,7 +164,7 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             escape(&order.by),
             ago(order.at, now),
             duration(order.until.since(now)),
-            agent.id
+            agent.agent.id
         ));
     }
     match &agent.breaker.state {
@@ -249,16 +242,13 @@ fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         };
         *kinds.entry(kind).or_default() += 1;
     }
-    let counts: Vec<_> = kinds
+    let counts = kinds
         .iter()
-        .map(|(kind, count)| format!("{count} × {kind}"))
-        .collect();
-    let counts = if counts.is_empty() {
-        "nothing".to_owned()
-    } else {
-        counts.join(", ")
-    };
-    vec![format!("*Counted*: {counts}")]
+        .map(|(kind, count)| format!("{count} × {kind}"));
+    match &*counts.collect::<Vec<_>>().join(", ") {
+        "" => vec!["*Counted*: nothing".to_owned()],
+        counts => vec![format!("*Counted*: {counts}")],
+    }
 }
 
 fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
@@ -269,48 +259,36 @@ fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
         return Vec::new();
     };
     let needed = agent.config.success_threshold_count;
-    let out: Vec<_> = permits
-        .iter()
-        .map(|permit| format!("`{}`", escape(&permit.id)))
-        .collect();
-    let out = if out.is_empty() {
-        "none is running".to_owned()
-    } else {
-        format!("running: {}", out.join(", "))
+    let running = match &*quoted(permits.iter().map(|permit| escape(&permit.id))) {
+        "" => "none is running".to_owned(),
+        ids => format!("running: {ids}"),
     };
     vec![format!(
-        "*Probes*: {successes} of {needed} have succeeded; {out}"
+        "*Probes*: {successes} of {needed} have succeeded; {running}"
     )]
 }
 
 fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    if breaker.ignored.is_empty() {
-        return Vec::new();
-    }
     let lines = breaker.ignored.iter().rev().map(|ignored| {
-        format!(
-            "• `{}` – {} – {}",
-            escape(&ignored.id),
-            ignored.because,
-            ago(ignored.at, now)
-        )
+        let (id, because) = (escape(&ignored.id), ignored.because);
+        format!("• `{id}` – {because} – {}", ago(ignored.at, now))
     });
-    std::iter::once("*Not counted*".to_owned())
-        .chain(lines)
-        .collect()
+    let title = (!breaker.ignored.is_empty()).then(|| "*Not counted*".to_owned());
+    title.into_iter().chain(lines).collect()
 }
 
 fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     /// The number of characters of an error.
     const ERROR: usize = 300;
-    let Some(last) = &breaker.last_failure else {
-        return Vec::new();
-    };
-    vec![format!(
-        "*Last error* {}: {}",
-        ago(last.at, now),
-        failure(last, ERROR)
-    )]
+    let last = breaker.last_failure.iter();
+    last.map(|last| {
+        format!(
+            "*Last error* {}: {}",
+            ago(last.at, now),
+            failure(last, ERROR)
+        )
+    })
+    .collect()
 }
 
 /// Returns the agent's message about its failure, or else the kind of failure.
@@ -322,7 +300,7 @@ pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
 }
 
 /// Returns the confirmation of an operator's order; `changed` is false if it changed nothing.
-pub fn order_executed(
+pub(crate) fn order_executed(
     id: &AgentId,
     order: &BreakerOrder,
     after: &Breaker,
@@ -339,18 +317,16 @@ pub fn order_executed(
             )
         }
         BreakerOrder::Reset => {
-            let taken_over = match &after.mode {
+            let mode = match &after.mode {
                 Mode::Automatic => String::new(),
-                Mode::Drained(_) => {
-                    format!(" It is still drained: `/bm agent resume {id}` ends that.")
-                }
-                Mode::Disabled(_) => {
-                    format!(" It is still disabled: `/bm agent resume {id}` ends that.")
-                }
+                _ => format!(
+                    " It is still {}: `/bm agent resume {id}` ends that.",
+                    state(after).1
+                ),
             };
             format!(
                 ":white_check_mark: The breaker of `{id}` is reset: closed, with nothing \
-                 counted.{taken_over}"
+                 counted.{mode}"
             )
         }
         BreakerOrder::Drain { lasts, .. } => format!(
@@ -371,7 +347,7 @@ pub fn order_executed(
 }
 
 /// Returns the answer where the breaker changed too often for the order to be stored.
-pub fn breaker_contended(id: &AgentId) -> String {
+pub(crate) fn breaker_contended(id: &AgentId) -> String {
     format!("Many tasks of `{id}` end right now, and your order could not be stored. Try again.")
 }
 
