@@ -1,6 +1,5 @@
-//! Messages that a function could not handle. A message only names what may have changed, so a dead
-//! letter has lost no work; it is kept for a person to look at, and can be redriven once the cause
-//! is fixed.
+//! Messages that a function could not handle. A dead letter has lost no work, since it only names
+//! what may have changed; it can be redriven once the cause is fixed.
 
 use bematic_protocol::time::Timestamp;
 use serde::Serialize;

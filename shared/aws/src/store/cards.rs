@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bematic::{
     error::StoreError,
-    ports::{Card, Cards, Created},
+    ports::{Card, CardRecords, Created},
 };
 use bematic_protocol::ids::Subject;
 
@@ -21,7 +21,7 @@ impl Record for Card {
 }
 
 #[async_trait]
-impl Cards for TaskStore {
+impl CardRecords for TaskStore {
     async fn card(&self, about: Subject) -> Result<Option<Card>, StoreError> {
         self.tasks.find(&about).await
     }

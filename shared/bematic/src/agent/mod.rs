@@ -5,20 +5,22 @@ mod key;
 mod liveness;
 mod project;
 mod route;
-mod seen;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-pub use self::{
+use self::liveness::SEEN_WITHIN;
+pub(crate) use self::{
     choice::{Candidate, Health, better_candidate, choose},
-    key::{ApiKey, KeyHash},
     liveness::{Liveness, is_recorded},
+};
+pub use self::{
+    key::{ApiKey, KeyHash},
+    liveness::SEEN_EVERY,
     project::Project,
     route::{InvalidRoute, Preference, Route},
-    seen::{SEEN_EVERY, SEEN_WITHIN},
 };
 use crate::{breaker::Gate, task::Slot};
 use bematic_protocol::{
@@ -41,10 +43,10 @@ pub struct Agent {
     /// The time of the last sign of life that was recorded, or of the end of the last connection.
     pub last_seen: Option<Timestamp>,
     /// The availability that the agent reports.
-    #[serde(default = "Agent::default_availability")]
+    #[serde(default)]
     pub availability: Availability,
     /// The number of tasks that the agent runs at once.
-    #[serde(default = "Agent::default_capacity")]
+    #[serde(default = "AgentStatus::default_capacity")]
     pub capacity: u32,
     /// The agent's software version.
     pub agent_version: Option<String>,
@@ -53,7 +55,7 @@ pub struct Agent {
     pub active: BTreeSet<TaskId>,
     /// The time at which that list was recorded, by the cloud's clock.
     pub active_at: Option<Timestamp>,
-    /// The occupied slots, as [`crate::task::Slot`] formats them.
+    /// The occupied slots, as [`Slot`] formats them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
     /// The gate of the agent's breaker.
@@ -66,8 +68,7 @@ pub struct Agent {
     #[serde(rename = "drain")]
     pub dispatch_lease: Option<DispatchLease>,
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
-    #[serde(default)]
-    #[serde(rename = "drainRequests")]
+    #[serde(default, rename = "drainRequests")]
     pub dispatch_requests: u64,
 }
 
@@ -79,8 +80,8 @@ impl Agent {
             created_at: now,
             connection: None,
             last_seen: None,
-            availability: Self::default_availability(),
-            capacity: Self::default_capacity(),
+            availability: Availability::default(),
+            capacity: AgentStatus::default_capacity(),
             agent_version: None,
             active: BTreeSet::new(),
             active_at: None,
@@ -92,21 +93,11 @@ impl Agent {
         }
     }
 
-    const fn default_availability() -> Availability {
-        Availability::Online
-    }
-
-    const fn default_capacity() -> u32 {
-        AgentStatus::DEFAULT_CAPACITY
-    }
-
-    /// Returns the connection to send tasks over, if the agent may be sent another task now: not
-    /// while it is in doubt whether the agent receives messages.
+    /// Returns the connection to send tasks over, if the agent may be sent another task now.
     pub fn takes_work(&self) -> Option<&Binding> {
-        let online = self.availability == Availability::Online;
-        self.connection
-            .as_ref()
-            .filter(|bound| online && self.free_slots() > 0 && !bound.is_in_doubt())
+        let takes = self.availability == Availability::Online && self.free_slots() > 0;
+        let bound = self.connection.as_ref();
+        bound.filter(|bound| takes && !bound.is_in_doubt())
     }
 
     /// Returns the tasks that occupy the agent's slots.
@@ -118,8 +109,8 @@ impl Agent {
     }
 
     /// Returns the time at which the agent last named a task that has run since `began`, as far as
-    /// is known. Not every heartbeat is recorded: a recorded list is valid until the next one has
-    /// to be recorded ([`SEEN_WITHIN`]), and says nothing about a task that began after it.
+    /// is known. Not every heartbeat is recorded: a recorded list is valid for [`SEEN_WITHIN`], and
+    /// says nothing about a task that began after it.
     pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let at = self.active_at?;
         let may_name = self.active.contains(&task) || at <= began;
@@ -148,8 +139,8 @@ pub struct Binding {
     pub id: ConnectionId,
     /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
-    /// The spelling of the connection's first message. `None` until that message: the connection
-    /// may not be open yet, and no tasks are sent over it.
+    /// The spelling of the connection's first message. `None` until that message: no tasks are sent
+    /// over a connection that may not be open yet.
     pub spelling: Option<Spelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
     pub pinged_at: Option<Timestamp>,
@@ -173,13 +164,13 @@ impl Binding {
     }
 
     /// Returns the time of the oldest ping whose echo is outstanding.
-    pub fn asked_at(&self) -> Option<Timestamp> {
+    fn asked_at(&self) -> Option<Timestamp> {
         let asked = [self.pinged_at, self.doubted_at].into_iter().flatten();
         asked.filter(|at| !self.has_echoed(*at)).min()
     }
 
     /// Whether it is in doubt that the agent receives messages.
-    pub fn is_in_doubt(&self) -> bool {
+    fn is_in_doubt(&self) -> bool {
         self.doubted_at.is_some_and(|at| !self.has_echoed(at))
     }
 
@@ -198,8 +189,8 @@ pub struct DispatchLease {
     pub until: Timestamp,
 }
 
-/// A connection that authenticates in band, as it is stored. A connection that authenticated in its
-/// handshake has no record: API Gateway passes its agent's id with each message.
+/// A connection that authenticates in band, as it is stored. With one that authenticated in its
+/// handshake, API Gateway passes its agent's id with each message.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

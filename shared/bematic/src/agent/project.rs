@@ -16,15 +16,14 @@ use crate::task::TaskSpec;
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct Project {
     /// The channel that the project belongs to.
-    #[garde(skip)]
     pub channel_id: ChannelId,
     /// The project's name.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub project_id: String,
     /// The agents that the project's tasks may be sent to.
-    #[garde(skip)]
     #[serde(rename = "agentId")]
     pub route: Route,
     /// The folder on the agent's machine.
@@ -52,7 +51,6 @@ pub struct Project {
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
     /// The time at which the project was created.
-    #[garde(skip)]
     pub created_at: Timestamp,
 }
 

@@ -1,6 +1,5 @@
-//! The gate of a breaker, as it is copied into the agent's record: a dispatcher that reads the
-//! agent knows whether it has to read the breaker too, and a claim is on condition that the gate is
-//! unchanged.
+//! The gate of a breaker, a copy in the agent's record: a dispatcher that reads the agent knows
+//! whether it has to read the breaker too, and a claim is on condition that the gate is unchanged.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,7 +31,7 @@ pub enum Passage {
     All,
     /// The attempts that the breaker permits as probes: it has to be asked.
     Probes,
-    /// No attempts before `until`; after that the breaker has to be asked.
+    /// No attempts for now.
     Nothing {
         /// The time from which the breaker has to be asked.
         until: Timestamp,
@@ -61,8 +60,7 @@ impl Gate {
         }
     }
 
-    /// Whether the breaker itself withholds tasks from the agent. An agent that an operator has
-    /// drained does not count.
+    /// Whether the breaker itself, rather than an operator, withholds tasks from the agent.
     pub const fn is_tripped(&self) -> bool {
         matches!(
             self.passage,

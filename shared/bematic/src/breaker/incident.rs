@@ -1,5 +1,5 @@
-//! The last incidents of a breaker, for notices in the operations channel. Several are stored, so
-//! that there is a notice about one even if the next began before the notifier ran.
+//! The last incidents of a breaker, for notices in the operations channel. Several are stored: the
+//! next may begin before the notifier runs.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -7,14 +7,12 @@
 //!     │                            └────────────────────────────────────────┤
 //!     └───────────────────────────────────────────── enough probes succeed ─┘
 //! ```
-//! The function [`Breaker::after`] defines what an event does to a breaker. It reads no clock and
-//! does no I/O; the store writes its result on condition of the version, in the transaction that
-//! changes the task. An attempt ends once: so an outcome counts once, however often its message is
-//! received, and needs no id.
+//! [`Breaker::after`] defines what an event does to a breaker. The store writes its result on
+//! condition of the version, in the transaction that changes the task. An attempt ends once: so an
+//! outcome counts once, however often its message is received, and needs no id.
 //!
-//! Times are compared exactly: an outcome as old as the window counts; the failure rate is
-//! evaluated when a failure arrives; a recovery timeout or a permit's lease that ends now has
-//! ended.
+//! Times are compared exactly: an outcome as old as the window counts; a recovery timeout or a
+//! permit's lease that ends now has ended.
 
 mod config;
 mod gate;
@@ -30,11 +28,12 @@ mod window;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+pub(crate) use self::window::Counts;
 pub use self::{
     config::BreakerConfig,
     gate::{Gate, Passage},
     incident::{Closed, ClosedBy, Incident},
-    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
+    outcome::{FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome, OutcomeKind},
     report::report,
     state::{Mode, Override, Permit, State, Trip},
     transition::{BreakerEvent, Step, Verdict},
@@ -42,14 +41,12 @@ pub use self::{
 };
 use bematic_protocol::time::Timestamp;
 
-/// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with some fifty
-/// outcomes in its window, and some 15 KB at the most ([`Window::KEPT`]).
+/// An agent's breaker, as it is stored: one item of some 15 KB at the most ([`Window::KEPT`]).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {
-    /// The number of times the breaker was written: the condition of the next write; 0 before the
-    /// first.
+    /// The number of times the breaker was written: the condition of the next write.
     pub version: u64,
     /// The number of times the breaker has closed or its gate has changed.
     pub generation: u64,
@@ -75,8 +72,8 @@ pub struct Breaker {
     /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Ignored>,
-    /// Permits of a half-open state that is over: the outcomes of these attempts say nothing about
-    /// a later recovery. The newest last, at most [`Breaker::PERMITS_KEPT`].
+    /// Attempts that were probes of a half-open state that is over: their outcomes do not count. The
+    /// newest last, at most [`Breaker::PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.

@@ -10,12 +10,12 @@ pub struct Outcome {
     /// The time at which the outcome was seen.
     pub at: Timestamp,
     /// The kind of outcome.
-    pub counted: Counted,
+    pub kind: OutcomeKind,
 }
 
 /// A kind of outcome that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Counted {
+pub enum OutcomeKind {
     /// The attempt succeeded.
     Success,
     /// The attempt succeeded, and took too long.
@@ -24,7 +24,7 @@ pub enum Counted {
     Failure(FailureKind),
 }
 
-impl Counted {
+impl OutcomeKind {
     /// Whether the outcome is a failure.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failure(_))

@@ -92,8 +92,7 @@ impl BreakerOrder {
 }
 
 impl Command {
-    /// Whether the command changes stored data, so that it may have been executed although that was
-    /// not confirmed.
+    /// Whether the command changes stored data: it may be executed and not confirmed.
     pub const fn stores(&self) -> bool {
         matches!(
             self,

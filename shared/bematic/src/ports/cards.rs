@@ -27,7 +27,7 @@ pub struct Card {
 
 /// The records of Bematic's messages in Slack.
 #[async_trait]
-pub trait Cards: Send + Sync {
+pub trait CardRecords: Send + Sync {
     /// Returns the record of the message about a subject.
     async fn card(&self, about: Subject) -> Result<Option<Card>, StoreError>;
     /// Stores the record before the first post; if there is one already, returns the existing one.

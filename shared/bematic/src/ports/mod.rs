@@ -27,7 +27,7 @@ pub use self::{
     },
     batches::{Applied, BatchMessage, BatchQueue, Batches},
     breakers::{BreakerChange, Breakers},
-    cards::{Card, Cards},
+    cards::{Card, CardRecords},
     gateway::{Delivery, Gateway},
     outcome::{Created, Page, Written},
     queues::{
@@ -52,7 +52,7 @@ pub struct Ports {
     /// The progress reports of tasks.
     pub reports: Arc<dyn Reports>,
     /// The records of Slack messages.
-    pub cards: Arc<dyn Cards>,
+    pub cards: Arc<dyn CardRecords>,
     /// The bulk operations.
     pub batches: Arc<dyn Batches>,
     /// The agents.

@@ -10,7 +10,7 @@ use super::{BreakerChange, Page, Written};
 use crate::{
     breaker::Breaker,
     error::StoreError,
-    task::{Chunk, Completion, LateReport, Output, Step, Task, TaskSpec},
+    task::{Completion, LateReport, Output, OutputChunk, Step, Task, TaskSpec},
 };
 
 /// The outcome of storing a new task.
@@ -167,8 +167,8 @@ pub trait Reports: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Step>, StoreError>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
-    /// calls that remove the chunks beyond [`crate::task::Chunk::KEPT`].
-    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError>;
+    /// calls that remove the chunks beyond [`crate::task::OutputChunk::KEPT`].
+    async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> Result<(), StoreError>;
     /// Returns the newest output: at least `bytes`, if there is as much.
     async fn output(
         &self,

@@ -11,14 +11,7 @@ use crate::agent::Route;
 impl Task {
     /// Whether the task may be moved: it waits, was not sent, and its route leaves a choice.
     pub fn may_move(&self) -> bool {
-        let waits = matches!(
-            self.state,
-            TaskState::Pending {
-                undelivered: false,
-                ..
-            }
-        );
-        waits && self.route.as_ref().is_some_and(Route::has_choice)
+        self.state.is_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
     /// Returns the time at which a waiting task is checked for a better agent.
@@ -37,22 +30,18 @@ impl Task {
         gone && (self.state.held().is_some() || self.state.is_terminal())
     }
 
-    /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents:
-    /// those up to the last that an earlier agent was sent do not belong to the present one.
+    /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents.
     pub fn last_attempt_of(&self, agent: &AgentId) -> Option<Attempt> {
-        let own = self.state.last_attempt();
-        let own = own.filter(|own| self.earlier.values().all(|earlier| earlier < own));
-        match own {
-            Some(own) if self.agent_id == *agent => Some(own),
-            _ => self.earlier.get(agent).copied(),
-        }
+        self.state
+            .last_attempt()
+            .filter(|own| {
+                self.agent_id == *agent && self.earlier.values().all(|earlier| earlier < own)
+            })
+            .or_else(|| self.earlier.get(agent).copied())
     }
 
     /// Returns the task after a report of `sender`. A report of an agent that the task was moved
     /// away from refers to an attempt that is over, never to one of the present agent.
-    ///
-    /// # Errors
-    /// [`Unchanged`] names why the event changes nothing.
     pub fn after_report(
         &self,
         sender: &AgentId,
@@ -63,9 +52,10 @@ impl Task {
         if self.agent_id == *sender {
             return self.after(event, policy, now);
         }
-        let last = self.earlier.get(sender);
-        match (last, event.attempt()) {
-            (Some(last), named) if named.is_none_or(|named| named <= *last) => Err(Unchanged::Late),
+        match self.earlier.get(sender) {
+            Some(last) if event.attempt().is_none_or(|named| named <= *last) => {
+                Err(Unchanged::Late)
+            }
             _ => Err(Unchanged::NotHeld),
         }
     }

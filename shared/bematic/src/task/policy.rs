@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-/// The time for which changes are gathered into one update of a Slack message. The delay of the
-/// notifier's queue in `template.yaml` is as long, so that the update shows every change of the
-/// interval.
+/// The time for which changes are gathered into one update of a Slack message: the delay of the
+/// notifier's queue in `template.yaml`.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
 /// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued
-/// in an interval is delivered after its end, since the queue delays it by as much: it shows every
-/// change of the interval, and one refresh is enough.
+/// in an interval is delivered after its end: it shows every change of the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushInterval(u128);
 
@@ -28,8 +26,7 @@ impl std::fmt::Display for FlushInterval {
     }
 }
 
-/// The time after which a refresh is enqueued again for a change that Slack does not show: the
-/// first one may never have been sent.
+/// The time after which a refresh is enqueued again for a change that Slack does not show.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
 /// The time after which a waiting task that may be moved is checked for a better agent.
@@ -49,18 +46,15 @@ pub struct TaskPolicy {
     pub max_backoff: Duration,
     /// The time that an agent has to acknowledge a task.
     pub ack_deadline: Duration,
-    /// The time for which an agent that runs a task may be silent about it, unless its project sets
-    /// another.
+    /// The time for which an agent may be silent about a task, unless its project sets another.
     pub lease: Duration,
-    /// The remaining lease of a task that its agent no longer names: time for its result to arrive,
-    /// if that is under way.
+    /// The remaining lease of a task that its agent no longer names: its result may be under way.
     pub missing_grace: Duration,
     /// The time that an agent has to confirm a cancellation.
     pub cancel_deadline: Duration,
     /// The time for which a task waits for its agent.
     pub wait: Duration,
-    /// The number of tasks that one dispatch of an agent's queue sends at most; the rest is left to
-    /// the next message.
+    /// The number of tasks that one dispatch of an agent's queue sends at most.
     pub dispatch_limit: usize,
 }
 

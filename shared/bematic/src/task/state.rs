@@ -30,9 +30,8 @@ pub enum TaskState {
         /// The number of attempts that count towards the maximum.
         #[serde(default)]
         spent: u32,
-        /// Whether the next attempt was sent already, over a connection that was reported gone or
-        /// without an answer. The message may have arrived: the agent may report on the attempt,
-        /// and the task is sent under the same number again.
+        /// Whether the next attempt was sent already, and may have arrived: the agent may report on
+        /// it, and the task is sent under the same number again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undelivered: bool,
         /// The earliest time of the next dispatch.
@@ -101,18 +100,18 @@ pub enum TaskState {
     },
 }
 
-/// The time for which an agent may be silent about a task. A lease is renewed when it ends, by the
-/// signs of life received meanwhile: a progress report needs no write for it.
+/// The time for which an agent may be silent about a task. It is renewed when it ends, by the signs
+/// of life received meanwhile: a progress report needs no write for it.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// The last sign of life that was evaluated, by the cloud's clock.
     pub heard_at: Timestamp,
-    /// The time at which the agent first named the task, by the agent's clock: a list of tasks that
-    /// the agent sent before that says nothing about this one.
+    /// The time at which the agent first named the task, by the agent's clock: its earlier lists of
+    /// tasks say nothing about this one.
     pub since: Timestamp,
-    /// The time at which the lease ends early, because the agent no longer names the task.
+    /// The time at which the lease ends early: the agent no longer names the task.
     pub ends_early_at: Option<Timestamp>,
 }
 
@@ -153,7 +152,7 @@ impl Failure {
     /// The number of characters of a message that are kept.
     pub const MESSAGE_CHARS: usize = 2000;
 
-    /// Returns a failure, its message cut to size.
+    /// Returns a failure of the agent, its message cut to size.
     pub fn new(code: FailureCode, message: &str, recoverable: bool) -> Self {
         Self {
             code,
@@ -187,18 +186,16 @@ pub enum FailureCode {
     Expired,
 }
 
-/// An event in a task's life cycle. A report without an attempt refers to the attempt that the
-/// agent holds.
+/// An event in a task's life cycle. A report without an attempt refers to the one that the agent
+/// holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
     /// The dispatcher claims the task to send it.
     Claimed,
-    /// The attempt could not be sent: the connection was gone. The attempt does not count, and an
-    /// agent that received it all the same does not run it again, since it is sent under the same
-    /// number.
+    /// The attempt could not be sent: the connection was gone. It does not count, and is sent under
+    /// the same number again, which an agent that received it all the same does not run twice.
     Undelivered(Attempt),
-    /// Sending the attempt failed. It may have arrived, so it is sent under the same number again;
-    /// but it counts.
+    /// Sending the attempt failed. It counts, but may have arrived: the next has the same number.
     DeliveryFailed(Attempt, String),
     /// The agent accepts the task, or shows that it has by reporting progress or output.
     Started {
@@ -215,8 +212,8 @@ pub enum TaskEvent {
         reason: String,
         /// Whether to dispatch the task again.
         retryable: bool,
-        /// Whether the attempt counts towards the maximum. An agent that shuts down hands back
-        /// tasks that it has not begun, accepted or not, and those attempts do not count.
+        /// Whether the attempt counts towards the maximum: not if an agent that shuts down hands
+        /// the task back before it has begun it.
         spent: bool,
     },
     /// The agent sent TASK_COMPLETE.
@@ -301,6 +298,17 @@ impl TaskState {
         matches!(
             self,
             Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled { .. }
+        )
+    }
+
+    /// Whether the task waits, and no agent can have received the next attempt.
+    pub(super) const fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Pending {
+                undelivered: false,
+                ..
+            }
         )
     }
 

@@ -67,7 +67,7 @@ proptest! {
                 return Ok(());
             }
             let counted = turned.step.next.window.counting(config.window(), turned.now);
-            let counted: Vec<_> = counted.map(|outcome| outcome.counted).collect();
+            let counted: Vec<_> = counted.map(|outcome| outcome.kind).collect();
             let all = u32::try_from(counted.len()).unwrap();
             let (part, total, percentage) = match *trip {
                 Trip::FailureRate { failures, total } => {
@@ -78,7 +78,7 @@ proptest! {
                 }
                 Trip::SlowRate { slow, total } => {
                     prop_assert!(matches!(turned.event, BreakerEvent::Success(..)));
-                    let known = counted.iter().filter(|it| **it == Counted::Slow).count();
+                    let known = counted.iter().filter(|it| **it == OutcomeKind::Slow).count();
                     prop_assert_eq!(usize::try_from(slow).unwrap(), known);
                     (slow, total, config.slow_call_threshold_percentage)
                 }

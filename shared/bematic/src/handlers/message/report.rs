@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{BematicError, TaskError},
-    task::{Chunk, Step, TaskEvent, Unchanged},
+    task::{OutputChunk, Step, TaskEvent, Unchanged},
 };
 
 impl MessageRouter {
@@ -42,7 +42,7 @@ impl MessageRouter {
     ) -> Result<Answer, BematicError> {
         let task_id = message.task_id;
         let (attempt, answer) = self.attempt(context, task_id, message.attempt).await?;
-        let chunk = Chunk::new(
+        let chunk = OutputChunk::new(
             context.message_id.clone(),
             context.sent_at,
             attempt,

@@ -214,20 +214,15 @@ impl Converter {
 /// Renders a link, or both its parts as text if it leads neither to the web nor to a mailbox.
 fn link(address: &str, label: &str) -> String {
     let is_plain = label.is_empty() || label == address;
-    let is_safe = ["https://", "http://", "mailto:"]
-        .iter()
-        .any(|scheme| starts_with_ignore_case(address, scheme));
+    let is_safe = ["https://", "http://", "mailto:"].iter().any(
+        |scheme| matches!(address.get(..scheme.len()), Some(it) if it.eq_ignore_ascii_case(scheme)),
+    );
     match (is_safe, is_plain) {
         (true, true) => format!("<{}>", encode(address)),
         (true, false) => format!("<{}|{}>", encode(address), escape(&label.replace('|', "¦"))),
         (false, true) => escape(address),
         (false, false) => escape(&format!("{label} ({address})")),
     }
-}
-
-fn starts_with_ignore_case(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// Encodes an address so that it can be between `<` and `>`.

@@ -7,7 +7,9 @@ use bematic_protocol::{ids::AgentId, time::Timestamp};
 use super::{ago, duration, list, plural, quoted};
 use crate::{
     agent::Agent,
-    breaker::{Breaker, BreakerConfig, Counted, LastFailure, Mode, Passage, State, Trip},
+    breaker::{
+        Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Passage, State, Trip,
+    },
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
 };
@@ -22,22 +24,9 @@ pub(crate) struct AgentHealth<'a> {
     pub breaker: &'a Breaker,
 }
 
-/// The counts of the outcomes in the window.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    total: usize,
-    failures: usize,
-    slow: usize,
-}
-
 impl AgentHealth<'_> {
-    fn tally(&self, now: Timestamp) -> Tally {
-        let counting = self.breaker.window.counting(self.config.window(), now);
-        counting.fold(Tally::default(), |tally, outcome| Tally {
-            total: tally.total + 1,
-            failures: tally.failures + usize::from(outcome.counted.is_failure()),
-            slow: tally.slow + usize::from(outcome.counted == Counted::Slow),
-        })
+    fn counts(&self, now: Timestamp) -> Counts {
+        self.breaker.window.counts(self.config.window(), now)
     }
 
     /// Returns how long the breaker has been in its state: since the agent was created, if it never
@@ -57,7 +46,7 @@ impl AgentHealth<'_> {
 }
 
 /// Returns the percentage, to the nearest whole number.
-fn percent(part: usize, total: usize) -> usize {
+fn percent(part: u32, total: u32) -> u32 {
     (part * 100 + total / 2).checked_div(total).unwrap_or(0)
 }
 
@@ -79,9 +68,9 @@ pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
 fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     /// The number of characters of an error in a list.
     const ERROR: usize = 80;
-    let Tally {
+    let Counts {
         total, failures, ..
-    } = agent.tally(now);
+    } = agent.counts(now);
     let (emoji, state) = state(agent.breaker);
     let error = agent.breaker.last_failure.as_ref().map(|last| {
         let (ago, error) = (ago(last.at, now), failure(last, ERROR));
@@ -120,7 +109,7 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
             .and_then(|ago| (MINUTES - 1).checked_sub(ago));
         if let Some((total, failures)) = place.and_then(|place| minutes.get_mut(place)) {
             *total += 1;
-            *failures += usize::from(outcome.counted.is_failure());
+            *failures += usize::from(outcome.kind.is_failure());
         }
     }
     let sign = |(total, failures): (usize, usize)| match total {
@@ -202,7 +191,8 @@ pub(in crate::slack) fn tripped(trip: &Trip) -> String {
 }
 
 fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
-    let (config, tally) = (&agent.config, agent.tally(now));
+    let (config, counts) = (&agent.config, agent.counts(now));
+    let outcomes = plural(counts.total as usize, "outcome");
     let consecutive = match config.consecutive_failure_threshold {
         0 => "off".to_owned(),
         most => format!("{} of {most}", agent.breaker.consecutive),
@@ -211,8 +201,8 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         0 => "off".to_owned(),
         _ => format!(
             "{} % of {}, opens at {} % of at least {}",
-            percent(tally.slow, tally.total),
-            plural(tally.total, "outcome"),
+            percent(counts.slow, counts.total),
+            outcomes,
             config.slow_call_threshold_percentage,
             config.minimum_request_count
         ),
@@ -221,8 +211,8 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         "*What opens it*".to_owned(),
         format!(
             "• failures: {} % of {} in the last {}, opens at {} % of at least {}",
-            percent(tally.failures, tally.total),
-            plural(tally.total, "outcome"),
+            percent(counts.failures, counts.total),
+            outcomes,
             duration(config.window()),
             config.failure_threshold_percentage,
             config.minimum_request_count
@@ -235,10 +225,10 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
 fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     for outcome in agent.breaker.window.counting(agent.config.window(), now) {
-        let kind = match outcome.counted {
-            Counted::Success => "succeeded",
-            Counted::Slow => "succeeded slowly",
-            Counted::Failure(kind) => kind.into(),
+        let kind = match outcome.kind {
+            OutcomeKind::Success => "succeeded",
+            OutcomeKind::Slow => "succeeded slowly",
+            OutcomeKind::Failure(kind) => kind.into(),
         };
         *kinds.entry(kind).or_default() += 1;
     }
