@@ -185,8 +185,7 @@ impl NoticeId {
 
     fn of(what: &str, agent: &AgentId, n: u64) -> Self {
         let digest = Sha256::digest(format!("{what} {agent} {n}"));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        let bytes = std::array::from_fn(|n| digest[n]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }

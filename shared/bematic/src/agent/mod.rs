@@ -13,7 +13,7 @@ use serde_with::skip_serializing_none;
 
 use self::liveness::SEEN_WITHIN;
 pub(crate) use self::{
-    choice::{Candidate, Health, better_candidate, choose},
+    choice::{Candidate, better_candidate, choose},
     liveness::{Liveness, is_recorded},
 };
 pub use self::{

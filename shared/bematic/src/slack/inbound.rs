@@ -26,7 +26,7 @@ pub(crate) enum Inbound {
         challenge: String,
     },
     Mention(Mention),
-    Action(Action),
+    Action(ButtonPress),
     /// A request that Bematic does not handle: answered with 200 so that Slack does not repeat it.
     Ignored {
         /// Slack's name for the kind of request, for the log.
@@ -60,7 +60,7 @@ pub(crate) struct Mention {
 
 /// A pressed button.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Action {
+pub(crate) struct ButtonPress {
     pub action_id: String,
     /// The value of the button: the subject of the action.
     pub value: Option<String>,
@@ -146,7 +146,7 @@ fn interaction(payload: &Value) -> Result<Inbound, InboundError> {
         return Ok(ignored(&kind));
     }
     // Slack sends one action at a time, though in a list.
-    Ok(Inbound::Action(Action {
+    Ok(Inbound::Action(ButtonPress {
         action_id: field(payload, "/actions/0/action_id")?,
         value: field(payload, "/actions/0/value")?,
         user_id: field(payload, "/user/id")?,

@@ -5,7 +5,7 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
+use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, Unchanged};
 use crate::agent::Route;
 
 impl Task {

@@ -1,6 +1,6 @@
 //! The errors of parsing and writing messages.
 
-use super::Spelling;
+use super::{Spelling, limits::MESSAGE_BYTES};
 use crate::ids::MessageId;
 
 /// A message that cannot be parsed or sent. The error's text is written for the agent's owner.
@@ -29,15 +29,10 @@ pub enum ProtocolError {
     },
     /// A message to be sent, of this type, that a strict agent would refuse.
     #[error("{0} cannot be sent: {1}")]
-    Unsendable(&'static str, String),
-    /// A message to be sent that API Gateway could not carry.
-    #[error("{canonical} would be {bytes} bytes; a message holds at most {max}", max = super::limits::MESSAGE_BYTES)]
-    TooLarge {
-        /// The message's type.
-        canonical: &'static str,
-        /// The message's size.
-        bytes: usize,
-    },
+    Unsendable(String, String),
+    /// A message to be sent, of this type and number of bytes, that API Gateway could not carry.
+    #[error("{0} would be {1} bytes; a message holds at most {MESSAGE_BYTES}")]
+    TooLarge(String, usize),
 }
 
 impl ProtocolError {
@@ -49,7 +44,7 @@ impl ProtocolError {
             Self::UnknownType(..) => "UNKNOWN_MESSAGE_TYPE",
             Self::Payload { .. } => "INVALID_PAYLOAD",
             Self::Unsendable(..) => "UNSENDABLE_MESSAGE",
-            Self::TooLarge { .. } => "MESSAGE_TOO_LARGE",
+            Self::TooLarge(..) => "MESSAGE_TOO_LARGE",
         }
     }
 
@@ -66,7 +61,7 @@ impl ProtocolError {
         match self {
             Self::Envelope(id, _) => id.as_ref(),
             Self::UnknownType(id, _) | Self::Payload { id, .. } => Some(id),
-            Self::NotJson(_) | Self::Unsendable(..) | Self::TooLarge { .. } => None,
+            Self::NotJson(_) | Self::Unsendable(..) | Self::TooLarge(..) => None,
         }
     }
 }

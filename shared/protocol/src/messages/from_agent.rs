@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_with::skip_serializing_none;
-use strum::{IntoStaticStr, VariantNames};
+use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
 use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, STEPS};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// A message from an agent to the cloud.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
-#[derive(IntoStaticStr, VariantNames)]
+#[derive(AsRefStr, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum AgentMessage {
     /// Authenticates a connection whose handshake carried no key.

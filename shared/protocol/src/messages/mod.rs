@@ -7,7 +7,6 @@ mod error;
 mod from_agent;
 pub mod limits;
 mod schema;
-mod spelling;
 mod to_agent;
 
 use garde::Validate;
@@ -15,20 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use strum::VariantNames;
 
-pub use self::{
-    error::ProtocolError,
-    from_agent::{
-        AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport,
-        HeartbeatSignal, ResourceStatus, StepKind, TaskAck, TaskCancelled, TaskComplete,
-        TaskFailure, TaskProgress, TaskStream,
-    },
-    schema::schema,
-    spelling::Spelling,
-    to_agent::{
-        AuthResponse, CloudMessage, Heartbeat, MessageAck, SlackContext, SystemError, SystemNotice,
-        TaskCancel, TaskSubmit,
-    },
-};
+pub use self::{error::ProtocolError, from_agent::*, schema::schema, to_agent::*};
 use crate::{ids::MessageId, time::Timestamp};
 
 /// A message with the fields that every message has.
@@ -44,14 +30,43 @@ pub struct Envelope<M> {
 
 /// The messages of one direction.
 pub trait Message:
-    Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + Into<&'static str>
-where
-    for<'a> &'a Self: Into<&'static str>,
+    Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + AsRef<str>
 {
 }
 
 impl Message for AgentMessage {}
 impl Message for CloudMessage {}
+
+/// The spelling of message types on a connection; older agents use colons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spelling {
+    /// `TASK_ACK`
+    #[default]
+    Canonical,
+    /// `task:ack`
+    Colons,
+}
+
+impl Spelling {
+    /// Returns the type among the `known` canonical ones, and its spelling.
+    fn read(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
+        [Self::Canonical, Self::Colons]
+            .into_iter()
+            .find_map(|spelling| {
+                let name = known.iter().find(|name| spelling.write(name) == kind)?;
+                Some((*name, spelling))
+            })
+    }
+
+    /// Returns a canonical type in this spelling.
+    pub fn write(self, canonical: &str) -> String {
+        match self {
+            Self::Canonical => canonical.to_owned(),
+            Self::Colons => canonical.to_ascii_lowercase().replacen('_', ":", 1),
+        }
+    }
+}
 
 /// A message whose payload is not parsed yet.
 #[derive(Deserialize)]
@@ -64,10 +79,7 @@ struct Raw {
 }
 
 /// Parses and validates a message, in either spelling.
-pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError>
-where
-    for<'a> &'a M: Into<&'static str>,
-{
+pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| ProtocolError::NotJson(error.to_string()))?;
     let id = value["id"].as_str().and_then(|id| id.parse().ok());
@@ -98,14 +110,11 @@ where
     Ok((envelope, spelling))
 }
 
-impl<M: Message> Envelope<M>
-where
-    for<'a> &'a M: Into<&'static str>,
-{
+impl<M: Message> Envelope<M> {
     /// Validates the message, and writes it in `spelling`.
     pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
-        let canonical: &'static str = (&self.message).into();
-        let unsendable = |reason: String| ProtocolError::Unsendable(canonical, reason);
+        let canonical = self.message.as_ref();
+        let unsendable = |reason: String| ProtocolError::Unsendable(canonical.to_owned(), reason);
         self.message
             .validate()
             .map_err(|report| unsendable(report.to_string()))?;
@@ -117,12 +126,12 @@ where
         let text = wire.to_string();
         match text.len() {
             ..=limits::MESSAGE_BYTES => Ok(text),
-            bytes => Err(ProtocolError::TooLarge { canonical, bytes }),
+            bytes => Err(ProtocolError::TooLarge(canonical.to_owned(), bytes)),
         }
     }
 }
 
-/// Returns the first 64 characters of unvalidated text, for an error message.
+/// Returns the beginning of unvalidated text, for an error message.
 fn shorten(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_with::skip_serializing_none;
-use strum::{IntoStaticStr, VariantNames};
+use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
 use super::limits::{LINE_CHARS, LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// A message from the cloud to an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
-#[derive(IntoStaticStr, VariantNames)]
+#[derive(AsRefStr, IntoStaticStr, VariantNames)]
 #[garde(allow_unvalidated)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CloudMessage {

@@ -9,7 +9,7 @@ use crate::{
     error::BematicError,
     slack::{
         card::{CardAction, RESET},
-        inbound::Action,
+        inbound::ButtonPress,
     },
     task::TaskEvent,
 };
@@ -17,12 +17,12 @@ use crate::{
 impl Webhook {
     /// Handles a button. The result is seen in the message of the button. Slack shows anything but
     /// 200 as a failure.
-    pub(super) async fn action(&self, action: Action, now: Timestamp) -> Response {
+    pub(super) async fn action(&self, action: ButtonPress, now: Timestamp) -> Response {
         self.respond("button", self.press(action, now)).await
     }
 
     /// Executes a button's action. Returns false only if it could not be done now.
-    async fn press(&self, action: Action, now: Timestamp) -> Result<bool, BematicError> {
+    async fn press(&self, action: ButtonPress, now: Timestamp) -> Result<bool, BematicError> {
         let (name, value) = (action.action_id.as_str(), action.value.as_deref());
         if name == RESET {
             if let Some(Ok(agent)) = value.map(str::parse) {

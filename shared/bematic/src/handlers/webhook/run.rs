@@ -90,7 +90,7 @@ fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(
     })
     .encode(Spelling::Colons)
     {
-        Err(ProtocolError::TooLarge { bytes, .. }) => Err(bytes),
+        Err(ProtocolError::TooLarge(_, bytes)) => Err(bytes),
         Err(_) => Err(spec.prompt.len()),
         Ok(_) => Ok(()),
     }

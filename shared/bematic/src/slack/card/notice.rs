@@ -8,7 +8,7 @@ use crate::{
     slack::{
         Message,
         message::{actions, context, section},
-        text::{duration, failure, tripped},
+        text::{duration, failure},
     },
 };
 
@@ -24,8 +24,7 @@ pub(crate) fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
         Some(last) => format!("\nLast error: {}", failure(last, ERROR)),
         None => String::new(),
     };
-    let why = tripped(&incident.trip);
-    let mut blocks = vec![section(format!("{headline}\n{why}.{error}"))];
+    let mut blocks = vec![section(format!("{headline}\n{}.{error}", incident.trip))];
     if incident.closed.is_some() {
         blocks.push(context("The breaker has closed again.".to_owned()));
     } else {

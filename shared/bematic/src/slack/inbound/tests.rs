@@ -155,7 +155,7 @@ fn a_button_is_read() {
     });
     assert_eq!(
         interactions(&payload).unwrap(),
-        Inbound::Action(Action {
+        Inbound::Action(ButtonPress {
             action_id: "retry".into(),
             value: Some("task".into()),
             user_id: "U1".parse().unwrap(),

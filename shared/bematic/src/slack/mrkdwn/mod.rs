@@ -13,7 +13,7 @@ mod writer;
 pub(crate) use self::{
     convert::from_markdown,
     fit::{head, tail},
-    plain::{clean, escape, line, shorten, size},
+    plain::{clean, escape, line, size},
 };
 
 #[cfg(test)]

@@ -7,9 +7,7 @@ use bematic_protocol::{ids::AgentId, time::Timestamp};
 use super::{ago, duration, list, plural, quoted};
 use crate::{
     agent::Agent,
-    breaker::{
-        Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Passage, State, Trip,
-    },
+    breaker::{Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Passage, State},
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
 };
@@ -72,11 +70,9 @@ fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
         total, failures, ..
     } = agent.counts(now);
     let (emoji, state) = state(agent.breaker);
-    let error = agent.breaker.last_failure.as_ref().map(|last| {
-        let (ago, error) = (ago(last.at, now), failure(last, ERROR));
-        format!(" last error {ago}: {error}")
-    });
-    let error = error.unwrap_or_default();
+    let error = last_error(agent.breaker, ERROR, now)
+        .map(|error| format!(" last error {error}"))
+        .unwrap_or_default();
     format!(
         "{emoji} `{}` *{state}* for {}{} – {failures} of {total} failed ({} %)\n      `{}`{error}",
         agent.agent.id,
@@ -121,15 +117,18 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
 
 /// Renders one agent in detail.
 pub(crate) fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
-    let parts = [
+    /// The number of characters of an error.
+    const ERROR: usize = 300;
+    let last_error = last_error(agent.breaker, ERROR, now);
+    let lines = [
         headline(agent, now),
         rules(agent, now),
-        counted(agent, now),
-        probes(agent),
+        vec![counted(agent, now)],
+        Vec::from_iter(probes(agent)),
         ignored(agent.breaker, now),
-        last_error(agent.breaker, now),
+        Vec::from_iter(last_error.map(|error| format!("*Last error* {error}"))),
     ];
-    list(parts.concat().into_iter())
+    list(lines.concat().into_iter())
 }
 
 fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
@@ -165,29 +164,11 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             } else {
                 format!("The first probe is sent in {}", duration(wait))
             };
-            lines.push(format!("{}. {next}.", tripped(trip)));
+            lines.push(format!("{trip}. {next}."));
         }
-        State::HalfOpen { trip, .. } => lines.push(format!("{}.", tripped(trip))),
+        State::HalfOpen { trip, .. } => lines.push(format!("{trip}.")),
     }
     lines
-}
-
-/// Returns the rule that opened the breaker as a sentence without its full stop.
-pub(in crate::slack) fn tripped(trip: &Trip) -> String {
-    match trip {
-        Trip::FailureRate { failures, total } => {
-            format!("It opened because {failures} of {total} tasks failed")
-        }
-        Trip::Consecutive { failures } => {
-            format!("It opened because {failures} tasks in a row failed")
-        }
-        Trip::SlowRate { slow, total } => {
-            format!("It opened because {slow} of {total} tasks were slow")
-        }
-        Trip::Probe { kind } => format!("It opened again because a probe failed: {kind}"),
-        Trip::SlowProbe => "It opened again because a probe was slow".to_owned(),
-        Trip::ProbeLost => "It opened again because a probe had no outcome in time".to_owned(),
-    }
 }
 
 fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
@@ -222,7 +203,7 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
+fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     for outcome in agent.breaker.window.counting(agent.config.window(), now) {
         let kind = match outcome.kind {
@@ -236,26 +217,26 @@ fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         .iter()
         .map(|(kind, count)| format!("{count} × {kind}"));
     match &*counts.collect::<Vec<_>>().join(", ") {
-        "" => vec!["*Counted*: nothing".to_owned()],
-        counts => vec![format!("*Counted*: {counts}")],
+        "" => "*Counted*: nothing".to_owned(),
+        counts => format!("*Counted*: {counts}"),
     }
 }
 
-fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
+fn probes(agent: &AgentHealth<'_>) -> Option<String> {
     let State::HalfOpen {
         successes, permits, ..
     } = &agent.breaker.state
     else {
-        return Vec::new();
+        return None;
     };
     let needed = agent.config.success_threshold_count;
     let running = match &*quoted(permits.iter().map(|permit| escape(&permit.id))) {
         "" => "none is running".to_owned(),
         ids => format!("running: {ids}"),
     };
-    vec![format!(
+    Some(format!(
         "*Probes*: {successes} of {needed} have succeeded; {running}"
-    )]
+    ))
 }
 
 fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
@@ -267,18 +248,10 @@ fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     title.into_iter().chain(lines).collect()
 }
 
-fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    /// The number of characters of an error.
-    const ERROR: usize = 300;
-    let last = breaker.last_failure.iter();
-    last.map(|last| {
-        format!(
-            "*Last error* {}: {}",
-            ago(last.at, now),
-            failure(last, ERROR)
-        )
-    })
-    .collect()
+/// Renders the last failure: its age, and at most `max` characters of its error.
+fn last_error(breaker: &Breaker, max: usize, now: Timestamp) -> Option<String> {
+    let last = breaker.last_failure.as_ref()?;
+    Some(format!("{}: {}", ago(last.at, now), failure(last, max)))
 }
 
 /// Returns the agent's message about its failure, or else the kind of failure.

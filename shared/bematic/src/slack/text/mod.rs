@@ -20,8 +20,8 @@ mod format;
 mod health;
 
 pub(super) use format::{ago, bar, duration, plural};
+pub(super) use health::failure;
 pub(crate) use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
-pub(super) use health::{failure, tripped};
 
 pub(crate) fn run_accepted(task: &Task) -> String {
     format!(

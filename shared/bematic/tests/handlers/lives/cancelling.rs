@@ -91,7 +91,7 @@ async fn what_failed_is_tried_again_and_what_is_anothers_is_not_touched() {
     world.dispatch_all().await;
     let sent = world.out.take_sent();
     assert!(matches!(&sent[..], [(_, CloudMessage::TaskSubmit(submit))]
-        if submit.attempt.map(u32::from) == Some(2)));
+        if submit.attempt.map(bematic_protocol::ids::Attempt::number) == Some(2)));
     let unknown = Command::Cancel {
         task: TaskId::new(uuid::Uuid::from_u128(99)),
     };

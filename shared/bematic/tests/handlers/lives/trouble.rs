@@ -21,7 +21,7 @@ fn sent(world: &World) -> (Vec<u32>, Vec<TaskId>) {
     for (_, message) in world.out.take_sent() {
         match message {
             CloudMessage::TaskSubmit(submit) => {
-                attempts.extend(submit.attempt.map(u32::from));
+                attempts.extend(submit.attempt.map(bematic_protocol::ids::Attempt::number));
             }
             CloudMessage::TaskCancel(cancel) => stops.push(cancel.task_id),
             _ => {}

@@ -154,7 +154,9 @@ async fn a_failure_at_any_call_loses_nothing() {
             .await;
             for task in world.store.all_tasks() {
                 assert_eq!(
-                    task.state.last_attempt().map(u32::from),
+                    task.state
+                        .last_attempt()
+                        .map(bematic_protocol::ids::Attempt::number),
                     Some(1),
                     "call {n} ({when:?})"
                 );
