@@ -31,15 +31,12 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// The number of characters of a reason that are kept.
-    const CHARS: usize = 1000;
-
-    /// Returns the reason for an error, with its causes.
+    /// Returns the reason for an error, with its causes, cut to 1000 characters.
     pub fn of(error: &BematicError) -> Self {
         let text = crate::error::chain(error);
         Self {
             code: error.code().to_owned(),
-            text: text.chars().take(Self::CHARS).collect(),
+            text: text.chars().take(1000).collect(),
         }
     }
 }

@@ -1,9 +1,5 @@
-//! The rules of Bematic, without I/O.
-//!
-//! The modules [`task`], [`agent`], [`breaker`], [`mod@batch`] and [`command`], and the rendering
-//! in [`slack`], decide. They read no clock: the time is passed in as `now`. The traits in
-//! [`ports`] describe the outside world; the crate `bematic-aws` implements them. The [`handlers`]
-//! connect the two, with one module for each message or event.
+//! The rules of Bematic, without I/O; the [`ports`], which the crate `bematic-aws` implements; and the
+//! [`handlers`], which connect the two.
 
 pub mod agent;
 pub mod batch;

@@ -7,20 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// A text that is not a valid identifier of its kind.
+/// A text that is not a valid identifier: its kind, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid {kind}: {rule}")]
-pub struct InvalidId {
-    kind: &'static str,
-    rule: &'static str,
-}
-
-impl InvalidId {
-    /// Returns the error for an identifier of this `kind` that breaks this `rule`.
-    pub const fn new(kind: &'static str, rule: &'static str) -> Self {
-        Self { kind, rule }
-    }
-}
+#[error("not a valid {0}: {1}")]
+pub struct InvalidId(pub &'static str, pub &'static str);
 
 /// Defines an identifier that is a text, checked by `$check`.
 macro_rules! text_id {
@@ -42,7 +32,7 @@ macro_rules! text_id {
 
             fn try_from(text: String) -> Result<Self, InvalidId> {
                 let valid: fn(&str) -> bool = $check;
-                valid(&text).then_some(Self(text)).ok_or(InvalidId::new($kind, $rule))
+                valid(&text).then_some(Self(text)).ok_or(InvalidId($kind, $rule))
             }
         }
 
@@ -139,7 +129,7 @@ macro_rules! uuid_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let invalid = |_| InvalidId::new($kind, "a UUID such as 0198c0de-…");
+                let invalid = |_| InvalidId($kind, "a UUID such as 0198c0de-…");
                 Uuid::try_parse(text).map(Self).map_err(invalid)
             }
         }
@@ -223,7 +213,7 @@ impl TryFrom<u32> for Attempt {
 
     fn try_from(number: u32) -> Result<Self, InvalidId> {
         match number {
-            0 => Err(InvalidId::new("attempt", "1 or more")),
+            0 => Err(InvalidId("attempt", "1 or more")),
             number => Ok(Self(number)),
         }
     }

@@ -10,14 +10,11 @@ use serde::{Deserialize, Deserializer, de::Error};
 )]
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = serde_json::Number::deserialize(deserializer)?;
-    let floor = |number: f64| {
-        (0.0..=9_007_199_254_740_992.0)
-            .contains(&number)
-            .then_some(number as u64)
-    };
+    let fraction = number.as_f64();
+    let fraction = fraction.filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number));
     number
         .as_u64()
-        .or_else(|| number.as_f64().and_then(floor))
+        .or_else(|| fraction.map(|number| number as u64))
         .ok_or_else(|| D::Error::custom("expected a number that is not negative"))
 }
 

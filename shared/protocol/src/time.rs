@@ -87,9 +87,7 @@ impl Clock for SystemClock {
         reason = "the one place that reads the clock"
     )]
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Timestamp(0) + since.unwrap_or_default()
     }
 }

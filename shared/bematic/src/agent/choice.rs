@@ -52,17 +52,14 @@ impl Candidate {
         }
     }
 
-    /// Whether the agent is connected and its breaker permits all tasks.
     pub(crate) fn is_ready(&self) -> bool {
         self.connected && self.health == Health::Good
     }
 
-    /// Whether the agent is connected and its breaker permits probes.
     pub(crate) fn may_probe(&self) -> bool {
         self.connected && self.health == Health::Probing
     }
 
-    /// Whether the agent could be sent tasks now.
     pub(crate) fn is_usable(&self) -> bool {
         self.is_ready() || self.may_probe()
     }
@@ -72,12 +69,10 @@ impl Candidate {
         self.held.saturating_add(self.waiting)
     }
 
-    /// Whether one more task could be sent at once.
     pub(crate) const fn has_room(&self) -> bool {
         self.load() < self.capacity
     }
 
-    /// Whether the agent has no tasks, and could be sent one.
     const fn is_idle(&self) -> bool {
         self.load() == 0 && self.has_room()
     }

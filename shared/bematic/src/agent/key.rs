@@ -65,7 +65,7 @@ impl TryFrom<String> for KeyHash {
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
         let is_valid = text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
-        let invalid = InvalidId::new("key hash", "64 hex digits");
+        let invalid = InvalidId("key hash", "64 hex digits");
         is_valid.then_some(Self(text)).ok_or(invalid)
     }
 }

@@ -18,8 +18,7 @@ pub(super) const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVE
 /// The time without a recorded sign of life after which an agent is pinged: longer than
 /// [`SEEN_WITHIN`], or healthy agents would be pinged all the time.
 const IDLE_AFTER: Duration = Duration::from_secs(90);
-/// The time without a recorded sign of life after which an agent is offline. The sweeper, once a
-/// minute, has pinged it before.
+/// The time without a recorded sign of life after which an agent is offline: it was pinged before.
 const SILENT_AFTER: Duration = Duration::from_secs(150);
 /// The longest interval between pings; API Gateway closes a connection that is idle for 10 min.
 const PING_EVERY: Duration = Duration::from_mins(4);

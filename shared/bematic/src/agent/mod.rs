@@ -22,7 +22,10 @@ pub use self::{
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };
-use crate::{breaker::Gate, task::Slot};
+use crate::{
+    breaker::{Gate, is_default},
+    task::Slot,
+};
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
     messages::{AgentStatus, Availability, Spelling},
@@ -59,7 +62,7 @@ pub struct Agent {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
     /// The gate of the agent's breaker.
-    #[serde(default, skip_serializing_if = "Gate::is_new")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub gate: Gate,
     /// The generation of the breaker that the operations channel was last notified of.
     #[serde(default)]
@@ -100,8 +103,7 @@ impl Agent {
         bound.filter(|bound| takes && !bound.is_in_doubt())
     }
 
-    /// Returns the tasks that occupy the agent's slots.
-    pub fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
+    pub(crate) fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
         self.held
             .iter()
             .filter_map(|slot| slot.parse::<Slot>().ok())
@@ -111,19 +113,23 @@ impl Agent {
     /// Returns the time at which the agent last named a task that has run since `began`, as far as
     /// is known. Not every heartbeat is recorded: a recorded list is valid for [`SEEN_WITHIN`], and
     /// says nothing about a task that began after it.
-    pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn named_at(
+        &self,
+        task: TaskId,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let at = self.active_at?;
         let may_name = self.active.contains(&task) || at <= began;
         may_name.then(|| now.min(at + SEEN_WITHIN))
     }
 
     /// Returns the time of the last recorded list that names the task.
-    pub fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
+    pub(crate) fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
         self.active_at.filter(|_| self.active.contains(&task))
     }
 
-    /// Returns the number of free slots.
-    pub fn free_slots(&self) -> usize {
+    pub(crate) fn free_slots(&self) -> usize {
         usize::try_from(self.capacity)
             .unwrap_or(usize::MAX)
             .saturating_sub(self.held.len())
@@ -139,8 +145,7 @@ pub struct Binding {
     pub id: ConnectionId,
     /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
-    /// The spelling of the connection's first message. `None` until that message: no tasks are sent
-    /// over a connection that may not be open yet.
+    /// The spelling of the first message. No tasks are sent before it: the connection may not be open.
     pub spelling: Option<Spelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
     pub pinged_at: Option<Timestamp>,

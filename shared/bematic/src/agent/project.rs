@@ -46,8 +46,7 @@ pub struct Project {
     #[serde(default)]
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
-    /// The length of a task's lease in seconds: the time for which the agent may be silent about
-    /// it. `None` for the deployment's own setting. At most a day.
+    /// The length of a task's lease in seconds; `None` for the deployment's own setting.
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
     /// The time at which the project was created.

@@ -46,7 +46,7 @@ pub enum InvalidRoute {
 
 impl Route {
     /// The text for a route to any agent.
-    pub const ANY: &str = "any";
+    const ANY: &str = "any";
     const STORED_ANY: &str = "*";
     /// The number of agents that a project names at most.
     const MAX_NAMED: usize = 20;
@@ -74,8 +74,7 @@ impl Route {
         agent.as_str() == Self::ANY
     }
 
-    /// Returns the agents that the route names, the most preferred first; none if any agent is
-    /// allowed.
+    /// Returns the agents that the route names, the most preferred first; none of [`Route::Any`].
     pub fn named(&self) -> &[AgentId] {
         match self {
             Self::One(agent) => slice::from_ref(agent),
@@ -84,8 +83,7 @@ impl Route {
         }
     }
 
-    /// Whether the route leaves a choice of agents.
-    pub const fn has_choice(&self) -> bool {
+    pub(crate) const fn has_choice(&self) -> bool {
         !matches!(self, Self::One(_))
     }
 }
@@ -143,8 +141,7 @@ impl TryFrom<Stored> for Route {
     fn try_from(stored: Stored) -> Result<Self, InvalidRoute> {
         match stored {
             Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
-            // An agent named `any`, from before projects could name any agent, is an agent like any
-            // other.
+            // An agent named `any` is from before projects could name any agent.
             Stored::Name(name) => parse_agent(&name).map(Self::One),
             Stored::Names(agents) => Self::to(agents),
         }

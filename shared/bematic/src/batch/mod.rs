@@ -97,8 +97,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Returns the number of tasks that were examined.
-    pub const fn looked_at(&self) -> u64 {
+    pub(crate) const fn looked_at(&self) -> u64 {
         self.changed + self.unchanged + self.failed
     }
 }
@@ -128,9 +127,8 @@ impl BatchKind {
 impl Batch {
     /// The number of failed tasks that are listed by id.
     pub const NAMED: usize = 10;
-    /// The time without progress after which a bulk operation has lost its message: one invocation
-    /// takes 60 s at most.
-    pub const STALLED_AFTER: Duration = Duration::from_secs(90);
+    /// The time without progress after which the message was lost: an invocation takes 60 s at most.
+    pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(90);
 
     /// Returns a bulk operation that has not begun.
     pub fn new(id: BatchId, kind: BatchKind, origin: Origin, now: Timestamp) -> Self {
@@ -169,19 +167,17 @@ impl Batch {
     }
 
     /// Returns the bulk operation after its beginning, with this many tasks to examine.
-    #[must_use]
     pub(crate) fn begun(&self, total: u64, now: Timestamp) -> Self {
         let cursor = self.first_cursor();
         self.next(BatchState::Working { total, cursor }, now)
     }
 
     /// Returns the cursor of the first chunk: the newest task at the operator's request.
-    pub fn first_cursor(&self) -> String {
+    pub(crate) fn first_cursor(&self) -> String {
         Task::place_until(self.created_at)
     }
 
     /// Returns the bulk operation after a chunk; the next begins at `cursor`, if there is one.
-    #[must_use]
     pub(crate) fn after_chunk(
         &self,
         chunk: &Chunk,

@@ -46,11 +46,6 @@ pub enum Passage {
 }
 
 impl Gate {
-    /// Whether the gate has never changed.
-    pub fn is_new(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Whether all attempts are permitted at `now`, without asking the breaker.
     pub fn is_open(&self, now: Timestamp) -> bool {
         match self.passage {
@@ -61,7 +56,7 @@ impl Gate {
     }
 
     /// Whether the breaker itself, rather than an operator, withholds tasks from the agent.
-    pub const fn is_tripped(&self) -> bool {
+    pub(crate) const fn is_tripped(&self) -> bool {
         matches!(
             self.passage,
             Passage::Probes | Passage::Nothing { drained: false, .. }
@@ -69,7 +64,7 @@ impl Gate {
     }
 
     /// Whether an operator's order has expired, so that the breaker has to be updated.
-    pub fn has_ended(&self, now: Timestamp) -> bool {
+    pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
         match self.passage {
             Passage::Nothing {
                 until,
@@ -81,7 +76,7 @@ impl Gate {
     }
 
     /// Returns the time until which no attempts are permitted, if none are at `now`.
-    pub fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.passage {
             Passage::Nothing { until, .. } if now < until => Some(until),
             _ => None,

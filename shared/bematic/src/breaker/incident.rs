@@ -1,5 +1,4 @@
-//! The last incidents of a breaker, for notices in the operations channel. Several are stored: the
-//! next may begin before the notifier runs.
+//! The last incidents of a breaker, for notices: the next may begin before the notifier runs.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -60,20 +60,19 @@ pub struct Breaker {
     /// The time at which the state began.
     pub since: Option<Timestamp>,
     /// Whether an operator's order overrides the state.
-    #[serde(skip_serializing_if = "Mode::is_automatic")]
+    #[serde(skip_serializing_if = "is_default")]
     pub mode: Mode,
     /// The agent's own settings; `None` for the deployment's.
     pub config: Option<BreakerConfig>,
     /// The recent outcomes.
     pub window: Window,
     /// The number of failures since the last success, while closed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub consecutive: u32,
     /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Ignored>,
-    /// Attempts that were probes of a half-open state that is over: their outcomes do not count. The
-    /// newest last, at most [`Breaker::PERMITS_KEPT`].
+    /// Probes of recoveries that are over, whose outcomes do not count: [`Breaker::PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.
@@ -82,9 +81,9 @@ pub struct Breaker {
 
 impl Breaker {
     /// The number of uncounted reports that are stored to be shown.
-    pub const IGNORED_KEPT: usize = 8;
+    pub(crate) const IGNORED_KEPT: usize = 8;
     /// The number of permits that are stored once their half-open state is over.
-    pub const PERMITS_KEPT: usize = 20;
+    pub(crate) const PERMITS_KEPT: usize = 20;
 
     /// Returns the settings that apply to the breaker.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {
@@ -92,7 +91,7 @@ impl Breaker {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// Whether a field can be left out of a record.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

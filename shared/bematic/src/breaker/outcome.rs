@@ -32,10 +32,9 @@ impl OutcomeKind {
 }
 
 /// The ways in which an agent fails.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(Display, IntoStaticStr)]
 pub enum FailureKind {
     /// The agent reported an error that it did not attribute to the task.
     #[strum(serialize = "the task failed")]
@@ -79,10 +78,9 @@ pub struct Ignored {
 }
 
 /// The reasons why a report says nothing about the agent.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(Display, IntoStaticStr)]
 pub enum IgnoredBecause {
     /// The task was cancelled.
     #[strum(serialize = "the task was cancelled")]

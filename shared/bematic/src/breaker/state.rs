@@ -110,10 +110,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub(super) const fn is_automatic(&self) -> bool {
-        matches!(self, Self::Automatic)
-    }
-
     pub(super) fn with_cut_note(mut self) -> Self {
         if let Self::Drained(order) | Self::Disabled(order) = &mut self {
             order.note = order.note.chars().take(Override::NOTE_CHARS).collect();

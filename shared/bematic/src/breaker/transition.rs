@@ -104,10 +104,7 @@ impl Breaker {
                 return verdict;
             }
             BreakerEvent::Ignore(id, because) => return self.ignore(id, because, now),
-            BreakerEvent::Reset => {
-                self.consecutive = 0;
-                self.close(ClosedBy::Operator, now);
-            }
+            BreakerEvent::Reset => self.close(ClosedBy::Operator, now),
             BreakerEvent::Force(mode) => self.mode = mode.with_cut_note(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
@@ -116,8 +113,7 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// Applies the passage of time: an operator's order expires, and a probe without an outcome
-    /// failed when its permit's lease ended.
+    /// Lets an operator's order expire, and a probe fail whose permit's lease ended.
     fn apply_time(&mut self, config: &BreakerConfig, now: Timestamp) {
         let order = self.mode.operator_override();
         if order.is_some_and(|order| order.until <= now) {
@@ -198,7 +194,6 @@ impl Breaker {
                     *successes += 1;
                     if *successes >= config.success_threshold_count {
                         let by = ClosedBy::Probes(*successes);
-                        self.consecutive = 0;
                         self.close(by, now);
                     }
                 }
@@ -302,6 +297,7 @@ impl Breaker {
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.retire_permits();
         self.window.empty();
+        self.consecutive = 0;
         if self.state != State::Closed {
             if let Some(incident) = self.recent.last_mut() {
                 incident.closed.get_or_insert(Closed { at: now, by });
@@ -321,8 +317,7 @@ impl Breaker {
         }
     }
 
-    /// The number of incidents that are stored.
-    pub const INCIDENTS_KEPT: usize = 3;
+    pub(crate) const INCIDENTS_KEPT: usize = 3;
 
     fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
         self.incidents += 1;

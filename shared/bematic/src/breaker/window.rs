@@ -30,7 +30,7 @@ impl Window {
     /// The number of outcomes that are kept, of up to 15 bytes each.
     pub const KEPT: usize = 1000;
     /// The most outcomes that a rule may require.
-    pub const MOST_REQUIRED: u32 = 1000;
+    pub(crate) const MOST_REQUIRED: u32 = 1000;
     /// The number of outcomes that are kept, however old: for a clock that is behind they may count.
     pub const REMEMBERED: usize = 20;
 
@@ -41,13 +41,9 @@ impl Window {
         for outcomes in [&mut self.past, &mut self.counted] {
             outcomes.retain(|outcome| {
                 newer -= 1;
-                let is_recent = now.since(outcome.at) <= size;
-                newer
-                    < if is_recent {
-                        Self::KEPT
-                    } else {
-                        Self::REMEMBERED
-                    }
+                let recent = now.since(outcome.at) <= size;
+                let kept = if recent { Self::KEPT } else { Self::REMEMBERED };
+                newer < kept
             });
         }
     }
@@ -58,7 +54,11 @@ impl Window {
     }
 
     /// Returns the outcomes that count at `now`.
-    pub fn counting(&self, size: Duration, now: Timestamp) -> impl Iterator<Item = &Outcome> {
+    pub(crate) fn counting(
+        &self,
+        size: Duration,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &Outcome> {
         let recent = move |outcome: &&Outcome| now.since(outcome.at) <= size;
         self.counted.iter().filter(recent)
     }
@@ -129,10 +129,11 @@ mod compact {
                 kind: *kind,
             })
         };
-        let outcomes = text.split_whitespace().map(|text| {
-            let error = || D::Error::custom(format_args!("{text:?} is no outcome"));
-            outcome(text).ok_or_else(error)
-        });
-        outcomes.collect()
+        text.split_whitespace()
+            .map(|text| {
+                let error = || D::Error::custom(format_args!("{text:?} is no outcome"));
+                outcome(text).ok_or_else(error)
+            })
+            .collect()
     }
 }

@@ -2,8 +2,7 @@
 
 use bematic_protocol::messages::limits::PROMPT_CHARS;
 
-/// A command that cannot be parsed. The error's text is for the operator; it may quote the
-/// operator's input (cut if it is long), so it has to be escaped before Slack shows it.
+/// A command that cannot be parsed. The text may quote the operator's input: it has to be escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {
     #[error("Say what to do, for example `/bm run fix the login bug`.")]

@@ -21,10 +21,8 @@ const LONGEST: Duration = Duration::from_hours(7 * 24);
 pub(super) fn health(rest: &str) -> Result<Command, CommandError> {
     let (word, after) = split_word(rest);
     match (&*word.to_lowercase(), after) {
-        ("", _) => Ok(Command::Health { agent: None }),
-        (_, "") => Ok(Command::Health {
-            agent: Some(parse_agent(word)?),
-        }),
+        ("", _) => Ok(Command::Health(None)),
+        (_, "") => Ok(Command::Health(Some(parse_agent(word)?))),
         ("reset", after) => order(after, BreakerOrder::Reset),
         ("disable", after) => {
             let disable = |lasts, note| BreakerOrder::Disable { lasts, note };
@@ -52,7 +50,7 @@ fn order(rest: &str, order: BreakerOrder) -> Result<Command, CommandError> {
     let (agent, rest) = split_word(rest);
     let agent = parse_agent(agent)?;
     match rest {
-        "" => Ok(Command::Breaker { agent, order }),
+        "" => Ok(Command::Breaker(agent, order)),
         rest => Err(CommandError::OneAgentOnly(shorten(rest))),
     }
 }
@@ -82,10 +80,7 @@ fn order_for(
     if let Some(word) = note.split_whitespace().find(misplaced) {
         return Err(CommandError::NotFor(shorten(word)));
     }
-    Ok(Command::Breaker {
-        agent,
-        order: make(lasts, note.trim().to_owned()),
-    })
+    Ok(Command::Breaker(agent, make(lasts, note.trim().to_owned())))
 }
 
 /// Parses a duration: `30m`, `2h`, `1d`.

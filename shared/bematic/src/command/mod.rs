@@ -22,8 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
     }
 }
 
-/// Parses a message that mentions the bot, as Slack escapes it. All of it but the leading mention
-/// is a prompt, so that no prompt is mistaken for a command; only the single word `help` is one.
+/// Parses a message that mentions the bot, as Slack escapes it: a prompt, or the single word `help`.
 pub(crate) fn parse_mention(text: &str) -> Result<Command, CommandError> {
     let text = unescape(without_mention(text));
     if text.trim().eq_ignore_ascii_case("help") {

@@ -46,7 +46,7 @@ pub(crate) static COMMANDS: [Usage; 12] = [
         run::parse,
     ),
     Usage::new("status", "<task>", "show one task", |rest| {
-        Ok(Command::Status { task: task(rest)? })
+        Ok(Command::Status(task(rest)?))
     }),
     Usage::new(
         "cancel",
@@ -54,7 +54,7 @@ pub(crate) static COMMANDS: [Usage; 12] = [
         "stop one task, or all of this channel's",
         |rest| match rest {
             all if is_word(all, "all") => Ok(Command::Bulk(BatchKind::Cancel)),
-            id => Ok(Command::Cancel { task: task(id)? }),
+            id => Ok(Command::Cancel(task(id)?)),
         },
     ),
     Usage::new(
@@ -63,7 +63,7 @@ pub(crate) static COMMANDS: [Usage; 12] = [
         "try one task again that failed or was cancelled, or all of this channel's that failed",
         |rest| match rest {
             failed if is_word(failed, "failed") => Ok(Command::Bulk(BatchKind::Retry)),
-            id => Ok(Command::Retry { task: task(id)? }),
+            id => Ok(Command::Retry(task(id)?)),
         },
     ),
     Usage::new(

@@ -2,11 +2,7 @@
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use slack_morphism::prelude::{
-    SlackActionBlockElement, SlackActionsBlock, SlackBlock, SlackBlockButtonElement,
-    SlackBlockMarkDownText, SlackBlockPlainTextOnly, SlackContextBlock, SlackContextBlockElement,
-    SlackSectionBlock,
-};
+use slack_morphism::prelude::*;
 
 /// A message: blocks, and the text that stands for them in a notification.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,8 +17,7 @@ pub struct Message {
 impl Message {
     /// The number of characters that Slack allows in one section's text.
     pub(crate) const SECTION_LIMIT: usize = 3000;
-    /// The number of characters of all texts of a message that a rendering stays below. Slack
-    /// answers `msg_blocks_too_long` somewhat above 11 000.
+    /// The limit of all texts' characters. Slack answers `msg_blocks_too_long` above some 11 000.
     pub const CHARS: usize = 9000;
 
     /// Returns a message of text only.
@@ -33,9 +28,8 @@ impl Message {
         }
     }
 
-    /// Returns a digest that is the same for the same rendering, so that an update that changes
-    /// nothing can be skipped.
-    pub fn fingerprint(&self) -> String {
+    /// Returns a digest of the rendering, by which an update that changes nothing is skipped.
+    pub(crate) fn fingerprint(&self) -> String {
         let json = serde_json::json!({ "text": self.text, "blocks": self.blocks }).to_string();
         hex::encode(Sha256::digest(json))
     }
@@ -67,8 +61,7 @@ pub(super) fn actions<'a>(
     SlackActionsBlock::new(buttons.collect()).into()
 }
 
-/// The answer to a slash command, which only the operator who wrote it sees. It is in the body of
-/// the response.
+/// The answer to a slash command, in the response. Only the operator who wrote the command sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "response_type", rename = "ephemeral")]
 pub struct Reply {

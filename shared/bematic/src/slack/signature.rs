@@ -1,7 +1,5 @@
-//! The verification of Slack's request signatures (version 0).
-//!
-//! It uses `hmac` rather than slack-morphism's verifier: that one reads the machine's clock itself
-//! and takes a body that is already text, while the signature is over bytes.
+//! The verification of Slack's request signatures (version 0). Slack-morphism's verifier reads the
+//! machine's clock, and takes a body that is already text.
 
 use std::time::Duration;
 

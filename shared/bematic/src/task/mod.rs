@@ -11,11 +11,9 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use self::policy::{MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, Terms};
 pub use self::{
-    policy::{
-        FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
-        TaskPolicy, Terms,
-    },
+    policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
     progress::{ChunkPosition, Output, OutputChunk, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
@@ -171,7 +169,7 @@ impl Task {
 
     /// Whether a refresh for an earlier change is under way and will show the last change, too.
     /// `now` is after the last change was written.
-    pub fn refresh_is_under_way(&self, now: Timestamp) -> bool {
+    pub(crate) fn refresh_is_under_way(&self, now: Timestamp) -> bool {
         self.refresh_at < self.updated_at
             && FlushInterval::of(self.refresh_at) == FlushInterval::of(now)
     }
@@ -186,7 +184,7 @@ impl Task {
     }
 
     /// Whether the lease is the one that began with the attempt: no timer message was sent for it.
-    pub fn has_first_lease(&self) -> bool {
+    pub(crate) fn has_first_lease(&self) -> bool {
         matches!(
             &self.state,
             TaskState::Processing { started_at, lease, .. } if lease.heard_at == *started_at
@@ -240,7 +238,7 @@ impl Task {
 
     /// Returns the time of the next check after one at `now` that changed nothing. The interval
     /// doubles, so that tasks that Slack does not accept do not crowd out others.
-    pub fn next_check_at(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn next_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
         let move_check = self.may_move().then(|| now + MOVE_CHECK_EVERY);
         [self.timer, move_check]
@@ -251,24 +249,18 @@ impl Task {
 
     /// Returns the task's sort key in its channel's list, which begins with the greatest.
     pub fn place(&self) -> String {
-        Self::place_of(self.created_at, self.id)
+        format!("{}#{}", self.created_at, self.id)
     }
 
     /// Returns the sort key below or at which all tasks lie that were created at `at` or earlier.
-    pub fn place_until(at: Timestamp) -> String {
-        Self::place_of(at, TaskId::new(uuid::Uuid::max()))
-    }
-
-    fn place_of(at: Timestamp, id: TaskId) -> String {
-        format!("{at}#{id}")
+    pub(crate) fn place_until(at: Timestamp) -> String {
+        format!("{at}#{}", uuid::Uuid::max())
     }
 
     /// Returns the slot of the agent's capacity that the task occupies, if it was sent.
     pub fn slot(&self) -> Option<Slot> {
-        self.state.held().map(|attempt| Slot {
-            task_id: self.id,
-            attempt,
-        })
+        let (task_id, attempt) = (self.id, self.state.held()?);
+        Some(Slot { task_id, attempt })
     }
 }
 
@@ -281,10 +273,8 @@ fn title(prompt: &str) -> String {
     if line.chars().count() <= Task::TITLE_CHARS {
         return line.to_owned();
     }
-    line.chars()
-        .take(Task::TITLE_CHARS - 1)
-        .chain(['…'])
-        .collect()
+    let start = line.chars().take(Task::TITLE_CHARS - 1);
+    start.chain(['…']).collect()
 }
 
 /// The right to run an attempt. Releasing the slot of an attempt twice is the same as once.
@@ -306,7 +296,7 @@ impl std::str::FromStr for Slot {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        const INVALID: InvalidId = InvalidId::new("slot", "a task id, '#' and an attempt");
+        const INVALID: InvalidId = InvalidId("slot", "a task id, '#' and an attempt");
         let (task, attempt) = text.split_once('#').ok_or(INVALID)?;
         let number: u32 = attempt.parse().map_err(|_| INVALID)?;
         Ok(Self {

@@ -10,22 +10,22 @@ use crate::agent::Route;
 
 impl Task {
     /// Whether the task may be moved: it waits, was not sent, and its route leaves a choice.
-    pub fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         self.state.is_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
     /// Returns the time at which a waiting task is checked for a better agent.
-    pub fn move_check_at(&self) -> Option<Timestamp> {
+    pub(crate) fn move_check_at(&self) -> Option<Timestamp> {
         self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
     /// Whether the agent has the task, or was sent it before it was moved.
-    pub fn is_known_to(&self, agent: &AgentId) -> bool {
+    pub(crate) fn is_known_to(&self, agent: &AgentId) -> bool {
         self.agent_id == *agent || self.earlier.contains_key(agent)
     }
 
     /// Whether the agent was sent the task, and another agent has it now or has ended it.
-    pub fn was_moved_from(&self, agent: &AgentId) -> bool {
+    pub(crate) fn was_moved_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
         gone && (self.state.held().is_some() || self.state.is_terminal())
     }
@@ -40,9 +40,9 @@ impl Task {
             .or_else(|| self.earlier.get(agent).copied())
     }
 
-    /// Returns the task after a report of `sender`. A report of an agent that the task was moved
-    /// away from refers to an attempt that is over, never to one of the present agent.
-    pub fn after_report(
+    /// Returns the task after a report of `sender`. An agent that the task was moved away from reports
+    /// on an attempt that is over, never on one of the present agent.
+    pub(crate) fn after_report(
         &self,
         sender: &AgentId,
         event: TaskEvent,

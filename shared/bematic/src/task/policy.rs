@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-/// The time for which changes are gathered into one update of a Slack message: the delay of the
-/// notifier's queue in `template.yaml`.
+/// The time for which changes are gathered into one update: the delay of the notifier's queue.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
 /// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued
@@ -30,10 +29,10 @@ impl std::fmt::Display for FlushInterval {
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
 /// The time after which a waiting task that may be moved is checked for a better agent.
-pub const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
+pub(crate) const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// The longest interval between further checks for a better agent.
-pub const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
+pub(crate) const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
 
 /// The limits and delays of the task life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +74,7 @@ impl Default for TaskPolicy {
 }
 
 impl TaskPolicy {
-    /// Returns the wait after `spent` failed attempts.
-    pub fn backoff_after(&self, spent: u32) -> Duration {
+    pub(crate) fn backoff_after(&self, spent: u32) -> Duration {
         let doublings = spent.saturating_sub(1).min(16);
         self.backoff
             .saturating_mul(1 << doublings)
@@ -86,7 +84,7 @@ impl TaskPolicy {
 
 /// The settings that apply to one task.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     /// The settings that apply to all tasks.
     pub policy: &'a TaskPolicy,
     /// The length of the project's lease, or of the policy's.

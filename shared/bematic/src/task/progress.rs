@@ -65,8 +65,7 @@ pub struct OutputChunk {
 }
 
 impl OutputChunk {
-    /// The number of chunks that are kept of an attempt's output, the newest: up to about 24 MB, so
-    /// that no task can fill the table.
+    /// The number of chunks that are kept of an attempt's output, the newest: up to about 24 MB.
     pub const KEPT: u64 = 1000;
 
     /// Creates a chunk from a message, its envelope, and the attempt that it belongs to.
@@ -112,7 +111,7 @@ impl Progress {
     pub const STEPS: usize = 8;
 
     /// Summarizes the newest reports, which are sorted newest first.
-    pub fn from_newest(reports: &[Step]) -> Self {
+    pub(crate) fn from_newest(reports: &[Step]) -> Self {
         let percent = reports.iter().find_map(|step| step.percent);
         let mut steps: Vec<_> = reports
             .iter()

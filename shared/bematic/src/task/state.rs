@@ -117,7 +117,7 @@ pub struct Lease {
 
 impl Lease {
     /// Returns the time at which a lease of this length ends.
-    pub fn ends_at(&self, length: Duration) -> Timestamp {
+    pub(crate) fn ends_at(&self, length: Duration) -> Timestamp {
         let at = self.heard_at + length;
         self.ends_early_at.map_or(at, |early| early.min(at))
     }
@@ -161,12 +161,6 @@ impl Failure {
             fault: Fault::Agent,
         }
     }
-
-    /// Returns the failure with the party at fault.
-    #[must_use]
-    pub fn with_fault(self, fault: Fault) -> Self {
-        Self { fault, ..self }
-    }
 }
 
 /// The stable codes of a task's failure.
@@ -186,8 +180,7 @@ pub enum FailureCode {
     Expired,
 }
 
-/// An event in a task's life cycle. A report without an attempt refers to the one that the agent
-/// holds.
+/// An event in a task's life cycle. A report without an attempt is about the one that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
     /// The dispatcher claims the task to send it.
@@ -212,8 +205,7 @@ pub enum TaskEvent {
         reason: String,
         /// Whether to dispatch the task again.
         retryable: bool,
-        /// Whether the attempt counts towards the maximum: not if an agent that shuts down hands
-        /// the task back before it has begun it.
+        /// Whether the attempt counts towards the maximum: not if the agent hands the task back.
         spent: bool,
     },
     /// The agent sent TASK_COMPLETE.
@@ -337,8 +329,7 @@ impl TaskState {
         }
     }
 
-    /// Returns the request to cancel the task, if there is one.
-    pub const fn cancel_request(&self) -> Option<&CancelRequest> {
+    pub(crate) const fn cancel_request(&self) -> Option<&CancelRequest> {
         match self {
             Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => cancel.as_ref(),
             _ => None,
@@ -346,7 +337,7 @@ impl TaskState {
     }
 
     /// Returns the time at which the state's timer ends.
-    pub fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
+    pub(crate) fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
         let own = match self {
             Self::Pending { .. } => terms.expires_at,
             Self::Dispatched { dispatched_at, .. } => *dispatched_at + terms.policy.ack_deadline,

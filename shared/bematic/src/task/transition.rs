@@ -27,7 +27,7 @@ use super::{
 
 impl TaskState {
     /// Returns the state after `event`.
-    pub fn after(
+    pub(crate) fn after(
         &self,
         event: TaskEvent,
         terms: &Terms<'_>,
@@ -246,8 +246,7 @@ impl TaskState {
         }
     }
 
-    /// Shortens the lease of a task that its agent does not name. The rest of the lease is for a
-    /// result that may be under way.
+    /// Shortens the lease of a task that its agent does not name: its result may be under way.
     fn missing(
         &self,
         said_at: Timestamp,
@@ -374,8 +373,7 @@ impl TaskState {
         }
     }
 
-    /// Returns the undelivered attempt, if it is the one of the event, and the number of earlier
-    /// attempts that count.
+    /// Returns the undelivered attempt, if it is the event's, and the number of those that count.
     fn possibly_delivered(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,

@@ -48,7 +48,7 @@ impl ProtocolError {
         }
     }
 
-    /// Returns the sender's spelling; the canonical one if the type could not be read.
+    /// Returns the sender's spelling, if the type could be read, or else the canonical one.
     pub fn spelling(&self) -> Spelling {
         match self {
             Self::Payload { spelling, .. } => *spelling,

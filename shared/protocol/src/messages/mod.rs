@@ -89,7 +89,9 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
     let raw: Raw = serde_json::from_value(value)
         .map_err(|error| ProtocolError::Envelope(id, error.to_string()))?;
     let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
-        return Err(ProtocolError::UnknownType(raw.id, shorten(&raw.kind)));
+        let printable = raw.kind.chars().filter(|c| !c.is_control());
+        let kind = printable.take(64).collect();
+        return Err(ProtocolError::UnknownType(raw.id, kind));
     };
     let invalid = |reason: String| ProtocolError::Payload {
         id: raw.id.clone(),
@@ -129,11 +131,6 @@ impl<M: Message> Envelope<M> {
             bytes => Err(ProtocolError::TooLarge(canonical.to_owned(), bytes)),
         }
     }
-}
-
-/// Returns the beginning of unvalidated text, for an error message.
-fn shorten(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ proptest! {
             if !over && matches!(turned.event, BreakerEvent::Allow(..)) {
                 prop_assert_eq!(turned.step.verdict == Verdict::Allowed, !drain);
             }
-            prop_assert_eq!(turned.step.next.mode.is_automatic(), over);
+            prop_assert_eq!(turned.step.next.mode == Mode::Automatic, over);
             Ok(())
         })?;
     }

@@ -36,8 +36,10 @@ impl MessageRouter {
         context: Context<'_>,
         message: TaskFailure,
     ) -> Result<Answer, BematicError> {
-        let failure = Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
-            .with_fault(message.fault);
+        let failure = Failure {
+            fault: message.fault,
+            ..Failure::new(FailureCode::AgentError, &message.error, message.recoverable)
+        };
         let (task_id, attempt) = (message.task_id, message.attempt);
         self.apply_terminal(context, task_id, attempt, TerminalMessage::Failed(failure))
             .await

@@ -57,12 +57,12 @@ impl Operator {
                     .await?;
                 Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
             }
-            Command::Status { task } => self.status(task, &origin.channel_id, now).await,
-            Command::Cancel { task } => {
+            Command::Status(task) => self.status(task, &origin.channel_id, now).await,
+            Command::Cancel(task) => {
                 let event = TaskEvent::CancelRequested(origin.user_id);
                 self.change(task, &origin.channel_id, event, now).await
             }
-            Command::Retry { task } => {
+            Command::Retry(task) => {
                 self.change(task, &origin.channel_id, TaskEvent::Retried, now)
                     .await
             }
@@ -71,9 +71,9 @@ impl Operator {
             Command::Redrive => self.redrive().await,
             Command::Tasks => self.list_tasks(&origin.channel_id, now).await,
             Command::Agents => self.list_agents(now).await,
-            Command::Health { agent: None } => self.health(now).await,
-            Command::Health { agent: Some(id) } => self.health_of(&id, now).await,
-            Command::Breaker { agent, order } => {
+            Command::Health(None) => self.health(now).await,
+            Command::Health(Some(id)) => self.health_of(&id, now).await,
+            Command::Breaker(agent, order) => {
                 let outcome = self.order(&agent, &order, &origin.user_id, now).await?;
                 Ok(Reply::ephemeral(outcome.unwrap_or_else(|refusal| refusal)))
             }

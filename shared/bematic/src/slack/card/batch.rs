@@ -41,8 +41,7 @@ pub(crate) fn batch_card(batch: &Batch) -> Message {
     }
 }
 
-/// Renders the progress bar. More tasks may have been examined than were counted: the count is read
-/// from an index that lags.
+/// Renders the progress bar. The total is read from an index that lags.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a percentage of more tasks than there are milliseconds in a century"

@@ -51,8 +51,7 @@ pub(super) fn figures(completion: &Completion) -> Option<String> {
 }
 
 fn dollars(cost: f64) -> String {
-    /// The largest cost that is shown: more digits say nothing, and a number can be written with
-    /// 300.
+    /// The largest cost that is shown: a number can be written with 300 digits.
     const MAX: f64 = 1e9;
     match cost {
         0.0..0.0001 => "under $0.0001".to_owned(),

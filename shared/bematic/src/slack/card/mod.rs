@@ -1,8 +1,5 @@
-//! A task's card: the task as one Slack message. Pure: the same view gives the same message, so
-//! that an update that would change nothing can be skipped.
-//!
-//! Every part has a budget, measured by [`mrkdwn::size`]. Together they stay under
-//! [`Message::CHARS`], as the property test asserts.
+//! A task's card: the task as one Slack message. Every part has a budget, measured by
+//! [`mrkdwn::size`]. Together they stay under [`Message::CHARS`], as the property test asserts.
 
 mod batch;
 mod completion;
@@ -132,8 +129,7 @@ fn steps(progress: &Progress) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// Renders the end of the output. Many agents end their output with the result: a result that is
-/// shown below as a whole is left out.
+/// Renders the end of the output, without the result, if that is shown below as a whole.
 fn output(output: &Output, result: Option<&str>) -> Option<String> {
     let (text, budget) = match result.map(str::trim).filter(|result| !result.is_empty()) {
         None => (&*output.text, budget::OUTPUT),

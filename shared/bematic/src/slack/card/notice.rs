@@ -1,5 +1,4 @@
-//! The notices in the operations channel that an agent's circuit breaker opened, and that it closed
-//! again: one Slack message each.
+//! The notices in the operations channel that a circuit breaker opened, and that it closed again.
 
 use bematic_protocol::ids::AgentId;
 

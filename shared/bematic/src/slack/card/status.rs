@@ -62,8 +62,7 @@ pub(super) fn status(view: &TaskView, now: Timestamp) -> (String, Vec<String>) {
     }
 }
 
-/// Renders the duration of a completed task: by the agent's own measure where there is one, since
-/// ours includes the way there and back.
+/// Renders the duration of a completed task, by the agent's own measure where there is one.
 fn completed(view: &TaskView, now: Timestamp) -> String {
     let reported = view
         .completion

@@ -11,8 +11,7 @@ use super::{
 /// The text of a horizontal rule.
 const RULE: &str = "──────────";
 
-/// Converts Markdown (with tables, strikethrough and task lists) to Slack's mrkdwn. Line breaks
-/// stay where they are, as in a chat.
+/// Converts Markdown to Slack's mrkdwn. Line breaks stay where they are, as in a chat.
 pub(crate) fn from_markdown(markdown: &str) -> String {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -28,8 +27,7 @@ struct Converter {
     writer: Writer,
     /// The next number of each open list; `None` for bullets.
     lists: Vec<Option<u64>>,
-    /// The plain text that is collected instead of written: of code, a link's label, a table's
-    /// cell.
+    /// The plain text that is collected instead of written: code, a link's label, a table's cell.
     plain: Option<String>,
     /// The addresses of open links and images. Inner ones are text of the outermost.
     links: Vec<String>,
@@ -73,10 +71,13 @@ impl Converter {
             }
             Tag::List(first) => self.start_list(first),
             Tag::Item => self.start_item(),
-            Tag::Table(alignments) => self.table = Some(Table::new(alignments)),
+            Tag::Table(alignments) => {
+                let rows = Vec::new();
+                self.table = Some(Table { alignments, rows });
+            }
             Tag::TableHead | Tag::TableRow => {
                 if let Some(table) = &mut self.table {
-                    table.row();
+                    table.rows.push(Vec::new());
                 }
             }
             Tag::Emphasis => self.open('_'),
@@ -155,8 +156,7 @@ impl Converter {
         }
     }
 
-    /// Writes text, with the bare addresses in it as links, which Slack does not add to verbatim
-    /// text.
+    /// Writes text, with the bare addresses in it as links: Slack adds none to verbatim text.
     fn linked_text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = find_address(rest) {
@@ -241,8 +241,7 @@ fn encode(address: &str) -> String {
     out
 }
 
-/// Returns the position of the first bare address: a scheme that is not preceded by a letter or
-/// digit.
+/// Returns the position of the first bare address, which no letter or digit precedes.
 fn find_address(text: &str) -> Option<usize> {
     ["https://", "http://"]
         .iter()

@@ -7,9 +7,8 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// Returns the size of a rendered text in terms of Slack's limits. Slack counts characters after
-/// escaping, and does not document how it counts a character outside of the basic plane: the larger
-/// number is safe.
+/// Returns the size of a rendered text in terms of Slack's limits: the larger number is safe, since
+/// Slack does not document how it counts a character outside of the basic plane.
 pub(crate) fn size(text: &str) -> usize {
     text.encode_utf16().count()
 }
@@ -36,8 +35,7 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     out
 }
 
-/// Escapes and cuts a text like [`shorten`], as one line without characters that a terminal would
-/// not show.
+/// Escapes and cuts a text like [`shorten`], as one line of what a terminal would show.
 pub(crate) fn line(text: &str, max: usize) -> String {
     let words: Vec<_> = clean(text).split_whitespace().map(str::to_owned).collect();
     shorten(&words.join(" "), max)
@@ -58,8 +56,7 @@ fn clean_line(line: &str) -> String {
     last.chars().filter(|c| is_shown(*c)).collect()
 }
 
-/// Whether a character is shown: no control characters, and none that change the direction of the
-/// text after them.
+/// Whether a character is shown: neither a control character nor one that changes the direction.
 fn is_shown(c: char) -> bool {
     match c {
         '\t' => true,

@@ -27,8 +27,7 @@ impl AgentHealth<'_> {
         self.breaker.window.counts(self.config.window(), now)
     }
 
-    /// Returns how long the breaker has been in its state: since the agent was created, if it never
-    /// opened.
+    /// Returns how long the breaker has been in its state, or else how old the agent is.
     fn age(&self, now: Timestamp) -> String {
         let ordered_at = self.breaker.mode.operator_override().map(|order| order.at);
         let since = ordered_at.or(self.breaker.since);
@@ -48,8 +47,7 @@ fn percent(part: u32, total: u32) -> u32 {
     (part * 100 + total / 2).checked_div(total).unwrap_or(0)
 }
 
-/// Renders all agents, first those whose breaker does not permit all tasks: a list that is too long
-/// leaves out the rest.
+/// Renders all agents, first those whose breaker does not permit all tasks.
 pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);

@@ -166,8 +166,6 @@ pub(crate) fn command_error(error: &CommandError) -> String {
     escape(&error.to_string())
 }
 
-/// Returns the answer where the prompt and the project's settings are too large for one message to
-/// the agent.
 pub(crate) fn prompt_too_large(bytes: usize, limit: usize) -> String {
     format!(
         "The prompt is too large: with the project's settings it makes a message of {} KB, and an \

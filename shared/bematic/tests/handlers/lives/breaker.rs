@@ -285,7 +285,7 @@ async fn what_says_nothing_about_the_agent_does_not_count_and_can_be_seen() {
     for task in [faulty, stopped] {
         begin(&world, task).await;
     }
-    execute(&world, Command::Cancel { task: stopped }).await;
+    execute(&world, Command::Cancel(stopped)).await;
     let said = [
         ("TASK_CANCELLED", json!({ "taskId": cancelled })),
         (

@@ -49,7 +49,7 @@ async fn undelivered(world: &World) -> TaskId {
 async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_was_cancelled() {
     let world = World::new().await;
     let task = undelivered(&world).await;
-    execute(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel(task)).await;
     world.connect("c2").await;
     let progress = json!({ "taskId": task, "attempt": 1, "progress": 50 });
     let answers = world.say("c2", "TASK_PROGRESS", progress).await;
@@ -65,7 +65,7 @@ async fn a_task_that_arrived_after_all_is_stopped_and_its_result_kept_though_it_
     );
     assert_eq!(states(&world), [("cancelled", 1)]);
     assert_eq!(world.store.late(task).len(), 1);
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     world.dispatch_all().await;
     assert_eq!(
         sent(&world).0,
@@ -279,7 +279,7 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
         .await
         .unwrap();
     for task in &tasks[..2] {
-        execute(&world, Command::Cancel { task: *task }).await;
+        execute(&world, Command::Cancel(*task)).await;
     }
     world.dispatch_all().await;
     world.out.take_sent();
@@ -401,7 +401,7 @@ async fn a_report_that_counted_is_not_late_when_it_comes_again() {
     let task = world.dispatched().await.id;
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error.clone()).await;
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     let answers = world.say("c", "TASK_ERROR", error).await;
     assert!(
         matches!(&answers[..], [CloudMessage::MessageAck(_)]),
@@ -420,7 +420,7 @@ async fn what_an_agent_named_before_it_was_sent_an_attempt_acknowledges_nothing(
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error).await;
     world.time.pass(Duration::from_secs(10));
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     world.dispatch_all().await;
     assert_eq!(sent(&world).0, [2]);
     // It never arrives.
@@ -446,7 +446,7 @@ async fn a_task_that_is_being_stopped_is_looked_at_no_more_often_than_once_a_min
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
     world.say("c", "TASK_ACK", ack).await;
-    execute(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel(task)).await;
     world.time.pass(Duration::from_mins(2));
     world.out.take_dispatched();
     let dispatcher = Dispatcher::new(world.ports_with(&[("TASK_CANCEL_SECONDS", "900")]));
