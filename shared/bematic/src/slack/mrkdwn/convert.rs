@@ -1,6 +1,6 @@
 //! The conversion of Markdown to mrkdwn.
 
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
 use super::{
     plain::escape,
@@ -66,9 +66,7 @@ impl Converter {
                 self.writer.block();
                 self.writer.enter(Container::Quote);
             }
-            Tag::CodeBlock(CodeBlockKind::Fenced(_) | CodeBlockKind::Indented) | Tag::TableCell => {
-                self.plain = Some(String::new());
-            }
+            Tag::CodeBlock(_) | Tag::TableCell => self.plain = Some(String::new()),
             Tag::List(first) => self.start_list(first),
             Tag::Item => self.start_item(),
             Tag::Table(alignments) => {
@@ -80,9 +78,11 @@ impl Converter {
                     table.rows.push(Vec::new());
                 }
             }
-            Tag::Emphasis => self.open('_'),
-            Tag::Strong => self.open('*'),
-            Tag::Strikethrough => self.open('~'),
+            // Emphasis is left out within plain text.
+            Tag::Emphasis | Tag::Strong | Tag::Strikethrough if self.plain.is_some() => {}
+            Tag::Emphasis => self.writer.open('_'),
+            Tag::Strong => self.writer.open('*'),
+            Tag::Strikethrough => self.writer.open('~'),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.start_link(&dest_url),
             _ => {}
         }
@@ -109,7 +109,9 @@ impl Converter {
                 let table = self.table.take().unwrap_or_default();
                 self.writer.code_block(&table.render());
             }
-            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => self.close(),
+            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough if self.plain.is_none() => {
+                self.writer.close();
+            }
             TagEnd::Link | TagEnd::Image => self.end_link(),
             _ => {}
         }
@@ -134,19 +136,6 @@ impl Converter {
             _ => "• ".to_owned(),
         };
         self.writer.enter(Container::Item { bullet });
-    }
-
-    /// Opens emphasis, which is left out within plain text.
-    fn open(&mut self, marker: char) {
-        if self.plain.is_none() {
-            self.writer.open(marker);
-        }
-    }
-
-    fn close(&mut self) {
-        if self.plain.is_none() {
-            self.writer.close();
-        }
     }
 
     fn text(&mut self, text: &str) {
@@ -176,14 +165,9 @@ impl Converter {
     }
 
     fn html(&mut self, html: &str) {
-        let tag = html.trim();
-        if ["<br>", "<br/>", "<br />"]
-            .iter()
-            .any(|br| tag.eq_ignore_ascii_case(br))
-        {
-            self.line_break();
-        } else {
-            self.text(html);
+        match &*html.trim().to_ascii_lowercase() {
+            "<br>" | "<br/>" | "<br />" => self.line_break(),
+            _ => self.text(html),
         }
     }
 
