@@ -31,12 +31,12 @@ use serde_with::skip_serializing_none;
 pub(crate) use self::window::Counts;
 pub use self::{
     config::BreakerConfig,
-    gate::{Gate, Passage},
+    gate::{Gate, Permitted},
     incident::{Closed, ClosedBy, Incident},
     outcome::{FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome, OutcomeKind},
     report::report,
     state::{Mode, Override, Permit, State, Trip},
-    transition::{BreakerEvent, Step, Verdict},
+    transition::{BreakerEvent, Transition, Verdict},
     window::Window,
 };
 use bematic_protocol::time::Timestamp;

@@ -36,7 +36,7 @@ pub enum BreakerEvent {
 
 /// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Transition {
     /// The breaker after the event; the same, version included, if nothing has to be written.
     pub next: Breaker,
     /// The verdict on the event.
@@ -58,7 +58,12 @@ pub enum Verdict {
 
 impl Breaker {
     /// Returns the breaker after `event` at `now`. `deployment` is for breakers without own settings.
-    pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
+    pub fn after(
+        &self,
+        event: BreakerEvent,
+        deployment: &BreakerConfig,
+        now: Timestamp,
+    ) -> Transition {
         let config = *self.config(deployment);
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
@@ -67,14 +72,14 @@ impl Breaker {
         next.apply_time(&config, now);
         let verdict = next.apply(event, &config, now);
         // A closing is announced even if an operator's order leaves the gate as it was.
-        let announced = |it: &Self| (it.gate().passage, it.incidents, it.state == State::Closed);
+        let announced = |it: &Self| (it.gate().permitted, it.incidents, it.state == State::Closed);
         if announced(&next) != announced(self) {
             next.generation += 1;
         }
         if next != *self {
             next.version += 1;
         }
-        Step { next, verdict }
+        Transition { next, verdict }
     }
 
     fn apply(&mut self, event: BreakerEvent, config: &BreakerConfig, now: Timestamp) -> Verdict {

@@ -104,12 +104,12 @@ proptest! {
             let (before, next) = (turned.before, &turned.step.next);
             let changed = unversioned(before) != unversioned(next);
             prop_assert_eq!(next.version, before.version + u64::from(changed));
-            let passage = before.gate().passage != next.gate().passage;
+            let permitted = before.gate().permitted != next.gate().permitted;
             let opened = next.incidents - before.incidents;
             let tripped = before.state == State::Closed && next.state.name() == "open";
             prop_assert_eq!(opened, u64::from(tripped));
             let closed = (before.state == State::Closed) != (next.state == State::Closed);
-            let rises = passage || opened > 0 || closed;
+            let rises = permitted || opened > 0 || closed;
             prop_assert_eq!(next.generation, before.generation + u64::from(rises));
             prop_assert_eq!(next.since.is_some(), next.incidents > 0);
             Ok(())

@@ -14,7 +14,7 @@ use tracing::info;
 
 use self::cache::LocalCache;
 use crate::{
-    breaker::{self, Breaker, BreakerConfig, BreakerEvent, Step, Verdict},
+    breaker::{self, Breaker, BreakerConfig, BreakerEvent, Transition, Verdict},
     error::{BematicError, QueueError, StoreError, TaskError},
     ports::{AttachedRecord, BreakerChange, Ports, Written},
     task::{Completion, LateReport, Task, TaskEvent, TaskPolicy, Unchanged},
@@ -259,7 +259,7 @@ impl Transitions {
             }
         }
         let before = self.ports.breakers.breaker(agent).await?;
-        let Step { next, verdict } = before.after(report, config, now);
+        let Transition { next, verdict } = before.after(report, config, now);
         if let Verdict::Ignored(why) = verdict {
             info!(%agent, why = <&str>::from(why), "report ignored by the breaker");
         }

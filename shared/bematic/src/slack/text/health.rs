@@ -7,7 +7,7 @@ use bematic_protocol::{ids::AgentId, time::Timestamp};
 use super::{ago, duration, list, plural, quoted};
 use crate::{
     agent::Agent,
-    breaker::{Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Passage, State},
+    breaker::{Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Permitted, State},
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
 };
@@ -54,7 +54,7 @@ pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     }
     let (well, noteworthy): (Vec<_>, Vec<_>) = agents
         .iter()
-        .partition(|agent| agent.breaker.gate().passage == Passage::All);
+        .partition(|agent| agent.breaker.gate().permitted == Permitted::All);
     let sorted = [noteworthy, well].concat();
     list(sorted.into_iter().map(|agent| entry(agent, now)))
         + "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \

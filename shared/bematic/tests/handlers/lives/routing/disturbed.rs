@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bematic::{
-    breaker::{Gate, Passage},
+    breaker::{Gate, Permitted},
     ports::DispatchMessage,
     task::TaskState,
 };
@@ -47,7 +47,7 @@ async fn drain(world: &World, agent: &str) {
 
 /// As `box` was when its breaker was open.
 async fn shut(world: &World) -> bematic::agent::Agent {
-    let passage = Passage::Nothing {
+    let permitted = Permitted::Nothing {
         until: world.time.now() + Duration::from_mins(1),
         drained: false,
     };
@@ -61,7 +61,7 @@ async fn shut(world: &World) -> bematic::agent::Agent {
     agent.gate = Gate {
         generation: 1,
         incidents: 1,
-        passage,
+        permitted,
     };
     agent
 }
