@@ -41,7 +41,7 @@ impl Candidate {
             connected: online && binding.is_some_and(|bound| !bound.is_in_doubt()),
             health: if agent.gate.is_open(now) {
                 Health::Good
-            } else if agent.gate.is_shut_until(now).is_some() {
+            } else if agent.gate.shut_until(now).is_some() {
                 Health::Bad
             } else {
                 Health::Probing

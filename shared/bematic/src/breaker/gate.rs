@@ -65,7 +65,7 @@ impl Gate {
     }
 
     /// Whether an operator's order has expired, so that the breaker has to be updated.
-    pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
+    pub(crate) fn order_has_expired(&self, now: Timestamp) -> bool {
         match self.permitted {
             Permitted::Nothing {
                 until,
@@ -77,7 +77,7 @@ impl Gate {
     }
 
     /// Returns the time until which no attempts are permitted, if none are at `now`.
-    pub(crate) fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.permitted {
             Permitted::Nothing { until, .. } if now < until => Some(until),
             _ => None,

@@ -122,7 +122,7 @@ proptest! {
     ) {
         let (breaker, _) = left_by(&config, &history);
         if let State::Open { retry_at, .. } = breaker.state {
-            prop_assert_eq!(breaker.gate().is_shut_until(at(0)), Some(retry_at));
+            prop_assert_eq!(breaker.gate().shut_until(at(0)), Some(retry_at));
             if let Some(before) = retry_at.as_millis().checked_sub(1) {
                 let step = breaker.after(allow("new#1"), &config, at(before));
                 prop_assert_eq!(step.verdict, Verdict::Denied(Some(retry_at)));

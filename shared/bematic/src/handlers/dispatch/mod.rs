@@ -136,7 +136,7 @@ impl Dispatcher {
 
     async fn dispatch_pending(&self, agent: &Agent) -> Result<(), BematicError> {
         let now = self.ports.clock.now();
-        let updated = if agent.gate.has_ended(now) {
+        let updated = if agent.gate.order_has_expired(now) {
             Some(self.expire_order(agent, now).await?)
         } else {
             None
@@ -146,7 +146,7 @@ impl Dispatcher {
         if let Err(error) = self.announce_breaker(agent).await {
             warn!(agent = %agent.id, code = error.code(), error = chain(&error), "notice for the operations channel not enqueued");
         }
-        let shut = agent.gate.is_shut_until(now);
+        let shut = agent.gate.shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {

@@ -283,7 +283,7 @@ impl Transitions {
         }
         let (before, after) = (change.before.state.name(), change.after.state.name());
         info!(%agent, before, after, "breaker gate changed");
-        let Some(until) = change.after.gate().is_shut_until(now) else {
+        let Some(until) = change.after.gate().shut_until(now) else {
             return Ok(());
         };
         let delay = until.since(now);
