@@ -7,16 +7,10 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{Agent, Binding};
+use super::{Agent, Binding, HEARTBEAT_EVERY, SEEN_EVERY};
 
-/// The interval at which agents send heartbeats.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
-/// The interval at which a heartbeat is recorded.
-pub const SEEN_EVERY: Duration = Duration::from_mins(1);
-/// The time within which a healthy agent's next heartbeat is normally recorded.
-pub(super) const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
 /// The time without a recorded sign of life after which an agent is pinged: longer than
-/// [`SEEN_WITHIN`], or healthy agents would be pinged all the time.
+/// [`super::SEEN_WITHIN`], or healthy agents would be pinged all the time.
 const IDLE_AFTER: Duration = Duration::from_secs(90);
 /// The time without a recorded sign of life after which an agent is offline: it was pinged before.
 const SILENT_AFTER: Duration = Duration::from_secs(150);

@@ -6,19 +6,17 @@ mod liveness;
 mod project;
 mod route;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use self::liveness::SEEN_WITHIN;
 pub(crate) use self::{
     choice::{Candidate, better_candidate, choose},
     liveness::{Liveness, is_recorded},
 };
 pub use self::{
     key::{ApiKey, KeyHash},
-    liveness::SEEN_EVERY,
     project::Project,
     route::{InvalidRoute, Preference, Route},
 };
@@ -31,6 +29,13 @@ use bematic_protocol::{
     messages::{AgentStatus, Availability, Spelling},
     time::Timestamp,
 };
+
+/// The interval at which agents send heartbeats.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// The interval at which a heartbeat is recorded.
+pub const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// The time within which a healthy agent's next heartbeat is normally recorded.
+const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
 
 /// An agent as it is stored.
 #[skip_serializing_none]

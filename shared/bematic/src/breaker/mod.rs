@@ -7,9 +7,8 @@
 //!     │                            └────────────────────────────────────────┤
 //!     └───────────────────────────────────────────── enough probes succeed ─┘
 //! ```
-//! [`Breaker::after`] defines what an event does to a breaker. The store writes its result on
-//! condition of the version, in the transaction that changes the task. An attempt ends once: so an
-//! outcome counts once, however often its message is received, and needs no id.
+//! [`Breaker::after`] defines what an event does to a breaker. Its result is written in the
+//! transaction that ends the attempt: so an outcome counts once, and needs no id.
 //!
 //! Times are compared exactly: an outcome as old as the window counts; a recovery timeout or a
 //! permit's lease that ends now has ended.

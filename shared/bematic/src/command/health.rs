@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{
     BreakerOrder, Command, CommandError,
     error::shorten,
-    run::{Token, option, parse_agent},
-    split_word,
+    run::{Token, option, parse_agent, split_word},
 };
 
 /// The default durations of an operator's orders.

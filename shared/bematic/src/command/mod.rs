@@ -9,8 +9,8 @@ mod table;
 mod unescape;
 
 pub use self::order::{BreakerOrder, Command};
-use self::unescape::unescape;
 pub(crate) use self::{error::CommandError, table::COMMANDS};
+use self::{run::split_word, unescape::unescape};
 use crate::task::Priority;
 
 /// Parses the text after `/bm`, as Slack escapes it. An empty text is `help`.
@@ -40,13 +40,6 @@ fn without_mention(text: &str) -> &str {
     text.strip_prefix("<@")
         .and_then(|rest| rest.split_once('>'))
         .map_or(text, |(_, rest)| rest)
-}
-
-/// Returns the first word, and the rest without the white space between.
-fn split_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    (word, rest.trim_start())
 }
 
 #[cfg(test)]

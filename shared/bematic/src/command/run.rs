@@ -5,7 +5,6 @@ use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 use super::{
     error::{CommandError, shorten},
     order::Command,
-    split_word,
 };
 use crate::task::Priority;
 
@@ -99,4 +98,11 @@ pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
     value
         .parse()
         .map_err(|_| CommandError::BadAgent(shorten(value)))
+}
+
+/// Returns the first word, and the rest without the white space between.
+pub(super) fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
 }

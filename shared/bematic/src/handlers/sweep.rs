@@ -272,7 +272,8 @@ impl Sweeper {
     }
 
     async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked, BematicError> {
-        let unannounced = agent.gate.generation > agent.announced || agent.gate.order_has_expired(now);
+        let unannounced =
+            agent.gate.generation > agent.announced || agent.gate.order_has_expired(now);
         let takes = agent.takes_work().is_some() && agent.gate.shut_until(now).is_none();
         if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
         {

@@ -1,5 +1,4 @@
-//! The requests from Slack, parsed into one owned value. Fields that Bematic does not use are
-//! ignored, so that Slack can add more of them.
+//! The requests from Slack, parsed into one owned value. Unknown fields are ignored.
 
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
 use serde::de::DeserializeOwned;

@@ -7,8 +7,7 @@ use bematic_protocol::time::Timestamp;
 /// The time for which changes are gathered into one update: the delay of the notifier's queue.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
-/// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued
-/// in an interval is delivered after its end: it shows every change of the interval.
+/// An interval of [`FLUSH_INTERVAL`]. A refresh that is enqueued in it is delivered after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushInterval(u128);
 

@@ -2,17 +2,19 @@
 //! [`mrkdwn::size`]. Together they stay under [`Message::CHARS`], as the property test asserts.
 
 mod batch;
+mod budget;
 mod completion;
 mod notice;
 mod status;
+mod view;
 
 pub(crate) use self::{
     batch::batch_card,
     notice::{RESET, closed_notice, opened_notice},
+    view::{CardAction, TaskView},
 };
 
 use bematic_protocol::{messages::StepKind, time::Timestamp};
-use strum::{EnumString, IntoStaticStr};
 
 use super::{
     Message,
@@ -20,55 +22,7 @@ use super::{
     mrkdwn,
     text::emoji,
 };
-use crate::task::{Completion, LateReport, Output, Progress, Task};
-
-/// The budget of each part of a card, in characters.
-mod budget {
-    /// The task's title, shown twice: in the card, and in the notification.
-    pub(super) const TITLE: usize = 300;
-    /// The reason why a task waits or was cancelled.
-    pub(super) const REASON: usize = 600;
-    /// The message of a failure, before each of its lines is quoted: at worst that doubles it.
-    pub(super) const FAILURE: usize = 800;
-    /// One step; there are at most `Progress::STEPS`.
-    pub(super) const STEP: usize = 160;
-    pub(super) const OUTPUT: usize = 2000;
-    pub(super) const OUTPUT_WITH_RESULT: usize = 1200;
-    pub(super) const RESULT: usize = 2000;
-    /// One changed file's path.
-    pub(super) const FILE: usize = 80;
-    /// The number of changed files that are named.
-    pub(super) const FILES: usize = 10;
-    /// One late report.
-    pub(super) const LATE: usize = 100;
-    /// The number of late reports that are shown, the newest.
-    pub(super) const LATES: usize = 3;
-    /// A name, of a model or a project.
-    pub(super) const NAME: usize = 80;
-}
-
-/// The data that a card is rendered from.
-#[derive(Debug)]
-pub(crate) struct TaskView {
-    pub task: Task,
-    pub progress: Progress,
-    /// The end of the task's output.
-    pub output: Output,
-    /// The task's result, once it is completed.
-    pub completion: Option<Completion>,
-    pub late: Vec<LateReport>,
-    /// Whether the agent of a waiting task is offline.
-    pub offline: bool,
-    pub buttons: &'static [CardAction],
-}
-
-/// A button of a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString)]
-#[strum(serialize_all = "snake_case")]
-pub(crate) enum CardAction {
-    Cancel,
-    Retry,
-}
+use crate::task::{Output, Progress, Task};
 
 impl TaskView {
     /// Renders the card.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-use super::{TaskView, budget};
+use super::{budget, view::TaskView};
 use crate::{
     slack::{
         mrkdwn,
