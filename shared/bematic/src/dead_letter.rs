@@ -1,6 +1,5 @@
-//! Messages that a function could not handle. A message only names what may have changed, so a dead
-//! letter has lost no work; it is kept for a person to look at, and can be redriven once the cause
-//! is fixed.
+//! Messages that a function could not handle. A dead letter has lost no work, since it only names
+//! what may have changed; it can be redriven once the cause is fixed.
 
 use bematic_protocol::time::Timestamp;
 use serde::Serialize;
@@ -9,20 +8,9 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 use crate::error::BematicError;
 
 /// A queue whose messages can become dead letters.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum QueueName {
     /// The dispatcher's queue.
@@ -43,15 +31,12 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// The number of characters of a reason that are kept.
-    const CHARS: usize = 1000;
-
-    /// Returns the reason for an error, with its causes.
+    /// Returns the reason for an error, with its causes, cut to 1000 characters.
     pub fn of(error: &BematicError) -> Self {
         let text = crate::error::chain(error);
         Self {
             code: error.code().to_owned(),
-            text: text.chars().take(Self::CHARS).collect(),
+            text: text.chars().take(1000).collect(),
         }
     }
 }

@@ -7,28 +7,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// A text that is not a valid identifier of its kind.
+/// A text that is not a valid identifier: its kind, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid {kind}: {rule}")]
-pub struct InvalidId {
-    kind: &'static str,
-    rule: &'static str,
-}
-
-impl InvalidId {
-    /// Returns the error for an identifier of this `kind` that breaks this `rule`.
-    pub const fn new(kind: &'static str, rule: &'static str) -> Self {
-        Self { kind, rule }
-    }
-}
+#[error("not a valid {0}: {1}")]
+pub struct InvalidId(pub &'static str, pub &'static str);
 
 /// Defines an identifier that is a text, checked by `$check`.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(#[schemars(length(min = 1, max = 128))] String);
+        #[serde(try_from = "String")]
+        pub struct $name(String);
 
         impl $name {
             /// Returns the identifier as text.
@@ -42,11 +32,7 @@ macro_rules! text_id {
 
             fn try_from(text: String) -> Result<Self, InvalidId> {
                 let valid: fn(&str) -> bool = $check;
-                if valid(&text) {
-                    Ok(Self(text))
-                } else {
-                    Err(InvalidId { kind: $kind, rule: $rule })
-                }
+                valid(&text).then_some(Self(text)).ok_or(InvalidId($kind, $rule))
             }
         }
 
@@ -54,13 +40,7 @@ macro_rules! text_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                Self::try_from(text.to_owned())
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0
+                text.to_owned().try_into()
             }
         }
 
@@ -72,16 +52,18 @@ macro_rules! text_id {
     };
 }
 
+/// Whether a text has 1 to `max` bytes, all of them characters for which `is` holds.
+fn is_all(text: &str, max: usize, is: impl Fn(char) -> bool) -> bool {
+    (1..=max).contains(&text.len()) && text.chars().all(is)
+}
+
 text_id!(
     /// An agent's name, chosen by its owner: 1 to 64 letters, digits, `.`, `_` or `-`.
     AgentId,
     "agent id",
     "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
-    |text| {
-        (1..=64).contains(&text.len())
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    }
+    |text| is_all(text, 64, |c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 );
 
 text_id!(
@@ -89,7 +71,7 @@ text_id!(
     ConnectionId,
     "connection id",
     "1 to 128 printable characters",
-    |text| (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
+    |text| is_all(text, 128, |c| c.is_ascii_graphic())
 );
 
 text_id!(
@@ -97,7 +79,7 @@ text_id!(
     MessageId,
     "message id",
     "1 to 128 characters without control characters",
-    |text| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+    |text| is_all(text, 128, |c| !c.is_control())
 );
 
 text_id!(
@@ -105,7 +87,7 @@ text_id!(
     ChannelId,
     "Slack channel id",
     "1 to 32 letters or digits",
-    |text| (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+    |text| is_all(text, 32, |c| c.is_ascii_alphanumeric())
 );
 
 text_id!(
@@ -113,7 +95,7 @@ text_id!(
     UserId,
     "Slack user id",
     "1 to 32 letters or digits",
-    |text| (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+    |text| is_all(text, 32, |c| c.is_ascii_alphanumeric())
 );
 
 text_id!(
@@ -121,24 +103,18 @@ text_id!(
     MessageTs,
     "Slack message timestamp",
     "digits, a dot and digits",
-    |text| {
-        text.len() <= 32
-            && text.split_once('.').is_some_and(|(seconds, rest)| {
-                [seconds, rest].iter().all(|part| {
-                    !part.is_empty() && part.chars().all(|c| c.is_ascii_digit())
-                })
-            })
-    }
+    |text| text.len() <= 32
+        && text.split_once('.').is_some_and(|(seconds, rest)| [seconds, rest]
+            .iter()
+            .all(|part| is_all(part, 32, |c| c.is_ascii_digit())))
 );
 
 /// Defines an identifier that is a UUID. Bematic generates version 7, which sorts by creation time.
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-            JsonSchema,
-        )]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
 
@@ -153,10 +129,8 @@ macro_rules! uuid_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId {
-                    kind: $kind,
-                    rule: "a UUID such as 0198c0de-…",
-                })
+                let invalid = |_| InvalidId($kind, "a UUID such as 0198c0de-…");
+                Uuid::try_parse(text).map(Self).map_err(invalid)
             }
         }
 
@@ -201,8 +175,7 @@ impl NoticeId {
 
     fn of(what: &str, agent: &AgentId, n: u64) -> Self {
         let digest = Sha256::digest(format!("{what} {agent} {n}"));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        let bytes = std::array::from_fn(|n| digest[n]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
@@ -218,24 +191,6 @@ pub enum Subject {
     Notice(NoticeId),
 }
 
-impl From<NoticeId> for Subject {
-    fn from(id: NoticeId) -> Self {
-        Self::Notice(id)
-    }
-}
-
-impl From<TaskId> for Subject {
-    fn from(id: TaskId) -> Self {
-        Self::Task(id)
-    }
-}
-
-impl From<BatchId> for Subject {
-    fn from(id: BatchId) -> Self {
-        Self::Batch(id)
-    }
-}
-
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -248,27 +203,19 @@ impl fmt::Display for Subject {
 
 /// The number of an attempt at a task, from 1: the fencing token of an agent's messages about the
 /// task.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(try_from = "u32", into = "u32")]
-pub struct Attempt(#[schemars(range(min = 1))] u32);
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "u32")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt(u32);
 
 impl TryFrom<u32> for Attempt {
     type Error = InvalidId;
 
     fn try_from(number: u32) -> Result<Self, InvalidId> {
-        if number == 0 {
-            Err(InvalidId::new("attempt", "1 or more"))
-        } else {
-            Ok(Self(number))
+        match number {
+            0 => Err(InvalidId("attempt", "1 or more")),
+            number => Ok(Self(number)),
         }
-    }
-}
-
-impl From<Attempt> for u32 {
-    fn from(attempt: Attempt) -> Self {
-        attempt.0
     }
 }
 

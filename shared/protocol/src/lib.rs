@@ -1,5 +1,4 @@
-//! The agent protocol: the [`messages`] with their JSON Schema, and the [`ids`] and [`time`] that
-//! they contain. The crate does no I/O, and has nothing that only the cloud needs.
+//! The agent protocol: the [`messages`] with their JSON Schema, and their [`ids`] and [`time`].
 
 pub mod ids;
 pub mod messages;

@@ -9,19 +9,13 @@ use serde::{Deserialize, Deserializer, de::Error};
     reason = "the range is checked, and the fraction is to be truncated"
 )]
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Whole(u64),
-        Fraction(f64),
-    }
-    match Number::deserialize(deserializer) {
-        Ok(Number::Whole(number)) => Ok(number),
-        Ok(Number::Fraction(number)) if (0.0..=9_007_199_254_740_992.0).contains(&number) => {
-            Ok(number as u64)
-        }
-        _ => Err(D::Error::custom("expected a number that is not negative")),
-    }
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let fraction = number.as_f64();
+    let fraction = fraction.filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number));
+    number
+        .as_u64()
+        .or_else(|| fraction.map(|number| number as u64))
+        .ok_or_else(|| D::Error::custom("expected a number that is not negative"))
 }
 
 /// Deserializes as [`whole`] does; `null` is `None`.

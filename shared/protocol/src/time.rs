@@ -14,17 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
-impl Timestamp {
-    /// The largest timestamp: 13 digits, the width of a timestamp in a sort key (the year 2286).
-    const MAX: u64 = 9_999_999_999_999;
+/// The largest timestamp: 13 digits, the width of a timestamp in a sort key (the year 2286).
+const MAX: u64 = 9_999_999_999_999;
 
+impl Timestamp {
     /// Creates a timestamp from Unix milliseconds, at most 13 digits.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(if millis > Self::MAX {
-            Self::MAX
-        } else {
-            millis
-        })
+        Self(if millis > MAX { MAX } else { millis })
     }
 
     /// Returns Unix milliseconds.
@@ -91,9 +87,7 @@ impl Clock for SystemClock {
         reason = "the one place that reads the clock"
     )]
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Timestamp(0) + since.unwrap_or_default()
     }
 }

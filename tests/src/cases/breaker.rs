@@ -165,7 +165,7 @@ async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
     join_all(ends).await;
     let breaker = test.breaker().await;
     assert_eq!(breaker.window.all().count(), 50);
-    let failed = breaker.window.all().filter(|it| it.counted.is_failure());
+    let failed = breaker.window.all().filter(|it| it.kind.is_failure());
     assert_eq!(failed.count(), 10);
     assert_eq!(breaker.state, State::Closed);
 }

@@ -1,6 +1,6 @@
 //! The keys of the two tables' items and of their indexes' partitions.
 
-use bematic::task::{Chunk, ChunkOrder, Priority, Step, Task};
+use bematic::task::{ChunkPosition, OutputChunk, Priority, Step, Task};
 use bematic_protocol::ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId};
 
 /// The attributes in expressions that no record has: those of the table's and the indexes' keys, the
@@ -79,10 +79,10 @@ pub(super) fn chunks(id: TaskId, attempt: Attempt) -> Key {
     of_task(id, format!("CHUNK#{:010}#", attempt.number()))
 }
 
-pub(super) fn chunk(chunk: &Chunk) -> Key {
-    match chunk.order {
-        ChunkOrder::Seq(seq) => chunk_at(chunk.task_id, chunk.attempt, seq),
-        ChunkOrder::Time(at) => {
+pub(super) fn chunk(chunk: &OutputChunk) -> Key {
+    match chunk.position {
+        ChunkPosition::Seq(seq) => chunk_at(chunk.task_id, chunk.attempt, seq),
+        ChunkPosition::Time(at) => {
             let prefix = chunks(chunk.task_id, chunk.attempt).sk;
             of_task(chunk.task_id, format!("{prefix}T{at}#{}", chunk.message_id))
         }

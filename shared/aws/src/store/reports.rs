@@ -1,4 +1,4 @@
-//! The repository of progress reports: an attempt's steps, and the newest [`Chunk::KEPT`] pieces of
+//! The repository of progress reports: an attempt's steps, and the newest [`OutputChunk::KEPT`] pieces of
 //! its output, one item each.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
-    ports::{Output, Reports},
-    task::{Chunk, ChunkOrder, Step},
+    ports::Reports,
+    task::{ChunkPosition, Output, OutputChunk, Step},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -73,7 +73,7 @@ impl Reports for TaskStore {
             .collect()
     }
 
-    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
+    async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> Result<(), StoreError> {
         let kept = number((now + REPORT_KEPT).as_secs());
         let piece = Piece {
             text: chunk.text.clone(),
@@ -146,21 +146,23 @@ impl TaskStore {
         self.tasks.put_item(item).await
     }
 
-    /// Deletes pieces beyond the newest [`Chunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of
+    /// Deletes pieces beyond the newest [`OutputChunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of
     /// numbered pieces are computed; pieces without numbers are counted by a query.
-    async fn trim(&self, chunk: &Chunk) -> Result<(), StoreError> {
+    async fn trim(&self, chunk: &OutputChunk) -> Result<(), StoreError> {
         let (task, attempt) = (chunk.task_id, chunk.attempt);
-        match chunk.order {
-            ChunkOrder::Seq(seq) if seq >= Chunk::KEPT && seq % TRIM_EVERY == TRIM_EVERY - 1 => {
-                let oldest_kept = seq - Chunk::KEPT + 1;
+        match chunk.position {
+            ChunkPosition::Seq(seq)
+                if seq >= OutputChunk::KEPT && seq % TRIM_EVERY == TRIM_EVERY - 1 =>
+            {
+                let oldest_kept = seq - OutputChunk::KEPT + 1;
                 let old = oldest_kept.saturating_sub(TRIM_EVERY)..oldest_kept;
                 self.delete_all(old.map(|seq| keys::chunk_at(task, attempt, seq)).collect())
                     .await
             }
-            ChunkOrder::Time(_) if one_in(TRIM_EVERY, chunk.message_id.as_str()) => {
+            ChunkPosition::Time(_) if one_in(TRIM_EVERY, chunk.message_id.as_str()) => {
                 self.delete_all(self.surplus(task, attempt).await?).await
             }
-            ChunkOrder::Seq(_) | ChunkOrder::Time(_) => Ok(()),
+            ChunkPosition::Seq(_) | ChunkPosition::Time(_) => Ok(()),
         }
     }
 
@@ -171,7 +173,7 @@ impl TaskStore {
             let page = self.newest(&prefix, 1000, from).await?;
             for item in page.items.unwrap_or_default() {
                 seen += 1;
-                if seen > Chunk::KEPT
+                if seen > OutputChunk::KEPT
                     && let Some(sk) = item.get("sk").and_then(|sk| sk.as_s().ok())
                 {
                     old.push(Key {

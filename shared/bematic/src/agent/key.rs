@@ -13,7 +13,6 @@ pub struct ApiKey(SecretString);
 
 impl ApiKey {
     const PREFIX: &str = "bm_";
-    const DIGITS: usize = 64;
 
     /// Creates a key from 32 bytes of a cryptographic random source.
     pub fn from_random(bytes: [u8; 32]) -> Self {
@@ -37,12 +36,9 @@ impl FromStr for ApiKey {
     /// Parses a key. The error has no content, so that nothing of a mistyped key can leak.
     fn from_str(text: &str) -> Result<Self, ()> {
         let digits = text.strip_prefix(Self::PREFIX).ok_or(())?;
-        let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() == Self::DIGITS && digits.bytes().all(hex) {
-            Ok(Self(text.into()))
-        } else {
-            Err(())
-        }
+        let is_hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        let is_valid = digits.len() == 64 && digits.bytes().all(is_hex);
+        is_valid.then(|| Self(text.into())).ok_or(())
     }
 }
 
@@ -54,7 +50,7 @@ impl fmt::Debug for ApiKey {
 
 /// The SHA-256 of a key, in hex. The key has 256 random bits, so a slow hash would add nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct KeyHash(String);
 
 impl KeyHash {
@@ -68,16 +64,8 @@ impl TryFrom<String> for KeyHash {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
-        if text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit()) {
-            Ok(Self(text))
-        } else {
-            Err(InvalidId::new("key hash", "64 hex digits"))
-        }
-    }
-}
-
-impl From<KeyHash> for String {
-    fn from(hash: KeyHash) -> Self {
-        hash.0
+        let is_valid = text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        let invalid = InvalidId("key hash", "64 hex digits");
+        is_valid.then_some(Self(text)).ok_or(invalid)
     }
 }

@@ -1,5 +1,4 @@
-//! The liveness of a connected agent: how often its heartbeats are recorded, whether it sends, and
-//! whether it receives.
+//! The liveness of a connected agent: whether it sends, and whether it receives.
 
 use std::time::Duration;
 
@@ -8,27 +7,22 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{
-    Agent, Binding,
-    seen::{HEARTBEAT_EVERY, SEEN_EVERY},
-};
+use super::{Agent, Binding, HEARTBEAT_EVERY, SEEN_EVERY};
 
-/// The time without a recorded sign of life after which an agent is pinged. It is longer than
+/// The time without a recorded sign of life after which an agent is pinged: longer than
 /// [`super::SEEN_WITHIN`], or healthy agents would be pinged all the time.
 const IDLE_AFTER: Duration = Duration::from_secs(90);
-/// The time without a recorded sign of life after which an agent is offline. The sweeper runs once
-/// a minute, and so has pinged the agent before.
+/// The time without a recorded sign of life after which an agent is offline: it was pinged before.
 const SILENT_AFTER: Duration = Duration::from_secs(150);
-/// The longest interval between pings, well before API Gateway closes a connection that is idle (10
-/// min).
+/// The longest interval between pings; API Gateway closes a connection that is idle for 10 min.
 const PING_EVERY: Duration = Duration::from_mins(4);
 /// The time for which an agent that sends may leave a ping without an echo: two repetitions.
 const ECHO_WITHIN: Duration = Duration::from_secs(150);
 
-/// Whether a heartbeat that is received at `now` is the one of its minute that is recorded. It is
-/// the one in the agent's own third of the minute: there is one, whichever execution environment
-/// receives it. An agent none of whose heartbeats falls into its third is pinged.
-pub fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
+/// Whether a heartbeat that is received at `now` is the one of its minute that is recorded: the one
+/// in the agent's own third of the minute, whichever execution environment receives it. An agent
+/// none of whose heartbeats falls into its third is pinged.
+pub(crate) fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
     let minute = u64::try_from(SEEN_EVERY.as_millis()).unwrap_or(u64::MAX);
     let place = now.as_millis() + u64::from(stable_hash(agent.as_str())) % minute;
     Duration::from_millis(place % minute) < HEARTBEAT_EVERY
@@ -36,15 +30,11 @@ pub fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
 
 /// The liveness of a connected agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Liveness {
+pub(crate) enum Liveness {
     /// The agent sends and receives.
     Well,
-    /// The agent has to be sent a ping.
-    Ping {
-        /// Whether the ping before it was echoed, or there was none: this is the first one to be
-        /// echoed.
-        first: bool,
-    },
+    /// The agent has to be sent a ping; the `first` unless one before it was not echoed.
+    Ping { first: bool },
     /// The agent no longer sends anything.
     Silent,
     /// The agent sends, but does not echo what it is sent.
@@ -53,7 +43,7 @@ pub enum Liveness {
 
 impl Liveness {
     /// Evaluates an agent on its current connection.
-    pub fn of(agent: &Agent, binding: &Binding, now: Timestamp) -> Self {
+    pub(crate) fn of(agent: &Agent, binding: &Binding, now: Timestamp) -> Self {
         let seen = agent.last_seen.unwrap_or(binding.bound_at);
         let silent = now.since(seen.max(binding.bound_at));
         if silent >= SILENT_AFTER {

@@ -5,28 +5,40 @@ mod key;
 mod liveness;
 mod project;
 mod route;
-mod seen;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
-pub use self::{
-    choice::{Candidate, Health, better_candidate, choose},
-    key::{ApiKey, KeyHash},
+pub(crate) use self::{
+    choice::{Candidate, better_candidate, choose},
     liveness::{Liveness, is_recorded},
+};
+pub use self::{
+    key::{ApiKey, KeyHash},
     project::Project,
     route::{InvalidRoute, Preference, Route},
-    seen::{SEEN_EVERY, SEEN_WITHIN},
 };
-use crate::{breaker::Gate, task::Slot};
+use crate::{
+    breaker::{Gate, is_default},
+    task::Slot,
+};
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
     messages::{AgentStatus, Availability, Spelling},
     time::Timestamp,
 };
 
+/// The interval at which agents send heartbeats.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// The interval at which a heartbeat is recorded.
+pub const SEEN_EVERY: Duration = Duration::from_mins(1);
+/// The time within which a healthy agent's next heartbeat is normally recorded.
+const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
+
 /// An agent as it is stored.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
@@ -35,42 +47,36 @@ pub struct Agent {
     /// The time at which the agent was created.
     pub created_at: Timestamp,
     /// The connection of the agent; `None` while it is offline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Binding>,
     /// The time of the last sign of life that was recorded, or of the end of the last connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
     /// The availability that the agent reports.
-    #[serde(default = "Agent::default_availability")]
+    #[serde(default)]
     pub availability: Availability,
     /// The number of tasks that the agent runs at once.
-    #[serde(default = "Agent::default_capacity")]
+    #[serde(default = "AgentStatus::default_capacity")]
     pub capacity: u32,
     /// The agent's software version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     /// The tasks that the agent named in its last recorded list.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub active: BTreeSet<TaskId>,
     /// The time at which that list was recorded, by the cloud's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_at: Option<Timestamp>,
-    /// The occupied slots, as [`crate::task::Slot`] formats them.
+    /// The occupied slots, as [`Slot`] formats them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
     /// The gate of the agent's breaker.
-    #[serde(default, skip_serializing_if = "Gate::is_new")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub gate: Gate,
     /// The generation of the breaker that the operations channel was last notified of.
     #[serde(default)]
     pub announced: u64,
     /// The lease of the dispatcher that dispatches the agent's queue right now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "drain")]
     pub dispatch_lease: Option<DispatchLease>,
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
-    #[serde(default)]
-    #[serde(rename = "drainRequests")]
+    #[serde(default, rename = "drainRequests")]
     pub dispatch_requests: u64,
 }
 
@@ -82,8 +88,8 @@ impl Agent {
             created_at: now,
             connection: None,
             last_seen: None,
-            availability: Self::default_availability(),
-            capacity: Self::default_capacity(),
+            availability: Availability::default(),
+            capacity: AgentStatus::default_capacity(),
             agent_version: None,
             active: BTreeSet::new(),
             active_at: None,
@@ -95,25 +101,14 @@ impl Agent {
         }
     }
 
-    const fn default_availability() -> Availability {
-        Availability::Online
-    }
-
-    const fn default_capacity() -> u32 {
-        AgentStatus::DEFAULT_CAPACITY
-    }
-
-    /// Returns the connection to send tasks over, if the agent may be sent another task now: not
-    /// while it is in doubt whether the agent receives messages.
+    /// Returns the connection to send tasks over, if the agent may be sent another task now.
     pub fn takes_work(&self) -> Option<&Binding> {
-        let online = self.availability == Availability::Online;
-        self.connection
-            .as_ref()
-            .filter(|bound| online && self.free_slots() > 0 && !bound.is_in_doubt())
+        let takes = self.availability == Availability::Online && self.free_slots() > 0;
+        let bound = self.connection.as_ref();
+        bound.filter(|bound| takes && !bound.is_in_doubt())
     }
 
-    /// Returns the tasks that occupy the agent's slots.
-    pub fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
+    pub(crate) fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
         self.held
             .iter()
             .filter_map(|slot| slot.parse::<Slot>().ok())
@@ -121,21 +116,25 @@ impl Agent {
     }
 
     /// Returns the time at which the agent last named a task that has run since `began`, as far as
-    /// is known. Not every heartbeat is recorded: a recorded list is valid until the next one has
-    /// to be recorded ([`SEEN_WITHIN`]), and says nothing about a task that began after it.
-    pub fn named_at(&self, task: TaskId, began: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    /// is known. Not every heartbeat is recorded: a recorded list is valid for [`SEEN_WITHIN`], and
+    /// says nothing about a task that began after it.
+    pub(crate) fn named_at(
+        &self,
+        task: TaskId,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let at = self.active_at?;
         let may_name = self.active.contains(&task) || at <= began;
         may_name.then(|| now.min(at + SEEN_WITHIN))
     }
 
     /// Returns the time of the last recorded list that names the task.
-    pub fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
+    pub(crate) fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
         self.active_at.filter(|_| self.active.contains(&task))
     }
 
-    /// Returns the number of free slots.
-    pub fn free_slots(&self) -> usize {
+    pub(crate) fn free_slots(&self) -> usize {
         usize::try_from(self.capacity)
             .unwrap_or(usize::MAX)
             .saturating_sub(self.held.len())
@@ -143,6 +142,7 @@ impl Agent {
 }
 
 /// The current connection of an agent.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
@@ -150,18 +150,13 @@ pub struct Binding {
     pub id: ConnectionId,
     /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
-    /// The spelling of the connection's first message. `None` until that message: the connection
-    /// may not be open yet, and no tasks are sent over it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The spelling of the first message. No tasks are sent before it: the connection may not be open.
     pub spelling: Option<Spelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinged_at: Option<Timestamp>,
     /// The newest ping that the agent has echoed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echoed_at: Option<Timestamp>,
     /// The last ping that was sent because the agent did not seem to receive messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubted_at: Option<Timestamp>,
 }
 
@@ -179,13 +174,13 @@ impl Binding {
     }
 
     /// Returns the time of the oldest ping whose echo is outstanding.
-    pub fn asked_at(&self) -> Option<Timestamp> {
+    fn asked_at(&self) -> Option<Timestamp> {
         let asked = [self.pinged_at, self.doubted_at].into_iter().flatten();
         asked.filter(|at| !self.has_echoed(*at)).min()
     }
 
     /// Whether it is in doubt that the agent receives messages.
-    pub fn is_in_doubt(&self) -> bool {
+    fn is_in_doubt(&self) -> bool {
         self.doubted_at.is_some_and(|at| !self.has_echoed(at))
     }
 
@@ -204,20 +199,19 @@ pub struct DispatchLease {
     pub until: Timestamp,
 }
 
-/// A connection that authenticates in band, as it is stored. A connection that authenticated in its
-/// handshake has no record: API Gateway passes its agent's id with each message.
+/// A connection that authenticates in band, as it is stored. With one that authenticated in its
+/// handshake, API Gateway passes its agent's id with each message.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
     /// The connection's id.
     pub id: ConnectionId,
     /// The agent that the connection is bound to; `None` while it is unbound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// The time at which the connection was opened.
     pub connected_at: Timestamp,
     /// The spelling of the connection's first message; `None` while it is unbound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelling: Option<Spelling>,
 }
 

@@ -7,22 +7,23 @@ use bematic_protocol::{
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::Route;
 use crate::task::TaskSpec;
 
 /// The project of a channel.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct Project {
     /// The channel that the project belongs to.
-    #[garde(skip)]
     pub channel_id: ChannelId,
     /// The project's name.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
     pub project_id: String,
     /// The agents that the project's tasks may be sent to.
-    #[garde(skip)]
     #[serde(rename = "agentId")]
     pub route: Route,
     /// The folder on the agent's machine.
@@ -45,13 +46,10 @@ pub struct Project {
     #[serde(default)]
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
-    /// The length of a task's lease in seconds: the time for which the agent may be silent about
-    /// it. `None` for the deployment's own setting. At most a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The length of a task's lease in seconds; `None` for the deployment's own setting.
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
     /// The time at which the project was created.
-    #[garde(skip)]
     pub created_at: Timestamp,
 }
 

@@ -37,39 +37,27 @@ pub enum InvalidRoute {
     #[error("agent '{0}' is named twice; name it once, where it comes first")]
     Twice(AgentId),
     /// More agents are named than are read for each task.
-    #[error("{0} agents are named, and a project has at most {max}; `any` stands for all there are", max = Preference::MOST)]
+    #[error("{0} agents are named, and a project has at most {max}; `any` stands for all there are", max = Route::MAX_NAMED)]
     TooMany(usize),
     /// `any` is named among other agents.
     #[error("`any` stands for all agents; write it alone, or name the agents")]
     AnyAmongOthers,
 }
 
-impl Preference {
-    /// The maximum number of agents that a project names.
-    pub const MOST: usize = 20;
-
-    /// Returns the agents, the most preferred first.
-    pub fn agents(&self) -> &[AgentId] {
-        &self.0
-    }
-}
-
 impl Route {
     /// The text for a route to any agent.
-    pub const ANY: &str = "any";
+    const ANY: &str = "any";
     const STORED_ANY: &str = "*";
+    /// The number of agents that a project names at most.
+    const MAX_NAMED: usize = 20;
 
-    /// Returns the route to these agents, in order of preference; to one agent if there is only
-    /// one.
-    ///
-    /// # Errors
-    /// [`InvalidRoute`]: an agent is named twice, too many are named, or `any` is among them.
-    pub fn to(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
+    /// Returns the route to these agents, in order of preference.
+    fn to(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
         let mut known = BTreeSet::new();
         if let Some(twice) = agents.iter().find(|agent| !known.insert(*agent)) {
             return Err(InvalidRoute::Twice(twice.clone()));
         }
-        if agents.len() > Preference::MOST {
+        if agents.len() > Self::MAX_NAMED {
             return Err(InvalidRoute::TooMany(agents.len()));
         }
         if let [one] = &agents[..] {
@@ -86,23 +74,16 @@ impl Route {
         agent.as_str() == Self::ANY
     }
 
-    /// Returns the agents that the route names, the most preferred first; none if any agent is
-    /// allowed.
+    /// Returns the agents that the route names, the most preferred first; none of [`Route::Any`].
     pub fn named(&self) -> &[AgentId] {
         match self {
             Self::One(agent) => slice::from_ref(agent),
-            Self::Several(several) => several.agents(),
+            Self::Several(several) => &several.0,
             Self::Any => &[],
         }
     }
 
-    /// Whether the route allows the agent.
-    pub fn allows(&self, agent: &AgentId) -> bool {
-        *self == Self::Any || self.named().contains(agent)
-    }
-
-    /// Whether the route leaves a choice of agents.
-    pub const fn has_choice(&self) -> bool {
+    pub(crate) const fn has_choice(&self) -> bool {
         !matches!(self, Self::One(_))
     }
 }
@@ -114,14 +95,16 @@ impl FromStr for Route {
         if text.trim() == Self::ANY {
             return Ok(Self::Any);
         }
-        let named = text.split(',').map(str::trim).map(|name| {
-            name.parse().map_err(|source| InvalidRoute::Agent {
-                given: name.to_owned(),
-                source,
-            })
-        });
+        let named = text.split(',').map(|name| parse_agent(name.trim()));
         Self::to(named.collect::<Result<_, _>>()?)
     }
+}
+
+fn parse_agent(name: &str) -> Result<AgentId, InvalidRoute> {
+    name.parse().map_err(|source| InvalidRoute::Agent {
+        given: name.to_owned(),
+        source,
+    })
 }
 
 impl fmt::Display for Route {
@@ -145,7 +128,7 @@ enum Stored {
 impl From<Route> for Stored {
     fn from(route: Route) -> Self {
         match route {
-            Route::One(agent) => Self::Name(agent.into()),
+            Route::One(agent) => Self::Name(agent.to_string()),
             Route::Several(Preference(agents)) => Self::Names(agents),
             Route::Any => Self::Name(Route::STORED_ANY.to_owned()),
         }
@@ -158,15 +141,8 @@ impl TryFrom<Stored> for Route {
     fn try_from(stored: Stored) -> Result<Self, InvalidRoute> {
         match stored {
             Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
-            // An agent named `any`, from before projects could name any agent, is an agent like any
-            // other.
-            Stored::Name(name) => match name.parse() {
-                Ok(agent) => Ok(Self::One(agent)),
-                Err(source) => Err(InvalidRoute::Agent {
-                    given: name,
-                    source,
-                }),
-            },
+            // An agent named `any` is from before projects could name any agent.
+            Stored::Name(name) => parse_agent(&name).map(Self::One),
             Stored::Names(agents) => Self::to(agents),
         }
     }
@@ -189,8 +165,6 @@ mod tests {
         }
         assert_eq!(route(" a , b "), route("a,b"));
         assert_eq!(route("a").named().len(), 1);
-        assert!(route("any").allows(&"x".parse().unwrap()));
-        assert!(!route("a,b").allows(&"x".parse().unwrap()));
         assert!(!route("a").has_choice() && route("a,b").has_choice() && route("any").has_choice());
     }
 

@@ -1,11 +1,9 @@
-//! Bulk operations: an operator's command for all tasks of a channel that qualify, and its
-//! progress.
+//! Bulk operations: an operator's command for all tasks of a channel that qualify.
 //!
-//! A bulk operation goes through the channel from the newest task to the oldest, a chunk at a time.
-//! A chunk is one transaction: its tasks and their count change together or not at all, so that
-//! each task is counted once however often the message is received. A task that prevents its
-//! chunk's transaction is changed on its own: if that is repeated after a failure, the task is
-//! counted as unchanged. Tasks that are created after the bulk operation are not touched.
+//! A bulk operation goes from the newest task to the oldest that were there at the request, a chunk
+//! at a time. A chunk is one transaction: its tasks and their count change together or not at all. A
+//! task that prevents its chunk's transaction is changed on its own: if that is repeated after a
+//! failure, the task is counted as unchanged.
 
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use strum::IntoStaticStr;
 
 use crate::task::{Origin, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
 
-/// A bulk operation as it is stored.
+/// A bulk operation, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Batch {
@@ -99,8 +97,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Returns the number of tasks that were examined.
-    pub const fn looked_at(&self) -> u64 {
+    pub(crate) const fn looked_at(&self) -> u64 {
         self.changed + self.unchanged + self.failed
     }
 }
@@ -115,13 +112,11 @@ pub struct Change {
 }
 
 impl BatchKind {
-    /// The number of writes in one transaction (DynamoDB's limit), one of which is the bulk
-    /// operation itself.
+    /// DynamoDB's limit of writes in one transaction, one of which is the bulk operation itself.
     const WRITES: usize = 100;
 
-    /// Returns the number of tasks in one chunk. A task that enters or leaves a queue is two
-    /// writes.
-    pub const fn chunk(self) -> usize {
+    /// Returns the number of tasks in one chunk. One that enters or leaves a queue is two writes.
+    pub(crate) const fn chunk(self) -> usize {
         match self {
             Self::Archive => Self::WRITES - 1,
             Self::Cancel | Self::Retry => (Self::WRITES - 1) / 2,
@@ -132,12 +127,11 @@ impl BatchKind {
 impl Batch {
     /// The number of failed tasks that are listed by id.
     pub const NAMED: usize = 10;
-    /// The time without progress after which a bulk operation has lost its message. One invocation
-    /// of the function takes 60 s at most, and records the progress after each chunk.
-    pub const STALLED_AFTER: Duration = Duration::from_secs(90);
+    /// The time without progress after which the message was lost: an invocation takes 60 s at most.
+    pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(90);
 
     /// Returns a bulk operation that has not begun.
-    pub const fn new(id: BatchId, kind: BatchKind, origin: Origin, now: Timestamp) -> Self {
+    pub fn new(id: BatchId, kind: BatchKind, origin: Origin, now: Timestamp) -> Self {
         Self {
             id,
             kind,
@@ -146,20 +140,13 @@ impl Batch {
             updated_at: now,
             version: 1,
             shown: 0,
-            tally: Tally {
-                changed: 0,
-                unchanged: 0,
-                failed: 0,
-            },
+            tally: Tally::default(),
             failed: Vec::new(),
             state: BatchState::New,
         }
     }
 
-    /// Returns the task as the bulk operation changes it.
-    ///
-    /// # Errors
-    /// [`Unchanged`]: the task does not qualify.
+    /// Returns the task as the bulk operation changes it, if it qualifies.
     pub fn change(
         &self,
         task: &Task,
@@ -180,22 +167,23 @@ impl Batch {
     }
 
     /// Returns the bulk operation after its beginning, with this many tasks to examine.
-    #[must_use]
-    pub fn begun(&self, total: u64, now: Timestamp) -> Self {
+    pub(crate) fn begun(&self, total: u64, now: Timestamp) -> Self {
         let cursor = self.first_cursor();
         self.next(BatchState::Working { total, cursor }, now)
     }
 
-    /// Returns the cursor of the first chunk, which begins with the newest task at the time of the
-    /// operator's request.
-    pub fn first_cursor(&self) -> String {
+    /// Returns the cursor of the first chunk: the newest task at the operator's request.
+    pub(crate) fn first_cursor(&self) -> String {
         Task::place_until(self.created_at)
     }
 
-    /// Returns the bulk operation after a chunk; the next chunk begins at `cursor`, if there is
-    /// one.
-    #[must_use]
-    pub fn after_chunk(&self, chunk: &Chunk, cursor: Option<String>, now: Timestamp) -> Self {
+    /// Returns the bulk operation after a chunk; the next begins at `cursor`, if there is one.
+    pub(crate) fn after_chunk(
+        &self,
+        chunk: &Chunk,
+        cursor: Option<String>,
+        now: Timestamp,
+    ) -> Self {
         let total = self.total().unwrap_or_default();
         let state = match cursor {
             Some(cursor) => BatchState::Working { total, cursor },
@@ -205,9 +193,9 @@ impl Batch {
             },
         };
         let mut next = self.next(state, now);
-        next.tally.changed += count(chunk.changes.len()) + chunk.single.changed;
-        next.tally.unchanged += chunk.single.unchanged;
-        next.tally.failed += chunk.single.failed;
+        next.tally.changed += chunk.changes.len() as u64 + chunk.changed;
+        next.tally.unchanged += chunk.unchanged;
+        next.tally.failed += chunk.failed.len() as u64;
         next.failed.extend(&chunk.failed);
         next.failed.truncate(Self::NAMED);
         next
@@ -235,8 +223,7 @@ impl Batch {
         matches!(self.state, BatchState::Finished { .. })
     }
 
-    /// Returns the time at which the bulk operation has to be checked: `None` once it is finished
-    /// and Slack shows that.
+    /// Returns the time of the next check: `None` once it is finished and Slack shows that.
     pub fn due_at(&self) -> Option<Timestamp> {
         let over = self.is_finished() && self.shown >= self.version;
         (!over).then(|| self.updated_at + Self::STALLED_AFTER)
@@ -244,62 +231,34 @@ impl Batch {
 }
 
 /// Tasks that change in one transaction, and the outcomes for the other tasks of the chunk.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Chunk {
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
     /// The changes of the transaction.
     pub changes: Vec<Change>,
-    /// The outcomes for tasks that are not in the transaction.
-    single: Tally,
-    failed: Vec<TaskId>,
+    /// The number of tasks that changed on their own.
+    pub changed: u64,
+    /// The number of tasks that did not qualify.
+    pub unchanged: u64,
+    /// The tasks that could not be changed.
+    pub failed: Vec<TaskId>,
 }
 
 impl Chunk {
     /// Builds a chunk from tasks as they were read.
-    pub fn of(batch: &Batch, tasks: Vec<Task>, policy: &TaskPolicy, now: Timestamp) -> Self {
+    pub(crate) fn of(batch: &Batch, tasks: Vec<Task>, policy: &TaskPolicy, now: Timestamp) -> Self {
         let mut chunk = Self::default();
         for before in tasks {
             match batch.change(&before, policy, now) {
                 Ok(after) => chunk.changes.push(Change { before, after }),
-                Err(_) => chunk.single.unchanged += 1,
+                Err(_) => chunk.unchanged += 1,
             }
         }
         chunk
     }
 
     /// Removes the changes of these tasks from the chunk, since they prevent the transaction.
-    pub fn split_off(&mut self, tasks: &[TaskId]) -> Vec<Change> {
-        let all = std::mem::take(&mut self.changes);
-        let (out, rest) = all
-            .into_iter()
-            .partition(|change| tasks.contains(&change.before.id));
-        self.changes = rest;
-        out
+    pub(crate) fn split_off(&mut self, tasks: &[TaskId]) -> Vec<Change> {
+        let is_out = |change: &mut Change| tasks.contains(&change.before.id);
+        self.changes.extract_if(.., is_out).collect()
     }
-
-    /// Records the outcome for a task that was removed from the chunk.
-    pub fn note(&mut self, task: TaskId, outcome: SingleOutcome) {
-        match outcome {
-            SingleOutcome::Changed => self.single.changed += 1,
-            SingleOutcome::Unchanged => self.single.unchanged += 1,
-            SingleOutcome::Failed => {
-                self.single.failed += 1;
-                self.failed.push(task);
-            }
-        }
-    }
-}
-
-/// The outcome for a task that was changed on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SingleOutcome {
-    /// The task changed.
-    Changed,
-    /// The task no longer qualified.
-    Unchanged,
-    /// The task could not be changed.
-    Failed,
-}
-
-fn count(of: usize) -> u64 {
-    u64::try_from(of).unwrap_or(u64::MAX)
 }

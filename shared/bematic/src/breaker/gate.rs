@@ -1,6 +1,5 @@
-//! The gate of a breaker, as it is copied into the agent's record: a dispatcher that reads the
-//! agent knows whether it has to read the breaker too, and a claim is on condition that the gate is
-//! unchanged.
+//! The gate of a breaker, a copy in the agent's record: a dispatcher that reads the agent knows
+//! whether it has to read the breaker too, and a claim is on condition that the gate is unchanged.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,8 @@ pub struct Gate {
     /// The number of incidents of the breaker up to that generation.
     pub incidents: u64,
     /// The attempts that are permitted.
-    pub passage: Passage,
+    #[serde(rename = "passage")]
+    pub permitted: Permitted,
 }
 
 /// The attempts that a gate permits.
@@ -26,13 +26,13 @@ pub struct Gate {
     rename_all = "snake_case",
     rename_all_fields = "camelCase"
 )]
-pub enum Passage {
+pub enum Permitted {
     /// All attempts.
     #[default]
     All,
     /// The attempts that the breaker permits as probes: it has to be asked.
     Probes,
-    /// No attempts before `until`; after that the breaker has to be asked.
+    /// No attempts for now.
     Nothing {
         /// The time from which the breaker has to be asked.
         until: Timestamp,
@@ -47,45 +47,39 @@ pub enum Passage {
 }
 
 impl Gate {
-    /// Whether the gate has never changed.
-    pub fn is_new(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Whether all attempts are permitted at `now`, without asking the breaker.
     pub fn is_open(&self, now: Timestamp) -> bool {
-        match self.passage {
-            Passage::All => true,
-            Passage::AllUntil { until } => now < until,
-            Passage::Probes | Passage::Nothing { .. } => false,
+        match self.permitted {
+            Permitted::All => true,
+            Permitted::AllUntil { until } => now < until,
+            Permitted::Probes | Permitted::Nothing { .. } => false,
         }
     }
 
-    /// Whether the breaker itself withholds tasks from the agent. An agent that an operator has
-    /// drained does not count.
-    pub const fn is_tripped(&self) -> bool {
+    /// Whether the breaker itself, rather than an operator, withholds tasks from the agent.
+    pub(crate) const fn is_tripped(&self) -> bool {
         matches!(
-            self.passage,
-            Passage::Probes | Passage::Nothing { drained: false, .. }
+            self.permitted,
+            Permitted::Probes | Permitted::Nothing { drained: false, .. }
         )
     }
 
     /// Whether an operator's order has expired, so that the breaker has to be updated.
-    pub fn has_ended(&self, now: Timestamp) -> bool {
-        match self.passage {
-            Passage::Nothing {
+    pub(crate) fn order_has_expired(&self, now: Timestamp) -> bool {
+        match self.permitted {
+            Permitted::Nothing {
                 until,
                 drained: true,
             }
-            | Passage::AllUntil { until } => until <= now,
+            | Permitted::AllUntil { until } => until <= now,
             _ => false,
         }
     }
 
     /// Returns the time until which no attempts are permitted, if none are at `now`.
-    pub fn is_shut_until(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.passage {
-            Passage::Nothing { until, .. } if now < until => Some(until),
+    pub(crate) fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.permitted {
+            Permitted::Nothing { until, .. } if now < until => Some(until),
             _ => None,
         }
     }
@@ -94,23 +88,23 @@ impl Gate {
 impl Breaker {
     /// Returns the breaker's gate.
     pub fn gate(&self) -> Gate {
-        let passage = match (&self.mode, &self.state) {
-            (Mode::Drained(order), _) => Passage::Nothing {
+        let permitted = match (&self.mode, &self.state) {
+            (Mode::Drained(order), _) => Permitted::Nothing {
                 until: order.until,
                 drained: true,
             },
-            (Mode::Disabled(order), _) => Passage::AllUntil { until: order.until },
-            (Mode::Automatic, State::Closed) => Passage::All,
-            (Mode::Automatic, State::Open { retry_at, .. }) => Passage::Nothing {
+            (Mode::Disabled(order), _) => Permitted::AllUntil { until: order.until },
+            (Mode::Automatic, State::Closed) => Permitted::All,
+            (Mode::Automatic, State::Open { retry_at, .. }) => Permitted::Nothing {
                 until: *retry_at,
                 drained: false,
             },
-            (Mode::Automatic, State::HalfOpen { .. }) => Passage::Probes,
+            (Mode::Automatic, State::HalfOpen { .. }) => Permitted::Probes,
         };
         Gate {
             generation: self.generation,
             incidents: self.incidents,
-            passage,
+            permitted,
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The last incidents of a breaker, for notices in the operations channel. Several are stored, so
-//! that there is a notice about one even if the next began before the notifier ran.
+//! The last incidents of a breaker, for notices: the next may begin before the notifier runs.
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{LastFailure, Trip};
 
 /// An incident: the time from the opening of a breaker to its closing, failed probes included.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Incident {
@@ -17,12 +18,10 @@ pub struct Incident {
     /// The rule that opened the breaker.
     pub trip: Trip,
     /// The failure that opened the breaker, unless a slow success did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<LastFailure>,
     /// The time from which the first probe was permitted.
     pub retry_at: Timestamp,
     /// The end of the incident, if it has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
 }
 

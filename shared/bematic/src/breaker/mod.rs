@@ -7,14 +7,11 @@
 //!     │                            └────────────────────────────────────────┤
 //!     └───────────────────────────────────────────── enough probes succeed ─┘
 //! ```
-//! The function [`Breaker::after`] defines what an event does to a breaker. It reads no clock and
-//! does no I/O; the store writes its result on condition of the version, in the transaction that
-//! changes the task. An attempt ends once: so an outcome counts once, however often its message is
-//! received, and needs no id.
+//! [`Breaker::after`] defines what an event does to a breaker. Its result is written in the
+//! transaction that ends the attempt: so an outcome counts once, and needs no id.
 //!
-//! Times are compared exactly: an outcome as old as the window counts; the failure rate is
-//! evaluated when a failure arrives; a recovery timeout or a permit's lease that ends now has
-//! ended.
+//! Times are compared exactly: an outcome as old as the window counts; a recovery timeout or a
+//! permit's lease that ends now has ended.
 
 mod config;
 mod gate;
@@ -28,26 +25,27 @@ mod transition;
 mod window;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
+pub(crate) use self::window::Counts;
 pub use self::{
     config::BreakerConfig,
-    gate::{Gate, Passage},
+    gate::{Gate, Permitted},
     incident::{Closed, ClosedBy, Incident},
-    outcome::{Counted, FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome},
+    outcome::{FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome, OutcomeKind},
     report::report,
     state::{Mode, Override, Permit, State, Trip},
-    transition::{BreakerEvent, Step, Verdict},
+    transition::{BreakerEvent, Transition, Verdict},
     window::Window,
 };
 use bematic_protocol::time::Timestamp;
 
-/// An agent's breaker as it is stored: one item, a few hundred bytes for an agent with some fifty
-/// outcomes in its window, and some 15 KB at the most ([`Window::KEPT`]).
+/// An agent's breaker, as it is stored: one item of some 15 KB at the most ([`Window::KEPT`]).
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {
-    /// The number of times the breaker was written: the condition of the next write; 0 before the
-    /// first.
+    /// The number of times the breaker was written: the condition of the next write.
     pub version: u64,
     /// The number of times the breaker has closed or its gate has changed.
     pub generation: u64,
@@ -59,36 +57,32 @@ pub struct Breaker {
     /// The state that follows from the outcomes.
     pub state: State,
     /// The time at which the state began.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Whether an operator's order overrides the state.
-    #[serde(skip_serializing_if = "Mode::is_automatic")]
+    #[serde(skip_serializing_if = "is_default")]
     pub mode: Mode,
     /// The agent's own settings; `None` for the deployment's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<BreakerConfig>,
     /// The recent outcomes.
     pub window: Window,
     /// The number of failures since the last success, while closed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub consecutive: u32,
     /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Ignored>,
-    /// Permits of a half-open state that is over: the outcomes of these attempts say nothing about
-    /// a later recovery. The newest last, at most [`Breaker::PERMITS_KEPT`].
+    /// Probes of recoveries that are over, whose outcomes do not count: [`Breaker::PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 }
 
 impl Breaker {
     /// The number of uncounted reports that are stored to be shown.
-    pub const IGNORED_KEPT: usize = 8;
+    pub(crate) const IGNORED_KEPT: usize = 8;
     /// The number of permits that are stored once their half-open state is over.
-    pub const PERMITS_KEPT: usize = 20;
+    pub(crate) const PERMITS_KEPT: usize = 20;
 
     /// Returns the settings that apply to the breaker.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {
@@ -96,7 +90,7 @@ impl Breaker {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// Whether a field can be left out of a record.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -10,12 +10,12 @@ pub struct Outcome {
     /// The time at which the outcome was seen.
     pub at: Timestamp,
     /// The kind of outcome.
-    pub counted: Counted,
+    pub kind: OutcomeKind,
 }
 
 /// A kind of outcome that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Counted {
+pub enum OutcomeKind {
     /// The attempt succeeded.
     Success,
     /// The attempt succeeded, and took too long.
@@ -24,7 +24,7 @@ pub enum Counted {
     Failure(FailureKind),
 }
 
-impl Counted {
+impl OutcomeKind {
     /// Whether the outcome is a failure.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failure(_))
@@ -32,10 +32,9 @@ impl Counted {
 }
 
 /// The ways in which an agent fails.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(Display, IntoStaticStr)]
 pub enum FailureKind {
     /// The agent reported an error that it did not attribute to the task.
     #[strum(serialize = "the task failed")]
@@ -79,10 +78,9 @@ pub struct Ignored {
 }
 
 /// The reasons why a report says nothing about the agent.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(Display, IntoStaticStr)]
 pub enum IgnoredBecause {
     /// The task was cancelled.
     #[strum(serialize = "the task was cancelled")]

@@ -12,11 +12,8 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
         TaskState::Completed { attempt, .. } => Some(*attempt),
         _ => before.state.held().or_else(|| after.state.last_attempt()),
     };
-    let id = Slot {
-        task_id: after.id,
-        attempt: attempt?,
-    }
-    .to_string();
+    let (task_id, attempt) = (after.id, attempt?);
+    let id = Slot { task_id, attempt }.to_string();
     let ignore = |because| Some(BreakerEvent::Ignore(id.clone(), because));
     let fail =
         |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
@@ -61,10 +58,10 @@ pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerE
             FailureCode::AttemptsExhausted => fail(FailureKind::AckMissed, &failure.message),
             _ => None,
         },
-        (TaskEvent::Tick { .. }, TaskState::Pending { last_error, .. }) => {
-            let why = last_error.as_deref().unwrap_or_default();
-            fail(FailureKind::AckMissed, why)
-        }
+        (TaskEvent::Tick { .. }, TaskState::Pending { last_error, .. }) => fail(
+            FailureKind::AckMissed,
+            last_error.as_deref().unwrap_or_default(),
+        ),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
+use strum::{Display, IntoStaticStr};
 
 use super::FailureKind;
 
@@ -52,8 +52,8 @@ pub struct Permit {
     pub until: Timestamp,
 }
 
-/// The rule by which a breaker opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The rule by which a breaker opened. As text, it is a sentence without its full stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display)]
 #[serde(
     tag = "rule",
     rename_all = "snake_case",
@@ -61,6 +61,7 @@ pub struct Permit {
 )]
 pub enum Trip {
     /// Too many of the outcomes in the window were failures.
+    #[strum(to_string = "It opened because {failures} of {total} tasks failed")]
     FailureRate {
         /// The number of failures.
         failures: u32,
@@ -68,11 +69,13 @@ pub enum Trip {
         total: u32,
     },
     /// Too many failures in a row.
+    #[strum(to_string = "It opened because {failures} tasks in a row failed")]
     Consecutive {
         /// The number of failures.
         failures: u32,
     },
     /// Too many of the outcomes in the window were slow.
+    #[strum(to_string = "It opened because {slow} of {total} tasks were slow")]
     SlowRate {
         /// The number of slow outcomes.
         slow: u32,
@@ -80,13 +83,16 @@ pub enum Trip {
         total: u32,
     },
     /// A probe failed.
+    #[strum(to_string = "It opened again because a probe failed: {kind}")]
     Probe {
         /// The kind of failure.
         kind: FailureKind,
     },
     /// A probe was slow.
+    #[strum(to_string = "It opened again because a probe was slow")]
     SlowProbe,
     /// A probe was lost: its permit's lease ended without an outcome.
+    #[strum(to_string = "It opened again because a probe had no outcome in time")]
     ProbeLost,
 }
 
@@ -104,12 +110,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether no operator's order is in force.
-    pub const fn is_automatic(&self) -> bool {
-        matches!(self, Self::Automatic)
-    }
-
-    /// Returns the mode, its note cut to size.
     pub(super) fn with_cut_note(mut self) -> Self {
         if let Self::Drained(order) | Self::Disabled(order) = &mut self {
             order.note = order.note.chars().take(Override::NOTE_CHARS).collect();

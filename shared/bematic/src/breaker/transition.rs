@@ -5,15 +5,14 @@ use std::time::Duration;
 use bematic_protocol::time::Timestamp;
 
 use super::{
-    Breaker, BreakerConfig, Closed, ClosedBy, Counted, FailureKind, Ignored, IgnoredBecause,
-    Incident, LastFailure, Mode, Outcome, Override, Permit, State, Trip,
+    Breaker, BreakerConfig, Closed, ClosedBy, Counts, FailureKind, Ignored, IgnoredBecause,
+    Incident, LastFailure, Mode, Outcome, OutcomeKind, Permit, State, Trip,
 };
 
 /// An event of a breaker. Attempts are named `task#attempt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerEvent {
-    /// Asks whether the attempt may be sent to the agent. The duration is the least lease of its
-    /// permit, if it is a probe.
+    /// Asks whether the attempt may be sent; with the least lease of its permit, if it is a probe.
     Allow(String, Duration),
     /// The attempt succeeded, after this duration.
     Success(String, Duration),
@@ -37,7 +36,7 @@ pub enum BreakerEvent {
 
 /// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Transition {
     /// The breaker after the event; the same, version included, if nothing has to be written.
     pub next: Breaker,
     /// The verdict on the event.
@@ -58,9 +57,13 @@ pub enum Verdict {
 }
 
 impl Breaker {
-    /// Returns the breaker after `event` at `now`. The settings in `deployment` apply to breakers
-    /// that have none of their own.
-    pub fn after(&self, event: BreakerEvent, deployment: &BreakerConfig, now: Timestamp) -> Step {
+    /// Returns the breaker after `event` at `now`. `deployment` is for breakers without own settings.
+    pub fn after(
+        &self,
+        event: BreakerEvent,
+        deployment: &BreakerConfig,
+        now: Timestamp,
+    ) -> Transition {
         let config = *self.config(deployment);
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
@@ -68,32 +71,27 @@ impl Breaker {
         }
         next.apply_time(&config, now);
         let verdict = next.apply(event, &config, now);
-        let closed = |breaker: &Self| breaker.state == State::Closed;
         // A closing is announced even if an operator's order leaves the gate as it was.
-        let gate_of = |breaker: &Self| (breaker.gate().passage, breaker.incidents);
-        if gate_of(&next) != gate_of(self) || closed(&next) != closed(self) {
+        let announced = |it: &Self| (it.gate().permitted, it.incidents, it.state == State::Closed);
+        if announced(&next) != announced(self) {
             next.generation += 1;
         }
         if next != *self {
             next.version += 1;
         }
-        Step { next, verdict }
+        Transition { next, verdict }
     }
 
     fn apply(&mut self, event: BreakerEvent, config: &BreakerConfig, now: Timestamp) -> Verdict {
         match event {
             BreakerEvent::Allow(id, lease) => return self.allow(id, lease, config, now),
             BreakerEvent::Success(id, took) => {
-                let counted = if config.is_slow(took) {
-                    Counted::Slow
-                } else {
-                    Counted::Success
-                };
-                return self.count(id, counted, config, now);
+                let slow = config.is_slow(took).then_some(OutcomeKind::Slow);
+                return self.count(id, slow.unwrap_or(OutcomeKind::Success), config, now);
             }
             BreakerEvent::Failure(id, kind, message) => {
                 let incidents = self.incidents;
-                let verdict = self.count(id, Counted::Failure(kind), config, now);
+                let verdict = self.count(id, OutcomeKind::Failure(kind), config, now);
                 if verdict == Verdict::Done {
                     let message = message.chars().take(LastFailure::MESSAGE_CHARS).collect();
                     let failure = LastFailure {
@@ -111,10 +109,7 @@ impl Breaker {
                 return verdict;
             }
             BreakerEvent::Ignore(id, because) => return self.ignore(id, because, now),
-            BreakerEvent::Reset => {
-                self.consecutive = 0;
-                self.close(ClosedBy::Operator, now);
-            }
+            BreakerEvent::Reset => self.close(ClosedBy::Operator, now),
             BreakerEvent::Force(mode) => self.mode = mode.with_cut_note(),
             BreakerEvent::Resume => self.mode = Mode::Automatic,
             BreakerEvent::Configure(config) => self.config = config,
@@ -123,8 +118,7 @@ impl Breaker {
         Verdict::Done
     }
 
-    /// Applies the passage of time: an operator's order expires, and a probe without an outcome
-    /// failed when its permit's lease ended, whenever that is evaluated.
+    /// Lets an operator's order expire, and a probe fail whose permit's lease ended.
     fn apply_time(&mut self, config: &BreakerConfig, now: Timestamp) {
         let order = self.mode.operator_override();
         if order.is_some_and(|order| order.until <= now) {
@@ -155,17 +149,13 @@ impl Breaker {
         config: &BreakerConfig,
         now: Timestamp,
     ) -> Verdict {
-        match &self.mode {
-            Mode::Automatic => {}
-            Mode::Drained(Override { until, .. }) => return Verdict::Denied(Some(*until)),
-            Mode::Disabled(_) => return Verdict::Allowed,
-        }
-        match &self.state {
-            State::Closed => return Verdict::Allowed,
-            State::Open { retry_at, .. } if now < *retry_at => {
+        match (&self.mode, &self.state) {
+            (Mode::Drained(order), _) => return Verdict::Denied(Some(order.until)),
+            (Mode::Disabled(_), _) | (_, State::Closed) => return Verdict::Allowed,
+            (_, State::Open { retry_at, .. }) if now < *retry_at => {
                 return Verdict::Denied(Some(*retry_at));
             }
-            State::Open { trip, .. } => {
+            (_, State::Open { trip, .. }) => {
                 self.state = State::HalfOpen {
                     successes: 0,
                     permits: Vec::new(),
@@ -173,7 +163,7 @@ impl Breaker {
                 };
                 self.since = Some(now);
             }
-            State::HalfOpen { .. } => {}
+            (_, State::HalfOpen { .. }) => {}
         }
         let State::HalfOpen { permits, .. } = &mut self.state else {
             return Verdict::Allowed;
@@ -193,7 +183,7 @@ impl Breaker {
     fn count(
         &mut self,
         id: String,
-        counted: Counted,
+        kind: OutcomeKind,
         config: &BreakerConfig,
         now: Timestamp,
     ) -> Verdict {
@@ -201,27 +191,26 @@ impl Breaker {
         if self.overtaken.contains(&id) {
             return self.record_ignored(id, IgnoredBecause::Overtaken, now);
         }
-        let outcome = Outcome { at: now, counted };
-        self.window.add(outcome, config.window(), now);
+        self.window
+            .add(Outcome { at: now, kind }, config.window(), now);
         if let State::HalfOpen { successes, .. } = &mut self.state {
-            match counted {
-                Counted::Success => {
+            match kind {
+                OutcomeKind::Success => {
                     *successes += 1;
                     if *successes >= config.success_threshold_count {
                         let by = ClosedBy::Probes(*successes);
-                        self.consecutive = 0;
                         self.close(by, now);
                     }
                 }
-                Counted::Slow => self.open(Trip::SlowProbe, config, now),
-                Counted::Failure(kind) => self.open(Trip::Probe { kind }, config, now),
+                OutcomeKind::Slow => self.open(Trip::SlowProbe, config, now),
+                OutcomeKind::Failure(kind) => self.open(Trip::Probe { kind }, config, now),
             }
         } else if self.state == State::Closed {
-            self.consecutive = match counted {
-                Counted::Failure(_) => self.consecutive.saturating_add(1),
-                Counted::Success | Counted::Slow => 0,
+            self.consecutive = match kind {
+                OutcomeKind::Failure(_) => self.consecutive.saturating_add(1),
+                OutcomeKind::Success | OutcomeKind::Slow => 0,
             };
-            if let Some(trip) = self.tripped_rule(counted, config, now)
+            if let Some(trip) = self.tripped_rule(kind, config, now)
                 && !matches!(self.mode, Mode::Disabled(_))
             {
                 self.begin_incident(trip, config, now);
@@ -234,41 +223,32 @@ impl Breaker {
     /// Returns the rule that the newest outcome trips, if there is one.
     fn tripped_rule(
         &self,
-        newest: Counted,
+        newest: OutcomeKind,
         config: &BreakerConfig,
         now: Timestamp,
     ) -> Option<Trip> {
-        let (mut total, mut failures, mut slow) = (0, 0, 0);
-        for outcome in self.window.counting(config.window(), now) {
-            total += 1;
-            failures += usize::from(outcome.counted.is_failure());
-            slow += usize::from(outcome.counted == Counted::Slow);
-        }
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let Counts {
+            total,
+            failures,
+            slow,
+        } = self.window.counts(config.window(), now);
         match newest {
-            Counted::Failure(_)
+            OutcomeKind::Failure(_)
                 if config.is_reached(failures, total, config.failure_threshold_percentage) =>
             {
-                Some(Trip::FailureRate {
-                    failures: number(failures),
-                    total: number(total),
-                })
+                Some(Trip::FailureRate { failures, total })
             }
-            Counted::Failure(_)
+            OutcomeKind::Failure(_)
                 if config.consecutive_failure_threshold > 0
                     && self.consecutive >= config.consecutive_failure_threshold =>
             {
-                Some(Trip::Consecutive {
-                    failures: self.consecutive,
-                })
+                let failures = self.consecutive;
+                Some(Trip::Consecutive { failures })
             }
-            Counted::Slow
+            OutcomeKind::Slow
                 if config.is_reached(slow, total, config.slow_call_threshold_percentage) =>
             {
-                Some(Trip::SlowRate {
-                    slow: number(slow),
-                    total: number(total),
-                })
+                Some(Trip::SlowRate { slow, total })
             }
             _ => None,
         }
@@ -322,6 +302,7 @@ impl Breaker {
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.retire_permits();
         self.window.empty();
+        self.consecutive = 0;
         if self.state != State::Closed {
             if let Some(incident) = self.recent.last_mut() {
                 incident.closed.get_or_insert(Closed { at: now, by });
@@ -341,8 +322,7 @@ impl Breaker {
         }
     }
 
-    /// The number of incidents that are stored.
-    pub const INCIDENTS_KEPT: usize = 3;
+    pub(crate) const INCIDENTS_KEPT: usize = 3;
 
     fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {
         self.incidents += 1;

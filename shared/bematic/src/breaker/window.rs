@@ -1,9 +1,11 @@
 //! The window of recent outcomes, stored one by one.
 
+use std::time::Duration;
+
 use bematic_protocol::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Counted, FailureKind, Outcome};
+use super::{FailureKind, Outcome, OutcomeKind};
 
 /// The recent outcomes, one by one: the window slides exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,30 +18,32 @@ pub struct Window {
     past: Vec<Outcome>,
 }
 
+/// The numbers of outcomes that count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub total: u32,
+    pub failures: u32,
+    pub slow: u32,
+}
+
 impl Window {
-    /// The number of outcomes that are kept, however many there are: the oldest are dropped beyond
-    /// it. At up to 15 bytes each that is 15 KB, for an agent that ends a task every 0.6 s.
+    /// The number of outcomes that are kept, of up to 15 bytes each.
     pub const KEPT: usize = 1000;
     /// The most outcomes that a rule may require.
-    pub const MOST_REQUIRED: u32 = 1000;
-    /// Outcomes that are kept, however old they are: clocks differ, and for one that is behind they may
-    /// count yet.
+    pub(crate) const MOST_REQUIRED: u32 = 1000;
+    /// The number of outcomes that are kept, however old: for a clock that is behind they may count.
     pub const REMEMBERED: usize = 20;
 
     /// Adds an outcome, and drops outcomes that are too old at `now` or too many.
-    pub(super) fn add(&mut self, outcome: Outcome, size: std::time::Duration, now: Timestamp) {
+    pub(super) fn add(&mut self, outcome: Outcome, size: Duration, now: Timestamp) {
         self.counted.push(outcome);
         let mut newer = self.past.len() + self.counted.len();
         for outcomes in [&mut self.past, &mut self.counted] {
             outcomes.retain(|outcome| {
                 newer -= 1;
-                let is_recent = now.since(outcome.at) <= size;
-                newer
-                    < if is_recent {
-                        Self::KEPT
-                    } else {
-                        Self::REMEMBERED
-                    }
+                let recent = now.since(outcome.at) <= size;
+                let kept = if recent { Self::KEPT } else { Self::REMEMBERED };
+                newer < kept
             });
         }
     }
@@ -50,13 +54,24 @@ impl Window {
     }
 
     /// Returns the outcomes that count at `now`.
-    pub fn counting(
+    pub(crate) fn counting(
         &self,
-        size: std::time::Duration,
+        size: Duration,
         now: Timestamp,
     ) -> impl Iterator<Item = &Outcome> {
         let recent = move |outcome: &&Outcome| now.since(outcome.at) <= size;
         self.counted.iter().filter(recent)
+    }
+
+    /// Returns the numbers of outcomes that count at `now`.
+    pub(crate) fn counts(&self, size: Duration, now: Timestamp) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in self.counting(size, now) {
+            counts.total += 1;
+            counts.failures += u32::from(outcome.kind.is_failure());
+            counts.slow += u32::from(outcome.kind == OutcomeKind::Slow);
+        }
+        counts
     }
 
     /// Returns all recent outcomes, including those that no longer count.
@@ -71,16 +86,17 @@ mod compact {
     use serde::de::Error as _;
 
     use super::{
-        Counted, Deserialize, Deserializer, FailureKind, Outcome, Serialize, Serializer, Timestamp,
+        Deserialize, Deserializer, FailureKind, Outcome, OutcomeKind, Serialize, Serializer,
+        Timestamp,
     };
 
-    const LETTERS: [(char, Counted); 6] = [
-        ('s', Counted::Success),
-        ('w', Counted::Slow),
-        ('f', Counted::Failure(FailureKind::Error)),
-        ('a', Counted::Failure(FailureKind::AckMissed)),
-        ('r', Counted::Failure(FailureKind::Refused)),
-        ('l', Counted::Failure(FailureKind::Lost)),
+    const LETTERS: [(char, OutcomeKind); 6] = [
+        ('s', OutcomeKind::Success),
+        ('w', OutcomeKind::Slow),
+        ('f', OutcomeKind::Failure(FailureKind::Error)),
+        ('a', OutcomeKind::Failure(FailureKind::AckMissed)),
+        ('r', OutcomeKind::Failure(FailureKind::Refused)),
+        ('l', OutcomeKind::Failure(FailureKind::Lost)),
     ];
 
     pub(super) fn serialize<S: Serializer>(
@@ -89,7 +105,7 @@ mod compact {
     ) -> Result<S::Ok, S::Error> {
         let mut before = 0;
         let texts = outcomes.iter().map(|outcome| {
-            let known = LETTERS.iter().find(|(_, is)| *is == outcome.counted);
+            let known = LETTERS.iter().find(|(_, is)| *is == outcome.kind);
             let letter = known.map_or('?', |(letter, _)| *letter);
             // Clocks differ: an outcome may have been seen before the one that was written first.
             let at = i128::from(outcome.at.as_millis());
@@ -106,17 +122,18 @@ mod compact {
         let mut before = 0_i128;
         let mut outcome = |text: &str| {
             let letter = text.chars().next()?;
-            let (_, counted) = LETTERS.iter().find(|(known, _)| *known == letter)?;
+            let (_, kind) = LETTERS.iter().find(|(known, _)| *known == letter)?;
             before = before.checked_add(text.get(1..)?.parse().ok()?)?;
             Some(Outcome {
                 at: Timestamp::from_millis(u64::try_from(before).ok()?),
-                counted: *counted,
+                kind: *kind,
             })
         };
-        let outcomes = text.split_whitespace().map(|text| {
-            let error = || D::Error::custom(format_args!("{text:?} is no outcome"));
-            outcome(text).ok_or_else(error)
-        });
-        outcomes.collect()
+        text.split_whitespace()
+            .map(|text| {
+                let error = || D::Error::custom(format_args!("{text:?} is no outcome"));
+                outcome(text).ok_or_else(error)
+            })
+            .collect()
     }
 }

@@ -1,7 +1,5 @@
-//! The commands that an operator writes: `/bm …` and `@bot …`.
-//!
-//! The table [`table::COMMANDS`] is used by the parser and by the help. A new command is a row
-//! there and a variant of [`Command`].
+//! The commands that an operator writes: `/bm …` and `@bot …`. A new command is a row of
+//! [`COMMANDS`], from which the parser and the help are built, and a variant of [`Command`].
 
 mod error;
 mod health;
@@ -9,22 +7,14 @@ mod order;
 mod run;
 mod table;
 mod unescape;
-mod word;
 
-use self::word::split_word;
-pub use self::{
-    error::CommandError,
-    order::{BreakerOrder, Command},
-    table::{Usage, usages},
-    unescape::unescape,
-};
+pub use self::order::{BreakerOrder, Command};
+pub(crate) use self::{error::CommandError, table::COMMANDS};
+use self::{run::split_word, unescape::unescape};
 use crate::task::Priority;
 
 /// Parses the text after `/bm`, as Slack escapes it. An empty text is `help`.
-///
-/// # Errors
-/// [`CommandError`], whose text says what the operator should write instead.
-pub fn parse(text: &str) -> Result<Command, CommandError> {
+pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
     let text = unescape(text);
     match split_word(&text) {
         ("", _) => Ok(Command::Help),
@@ -32,12 +22,8 @@ pub fn parse(text: &str) -> Result<Command, CommandError> {
     }
 }
 
-/// Parses a message that mentions the bot, as Slack escapes it. All of it but the leading mention
-/// is a prompt, so that no prompt is mistaken for a command; only the single word `help` is one.
-///
-/// # Errors
-/// [`CommandError`], whose text says what the operator should write instead.
-pub fn parse_mention(text: &str) -> Result<Command, CommandError> {
+/// Parses a message that mentions the bot, as Slack escapes it: a prompt, or the single word `help`.
+pub(crate) fn parse_mention(text: &str) -> Result<Command, CommandError> {
     let text = unescape(without_mention(text));
     if text.trim().eq_ignore_ascii_case("help") {
         return Ok(Command::Help);

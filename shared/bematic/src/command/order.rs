@@ -20,15 +20,9 @@ pub enum Command {
         prompt: String,
     },
     /// Cancels one task.
-    Cancel {
-        /// The task.
-        task: TaskId,
-    },
+    Cancel(TaskId),
     /// Retries one task that failed or was cancelled.
-    Retry {
-        /// The task.
-        task: TaskId,
-    },
+    Retry(TaskId),
     /// Starts a bulk operation on the channel's tasks that qualify.
     Bulk(BatchKind),
     /// Lists the dead letters.
@@ -36,26 +30,15 @@ pub enum Command {
     /// Moves the dead letters back to their queues.
     Redrive,
     /// Shows one task.
-    Status {
-        /// The task.
-        task: TaskId,
-    },
+    Status(TaskId),
     /// Lists the channel's tasks.
     Tasks,
     /// Lists the agents.
     Agents,
     /// Shows one agent's circuit breaker, or those of all agents.
-    Health {
-        /// The agent; `None` for all.
-        agent: Option<AgentId>,
-    },
+    Health(Option<AgentId>),
     /// Gives an order to an agent's circuit breaker.
-    Breaker {
-        /// The agent.
-        agent: AgentId,
-        /// The order.
-        order: BreakerOrder,
-    },
+    Breaker(AgentId, BreakerOrder),
     /// Lists the commands.
     Help,
 }
@@ -92,16 +75,11 @@ impl BreakerOrder {
 }
 
 impl Command {
-    /// Whether the command changes stored data, so that it may have been executed although that was
-    /// not confirmed.
-    pub const fn stores(&self) -> bool {
+    /// Whether the command changes stored data: it may be executed and not confirmed.
+    pub(crate) const fn stores(&self) -> bool {
         matches!(
             self,
-            Self::Run { .. }
-                | Self::Cancel { .. }
-                | Self::Retry { .. }
-                | Self::Bulk(_)
-                | Self::Breaker { .. }
+            Self::Run { .. } | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) | Self::Breaker(..)
         )
     }
 }

@@ -5,7 +5,6 @@ use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
 use super::{
     error::{CommandError, shorten},
     order::Command,
-    word::split_word,
 };
 use crate::task::Priority;
 
@@ -21,17 +20,11 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
                 break;
             }
             Token::Option { name, value } => {
-                let name = name.to_ascii_lowercase();
-                let (value, after) = match value {
-                    Some(value) => (value, after),
-                    None => split_word(after),
-                };
-                if ["agent", "a"].contains(&name.as_str()) {
-                    agent = Some(parse_agent(value)?);
-                } else if ["priority", "p"].contains(&name.as_str()) {
-                    priority = parse_priority(value)?;
-                } else {
-                    return Err(CommandError::UnknownOption(shorten(word)));
+                let (value, after) = value.map_or_else(|| split_word(after), |it| (it, after));
+                match &*name.to_ascii_lowercase() {
+                    "agent" | "a" => agent = Some(parse_agent(value)?),
+                    "priority" | "p" => priority = parse_priority(value)?,
+                    _ => return Err(CommandError::UnknownOption(shorten(word))),
                 }
                 rest = after;
             }
@@ -76,13 +69,11 @@ pub(super) fn option(word: &str) -> Token<'_> {
         "" => Token::Prompt,
         "--" | "—" if name.is_empty() => Token::End,
         _ if !name.starts_with(char::is_alphabetic) => Token::Prompt,
-        _ => match name.split_once('=') {
-            Some((name, value)) => Token::Option {
-                name,
-                value: Some(value),
-            },
-            None => Token::Option { name, value: None },
-        },
+        _ => {
+            let named = name.split_once('=');
+            let (name, value) = named.map_or((name, None), |(name, value)| (name, Some(value)));
+            Token::Option { name, value }
+        }
     }
 }
 
@@ -104,7 +95,14 @@ pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
     if value.is_empty() {
         return Err(CommandError::NoAgent);
     }
-    value.parse().map_err(|_| CommandError::BadAgent {
-        given: shorten(value),
-    })
+    value
+        .parse()
+        .map_err(|_| CommandError::BadAgent(shorten(value)))
+}
+
+/// Returns the first word, and the rest without the white space between.
+pub(super) fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
 }

@@ -19,9 +19,7 @@ fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
 fn status() -> Result<Command, CommandError> {
-    Ok(Command::Status {
-        task: TASK.parse().unwrap(),
-    })
+    Ok(Command::Status(TASK.parse().unwrap()))
 }
 
 #[test]
@@ -39,14 +37,8 @@ fn a_priority_is_an_option_of_run() {
 #[test]
 fn one_task_is_cancelled_or_retried_by_its_id() {
     let task = TASK.parse().unwrap();
-    assert_eq!(
-        parse(&format!("cancel {TASK}")),
-        Ok(Command::Cancel { task })
-    );
-    assert_eq!(
-        parse(&format!("retry `{TASK}`")),
-        Ok(Command::Retry { task })
-    );
+    assert_eq!(parse(&format!("cancel {TASK}")), Ok(Command::Cancel(task)));
+    assert_eq!(parse(&format!("retry `{TASK}`")), Ok(Command::Retry(task)));
     assert_eq!(parse("cancel"), Err(CommandError::NoTaskId));
 }
 
@@ -204,7 +196,7 @@ fn a_prompt_has_a_longest_length_in_characters() {
 
 #[test]
 fn every_command_of_the_help_is_one_that_the_parser_knows() {
-    for usage in usages() {
+    for usage in &COMMANDS {
         assert!(
             !matches!(parse(usage.name), Err(CommandError::Unknown { .. })),
             "{}",
@@ -252,12 +244,7 @@ fn breakers_are_asked_for_and_taken_over() {
             .parse::<bematic_protocol::ids::AgentId>()
             .unwrap()
     };
-    let order = |order| {
-        Ok(Command::Breaker {
-            agent: agent(),
-            order,
-        })
-    };
+    let order = |order| Ok(Command::Breaker(agent(), order));
     let hours = Duration::from_hours;
     let drain = |lasts, note: &str| {
         order(BreakerOrder::Drain {
@@ -265,10 +252,8 @@ fn breakers_are_asked_for_and_taken_over() {
             note: note.to_owned(),
         })
     };
-    assert_eq!(parse("health"), Ok(Command::Health { agent: None }));
-    let of_one = Command::Health {
-        agent: Some(agent()),
-    };
+    assert_eq!(parse("health"), Ok(Command::Health(None)));
+    let of_one = Command::Health(Some(agent()));
     assert_eq!(parse("health build-box"), Ok(of_one));
     assert_eq!(parse("Health RESET build-box"), order(BreakerOrder::Reset));
     assert_eq!(parse("agent resume build-box"), order(BreakerOrder::Resume));
@@ -295,9 +280,7 @@ fn breakers_are_asked_for_and_taken_over() {
     );
     assert_eq!(
         parse("health reset"),
-        Ok(Command::Health {
-            agent: Some("reset".parse().unwrap())
-        }),
+        Ok(Command::Health(Some("reset".parse().unwrap()))),
         "a word alone is an agent"
     );
 }

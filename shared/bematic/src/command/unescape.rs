@@ -1,9 +1,8 @@
 //! Undoing Slack's escaping.
 
-/// Returns the text that an operator wrote, from Slack's form of it: `&amp;`, `&lt;` and `&gt;`,
-/// and links and mentions between angle brackets. A link that Slack made by itself becomes the text
-/// that was typed; a link with a label keeps both.
-pub fn unescape(text: &str) -> String {
+/// Returns the text that an operator wrote, from Slack's form of it. A link that Slack made by itself
+/// becomes the text that was typed; a link with a label keeps both.
+pub(super) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('<') {

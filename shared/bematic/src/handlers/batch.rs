@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::transitions::{Outcome, Transitions};
 use crate::{
-    batch::{Batch, BatchState, Change, Chunk, SingleOutcome},
+    batch::{Batch, BatchState, Change, Chunk},
     error::{BematicError, Result, TaskError, chain},
     ports::{Applied, BatchMessage, Ports},
 };
@@ -102,35 +102,38 @@ impl BatchWorker {
                 Applied::Overtaken => return Ok(None),
                 Applied::Refused(tasks) => {
                     for change in chunk.split_off(&tasks) {
-                        let outcome = self.change_single(batch, change.before.id, now).await?;
-                        chunk.note(change.before.id, outcome);
+                        self.change_single(batch, change.before.id, &mut chunk, now)
+                            .await?;
                     }
                 }
             }
         }
     }
 
-    /// Changes a single task: reads it again and decides anew.
+    /// Changes a single task and counts the outcome: reads the task again and decides anew.
     async fn change_single(
         &self,
         batch: &Batch,
         id: TaskId,
+        chunk: &mut Chunk,
         now: Timestamp,
-    ) -> Result<SingleOutcome> {
+    ) -> Result<()> {
         let Some(task) = self.ports.tasks.find(id).await? else {
-            return Ok(SingleOutcome::Unchanged);
+            chunk.unchanged += 1;
+            return Ok(());
         };
         // A bulk operation ends no attempt by itself, so there is no report to a breaker.
         let decide = |task: &_| Ok((batch.change(task, &self.ports.settings.policy, now)?, None));
         match self.transitions.change(task, decide, None, now).await {
-            Ok(Outcome::Changed(_)) => Ok(SingleOutcome::Changed),
-            Ok(Outcome::Unchanged(..)) => Ok(SingleOutcome::Unchanged),
+            Ok(Outcome::Changed(_)) => chunk.changed += 1,
+            Ok(Outcome::Unchanged(..)) => chunk.unchanged += 1,
             Err(error @ BematicError::Task(TaskError::TaskContended(_))) => {
                 error!(batch = %batch.id, task = %id, code = error.code(), error = %chain(&error), "task not changed by bulk operation");
-                Ok(SingleOutcome::Failed)
+                chunk.failed.push(id);
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Enqueues the messages that a chunk's changes call for. If this fails, the sweeper finds the

@@ -9,7 +9,6 @@ use bematic_protocol::{
 };
 use tracing::{info, warn};
 
-use super::view::task_card;
 use crate::{
     breaker::Incident,
     error::Result,
@@ -17,7 +16,7 @@ use crate::{
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
-        card::{batch_card, closed_notice, opened_notice},
+        card::{TaskView, batch_card, closed_notice, opened_notice},
     },
     task::Origin,
 };
@@ -64,10 +63,12 @@ impl Notifier {
             warn!(task = %id, "there is no such task");
             return Ok(());
         };
-        let card = self.ports.cards.find(id.into());
-        let (message, card) = futures::try_join!(task_card(&self.ports, &task), card)?;
-        self.post_or_update(id.into(), card, &destination(&task.origin), &message)
-            .await?;
+        let (about, to) = (Subject::Task(id), destination(&task.origin));
+        let card = self.ports.cards.find(about);
+        let view = TaskView::read(&self.ports, task.clone());
+        let (view, card) = futures::try_join!(view, card)?;
+        let message = view.render(self.ports.clock.now());
+        self.post_or_update(about, card, &to, &message).await?;
         // A progress report is no change of the task, whose version may be recorded already.
         if task.shown < task.version {
             self.ports.deadlines.mark_shown(&task).await?;
@@ -78,14 +79,14 @@ impl Notifier {
     async fn refresh_batch(&self, id: BatchId) -> Result<()> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
-            self.ports.cards.find(id.into())
+            self.ports.cards.find(Subject::Batch(id))
         )?;
         let Some(batch) = batch else {
             warn!(batch = %id, "there is no such bulk operation");
             return Ok(());
         };
         let to = destination(&batch.origin);
-        self.post_or_update(id.into(), card, &to, &batch_card(&batch))
+        self.post_or_update(Subject::Batch(id), card, &to, &batch_card(&batch))
             .await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.ports.batches.mark_shown(&batch).await?;
@@ -112,7 +113,7 @@ impl Notifier {
     /// to do once it is posted.
     async fn announce_incident(&self, agent: &AgentId, incident: &Incident) -> Result<()> {
         let cards = &self.ports.cards;
-        let closing = NoticeId::closed(agent, incident.number).into();
+        let closing = Subject::Notice(NoticeId::closed(agent, incident.number));
         let closing_card = match &incident.closed {
             Some(_) => cards.find(closing).await?,
             None => None,
@@ -123,7 +124,7 @@ impl Notifier {
         {
             return Ok(());
         }
-        let opening = NoticeId::opened(agent, incident.number).into();
+        let opening = Subject::Notice(NoticeId::opened(agent, incident.number));
         let card = cards.find(opening).await?;
         self.notice(opening, card, &opened_notice(agent, incident))
             .await?;

@@ -218,8 +218,9 @@ impl Sweeper {
     }
 
     async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked> {
-        let unannounced = agent.gate.generation > agent.announced || agent.gate.has_ended(now);
-        let takes = agent.takes_work().is_some() && agent.gate.is_shut_until(now).is_none();
+        let unannounced =
+            agent.gate.generation > agent.announced || agent.gate.order_has_expired(now);
+        let takes = agent.takes_work().is_some() && agent.gate.shut_until(now).is_none();
         if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
         {
             return Ok(Checked::Healthy);

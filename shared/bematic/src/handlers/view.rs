@@ -1,12 +1,9 @@
-//! A task's card.
+//! The data of a task's card.
 
 use crate::{
     error::StoreResult,
     ports::Ports,
-    slack::{
-        Message,
-        card::{CardAction, OutputTail, TaskView, card},
-    },
+    slack::card::{CardAction, TaskView},
     task::{Progress, Task, TaskState},
 };
 
@@ -17,40 +14,44 @@ const TAIL_BYTES: usize = 8 * 1024;
 /// The number of progress reports that are read for a card: many carry a percentage only.
 const REPORTS: usize = 40;
 
-/// Renders a task's card from its records, which are read in parallel: none before its first
-/// attempt, then two calls, or three once it is completed; one more, for its agent, while it waits.
-pub(super) async fn task_card(ports: &Ports, task: &Task) -> StoreResult<Message> {
-    let (reports, id) = (&ports.reports, task.id);
-    let completed = matches!(task.state, TaskState::Completed { .. });
-    let waits = matches!(task.state, TaskState::Pending { .. });
-    let reported = async {
-        match task.state.last_attempt() {
-            Some(attempt) => futures::try_join!(
-                reports.steps(id, attempt, REPORTS),
-                reports.output(id, attempt, TAIL_BYTES)
-            ),
-            None => Ok(Default::default()),
-        }
-    };
-    let ((steps, output), completion, late, agent) = futures::try_join!(
-        reported,
-        only_if(completed, ports.tasks.completion(id)),
-        only_if(task.late, ports.tasks.late_reports(id)),
-        only_if(waits, ports.agents.find(&task.agent_id)),
-    )?;
-    Ok(card(&TaskView {
-        task,
-        progress: &Progress::from_newest(&steps),
-        output: OutputTail {
-            text: &output.text,
-            cut: output.cut,
-        },
-        completion: completion.as_ref(),
-        late: &late,
-        offline: agent.is_some_and(|agent| agent.connection.is_none()),
-        actions: actions(&task.state),
-        now: ports.clock.now(),
-    }))
+impl TaskView {
+    /// Reads the records of a task in parallel: none before its first attempt, then two calls, or
+    /// three once it is completed; one more, for its agent, while it waits.
+    pub(super) async fn read(ports: &Ports, task: Task) -> StoreResult<Self> {
+        let Ports {
+            tasks,
+            reports,
+            agents,
+            ..
+        } = ports;
+        let id = task.id;
+        let completed = matches!(task.state, TaskState::Completed { .. });
+        let waits = matches!(task.state, TaskState::Pending { .. });
+        let reported = async {
+            match task.state.last_attempt() {
+                Some(attempt) => futures::try_join!(
+                    reports.steps(id, attempt, REPORTS),
+                    reports.output(id, attempt, TAIL_BYTES)
+                ),
+                None => Ok(Default::default()),
+            }
+        };
+        let ((steps, output), completion, late, agent) = futures::try_join!(
+            reported,
+            only_if(completed, tasks.completion(id)),
+            only_if(task.late, tasks.late_reports(id)),
+            only_if(waits, agents.find(&task.agent_id)),
+        )?;
+        Ok(Self {
+            buttons: buttons(&task.state),
+            task,
+            progress: Progress::from_newest(&steps),
+            output,
+            completion,
+            late,
+            offline: agent.is_some_and(|agent| agent.connection.is_none()),
+        })
+    }
 }
 
 /// Returns the result of `call` if it is wanted, or else the default.
@@ -62,7 +63,7 @@ async fn only_if<T: Default>(
 }
 
 /// Returns the buttons for a state.
-const fn actions(state: &TaskState) -> &'static [CardAction] {
+const fn buttons(state: &TaskState) -> &'static [CardAction] {
     match state {
         TaskState::Pending { .. } => &[CardAction::Cancel],
         TaskState::Dispatched { cancel: None, .. } | TaskState::Processing { cancel: None, .. } => {

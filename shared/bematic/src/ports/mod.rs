@@ -34,7 +34,7 @@ pub use self::{
     },
     tasks::{
         Applied, Batches, CardRecord, CardRecords, Claim, Creation, Deadlines, DispatchPermit,
-        Output, Reports, TaskLists, Tasks, TransitionRecord, WAITING_COUNTED,
+        Reports, TaskLists, Tasks, TransitionRecord, WAITING_COUNTED,
     },
 };
 

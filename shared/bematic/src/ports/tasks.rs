@@ -13,7 +13,7 @@ use crate::{
     batch::{Batch, Change},
     breaker::Breaker,
     error::StoreResult,
-    task::{Chunk, Completion, LateReport, Step, Task, TaskSpec},
+    task::{Completion, LateReport, Output, OutputChunk, Step, Task, TaskSpec},
 };
 
 /// The outcome of storing a new task.
@@ -61,15 +61,6 @@ pub enum TransitionRecord<'a> {
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
     Late(&'a LateReport),
-}
-
-/// The newest output of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Output {
-    /// The text, oldest first.
-    pub text: String,
-    /// Whether there is more output before the text.
-    pub cut: bool,
 }
 
 /// The limit to which an agent's waiting tasks are counted.
@@ -164,8 +155,8 @@ pub trait Reports: Send + Sync {
     /// Returns the attempt's newest steps, newest first.
     async fn steps(&self, task: TaskId, attempt: Attempt, limit: usize) -> StoreResult<Vec<Step>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
-    /// calls that remove the chunks beyond [`crate::task::Chunk::KEPT`].
-    async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> StoreResult<()>;
+    /// calls that remove the chunks beyond [`crate::task::OutputChunk::KEPT`].
+    async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> StoreResult<()>;
     /// Returns the newest output: at least `bytes`, if there is as much.
     async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize) -> StoreResult<Output>;
     /// Returns the time at which the attempt's newest report arrived, by the cloud's clock. Two

@@ -19,8 +19,7 @@ pub struct Destination {
     pub thread_ts: Option<MessageTs>,
 }
 
-/// The calls of Slack's Web API that Bematic makes. None of them waits or retries by itself: the
-/// caller decides how to handle an error.
+/// The calls of Slack's Web API that Bematic makes. None of them waits or retries by itself.
 #[async_trait]
 pub trait SlackApi: Send + Sync {
     /// Posts a message, marked with its subject if that is given.
@@ -87,8 +86,7 @@ pub enum SlackError {
         /// Slack's name for the reason.
         error: String,
     },
-    /// Slack sent no answer, or no valid one: a retry may succeed, and whether the call took effect
-    /// is unknown.
+    /// Slack sent no answer, or no valid one: whether the call took effect is unknown.
     #[error("Slack did not answer {method}")]
     Unavailable {
         /// The method.

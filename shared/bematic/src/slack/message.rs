@@ -2,11 +2,7 @@
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use slack_morphism::prelude::{
-    SlackActionBlockElement, SlackActionsBlock, SlackBlock, SlackBlockButtonElement,
-    SlackBlockMarkDownText, SlackBlockPlainTextOnly, SlackContextBlock, SlackContextBlockElement,
-    SlackSectionBlock,
-};
+use slack_morphism::prelude::*;
 
 /// A message: blocks, and the text that stands for them in a notification.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,11 +16,8 @@ pub struct Message {
 
 impl Message {
     /// The number of characters that Slack allows in one section's text.
-    pub const SECTION_LIMIT: usize = 3000;
-    /// The number of blocks that Slack allows in one message.
-    pub const BLOCKS_LIMIT: usize = 50;
-    /// The number of characters of all texts of a message that a rendering stays below. Slack
-    /// answers `msg_blocks_too_long` somewhat above 11 000.
+    pub(crate) const SECTION_LIMIT: usize = 3000;
+    /// The limit of all texts' characters. Slack answers `msg_blocks_too_long` above some 11 000.
     pub const CHARS: usize = 9000;
 
     /// Returns a message of text only.
@@ -35,9 +28,8 @@ impl Message {
         }
     }
 
-    /// Returns a digest that is the same for the same rendering, so that an update that changes
-    /// nothing can be skipped.
-    pub fn fingerprint(&self) -> String {
+    /// Returns a digest of the rendering, by which an update that changes nothing is skipped.
+    pub(crate) fn fingerprint(&self) -> String {
         let json = serde_json::json!({ "text": self.text, "blocks": self.blocks }).to_string();
         hex::encode(Sha256::digest(json))
     }
@@ -60,41 +52,31 @@ pub(super) fn actions<'a>(
     buttons: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
 ) -> SlackBlock {
     let buttons = buttons.map(|(id, label, value)| {
-        let button = SlackBlockButtonElement::new(SlackBlockPlainTextOnly::from(label))
-            .with_action_id(id.into());
-        SlackActionBlockElement::Button(button.with_value(value.into()))
+        SlackActionBlockElement::Button(
+            SlackBlockButtonElement::new(SlackBlockPlainTextOnly::from(label))
+                .with_action_id(id.into())
+                .with_value(value.into()),
+        )
     });
     SlackActionsBlock::new(buttons.collect()).into()
 }
 
-/// The answer to a slash command, in the body of the response or sent to its `response_url`.
+/// The answer to a slash command, in the response. Only the operator who wrote the command sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "response_type", rename = "ephemeral")]
 pub struct Reply {
-    /// The visibility of the answer.
-    pub response_type: ResponseType,
     /// The content of the answer.
     #[serde(flatten)]
     pub message: Message,
 }
 
 impl Reply {
-    /// Returns an answer that only the operator who asked sees.
+    /// Returns an answer of text only.
     pub fn ephemeral(text: impl Into<String>) -> Self {
         Self {
-            response_type: ResponseType::Ephemeral,
             message: Message::plain(text),
         }
     }
-}
-
-/// The visibility of a [`Reply`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseType {
-    /// Visible to the operator who asked.
-    Ephemeral,
-    /// Visible to the whole channel.
-    InChannel,
 }
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! A task: an operator's request to run a prompt on an agent, and its progress.
-//!
-//! The state is [`TaskState`], and [`TaskState::after`] is the one function that defines the legal
-//! transitions. It reads no clock and does no I/O; [`bematic_aws::store`] applies its result as a
-//! conditional write.
+//! [`TaskState::after`] is the one function that defines the legal transitions.
 
 mod moving;
 mod policy;
@@ -14,12 +11,10 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use self::policy::{MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, Terms};
 pub use self::{
-    policy::{
-        FLUSH_INTERVAL, FlushInterval, MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, SHOWN_WITHIN,
-        TaskPolicy, Terms,
-    },
-    progress::{Chunk, ChunkOrder, Progress, Step},
+    policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
+    progress::{ChunkPosition, Output, OutputChunk, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
     terminal_message::{LateReport, TerminalMessage},
@@ -30,9 +25,10 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
-/// A task without its specification and results: small, since every transition writes the whole
-/// record.
+/// A task without its specification and results: every transition writes the whole record.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
@@ -41,10 +37,8 @@ pub struct Task {
     /// The agent that the task is queued for or runs on.
     pub agent_id: AgentId,
     /// The agents that the task may be moved to; `None` where there is no choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
-    /// The agents that were sent the task before it was moved to another, and the newest attempt of
-    /// each.
+    /// The agents that were sent the task before it was moved, and the newest attempt of each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<AgentId, Attempt>,
     /// The project that the task belongs to.
@@ -60,18 +54,14 @@ pub struct Task {
     pub created_at: Timestamp,
     /// The task's place among those of its priority: the time of the request, or of the last retry.
     pub queued_at: Timestamp,
-    /// The time at which a waiting task expires. (Not named `expiresAt`, the attribute by which
-    /// DynamoDB deletes items.)
+    /// The time at which a waiting task expires. (DynamoDB deletes items by `expiresAt`.)
     #[serde(rename = "waitsUntil")]
     pub expires_at: Timestamp,
-    /// The length of the task's lease if its project sets one: in milliseconds, since an optimistic
-    /// write adds it to the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The length of the task's lease in milliseconds, if its project sets one.
     pub lease_ms: Option<u64>,
     /// The time at which the state changed last.
     pub updated_at: Timestamp,
-    /// The time at which a refresh of the card was last called for: one is enqueued within that
-    /// flush interval.
+    /// The time at which a refresh of the card was last enqueued.
     pub refresh_at: Timestamp,
     /// The number of times the task was written: the condition of the next write.
     pub version: u64,
@@ -79,11 +69,8 @@ pub struct Task {
     #[serde(default)]
     pub shown: u64,
     /// The time at which the state's timer ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timestamp>,
-    /// The newest attempt for which its agent sent a terminal message: a repetition of that message
-    /// is not late.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The newest attempt whose agent sent a terminal message, which is not late if it is repeated.
     pub reported: Option<Attempt>,
     /// Whether the task has [`LateReport`]s.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -136,35 +123,24 @@ impl Task {
     }
 
     /// Returns the task after `event`, ready to be written in place of this one.
-    ///
-    /// # Errors
-    /// [`Unchanged`] names why the event changes nothing.
     pub fn after(
         &self,
         event: TaskEvent,
         policy: &TaskPolicy,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let retried = event == TaskEvent::Retried;
-        let moved_to = match &event {
-            TaskEvent::Moved(agent) => Some(agent.clone()),
-            _ => None,
-        };
-        if moved_to.as_ref() == Some(&self.agent_id) {
+        if matches!(&event, TaskEvent::Moved(agent) if *agent == self.agent_id) {
             return Err(Unchanged::Duplicate);
         }
-        let reported = matches!(
-            event,
-            TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..)
-        );
         let terms = self.terms(policy);
-        let is_tick = matches!(event, TaskEvent::Tick { .. });
-        let state = match self.state.after(event, &terms, now) {
+        let state = match (self.state.after(event.clone(), &terms, now), &event) {
             // The deployment's settings have lengthened the timer since it was stored.
-            Err(Unchanged::NotDue) if is_tick && self.timer != self.state.timer(&terms) => {
+            (Err(Unchanged::NotDue), TaskEvent::Tick { .. })
+                if self.timer != self.state.timer(&terms) =>
+            {
                 self.state.clone()
             }
-            state => state?,
+            (state, _) => state?,
         };
         let mut next = Self {
             state,
@@ -175,47 +151,47 @@ impl Task {
         if FlushInterval::of(self.refresh_at) != FlushInterval::of(now) {
             next.refresh_at = now;
         }
-        if let Some(agent) = moved_to {
-            next.move_to(agent);
-        }
-        if reported {
-            next.reported = next.state.last_attempt();
-        }
-        if retried {
-            next.queued_at = now;
-            next.expires_at = now + policy.wait;
-            next.archived = false;
+        match event {
+            TaskEvent::Moved(agent) => next.move_to(agent),
+            TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..) => {
+                next.reported = next.state.last_attempt();
+            }
+            TaskEvent::Retried => {
+                next.queued_at = now;
+                next.expires_at = now + policy.wait;
+                next.archived = false;
+            }
+            _ => {}
         }
         next.timer = next.state.timer(&next.terms(policy));
         Ok(next)
     }
 
-    /// Whether a refresh that an earlier change called for is under way and will show the last
-    /// change, so that none has to be enqueued. `now` is after the last change was written.
-    pub fn refresh_is_under_way(&self, now: Timestamp) -> bool {
+    /// Whether a refresh for an earlier change is under way and will show the last change, too.
+    /// `now` is after the last change was written.
+    pub(crate) fn refresh_is_under_way(&self, now: Timestamp) -> bool {
         self.refresh_at < self.updated_at
             && FlushInterval::of(self.refresh_at) == FlushInterval::of(now)
     }
 
     /// Whether the agent runs the attempt, and no cancellation is requested.
     pub fn runs(&self, attempt: Attempt, agent: &AgentId) -> bool {
-        let runs = matches!(
-            self.state,
-            TaskState::Processing { attempt: held, cancel: None, .. } if held == attempt
-        );
-        runs && self.agent_id == *agent
+        self.agent_id == *agent
+            && matches!(
+                self.state,
+                TaskState::Processing { attempt: held, cancel: None, .. } if held == attempt
+            )
     }
 
-    /// Whether the lease is the one that began with the attempt, for which no timer message was
-    /// sent.
-    pub fn has_first_lease(&self) -> bool {
+    /// Whether the lease is the one that began with the attempt: no timer message was sent for it.
+    pub(crate) fn has_first_lease(&self) -> bool {
         matches!(
             &self.state,
             TaskState::Processing { started_at, lease, .. } if lease.heard_at == *started_at
         )
     }
 
-    /// Returns the task after a late report was recorded: the state is unchanged.
+    /// Returns the task after a late report was recorded.
     #[must_use]
     pub fn with_late_report(&self) -> Self {
         Self {
@@ -225,10 +201,7 @@ impl Task {
         }
     }
 
-    /// Returns the task, archived.
-    ///
-    /// # Errors
-    /// [`Unchanged`]: the task is not over yet, or was archived before.
+    /// Returns the task, archived, if it is over.
     pub fn archive(&self) -> Result<Self, Unchanged> {
         if self.archived {
             return Err(Unchanged::Duplicate);
@@ -256,48 +229,38 @@ impl Task {
         }
     }
 
-    /// Returns the time at which the task has to be checked: its timer ends, Slack should show its
-    /// last change, or a move to another agent may be due.
+    /// Returns the time at which the task has to be checked by the sweeper.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
         let times = [self.timer, unshown, self.move_check_at()];
         times.into_iter().flatten().min()
     }
 
-    /// Returns the time of the next check after `now`, where Slack does not show a change or there
-    /// was no better agent to move the task to. The interval doubles each time, so that tasks that
-    /// Slack does not accept do not crowd out others.
-    pub fn next_check_at(&self, now: Timestamp) -> Timestamp {
+    /// Returns the time of the next check after one at `now` that changed nothing. The interval
+    /// doubles, so that tasks that Slack does not accept do not crowd out others.
+    pub(crate) fn next_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
-        let again = if self.may_move() {
-            again.min(now + MOVE_CHECK_EVERY)
-        } else {
-            again
-        };
-        self.timer.map_or(again, |timer| timer.min(again))
+        let move_check = self.may_move().then(|| now + MOVE_CHECK_EVERY);
+        [self.timer, move_check]
+            .into_iter()
+            .flatten()
+            .fold(again, Timestamp::min)
     }
 
     /// Returns the task's sort key in its channel's list, which begins with the greatest.
     pub fn place(&self) -> String {
-        Self::place_of(self.created_at, self.id)
+        format!("{}#{}", self.created_at, self.id)
     }
 
     /// Returns the sort key below or at which all tasks lie that were created at `at` or earlier.
-    pub fn place_until(at: Timestamp) -> String {
-        Self::place_of(at, TaskId::new(uuid::Uuid::max()))
+    pub(crate) fn place_until(at: Timestamp) -> String {
+        format!("{at}#{}", uuid::Uuid::max())
     }
 
-    fn place_of(at: Timestamp, id: TaskId) -> String {
-        format!("{at}#{id}")
-    }
-
-    /// Returns the slot of the agent's capacity that the task occupies: `None` unless the task was
-    /// sent to the agent.
+    /// Returns the slot of the agent's capacity that the task occupies, if it was sent.
     pub fn slot(&self) -> Option<Slot> {
-        self.state.held().map(|attempt| Slot {
-            task_id: self.id,
-            attempt,
-        })
+        let (task_id, attempt) = (self.id, self.state.held()?);
+        Some(Slot { task_id, attempt })
     }
 }
 
@@ -310,14 +273,11 @@ fn title(prompt: &str) -> String {
     if line.chars().count() <= Task::TITLE_CHARS {
         return line.to_owned();
     }
-    line.chars()
-        .take(Task::TITLE_CHARS - 1)
-        .chain(['…'])
-        .collect()
+    let start = line.chars().take(Task::TITLE_CHARS - 1);
+    start.chain(['…']).collect()
 }
 
-/// The place of a task in its agent's capacity, named by attempt so that releasing it twice is the
-/// same as once.
+/// The right to run an attempt. Releasing the slot of an attempt twice is the same as once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// The task.
@@ -336,7 +296,7 @@ impl std::str::FromStr for Slot {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        const INVALID: InvalidId = InvalidId::new("slot", "a task id, '#' and an attempt");
+        const INVALID: InvalidId = InvalidId("slot", "a task id, '#' and an attempt");
         let (task, attempt) = text.split_once('#').ok_or(INVALID)?;
         let number: u32 = attempt.parse().map_err(|_| INVALID)?;
         Ok(Self {

@@ -5,55 +5,44 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, TaskState, Unchanged};
+use super::{MOVE_CHECK_AFTER, Task, TaskEvent, TaskPolicy, Unchanged};
 use crate::agent::Route;
 
 impl Task {
     /// Whether the task may be moved: it waits, was not sent, and its route leaves a choice.
-    pub fn may_move(&self) -> bool {
-        let waits = matches!(
-            self.state,
-            TaskState::Pending {
-                undelivered: false,
-                ..
-            }
-        );
-        waits && self.route.as_ref().is_some_and(Route::has_choice)
+    pub(crate) fn may_move(&self) -> bool {
+        self.state.is_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
     /// Returns the time at which a waiting task is checked for a better agent.
-    pub fn move_check_at(&self) -> Option<Timestamp> {
+    pub(crate) fn move_check_at(&self) -> Option<Timestamp> {
         self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
     /// Whether the agent has the task, or was sent it before it was moved.
-    pub fn is_known_to(&self, agent: &AgentId) -> bool {
+    pub(crate) fn is_known_to(&self, agent: &AgentId) -> bool {
         self.agent_id == *agent || self.earlier.contains_key(agent)
     }
 
     /// Whether the agent was sent the task, and another agent has it now or has ended it.
-    pub fn was_moved_from(&self, agent: &AgentId) -> bool {
+    pub(crate) fn was_moved_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
         gone && (self.state.held().is_some() || self.state.is_terminal())
     }
 
-    /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents:
-    /// those up to the last that an earlier agent was sent do not belong to the present one.
+    /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents.
     pub fn last_attempt_of(&self, agent: &AgentId) -> Option<Attempt> {
-        let own = self.state.last_attempt();
-        let own = own.filter(|own| self.earlier.values().all(|earlier| earlier < own));
-        match own {
-            Some(own) if self.agent_id == *agent => Some(own),
-            _ => self.earlier.get(agent).copied(),
-        }
+        self.state
+            .last_attempt()
+            .filter(|own| {
+                self.agent_id == *agent && self.earlier.values().all(|earlier| earlier < own)
+            })
+            .or_else(|| self.earlier.get(agent).copied())
     }
 
-    /// Returns the task after a report of `sender`. A report of an agent that the task was moved
-    /// away from refers to an attempt that is over, never to one of the present agent.
-    ///
-    /// # Errors
-    /// [`Unchanged`] names why the event changes nothing.
-    pub fn after_report(
+    /// Returns the task after a report of `sender`. An agent that the task was moved away from reports
+    /// on an attempt that is over, never on one of the present agent.
+    pub(crate) fn after_report(
         &self,
         sender: &AgentId,
         event: TaskEvent,
@@ -63,9 +52,10 @@ impl Task {
         if self.agent_id == *sender {
             return self.after(event, policy, now);
         }
-        let last = self.earlier.get(sender);
-        match (last, event.attempt()) {
-            (Some(last), named) if named.is_none_or(|named| named <= *last) => Err(Unchanged::Late),
+        match self.earlier.get(sender) {
+            Some(last) if event.attempt().is_none_or(|named| named <= *last) => {
+                Err(Unchanged::Late)
+            }
             _ => Err(Unchanged::NotHeld),
         }
     }

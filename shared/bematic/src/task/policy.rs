@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use bematic_protocol::time::Timestamp;
 
-/// The time for which changes are gathered into one update of a Slack message. The delay of the
-/// notifier's queue in `template.yaml` is as long, so that the update shows every change of the
-/// interval.
+/// The time for which changes are gathered into one update: the delay of the notifier's queue.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(3);
 
-/// One of the intervals of [`FLUSH_INTERVAL`] that time is divided into. A refresh that is enqueued
-/// in an interval is delivered after its end, since the queue delays it by as much: it shows every
-/// change of the interval, and one refresh is enough.
+/// An interval of [`FLUSH_INTERVAL`]. A refresh that is enqueued in it is delivered after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushInterval(u128);
 
@@ -28,15 +24,14 @@ impl std::fmt::Display for FlushInterval {
     }
 }
 
-/// The time after which a refresh is enqueued again for a change that Slack does not show: the
-/// first one may never have been sent.
+/// The time after which a refresh is enqueued again for a change that Slack does not show.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
 /// The time after which a waiting task that may be moved is checked for a better agent.
-pub const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
+pub(crate) const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// The longest interval between further checks for a better agent.
-pub const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
+pub(crate) const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
 
 /// The limits and delays of the task life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +44,15 @@ pub struct TaskPolicy {
     pub max_backoff: Duration,
     /// The time that an agent has to acknowledge a task.
     pub ack_deadline: Duration,
-    /// The time for which an agent that runs a task may be silent about it, unless its project sets
-    /// another.
+    /// The time for which an agent may be silent about a task, unless its project sets another.
     pub lease: Duration,
-    /// The remaining lease of a task that its agent no longer names: time for its result to arrive,
-    /// if that is under way.
+    /// The remaining lease of a task that its agent no longer names: its result may be under way.
     pub missing_grace: Duration,
     /// The time that an agent has to confirm a cancellation.
     pub cancel_deadline: Duration,
     /// The time for which a task waits for its agent.
     pub wait: Duration,
-    /// The number of tasks that one dispatch of an agent's queue sends at most; the rest is left to
-    /// the next message.
+    /// The number of tasks that one dispatch of an agent's queue sends at most.
     pub dispatch_limit: usize,
 }
 
@@ -81,8 +73,7 @@ impl Default for TaskPolicy {
 }
 
 impl TaskPolicy {
-    /// Returns the wait after `spent` failed attempts.
-    pub fn backoff_after(&self, spent: u32) -> Duration {
+    pub(crate) fn backoff_after(&self, spent: u32) -> Duration {
         let doublings = spent.saturating_sub(1).min(16);
         self.backoff
             .saturating_mul(1 << doublings)
@@ -92,7 +83,7 @@ impl TaskPolicy {
 
 /// The settings that apply to one task.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     /// The settings that apply to all tasks.
     pub policy: &'a TaskPolicy,
     /// The length of the project's lease, or of the policy's.

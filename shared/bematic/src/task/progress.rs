@@ -6,8 +6,10 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// A TASK_PROGRESS message as it is stored.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
@@ -16,7 +18,6 @@ pub struct Step {
     /// The time of the step, by the agent's clock.
     pub at: Timestamp,
     /// The progress in percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
     /// The descriptions of the step, one line each, oldest first.
     pub lines: Vec<String>,
@@ -28,9 +29,7 @@ impl Step {
     /// Creates a step from a message and its envelope.
     pub fn new(message_id: MessageId, sent_at: Timestamp, progress: TaskProgress) -> Self {
         let steps = progress.steps.unwrap_or_default();
-        let message = progress
-            .message
-            .filter(|message| steps.last() != Some(message));
+        let message = progress.message.filter(|it| steps.last() != Some(it));
         Self {
             message_id,
             at: progress.timestamp.unwrap_or(sent_at),
@@ -43,7 +42,7 @@ impl Step {
 
 /// The position of a chunk in an attempt's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ChunkOrder {
+pub enum ChunkPosition {
     /// The sequence number, as current agents send it.
     Seq(u64),
     /// The time of the chunk, by the agent's clock.
@@ -52,7 +51,7 @@ pub enum ChunkOrder {
 
 /// A TASK_STREAM message as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct OutputChunk {
     /// The task.
     pub task_id: TaskId,
     /// The attempt that wrote the output.
@@ -60,19 +59,16 @@ pub struct Chunk {
     /// The id of the message: storing it twice is the same as once.
     pub message_id: MessageId,
     /// The position in the attempt's output.
-    pub order: ChunkOrder,
+    pub position: ChunkPosition,
     /// The output.
     pub text: String,
 }
 
-impl Chunk {
-    /// The number of chunks that are kept of an attempt's output: the newest, up to about 24 MB
-    /// from an agent that buffers its output, as the reference agent does. It is a bound, so that
-    /// no task can fill the table; the whole of a longer output stays with the agent.
+impl OutputChunk {
+    /// The number of chunks that are kept of an attempt's output, the newest: up to about 24 MB.
     pub const KEPT: u64 = 1000;
 
-    /// Creates a chunk from a message, its envelope, and the attempt that the message was found to
-    /// belong to.
+    /// Creates a chunk from a message, its envelope, and the attempt that it belongs to.
     pub fn new(
         message_id: MessageId,
         sent_at: Timestamp,
@@ -84,10 +80,21 @@ impl Chunk {
             task_id: stream.task_id,
             attempt,
             message_id,
-            order: stream.seq.map_or(ChunkOrder::Time(time), ChunkOrder::Seq),
+            position: stream
+                .seq
+                .map_or(ChunkPosition::Time(time), ChunkPosition::Seq),
             text: stream.delta,
         }
     }
+}
+
+/// The newest output of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// The text, oldest first.
+    pub text: String,
+    /// Whether there is more output before the text.
+    pub cut: bool,
 }
 
 /// The progress of a running task, as Slack shows it.
@@ -104,7 +111,7 @@ impl Progress {
     pub const STEPS: usize = 8;
 
     /// Summarizes the newest reports, which are sorted newest first.
-    pub fn from_newest(reports: &[Step]) -> Self {
+    pub(crate) fn from_newest(reports: &[Step]) -> Self {
         let percent = reports.iter().find_map(|step| step.percent);
         let mut steps: Vec<_> = reports
             .iter()

@@ -5,9 +5,11 @@ use bematic_protocol::{
     messages::TaskComplete,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use strum::IntoStaticStr;
 
 /// The specification of a task. It never changes.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
@@ -30,38 +32,26 @@ pub struct TaskSpec {
     /// The tools that may be used; empty for the agent's own choice.
     pub allowed_tools: Vec<String>,
     /// The length of the task's lease in seconds, if the project sets one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_secs: Option<u64>,
 }
 
 /// The place in Slack where a task was requested.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
     /// The channel.
     pub channel_id: ChannelId,
     /// The thread to answer in; outside of a thread, the answer is a message of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_ts: Option<MessageTs>,
     /// The operator who made the request.
     pub user_id: UserId,
 }
 
 /// The priority of a task. Of equal tasks the older is dispatched first.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Default,
-    Serialize,
-    Deserialize,
-    IntoStaticStr,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Priority {
     /// Dispatched before all others.
@@ -74,13 +64,13 @@ pub enum Priority {
 }
 
 /// The result of a completed task.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Completion {
     /// The result text, in Markdown.
     pub result: String,
     /// The agent's session, which a later task can resume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The number of input tokens.
     pub input_tokens: u64,
@@ -95,7 +85,6 @@ pub struct Completion {
     /// The duration in milliseconds, by the agent's measure.
     pub duration_ms: u64,
     /// The model that was used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 

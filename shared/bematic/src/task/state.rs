@@ -8,11 +8,13 @@ use bematic_protocol::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use strum::IntoStaticStr;
 
 use super::policy::Terms;
 
 /// The state of a task.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(
     tag = "status",
@@ -28,16 +30,13 @@ pub enum TaskState {
         /// The number of attempts that count towards the maximum.
         #[serde(default)]
         spent: u32,
-        /// Whether the next attempt was sent already, over a connection that was reported gone or
-        /// without an answer. The message may have arrived: the agent may report on the attempt,
-        /// and the task is sent under the same number again.
+        /// Whether the next attempt was sent already, and may have arrived: the agent may report on
+        /// it, and the task is sent under the same number again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undelivered: bool,
         /// The earliest time of the next dispatch.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
         /// The error of the last attempt.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
     },
     /// The task was sent to the agent and is not yet acknowledged.
@@ -50,7 +49,6 @@ pub enum TaskState {
         /// The time at which the attempt was sent.
         dispatched_at: Timestamp,
         /// The request to cancel the task, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
     /// The agent runs the task.
@@ -65,7 +63,6 @@ pub enum TaskState {
         /// The attempt's lease.
         lease: Lease,
         /// The request to cancel the task, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         cancel: Option<CancelRequest>,
     },
     /// The task completed. Its result is a separate record.
@@ -80,10 +77,8 @@ pub enum TaskState {
     /// The task failed.
     Failed {
         /// The last attempt, if any was made.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
         /// The time at which the attempt began, if it did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
         /// The time at which the task failed.
         finished_at: Timestamp,
@@ -93,40 +88,36 @@ pub enum TaskState {
     /// The task was cancelled.
     Cancelled {
         /// The last attempt, if any was made.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<Attempt>,
         /// The time at which the attempt began, if it did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
         /// The time at which the task was cancelled.
         finished_at: Timestamp,
         /// The operator who asked for it, if one did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<UserId>,
         /// The reason, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
 }
 
-/// The time for which an agent may be silent about a task. A lease is renewed when it ends, by the
-/// signs of life received meanwhile: a progress report needs no write for it.
+/// The time for which an agent may be silent about a task. It is renewed when it ends, by the signs
+/// of life received meanwhile: a progress report needs no write for it.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// The last sign of life that was evaluated, by the cloud's clock.
     pub heard_at: Timestamp,
-    /// The time at which the agent first named the task, by the agent's clock: a list of tasks that
-    /// the agent sent before that says nothing about this one.
+    /// The time at which the agent first named the task, by the agent's clock: its earlier lists of
+    /// tasks say nothing about this one.
     pub since: Timestamp,
-    /// The time at which the lease ends early, because the agent no longer names the task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The time at which the lease ends early: the agent no longer names the task.
     pub ends_early_at: Option<Timestamp>,
 }
 
 impl Lease {
     /// Returns the time at which a lease of this length ends.
-    pub fn ends_at(&self, length: Duration) -> Timestamp {
+    pub(crate) fn ends_at(&self, length: Duration) -> Timestamp {
         let at = self.heard_at + length;
         self.ends_early_at.map_or(at, |early| early.min(at))
     }
@@ -161,7 +152,7 @@ impl Failure {
     /// The number of characters of a message that are kept.
     pub const MESSAGE_CHARS: usize = 2000;
 
-    /// Returns a failure, its message cut to size.
+    /// Returns a failure of the agent, its message cut to size.
     pub fn new(code: FailureCode, message: &str, recoverable: bool) -> Self {
         Self {
             code,
@@ -169,12 +160,6 @@ impl Failure {
             recoverable,
             fault: Fault::Agent,
         }
-    }
-
-    /// Returns the failure with the party at fault.
-    #[must_use]
-    pub fn with_fault(self, fault: Fault) -> Self {
-        Self { fault, ..self }
     }
 }
 
@@ -195,18 +180,15 @@ pub enum FailureCode {
     Expired,
 }
 
-/// An event in a task's life cycle. A report without an attempt refers to the attempt that the
-/// agent holds.
+/// An event in a task's life cycle. A report without an attempt is about the one that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
     /// The dispatcher claims the task to send it.
     Claimed,
-    /// The attempt could not be sent: the connection was gone. The attempt does not count, and an
-    /// agent that received it all the same does not run it again, since it is sent under the same
-    /// number.
+    /// The attempt could not be sent: the connection was gone. It does not count, and is sent under
+    /// the same number again, which an agent that received it all the same does not run twice.
     Undelivered(Attempt),
-    /// Sending the attempt failed. It may have arrived, so it is sent under the same number again;
-    /// but it counts.
+    /// Sending the attempt failed. It counts, but may have arrived: the next has the same number.
     DeliveryFailed(Attempt, String),
     /// The agent accepts the task, or shows that it has by reporting progress or output.
     Started {
@@ -223,8 +205,7 @@ pub enum TaskEvent {
         reason: String,
         /// Whether to dispatch the task again.
         retryable: bool,
-        /// Whether the attempt counts towards the maximum. An agent that shuts down hands back
-        /// tasks that it has not begun, accepted or not, and those attempts do not count.
+        /// Whether the attempt counts towards the maximum: not if the agent hands the task back.
         spent: bool,
     },
     /// The agent sent TASK_COMPLETE.
@@ -312,6 +293,17 @@ impl TaskState {
         )
     }
 
+    /// Whether the task waits, and no agent can have received the next attempt.
+    pub(super) const fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Pending {
+                undelivered: false,
+                ..
+            }
+        )
+    }
+
     /// Returns the attempt that the agent holds.
     pub const fn held(&self) -> Option<Attempt> {
         match self {
@@ -337,8 +329,7 @@ impl TaskState {
         }
     }
 
-    /// Returns the request to cancel the task, if there is one.
-    pub const fn cancel_request(&self) -> Option<&CancelRequest> {
+    pub(crate) const fn cancel_request(&self) -> Option<&CancelRequest> {
         match self {
             Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => cancel.as_ref(),
             _ => None,
@@ -346,7 +337,7 @@ impl TaskState {
     }
 
     /// Returns the time at which the state's timer ends.
-    pub fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
+    pub(crate) fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
         let own = match self {
             Self::Pending { .. } => terms.expires_at,
             Self::Dispatched { dispatched_at, .. } => *dispatched_at + terms.policy.ack_deadline,

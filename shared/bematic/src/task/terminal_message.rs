@@ -6,8 +6,7 @@ use strum::IntoStaticStr;
 
 use super::{Completion, Failure, TaskEvent};
 
-/// The content of a terminal message. The variant's name is that of the state that the task changes
-/// to.
+/// The content of a terminal message, named after the state that the task changes to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", content = "of", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

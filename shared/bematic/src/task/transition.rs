@@ -25,19 +25,9 @@ use super::{
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
 };
 
-/// A terminal state without its attempt's details.
-enum Terminal {
-    Completed,
-    Failed(Failure),
-    Cancelled(Option<String>),
-}
-
 impl TaskState {
     /// Returns the state after `event`.
-    ///
-    /// # Errors
-    /// [`Unchanged`] names why the event changes nothing.
-    pub fn after(
+    pub(crate) fn after(
         &self,
         event: TaskEvent,
         terms: &Terms<'_>,
@@ -56,13 +46,9 @@ impl TaskState {
                 retryable,
                 spent,
             } => self.refused(attempt, &reason, retryable, spent, terms, now),
-            TaskEvent::Completed(attempt) => self.ended(attempt, Terminal::Completed, now),
-            TaskEvent::Failed(attempt, failure) => {
-                self.ended(attempt, Terminal::Failed(failure), now)
-            }
-            TaskEvent::Cancelled(attempt, reason) => {
-                self.ended(attempt, Terminal::Cancelled(reason), now)
-            }
+            TaskEvent::Completed(attempt) => self.completed(attempt, now),
+            TaskEvent::Failed(attempt, failure) => self.failed(attempt, failure, now),
+            TaskEvent::Cancelled(attempt, reason) => self.cancelled(attempt, reason, now),
             TaskEvent::CancelRequested(by) => self.cancel_requested(by, now),
             TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
@@ -89,8 +75,7 @@ impl TaskState {
         }
     }
 
-    /// Returns an undelivered attempt to the queue. An attempt whose connection is gone does not
-    /// count; one that failed with an error counts.
+    /// Returns an undelivered attempt to the queue. It counts if sending it failed with an error.
     fn undelivered(
         &self,
         attempt: Attempt,
@@ -99,16 +84,15 @@ impl TaskState {
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let attempt = self.current(Some(attempt))?;
-        let Self::Dispatched { spent, .. } = self else {
+        let Self::Dispatched { spent, cancel, .. } = self else {
             return Err(Unchanged::Late);
         };
-        let spent = *spent;
-        if self.cancel_request().is_some() {
-            return self.ended(Some(attempt), Terminal::Cancelled(None), now);
+        if cancel.is_some() {
+            return self.cancelled(Some(attempt), None, now);
         }
         let mut next = match error {
             Some(error) => requeue(attempt, spent + 1, error, terms, now),
-            None => Self::pending_after(attempt.number(), spent),
+            None => Self::pending_after(attempt.number(), *spent),
         };
         if let Self::Pending {
             attempts,
@@ -128,15 +112,10 @@ impl TaskState {
         said_at: Timestamp,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let (attempt, spent, cancel) = if let Some((sent, spent)) = self.possibly_delivered(attempt)
-        {
-            (sent, spent, None)
-        } else {
-            let attempt = self.current(attempt)?;
-            let Self::Dispatched { spent, cancel, .. } = self else {
-                return Err(Unchanged::Duplicate);
-            };
-            (attempt, *spent, cancel.clone())
+        let (attempt, spent) = match (self.possibly_delivered(attempt), self) {
+            (Some(sent), _) => sent,
+            (None, Self::Dispatched { spent, .. }) => (self.current(attempt)?, *spent),
+            (None, _) => return Err(self.current(attempt).err().unwrap_or(Unchanged::Duplicate)),
         };
         Ok(Self::Processing {
             attempt,
@@ -147,12 +126,11 @@ impl TaskState {
                 since: said_at,
                 ends_early_at: None,
             },
-            cancel,
+            cancel: self.cancel_request().cloned(),
         })
     }
 
-    /// Applies a refusal. An agent that has shown that it accepted the task can hand it back, but
-    /// not refuse it.
+    /// Applies a refusal. An agent that has accepted the task can hand it back, but not refuse it.
     fn refused(
         &self,
         attempt: Option<Attempt>,
@@ -169,17 +147,11 @@ impl TaskState {
             _ => return Err(Unchanged::Late),
         };
         if self.cancel_request().is_some() {
-            let reason = Some(reason.to_owned());
-            return self.ended(Some(attempt), Terminal::Cancelled(reason), now);
+            return self.cancelled(Some(attempt), Some(reason.to_owned()), now);
         }
         if retryable {
-            return Ok(requeue(
-                attempt,
-                spent + u32::from(counts),
-                reason,
-                terms,
-                now,
-            ));
+            let spent = spent + u32::from(counts);
+            return Ok(requeue(attempt, spent, reason, terms, now));
         }
         Ok(Self::Failed {
             attempt: Some(attempt),
@@ -189,62 +161,66 @@ impl TaskState {
         })
     }
 
-    fn ended(
-        &self,
-        attempt: Option<Attempt>,
-        end: Terminal,
-        now: Timestamp,
-    ) -> Result<Self, Unchanged> {
-        let (attempt, started_at) = match self.possibly_delivered(attempt) {
-            Some((sent, _)) => (sent, now),
-            None => self.ended_attempt(attempt, &end)?,
-        };
-        let by = self.cancel_request().map(|request| request.by.clone());
-        Ok(match end {
-            Terminal::Completed => Self::Completed {
-                attempt,
-                started_at,
-                finished_at: now,
-            },
-            Terminal::Failed(failure) => Self::Failed {
-                attempt: Some(attempt),
-                started_at: Some(started_at),
-                finished_at: now,
-                failure,
-            },
-            Terminal::Cancelled(reason) => Self::Cancelled {
-                attempt: Some(attempt),
-                started_at: Some(started_at),
-                finished_at: now,
-                by,
-                reason,
-            },
+    fn completed(&self, attempt: Option<Attempt>, now: Timestamp) -> Result<Self, Unchanged> {
+        let repeats = matches!(self, Self::Completed { .. });
+        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        Ok(Self::Completed {
+            attempt,
+            started_at,
+            finished_at: now,
         })
     }
 
-    /// Returns the attempt that a terminal message ends, and the time at which it began.
+    fn failed(
+        &self,
+        attempt: Option<Attempt>,
+        failure: Failure,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let repeats =
+            matches!(self, Self::Failed { failure: known, .. } if known.code == failure.code);
+        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        Ok(Self::Failed {
+            attempt: Some(attempt),
+            started_at: Some(started_at),
+            finished_at: now,
+            failure,
+        })
+    }
+
+    fn cancelled(
+        &self,
+        attempt: Option<Attempt>,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
+        let repeats = matches!(self, Self::Cancelled { .. });
+        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        Ok(Self::Cancelled {
+            attempt: Some(attempt),
+            started_at: Some(started_at),
+            finished_at: now,
+            by: self.cancel_request().map(|request| request.by.clone()),
+            reason,
+        })
+    }
+
+    /// Returns the attempt that a terminal message ends, and the time at which it began. `repeats`
+    /// is whether the state is the one that the message asks for.
     fn ended_attempt(
         &self,
         attempt: Option<Attempt>,
-        end: &Terminal,
+        repeats: bool,
+        now: Timestamp,
     ) -> Result<(Attempt, Timestamp), Unchanged> {
-        match (self.current(attempt), self) {
-            (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
-            (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
-            (Err(Unchanged::Duplicate), _) if !self.is_same_end(end) => Err(Unchanged::Late),
-            (result, _) => Err(result.err().unwrap_or(Unchanged::Duplicate)),
+        if let Some((sent, _)) = self.possibly_delivered(attempt) {
+            return Ok((sent, now));
         }
-    }
-
-    /// Whether the state is the one that the terminal message asks for.
-    fn is_same_end(&self, end: &Terminal) -> bool {
-        match (self, end) {
-            (Self::Completed { .. }, Terminal::Completed)
-            | (Self::Cancelled { .. }, Terminal::Cancelled(_)) => true,
-            (Self::Failed { failure, .. }, Terminal::Failed(reported)) => {
-                failure.code == reported.code
-            }
-            _ => false,
+        match (self.current(attempt), self) {
+            (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
+            (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
+            (Err(Unchanged::Duplicate), _) if !repeats => Err(Unchanged::Late),
+            (result, _) => Err(result.err().unwrap_or(Unchanged::Duplicate)),
         }
     }
 
@@ -252,30 +228,25 @@ impl TaskState {
         if self.cancel_request().is_some() {
             return Err(Unchanged::Duplicate);
         }
-        let request = Some(CancelRequest {
-            by: by.clone(),
-            at: now,
-        });
         let mut next = self.clone();
         match &mut next {
-            Self::Pending { .. } => {
-                return Ok(Self::Cancelled {
-                    attempt: self.last_attempt(),
-                    started_at: None,
-                    finished_at: now,
-                    by: Some(by),
-                    reason: None,
-                });
+            Self::Pending { .. } => Ok(Self::Cancelled {
+                attempt: self.last_attempt(),
+                started_at: None,
+                finished_at: now,
+                by: Some(by),
+                reason: None,
+            }),
+            Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => {
+                *cancel = Some(CancelRequest { by, at: now });
+                Ok(next)
             }
-            Self::Dispatched { cancel, .. } | Self::Processing { cancel, .. } => *cancel = request,
-            Self::Cancelled { .. } => return Err(Unchanged::Duplicate),
-            Self::Completed { .. } | Self::Failed { .. } => return Err(Unchanged::Ended),
+            Self::Cancelled { .. } => Err(Unchanged::Duplicate),
+            Self::Completed { .. } | Self::Failed { .. } => Err(Unchanged::Ended),
         }
-        Ok(next)
     }
 
-    /// Shortens the lease of a task that its agent does not name. The rest of the lease is for a
-    /// result that may be under way.
+    /// Shortens the lease of a task that its agent does not name: its result may be under way.
     fn missing(
         &self,
         said_at: Timestamp,
@@ -283,18 +254,20 @@ impl TaskState {
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let ends_at = now + terms.policy.missing_grace;
-        match self {
-            Self::Processing { lease, .. } if lease.since >= said_at => Err(Unchanged::Late),
-            Self::Processing { lease, .. } if lease.ends_at(terms.lease) <= ends_at => {
-                Err(Unchanged::Duplicate)
-            }
-            Self::Processing { lease, .. } => Ok(self.with_lease(Lease {
-                heard_at: now,
-                ends_early_at: Some(ends_at),
-                ..*lease
-            })),
-            _ => Err(Unchanged::NotHeld),
+        let Self::Processing { lease, .. } = self else {
+            return Err(Unchanged::NotHeld);
+        };
+        if lease.since >= said_at {
+            return Err(Unchanged::Late);
         }
+        if lease.ends_at(terms.lease) <= ends_at {
+            return Err(Unchanged::Duplicate);
+        }
+        Ok(self.with_lease(Lease {
+            heard_at: now,
+            ends_early_at: Some(ends_at),
+            ..*lease
+        }))
     }
 
     fn tick(
@@ -303,34 +276,31 @@ impl TaskState {
         terms: &Terms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        match self.timer(terms) {
-            None => return Err(Unchanged::Ended),
-            Some(timer) if timer > now => return Err(Unchanged::NotDue),
-            Some(_) => {}
+        if self.timer(terms).ok_or(Unchanged::Ended)? > now {
+            return Err(Unchanged::NotDue);
         }
         if let Some(request) = self.cancel_request()
             && request.at + terms.policy.cancel_deadline <= now
         {
             let secs = terms.policy.cancel_deadline.as_secs();
             let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
-            return self.ended(None, Terminal::Cancelled(Some(reason)), now);
+            return self.cancelled(None, Some(reason), now);
         }
         match self {
-            Self::Pending { .. } => Ok(self.expired(now)),
+            Self::Pending { last_error, .. } => Ok(self.expired(last_error.as_deref(), now)),
+            Self::Dispatched {
+                cancel: Some(_), ..
+            } => self.cancelled(None, None, now),
+            // The agent names the task: its acknowledgement was lost on the way. The time of the
+            // agent's first report, by its own clock, is not known.
             Self::Dispatched {
                 attempt,
-                spent,
                 dispatched_at,
                 ..
-            } => {
-                if self.cancel_request().is_some() {
-                    return self.ended(None, Terminal::Cancelled(None), now);
-                }
-                // The agent names the task: its acknowledgement was lost on the way.
-                if heard_at.is_some_and(|at| at > *dispatched_at) {
-                    // The time of the agent's first report, by its own clock, is not known.
-                    return self.started(Some(*attempt), Timestamp::from_millis(0), now);
-                }
+            } if heard_at.is_some_and(|at| at > *dispatched_at) => {
+                self.started(Some(*attempt), Timestamp::from_millis(0), now)
+            }
+            Self::Dispatched { attempt, spent, .. } => {
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
                 Ok(requeue(*attempt, spent + 1, &why, terms, now))
@@ -359,13 +329,10 @@ impl TaskState {
         next
     }
 
-    fn expired(&self, now: Timestamp) -> Self {
-        let why = match self {
-            Self::Pending {
-                last_error: Some(error),
-                ..
-            } => format!("No agent took it in time. The last attempt failed: {error}"),
-            _ => "No agent took it in time.".to_owned(),
+    fn expired(&self, last_error: Option<&str>, now: Timestamp) -> Self {
+        let why = match last_error {
+            Some(error) => format!("No agent took it in time. The last attempt failed: {error}"),
+            None => "No agent took it in time.".to_owned(),
         };
         Self::Failed {
             attempt: self.last_attempt(),
@@ -382,7 +349,7 @@ impl TaskState {
              effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
-        self.ended(None, Terminal::Failed(failure), now)
+        self.failed(None, failure, now)
     }
 
     fn retried(&self) -> Result<Self, Unchanged> {
@@ -400,16 +367,13 @@ impl TaskState {
     /// task could run twice, at once.
     fn moved(&self) -> Result<Self, Unchanged> {
         match self {
-            Self::Pending {
-                undelivered: false, ..
-            } => Ok(self.clone()),
+            state if state.is_unsent() => Ok(self.clone()),
             state if state.is_terminal() => Err(Unchanged::Ended),
             _ => Err(Unchanged::AlreadyClaimed),
         }
     }
 
-    /// Returns the attempt that was reported as undelivered, if it is the one of the event, and the
-    /// number of earlier attempts that count.
+    /// Returns the undelivered attempt, if it is the event's, and the number of those that count.
     fn possibly_delivered(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,

@@ -4,7 +4,8 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strum::{IntoStaticStr, VariantNames};
+use serde_with::skip_serializing_none;
+use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
 use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, STEPS};
 use crate::{
@@ -14,18 +15,9 @@ use crate::{
 };
 
 /// A message from an agent to the cloud.
-#[derive(
-    Debug,
-    Clone,
-    PartialEq,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    Validate,
-    IntoStaticStr,
-    VariantNames,
-)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(AsRefStr, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum AgentMessage {
     /// Authenticates a connection whose handshake carried no key.
@@ -62,11 +54,12 @@ impl AgentMessage {
 }
 
 /// AUTH_REQUEST
+#[skip_serializing_none]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct AuthRequest {
     /// The agent's id, as the agent claims it.
-    #[garde(skip)]
     pub agent_id: AgentId,
     /// The agent's API key, which is checked and never stored.
     #[garde(length(chars, min = 1, max = 256))]
@@ -75,7 +68,6 @@ pub struct AuthRequest {
     #[garde(length(chars, max = NAME_CHARS))]
     pub version: String,
     /// The agent's capabilities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST), inner(inner(length(chars, max = NAME_CHARS))))]
     pub capabilities: Option<Vec<String>>,
 }
@@ -91,33 +83,31 @@ impl std::fmt::Debug for AuthRequest {
 }
 
 /// HEARTBEAT_PING from an agent
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct HeartbeatSignal {
     /// The cloud's time, as the agent knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub server_time: Option<Timestamp>,
     /// The tasks that the agent holds, whose leases are renewed. Without this field, only messages
     /// about a task renew its lease.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST))]
     pub tasks: Option<Vec<TaskId>>,
 }
 
 /// HEARTBEAT_PONG from an agent
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct HeartbeatReport {
     /// The sender; must be the connection's agent.
-    #[garde(skip)]
     pub agent_id: AgentId,
     /// The `serverTime` of the ping that this message answers.
-    #[garde(skip)]
     pub server_time: Timestamp,
     /// The number of tasks that the agent runs.
     #[serde(deserialize_with = "number::whole")]
-    #[garde(skip)]
     pub active_tasks: u64,
     /// Share of the processors in use, 0 to 1.
     #[garde(range(min = 0.0, max = 1.0))]
@@ -126,16 +116,16 @@ pub struct HeartbeatReport {
     #[garde(range(min = 0.0, max = 1.0))]
     pub memory_usage: f64,
     /// The tasks that the agent holds, as in HEARTBEAT_PING.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = LIST))]
     pub tasks: Option<Vec<TaskId>>,
 }
 
 /// An agent's availability, as the agent reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
     /// The agent accepts tasks.
+    #[default]
     Online,
     /// The agent accepts no more tasks for now.
     Busy,
@@ -146,14 +136,14 @@ pub enum Availability {
 }
 
 /// AGENT_STATUS
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct AgentStatus {
     /// The sender; must be the connection's agent.
-    #[garde(skip)]
     pub agent_id: AgentId,
     /// Whether the agent accepts tasks.
-    #[garde(skip)]
     pub status: Availability,
     /// The tasks that the agent holds.
     #[garde(length(max = LIST))]
@@ -163,27 +153,24 @@ pub struct AgentStatus {
     #[garde(range(min = 1, max = CAPACITY))]
     pub capacity: u32,
     /// The agent's software version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = NAME_CHARS))]
     pub version: Option<String>,
     /// The load of the agent's machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub resource_status: Option<ResourceStatus>,
 }
 
 impl AgentStatus {
-    /// The capacity of an agent that reports none.
-    pub const DEFAULT_CAPACITY: u32 = 5;
-
-    const fn default_capacity() -> u32 {
-        Self::DEFAULT_CAPACITY
+    /// Returns the capacity of an agent that reports none.
+    pub const fn default_capacity() -> u32 {
+        5
     }
 }
 
 /// The load of an agent's machine, as the agent measures it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct ResourceStatus {
     /// A score of the machine's health, 0 to 100; higher is better.
     #[garde(range(min = 0.0, max = 100.0))]
@@ -195,44 +182,33 @@ pub struct ResourceStatus {
     #[garde(range(min = 0.0, max = 100.0))]
     pub cpu_usage_percent: f64,
     /// Whether the machine can take another task.
-    #[garde(skip)]
     pub can_accept_tasks: bool,
 }
 
 /// TASK_ACK
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskAck {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// Whether the agent accepts the task.
-    #[garde(skip)]
     pub accepted: bool,
     /// The reason for a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub reason: Option<String>,
     /// Of a refusal: whether the task is to be tried again later.
     #[serde(default = "yes")]
-    #[garde(skip)]
     pub retryable: bool,
     /// Of a refusal: whether it counts as an attempt. It does not when the agent hands the task
     /// back because the agent is full or shutting down.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    #[garde(skip)]
     pub spent: bool,
     /// The number of tasks that the agent runs before this one.
-    #[serde(
-        default,
-        deserialize_with = "number::whole_or_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[garde(skip)]
+    #[serde(default, deserialize_with = "number::whole_or_null")]
     pub queue_position: Option<u64>,
 }
 
@@ -262,93 +238,76 @@ pub enum StepKind {
 }
 
 /// TASK_PROGRESS
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskProgress {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// Percent, 0 to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub progress: Option<f64>,
     /// What the agent is doing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub message: Option<String>,
     /// The steps since the last message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = STEPS), inner(inner(length(chars, max = LINE_CHARS))))]
     pub steps: Option<Vec<String>>,
     /// The kind of the steps.
     #[serde(default, rename = "type")]
-    #[garde(skip)]
     pub kind: StepKind,
     /// The time of the progress, by the agent's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub timestamp: Option<Timestamp>,
 }
 
 /// TASK_STREAM
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskStream {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// A piece of output: what was written since the last message.
     #[serde(alias = "chunk", alias = "text")]
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub delta: String,
     /// The piece's number in the attempt's output, from 0.
-    #[serde(
-        default,
-        deserialize_with = "number::whole_or_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[garde(skip)]
+    #[serde(default, deserialize_with = "number::whole_or_null")]
     pub seq: Option<u64>,
     /// The time at which the output was written, by the agent's clock. It orders pieces without
     /// `seq`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub timestamp: Option<Timestamp>,
 }
 
 /// TASK_COMPLETE
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskComplete {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// The result, in Markdown.
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub result: String,
     /// The id of the agent's session, from which a later task can resume.
     #[serde(default)]
+    #[serialize_always]
     #[garde(length(chars, max = LINE_CHARS))]
     pub session_id: Option<String>,
     /// Input tokens that the task used.
     #[serde(default, deserialize_with = "number::whole")]
-    #[garde(skip)]
     pub input_tokens: u64,
     /// Output tokens that the task used.
     #[serde(default, deserialize_with = "number::whole")]
-    #[garde(skip)]
     pub output_tokens: u64,
     /// The cost, in US dollars.
     #[serde(default)]
@@ -356,30 +315,19 @@ pub struct TaskComplete {
     pub estimated_cost: f64,
     /// Paths of the files that the task changed.
     #[serde(default)]
-    #[garde(skip)]
     pub files_changed: Vec<String>,
     /// Commands that the task ran.
     #[serde(default)]
-    #[garde(skip)]
     pub commands_run: Vec<String>,
     /// The duration, in milliseconds.
     #[serde(default, deserialize_with = "number::whole")]
-    #[garde(skip)]
     pub duration_ms: u64,
     /// The number of times that the agent continued after it reached its limits.
-    #[serde(
-        default,
-        deserialize_with = "number::whole_or_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[garde(skip)]
+    #[serde(default, deserialize_with = "number::whole_or_null")]
     pub continuations: Option<u64>,
     /// The results for the task's attachments, in a format of the agent's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attachment_results: Option<Value>,
     /// The model that the agent used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = NAME_CHARS))]
     pub model: Option<String>,
 }
@@ -403,46 +351,40 @@ impl Fault {
 }
 
 /// TASK_ERROR
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskFailure {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// The error's text.
     #[garde(length(bytes, max = MESSAGE_BYTES))]
     pub error: String,
     /// Whether the task may succeed if it is run again.
     #[serde(default)]
-    #[garde(skip)]
     pub recoverable: bool,
     /// The id of the agent's session, from which a later task can resume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub session_id: Option<String>,
     /// The cause of the failure.
     #[serde(default)]
-    #[garde(skip)]
     pub fault: Fault,
 }
 
 /// TASK_CANCELLED
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskCancelled {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt that the message is about; without it, the one that the agent holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// The reason for the cancellation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub reason: Option<String>,
 }

@@ -1,20 +1,11 @@
-//! The messages of the agent protocol. A message is one JSON object, in either direction over one
-//! WebSocket.
+//! The messages of the agent protocol: one JSON object each, in either direction over one WebSocket.
 //!
-//! [`AgentMessage`] is a message from an agent, [`CloudMessage`] one to an agent. [`decode`] parses
-//! every message: it accepts both spellings of a type, ignores unknown fields, and refuses a message
-//! that does not validate. [`Envelope::encode`] writes every message: it refuses a message that a
-//! strict agent would refuse, or that API Gateway could not carry.
-//!
-//! To add a message: a payload struct and a variant in `from_agent` or `to_agent`, an example in
-//! `tests`, a handler in `bematic::handlers::message`, and `BLESS=1 cargo test -p bematic-protocol
-//! schema` for the JSON Schema. `CONTRIBUTING.md` has a worked example.
+//! [`decode`] parses every message: it accepts both spellings of a type and ignores unknown fields.
+//! [`Envelope::encode`] writes every message. `CONTRIBUTING.md` shows how to add one.
 
-mod error;
 mod from_agent;
 pub mod limits;
 mod schema;
-mod spelling;
 mod to_agent;
 
 use garde::Validate;
@@ -22,20 +13,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use strum::VariantNames;
 
-pub use self::{
-    error::ProtocolError,
-    from_agent::{
-        AgentMessage, AgentStatus, AuthRequest, Availability, Fault, HeartbeatReport,
-        HeartbeatSignal, ResourceStatus, StepKind, TaskAck, TaskCancelled, TaskComplete,
-        TaskFailure, TaskProgress, TaskStream,
-    },
-    schema::schema,
-    spelling::Spelling,
-    to_agent::{
-        AuthResponse, CloudMessage, Heartbeat, MessageAck, SlackContext, SystemError, SystemNotice,
-        TaskCancel, TaskSubmit,
-    },
-};
+use self::limits::MESSAGE_BYTES;
+pub use self::{from_agent::*, schema::schema, to_agent::*};
 use crate::{ids::MessageId, time::Timestamp};
 
 /// A message with the fields that every message has.
@@ -51,14 +30,106 @@ pub struct Envelope<M> {
 
 /// The messages of one direction.
 pub trait Message:
-    Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + Into<&'static str>
-where
-    for<'a> &'a Self: Into<&'static str>,
+    Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + AsRef<str>
 {
 }
 
 impl Message for AgentMessage {}
 impl Message for CloudMessage {}
+
+/// The spelling of message types on a connection; older agents use colons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spelling {
+    /// `TASK_ACK`
+    #[default]
+    Canonical,
+    /// `task:ack`
+    Colons,
+}
+
+impl Spelling {
+    /// Returns the type among the `known` canonical ones, and its spelling.
+    fn read(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
+        [Self::Canonical, Self::Colons]
+            .into_iter()
+            .find_map(|spelling| {
+                let name = known.iter().find(|name| spelling.write(name) == kind)?;
+                Some((*name, spelling))
+            })
+    }
+
+    /// Returns a canonical type in this spelling.
+    pub fn write(self, canonical: &str) -> String {
+        match self {
+            Self::Canonical => canonical.to_owned(),
+            Self::Colons => canonical.to_ascii_lowercase().replacen('_', ":", 1),
+        }
+    }
+}
+
+/// A message that cannot be parsed or sent. The error's text is written for the agent's owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The text is not JSON.
+    #[error("the message is not JSON: {0}")]
+    NotJson(String),
+    /// A field of the envelope is missing or invalid; with the message's id, if that is valid.
+    #[error("a message needs id, type, payload and timestamp: {1}")]
+    Envelope(Option<MessageId>, String),
+    /// No message has this type.
+    #[error("there is no message type '{1}'")]
+    UnknownType(MessageId, String),
+    /// The payload does not validate.
+    #[error("the payload of {canonical} is not valid: {reason}")]
+    Payload {
+        /// The message's id.
+        id: MessageId,
+        /// The message's type.
+        canonical: &'static str,
+        /// The spelling of the type.
+        spelling: Spelling,
+        /// The validator's error.
+        reason: String,
+    },
+    /// A message to be sent, of this type, that a strict agent would refuse.
+    #[error("{0} cannot be sent: {1}")]
+    Unsendable(String, String),
+    /// A message to be sent, of this type and number of bytes, that API Gateway could not carry.
+    #[error("{0} would be {1} bytes; a message holds at most {MESSAGE_BYTES}")]
+    TooLarge(String, usize),
+}
+
+impl ProtocolError {
+    /// Returns the stable code for SYSTEM_ERROR and the log.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "INVALID_JSON",
+            Self::Envelope(..) => "INVALID_ENVELOPE",
+            Self::UnknownType(..) => "UNKNOWN_MESSAGE_TYPE",
+            Self::Payload { .. } => "INVALID_PAYLOAD",
+            Self::Unsendable(..) => "UNSENDABLE_MESSAGE",
+            Self::TooLarge(..) => "MESSAGE_TOO_LARGE",
+        }
+    }
+
+    /// Returns the sender's spelling, if the type could be read, or else the canonical one.
+    pub fn spelling(&self) -> Spelling {
+        match self {
+            Self::Payload { spelling, .. } => *spelling,
+            _ => Spelling::default(),
+        }
+    }
+
+    /// Returns the invalid message's id, if it could be read.
+    pub const fn message_id(&self) -> Option<&MessageId> {
+        match self {
+            Self::Envelope(id, _) => id.as_ref(),
+            Self::UnknownType(id, _) | Self::Payload { id, .. } => Some(id),
+            Self::NotJson(_) | Self::Unsendable(..) | Self::TooLarge(..) => None,
+        }
+    }
+}
 
 /// A message whose payload is not parsed yet.
 #[derive(Deserialize)]
@@ -71,36 +142,22 @@ struct Raw {
 }
 
 /// Parses and validates a message, in either spelling.
-///
-/// # Errors
-/// [`ProtocolError`], with the message's id if that can be read.
-pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError>
-where
-    for<'a> &'a M: Into<&'static str>,
-{
-    let value: Value = serde_json::from_str(text).map_err(|error| ProtocolError::NotJson {
-        reason: error.to_string(),
-    })?;
-    let id = value
-        .get("id")
-        .and_then(Value::as_str)
-        .and_then(|id| id.parse().ok());
+pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| ProtocolError::NotJson(error.to_string()))?;
+    let id = value["id"].as_str().and_then(|id| id.parse().ok());
     if !value.is_object() {
-        let reason = "it is not an object".to_owned();
-        return Err(ProtocolError::Envelope { id: None, reason });
+        return Err(ProtocolError::Envelope(id, "it is not an object".into()));
     }
-    let raw: Raw = serde_json::from_value(value).map_err(|error| ProtocolError::Envelope {
-        id: id.clone(),
-        reason: error.to_string(),
-    })?;
+    let raw: Raw = serde_json::from_value(value)
+        .map_err(|error| ProtocolError::Envelope(id, error.to_string()))?;
     let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
-        return Err(ProtocolError::UnknownType {
-            id,
-            kind: shorten(&raw.kind),
-        });
+        let printable = raw.kind.chars().filter(|c| !c.is_control());
+        let kind = printable.take(64).collect();
+        return Err(ProtocolError::UnknownType(raw.id, kind));
     };
     let invalid = |reason: String| ProtocolError::Payload {
-        id: id.clone(),
+        id: raw.id.clone(),
         canonical,
         spelling,
         reason,
@@ -110,28 +167,19 @@ where
     message
         .validate()
         .map_err(|report| invalid(report.to_string().trim().replace('\n', "; ")))?;
-    Ok((
-        Envelope {
-            id: raw.id,
-            timestamp: raw.timestamp,
-            message,
-        },
-        spelling,
-    ))
+    let envelope = Envelope {
+        id: raw.id,
+        timestamp: raw.timestamp,
+        message,
+    };
+    Ok((envelope, spelling))
 }
 
-impl<M: Message> Envelope<M>
-where
-    for<'a> &'a M: Into<&'static str>,
-{
+impl<M: Message> Envelope<M> {
     /// Validates the message, and writes it in `spelling`.
-    ///
-    /// # Errors
-    /// [`ProtocolError::Unsendable`] if a strict agent would refuse the message, and
-    /// [`ProtocolError::TooLarge`] if API Gateway could not carry it.
     pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
-        let canonical: &'static str = (&self.message).into();
-        let unsendable = |reason: String| ProtocolError::Unsendable { canonical, reason };
+        let canonical = self.message.as_ref();
+        let unsendable = |reason: String| ProtocolError::Unsendable(canonical.to_owned(), reason);
         self.message
             .validate()
             .map_err(|report| unsendable(report.to_string()))?;
@@ -141,19 +189,11 @@ where
         wire["id"] = self.id.as_str().into();
         wire["timestamp"] = self.timestamp.as_millis().into();
         let text = wire.to_string();
-        if text.len() > limits::MESSAGE_BYTES {
-            return Err(ProtocolError::TooLarge {
-                canonical,
-                bytes: text.len(),
-            });
+        match text.len() {
+            ..=MESSAGE_BYTES => Ok(text),
+            bytes => Err(ProtocolError::TooLarge(canonical.to_owned(), bytes)),
         }
-        Ok(text)
     }
-}
-
-/// Returns the first 64 characters of unvalidated text, for an error message.
-fn shorten(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use super::{AgentMessage, CloudMessage};
 /// `toAgent`.
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let from_agent = envelope(&AgentMessage::json_schema(&mut generator).to_value());
-    let to_agent = envelope(&CloudMessage::json_schema(&mut generator).to_value());
+    let from_agent = AgentMessage::json_schema(&mut generator).to_value();
+    let to_agent = CloudMessage::json_schema(&mut generator).to_value();
     let mut definitions = Value::Object(generator.take_definitions(true));
-    definitions["fromAgent"] = from_agent;
-    definitions["toAgent"] = to_agent;
+    definitions["fromAgent"] = envelope(&from_agent);
+    definitions["toAgent"] = envelope(&to_agent);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Bematic agent protocol",

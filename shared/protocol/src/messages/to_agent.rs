@@ -4,7 +4,8 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strum::{IntoStaticStr, VariantNames};
+use serde_with::skip_serializing_none;
+use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
 use super::limits::{LINE_CHARS, LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS};
 use crate::{
@@ -13,74 +14,64 @@ use crate::{
 };
 
 /// A message from the cloud to an agent.
-#[derive(
-    Debug,
-    Clone,
-    PartialEq,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    Validate,
-    IntoStaticStr,
-    VariantNames,
-)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(AsRefStr, IntoStaticStr, VariantNames)]
+#[garde(allow_unvalidated)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CloudMessage {
     /// Whether the connection is authenticated.
-    AuthResponse(#[garde(skip)] AuthResponse),
+    AuthResponse(AuthResponse),
     /// A request for a sign of life; answered with HEARTBEAT_PONG.
-    HeartbeatPing(#[garde(skip)] Heartbeat),
+    HeartbeatPing(Heartbeat),
     /// The answer to the agent's ping.
-    HeartbeatPong(#[garde(skip)] Heartbeat),
+    HeartbeatPong(Heartbeat),
     /// A task to run.
     TaskSubmit(#[garde(dive)] Box<TaskSubmit>),
     /// A task to stop.
     TaskCancel(#[garde(dive)] TaskCancel),
     /// The confirmation that a terminal message of the agent is stored.
-    MessageAck(#[garde(skip)] MessageAck),
+    MessageAck(MessageAck),
     /// An error: a message of the agent is invalid or not allowed, or could not be handled.
-    SystemError(#[garde(skip)] SystemError),
+    SystemError(SystemError),
     /// A request to stop.
-    SystemShutdown(#[garde(skip)] SystemNotice),
+    SystemShutdown(SystemNotice),
     /// A request to restart.
-    SystemRestart(#[garde(skip)] SystemNotice),
+    SystemRestart(SystemNotice),
 }
 
 /// HEARTBEAT_PING and HEARTBEAT_PONG from the cloud
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     /// The cloud's time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time: Option<Timestamp>,
 }
 
 /// AUTH_RESPONSE
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthResponse {
     /// Whether the connection is authenticated.
     pub success: bool,
     /// The agent that the connection is bound to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// The reason that the connection is not authenticated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// TASK_SUBMIT. Older agents validate it strictly: every field that is not an `Option` is always
 /// present, and so is `slackContext.threadTs`.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskSubmit {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The attempt. An agent runs a (task, attempt) once. Older clouds do not send it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attempt: Option<Attempt>,
     /// The task's project.
     #[garde(length(chars, min = 1, max = NAME_CHARS))]
@@ -110,23 +101,15 @@ pub struct TaskSubmit {
     #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
     /// The id of the agent's session to resume from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = LINE_CHARS))]
     pub resume_session_id: Option<String>,
     /// The number of times that the agent may continue after it reaches its limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub max_continuations: Option<u32>,
     /// The task that this one follows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub parent_task_id: Option<TaskId>,
     /// Files that came with the prompt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
     pub attachments: Option<Vec<Value>>,
     /// The place in Slack where the operator requested the task.
-    #[garde(skip)]
     pub slack_context: SlackContext,
 }
 
@@ -157,9 +140,9 @@ pub struct SlackContext {
 /// TASK_CANCEL
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct TaskCancel {
     /// The task.
-    #[garde(skip)]
     pub task_id: TaskId,
     /// The reason for the cancellation.
     #[garde(length(chars, max = LINE_CHARS))]
@@ -175,6 +158,7 @@ pub struct MessageAck {
 }
 
 /// SYSTEM_ERROR
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemError {
@@ -183,17 +167,16 @@ pub struct SystemError {
     /// The error's text: what is wrong, and what to do about it.
     pub message: String,
     /// The id of the agent's message that caused the error, if it could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
 }
 
 /// SYSTEM_SHUTDOWN and SYSTEM_RESTART
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemNotice {
     /// The reason for the request.
     pub reason: String,
     /// Whether the agent is to be rebuilt before it restarts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<bool>,
 }

@@ -35,7 +35,7 @@ fn check_breaker(
     }
     let tasks = evidence.snapshot.tasks.values();
     let attempts = tasks.filter_map(|stored| stored.task.last_attempt_of(&agent.id));
-    let attempts: u32 = attempts.map(u32::from).sum();
+    let attempts: u32 = attempts.map(bematic_protocol::ids::Attempt::number).sum();
     let outcomes = breaker.window.all().count();
     if u32::try_from(outcomes).unwrap_or(u32::MAX) > attempts {
         wrong(format!(

@@ -192,7 +192,7 @@ struct Turned<'a> {
     before: &'a Breaker,
     event: &'a BreakerEvent,
     now: Timestamp,
-    step: &'a Step,
+    step: &'a Transition,
 }
 
 /// Lets a history happen, and looks at each step. Returns the breaker that is left, and the latest time.

@@ -15,8 +15,8 @@ fn a_drained_agent_gets_nothing_until_that_ends() {
     let breaker = after_all(&SEED, &[(0, drained(1000))]);
     let step = breaker.after(allow("t1#1"), &SEED, at(999));
     assert_eq!(step.verdict, Verdict::Denied(Some(at(1000))));
-    assert_eq!(breaker.gate().is_shut_until(at(999)), Some(at(1000)));
-    assert_eq!(breaker.gate().is_shut_until(at(1000)), None);
+    assert_eq!(breaker.gate().shut_until(at(999)), Some(at(1000)));
+    assert_eq!(breaker.gate().shut_until(at(1000)), None);
     assert!(!breaker.gate().is_open(at(1000)), "it is to be asked");
     let step = breaker.after(allow("t1#1"), &SEED, at(1000));
     assert_eq!(step.verdict, Verdict::Allowed);
@@ -33,10 +33,10 @@ fn a_drained_agent_gets_nothing_until_that_ends() {
 fn what_a_drained_agent_still_runs_counts() {
     let breaker = after_all(&TOUCHY, &[(0, drained(1000)), (1, failure("t1#1"))]);
     assert_eq!(breaker.state.name(), "open");
-    assert!(breaker.gate().is_shut_until(at(999)).is_some());
+    assert!(breaker.gate().shut_until(at(999)).is_some());
     let resumed = breaker.after(BreakerEvent::Resume, &TOUCHY, at(2)).next;
     assert_eq!(
-        resumed.gate().is_shut_until(at(2)),
+        resumed.gate().shut_until(at(2)),
         Some(at(60_001)),
         "its own timeout"
     );
@@ -104,7 +104,7 @@ proptest! {
             if !over && matches!(turned.event, BreakerEvent::Allow(..)) {
                 prop_assert_eq!(turned.step.verdict == Verdict::Allowed, !drain);
             }
-            prop_assert_eq!(turned.step.next.mode.is_automatic(), over);
+            prop_assert_eq!(turned.step.next.mode == Mode::Automatic, over);
             Ok(())
         })?;
     }

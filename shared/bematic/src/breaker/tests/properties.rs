@@ -67,7 +67,7 @@ proptest! {
                 return Ok(());
             }
             let counted = turned.step.next.window.counting(config.window(), turned.now);
-            let counted: Vec<_> = counted.map(|outcome| outcome.counted).collect();
+            let counted: Vec<_> = counted.map(|outcome| outcome.kind).collect();
             let all = u32::try_from(counted.len()).unwrap();
             let (part, total, percentage) = match *trip {
                 Trip::FailureRate { failures, total } => {
@@ -78,7 +78,7 @@ proptest! {
                 }
                 Trip::SlowRate { slow, total } => {
                     prop_assert!(matches!(turned.event, BreakerEvent::Success(..)));
-                    let known = counted.iter().filter(|it| **it == Counted::Slow).count();
+                    let known = counted.iter().filter(|it| **it == OutcomeKind::Slow).count();
                     prop_assert_eq!(usize::try_from(slow).unwrap(), known);
                     (slow, total, config.slow_call_threshold_percentage)
                 }
@@ -104,12 +104,12 @@ proptest! {
             let (before, next) = (turned.before, &turned.step.next);
             let changed = unversioned(before) != unversioned(next);
             prop_assert_eq!(next.version, before.version + u64::from(changed));
-            let passage = before.gate().passage != next.gate().passage;
+            let permitted = before.gate().permitted != next.gate().permitted;
             let opened = next.incidents - before.incidents;
             let tripped = before.state == State::Closed && next.state.name() == "open";
             prop_assert_eq!(opened, u64::from(tripped));
             let closed = (before.state == State::Closed) != (next.state == State::Closed);
-            let rises = passage || opened > 0 || closed;
+            let rises = permitted || opened > 0 || closed;
             prop_assert_eq!(next.generation, before.generation + u64::from(rises));
             prop_assert_eq!(next.since.is_some(), next.incidents > 0);
             Ok(())
@@ -122,7 +122,7 @@ proptest! {
     ) {
         let (breaker, _) = left_by(&config, &history);
         if let State::Open { retry_at, .. } = breaker.state {
-            prop_assert_eq!(breaker.gate().is_shut_until(at(0)), Some(retry_at));
+            prop_assert_eq!(breaker.gate().shut_until(at(0)), Some(retry_at));
             if let Some(before) = retry_at.as_millis().checked_sub(1) {
                 let step = breaker.after(allow("new#1"), &config, at(before));
                 prop_assert_eq!(step.verdict, Verdict::Denied(Some(retry_at)));

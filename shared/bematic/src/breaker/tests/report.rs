@@ -94,7 +94,10 @@ fn cancel() -> TaskEvent {
 }
 
 fn failed(fault: Fault) -> TaskEvent {
-    let failure = Failure::new(FailureCode::AgentError, "it broke", true).with_fault(fault);
+    let failure = Failure {
+        fault,
+        ..Failure::new(FailureCode::AgentError, "it broke", true)
+    };
     TaskEvent::Failed(ONE, failure)
 }
 

@@ -109,7 +109,7 @@ impl Dispatcher {
         let now = self.ports.clock.now();
         // An operator's order about the agent's breaker that has expired is written down, so that
         // every reader sees it.
-        if agent.gate.has_ended(now)
+        if agent.gate.order_has_expired(now)
             && let Some((_, breaker)) = self
                 .transitions
                 .change_breaker(&agent.id, &BreakerEvent::Tick, now)
@@ -129,7 +129,7 @@ impl Dispatcher {
         {
             warn!(agent = %agent.id, error = %chain(&error), "notice for the operations channel not enqueued");
         }
-        let shut = agent.gate.is_shut_until(now);
+        let shut = agent.gate.shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {

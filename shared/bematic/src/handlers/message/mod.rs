@@ -189,8 +189,11 @@ impl MessageRouter {
             }
             AgentMessage::TaskError(message) => {
                 let (task, attempt, error) = (message.task_id, message.attempt, &message.error);
-                let failure = Failure::new(FailureCode::AgentError, error, message.recoverable);
-                let terminal = TerminalMessage::Failed(failure.with_fault(message.fault));
+                let failure = Failure {
+                    fault: message.fault,
+                    ..Failure::new(FailureCode::AgentError, error, message.recoverable)
+                };
+                let terminal = TerminalMessage::Failed(failure);
                 self.terminal_message(context, task, attempt, terminal)
                     .await
             }

@@ -9,7 +9,7 @@ use bematic_protocol::{
 use super::{super::transitions::Outcome, Context, MessageRouter, system_error};
 use crate::{
     error::{BematicError, Result, TaskError},
-    task::{Chunk, LateReport, Step, Task, TaskEvent, TaskState, TerminalMessage, Unchanged},
+    task::{LateReport, OutputChunk, Step, Task, TaskEvent, TaskState, TerminalMessage, Unchanged},
 };
 
 impl MessageRouter {
@@ -85,7 +85,7 @@ impl MessageRouter {
     ) -> Result<Vec<CloudMessage>> {
         let task_id = message.task_id;
         let (attempt, answers) = self.attempt(context, task_id, message.attempt).await?;
-        let chunk = Chunk::new(
+        let chunk = OutputChunk::new(
             context.message_id.clone(),
             context.sent_at,
             attempt,

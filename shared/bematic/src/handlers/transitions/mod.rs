@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use tracing::info;
 
 use crate::{
-    breaker::{self, Breaker, BreakerEvent, Step, Verdict},
+    breaker::{self, Breaker, BreakerEvent, Transition, Verdict},
     error::{Result, TaskError},
     ports::{BreakerChange, Ports, TransitionRecord, Written},
     task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
@@ -233,7 +233,7 @@ impl Transitions {
             }
         }
         let before = self.ports.breakers.breaker(agent).await?;
-        let Step { next, verdict } = before.after(report, config, now);
+        let Transition { next, verdict } = before.after(report, config, now);
         if let Verdict::Ignored(why) = verdict {
             info!(%agent, why = <&str>::from(why), "report ignored by the breaker");
         }
@@ -283,7 +283,7 @@ impl Transitions {
         match change
             .after
             .gate()
-            .is_shut_until(now)
+            .shut_until(now)
             .map(|until| until.since(now))
         {
             Some(delay) if delay <= LONGEST_DELAY => {

@@ -51,9 +51,7 @@ impl Operator {
 
     fn of<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
         AgentHealth {
-            id: &agent.id,
-            online: agent.connection.is_some(),
-            created_at: agent.created_at,
+            agent,
             config: *breaker.config(&self.ports.settings.breaker),
             breaker,
         }

@@ -28,7 +28,7 @@ use crate::{
     slack::{
         Reply,
         card::{CardAction, RESET},
-        inbound::{self, Action, Endpoint, Inbound, Mention, SlashCommand},
+        inbound::{self, ButtonPress, Endpoint, Inbound, Mention, SlashCommand},
         signature, text,
     },
     task::{Origin, TaskEvent},
@@ -187,7 +187,7 @@ impl Webhook {
 
     /// Executes the action of a button of a task's card or of a notice in the operations channel.
     /// Returns false only if it could not be done now.
-    async fn press(&self, action: Action, now: Timestamp) -> Result<bool> {
+    async fn press(&self, action: ButtonPress, now: Timestamp) -> Result<bool> {
         let (name, value) = (action.action_id.as_str(), action.value.as_deref());
         if name == RESET {
             if let Some(Ok(agent)) = value.map(str::parse) {

@@ -10,21 +10,14 @@ use futures::future::try_join_all;
 use strum::IntoEnumIterator as _;
 use tracing::info;
 
-use super::super::{
-    transitions::{Outcome, Transitions},
-    view::task_card,
-};
+use super::super::transitions::{Outcome, Transitions};
 use crate::{
-    agent::Agent,
     batch::{Batch, BatchKind},
     command::Command,
     dead_letter::QueueName,
     error::Result,
     ports::{Created, Ports},
-    slack::{
-        Reply, ResponseType,
-        text::{self, AgentSummary},
-    },
+    slack::{Reply, card::TaskView, text},
     task::{Origin, TaskEvent},
 };
 
@@ -67,23 +60,23 @@ impl Operator {
                 let run = self.run(agent, priority, prompt, origin, request, now);
                 run.await?.unwrap_or_else(|refusal| refusal)
             }
-            Command::Status { task: id } => {
+            Command::Status(id) => {
                 // A task of another channel is not shown.
                 match self.ports.tasks.find(id).await? {
                     Some(task) if task.origin.channel_id == *channel => {
+                        let view = TaskView::read(&self.ports, task).await?;
                         return Ok(Reply {
-                            response_type: ResponseType::Ephemeral,
-                            message: task_card(&self.ports, &task).await?,
+                            message: view.render(now),
                         });
                     }
                     _ => text::unknown_task(id),
                 }
             }
-            Command::Cancel { task } => {
+            Command::Cancel(task) => {
                 let event = TaskEvent::CancelRequested(origin.user_id);
                 self.change(task, channel, event, now).await?
             }
-            Command::Retry { task } => self.change(task, channel, TaskEvent::Retried, now).await?,
+            Command::Retry(task) => self.change(task, channel, TaskEvent::Retried, now).await?,
             Command::Bulk(kind) => self.bulk(kind, origin, request, now).await?,
             Command::DeadLetters => {
                 let lists = QueueName::iter().map(|queue| self.ports.dead_letters.list(queue));
@@ -96,12 +89,11 @@ impl Operator {
             }
             Command::Agents => {
                 let agents = self.ports.agents.list().await?;
-                let summaries: Vec<_> = agents.into_iter().map(summary).collect();
-                text::agents(&summaries, now)
+                text::agents(&agents, now)
             }
-            Command::Health { agent: None } => self.health(now).await?,
-            Command::Health { agent: Some(id) } => self.health_of(&id, now).await?,
-            Command::Breaker { agent, order } => {
+            Command::Health(None) => self.health(now).await?,
+            Command::Health(Some(id)) => self.health_of(&id, now).await?,
+            Command::Breaker(agent, order) => {
                 let executed = self.order(&agent, &order, &origin.user_id, now).await?;
                 executed.unwrap_or_else(|| text::breaker_contended(&agent))
             }
@@ -158,15 +150,5 @@ impl Operator {
         let redriven = try_join_all(queues).await?.into_iter().sum();
         info!(redriven, "dead letters redriven");
         Ok(text::redriven(redriven))
-    }
-}
-
-fn summary(agent: Agent) -> AgentSummary {
-    AgentSummary {
-        id: agent.id,
-        online: agent.connection.is_some(),
-        running: agent.held.len(),
-        capacity: agent.capacity,
-        last_seen: agent.last_seen,
     }
 }

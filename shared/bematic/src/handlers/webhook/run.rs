@@ -88,7 +88,7 @@ fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(
         message,
     };
     match envelope.encode(Spelling::Colons) {
-        Err(ProtocolError::TooLarge { bytes, .. }) => Err(bytes),
+        Err(ProtocolError::TooLarge(_, bytes)) => Err(bytes),
         Err(_) => Err(spec.prompt.len()),
         Ok(_) => Ok(()),
     }

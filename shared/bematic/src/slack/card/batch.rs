@@ -5,13 +5,20 @@ use crate::{
     slack::{
         Message,
         message::{context, section},
-        text::bar,
+        text::{bar, quoted},
     },
 };
 
 /// Renders a bulk operation.
-pub fn batch_card(batch: &Batch) -> Message {
-    let (doing, done) = titles(batch.kind);
+pub(crate) fn batch_card(batch: &Batch) -> Message {
+    let (doing, done) = match batch.kind {
+        BatchKind::Cancel => (
+            "Cancelling all tasks of this channel",
+            "Tasks cancelled or being stopped",
+        ),
+        BatchKind::Retry => ("Trying all failed tasks again", "Tasks tried again"),
+        BatchKind::Archive => ("Archiving all tasks that are over", "Tasks archived"),
+    };
     let headline = match batch.state {
         BatchState::Finished { .. } => {
             format!(":white_check_mark: *{done}: {}*", batch.tally.changed)
@@ -34,19 +41,7 @@ pub fn batch_card(batch: &Batch) -> Message {
     }
 }
 
-const fn titles(kind: BatchKind) -> (&'static str, &'static str) {
-    match kind {
-        BatchKind::Cancel => (
-            "Cancelling all tasks of this channel",
-            "Tasks cancelled or being stopped",
-        ),
-        BatchKind::Retry => ("Trying all failed tasks again", "Tasks tried again"),
-        BatchKind::Archive => ("Archiving all tasks that are over", "Tasks archived"),
-    }
-}
-
-/// Renders the progress bar. More tasks may have been examined than were counted: the count is read
-/// from an index that lags.
+/// Renders the progress bar. The total is read from an index that lags.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a percentage of more tasks than there are milliseconds in a century"
@@ -76,11 +71,8 @@ fn counts(batch: &Batch) -> Option<String> {
 }
 
 fn failures(batch: &Batch) -> Option<String> {
-    let names: Vec<_> = batch.failed.iter().map(|id| format!("`{id}`")).collect();
+    let names = quoted(batch.failed.iter());
     (!names.is_empty()).then(|| {
-        format!(
-            "These tasks kept changing: {}. Write the command again to retry them.",
-            names.join(", ")
-        )
+        format!("These tasks kept changing: {names}. Write the command again to retry them.")
     })
 }

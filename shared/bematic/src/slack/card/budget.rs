@@ -1,6 +1,4 @@
-//! The budget of each part of a card, in characters. A section holds [`Message::SECTION_LIMIT`].
-//!
-//! [`Message::SECTION_LIMIT`]: crate::slack::Message::SECTION_LIMIT
+//! The budget of each part of a card, in characters.
 
 /// The task's title, shown twice: in the card, and in the notification.
 pub(super) const TITLE: usize = 300;
@@ -10,11 +8,8 @@ pub(super) const REASON: usize = 600;
 pub(super) const FAILURE: usize = 800;
 /// One step; there are at most `Progress::STEPS`.
 pub(super) const STEP: usize = 160;
-/// The end of the output.
 pub(super) const OUTPUT: usize = 2000;
-/// The end of the output above a result.
 pub(super) const OUTPUT_WITH_RESULT: usize = 1200;
-/// The result.
 pub(super) const RESULT: usize = 2000;
 /// One changed file's path.
 pub(super) const FILE: usize = 80;

@@ -21,41 +21,28 @@ pub(super) fn fits(result: &str) -> bool {
 /// Renders the number of changed files, and the first of them by name.
 pub(super) fn files(completion: &Completion) -> Option<String> {
     let files = &completion.files_changed;
-    if files.is_empty() {
-        return None;
-    }
+    let count = format!("*{} changed*", plural(files.len(), "file"));
     let named = files
         .iter()
         .take(budget::FILES)
         .map(|path| format!("• {}", mrkdwn::line(path, budget::FILE)));
     let more = files.len().saturating_sub(budget::FILES);
     let more = (more > 0).then(|| format!("and {more} more"));
-    let lines: Vec<_> = named.chain(more).collect();
-    Some(format!(
-        "*{} changed*\n{}",
-        plural(files.len(), "file"),
-        lines.join("\n")
-    ))
+    let lines: Vec<_> = std::iter::once(count).chain(named).chain(more).collect();
+    (!files.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Renders model, tokens and cost, as far as the agent reported them.
 pub(super) fn figures(completion: &Completion) -> Option<String> {
-    let Completion {
-        input_tokens,
-        output_tokens,
-        estimated_cost,
-        model,
-        ..
-    } = completion;
-    let model = model
-        .as_deref()
-        .map(|model| mrkdwn::line(model, budget::NAME));
-    let tokens = (input_tokens.saturating_add(*output_tokens) > 0).then(|| {
-        let (read, written) = (grouped(*input_tokens), grouped(*output_tokens));
-        format!("{read} tokens in, {written} out")
-    });
-    let cost = (*estimated_cost > 0.0).then(|| dollars(*estimated_cost));
-    let figures: Vec<_> = [model, tokens, cost]
+    let (read, written) = (completion.input_tokens, completion.output_tokens);
+    let (model, cost) = (completion.model.as_deref(), completion.estimated_cost);
+    let figures = [
+        model.map(|model| mrkdwn::line(model, budget::NAME)),
+        (read > 0 || written > 0)
+            .then(|| format!("{} tokens in, {} out", grouped(read), grouped(written))),
+        (cost > 0.0).then(|| dollars(cost)),
+    ];
+    let figures: Vec<_> = figures
         .into_iter()
         .flatten()
         .filter(|figure| !figure.is_empty())
@@ -64,8 +51,7 @@ pub(super) fn figures(completion: &Completion) -> Option<String> {
 }
 
 fn dollars(cost: f64) -> String {
-    /// The largest cost that is shown: more digits say nothing, and a number can be written with
-    /// 300.
+    /// The largest cost that is shown: a number can be written with 300 digits.
     const MAX: f64 = 1e9;
     match cost {
         0.0..0.0001 => "under $0.0001".to_owned(),
@@ -77,13 +63,8 @@ fn dollars(cost: f64) -> String {
 /// Formats a number in groups of three digits: `1 234 567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<_> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| String::from_utf8_lossy(group).into_owned())
-        .collect();
-    groups.join(" ")
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&groups.join(&b' ')).into_owned()
 }
 
 /// Renders a late report.
@@ -93,11 +74,9 @@ pub(super) fn late(report: &LateReport) -> String {
         TerminalMessage::Failed(failure) => ("failed", Some(failure.message.as_str())),
         TerminalMessage::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
-    let text = text.map(|text| mrkdwn::line(text, budget::LATE));
-    let text = text.filter(|text| !text.is_empty());
     let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
-    match text {
-        Some(text) => format!("{first}: {text}"),
-        None => first,
+    match mrkdwn::line(text.unwrap_or_default(), budget::LATE) {
+        text if text.is_empty() => first,
+        text => format!("{first}: {text}"),
     }
 }

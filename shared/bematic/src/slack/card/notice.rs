@@ -1,5 +1,4 @@
-//! The notices in the operations channel that an agent's circuit breaker opened, and that it closed
-//! again: one Slack message each.
+//! The notices in the operations channel that a circuit breaker opened, and that it closed again.
 
 use bematic_protocol::ids::AgentId;
 
@@ -8,15 +7,15 @@ use crate::{
     slack::{
         Message,
         message::{actions, context, section},
-        text::{duration, failure, tripped},
+        text::{duration, failure},
     },
 };
 
 /// The action id of the button that resets a breaker: its value is the agent.
-pub const RESET: &str = "breaker_reset";
+pub(crate) const RESET: &str = "breaker_reset";
 
 /// Renders the notice that a breaker opened. It has a button until the breaker is closed again.
-pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
+pub(crate) fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
     /// The number of characters of the error.
     const ERROR: usize = 300;
     let headline = format!(":red_circle: `{agent}` gets no more work for now");
@@ -24,20 +23,16 @@ pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
         Some(last) => format!("\nLast error: {}", failure(last, ERROR)),
         None => String::new(),
     };
-    let is_over = incident.closed.is_some();
-    let next = if is_over {
-        "The breaker has closed again.".to_owned()
+    let mut blocks = vec![section(format!("{headline}\n{}.{error}", incident.trip))];
+    if incident.closed.is_some() {
+        blocks.push(context("The breaker has closed again.".to_owned()));
     } else {
-        format!(
+        blocks.push(context(format!(
             "Its waiting tasks stay in its queue, or move to another agent if their project names \
              several. After {} a few tasks are sent to it as probes. `/bm health {agent}` shows \
              more.",
             duration(incident.retry_at.since(incident.at))
-        )
-    };
-    let why = tripped(&incident.trip);
-    let mut blocks = vec![section(format!("{headline}\n{why}.{error}")), context(next)];
-    if !is_over {
+        )));
         blocks.push(actions([(RESET, "Reset", agent.as_str())].into_iter()));
     }
     Message {
@@ -47,7 +42,7 @@ pub fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
 }
 
 /// Renders the notice that a breaker closed again.
-pub fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
+pub(crate) fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
     let headline = format!(":large_green_circle: `{agent}` gets work again");
     let after = duration(closed.at.since(incident.at));
     let by = match closed.by {

@@ -1,11 +1,10 @@
 //! The first lines of a card: the state of the task, and advice.
 
+use std::time::Duration;
+
 use bematic_protocol::time::Timestamp;
 
-use super::{
-    budget,
-    view::{TaskView, elapsed},
-};
+use super::{budget, view::TaskView};
 use crate::{
     slack::{
         mrkdwn,
@@ -15,10 +14,10 @@ use crate::{
 };
 
 /// Returns the state as one phrase, and further details, a line each.
-pub(super) fn status(view: &TaskView<'_>) -> (String, Vec<String>) {
+pub(super) fn status(view: &TaskView, now: Timestamp) -> (String, Vec<String>) {
     let state = &view.task.state;
     let agent = &view.task.agent_id;
-    let after = |verb: &str, took: &str| match elapsed(state, view.now) {
+    let after = |verb: &str, took: &str| match elapsed(state, now) {
         Some(time) => format!("{verb} {took} {}", duration(time)),
         None => verb.to_owned(),
     };
@@ -50,7 +49,7 @@ pub(super) fn status(view: &TaskView<'_>) -> (String, Vec<String>) {
             format!("Stopping on agent {agent}"),
             vec![format!("<@{}> asked for it.", request.by)],
         ),
-        TaskState::Completed { .. } => (completed(view), Vec::new()),
+        TaskState::Completed { .. } => (completed(view, now), Vec::new()),
         TaskState::Failed { failure, .. } => (after("Failed", "after"), failed(failure)),
         TaskState::Cancelled { by, reason, .. } => {
             let by = by.as_ref().map(|by| format!("<@{by}> asked for it."));
@@ -63,27 +62,52 @@ pub(super) fn status(view: &TaskView<'_>) -> (String, Vec<String>) {
     }
 }
 
-/// Renders the duration of a completed task: by the agent's own measure where there is one, since
-/// ours includes the way there and back.
-fn completed(view: &TaskView<'_>) -> String {
+/// Renders the duration of a completed task, by the agent's own measure where there is one.
+fn completed(view: &TaskView, now: Timestamp) -> String {
     let reported = view
         .completion
-        .map(|it| std::time::Duration::from_millis(it.duration_ms))
+        .as_ref()
+        .map(|it| Duration::from_millis(it.duration_ms))
         .filter(|time| !time.is_zero());
-    match reported.or_else(|| elapsed(&view.task.state, view.now)) {
+    match reported.or_else(|| elapsed(&view.task.state, now)) {
         Some(time) => format!("Completed in {}", duration(time)),
         None => "Completed".to_owned(),
     }
 }
 
+/// Returns how long a task took, or has been running.
+fn elapsed(state: &TaskState, now: Timestamp) -> Option<Duration> {
+    let (from, to) = match state {
+        TaskState::Pending { .. } | TaskState::Dispatched { .. } => return None,
+        TaskState::Processing { started_at, .. } => (Some(*started_at), now),
+        TaskState::Completed {
+            started_at,
+            finished_at,
+            ..
+        } => (Some(*started_at), *finished_at),
+        TaskState::Failed {
+            started_at,
+            finished_at,
+            ..
+        }
+        | TaskState::Cancelled {
+            started_at,
+            finished_at,
+            ..
+        } => (*started_at, *finished_at),
+    };
+    from.map(|from| to.since(from))
+}
+
 /// Renders the details of a waiting task. The card is not refreshed when the agent is back but has
 /// no room yet: so the text about the agent is in the past tense.
 fn waiting(offline: bool, not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
-    let offline =
-        offline.then(|| "The agent was offline: the task waits until it is back.".to_owned());
-    let until = not_before.map(|at| format!("Waits until {} before the next attempt.", time(at)));
-    let why = last_error.map(|error| format!("The last attempt failed. {}", reason_line(error)));
-    offline.into_iter().chain(until).chain(why).collect()
+    let lines = [
+        offline.then(|| "The agent was offline: the task waits until it is back.".to_owned()),
+        not_before.map(|at| format!("Waits until {} before the next attempt.", time(at))),
+        last_error.map(|error| format!("The last attempt failed. {}", reason_line(error))),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 /// Formats a time of day, as Slack shows it in each reader's own time zone.
@@ -108,7 +132,6 @@ fn failed(failure: &Failure) -> Vec<String> {
         .collect()
 }
 
-/// Returns the advice for a failure.
 const fn advice(failure: &Failure) -> &'static str {
     match (failure.code, failure.recoverable) {
         (FailureCode::AgentError, true) => "Run it again: the agent says that this may help.",

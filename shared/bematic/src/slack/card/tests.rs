@@ -55,19 +55,18 @@ fn completion(result: &str) -> Completion {
     }
 }
 
-fn view<'a>(task: &'a Task, progress: &'a Progress, output: &'a str) -> TaskView<'a> {
+fn view(task: Task, progress: Progress, output: &str) -> TaskView {
     TaskView {
         task,
         progress,
-        output: OutputTail {
-            text: output,
+        output: Output {
+            text: output.into(),
             cut: false,
         },
         completion: None,
-        late: &[],
+        late: Vec::new(),
         offline: false,
-        actions: &[],
-        now: NOW,
+        buttons: &[],
     }
 }
 
@@ -88,8 +87,8 @@ fn texts(message: &Message) -> Vec<String> {
     out
 }
 
-fn shown(view: &TaskView<'_>) -> String {
-    texts(&card(view)).join("\n--\n")
+fn shown(view: &TaskView) -> String {
+    texts(&view.render(NOW)).join("\n--\n")
 }
 
 const RUNNING: TaskState = TaskState::Processing {
@@ -115,13 +114,13 @@ const ORIGIN: &str = "`0198c0de-0000-7000-8000-000000000001` · agent `box-1` ·
 #[test]
 fn a_new_task_waits_for_its_agent() {
     let (task, progress) = (task("fix a < b", TaskState::NEW), Progress::default());
-    let view = view(&task, &progress, "");
+    let view = view(task, progress, "");
     assert_eq!(
         shown(&view),
         format!(":hourglass_flowing_sand: *Waiting for agent box-1*\nfix a &lt; b\n--\n{ORIGIN}")
     );
     assert_eq!(
-        card(&view).text,
+        view.render(NOW).text,
         ":hourglass_flowing_sand: Waiting for agent box-1: fix a &lt; b"
     );
 }
@@ -136,7 +135,7 @@ fn a_refused_task_says_until_when_it_waits_and_why() {
         last_error: Some("<!channel> busy".into()),
     };
     let (task, progress) = (task("x", state), Progress::default());
-    let text = shown(&view(&task, &progress, ""));
+    let text = shown(&view(task, progress, ""));
     assert!(
         text.contains("Waits until <!date^1700000065^{time_secs}|22:14:25 UTC>"),
         "{text}"
@@ -155,7 +154,7 @@ fn a_running_task_shows_how_far_it_is() {
         ],
     };
     assert_eq!(
-        shown(&view(&task, &progress, "some **output**")),
+        shown(&view(task, progress, "some **output**")),
         format!(
             ":gear: *Running on agent box-1 for 1 min 5 s*\n`████████░░░░░░░░░░░░` 42 %\nfix it\
              \n--\n:hammer_and_wrench: Read `a.rs`\n:thought_balloon: hm hm\
@@ -169,7 +168,7 @@ fn a_task_that_waits_for_an_agent_that_is_offline_says_so() {
     let (task, progress) = (task("fix it", TaskState::NEW), Progress::default());
     let view = TaskView {
         offline: true,
-        ..view(&task, &progress, "")
+        ..view(task, progress, "")
     };
     assert_eq!(
         shown(&view),
@@ -183,10 +182,9 @@ fn a_task_that_waits_for_an_agent_that_is_offline_says_so() {
 #[test]
 fn a_completed_task_shows_what_came_of_it() {
     let (task, progress) = (task("fix it", DONE), Progress::default());
-    let completion = completion("# Done\nAll **good**.");
     let view = TaskView {
-        completion: Some(&completion),
-        ..view(&task, &progress, "working…\n# Done\nAll **good**.\n")
+        completion: Some(completion("# Done\nAll **good**.")),
+        ..view(task, progress, "working…\n# Done\nAll **good**.\n")
     };
     let files: Vec<_> = (0..10).map(|n| format!("• src/{n}.rs\n")).collect();
     assert_eq!(
@@ -205,10 +203,9 @@ fn the_end_of_long_output_is_shown_below_a_completed_task() {
     let (task, progress) = (task("x", DONE), Progress::default());
     let lines: Vec<_> = (0..50_000).map(|n| format!("line {n}\n")).collect();
     let output = lines.concat();
-    let completion = completion("fine");
     let view = TaskView {
-        completion: Some(&completion),
-        ..view(&task, &progress, &output)
+        completion: Some(completion("fine")),
+        ..view(task, progress, &output)
     };
     let text = shown(&view);
     assert!(text.contains("*Output*\n…\nline "), "{text}");
@@ -224,7 +221,7 @@ fn a_failed_task_says_why_and_what_to_do() {
         failure: Failure::new(FailureCode::AgentError, "no such file\nat all", false),
     };
     let (task, progress) = (task("x", state), Progress::default());
-    let text = shown(&view(&task, &progress, ""));
+    let text = shown(&view(task, progress, ""));
     let expected = ":x: *Failed after 1 min 5 s*\n`AGENT_ERROR`\n> no such file\n> at all\nLook at \
                     the output";
     assert!(text.starts_with(expected), "{text}");
@@ -240,7 +237,7 @@ fn a_cancelled_task_says_why() {
         reason: Some("not needed".into()),
     };
     let (task, progress) = (task("x", state), Progress::default());
-    let text = shown(&view(&task, &progress, ""));
+    let text = shown(&view(task, progress, ""));
     assert!(
         text.starts_with(":no_entry_sign: *Cancelled*\nReason: not needed\nx"),
         "{text}"
@@ -271,7 +268,7 @@ fn a_task_that_is_to_stop_says_who_asked_and_has_no_button_any_more() {
         cancel,
     };
     let (task, progress) = (task("x", state), Progress::default());
-    let text = shown(&view(&task, &progress, ""));
+    let text = shown(&view(task, progress, ""));
     let expected = ":gear: *Stopping on agent box-1*\n<@U2> asked for it.\nx";
     assert!(text.starts_with(expected), "{text}");
 }
@@ -280,13 +277,13 @@ fn a_task_that_is_to_stop_says_who_asked_and_has_no_button_any_more() {
 fn a_button_names_what_it_does_and_to_which_task() {
     let (task, progress) = (task("x", RUNNING), Progress::default());
     let view = TaskView {
-        actions: &[CardAction::Cancel],
-        ..view(&task, &progress, "")
+        buttons: &[CardAction::Cancel],
+        ..view(task, progress, "")
     };
-    let blocks = serde_json::to_value(&card(&view).blocks).unwrap();
+    let blocks = serde_json::to_value(&view.render(NOW).blocks).unwrap();
     let button = &blocks.as_array().unwrap().last().unwrap()["elements"][0];
     assert_eq!(button["action_id"], "cancel");
-    assert_eq!(button["value"], task.id.to_string());
+    assert_eq!(button["value"], view.task.id.to_string());
     assert_eq!(button["text"]["text"], "Cancel");
     assert_eq!("cancel".parse(), Ok(CardAction::Cancel));
 }
@@ -294,14 +291,14 @@ fn a_button_names_what_it_does_and_to_which_task() {
 #[test]
 fn what_came_too_late_is_shown_as_late() {
     let (task, progress) = (task("x", RUNNING), Progress::default());
-    let late = [LateReport {
+    let late = vec![LateReport {
         attempt: Attempt::FIRST,
         at: NOW,
         outcome: TerminalMessage::Completed(Box::new(completion("all\ngood"))),
     }];
     let view = TaskView {
-        late: &late,
-        ..view(&task, &progress, "")
+        late,
+        ..view(task, progress, "")
     };
     let text = shown(&view);
     assert!(
@@ -383,14 +380,14 @@ proptest! {
             outcome: TerminalMessage::Cancelled(Some(output.clone())),
         }; 9];
         let view = TaskView {
-            output: OutputTail { text: &output, cut },
-            completion: completion.as_ref(),
-            late: &late,
+            output: Output { text: output, cut },
+            completion,
+            late,
             offline: true,
-            actions: &[CardAction::Cancel, CardAction::Retry],
-            ..view(&task, &progress, "")
+            buttons: &[CardAction::Cancel, CardAction::Retry],
+            ..view(task, progress, "")
         };
-        let message = card(&view);
+        let message = view.render(NOW);
         let texts = texts(&message);
         prop_assert!(message.blocks.len() <= 10);
         for text in &texts {
@@ -399,6 +396,6 @@ proptest! {
         }
         let all: usize = texts.iter().map(|text| mrkdwn::size(text)).sum();
         prop_assert!(all + mrkdwn::size(&message.text) <= Message::CHARS, "{}", all);
-        prop_assert_eq!(&card(&view), &message);
+        prop_assert_eq!(&view.render(NOW), &message);
     }
 }

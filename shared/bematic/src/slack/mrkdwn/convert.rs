@@ -1,6 +1,6 @@
 //! The conversion of Markdown to mrkdwn.
 
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
 use super::{
     plain::escape,
@@ -11,9 +11,8 @@ use super::{
 /// The text of a horizontal rule.
 const RULE: &str = "──────────";
 
-/// Converts Markdown (with tables, strikethrough and task lists) to Slack's mrkdwn. Line breaks
-/// stay where they are, as in a chat.
-pub fn from_markdown(markdown: &str) -> String {
+/// Converts Markdown to Slack's mrkdwn. Line breaks stay where they are, as in a chat.
+pub(crate) fn from_markdown(markdown: &str) -> String {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut converter = Converter::default();
@@ -28,8 +27,7 @@ struct Converter {
     writer: Writer,
     /// The next number of each open list; `None` for bullets.
     lists: Vec<Option<u64>>,
-    /// The plain text that is collected instead of written: of code, a link's label, a table's
-    /// cell.
+    /// The plain text that is collected instead of written: code, a link's label, a table's cell.
     plain: Option<String>,
     /// The addresses of open links and images. Inner ones are text of the outermost.
     links: Vec<String>,
@@ -68,20 +66,23 @@ impl Converter {
                 self.writer.block();
                 self.writer.enter(Container::Quote);
             }
-            Tag::CodeBlock(CodeBlockKind::Fenced(_) | CodeBlockKind::Indented) | Tag::TableCell => {
-                self.plain = Some(String::new());
-            }
+            Tag::CodeBlock(_) | Tag::TableCell => self.plain = Some(String::new()),
             Tag::List(first) => self.start_list(first),
             Tag::Item => self.start_item(),
-            Tag::Table(alignments) => self.table = Some(Table::new(alignments)),
+            Tag::Table(alignments) => {
+                let rows = Vec::new();
+                self.table = Some(Table { alignments, rows });
+            }
             Tag::TableHead | Tag::TableRow => {
                 if let Some(table) = &mut self.table {
-                    table.row();
+                    table.rows.push(Vec::new());
                 }
             }
-            Tag::Emphasis => self.open('_'),
-            Tag::Strong => self.open('*'),
-            Tag::Strikethrough => self.open('~'),
+            // Emphasis is left out within plain text.
+            Tag::Emphasis | Tag::Strong | Tag::Strikethrough if self.plain.is_some() => {}
+            Tag::Emphasis => self.writer.open('_'),
+            Tag::Strong => self.writer.open('*'),
+            Tag::Strikethrough => self.writer.open('~'),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.start_link(&dest_url),
             _ => {}
         }
@@ -108,7 +109,9 @@ impl Converter {
                 let table = self.table.take().unwrap_or_default();
                 self.writer.code_block(&table.render());
             }
-            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => self.close(),
+            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough if self.plain.is_none() => {
+                self.writer.close();
+            }
             TagEnd::Link | TagEnd::Image => self.end_link(),
             _ => {}
         }
@@ -135,19 +138,6 @@ impl Converter {
         self.writer.enter(Container::Item { bullet });
     }
 
-    /// Opens emphasis, which is left out within plain text.
-    fn open(&mut self, marker: char) {
-        if self.plain.is_none() {
-            self.writer.open(marker);
-        }
-    }
-
-    fn close(&mut self) {
-        if self.plain.is_none() {
-            self.writer.close();
-        }
-    }
-
     fn text(&mut self, text: &str) {
         match &mut self.plain {
             Some(plain) => plain.push_str(text),
@@ -155,8 +145,7 @@ impl Converter {
         }
     }
 
-    /// Writes text, with the bare addresses in it as links, which Slack does not add to verbatim
-    /// text.
+    /// Writes text, with the bare addresses in it as links: Slack adds none to verbatim text.
     fn linked_text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = find_address(rest) {
@@ -176,14 +165,9 @@ impl Converter {
     }
 
     fn html(&mut self, html: &str) {
-        let tag = html.trim();
-        if ["<br>", "<br/>", "<br />"]
-            .iter()
-            .any(|br| tag.eq_ignore_ascii_case(br))
-        {
-            self.line_break();
-        } else {
-            self.text(html);
+        match &*html.trim().to_ascii_lowercase() {
+            "<br>" | "<br/>" | "<br />" => self.line_break(),
+            _ => self.text(html),
         }
     }
 
@@ -214,20 +198,15 @@ impl Converter {
 /// Renders a link, or both its parts as text if it leads neither to the web nor to a mailbox.
 fn link(address: &str, label: &str) -> String {
     let is_plain = label.is_empty() || label == address;
-    let is_safe = ["https://", "http://", "mailto:"]
-        .iter()
-        .any(|scheme| starts_with_ignore_case(address, scheme));
+    let is_safe = ["https://", "http://", "mailto:"].iter().any(
+        |scheme| matches!(address.get(..scheme.len()), Some(it) if it.eq_ignore_ascii_case(scheme)),
+    );
     match (is_safe, is_plain) {
         (true, true) => format!("<{}>", encode(address)),
         (true, false) => format!("<{}|{}>", encode(address), escape(&label.replace('|', "¦"))),
         (false, true) => escape(address),
         (false, false) => escape(&format!("{label} ({address})")),
     }
-}
-
-fn starts_with_ignore_case(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// Encodes an address so that it can be between `<` and `>`.
@@ -246,8 +225,7 @@ fn encode(address: &str) -> String {
     out
 }
 
-/// Returns the position of the first bare address: a scheme that is not preceded by a letter or
-/// digit.
+/// Returns the position of the first bare address, which no letter or digit precedes.
 fn find_address(text: &str) -> Option<usize> {
     ["https://", "http://"]
         .iter()

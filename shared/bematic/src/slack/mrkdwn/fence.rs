@@ -26,14 +26,13 @@ pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
     }
 }
 
-/// Returns the fence that was open before a text whose beginning was lost: the text began inside a
-/// code block if that explains its fences and beginning outside does not.
+/// Returns the fence that was open before a text whose beginning was lost, if only that explains
+/// the fences in it.
 pub(super) fn before(lines: &[&str]) -> Option<Fence> {
     (!is_plausible(None, lines) && is_plausible(Some(Fence::USUAL), lines)).then_some(Fence::USUAL)
 }
 
-/// Whether the fences are plausible if `open` is open before the lines. A fence with a language
-/// only opens a block: inside of one, the fences would be out of step.
+/// Whether the fences are plausible if `open` is open before the lines: one with a language opens.
 fn is_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
     for line in lines {
         if let (Some(open), Some((fence, info))) = (open, parse(line))

@@ -1,7 +1,5 @@
-//! Converts Markdown, as agents write it, to Slack's mrkdwn.
-//!
-//! No input can notify anyone: `&`, `<` and `>` are escaped, and the only `<…>` written here are
-//! links to the web and to mail addresses.
+//! Converts Markdown to Slack's mrkdwn. No input can notify anyone: the only `<…>` that are written
+//! are links to the web and to mail addresses.
 
 mod convert;
 mod fence;
@@ -10,10 +8,10 @@ mod plain;
 mod table;
 mod writer;
 
-pub use self::{
+pub(crate) use self::{
     convert::from_markdown,
     fit::{head, tail},
-    plain::{clean, escape, line, shorten, size},
+    plain::{clean, escape, line, size},
 };
 
 #[cfg(test)]

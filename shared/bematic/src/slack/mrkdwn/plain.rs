@@ -1,21 +1,20 @@
 //! Plain text in mrkdwn.
 
 /// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_escaped(&mut out, c));
     out
 }
 
-/// Returns the size of a rendered text in terms of Slack's limits. Slack counts characters after
-/// escaping, and does not document how it counts a character outside of the basic plane: the larger
-/// number is safe.
-pub fn size(text: &str) -> usize {
+/// Returns the size of a rendered text in terms of Slack's limits: the larger number is safe, since
+/// Slack does not document how it counts a character outside of the basic plane.
+pub(crate) fn size(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
 /// Escapes a text like [`escape`], cut to at most `max` [`size`]; a cut shows as `…` at the end.
-pub fn shorten(text: &str, max: usize) -> String {
+pub(crate) fn shorten(text: &str, max: usize) -> String {
     let whole = escape(text);
     if size(&whole) <= max {
         return whole;
@@ -36,16 +35,15 @@ pub fn shorten(text: &str, max: usize) -> String {
     out
 }
 
-/// Escapes and cuts a text like [`shorten`], as one line without characters that a terminal would
-/// not show.
-pub fn line(text: &str, max: usize) -> String {
+/// Escapes and cuts a text like [`shorten`], as one line of what a terminal would show.
+pub(crate) fn line(text: &str, max: usize) -> String {
     let words: Vec<_> = clean(text).split_whitespace().map(str::to_owned).collect();
     shorten(&words.join(" "), max)
 }
 
 /// Returns the text as a terminal would show it: without ANSI sequences and control characters, and
 /// with the last state of a line that was overwritten (`\r`).
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     // A sequence never goes over the end of a line: an unfinished one affects that line only.
     let lines: Vec<_> = text.split('\n').map(clean_line).collect();
     lines.join("\n")
@@ -58,8 +56,7 @@ fn clean_line(line: &str) -> String {
     last.chars().filter(|c| is_shown(*c)).collect()
 }
 
-/// Whether a character is shown: no control characters, and none that change the direction of the
-/// text after them.
+/// Whether a character is shown: neither a control character nor one that changes the direction.
 fn is_shown(c: char) -> bool {
     match c {
         '\t' => true,

@@ -4,22 +4,11 @@ use pulldown_cmark::Alignment;
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    alignments: Vec<Alignment>,
-    rows: Vec<Vec<String>>,
+    pub(super) alignments: Vec<Alignment>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(alignments: Vec<Alignment>) -> Self {
-        Self {
-            alignments,
-            rows: Vec::new(),
-        }
-    }
-
-    pub(super) fn row(&mut self) {
-        self.rows.push(Vec::new());
-    }
-
     pub(super) fn cell(&mut self, text: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(row) = self.rows.last_mut() {

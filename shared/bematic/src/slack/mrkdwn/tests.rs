@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{plain::shorten, *};
 
 #[test]
 fn markdown_becomes_mrkdwn() {

@@ -1,11 +1,9 @@
-//! A writer of mrkdwn: blocks with a blank line between them, prefixed by the lists and quotes that
-//! they are in.
+//! A writer of mrkdwn: blocks, prefixed by the lists and quotes that they are in.
 
 use super::plain::push_escaped;
 
-/// The number of nested containers that are rendered. Slack shows a few levels of lists; deeper
-/// ones are written at the last. It also bounds the work, since each level is prefixed when it
-/// ends.
+/// The number of nested containers that are rendered; deeper ones are written at the last level. It
+/// bounds the work, since each level is prefixed when it ends.
 const MAX_DEPTH: usize = 6;
 /// A character that shows as nothing, and lets a marker be adjacent to a letter.
 const SEPARATOR: char = '\u{200b}';
@@ -174,8 +172,7 @@ impl Writer {
         }
     }
 
-    /// Closes a marker. A marker that was opened around nothing is removed: Slack would show the
-    /// two markers.
+    /// Closes a marker. Slack would show markers around nothing: they are removed.
     fn close_marker(&mut self, marker: char) {
         if self.current.len() == self.opened && self.current.ends_with(marker) {
             self.current.pop();

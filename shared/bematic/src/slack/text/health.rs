@@ -4,101 +4,78 @@ use std::collections::BTreeMap;
 
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 
-use super::{ago, duration, list, plural};
+use super::{ago, duration, list, plural, quoted};
 use crate::{
-    breaker::{Breaker, BreakerConfig, Counted, LastFailure, Mode, Passage, State, Trip},
+    agent::Agent,
+    breaker::{Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Permitted, State},
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
 };
 
 /// An agent and its breaker.
 #[derive(Debug, Clone, Copy)]
-pub struct AgentHealth<'a> {
-    /// The agent.
-    pub id: &'a AgentId,
-    /// Whether it is connected.
-    pub online: bool,
-    /// The time at which the agent was created: a breaker that never opened has been closed since
-    /// then.
-    pub created_at: Timestamp,
+pub(crate) struct AgentHealth<'a> {
+    pub agent: &'a Agent,
     /// The settings of the agent's breaker.
     pub config: BreakerConfig,
     /// The breaker, as of now.
     pub breaker: &'a Breaker,
 }
 
-/// The counts of the outcomes in the window.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    total: usize,
-    failures: usize,
-    slow: usize,
-}
-
 impl AgentHealth<'_> {
-    fn tally(&self, now: Timestamp) -> Tally {
-        let counting = self.breaker.window.counting(self.config.window(), now);
-        counting.fold(Tally::default(), |tally, outcome| Tally {
-            total: tally.total + 1,
-            failures: tally.failures + usize::from(outcome.counted.is_failure()),
-            slow: tally.slow + usize::from(outcome.counted == Counted::Slow),
-        })
+    fn counts(&self, now: Timestamp) -> Counts {
+        self.breaker.window.counts(self.config.window(), now)
     }
 
-    fn since(&self, now: Timestamp) -> String {
+    /// Returns how long the breaker has been in its state, or else how old the agent is.
+    fn age(&self, now: Timestamp) -> String {
         let ordered_at = self.breaker.mode.operator_override().map(|order| order.at);
-        let since = ordered_at.or(self.breaker.since).unwrap_or(self.created_at);
-        duration(now.since(since))
+        let since = ordered_at.or(self.breaker.since);
+        duration(now.since(since.unwrap_or(self.agent.created_at)))
+    }
+
+    fn offline(&self) -> &'static str {
+        match self.agent.connection {
+            Some(_) => "",
+            None => ", offline",
+        }
     }
 }
 
 /// Returns the percentage, to the nearest whole number.
-fn percent(part: usize, total: usize) -> usize {
+fn percent(part: u32, total: u32) -> u32 {
     (part * 100 + total / 2).checked_div(total).unwrap_or(0)
 }
 
-/// Renders all agents, first those whose breaker does not permit all tasks: a list that is too long
-/// leaves out the rest.
-pub fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
+/// Renders all agents, first those whose breaker does not permit all tasks.
+pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);
     }
     let (well, noteworthy): (Vec<_>, Vec<_>) = agents
         .iter()
-        .partition(|agent| agent.breaker.gate().passage == Passage::All);
-    let entries: Vec<_> = noteworthy
-        .into_iter()
-        .chain(well)
-        .map(|agent| entry(agent, now))
-        .collect();
-    let mut text = list(entries.into_iter());
-    text.push_str(
-        "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
-         failed. `/bm health &lt;agent&gt;` shows more.",
-    );
-    text
+        .partition(|agent| agent.breaker.gate().permitted == Permitted::All);
+    let sorted = [noteworthy, well].concat();
+    list(sorted.into_iter().map(|agent| entry(agent, now)))
+        + "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
+           failed. `/bm health &lt;agent&gt;` shows more."
 }
 
 fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     /// The number of characters of an error in a list.
     const ERROR: usize = 80;
-    let Tally {
+    let Counts {
         total, failures, ..
-    } = agent.tally(now);
+    } = agent.counts(now);
     let (emoji, state) = state(agent.breaker);
-    let offline = if agent.online { "" } else { ", offline" };
-    let error = match &agent.breaker.last_failure {
-        Some(last) => format!(
-            " last error {}: {}",
-            ago(last.at, now),
-            failure(last, ERROR)
-        ),
-        None => String::new(),
-    };
+    let error = last_error(agent.breaker, ERROR, now)
+        .map(|error| format!(" last error {error}"))
+        .unwrap_or_default();
     format!(
-        "{emoji} `{}` *{state}* for {}{offline} – {failures} of {total} failed ({} %)\n      `{}`{error}",
-        agent.id,
-        agent.since(now),
+        "{emoji} `{}` *{state}* for {}{} – {failures} of {total} failed ({} %)\n      `{}`{error}",
+        agent.agent.id,
+        agent.age(now),
+        agent.offline(),
         percent(failures, total),
         sparkline(agent.breaker, now),
     )
@@ -126,7 +103,7 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
             .and_then(|ago| (MINUTES - 1).checked_sub(ago));
         if let Some((total, failures)) = place.and_then(|place| minutes.get_mut(place)) {
             *total += 1;
-            *failures += usize::from(outcome.counted.is_failure());
+            *failures += usize::from(outcome.kind.is_failure());
         }
     }
     let sign = |(total, failures): (usize, usize)| match total {
@@ -137,28 +114,30 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
 }
 
 /// Renders one agent in detail.
-pub fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
-    let parts = [
+pub(crate) fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+    /// The number of characters of an error.
+    const ERROR: usize = 300;
+    let last_error = last_error(agent.breaker, ERROR, now);
+    let lines = [
         headline(agent, now),
         rules(agent, now),
-        counted(agent, now),
-        probes(agent),
+        vec![counted(agent, now)],
+        Vec::from_iter(probes(agent)),
         ignored(agent.breaker, now),
-        last_error(agent.breaker, now),
+        Vec::from_iter(last_error.map(|error| format!("*Last error* {error}"))),
     ];
-    let lines: Vec<_> = parts.into_iter().flatten().collect();
-    list(lines.into_iter())
+    list(lines.concat().into_iter())
 }
 
 fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     /// The number of characters of a note.
     const NOTE: usize = 300;
     let (emoji, name) = state(agent.breaker);
-    let offline = if agent.online { "" } else { ", offline" };
     let mut lines = vec![format!(
-        "{emoji} `{}` is *{name}* for {}{offline}. `{}`",
-        agent.id,
-        agent.since(now),
+        "{emoji} `{}` is *{name}* for {}{}. `{}`",
+        agent.agent.id,
+        agent.age(now),
+        agent.offline(),
         sparkline(agent.breaker, now)
     )];
     if let Some(order) = agent.breaker.mode.operator_override() {
@@ -171,7 +150,7 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             escape(&order.by),
             ago(order.at, now),
             duration(order.until.since(now)),
-            agent.id
+            agent.agent.id
         ));
     }
     match &agent.breaker.state {
@@ -183,33 +162,16 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             } else {
                 format!("The first probe is sent in {}", duration(wait))
             };
-            lines.push(format!("{}. {next}.", tripped(trip)));
+            lines.push(format!("{trip}. {next}."));
         }
-        State::HalfOpen { trip, .. } => lines.push(format!("{}.", tripped(trip))),
+        State::HalfOpen { trip, .. } => lines.push(format!("{trip}.")),
     }
     lines
 }
 
-/// Returns the rule that opened the breaker as a sentence without its full stop.
-pub(in crate::slack) fn tripped(trip: &Trip) -> String {
-    match trip {
-        Trip::FailureRate { failures, total } => {
-            format!("It opened because {failures} of {total} tasks failed")
-        }
-        Trip::Consecutive { failures } => {
-            format!("It opened because {failures} tasks in a row failed")
-        }
-        Trip::SlowRate { slow, total } => {
-            format!("It opened because {slow} of {total} tasks were slow")
-        }
-        Trip::Probe { kind } => format!("It opened again because a probe failed: {kind}"),
-        Trip::SlowProbe => "It opened again because a probe was slow".to_owned(),
-        Trip::ProbeLost => "It opened again because a probe had no outcome in time".to_owned(),
-    }
-}
-
 fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
-    let (config, tally) = (&agent.config, agent.tally(now));
+    let (config, counts) = (&agent.config, agent.counts(now));
+    let outcomes = plural(counts.total as usize, "outcome");
     let consecutive = match config.consecutive_failure_threshold {
         0 => "off".to_owned(),
         most => format!("{} of {most}", agent.breaker.consecutive),
@@ -218,8 +180,8 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         0 => "off".to_owned(),
         _ => format!(
             "{} % of {}, opens at {} % of at least {}",
-            percent(tally.slow, tally.total),
-            plural(tally.total, "outcome"),
+            percent(counts.slow, counts.total),
+            outcomes,
             config.slow_call_threshold_percentage,
             config.minimum_request_count
         ),
@@ -228,8 +190,8 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
         "*What opens it*".to_owned(),
         format!(
             "• failures: {} % of {} in the last {}, opens at {} % of at least {}",
-            percent(tally.failures, tally.total),
-            plural(tally.total, "outcome"),
+            percent(counts.failures, counts.total),
+            outcomes,
             duration(config.window()),
             config.failure_threshold_percentage,
             config.minimum_request_count
@@ -239,78 +201,55 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
+fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     for outcome in agent.breaker.window.counting(agent.config.window(), now) {
-        let kind = match outcome.counted {
-            Counted::Success => "succeeded",
-            Counted::Slow => "succeeded slowly",
-            Counted::Failure(kind) => kind.into(),
+        let kind = match outcome.kind {
+            OutcomeKind::Success => "succeeded",
+            OutcomeKind::Slow => "succeeded slowly",
+            OutcomeKind::Failure(kind) => kind.into(),
         };
         *kinds.entry(kind).or_default() += 1;
     }
-    let counts: Vec<_> = kinds
+    let counts = kinds
         .iter()
-        .map(|(kind, count)| format!("{count} × {kind}"))
-        .collect();
-    let counts = if counts.is_empty() {
-        "nothing".to_owned()
-    } else {
-        counts.join(", ")
-    };
-    vec![format!("*Counted*: {counts}")]
+        .map(|(kind, count)| format!("{count} × {kind}"));
+    match &*counts.collect::<Vec<_>>().join(", ") {
+        "" => "*Counted*: nothing".to_owned(),
+        counts => format!("*Counted*: {counts}"),
+    }
 }
 
-fn probes(agent: &AgentHealth<'_>) -> Vec<String> {
+fn probes(agent: &AgentHealth<'_>) -> Option<String> {
     let State::HalfOpen {
         successes, permits, ..
     } = &agent.breaker.state
     else {
-        return Vec::new();
+        return None;
     };
     let needed = agent.config.success_threshold_count;
-    let out: Vec<_> = permits
-        .iter()
-        .map(|permit| format!("`{}`", escape(&permit.id)))
-        .collect();
-    let out = if out.is_empty() {
-        "none is running".to_owned()
-    } else {
-        format!("running: {}", out.join(", "))
+    let running = match &*quoted(permits.iter().map(|permit| escape(&permit.id))) {
+        "" => "none is running".to_owned(),
+        ids => format!("running: {ids}"),
     };
-    vec![format!(
-        "*Probes*: {successes} of {needed} have succeeded; {out}"
-    )]
+    Some(format!(
+        "*Probes*: {successes} of {needed} have succeeded; {running}"
+    ))
 }
 
 fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    if breaker.ignored.is_empty() {
-        return Vec::new();
-    }
     let lines = breaker.ignored.iter().rev().map(|ignored| {
-        format!(
-            "• `{}` – {} – {}",
-            escape(&ignored.id),
-            ignored.because,
-            ago(ignored.at, now)
-        )
+        let (id, because) = (escape(&ignored.id), ignored.because);
+        format!("• `{id}` – {because} – {}", ago(ignored.at, now))
     });
-    std::iter::once("*Not counted*".to_owned())
-        .chain(lines)
-        .collect()
+    let title = (!breaker.ignored.is_empty()).then(|| "*Not counted*".to_owned());
+    title.into_iter().chain(lines).collect()
 }
 
-fn last_error(breaker: &Breaker, now: Timestamp) -> Vec<String> {
-    /// The number of characters of an error.
-    const ERROR: usize = 300;
-    let Some(last) = &breaker.last_failure else {
-        return Vec::new();
-    };
-    vec![format!(
-        "*Last error* {}: {}",
-        ago(last.at, now),
-        failure(last, ERROR)
-    )]
+/// Renders the last failure: its age, and at most `max` characters of its error.
+fn last_error(breaker: &Breaker, max: usize, now: Timestamp) -> Option<String> {
+    let last = breaker.last_failure.as_ref()?;
+    Some(format!("{}: {}", ago(last.at, now), failure(last, max)))
 }
 
 /// Returns the agent's message about its failure, or else the kind of failure.
@@ -322,7 +261,7 @@ pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
 }
 
 /// Returns the confirmation of an operator's order; `changed` is false if it changed nothing.
-pub fn order_executed(
+pub(crate) fn order_executed(
     id: &AgentId,
     order: &BreakerOrder,
     after: &Breaker,
@@ -339,18 +278,16 @@ pub fn order_executed(
             )
         }
         BreakerOrder::Reset => {
-            let taken_over = match &after.mode {
+            let mode = match &after.mode {
                 Mode::Automatic => String::new(),
-                Mode::Drained(_) => {
-                    format!(" It is still drained: `/bm agent resume {id}` ends that.")
-                }
-                Mode::Disabled(_) => {
-                    format!(" It is still disabled: `/bm agent resume {id}` ends that.")
-                }
+                _ => format!(
+                    " It is still {}: `/bm agent resume {id}` ends that.",
+                    state(after).1
+                ),
             };
             format!(
                 ":white_check_mark: The breaker of `{id}` is reset: closed, with nothing \
-                 counted.{taken_over}"
+                 counted.{mode}"
             )
         }
         BreakerOrder::Drain { lasts, .. } => format!(
@@ -371,7 +308,7 @@ pub fn order_executed(
 }
 
 /// Returns the answer where the breaker changed too often for the order to be stored.
-pub fn breaker_contended(id: &AgentId) -> String {
+pub(crate) fn breaker_contended(id: &AgentId) -> String {
     format!("Many tasks of `{id}` end right now, and your order could not be stored. Try again.")
 }
 

@@ -1,6 +1,6 @@
 //! The texts that an operator reads besides a task's card, one function each.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use bematic_protocol::{
     ids::{AgentId, ChannelId, TaskId},
@@ -9,7 +9,7 @@ use bematic_protocol::{
 
 use super::mrkdwn::{self, escape};
 use crate::{
-    agent::Route,
+    agent::{Agent, Route},
     batch::BatchKind,
     command::{self, CommandError},
     dead_letter::{DeadLetter, DeadLetters},
@@ -20,26 +20,10 @@ mod format;
 mod health;
 
 pub(super) use format::{ago, bar, duration, plural};
-pub use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
-pub(super) use health::{failure, tripped};
+pub(super) use health::failure;
+pub(crate) use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
 
-/// A summary of an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentSummary {
-    /// The agent's id.
-    pub id: AgentId,
-    /// Whether the agent is connected.
-    pub online: bool,
-    /// The number of tasks that the agent has.
-    pub running: usize,
-    /// The number of tasks that the agent runs at once.
-    pub capacity: u32,
-    /// The time of the agent's last sign of life.
-    pub last_seen: Option<Timestamp>,
-}
-
-/// Returns the confirmation that a task was created.
-pub fn run_accepted(task: &Task) -> String {
+pub(crate) fn run_accepted(task: &Task) -> String {
     format!(
         ":white_check_mark: `{agent}` has a new task: {title}\n\
          It is in line there. A message here follows it, and says what it waits for.\n\
@@ -51,7 +35,7 @@ pub fn run_accepted(task: &Task) -> String {
 }
 
 /// Returns the confirmation that a task was cancelled, is being cancelled, or is retried.
-pub fn changed(task: &Task) -> String {
+pub(crate) fn changed(task: &Task) -> String {
     let (id, agent) = (task.id, &task.agent_id);
     match &task.state {
         TaskState::Pending { .. } => {
@@ -65,7 +49,7 @@ pub fn changed(task: &Task) -> String {
 }
 
 /// Returns the answer where there was nothing to cancel or to retry.
-pub fn unchanged(task: &Task) -> String {
+pub(crate) fn unchanged(task: &Task) -> String {
     let id = task.id;
     match &task.state {
         TaskState::Completed { .. } => {
@@ -84,8 +68,7 @@ pub fn unchanged(task: &Task) -> String {
     }
 }
 
-/// Returns the confirmation that a bulk operation was started.
-pub fn bulk_accepted(kind: BatchKind) -> String {
+pub(crate) fn bulk_accepted(kind: BatchKind) -> String {
     let what = match kind {
         BatchKind::Cancel => "All of this channel's tasks that are not over are being cancelled",
         BatchKind::Retry => "All of this channel's tasks that failed are being tried again",
@@ -94,8 +77,7 @@ pub fn bulk_accepted(kind: BatchKind) -> String {
     format!(":white_check_mark: {what}; a message here follows it.")
 }
 
-/// Renders the dead letters.
-pub fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
+pub(crate) fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
     let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
     if found.is_empty() {
         return ":white_check_mark: No dead letters: everything was handled.".to_owned();
@@ -125,8 +107,7 @@ fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
     }
 }
 
-/// Returns the confirmation that dead letters were redriven.
-pub fn redriven(count: usize) -> String {
+pub(crate) fn redriven(count: usize) -> String {
     match count {
         0 => "There is nothing to try again.".to_owned(),
         count => format!(
@@ -137,8 +118,7 @@ pub fn redriven(count: usize) -> String {
     }
 }
 
-/// Returns the answer where the channel has no project.
-pub fn no_project(channel: &ChannelId) -> String {
+pub(crate) fn no_project(channel: &ChannelId) -> String {
     format!(
         ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
          use. An admin gives it one with\n```cargo xtask project create --channel {channel} --name \
@@ -147,8 +127,7 @@ pub fn no_project(channel: &ChannelId) -> String {
     )
 }
 
-/// Returns the answer where there is no such agent.
-pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
+pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     /// The number of agents that fit in a sentence.
     const NAMED: usize = 20;
     if known.is_empty() {
@@ -157,23 +136,16 @@ pub fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
              agent create &lt;name&gt;`."
         );
     }
-    let names: Vec<_> = known
-        .iter()
-        .take(NAMED)
-        .map(|id| format!("`{id}`"))
-        .collect();
     let more = match known.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!(
-        "There is no agent `{given}`. Known: {}{more}.",
-        names.join(", ")
-    )
+    let known = quoted(known.iter().take(NAMED));
+    format!("There is no agent `{given}`. Known: {known}{more}.")
 }
 
 /// Returns the answer where none of the route's agents exists.
-pub fn no_agent(route: &Route) -> String {
+pub(crate) fn no_agent(route: &Route) -> String {
     let [first, ..] = route.named() else {
         return "There is no agent yet. An admin adds one with `cargo xtask agent create \
                 &lt;name&gt;`."
@@ -186,19 +158,15 @@ pub fn no_agent(route: &Route) -> String {
     )
 }
 
-/// Returns the answer where there is no such task.
-pub fn unknown_task(task: TaskId) -> String {
+pub(crate) fn unknown_task(task: TaskId) -> String {
     format!("There is no task `{task}`. `/bm tasks` lists this channel's latest.")
 }
 
-/// Returns the answer where the command cannot be parsed.
-pub fn command_error(error: &CommandError) -> String {
+pub(crate) fn command_error(error: &CommandError) -> String {
     escape(&error.to_string())
 }
 
-/// Returns the answer where the prompt and the project's settings are too large for one message to
-/// the agent.
-pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
+pub(crate) fn prompt_too_large(bytes: usize, limit: usize) -> String {
     format!(
         "The prompt is too large: with the project's settings it makes a message of {} KB, and an \
          agent takes {} KB. Shorten it, or put the long part into a file in the project and name \
@@ -209,14 +177,13 @@ pub fn prompt_too_large(bytes: usize, limit: usize) -> String {
 }
 
 /// Returns the answer where storing takes longer than Slack waits.
-pub fn not_confirmed() -> String {
+pub(crate) fn not_confirmed() -> String {
     ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
      `/bm tasks`, or `/bm health`, before you repeat it."
         .to_owned()
 }
 
-/// Returns the answer for an internal error.
-pub fn internal_error(code: &str) -> String {
+pub(crate) fn internal_error(code: &str) -> String {
     format!(
         ":warning: Something went wrong on our side (`{}`). Try again in a minute; if it stays, \
          give an admin this code.",
@@ -224,10 +191,9 @@ pub fn internal_error(code: &str) -> String {
     )
 }
 
-/// Renders the list of commands.
-pub fn help() -> String {
+pub(crate) fn help() -> String {
     let mut text = String::from("*What you can write*\n");
-    for usage in command::usages() {
+    for usage in &command::COMMANDS {
         let written = format!("/bm {} {}", usage.name, usage.arguments);
         let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), usage.does);
     }
@@ -237,8 +203,7 @@ pub fn help() -> String {
     text
 }
 
-/// Renders the newest tasks of a channel.
-pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
+pub(crate) fn tasks(tasks: &[Task], now: Timestamp) -> String {
     if tasks.is_empty() {
         return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
     }
@@ -259,31 +224,36 @@ fn task_line(task: &Task, now: Timestamp) -> String {
     )
 }
 
-/// Renders the agents.
-pub fn agents(agents: &[AgentSummary], now: Timestamp) -> String {
+pub(crate) fn agents(agents: &[Agent], now: Timestamp) -> String {
     if agents.is_empty() {
         return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
             .to_owned();
     }
-    list(agents.iter().map(|agent| agent_line(agent, now)))
+    list(agents.iter().map(|agent| {
+        let (id, running) = (&agent.id, agent.held.len());
+        match (&agent.connection, agent.last_seen) {
+            (Some(_), _) => format!(
+                ":large_green_circle: `{id}` online, {running} of {} running",
+                agent.capacity
+            ),
+            (None, Some(at)) => {
+                format!(":white_circle: `{id}` offline, last seen {}", ago(at, now))
+            }
+            (None, None) => format!(":white_circle: `{id}` offline, never seen"),
+        }
+    }))
 }
 
-fn agent_line(agent: &AgentSummary, now: Timestamp) -> String {
-    let load = format!("{} of {} running", agent.running, agent.capacity);
-    let seen = match agent.last_seen {
-        Some(at) => format!("last seen {}", ago(at, now)),
-        None => "never seen".to_owned(),
-    };
-    if agent.online {
-        format!(":large_green_circle: `{}` online, {load}", agent.id)
-    } else {
-        format!(":white_circle: `{}` offline, {seen}", agent.id)
-    }
-}
+/// The number of characters of a list, with room for the text around it.
+const LIST: usize = super::Message::SECTION_LIMIT - 200;
 
-/// The number of characters of a list, with room for the text around it
-/// ([`super::Message::SECTION_LIMIT`]).
-const LIST: usize = 2800;
+/// Renders names as code, with commas between them.
+pub(super) fn quoted(names: impl Iterator<Item: Display>) -> String {
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
 
 /// Joins as many lines as fit.
 fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
@@ -303,7 +273,6 @@ fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// Returns the emoji for a state.
 pub(super) const fn emoji(state: &TaskState) -> &'static str {
     match state {
         TaskState::Pending { .. } => ":hourglass_flowing_sand:",

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::agent::Binding;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -8,20 +9,20 @@ fn agent(name: &str) -> AgentId {
     name.parse().unwrap()
 }
 
-fn summary(name: &str, online: bool, last_seen: Option<Timestamp>) -> AgentSummary {
-    AgentSummary {
-        id: agent(name),
-        online,
-        running: 2,
-        capacity: 5,
+fn summary(name: &str, online: bool, last_seen: Option<Timestamp>) -> Agent {
+    let connection = Binding::new("c".parse().unwrap(), NOW, None);
+    Agent {
+        connection: online.then_some(connection),
+        held: ["t#1".into(), "u#1".into()].into(),
         last_seen,
+        ..Agent::new(agent(name), NOW)
     }
 }
 
 #[test]
 fn the_help_names_every_command_and_can_be_shown_by_slack() {
     let help = help();
-    for usage in command::usages() {
+    for usage in &command::COMMANDS {
         assert!(help.contains(&format!("`/bm {}", usage.name)), "{help}");
     }
     assert!(

@@ -151,7 +151,9 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
     const CLAIM: usize = 2;
     const POST: usize = 4;
     let attempt = |(_, message): &(ConnectionId, CloudMessage)| match message {
-        CloudMessage::TaskSubmit(submit) => submit.attempt.map(u32::from),
+        CloudMessage::TaskSubmit(submit) => {
+            submit.attempt.map(bematic_protocol::ids::Attempt::number)
+        }
         _ => None,
     };
     for when in [When::Before, When::After] {

@@ -185,7 +185,7 @@ async fn every_terminal_message_costs_one_transaction_where_the_task_is_cached()
     ] {
         let (world, router, task) = begun().await;
         if end == "cancelled" {
-            execute(&world, Command::Cancel { task: task.id }).await;
+            execute(&world, Command::Cancel(task.id)).await;
         }
         world.out.take_dispatched();
         world.out.take_notified();
@@ -300,7 +300,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
                 };
                 let (kind, payload) = reports(task.id)[index].clone();
                 if has_begun && kind == "TASK_CANCELLED" {
-                    execute(&world, Command::Cancel { task: task.id }).await;
+                    execute(&world, Command::Cancel(task.id)).await;
                 }
                 world.calls.fail(n, when);
                 let answers = world.say("c", kind, payload.clone()).await;

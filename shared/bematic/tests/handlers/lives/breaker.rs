@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use bematic::{
-    breaker::{Counted, FailureKind, IgnoredBecause, State, Trip},
+    breaker::{FailureKind, IgnoredBecause, OutcomeKind, State, Trip},
     command::Command,
     ports::{Claim, DispatchMessage, DispatchPermit, NotifyMessage},
     task::{TaskEvent, TaskPolicy},
@@ -218,7 +218,7 @@ async fn fifty_concurrent_terminal_messages_are_fifty_outcomes() {
         join_all(said).await;
         let breaker = world.store.breaker_of(&agent_id());
         assert_eq!(breaker.window.all().count(), 50, "seed {seed}");
-        let failed = breaker.window.all().filter(|it| it.counted.is_failure());
+        let failed = breaker.window.all().filter(|it| it.kind.is_failure());
         assert_eq!(failed.count(), 10);
         assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
         assert!(
@@ -269,8 +269,8 @@ async fn an_acknowledgement_that_is_missed_is_a_failure_of_its_own_kind() {
     world.dispatched().await;
     world.pass(Duration::from_secs(32)).await;
     let breaker = world.store.breaker_of(&agent_id());
-    let counted: Vec<_> = breaker.window.all().map(|it| it.counted).collect();
-    assert_eq!(counted, [Counted::Failure(FailureKind::AckMissed)]);
+    let counted: Vec<_> = breaker.window.all().map(|it| it.kind).collect();
+    assert_eq!(counted, [OutcomeKind::Failure(FailureKind::AckMissed)]);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn outcomes_that_are_not_the_agents_fault_do_not_count_and_are_listed() {
     for task in [faulty, stopped] {
         begin(&world, task).await;
     }
-    execute(&world, Command::Cancel { task: stopped }).await;
+    execute(&world, Command::Cancel(stopped)).await;
     let said = [
         ("TASK_CANCELLED", json!({ "taskId": cancelled })),
         (

@@ -156,7 +156,7 @@ async fn a_failure_at_any_call_neither_loses_nor_counts_a_task_twice() {
         // One has changed since, as far as the index knows.
         world.store.lag();
         let stale = world.store.all_tasks()[30].id;
-        execute(&world, Command::Cancel { task: stale }).await;
+        execute(&world, Command::Cancel(stale)).await;
         world.out.take_dispatched();
         execute(&world, Command::Bulk(BatchKind::Cancel)).await;
         world.calls.fail_at(n);

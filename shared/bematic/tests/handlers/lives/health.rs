@@ -15,15 +15,12 @@ use serde_json::Value;
 use crate::world::{World, agent_id, execute};
 
 fn order(order: BreakerOrder) -> Command {
-    Command::Breaker {
-        agent: agent_id(),
-        order,
-    }
+    Command::Breaker(agent_id(), order)
 }
 
 async fn health_of(world: &World) -> String {
     let agent = Some(agent_id());
-    execute(world, Command::Health { agent }).await
+    execute(world, Command::Health(agent)).await
 }
 
 #[tokio::test]
@@ -35,7 +32,7 @@ async fn health_shows_all_agents_or_one_in_detail() {
     world.open_breaker("box").await;
     world.time.pass(Duration::from_secs(20));
     world.calls.take();
-    let all = execute(&world, Command::Health { agent: None }).await;
+    let all = execute(&world, Command::Health(None)).await;
     assert_eq!(
         world.calls.take(),
         [
@@ -74,12 +71,7 @@ async fn health_shows_all_agents_or_one_in_detail() {
     ] {
         assert!(one.contains(part), "{part} in {one}");
     }
-    let unknown = execute(
-        &world,
-        Command::Health {
-            agent: Some("nobody".parse().unwrap()),
-        },
-    );
+    let unknown = execute(&world, Command::Health(Some("nobody".parse().unwrap())));
     assert_eq!(
         unknown.await,
         "There is no agent `nobody`. Known: `box`, `other`."

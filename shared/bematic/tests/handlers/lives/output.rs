@@ -2,7 +2,7 @@
 
 use bematic::{
     handlers::message::MessageRouter,
-    task::{Chunk, ChunkOrder},
+    task::{ChunkPosition, OutputChunk},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -84,11 +84,11 @@ async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_no
     world.calls.take();
     for n in 0..PIECES {
         let at = Timestamp::from_millis(n);
-        let chunk = Chunk {
+        let chunk = OutputChunk {
             task_id,
             attempt: Attempt::FIRST,
             message_id: format!("m{n}").parse().unwrap(),
-            order: ChunkOrder::Time(at),
+            position: ChunkPosition::Time(at),
             text: format!("{n} "),
         };
         ports.reports.add_chunk(&chunk, at).await.unwrap();
@@ -99,7 +99,7 @@ async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_no
         .split_whitespace()
         .map(|n| n.parse().unwrap())
         .collect();
-    let newest: Vec<_> = (PIECES - Chunk::KEPT..PIECES).collect();
+    let newest: Vec<_> = (PIECES - OutputChunk::KEPT..PIECES).collect();
     assert!(kept.ends_with(&newest), "{kept:?}");
     assert!(kept.len() < 1400, "{} pieces", kept.len());
 }

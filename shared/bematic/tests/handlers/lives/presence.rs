@@ -89,6 +89,11 @@ async fn two_sweeps_at_once_do_nothing_twice() {
     assert_eq!((first.unwrap().due, second.unwrap().due), (1, 1));
     world.dispatch_all().await;
     let task = world.store.task(task.id).unwrap();
-    assert_eq!(task.state.last_attempt().map(u32::from), Some(1));
+    assert_eq!(
+        task.state
+            .last_attempt()
+            .map(bematic_protocol::ids::Attempt::number),
+        Some(1)
+    );
     assert_eq!(task.state.name(), "pending");
 }

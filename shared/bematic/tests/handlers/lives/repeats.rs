@@ -37,7 +37,7 @@ async fn prepared(timer: &str) -> (World, TaskId) {
         _ => running(&world).await,
     };
     if timer == "cancellation" {
-        try_execute(&world, Command::Cancel { task }).await.unwrap();
+        try_execute(&world, Command::Cancel(task)).await.unwrap();
     }
     world.out.take_dispatched();
     world.out.take_notified();
@@ -85,7 +85,7 @@ async fn a_timer_that_fails_at_any_call_ends_all_the_same() {
 async fn a_command_that_fails_at_any_call_is_executed_when_it_is_repeated() {
     let words = |task| {
         [
-            (Command::Cancel { task }, [("cancelled", 1)]),
+            (Command::Cancel(task), [("cancelled", 1)]),
             (Command::Bulk(BatchKind::Cancel), [("cancelled", 1)]),
         ]
     };

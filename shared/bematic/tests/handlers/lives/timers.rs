@@ -18,7 +18,9 @@ fn failure(world: &World, task: &Task) -> FailureCode {
 fn submitted(world: &World) -> Vec<u32> {
     let sent = world.out.take_sent().into_iter();
     sent.filter_map(|(_, message)| match message {
-        CloudMessage::TaskSubmit(submit) => submit.attempt.map(u32::from),
+        CloudMessage::TaskSubmit(submit) => {
+            submit.attempt.map(bematic_protocol::ids::Attempt::number)
+        }
         _ => None,
     })
     .collect()

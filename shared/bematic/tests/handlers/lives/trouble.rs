@@ -21,7 +21,7 @@ fn sent(world: &World) -> (Vec<u32>, Vec<TaskId>) {
     for (_, message) in world.out.take_sent() {
         match message {
             CloudMessage::TaskSubmit(submit) => {
-                attempts.extend(submit.attempt.map(u32::from));
+                attempts.extend(submit.attempt.map(bematic_protocol::ids::Attempt::number));
             }
             CloudMessage::TaskCancel(cancel) => stops.push(cancel.task_id),
             _ => {}
@@ -49,7 +49,7 @@ async fn undelivered(world: &World) -> TaskId {
 async fn a_cancelled_task_that_was_delivered_after_all_is_stopped_and_its_late_result_is_kept() {
     let world = World::new().await;
     let task = undelivered(&world).await;
-    execute(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel(task)).await;
     world.connect("c2").await;
     let progress = json!({ "taskId": task, "attempt": 1, "progress": 50 });
     let answers = world.say("c2", "TASK_PROGRESS", progress).await;
@@ -65,7 +65,7 @@ async fn a_cancelled_task_that_was_delivered_after_all_is_stopped_and_its_late_r
     );
     assert_eq!(states(&world), [("cancelled", 1)]);
     assert_eq!(world.store.late(task).len(), 1);
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     world.dispatch_all().await;
     assert_eq!(
         sent(&world).0,
@@ -275,7 +275,7 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
         .await
         .unwrap();
     for task in &tasks[..2] {
-        execute(&world, Command::Cancel { task: *task }).await;
+        execute(&world, Command::Cancel(*task)).await;
     }
     world.dispatch_all().await;
     world.out.take_sent();
@@ -397,7 +397,7 @@ async fn a_report_that_counted_is_not_late_when_it_comes_again() {
     let task = world.dispatched().await.id;
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error.clone()).await;
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     let answers = world.say("c", "TASK_ERROR", error).await;
     assert!(
         matches!(&answers[..], [CloudMessage::MessageAck(_)]),
@@ -416,7 +416,7 @@ async fn a_list_of_tasks_from_before_an_attempt_was_sent_acknowledges_nothing() 
     let error = json!({ "taskId": task, "attempt": 1, "error": "broken" });
     world.say("c", "TASK_ERROR", error).await;
     world.time.pass(Duration::from_secs(10));
-    execute(&world, Command::Retry { task }).await;
+    execute(&world, Command::Retry(task)).await;
     world.dispatch_all().await;
     assert_eq!(sent(&world).0, [2]);
     // It never arrives.
@@ -442,7 +442,7 @@ async fn a_task_that_is_being_cancelled_is_checked_at_most_once_a_minute() {
     let task = world.dispatched().await.id;
     let ack = json!({ "taskId": task, "accepted": true });
     world.say("c", "TASK_ACK", ack).await;
-    execute(&world, Command::Cancel { task }).await;
+    execute(&world, Command::Cancel(task)).await;
     world.time.pass(Duration::from_mins(2));
     world.out.take_dispatched();
     let dispatcher = Dispatcher::new(world.ports_with(&[("TASK_CANCEL_SECONDS", "900")]));

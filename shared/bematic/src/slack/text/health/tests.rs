@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::agent::Binding;
 use crate::breaker::{BreakerEvent, FailureKind, IgnoredBecause, Override};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -53,26 +54,28 @@ fn open() -> Vec<(u64, BreakerEvent)> {
     failures.collect()
 }
 
-fn id(name: &str) -> AgentId {
-    name.parse().unwrap()
+fn agent(name: &str) -> Agent {
+    let connection = Binding::new("c".parse().unwrap(), NOW, None);
+    Agent {
+        connection: Some(connection),
+        ..Agent::new(name.parse().unwrap(), NOW - Duration::from_hours(2))
+    }
 }
 
 fn health_of_one<'a>(
-    id: &'a AgentId,
+    agent: &'a Agent,
     breaker: &'a Breaker,
     config: BreakerConfig,
 ) -> AgentHealth<'a> {
     AgentHealth {
-        id,
-        online: true,
-        created_at: NOW - Duration::from_hours(2),
+        agent,
         config,
         breaker,
     }
 }
 
 fn detail(breaker: &Breaker) -> String {
-    health_of(&health_of_one(&id("box"), breaker, CONFIG), NOW)
+    health_of(&health_of_one(&agent("box"), breaker, CONFIG), NOW)
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn slow_tasks_are_counted_where_there_is_such_a_rule() {
     };
     let slow = BreakerEvent::Success("s#1".into(), Duration::from_mins(1));
     let breaker = Breaker::default().after(slow, &config, NOW).next;
-    let text = health_of(&health_of_one(&id("box"), &breaker, config), NOW);
+    let text = health_of(&health_of_one(&agent("box"), &breaker, config), NOW);
     assert!(
         text.contains("• slow tasks: 100 % of 1 outcome, opens at 80 % of at least 10\n"),
         "{text}"
@@ -181,20 +184,18 @@ fn a_failure_without_words_is_told_by_its_kind() {
     let breaker = breaker(&[(9, lost)]);
     let expected = "9 s ago: the agent was not heard of again";
     assert!(detail(&breaker).ends_with(&format!("*Last error* {expected}")));
-    let (id, config) = (id("box"), CONFIG);
-    let all = health(&[health_of_one(&id, &breaker, config)], NOW);
+    let (agent, config) = (agent("box"), CONFIG);
+    let all = health(&[health_of_one(&agent, &breaker, config)], NOW);
     assert!(all.contains(&format!("last error {expected}\n")), "{all}");
 }
 
 #[test]
 fn every_agent_is_a_line_and_a_spark_line_and_what_needs_a_look_comes_first() {
-    let (a, b) = (id("a"), id("b"));
+    let (mut a, b) = (agent("a"), agent("b"));
+    a.connection = None;
     let (well, bad) = (breaker(&[(70, success("x#1"))]), breaker(&open()));
     let agents = [
-        AgentHealth {
-            online: false,
-            ..health_of_one(&a, &well, CONFIG)
-        },
+        health_of_one(&a, &well, CONFIG),
         health_of_one(&b, &bad, CONFIG),
     ];
     assert_eq!(
@@ -212,13 +213,13 @@ fn every_agent_is_a_line_and_a_spark_line_and_what_needs_a_look_comes_first() {
 #[test]
 fn of_many_agents_those_that_fail_are_never_left_out() {
     let ids: Vec<_> = (0..200)
-        .map(|n| id(&format!("{}{n:03}", "a".repeat(61))))
+        .map(|n| agent(&format!("{}{n:03}", "a".repeat(61))))
         .collect();
     let (well, bad) = (Breaker::default(), breaker(&open()));
     let agents: Vec<_> = ids
         .iter()
         .enumerate()
-        .map(|(n, id)| health_of_one(id, if n >= 195 { &bad } else { &well }, CONFIG))
+        .map(|(n, agent)| health_of_one(agent, if n >= 195 { &bad } else { &well }, CONFIG))
         .collect();
     let text = health(&agents, NOW);
     assert_eq!(text.matches("*open*").count(), 5, "{text}");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bematic::{
-    breaker::{Gate, Passage},
+    breaker::{Gate, Permitted},
     ports::DispatchMessage,
     task::TaskState,
 };
@@ -47,7 +47,7 @@ async fn dispatch(world: &World, agent: &str) {
 
 /// As `box` was when its breaker was open.
 async fn shut(world: &World) -> bematic::agent::Agent {
-    let passage = Passage::Nothing {
+    let permitted = Permitted::Nothing {
         until: world.time.now() + Duration::from_mins(1),
         drained: false,
     };
@@ -61,7 +61,7 @@ async fn shut(world: &World) -> bematic::agent::Agent {
     agent.gate = Gate {
         generation: 1,
         incidents: 1,
-        passage,
+        permitted,
     };
     agent
 }
@@ -158,7 +158,9 @@ async fn a_failure_at_any_call_loses_nothing() {
             .await;
             for task in world.store.all_tasks() {
                 assert_eq!(
-                    task.state.last_attempt().map(u32::from),
+                    task.state
+                        .last_attempt()
+                        .map(bematic_protocol::ids::Attempt::number),
                     Some(1),
                     "call {n} ({when:?})"
                 );

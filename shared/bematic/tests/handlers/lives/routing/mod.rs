@@ -25,7 +25,9 @@ fn submitted(world: &World) -> Vec<(String, String, u32)> {
     let sent = world.out.take_sent().into_iter();
     let submitted = |(to, message): (ConnectionId, CloudMessage)| match message {
         CloudMessage::TaskSubmit(submit) => {
-            let attempt = submit.attempt.map_or(0, u32::from);
+            let attempt = submit
+                .attempt
+                .map_or(0, bematic_protocol::ids::Attempt::number);
             Some((to.to_string(), submit.prompt.clone(), attempt))
         }
         _ => None,

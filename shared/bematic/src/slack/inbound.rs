@@ -1,0 +1,168 @@
+//! The requests from Slack, parsed into one owned value. Unknown fields are ignored.
+
+use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::form_urlencoded;
+
+/// The kind of a request, by the path that it was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// A slash command, sent as a form.
+    Commands,
+    /// An event of the Events API, sent as JSON.
+    Events,
+    /// A pressed button, sent as a form with one field of JSON.
+    Interactions,
+}
+
+/// A request from Slack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    Command(SlashCommand),
+    /// Slack verifies the endpoint: the challenge is sent back.
+    UrlVerification {
+        challenge: String,
+    },
+    Mention(Mention),
+    Action(ButtonPress),
+    /// A request that Bematic does not handle: answered with 200 so that Slack does not repeat it.
+    Ignored {
+        /// Slack's name for the kind of request, for the log.
+        kind: String,
+    },
+}
+
+/// A slash command, `/bm …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SlashCommand {
+    pub channel_id: ChannelId,
+    pub user_id: UserId,
+    /// The text after the command's name, as Slack escapes it.
+    pub text: String,
+    /// Slack's id of this request, by which a repetition is detected.
+    pub trigger_id: String,
+}
+
+/// A message that mentions the bot, `@bot …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mention {
+    /// Slack's id of this event, by which a repetition is detected.
+    pub event_id: String,
+    pub channel_id: ChannelId,
+    pub user_id: UserId,
+    /// The whole message, as Slack escapes it.
+    pub text: String,
+    pub ts: MessageTs,
+    pub thread_ts: Option<MessageTs>,
+}
+
+/// A pressed button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ButtonPress {
+    pub action_id: String,
+    /// The value of the button: the subject of the action.
+    pub value: Option<String>,
+    pub user_id: UserId,
+    pub channel_id: Option<ChannelId>,
+}
+
+/// Why a request from Slack cannot be parsed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InboundError {
+    #[error("the body is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("the request's {0} is missing or not valid: {1}")]
+    Field(&'static str, serde_json::Error),
+}
+
+impl InboundError {
+    /// Returns the stable code, for logs.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "SLACK_BODY_INVALID",
+            Self::Field(..) => "SLACK_FIELD_INVALID",
+        }
+    }
+}
+
+/// Parses a request's body. The signature has to be verified first.
+pub(crate) fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Inbound, InboundError> {
+    match endpoint {
+        Endpoint::Commands => command(&form(body)),
+        Endpoint::Events => event(&serde_json::from_slice(body)?),
+        Endpoint::Interactions => {
+            let payload: String = field(&form(body), "/payload")?;
+            interaction(&serde_json::from_str(&payload)?)
+        }
+    }
+}
+
+fn form(body: &[u8]) -> Value {
+    form_urlencoded::parse(body).collect()
+}
+
+fn command(form: &Value) -> Result<Inbound, InboundError> {
+    // Slack checks the endpoint's certificate now and then.
+    if form["ssl_check"] == "1" {
+        return Ok(ignored("ssl_check"));
+    }
+    Ok(Inbound::Command(SlashCommand {
+        channel_id: field(form, "/channel_id")?,
+        user_id: field(form, "/user_id")?,
+        text: field::<Option<_>>(form, "/text")?.unwrap_or_default(),
+        trigger_id: field(form, "/trigger_id")?,
+    }))
+}
+
+fn event(body: &Value) -> Result<Inbound, InboundError> {
+    let event = &body["event"];
+    match (&*field::<String>(body, "/type")?, event["type"].as_str()) {
+        ("url_verification", _) => Ok(Inbound::UrlVerification {
+            challenge: field(body, "/challenge")?,
+        }),
+        // Mentions by bots, including Bematic itself, are ignored: two bots that mention each other
+        // would never end.
+        ("event_callback", Some("app_mention")) if !event["bot_id"].is_null() => {
+            Ok(ignored("app_mention by a bot"))
+        }
+        ("event_callback", Some("app_mention")) => Ok(Inbound::Mention(Mention {
+            event_id: field(body, "/event_id")?,
+            channel_id: field(event, "/channel")?,
+            user_id: field(event, "/user")?,
+            text: field(event, "/text")?,
+            ts: field(event, "/ts")?,
+            thread_ts: field(event, "/thread_ts")?,
+        })),
+        ("event_callback", _) => Ok(ignored(&field::<String>(event, "/type")?)),
+        (kind, _) => Ok(ignored(kind)),
+    }
+}
+
+fn interaction(payload: &Value) -> Result<Inbound, InboundError> {
+    let kind: String = field(payload, "/type")?;
+    if kind != "block_actions" {
+        return Ok(ignored(&kind));
+    }
+    // Slack sends one action at a time, though in a list.
+    Ok(Inbound::Action(ButtonPress {
+        action_id: field(payload, "/actions/0/action_id")?,
+        value: field(payload, "/actions/0/value")?,
+        user_id: field(payload, "/user/id")?,
+        channel_id: field(payload, "/channel/id")?,
+    }))
+}
+
+fn ignored(kind: &str) -> Inbound {
+    Inbound::Ignored { kind: kind.into() }
+}
+
+/// Returns the field at a JSON pointer. A text that is empty counts as missing.
+fn field<T: DeserializeOwned>(body: &Value, pointer: &'static str) -> Result<T, InboundError> {
+    let value = body.pointer(pointer).filter(|value| **value != *"");
+    T::deserialize(value.unwrap_or(&Value::Null))
+        .map_err(|error| InboundError::Field(&pointer[1..], error))
+}
+
+#[cfg(test)]
+mod tests;
