@@ -7,7 +7,7 @@ use aws_sdk_sqs::{
     Client,
     types::{
         ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName,
-        QueueAttributeName,
+        QueueAttributeName, SendMessageBatchRequestEntry,
     },
 };
 use bematic::{
@@ -18,11 +18,7 @@ use bematic::{
 use bematic_protocol::time::Timestamp;
 use futures::future::join_all;
 
-use super::{
-    failure::failed,
-    reason::{CODE, REASON},
-    target::{Outgoing, Target},
-};
+use super::{CODE, REASON, SqsQueue, failed};
 use crate::config::QueueUrls;
 
 /// The most messages of one ReceiveMessage (SQS's limit).
@@ -34,8 +30,8 @@ const VISIBILITY_TIMEOUT: i32 = 20;
 #[derive(Debug, Clone)]
 struct Pair {
     name: QueueName,
-    queue: Target,
-    dead: Target,
+    queue: SqsQueue,
+    dead: SqsQueue,
 }
 
 /// The dead-letter queues of all queues.
@@ -45,21 +41,18 @@ pub struct SqsDeadLetters(Vec<Pair>);
 impl SqsDeadLetters {
     /// Creates the adapter from each queue's name and URLs.
     pub fn new(client: &Client, queues: impl IntoIterator<Item = (QueueName, QueueUrls)>) -> Self {
-        let target = |url| Target {
-            client: client.clone(),
-            url,
-        };
         let pairs = queues.into_iter().map(|(name, urls)| Pair {
             name,
-            queue: target(urls.source),
-            dead: target(urls.dead_letters),
+            queue: SqsQueue::new(client.clone(), urls.source),
+            dead: SqsQueue::new(client.clone(), urls.dead_letters),
         });
         Self(pairs.collect())
     }
 
     fn pair(&self, name: QueueName) -> Result<&Pair, QueueError> {
         let pair = self.0.iter().find(|pair| pair.name == name);
-        pair.ok_or_else(|| failed("ReceiveMessage", "no such dead-letter queue"))
+        pair.ok_or("no such dead-letter queue")
+            .map_err(failed("ReceiveMessage"))
     }
 }
 
@@ -105,22 +98,19 @@ impl Pair {
     /// Sends a dead letter to the queue, then deletes it. A failure in between has it sent twice;
     /// handlers are idempotent.
     async fn redrive(&self, message: &Message) -> Result<(), QueueError> {
-        let id = message.message_id.as_deref().unwrap_or_default();
         let group = system_attribute(message, &MessageSystemAttributeName::MessageGroupId);
         let fifo = system_attribute(message, &MessageSystemAttributeName::MessageDeduplicationId);
-        let again = Outgoing {
-            body: message.body.clone().unwrap_or_default(),
-            group: group.map(ToOwned::to_owned),
-            deduplication_id: fifo.map(|_| format!("redrive-{id}")),
-            delay: None,
-            reason: None,
-        };
-        self.queue.send(again).await?;
+        let id = message.message_id.as_deref().unwrap_or_default();
+        let again = SendMessageBatchRequestEntry::builder()
+            .message_body(message.body.as_deref().unwrap_or_default())
+            .set_message_group_id(group.map(ToOwned::to_owned))
+            .set_message_deduplication_id(fifo.map(|_| format!("redrive-{id}")));
+        self.queue.send_message(again).await?;
         self.dead.delete(message).await
     }
 }
 
-impl Target {
+impl SqsQueue {
     /// Receives up to [`RECEIVE_LIMIT`] messages by a long poll: a short one asks only a sample of
     /// SQS's servers.
     async fn receive(&self) -> Result<Vec<Message>, QueueError> {
@@ -135,7 +125,7 @@ impl Target {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
-            .map_err(|error| failed("ReceiveMessage", error))?;
+            .map_err(failed("ReceiveMessage"))?;
         Ok(answer.messages.unwrap_or_default())
     }
 
@@ -150,33 +140,24 @@ impl Target {
             .attribute_names(in_flight.clone())
             .send()
             .await
-            .map_err(|error| failed("GetQueueAttributes", error))?;
+            .map_err(failed("GetQueueAttributes"))?;
         let attributes = answer.attributes.unwrap_or_default();
-        let number = |name| {
-            attributes
-                .get(name)
-                .and_then(|count| count.parse::<usize>().ok())
-        };
-        Ok([visible, in_flight]
-            .iter()
-            .filter_map(number)
-            .sum::<usize>())
+        let number = |name| attributes.get(name)?.parse::<usize>().ok();
+        Ok([visible, in_flight].iter().filter_map(number).sum())
     }
 
     async fn make_visible(&self, messages: &[Message]) -> Result<(), QueueError> {
         if messages.is_empty() {
             return Ok(());
         }
-        let handles = messages
-            .iter()
-            .filter_map(|message| message.receipt_handle.as_ref());
+        let handles = messages.iter().filter_map(|it| it.receipt_handle.as_ref());
         let entries = handles.enumerate().map(|(id, handle)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(id.to_string())
                 .receipt_handle(handle)
                 .visibility_timeout(0)
                 .build()
-                .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
+                .map_err(failed("ChangeMessageVisibilityBatch"))
         });
         let entries = entries.collect::<Result<_, _>>()?;
         // An entry that fails becomes visible when its visibility timeout ends.
@@ -187,7 +168,7 @@ impl Target {
             .send()
             .await
             .map(drop)
-            .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
+            .map_err(failed("ChangeMessageVisibilityBatch"))
     }
 
     async fn delete(&self, message: &Message) -> Result<(), QueueError> {
@@ -198,7 +179,7 @@ impl Target {
             .send()
             .await
             .map(drop)
-            .map_err(|error| failed("DeleteMessage", error))
+            .map_err(failed("DeleteMessage"))
     }
 }
 
