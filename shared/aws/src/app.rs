@@ -35,7 +35,7 @@ impl App {
     /// Builds the app from the process's environment variables, those of the AWS SDK included.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// [`ConfigError`] names the first variable that is missing or invalid.
     pub async fn from_env() -> Result<Self, ConfigError> {
         // The protection is for long streams; AWS's answers here are a few KB.
         let sdk = aws_config::defaults(BehaviorVersion::latest())
@@ -55,7 +55,7 @@ impl App {
     /// HTTP connection pool of that configuration.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// [`ConfigError`] names the first variable that is missing or invalid.
     pub fn new(
         environment: Environment,
         sdk: &SdkConfig,

@@ -7,7 +7,7 @@ use bematic::{
     breaker::BreakerConfig, dead_letter::QueueName, error::ConfigError, ports::Settings,
     task::TaskPolicy,
 };
-use bematic_protocol::ids::{ChannelId, InvalidId};
+use bematic_protocol::ids::InvalidId;
 use garde::Validate as _;
 
 /// Environment variables by name.
@@ -65,34 +65,25 @@ pub struct QueueUrls {
     pub dead_letters: String,
 }
 
-/// A function's configuration: its tables, queues and endpoint, and the deployment's settings.
+/// A function's configuration.
 #[derive(Debug, Clone)]
-pub struct Config {
-    /// The name of the tasks table.
-    pub tasks_table: String,
-    /// The name of the agents table.
-    pub agents_table: String,
-    /// The dispatcher's queue.
-    pub dispatch: QueueUrls,
-    /// The notifier's queue.
-    pub notifications: QueueUrls,
-    /// The queue of bulk operations.
-    pub batch: QueueUrls,
+pub(crate) struct Config {
+    pub(crate) tasks_table: String,
+    pub(crate) agents_table: String,
+    pub(crate) dispatch: QueueUrls,
+    pub(crate) notifications: QueueUrls,
+    pub(crate) batch: QueueUrls,
     /// Receives of a message after which the function moves it to the dead-letter queue.
-    pub max_receives: u32,
+    pub(crate) max_receives: u32,
     /// The stage's management endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    pub management_url: String,
-    /// The deployment's settings.
-    pub settings: Settings,
+    pub(crate) management_url: String,
+    pub(crate) settings: Settings,
 }
 
 impl Config {
-    /// Parses the configuration. The tables, the queues' URLs and the management endpoint have no
-    /// defaults.
-    ///
-    /// # Errors
-    /// [`ConfigError`] names the first variable that is missing or invalid.
-    pub fn read(env: &Environment) -> Result<Self, ConfigError> {
+    /// Parses the configuration. The error names the first variable that is missing or invalid.
+    pub(crate) fn read(env: &Environment) -> Result<Self, ConfigError> {
+        const OPERATIONS_CHANNEL: &str = "OPERATIONS_CHANNEL";
         let urls = |source, dead_letters| {
             Ok(QueueUrls {
                 source: env.required(source)?,
@@ -110,13 +101,19 @@ impl Config {
             settings: Settings {
                 policy: task_policy(env)?,
                 breaker: breaker_config(env)?,
-                operations_channel: operations_channel(env)?,
+                operations_channel: env
+                    .get(OPERATIONS_CHANNEL)
+                    .map(str::parse)
+                    .transpose()
+                    .map_err(|problem: InvalidId| ConfigError {
+                        name: OPERATIONS_CHANNEL,
+                        problem: problem.to_string(),
+                    })?,
             },
         })
     }
 
-    /// Returns a queue's URLs.
-    pub const fn queue(&self, name: QueueName) -> &QueueUrls {
+    pub(crate) const fn queue(&self, name: QueueName) -> &QueueUrls {
         match name {
             QueueName::Dispatch => &self.dispatch,
             QueueName::Notifications => &self.notifications,
@@ -143,15 +140,17 @@ fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
     })
 }
 
-/// A setting of breakers, as it is stored.
+/// A setting of breakers.
 enum Setting<'a> {
     Number(&'a mut u32),
-    /// Given in seconds.
+    /// A time, whose variable is in seconds.
     Millis(&'a mut u64),
 }
 
+type SettingOf = fn(&mut BreakerConfig) -> Setting<'_>;
+
 /// The variables of the settings of breakers that have none of their own.
-const BREAKER_SETTINGS: [(&str, fn(&mut BreakerConfig) -> Setting<'_>); 9] = [
+const BREAKER_SETTINGS: [(&str, SettingOf); 9] = [
     ("BREAKER_FAILURE_PERCENT", |it| {
         Setting::Number(&mut it.failure_threshold_percentage)
     }),
@@ -205,17 +204,6 @@ fn breaker_config(env: &Environment) -> Result<BreakerConfig, ConfigError> {
         }
     }
     Ok(config)
-}
-
-/// Parses the channel for notices of circuit breakers, `OPERATIONS_CHANNEL`; `None` if that is
-/// empty.
-fn operations_channel(env: &Environment) -> Result<Option<ChannelId>, ConfigError> {
-    const NAME: &str = "OPERATIONS_CHANNEL";
-    let parsed = env.get(NAME).map(str::parse).transpose();
-    parsed.map_err(|problem: InvalidId| ConfigError {
-        name: NAME,
-        problem: problem.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use bematic_protocol::{
 
 /// Sends messages over WebSocket connections, and closes them.
 #[derive(Clone)]
-pub struct ApiGateway {
+pub(crate) struct ApiGateway {
     client: Client,
     ids: Arc<dyn Ids>,
     clock: Arc<dyn Clock>,
@@ -31,7 +31,7 @@ pub struct ApiGateway {
 impl ApiGateway {
     /// Creates an adapter for the stage's management endpoint,
     /// `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    pub fn new(
+    pub(crate) fn new(
         config: &SdkConfig,
         endpoint: String,
         ids: Arc<dyn Ids>,

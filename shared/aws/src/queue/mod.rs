@@ -229,7 +229,7 @@ impl Notifications for SqsQueue {
 #[derive(Debug, Clone)]
 pub struct SqsSource {
     queue: SqsQueue,
-    dead: SqsQueue,
+    dead_letters: SqsQueue,
     max_receives: u32,
 }
 
@@ -239,7 +239,7 @@ impl SqsSource {
     pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
         Self {
             queue: SqsQueue::new(client.clone(), urls.source),
-            dead: SqsQueue::new(client, urls.dead_letters),
+            dead_letters: SqsQueue::new(client, urls.dead_letters),
             max_receives,
         }
     }
@@ -280,6 +280,6 @@ impl SourceQueue for SqsSource {
             let value = value.string_value(text).build();
             copy = copy.message_attributes(name, value.map_err(failed("SendMessage"))?);
         }
-        self.dead.send_message(copy).await
+        self.dead_letters.send_message(copy).await
     }
 }

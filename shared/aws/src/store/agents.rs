@@ -33,9 +33,7 @@ impl Agents for AgentStore {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
-        let mut agents: Vec<Agent> = self.agents.list(keys::AGENTS).await?;
-        agents.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(agents)
+        self.agents.list(keys::AGENTS).await
     }
 
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
@@ -64,7 +62,7 @@ impl Agents for AgentStore {
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let found = first(self.agents.newest(&keys::api_keys(agent)), usize::MAX).await?;
+        let found = first(self.agents.with_prefix(&keys::api_keys(agent)), usize::MAX).await?;
         let deletions = found
             .iter()
             .map(async |item| self.agents.delete(key_of(item)?).send().await);
@@ -160,9 +158,7 @@ impl Projects for ProjectStore {
     }
 
     async fn list(&self) -> Result<Vec<Project>, StoreError> {
-        let mut projects: Vec<Project> = self.agents.list(keys::PROJECTS).await?;
-        projects.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
-        Ok(projects)
+        self.agents.list(keys::PROJECTS).await
     }
 
     async fn put(&self, project: &Project) -> Result<(), StoreError> {

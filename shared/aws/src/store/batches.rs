@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     TaskStore, keys,
     table::{first, read},
-    write::{Part, Write},
+    write::{Label, Write},
 };
 
 /// How long a bulk operation's record is kept.
@@ -42,14 +42,14 @@ impl Batches for TaskStore {
         let created = CreatedBatch { batch_id: batch.id };
         let request = self.put_request(request, &created, batch.created_at)?;
         let writes = vec![
-            (Part::Request, request),
-            (Part::Batch, self.put_batch(batch)?.if_absent()),
+            (Label::Request, request),
+            (Label::Batch, self.put_batch(batch)?.if_absent()),
         ];
         let mut refused = self.tasks.transact(writes).await?;
         if refused.is_empty() {
             return Ok(Created::New);
         }
-        let Some(item) = refused.remove(&Part::Request) else {
+        let Some(item) = refused.remove(&Label::Request) else {
             return Err(StoreError::Corrupt {
                 key: keys::batch(batch.id).to_string(),
                 source: "the id of a new bulk operation is taken".into(),

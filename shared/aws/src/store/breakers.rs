@@ -12,7 +12,7 @@ use bematic_protocol::ids::AgentId;
 use super::{
     AgentStore, keys,
     table::Table,
-    write::{Part, Write},
+    write::{Label, Write},
 };
 
 /// Returns the write of a breaker, on condition that its version is still that of `change.before`.
@@ -48,10 +48,10 @@ impl Breakers for AgentStore {
         if change.before == change.after {
             return Ok(Written::Done);
         }
-        let mut writes = vec![(Part::Breaker, put_breaker(&self.agents, agent, change)?)];
+        let mut writes = vec![(Label::Breaker, put_breaker(&self.agents, agent, change)?)];
         if change.changes_gate() {
             let update = self.agents.update(keys::agent(agent));
-            writes.push((Part::Agent, update.set("gate", change.after.gate())?));
+            writes.push((Label::Agent, update.set("gate", change.after.gate())?));
         }
         Ok(if self.agents.transact(writes).await?.is_empty() {
             Written::Done

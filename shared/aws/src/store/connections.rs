@@ -19,7 +19,7 @@ use bematic_protocol::{
 use super::{
     AgentStore, keys,
     table::{batch_get, failed, read},
-    write::{ConditionFailed, Part, Write},
+    write::{ConditionFailed, Label, Write},
 };
 
 /// How long a connection's record is kept: longer than the 2 h that API Gateway keeps a connection.
@@ -111,9 +111,9 @@ impl Connections for AgentStore {
     ) -> Result<bool, StoreError> {
         let key = keys::api_key(agent, key);
         let writes = vec![
-            (Part::Agent, self.replace_binding(agent, binding, None)?),
-            (Part::Connection, self.update_connection(binding, agent)?),
-            (Part::Key, self.agents.check_exists(key)),
+            (Label::Agent, self.replace_binding(agent, binding, None)?),
+            (Label::Connection, self.update_connection(binding, agent)?),
+            (Label::ApiKey, self.agents.check_exists(key)),
         ];
         Ok(self.agents.transact(writes).await?.is_empty())
     }
@@ -134,13 +134,13 @@ impl Connections for AgentStore {
             }
             let update = self.replace_binding(&agent.id, binding, before.as_ref())?;
             let connection = self.update_connection(binding, &agent.id)?;
-            let writes = vec![(Part::Agent, update), (Part::Connection, connection)];
+            let writes = vec![(Label::Agent, update), (Label::Connection, connection)];
             let mut refused = self.agents.transact(writes).await?;
             if refused.is_empty() {
                 let replaced = before.map(|older| older.id);
                 return Ok(Bound::Current { replaced });
             }
-            if let Some(item) = refused.remove(&Part::Connection) {
+            if let Some(item) = refused.remove(&Label::Connection) {
                 let bound: Connection = read(item)?;
                 let is_same_agent = bound.agent_id.as_ref() == Some(&agent.id);
                 return Ok(if is_same_agent {
@@ -149,7 +149,7 @@ impl Connections for AgentStore {
                     Bound::Taken
                 });
             }
-            let item = refused.remove(&Part::Agent).unwrap_or_default();
+            let item = refused.remove(&Label::Agent).unwrap_or_default();
             if item.is_empty() {
                 return Ok(Bound::NoAgent);
             }

@@ -1,7 +1,7 @@
 //! Progress reports: an attempt's steps, and the newest [`Chunk::KEPT`] pieces of its output, one
 //! item each.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{failed, first, key_of, read, unwritable},
+    table::{failed, first, key_of, read, text, unwritable},
 };
 
 /// How long steps and output are kept.
@@ -28,11 +28,6 @@ const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
 const TRIM_EVERY: u32 = 100;
 /// The most requests of one BatchWriteItem (DynamoDB's limit).
 const BATCH_WRITE_LIMIT: usize = 25;
-
-#[derive(Serialize, Deserialize)]
-struct Piece {
-    text: String,
-}
 
 /// The time-to-live of a step or a piece of output, which is [`REPORT_KEPT`] after it was received.
 #[derive(Deserialize)]
@@ -65,9 +60,8 @@ impl Reports for TaskStore {
     }
 
     async fn add_chunk(&self, chunk: &Chunk, now: Timestamp) -> Result<(), StoreError> {
-        let text = chunk.text.clone();
-        self.put_report(&keys::chunk(chunk), &Piece { text }, now)
-            .await?;
+        let piece = HashMap::from([("text", &chunk.text)]);
+        self.put_report(&keys::chunk(chunk), &piece, now).await?;
         self.trim(chunk).await
     }
 
@@ -85,9 +79,9 @@ impl Reports for TaskStore {
             let query = query.set_exclusive_start_key(from);
             let page = query.send().await.map_err(failed("Query"))?;
             for item in page.items.unwrap_or_default() {
-                let piece: Piece = read(item)?;
-                size += piece.text.len();
-                pieces.push(piece.text);
+                let piece = text(&item, "text")?;
+                size += piece.len();
+                pieces.push(piece.to_owned());
             }
             from = page.last_evaluated_key;
             if size >= bytes || from.is_none() {
@@ -110,11 +104,10 @@ impl Reports for TaskStore {
             first(self.tasks.newest(&keys::steps(task, attempt)), 1),
             first(self.tasks.newest(&keys::chunks(task, attempt)), 1)
         )?;
-        let newest = step.into_iter().chain(chunk).map(read::<Expiry>);
-        let expires_at = newest.map(|it| Ok(it?.expires_at));
-        let secs = expires_at.collect::<Result<Vec<_>, StoreError>>()?;
-        let newest = secs.into_iter().max();
-        Ok(newest.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_KEPT))
+        let newest = step.into_iter().chain(chunk).map(read);
+        let newest: Vec<Expiry> = newest.collect::<Result<_, _>>()?;
+        let expires_at = newest.iter().map(|it| it.expires_at).max();
+        Ok(expires_at.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_KEPT))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Reading a table: items by key, and queries.
 
-use std::{collections::HashMap, error::Error, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    error::Error,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -55,7 +59,7 @@ impl Table {
     pub(super) async fn find_all<R: DeserializeOwned>(
         &self,
         keys: &[Key],
-    ) -> Result<HashMap<Key, Result<R, StoreError>>, StoreError> {
+    ) -> Result<BTreeMap<Key, Result<R, StoreError>>, StoreError> {
         let calls = keys
             .chunks(BATCH_GET_LIMIT)
             .map(|chunk| batch_get(&self.client, chunk.iter().map(|key| (self, key)), false));
@@ -63,7 +67,7 @@ impl Table {
         Ok(found.map(|(key, item)| (key, read(item))).collect())
     }
 
-    /// Returns the records of the items of an index, which has only their keys.
+    /// Returns the records of the items of an index, which has only their keys, sorted by key.
     pub(super) async fn find_indexed<R: DeserializeOwned>(
         &self,
         items: &[Item],
@@ -88,12 +92,16 @@ impl Table {
             .set_expression_attribute_values(Some(values.into()))
     }
 
-    /// Returns a consistent query of the items whose sort key begins with `prefix`, newest first.
-    pub(super) fn newest(&self, prefix: &Key) -> QueryFluentBuilder {
+    /// Returns a consistent query of the items whose sort key begins with `prefix`.
+    pub(super) fn with_prefix(&self, prefix: &Key) -> QueryFluentBuilder {
         let values = [(":pk", &*prefix.pk), (":prefix", &prefix.sk)];
         self.query("pk = :pk AND begins_with(sk, :prefix)", values)
             .consistent_read(true)
-            .scan_index_forward(false)
+    }
+
+    /// Returns the query of [`Self::with_prefix`], newest first.
+    pub(super) fn newest(&self, prefix: &Key) -> QueryFluentBuilder {
+        self.with_prefix(prefix).scan_index_forward(false)
     }
 
     /// Returns the first `limit` items of each shard of a list in the index `due` whose time is `now`
@@ -115,7 +123,7 @@ impl Table {
         found.into_iter().flatten().map(read).collect()
     }
 
-    /// Returns all records of a list in the index `list`.
+    /// Returns all records of a list in the index `list`, sorted by key.
     pub(super) async fn list<R: DeserializeOwned>(&self, list: &str) -> Result<Vec<R>, StoreError> {
         let shards = (0..SHARDS).map(|shard| {
             let query = self.query("listPk = :pk", [(":pk", &keys::shard(list, shard))]);
@@ -131,7 +139,7 @@ pub(super) async fn batch_get<'a>(
     client: &Client,
     keys: impl Iterator<Item = (&'a Table, &'a Key)>,
     consistent: bool,
-) -> Result<HashMap<Key, Item>, StoreError> {
+) -> Result<BTreeMap<Key, Item>, StoreError> {
     let mut wanted: HashMap<String, Vec<Item>> = HashMap::new();
     for (table, key) in keys {
         let keys = wanted.entry(table.name.clone()).or_default();
@@ -146,7 +154,7 @@ pub(super) async fn batch_get<'a>(
             Ok((table, keys.build().map_err(unwritable)?))
         })
         .collect::<Result<HashMap<_, _>, StoreError>>()?;
-    let mut found = HashMap::new();
+    let mut found = BTreeMap::new();
     for pause in backoff().build() {
         let call = client.batch_get_item().set_request_items(Some(wanted));
         let answer = call.send().await.map_err(failed("BatchGetItem"))?;

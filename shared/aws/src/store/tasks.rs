@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     TaskStore, keys,
     table::{batch_get, first, read},
-    write::{ConditionFailed, Part, Write},
+    write::{ConditionFailed, Label, Write},
 };
 
 /// How long a repeated request is recognised. Slack repeats a request for some 6 min.
@@ -86,22 +86,22 @@ impl Tasks for TaskStore {
         let agent = keys::agent(&task.agent_id);
         let writes = vec![
             (
-                Part::Request,
+                Label::Request,
                 self.put_request(request, &created, task.created_at)?,
             ),
-            (Part::Task, self.put_task(task)?.if_absent()),
-            (Part::Content, self.tasks.put(&keys::spec(task.id), spec)?),
-            (Part::Place, self.tasks.put(&keys::queued(task), task)?),
-            (Part::Agent, self.agents.check_exists(agent)),
+            (Label::Task, self.put_task(task)?.if_absent()),
+            (Label::Content, self.tasks.put(&keys::spec(task.id), spec)?),
+            (Label::Place, self.tasks.put(&keys::queued(task), task)?),
+            (Label::Agent, self.agents.check_exists(agent)),
         ];
         let mut refused = self.tasks.transact(writes).await?;
         if refused.is_empty() {
             Ok(Creation::Done)
-        } else if let Some(item) = refused.remove(&Part::Request) {
+        } else if let Some(item) = refused.remove(&Label::Request) {
             // A repeated request is reported as one, also if another condition failed with it.
             let first: CreatedTask = read(item)?;
             Ok(Creation::Repeated(first.task_id))
-        } else if refused.contains_key(&Part::Agent) {
+        } else if refused.contains_key(&Label::Agent) {
             Ok(Creation::NoAgent)
         } else {
             Err(StoreError::Corrupt {
@@ -121,9 +121,9 @@ impl Tasks for TaskStore {
         let refused = self.tasks.transact(writes).await?;
         Ok(if refused.is_empty() {
             Claim::Taken(Box::new(after))
-        } else if refused.contains_key(&Part::Task) {
+        } else if refused.contains_key(&Label::Task) {
             Claim::TaskChanged
-        } else if refused.contains_key(&Part::Agent) {
+        } else if refused.contains_key(&Label::Agent) {
             Claim::AgentUnavailable
         } else {
             Claim::BreakerChanged

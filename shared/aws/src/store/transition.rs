@@ -12,7 +12,7 @@ use super::{
     TaskStore,
     breakers::put_breaker,
     keys::{self, Key},
-    write::{Part, Write},
+    write::{Label, Write},
 };
 
 impl TaskStore {
@@ -36,9 +36,9 @@ impl TaskStore {
         attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
         permit: Option<DispatchPermit<'_>>,
-    ) -> Result<Vec<(Part, Write)>, StoreError> {
+    ) -> Result<Vec<(Label, Write)>, StoreError> {
         let task = self.put_task(after)?.if_version(before.version)?;
-        let mut writes = vec![(Part::Task, task)];
+        let mut writes = vec![(Label::Task, task)];
 
         // The agent's slots and gate: one write, since DynamoDB allows only one of an item.
         let mut agent = self.agents.update(keys::agent(&after.agent_id));
@@ -65,19 +65,19 @@ impl TaskStore {
                 .value(":generation", permit.generation)?;
         }
         if !agent.is_empty() {
-            writes.push((Part::Agent, agent));
+            writes.push((Label::Agent, agent));
         }
         if let Some(change) = change {
             let breaker = put_breaker(&self.agents, &after.agent_id, change)?;
-            writes.push((Part::Breaker, breaker));
+            writes.push((Label::Breaker, breaker));
         }
 
         let (left, taken) = places(before, after);
         if let Some(place) = taken {
-            writes.push((Part::Place, self.tasks.put(&place, after)?));
+            writes.push((Label::Place, self.tasks.put(&place, after)?));
         }
         if let Some(place) = left {
-            writes.push((Part::Place, self.tasks.delete(place)));
+            writes.push((Label::Place, self.tasks.delete(place)));
         }
         let content = match attached {
             None => return Ok(writes),
@@ -89,7 +89,7 @@ impl TaskStore {
                 self.tasks.put(&key, report)?.if_absent()
             }
         };
-        writes.push((Part::Content, content));
+        writes.push((Label::Content, content));
         Ok(writes)
     }
 }

@@ -65,24 +65,19 @@ pub(super) struct ConditionFailed(pub(super) Item);
 
 /// The label of a write in a transaction: the record that the write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(super) enum Label {
     /// A request of Slack, which creates a task or a bulk operation once.
     Request,
-    /// A task.
     Task,
     /// A task's specification, its result, or a late report.
     Content,
     /// A place in an agent's queue.
     Place,
-    /// An agent: its slots, its connection, its gate.
     Agent,
-    /// An agent's circuit breaker.
     Breaker,
-    /// An API key.
-    Key,
+    ApiKey,
     /// A connection that authenticates in band.
     Connection,
-    /// A bulk operation.
     Batch,
 }
 
@@ -208,9 +203,7 @@ impl Write {
             item.insert(path.to_owned(), attribute_value(value)?);
             return Ok(self);
         }
-        self.clause("SET", path, value, |name, value| {
-            format!("{name} = {value}")
-        })
+        self.clause("SET", "NAME = VALUE", path, value)
     }
 
     /// Sets an attribute unless the item has it.
@@ -219,20 +212,17 @@ impl Write {
         path: &str,
         value: impl Serialize,
     ) -> Result<Self, StoreError> {
-        let clause = |name: &str, value: &str| format!("{name} = if_not_exists({name}, {value})");
-        self.clause("SET", path, value, clause)
+        self.clause("SET", "NAME = if_not_exists(NAME, VALUE)", path, value)
     }
 
     /// Adds to a number or a set.
     pub(super) fn add(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
-        self.clause("ADD", path, value, |name, value| format!("{name} {value}"))
+        self.clause("ADD", "NAME VALUE", path, value)
     }
 
     /// Deletes elements of a set.
     pub(super) fn subtract(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
-        self.clause("DELETE", path, value, |name, value| {
-            format!("{name} {value}")
-        })
+        self.clause("DELETE", "NAME VALUE", path, value)
     }
 
     /// Removes an attribute of the item.
@@ -283,12 +273,13 @@ impl Write {
     fn clause(
         mut self,
         keyword: &'static str,
+        pattern: &str,
         path: &str,
         value: impl Serialize,
-        clause: impl FnOnce(&str, &str) -> String,
     ) -> Result<Self, StoreError> {
         let placeholder = format!(":{}", path.replace('.', "_"));
-        let clause = clause(&self.name(path), &placeholder);
+        let clause = pattern.replace("NAME", &self.name(path));
+        let clause = clause.replace("VALUE", &placeholder);
         self.clauses.entry(keyword).or_default().push(clause);
         self.value(&placeholder, value)
     }
