@@ -177,14 +177,18 @@ pub(super) async fn first(
     query: QueryFluentBuilder,
     limit: usize,
 ) -> Result<Vec<Item>, StoreError> {
-    let mut items = query.limit(at_most(limit)).into_paginator().items().send();
-    let mut found = Vec::new();
-    while found.len() < limit
-        && let Some(item) = items.try_next().await.map_err(failed("Query"))?
-    {
-        found.push(item);
+    let query = query.limit(at_most(limit));
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = query.clone().set_exclusive_start_key(from);
+        let page = page.send().await.map_err(failed("Query"))?;
+        found.extend(page.items.unwrap_or_default());
+        from = page.last_evaluated_key;
+        if found.len() >= limit || from.is_none() {
+            found.truncate(limit);
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
 /// Returns a limit as the SDK takes it.
