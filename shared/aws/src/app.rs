@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 use crate::{
     config::{Config, Environment},
     gateway::ApiGateway,
-    queue::{SqsBatches, SqsDeadLetters, SqsDispatch, SqsNotifications, SqsSource},
+    queue::{SqsDeadLetters, SqsQueue, SqsSource},
     slack::{ClientError, SlackClient},
     store::{AgentStore, ProjectStore, TaskStore},
 };
@@ -35,7 +35,7 @@ impl App {
     /// Builds the app from the process's environment variables, those of the AWS SDK included.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// [`ConfigError`] names the first variable that is missing or invalid.
     pub async fn from_env() -> Result<Self, ConfigError> {
         // The protection is for long streams; AWS's answers here are a few KB.
         let sdk = aws_config::defaults(BehaviorVersion::latest())
@@ -55,7 +55,7 @@ impl App {
     /// HTTP connection pool of that configuration.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// [`ConfigError`] names the first variable that is missing or invalid.
     pub fn new(
         environment: Environment,
         sdk: &SdkConfig,
@@ -65,15 +65,13 @@ impl App {
         let config = Config::read(&environment)?;
         let dynamo = aws_sdk_dynamodb::Client::new(sdk);
         let sqs = aws_sdk_sqs::Client::new(sdk);
-        let (tasks, agents) = (&config.tasks_table, &config.agents_table);
-        let task_store = Arc::new(TaskStore::new(
-            dynamo.clone(),
-            tasks.clone(),
-            agents.clone(),
-        ));
+        let agents = &config.agents_table;
+        let task_store = TaskStore::new(dynamo.clone(), config.tasks_table.clone(), agents.clone());
+        let task_store = Arc::new(task_store);
         let agent_store = Arc::new(AgentStore::new(dynamo.clone(), agents.clone()));
-        let management = config.management_url.clone();
+        let queue = |name| SqsQueue::new(sqs.clone(), config.queue(name).source.clone());
         let queues = QueueName::iter().map(|name| (name, config.queue(name).clone()));
+        let management = config.management_url.clone();
         let ports = Ports {
             tasks: task_store.clone(),
             lists: task_store.clone(),
@@ -87,15 +85,9 @@ impl App {
             dispatch_leases: agent_store.clone(),
             breakers: agent_store,
             projects: Arc::new(ProjectStore::new(dynamo, agents.clone())),
-            dispatch: Arc::new(SqsDispatch::new(
-                sqs.clone(),
-                config.dispatch.source.clone(),
-            )),
-            notifications: Arc::new(SqsNotifications::new(
-                sqs.clone(),
-                config.notifications.source.clone(),
-            )),
-            batch_queue: Arc::new(SqsBatches::new(sqs.clone(), config.batch.source.clone())),
+            dispatch: Arc::new(queue(QueueName::Dispatch)),
+            notifications: Arc::new(queue(QueueName::Notifications)),
+            batch_queue: Arc::new(queue(QueueName::Batch)),
             dead_letters: Arc::new(SqsDeadLetters::new(&sqs, queues)),
             gateway: Arc::new(ApiGateway::new(sdk, management, ids.clone(), clock.clone())),
             clock,

@@ -1,14 +1,17 @@
 //! The adapter to API Gateway's management API, which sends messages to agents.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{
-    Client, config::Builder, error::ProvideErrorMetadata, primitives::Blob,
+    Client,
+    config::Builder,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::Blob,
 };
 use bematic::{
-    error::{GatewayError, Source},
+    error::GatewayError,
     ports::{Delivery, Gateway},
 };
 use bematic_protocol::{
@@ -19,7 +22,7 @@ use bematic_protocol::{
 
 /// Sends messages over WebSocket connections, and closes them.
 #[derive(Clone)]
-pub struct ApiGateway {
+pub(crate) struct ApiGateway {
     client: Client,
     ids: Arc<dyn Ids>,
     clock: Arc<dyn Clock>,
@@ -28,7 +31,7 @@ pub struct ApiGateway {
 impl ApiGateway {
     /// Creates an adapter for the stage's management endpoint,
     /// `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    pub fn new(
+    pub(crate) fn new(
         config: &SdkConfig,
         endpoint: String,
         ids: Arc<dyn Ids>,
@@ -57,37 +60,34 @@ impl Gateway for ApiGateway {
             message,
         };
         let text = envelope.encode(spelling)?;
-        let call = self
-            .client
-            .post_to_connection()
-            .connection_id(connection.as_str());
-        match call.data(Blob::new(text)).send().await {
-            Ok(_) => Ok(Delivery::Sent),
-            Err(error) if is_gone(error.as_service_error()) => Ok(Delivery::Gone),
-            Err(error) => Err(failed("PostToConnection", Box::new(error))),
-        }
+        let call = self.client.post_to_connection();
+        let call = call.connection_id(connection.as_str());
+        let sent = call.data(Blob::new(text)).send().await;
+        delivery("PostToConnection", sent)
     }
 
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
-        match self
-            .client
-            .delete_connection()
-            .connection_id(connection.as_str())
-            .send()
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if is_gone(error.as_service_error()) => Ok(()),
-            Err(error) => Err(failed("DeleteConnection", Box::new(error))),
-        }
+        let call = self.client.delete_connection();
+        let closed = call.connection_id(connection.as_str()).send().await;
+        delivery("DeleteConnection", closed).map(drop)
     }
 }
 
-/// Whether API Gateway answered 410: the connection does not exist (any more, or yet).
-fn is_gone<E: ProvideErrorMetadata>(error: Option<&E>) -> bool {
-    error.and_then(ProvideErrorMetadata::code) == Some("GoneException")
-}
-
-fn failed(operation: &'static str, source: Source) -> GatewayError {
-    GatewayError::Call { operation, source }
+/// Returns the outcome of a call. API Gateway answers 410 if the connection does not exist (any more,
+/// or yet).
+fn delivery<T, E>(
+    operation: &'static str,
+    result: Result<T, SdkError<E>>,
+) -> Result<Delivery, GatewayError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(Delivery::Sent),
+        Err(error) if error.code() == Some("GoneException") => Ok(Delivery::Gone),
+        Err(error) => Err(GatewayError::Call {
+            operation,
+            source: error.into(),
+        }),
+    }
 }

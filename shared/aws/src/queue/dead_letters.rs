@@ -2,12 +2,14 @@
 //! move only messages that SQS itself put into a dead-letter queue, and would keep the attributes
 //! with the outdated reason.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     types::{
         ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName,
-        QueueAttributeName,
+        QueueAttributeName, SendMessageBatchRequestEntry,
     },
 };
 use bematic::{
@@ -18,11 +20,7 @@ use bematic::{
 use bematic_protocol::time::Timestamp;
 use futures::future::join_all;
 
-use super::{
-    failure::failed,
-    reason::{CODE, REASON},
-    target::{Outgoing, Target},
-};
+use super::{CODE, REASON, SqsQueue, failed};
 use crate::config::QueueUrls;
 
 /// The most messages of one ReceiveMessage (SQS's limit).
@@ -30,97 +28,89 @@ const RECEIVE_LIMIT: i32 = 10;
 /// The visibility timeout, in seconds, of a message that is listed or redriven.
 const VISIBILITY_TIMEOUT: i32 = 20;
 
-/// A queue and its dead-letter queue.
+/// The queues, each with its dead-letter queue.
 #[derive(Debug, Clone)]
-struct Pair {
-    name: QueueName,
-    queue: Target,
-    dead: Target,
-}
-
-/// The dead-letter queues of all queues.
-#[derive(Debug, Clone)]
-pub struct SqsDeadLetters(Vec<Pair>);
+pub struct SqsDeadLetters(BTreeMap<QueueName, (SqsQueue, SqsQueue)>);
 
 impl SqsDeadLetters {
     /// Creates the adapter from each queue's name and URLs.
     pub fn new(client: &Client, queues: impl IntoIterator<Item = (QueueName, QueueUrls)>) -> Self {
-        let target = |url| Target {
-            client: client.clone(),
-            url,
-        };
-        let pairs = queues.into_iter().map(|(name, urls)| Pair {
-            name,
-            queue: target(urls.source),
-            dead: target(urls.dead_letters),
-        });
-        Self(pairs.collect())
+        let queue = |url| SqsQueue::new(client.clone(), url);
+        let queues = queues
+            .into_iter()
+            .map(|(name, urls)| (name, (queue(urls.source), queue(urls.dead_letters))));
+        Self(queues.collect())
     }
 
-    fn pair(&self, name: QueueName) -> Result<&Pair, QueueError> {
-        let pair = self.0.iter().find(|pair| pair.name == name);
-        pair.ok_or_else(|| failed("ReceiveMessage", "no such dead-letter queue"))
+    fn queues(&self, name: QueueName) -> Result<&(SqsQueue, SqsQueue), QueueError> {
+        self.0
+            .get(&name)
+            .ok_or("no such dead-letter queue")
+            .map_err(failed("ReceiveMessage"))
     }
 }
 
 #[async_trait]
 impl DeadLetterQueues for SqsDeadLetters {
     async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError> {
-        let dead = &self.pair(queue)?.dead;
-        let messages = dead.receive().await?;
-        let count = dead.count().await?.max(messages.len());
-        dead.make_visible(&messages).await?;
+        let (_, dead_letters) = self.queues(queue)?;
+        let messages = dead_letters.receive().await?;
+        let count = dead_letters.count().await?.max(messages.len());
+        dead_letters.make_visible(&messages).await?;
         Ok(DeadLetters {
             queue,
             count,
-            letters: messages.into_iter().map(letter).collect(),
+            letters: messages.into_iter().map(dead_letter).collect(),
         })
     }
 
     async fn count(&self, queue: QueueName) -> Result<usize, QueueError> {
-        self.pair(queue)?.dead.count().await
+        self.queues(queue)?.1.count().await
     }
 
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
-        let pair = self.pair(queue)?;
-        let mut messages = pair.dead.receive().await?;
+        let (queue, dead_letters) = self.queues(queue)?;
+        let mut messages = dead_letters.receive().await?;
         // A redriven message may fail again and come back: only those present now are moved.
-        let limit = limit.min(pair.dead.count().await?.max(messages.len()));
+        let limit = limit.min(dead_letters.count().await?.max(messages.len()));
         let mut redriven = 0;
         while !messages.is_empty() {
             // A message that cannot be moved stays in the dead-letter queue; the others are moved.
-            let moves = join_all(messages.iter().map(|message| pair.redrive(message))).await;
+            let moves = messages.iter().map(|it| dead_letters.redrive(it, queue));
+            let moves = join_all(moves).await;
             redriven += moves.iter().filter(|moved| moved.is_ok()).count();
             moves.into_iter().collect::<Result<(), _>>()?;
             if redriven >= limit {
                 break;
             }
-            messages = pair.dead.receive().await?;
+            messages = dead_letters.receive().await?;
         }
         Ok(redriven)
     }
 }
 
-impl Pair {
-    /// Sends a dead letter to the queue, then deletes it. A failure in between has it sent twice;
-    /// handlers are idempotent.
-    async fn redrive(&self, message: &Message) -> Result<(), QueueError> {
-        let id = message.message_id.as_deref().unwrap_or_default();
+impl SqsQueue {
+    /// Sends a dead letter of this queue to the queue it came from, then deletes it. A failure in
+    /// between has it sent twice; handlers are idempotent.
+    async fn redrive(&self, message: &Message, to: &Self) -> Result<(), QueueError> {
         let group = system_attribute(message, &MessageSystemAttributeName::MessageGroupId);
         let fifo = system_attribute(message, &MessageSystemAttributeName::MessageDeduplicationId);
-        let again = Outgoing {
-            body: message.body.clone().unwrap_or_default(),
-            group: group.map(ToOwned::to_owned),
-            deduplication_id: fifo.map(|_| format!("redrive-{id}")),
-            delay: None,
-            reason: None,
-        };
-        self.queue.send(again).await?;
-        self.dead.delete(message).await
+        let id = message.message_id.as_deref().unwrap_or_default();
+        let again = SendMessageBatchRequestEntry::builder()
+            .message_body(message.body.as_deref().unwrap_or_default())
+            .set_message_group_id(group)
+            .set_message_deduplication_id(fifo.map(|_| format!("redrive-{id}")));
+        to.send_message(again).await?;
+        self.client
+            .delete_message()
+            .queue_url(&self.url)
+            .set_receipt_handle(message.receipt_handle.clone())
+            .send()
+            .await
+            .map(drop)
+            .map_err(failed("DeleteMessage"))
     }
-}
 
-impl Target {
     /// Receives up to [`RECEIVE_LIMIT`] messages by a long poll: a short one asks only a sample of
     /// SQS's servers.
     async fn receive(&self) -> Result<Vec<Message>, QueueError> {
@@ -135,7 +125,7 @@ impl Target {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
-            .map_err(|error| failed("ReceiveMessage", error))?;
+            .map_err(failed("ReceiveMessage"))?;
         Ok(answer.messages.unwrap_or_default())
     }
 
@@ -150,33 +140,24 @@ impl Target {
             .attribute_names(in_flight.clone())
             .send()
             .await
-            .map_err(|error| failed("GetQueueAttributes", error))?;
+            .map_err(failed("GetQueueAttributes"))?;
         let attributes = answer.attributes.unwrap_or_default();
-        let number = |name| {
-            attributes
-                .get(name)
-                .and_then(|count| count.parse::<usize>().ok())
-        };
-        Ok([visible, in_flight]
-            .iter()
-            .filter_map(number)
-            .sum::<usize>())
+        let number = |name| attributes.get(name)?.parse::<usize>().ok();
+        Ok([visible, in_flight].iter().filter_map(number).sum())
     }
 
     async fn make_visible(&self, messages: &[Message]) -> Result<(), QueueError> {
         if messages.is_empty() {
             return Ok(());
         }
-        let handles = messages
-            .iter()
-            .filter_map(|message| message.receipt_handle.as_ref());
+        let handles = messages.iter().filter_map(|it| it.receipt_handle.as_ref());
         let entries = handles.enumerate().map(|(id, handle)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(id.to_string())
                 .receipt_handle(handle)
                 .visibility_timeout(0)
                 .build()
-                .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
+                .map_err(failed("ChangeMessageVisibilityBatch"))
         });
         let entries = entries.collect::<Result<_, _>>()?;
         // An entry that fails becomes visible when its visibility timeout ends.
@@ -187,30 +168,16 @@ impl Target {
             .send()
             .await
             .map(drop)
-            .map_err(|error| failed("ChangeMessageVisibilityBatch", error))
-    }
-
-    async fn delete(&self, message: &Message) -> Result<(), QueueError> {
-        self.client
-            .delete_message()
-            .queue_url(&self.url)
-            .set_receipt_handle(message.receipt_handle.clone())
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failed("DeleteMessage", error))
+            .map_err(failed("ChangeMessageVisibilityBatch"))
     }
 }
 
-fn system_attribute<'a>(
-    message: &'a Message,
-    name: &MessageSystemAttributeName,
-) -> Option<&'a str> {
+fn system_attribute(message: &Message, name: &MessageSystemAttributeName) -> Option<String> {
     let value = message.attributes.as_ref()?.get(name)?;
-    Some(value.as_str()).filter(|value| !value.is_empty())
+    Some(value.clone()).filter(|value| !value.is_empty())
 }
 
-fn letter(message: Message) -> DeadLetter {
+fn dead_letter(message: Message) -> DeadLetter {
     let sent = system_attribute(&message, &MessageSystemAttributeName::SentTimestamp);
     let since = sent.and_then(|sent| sent.parse().ok()).unwrap_or_default();
     let attribute = |name| {

@@ -2,25 +2,21 @@
 //! handler reads that state and decides.
 
 mod dead_letters;
-mod failure;
-mod reason;
-mod target;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::Client;
-
-pub use self::dead_letters::SqsDeadLetters;
-use self::{
-    failure::failed,
-    target::{Outgoing, Target},
+use aws_sdk_sqs::{
+    Client,
+    types::{
+        MessageAttributeValue, SendMessageBatchRequestEntry,
+        builders::SendMessageBatchRequestEntryBuilder,
+    },
 };
-use crate::config::QueueUrls;
 use bematic::{
     batch::Batch,
     dead_letter::Reason,
-    error::QueueError,
+    error::{QueueError, Source},
     ports::{
         BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
         Received, SourceQueue,
@@ -31,84 +27,161 @@ use bematic_protocol::{
     ids::{AgentId, BatchId, TaskId},
     time::Timestamp,
 };
+use futures::future::try_join_all;
+use serde::Serialize;
 
-/// Sends to the dispatcher's queue, a standard queue. Each agent is a message group, so that a
-/// backlog of one agent does not delay the others (SQS's fair queues).
+pub use self::dead_letters::SqsDeadLetters;
+use crate::config::QueueUrls;
+
+/// The most messages of one SendMessageBatch (SQS's limit).
+const BATCH_LIMIT: usize = 10;
+/// The message attribute of a dead letter with the error's stable code.
+const CODE: &str = "code";
+/// The message attribute of a dead letter with the error's text.
+const REASON: &str = "reason";
+
+/// A queue, as all ports of queues that functions send to.
 #[derive(Debug, Clone)]
-pub struct SqsDispatch(Target);
+pub(crate) struct SqsQueue {
+    client: Client,
+    url: String,
+}
 
-impl SqsDispatch {
-    /// Creates the adapter for the queue at `url`.
-    pub const fn new(client: Client, url: String) -> Self {
-        Self(Target { client, url })
+impl SqsQueue {
+    pub(crate) const fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    async fn send_message(&self, message: MessageBuilder) -> Result<(), QueueError> {
+        let message = build(message, 0)?;
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.message_body)
+            .set_message_group_id(message.message_group_id)
+            .set_message_deduplication_id(message.message_deduplication_id)
+            .set_delay_seconds(message.delay_seconds)
+            .set_message_attributes(message.message_attributes)
+            .send()
+            .await
+            .map(drop)
+            .map_err(failed("SendMessage"))
+    }
+
+    async fn send_messages(&self, messages: Vec<MessageBuilder>) -> Result<(), QueueError> {
+        if let [message] = &messages[..] {
+            return self.send_message(message.clone()).await;
+        }
+        let batches = messages.chunks(BATCH_LIMIT);
+        let batches = batches.map(|batch| self.send_batch(batch));
+        try_join_all(batches).await.map(drop)
+    }
+
+    /// Sends up to [`BATCH_LIMIT`] messages in one call, and each message that SQS refused once
+    /// more in a call of its own.
+    async fn send_batch(&self, messages: &[MessageBuilder]) -> Result<(), QueueError> {
+        let entries = messages.iter().cloned().enumerate();
+        let entries = entries.map(|(id, message)| build(message, id));
+        let answer = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries.collect::<Result<_, _>>()?))
+            .send()
+            .await
+            .map_err(failed("SendMessageBatch"))?;
+        for refused in answer.failed {
+            let id = refused.id.parse().unwrap_or(usize::MAX);
+            if let Some(message) = messages.get(id) {
+                self.send_message(message.clone()).await?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<Outgoing, QueueError> {
+/// A message to be sent, alone or in a batch, which has ids of its own.
+type MessageBuilder = SendMessageBatchRequestEntryBuilder;
+
+fn message(body: &impl Serialize) -> Result<MessageBuilder, QueueError> {
+    let body = serde_json::to_string(body).map_err(failed("SendMessage"))?;
+    Ok(SendMessageBatchRequestEntry::builder().message_body(body))
+}
+
+fn build(message: MessageBuilder, id: usize) -> Result<SendMessageBatchRequestEntry, QueueError> {
+    let message = message.id(id.to_string()).build();
+    message.map_err(failed("SendMessage"))
+}
+
+/// Returns the error for a failed call of `operation`.
+fn failed<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> QueueError {
+    move |error| QueueError {
+        operation,
+        source: error.into(),
+    }
+}
+
+/// Returns a message of the dispatcher's queue, a standard queue. Each agent is a message group, so
+/// that a backlog of one agent does not delay the others (SQS's fair queues).
+fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<MessageBuilder, QueueError> {
     let group = match body {
         DispatchMessage::AgentQueue { agent_id, .. }
         | DispatchMessage::Task { agent_id, .. }
         | DispatchMessage::AckDeadline { agent_id, .. } => agent_id.as_str(),
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
     };
-    Ok(Outgoing::new(body)?.group(group).after(delay))
+    let message = message(body)?.message_group_id(group);
+    Ok(message.delay_seconds(seconds(delay, 900)))
+}
+
+/// Returns a delay in seconds, rounded up so that it is over when the message is delivered; at most
+/// SQS's limit.
+fn seconds(delay: Duration, limit: i32) -> i32 {
+    i32::try_from(delay.as_millis().div_ceil(1000)).map_or(limit, |seconds| seconds.min(limit))
 }
 
 #[async_trait]
-impl DispatchQueue for SqsDispatch {
+impl DispatchQueue for SqsQueue {
     async fn send(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
         let messages = messages.iter();
         let messages = messages.map(|(body, delay)| dispatch(body, *delay));
-        self.0.send_all(messages.collect::<Result<_, _>>()?).await
-    }
-}
-
-/// Sends to the queue of bulk operations, a standard queue.
-#[derive(Debug, Clone)]
-pub struct SqsBatches(Target);
-
-impl SqsBatches {
-    /// Creates the adapter for the queue at `url`.
-    pub const fn new(client: Client, url: String) -> Self {
-        Self(Target { client, url })
-    }
-}
-
-#[async_trait]
-impl BatchQueue for SqsBatches {
-    async fn enqueue(&self, batch_id: BatchId) -> Result<(), QueueError> {
-        self.0
-            .send(Outgoing::new(&BatchMessage { batch_id })?)
+        self.send_messages(messages.collect::<Result<_, _>>()?)
             .await
     }
 }
 
-/// Sends to the notifier's queue, a FIFO queue. Each task, bulk operation and agent's breaker is a
-/// message group.
-#[derive(Debug, Clone)]
-pub struct SqsNotifications(Target);
-
-impl SqsNotifications {
-    /// Creates the adapter for the queue at `url`.
-    pub const fn new(client: Client, url: String) -> Self {
-        Self(Target { client, url })
+/// The queue of bulk operations is a standard queue.
+#[async_trait]
+impl BatchQueue for SqsQueue {
+    async fn enqueue(&self, batch_id: BatchId) -> Result<(), QueueError> {
+        self.send_message(message(&BatchMessage { batch_id })?)
+            .await
     }
 }
 
-/// Returns the message that refreshes a task's card. Its deduplication id names the task and the
-/// flush interval, so that SQS keeps one message for each interval.
-fn refresh(task_id: TaskId, now: Timestamp) -> Result<Outgoing, QueueError> {
-    let deduplication_id = format!("{task_id}-{}", FlushInterval::of(now));
-    let message = Outgoing::new(&NotifyMessage::Refresh { task_id })?;
-    let message = message.group(task_id.to_string());
-    Ok(message.deduplicated_by(deduplication_id))
+/// Returns a message of the notifier's queue, a FIFO queue. Each task, bulk operation and agent's
+/// breaker is a message group. SQS drops a second message with the same deduplication id within
+/// 5 min.
+fn notification(
+    body: &NotifyMessage,
+    group: impl Into<String>,
+    deduplication_id: impl Into<String>,
+) -> Result<MessageBuilder, QueueError> {
+    Ok(message(body)?
+        .message_group_id(group)
+        .message_deduplication_id(deduplication_id))
 }
 
 #[async_trait]
-impl Notifications for SqsNotifications {
+impl Notifications for SqsQueue {
     async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError> {
-        let messages = tasks.iter().map(|task| refresh(*task, now));
-        self.0.send_all(messages.collect::<Result<_, _>>()?).await
+        let interval = FlushInterval::of(now);
+        let messages = tasks.iter().map(|&task_id| {
+            let body = NotifyMessage::Refresh { task_id };
+            notification(&body, task_id.to_string(), format!("{task_id}-{interval}"))
+        });
+        self.send_messages(messages.collect::<Result<_, _>>()?)
+            .await
     }
 
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
@@ -118,17 +191,18 @@ impl Notifications for SqsNotifications {
         } else {
             format!("{batch_id}-{}", FlushInterval::of(batch.updated_at))
         };
-        let message = Outgoing::new(&NotifyMessage::Batch { batch_id })?;
-        let message = message.group(batch_id.to_string());
-        self.0.send(message.deduplicated_by(deduplication_id)).await
+        let body = NotifyMessage::Batch { batch_id };
+        self.send_message(notification(&body, batch_id.to_string(), deduplication_id)?)
+            .await
     }
 
     async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError> {
         let agent_id = agent.clone();
-        let message = Outgoing::new(&NotifyMessage::Breaker { agent_id })?;
-        let message = message.group(format!("breaker-{agent}"));
-        let deduplication_id = format!("breaker-{agent}-{generation}");
-        self.0.send(message.deduplicated_by(deduplication_id)).await
+        let group = format!("breaker-{agent}");
+        let deduplication_id = format!("{group}-{generation}");
+        let body = NotifyMessage::Breaker { agent_id };
+        self.send_message(notification(&body, group, deduplication_id)?)
+            .await
     }
 
     async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {
@@ -141,16 +215,17 @@ impl Notifications for SqsNotifications {
         else {
             return Ok(());
         };
-        let message = Outgoing::new(reply)?.group(format!("{channel_id}-{thread_ts}"));
-        self.0.send(message.deduplicated_by(event_id)).await
+        let group = format!("{channel_id}-{thread_ts}");
+        self.send_message(notification(reply, group, event_id)?)
+            .await
     }
 }
 
 /// The queue that triggers a function, with its dead-letter queue.
 #[derive(Debug, Clone)]
 pub struct SqsSource {
-    queue: Target,
-    dead: Target,
+    queue: SqsQueue,
+    dead_letters: SqsQueue,
     max_receives: u32,
 }
 
@@ -159,14 +234,8 @@ impl SqsSource {
     /// `max_receives`.
     pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
         Self {
-            queue: Target {
-                client: client.clone(),
-                url: urls.source,
-            },
-            dead: Target {
-                client,
-                url: urls.dead_letters,
-            },
+            queue: SqsQueue::new(client.clone(), urls.source),
+            dead_letters: SqsQueue::new(client, urls.dead_letters),
             max_receives,
         }
     }
@@ -179,18 +248,16 @@ impl SourceQueue for SqsSource {
     }
 
     async fn retry_after(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
-        // Rounded up, so that the retry is not before `delay` is over; SQS allows at most 12 h.
-        let seconds = delay.as_millis().div_ceil(1000).min(43_200);
         self.queue
             .client
             .change_message_visibility()
             .queue_url(&self.queue.url)
             .receipt_handle(receipt_handle)
-            .visibility_timeout(i32::try_from(seconds).unwrap_or(43_200))
+            .visibility_timeout(seconds(delay, 43_200))
             .send()
             .await
             .map(drop)
-            .map_err(|error| failed("ChangeMessageVisibility", error))
+            .map_err(failed("ChangeMessageVisibility"))
     }
 
     async fn send_to_dead_letters(
@@ -198,13 +265,17 @@ impl SourceQueue for SqsSource {
         message: Received<'_>,
         reason: &Reason,
     ) -> Result<(), QueueError> {
-        let buried = Outgoing {
-            body: message.body.to_owned(),
-            group: message.group.map(ToOwned::to_owned),
-            deduplication_id: message.fifo.then(|| format!("buried-{}", message.id)),
-            delay: None,
-            reason: Some(reason.clone()),
-        };
-        self.dead.send(buried).await
+        let mut copy = SendMessageBatchRequestEntry::builder()
+            .message_body(message.body)
+            .set_message_group_id(message.group.map(ToOwned::to_owned));
+        if message.fifo {
+            copy = copy.message_deduplication_id(format!("buried-{}", message.id));
+        }
+        for (name, text) in [(CODE, &reason.code), (REASON, &reason.text)] {
+            let value = MessageAttributeValue::builder().data_type("String");
+            let value = value.string_value(text).build();
+            copy = copy.message_attributes(name, value.map_err(failed("SendMessage"))?);
+        }
+        self.dead_letters.send_message(copy).await
     }
 }

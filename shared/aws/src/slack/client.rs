@@ -19,13 +19,12 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
 use url::{Url, form_urlencoded::Serializer};
 
-use super::wire::{self, Done, Page, Post, Posted, Update};
+use super::wire::{self, Page, Posted};
 
-/// The address of Slack's Web API. Tests and the local stack use another one.
-pub const DEFAULT_URL: &str = "https://slack.com/api";
 /// Messages of one page of history (Slack allows 999, and advises at most 200).
 const PAGE: usize = 200;
 /// How far this machine's clock may be ahead of Slack's.
@@ -86,8 +85,7 @@ impl SlackClient {
     /// The time limit of a call. Slack itself ends a slow call after some seconds.
     pub const TIMEOUT: Duration = Duration::from_secs(6);
 
-    /// Returns a client for the API at `base`, such as [`DEFAULT_URL`], that gives up after
-    /// `timeout`.
+    /// Returns a client for the API at `base` that gives up after `timeout`.
     pub fn new(base: &str, token: SecretString, timeout: Duration) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .timeout(timeout)
@@ -111,20 +109,43 @@ impl SlackClient {
         })
     }
 
+    /// Calls a method with a JSON body; fields that are null are left out.
     async fn json<T: DeserializeOwned>(
         &self,
         method: &'static str,
-        body: &impl Serialize,
+        mut body: Value,
     ) -> Result<T, SlackError> {
-        let body = serde_json::to_vec(body).map_err(|error| wire::unavailable(method, error))?;
-        self.call(method, "application/json", body).await
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        self.call(method, "application/json", body.to_string())
+            .await
+    }
+
+    /// Posts a message, only for `user` if that is given. An agent's text must not notify people,
+    /// and must not unfurl links.
+    async fn post_message<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        to: &Destination,
+        message: &Message,
+        marker: Option<Subject>,
+        user: Option<&UserId>,
+    ) -> Result<T, SlackError> {
+        let blocks = Some(&message.blocks).filter(|blocks| !blocks.is_empty());
+        let body = json!({
+            "channel": to.channel, "thread_ts": to.thread_ts, "user": user,
+            "text": message.text, "blocks": blocks, "metadata": marker.map(wire::marker),
+            "link_names": false, "parse": "none", "unfurl_links": false, "unfurl_media": false,
+        });
+        self.json(method, body).await
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
         content_type: &str,
-        body: Vec<u8>,
+        body: String,
     ) -> Result<T, SlackError> {
         let sent = async {
             let token = format!("Bearer {}", self.token.expose_secret());
@@ -133,7 +154,7 @@ impl SlackClient {
             let request = Request::post(format!("{}/{method}", self.base))
                 .header(AUTHORIZATION, token)
                 .header(CONTENT_TYPE, content_type)
-                .body(body)?;
+                .body(body.into_bytes())?;
             self.transport.send(request).await
         };
         let answer = sent
@@ -166,10 +187,7 @@ impl SlackClient {
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)));
-        let body = Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish()
-            .into_bytes();
+        let body = Serializer::new(String::new()).extend_pairs(fields).finish();
         let content_type = "application/x-www-form-urlencoded";
         self.call(method, content_type, body).await
     }
@@ -183,22 +201,25 @@ impl SlackApi for SlackClient {
         message: &Message,
         marker: Option<Subject>,
     ) -> Result<MessageTs, SlackError> {
-        const METHOD: &str = "chat.postMessage";
-        let body = Post::new(to, message, marker);
-        let posted: Posted = self.json(METHOD, &body).await?;
+        let posted: Posted = self
+            .post_message("chat.postMessage", to, message, marker, None)
+            .await?;
         Ok(posted.ts)
     }
 
+    /// Slack keeps the message's metadata, and its blocks if the body has none: an empty list
+    /// removes them.
     async fn update(
         &self,
         channel: &ChannelId,
         ts: &MessageTs,
         message: &Message,
     ) -> Result<(), SlackError> {
-        const METHOD: &str = "chat.update";
-        let body = Update::new(channel, ts, message);
-        let _: Done = self.json(METHOD, &body).await?;
-        Ok(())
+        let body = json!({
+            "channel": channel, "ts": ts, "text": message.text, "blocks": message.blocks,
+            "link_names": false, "parse": "none",
+        });
+        self.json("chat.update", body).await.map(|_: IgnoredAny| ())
     }
 
     async fn find_marked(
@@ -228,9 +249,8 @@ impl SlackApi for SlackClient {
         user: &UserId,
         message: &Message,
     ) -> Result<(), SlackError> {
-        const METHOD: &str = "chat.postEphemeral";
-        let body = Post::new(to, message, None).only_for(user);
-        let _: Done = self.json(METHOD, &body).await?;
-        Ok(())
+        self.post_message("chat.postEphemeral", to, message, None, Some(user))
+            .await
+            .map(|_: IgnoredAny| ())
     }
 }

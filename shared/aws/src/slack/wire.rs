@@ -2,115 +2,30 @@
 
 use std::{error::Error, time::Duration};
 
-use bematic::slack::{
-    Message,
-    api::{Destination, SlackError},
-};
-use bematic_protocol::ids::{BatchId, ChannelId, MessageTs, NoticeId, Subject, TaskId, UserId};
+use bematic::slack::api::SlackError;
+use bematic_protocol::ids::{MessageTs, Subject};
 use http::header::{HeaderMap, RETRY_AFTER};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use slack_morphism::prelude::SlackBlock;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
 /// The wait after a 429 without a `Retry-After` header.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
-#[derive(Serialize)]
-pub(super) struct Post<'a> {
-    channel: &'a ChannelId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread_ts: Option<&'a MessageTs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a UserId>,
-    #[serde(flatten)]
-    message: &'a Message,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Marker>,
-    // An agent's text must not notify people, and must not unfurl links.
-    link_names: bool,
-    parse: &'static str,
-    unfurl_links: bool,
-    unfurl_media: bool,
-}
-
-impl<'a> Post<'a> {
-    pub(super) fn new(to: &'a Destination, message: &'a Message, marker: Option<Subject>) -> Self {
-        Self {
-            channel: &to.channel,
-            thread_ts: to.thread_ts.as_ref(),
-            user: None,
-            message,
-            metadata: marker.map(Marker::from),
-            link_names: false,
-            parse: "none",
-            unfurl_links: false,
-            unfurl_media: false,
-        }
-    }
-
-    pub(super) fn only_for(self, user: &'a UserId) -> Self {
-        Self {
-            user: Some(user),
-            ..self
-        }
-    }
-}
-
-/// The body of `chat.update`. Slack keeps the message's metadata if the body has none.
-#[derive(Serialize)]
-pub(super) struct Update<'a> {
-    channel: &'a ChannelId,
-    ts: &'a MessageTs,
-    text: &'a str,
-    // Always present: without the field, Slack keeps the message's present blocks.
-    blocks: &'a [SlackBlock],
-    link_names: bool,
-    parse: &'static str,
-}
-
-impl<'a> Update<'a> {
-    pub(super) fn new(channel: &'a ChannelId, ts: &'a MessageTs, message: &'a Message) -> Self {
-        Self {
-            channel,
-            ts,
-            text: &message.text,
-            blocks: &message.blocks,
-            link_names: false,
-            parse: "none",
-        }
-    }
-}
-
-/// A message's metadata, which names the task, bulk operation or notice that it shows.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event_type", content = "event_payload")]
-enum Marker {
-    #[serde(rename = "bematic_task")]
-    Task { task_id: TaskId },
-    #[serde(rename = "bematic_batch")]
-    Batch { batch_id: BatchId },
-    #[serde(rename = "bematic_notice")]
-    Notice { notice_id: NoticeId },
-}
-
-impl From<Subject> for Marker {
-    fn from(subject: Subject) -> Self {
-        match subject {
-            Subject::Task(task_id) => Self::Task { task_id },
-            Subject::Batch(batch_id) => Self::Batch { batch_id },
-            Subject::Notice(notice_id) => Self::Notice { notice_id },
-        }
-    }
+/// Returns a message's metadata, which names the task, bulk operation or notice that it shows.
+pub(super) fn marker(subject: Subject) -> Value {
+    let (kind, id) = match subject {
+        Subject::Task(id) => ("task", id.to_string()),
+        Subject::Batch(id) => ("batch", id.to_string()),
+        Subject::Notice(id) => ("notice", id.to_string()),
+    };
+    let id_field = format!("{kind}_id");
+    json!({ "event_type": format!("bematic_{kind}"), "event_payload": { id_field: id } })
 }
 
 #[derive(Deserialize)]
 pub(super) struct Posted {
     pub(super) ts: MessageTs,
 }
-
-/// A successful response whose fields are not used.
-#[derive(Deserialize)]
-pub(super) struct Done {}
 
 #[derive(Deserialize)]
 pub(super) struct Page {
@@ -127,11 +42,14 @@ impl Page {
     /// Returns the `ts` of the message that carries the marker of `subject`. Messages with other
     /// metadata are skipped.
     pub(super) fn marked(&self, subject: Subject) -> Option<MessageTs> {
-        let wanted = Marker::from(subject);
-        self.messages
-            .iter()
-            .find(|message| Marker::deserialize(&message["metadata"]).is_ok_and(|it| it == wanted))
-            .and_then(|message| MessageTs::deserialize(&message["ts"]).ok())
+        let wanted = marker(subject);
+        let is_marked = |message: &&Value| {
+            let metadata = &message["metadata"];
+            ["event_type", "event_payload"].map(|field| &metadata[field])
+                == ["event_type", "event_payload"].map(|field| &wanted[field])
+        };
+        let found = self.messages.iter().find(is_marked)?;
+        MessageTs::deserialize(&found["ts"]).ok()
     }
 
     pub(super) fn next(self) -> Option<String> {
@@ -142,14 +60,8 @@ impl Page {
 }
 
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let secs: u64 = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(secs))
+    let secs = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    secs.parse().ok().map(Duration::from_secs)
 }
 
 #[derive(Deserialize)]
@@ -175,19 +87,15 @@ pub(super) fn read<T: DeserializeOwned>(
         _ => {}
     }
     let outcome: Outcome = parse(method, status, body)?;
-    match outcome.error.as_deref() {
-        _ if outcome.ok => parse(method, status, body),
-        Some("ratelimited" | "rate_limited") => Err(limited()),
-        error => Err(refusal(method, error.unwrap_or("unknown_error"))),
+    if outcome.ok {
+        return parse(method, status, body);
     }
-}
-
-fn refusal(method: &'static str, error: &str) -> SlackError {
-    match error {
-        "message_not_found" | "cant_update_message" | "edit_window_closed" => SlackError::Gone {
-            method,
-            error: error.to_owned(),
-        },
+    let error = outcome.error.unwrap_or_else(|| "unknown_error".to_owned());
+    Err(match &*error {
+        "ratelimited" | "rate_limited" => limited(),
+        "message_not_found" | "cant_update_message" | "edit_window_closed" => {
+            SlackError::Gone { method, error }
+        }
         // Slack's internal errors, as its documentation lists them for every method.
         "internal_error"
         | "fatal_error"
@@ -200,12 +108,9 @@ fn refusal(method: &'static str, error: &str) -> SlackError {
         | "account_inactive"
         | "token_revoked"
         | "token_expired"
-        | "missing_scope" => unavailable(method, error.to_owned()),
-        _ => SlackError::Refused {
-            method,
-            error: error.to_owned(),
-        },
-    }
+        | "missing_scope" => unavailable(method, error),
+        _ => SlackError::Refused { method, error },
+    })
 }
 
 /// Parses a body. One that is not Slack's JSON, such as a proxy's error page, is a refusal if the

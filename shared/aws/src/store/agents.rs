@@ -1,103 +1,48 @@
-//! The repository of agents: their records, their keys, and the lease on dispatching their queues.
+//! Agents: their records, their keys and the lease to dispatch their queues; and projects.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::{Client, types::ReturnValue};
+use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
-    agent::{Agent, DispatchLease, KeyHash},
+    agent::{Agent, DispatchLease, KeyHash, Project},
     error::StoreError,
-    ports::{Acquisition, Agents, Created, DispatchLeases, Released},
+    ports::{Acquisition, Agents, Created, DispatchLeases, Projects, Released},
 };
-use bematic_protocol::{ids::AgentId, time::Timestamp};
+use bematic_protocol::{
+    ids::{AgentId, ChannelId},
+    time::Timestamp,
+};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    batch_get::key_of,
-    expression::Expression,
-    item::{Item, Record, attributes, map, number, read, text},
-    keys::{self, Key},
-    table::{Refusal, Table, failed},
+    AgentStore, ProjectStore, keys,
+    table::{first, key_of, read},
+    write::ConditionFailed,
 };
 
-/// Agents in DynamoDB.
-#[derive(Debug, Clone)]
-pub struct AgentStore {
-    pub(super) agents: Table,
-}
-
-impl AgentStore {
-    /// Creates the repository on the agents table.
-    pub const fn new(client: Client, agents: String) -> Self {
-        Self {
-            agents: Table::new(client, agents),
-        }
-    }
-}
-
-impl Record for Agent {
-    type Id = AgentId;
-    const FIELDS: &'static [&'static str] = &[
-        "active",
-        "activeAt",
-        "agentVersion",
-        "announced",
-        "availability",
-        "capacity",
-        "connection",
-        "connection.boundAt",
-        "connection.doubtedAt",
-        "connection.echoedAt",
-        "connection.id",
-        "connection.pingedAt",
-        "connection.spelling",
-        "drain",
-        "drain.holder",
-        "drain.until",
-        "drainRequests",
-        "gate",
-        "gate.generation",
-        "held",
-        "lastSeen",
-    ];
-    fn key(id: &AgentId) -> Key {
-        keys::agent(id)
-    }
-}
-
-/// The record of an API key. A key is valid while its record exists.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredKey {
     created_at: Timestamp,
 }
 
-impl Record for StoredKey {
-    type Id = (AgentId, KeyHash);
-    fn key((agent, hash): &Self::Id) -> Key {
-        keys::api_key(agent, hash.as_str())
-    }
-}
-
 #[async_trait]
 impl Agents for AgentStore {
     async fn find(&self, id: &AgentId) -> Result<Option<Agent>, StoreError> {
-        self.agents.find(id).await
+        self.agents.find(&keys::agent(id)).await
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
-        let mut agents: Vec<Agent> = list(&self.agents, "AGENTS").await?;
-        agents.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(agents)
+        self.agents.list(keys::AGENTS).await
     }
 
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
-        let index = listed("AGENTS", agent.id.as_str());
-        Ok(
-            match self.agents.put_if_absent(&agent.id, agent, index).await? {
-                Created::New => Created::New,
-                Created::Existing(_) => Created::Existing(()),
-            },
-        )
+        let put = self.agents.put(&keys::agent(&agent.id), agent)?;
+        let put = put.listed(keys::AGENTS, agent.id.as_str())?.if_absent();
+        Ok(match put.send().await? {
+            Ok(_) => Created::New,
+            Err(_) => Created::Existing(()),
+        })
     }
 
     async fn add_key(
@@ -106,33 +51,21 @@ impl Agents for AgentStore {
         key: &KeyHash,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let id = (agent.clone(), key.clone());
-        self.agents
-            .put(&id, &StoredKey { created_at: now }, Item::new())
-            .await
+        let stored = StoredKey { created_at: now };
+        let put = self.agents.put(&keys::api_key(agent, key), &stored)?;
+        put.send().await.map(drop)
     }
 
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
-        let id = (agent.clone(), key.clone());
-        Ok(self.agents.find::<StoredKey>(&id).await?.is_some())
+        let found: Option<StoredKey> = self.agents.find(&keys::api_key(agent, key)).await?;
+        Ok(found.is_some())
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let partition = keys::agent(agent).pk;
-        let prefix = [(":agent", partition.as_str()), (":key", "KEY#")];
-        let found = self
-            .agents
-            .query("pk = :agent AND begins_with(sk, :key)", prefix)
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(|error| failed("Query", error))?;
+        let found = first(self.agents.with_prefix(&keys::api_keys(agent)), usize::MAX).await?;
         let deletions = found
             .iter()
-            .map(async |item| self.agents.remove(&key_of(item)?).await);
+            .map(async |item| self.agents.delete(key_of(item)?).send().await);
         Ok(try_join_all(deletions).await?.len())
     }
 }
@@ -161,29 +94,23 @@ impl DispatchLeases for AgentStore {
         lease: &DispatchLease,
         requests: u64,
     ) -> Result<Released, StoreError> {
-        let key = keys::agent(agent);
-        let change = Expression::on::<Agent>()
-            .update("REMOVE drain")
-            .when("drain.holder = :me AND drainRequests = :requests")
-            .value(":me", text(&lease.holder))
-            .value(":requests", number(requests));
-        match self.agents.update(&key, change, ReturnValue::None).await {
-            Ok(_) => Ok(Released::Done),
-            Err(Refusal::Error(error)) => Err(error),
-            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Released::Done),
-            Err(Refusal::Condition(item)) => {
-                let agent: Agent = read(item, &key)?;
-                let is_held = agent
-                    .dispatch_lease
-                    .as_ref()
-                    .is_some_and(|held| held.holder == lease.holder);
-                Ok(if is_held {
-                    Released::RequestedAgain(Box::new(agent))
-                } else {
-                    Released::Done
-                })
-            }
-        }
+        let update = self
+            .agents
+            .update(keys::agent(agent))
+            .remove("drain")
+            .when("#drain.#holder = :me AND #drainRequests = :requests")
+            .value(":me", &lease.holder)?
+            .value(":requests", requests)?;
+        let present: Agent = match update.send().await? {
+            Err(ConditionFailed(item)) if !item.is_empty() => read(item)?,
+            _ => return Ok(Released::Done),
+        };
+        let held = present.dispatch_lease.as_ref();
+        Ok(if held.is_some_and(|held| held.holder == lease.holder) {
+            Released::RequestedAgain(Box::new(present))
+        } else {
+            Released::Done
+        })
     }
 }
 
@@ -194,20 +121,20 @@ impl AgentStore {
         lease: &DispatchLease,
         now: Timestamp,
     ) -> Result<Acquisition, StoreError> {
-        let key = keys::agent(agent);
-        let change = Expression::on::<Agent>()
-            .update("SET drain = :lease")
-            .when("attribute_exists(pk)")
-            .when("(attribute_not_exists(drain) OR drain.until < :now OR drain.holder = :me)")
-            .value(":lease", map(lease)?)
-            .value(":me", text(&lease.holder))
-            .value(":now", number(now.as_millis()));
-        match self.agents.update(&key, change, ReturnValue::AllNew).await {
-            Ok(item) => Ok(Acquisition::Acquired(Box::new(read(item, &key)?))),
-            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Acquisition::NoAgent),
-            Err(Refusal::Condition(_)) => Ok(Acquisition::Requested),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let update = self
+            .agents
+            .update(keys::agent(agent))
+            .set("drain", lease)?
+            .if_exists()
+            .when("attribute_not_exists(#drain) OR #drain.#until < :now OR #drain.#holder = :me")
+            .value(":me", &lease.holder)?
+            .value(":now", now)?
+            .returning(ReturnValue::AllNew);
+        Ok(match update.send().await? {
+            Ok(item) => Acquisition::Acquired(Box::new(read(item)?)),
+            Err(ConditionFailed(item)) if item.is_empty() => Acquisition::NoAgent,
+            Err(ConditionFailed(_)) => Acquisition::Requested,
+        })
     }
 
     /// Requests that the holder of the lease read the queue once more before it ends the lease.
@@ -217,43 +144,38 @@ impl AgentStore {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let change = Expression::on::<Agent>()
-            .update("ADD drainRequests :one")
-            .when("drain.until >= :now")
-            .value(":one", number(1))
-            .value(":now", number(now.as_millis()));
-        self.agents.update_if(&keys::agent(agent), change).await
+        let update = self.agents.update(keys::agent(agent));
+        let update = update.add("drainRequests", 1)?;
+        let update = update.when("#drain.#until >= :now").value(":now", now)?;
+        Ok(update.send().await?.is_ok())
     }
 }
 
-/// Returns the attributes that put a record into the index `list`.
-pub(super) fn listed(kind: &str, name: &str) -> Item {
-    attributes([
-        ("listPk", text(keys::list(kind, name))),
-        ("listSk", text(name)),
-    ])
+#[async_trait]
+impl Projects for ProjectStore {
+    async fn find(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
+        self.agents.find(&keys::project(channel)).await
+    }
+
+    async fn list(&self) -> Result<Vec<Project>, StoreError> {
+        self.agents.list(keys::PROJECTS).await
+    }
+
+    async fn put(&self, project: &Project) -> Result<(), StoreError> {
+        let channel = &project.channel_id;
+        let put = self.agents.put(&keys::project(channel), project)?;
+        let put = put.listed(keys::PROJECTS, channel.as_str())?;
+        put.send().await.map(drop)
+    }
 }
 
-/// Returns all records of a kind. The index `list` has their keys; the records are read by key.
-pub(super) async fn list<R: Record>(table: &Table, kind: &str) -> Result<Vec<R>, StoreError> {
-    let shards = (0..keys::SHARDS).map(|shard| {
-        let partition = keys::shard(kind, shard);
-        let query = table.query("listPk = :shard", [(":shard", &partition)]);
-        query
-            .index_name("list")
-            .into_paginator()
-            .items()
-            .send()
-            .try_collect()
-    });
-    let shards: Vec<Vec<Item>> = try_join_all(shards)
-        .await
-        .map_err(|error| failed("Query", error))?;
-    let keys: Vec<Key> = shards
-        .iter()
-        .flatten()
-        .map(key_of)
-        .collect::<Result<_, _>>()?;
-    let found = table.find_all(&keys).await?;
-    Ok(found.into_values().collect())
+impl ProjectStore {
+    /// Deletes the channel's project, and returns it if there was one.
+    pub async fn delete(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
+        let delete = self.agents.delete(keys::project(channel));
+        match delete.returning(ReturnValue::AllOld).send().await? {
+            Ok(item) if !item.is_empty() => read(item).map(Some),
+            _ => Ok(None),
+        }
+    }
 }

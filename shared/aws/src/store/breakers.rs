@@ -1,11 +1,8 @@
-//! The repository of circuit breakers. A breaker is one item for each agent, with a version; its
-//! gate (which work it lets through) is copied into the agent's record.
-
-use std::collections::HashMap;
+//! Circuit breakers: one item for each agent, with a version. A breaker's gate (which work it lets
+//! through) is copied into the agent's record.
 
 use async_trait::async_trait;
 use bematic::{
-    agent::Agent,
     breaker::Breaker,
     error::StoreError,
     ports::{BreakerChange, Breakers, Written},
@@ -13,34 +10,34 @@ use bematic::{
 use bematic_protocol::ids::AgentId;
 
 use super::{
-    agents::AgentStore,
-    expression::Expression,
-    item::{Record, number},
-    keys::{self, Key},
-    table::Transacted,
-    transition::breaker_writes,
+    AgentStore, keys,
+    table::Table,
+    write::{Label, Write},
 };
 
-impl Record for Breaker {
-    type Id = AgentId;
-    const FIELDS: &'static [&'static str] = &["version"];
-    fn key(id: &AgentId) -> Key {
-        keys::breaker(id)
-    }
+/// Returns the write of a breaker, on condition that its version is still that of `change.before`.
+pub(super) fn put_breaker(
+    agents: &Table,
+    agent: &AgentId,
+    change: BreakerChange<'_>,
+) -> Result<Write, StoreError> {
+    let put = agents.put(&keys::breaker(agent), change.after)?;
+    put.if_version(change.before.version)
 }
 
 #[async_trait]
 impl Breakers for AgentStore {
     async fn breaker(&self, agent: &AgentId) -> Result<Breaker, StoreError> {
-        let found: Option<Breaker> = self.agents.find(agent).await?;
+        let found: Option<Breaker> = self.agents.find(&keys::breaker(agent)).await?;
         Ok(found.unwrap_or_default())
     }
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
         let keys: Vec<_> = agents.iter().map(keys::breaker).collect();
-        let mut found: HashMap<Key, Breaker> = self.agents.find_all(&keys).await?;
-        let breakers = keys.iter().map(|key| found.remove(key).unwrap_or_default());
-        Ok(breakers.collect())
+        let mut found = self.agents.find_all(&keys).await?;
+        keys.iter()
+            .map(|key| found.remove(key).unwrap_or_else(|| Ok(Breaker::default())))
+            .collect()
     }
 
     async fn change(
@@ -51,22 +48,25 @@ impl Breakers for AgentStore {
         if change.before == change.after {
             return Ok(Written::Done);
         }
-        let writes = breaker_writes(&self.agents.name, agent, change)?;
-        Ok(match self.agents.transact(writes).await? {
-            Transacted::Done => Written::Done,
-            Transacted::Refused(_) => Written::Conflict,
+        let mut writes = vec![(Label::Breaker, put_breaker(&self.agents, agent, change)?)];
+        if change.changes_gate() {
+            let update = self.agents.update(keys::agent(agent));
+            writes.push((Label::Agent, update.set("gate", change.after.gate())?));
+        }
+        Ok(if self.agents.transact(writes).await?.is_empty() {
+            Written::Done
+        } else {
+            Written::Conflict
         })
     }
 
     async fn mark_announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError> {
-        let change = Expression::on::<Agent>()
-            .update("SET announced = :generation")
-            .when("attribute_exists(pk)")
-            .when("(attribute_not_exists(announced) OR announced < :generation)")
-            .value(":generation", number(generation));
-        self.agents
-            .update_if(&keys::agent(agent), change)
-            .await
-            .map(drop)
+        let update = self
+            .agents
+            .update(keys::agent(agent))
+            .if_exists()
+            .when("attribute_not_exists(#announced) OR #announced < :announced")
+            .set("announced", generation)?;
+        update.send().await.map(drop)
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{ReturnValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
     agent::{Agent, Binding, Connection, KeyHash},
     error::StoreError,
@@ -12,46 +12,23 @@ use bematic::{
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
+    messages::Availability,
     time::Timestamp,
 };
 
 use super::{
-    agents::AgentStore,
-    expression::{Expression, check_exists},
-    item::{Record, attributes, map, number, read, text},
-    keys::{self, Key},
-    table::{Part, Refusal, Transacted, refused, took_place},
+    AgentStore, keys,
+    table::{batch_get, failed, read},
+    write::{ConditionFailed, Label, Write},
 };
 
 /// How long a connection's record is kept: longer than the 2 h that API Gateway keeps a connection.
 const CONNECTION_KEPT: Duration = Duration::from_hours(3);
 
-/// Returns the update that makes a connection the agent's current one.
-fn bind(agent: &AgentId, binding: &Binding) -> Result<Expression, StoreError> {
-    let clauses = "SET connection = :binding, availability = :online, lastSeen = :at, \
-                   duePk = :duePk, dueSk = :dueSk REMOVE statusAt";
-    let values = attributes([
-        (":binding", map(binding)?),
-        (":online", text("online")),
-        (":duePk", text(keys::connected(agent))),
-        (":dueSk", text(agent.as_str())),
-        (":at", number(binding.bound_at.as_millis())),
-    ]);
-    Ok(Expression::on::<Agent>().update(clauses).values(values))
-}
-
-impl Record for Connection {
-    type Id = ConnectionId;
-    const FIELDS: &'static [&'static str] = &["agentId", "connectedAt", "id", "spelling"];
-    fn key(id: &ConnectionId) -> Key {
-        keys::connection(id)
-    }
-}
-
 #[async_trait]
 impl Connections for AgentStore {
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        self.agents.find(id).await
+        self.agents.find(&keys::connection(id)).await
     }
 
     /// Keeps the record that exists if the call is repeated.
@@ -62,14 +39,15 @@ impl Connections for AgentStore {
             connected_at: now,
             spelling: None,
         };
-        let deadline = now + AUTH_DEADLINE;
-        let index = attributes([
-            ("duePk", text(keys::unauthenticated(id))),
-            ("dueSk", text(deadline.to_string())),
-            ("expiresAt", number((now + CONNECTION_KEPT).as_secs())),
-        ]);
-        let put = self.agents.put_if_absent(id, &connection, index).await;
-        put.map(drop)
+        let put = self
+            .agents
+            .put(&keys::connection(id), &connection)?
+            .due(
+                keys::shard_of(keys::UNAUTHENTICATED, id.as_str()),
+                Some(now + AUTH_DEADLINE),
+            )?
+            .set("expiresAt", (now + CONNECTION_KEPT).as_secs())?;
+        put.if_absent().send().await.map(drop)
     }
 
     /// Reads the records of the connection, the agent and the key.
@@ -79,57 +57,48 @@ impl Connections for AgentStore {
         agent: &AgentId,
         key: &KeyHash,
     ) -> Result<(Option<Connection>, Option<Agent>), StoreError> {
-        let keys = [
+        let [connection, agent, key] = [
             keys::connection(id),
             keys::agent(agent),
-            keys::api_key(agent, key.as_str()),
+            keys::api_key(agent, key),
         ];
-        let mut found = self.agents.get_consistent(&keys).await?;
-        let [connection, agent, key] = keys;
-        let record = found.remove(&connection);
-        let connection = record.map(|item| read(item, &connection)).transpose()?;
-        let record = found.remove(&agent).filter(|_| found.contains_key(&key));
-        let agent = record.map(|item| read(item, &agent)).transpose()?;
-        Ok((connection, agent))
+        let wanted = [&connection, &agent, &key].map(|key| (&self.agents, key));
+        let mut found = batch_get(&self.agents.client, wanted.into_iter(), true).await?;
+        let connection = found.remove(&connection).map(read).transpose()?;
+        let agent = found.remove(&agent).filter(|_| found.contains_key(&key));
+        Ok((connection, agent.map(read).transpose()?))
     }
 
     async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        let unbound = Expression::on::<Connection>().when("attribute_not_exists(agentId)");
-        took_place(self.agents.delete(&keys::connection(id), unbound).await)
+        let delete = self.agents.delete(keys::connection(id));
+        let delete = delete.when("attribute_not_exists(#agentId)");
+        Ok(delete.send().await?.is_ok())
     }
 
     /// The condition excludes the connection that is bound already: a repeated call would discard
     /// what its first message stored.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> Result<Bound, StoreError> {
-        let key = keys::agent(agent);
-        let change = bind(agent, binding)?
-            .when("attribute_exists(pk)")
+        let update = self
+            .update_binding(agent, binding)?
+            .if_exists()
             .when(
-                "(attribute_not_exists(connection) \
-                 OR (connection.boundAt <= :at AND connection.id <> :id))",
+                "attribute_not_exists(#connection) \
+                 OR (#connection.#boundAt <= :at AND #connection.#id <> :id)",
             )
-            .value(":id", text(binding.id.as_str()));
-        let current = |item| -> Result<Option<Binding>, StoreError> {
-            let agent: Agent = read(item, &key)?;
-            Ok(agent.connection)
-        };
-        match self.agents.update(&key, change, ReturnValue::AllOld).await {
-            Ok(item) => {
-                let before = current(item)?;
-                let replaced = before.map(|older| older.id);
-                Ok(Bound::Current { replaced })
-            }
-            Err(Refusal::Condition(item)) if item.is_empty() => Ok(Bound::NoAgent),
-            Err(Refusal::Condition(item)) => {
-                let same = current(item)?.is_some_and(|bound| bound.id == binding.id);
-                Ok(if same {
-                    Bound::Current { replaced: None }
-                } else {
-                    Bound::Replaced
-                })
-            }
-            Err(Refusal::Error(error)) => Err(error),
-        }
+            .value(":at", binding.bound_at)?
+            .value(":id", &binding.id)?
+            .returning(ReturnValue::AllOld);
+        let current = |item| Ok(read::<Agent>(item)?.connection);
+        Ok(match update.send().await? {
+            Ok(item) => Bound::Current {
+                replaced: current(item)?.map(|older| older.id),
+            },
+            Err(ConditionFailed(item)) if item.is_empty() => Bound::NoAgent,
+            Err(ConditionFailed(item)) => match current(item)? {
+                Some(bound) if bound.id == binding.id => Bound::Current { replaced: None },
+                _ => Bound::Replaced,
+            },
+        })
     }
 
     /// Writes without a read, on condition that the agent exists and has no connection, the key is
@@ -140,13 +109,13 @@ impl Connections for AgentStore {
         key: &KeyHash,
         binding: &Binding,
     ) -> Result<bool, StoreError> {
-        let key = keys::api_key(agent, key.as_str());
+        let key = keys::api_key(agent, key);
         let writes = vec![
-            (Part::Agent, self.bind_agent(agent, binding, None)?),
-            (Part::Connection, self.bind_record(binding, agent)?),
-            (Part::Key, check_exists(&self.agents.name, &key)?),
+            (Label::Agent, self.replace_binding(agent, binding, None)?),
+            (Label::Connection, self.update_connection(binding, agent)?),
+            (Label::ApiKey, self.agents.check_exists(key)),
         ];
-        Ok(self.agents.transact(writes).await? == Transacted::Done)
+        Ok(self.agents.transact(writes).await?.is_empty())
     }
 
     /// Writes the agent's record and the connection's in one transaction, so that they agree.
@@ -154,7 +123,6 @@ impl Connections for AgentStore {
         /// Version conflicts after which the call fails: so many connections of one agent would
         /// have to be bound at the same time.
         const TRIES: usize = 5;
-        let key = keys::agent(&agent.id);
         let mut before = agent.connection.clone();
         for _ in 0..TRIES {
             match before {
@@ -164,41 +132,32 @@ impl Connections for AgentStore {
                 Some(bound) if bound.bound_at > binding.bound_at => return Ok(Bound::Replaced),
                 _ => {}
             }
-            let writes = vec![
-                (
-                    Part::Agent,
-                    self.bind_agent(&agent.id, binding, before.as_ref())?,
-                ),
-                (Part::Connection, self.bind_record(binding, &agent.id)?),
-            ];
-            match self.agents.transact(writes).await? {
-                Transacted::Done => {
-                    let replaced = before.map(|older| older.id);
-                    return Ok(Bound::Current { replaced });
-                }
-                Transacted::Refused(parts) => {
-                    if let Some(item) = refused(&parts, Part::Connection) {
-                        let bound: Connection = read(item.clone(), &keys::connection(&binding.id))?;
-                        let is_same_agent = bound.agent_id.as_ref() == Some(&agent.id);
-                        return Ok(if is_same_agent {
-                            Bound::Current { replaced: None }
-                        } else {
-                            Bound::Taken
-                        });
-                    }
-                    let found = refused(&parts, Part::Agent);
-                    let Some(item) = found.filter(|item| !item.is_empty()) else {
-                        return Ok(Bound::NoAgent);
-                    };
-                    let found: Agent = read(item.clone(), &key)?;
-                    before = found.connection;
-                }
+            let update = self.replace_binding(&agent.id, binding, before.as_ref())?;
+            let connection = self.update_connection(binding, &agent.id)?;
+            let writes = vec![(Label::Agent, update), (Label::Connection, connection)];
+            let mut refused = self.agents.transact(writes).await?;
+            if refused.is_empty() {
+                let replaced = before.map(|older| older.id);
+                return Ok(Bound::Current { replaced });
             }
+            if let Some(item) = refused.remove(&Label::Connection) {
+                let bound: Connection = read(item)?;
+                let is_same_agent = bound.agent_id.as_ref() == Some(&agent.id);
+                return Ok(if is_same_agent {
+                    Bound::Current { replaced: None }
+                } else {
+                    Bound::Taken
+                });
+            }
+            let item = refused.remove(&Label::Agent).unwrap_or_default();
+            if item.is_empty() {
+                return Ok(Bound::NoAgent);
+            }
+            before = read::<Agent>(item)?.connection;
         }
-        Err(StoreError::Call {
-            operation: "TransactWriteItems",
-            source: "the agent's connection keeps changing".into(),
-        })
+        Err(failed("TransactWriteItems")(
+            "the agent's connection keeps changing",
+        ))
     }
 
     /// Changes nothing if a newer connection is the agent's current one.
@@ -208,61 +167,71 @@ impl Connections for AgentStore {
         id: &ConnectionId,
         now: Timestamp,
     ) -> Result<Unbound, StoreError> {
-        let change = Expression::on::<Agent>()
-            .update("REMOVE connection, duePk, dueSk SET lastSeen = :now")
-            .when("connection.id = :id")
-            .value(":id", text(id.as_str()))
-            .value(":now", number(now.as_millis()));
-        Ok(
-            if self.agents.update_if(&keys::agent(agent), change).await? {
-                Unbound::Offline(agent.clone())
-            } else {
-                Unbound::Stale
-            },
-        )
+        let update = self.update_over(agent, id)?.set("lastSeen", now)?;
+        let update = update.remove("connection").remove_due();
+        Ok(match update.send().await? {
+            Ok(_) => Unbound::Offline(agent.clone()),
+            Err(_) => Unbound::Stale,
+        })
     }
 }
 
 impl AgentStore {
-    /// Returns the write that makes the connection the agent's current one, on condition that the
+    /// Returns an update of an agent's record on condition that the connection is its current one.
+    pub(super) fn update_over(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+    ) -> Result<Write, StoreError> {
+        self.agents
+            .update(keys::agent(agent))
+            .when("#connection.#id = :currentConnection")
+            .value(":currentConnection", connection)
+    }
+
+    /// Returns the update that makes a connection the agent's current one.
+    fn update_binding(&self, agent: &AgentId, binding: &Binding) -> Result<Write, StoreError> {
+        let due = keys::shard_of(keys::CONNECTED, agent.as_str());
+        self.agents
+            .update(keys::agent(agent))
+            .set("connection", binding)?
+            .set("availability", Availability::Online)?
+            .set("lastSeen", binding.bound_at)?
+            .remove("statusAt")
+            .due(due, Some(agent))
+    }
+
+    /// Returns the update that makes a connection the agent's current one, on condition that the
     /// agent's connection is still `before`.
-    fn bind_agent(
+    fn replace_binding(
         &self,
         agent: &AgentId,
         binding: &Binding,
         before: Option<&Binding>,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let change = bind(agent, binding)?;
-        let change = match before {
-            None => change.when("attribute_exists(pk) AND attribute_not_exists(connection)"),
-            Some(older) => change
-                .when("connection.id = :before")
-                .value(":before", text(older.id.as_str())),
-        };
-        change.update_of(&self.agents.name, &keys::agent(agent))
+    ) -> Result<Write, StoreError> {
+        let update = self.update_binding(agent, binding)?;
+        match before {
+            None => Ok(update.if_exists().when("attribute_not_exists(#connection)")),
+            Some(older) => update
+                .when("#connection.#id = :before")
+                .value(":before", &older.id),
+        }
     }
 
     /// Returns the write that stores the agent in the connection's record, on condition that the
     /// connection is unbound. The record stays until its time-to-live, so that a late message over
     /// the connection can still be attributed to the agent.
-    fn bind_record(
-        &self,
-        binding: &Binding,
-        agent: &AgentId,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let (key, now) = (keys::connection(&binding.id), binding.bound_at);
-        Expression::on::<Connection>()
-            .update(
-                "SET id = :id, connectedAt = if_not_exists(connectedAt, :now), \
-                 expiresAt = if_not_exists(expiresAt, :expires), agentId = :agent, \
-                 spelling = if_not_exists(spelling, :spelling) REMOVE duePk, dueSk",
-            )
-            .when("attribute_not_exists(agentId)")
-            .value(":id", text(binding.id.as_str()))
-            .value(":now", number(now.as_millis()))
-            .value(":expires", number((now + CONNECTION_KEPT).as_secs()))
-            .value(":agent", text(agent.as_str()))
-            .value(":spelling", map(&binding.spelling.unwrap_or_default())?)
-            .update_of(&self.agents.name, &key)
+    fn update_connection(&self, binding: &Binding, agent: &AgentId) -> Result<Write, StoreError> {
+        let now = binding.bound_at;
+        let update = self
+            .agents
+            .update(keys::connection(&binding.id))
+            .set("id", &binding.id)?
+            .set("agentId", agent)?
+            .set_if_absent("connectedAt", now)?
+            .set_if_absent("expiresAt", (now + CONNECTION_KEPT).as_secs())?
+            .set_if_absent("spelling", binding.spelling.unwrap_or_default())?
+            .remove_due();
+        Ok(update.when("attribute_not_exists(#agentId)"))
     }
 }

@@ -1,14 +1,19 @@
 //! The keys of the two tables' items and of their indexes' partitions.
 
-use bematic::task::{ChunkPosition, OutputChunk, Priority, Step, Task};
-use bematic_protocol::ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId};
+use std::collections::HashMap;
 
-/// The attributes in expressions that no record has: those of the table's and the indexes' keys, the
-/// time-to-live, and the time of an agent's last status report by the agent's clock.
-pub(super) const ATTRIBUTES: [&str; 5] = ["pk", "duePk", "dueSk", "expiresAt", "statusAt"];
+use aws_sdk_dynamodb::types::AttributeValue;
+use bematic::{
+    agent::KeyHash,
+    ports::CONNECTED_SHARDS,
+    task::{ChunkPosition, OutputChunk, Priority, Step, Task},
+};
+use bematic_protocol::ids::{
+    AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId, stable_hash,
+};
 
 /// The primary key of an item.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) pk: String,
     pub(super) sk: String,
@@ -18,6 +23,13 @@ impl Key {
     fn new(pk: String, sk: impl Into<String>) -> Self {
         Self { pk, sk: sk.into() }
     }
+
+    /// Returns the key's attributes.
+    pub(super) fn attributes(&self) -> HashMap<String, AttributeValue> {
+        [("pk", &self.pk), ("sk", &self.sk)]
+            .map(|(name, part)| (name.to_owned(), AttributeValue::S(part.clone())))
+            .into()
+    }
 }
 
 impl std::fmt::Display for Key {
@@ -25,10 +37,6 @@ impl std::fmt::Display for Key {
         write!(f, "{}/{}", self.pk, self.sk)
     }
 }
-
-/// Partitions that an index is spread over if all its items would otherwise have the same key. A
-/// partition takes 1 000 writes/s.
-pub(super) const SHARDS: u32 = bematic::ports::CONNECTED_SHARDS;
 
 fn of_task(id: TaskId, sk: impl Into<String>) -> Key {
     Key::new(format!("TASK#{id}"), sk)
@@ -58,20 +66,14 @@ pub(super) fn batch(id: BatchId) -> Key {
     Key::new(format!("BATCH#{id}"), "BATCH")
 }
 
-/// The partition of the tasks table's index `due` with the bulk operations that are under way,
-/// sorted by when they count as stalled.
-pub(super) const BATCHES: &str = "BATCHES";
-
 /// Returns the key prefix of an attempt's steps.
 pub(super) fn steps(id: TaskId, attempt: Attempt) -> Key {
     of_task(id, format!("STEP#{:010}#", attempt.number()))
 }
 
 pub(super) fn step(id: TaskId, attempt: Attempt, step: &Step) -> Key {
-    of_task(
-        id,
-        format!("{}{}#{}", steps(id, attempt).sk, step.at, step.message_id),
-    )
+    let Key { pk, sk } = steps(id, attempt);
+    Key::new(pk, format!("{sk}{}#{}", step.at, step.message_id))
 }
 
 /// Returns the key prefix of an attempt's output.
@@ -83,14 +85,15 @@ pub(super) fn chunk(chunk: &OutputChunk) -> Key {
     match chunk.position {
         ChunkPosition::Seq(seq) => chunk_at(chunk.task_id, chunk.attempt, seq),
         ChunkPosition::Time(at) => {
-            let prefix = chunks(chunk.task_id, chunk.attempt).sk;
-            of_task(chunk.task_id, format!("{prefix}T{at}#{}", chunk.message_id))
+            let Key { pk, sk } = chunks(chunk.task_id, chunk.attempt);
+            Key::new(pk, format!("{sk}T{at}#{}", chunk.message_id))
         }
     }
 }
 
 pub(super) fn chunk_at(id: TaskId, attempt: Attempt, seq: u64) -> Key {
-    of_task(id, format!("{}S{seq:020}", chunks(id, attempt).sk))
+    let Key { pk, sk } = chunks(id, attempt);
+    Key::new(pk, format!("{sk}S{seq:020}"))
 }
 
 /// Returns the partition of an agent's queue.
@@ -104,10 +107,8 @@ pub(super) fn queued(task: &Task) -> Key {
         Priority::Normal => 5,
         Priority::Low => 9,
     };
-    Key::new(
-        queue(&task.agent_id),
-        format!("{priority}#{}#{}", task.queued_at, task.id),
-    )
+    let place = format!("{priority}#{}#{}", task.queued_at, task.id);
+    Key::new(queue(&task.agent_id), place)
 }
 
 /// Returns the key prefix of a task's late reports.
@@ -123,17 +124,17 @@ pub(super) fn request(request: &str) -> Key {
     Key::new(format!("REQUEST#{request}"), "REQUEST")
 }
 
-/// Returns the partition of the index `channel`.
-pub(super) fn channel(channel: &ChannelId) -> String {
-    format!("CHANNEL#{channel}")
-}
-
 pub(super) fn agent(id: &AgentId) -> Key {
     Key::new(format!("AGENT#{id}"), "AGENT")
 }
 
-pub(super) fn api_key(id: &AgentId, hash: &str) -> Key {
-    Key::new(agent(id).pk, format!("KEY#{hash}"))
+/// Returns the key prefix of an agent's API keys.
+pub(super) fn api_keys(id: &AgentId) -> Key {
+    Key::new(agent(id).pk, "KEY#")
+}
+
+pub(super) fn api_key(id: &AgentId, hash: &KeyHash) -> Key {
+    Key::new(agent(id).pk, format!("KEY#{}", hash.as_str()))
 }
 
 pub(super) fn breaker(id: &AgentId) -> Key {
@@ -148,27 +149,33 @@ pub(super) fn project(channel: &ChannelId) -> Key {
     Key::new(format!("PROJECT#{channel}"), "PROJECT")
 }
 
-/// Returns a task's partition of the tasks table's index `due`.
-pub(super) fn due(task: TaskId) -> String {
-    list("DUE", &task.to_string())
+/// Returns a channel's partition of the index `channel`.
+pub(super) fn channel(channel: &ChannelId) -> String {
+    format!("CHANNEL#{channel}")
 }
 
-/// Returns a connected agent's partition of the agents table's index `due`.
-pub(super) fn connected(agent: &AgentId) -> String {
-    list("CONNECTED", agent.as_str())
+/// The partition of the index `due` with the bulk operations that are under way, which are few at a
+/// time.
+pub(super) const BATCHES: &str = "BATCHES";
+
+// Lists in an index, each of [`SHARDS`] partitions, since a partition takes 1 000 writes/s. In the
+// index `due`: tasks by time, agents by name and connections by deadline; in the index `list`: agents
+// and projects by name.
+pub(super) const DUE: &str = "DUE";
+pub(super) const CONNECTED: &str = "CONNECTED";
+pub(super) const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
+pub(super) const AGENTS: &str = "AGENTS";
+pub(super) const PROJECTS: &str = "PROJECTS";
+
+/// The number of partitions of a list.
+pub(super) const SHARDS: u32 = CONNECTED_SHARDS;
+
+/// Returns a partition of a list.
+pub(super) fn shard(list: &str, shard: u32) -> String {
+    format!("{list}#{shard}")
 }
 
-/// Returns an unauthenticated connection's partition of the agents table's index `due`, which is
-/// sorted by deadline.
-pub(super) fn unauthenticated(connection: &ConnectionId) -> String {
-    list("UNAUTHENTICATED", connection.as_str())
-}
-
-/// Returns the partition of the index `list` that `name` falls into.
-pub(super) fn list(kind: &str, name: &str) -> String {
-    shard(kind, bematic_protocol::ids::stable_hash(name) % SHARDS)
-}
-
-pub(super) fn shard(kind: &str, shard: u32) -> String {
-    format!("{kind}#{shard}")
+/// Returns the partition of a list that has the record with this name.
+pub(super) fn shard_of(list: &str, name: &str) -> String {
+    shard(list, stable_hash(name) % SHARDS)
 }

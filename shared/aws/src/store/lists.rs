@@ -1,24 +1,25 @@
-//! Lists of tasks: those that wait for an agent, and those of a channel.
+//! Lists of tasks: those that wait for an agent, those of a channel, and those that have to be
+//! checked; and the version of a task that Slack shows.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::Select;
 use bematic::{
     error::{StoreError, chain},
-    ports::{Page, TaskLists, WAITING_COUNTED},
+    ports::{Deadlines, Page, TaskLists, WAITING_COUNTED},
     task::{Task, TaskEvent, TaskPolicy},
 };
 use bematic_protocol::{
     ids::{AgentId, ChannelId, TaskId},
     time::Timestamp,
 };
+use serde::Deserialize;
 use tracing::error;
 
 use super::{
-    batch_get::key_of,
-    item::{Item, read},
+    TaskStore,
     keys::{self, Key},
-    table::{at_most, failed, page},
-    tasks::TaskStore,
+    table::{at_most, failed, key_of, read, text},
+    transition::due_partition,
 };
 
 /// The condition of a channel's tasks that come after a cursor: older ones.
@@ -33,38 +34,27 @@ impl TaskLists for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError> {
-        let key = Key {
-            pk: keys::queue(agent),
-            sk: String::new(),
-        };
+        let query = self.tasks.query("pk = :pk", [(":pk", &keys::queue(agent))]);
+        let query = query.consistent_read(true).limit(at_most(limit.max(10)));
+        let mut items = query.into_paginator().items().send();
         let mut due = Vec::new();
-        let mut from: Option<Item> = None;
-        loop {
-            let query = self.tasks.query("pk = :queue", [(":queue", &key.pk)]);
-            let query = query.consistent_read(true).limit(at_most(limit.max(10)));
-            let answer = page(query.set_exclusive_start_key(from)).await?;
-            for item in answer.items.unwrap_or_default() {
-                let task: Task = read(item, &key)?;
-                if task
-                    .after(TaskEvent::Claimed, &TaskPolicy::default(), now)
-                    .is_ok()
-                {
-                    due.push(task);
-                }
-            }
-            from = answer.last_evaluated_key;
-            if due.len() >= limit || from.is_none() {
-                due.truncate(limit);
-                return Ok(due);
+        while due.len() < limit
+            && let Some(item) = items.try_next().await.map_err(failed("Query"))?
+        {
+            let task: Task = read(item)?;
+            let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
+            if claimed.is_ok() {
+                due.push(task);
             }
         }
+        Ok(due)
     }
 
     async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let queue = keys::queue(agent);
-        let query = self.tasks.query("pk = :queue", [(":queue", &queue)]);
+        let query = self.tasks.query("pk = :pk", [(":pk", &keys::queue(agent))]);
         let query = query.consistent_read(true).select(Select::Count);
-        let answer = page(query.limit(at_most(WAITING_COUNTED))).await?;
+        let query = query.limit(at_most(WAITING_COUNTED));
+        let answer = query.send().await.map_err(failed("Query"))?;
         Ok(usize::try_from(answer.count).unwrap_or(0))
     }
 
@@ -76,7 +66,7 @@ impl TaskLists for TaskStore {
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
         let partition = keys::channel(channel);
-        let channel = (":channel", partition.as_str());
+        let channel = (":channel", &*partition);
         let query = match cursor {
             Some(cursor) => {
                 let before = [channel, (":cursor", valid_cursor(cursor)?)];
@@ -85,27 +75,25 @@ impl TaskLists for TaskStore {
             None => self.tasks.query("channelPk = :channel", [channel]),
         };
         let query = query.index_name("channel").scan_index_forward(false);
-        let answer = page(query.limit(at_most(limit + 1))).await?;
-        let mut places: Vec<(Key, String)> = answer
-            .items
-            .iter()
-            .flatten()
-            .map(|item| Ok((key_of(item)?, place_of(item)?)))
-            .collect::<Result<_, StoreError>>()?;
+        let query = query.limit(at_most(limit + 1));
+        let answer = query.send().await.map_err(failed("Query"))?;
         // DynamoDB ends a page at 1 MB, too.
-        let more = places.len() > limit || answer.last_evaluated_key.is_some();
-        places.truncate(limit);
-        let next = places.last().filter(|_| more);
-        let next = next.map(|(_, place)| place.clone());
-        let keys: Vec<Key> = places.into_iter().map(|(key, _)| key).collect();
-        let mut found = self.tasks.get_all(&keys).await?;
+        let more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
+        let places = &answer.items()[..answer.items().len().min(limit)];
+        let next = match places.last() {
+            Some(last) if more => Some(text(last, "channelSk")?.to_owned()),
+            _ => None,
+        };
+        let keys: Vec<Key> = places.iter().map(key_of).collect::<Result<_, _>>()?;
+        let mut found = self.tasks.find_all(&keys).await?;
         // A task that cannot be deserialized must not hide the others.
         let readable = |key: &Key| {
-            read(found.remove(key)?, key)
+            found
+                .remove(key)?
                 .inspect_err(|error| error!(error = chain(error), "task left out of a list"))
                 .ok()
         };
-        let items: Vec<Task> = keys.iter().filter_map(readable).collect();
+        let items = keys.iter().filter_map(readable).collect();
         Ok(Page { items, next })
     }
 
@@ -115,21 +103,11 @@ impl TaskLists for TaskStore {
         let query = self.tasks.query(BEFORE, before).index_name("channel");
         let mut pages = query.select(Select::Count).into_paginator().send();
         let mut count = 0;
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("Query", error))?;
+        while let Some(page) = pages.try_next().await.map_err(failed("Query"))? {
             count += u64::from(page.count.unsigned_abs());
         }
         Ok(count)
     }
-}
-
-/// Returns an item's sort key in the index `channel`.
-fn place_of(item: &Item) -> Result<String, StoreError> {
-    let place = item.get("channelSk").and_then(|place| place.as_s().ok());
-    place.cloned().ok_or_else(|| StoreError::Corrupt {
-        key: "channel".to_owned(),
-        source: "an item without a sort key".into(),
-    })
 }
 
 /// Checks that a cursor is a sort key of the index `channel`.
@@ -139,5 +117,46 @@ fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
             Ok(cursor)
         }
         _ => Err(StoreError::Cursor),
+    }
+}
+
+#[async_trait]
+impl Deadlines for TaskStore {
+    /// Stores the version that Slack shows, on condition that it is still the task's version. From
+    /// then on only the task's timer keeps it in the index `due`.
+    async fn mark_shown(&self, task: &Task) -> Result<(), StoreError> {
+        let shown = Task {
+            shown: task.version,
+            ..task.clone()
+        };
+        let update = self
+            .tasks
+            .update(keys::task(task.id))
+            .if_version(task.version)?
+            .set("shown", shown.shown)?
+            .due(due_partition(task), shown.due_at())?;
+        update.send().await.map(drop)
+    }
+
+    async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
+        let update = self.tasks.update(keys::task(task.id));
+        let update = update.if_version(task.version)?.postpone(at)?;
+        update.send().await.map(drop)
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, AgentId)>, StoreError> {
+        /// The attributes of a task that the index `due` has.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Due {
+            id: TaskId,
+            agent_id: AgentId,
+        }
+        let tasks: Vec<Due> = self.tasks.due(keys::DUE, now, limit).await?;
+        Ok(tasks.into_iter().map(|it| (it.id, it.agent_id)).collect())
     }
 }

@@ -34,27 +34,70 @@
 //! An index projects only what identifies its items (`due` also the ids). DynamoDB bills another
 //! write whenever a projected attribute changes. The items are then read by key.
 //!
-//! To add a record: a key in `keys`, a row in a table above, an implementation of
-//! [`item::Record`], and methods in the repository of its aggregate. To add a query: a method of
-//! the repository; if an index is needed, its attributes where the item is built, and the index in
-//! `template.yaml`. `CONTRIBUTING.md` has a worked example.
+//! To add a record: a key in `keys`, a row in a table above, and methods in the repository of its
+//! aggregate. To add a query: a method of the repository; if an index is needed, its attributes where
+//! the item is put, and the index in `template.yaml`. `CONTRIBUTING.md` has a worked example.
 
 mod agents;
-mod batch_get;
 mod batches;
 mod breakers;
-mod cards;
 mod connections;
-mod due;
-mod expression;
-mod item;
 mod keys;
 mod lists;
-mod liveness;
-mod projects;
+mod presence;
 mod reports;
 mod table;
 mod tasks;
 mod transition;
+mod write;
 
-pub use self::{agents::AgentStore, projects::ProjectStore, tasks::TaskStore};
+use aws_sdk_dynamodb::Client;
+
+use self::table::Table;
+
+/// Tasks, bulk operations and cards in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct TaskStore {
+    tasks: Table,
+    agents: Table,
+}
+
+impl TaskStore {
+    /// Creates the repository on the two tables.
+    pub fn new(client: Client, tasks: String, agents: String) -> Self {
+        Self {
+            tasks: Table::new(client.clone(), tasks),
+            agents: Table::new(client, agents),
+        }
+    }
+}
+
+/// Agents, their connections and circuit breakers in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct AgentStore {
+    agents: Table,
+}
+
+impl AgentStore {
+    /// Creates the repository on the agents table.
+    pub const fn new(client: Client, agents: String) -> Self {
+        Self {
+            agents: Table::new(client, agents),
+        }
+    }
+}
+
+/// Projects in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct ProjectStore {
+    agents: Table,
+}
+
+impl ProjectStore {
+    /// Creates the repository on the agents table.
+    pub const fn new(client: Client, agents: String) -> Self {
+        Self {
+            agents: Table::new(client, agents),
+        }
+    }
+}

@@ -1,84 +1,58 @@
-//! The repository of tasks: their records, specifications, results and late reports.
+//! Tasks: their records, specifications, results, late reports and cards.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::Client;
 use bematic::{
     breaker::Breaker,
     error::StoreError,
-    ports::{BreakerChange, Claim, Creation, DispatchPermit, Tasks, TransitionRecord, Written},
+    ports::{
+        BreakerChange, CardRecord, CardRecords, Claim, Created, Creation, DispatchPermit, Tasks,
+        TransitionRecord, Written,
+    },
     task::{Completion, LateReport, Task, TaskSpec},
 };
-use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::{
+    ids::{AgentId, Subject, TaskId},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    expression::{Expression, check_exists},
-    item::{Item, Record, attributes, item, number, read},
-    keys::{self, Key},
-    table::{Part, Table, Transacted, page, refused, took_place},
-    transition::{claim_writes, put, put_new, put_task, related_writes, task_item},
+    TaskStore, keys,
+    table::{batch_get, first, read},
+    write::{ConditionFailed, Label, Write},
 };
 
 /// How long a repeated request is recognised. Slack repeats a request for some 6 min.
-pub(super) const REQUEST_KEPT: Duration = Duration::from_hours(24);
-/// How long steps and output are kept.
-pub(super) const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
-
-/// Tasks in DynamoDB.
-#[derive(Debug, Clone)]
-pub struct TaskStore {
-    pub(super) tasks: Table,
-    pub(super) agents: String,
-}
-
-impl TaskStore {
-    /// Creates the repository on the two tables.
-    pub const fn new(client: Client, tasks: String, agents: String) -> Self {
-        Self {
-            tasks: Table::new(client, tasks),
-            agents,
-        }
-    }
-}
-
-macro_rules! of_task {
-    ($($record:ty => $key:path, $fields:expr);*) => {$(
-        impl Record for $record {
-            type Id = TaskId;
-            const FIELDS: &'static [&'static str] = &$fields;
-            fn key(id: &TaskId) -> Key {
-                $key(*id)
-            }
-        }
-    )*};
-}
-
-of_task!(
-    Task => keys::task, ["shown", "version"];
-    TaskSpec => keys::spec, [];
-    Completion => keys::result, []
-);
+const REQUEST_KEPT: Duration = Duration::from_hours(24);
 
 /// The task that a request of Slack created.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request {
+struct CreatedTask {
     task_id: TaskId,
 }
 
-impl Record for Request {
-    type Id = str;
-    fn key(id: &str) -> Key {
-        keys::request(id)
+impl TaskStore {
+    /// Returns the write of a request of Slack with what it creates, on condition that the request
+    /// has created nothing before.
+    pub(super) fn put_request(
+        &self,
+        request: &str,
+        created: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<Write, StoreError> {
+        let put = self.tasks.put(&keys::request(request), created)?;
+        let put = put.set("expiresAt", (now + REQUEST_KEPT).as_secs())?;
+        Ok(put.if_absent())
     }
 }
 
 #[async_trait]
 impl Tasks for TaskStore {
     async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.tasks.find(&id).await
+        self.tasks.find(&keys::task(id)).await
     }
 
     async fn find_with_breaker(
@@ -87,22 +61,19 @@ impl Tasks for TaskStore {
         agent: &AgentId,
     ) -> Result<(Option<Task>, Breaker), StoreError> {
         let (task, breaker) = (keys::task(id), keys::breaker(agent));
-        let keys = [
-            (self.tasks.name.as_str(), &task),
-            (self.agents.as_str(), &breaker),
-        ];
-        let mut found = self.tasks.get_of_tables(keys).await?;
-        let task = found.remove(&task).map(|item| read(item, &task));
-        let breaker = found.remove(&breaker).map(|item| read(item, &breaker));
-        Ok((task.transpose()?, breaker.transpose()?.unwrap_or_default()))
+        let keys = [(&self.tasks, &task), (&self.agents, &breaker)];
+        let mut found = batch_get(&self.tasks.client, keys.into_iter(), true).await?;
+        let task = found.remove(&task).map(read).transpose()?;
+        let breaker = found.remove(&breaker).map(read).transpose()?;
+        Ok((task, breaker.unwrap_or_default()))
     }
 
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {
-        self.tasks.find(&id).await
+        self.tasks.find(&keys::spec(id)).await
     }
 
     async fn completion(&self, id: TaskId) -> Result<Option<Completion>, StoreError> {
-        self.tasks.find(&id).await
+        self.tasks.find(&keys::result(id)).await
     }
 
     async fn create(
@@ -111,37 +82,32 @@ impl Tasks for TaskStore {
         spec: &TaskSpec,
         request: &str,
     ) -> Result<Creation, StoreError> {
-        let kept = number((task.created_at + REQUEST_KEPT).as_secs());
-        let record = Request { task_id: task.id };
-        let index = attributes([("expiresAt", kept)]);
-        let request_item = item(&keys::request(request), &record, index)?;
-        let spec = item(&keys::spec(task.id), spec, Item::new())?;
-        let place = item(&keys::queued(task), task, Item::new())?;
-        let (tasks, agent) = (&self.tasks.name, keys::agent(&task.agent_id));
+        let created = CreatedTask { task_id: task.id };
+        let agent = keys::agent(&task.agent_id);
         let writes = vec![
-            (Part::Request, put_new(tasks, request_item)?),
-            (Part::Task, put_new(tasks, task_item(task)?)?),
-            (Part::Content, put(tasks, spec)?),
-            (Part::Place, put(tasks, place)?),
-            (Part::Agent, check_exists(&self.agents, &agent)?),
+            (
+                Label::Request,
+                self.put_request(request, &created, task.created_at)?,
+            ),
+            (Label::Task, self.put_task(task)?.if_absent()),
+            (Label::Content, self.tasks.put(&keys::spec(task.id), spec)?),
+            (Label::Place, self.tasks.put(&keys::queued(task), task)?),
+            (Label::Agent, self.agents.check_exists(agent)),
         ];
-        let first = match self.tasks.transact(writes).await? {
-            Transacted::Done => return Ok(Creation::Done),
+        let mut refused = self.tasks.transact(writes).await?;
+        if refused.is_empty() {
+            Ok(Creation::Done)
+        } else if let Some(item) = refused.remove(&Label::Request) {
             // A repeated request is reported as one, also if another condition failed with it.
-            Transacted::Refused(parts) if refused(&parts, Part::Request).is_some() => {
-                self.tasks.find::<Request>(request).await?
-            }
-            Transacted::Refused(parts) if refused(&parts, Part::Agent).is_some() => {
-                return Ok(Creation::NoAgent);
-            }
-            Transacted::Refused(_) => None,
-        };
-        match first {
-            Some(first) => Ok(Creation::Repeated(first.task_id)),
-            None => Err(StoreError::Corrupt {
+            let first: CreatedTask = read(item)?;
+            Ok(Creation::Repeated(first.task_id))
+        } else if refused.contains_key(&Label::Agent) {
+            Ok(Creation::NoAgent)
+        } else {
+            Err(StoreError::Corrupt {
                 key: keys::task(task.id).to_string(),
                 source: "the new task's id is taken".into(),
-            }),
+            })
         }
     }
 
@@ -151,32 +117,17 @@ impl Tasks for TaskStore {
         after: Task,
         permit: DispatchPermit<'_>,
     ) -> Result<Claim, StoreError> {
-        let Some(slot) = after.slot() else {
-            return Ok(Claim::TaskChanged);
-        };
-        let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, &after)?)];
-        writes.extend(claim_writes(&self.agents, &after, slot, permit)?);
-        writes.extend(related_writes(
-            &self.tasks.name,
-            &self.agents,
-            before,
-            &after,
-            None,
-            None,
-        )?);
-        match self.tasks.transact(writes).await? {
-            Transacted::Done => Ok(Claim::Taken(Box::new(after))),
-            Transacted::Refused(parts) => {
-                let is_refused = |part| refused(&parts, part).is_some();
-                Ok(if is_refused(Part::Task) {
-                    Claim::TaskChanged
-                } else if is_refused(Part::Agent) {
-                    Claim::AgentUnavailable
-                } else {
-                    Claim::BreakerChanged
-                })
-            }
-        }
+        let writes = self.transition_writes(before, &after, None, permit.change, Some(permit))?;
+        let refused = self.tasks.transact(writes).await?;
+        Ok(if refused.is_empty() {
+            Claim::Taken(Box::new(after))
+        } else if refused.contains_key(&Label::Task) {
+            Claim::TaskChanged
+        } else if refused.contains_key(&Label::Agent) {
+            Claim::AgentUnavailable
+        } else {
+            Claim::BreakerChanged
+        })
     }
 
     async fn transition(
@@ -186,65 +137,44 @@ impl Tasks for TaskStore {
         attached: Option<TransitionRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError> {
-        let related = related_writes(
-            &self.tasks.name,
-            &self.agents,
-            before,
-            after,
-            attached,
-            change,
-        )?;
-        if related.is_empty() {
-            return self.put_alone(before, after).await;
-        }
-        let mut writes = vec![(Part::Task, put_task(&self.tasks.name, before, after)?)];
-        writes.extend(related);
-        Ok(match self.tasks.transact(writes).await? {
-            Transacted::Done => Written::Done,
-            Transacted::Refused(_) => Written::Conflict,
-        })
-    }
-
-    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
-        let prefix = keys::late_reports(task);
-        let mut found = self.newest(&prefix, 100, None).await?.items;
-        let mut reports: Vec<LateReport> = found
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| read(item, &prefix))
-            .collect::<Result<_, _>>()?;
-        reports.reverse();
-        Ok(reports)
-    }
-}
-
-impl TaskStore {
-    /// Writes a transition that changes only the task's own item, without a transaction.
-    async fn put_alone(&self, before: &Task, after: &Task) -> Result<Written, StoreError> {
-        let same = Expression::version::<Task>(before.version);
-        let put = self.tasks.put_when(task_item(after)?, same).await;
-        Ok(if took_place(put)? {
+        let writes = self.transition_writes(before, after, attached, change, None)?;
+        let done = match <[_; 1]>::try_from(writes) {
+            Ok([(_, task)]) => task.send().await?.is_ok(),
+            Err(writes) => self.tasks.transact(writes).await?.is_empty(),
+        };
+        Ok(if done {
             Written::Done
         } else {
             Written::Conflict
         })
     }
 
-    /// Returns a page of the items whose sort key begins with `prefix`, newest first.
-    pub(super) async fn newest(
+    async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
+        let newest = first(self.tasks.newest(&keys::late_reports(task)), 100).await?;
+        newest.into_iter().rev().map(read).collect()
+    }
+}
+
+#[async_trait]
+impl CardRecords for TaskStore {
+    async fn find(&self, about: Subject) -> Result<Option<CardRecord>, StoreError> {
+        self.tasks.find(&keys::card(about)).await
+    }
+
+    async fn begin(
         &self,
-        prefix: &Key,
-        limit: i32,
-        from: Option<Item>,
-    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, StoreError> {
-        let values = [(":pk", &*prefix.pk), (":prefix", &prefix.sk)];
-        let query = self
-            .tasks
-            .query("pk = :pk AND begins_with(sk, :prefix)", values)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(limit);
-        page(query.set_exclusive_start_key(from)).await
+        about: Subject,
+        card: &CardRecord,
+    ) -> Result<Created<CardRecord>, StoreError> {
+        let put = self.tasks.put(&keys::card(about), card)?.if_absent();
+        Ok(match put.send().await? {
+            Ok(_) => Created::New,
+            Err(ConditionFailed(item)) => Created::Existing(read(item)?),
+        })
+    }
+
+    async fn save(&self, about: Subject, card: &CardRecord) -> Result<(), StoreError> {
+        let put = self.tasks.put(&keys::card(about), card)?;
+        put.send().await.map(drop)
     }
 }

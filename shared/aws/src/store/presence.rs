@@ -1,0 +1,174 @@
+//! The presence of agents: their status reports and heartbeats, and lists of those that are
+//! connected.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::ReturnValue;
+use bematic::{
+    agent::Agent,
+    error::StoreError,
+    ports::{Page, Presence, SignOfLife},
+};
+use bematic_protocol::{
+    ids::{AgentId, ConnectionId, TaskId},
+    messages::{AgentStatus, Spelling},
+    time::Timestamp,
+};
+use serde::Deserialize;
+use serde_dynamo::string_set::StringSet;
+
+use super::{
+    AgentStore, keys,
+    table::{failed, read, text},
+    write::Write,
+};
+
+impl AgentStore {
+    /// Returns the update of an agent's record with a sign of life over its current connection.
+    /// Later messages do not change the spelling that the connection's first one had.
+    fn record_sign_of_life(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        now: Timestamp,
+    ) -> Result<Write, StoreError> {
+        self.update_over(agent, connection)?
+            .set_if_absent("connection.spelling", spelling)?
+            .set("lastSeen", now)
+    }
+}
+
+/// Adds the tasks that the agent runs. DynamoDB has no empty sets: without tasks, the attribute is
+/// removed.
+fn set_active(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, StoreError> {
+    let update = update.set("activeAt", now)?;
+    if tasks.is_empty() {
+        return Ok(update.remove("active"));
+    }
+    let ids: BTreeSet<String> = tasks.iter().map(TaskId::to_string).collect();
+    update.set("active", StringSet(ids))
+}
+
+/// Returns the agent after the update, or `None` if its condition does not hold.
+async fn send(update: Write) -> Result<Option<Agent>, StoreError> {
+    let updated = update.returning(ReturnValue::AllNew).send().await?;
+    updated.ok().map(read).transpose()
+}
+
+#[async_trait]
+impl Presence for AgentStore {
+    async fn record_first_message(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        spelling: Spelling,
+    ) -> Result<(), StoreError> {
+        let update = self.update_over(agent, connection)?;
+        let update = update.set_if_absent("connection.spelling", spelling)?;
+        update.send().await.map(drop)
+    }
+
+    /// Ignores a report over a connection that was replaced, or that was sent before the last one.
+    async fn record_status(
+        &self,
+        status: &AgentStatus,
+        connection: &ConnectionId,
+        spelling: Spelling,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        let mut update = self
+            .record_sign_of_life(&status.agent_id, connection, spelling, now)?
+            .when("attribute_not_exists(#statusAt) OR #statusAt <= :statusAt")
+            .set("statusAt", sent_at)?
+            .set("availability", status.status)?
+            .set("capacity", status.capacity)?;
+        if let Some(version) = &status.version {
+            update = update.set("agentVersion", version)?;
+        }
+        send(set_active(update, &status.active_tasks, now)?).await
+    }
+
+    async fn record_heartbeat(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        sign: &SignOfLife,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StoreError> {
+        let mut update = self.record_sign_of_life(agent, connection, sign.spelling, now)?;
+        if let Some(tasks) = &sign.tasks {
+            update = set_active(update, tasks, now)?;
+        }
+        if let Some(echoed) = sign.echoes {
+            update = update.set("connection.echoedAt", echoed)?;
+        }
+        send(update).await
+    }
+
+    async fn record_ping(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = self.update_over(agent, connection)?;
+        let update = update.set("connection.pingedAt", now)?;
+        update.send().await.map(drop)
+    }
+
+    /// Keeps the time of the first of several pings that are not echoed yet: an echo of any of them
+    /// ends the doubt.
+    async fn record_doubt(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = self
+            .update_over(agent, connection)?
+            .set("connection.doubtedAt", now)?
+            .when(
+                "attribute_not_exists(#connection.#doubtedAt) \
+                 OR #connection.#echoedAt >= #connection.#doubtedAt",
+            );
+        update.send().await.map(drop)
+    }
+
+    async fn connected_agents(
+        &self,
+        shard: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Agent>, StoreError> {
+        /// Agents of a page; an agent's record has less than 1 KB.
+        const PAGE: i32 = 500;
+        let partition = keys::shard(keys::CONNECTED, shard);
+        let range = [(":pk", &*partition), (":from", cursor.unwrap_or(" "))];
+        let query = self.agents.query("duePk = :pk AND dueSk > :from", range);
+        let query = query.index_name("due").limit(PAGE);
+        let answer = query.send().await.map_err(failed("Query"))?;
+        let next = match answer.items().last() {
+            Some(last) if answer.last_evaluated_key.is_some() => {
+                Some(text(last, "dueSk")?.to_owned())
+            }
+            _ => None,
+        };
+        let items = self.agents.find_indexed(answer.items()).await?;
+        Ok(Page { items, next })
+    }
+
+    async fn unauthenticated_connections(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        #[derive(Deserialize)]
+        struct Unauthenticated {
+            id: ConnectionId,
+        }
+        let due = self.agents.due(keys::UNAUTHENTICATED, now, limit).await?;
+        Ok(due.into_iter().map(|it: Unauthenticated| it.id).collect())
+    }
+}

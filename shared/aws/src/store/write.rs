@@ -1,0 +1,445 @@
+//! Writing to a table: an item alone, or several in one transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::{
+    Error,
+    error::SdkError,
+    types::{
+        AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValue,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    },
+};
+use backon::Retryable;
+use bematic::error::StoreError;
+use bematic_protocol::time::Timestamp;
+use futures::TryFutureExt as _;
+use serde::Serialize;
+
+use super::{
+    keys::{self, Key},
+    table::{Item, Table, backoff, failed, unwritable},
+};
+
+/// A write of one item, and its condition.
+#[derive(Debug)]
+pub(super) struct Write {
+    table: Table,
+    action: Action,
+    /// The clauses of an update by their keyword.
+    clauses: BTreeMap<&'static str, Vec<String>>,
+    condition: Option<String>,
+    names: Option<HashMap<String, String>>,
+    values: Option<Item>,
+    returned: ReturnValue,
+}
+
+#[derive(Debug)]
+enum Action {
+    Put(Item),
+    Update(Key),
+    Delete(Key),
+    /// Only checks the condition, as a part of a transaction.
+    Check(Key),
+}
+
+/// Adds the table, the condition, the names and the values to a builder. The SDK's builders of writes
+/// have the same methods, but no trait in common.
+macro_rules! conditional {
+    ($builder:expr, $write:expr) => {{
+        let present_item = ReturnValuesOnConditionCheckFailure::AllOld;
+        $builder
+            .table_name($write.table.name)
+            .set_return_values_on_condition_check_failure(
+                $write.condition.is_some().then_some(present_item),
+            )
+            .set_condition_expression($write.condition)
+            .set_expression_attribute_names($write.names)
+            .set_expression_attribute_values($write.values)
+    }};
+}
+
+/// The condition of a write does not hold: the present item, empty if there is none.
+#[derive(Debug)]
+pub(super) struct ConditionFailed(pub(super) Item);
+
+/// The label of a write in a transaction: the record that the write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Label {
+    /// A request of Slack, which creates a task or a bulk operation once.
+    Request,
+    Task,
+    /// A task's specification, its result, or a late report.
+    Content,
+    /// A place in an agent's queue.
+    Place,
+    Agent,
+    Breaker,
+    ApiKey,
+    /// A connection that authenticates in band.
+    Connection,
+    Batch,
+}
+
+impl Table {
+    /// Returns the write that puts a record, and replaces one with the same key.
+    pub(super) fn put(&self, key: &Key, record: &impl Serialize) -> Result<Write, StoreError> {
+        let mut item: Item = serde_dynamo::to_item(record).map_err(unwritable)?;
+        item.extend(key.attributes());
+        Ok(self.write(Action::Put(item)))
+    }
+
+    /// Returns a write that updates an item.
+    pub(super) fn update(&self, key: Key) -> Write {
+        self.write(Action::Update(key))
+    }
+
+    /// Returns the write that deletes an item.
+    pub(super) fn delete(&self, key: Key) -> Write {
+        self.write(Action::Delete(key))
+    }
+
+    /// Returns the check that an item exists, as a part of a transaction.
+    pub(super) fn check_exists(&self, key: Key) -> Write {
+        self.write(Action::Check(key)).if_exists()
+    }
+
+    fn write(&self, action: Action) -> Write {
+        Write {
+            table: self.clone(),
+            action,
+            clauses: BTreeMap::new(),
+            condition: None,
+            names: None,
+            values: None,
+            returned: ReturnValue::None,
+        }
+    }
+
+    /// Executes all writes or none. Returns the labels of the writes whose condition failed, with
+    /// the present item, empty if there is none: all writes took place if there are no such labels.
+    ///
+    /// # Errors
+    /// Any failure but that of a condition.
+    pub(super) async fn transact<L: Ord>(
+        &self,
+        writes: Vec<(L, Write)>,
+    ) -> Result<BTreeMap<L, Item>, StoreError> {
+        let (labels, writes): (Vec<L>, Vec<Write>) = writes.into_iter().unzip();
+        let items = writes.into_iter().map(Write::in_transaction);
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let call = self.client.transact_write_items();
+        let call = call.set_transact_items(Some(items));
+        match retry(|| call.clone().send()).await {
+            Ok(_) => Ok(BTreeMap::new()),
+            Err(Error::TransactionCanceledException(cancelled))
+                if cancelled.cancellation_reasons().iter().any(is_condition) =>
+            {
+                // DynamoDB gives a reason for each write, in their order.
+                let reasons = cancelled.cancellation_reasons.unwrap_or_default();
+                let refused = labels
+                    .into_iter()
+                    .zip(reasons)
+                    .filter(|(_, reason)| is_condition(reason));
+                Ok(refused
+                    .map(|(label, reason)| (label, reason.item.unwrap_or_default()))
+                    .collect())
+            }
+            Err(error) => Err(failed("TransactWriteItems")(error)),
+        }
+    }
+}
+
+impl Write {
+    /// Adds a condition, which has to hold together with the others. `#name` is the attribute `name`;
+    /// without `#`, DynamoDB refuses names that it reserves.
+    pub(super) fn when(mut self, condition: &str) -> Self {
+        for name in condition.split('#').skip(1) {
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric());
+            self.name(&name[..end.unwrap_or(name.len())]);
+        }
+        self.condition = Some(match self.condition {
+            Some(others) => format!("{others} AND ({condition})"),
+            None => format!("({condition})"),
+        });
+        self
+    }
+
+    /// Adds the value of a placeholder of a condition, such as `:now`.
+    pub(super) fn value(
+        mut self,
+        placeholder: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
+        let values = self.values.get_or_insert_default();
+        values.insert(placeholder.to_owned(), attribute_value(value)?);
+        Ok(self)
+    }
+
+    /// Adds the condition that no item has the key.
+    pub(super) fn if_absent(self) -> Self {
+        self.when("attribute_not_exists(pk)")
+    }
+
+    /// Adds the condition that the item exists.
+    pub(super) fn if_exists(self) -> Self {
+        self.when("attribute_exists(pk)")
+    }
+
+    /// Adds the condition that the record's version is the one that the write was decided on; 0 if
+    /// there was no record.
+    pub(super) fn if_version(self, version: u64) -> Result<Self, StoreError> {
+        match version {
+            0 => Ok(self.if_absent()),
+            _ => self
+                .when("#version = :ifVersion")
+                .value(":ifVersion", version),
+        }
+    }
+
+    /// Sets an attribute: of the item that is put in addition to the record's, or by the update.
+    pub(super) fn set(mut self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
+        if let Action::Put(item) = &mut self.action {
+            item.insert(path.to_owned(), attribute_value(value)?);
+            return Ok(self);
+        }
+        self.clause("SET", "NAME = VALUE", path, value)
+    }
+
+    /// Sets an attribute unless the item has it.
+    pub(super) fn set_if_absent(
+        self,
+        path: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
+        self.clause("SET", "NAME = if_not_exists(NAME, VALUE)", path, value)
+    }
+
+    /// Adds to a number or a set.
+    pub(super) fn add(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
+        self.clause("ADD", "NAME VALUE", path, value)
+    }
+
+    /// Deletes elements of a set.
+    pub(super) fn subtract(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
+        self.clause("DELETE", "NAME VALUE", path, value)
+    }
+
+    /// Removes an attribute of the item.
+    pub(super) fn remove(mut self, path: &str) -> Self {
+        if let Action::Put(item) = &mut self.action {
+            item.remove(path);
+            return self;
+        }
+        let name = self.name(path);
+        self.clauses.entry("REMOVE").or_default().push(name);
+        self
+    }
+
+    /// Puts the item into a partition of the index `due`, or removes it.
+    pub(super) fn due(
+        self,
+        partition: impl Serialize,
+        at: Option<impl ToString>,
+    ) -> Result<Self, StoreError> {
+        match at {
+            Some(at) => self.set("duePk", partition)?.set("dueSk", at.to_string()),
+            None => Ok(self.remove_due()),
+        }
+    }
+
+    /// Removes the item from the index `due`.
+    pub(super) fn remove_due(self) -> Self {
+        self.remove("duePk").remove("dueSk")
+    }
+
+    /// Changes the place in the index `due` of an item that is there.
+    pub(super) fn postpone(self, at: Timestamp) -> Result<Self, StoreError> {
+        let present = self.when("attribute_exists(duePk)");
+        present.set("dueSk", at.to_string())
+    }
+
+    /// Puts the item into a list of the index `list`.
+    pub(super) fn listed(self, list: &str, name: &str) -> Result<Self, StoreError> {
+        self.set("listPk", keys::shard_of(list, name))?
+            .set("listSk", name)
+    }
+
+    /// Makes [`Self::send`] return the item's attributes before or after the write.
+    pub(super) fn returning(self, returned: ReturnValue) -> Self {
+        Self { returned, ..self }
+    }
+
+    fn clause(
+        mut self,
+        keyword: &'static str,
+        pattern: &str,
+        path: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
+        let placeholder = format!(":{}", path.replace('.', "_"));
+        let clause = pattern.replace("NAME", &self.name(path));
+        let clause = clause.replace("VALUE", &placeholder);
+        self.clauses.entry(keyword).or_default().push(clause);
+        self.value(&placeholder, value)
+    }
+
+    /// Returns the path of an attribute with placeholders in place of the names.
+    fn name(&mut self, path: &str) -> String {
+        let names = self.names.get_or_insert_default();
+        names.extend(
+            path.split('.')
+                .map(|name| (format!("#{name}"), name.to_owned())),
+        );
+        format!("#{}", path.replace('.', ".#"))
+    }
+
+    /// Whether the write has no effect and no condition.
+    pub(super) fn is_empty(&self) -> bool {
+        self.clauses.is_empty() && self.condition.is_none()
+    }
+
+    fn update_expression(&self) -> Option<String> {
+        let clauses = self.clauses.iter();
+        let clauses = clauses.map(|(keyword, clauses)| format!("{keyword} {}", clauses.join(", ")));
+        Some(clauses.collect::<Vec<_>>().join(" ")).filter(|update| !update.is_empty())
+    }
+
+    /// Executes the write. Returns the attributes that were asked for, or that the condition failed.
+    pub(super) async fn send(self) -> Result<Result<Item, ConditionFailed>, StoreError> {
+        let (client, update) = (self.table.client.clone(), self.update_expression());
+        let (operation, sent) = match self.action {
+            Action::Put(item) => {
+                let call = client.put_item().set_item(Some(item));
+                let call = conditional!(call, self).return_values(self.returned);
+                let sent = retry(|| call.clone().send()).await;
+                ("PutItem", sent.map(|answer| answer.attributes))
+            }
+            Action::Update(key) => {
+                let call = client.update_item().set_key(Some(key.attributes()));
+                let call = call.set_update_expression(update);
+                let call = conditional!(call, self).return_values(self.returned);
+                let sent = retry(|| call.clone().send()).await;
+                ("UpdateItem", sent.map(|answer| answer.attributes))
+            }
+            Action::Delete(key) => {
+                let call = client.delete_item().set_key(Some(key.attributes()));
+                let call = conditional!(call, self).return_values(self.returned);
+                let sent = retry(|| call.clone().send()).await;
+                ("DeleteItem", sent.map(|answer| answer.attributes))
+            }
+            Action::Check(_) => return Err(failed("ConditionCheck")("it is no call of its own")),
+        };
+        match sent {
+            Ok(attributes) => Ok(Ok(attributes.unwrap_or_default())),
+            Err(Error::ConditionalCheckFailedException(refused)) => {
+                Ok(Err(ConditionFailed(refused.item.unwrap_or_default())))
+            }
+            Err(error) => Err(failed(operation)(error)),
+        }
+    }
+
+    fn in_transaction(self) -> Result<TransactWriteItem, StoreError> {
+        let (part, update) = (TransactWriteItem::builder(), self.update_expression());
+        let part = match self.action {
+            Action::Put(item) => {
+                let put = Put::builder().set_item(Some(item));
+                part.put(conditional!(put, self).build().map_err(unwritable)?)
+            }
+            Action::Update(key) => {
+                let change = Update::builder().set_key(Some(key.attributes()));
+                let change = conditional!(change, self).set_update_expression(update);
+                part.update(change.build().map_err(unwritable)?)
+            }
+            Action::Delete(key) => {
+                let delete = Delete::builder().set_key(Some(key.attributes()));
+                part.delete(conditional!(delete, self).build().map_err(unwritable)?)
+            }
+            Action::Check(key) => {
+                let check = ConditionCheck::builder().set_key(Some(key.attributes()));
+                part.condition_check(conditional!(check, self).build().map_err(unwritable)?)
+            }
+        };
+        Ok(part.build())
+    }
+}
+
+fn attribute_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(unwritable)
+}
+
+/// Sends a call, and again while a transaction on its items is under way, which the SDK does not.
+async fn retry<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, SdkError<E>>>,
+    Error: From<SdkError<E>>,
+{
+    (|| call().err_into())
+        .retry(backoff())
+        .when(is_conflict)
+        .await
+}
+
+/// Whether another write of an item was under way, or was throttled in a transaction.
+fn is_conflict(error: &Error) -> bool {
+    match error {
+        Error::TransactionConflictException(_) => true,
+        Error::TransactionCanceledException(cancelled) => {
+            let reasons = cancelled.cancellation_reasons();
+            !reasons.iter().any(is_condition)
+                && reasons.iter().any(|reason| {
+                    matches!(
+                        reason.code(),
+                        Some(
+                            "TransactionConflict"
+                                | "ThrottlingError"
+                                | "ProvisionedThroughputExceeded"
+                        )
+                    )
+                })
+        }
+        _ => false,
+    }
+}
+
+fn is_condition(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::{Client, Config, config::BehaviorVersion};
+
+    #[test]
+    fn names_become_placeholders_and_have_values() {
+        let config = Config::builder().behavior_version(BehaviorVersion::latest());
+        let (client, name) = (Client::from_conf(config.build()), "agents".to_owned());
+        let table = Table { client, name };
+        let key = keys::agent(&"box".parse().unwrap());
+        let update = table
+            .update(key)
+            .set_if_absent("connection.spelling", "x")
+            .and_then(|it| it.set("lastSeen", 1))
+            .unwrap()
+            .remove("active")
+            .remove("duePk")
+            .if_exists()
+            .when("attribute_not_exists(#held) OR size(#held) < #capacity");
+        assert_eq!(
+            update.update_expression().unwrap(),
+            "REMOVE #active, #duePk SET #connection.#spelling = \
+             if_not_exists(#connection.#spelling, :connection_spelling), #lastSeen = :lastSeen"
+        );
+        assert_eq!(
+            update.condition.unwrap(),
+            "(attribute_exists(pk)) AND \
+             (attribute_not_exists(#held) OR size(#held) < #capacity)"
+        );
+        let mut names: Vec<_> = update.names.unwrap().into_values().collect();
+        names.sort();
+        let expected = "active capacity connection duePk held lastSeen spelling";
+        assert_eq!(names.join(" "), expected);
+        assert_eq!(update.values.unwrap().len(), 2);
+    }
+}
