@@ -69,7 +69,7 @@ impl Template {
 
     /// The functions as they are deployed on this AWS, with Slack and API Gateway at `url`.
     pub fn functions(&self, aws: &FakeAws, url: &str) -> Result<Vec<Function>> {
-        let tables = self.aws.tables().map(|id| (id.to_owned(), aws.table(id)));
+        let tables = self.aws.tables().map(|id| (id.to_owned(), id.to_owned()));
         let queues = self.aws.queues().iter();
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
