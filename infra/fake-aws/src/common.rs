@@ -16,17 +16,17 @@ pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A service's answer.
-pub(crate) type Answer<T = Value> = Result<T, Refusal>;
+pub(crate) type Answer<T = Value> = Result<T, ServiceError>;
 
 /// An error that a service answers with.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct ServiceError {
     pub(crate) status: u16,
     pub(crate) code: &'static str,
     pub(crate) body: Value,
 }
 
-impl Refusal {
+impl ServiceError {
     pub(crate) fn new(status: u16, code: &'static str, message: &str) -> Self {
         let body = json!({ "__type": code, "message": message });
         Self { status, code, body }

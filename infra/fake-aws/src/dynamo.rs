@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    common::{Answer, Refusal, lock},
+    common::{Answer, ServiceError, lock},
     metering::{Access, ItemAccess, PartitionAccess, get},
     template::Table,
 };
@@ -28,11 +28,9 @@ use crate::{
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The tables. What is done to them here is no call to DynamoDB.
-///
-/// The methods panic if the template has no such table, or if DynamoDB would refuse the key or item.
 pub struct Tables {
     db: Database,
-    tables: Vec<Table>,
+    schemas: Vec<Table>,
     /// What eventually consistent reads return while they are frozen.
     stale: Mutex<Option<Database>>,
 }
@@ -41,27 +39,34 @@ impl Tables {
     pub(crate) fn new(tables: &[Table]) -> Self {
         Self {
             db: create(tables),
-            tables: tables.to_vec(),
+            schemas: tables.to_vec(),
             stale: Mutex::default(),
         }
     }
 
     /// Returns an item by the text values of its key: partition, and sort if the table has one.
+    ///
+    /// # Panics
+    /// If the template has no such table, or the table another key.
     pub fn item(&self, table: &str, key: &[&str]) -> Option<Item> {
-        let described = self.tables.iter().find(|it| it.id == table);
+        let described = self.schemas.iter().find(|it| it.id == table);
         let names = &described.expect("a table of the template").key_schema;
         assert_eq!(names.len(), key.len(), "the key of {table} is {names:?}");
         let value = |value: &&str| StoredValue::S((*value).to_owned());
         let names = names.iter().map(|it| it.attribute_name.clone());
-        get(&self.db, table, names.zip(key.iter().map(value)).collect()).map(to_sdk)
+        let key = names.zip(key.iter().map(value)).collect();
+        get(&self.db, table, key).as_ref().map(to_sdk)
     }
 
     /// Returns all items of a table.
     pub fn items(&self, table: &str) -> Vec<Item> {
-        self.stored(table).into_iter().map(to_sdk).collect()
+        self.stored(table).iter().map(to_sdk).collect()
     }
 
     /// Puts an item.
+    ///
+    /// # Panics
+    /// If DynamoDB would refuse the item.
     pub fn put(&self, table: &str, item: &Item) {
         let item = serde_dynamo::Item::from(item.clone());
         let request = json!({ "TableName": table, "Item": item });
@@ -72,12 +77,7 @@ impl Tables {
     /// Has eventually consistent reads return what there is now, until [`Tables::thaw_reads`]. A
     /// BatchGetItem that asks for consistency of one table lags for none.
     pub fn freeze_reads(&self) {
-        let copy = create(&self.tables);
-        for Table { id, .. } in &self.tables {
-            let copied = copy.import_items(id, self.stored(id), ImportOptions::default());
-            copied.expect("what a table held, its copy holds");
-        }
-        *lock(&self.stale) = Some(copy);
+        *lock(&self.stale) = Some(self.copy());
     }
 
     /// Has eventually consistent reads return the present again.
@@ -100,7 +100,7 @@ impl Tables {
         let stale = stale.as_ref().filter(|_| is_eventual);
         let measured = accesses.iter().filter(|_| metered);
         let items = measured.clone();
-        let items = items.filter_map(|it| ItemAccess::new(&self.db, &self.tables, it));
+        let items = items.filter_map(|it| ItemAccess::new(&self.db, &self.schemas, it));
         let items: Vec<_> = items.collect();
         let answer = answer(stale.unwrap_or(&self.db), operation, request);
         let mut partitions = Vec::new();
@@ -120,7 +120,16 @@ impl Tables {
             // What is refused for another reason is not charged: it never came to an item.
             Err(_) => {}
         }
-        (answer.map_err(Refusal::from), partitions)
+        (answer.map_err(ServiceError::from), partitions)
+    }
+
+    fn copy(&self) -> Database {
+        let copy = create(&self.schemas);
+        for Table { id, .. } in &self.schemas {
+            let copied = copy.import_items(id, self.stored(id), ImportOptions::default());
+            copied.expect("what a table held, its copy holds");
+        }
+        copy
     }
 
     fn stored(&self, table: &str) -> Vec<StoredItem> {
@@ -203,12 +212,12 @@ fn run<Q: DeserializeOwned, A: Serialize>(
     Ok(json!(operation(request)?))
 }
 
-fn to_sdk(item: StoredItem) -> Item {
+fn to_sdk(item: &StoredItem) -> Item {
     let item = serde_json::from_value::<serde_dynamo::Item>(json!(item));
     item.expect("both write DynamoDB's JSON").into()
 }
 
-impl From<DynoxideError> for Refusal {
+impl From<DynoxideError> for ServiceError {
     fn from(error: DynoxideError) -> Self {
         let kind = error.error_type();
         Self {
@@ -221,10 +230,10 @@ impl From<DynoxideError> for Refusal {
 
 /// The refusal of a write because another transaction holds an item, for a transaction the one of its part
 /// of this number.
-pub(crate) fn transaction_conflict(operation: &str, part: usize, parts: usize) -> Refusal {
+pub(crate) fn transaction_conflict(operation: &str, part: usize, parts: usize) -> ServiceError {
     let message = "Transaction is ongoing for the item";
     if operation != "TransactWriteItems" {
-        return Refusal::new(400, "TransactionConflictException", message);
+        return ServiceError::new(400, "TransactionConflictException", message);
     }
     let reason = |code: &str, message: Option<&str>| CancellationReason {
         code: code.to_owned(),

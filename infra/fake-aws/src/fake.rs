@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::{
     calls::{Call, Calls, Failure, Failures, Hook, Service, When},
-    common::{Answer, Clock, ENDPOINT, Refusal, lock},
+    common::{Answer, Clock, ENDPOINT, ServiceError, lock},
     dynamo::{Tables, transaction_conflict},
     gateway::Connections,
     metering::Access,
@@ -166,7 +166,11 @@ impl FakeAws {
     ) -> Result<Response<Vec<u8>>, ConnectionBroken> {
         let Some((service, operation, connection)) = target(&request) else {
             let code = "UnknownOperationException";
-            return Ok(response(Err(Refusal::new(400, code, "no such service"))));
+            return Ok(response(Err(ServiceError::new(
+                400,
+                code,
+                "no such service",
+            ))));
         };
         let shared = &*self.shared;
         let body = request.into_body();
@@ -176,12 +180,11 @@ impl FakeAws {
             Service::Sqs | Service::ApiGateway => Vec::new(),
         };
         let queue = || shared.queues.by_url(json["QueueUrl"].as_str()?);
-        let mut resources = match service {
-            Service::DynamoDb => accesses.iter().map(Access::resource).collect(),
+        let resources = match service {
+            Service::DynamoDb => Access::resources(&accesses),
             Service::Sqs => queue().into_iter().map(|it| it.spec().id.clone()).collect(),
             Service::ApiGateway => vec![connection.clone()],
         };
-        resources.dedup();
         let mut call = Call {
             service,
             operation,
@@ -271,7 +274,7 @@ fn target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
 }
 
 /// The error that a service answers with when it fails on purpose.
-fn injected(failure: Failure, call: &Call) -> Refusal {
+fn injected(failure: Failure, call: &Call) -> ServiceError {
     let code = match (failure, call.service) {
         (Failure::TransactionConflict(part), _) => {
             return transaction_conflict(&call.operation, part, call.items);
@@ -280,7 +283,7 @@ fn injected(failure: Failure, call: &Call) -> Refusal {
         (_, Service::Sqs) => "InternalFailure",
         (_, Service::ApiGateway) => "InternalServerErrorException",
     };
-    Refusal::new(500, code, "made to fail")
+    ServiceError::new(500, code, "made to fail")
 }
 
 fn response(answer: Answer) -> Response<Vec<u8>> {
@@ -288,7 +291,7 @@ fn response(answer: Answer) -> Response<Vec<u8>> {
     let (response, body) = match answer {
         Ok(body) => (response, body),
         // API Gateway's SDK reads the code in the first header, SQS's in the second, DynamoDB's in the body.
-        Err(Refusal { status, code, body }) => {
+        Err(ServiceError { status, code, body }) => {
             let response = response.status(status).header("x-amzn-errortype", code);
             let query_error = format!("{code};Sender");
             (response.header("x-amzn-query-error", query_error), body)

@@ -4,7 +4,7 @@ use std::{collections::HashMap, mem, sync::Mutex};
 
 use serde_json::Value;
 
-use crate::common::{Answer, Refusal, lock};
+use crate::common::{Answer, ServiceError, lock};
 
 /// "Message payload size 128 KB" (API Gateway developer guide, "Quotas for configuring and running a
 /// WebSocket API").
@@ -54,7 +54,11 @@ impl Connections {
         let state = state.unwrap_or(ConnectionState::Gone);
         if operation == "PostToConnection" {
             if payload.len() > PAYLOAD_LIMIT {
-                return Err(Refusal::new(413, "PayloadTooLargeException", "over 128 KB"));
+                return Err(ServiceError::new(
+                    413,
+                    "PayloadTooLargeException",
+                    "over 128 KB",
+                ));
             }
             if state != ConnectionState::Gone {
                 all.posts.push((id.to_owned(), payload.to_vec()));
@@ -67,7 +71,7 @@ impl Connections {
             Ok(Value::Null)
         } else {
             // Also of a connection that never was (AWS re:Post, "410 GoneException").
-            Err(Refusal::new(410, "GoneException", id))
+            Err(ServiceError::new(410, "GoneException", id))
         }
     }
 }

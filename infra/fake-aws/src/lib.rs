@@ -9,7 +9,7 @@
 //! |---|---|
 //! | the event source of a queue, played by the test | [`FakeAws::queue`] |
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
-//! | what the tables hold, past the functions; indexes that lag behind | [`FakeAws::tables`] |
+//! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::meter`] |
 //! | a call that fails, before or after its effect | [`FakeAws::failures`] |
 //! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
@@ -81,6 +81,7 @@ mod common;
 mod dynamo;
 mod fake;
 mod gateway;
+mod message;
 mod metering;
 mod queue;
 mod sqs;
@@ -92,8 +93,9 @@ pub use crate::{
     dynamo::{Item, Tables},
     fake::{ConnectionBroken, FakeAws},
     gateway::{ConnectionState, Connections},
+    message::{Message, ReceivedMessage},
     metering::{PartitionAccess, Units},
-    queue::{Message, Queue, ReceivedMessage},
+    queue::Queue,
     template::{QueueSpec, RedrivePolicy, Template, TemplateError},
 };
 

@@ -14,6 +14,7 @@
 //! partitions.
 
 use std::{
+    collections::HashSet,
     iter::{self, Sum},
     ops::AddAssign,
 };
@@ -76,6 +77,8 @@ enum Kind {
 /// One access of a request: to an item, or by a query.
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
+    /// The kind of a transaction's part, such as `Put`.
+    part: Option<&'a str>,
     table: &'a str,
     index: Option<&'a str>,
     /// The item, or its key.
@@ -88,14 +91,15 @@ impl<'a> Access<'a> {
     pub(crate) fn of(operation: &str, request: &'a Value) -> Vec<Self> {
         let list = |value: &'a Value| value.as_array().into_iter().flatten();
         let by_table = || request["RequestItems"].as_object().into_iter().flatten();
-        // The only field names the kind of a part, such as `Put`.
-        let part = |one: &'a Value| one.as_object()?.values().next();
+        // A part has one field, such as `Put`.
+        let part = |one: &'a Value| one.as_object()?.iter().next();
         let table = |request: &'a Value| request["TableName"].as_str().unwrap_or_default();
         let read = |request: &Value| Kind::Read {
             consistent: request["ConsistentRead"] == true,
         };
         let write = |transactional| Kind::Write { transactional };
         let access = |table, request: &'a Value, kind| Self {
+            part: None,
             table,
             index: request["IndexName"].as_str(),
             item: request.get("Key").or_else(|| request.get("Item")),
@@ -108,11 +112,14 @@ impl<'a> Access<'a> {
             }
             "TransactWriteItems" => list(&request["TransactItems"])
                 .filter_map(part)
-                .map(|part| access(table(part), part, write(true)))
+                .map(|(part, it)| Self {
+                    part: Some(part),
+                    ..access(table(it), it, write(true))
+                })
                 .collect(),
             "BatchWriteItem" => by_table()
                 .flat_map(|(table, writes)| list(writes).map(move |one| (table, one)))
-                .filter_map(|(table, one)| Some(access(table, part(one)?, write(false))))
+                .filter_map(|(table, one)| Some(access(table, part(one)?.1, write(false))))
                 .collect(),
             "BatchGetItem" => by_table()
                 .flat_map(|(table, wanted)| {
@@ -120,6 +127,7 @@ impl<'a> Access<'a> {
                     keys.map(move |key| (table, Some(key), read(wanted)))
                 })
                 .map(|(table, item, kind)| Self {
+                    part: None,
                     table,
                     index: None,
                     item,
@@ -130,8 +138,18 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// The tables and indexes of accesses in order; of a transaction, each at the first part of a kind.
+    pub(crate) fn resources(accesses: &[Self]) -> Vec<String> {
+        let mut seen = HashSet::new();
+        let distinct = accesses.iter();
+        let distinct = distinct.filter(|it| seen.insert((it.part, it.table, it.index)));
+        let mut resources: Vec<_> = distinct.map(Self::resource).collect();
+        resources.dedup();
+        resources
+    }
+
     /// The table, or its index as `table/index`.
-    pub(crate) fn resource(&self) -> String {
+    fn resource(&self) -> String {
         match self.index {
             Some(index) => format!("{}/{index}", self.table),
             None => self.table.to_owned(),

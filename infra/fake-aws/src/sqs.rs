@@ -4,7 +4,11 @@
 //! AWS may miss some. Limits on messages in flight and the retention period are not enforced, and there
 //! are no MD5s. Refusals have the codes of AWS, as its SDKs report them, and words of their own.
 
-use std::{collections::BTreeMap, collections::HashSet, fmt::Display, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Display,
+    ops::RangeInclusive,
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +16,8 @@ use serde_json::{Value, json};
 use crate::{
     calls::Call,
     common::Answer,
-    queue::{INVALID, MAX_VISIBILITY_TIMEOUT, Message, Queue, Queues, refuse},
+    message::Message,
+    queue::{INVALID, MAX_VISIBILITY_TIMEOUT, Queue, Queues, refuse},
 };
 
 /// "The maximum size is 1 MiB or 1,048,576 bytes" (API reference, SendMessage), attributes included; also
@@ -56,10 +61,8 @@ fn ensure(holds: bool, code: &'static str, message: &str) -> Answer<()> {
 
 /// Answers a call, and completes its description.
 pub(crate) fn call(queues: &Queues, request: &Value, call: &mut Call) -> Answer {
-    let request = match Parameters::deserialize(request) {
-        Ok(request) => request,
-        Err(error) => return refuse(INVALID, &error.to_string()),
-    };
+    let request = Parameters::deserialize(request);
+    let request = request.or_else(|error| refuse(INVALID, &error.to_string()))?;
     let Some(queue) = queues.by_url(&request.queue_url) else {
         let code = "AWS.SimpleQueueService.NonExistentQueue";
         return refuse(code, &request.queue_url);
@@ -101,7 +104,7 @@ impl Parameters {
 
     /// Checks a message, by the API reference of SendMessage.
     fn check_message(&self, fifo: bool) -> Answer<()> {
-        let (group, once) = (&self.message_group_id, &self.message_deduplication_id);
+        let (group, deduplication_id) = (&self.message_group_id, &self.message_deduplication_id);
         // "The minimum size is one character."
         ensure(!self.message_body.is_empty(), MISSING, "MessageBody")?;
         // "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
@@ -114,7 +117,7 @@ impl Parameters {
         in_range("DelaySeconds", self.delay_seconds, 0..=MAX_DELAY)?;
         // "The length of MessageGroupId is 128 characters. Valid values: alphanumeric characters and
         // punctuation"; the same of MessageDeduplicationId.
-        for id in [group, once].into_iter().flatten() {
+        for id in [group, deduplication_id].into_iter().flatten() {
             let valid = (1..=128).contains(&id.len()) && id.chars().all(|it| it.is_ascii_graphic());
             ensure(valid, INVALID, id)?;
         }
@@ -124,7 +127,11 @@ impl Parameters {
             ensure(group.is_some(), MISSING, "MessageGroupId")?;
         }
         // "This parameter applies only to FIFO (first-in-first-out) queues."
-        ensure(once.is_some() == fifo, INVALID, "MessageDeduplicationId")
+        ensure(
+            deduplication_id.is_some() == fifo,
+            INVALID,
+            "MessageDeduplicationId",
+        )
     }
 }
 
@@ -226,11 +233,11 @@ fn batch(request: &Parameters, mut answer: impl FnMut(&Parameters) -> Answer) ->
                 answer["Id"] = entry.id.as_str().into();
                 successful.push(answer);
             }
-            Err(refusal) => failed.push(json!({
+            Err(error) => failed.push(json!({
                 "Id": entry.id,
                 "SenderFault": true,
-                "Code": refusal.code,
-                "Message": refusal.body["message"],
+                "Code": error.code,
+                "Message": error.body["message"],
             })),
         }
     }

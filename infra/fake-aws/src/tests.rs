@@ -16,14 +16,14 @@ use aws_sdk_dynamodb::{
 
 use super::*;
 
-mod around;
+mod calls;
 mod dynamo;
 mod gateway;
 mod sqs;
 
 const START: u64 = 1_700_000_000_000;
 
-const TEMPLATE: &str = r#"
+const TEMPLATE: &str = r"
 Conditions:
   Never: !Equals [a, b]
 Resources:
@@ -72,7 +72,7 @@ Resources:
   Grouped:
     Type: AWS::SQS::Queue
     Properties: { FifoQueue: true, DeduplicationScope: messageGroup }
-"#;
+";
 
 /// A fake whose clock the test sets.
 struct Fixture {
