@@ -237,7 +237,11 @@ mod tests {
             let put = put.item("lastSeen", AttributeValue::N(seen.to_owned()));
             put.send().await.unwrap();
         }
-        let written = aws.calls().take().into_iter().map(|call| call.units().write);
+        let written = aws
+            .calls()
+            .take()
+            .into_iter()
+            .map(|call| call.units().write);
         assert_eq!(written.collect::<Vec<_>>(), [3.0, 1.0]);
     }
 }
