@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use bematic_protocol::time::Clock;
-use fake_aws::{Call, FakeAws, Hook, Message, ReceivedMessage, Service};
+use fake_aws::{Call, ConnectionState, FakeAws, Hook, Message, ReceivedMessage, Service};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -110,7 +110,8 @@ impl<F: Functions> Driver<F> {
         if answer["statusCode"] != 200 {
             bail!("ws-connect refused the connection {connection}: {answer}");
         }
-        self.aws.connections().open(connection);
+        let connections = self.aws.connections();
+        connections.set(connection, ConnectionState::Open);
         Ok(socket)
     }
 
@@ -132,7 +133,8 @@ impl<F: Functions> Driver<F> {
 
     /// A client disconnects.
     pub(crate) async fn disconnect(&self, socket: &Socket, label: F::Label) -> Result<()> {
-        self.aws.connections().close(&socket.connection);
+        let connections = self.aws.connections();
+        connections.set(&socket.connection, ConnectionState::Gone);
         let event = events::socket_event(socket, "$disconnect", None, self.clock.now());
         let functions = &self.functions;
         functions.invoke("ws-disconnect", event, &[label]).await?;

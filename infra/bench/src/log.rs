@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fake_aws::{Touch, Units};
+use fake_aws::{PartitionAccess, Units};
 use tokio::time::Instant;
 
 /// What is called.
@@ -55,7 +55,7 @@ pub struct Call {
     /// What it costs in a table.
     pub units: Units,
     /// The partitions of tables that it read or wrote.
-    pub touched: Vec<Touch>,
+    pub touched: Vec<PartitionAccess>,
     /// Whether it is a call to a queue that is first in first out.
     pub fifo: bool,
     /// Whether it is a message with a group for a queue that is not: those cost more.
@@ -86,8 +86,8 @@ impl Call {
     /// One that AWS has just answered.
     pub(crate) fn to_aws(call: &fake_aws::Call, began: Instant) -> Self {
         Self {
-            units: call.units,
-            touched: call.touched.clone(),
+            units: call.units(),
+            touched: call.partition_accesses.clone(),
             fifo: call.fifo,
             fair: call.fair,
             bytes: call.request_bytes,
@@ -204,7 +204,7 @@ impl Invocation {
 
     /// Its calls that asked whose connection it is.
     pub fn lookups(&self) -> usize {
-        let connection = |touch: &Touch| touch.partition.starts_with("CONN#");
+        let connection = |touch: &PartitionAccess| touch.partition.starts_with("CONN#");
         let asks = |call: &&Call| call.touched.iter().any(connection);
         self.calls.iter().filter(asks).count()
     }
@@ -251,8 +251,8 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn touch(partition: &str) -> Touch {
-        Touch {
+    pub(crate) fn touch(partition: &str) -> PartitionAccess {
+        PartitionAccess {
             resource: "agents".into(),
             partition: partition.into(),
             units: Units::default(),

@@ -242,7 +242,7 @@ mod tests {
     fn a_message_costs_a_frame_a_request_and_its_memory_while_it_waits_for_its_calls() {
         let prices = Prices::read().unwrap();
         let mut put = call(Service::DynamoDb, "PutItem");
-        put.units = Units::writes(2.0);
+        put.units.write = 2.0;
         let mut message = invocation("ws-message", Kind::of("TASK_STREAM"), vec![put]);
         message.warm = Duration::from_micros(300);
         let cost = prices.cost([&message]);

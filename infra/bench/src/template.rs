@@ -69,7 +69,7 @@ impl Template {
 
     /// The functions as they are deployed on this AWS, with Slack and API Gateway at `url`.
     pub fn functions(&self, aws: &FakeAws, url: &str) -> Result<Vec<Function>> {
-        let tables = self.aws.tables().map(|id| (id.to_owned(), aws.table(id)));
+        let tables = self.aws.tables().map(|id| (id.to_owned(), id.to_owned()));
         let queues = self.aws.queues().iter();
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
@@ -237,7 +237,11 @@ mod tests {
             let put = put.item("lastSeen", AttributeValue::N(seen.to_owned()));
             put.send().await.unwrap();
         }
-        let written = aws.calls().take().into_iter().map(|call| call.units.write);
+        let written = aws
+            .calls()
+            .take()
+            .into_iter()
+            .map(|call| call.units().write);
         assert_eq!(written.collect::<Vec<_>>(), [3.0, 1.0]);
     }
 }

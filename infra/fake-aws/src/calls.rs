@@ -1,20 +1,16 @@
-//! What is called, what is told of it, and how a call can be made to fail.
+//! Calls: what is recorded of them, what is told of them, and how they are made to fail.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, mem, sync::Mutex};
 
 use async_trait::async_trait;
 
 use crate::{
-    lock::lock,
-    units::{Touch, Units},
+    common::lock,
+    metering::{PartitionAccess, Units},
 };
 
 /// A service of AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// DynamoDB.
     DynamoDb,
@@ -24,76 +20,63 @@ pub enum Service {
     ApiGateway,
 }
 
-/// A right that a call needs: what IAM would be asked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Action {
-    /// Such as `GetItem`; those that a transaction is made of, not the transaction.
-    pub name: String,
-    /// The table, its index as `table/index`, the queue, or the connection.
-    pub resource: String,
-}
-
-/// One call. What only the answer tells is empty before the effect.
+/// A call to a service. What only the answer tells is empty before the effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// What was called.
+    /// The service.
     pub service: Service,
-    /// Which of its operations.
+    /// The service's operation.
     pub operation: String,
-    /// The distinct actions that it is made of, in order.
-    pub actions: Vec<Action>,
-    /// Keys, items or messages that the request names; 1 for a query.
-    pub items: usize,
-    /// When the request arrived, in Unix milliseconds.
-    pub at: u64,
     /// Bytes of the request's body.
     pub request_bytes: usize,
-    /// Bytes of the response's body.
-    pub response_bytes: usize,
     /// The error's code, if the service answered with one.
     pub error: Option<String>,
-    /// The failure that was injected.
-    pub failure: Option<Failure>,
-    /// What it costs in tables, if calls are metered.
-    pub units: Units,
-    /// The partitions that it read or wrote, if calls are metered.
-    pub touched: Vec<Touch>,
-    /// The ids of the messages that it sent.
+    /// The partitions that the call read or wrote, if calls are metered.
+    pub partition_accesses: Vec<PartitionAccess>,
+    /// The ids of the messages that the call sent.
     pub message_ids: Vec<String>,
-    /// Whether it goes to a FIFO queue.
+    /// Whether the call is to a FIFO queue.
     pub fifo: bool,
-    /// Whether it sends a message with a group to a standard queue, a fair one.
+    /// Whether the call sends a message with a group to a standard queue, which makes it a fair queue.
     pub fair: bool,
+    /// The tables, indexes as `table/index`, queue or connection.
+    pub(crate) resources: Vec<String>,
+    /// The number of items of tables that the request names.
+    pub(crate) items: usize,
+}
+
+impl Call {
+    /// Returns what the call costs in tables, if calls are metered.
+    pub fn units(&self) -> Units {
+        self.partition_accesses.iter().map(|it| it.units).sum()
+    }
 }
 
 impl fmt::Display for Call {
     /// Such as `GetItem TasksTable`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.operation)?;
-        let mut resources: Vec<_> = self.actions.iter().map(|it| &it.resource).collect();
-        resources.dedup();
-        resources.iter().try_for_each(|it| write!(f, " {it}"))
+        self.resources.iter().try_for_each(|it| write!(f, " {it}"))
     }
 }
 
 /// The calls since they were taken last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Calls(Mutex<Option<Vec<Call>>>);
 
-impl Calls {
-    pub(crate) fn new() -> Self {
+impl Default for Calls {
+    fn default() -> Self {
         Self(Mutex::new(Some(Vec::new())))
     }
+}
 
+impl Calls {
     /// Takes the calls, in the order in which they were answered.
     pub fn take(&self) -> Vec<Call> {
-        lock(&self.0)
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        lock(&self.0).as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// Keeps calls, or does not: a long simulation would hold them all. They are kept at first.
+    /// Sets whether calls are kept, as they are at first: a long simulation would hold them all.
     pub fn keep(&self, keep: bool) {
         *lock(&self.0) = keep.then(Vec::new);
     }
@@ -112,9 +95,6 @@ pub enum Failure {
     Connection,
     /// The service answers 500.
     Internal,
-    /// The service throttles: DynamoDB `ThrottlingException`, SQS `RequestThrottled`, API Gateway
-    /// `LimitExceededException` (429). There is no effect.
-    Throttled,
     /// Another transaction holds an item: a transaction is cancelled with the reason
     /// `TransactionConflict` at this part, a single write is a `TransactionConflictException`. There is
     /// no effect. Only transactions and single writes can fail so; no other call counts for it.
@@ -122,13 +102,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether a call can fail so.
-    pub fn applies_to(self, call: &Call) -> bool {
-        match self {
-            Self::TransactionConflict(part) => match call.operation.as_str() {
-                "TransactWriteItems" | "TransactGetItems" => part < call.items,
-                operation => ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation),
-            },
+    fn applies_to(self, call: &Call) -> bool {
+        match (self, call.operation.as_str()) {
+            (Self::TransactionConflict(part), "TransactWriteItems") => part < call.items,
+            (Self::TransactionConflict(_), operation) => {
+                ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation)
+            }
             _ => true,
         }
     }
@@ -143,48 +122,28 @@ pub enum When {
     After,
 }
 
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proceed {
-    /// It takes effect and is answered.
-    Go,
-    /// It fails.
-    Fail(When, Failure),
-}
-
 /// Told of every call. Both methods may wait.
 #[async_trait]
 pub trait Hook: Send + Sync {
-    /// Before a call takes effect.
-    async fn before(&self, call: &Call) -> Proceed {
+    /// Called before a call takes effect. Returns the failure of the call, if it is to fail.
+    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
         let _ = call;
-        Proceed::Go
+        None
     }
 
-    /// After a call took effect or failed, before the caller has the answer.
+    /// Called after a call took effect or failed, before the caller has the answer.
     async fn after(&self, call: &Call) {
         let _ = call;
     }
 }
 
-/// A hook that lets time pass before every call takes effect. In tokio's paused time that takes none.
-pub struct Latency<F>(pub F);
-
-#[async_trait]
-impl<F: Fn(&Call) -> Duration + Send + Sync> Hook for Latency<F> {
-    async fn before(&self, call: &Call) -> Proceed {
-        tokio::time::sleep((self.0)(call)).await;
-        Proceed::Go
-    }
-}
-
-/// A hook that gives way to other tasks 0 to 3 times before every call, as often as a seed says: on
-/// one thread, the same seed interleaves concurrent tasks the same way.
+/// A hook that yields to other tasks 0 to 3 times before every call, as often as a seed says: on one
+/// thread, the same seed interleaves concurrent tasks the same way.
 #[derive(Debug)]
 pub struct Interleaving(Mutex<u64>);
 
 impl Interleaving {
-    /// As the seed says.
+    /// Creates the hook from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
     }
@@ -201,24 +160,21 @@ impl Interleaving {
 
 #[async_trait]
 impl Hook for Interleaving {
-    async fn before(&self, _: &Call) -> Proceed {
+    async fn before(&self, _: &Call) -> Option<(When, Failure)> {
         for _ in 0..self.next() % 4 {
             tokio::task::yield_now().await;
         }
-        Proceed::Go
+        None
     }
 }
 
-type Matches = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
-
 /// A failure that waits for its call.
-#[derive(Clone)]
 struct Armed {
-    /// Calls that go well before it.
-    after: usize,
+    /// The number of matching calls that succeed first.
+    skip: usize,
     when: When,
     failure: Failure,
-    matches: Matches,
+    matches: Box<dyn Fn(&Call) -> bool + Send + Sync>,
 }
 
 /// The failures that are armed.
@@ -240,33 +196,30 @@ impl Failures {
         matches: impl Fn(&Call) -> bool + Send + Sync + 'static,
     ) {
         lock(&self.0).push(Armed {
-            after: nth,
+            skip: nth,
             when,
             failure,
-            matches: Arc::new(matches),
+            matches: Box::new(matches),
         });
     }
 
-    /// The failures that no call has used, disarmed.
+    /// Disarms the failures that no call has used, and returns them.
     pub fn unused(&self) -> Vec<Failure> {
-        let armed = std::mem::take(&mut *lock(&self.0));
-        armed.into_iter().map(|armed| armed.failure).collect()
+        lock(&self.0).drain(..).map(|armed| armed.failure).collect()
     }
 
-    pub(crate) fn next(&self, call: &Call) -> Proceed {
+    pub(crate) fn next(&self, call: &Call) -> Option<(When, Failure)> {
         let mut armed = lock(&self.0);
         let mut due = None;
         for (place, one) in armed.iter_mut().enumerate() {
             if one.failure.applies_to(call) && (one.matches)(call) {
-                match one.after.checked_sub(1) {
-                    Some(after) => one.after = after,
+                match one.skip.checked_sub(1) {
+                    Some(skip) => one.skip = skip,
                     None => due = due.or(Some(place)),
                 }
             }
         }
-        due.map_or(Proceed::Go, |place| {
-            let Armed { when, failure, .. } = armed.remove(place);
-            Proceed::Fail(when, failure)
-        })
+        let Armed { when, failure, .. } = armed.remove(due?);
+        Some((when, failure))
     }
 }

@@ -1,43 +1,55 @@
-//! The fake itself: the services' state, and what a test asks of it.
+//! The fake: its state, and a request's way to its service and back.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use crate::{
-    calls::{Calls, Failures, Hook},
-    clock::Clock,
-    dynamo::{Dynamo, Lag},
-    items,
-    lock::lock,
-    management::Connections,
-    sqs::Sqs,
+    calls::{Call, Calls, Failure, Failures, Hook, Service, When},
+    common::{Answer, Clock, ENDPOINT, ServiceError, lock},
+    dynamo::{Tables, transaction_conflict},
+    gateway::Connections,
+    metering::Access,
+    queue::{Queue, Queues},
+    sqs,
     template::Template,
 };
 
-/// An item, as the SDK has it.
-pub type Item = HashMap<String, AttributeValue>;
+/// The error of a connection that broke before there was a response.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection was made to break")]
+pub struct ConnectionBroken;
 
-/// DynamoDB, SQS and API Gateway's management API. Clones are the same one.
+/// DynamoDB, SQS and API Gateway's management API. Clones share their state.
 #[derive(Clone)]
 pub struct FakeAws {
     shared: Arc<Shared>,
-    /// Whether calls are kept, can fail and are told to hooks.
-    pub(crate) observed: bool,
+    observed: bool,
 }
 
 struct Shared {
-    clock: Clock,
-    dynamo: Mutex<Dynamo>,
-    sqs: Mutex<Sqs>,
-    connections: Mutex<Connections>,
+    tables: Tables,
+    queues: Queues,
+    connections: Connections,
     calls: Calls,
     failures: Failures,
     hooks: Mutex<Vec<Arc<dyn Hook>>>,
@@ -46,27 +58,24 @@ struct Shared {
 
 impl fmt::Debug for FakeAws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakeAws")
-            .field("observed", &self.observed)
-            .finish_non_exhaustive()
+        f.write_str("FakeAws")
     }
 }
 
 impl FakeAws {
-    /// The template's tables and queues, empty, and no connections.
+    /// Creates the template's tables and queues, empty, and no connections.
     ///
     /// # Panics
     /// If DynamoDB would not create one of the tables.
     pub fn new(template: &Template, clock: Clock) -> Self {
         let shared = Shared {
-            dynamo: Mutex::new(Dynamo::new(&template.tables, clock.clone())),
-            sqs: Mutex::new(Sqs::new(&template.queues)),
-            connections: Mutex::default(),
-            calls: Calls::new(),
+            tables: Tables::new(&template.tables),
+            queues: Queues::new(&template.queues, clock),
+            connections: Connections::default(),
+            calls: Calls::default(),
             failures: Failures::default(),
             hooks: Mutex::default(),
             metered: AtomicBool::new(false),
-            clock,
         };
         Self {
             shared: Arc::new(shared),
@@ -74,8 +83,8 @@ impl FakeAws {
         }
     }
 
-    /// The same one, unobserved: calls to it are not kept, do not fail and are told to no hook. For what
-    /// a test sets up through production code.
+    /// Returns the same fake, calls to which are not kept or metered, do not fail and are told to no hook:
+    /// for what a test sets up through production code.
     #[must_use]
     pub fn unobserved(&self) -> Self {
         Self {
@@ -84,103 +93,229 @@ impl FakeAws {
         }
     }
 
-    /// The name that a table of the template has.
+    /// Returns the tables.
+    pub fn tables(&self) -> &Tables {
+        &self.shared.tables
+    }
+
+    /// Returns a queue by its logical id.
     ///
     /// # Panics
-    /// If the template has no such table.
-    pub fn table(&self, id: &str) -> String {
-        self.dynamo().table(id).id.clone()
+    /// If the template has no such queue.
+    pub fn queue(&self, id: &str) -> Queue<'_> {
+        let queue = self.shared.queues.get(id);
+        queue.unwrap_or_else(|| panic!("the template has no queue {id}"))
     }
 
-    /// When the next message of any queue can be received, in Unix milliseconds: in the past, if one
-    /// waits.
+    /// Returns the time at which the next message of any queue can be received, in Unix milliseconds: in
+    /// the past, if one waits.
     pub fn next_due(&self) -> Option<u64> {
-        self.sqs().due().map(|(_, due)| due).min()
+        let queues = self.shared.queues.all();
+        queues.filter_map(|queue| queue.next_due()).min()
     }
 
-    /// The calls that were made.
+    /// Returns the connections of the WebSocket API.
+    pub fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    /// Returns the calls that were made.
     pub fn calls(&self) -> &Calls {
         &self.shared.calls
     }
 
-    /// The failures that are to come.
+    /// Returns the failures that are to come.
     pub fn failures(&self) -> &Failures {
         &self.shared.failures
     }
 
-    /// Has a hook told of every call, after those that were added before. The first that fails a call
-    /// decides how.
+    /// Adds a hook that is told of every call. The first hook that fails a call decides how.
     pub fn hook(&self, hook: impl Hook + 'static) {
         lock(&self.shared.hooks).push(Arc::new(hook));
     }
 
-    /// Meters calls, or does not: whether [`Call`](crate::Call)s are told their units and partitions, which
-    /// takes two more reads for each item that is written. It is off at first.
+    /// Sets whether [`Call`]s list the partitions that they access, which takes two more reads for each item
+    /// that is written. It is off at first.
     pub fn meter(&self, on: bool) {
-        self.shared.metered.store(on, Ordering::Relaxed);
+        self.shared.metered.store(on, Relaxed);
     }
 
-    /// Reads that lag show from now on what there is now, until [`FakeAws::thaw_reads`].
-    pub fn freeze_reads(&self, lag: Lag) {
-        self.dynamo().freeze(lag);
+    /// Returns the configuration that production makes its clients from. Retries and timeouts are off.
+    pub fn sdk_config(&self) -> SdkConfig {
+        let connector = SharedHttpConnector::new(Connector(self.clone()));
+        let credentials = Credentials::from_keys("fake", "fake", None);
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(ENDPOINT)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
     }
 
-    /// Reads lag no longer.
-    pub fn thaw_reads(&self) {
-        self.dynamo().thaw();
-    }
-
-    /// Deletes the items whose time to live has passed, as DynamoDB does some time after; tells how many
-    /// those were.
-    pub fn sweep_time_to_live(&self) -> usize {
-        self.dynamo().sweep_time_to_live()
-    }
-
-    /// An item, by the text values of its key: partition, and sort if the table has one.
+    /// Answers a request from an SDK within this process, or from another process over HTTP.
     ///
     /// # Panics
-    /// If the template has no such table, or the table another key. So do the following.
-    pub fn item(&self, table: &str, key: &[&str]) -> Option<Item> {
-        self.dynamo().item(table, key).map(items::to_sdk)
+    /// Never by what is asked.
+    pub async fn handle(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, ConnectionBroken> {
+        let Some((service, operation, connection)) = target(&request) else {
+            let code = "UnknownOperationException";
+            return Ok(response(Err(ServiceError::new(
+                400,
+                code,
+                "no such service",
+            ))));
+        };
+        let shared = &*self.shared;
+        let body = request.into_body();
+        let json = serde_json::from_slice(&body).unwrap_or_default();
+        let accesses = match service {
+            Service::DynamoDb => Access::of(&operation, &json),
+            Service::Sqs | Service::ApiGateway => Vec::new(),
+        };
+        let queue = || shared.queues.by_url(json["QueueUrl"].as_str()?);
+        let resources = match service {
+            Service::DynamoDb => Access::resources(&accesses),
+            Service::Sqs => queue().into_iter().map(|it| it.spec().id.clone()).collect(),
+            Service::ApiGateway => vec![connection.clone()],
+        };
+        let mut call = Call {
+            service,
+            operation,
+            request_bytes: body.len(),
+            error: None,
+            partition_accesses: Vec::new(),
+            message_ids: Vec::new(),
+            fifo: false,
+            fair: false,
+            resources,
+            items: accesses.len(),
+        };
+        let failure = self.failure(&call).await;
+        let mut answer = match (failure, service) {
+            (Some((When::Before, _) | (_, Failure::TransactionConflict(_))), _) => Ok(Value::Null),
+            (_, Service::DynamoDb) => {
+                let metered = self.observed && shared.metered.load(Relaxed);
+                let (answer, partitions) =
+                    shared
+                        .tables
+                        .call(&call.operation, &json, &accesses, metered);
+                call.partition_accesses = partitions;
+                answer
+            }
+            (_, Service::Sqs) => sqs::call(&shared.queues, &json, &mut call),
+            (_, Service::ApiGateway) => {
+                shared.connections.call(&call.operation, &connection, &body)
+            }
+        };
+        if let Some((_, failure)) = failure {
+            answer = Err(injected(failure, &call));
+        }
+        call.error = answer.as_ref().err().map(|it| it.code.to_owned());
+        if self.observed {
+            self.calls().push(&call);
+            for hook in self.hooks() {
+                hook.after(&call).await;
+            }
+        }
+        match failure {
+            Some((_, Failure::Connection)) => Err(ConnectionBroken),
+            _ => Ok(response(answer)),
+        }
     }
 
-    /// All items of a table.
-    pub fn items(&self, table: &str) -> Vec<Item> {
-        let items = self.dynamo().items(table).into_iter();
-        items.map(items::to_sdk).collect()
+    /// How a call is to fail, if it is.
+    async fn failure(&self, call: &Call) -> Option<(When, Failure)> {
+        if !self.observed {
+            return None;
+        }
+        for hook in self.hooks() {
+            if let Some(failure) = hook.before(call).await {
+                return Some(failure);
+            }
+        }
+        self.failures().next(call)
     }
 
-    /// Puts an item.
-    pub fn put(&self, table: &str, item: &Item) {
-        self.dynamo().put(table, &items::from_sdk(item));
-    }
-
-    /// Deletes an item.
-    pub fn delete(&self, table: &str, key: &[&str]) {
-        self.dynamo().delete(table, key);
-    }
-
-    pub(crate) fn is_metered(&self) -> bool {
-        self.observed && self.shared.metered.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn hooks(&self) -> Vec<Arc<dyn Hook>> {
+    fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         lock(&self.shared.hooks).clone()
     }
+}
 
-    pub(crate) fn now(&self) -> u64 {
-        (self.shared.clock)()
+/// The service, the operation and the connection that a request is for. The JSON services are named in a
+/// header, the management API is known by its path.
+fn target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
+    if let Some(header) = request.headers().get("x-amz-target") {
+        let (service, operation) = header.to_str().ok()?.split_once('.')?;
+        let service = match service {
+            "DynamoDB_20120810" => Service::DynamoDb,
+            "AmazonSQS" => Service::Sqs,
+            _ => return None,
+        };
+        return Some((service, operation.to_owned(), String::new()));
     }
+    let operation = match *request.method() {
+        Method::POST => "PostToConnection",
+        Method::DELETE => "DeleteConnection",
+        _ => return None,
+    };
+    let path = percent_decode_str(request.uri().path())
+        .decode_utf8()
+        .ok()?;
+    let (_, connection) = path.split_once("/@connections/")?;
+    let (operation, connection) = (operation.to_owned(), connection.to_owned());
+    Some((Service::ApiGateway, operation, connection))
+}
 
-    pub(crate) fn dynamo(&self) -> MutexGuard<'_, Dynamo> {
-        lock(&self.shared.dynamo)
-    }
+/// The error that a service answers with when it fails on purpose.
+fn injected(failure: Failure, call: &Call) -> ServiceError {
+    let code = match (failure, call.service) {
+        (Failure::TransactionConflict(part), _) => {
+            return transaction_conflict(&call.operation, part, call.items);
+        }
+        (_, Service::DynamoDb) => "InternalServerError",
+        (_, Service::Sqs) => "InternalFailure",
+        (_, Service::ApiGateway) => "InternalServerErrorException",
+    };
+    ServiceError::new(500, code, "made to fail")
+}
 
-    pub(crate) fn sqs(&self) -> MutexGuard<'_, Sqs> {
-        lock(&self.shared.sqs)
-    }
+fn response(answer: Answer) -> Response<Vec<u8>> {
+    let response = Response::builder().header(CONTENT_TYPE, "application/x-amz-json-1.0");
+    let (response, body) = match answer {
+        Ok(body) => (response, body),
+        // API Gateway's SDK reads the code in the first header, SQS's in the second, DynamoDB's in the body.
+        Err(ServiceError { status, code, body }) => {
+            let response = response.status(status).header("x-amzn-errortype", code);
+            let query_error = format!("{code};Sender");
+            (response.header("x-amzn-query-error", query_error), body)
+        }
+    };
+    let response = response.body(body.to_string().into_bytes());
+    response.expect("status and headers are the fake's own")
+}
 
-    pub(crate) fn gateway(&self) -> MutexGuard<'_, Connections> {
-        lock(&self.shared.connections)
+/// The SDK's connection to the fake.
+#[derive(Debug)]
+struct Connector(FakeAws);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let aws = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x();
+            let request = request.map_err(|error| ConnectorError::user(error.into()))?;
+            let request = request.map(|body| body.bytes().unwrap_or_default().to_vec());
+            let response = aws.handle(request).await;
+            let response = response.map_err(|error| ConnectorError::io(error.into()))?;
+            let response = HttpResponse::try_from(response.map(SdkBody::from));
+            response.map_err(|error| ConnectorError::other(error.into(), None))
+        })
     }
 }

@@ -9,14 +9,13 @@
 //! |---|---|
 //! | the event source of a queue, played by the test | [`FakeAws::queue`] |
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
-//! | what the tables hold, past the functions | [`FakeAws::item`], [`FakeAws::items`], [`FakeAws::put`] |
+//! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::meter`] |
 //! | a call that fails, before or after its effect | [`FakeAws::failures`] |
-//! | tasks that interleave, calls that take time, or anything else around a call | [`FakeAws::hook`] |
-//! | indexes that lag behind | [`FakeAws::freeze_reads`] |
+//! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |
 //!
-//! Time is the caller's: delays, visibility timeouts, de-duplication and time to live go by its clock.
+//! Time is the caller's: delays, visibility timeouts and de-duplication go by its clock.
 //!
 //! # Example
 //!
@@ -54,7 +53,7 @@
 //! message.clone().send().await?;
 //!
 //! // What the test sees:
-//! assert!(aws.item("Orders", &["1"]).is_some());
+//! assert!(aws.tables().item("Orders", &["1"]).is_some());
 //! let calls: Vec<_> = aws.calls().take().iter().map(ToString::to_string).collect();
 //! assert_eq!(calls, ["PutItem Orders", "SendMessage Work"]);
 //! assert!(work.receive(10).is_empty(), "the message is delayed");
@@ -63,10 +62,10 @@
 //! assert_eq!(received[0].message.body, "1");
 //! work.delete(&received[0].receipt_handle);
 //!
-//! // The message is sent, and its sender does not learn of it:
+//! // The message is sent, and its sender gets no answer:
 //! aws.failures().arm(0, When::After, Failure::Connection);
 //! assert!(message.send().await.is_err());
-//! assert_eq!(work.depth(), 1);
+//! assert_eq!(work.peek().len(), 1);
 //! # Ok(())
 //! # }
 //! ```
@@ -77,39 +76,27 @@
     reason = "a test double may panic when a test asks for what the template does not have"
 )]
 
-mod access;
-mod account;
 mod calls;
-mod capacity;
-mod clock;
-mod driver;
+mod common;
 mod dynamo;
 mod fake;
-mod items;
-mod lock;
-mod management;
-mod meter;
+mod gateway;
+mod message;
+mod metering;
 mod queue;
-mod reply;
 mod sqs;
 mod template;
-mod units;
-mod wire;
 
 pub use crate::{
-    calls::{
-        Action, Call, Calls, Failure, Failures, Hook, Interleaving, Latency, Proceed, Service, When,
-    },
-    clock::Clock,
-    driver::{Clients, Queue},
-    dynamo::Lag,
-    fake::{FakeAws, Item},
-    management::Line,
-    queue::Message,
-    sqs::ReceivedMessage,
-    template::{QueueSpec, Template, TemplateError},
-    units::{Touch, Units},
-    wire::ConnectionBroken,
+    calls::{Call, Calls, Failure, Failures, Hook, Interleaving, Service, When},
+    common::Clock,
+    dynamo::{Item, Tables},
+    fake::{ConnectionBroken, FakeAws},
+    gateway::{ConnectionState, Connections},
+    message::{Message, ReceivedMessage},
+    metering::{PartitionAccess, Units},
+    queue::Queue,
+    template::{QueueSpec, RedrivePolicy, Template, TemplateError},
 };
 
 #[cfg(test)]

@@ -1,192 +1,254 @@
-//! One queue: its messages, and which of them can be received.
+//! Queues, and what producers and consumers do with them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
-use serde_json::{Map, Value};
+use crate::{
+    common::{Answer, Clock, ENDPOINT, ServiceError, lock},
+    message::{Message, Messages, ReceivedMessage},
+    template::QueueSpec,
+};
 
-use crate::template::QueueSpec;
+pub(crate) const INVALID: &str = "InvalidParameterValue";
 
-/// "aren't delivered during the 5-minute deduplication interval" (API reference, SendMessage).
-const DEDUPLICATION_MS: u64 = 5 * 60 * 1000;
+/// CloudFormation's default, in seconds.
+const VISIBILITY_TIMEOUT: u64 = 30;
+/// "Values range: 0 to 43200. Maximum: 12 hours" (API reference, ChangeMessageVisibility), in seconds; also
+/// the most since the receive.
+pub(crate) const MAX_VISIBILITY_TIMEOUT: u64 = 43_200;
 
-/// A message that waits in a queue, or is in flight.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// SQS's id of it.
-    pub id: String,
-    /// Its body.
-    pub body: String,
-    /// Its message group.
-    pub group: Option<String>,
-    /// Its de-duplication id, on a FIFO queue.
-    pub deduplication_id: Option<String>,
-    /// Its message attributes, as they are on the wire.
-    pub attributes: Map<String, Value>,
-    /// When it was sent, in Unix milliseconds.
-    pub sent: u64,
-    /// When it can be received, or can again, in Unix milliseconds.
-    pub due: u64,
-    /// How often it was received.
-    pub receives: u64,
-    /// Whether it was sent with a delay of its own.
-    pub delayed: bool,
-    pub(crate) first_received: u64,
-    pub(crate) received: u64,
-    pub(crate) sequence: u64,
-    /// The queue that it is a dead letter of.
-    pub(crate) source: Option<String>,
+/// All queues.
+pub(crate) struct Queues {
+    by_id: BTreeMap<String, (QueueSpec, Mutex<Messages>)>,
+    clock: Clock,
+    /// The number of messages that were sent to any queue.
+    sent: AtomicU64,
 }
 
-impl Message {
-    pub(crate) fn in_flight(&self, now: u64) -> bool {
-        self.receives > 0 && self.due > now
-    }
-}
-
-/// A de-duplication id, and the group within which it counts, if it does so within a group only.
-pub(crate) type Once = (Option<String>, String);
-
-#[derive(Debug)]
-pub(crate) struct Queue {
-    pub(crate) spec: QueueSpec,
-    /// By the order in which they were sent.
-    pub(crate) messages: BTreeMap<u64, Message>,
-    /// When each can be received.
-    pub(crate) due: BTreeSet<(u64, u64)>,
-    /// The messages of each group, of a FIFO queue.
-    groups: BTreeMap<String, BTreeSet<u64>>,
-    /// The id and number of the message that was sent under a de-duplication id.
-    known: HashMap<Once, (String, u64)>,
-    /// The same ids since when they are known, the oldest first.
-    since: VecDeque<(u64, Once)>,
-}
-
-impl Queue {
-    pub(crate) fn new(spec: &QueueSpec) -> Self {
+impl Queues {
+    pub(crate) fn new(specs: &[QueueSpec], clock: Clock) -> Self {
+        let queue = |spec: &QueueSpec| (spec.id.clone(), (spec.clone(), Mutex::default()));
         Self {
-            spec: spec.clone(),
-            messages: BTreeMap::new(),
-            due: BTreeSet::new(),
-            groups: BTreeMap::new(),
-            known: HashMap::new(),
-            since: VecDeque::new(),
+            by_id: specs.iter().map(queue).collect(),
+            clock,
+            sent: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn insert(&mut self, message: Message) {
-        let sequence = message.sequence;
-        self.due.insert((message.due, sequence));
-        if let Some(group) = message.group.as_ref().filter(|_| self.spec.fifo) {
-            let group = self.groups.entry(group.clone()).or_default();
-            group.insert(sequence);
-        }
-        self.messages.insert(sequence, message);
+    pub(crate) fn get(&self, id: &str) -> Option<Queue<'_>> {
+        let (spec, messages) = self.by_id.get(id)?;
+        Some(Queue {
+            queues: self,
+            spec,
+            messages,
+        })
     }
 
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Message> {
-        let message = self.messages.remove(&sequence)?;
-        self.due.remove(&(message.due, sequence));
-        if let Some(group) = &message.group
-            && let Some(of_group) = self.groups.get_mut(group)
-        {
-            of_group.remove(&sequence);
-            if of_group.is_empty() {
-                self.groups.remove(group);
-            }
-        }
-        Some(message)
+    /// The queue that has an address.
+    pub(crate) fn by_url(&self, url: &str) -> Option<Queue<'_>> {
+        self.all().find(|queue| queue.url() == url)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.messages.clear();
-        self.due.clear();
-        self.groups.clear();
+    pub(crate) fn all(&self) -> impl Iterator<Item = Queue<'_>> {
+        self.by_id.keys().filter_map(|id| self.get(id))
     }
 
-    pub(crate) fn set_due(&mut self, sequence: u64, due: u64) {
-        if let Some(message) = self.messages.get_mut(&sequence) {
-            self.due.remove(&(message.due, sequence));
-            message.due = due;
-            self.due.insert((due, sequence));
-        }
+    fn next_sequence(&self) -> u64 {
+        self.sent.fetch_add(1, Relaxed) + 1
+    }
+}
+
+/// A queue, as its event source sees it. What is done here is no call to SQS.
+pub struct Queue<'a> {
+    queues: &'a Queues,
+    spec: &'a QueueSpec,
+    messages: &'a Mutex<Messages>,
+}
+
+impl<'a> Queue<'a> {
+    /// The queue's address.
+    pub fn url(&self) -> String {
+        // "A FIFO queue name must end with the .fifo suffix" (API reference, CreateQueue).
+        let suffix = if self.spec.fifo { ".fifo" } else { "" };
+        format!("{ENDPOINT}/000000000000/{}{suffix}", self.spec.id)
     }
 
-    /// Marks a message as received, and in flight until `due`.
-    pub(crate) fn receive(&mut self, sequence: u64, now: u64, due: u64) -> Option<Message> {
-        let message = self.messages.get_mut(&sequence)?;
-        message.receives += 1;
-        message.received = now;
-        if message.receives == 1 {
-            message.first_received = now;
-        }
-        self.set_due(sequence, due);
-        self.messages.get(&sequence).cloned()
+    /// The queue's properties.
+    pub const fn spec(&self) -> &'a QueueSpec {
+        self.spec
     }
 
-    /// What can be received: on a standard queue by when it became visible; on a FIFO queue each group
-    /// in order, and nothing of it behind a message that is in flight or delayed.
-    pub(crate) fn visible(&self, now: u64, max: usize) -> Vec<u64> {
-        let due = self.due.range(..=(now, u64::MAX));
-        let due = due.map(|(_, sequence)| *sequence);
-        if !self.spec.fifo {
-            return due.take(max).collect();
-        }
-        let (mut visible, mut seen) = (Vec::new(), HashSet::new());
-        for message in due.filter_map(|it| self.messages.get(&it)) {
-            let new = message.group.as_ref().filter(|it| seen.insert(*it));
-            let of_group = new.and_then(|it| self.groups.get(it)).into_iter().flatten();
-            let of_group = of_group.filter_map(|it| self.messages.get(it));
-            let open = of_group.take_while(|it| it.due <= now);
-            visible.extend(open.map(|it| it.sequence));
-            if visible.len() >= max {
-                break;
-            }
-        }
-        visible.truncate(max);
-        visible
+    /// Receives up to `max` visible messages: on a FIFO queue, none of a group with a message in flight.
+    /// Messages that were received `maxReceiveCount` times go to the dead-letter queue instead.
+    pub fn receive(&self, max: usize) -> Vec<ReceivedMessage> {
+        self.receive_for(max, None)
     }
 
-    /// When the next message can be received: on a FIFO queue, the first of a group.
-    pub(crate) fn next_due(&self) -> Option<u64> {
-        if !self.spec.fifo {
-            return self.due.first().map(|(due, _)| *due);
-        }
-        let heads = self.groups.values().filter_map(BTreeSet::first);
-        let heads = heads.filter_map(|head| self.messages.get(head));
-        heads.map(|head| head.due).min()
-    }
-
-    /// The message that was sent under a de-duplication id; else, it is this one from now on.
+    /// Deletes a received message.
     ///
-    /// "any messages sent with the same MessageDeduplicationId are accepted successfully but aren't
-    /// delivered during the 5-minute deduplication interval" (API reference, SendMessage).
-    pub(crate) fn sent_before(
-        &mut self,
-        once: Once,
-        (id, sequence): (&str, u64),
-        now: u64,
-    ) -> Option<(String, u64)> {
-        if let Some(known) = self.known.get(&once) {
-            return Some(known.clone());
-        }
-        self.known.insert(once.clone(), (id.to_owned(), sequence));
-        self.since.push_back((now, once));
-        None
+    /// # Panics
+    /// If the receipt handle is invalid, or has expired on a FIFO queue.
+    pub fn delete(&self, receipt_handle: &str) {
+        let deleted = self.try_delete(receipt_handle);
+        deleted.expect("a receipt handle of this queue");
     }
 
-    /// Messages are gone after the retention period, and de-duplication ids after theirs.
-    pub(crate) fn expire(&mut self, now: u64) {
-        while let Some((sequence, message)) = self.messages.first_key_value()
-            && message.sent + self.spec.retention_ms <= now
-        {
-            let sequence = *sequence;
-            self.remove(sequence);
-        }
-        while let Some((at, once)) = self.since.front()
-            && at + DEDUPLICATION_MS <= now
-        {
-            self.known.remove(once);
-            self.since.pop_front();
-        }
+    /// All messages without receiving them, by the time at which they can be received.
+    pub fn peek(&self) -> Vec<Message> {
+        lock(self.messages).by_due().cloned().collect()
     }
+
+    /// Receives and deletes the messages that are wanted, whether they are due or not.
+    pub fn take(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let taken: Vec<_> = self.peek().into_iter().filter(wanted).collect();
+        let mut messages = lock(self.messages);
+        for message in &taken {
+            messages.remove(message.sequence);
+        }
+        taken
+    }
+
+    /// Deletes all messages.
+    pub fn purge(&self) {
+        self.take(|_| true);
+    }
+
+    /// The time at which the next message can be received, in Unix milliseconds: in the past, if one
+    /// waits.
+    pub fn next_due(&self) -> Option<u64> {
+        lock(self.messages).next_due(self.spec.fifo)
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        (self.queues.clock)()
+    }
+
+    /// Sends a message and returns its id; or the id of the message that was sent under the same
+    /// de-duplication id before.
+    pub(crate) fn send(&self, message: Message, delay_seconds: Option<u64>) -> String {
+        let mut messages = lock(self.messages);
+        let (now, sequence) = (self.now(), self.queues.next_sequence());
+        let id = format!("00000000-0000-4000-8000-{sequence:012x}");
+        if let Some(deduplication_id) = &message.deduplication_id {
+            let by_group = self.spec.deduplication_scope == "messageGroup";
+            let group = message.group.clone().filter(|_| by_group);
+            if let Some(earlier) = messages.sent_under((group, deduplication_id.clone()), &id, now)
+            {
+                return earlier;
+            }
+        }
+        messages.insert(Message {
+            id: id.clone(),
+            sent: now,
+            due: now + delay_seconds.unwrap_or(self.spec.delay_seconds) * 1000,
+            delayed: delay_seconds.is_some_and(|delay| delay > 0),
+            sequence,
+            ..message
+        });
+        id
+    }
+
+    pub(crate) fn receive_for(
+        &self,
+        max: usize,
+        visibility_timeout: Option<u64>,
+    ) -> Vec<ReceivedMessage> {
+        let (mut messages, now) = (lock(self.messages), self.now());
+        if let Some(policy) = &self.spec.redrive_policy {
+            let dead_letters = self.queues.get(policy.dead_letter_queue());
+            let dead_letters = dead_letters.expect("the template was checked");
+            let exhausted = |messages: &Messages| {
+                let mut visible = messages.visible(now, max, self.spec.fifo).into_iter();
+                let found = visible.find(|it| it.receives >= policy.max_receive_count);
+                found.map(|it| it.sequence)
+            };
+            while let Some(message) = exhausted(&messages).and_then(|it| messages.remove(it)) {
+                dead_letters.add_dead_letter(message, now);
+            }
+        }
+        let visible = messages.visible(now, max, self.spec.fifo);
+        let visible: Vec<_> = visible.iter().map(|it| it.sequence).collect();
+        let timeout = visibility_timeout.or(self.spec.visibility_timeout);
+        let due = now + timeout.unwrap_or(VISIBILITY_TIMEOUT) * 1000;
+        let received = visible.into_iter().filter_map(|sequence| {
+            let mut message = messages.remove(sequence)?;
+            message.receives += 1;
+            (message.received, message.due) = (now, due);
+            messages.insert(message.clone());
+            Some(ReceivedMessage {
+                receipt_handle: format!("{sequence}:{}", message.receives),
+                message,
+            })
+        });
+        received.collect()
+    }
+
+    /// "For standard queues, the expiration of a message is always based on its original enqueue
+    /// timestamp. […] For FIFO queues, the enqueue timestamp resets when the message is moved to a
+    /// dead-letter queue" (developer guide, "Setting-up dead-letter queue retention").
+    fn add_dead_letter(&self, message: Message, now: u64) {
+        lock(self.messages).insert(Message {
+            sent: if self.spec.fifo { now } else { message.sent },
+            due: now,
+            sequence: self.queues.next_sequence(),
+            ..message
+        });
+    }
+
+    /// Deletes a received message. A handle of an earlier receive deletes nothing, as may be (API
+    /// reference, DeleteMessage); on a FIFO queue it is refused, and so is any after the visibility
+    /// timeout.
+    pub(crate) fn try_delete(&self, receipt_handle: &str) -> Answer<()> {
+        let (mut messages, now) = (lock(self.messages), self.now());
+        if let Some((message, latest)) = by_handle(&messages, receipt_handle)? {
+            let (sequence, held) = (message.sequence, latest && message.in_flight(now));
+            if self.spec.fifo && !held {
+                return refuse(INVALID, "the receipt handle has expired");
+            }
+            if latest {
+                messages.remove(sequence);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a message in flight visible after so many seconds.
+    pub(crate) fn change_visibility(&self, receipt_handle: &str, seconds: u64) -> Answer<()> {
+        let (mut messages, now) = (lock(self.messages), self.now());
+        let Some((message, latest)) = by_handle(&messages, receipt_handle)? else {
+            return refuse(INVALID, "the message does not exist");
+        };
+        if !latest || !message.in_flight(now) {
+            let code = "AWS.SimpleQueueService.MessageNotInflight";
+            return refuse(code, "it was given back, or received again");
+        }
+        let (sequence, due) = (message.sequence, now + seconds * 1000);
+        if due > message.received + MAX_VISIBILITY_TIMEOUT * 1000 {
+            return refuse(INVALID, "over 12 hours since the receive");
+        }
+        if let Some(message) = messages.remove(sequence) {
+            messages.insert(Message { due, ..message });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn refuse<T>(code: &'static str, message: &str) -> Answer<T> {
+    Err(ServiceError::new(400, code, message))
+}
+
+/// The message of a receipt handle, if it is still there, and whether the handle is of its latest receive.
+fn by_handle<'a>(messages: &'a Messages, handle: &str) -> Answer<Option<(&'a Message, bool)>> {
+    let numbers = handle.split_once(':');
+    let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let Some::<(u64, u64)>((sequence, receives)) = numbers else {
+        return refuse("ReceiptHandleIsInvalid", handle);
+    };
+    let message = messages.get(sequence);
+    Ok(message.map(|message| (message, message.receives == receives)))
 }

@@ -16,17 +16,14 @@ use aws_sdk_dynamodb::{
 
 use super::*;
 
-mod around;
+mod calls;
 mod dynamo;
-mod management;
+mod gateway;
 mod sqs;
 
 const START: u64 = 1_700_000_000_000;
 
-const TEMPLATE: &str = r#"
-Parameters:
-  Delay: { Type: Number, Default: 3 }
-  Limit: { Type: String, Default: "2" }
+const TEMPLATE: &str = r"
 Conditions:
   Never: !Equals [a, b]
 Resources:
@@ -62,22 +59,20 @@ Resources:
     Type: AWS::SQS::Queue
     Properties:
       VisibilityTimeout: 90
-      RedrivePolicy: { deadLetterTargetArn: !GetAtt WorkDead.Arn, maxReceiveCount: !Ref Limit }
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt WorkDead.Arn, maxReceiveCount: 2 }
   WorkDead: { Type: AWS::SQS::Queue, Properties: { MessageRetentionPeriod: 1209600 } }
   News:
     Type: AWS::SQS::Queue
     Properties:
       FifoQueue: true
-      DelaySeconds: !Ref Delay
+      DelaySeconds: 3
       VisibilityTimeout: 180
-      RedrivePolicy:
-        deadLetterTargetArn: { "Fn::GetAtt": [NewsDead, Arn] }
-        maxReceiveCount: 2
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt NewsDead.Arn, maxReceiveCount: 2 }
   NewsDead: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
   Grouped:
     Type: AWS::SQS::Queue
-    Properties: { FifoQueue: true, ContentBasedDeduplication: true, DeduplicationScope: messageGroup }
-"#;
+    Properties: { FifoQueue: true, DeduplicationScope: messageGroup }
+";
 
 /// A fake whose clock the test sets.
 struct Fixture {
@@ -109,6 +104,21 @@ impl Fixture {
 
     fn url(&self, queue: &str) -> String {
         self.aws.queue(queue).url()
+    }
+
+    /// Visible, delayed and in flight.
+    fn count(&self, queue: &str) -> usize {
+        self.aws.queue(queue).peek().len()
+    }
+
+    fn open(&self, connection: &str) {
+        let connections = self.aws.connections();
+        connections.set(connection, ConnectionState::Open);
+    }
+
+    async fn delete(&self, id: &str) {
+        let delete = self.dynamo.delete_item().table_name("Things");
+        delete.set_key(Some(key(id))).send().await.unwrap();
     }
 }
 
@@ -145,25 +155,28 @@ fn a_template_is_read_with_its_references() {
     let template = Template::parse(TEMPLATE).unwrap();
     assert_eq!(template.tables().collect::<Vec<_>>(), ["Things", "Single"]);
     let queue = |id: &str| template.queues().iter().find(|it| it.id == id).unwrap();
-    assert_eq!(queue("News").delay_ms, 3000);
-    assert_eq!(queue("News").redrive, Some(("NewsDead".into(), 2)));
-    assert_eq!(queue("Work").redrive, Some(("WorkDead".into(), 2)));
-    assert_eq!(queue("WorkDead").visibility_timeout_ms, 30_000);
-    assert_eq!(queue("WorkDead").retention_ms, 1_209_600_000);
-    assert!(
-        queue("Grouped").content_based_deduplication && queue("Grouped").deduplication_by_group
-    );
+    let redrive = |id: &str| {
+        let policy = queue(id).redrive_policy.as_ref().unwrap();
+        (policy.dead_letter_queue(), policy.max_receive_count)
+    };
+    assert_eq!(queue("News").delay_seconds, 3);
+    assert_eq!(redrive("News"), ("NewsDead", 2));
+    assert_eq!(redrive("Work"), ("WorkDead", 2));
+    assert_eq!(queue("Work").visibility_timeout, Some(90));
+    assert_eq!(queue("Grouped").deduplication_scope, "messageGroup");
 }
 
 #[test]
 fn a_dead_letter_queue_is_of_its_queues_type() {
-    let template = TEMPLATE.replace(
-        "deadLetterTargetArn: !GetAtt WorkDead",
-        "deadLetterTargetArn: !GetAtt NewsDead",
-    );
-    let error = Template::parse(&template).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "Work: its dead-letter queue is of the other type"
-    );
+    for dead in ["NewsDead", "Nothing"] {
+        let template = TEMPLATE.replace(
+            "deadLetterTargetArn: !GetAtt WorkDead",
+            &format!("deadLetterTargetArn: !GetAtt {dead}"),
+        );
+        let error = Template::parse(&template).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Work: its dead-letter queue is missing or of the other type"
+        );
+    }
 }

@@ -39,7 +39,7 @@ impl Stored {
         let template = Template::parse(include_str!("../../../template.yaml")).unwrap();
         let aws = FakeAws::new(&template, Arc::new(|| BEGIN));
         let client = Client::new(&aws.sdk_config());
-        let agents = AgentStore::new(client, aws.table("AgentsTable"));
+        let agents = AgentStore::new(client, "AgentsTable".to_owned());
         agents.create(&Agent::new(agent(), at(0))).await.unwrap();
         let binding = Binding::new(connection("c"), at(0), None);
         agents.bind(&agent(), &binding).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
-use fake_aws::{Hook, Proceed, Touch, Units};
+use fake_aws::{Failure, Hook, PartitionAccess, Units, When};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -100,7 +100,7 @@ impl Counts {
         self.accounts.entry(cause).or_default()
     }
 
-    fn touch(&mut self, touch: &Touch, second: u64) {
+    fn touch(&mut self, touch: &PartitionAccess, second: u64) {
         let kind = touch.partition.split('#').next().unwrap_or_default();
         let kind = format!("{} {kind}", touch.resource);
         let hottest = self.hottest.entry(kind).or_default();
@@ -251,11 +251,11 @@ pub(super) struct ToAws(pub(super) Arc<Meter>);
 
 #[async_trait]
 impl Hook for ToAws {
-    async fn before(&self, call: &fake_aws::Call) -> Proceed {
+    async fn before(&self, call: &fake_aws::Call) -> Option<(When, Failure)> {
         if CAUSE.try_with(|_| ()).is_ok() {
             sleep(self.0.prices.latency(call.service.into())).await;
         }
-        Proceed::Go
+        None
     }
 
     async fn after(&self, call: &fake_aws::Call) {

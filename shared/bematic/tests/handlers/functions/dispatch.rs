@@ -469,10 +469,10 @@ impl Hook for NoLeaseLasts {
     async fn after(&self, call: &Call) {
         let (table, key) = ("AgentsTable", ["AGENT#box", "AGENT"]);
         if call.operation == "UpdateItem"
-            && let Some(mut agent) = self.0.item(table, &key)
+            && let Some(mut agent) = self.0.tables().item(table, &key)
             && agent.remove("drain").is_some()
         {
-            self.0.put(table, &agent);
+            self.0.tables().put(table, &agent);
         }
     }
 }

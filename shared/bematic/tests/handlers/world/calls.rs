@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use fake_aws::{Call, Failure, Hook, Interleaving, Proceed, When};
+use fake_aws::{Call, Failure, Hook, Interleaving, When};
 
 /// The calls by name, such as `GetItem TasksTable`, and the one that is to fail.
 #[derive(Default)]
@@ -66,15 +66,15 @@ pub(super) struct ToAws(pub(super) Arc<Calls>);
 
 #[async_trait]
 impl Hook for ToAws {
-    async fn before(&self, call: &Call) -> Proceed {
+    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
         let interleaving = self.0.ledger().interleaving.clone();
         if let Some(interleaving) = interleaving {
             interleaving.before(call).await;
         }
-        match self.0.note(call.to_string()) {
-            None => Proceed::Go,
-            Some(When::Before) => Proceed::Fail(When::Before, Failure::Internal),
-            Some(When::After) => Proceed::Fail(When::After, Failure::Connection),
-        }
+        let when = self.0.note(call.to_string())?;
+        Some(match when {
+            When::Before => (when, Failure::Internal),
+            When::After => (when, Failure::Connection),
+        })
     }
 }

@@ -38,8 +38,8 @@ pub(crate) const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App {
     let url = |queue: &str| aws.queue(queue).url();
     let variables = [
-        ("TASKS_TABLE", aws.table(TASKS)),
-        ("AGENTS_TABLE", aws.table(AGENTS)),
+        ("TASKS_TABLE", TASKS.to_owned()),
+        ("AGENTS_TABLE", AGENTS.to_owned()),
         ("DISPATCH_QUEUE_URL", url(DISPATCH)),
         ("DISPATCH_DEAD_LETTERS_URL", url("DispatchDeadLetters")),
         ("NOTIFICATIONS_QUEUE_URL", url(NOTIFICATIONS)),
@@ -160,7 +160,8 @@ impl World {
     /// Returns the queue that invokes a function.
     pub(crate) fn source(&self, name: QueueName) -> SqsSource {
         let queue = self.aws.queue(queue_id(name));
-        let max_receives = queue.spec().redrive.as_ref().unwrap().1;
+        let policy = queue.spec().redrive_policy.as_ref().unwrap();
+        let max_receives = policy.max_receive_count;
         let set = [("MAX_RECEIVES", &*max_receives.to_string())];
         app(&self.aws, &self.time, &set).source(name)
     }

@@ -11,7 +11,7 @@ use bematic_protocol::{
     ids::{ConnectionId, TaskId},
     messages::{CloudMessage, decode},
 };
-use fake_aws::{FakeAws, Line, Message};
+use fake_aws::{ConnectionState, FakeAws, Message};
 use serde::de::DeserializeOwned;
 
 pub(super) const DISPATCH: &str = "DispatchQueue";
@@ -137,7 +137,7 @@ impl Out {
 
     /// Opens a connection.
     pub(crate) fn open(&self, connection: &str) {
-        self.set(connection, Line::Open);
+        self.set(connection, ConnectionState::Open);
     }
 
     /// Opens the connection of a sender, unless it was open before.
@@ -149,17 +149,17 @@ impl Out {
 
     /// Closes a connection: a post to it is answered with 410.
     pub(crate) fn gone(&self, connection: &str) {
-        self.set(connection, Line::Gone);
+        self.set(connection, ConnectionState::Gone);
     }
 
     /// Has posts to a connection answered with 410 although they arrive.
     pub(crate) fn seems_gone(&self, connection: &str) {
-        self.set(connection, Line::GoneButDelivered);
+        self.set(connection, ConnectionState::GoneButDelivered);
     }
 
-    fn set(&self, connection: &str, line: Line) {
+    fn set(&self, connection: &str, state: ConnectionState) {
         self.known.lock().unwrap().insert(connection.to_owned());
-        self.aws.connections().set(connection, line);
+        self.aws.connections().set(connection, state);
     }
 
     /// Collects the messages that have arrived at agents.

@@ -13,7 +13,7 @@ use bematic_protocol::{
     ids::{AgentId, Attempt, ConnectionId, TaskId},
     time::Timestamp,
 };
-use fake_aws::{FakeAws, Item, Lag};
+use fake_aws::{FakeAws, Item};
 use serde::de::DeserializeOwned;
 
 use super::at_once;
@@ -30,13 +30,16 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn task(&self, id: TaskId) -> Option<Task> {
-        let item = self.aws.item(TASKS, &[&format!("TASK#{id}"), "TASK"]);
+        let item = self
+            .aws
+            .tables()
+            .item(TASKS, &[&format!("TASK#{id}"), "TASK"]);
         item.map(read)
     }
 
     /// Returns all tasks, sorted by id.
     pub(crate) fn all_tasks(&self) -> Vec<Task> {
-        let items = self.aws.items(TASKS).into_iter();
+        let items = self.aws.tables().items(TASKS).into_iter();
         let tasks = items.filter(|item| sort_key(item) == "TASK").map(read);
         let mut tasks: Vec<Task> = tasks.collect();
         tasks.sort_by_key(|task| task.id);
@@ -46,7 +49,7 @@ impl Store {
     /// Sets the time at which the task's state ends by itself.
     pub(crate) fn set_timer(&self, id: TaskId, at: Timestamp) {
         let key = [&*format!("TASK#{id}"), "TASK"];
-        let mut item = self.aws.item(TASKS, &key).unwrap();
+        let mut item = self.aws.tables().item(TASKS, &key).unwrap();
         let timer = Some(at);
         let task = Task {
             timer,
@@ -54,7 +57,7 @@ impl Store {
         };
         let changed: Item = serde_dynamo::to_item(task).unwrap();
         item.extend(changed);
-        self.aws.put(TASKS, &item);
+        self.aws.tables().put(TASKS, &item);
     }
 
     /// Returns the late reports of a task.
@@ -64,7 +67,7 @@ impl Store {
 
     /// Returns all bulk operations.
     pub(crate) fn all_batches(&self) -> Vec<Batch> {
-        let items = self.aws.items(TASKS).into_iter();
+        let items = self.aws.tables().items(TASKS).into_iter();
         items
             .filter(|item| sort_key(item) == "BATCH")
             .map(read)
@@ -79,7 +82,7 @@ impl Store {
 
     /// Returns the number of stored steps.
     pub(crate) fn step_count(&self) -> usize {
-        let items = self.aws.items(TASKS);
+        let items = self.aws.tables().items(TASKS);
         let steps = items
             .iter()
             .filter(|item| sort_key(item).starts_with("STEP#"));
@@ -87,7 +90,10 @@ impl Store {
     }
 
     pub(crate) fn agent(&self, id: &AgentId) -> Option<Agent> {
-        let item = self.aws.item(AGENTS, &[&format!("AGENT#{id}"), "AGENT"]);
+        let item = self
+            .aws
+            .tables()
+            .item(AGENTS, &[&format!("AGENT#{id}"), "AGENT"]);
         item.map(read)
     }
 
@@ -97,18 +103,21 @@ impl Store {
 
     /// Returns the record of a connection that authenticates in band.
     pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<Connection> {
-        let item = self.aws.item(AGENTS, &[&format!("CONN#{id}"), "CONN"]);
+        let item = self
+            .aws
+            .tables()
+            .item(AGENTS, &[&format!("CONN#{id}"), "CONN"]);
         item.map(read)
     }
 
     /// Freezes what eventually consistent reads return.
     pub(crate) fn lag(&self) {
-        self.aws.freeze_reads(Lag::Eventual);
+        self.aws.tables().freeze_reads();
     }
 
     /// Ends the lag of eventually consistent reads.
     pub(crate) fn catch_up(&self) {
-        self.aws.thaw_reads();
+        self.aws.tables().thaw_reads();
     }
 }
 

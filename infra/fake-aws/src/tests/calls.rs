@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::*;
-use crate::lock::lock;
+use crate::common::lock;
 
 async fn put(it: &Fixture, id: &str) -> Result<(), String> {
     let put = it
@@ -41,12 +41,12 @@ async fn the_nth_call_fails_once_before_its_effect_or_after() {
         it.aws.failures().arm(1, when, Failure::Connection);
         assert_eq!(put(&it, "1").await, Ok(()));
         assert_eq!(put(&it, "2").await, Err("connection".into()));
-        assert_eq!(it.aws.items("Things").len(), kept);
+        assert_eq!(it.aws.tables().items("Things").len(), kept);
         assert_eq!(put(&it, "3").await, Ok(()));
         assert!(it.aws.failures().unused().is_empty());
         let calls = it.aws.calls().take();
-        let failures: Vec<_> = calls.iter().map(|call| call.failure).collect();
-        assert_eq!(failures, [None, Some(Failure::Connection), None]);
+        let errors: Vec<_> = calls.iter().map(|call| call.error.as_deref()).collect();
+        assert_eq!(errors, [None, Some("InternalServerError"), None]);
     }
 }
 
@@ -62,42 +62,29 @@ async fn a_failure_that_no_call_used_is_told_and_disarmed() {
 #[tokio::test]
 async fn each_service_fails_in_its_own_words() {
     let it = Fixture::new();
-    it.aws.connections().open("c");
+    it.open("c");
     let config = aws_sdk_apigatewaymanagement::config::Builder::from(&it.aws.sdk_config());
     let gateway = aws_sdk_apigatewaymanagement::Client::from_conf(config.build());
-    for (failure, expected) in [
-        (
-            Failure::Internal,
-            [
-                "InternalServerError",
-                "InternalFailure",
-                "InternalServerErrorException",
-            ],
-        ),
-        (
-            Failure::Throttled,
-            [
-                "ThrottlingException",
-                "RequestThrottled",
-                "LimitExceededException",
-            ],
-        ),
-    ] {
-        for nth in 0..3 {
-            // Each takes the first call after the one before it.
-            it.aws.failures().arm(nth, When::Before, failure);
-        }
-        let post = gateway.post_to_connection().connection_id("c");
-        let post = post.data(aws_sdk_apigatewaymanagement::primitives::Blob::new("x"));
-        let codes = [
-            put(&it, "1").await.unwrap_err(),
-            send(&it).await.unwrap_err(),
-            code(post.send().await),
-        ];
-        assert_eq!(codes, expected);
+    for nth in 0..3 {
+        // Each takes the first call after the one before it.
+        let failures = it.aws.failures();
+        failures.arm(nth, When::Before, Failure::Internal);
     }
+    let post = gateway.post_to_connection().connection_id("c");
+    let post = post.data(aws_sdk_apigatewaymanagement::primitives::Blob::new("x"));
+    let codes = [
+        put(&it, "1").await.unwrap_err(),
+        send(&it).await.unwrap_err(),
+        code(post.send().await),
+    ];
+    let expected = [
+        "InternalServerError",
+        "InternalFailure",
+        "InternalServerErrorException",
+    ];
+    assert_eq!(codes, expected);
     assert_eq!(
-        (it.aws.items("Things").len(), it.aws.queue("Work").depth()),
+        (it.aws.tables().items("Things").len(), it.count("Work")),
         (0, 0)
     );
     assert!(it.aws.connections().take_posts().is_empty());
@@ -154,7 +141,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
         .collect();
     assert_eq!(codes, ["None", "TransactionConflict"]);
     assert!(
-        it.aws.items("Things").is_empty(),
+        it.aws.tables().items("Things").is_empty(),
         "a conflict has no effect"
     );
     it.aws
@@ -173,12 +160,12 @@ struct Notes(Arc<Mutex<Vec<String>>>);
 
 #[async_trait::async_trait]
 impl Hook for Notes {
-    async fn before(&self, call: &Call) -> Proceed {
+    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
         lock(&self.0).push(format!("before {call}"));
         if call.operation == "SendMessage" {
-            return Proceed::Fail(When::After, Failure::Internal);
+            return Some((When::After, Failure::Internal));
         }
-        Proceed::Go
+        None
     }
 
     async fn after(&self, call: &Call) {
@@ -194,7 +181,7 @@ async fn a_hook_is_told_of_every_call_that_is_observed() {
     it.aws.hook(notes.clone());
     put(&it, "1").await.unwrap();
     send(&it).await.unwrap_err();
-    assert_eq!(it.aws.queue("Work").depth(), 1, "it took effect");
+    assert_eq!(it.count("Work"), 1, "it took effect");
     let quiet = aws_sdk_dynamodb::Client::new(&it.aws.unobserved().sdk_config());
     quiet
         .get_item()
@@ -241,27 +228,13 @@ async fn a_seed_says_how_tasks_interleave() {
     assert_eq!(orders.len(), 8, "{orders:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_call_takes_as_long_as_a_latency_says() {
-    let it = Fixture::new();
-    it.aws.hook(Latency(|_: &Call| Duration::from_millis(7)));
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "virtual time that the test waits in"
-    )]
-    let begun = tokio::time::Instant::now();
-    put(&it, "1").await.unwrap();
-    send(&it).await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::from_millis(14));
-}
-
 #[tokio::test]
 async fn a_request_over_http_is_answered_too() {
     let it = Fixture::new();
     let request = http::Request::post("/")
         .header("X-Amz-Target", "DynamoDB_20120810.GetItem")
         .body(br#"{"TableName":"Things","Key":{"pk":{"S":"1"},"sk":{"S":"thing"}}}"#.to_vec());
-    it.aws.put("Things", &key("1"));
+    it.aws.tables().put("Things", &key("1"));
     let response = it.aws.handle(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(
@@ -270,7 +243,7 @@ async fn a_request_over_http_is_answered_too() {
     );
     let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(body["Item"]["pk"]["S"], "1");
-    it.aws.connections().open("c=");
+    it.open("c=");
     let request = http::Request::post("/some/where/@connections/c%3D").body(b"hello".to_vec());
     assert_eq!(it.aws.handle(request.unwrap()).await.unwrap().status(), 200);
     assert_eq!(
