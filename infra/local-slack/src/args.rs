@@ -16,10 +16,8 @@ impl Args {
     /// Parses the query and the body. In a form every argument is a text, and objects are JSON in
     /// a text.
     pub(crate) fn read(headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Self, Refusal> {
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or("");
+        let kind = headers.get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
         let mut args = form(query.as_bytes());
         if kind.starts_with("application/json") && !body.is_empty() {
             match serde_json::from_slice(body) {
@@ -52,9 +50,8 @@ impl Args {
     pub(crate) fn count(&self, name: &str, default: usize) -> Option<usize> {
         match &self.0[name] {
             Value::Null => Some(default),
-            Value::Number(number) => number.as_u64()?.try_into().ok(),
             Value::String(text) => text.parse().ok(),
-            _ => None,
+            number => number.as_u64()?.try_into().ok(),
         }
     }
 

@@ -3,37 +3,38 @@
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::content;
+use crate::blocks;
 use crate::error::{Code, Refusal};
-use crate::limits;
-use crate::message::{Author, render};
+use crate::message::{Author, Content};
 use crate::state::Slack;
 use crate::ts::Ts;
 use crate::workspace::Workspace;
 
+/// Characters of the `text` of a posted message. Slack truncates a longer one; the local Slack
+/// refuses it, so that the mistake is noticed.
+const POSTED_TEXT: usize = 40_000;
+/// Characters of the `text` of `chat.update`.
+const UPDATED_TEXT: usize = 4_000;
+/// A message's metadata, in bytes of JSON.
+const METADATA_BYTES: usize = 8_000;
+
 pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let channel = workspace
-        .joined_channel(args.required("channel")?)?
-        .id
-        .clone();
+    let channel = joined_channel(workspace, args)?;
     let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
-    let content = content::read_some(args, limits::POSTED_TEXT, workspace)?;
+    let content = new_content(workspace, args)?;
     let ts = workspace.post(&channel, thread, Author::Bot, content)?;
-    let message = render(workspace.message(&channel, ts)?, &slack.config, true);
+    let message = workspace.message(&channel, ts)?.json(true);
     Ok(json!({ "channel": channel, "ts": ts, "message": message }))
 }
 
 pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let channel = workspace
-        .joined_channel(args.required("channel")?)?
-        .id
-        .clone();
+    let channel = joined_channel(workspace, args)?;
     let user = args.required("user")?;
     workspace.user(user).map_err(|_| Code::UserNotInChannel)?;
     let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
-    let content = content::read_some(args, limits::POSTED_TEXT, workspace)?;
+    let content = new_content(workspace, args)?;
     let ts = workspace.post_ephemeral(&channel, user, thread, Author::Bot, content);
     Ok(json!({ "message_ts": ts }))
 }
@@ -42,7 +43,7 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
 pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = own_message(workspace, args, Code::CantUpdateMessage)?;
-    let mut content = content::read(args, limits::UPDATED_TEXT, workspace)?;
+    let mut content = content(workspace, args, UPDATED_TEXT)?;
     if content.text.is_empty() && content.blocks.is_none() {
         return Err(Code::NoText.into());
     }
@@ -53,7 +54,7 @@ pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     content.metadata.take_if(|metadata| *metadata == json!({}));
     let text = content.text.clone();
     workspace.rewrite(&channel, ts, content);
-    let message = render(workspace.message(&channel, ts)?, &slack.config, true);
+    let message = workspace.message(&channel, ts)?.json(true);
     Ok(json!({ "channel": channel, "ts": ts, "text": text, "message": message }))
 }
 
@@ -62,6 +63,11 @@ pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let (channel, ts) = own_message(workspace, args, Code::CantDeleteMessage)?;
     workspace.remove(&channel, ts);
     Ok(json!({ "channel": channel, "ts": ts }))
+}
+
+fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal> {
+    let channel = workspace.joined_channel(args.required("channel")?)?;
+    Ok(channel.id.clone())
 }
 
 /// Finds the call's message, which the bot must have posted.
@@ -76,4 +82,42 @@ fn own_message(workspace: &Workspace, args: &Args, not_own: Code) -> Result<(Str
         return Err(not_own.into());
     }
     Ok((channel.to_owned(), ts))
+}
+
+/// Parses and checks the content of a new message, which must have a text or a block.
+pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Content, Refusal> {
+    let mut content = content(workspace, args, POSTED_TEXT)?;
+    content.blocks.take_if(|blocks| *blocks == json!([]));
+    if content.text.is_empty() && content.blocks.is_none() {
+        return Err(Code::NoText.into());
+    }
+    Ok(content)
+}
+
+/// Parses and checks the content of a call, and gives its blocks ids.
+fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<Content, Refusal> {
+    let text = args.text("text").unwrap_or_default();
+    let mut blocks = args.json("blocks", Code::InvalidBlocksFormat)?;
+    if blocks::length(text) > most_text {
+        return Err(Code::MsgTooLong.into());
+    }
+    if let Some(blocks) = &mut blocks {
+        blocks::check(blocks)?;
+        workspace.name_blocks(blocks);
+    }
+    let metadata = args.json("metadata", Code::InvalidMetadataFormat)?;
+    if let Some(metadata) = &metadata {
+        let is_event = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
+        if *metadata != json!({}) && !is_event {
+            return Err(Code::InvalidMetadataFormat.into());
+        }
+        if metadata.to_string().len() > METADATA_BYTES {
+            return Err(Code::MetadataTooLarge.into());
+        }
+    }
+    Ok(Content {
+        text: text.to_owned(),
+        blocks,
+        metadata,
+    })
 }

@@ -23,11 +23,12 @@
 //! # }
 //! ```
 //!
-//! To add a Web API method: a function in the module of its family (`chat`, `conversations`,
-//! `views`), and an arm in `api::call`. To add a block type: an entry in `blocks::KNOWN`, and its
-//! rendering in `assets/blocks.js`. Modules depend only on those before them in this order:
-//! values (`ts`, `config`, `message`, …), `workspace`, `state`, requests to the app (`deliver`,
-//! `events`, `interactions`), the Web API's methods, routes (`api`, `control`, `page`), `server`.
+//! To add a Web API method: a function, in the module of its family if there is one (`chat`,
+//! `conversations`), and an arm in `api::call`. To add a block type: an arm in
+//! `blocks::block_fields`, and its rendering in `assets/blocks.js`. Modules depend only on those
+//! before them in this order: values (`ts`, `config`, `message`, …), `workspace`, `state`, requests
+//! to the app (`deliver`, `events`, `interactions`), the Web API's methods, routes (`api`,
+//! `control`, `page`), `server`.
 
 mod api;
 mod args;
@@ -36,7 +37,6 @@ mod chat;
 mod client;
 mod clock;
 mod config;
-mod content;
 mod control;
 mod conversations;
 mod deliver;
@@ -44,33 +44,26 @@ mod error;
 mod events;
 mod faults;
 mod interactions;
-mod limits;
 mod message;
 mod page;
-mod place;
 mod request;
 mod respond;
 mod say;
 mod server;
-mod sign;
 mod state;
-mod tickets;
 mod ts;
-mod typed;
-mod views;
 mod workspace;
 
 pub use client::{Client, ClientError};
 pub use clock::Clock;
-pub use config::{Bot, Channel, Config, OPERATIONS_CHANNEL, Team, User};
+pub use config::{APP_ID, Channel, Config, OPERATIONS_CHANNEL, TEAM_ID, User};
 pub use deliver::Delivery;
 pub use error::Refusal;
-pub use faults::{Call, Fault, Rate, RateLimits};
+pub use faults::Fault;
 pub use message::{Author, Content, Message};
-pub use request::{FORM, JSON, Mention, SignedRequest, SlashCommand};
+pub use request::{Mention, SIGNATURE_HEADER, SignedRequest, SlashCommand, TIMESTAMP_HEADER};
 pub use say::SayOutcome;
 pub use server::{Server, StartError, handle, router};
-pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 pub use state::Slack;
 pub use ts::{InvalidTs, Ts};
 

@@ -8,13 +8,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::args::Args;
-use crate::content;
+use crate::chat;
 use crate::error::{Code, Refusal};
-use crate::limits;
 use crate::message::Author;
-use crate::place::Place;
 use crate::state::Slack;
 use crate::ts::Ts;
+use crate::workspace::Actor;
 
 /// Answers a post to a `response_url`.
 pub(crate) async fn answer(
@@ -24,8 +23,8 @@ pub(crate) async fn answer(
     body: Bytes,
 ) -> Response {
     let shown = Args::read(&headers, "", &body).and_then(|args| {
-        let ticket = slack.workspace().use_response_url(&id)?;
-        show(&slack, &ticket.place, ticket.message, &args)
+        let interaction = slack.workspace().use_response_url(&id)?;
+        show(&slack, &interaction.actor, interaction.message, &args)
     });
     match shown {
         Ok(()) => "ok".into_response(),
@@ -40,17 +39,17 @@ pub(crate) async fn answer(
 /// message whose button was pressed.
 pub(crate) fn show(
     slack: &Slack,
-    place: &Place,
+    actor: &Actor,
     original: Option<Ts>,
     args: &Args,
 ) -> Result<(), Refusal> {
     let workspace = &mut slack.workspace();
-    let channel = &place.channel.id;
+    let channel = &actor.channel.id;
     if args.flag("delete_original") {
         workspace.remove(channel, original.ok_or(Code::MessageNotFound)?);
         return Ok(());
     }
-    let content = content::read_some(args, limits::POSTED_TEXT, workspace)?;
+    let content = chat::new_content(workspace, args)?;
     if args.flag("replace_original") {
         workspace.rewrite(channel, original.ok_or(Code::MessageNotFound)?, content);
         return Ok(());
@@ -59,7 +58,7 @@ pub(crate) fn show(
     if args.text("response_type") == Some("in_channel") {
         workspace.post(channel, thread, Author::Bot, content)?;
     } else {
-        workspace.post_ephemeral(channel, &place.user.id, thread, Author::Bot, content);
+        workspace.post_ephemeral(channel, &actor.user.id, thread, Author::Bot, content);
     }
     Ok(())
 }
