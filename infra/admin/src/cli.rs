@@ -4,18 +4,18 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use bematic::agent::{Project, Route};
-use bematic::breaker::BreakerConfig;
+use bematic::agent::{Agent, Project, Route};
 use bematic::dead_letter::{self, QueueName};
 use bematic::error::{QueueError, StoreError};
 use bematic_protocol::ids::{AgentId, ChannelId};
+use bematic_protocol::time::Timestamp;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use crate::admin::{Admin, AgentSummary, NewProject};
+use crate::admin::{Admin, NewProject};
 use crate::breaker::{self, Settings};
 use crate::deployment::{Deployment, LocalStack, STACK_VARIABLE};
 
@@ -118,7 +118,13 @@ enum ProjectCommand {
 Examples:
   bematic project create --channel C0123456 --name web --agent build-box --local-path /srv/web
   bematic project create --channel C0123456 --name web --agent build-box,laptop --local-path /srv/web --replace")]
-    Create(Box<Create>),
+    Create {
+        #[command(flatten)]
+        project: Box<NewProject>,
+        /// Replace the channel's present project.
+        #[arg(long)]
+        replace: bool,
+    },
     /// List all projects.
     List,
     /// Delete a channel's project. Existing tasks continue; new ones are refused.
@@ -127,45 +133,6 @@ Examples:
         #[arg(long)]
         channel: ChannelId,
     },
-}
-
-#[derive(Debug, Args)]
-struct Create {
-    /// The Slack channel, by its id.
-    #[arg(long)]
-    channel: ChannelId,
-    /// The project's name.
-    #[arg(long)]
-    name: String,
-    /// The agent that runs the project's tasks; or several, separated by commas, the preferred
-    /// first; or `any`. The least busy of those that are connected and healthy gets a task.
-    #[arg(long, value_name = "AGENT[,AGENT…]|any")]
-    agent: Route,
-    /// The working directory on the agent's machine, in one of the agent's `--workdir` folders.
-    #[arg(long)]
-    local_path: String,
-    /// The model that the agent uses.
-    #[arg(long, default_value = "default")]
-    model: String,
-    /// The budget of a task, in US dollars.
-    #[arg(long, default_value_t = 5.0)]
-    max_budget: f64,
-    /// The bot's name.
-    #[arg(long, default_value = "Bematic")]
-    bot_name: String,
-    /// The system prompt of every task.
-    #[arg(long, default_value = "")]
-    system_prompt: String,
-    /// A tool that a task may use; repeatable. Without it, the agent decides.
-    #[arg(long = "allowed-tool")]
-    allowed_tools: Vec<String>,
-    /// Seconds that the agent may be silent about a task before the task fails [default: the
-    /// deployment's TaskLeaseSeconds].
-    #[arg(long)]
-    lease_seconds: Option<u64>,
-    /// Replace the channel's present project.
-    #[arg(long)]
-    replace: bool,
 }
 
 #[derive(Debug, Args)]
@@ -188,23 +155,6 @@ enum DeadLettersAction {
 fn queue_name() -> impl TypedValueParser<Value = QueueName> {
     PossibleValuesParser::new(QueueName::iter().map(<&str>::from))
         .try_map(|name| name.parse::<QueueName>())
-}
-
-impl From<Create> for NewProject {
-    fn from(create: Create) -> Self {
-        Self {
-            channel_id: create.channel,
-            name: create.name,
-            route: create.agent,
-            local_path: create.local_path,
-            model: create.model,
-            max_budget: create.max_budget,
-            bot_name: create.bot_name,
-            system_prompt: create.system_prompt,
-            allowed_tools: create.allowed_tools,
-            lease_secs: create.lease_seconds,
-        }
-    }
 }
 
 impl Cli {
@@ -240,8 +190,7 @@ impl Target {
     fn hint(&self) -> String {
         match &self.stack {
             Some(stack) => format!(
-                "the stack {stack} refuses this (may these credentials use its tables and \
-                 queues?)"
+                "the stack {stack} refuses this (may these credentials use its tables and queues?)"
             ),
             None => "the local stack cannot be used (does it still run? `cargo xtask up` starts \
                      it)"
@@ -285,13 +234,14 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
             })
         }
         AgentCommand::List => {
-            let agents = admin.list_agents().await?;
+            let agents = admin.list_agents().await?.into_iter();
+            let agents: Vec<_> = agents.map(AgentSummary::from).collect();
             answer(json, &agents, || rows(&agents, "no agents yet", agent_row))
         }
         AgentCommand::Revoke { id } => {
-            let revoked = admin.revoke_agent(id).await?;
-            answer(json, &revoked, || {
-                format!("keys revoked: {}, of {}", revoked.keys, revoked.agent_id)
+            let keys = admin.revoke_agent(&id).await?;
+            answer(json, &json!({ "agentId": id, "keys": keys }), || {
+                format!("keys revoked: {keys}, of {id}")
             })
         }
         AgentCommand::Breaker {
@@ -299,14 +249,11 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
             defaults,
             settings,
         } => {
-            let config = if defaults {
-                let none: Option<fn(BreakerConfig) -> BreakerConfig> = None;
-                admin.configure_breaker(&id, none).await?
-            } else if *settings == Settings::default() {
+            let config = if !defaults && *settings == Settings::default() {
                 admin.breaker(&id).await?.config
             } else {
-                let change = |config| settings.change(config);
-                admin.configure_breaker(&id, Some(change)).await?
+                let change = |config| (!defaults).then(|| settings.change(config));
+                admin.configure_breaker(&id, change).await?
             };
             answer(json, &config, || breaker::rows(config.as_ref()))
         }
@@ -315,9 +262,8 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
 
 async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<String> {
     match command {
-        ProjectCommand::Create(create) => {
-            let replace = create.replace;
-            let created = admin.create_project((*create).into(), replace).await?;
+        ProjectCommand::Create { project, replace } => {
+            let created = admin.create_project(*project, replace).await?;
             answer(json, &created, || project_row(&created))
         }
         ProjectCommand::List => {
@@ -348,6 +294,31 @@ fn rows<T>(all: &[T], none: &str, row: impl Fn(&T) -> String) -> String {
         none.to_owned()
     } else {
         all.iter().map(row).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// An agent in a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentSummary {
+    agent_id: AgentId,
+    connected: bool,
+    capacity: u32,
+    active_tasks: usize,
+    version: Option<String>,
+    created_at: Timestamp,
+}
+
+impl From<Agent> for AgentSummary {
+    fn from(agent: Agent) -> Self {
+        Self {
+            connected: agent.connection.is_some(),
+            capacity: agent.capacity,
+            active_tasks: agent.held.len(),
+            version: agent.agent_version,
+            created_at: agent.created_at,
+            agent_id: agent.id,
+        }
     }
 }
 

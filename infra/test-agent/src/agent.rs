@@ -22,13 +22,8 @@ pub enum Answer {
     Accept,
     /// Work, without an acknowledgement.
     Silent,
-    /// TASK_ACK that refuses with this reason, and no work for now.
-    Refuse {
-        /// The reason.
-        reason: String,
-        /// Whether the offer counts as an attempt.
-        spent: bool,
-    },
+    /// TASK_ACK that refuses with this reason, and no work for now. The offer counts as an attempt.
+    Refuse(String),
 }
 
 /// The agent's plan for one attempt: an answer, and then messages in time. A terminal message ends
@@ -56,10 +51,7 @@ impl Plan {
     /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
     pub fn refuse(reason: &str) -> Self {
         Self {
-            answer: Answer::Refuse {
-                reason: reason.to_owned(),
-                spent: true,
-            },
+            answer: Answer::Refuse(reason.to_owned()),
             ..Self::accept()
         }
     }
@@ -108,13 +100,6 @@ enum Due {
     Resend,
 }
 
-/// An attempt that the agent works on.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    run: Run,
-    cancellable: bool,
-}
-
 /// A terminal message that is not confirmed yet.
 #[derive(Debug)]
 struct Unconfirmed {
@@ -129,13 +114,15 @@ pub struct Agent {
     script: Script,
     ledger: Ledger,
     /// The attempts that the agent works on, by task.
-    running: BTreeMap<TaskId, Work>,
+    running: BTreeMap<TaskId, Run>,
     agenda: BTreeMap<(Timestamp, u64), Due>,
     /// The number of items ever put on the agenda: two of one time are handled in order.
     planned: u64,
     // The following outlives the agent's process.
     /// The attempts that were ever begun or refused.
     seen: HashSet<Run>,
+    /// The attempts that ignore a TASK_CANCEL.
+    uncancellable: HashSet<Run>,
     /// Terminal messages, by message id.
     outbox: BTreeMap<String, Unconfirmed>,
     sequence: Sequence,
@@ -153,15 +140,11 @@ impl Agent {
             agenda: BTreeMap::new(),
             planned: 0,
             seen: HashSet::new(),
+            uncancellable: HashSet::new(),
             outbox: BTreeMap::new(),
         };
         agent.start_timers(now);
         agent
-    }
-
-    /// Returns the attempts that the agent works on.
-    pub fn running(&self) -> Vec<Run> {
-        self.running.values().map(|work| work.run).collect()
     }
 
     /// Whether the agent works on nothing, and all terminal messages are confirmed.
@@ -180,11 +163,10 @@ impl Agent {
         self.note(now, What::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
         let status = Message::status(id, capacity, &self.tasks());
-        let acks = self.running().into_iter().map(Message::ack);
-        let mut sent: Vec<_> = iter::once(status)
-            .chain(acks)
-            .map(|message| self.sequence.seal(message, now))
-            .collect();
+        let acks = self.running.values().copied().map(Message::ack);
+        let messages = iter::once(status).chain(acks);
+        let sealed = messages.map(|message| self.sequence.seal(message, now));
+        let mut sent: Vec<_> = sealed.collect();
         sent.extend(self.unconfirmed(now, Duration::ZERO));
         sent
     }
@@ -196,8 +178,8 @@ impl Agent {
 
     /// Restarts the agent's process: the attempts that it works on are lost.
     pub fn killed(&mut self, now: Timestamp) {
-        for work in std::mem::take(&mut self.running).into_values() {
-            self.deed(now, work.run, Deed::Died);
+        for run in std::mem::take(&mut self.running).into_values() {
+            self.deed(now, run, Deed::Died);
         }
         self.agenda.clear();
         self.start_timers(now);
@@ -206,14 +188,17 @@ impl Agent {
     /// Returns the answers to a message.
     pub fn receive(&mut self, message: &CloudMessage, now: Timestamp) -> Vec<Outgoing> {
         match message.kind.as_str() {
-            "TASK_SUBMIT" => message
-                .offer()
-                .map(|offer| self.offered(message, &offer, now))
-                .unwrap_or_default(),
+            "TASK_SUBMIT" => {
+                let offer = message.offer();
+                offer.map_or_else(Vec::new, |offer| self.offered(message, &offer, now))
+            }
             "TASK_CANCEL" => {
-                let task = message.field("taskId");
-                let cancelled = task.and_then(|task| self.cancel(task, now));
-                cancelled.into_iter().collect()
+                let task: Option<TaskId> = message.field("taskId");
+                let run = task.and_then(|task| self.running.get(&task).copied());
+                run.filter(|run| !self.uncancellable.contains(run))
+                    .map(|run| self.send(run, Message::cancelled(run, "stopped"), now))
+                    .into_iter()
+                    .collect()
             }
             "MESSAGE_ACK" => {
                 let id: Option<String> = message.field("messageId");
@@ -268,51 +253,40 @@ impl Agent {
         if self.works_on(run) {
             return vec![self.send(run, Message::ack(run), now)];
         }
-        let other = self.running.get(&run.task_id).map(|work| work.run);
+        let other = self.running.get(&run.task_id).copied();
         let outdated = other.is_some_and(|other| other.attempt > run.attempt);
         if outdated || !self.seen.insert(run) {
             return Vec::new();
         }
-        let mut sent = Vec::new();
-        if let Some(earlier) = other {
-            sent.push(self.send(earlier, Message::cancelled(earlier, "superseded"), now));
-        }
-        let plan = if self.running.len() >= self.settings.capacity {
-            Plan {
-                answer: Answer::Refuse {
-                    reason: "full".to_owned(),
-                    spent: false,
-                },
-                ..Plan::accept()
-            }
+        let superseded =
+            other.map(|other| self.send(other, Message::cancelled(other, "superseded"), now));
+        let answer = if self.running.len() >= self.settings.capacity {
+            self.deed(now, run, Deed::Refused);
+            Some(Message::refusal(run, "full").with("spent", false))
         } else {
-            (self.script)(offer)
+            let plan = (self.script)(offer);
+            self.follow(run, plan, now)
         };
-        sent.extend(self.follow(run, plan, now));
-        sent
+        let answer = answer.map(|answer| self.send(run, answer, now));
+        superseded.into_iter().chain(answer).collect()
     }
 
-    /// Begins or refuses an attempt; gives the acknowledgement.
-    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Outgoing> {
-        if let Answer::Refuse { reason, spent } = plan.answer {
+    /// Begins or refuses an attempt, and returns the acknowledgement.
+    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Message> {
+        if let Answer::Refuse(reason) = &plan.answer {
             self.deed(now, run, Deed::Refused);
-            let refusal = Message::refusal(run, &reason).with("spent", spent);
-            return Some(self.send(run, refusal, now));
+            return Some(Message::refusal(run, reason).with("spent", true));
         }
         // Noted here, where work begins, whatever was decided before.
         self.deed(now, run, Deed::Started);
-        let cancellable = plan.cancellable;
-        let work = Work { run, cancellable };
-        self.running.insert(run.task_id, work);
+        self.running.insert(run.task_id, run);
+        if !plan.cancellable {
+            self.uncancellable.insert(run);
+        }
         for (after, message) in plan.messages {
             self.plan(now + after, Due::Message(run, message));
         }
-        (plan.answer == Answer::Accept).then(|| self.send(run, Message::ack(run), now))
-    }
-
-    fn cancel(&mut self, task: TaskId, now: Timestamp) -> Option<Outgoing> {
-        let Work { run, cancellable } = *self.running.get(&task)?;
-        cancellable.then(|| self.send(run, Message::cancelled(run, "stopped"), now))
+        (plan.answer == Answer::Accept).then(|| Message::ack(run))
     }
 
     /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.
@@ -334,14 +308,12 @@ impl Agent {
 
     /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
     fn unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
-        let waiting = self.outbox.values_mut();
-        let overdue = waiting.filter(|report| now.since(report.sent_at) >= minimum_age);
-        overdue
-            .map(|report| {
-                report.sent_at = now;
-                report.message.clone()
-            })
-            .collect()
+        let overdue = |report: &&mut Unconfirmed| now.since(report.sent_at) >= minimum_age;
+        let again = self.outbox.values_mut().filter(overdue).map(|report| {
+            report.sent_at = now;
+            report.message.clone()
+        });
+        again.collect()
     }
 
     fn tasks(&self) -> Vec<TaskId> {
@@ -349,9 +321,7 @@ impl Agent {
     }
 
     fn works_on(&self, run: Run) -> bool {
-        self.running
-            .get(&run.task_id)
-            .is_some_and(|work| work.run == run)
+        self.running.get(&run.task_id) == Some(&run)
     }
 
     fn plan(&mut self, at: Timestamp, due: Due) {

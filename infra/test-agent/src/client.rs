@@ -62,10 +62,8 @@ impl Client {
 
     /// Sends a text, message or not.
     pub async fn send_text(&mut self, text: impl Into<String>) {
-        self.connection
-            .send(text)
-            .await
-            .expect("an open connection");
+        let sent = self.connection.send(text).await;
+        sent.expect("an open connection");
     }
 
     /// Sends a message of any type; returns its id.
@@ -73,7 +71,6 @@ impl Client {
         self.send_message(Message::new(kind, payload)).await
     }
 
-    /// Sends a message; returns its id.
     async fn send_message(&mut self, message: Message) -> String {
         let sealed = self.sequence.seal(message, SystemClock.now());
         self.send_text(sealed.text(self.spelling)).await;
@@ -88,31 +85,21 @@ impl Client {
 
     /// Sends AGENT_STATUS; returns its id.
     pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
-        self.send_message(Message::status(agent_id, capacity, tasks))
-            .await
+        let status = Message::status(agent_id, capacity, tasks);
+        self.send_message(status).await
     }
 
     /// Awaits the next message of a type, spelled as the agent spells; others stay in the inbox.
     /// Returns the payload.
     pub async fn expect(&mut self, kind: &str) -> Value {
-        self.expect_where(kind, |_| true).await
+        self.expect_where(kind, |_| true).await.payload
     }
 
-    /// Awaits the next message of a type whose payload is as wanted. Returns the payload.
-    async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.message_where(kind, |message| wanted(&message.payload))
-            .await
-            .payload
-    }
-
-    async fn message_where(
-        &mut self,
-        kind: &str,
-        wanted: impl Fn(&CloudMessage) -> bool,
-    ) -> CloudMessage {
+    /// Awaits the next message of a type whose payload is as wanted.
+    async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> CloudMessage {
         let spelling = self.spelling;
         let is_it = |message: &CloudMessage| {
-            message.kind == kind && message.spelling == spelling && wanted(message)
+            message.kind == kind && message.spelling == spelling && wanted(&message.payload)
         };
         if let Some(at) = self.inbox.iter().position(is_it) {
             return self.inbox.remove(at).expect("a message at this place");
@@ -166,12 +153,11 @@ impl Client {
     }
 
     /// Answers the cloud's next ping.
-    pub async fn echo(&mut self, agent_id: &str) {
+    pub async fn answer_ping(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
-        let asked = ping["serverTime"].as_u64().expect("a time");
-        let asked = Timestamp::from_millis(asked);
-        self.send_message(Message::pong(agent_id, asked, &[""; 0]).without("tasks"))
-            .await;
+        let asked = Timestamp::from_millis(ping["serverTime"].as_u64().expect("a time"));
+        let pong = Message::pong(agent_id, asked, &[""; 0]).without("tasks");
+        self.send_message(pong).await;
     }
 
     /// Returns the messages of a type that arrived and that the test has not awaited.
@@ -182,7 +168,7 @@ impl Client {
 
     /// Awaits the next offer, not yet acknowledged.
     pub async fn offered(&mut self) -> Offer {
-        let submit = self.message_where("TASK_SUBMIT", |_| true).await;
+        let submit = self.expect_where("TASK_SUBMIT", |_| true).await;
         submit.offer().expect("a task and an attempt")
     }
 
@@ -195,40 +181,37 @@ impl Client {
 
     /// Completes an attempt; returns once the cloud has confirmed it.
     pub async fn complete(&mut self, offer: &Offer, result: &str) {
-        let id = self
-            .send_message(Message::complete(offer.run(), result))
-            .await;
+        let complete = Message::complete(offer.run(), result);
+        let id = self.send_message(complete).await;
         self.confirmed(&id).await;
     }
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        self.send_message(Message::refusal(offer.run(), reason))
-            .await;
+        let refusal = Message::refusal(offer.run(), reason);
+        self.send_message(refusal).await;
         self.expect_pong().await;
     }
 
     /// Awaits the cancellation of a task; returns the reason.
     pub async fn expect_cancel(&mut self, task: &str) -> String {
-        let payload = self
-            .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)
-            .await;
-        payload["reason"].as_str().expect("a reason").to_owned()
+        let is_of_task = |payload: &Value| payload["taskId"] == task;
+        let cancel = self.expect_where("TASK_CANCEL", is_of_task).await;
+        cancel.field("reason").expect("a reason")
     }
 
     /// Awaits the cloud's confirmation of a message.
     pub async fn confirmed(&mut self, id: &str) {
-        self.expect_where("MESSAGE_ACK", |payload| payload["messageId"] == id)
-            .await;
+        let is_of_message = |payload: &Value| payload["messageId"] == id;
+        self.expect_where("MESSAGE_ACK", is_of_message).await;
     }
 
     /// Awaits the SYSTEM_ERROR about a message; fails unless it has this code.
     pub async fn expect_error(&mut self, id: &str, code: &str) {
-        let error = self
-            .expect_where("SYSTEM_ERROR", |payload| payload["messageId"] == id)
-            .await;
-        assert_eq!(error["code"], code, "{error}");
-        let text = error["message"].as_str();
-        assert!(text.is_some_and(|text| !text.is_empty()), "{error}");
+        let is_of_message = |payload: &Value| payload["messageId"] == id;
+        let error = self.expect_where("SYSTEM_ERROR", is_of_message).await;
+        assert_eq!(error.payload["code"], code, "{error:?}");
+        let text: Option<String> = error.field("message");
+        assert!(text.is_some_and(|text| !text.is_empty()), "{error:?}");
     }
 }

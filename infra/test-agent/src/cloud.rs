@@ -11,45 +11,20 @@ use crate::message::Run;
 
 /// A message from the cloud.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "Envelope")]
 pub struct CloudMessage {
     /// The message's id.
     pub id: String,
     /// The type in its canonical spelling.
+    #[serde(rename = "type")]
     pub kind: String,
     /// The spelling of the type.
+    #[serde(skip)]
     pub spelling: Spelling,
     /// The payload.
     pub payload: Value,
     /// The time, by the cloud's clock.
+    #[serde(rename = "timestamp")]
     pub sent_at: Timestamp,
-}
-
-/// A message as it goes over the wire.
-#[derive(Deserialize)]
-struct Envelope {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    payload: Value,
-    timestamp: Timestamp,
-}
-
-impl From<Envelope> for CloudMessage {
-    fn from(envelope: Envelope) -> Self {
-        let spelling = if envelope.kind.contains(':') {
-            Spelling::Colons
-        } else {
-            Spelling::Canonical
-        };
-        Self {
-            id: envelope.id,
-            kind: envelope.kind.to_uppercase().replace(':', "_"),
-            spelling,
-            payload: envelope.payload,
-            sent_at: envelope.timestamp,
-        }
-    }
 }
 
 impl CloudMessage {
@@ -58,23 +33,25 @@ impl CloudMessage {
     /// # Errors
     /// When the text is not JSON, or has no envelope.
     pub fn read(text: &str) -> serde_json::Result<Self> {
-        serde_json::from_str(text)
+        let mut message: Self = serde_json::from_str(text)?;
+        if message.kind.contains(':') {
+            message.spelling = Spelling::Colons;
+            message.kind = message.kind.to_uppercase().replace(':', "_");
+        }
+        Ok(message)
     }
 
     /// Reads a field of the payload.
-    pub fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+    pub(crate) fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         T::deserialize(&self.payload[name]).ok()
     }
 
     /// Reads the offer of a TASK_SUBMIT.
     pub fn offer(&self) -> Option<Offer> {
-        if self.kind != "TASK_SUBMIT" {
-            return None;
-        }
         let (task_id, attempt): (_, Attempt) = (self.field("taskId")?, self.field("attempt")?);
         let run = Run { task_id, attempt };
-        Some(Offer {
-            id: run.task_id.to_string(),
+        (self.kind == "TASK_SUBMIT").then(|| Offer {
+            id: task_id.to_string(),
             attempt: attempt.number(),
             payload: self.payload.clone(),
             run,
@@ -101,7 +78,7 @@ impl Offer {
     }
 
     /// Returns a payload about the attempt, with these further fields.
-    pub fn with(&self, fields: Value) -> Value {
-        self.run.with(fields)
+    pub fn payload_with(&self, fields: Value) -> Value {
+        self.run.payload_with(fields)
     }
 }

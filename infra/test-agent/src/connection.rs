@@ -8,16 +8,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// The headers of a handshake.
+/// The headers of a handshake; the default has none, for an agent that authenticates in band.
 #[derive(Debug, Clone, Default)]
 pub struct Handshake(Vec<(&'static str, String)>);
 
 impl Handshake {
-    /// Returns a handshake without headers, for an agent that authenticates in band.
-    pub fn anonymous() -> Self {
-        Self::default()
-    }
-
     /// Returns a handshake that authenticates.
     pub fn header(agent_id: &str, api_key: &str) -> Self {
         Self(vec![

@@ -12,13 +12,14 @@
 //! | [`Ledger`] | the record of what agents really did |
 //! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it that a test drives |
 //!
-//! ```
-//! use bematic_protocol::{messages::Spelling, time::Timestamp};
-//! use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Plan, Settings};
 //!
+//! ```
+//! # use bematic_protocol::{messages::Spelling, time::Timestamp};
+//! # use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Offer, Plan, Settings};
+//! # use std::time::Duration;
 //! let now = Timestamp::from_millis(1_700_000_000_000);
-//! let script = |offer: &bematic_test_agent::Offer| {
-//!     Plan::accept().then(std::time::Duration::from_secs(1), Message::complete(offer.run(), "done"))
+//! let script = |offer: &Offer| {
+//!     Plan::accept().then(Duration::from_secs(1), Message::complete(offer.run(), "done"))
 //! };
 //! let settings = Settings::new("box".parse()?);
 //! let mut agent = Agent::new(settings, Box::new(script), Ledger::default(), now);
@@ -26,9 +27,8 @@
 //!     { "taskId": "0198c0de-0000-7000-8000-000000000001", "attempt": 1, "prompt": "fix it" } }"#;
 //! let answers = agent.receive(&CloudMessage::read(submit)?, now);
 //! assert_eq!(answers[0].message.kind, "TASK_ACK");
-//! let later = now + std::time::Duration::from_secs(1);
-//! let text = agent.due(later)[0].text(Spelling::Colons);
-//! assert!(text.contains("task:complete"));
+//! let due = agent.due(now + Duration::from_secs(1));
+//! assert!(due[0].text(Spelling::Colons).contains("task:complete"));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 

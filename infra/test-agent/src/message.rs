@@ -20,8 +20,10 @@ pub struct Run {
 
 impl Run {
     /// Returns a payload about the attempt, with these further fields.
-    pub fn with(self, fields: Value) -> Value {
-        Message::about(self, "", fields).payload
+    pub fn payload_with(self, mut fields: Value) -> Value {
+        fields["taskId"] = json!(self.task_id);
+        fields["attempt"] = json!(self.attempt);
+        fields
     }
 }
 
@@ -50,10 +52,8 @@ impl Message {
     }
 
     /// Returns a TASK_ message of any type about an attempt, with these further fields.
-    pub fn about(run: Run, kind: &str, fields: Value) -> Self {
-        Self::new(kind, fields)
-            .with("taskId", run.task_id)
-            .with("attempt", run.attempt)
+    fn about(run: Run, kind: &str, fields: Value) -> Self {
+        Self::new(kind, run.payload_with(fields))
     }
 
     /// Adds or replaces a field of the payload.
