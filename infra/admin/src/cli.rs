@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bematic::agent::{Agent, Project, Route};
-use bematic::dead_letter::{self, QueueName};
+use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::error::{QueueError, StoreError};
 use bematic_protocol::ids::{AgentId, ChannelId};
 use bematic_protocol::time::Timestamp;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
@@ -34,15 +34,6 @@ Examples:
   bematic dead-letters list --json"
 )]
 pub struct Cli {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// The deployment to administer, and the format of the output.
-#[derive(Debug, Args)]
-struct Target {
     /// Name of a CloudFormation stack on AWS, reached with the usual AWS environment (AWS_PROFILE,
     /// AWS_REGION, …).
     #[arg(
@@ -58,6 +49,8 @@ struct Target {
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
+    #[command(subcommand)]
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +62,13 @@ enum Command {
     #[command(subcommand)]
     Project(ProjectCommand),
     /// List the messages in the dead-letter queues, and have them tried again.
-    DeadLetters(DeadLetters),
+    DeadLetters {
+        /// The queue, if only one is meant.
+        #[arg(long, global = true, value_parser = queue_name())]
+        queue: Option<QueueName>,
+        #[command(subcommand)]
+        action: DeadLettersAction,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,15 +134,6 @@ Examples:
     },
 }
 
-#[derive(Debug, Args)]
-struct DeadLetters {
-    /// The queue, if only one is meant.
-    #[arg(long, global = true, value_parser = queue_name())]
-    queue: Option<QueueName>,
-    #[command(subcommand)]
-    action: DeadLettersAction,
-}
-
 #[derive(Debug, Subcommand)]
 enum DeadLettersAction {
     /// List dead letters with their reasons, up to ten of each queue.
@@ -160,18 +150,24 @@ fn queue_name() -> impl TypedValueParser<Value = QueueName> {
 impl Cli {
     /// Executes the command, and returns what to print.
     pub async fn run(self) -> Result<String> {
-        let Self { target, command } = self;
-        let admin = Admin::new(target.deployment().await?);
-        match execute(&admin, command, target.json).await {
+        let admin = Admin::new(self.deployment().await?);
+        let hint = match &self.stack {
+            Some(stack) => format!(
+                "the stack {stack} refuses this (may these credentials use its tables and queues?)"
+            ),
+            None => {
+                "the local stack cannot be used (does it still run? `cargo xtask up` starts it)"
+                    .to_owned()
+            }
+        };
+        match execute(&admin, self.command, self.json).await {
             Err(error) if error.is::<StoreError>() || error.is::<QueueError>() => {
-                Err(error.context(target.hint()))
+                Err(error.context(hint))
             }
             outcome => outcome,
         }
     }
-}
 
-impl Target {
     async fn deployment(&self) -> Result<Deployment> {
         if let Some(stack) = &self.stack {
             return Deployment::on_aws(stack).await;
@@ -185,18 +181,6 @@ impl Target {
         };
         Ok(Deployment::local(LocalStack::read(&file)?).await)
     }
-
-    /// Returns a hint for the person who runs the command, for a call to AWS that failed.
-    fn hint(&self) -> String {
-        match &self.stack {
-            Some(stack) => format!(
-                "the stack {stack} refuses this (may these credentials use its tables and queues?)"
-            ),
-            None => "the local stack cannot be used (does it still run? `cargo xtask up` starts \
-                     it)"
-            .to_owned(),
-        }
-    }
 }
 
 /// Executes the command, and returns its output, as JSON or as text.
@@ -204,7 +188,7 @@ async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> 
     match command {
         Command::Agent(command) => agent(admin, command, json).await,
         Command::Project(command) => project(admin, command, json).await,
-        Command::DeadLetters(DeadLetters { queue, action }) => {
+        Command::DeadLetters { queue, action } => {
             let queues = queue.map_or_else(|| QueueName::iter().collect(), |queue| vec![queue]);
             match action {
                 DeadLettersAction::List => {
@@ -234,8 +218,8 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
             })
         }
         AgentCommand::List => {
-            let agents = admin.list_agents().await?.into_iter();
-            let agents: Vec<_> = agents.map(AgentSummary::from).collect();
+            let agents = admin.list_agents().await?;
+            let agents: Vec<_> = agents.into_iter().map(AgentSummary::from).collect();
             answer(json, &agents, || rows(&agents, "no agents yet", agent_row))
         }
         AgentCommand::Revoke { id } => {
@@ -323,28 +307,26 @@ impl From<Agent> for AgentSummary {
 }
 
 fn agent_row(agent: &AgentSummary) -> String {
+    let (id, tasks, capacity) = (&agent.agent_id, agent.active_tasks, agent.capacity);
     let state = if agent.connected {
         "connected"
     } else {
         "offline"
     };
-    let (id, tasks, capacity) = (&agent.agent_id, agent.active_tasks, agent.capacity);
     format!("{:<24} {state:<10} {tasks}/{capacity} tasks", id.as_str())
 }
 
 fn project_row(project: &Project) -> String {
-    let channel = project.channel_id.as_str();
     let agents = match &project.route {
         Route::Any => "any agent".to_owned(),
         route => route.to_string().replace(',', ", "),
     };
-    format!(
-        "{channel:<16} {:<20} on {agents}, in {}",
-        project.project_id, project.local_path
-    )
+    let (channel, name) = (project.channel_id.as_str(), &project.project_id);
+    let path = &project.local_path;
+    format!("{channel:<16} {name:<20} on {agents}, in {path}")
 }
 
-fn dead_letter_rows(queues: &[dead_letter::DeadLetters]) -> String {
+fn dead_letter_rows(queues: &[DeadLetters]) -> String {
     let mut lines = Vec::new();
     for queue in queues {
         let name: &str = queue.queue.into();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::Args;
 use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME};
 use crate::error::{Code, Refusal, rate_limited};
-use crate::faults::{Call, Fault};
+use crate::faults::Fault;
 use crate::state::Slack;
 use crate::{blocks, chat, conversations};
 
@@ -34,13 +34,10 @@ pub(crate) async fn answer(
         Ok(()) => execute(&slack, &method, &args).await,
         Err(code) => Refusal::from(code).into_response(),
     };
-    slack.faults().record(Call {
-        method,
-        channel: args.text("channel").map(str::to_owned),
-        ts: args.text("ts").map(str::to_owned),
-        at: slack.config.clock.micros(),
-        status: response.status().as_u16(),
-    });
+    slack.faults().record(json!({
+        "method": method, "channel": args.text("channel"), "ts": args.text("ts"),
+        "at": slack.config.clock.micros(), "status": response.status().as_u16(),
+    }));
     response
 }
 
@@ -49,9 +46,9 @@ fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code
     let header = header.and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
     match bearer.or(args.text("token")) {
-        None => Err(Code::NotAuthed),
+        None => Err("not_authed"),
         Some(token) if token == slack.config.bot_token.expose_secret() => Ok(()),
-        Some(_) => Err(Code::InvalidAuth),
+        Some(_) => Err("invalid_auth"),
     }
 }
 
@@ -111,7 +108,7 @@ fn call(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
         "conversations.list" => Ok(conversations::list(slack)),
         "users.info" => users_info(slack, args),
         "views.open" => views_open(slack, args),
-        _ => Err(Code::UnknownMethod.into()),
+        _ => Err("unknown_method".into()),
     }
 }
 
@@ -134,7 +131,7 @@ fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 /// Opens a modal on the pages of the person whose interaction issued the trigger.
 fn views_open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let trigger = args.required("trigger_id")?;
-    let view = args.json("view", Code::InvalidArguments)?;
+    let view = args.json("view", "invalid_arguments")?;
     let mut view = view.ok_or_else(|| Refusal::missing("view"))?;
     blocks::check_modal(&view)?;
     let workspace = &mut slack.workspace();

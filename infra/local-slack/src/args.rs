@@ -22,12 +22,12 @@ impl Args {
         if kind.starts_with("application/json") && !body.is_empty() {
             match serde_json::from_slice(body) {
                 Ok(Value::Object(object)) => args.extend(object),
-                _ => return Err(Code::InvalidJson.into()),
+                _ => return Err("invalid_json".into()),
             }
         } else if kind.starts_with("application/x-www-form-urlencoded") {
             args.extend(form(body));
         } else if !body.is_empty() {
-            return Err(Code::InvalidFormData.into());
+            return Err("invalid_form_data".into());
         }
         Ok(Self(args.into()))
     }
@@ -66,15 +66,15 @@ impl Args {
         }
     }
 
-    /// Returns the `ts` of a message. Text that is not a `ts` is refused with `code`.
-    pub(crate) fn ts(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
-        let ts = self.text(name).map(str::parse).transpose();
-        ts.map_err(|_| code.into())
+    /// Returns the thread to post in.
+    pub(crate) fn thread(&self) -> Result<Option<Ts>, Refusal> {
+        let ts = self.text("thread_ts").map(str::parse).transpose();
+        ts.map_err(|_| "thread_not_found".into())
     }
 
     /// Returns the `ts` of a message, which is required.
-    pub(crate) fn required_ts(&self, name: &str, code: Code) -> Result<Ts, Refusal> {
-        self.required(name)?.parse().map_err(|_| code.into())
+    pub(crate) fn message_ts(&self, code: Code) -> Result<Ts, Refusal> {
+        self.required("ts")?.parse().map_err(|_| code.into())
     }
 
     /// Returns a bound (`oldest` or `latest`) of a page of history.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::error::{Code, Refusal};
+use crate::error::Refusal;
 
 /// Blocks in a message.
 const IN_MESSAGE: usize = 50;
@@ -81,7 +81,7 @@ pub(crate) fn check(blocks: &Value) -> Result<(), Refusal> {
         list(blocks).partition(|block| block["type"] == "markdown");
     let sum = |blocks: Vec<&Value>| blocks.into_iter().map(text_in).sum::<usize>();
     if sum(markdown) > MARKDOWN || sum(other) > IN_ALL {
-        return Err(Code::MsgBlocksTooLong.into());
+        return Err("msg_blocks_too_long".into());
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
 
 fn check_up_to(blocks: &Value, most: usize) -> Result<(), Refusal> {
     if !blocks.is_array() || list(blocks).any(|block| !block["type"].is_string()) {
-        return Err(Code::InvalidBlocksFormat.into());
+        return Err("invalid_blocks_format".into());
     }
     let mut checker = Checker::default();
     checker.at_most(most, list(blocks).count(), "/blocks");
@@ -115,7 +115,7 @@ fn check_up_to(blocks: &Value, most: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal {
-        code: Code::InvalidBlocks,
+        code: "invalid_blocks",
         problems: checker.problems,
     })
 }

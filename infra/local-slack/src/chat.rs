@@ -21,7 +21,7 @@ const METADATA_BYTES: usize = 8_000;
 pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let channel = joined_channel(workspace, args)?;
-    let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
+    let thread = args.thread()?;
     let content = new_content(workspace, args)?;
     let ts = workspace.post(&channel, thread, Author::Bot, content)?;
     let message = workspace.message(&channel, ts)?.json(true);
@@ -32,20 +32,20 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
     let workspace = &mut slack.workspace();
     let channel = joined_channel(workspace, args)?;
     let user = args.required("user")?;
-    workspace.user(user).map_err(|_| Code::UserNotInChannel)?;
-    let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
+    workspace.user(user).map_err(|_| "user_not_in_channel")?;
+    let thread = args.thread()?;
     let content = new_content(workspace, args)?;
-    let ts = workspace.post_ephemeral(&channel, user, thread, Author::Bot, content);
+    let ts = workspace.add_message(&channel, Some(user), thread, Author::Bot, content);
     Ok(json!({ "message_ts": ts }))
 }
 
 /// Updates a message, which keeps the present blocks and metadata if the call leaves them out.
 pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = own_message(workspace, args, Code::CantUpdateMessage)?;
+    let (channel, ts) = own_message(workspace, args, "cant_update_message")?;
     let mut content = content(workspace, args, UPDATED_TEXT)?;
     if content.text.is_empty() && content.blocks.is_none() {
-        return Err(Code::NoText.into());
+        return Err("no_text".into());
     }
     let old = &workspace.message(&channel, ts)?.content;
     content.blocks = content.blocks.or_else(|| old.blocks.clone());
@@ -60,7 +60,7 @@ pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 
 pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = own_message(workspace, args, Code::CantDeleteMessage)?;
+    let (channel, ts) = own_message(workspace, args, "cant_delete_message")?;
     workspace.remove(&channel, ts);
     Ok(json!({ "channel": channel, "ts": ts }))
 }
@@ -75,9 +75,9 @@ fn own_message(workspace: &Workspace, args: &Args, not_own: Code) -> Result<(Str
     // Slack accepts a channel's id here, not its name.
     let channel = args.required("channel")?;
     if workspace.channel(channel)?.id != channel {
-        return Err(Code::ChannelNotFound.into());
+        return Err("channel_not_found".into());
     }
-    let ts = args.required_ts("ts", Code::MessageNotFound)?;
+    let ts = args.message_ts("message_not_found")?;
     if workspace.message(channel, ts)?.author != Author::Bot {
         return Err(not_own.into());
     }
@@ -89,7 +89,7 @@ pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Cont
     let mut content = content(workspace, args, POSTED_TEXT)?;
     content.blocks.take_if(|blocks| *blocks == json!([]));
     if content.text.is_empty() && content.blocks.is_none() {
-        return Err(Code::NoText.into());
+        return Err("no_text".into());
     }
     Ok(content)
 }
@@ -97,22 +97,22 @@ pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Cont
 /// Parses and checks the content of a call, and gives its blocks ids.
 fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();
-    let mut blocks = args.json("blocks", Code::InvalidBlocksFormat)?;
+    let mut blocks = args.json("blocks", "invalid_blocks_format")?;
     if blocks::length(text) > most_text {
-        return Err(Code::MsgTooLong.into());
+        return Err("msg_too_long".into());
     }
     if let Some(blocks) = &mut blocks {
         blocks::check(blocks)?;
         workspace.name_blocks(blocks);
     }
-    let metadata = args.json("metadata", Code::InvalidMetadataFormat)?;
+    let metadata = args.json("metadata", "invalid_metadata_format")?;
     if let Some(metadata) = &metadata {
         let is_event = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
         if *metadata != json!({}) && !is_event {
-            return Err(Code::InvalidMetadataFormat.into());
+            return Err("invalid_metadata_format".into());
         }
         if metadata.to_string().len() > METADATA_BYTES {
-            return Err(Code::MetadataTooLarge.into());
+            return Err("metadata_too_large".into());
         }
     }
     Ok(Content {

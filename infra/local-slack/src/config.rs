@@ -68,8 +68,6 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// The people at the start; the page acts as the first.
     pub users: Vec<User>,
-    /// The address of the webhook; see [`Slack::set_webhook`](crate::Slack::set_webhook).
-    pub webhook: Option<String>,
     /// The time limit for the webhook's answer; Slack's is 3 s.
     pub answer_within: Duration,
     /// The waits before an event is sent again. Slack's are none, 1 min and 5 min.
@@ -115,7 +113,6 @@ impl Config {
                 name: name.into(),
                 real_name: real_name.into(),
             })),
-            webhook: None,
             answer_within: Duration::from_secs(3),
             event_retries: [0, 60, 300].map(Duration::from_secs).into(),
             max_messages: 5_000,

@@ -58,6 +58,5 @@ fn apply<T: DeserializeOwned + Send + 'static>(change: fn(&Slack, T)) -> MethodR
 }
 
 async fn calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
-    let calls: Vec<_> = slack.faults().calls().cloned().collect();
-    Json(json!({ "calls": calls }))
+    Json(json!({ "calls": slack.faults().calls }))
 }

@@ -31,9 +31,9 @@ pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
-    let ts = args.required_ts("ts", Code::ThreadNotFound)?;
+    let ts = args.message_ts("thread_not_found")?;
     let named = workspace.message(&channel.id, ts);
-    let first = named.map_err(|_| Code::ThreadNotFound)?.thread;
+    let first = named.map_err(|_| "thread_not_found")?.thread;
     let first = first.unwrap_or(ts);
     let page = Page::read(args, PAGE)?;
     let wanted = workspace
@@ -79,9 +79,9 @@ impl Page {
         let limit = args.count("limit", default);
         let limit = limit.filter(|limit| (1..=PAGE).contains(limit));
         Ok(Self {
-            limit: limit.ok_or(Code::InvalidLimit)?,
-            oldest: args.bound("oldest", Code::InvalidTsOldest)?,
-            latest: args.bound("latest", Code::InvalidTsLatest)?,
+            limit: limit.ok_or("invalid_limit")?,
+            oldest: args.bound("oldest", "invalid_ts_oldest")?,
+            latest: args.bound("latest", "invalid_ts_latest")?,
             inclusive: args.flag("inclusive"),
             with_metadata: args.flag("include_all_metadata"),
             cursor: args.text("cursor").map(cursor).transpose()?,
@@ -113,5 +113,5 @@ fn cursor(encoded: &str) -> Result<Ts, Code> {
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| text.strip_prefix(CURSOR)?.parse().ok())
-        .ok_or(Code::InvalidCursor)
+        .ok_or("invalid_cursor")
 }

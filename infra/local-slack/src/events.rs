@@ -23,10 +23,8 @@ pub(crate) async fn app_mention(
 ) -> Delivery {
     let event_id = slack.workspace().id("Ev");
     let (ts, thread_ts) = (ts.to_string(), thread.map(|ts| ts.to_string()));
-    let mention = Mention {
-        thread_ts: thread_ts.as_deref(),
-        ..Mention::new(&actor.channel.id, &actor.user.id, text, &ts, &event_id)
-    };
+    let mut mention = Mention::new(&actor.channel.id, &actor.user.id, text, &ts, &event_id);
+    mention.thread_ts = thread_ts.as_deref();
     let body = mention.body(slack.config.clock.secs()).to_string();
     let outcome = deliver::post(slack, EVENTS, body.clone(), None).await;
     let delivery = Delivery::from(&outcome);

@@ -2,35 +2,21 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 
 /// The number of recent calls that are kept.
 const CALLS: usize = 2_000;
 /// Slack's rate limits of the methods here.
 const SLACK_RATES: [(&str, Rate); 7] = [
-    (
-        "chat.postMessage",
-        Rate {
-            calls: 1,
-            secs: 1,
-            each_channel: true,
-        },
-    ),
-    ("chat.postEphemeral", per_minute(100)),
-    ("chat.update", per_minute(50)),
-    ("chat.delete", per_minute(50)),
-    ("conversations.history", per_minute(50)),
-    ("conversations.replies", per_minute(50)),
-    ("users.info", per_minute(100)),
+    ("chat.postMessage", rate(1, 1, true)),
+    ("chat.postEphemeral", rate(100, 60, false)),
+    ("chat.update", rate(50, 60, false)),
+    ("chat.delete", rate(50, 60, false)),
+    ("conversations.history", rate(50, 60, false)),
+    ("conversations.replies", rate(50, 60, false)),
+    ("users.info", rate(100, 60, false)),
 ];
-
-const fn per_minute(calls: usize) -> Rate {
-    Rate {
-        calls,
-        secs: 60,
-        each_channel: false,
-    }
-}
 
 /// A rate limit: a number of calls within a time window.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -41,6 +27,14 @@ pub(crate) struct Rate {
     /// Whether each channel is counted separately.
     #[serde(default)]
     each_channel: bool,
+}
+
+const fn rate(calls: usize, secs: u64, each_channel: bool) -> Rate {
+    Rate {
+        calls,
+        secs,
+        each_channel,
+    }
 }
 
 /// The rate limits, as `POST /control/rate-limits` sets them.
@@ -97,21 +91,6 @@ impl Fault {
     }
 }
 
-/// A call of the Web API, as `GET /control/calls` lists it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Call {
-    pub(crate) method: String,
-    /// The channel that the call names.
-    pub(crate) channel: Option<String>,
-    /// The message that the call names.
-    pub(crate) ts: Option<String>,
-    /// The time of the response, in Unix microseconds.
-    pub(crate) at: u64,
-    /// The HTTP status of the response.
-    pub(crate) status: u16,
-}
-
 /// The present faults and rate limits, and the recent calls.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -119,7 +98,8 @@ pub(crate) struct Faults {
     /// The times of accepted calls, in Unix microseconds, by method and channel.
     accepted: HashMap<(String, String), Vec<u64>>,
     pending: Vec<Fault>,
-    calls: VecDeque<Call>,
+    /// The newest calls of the Web API, oldest first, as `GET /control/calls` lists them.
+    pub(crate) calls: VecDeque<Value>,
 }
 
 impl Faults {
@@ -127,8 +107,8 @@ impl Faults {
         self.accepted.clear();
         self.rates.clear();
         if wanted.enabled {
-            let slack = SLACK_RATES.map(|(method, rate)| (method.to_owned(), rate));
-            self.rates.extend(slack);
+            let rates = SLACK_RATES.map(|(method, rate)| (method.to_owned(), rate));
+            self.rates.extend(rates);
             self.rates.extend(wanted.methods);
         }
     }
@@ -175,15 +155,10 @@ impl Faults {
         Err(free_at.saturating_sub(now).div_ceil(1_000_000).max(1))
     }
 
-    pub(crate) fn record(&mut self, call: Call) {
+    pub(crate) fn record(&mut self, call: Value) {
         self.calls.push_back(call);
         if self.calls.len() > CALLS {
             self.calls.pop_front();
         }
-    }
-
-    /// Returns the newest calls, oldest first.
-    pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.calls.iter()
     }
 }

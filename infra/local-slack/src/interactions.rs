@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::{APP_ID, TEAM_DOMAIN, TEAM_ID};
 use crate::deliver::{self, Delivery, Failure, Reply};
-use crate::error::{Code, Refusal};
+use crate::error::Refusal;
 use crate::request::{INTERACTIONS, form};
 use crate::state::Slack;
 use crate::ts::Ts;
@@ -99,7 +99,7 @@ fn block_actions(slack: &Slack, actor: &Actor, click: &Click) -> Result<Value, R
     let message = workspace.message_or_ephemeral(&channel.id, ts)?;
     let (thread, is_ephemeral) = (message.thread, message.only_for.is_some());
     let view = message.json(true);
-    let mut action = pressed(&view["blocks"], click).ok_or(Code::InvalidArguments)?;
+    let mut action = pressed(&view["blocks"], click).ok_or("invalid_arguments")?;
     action["action_ts"] = json!(Ts(workspace.unique()));
     let mut payload = envelope(workspace, actor, "block_actions");
     payload["container"] = json!({

@@ -2,26 +2,8 @@
 //! page on which a person reads and types.
 //!
 //! The local Slack refuses everything that Slack refuses, and more where that finds a mistake early.
-//! Its state is in memory, and bounded. [`Server`] serves it on the loopback interface; [`router`]
-//! serves it without a socket, to tests that call it in process:
-//!
-//! ```
-//! # use axum::{body::Body, http::Request};
-//! # use local_slack::{Config, Fault, Slack, router};
-//! # use tower::ServiceExt as _;
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let slack = Slack::new(Config::new("signing-secret", "xoxb-token"));
-//! let request = Request::post("/api/chat.postMessage")
-//!     .header("authorization", "Bearer xoxb-token")
-//!     .header("content-type", "application/json")
-//!     .body(Body::from(r#"{ "channel": "C0RANDOM", "text": "hi" }"#))?;
-//! router(&slack).oneshot(request).await?;
-//! assert_eq!(slack.messages("C0RANDOM")[0].content.text, "hi");
-//! slack.fail(Fault::rate_limited("chat.update", 30));
-//! # Ok(())
-//! # }
-//! ```
+//! Its state is in memory, and bounded. [`Server`] serves it on the loopback interface; [`handle`]
+//! and [`router`] serve it without a socket, to tests that call it in process.
 //!
 //! To add a Web API method: a function, in the module of its family if there is one (`chat`,
 //! `conversations`), and an arm in `api::call`. To add a block type: an arm in

@@ -61,7 +61,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Returns the message as JSON of the Web API.
+    /// Returns the message as JSON of the Web API, which has no ephemeral ones, and of the page.
     pub(crate) fn json(&self, with_metadata: bool) -> Value {
         let content = &self.content;
         let user = match &self.author {
@@ -85,6 +85,9 @@ impl Message {
         }
         if let Some(at) = self.edited {
             view["edited"] = json!({ "user": user, "ts": at });
+        }
+        if let Some(user) = &self.only_for {
+            view["only_for"] = json!(user);
         }
         if let Some(first) = self.thread {
             view["thread_ts"] = json!(first);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::args::Args;
 use crate::chat;
-use crate::error::{Code, Refusal};
+use crate::error::Refusal;
 use crate::message::Author;
 use crate::state::Slack;
 use crate::ts::Ts;
@@ -28,7 +28,7 @@ pub(crate) async fn answer(
     });
     match shown {
         Ok(()) => "ok".into_response(),
-        Err(refusal) if matches!(refusal.code, Code::ExpiredUrl | Code::UsedUrl) => {
+        Err(refusal) if matches!(refusal.code, "expired_url" | "used_url") => {
             (StatusCode::NOT_FOUND, refusal).into_response()
         }
         Err(refusal) => refusal.into_response(),
@@ -46,19 +46,20 @@ pub(crate) fn show(
     let workspace = &mut slack.workspace();
     let channel = &actor.channel.id;
     if args.flag("delete_original") {
-        workspace.remove(channel, original.ok_or(Code::MessageNotFound)?);
+        workspace.remove(channel, original.ok_or("message_not_found")?);
         return Ok(());
     }
     let content = chat::new_content(workspace, args)?;
     if args.flag("replace_original") {
-        workspace.rewrite(channel, original.ok_or(Code::MessageNotFound)?, content);
+        workspace.rewrite(channel, original.ok_or("message_not_found")?, content);
         return Ok(());
     }
-    let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
+    let thread = args.thread()?;
     if args.text("response_type") == Some("in_channel") {
         workspace.post(channel, thread, Author::Bot, content)?;
     } else {
-        workspace.post_ephemeral(channel, &actor.user.id, thread, Author::Bot, content);
+        let only_for = Some(&*actor.user.id);
+        workspace.add_message(channel, only_for, thread, Author::Bot, content);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::args::Args;
 use crate::config::{BOT_NAME, BOT_USER_ID, COMMAND};
 use crate::deliver::{self, Delivery, Failure};
-use crate::error::{Code, Refusal};
+use crate::error::Refusal;
 use crate::message::{Author, Content};
 use crate::request::{COMMANDS, SlashCommand};
 use crate::state::Slack;
@@ -53,7 +53,7 @@ pub(crate) async fn say(
     let (thread, actor) = (said.thread_ts, slack.workspace().actor(channel, user)?);
     let mut text = said.text.trim().to_owned();
     if text.is_empty() {
-        return Err(Code::NoText.into());
+        return Err("no_text".into());
     }
     if text.starts_with('/') && !said.mention {
         return Ok(Json(command(&slack, &actor, &text, thread).await));
@@ -84,12 +84,13 @@ async fn command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) 
         let workspace = &mut slack.workspace();
         let echo = Content::plain(&encode(typed, workspace));
         let (channel, user) = (&actor.channel.id, &actor.user.id);
-        workspace.post_ephemeral(channel, user, thread, Author::User(user.clone()), echo);
+        let author = Author::User(user.clone());
+        workspace.add_message(channel, Some(user), thread, author, echo);
         // What Slack itself refuses is not sent to the app.
-        let refusal = if name != COMMAND {
-            Some(format!("is not a valid command. Try {COMMAND}."))
-        } else {
+        let refusal = if name == COMMAND {
             thread.map(|_| "is not supported in threads. Sorry!".to_owned())
+        } else {
+            Some(format!("is not a valid command. Try {COMMAND}."))
         };
         if let Some(refusal) = refusal {
             workspace.post_note(actor, thread, &format!("`{name}` {refusal}"));
@@ -111,11 +112,9 @@ async fn command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) 
     let (response, error) = match outcome {
         Ok(reply) => show_answer(slack, actor, &reply.body),
         Err(failure) => {
-            let is_timeout = matches!(failure, Failure::Timeout);
-            let shown = if is_timeout {
-                "operation_timeout"
-            } else {
-                "dispatch_failed"
+            let shown = match failure {
+                Failure::Timeout => "operation_timeout",
+                _ => "dispatch_failed",
             };
             (None, Some(format!("`{shown}`: {failure}.")))
         }

@@ -23,7 +23,7 @@ const BODY_BYTES: usize = 1 << 20;
 /// How long requests in flight may take when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The port could not be bound, most likely because it is in use.
+/// The port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("the local Slack cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
 pub struct StartError {
@@ -40,9 +40,6 @@ pub struct Server {
 
 impl Server {
     /// Binds the port on 127.0.0.1, and serves.
-    ///
-    /// # Errors
-    /// When the port is in use.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let port = config.port;
         let failed = |source| StartError { port, source };
@@ -96,9 +93,6 @@ impl Drop for Server {
 }
 
 /// Answers a request to a local Slack in process, without a socket.
-///
-/// # Errors
-/// When the response's body breaks off.
 pub async fn handle(
     slack: &Arc<Slack>,
     request: Request<Vec<u8>>,

@@ -63,9 +63,6 @@ impl Slack {
     }
 
     /// Posts a message as the person `user`, and sends no event to the app.
-    ///
-    /// # Errors
-    /// When the thread does not exist.
     pub fn post_as(
         &self,
         user: &str,

@@ -69,7 +69,7 @@ impl Workspace {
         Self {
             channels: config.channels.clone(),
             users: config.users.clone(),
-            webhook: config.webhook.clone(),
+            webhook: None,
             messages: HashMap::new(),
             interactions: VecDeque::new(),
             last_unique: 0,
@@ -87,9 +87,8 @@ impl Workspace {
     }
 
     fn publish_message(&self, channel: &str, message: &Message) {
-        self.publish(
-            || json!({ "type": "message", "channel": channel, "message": for_page(message) }),
-        );
+        let message = || message.json(false);
+        self.publish(|| json!({ "type": "message", "channel": channel, "message": message() }));
     }
 
     /// Returns a unique number, close to the time in Unix microseconds.
@@ -117,29 +116,29 @@ impl Workspace {
         let name = id.strip_prefix('#');
         let mut channels = self.channels.iter();
         let found = channels.find(|c| c.id == id || Some(c.name.as_str()) == name);
-        found.ok_or(Code::ChannelNotFound)
+        found.ok_or("channel_not_found")
     }
 
     /// Finds a channel that the bot is a member of.
     pub(crate) fn joined_channel(&self, id: &str) -> Result<&Channel, Code> {
         let channel = self.channel(id)?;
-        channel.has_bot.then_some(channel).ok_or(Code::NotInChannel)
+        channel.has_bot.then_some(channel).ok_or("not_in_channel")
     }
 
     pub(crate) fn user(&self, id: &str) -> Result<&User, Code> {
         let found = self.users.iter().find(|user| user.id == id);
-        found.ok_or(Code::UserNotFound)
+        found.ok_or("user_not_found")
     }
 
     /// Finds a channel and a person by id; the first of each if none is named.
     pub(crate) fn actor(&self, channel: Option<&str>, user: Option<&str>) -> Result<Actor, Code> {
         let channel = match channel {
             Some(id) => self.channel(id)?,
-            None => self.channels.first().ok_or(Code::ChannelNotFound)?,
+            None => self.channels.first().ok_or("channel_not_found")?,
         };
         let user = match user {
             Some(id) => self.user(id)?,
-            None => self.users.first().ok_or(Code::UserNotFound)?,
+            None => self.users.first().ok_or("user_not_found")?,
         };
         Ok(Actor {
             channel: channel.clone(),
@@ -149,14 +148,15 @@ impl Workspace {
 
     /// Finds a message that is not ephemeral.
     pub(crate) fn message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
-        let message = self.message_or_ephemeral(channel, ts)?;
-        let for_all = message.only_for.is_none();
-        for_all.then_some(message).ok_or(Code::MessageNotFound)
+        let found = self.message_or_ephemeral(channel, ts).ok();
+        found
+            .filter(|message| message.only_for.is_none())
+            .ok_or("message_not_found")
     }
 
     pub(crate) fn message_or_ephemeral(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
         let found = self.messages.get(channel).and_then(|all| all.get(&ts));
-        found.ok_or(Code::MessageNotFound)
+        found.ok_or("message_not_found")
     }
 
     /// Returns the messages of a channel, oldest first: either those that are ephemeral or the
@@ -182,34 +182,23 @@ impl Workspace {
     ) -> Result<Ts, Code> {
         if let Some(first) = thread {
             let parent = self.message(channel, first);
-            if parent.map_err(|_| Code::ThreadNotFound)?.thread.is_some() {
-                return Err(Code::CannotReplyToMessage);
+            if parent.map_err(|_| "thread_not_found")?.thread.is_some() {
+                return Err("cannot_reply_to_message");
             }
         }
-        let ts = self.insert(channel, None, thread, author, content);
+        let ts = self.add_message(channel, None, thread, author, content);
         if let Some(first) = thread {
             self.change(channel, first, |parent| _ = parent.replies.insert(ts));
         }
         Ok(ts)
     }
 
-    /// Posts an ephemeral message to one person.
-    pub(crate) fn post_ephemeral(
+    /// Adds a message, ephemeral if it is only for one person. The oldest of its kind is removed if
+    /// there are too many.
+    pub(crate) fn add_message(
         &mut self,
         channel: &str,
-        user: &str,
-        thread: Option<Ts>,
-        author: Author,
-        content: Content,
-    ) -> Ts {
-        self.insert(channel, Some(user.to_owned()), thread, author, content)
-    }
-
-    /// Adds a message, and removes the oldest of its kind if there are too many.
-    fn insert(
-        &mut self,
-        channel: &str,
-        only_for: Option<String>,
+        only_for: Option<&str>,
         thread: Option<Ts>,
         author: Author,
         content: Content,
@@ -223,7 +212,7 @@ impl Workspace {
             edited: None,
             updates: 0,
             replies: BTreeSet::new(),
-            only_for,
+            only_for: only_for.map(str::to_owned),
         };
         let ts = message.ts;
         self.publish_message(channel, &message);
@@ -245,9 +234,9 @@ impl Workspace {
 
     /// Posts a note about a failure to one person, from Slackbot.
     pub(crate) fn post_note(&mut self, to: &Actor, thread: Option<Ts>, text: &str) -> Ts {
-        let (channel, user) = (&to.channel.id, &to.user.id);
+        let (channel, only_for) = (&to.channel.id, Some(&*to.user.id));
         let note = Content::plain(text);
-        self.post_ephemeral(channel, user, thread, Author::Slackbot, note)
+        self.add_message(channel, only_for, thread, Author::Slackbot, note)
     }
 
     /// Changes a message in place, ephemeral or not, and publishes it.
@@ -285,8 +274,8 @@ impl Workspace {
     pub(crate) fn snapshot(&self) -> Value {
         let newest = |channel: &String| -> Vec<_> {
             let messages = self.messages(channel, false).rev().take(SNAPSHOT);
-            let ephemeral = self.messages(channel, true).map(for_page);
-            messages.map(for_page).chain(ephemeral).collect()
+            let shown = messages.chain(self.messages(channel, true));
+            shown.map(|message| message.json(false)).collect()
         };
         let channels = self.messages.keys();
         let messages: HashMap<_, _> = channels.map(|id| (id, newest(id))).collect();
@@ -322,12 +311,12 @@ impl Workspace {
     pub(crate) fn use_response_url(&mut self, id: &str) -> Result<Interaction, Code> {
         let now = self.config.clock.secs();
         let found = self.interactions.iter_mut().find(|(known, _)| known == id);
-        let (_, interaction) = found.ok_or(Code::ExpiredUrl)?;
+        let (_, interaction) = found.ok_or("expired_url")?;
         if now > interaction.at + RESPONSE_SECS {
-            return Err(Code::ExpiredUrl);
+            return Err("expired_url");
         }
         if interaction.responses >= RESPONSES {
-            return Err(Code::UsedUrl);
+            return Err("used_url");
         }
         interaction.responses += 1;
         Ok(interaction.clone())
@@ -337,19 +326,10 @@ impl Workspace {
     pub(crate) fn use_trigger(&mut self, id: &str) -> Result<String, Code> {
         let at = self.interactions.iter().position(|(known, _)| known == id);
         let found = at.and_then(|at| self.interactions.remove(at));
-        let (_, interaction) = found.ok_or(Code::InvalidTriggerId)?;
+        let (_, interaction) = found.ok_or("invalid_trigger_id")?;
         if self.config.clock.secs() > interaction.at + TRIGGER_SECS {
-            return Err(Code::ExpiredTriggerId);
+            return Err("expired_trigger_id");
         }
         Ok(interaction.actor.user.id)
     }
-}
-
-/// Returns a message as the page shows it.
-fn for_page(message: &Message) -> Value {
-    let mut view = message.json(false);
-    if let Some(user) = &message.only_for {
-        view["only_for"] = json!(user);
-    }
-    view
 }

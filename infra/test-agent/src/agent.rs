@@ -11,9 +11,8 @@ use std::time::Duration;
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
-use crate::cloud::{CloudMessage, Offer};
 use crate::ledger::{Deed, Ledger, Report, What};
-use crate::message::{Message, Outgoing, Run, Sequence};
+use crate::message::{CloudMessage, Message, Offer, Outgoing, Run, Sequence};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]

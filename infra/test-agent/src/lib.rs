@@ -1,17 +1,9 @@
-//! The one test agent: the agent's side of the protocol, for whatever tests the cloud's side.
+//! The test agent: the agent's side of the protocol, for whatever tests the cloud's side. [`Agent`]
+//! works by a script, without I/O: messages in, messages out, time passed in. `Client` (feature
+//! `client`) is an agent on a WebSocket that a test drives.
 //!
 //! Messages are written and read as JSON, apart from the types in `bematic_protocol::messages`, so
 //! that the cloud is not tested with its own reading and writing.
-//!
-//! | part | what it is |
-//! |---|---|
-//! | [`Message`] | a message to the cloud; a constructor for each type, and fields to add, replace or drop |
-//! | [`CloudMessage`], [`Offer`] | a message from the cloud, and TASK_SUBMIT among them |
-//! | [`Agent`] | an agent without I/O: messages in, messages out, time passed in |
-//! | [`Plan`] | the plan for an attempt: acknowledge, refuse or stay silent; then messages in time |
-//! | [`Ledger`] | the record of what agents really did |
-//! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it that a test drives |
-//!
 //!
 //! ```
 //! # use bematic_protocol::{messages::Spelling, time::Timestamp};
@@ -33,7 +25,6 @@
 //! ```
 
 mod agent;
-mod cloud;
 mod ledger;
 mod message;
 
@@ -46,8 +37,7 @@ pub use agent::{Agent, Answer, Plan, Script, Settings};
 pub use bematic_protocol::messages::Spelling;
 #[cfg(feature = "client")]
 pub use client::Client;
-pub use cloud::{CloudMessage, Offer};
 #[cfg(feature = "client")]
 pub use connection::{Connection, Handshake, Incoming};
 pub use ledger::{Deed, Entry, Ledger, Report, What};
-pub use message::{Message, Outgoing, Run, Sequence};
+pub use message::{CloudMessage, Message, Offer, Outgoing, Run};

@@ -54,7 +54,7 @@ async fn messages_are_seen_with_their_updates_and_replies() {
     let refused = answer(&slack, "chat.update", update).await;
     assert_eq!(refused["error"], "message_not_found");
     let faults = slack.faults();
-    let methods: Vec<_> = faults.calls().map(|call| &call.method).collect();
+    let methods: Vec<_> = faults.calls.iter().map(|call| &call["method"]).collect();
     let expected = [
         "chat.postMessage",
         "chat.update",
