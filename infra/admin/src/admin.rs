@@ -4,11 +4,8 @@ use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::{Agent, ApiKey, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
-use bematic::dead_letter::{DeadLetters, QueueName};
-use bematic::ports::{
-    Agents as _, BreakerChange, Breakers as _, Created, DeadLetterQueues as _, Projects as _,
-    Written,
-};
+use bematic::dead_letter::QueueName;
+use bematic::ports::{Agents as _, BreakerChange, Breakers as _, Created, Projects as _, Written};
 use bematic_aws::config::QueueUrls;
 use bematic_aws::queue::SqsDeadLetters;
 use bematic_aws::store::{AgentStore, ProjectStore};
@@ -74,7 +71,7 @@ pub struct NewProject {
 #[derive(Debug, Clone)]
 pub struct Admin {
     agents: AgentStore,
-    projects: ProjectStore,
+    pub(crate) projects: ProjectStore,
     deployment: Deployment,
 }
 
@@ -190,36 +187,11 @@ impl Admin {
         Ok(project)
     }
 
-    /// Lists all projects.
-    pub(crate) async fn list_projects(&self) -> Result<Vec<Project>> {
-        Ok(self.projects.list().await?)
-    }
-
     /// Deletes a channel's project, and returns it.
     pub(crate) async fn delete_project(&self, channel: &ChannelId) -> Result<Project> {
         self.projects.delete(channel).await?.with_context(|| {
             format!("the channel {channel} has no project; `bematic project list` shows all")
         })
-    }
-
-    /// Lists up to ten dead letters of each of these queues, and counts all of them.
-    pub(crate) async fn dead_letters(&self, queues: &[QueueName]) -> Result<Vec<DeadLetters>> {
-        let mut found = Vec::new();
-        let dead_letters = self.dead_letter_queues()?;
-        for queue in queues {
-            found.push(dead_letters.list(*queue).await?);
-        }
-        Ok(found)
-    }
-
-    /// Moves the dead letters of these queues back to the queues, and returns how many.
-    pub(crate) async fn redrive(&self, queues: &[QueueName]) -> Result<usize> {
-        let mut redriven = 0;
-        let dead_letters = self.dead_letter_queues()?;
-        for queue in queues {
-            redriven += dead_letters.redrive(*queue, usize::MAX).await?;
-        }
-        Ok(redriven)
     }
 
     async fn must_exist(&self, id: &AgentId) -> Result<()> {
@@ -229,16 +201,17 @@ impl Admin {
         Ok(())
     }
 
-    fn dead_letter_queues(&self) -> Result<SqsDeadLetters> {
-        let address = |name: &str| {
+    /// Returns the queues' dead-letter queues.
+    pub(crate) fn dead_letters(&self) -> Result<SqsDeadLetters> {
+        let url = |name: &str| {
             let known = self.deployment.queues.get(name).cloned();
             known.with_context(|| format!("the deployed stack has no queue {name}"))
         };
         let urls = QueueName::iter().map(|queue| {
             let name: &str = queue.into();
             let urls = QueueUrls {
-                source: address(name)?,
-                dead_letters: address(&format!("{name}-dead-letters"))?,
+                source: url(name)?,
+                dead_letters: url(&format!("{name}-dead-letters"))?,
             };
             Ok((queue, urls))
         });

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use bematic::agent::{Agent, Project, Route};
 use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::error::{QueueError, StoreError};
+use bematic::ports::{DeadLetterQueues as _, Projects as _};
 use bematic_protocol::ids::{AgentId, ChannelId};
 use bematic_protocol::time::Timestamp;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -190,13 +191,20 @@ async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> 
         Command::Project(command) => project(admin, command, json).await,
         Command::DeadLetters { queue, action } => {
             let queues = queue.map_or_else(|| QueueName::iter().collect(), |queue| vec![queue]);
+            let dead_letters = admin.dead_letters()?;
             match action {
                 DeadLettersAction::List => {
-                    let found = admin.dead_letters(&queues).await?;
+                    let mut found = Vec::new();
+                    for queue in queues {
+                        found.push(dead_letters.list(queue).await?);
+                    }
                     answer(json, &found, || dead_letter_rows(&found))
                 }
                 DeadLettersAction::Redrive => {
-                    let redriven = admin.redrive(&queues).await?;
+                    let mut redriven = 0;
+                    for queue in queues {
+                        redriven += dead_letters.redrive(queue, usize::MAX).await?;
+                    }
                     answer(json, &json!({ "redriven": redriven }), || {
                         format!("messages redriven: {redriven}")
                     })
@@ -251,7 +259,7 @@ async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<S
             answer(json, &created, || project_row(&created))
         }
         ProjectCommand::List => {
-            let projects = admin.list_projects().await?;
+            let projects = admin.projects.list().await?;
             answer(json, &projects, || {
                 rows(&projects, "no projects yet", project_row)
             })

@@ -89,6 +89,13 @@ impl Settings {
             resend: Duration::from_secs(5),
         }
     }
+
+    fn timers(&self, now: Timestamp) -> Vec<(Timestamp, Due)> {
+        vec![
+            (now + self.heartbeat, Due::Heartbeat),
+            (now + self.resend, Due::Resend),
+        ]
+    }
 }
 
 /// An item of the agenda.
@@ -114,9 +121,8 @@ pub struct Agent {
     ledger: Ledger,
     /// The attempts that the agent works on, by task.
     running: BTreeMap<TaskId, Run>,
-    agenda: BTreeMap<(Timestamp, u64), Due>,
-    /// The number of items ever put on the agenda: two of one time are handled in order.
-    planned: u64,
+    /// What comes later, and when; items of one time are handled in order.
+    agenda: Vec<(Timestamp, Due)>,
     // The following outlives the agent's process.
     /// The attempts that were ever begun or refused.
     seen: HashSet<Run>,
@@ -130,20 +136,17 @@ pub struct Agent {
 impl Agent {
     /// Returns an agent that starts now, and writes what it does into `ledger`.
     pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
-        let mut agent = Self {
+        Self {
             sequence: Sequence::new(settings.id.as_str()),
+            agenda: settings.timers(now),
             settings,
             script,
             ledger,
             running: BTreeMap::new(),
-            agenda: BTreeMap::new(),
-            planned: 0,
             seen: HashSet::new(),
             uncancellable: HashSet::new(),
             outbox: BTreeMap::new(),
-        };
-        agent.start_timers(now);
-        agent
+        }
     }
 
     /// Whether the agent works on nothing, and all terminal messages are confirmed.
@@ -153,7 +156,7 @@ impl Agent {
 
     /// Returns the time of the next item of the agenda.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.agenda.keys().next().map(|(at, _)| *at)
+        self.agenda.iter().map(|(at, _)| *at).min()
     }
 
     /// Returns the messages on a new connection: the status, acknowledgements of what runs, and the
@@ -180,8 +183,7 @@ impl Agent {
         for run in std::mem::take(&mut self.running).into_values() {
             self.deed(now, run, Deed::Died);
         }
-        self.agenda.clear();
-        self.start_timers(now);
+        self.agenda = self.settings.timers(now);
     }
 
     /// Returns the answers to a message.
@@ -217,11 +219,11 @@ impl Agent {
 
     /// Returns the messages whose time has come.
     pub fn due(&mut self, now: Timestamp) -> Vec<Outgoing> {
-        let later = self.agenda.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut self.agenda, later);
-        due.into_values()
-            .flat_map(|due| self.act(due, now))
-            .collect()
+        self.agenda.sort_by_key(|(at, _)| *at);
+        let later = self.agenda.partition_point(|(at, _)| *at <= now);
+        let due: Vec<_> = self.agenda.drain(..later).collect();
+        let sent = due.into_iter().map(|(_, due)| self.act(due, now));
+        sent.flatten().collect()
     }
 
     fn act(&mut self, due: Due, now: Timestamp) -> Vec<Outgoing> {
@@ -229,20 +231,16 @@ impl Agent {
             Due::Message(run, _) if !self.works_on(run) => Vec::new(),
             Due::Message(run, message) => vec![self.send(run, message, now)],
             Due::Heartbeat => {
-                self.plan(now + self.settings.heartbeat, Due::Heartbeat);
+                self.agenda
+                    .push((now + self.settings.heartbeat, Due::Heartbeat));
                 let ping = Message::ping(&self.tasks());
                 vec![self.sequence.seal(ping, now)]
             }
             Due::Resend => {
-                self.plan(now + self.settings.resend, Due::Resend);
+                self.agenda.push((now + self.settings.resend, Due::Resend));
                 self.unconfirmed(now, self.settings.resend)
             }
         }
-    }
-
-    fn start_timers(&mut self, now: Timestamp) {
-        self.plan(now + self.settings.heartbeat, Due::Heartbeat);
-        self.plan(now + self.settings.resend, Due::Resend);
     }
 
     fn offered(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
@@ -283,7 +281,7 @@ impl Agent {
             self.uncancellable.insert(run);
         }
         for (after, message) in plan.messages {
-            self.plan(now + after, Due::Message(run, message));
+            self.agenda.push((now + after, Due::Message(run, message)));
         }
         (plan.answer == Answer::Accept).then(|| Message::ack(run))
     }
@@ -321,11 +319,6 @@ impl Agent {
 
     fn works_on(&self, run: Run) -> bool {
         self.running.get(&run.task_id) == Some(&run)
-    }
-
-    fn plan(&mut self, at: Timestamp, due: Due) {
-        self.planned += 1;
-        self.agenda.insert((at, self.planned), due);
     }
 
     fn deed(&self, now: Timestamp, run: Run, deed: Deed) {

@@ -151,8 +151,8 @@ impl Client {
     pub async fn answer_ping(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
         let asked = Timestamp::from_millis(ping["serverTime"].as_u64().expect("a time"));
-        let pong = Message::pong(agent_id, asked, &[""; 0]).without("tasks");
-        self.send_message(pong).await;
+        let answer = Message::pong(agent_id, asked, &[""; 0]).without("tasks");
+        self.send_message(answer).await;
     }
 
     /// Returns the messages of a type that arrived and that the test has not awaited.
