@@ -94,9 +94,9 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
     }
     let title = view["title"]["text"].as_str().map_or(0, length);
     if !(1..=MODAL_TITLE).contains(&title) {
-        let allowed = format!("must be 1 to {MODAL_TITLE} characters");
-        let problem = format!("{allowed} [json-pointer:/view/title/text]");
-        return Err(Refusal::invalid(problem));
+        return Err(Refusal::invalid(format!(
+            "must be 1 to {MODAL_TITLE} characters [json-pointer:/view/title/text]"
+        )));
     }
     check_up_to(&view["blocks"], IN_MODAL)
 }

@@ -14,11 +14,9 @@ use crate::config::{APP_ID, BOT_USER_ID, COMMAND, TEAM_DOMAIN, TEAM_ID};
 pub const TIMESTAMP_HEADER: &str = "x-slack-request-timestamp";
 /// The header with the signature.
 pub const SIGNATURE_HEADER: &str = "x-slack-signature";
-/// The path for slash commands, below the webhook's address.
+// Paths below the webhook's address.
 pub(crate) const COMMANDS: &str = "/slack/commands";
-/// The path for events.
 pub(crate) const EVENTS: &str = "/slack/events";
-/// The path for interactions.
 pub(crate) const INTERACTIONS: &str = "/slack/interactions";
 
 /// Returns the value of [`SIGNATURE_HEADER`] for the raw `body` sent at `timestamp` (Unix seconds):

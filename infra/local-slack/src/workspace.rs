@@ -148,10 +148,9 @@ impl Workspace {
 
     /// Finds a message that is not ephemeral.
     pub(crate) fn message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
-        let found = self.message_or_ephemeral(channel, ts).ok();
-        found
-            .filter(|message| message.only_for.is_none())
-            .ok_or("message_not_found")
+        let found = self.message_or_ephemeral(channel, ts)?;
+        let for_all = found.only_for.is_none();
+        for_all.then_some(found).ok_or("message_not_found")
     }
 
     pub(crate) fn message_or_ephemeral(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
@@ -216,18 +215,16 @@ impl Workspace {
         };
         let ts = message.ts;
         self.publish_message(channel, &message);
-        let messages = self.messages.entry(channel.to_owned()).or_default();
-        messages.insert(ts, message);
+        let messages = self.messages.entry(channel.to_owned());
+        messages.or_default().insert(ts, message);
         let most = if ephemeral {
             EPHEMERAL
         } else {
             self.config.max_messages.max(1)
         };
-        if messages.len() > most && self.messages(channel, ephemeral).count() > most {
-            let oldest = self.messages(channel, ephemeral).next();
-            if let Some(oldest) = oldest.map(|message| message.ts) {
-                self.remove(channel, oldest);
-            }
+        let oldest = self.messages(channel, ephemeral).rev().nth(most);
+        if let Some(oldest) = oldest.map(|message| message.ts) {
+            self.remove(channel, oldest);
         }
         ts
     }
