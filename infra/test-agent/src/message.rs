@@ -39,13 +39,12 @@ impl fmt::Display for Run {
 pub struct Message {
     /// The type in its canonical spelling, such as `TASK_ACK`.
     pub kind: String,
-    /// The payload.
-    pub payload: Value,
+    pub(crate) payload: Value,
 }
 
 impl Message {
     /// Returns a message of any type, known to the protocol or not.
-    pub fn new(kind: &str, payload: Value) -> Self {
+    pub(crate) fn new(kind: &str, payload: Value) -> Self {
         Self {
             kind: kind.to_owned(),
             payload,
@@ -155,17 +154,16 @@ const VERSION: &str = "1.2.3";
 /// A message in its envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    /// The message's id.
-    pub id: String,
+    pub(crate) id: String,
     /// The time, by the agent's clock.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The message.
     pub message: Message,
 }
 
 impl Outgoing {
     /// Returns the message as JSON, for a test that invalidates it.
-    pub fn json(&self, spelling: Spelling) -> Value {
+    pub(crate) fn json(&self, spelling: Spelling) -> Value {
         json!({
             "id": self.id,
             "type": spelling.write(&self.message.kind),
@@ -210,8 +208,7 @@ impl Sequence {
 /// A message from the cloud.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct CloudMessage {
-    /// The message's id.
-    pub id: String,
+    pub(crate) id: String,
     /// The type in its canonical spelling.
     #[serde(rename = "type")]
     pub kind: String,
@@ -222,7 +219,7 @@ pub struct CloudMessage {
     pub payload: Value,
     /// The time, by the cloud's clock.
     #[serde(rename = "timestamp")]
-    pub sent_at: Timestamp,
+    pub(crate) sent_at: Timestamp,
 }
 
 impl CloudMessage {
