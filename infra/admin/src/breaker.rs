@@ -1,5 +1,7 @@
 //! The settings of one agent's circuit breaker on the command line: parsing and printing.
 
+use std::num::ParseIntError;
+
 use bematic::breaker::BreakerConfig;
 use clap::Args;
 
@@ -14,55 +16,53 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N")]
     minimum_outcomes: Option<u32>,
     /// Length of the window in seconds: how long an outcome counts.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = millis)]
     window_seconds: Option<u64>,
     /// Seconds that the breaker stays open before it permits probes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = millis)]
     recovery_seconds: Option<u64>,
     /// Successful probes that close the breaker.
     #[arg(long, value_name = "N")]
     successes: Option<u32>,
     /// Seconds, at least, after which a probe without an outcome counts as failed.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = millis)]
     permit_seconds: Option<u64>,
     /// Failures in a row at which the breaker opens; 0 turns this rule off.
     #[arg(long, value_name = "N")]
     consecutive_failures: Option<u32>,
     /// Seconds from which on a success counts as slow; 0 turns this rule off.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = millis)]
     slow_seconds: Option<u64>,
     /// Percentage of slow successes at which the breaker opens.
     #[arg(long, value_name = "N")]
     slow_percent: Option<u32>,
 }
 
+/// Parses seconds as milliseconds.
+fn millis(seconds: &str) -> Result<u64, ParseIntError> {
+    Ok(seconds.parse::<u64>()?.saturating_mul(1000))
+}
+
 impl Settings {
     /// Returns `config` with these changes.
-    pub(crate) fn change(&self, config: BreakerConfig) -> BreakerConfig {
-        let millis =
-            |seconds: Option<u64>, now| seconds.map_or(now, |seconds| seconds.saturating_mul(1000));
-        BreakerConfig {
-            failure_threshold_percentage: self
-                .failure_percent
-                .unwrap_or(config.failure_threshold_percentage),
-            minimum_request_count: self
-                .minimum_outcomes
-                .unwrap_or(config.minimum_request_count),
-            window_size_ms: millis(self.window_seconds, config.window_size_ms),
-            recovery_timeout_ms: millis(self.recovery_seconds, config.recovery_timeout_ms),
-            success_threshold_count: self.successes.unwrap_or(config.success_threshold_count),
-            half_open_permit_lease_ms: millis(
-                self.permit_seconds,
-                config.half_open_permit_lease_ms,
-            ),
-            consecutive_failure_threshold: self
-                .consecutive_failures
-                .unwrap_or(config.consecutive_failure_threshold),
-            slow_call_duration_ms: millis(self.slow_seconds, config.slow_call_duration_ms),
-            slow_call_threshold_percentage: self
-                .slow_percent
-                .unwrap_or(config.slow_call_threshold_percentage),
+    pub(crate) fn change(&self, mut config: BreakerConfig) -> BreakerConfig {
+        fn set<T: Copy>(setting: &mut T, value: Option<T>) {
+            *setting = value.unwrap_or(*setting);
         }
+        let it = &mut config;
+        set(&mut it.failure_threshold_percentage, self.failure_percent);
+        set(&mut it.minimum_request_count, self.minimum_outcomes);
+        set(&mut it.window_size_ms, self.window_seconds);
+        set(&mut it.recovery_timeout_ms, self.recovery_seconds);
+        set(&mut it.success_threshold_count, self.successes);
+        set(&mut it.half_open_permit_lease_ms, self.permit_seconds);
+        set(
+            &mut it.consecutive_failure_threshold,
+            self.consecutive_failures,
+        );
+        set(&mut it.slow_call_duration_ms, self.slow_seconds);
+        set(&mut it.slow_call_threshold_percentage, self.slow_percent);
+        config
     }
 }
 
@@ -71,36 +71,26 @@ pub(crate) fn rows(config: Option<&BreakerConfig>) -> String {
     let Some(config) = config else {
         return "the deployment's settings".to_owned();
     };
-    let or_off = |number: u64| match number {
-        0 => "off".to_owned(),
-        number => number.to_string(),
-    };
-    [
+    let rows: [(&str, u64); 9] = [
         (
             "failure percent",
-            config.failure_threshold_percentage.to_string(),
+            config.failure_threshold_percentage.into(),
         ),
-        ("minimum outcomes", config.minimum_request_count.to_string()),
-        ("window seconds", (config.window_size_ms / 1000).to_string()),
-        (
-            "recovery seconds",
-            (config.recovery_timeout_ms / 1000).to_string(),
-        ),
-        ("successes", config.success_threshold_count.to_string()),
-        (
-            "permit seconds",
-            (config.half_open_permit_lease_ms / 1000).to_string(),
-        ),
+        ("minimum outcomes", config.minimum_request_count.into()),
+        ("window seconds", config.window_size_ms / 1000),
+        ("recovery seconds", config.recovery_timeout_ms / 1000),
+        ("successes", config.success_threshold_count.into()),
+        ("permit seconds", config.half_open_permit_lease_ms / 1000),
         (
             "consecutive failures",
-            or_off(config.consecutive_failure_threshold.into()),
+            config.consecutive_failure_threshold.into(),
         ),
-        ("slow seconds", or_off(config.slow_call_duration_ms / 1000)),
-        (
-            "slow percent",
-            config.slow_call_threshold_percentage.to_string(),
-        ),
-    ]
-    .map(|(name, value)| format!("{name:<22}{value}"))
+        ("slow seconds", config.slow_call_duration_ms / 1000),
+        ("slow percent", config.slow_call_threshold_percentage.into()),
+    ];
+    rows.map(|row| match row {
+        (name @ ("consecutive failures" | "slow seconds"), 0) => format!("{name:<22}off"),
+        (name, number) => format!("{name:<22}{number}"),
+    })
     .join("\n")
 }

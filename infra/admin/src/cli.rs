@@ -4,18 +4,19 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use bematic::agent::{Project, Route};
-use bematic::breaker::BreakerConfig;
-use bematic::dead_letter::{self, QueueName};
+use bematic::agent::{Agent, Project, Route};
+use bematic::dead_letter::{DeadLetters, QueueName};
 use bematic::error::{QueueError, StoreError};
+use bematic::ports::{DeadLetterQueues as _, Projects as _};
 use bematic_protocol::ids::{AgentId, ChannelId};
+use bematic_protocol::time::Timestamp;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use crate::admin::{Admin, AgentSummary, NewProject};
+use crate::admin::{Admin, NewProject};
 use crate::breaker::{self, Settings};
 use crate::deployment::{Deployment, LocalStack, STACK_VARIABLE};
 
@@ -34,15 +35,6 @@ Examples:
   bematic dead-letters list --json"
 )]
 pub struct Cli {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// The deployment to administer, and the format of the output.
-#[derive(Debug, Args)]
-struct Target {
     /// Name of a CloudFormation stack on AWS, reached with the usual AWS environment (AWS_PROFILE,
     /// AWS_REGION, …).
     #[arg(
@@ -58,6 +50,8 @@ struct Target {
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
+    #[command(subcommand)]
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +63,13 @@ enum Command {
     #[command(subcommand)]
     Project(ProjectCommand),
     /// List the messages in the dead-letter queues, and have them tried again.
-    DeadLetters(DeadLetters),
+    DeadLetters {
+        /// The queue, if only one is meant.
+        #[arg(long, global = true, value_parser = queue_name())]
+        queue: Option<QueueName>,
+        #[command(subcommand)]
+        action: DeadLettersAction,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +118,13 @@ enum ProjectCommand {
 Examples:
   bematic project create --channel C0123456 --name web --agent build-box --local-path /srv/web
   bematic project create --channel C0123456 --name web --agent build-box,laptop --local-path /srv/web --replace")]
-    Create(Box<Create>),
+    Create {
+        #[command(flatten)]
+        project: Box<NewProject>,
+        /// Replace the channel's present project.
+        #[arg(long)]
+        replace: bool,
+    },
     /// List all projects.
     List,
     /// Delete a channel's project. Existing tasks continue; new ones are refused.
@@ -127,54 +133,6 @@ Examples:
         #[arg(long)]
         channel: ChannelId,
     },
-}
-
-#[derive(Debug, Args)]
-struct Create {
-    /// The Slack channel, by its id.
-    #[arg(long)]
-    channel: ChannelId,
-    /// The project's name.
-    #[arg(long)]
-    name: String,
-    /// The agent that runs the project's tasks; or several, separated by commas, the preferred
-    /// first; or `any`. The least busy of those that are connected and healthy gets a task.
-    #[arg(long, value_name = "AGENT[,AGENT…]|any")]
-    agent: Route,
-    /// The working directory on the agent's machine, in one of the agent's `--workdir` folders.
-    #[arg(long)]
-    local_path: String,
-    /// The model that the agent uses.
-    #[arg(long, default_value = "default")]
-    model: String,
-    /// The budget of a task, in US dollars.
-    #[arg(long, default_value_t = 5.0)]
-    max_budget: f64,
-    /// The bot's name.
-    #[arg(long, default_value = "Bematic")]
-    bot_name: String,
-    /// The system prompt of every task.
-    #[arg(long, default_value = "")]
-    system_prompt: String,
-    /// A tool that a task may use; repeatable. Without it, the agent decides.
-    #[arg(long = "allowed-tool")]
-    allowed_tools: Vec<String>,
-    /// Seconds that the agent may be silent about a task before the task fails [default: the
-    /// deployment's TaskLeaseSeconds].
-    #[arg(long)]
-    lease_seconds: Option<u64>,
-    /// Replace the channel's present project.
-    #[arg(long)]
-    replace: bool,
-}
-
-#[derive(Debug, Args)]
-struct DeadLetters {
-    /// The queue, if only one is meant.
-    #[arg(long, global = true, value_parser = queue_name())]
-    queue: Option<QueueName>,
-    #[command(subcommand)]
-    action: DeadLettersAction,
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,38 +148,27 @@ fn queue_name() -> impl TypedValueParser<Value = QueueName> {
         .try_map(|name| name.parse::<QueueName>())
 }
 
-impl From<Create> for NewProject {
-    fn from(create: Create) -> Self {
-        Self {
-            channel_id: create.channel,
-            name: create.name,
-            route: create.agent,
-            local_path: create.local_path,
-            model: create.model,
-            max_budget: create.max_budget,
-            bot_name: create.bot_name,
-            system_prompt: create.system_prompt,
-            allowed_tools: create.allowed_tools,
-            lease_secs: create.lease_seconds,
-        }
-    }
-}
-
 impl Cli {
     /// Executes the command, and returns what to print.
     pub async fn run(self) -> Result<String> {
-        let Self { target, command } = self;
-        let admin = Admin::new(target.deployment().await?);
-        match execute(&admin, command, target.json).await {
+        let admin = Admin::new(self.deployment().await?);
+        let hint = match &self.stack {
+            Some(stack) => format!(
+                "the stack {stack} refuses this (may these credentials use its tables and queues?)"
+            ),
+            None => {
+                "the local stack cannot be used (does it still run? `cargo xtask up` starts it)"
+                    .to_owned()
+            }
+        };
+        match execute(&admin, self.command, self.json).await {
             Err(error) if error.is::<StoreError>() || error.is::<QueueError>() => {
-                Err(error.context(target.hint()))
+                Err(error.context(hint))
             }
             outcome => outcome,
         }
     }
-}
 
-impl Target {
     async fn deployment(&self) -> Result<Deployment> {
         if let Some(stack) = &self.stack {
             return Deployment::on_aws(stack).await;
@@ -235,19 +182,6 @@ impl Target {
         };
         Ok(Deployment::local(LocalStack::read(&file)?).await)
     }
-
-    /// Returns a hint for the person who runs the command, for a call to AWS that failed.
-    fn hint(&self) -> String {
-        match &self.stack {
-            Some(stack) => format!(
-                "the stack {stack} refuses this (may these credentials use its tables and \
-                 queues?)"
-            ),
-            None => "the local stack cannot be used (does it still run? `cargo xtask up` starts \
-                     it)"
-            .to_owned(),
-        }
-    }
 }
 
 /// Executes the command, and returns its output, as JSON or as text.
@@ -255,15 +189,22 @@ async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> 
     match command {
         Command::Agent(command) => agent(admin, command, json).await,
         Command::Project(command) => project(admin, command, json).await,
-        Command::DeadLetters(DeadLetters { queue, action }) => {
+        Command::DeadLetters { queue, action } => {
             let queues = queue.map_or_else(|| QueueName::iter().collect(), |queue| vec![queue]);
+            let dead_letters = admin.dead_letters()?;
             match action {
                 DeadLettersAction::List => {
-                    let found = admin.dead_letters(&queues).await?;
+                    let mut found = Vec::new();
+                    for queue in queues {
+                        found.push(dead_letters.list(queue).await?);
+                    }
                     answer(json, &found, || dead_letter_rows(&found))
                 }
                 DeadLettersAction::Redrive => {
-                    let redriven = admin.redrive(&queues).await?;
+                    let mut redriven = 0;
+                    for queue in queues {
+                        redriven += dead_letters.redrive(queue, usize::MAX).await?;
+                    }
                     answer(json, &json!({ "redriven": redriven }), || {
                         format!("messages redriven: {redriven}")
                     })
@@ -286,12 +227,13 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
         }
         AgentCommand::List => {
             let agents = admin.list_agents().await?;
+            let agents: Vec<_> = agents.into_iter().map(AgentSummary::from).collect();
             answer(json, &agents, || rows(&agents, "no agents yet", agent_row))
         }
         AgentCommand::Revoke { id } => {
-            let revoked = admin.revoke_agent(id).await?;
-            answer(json, &revoked, || {
-                format!("keys revoked: {}, of {}", revoked.keys, revoked.agent_id)
+            let keys = admin.revoke_agent(&id).await?;
+            answer(json, &json!({ "agentId": id, "keys": keys }), || {
+                format!("keys revoked: {keys}, of {id}")
             })
         }
         AgentCommand::Breaker {
@@ -299,14 +241,11 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
             defaults,
             settings,
         } => {
-            let config = if defaults {
-                let none: Option<fn(BreakerConfig) -> BreakerConfig> = None;
-                admin.configure_breaker(&id, none).await?
-            } else if *settings == Settings::default() {
+            let config = if !defaults && *settings == Settings::default() {
                 admin.breaker(&id).await?.config
             } else {
-                let change = |config| settings.change(config);
-                admin.configure_breaker(&id, Some(change)).await?
+                let change = |config| (!defaults).then(|| settings.change(config));
+                admin.configure_breaker(&id, change).await?
             };
             answer(json, &config, || breaker::rows(config.as_ref()))
         }
@@ -315,13 +254,12 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
 
 async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<String> {
     match command {
-        ProjectCommand::Create(create) => {
-            let replace = create.replace;
-            let created = admin.create_project((*create).into(), replace).await?;
+        ProjectCommand::Create { project, replace } => {
+            let created = admin.create_project(*project, replace).await?;
             answer(json, &created, || project_row(&created))
         }
         ProjectCommand::List => {
-            let projects = admin.list_projects().await?;
+            let projects = admin.projects.list().await?;
             answer(json, &projects, || {
                 rows(&projects, "no projects yet", project_row)
             })
@@ -351,29 +289,52 @@ fn rows<T>(all: &[T], none: &str, row: impl Fn(&T) -> String) -> String {
     }
 }
 
+/// An agent in a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentSummary {
+    agent_id: AgentId,
+    connected: bool,
+    capacity: u32,
+    active_tasks: usize,
+    version: Option<String>,
+    created_at: Timestamp,
+}
+
+impl From<Agent> for AgentSummary {
+    fn from(agent: Agent) -> Self {
+        Self {
+            connected: agent.connection.is_some(),
+            capacity: agent.capacity,
+            active_tasks: agent.held.len(),
+            version: agent.agent_version,
+            created_at: agent.created_at,
+            agent_id: agent.id,
+        }
+    }
+}
+
 fn agent_row(agent: &AgentSummary) -> String {
+    let (id, tasks, capacity) = (&agent.agent_id, agent.active_tasks, agent.capacity);
     let state = if agent.connected {
         "connected"
     } else {
         "offline"
     };
-    let (id, tasks, capacity) = (&agent.agent_id, agent.active_tasks, agent.capacity);
     format!("{:<24} {state:<10} {tasks}/{capacity} tasks", id.as_str())
 }
 
 fn project_row(project: &Project) -> String {
-    let channel = project.channel_id.as_str();
     let agents = match &project.route {
         Route::Any => "any agent".to_owned(),
         route => route.to_string().replace(',', ", "),
     };
-    format!(
-        "{channel:<16} {:<20} on {agents}, in {}",
-        project.project_id, project.local_path
-    )
+    let (channel, name) = (project.channel_id.as_str(), &project.project_id);
+    let path = &project.local_path;
+    format!("{channel:<16} {name:<20} on {agents}, in {path}")
 }
 
-fn dead_letter_rows(queues: &[dead_letter::DeadLetters]) -> String {
+fn dead_letter_rows(queues: &[DeadLetters]) -> String {
     let mut lines = Vec::new();
     for queue in queues {
         let name: &str = queue.queue.into();

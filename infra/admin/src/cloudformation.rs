@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
+use http::Request;
 use url::form_urlencoded;
 
 /// The version of the CloudFormation API.
@@ -36,14 +37,13 @@ pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
         }
         None => format!("https://cloudformation.{region}.amazonaws.com/"),
     };
-    let mut request = reqwest::Client::new()
-        .post(&endpoint)
-        .header("content-type", FORM);
-    for (name, value) in signature(config, region, &endpoint, &body).await? {
-        request = request.header(name, value);
-    }
+    let mut request = Request::post(&endpoint)
+        .header("content-type", FORM)
+        .body(body)?;
+    sign_request(config, region, &mut request).await?;
     let unreachable = || format!("CloudFormation cannot be reached at {endpoint}");
-    let answer = request.body(body).send().await.with_context(unreachable)?;
+    let answer = reqwest::Client::new().execute(request.try_into()?).await;
+    let answer = answer.with_context(unreachable)?;
     let failed = !answer.status().is_success();
     let xml = answer.text().await.with_context(unreachable)?;
     if failed {
@@ -53,39 +53,31 @@ pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
     Ok(read(&xml))
 }
 
-/// Returns the headers that sign a request.
-async fn signature(
+async fn sign_request(
     config: &SdkConfig,
     region: &str,
-    endpoint: &str,
-    body: &str,
-) -> Result<Vec<(String, String)>> {
+    request: &mut Request<String>,
+) -> Result<()> {
     let no_credentials = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
                           AWS_SECRET_ACCESS_KEY";
     let provider = config.credentials_provider().context(no_credentials)?;
     let credentials = provider.provide_credentials().await;
     let identity = credentials.context(no_credentials)?.into();
-    let time = config
-        .time_source()
-        .context("the clock is not configured")?;
+    let time = config.time_source();
     let parameters = SigningParams::builder()
         .identity(&identity)
         .region(region)
         .name("cloudformation")
-        .time(time.now())
+        .time(time.context("the clock is not configured")?.now())
         .settings(SigningSettings::default())
         .build()?
         .into();
     let headers = [("content-type", FORM)].into_iter();
-    let body = SignableBody::Bytes(body.as_bytes());
-    let signed = sign(
-        SignableRequest::new("POST", endpoint, headers, body)?,
-        &parameters,
-    )?;
-    let headers = signed.output().headers();
-    Ok(headers
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
+    let body = SignableBody::Bytes(request.body().as_bytes());
+    let unsigned = SignableRequest::new("POST", request.uri().to_string(), headers, body)?;
+    let (instructions, _) = sign(unsigned, &parameters)?.into_parts();
+    instructions.apply_to_request_http1x(request);
+    Ok(())
 }
 
 /// Parses the response to `DescribeStacks`: each output is a `<member>` with a key and a value.
@@ -104,16 +96,11 @@ fn first(xml: &str, name: &str) -> Option<String> {
 
 /// Resolves XML's character references, `&amp;` last, so that none is resolved twice.
 fn unescaped(text: &str) -> String {
-    let references = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&apos;", "'"),
-    ];
-    let plain = references
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-    plain.replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
 }
 
 #[cfg(test)]

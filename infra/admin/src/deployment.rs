@@ -42,21 +42,18 @@ pub struct LocalStack {
 
 impl LocalStack {
     /// Reads a `stack.json`.
-    pub fn read(file: &Path) -> Result<Self> {
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let name = file.display();
         let text = fs::read(file).with_context(|| {
-            format!(
-                "there is no local stack at {}; `cargo xtask up` starts one",
-                file.display()
-            )
+            format!("there is no local stack at {name}; `cargo xtask up` starts one")
         })?;
-        serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not a local stack's file", file.display()))
+        serde_json::from_slice(&text).with_context(|| format!("{name} is not a local stack's file"))
     }
 
     /// Finds the `stack.json` of the checkout that `folder` is in.
-    pub fn find(folder: &Path) -> Result<PathBuf> {
-        let files = folder.ancestors().map(|dir| dir.join(STACK_FILE));
-        files.into_iter().find(|file| file.is_file()).with_context(|| {
+    pub(crate) fn find(folder: &Path) -> Result<PathBuf> {
+        let mut files = folder.ancestors().map(|dir| dir.join(STACK_FILE));
+        files.find(|file| file.is_file()).with_context(|| {
             format!(
                 "no stack: name one on AWS with --stack NAME, or give the local stack's file with \
                  --stack-file FILE. (There is no {STACK_FILE} in {} or above: `cargo xtask up` \

@@ -12,11 +12,11 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::config::Config;
+use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME};
 use crate::error::{Code, Refusal, rate_limited};
-use crate::faults::{Call, Fault};
+use crate::faults::Fault;
 use crate::state::Slack;
-use crate::{chat, conversations, views};
+use crate::{blocks, chat, conversations};
 
 /// Answers a call of a Web API method.
 pub(crate) async fn answer(
@@ -34,53 +34,50 @@ pub(crate) async fn answer(
         Ok(()) => execute(&slack, &method, &args).await,
         Err(code) => Refusal::from(code).into_response(),
     };
-    record(&slack, &method, &args, &response);
+    slack.faults().record(json!({
+        "method": method, "channel": args.text("channel"), "ts": args.text("ts"),
+        "at": slack.config.clock.micros(), "status": response.status().as_u16(),
+    }));
     response
 }
 
 fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code> {
-    let header = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let header = headers.get(header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
     match bearer.or(args.text("token")) {
-        None => Err(Code::NotAuthed),
+        None => Err("not_authed"),
         Some(token) if token == slack.config.bot_token.expose_secret() => Ok(()),
-        Some(_) => Err(Code::InvalidAuth),
+        Some(_) => Err("invalid_auth"),
     }
 }
 
-/// Applies faults and rate limits, then executes the call.
+/// Applies faults and rate limits, and executes the call.
 async fn execute(slack: &Slack, method: &str, args: &Args) -> Response {
-    let fault = slack.faults().take(method, args.text("channel"));
-    if let Some(fault) = &fault {
-        if fault.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        }
-        if let Some(failure) = failure(fault).filter(|_| !fault.after_effect) {
-            return failure;
-        }
-    }
     let channel = args.text("channel").unwrap_or_default();
-    let admission = slack
-        .faults()
-        .admit(method, channel, slack.config.clock.micros());
-    if let Err(wait) = admission {
+    let fault = slack.faults().take(method, channel).unwrap_or_default();
+    if fault.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    }
+    let mut failure = failure(&fault);
+    if let Some(failure) = failure.take_if(|_| !fault.after_effect) {
+        return failure;
+    }
+    let now = slack.config.clock.micros();
+    if let Err(wait) = slack.faults().admit(method, channel, now) {
         return rate_limited(wait);
     }
     let outcome = call(slack, method, args);
-    if let Some(failure) = fault.and_then(|fault| failure(&fault)) {
-        return failure;
-    }
-    match outcome {
+    failure.unwrap_or_else(|| match outcome {
         Ok(mut answer) => {
             answer["ok"] = json!(true);
             Json(answer).into_response()
         }
         Err(refusal) => refusal.into_response(),
-    }
+    })
 }
 
+/// Returns the response of a fault that replaces the method's.
 fn failure(fault: &Fault) -> Option<Response> {
     if fault.status == Some(429) {
         return Some(rate_limited(fault.retry_after));
@@ -93,20 +90,14 @@ fn failure(fault: &Fault) -> Option<Response> {
     Some(Json(json!({ "ok": false, "error": error })).into_response())
 }
 
-fn record(slack: &Slack, method: &str, args: &Args, response: &Response) {
-    slack.faults().record(Call {
-        method: method.to_owned(),
-        channel: args.text("channel").map(str::to_owned),
-        ts: args.text("ts").map(str::to_owned),
-        at: slack.config.clock.micros(),
-        status: response.status().as_u16(),
-    });
-}
-
 fn call(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
     match method {
         "api.test" => Ok(json!({})),
-        "auth.test" => Ok(auth_test(slack)),
+        "auth.test" => Ok(json!({
+            "url": slack.origin, "team": TEAM_NAME, "team_id": TEAM_ID,
+            "user": BOT_NAME, "user_id": BOT_USER_ID, "bot_id": BOT_ID,
+            "is_enterprise_install": false,
+        })),
         "chat.postMessage" => chat::post_message(slack, args),
         "chat.update" => chat::update(slack, args),
         "chat.postEphemeral" => chat::post_ephemeral(slack, args),
@@ -116,34 +107,40 @@ fn call(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
         "conversations.info" => conversations::info(slack, args),
         "conversations.list" => Ok(conversations::list(slack)),
         "users.info" => users_info(slack, args),
-        "views.open" => views::open(slack, args),
-        _ => Err(Code::UnknownMethod.into()),
+        "views.open" => views_open(slack, args),
+        _ => Err("unknown_method".into()),
     }
 }
 
-fn auth_test(slack: &Slack) -> Value {
-    let Config { team, bot, .. } = &*slack.config;
-    json!({
-        "url": slack.origin, "team": team.name, "team_id": team.id,
-        "user": bot.name, "user_id": bot.user_id, "bot_id": bot.id,
-        "is_enterprise_install": false,
-    })
-}
-
 fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
-    let workspace = slack.workspace();
     let id = args.required("user")?;
-    let bot = &slack.config.bot;
-    let is_bot = id == bot.user_id;
+    let is_bot = id == BOT_USER_ID;
     let (name, real_name) = if is_bot {
-        (bot.name.to_lowercase(), bot.name.clone())
+        (BOT_NAME.to_lowercase(), BOT_NAME.to_owned())
     } else {
-        let user = workspace.user(id)?;
-        (user.name.clone(), user.real_name.clone())
+        let user = slack.workspace().user(id)?.clone();
+        (user.name, user.real_name)
     };
     Ok(json!({ "user": {
-        "id": id, "team_id": slack.config.team.id, "name": name, "real_name": real_name,
+        "id": id, "team_id": TEAM_ID, "name": name, "real_name": real_name,
         "deleted": false, "is_bot": is_bot, "tz": "Etc/UTC", "tz_offset": 0,
         "profile": { "real_name": real_name, "display_name": name },
     }}))
+}
+
+/// Opens a modal on the pages of the person whose interaction issued the trigger.
+fn views_open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+    let trigger = args.required("trigger_id")?;
+    let view = args.json("view", "invalid_arguments")?;
+    let mut view = view.ok_or_else(|| Refusal::missing("view"))?;
+    blocks::check_modal(&view)?;
+    let workspace = &mut slack.workspace();
+    let user = workspace.use_trigger(trigger)?;
+    workspace.name_blocks(&mut view["blocks"]);
+    view["id"] = json!(workspace.id("V"));
+    view["hash"] = view["id"].clone();
+    view["app_id"] = json!(APP_ID);
+    view["state"] = json!({ "values": {} });
+    workspace.publish(|| json!({ "type": "view", "user": user, "view": view }));
+    Ok(json!({ "view": view }))
 }

@@ -16,20 +16,18 @@ impl Args {
     /// Parses the query and the body. In a form every argument is a text, and objects are JSON in
     /// a text.
     pub(crate) fn read(headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Self, Refusal> {
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or("");
+        let kind = headers.get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
         let mut args = form(query.as_bytes());
         if kind.starts_with("application/json") && !body.is_empty() {
             match serde_json::from_slice(body) {
                 Ok(Value::Object(object)) => args.extend(object),
-                _ => return Err(Code::InvalidJson.into()),
+                _ => return Err("invalid_json".into()),
             }
         } else if kind.starts_with("application/x-www-form-urlencoded") {
             args.extend(form(body));
         } else if !body.is_empty() {
-            return Err(Code::InvalidFormData.into());
+            return Err("invalid_form_data".into());
         }
         Ok(Self(args.into()))
     }
@@ -52,9 +50,8 @@ impl Args {
     pub(crate) fn count(&self, name: &str, default: usize) -> Option<usize> {
         match &self.0[name] {
             Value::Null => Some(default),
-            Value::Number(number) => number.as_u64()?.try_into().ok(),
             Value::String(text) => text.parse().ok(),
-            _ => None,
+            number => number.as_u64()?.try_into().ok(),
         }
     }
 
@@ -69,15 +66,15 @@ impl Args {
         }
     }
 
-    /// Returns the `ts` of a message. Text that is not a `ts` is refused with `code`.
-    pub(crate) fn ts(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
-        let ts = self.text(name).map(str::parse).transpose();
-        ts.map_err(|_| code.into())
+    /// Returns the thread to post in.
+    pub(crate) fn thread(&self) -> Result<Option<Ts>, Refusal> {
+        let ts = self.text("thread_ts").map(str::parse).transpose();
+        ts.map_err(|_| "thread_not_found".into())
     }
 
     /// Returns the `ts` of a message, which is required.
-    pub(crate) fn required_ts(&self, name: &str, code: Code) -> Result<Ts, Refusal> {
-        self.required(name)?.parse().map_err(|_| code.into())
+    pub(crate) fn message_ts(&self, code: Code) -> Result<Ts, Refusal> {
+        self.required("ts")?.parse().map_err(|_| code.into())
     }
 
     /// Returns a bound (`oldest` or `latest`) of a page of history.

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::config::Channel;
-use crate::say::{Say, SayOutcome};
+use crate::say::SayOutcome;
 use crate::ts::Ts;
 
 /// A client that acts as one person in one channel.
@@ -47,12 +47,17 @@ impl Client {
 
     /// Types a slash command, such as `/bm status`, and waits for the webhook's answer.
     pub async fn command(&self, text: &str) -> Result<SayOutcome, ClientError> {
-        self.say(text, None, false).await
+        let say = json!({ "channel": self.channel, "user": self.user, "text": text });
+        self.post("say", &say).await
     }
 
     /// Mentions the bot, in `thread` or in the channel, and waits for the first delivery.
     pub async fn mention(&self, text: &str, thread: Option<Ts>) -> Result<SayOutcome, ClientError> {
-        self.say(text, thread, true).await
+        let say = json!({
+            "channel": self.channel, "user": self.user, "text": text, "thread_ts": thread,
+            "mention": true,
+        });
+        self.post("say", &say).await
     }
 
     /// Presses the button with this `action_id`.
@@ -61,57 +66,26 @@ impl Client {
             "channel": self.channel, "user": self.user,
             "message_ts": message, "action_id": action_id,
         });
-        self.post("/control/click", &click).await
-    }
-
-    /// Sets the address of the app's webhook.
-    pub async fn set_webhook(&self, base: &str) -> Result<(), ClientError> {
-        self.post::<Value>("/control/webhook", &json!({ "base": base }))
-            .await
-            .map(drop)
+        self.post("click", &click).await
     }
 
     /// Adds a channel.
     pub async fn add_channel(&self, channel: &Channel) -> Result<(), ClientError> {
-        self.post::<Value>("/control/channels", channel)
-            .await
-            .map(drop)
-    }
-
-    async fn say(
-        &self,
-        text: &str,
-        thread_ts: Option<Ts>,
-        mention: bool,
-    ) -> Result<SayOutcome, ClientError> {
-        let (channel, user) = (Some(self.channel.clone()), Some(self.user.clone()));
-        let say = Say {
-            channel,
-            user,
-            text: text.to_owned(),
-            thread_ts,
-            mention,
-        };
-        self.post("/control/say", &say).await
+        self.post::<Value>("channels", channel).await.map(drop)
     }
 
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &(impl Serialize + ?Sized),
+        body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let url = format!("{}{path}", self.page_url);
-        let http = |source| ClientError::Http {
-            url: url.clone(),
-            source,
+        let url = format!("{}/control/{path}", self.page_url);
+        let sending = async {
+            let response = self.http.post(&url).json(body).send().await?;
+            response.error_for_status()?.json().await
         };
-        let response = self.http.post(&url).json(body).send().await.map_err(http)?;
-        let answer: Value = response
-            .error_for_status()
-            .map_err(http)?
-            .json()
-            .await
-            .map_err(http)?;
+        let answer = sending.await;
+        let answer: Value = answer.map_err(|source| ClientError::Http { url, source })?;
         if answer["ok"] == false {
             let error = answer["error"].as_str().unwrap_or("unknown");
             return Err(ClientError::Refused(error.to_owned()));

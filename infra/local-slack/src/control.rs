@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::error::Refusal;
 use crate::events;
-use crate::interactions::{self, Click, Submit};
-use crate::say::{self, Say, SayOutcome};
+use crate::interactions::{click, submit};
+use crate::say::say;
 use crate::state::Slack;
 
 pub(crate) fn routes() -> Router<Arc<Slack>> {
@@ -28,28 +27,6 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
         .route("/control/calls", get(calls))
 }
 
-async fn say(
-    State(slack): State<Arc<Slack>>,
-    Json(said): Json<Say>,
-) -> Result<Json<SayOutcome>, Refusal> {
-    say::say(&slack, said).await.map(Json)
-}
-
-async fn click(
-    State(slack): State<Arc<Slack>>,
-    Json(click): Json<Click>,
-) -> Result<Json<Value>, Refusal> {
-    let delivery = interactions::click(&slack, &click).await?;
-    Ok(Json(json!({ "delivery": delivery })))
-}
-
-async fn submit(
-    State(slack): State<Arc<Slack>>,
-    Json(submit): Json<Submit>,
-) -> Result<Json<Value>, Refusal> {
-    interactions::submit(&slack, submit).await.map(Json)
-}
-
 /// The body of `POST /control/webhook`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,15 +39,12 @@ struct Webhook {
 
 async fn webhook(State(slack): State<Arc<Slack>>, Json(wanted): Json<Webhook>) -> Json<Value> {
     slack.set_webhook(&wanted.base);
-    let outcome = if wanted.verify {
-        events::verify_url(&slack).await
-    } else {
-        Ok(())
-    };
-    Json(match outcome {
-        Ok(()) => json!({ "ok": true }),
-        Err(error) => json!({ "ok": false, "error": error }),
-    })
+    if wanted.verify
+        && let Err(error) = events::verify_url(&slack).await
+    {
+        return Json(json!({ "ok": false, "error": error }));
+    }
+    Json(json!({ "ok": true }))
 }
 
 /// Returns a route that applies its body to the local Slack.
@@ -84,6 +58,5 @@ fn apply<T: DeserializeOwned + Send + 'static>(change: fn(&Slack, T)) -> MethodR
 }
 
 async fn calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
-    let calls: Vec<_> = slack.faults().calls().cloned().collect();
-    Json(json!({ "calls": calls }))
+    Json(json!({ "calls": slack.faults().calls }))
 }

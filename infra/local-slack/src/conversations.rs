@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::config::{Channel, Config};
+use crate::config::Channel;
 use crate::error::{Code, Refusal};
-use crate::limits;
-use crate::message::{Message, render};
+use crate::message::Message;
 use crate::state::Slack;
 use crate::ts::Ts;
 
+/// The most messages in a page.
+const PAGE: usize = 999;
 /// The prefix of a cursor; the rest is the `ts` after which the next page begins.
 const CURSOR: &str = "next_ts:";
 
@@ -18,27 +19,30 @@ pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
     let page = Page::read(args, 100)?;
-    let messages = workspace.messages(&channel.id).rev();
-    let wanted = messages
+    let wanted = workspace
+        .messages(&channel.id, false)
+        .rev()
         .filter(|message| message.thread.is_none() && page.holds(message.ts))
         .filter(|message| page.cursor.is_none_or(|before| message.ts < before));
-    Ok(page.cut(wanted, &slack.config))
+    Ok(page.cut(wanted))
 }
 
 /// Returns a page of a thread: its first message, then its replies, oldest first.
 pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
-    let ts = args.required_ts("ts", Code::ThreadNotFound)?;
+    let ts = args.message_ts("thread_not_found")?;
     let named = workspace.message(&channel.id, ts);
-    let named = named.map_err(|_| Code::ThreadNotFound)?;
-    let first = named.thread.unwrap_or(ts);
-    let page = Page::read(args, limits::PAGE)?;
-    let thread = workspace.thread(&channel.id, first);
-    let wanted = thread
-        .filter(|message| message.ts == first || page.holds(message.ts))
+    let first = named.map_err(|_| "thread_not_found")?.thread;
+    let first = first.unwrap_or(ts);
+    let page = Page::read(args, PAGE)?;
+    let wanted = workspace
+        .messages(&channel.id, false)
+        .filter(|message| {
+            message.ts == first || message.thread == Some(first) && page.holds(message.ts)
+        })
         .filter(|message| page.cursor.is_none_or(|after| message.ts > after));
-    Ok(page.cut(wanted, &slack.config))
+    Ok(page.cut(wanted))
 }
 
 pub(crate) fn info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
@@ -72,13 +76,12 @@ struct Page {
 
 impl Page {
     fn read(args: &Args, default: usize) -> Result<Self, Refusal> {
-        let limit = args
-            .count("limit", default)
-            .filter(|n| (1..=limits::PAGE).contains(n));
+        let limit = args.count("limit", default);
+        let limit = limit.filter(|limit| (1..=PAGE).contains(limit));
         Ok(Self {
-            limit: limit.ok_or(Code::InvalidLimit)?,
-            oldest: args.bound("oldest", Code::InvalidTsOldest)?,
-            latest: args.bound("latest", Code::InvalidTsLatest)?,
+            limit: limit.ok_or("invalid_limit")?,
+            oldest: args.bound("oldest", "invalid_ts_oldest")?,
+            latest: args.bound("latest", "invalid_ts_latest")?,
             inclusive: args.flag("inclusive"),
             with_metadata: args.flag("include_all_metadata"),
             cursor: args.text("cursor").map(cursor).transpose()?,
@@ -91,15 +94,12 @@ impl Page {
             && self.latest.is_none_or(|latest| ts < latest || edge(latest))
     }
 
-    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>, config: &Config) -> Value {
+    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>) -> Value {
         let mut found: Vec<_> = wanted.take(self.limit + 1).collect();
         let has_more = found.len() > self.limit;
         found.truncate(self.limit);
-        let views: Vec<_> = found
-            .iter()
-            .map(|one| render(one, config, self.with_metadata))
-            .collect();
-        let mut answer = json!({ "messages": views, "has_more": has_more });
+        let messages: Vec<_> = found.iter().map(|it| it.json(self.with_metadata)).collect();
+        let mut answer = json!({ "messages": messages, "has_more": has_more });
         if let Some(last) = found.last().filter(|_| has_more) {
             let next = hex::encode(format!("{CURSOR}{}", last.ts));
             answer["response_metadata"] = json!({ "next_cursor": next });
@@ -109,8 +109,9 @@ impl Page {
 }
 
 fn cursor(encoded: &str) -> Result<Ts, Code> {
-    let bytes = hex::decode(encoded).map_err(|_| Code::InvalidCursor)?;
-    let text = String::from_utf8(bytes).map_err(|_| Code::InvalidCursor)?;
-    let ts = text.strip_prefix(CURSOR).ok_or(Code::InvalidCursor)?;
-    ts.parse().map_err(|_| Code::InvalidCursor)
+    let bytes = hex::decode(encoded).ok();
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| text.strip_prefix(CURSOR)?.parse().ok())
+        .ok_or("invalid_cursor")
 }

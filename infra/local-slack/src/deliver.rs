@@ -9,53 +9,30 @@ use crate::state::Slack;
 
 /// The app's response with a status of success.
 pub(crate) struct Reply {
-    pub(crate) status: u16,
+    status: u16,
     pub(crate) body: Bytes,
 }
 
-/// The reason that a request was not delivered, or was refused by the app.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The reason that a request was not delivered, or was refused by the app. As a `&str` it is the
+/// value of Slack's `X-Slack-Retry-Reason`.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error("no webhook is set yet: is the stack still starting?")]
+    #[strum(serialize = "connection_failed")]
     NoWebhook,
     #[error("the webhook cannot be reached: {0}")]
+    #[strum(serialize = "connection_failed")]
     Unreachable(String),
     #[error("the webhook did not answer in time")]
+    #[strum(serialize = "http_timeout")]
     Timeout,
     #[error("the webhook answered with HTTP {status}")]
-    Status { status: u16, no_retry: bool },
-}
-
-impl Failure {
-    /// Returns the value of Slack's `X-Slack-Retry-Reason`.
-    pub(crate) fn retry_reason(&self) -> &'static str {
-        match self {
-            Self::NoWebhook | Self::Unreachable(_) => "connection_failed",
-            Self::Timeout => "http_timeout",
-            Self::Status { .. } => "http_error",
-        }
-    }
-
-    /// Returns the name of the failure that Slack shows after a slash command.
-    pub(crate) fn shown(&self) -> &'static str {
-        if matches!(self, Self::Timeout) {
-            "operation_timeout"
-        } else {
-            "dispatch_failed"
-        }
-    }
-
-    pub(crate) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// Whether the app requested that the request not be sent again.
-    pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Status { no_retry: true, .. })
-    }
+    #[strum(serialize = "http_error")]
+    Status {
+        status: u16,
+        /// Whether the app requested that the request not be sent again.
+        no_retry: bool,
+    },
 }
 
 impl From<reqwest::Error> for Failure {
@@ -83,43 +60,30 @@ pub struct Delivery {
 
 impl From<&Result<Reply, Failure>> for Delivery {
     fn from(outcome: &Result<Reply, Failure>) -> Self {
-        match outcome {
-            Ok(reply) => Self {
-                status: Some(reply.status),
-                error: None,
-            },
-            Err(failure) => Self {
-                status: failure.status(),
-                error: Some(failure.to_string()),
-            },
-        }
+        let status = match outcome {
+            Ok(Reply { status, .. }) | Err(Failure::Status { status, .. }) => Some(*status),
+            Err(_) => None,
+        };
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        Self { status, error }
     }
 }
 
-impl Slack {
-    /// Signs a request with the current time.
-    pub(crate) fn sign(
-        &self,
-        path: &'static str,
-        content_type: &str,
-        body: String,
-    ) -> SignedRequest {
-        let secret = self.config.signing_secret.expose_secret();
-        SignedRequest::new(secret, self.config.clock.secs(), path, content_type, body)
-    }
-}
-
-/// Posts a request to the app; `retry` is the number of the retry and its reason.
+/// Signs a request and posts it to the app; `retry` is the number of the retry and its reason.
 pub(crate) async fn post(
     slack: &Slack,
-    request: SignedRequest,
+    path: &'static str,
+    body: String,
     retry: Option<(usize, &str)>,
 ) -> Result<Reply, Failure> {
-    let base = slack.webhook().ok_or(Failure::NoWebhook)?;
+    let base = slack.workspace().webhook.clone();
+    let base = base.ok_or(Failure::NoWebhook)?;
+    let secret = slack.config.signing_secret.expose_secret();
+    let request = SignedRequest::new(secret, slack.config.clock.secs(), path, body);
     let http = slack.http.as_ref();
     let mut sending = http
         .map_err(|error| Failure::Unreachable(error.to_string()))?
-        .post(format!("{base}{}", request.path))
+        .post(format!("{base}{path}"))
         .timeout(slack.config.answer_within);
     for (name, value) in &request.headers {
         sending = sending.header(*name, value);
@@ -129,16 +93,12 @@ pub(crate) async fn post(
         sending = sending.header("X-Slack-Retry-Reason", reason);
     }
     let response = sending.body(request.body).send().await?;
-    let status = response.status();
-    if !status.is_success() {
+    let status = response.status().as_u16();
+    if !response.status().is_success() {
         let no_retry = response.headers().get("X-Slack-No-Retry");
-        return Err(Failure::Status {
-            status: status.as_u16(),
-            no_retry: no_retry.is_some_and(|one| one == "1"),
-        });
+        let no_retry = no_retry.is_some_and(|value| value == "1");
+        return Err(Failure::Status { status, no_retry });
     }
-    Ok(Reply {
-        status: status.as_u16(),
-        body: response.bytes().await?,
-    })
+    let body = response.bytes().await?;
+    Ok(Reply { status, body })
 }

@@ -5,38 +5,31 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
-use crate::deliver::{self, Delivery, Failure, Reply};
+use crate::deliver::{self, Delivery, Failure};
 use crate::message::Content;
-use crate::place::Place;
-use crate::request::{EVENTS, JSON, Mention};
+use crate::request::{EVENTS, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
+use crate::workspace::Actor;
 
 /// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.
 pub(crate) async fn app_mention(
     slack: &Arc<Slack>,
-    place: Place,
+    actor: Actor,
     ts: Ts,
     thread: Option<Ts>,
     text: &str,
 ) -> Delivery {
     let event_id = slack.workspace().id("Ev");
     let (ts, thread_ts) = (ts.to_string(), thread.map(|ts| ts.to_string()));
-    let Config { team, bot, .. } = &*slack.config;
-    let mention = Mention {
-        team_id: &team.id,
-        app_id: &bot.app_id,
-        bot_user_id: &bot.user_id,
-        thread_ts: thread_ts.as_deref(),
-        ..Mention::new(&place.channel.id, &place.user.id, text, &ts, &event_id)
-    };
+    let mut mention = Mention::new(&actor.channel.id, &actor.user.id, text, &ts, &event_id);
+    mention.thread_ts = thread_ts.as_deref();
     let body = mention.body(slack.config.clock.secs()).to_string();
-    let outcome = send(slack, &body, None).await;
+    let outcome = deliver::post(slack, EVENTS, body.clone(), None).await;
     let delivery = Delivery::from(&outcome);
     if let Err(failure) = outcome {
-        let retrying = retry(slack.clone(), place, thread, body, failure);
+        let retrying = retry(slack.clone(), actor, thread, body, failure);
         slack.tasks.spawn(retrying);
     }
     delivery
@@ -47,7 +40,7 @@ pub(crate) async fn app_mention(
 pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
     let challenge = slack.workspace().id("challenge");
     let body = json!({ "token": "local", "challenge": challenge, "type": "url_verification" });
-    let reply = send(slack, &body.to_string(), None).await;
+    let reply = deliver::post(slack, EVENTS, body.to_string(), None).await;
     let reply = reply.map_err(|failure| failure.to_string())?;
     let text = String::from_utf8_lossy(&reply.body);
     let answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -57,33 +50,29 @@ pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
     Err("the webhook did not answer with the challenge".into())
 }
 
-async fn send(slack: &Slack, body: &str, retry: Option<(usize, &str)>) -> Result<Reply, Failure> {
-    deliver::post(slack, slack.sign(EVENTS, JSON, body.to_owned()), retry).await
-}
-
 /// Sends an event again that the app did not accept. The person sees one note about the failure,
 /// which is updated, and removed in the end if the app accepts the event.
 async fn retry(
     slack: Arc<Slack>,
-    place: Place,
+    actor: Actor,
     thread: Option<Ts>,
     body: String,
     mut failure: Failure,
 ) {
-    let channel = &place.channel.id;
+    let channel = &actor.channel.id;
     let mut note = None;
     let mut report = |failure: &Failure, outlook: &str| {
         let text = format!(":warning: Bematic did not receive this mention: {failure}; {outlook}.");
         let mut workspace = slack.workspace();
         match note {
-            None => note = Some(workspace.post_note(&place, thread, &text)),
+            None => note = Some(workspace.post_note(&actor, thread, &text)),
             Some(ts) => workspace.rewrite(channel, ts, Content::plain(&text)),
         }
         note
     };
     let mut shown = None;
-    for (index, wait) in slack.config.event_retries.iter().enumerate() {
-        if failure.is_final() {
+    for (number, wait) in (1..).zip(&slack.config.event_retries) {
+        if matches!(failure, Failure::Status { no_retry: true, .. }) {
             break;
         }
         if *wait > Duration::ZERO {
@@ -94,8 +83,8 @@ async fn retry(
             () = tokio::time::sleep(*wait) => {}
             () = slack.stop.cancelled() => return,
         }
-        let retry = Some((index + 1, failure.retry_reason()));
-        let Err(again) = send(&slack, &body, retry).await else {
+        let retry = Some((number, (&failure).into()));
+        let Err(again) = deliver::post(&slack, EVENTS, body.clone(), retry).await else {
             if let Some(ts) = shown {
                 slack.workspace().remove(channel, ts);
             }

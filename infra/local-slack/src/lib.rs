@@ -2,32 +2,15 @@
 //! page on which a person reads and types.
 //!
 //! The local Slack refuses everything that Slack refuses, and more where that finds a mistake early.
-//! Its state is in memory, and bounded. [`Server`] serves it on the loopback interface; [`router`]
-//! serves it without a socket, to tests that call it in process:
+//! Its state is in memory, and bounded. [`Server`] serves it on the loopback interface; [`handle`]
+//! and [`router`] serve it without a socket, to tests that call it in process.
 //!
-//! ```
-//! # use axum::{body::Body, http::Request};
-//! # use local_slack::{Config, Fault, Slack, router};
-//! # use tower::ServiceExt as _;
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let slack = Slack::new(Config::new("signing-secret", "xoxb-token"));
-//! let request = Request::post("/api/chat.postMessage")
-//!     .header("authorization", "Bearer xoxb-token")
-//!     .header("content-type", "application/json")
-//!     .body(Body::from(r#"{ "channel": "C0RANDOM", "text": "hi" }"#))?;
-//! router(&slack).oneshot(request).await?;
-//! assert_eq!(slack.messages("C0RANDOM")[0].content.text, "hi");
-//! slack.fail(Fault::rate_limited("chat.update", 30));
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! To add a Web API method: a function in the module of its family (`chat`, `conversations`,
-//! `views`), and an arm in `api::call`. To add a block type: an entry in `blocks::KNOWN`, and its
-//! rendering in `assets/blocks.js`. Modules depend only on those before them in this order:
-//! values (`ts`, `config`, `message`, …), `workspace`, `state`, requests to the app (`deliver`,
-//! `events`, `interactions`), the Web API's methods, routes (`api`, `control`, `page`), `server`.
+//! To add a Web API method: a function, in the module of its family if there is one (`chat`,
+//! `conversations`), and an arm in `api::call`. To add a block type: an arm in
+//! `blocks::block_fields`, and its rendering in `assets/blocks.js`. Modules depend only on those
+//! before them in this order: values (`ts`, `config`, `message`, …), `workspace`, `state`, requests
+//! to the app (`deliver`, `events`, `interactions`), the Web API's methods, routes (`api`,
+//! `control`, `page`), `server`.
 
 mod api;
 mod args;
@@ -36,7 +19,6 @@ mod chat;
 mod client;
 mod clock;
 mod config;
-mod content;
 mod control;
 mod conversations;
 mod deliver;
@@ -44,33 +26,26 @@ mod error;
 mod events;
 mod faults;
 mod interactions;
-mod limits;
 mod message;
 mod page;
-mod place;
 mod request;
 mod respond;
 mod say;
 mod server;
-mod sign;
 mod state;
-mod tickets;
 mod ts;
-mod typed;
-mod views;
 mod workspace;
 
 pub use client::{Client, ClientError};
 pub use clock::Clock;
-pub use config::{Bot, Channel, Config, OPERATIONS_CHANNEL, Team, User};
+pub use config::{APP_ID, Channel, Config, OPERATIONS_CHANNEL, TEAM_ID, User};
 pub use deliver::Delivery;
 pub use error::Refusal;
-pub use faults::{Call, Fault, Rate, RateLimits};
+pub use faults::Fault;
 pub use message::{Author, Content, Message};
-pub use request::{FORM, JSON, Mention, SignedRequest, SlashCommand};
+pub use request::{Mention, SIGNATURE_HEADER, SignedRequest, SlashCommand, TIMESTAMP_HEADER};
 pub use say::SayOutcome;
 pub use server::{Server, StartError, handle, router};
-pub use sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 pub use state::Slack;
 pub use ts::{InvalidTs, Ts};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID};
 use crate::ts::Ts;
 
 /// The author of a message.
@@ -61,59 +61,41 @@ pub struct Message {
 }
 
 impl Message {
-    pub(crate) fn new(ts: Ts, thread: Option<Ts>, author: Author, content: Content) -> Self {
-        Self {
-            ts,
-            thread,
-            author,
-            content,
-            edited: None,
-            updates: 0,
-            replies: BTreeSet::new(),
-            only_for: None,
+    /// Returns the message as JSON of the Web API, which has no ephemeral ones, and of the page.
+    pub(crate) fn json(&self, with_metadata: bool) -> Value {
+        let content = &self.content;
+        let user = match &self.author {
+            Author::User(id) => id,
+            Author::Slackbot => "USLACKBOT",
+            Author::Bot => BOT_USER_ID,
+        };
+        let mut view = json!({
+            "type": "message", "ts": self.ts, "text": content.text, "team": TEAM_ID, "user": user,
+        });
+        if self.author == Author::Bot {
+            view["bot_id"] = json!(BOT_ID);
+            view["app_id"] = json!(APP_ID);
+            view["bot_profile"] = json!({ "id": BOT_ID, "app_id": APP_ID, "name": BOT_NAME });
         }
-    }
-}
-
-/// Returns a message as JSON of the Web API.
-pub(crate) fn render(message: &Message, config: &Config, with_metadata: bool) -> Value {
-    let content = &message.content;
-    let mut view = json!({ "type": "message", "ts": message.ts, "text": content.text });
-    sign(&mut view, message, config);
-    if let Some(blocks) = &content.blocks {
-        view["blocks"] = blocks.clone();
-    }
-    if let Some(metadata) = content.metadata.as_ref().filter(|_| with_metadata) {
-        view["metadata"] = metadata.clone();
-    }
-    if let Some(at) = message.edited {
-        view["edited"] = json!({ "user": view["user"], "ts": at });
-    }
-    thread(&mut view, message);
-    view
-}
-
-fn sign(view: &mut Value, message: &Message, config: &Config) {
-    view["team"] = json!(config.team.id);
-    let bot = &config.bot;
-    match &message.author {
-        Author::User(id) => view["user"] = json!(id),
-        Author::Slackbot => view["user"] = json!("USLACKBOT"),
-        Author::Bot => {
-            view["user"] = json!(bot.user_id);
-            view["bot_id"] = json!(bot.id);
-            view["app_id"] = json!(bot.app_id);
-            view["bot_profile"] = json!({ "id": bot.id, "app_id": bot.app_id, "name": bot.name });
+        if let Some(blocks) = &content.blocks {
+            view["blocks"] = blocks.clone();
         }
-    }
-}
-
-fn thread(view: &mut Value, message: &Message) {
-    if let Some(first) = message.thread {
-        view["thread_ts"] = json!(first);
-    } else if let Some(latest) = message.replies.last() {
-        view["thread_ts"] = json!(message.ts);
-        view["reply_count"] = json!(message.replies.len());
-        view["latest_reply"] = json!(latest);
+        if let Some(metadata) = content.metadata.as_ref().filter(|_| with_metadata) {
+            view["metadata"] = metadata.clone();
+        }
+        if let Some(at) = self.edited {
+            view["edited"] = json!({ "user": user, "ts": at });
+        }
+        if let Some(user) = &self.only_for {
+            view["only_for"] = json!(user);
+        }
+        if let Some(first) = self.thread {
+            view["thread_ts"] = json!(first);
+        } else if let Some(latest) = self.replies.last() {
+            view["thread_ts"] = json!(self.ts);
+            view["reply_count"] = json!(self.replies.len());
+            view["latest_reply"] = json!(latest);
+        }
+        view
     }
 }

@@ -17,34 +17,20 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::state::Slack;
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
 /// The content security policy: only the page's own files, so that the content of a message cannot
 /// load or run anything.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-macro_rules! asset {
-    ($name:literal, $kind:expr) => {
-        ($name, $kind, include_str!(concat!("../assets/", $name)))
-    };
+macro_rules! assets {
+    ($($name:literal)*) => { [$(($name, include_str!(concat!("../assets/", $name)))),*] };
 }
 
-/// The page's files: name, content type and content.
-const ASSETS: [(&str, &str, &str); 10] = [
-    asset!("index.html", HTML),
-    asset!("style.css", CSS),
-    asset!("app.js", SCRIPT),
-    asset!("blocks.js", SCRIPT),
-    asset!("dom.js", SCRIPT),
-    asset!("emoji.js", SCRIPT),
-    asset!("markdown.js", SCRIPT),
-    asset!("modal.js", SCRIPT),
-    asset!("mrkdwn.js", SCRIPT),
-    asset!("send.js", SCRIPT),
-];
+/// The page's files, with their contents.
+const ASSETS: [(&str, &str); 10] = assets! {
+    "index.html" "style.css" "app.js" "blocks.js" "dom.js" "emoji.js" "markdown.js" "modal.js"
+    "mrkdwn.js" "send.js"
+};
 
 pub(crate) fn routes() -> Router<Arc<Slack>> {
     Router::new()
@@ -54,11 +40,16 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
 }
 
 async fn asset(Path(wanted): Path<String>) -> Response {
-    let Some((_, kind, content)) = ASSETS.iter().find(|(name, ..)| *name == wanted) else {
+    let Some((name, content)) = ASSETS.iter().find(|(name, _)| *name == wanted) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    let kind = match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        _ => "text/javascript; charset=utf-8",
+    };
     let headers = [
-        (header::CONTENT_TYPE, *kind),
+        (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-cache"),
     ];

@@ -3,18 +3,33 @@
 
 use std::collections::BTreeMap;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use url::form_urlencoded::Serializer;
 
-use crate::sign::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::config::{APP_ID, BOT_USER_ID, COMMAND, TEAM_DOMAIN, TEAM_ID};
 
-/// The content type of slash commands and interactions.
-pub const FORM: &str = "application/x-www-form-urlencoded";
-/// The content type of events.
-pub const JSON: &str = "application/json";
+/// The header with the time at which the request was signed, in Unix seconds.
+pub const TIMESTAMP_HEADER: &str = "x-slack-request-timestamp";
+/// The header with the signature.
+pub const SIGNATURE_HEADER: &str = "x-slack-signature";
+// Paths below the webhook's address.
+pub(crate) const COMMANDS: &str = "/slack/commands";
+pub(crate) const EVENTS: &str = "/slack/events";
+pub(crate) const INTERACTIONS: &str = "/slack/interactions";
+
+/// Returns the value of [`SIGNATURE_HEADER`] for the raw `body` sent at `timestamp` (Unix seconds):
+/// `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{body}` under the app's signing secret.
+#[expect(clippy::expect_used, reason = "HMAC accepts a key of any length")]
+pub(crate) fn sign(secret: &str, timestamp: u64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key length");
+    mac.update(format!("v0:{timestamp}:{body}").as_bytes());
+    format!("v0={}", hex::encode(mac.finalize().into_bytes()))
+}
 
 /// A signed request to the app.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SignedRequest {
     /// The path below the webhook's address.
     pub path: &'static str,
@@ -25,18 +40,17 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Signs a request at `timestamp` (Unix seconds); the content type is [`FORM`] or [`JSON`].
-    pub fn new(
-        secret: &str,
-        timestamp: u64,
-        path: &'static str,
-        content_type: &str,
-        body: String,
-    ) -> Self {
+    /// Signs a request at `timestamp` (Unix seconds).
+    pub(crate) fn new(secret: &str, timestamp: u64, path: &'static str, body: String) -> Self {
+        let content_type = if path == EVENTS {
+            "application/json"
+        } else {
+            "application/x-www-form-urlencoded"
+        };
         let headers = BTreeMap::from([
             ("content-type", content_type.to_owned()),
             (TIMESTAMP_HEADER, timestamp.to_string()),
-            (SIGNATURE_HEADER, sign(secret, timestamp, body.as_bytes())),
+            (SIGNATURE_HEADER, sign(secret, timestamp, &body)),
         ]);
         Self {
             path,
@@ -46,35 +60,20 @@ impl SignedRequest {
     }
 }
 
-/// A slash command. [`SlashCommand::new`] sets defaults, which can be changed field by field.
+/// A slash command.
 #[derive(Debug, Clone)]
 pub struct SlashCommand<'a> {
-    /// The workspace's id, `T…`.
-    pub team_id: &'a str,
-    /// The workspace's subdomain.
-    pub team_domain: &'a str,
-    /// The app's id, `A…`.
-    pub app_id: &'a str,
-    /// The channel's id, `C…`.
-    pub channel_id: &'a str,
-    /// The channel's name, without the `#`.
-    pub channel_name: &'a str,
-    /// The person's id, `U…`.
-    pub user_id: &'a str,
-    /// The person's handle.
-    pub user_name: &'a str,
-    /// The command, with its slash.
-    pub command: &'a str,
-    /// The text after the command.
-    pub text: &'a str,
-    /// The address for later responses.
-    pub response_url: &'a str,
-    /// The id with which the app may open a modal; unique for each command.
-    pub trigger_id: &'a str,
+    pub(crate) channel_id: &'a str,
+    pub(crate) channel_name: &'a str,
+    pub(crate) user_id: &'a str,
+    pub(crate) user_name: &'a str,
+    pub(crate) text: &'a str,
+    pub(crate) response_url: &'a str,
+    pub(crate) trigger_id: &'a str,
 }
 
 impl<'a> SlashCommand<'a> {
-    /// Returns the command `/bm {text}` in the workspace of [`Config::new`](crate::Config::new).
+    /// Returns the command `/bm {text}`; the `trigger_id` is unique for each command.
     pub const fn new(
         channel_id: &'a str,
         user_id: &'a str,
@@ -82,67 +81,61 @@ impl<'a> SlashCommand<'a> {
         trigger_id: &'a str,
     ) -> Self {
         Self {
-            team_id: "T0BEMATIC",
-            team_domain: "bematic-local",
-            app_id: "A0BEMATIC",
             channel_id,
             channel_name: "engineering",
             user_id,
             user_name: "ada",
-            command: "/bm",
             text,
             response_url: "https://hooks.slack.com/commands/T0BEMATIC/1/x",
             trigger_id,
         }
     }
 
+    pub(crate) fn body(&self) -> String {
+        let fields = [
+            ("token", "local"),
+            ("team_id", TEAM_ID),
+            ("team_domain", TEAM_DOMAIN),
+            ("channel_id", self.channel_id),
+            ("channel_name", self.channel_name),
+            ("user_id", self.user_id),
+            ("user_name", self.user_name),
+            ("command", COMMAND),
+            ("text", self.text),
+            ("api_app_id", APP_ID),
+            ("is_enterprise_install", "false"),
+            ("response_url", self.response_url),
+            ("trigger_id", self.trigger_id),
+        ];
+        form(fields)
+    }
+
     /// Returns the command as a request, signed at `timestamp` (Unix seconds).
     pub fn signed(&self, secret: &str, timestamp: u64) -> SignedRequest {
-        let body = Serializer::new(String::new())
-            .append_pair("token", "local")
-            .append_pair("team_id", self.team_id)
-            .append_pair("team_domain", self.team_domain)
-            .append_pair("channel_id", self.channel_id)
-            .append_pair("channel_name", self.channel_name)
-            .append_pair("user_id", self.user_id)
-            .append_pair("user_name", self.user_name)
-            .append_pair("command", self.command)
-            .append_pair("text", self.text)
-            .append_pair("api_app_id", self.app_id)
-            .append_pair("is_enterprise_install", "false")
-            .append_pair("response_url", self.response_url)
-            .append_pair("trigger_id", self.trigger_id)
-            .finish();
-        SignedRequest::new(secret, timestamp, "/slack/commands", FORM, body)
+        SignedRequest::new(secret, timestamp, COMMANDS, self.body())
     }
 }
 
-/// An event that the bot was mentioned. [`Mention::new`] sets defaults, which can be changed field
-/// by field.
+/// Returns the body of a form.
+pub(crate) fn form<const N: usize>(fields: [(&str, &str); N]) -> String {
+    Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// An event that the bot was mentioned.
 #[derive(Debug, Clone)]
 pub struct Mention<'a> {
-    /// The workspace's id, `T…`.
-    pub team_id: &'a str,
-    /// The app's id, `A…`.
-    pub app_id: &'a str,
-    /// The id of the bot's user, `U…`.
-    pub bot_user_id: &'a str,
-    /// The channel's id, `C…`.
-    pub channel_id: &'a str,
-    /// The person's id, `U…`.
-    pub user_id: &'a str,
-    /// The message in Slack's mrkdwn, `<@U…>` included.
-    pub text: &'a str,
-    /// The message's `ts`.
-    pub ts: &'a str,
+    channel_id: &'a str,
+    user_id: &'a str,
+    text: &'a str,
+    ts: &'a str,
     /// The `ts` of the thread's first message, if the mention is a reply.
-    pub thread_ts: Option<&'a str>,
-    /// The event's id, which is the same in retries.
-    pub event_id: &'a str,
+    pub(crate) thread_ts: Option<&'a str>,
+    event_id: &'a str,
 }
 
 impl<'a> Mention<'a> {
-    /// Returns a mention in the workspace of [`Config::new`](crate::Config::new).
+    /// Returns a mention in the message `ts`, outside of threads. `text` is mrkdwn and includes the
+    /// mention; `event_id` is the same in retries.
     pub const fn new(
         channel_id: &'a str,
         user_id: &'a str,
@@ -151,9 +144,6 @@ impl<'a> Mention<'a> {
         event_id: &'a str,
     ) -> Self {
         Self {
-            team_id: "T0BEMATIC",
-            app_id: "A0BEMATIC",
-            bot_user_id: "U0BEMATIC",
             channel_id,
             user_id,
             text,
@@ -164,20 +154,20 @@ impl<'a> Mention<'a> {
     }
 
     /// Returns the event's body, with the time `event_time` (Unix seconds).
-    pub fn body(&self, event_time: u64) -> Value {
+    pub(crate) fn body(&self, event_time: u64) -> Value {
         let mut event = json!({
             "type": "app_mention", "user": self.user_id, "text": self.text, "ts": self.ts,
-            "team": self.team_id, "channel": self.channel_id, "event_ts": self.ts,
+            "team": TEAM_ID, "channel": self.channel_id, "event_ts": self.ts,
         });
         if let Some(thread) = self.thread_ts {
             event["thread_ts"] = json!(thread);
         }
         json!({
-            "token": "local", "team_id": self.team_id, "api_app_id": self.app_id,
+            "token": "local", "team_id": TEAM_ID, "api_app_id": APP_ID,
             "event": event, "type": "event_callback",
             "event_id": self.event_id, "event_time": event_time,
             "authorizations": [{
-                "enterprise_id": null, "team_id": self.team_id, "user_id": self.bot_user_id,
+                "enterprise_id": null, "team_id": TEAM_ID, "user_id": BOT_USER_ID,
                 "is_bot": true, "is_enterprise_install": false,
             }],
             "is_ext_shared_channel": false,
@@ -187,9 +177,24 @@ impl<'a> Mention<'a> {
     /// Returns the mention as a request, signed at `timestamp` (Unix seconds).
     pub fn signed(&self, secret: &str, timestamp: u64) -> SignedRequest {
         let body = self.body(timestamp).to_string();
-        SignedRequest::new(secret, timestamp, EVENTS, JSON, body)
+        SignedRequest::new(secret, timestamp, EVENTS, body)
     }
 }
 
-/// The path for events, below the webhook's address.
-pub(crate) const EVENTS: &str = "/slack/events";
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_slacks_documentation() {
+        let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow\
+            &channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner\
+            &command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2F\
+            commands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\
+            &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+        assert_eq!(
+            sign("8f742231b10e8888abcd99yyyzzz85a5", 1_531_420_618, body),
+            "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+        );
+    }
+}

@@ -8,13 +8,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::args::Args;
-use crate::content;
-use crate::error::{Code, Refusal};
-use crate::limits;
+use crate::chat;
+use crate::error::Refusal;
 use crate::message::Author;
-use crate::place::Place;
 use crate::state::Slack;
 use crate::ts::Ts;
+use crate::workspace::Actor;
 
 /// Answers a post to a `response_url`.
 pub(crate) async fn answer(
@@ -24,12 +23,12 @@ pub(crate) async fn answer(
     body: Bytes,
 ) -> Response {
     let shown = Args::read(&headers, "", &body).and_then(|args| {
-        let ticket = slack.workspace().use_response_url(&id)?;
-        show(&slack, &ticket.place, ticket.message, &args)
+        let interaction = slack.workspace().use_response_url(&id)?;
+        show(&slack, &interaction.actor, interaction.message, &args)
     });
     match shown {
         Ok(()) => "ok".into_response(),
-        Err(refusal) if matches!(refusal.code, Code::ExpiredUrl | Code::UsedUrl) => {
+        Err(refusal) if matches!(refusal.code, "expired_url" | "used_url") => {
             (StatusCode::NOT_FOUND, refusal).into_response()
         }
         Err(refusal) => refusal.into_response(),
@@ -40,26 +39,27 @@ pub(crate) async fn answer(
 /// message whose button was pressed.
 pub(crate) fn show(
     slack: &Slack,
-    place: &Place,
+    actor: &Actor,
     original: Option<Ts>,
     args: &Args,
 ) -> Result<(), Refusal> {
     let workspace = &mut slack.workspace();
-    let channel = &place.channel.id;
+    let channel = &actor.channel.id;
     if args.flag("delete_original") {
-        workspace.remove(channel, original.ok_or(Code::MessageNotFound)?);
+        workspace.remove(channel, original.ok_or("message_not_found")?);
         return Ok(());
     }
-    let content = content::read_some(args, limits::POSTED_TEXT, workspace)?;
+    let content = chat::new_content(workspace, args)?;
     if args.flag("replace_original") {
-        workspace.rewrite(channel, original.ok_or(Code::MessageNotFound)?, content);
+        workspace.rewrite(channel, original.ok_or("message_not_found")?, content);
         return Ok(());
     }
-    let thread = args.ts("thread_ts", Code::ThreadNotFound)?;
+    let thread = args.thread()?;
     if args.text("response_type") == Some("in_channel") {
         workspace.post(channel, thread, Author::Bot, content)?;
     } else {
-        workspace.post_ephemeral(channel, &place.user.id, thread, Author::Bot, content);
+        let only_for = Some(&*actor.user.id);
+        workspace.add_message(channel, only_for, thread, Author::Bot, content);
     }
     Ok(())
 }

@@ -2,35 +2,35 @@
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
+use axum::Json;
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::config::Config;
-use crate::deliver::{self, Delivery};
-use crate::error::{Code, Refusal};
+use crate::config::{BOT_NAME, BOT_USER_ID, COMMAND};
+use crate::deliver::{self, Delivery, Failure};
+use crate::error::Refusal;
 use crate::message::{Author, Content};
-use crate::place::Place;
-use crate::request::SlashCommand;
+use crate::request::{COMMANDS, SlashCommand};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::{events, respond, typed};
+use crate::workspace::{Actor, Workspace};
+use crate::{events, respond};
 
 /// A person's input, as the page and `POST /control/say` send it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Say {
     /// The channel's id; the first channel if `None`.
-    pub(crate) channel: Option<String>,
+    channel: Option<String>,
     /// The person's id; the first person if `None`.
-    pub(crate) user: Option<String>,
-    pub(crate) text: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) thread_ts: Option<Ts>,
+    user: Option<String>,
+    text: String,
+    thread_ts: Option<Ts>,
     /// Whether to mention the bot before the text.
     #[serde(default)]
-    pub(crate) mention: bool,
+    mention: bool,
 }
 
 /// The outcome of a person's input.
@@ -45,102 +45,97 @@ pub struct SayOutcome {
 }
 
 /// Handles a person's input as Slack does.
-pub(crate) async fn say(slack: &Arc<Slack>, said: Say) -> Result<SayOutcome, Refusal> {
+pub(crate) async fn say(
+    State(slack): State<Arc<Slack>>,
+    Json(said): Json<Say>,
+) -> Result<Json<SayOutcome>, Refusal> {
     let (channel, user) = (said.channel.as_deref(), said.user.as_deref());
-    let place = slack.workspace().place(channel, user)?;
-    let text = said.text.trim();
+    let (thread, actor) = (said.thread_ts, slack.workspace().actor(channel, user)?);
+    let mut text = said.text.trim().to_owned();
     if text.is_empty() {
-        return Err(Code::NoText.into());
+        return Err("no_text".into());
     }
     if text.starts_with('/') && !said.mention {
-        return Ok(command(slack, &place, text, said.thread_ts).await);
+        return Ok(Json(command(&slack, &actor, &text, thread).await));
     }
-    let mention = typed::mention(&slack.config.bot.user_id);
-    let text = if said.mention {
-        format!("{mention} {text}")
-    } else {
-        text.to_owned()
-    };
-    let (ts, text) = {
+    let mention = format!("<@{BOT_USER_ID}>");
+    if said.mention {
+        text = format!("{mention} {text}");
+    }
+    let ts = {
         let workspace = &mut slack.workspace();
-        let content = Content::plain(&typed::encode(&text, workspace));
-        let text = content.text.clone();
-        let author = Author::User(place.user.id.clone());
-        let ts = workspace.post(&place.channel.id, said.thread_ts, author, content)?;
-        (ts, text)
+        text = encode(&text, workspace);
+        let author = Author::User(actor.user.id.clone());
+        workspace.post(&actor.channel.id, thread, author, Content::plain(&text))?
     };
-    let delivery = if place.channel.has_bot && text.contains(&mention) {
-        Some(events::app_mention(slack, place, ts, said.thread_ts, &text).await)
-    } else {
-        None
-    };
-    Ok(SayOutcome {
+    let mut outcome = SayOutcome {
         ts: Some(ts),
-        delivery,
-        response: None,
-    })
+        ..SayOutcome::default()
+    };
+    if actor.channel.has_bot && text.contains(&mention) {
+        outcome.delivery = Some(events::app_mention(&slack, actor, ts, thread, &text).await);
+    }
+    Ok(Json(outcome))
 }
 
-async fn command(slack: &Slack, place: &Place, typed: &str, thread: Option<Ts>) -> SayOutcome {
+async fn command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
     let (response_url, trigger_id) = {
         let workspace = &mut slack.workspace();
-        let echo = Content::plain(&typed::encode(typed, workspace));
-        let (channel, user) = (&place.channel.id, &place.user.id);
-        workspace.post_ephemeral(channel, user, thread, Author::User(user.clone()), echo);
-        if let Some(refusal) = refusal(slack, name, thread) {
-            workspace.post_note(place, thread, &refusal);
+        let echo = Content::plain(&encode(typed, workspace));
+        let (channel, user) = (&actor.channel.id, &actor.user.id);
+        let author = Author::User(user.clone());
+        workspace.add_message(channel, Some(user), thread, author, echo);
+        // What Slack itself refuses is not sent to the app.
+        let refusal = if name == COMMAND {
+            thread.map(|_| "is not supported in threads. Sorry!".to_owned())
+        } else {
+            Some(format!("is not a valid command. Try {COMMAND}."))
+        };
+        if let Some(refusal) = refusal {
+            workspace.post_note(actor, thread, &format!("`{name}` {refusal}"));
             return SayOutcome::default();
         }
-        let response_url = slack.response_url(&workspace.issue("R", place, None));
-        (response_url, workspace.issue("trigger.", place, None))
+        (
+            slack.response_url(&workspace.add_interaction("R", actor, None)),
+            workspace.add_interaction("trigger.", actor, None),
+        )
     };
-    let Config { team, bot, .. } = &*slack.config;
     let command = SlashCommand {
-        team_id: &team.id,
-        team_domain: &team.domain,
-        app_id: &bot.app_id,
-        channel_name: &place.channel.name,
-        user_name: &place.user.name,
-        command: name,
+        channel_name: &actor.channel.name,
+        user_name: &actor.user.name,
         response_url: &response_url,
-        ..SlashCommand::new(&place.channel.id, &place.user.id, text.trim(), &trigger_id)
+        ..SlashCommand::new(&actor.channel.id, &actor.user.id, text.trim(), &trigger_id)
     };
-    let secret = slack.config.signing_secret.expose_secret();
-    let request = command.signed(secret, slack.config.clock.secs());
-    let outcome = deliver::post(slack, request, None).await;
+    let outcome = deliver::post(slack, COMMANDS, command.body(), None).await;
     let delivery = Some(Delivery::from(&outcome));
-    let response = match outcome {
-        Ok(reply) => show_answer(slack, place, name, &reply.body),
+    let (response, error) = match outcome {
+        Ok(reply) => show_answer(slack, actor, &reply.body),
         Err(failure) => {
-            let shown = failure.shown();
-            let text = format!("`{name}` failed with the error `{shown}`: {failure}.");
-            slack.workspace().post_note(place, None, &text);
-            None
+            let shown = match failure {
+                Failure::Timeout => "operation_timeout",
+                _ => "dispatch_failed",
+            };
+            (None, Some(format!("`{shown}`: {failure}.")))
         }
     };
+    if let Some(error) = error {
+        let text = format!("`{name}` failed with the error {error}");
+        slack.workspace().post_note(actor, None, text.trim_end());
+    }
     SayOutcome {
+        ts: None,
         delivery,
         response,
-        ts: None,
     }
 }
 
-/// Returns Slack's refusal of a command that is not sent to the app.
-fn refusal(slack: &Slack, name: &str, thread: Option<Ts>) -> Option<String> {
-    let commands = &slack.config.commands;
-    if !commands.iter().any(|known| known == name) {
-        let known = commands.join(", ");
-        return Some(format!("`{name}` is not a valid command. Try {known}."));
-    }
-    thread.map(|_| format!("`{name}` is not supported in threads. Sorry!"))
-}
-
-/// Shows the app's response to a command, which is JSON, plain text or empty.
-fn show_answer(slack: &Slack, place: &Place, name: &str, body: &[u8]) -> Option<Value> {
+/// Shows the app's response to a command, which is JSON, plain text or empty. Returns the response,
+/// and Slack's refusal of it.
+fn show_answer(slack: &Slack, actor: &Actor, body: &[u8]) -> (Option<Value>, Option<String>) {
     let text = String::from_utf8_lossy(body);
     if text.trim().is_empty() {
-        return None;
+        return (None, None);
     }
     let answer = serde_json::from_slice(body).unwrap_or_else(|_| Value::from(text.as_ref()));
     let args = Args(if answer.is_object() {
@@ -148,13 +143,92 @@ fn show_answer(slack: &Slack, place: &Place, name: &str, body: &[u8]) -> Option<
     } else {
         json!({ "text": answer.as_str().unwrap_or(&text) })
     });
-    let silent = args.text("text").is_none() && answer["blocks"].is_null();
-    if !silent && let Err(refusal) = respond::show(slack, place, None, &args) {
-        let code = refusal.code_name();
-        let why = refusal.problems.join("; ");
-        let text =
-            format!("`{name}` failed with the error `invalid_command_response`: {code} {why}");
-        slack.workspace().post_note(place, None, text.trim_end());
+    if args.text("text").is_none() && answer["blocks"].is_null() {
+        return (Some(answer), None);
     }
-    Some(answer)
+    let shown = respond::show(slack, actor, None, &args);
+    let refusal = shown.err().map(|Refusal { code, problems }| {
+        format!("`invalid_command_response`: {code} {}", problems.join("; "))
+    });
+    (Some(answer), refusal)
+}
+
+/// Encodes typed text in Slack's mrkdwn: `@name`, `#channel` and links become ids and links, and the
+/// rest is escaped.
+fn encode(text: &str, workspace: &Workspace) -> String {
+    text.split_inclusive(char::is_whitespace)
+        .map(|word| encode_word(word, workspace))
+        .collect()
+}
+
+fn encode_word(word: &str, workspace: &Workspace) -> String {
+    let split = |rest: &str| {
+        let is_end = |c: char| !c.is_alphanumeric() && c != '_' && c != '-';
+        let (name, rest) = rest.split_at(rest.find(is_end).unwrap_or(rest.len()));
+        (name.to_owned(), escape(rest))
+    };
+    if let Some((name, rest)) = word.strip_prefix('@').map(split) {
+        let users = workspace.users.iter().map(|user| (&*user.name, &*user.id));
+        let mut known = [(BOT_NAME, BOT_USER_ID)].into_iter().chain(users);
+        if let Some((_, id)) = known.find(|(known, _)| name.eq_ignore_ascii_case(known)) {
+            return format!("<@{id}>{rest}");
+        }
+    }
+    if let Some((name, rest)) = word.strip_prefix('#').map(split)
+        && let Ok(channel) = workspace.channel(&format!("#{name}"))
+    {
+        return format!("<#{}|{name}>{rest}", channel.id);
+    }
+    // A program may write a mention in mrkdwn already.
+    let mention = word.trim_end().strip_prefix("<@");
+    let mentioned = mention.and_then(|rest| rest.strip_suffix('>'));
+    if mentioned.is_some_and(|id| id == BOT_USER_ID || workspace.user(id).is_ok()) {
+        return word.to_owned();
+    }
+    if word.starts_with("http://") || word.starts_with("https://") {
+        let link = word.trim_end();
+        return format!("<{}>{}", escape(link), &word[link.len()..]);
+    }
+    escape(word)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    fn encoded(text: &str) -> String {
+        encode(text, &Workspace::new(Config::new("secret", "token").into()))
+    }
+
+    #[test]
+    fn names_become_ids_and_the_rest_is_escaped() {
+        assert_eq!(
+            encoded("@bematic, fix a<b & c"),
+            "<@U0BEMATIC>, fix a&lt;b &amp; c"
+        );
+        assert_eq!(
+            encoded("ask @ada in #random"),
+            "ask <@U0ADA> in <#C0RANDOM|random>"
+        );
+        assert_eq!(encoded("<@U0BEMATIC> hi"), "<@U0BEMATIC> hi");
+        assert_eq!(
+            encoded("see https://a.example/?a=1&b=2\nok"),
+            "see <https://a.example/?a=1&amp;b=2>\nok"
+        );
+    }
+
+    #[test]
+    fn unknown_names_stay_as_they_were_typed() {
+        assert_eq!(
+            encoded("@nobody #nowhere <@U404> <script>"),
+            "@nobody #nowhere &lt;@U404&gt; &lt;script&gt;"
+        );
+    }
 }

@@ -16,18 +16,18 @@ use tower::ServiceExt as _;
 
 use crate::config::Config;
 use crate::state::Slack;
-use crate::{api, control, limits, page, respond};
+use crate::{api, control, page, respond};
 
+/// The size of a request, in bytes; far more than Slack would accept.
+const BODY_BYTES: usize = 1 << 20;
 /// How long requests in flight may take when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The port could not be bound, most likely because it is in use.
+/// The port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("the local Slack cannot listen on 127.0.0.1:{port}; choose another port, or 0")]
 pub struct StartError {
-    /// The port of the configuration.
     port: u16,
-    /// The operating system's error.
     source: std::io::Error,
 }
 
@@ -40,9 +40,6 @@ pub struct Server {
 
 impl Server {
     /// Binds the port on 127.0.0.1, and serves.
-    ///
-    /// # Errors
-    /// When the port is in use.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let port = config.port;
         let failed = |source| StartError { port, source };
@@ -50,7 +47,7 @@ impl Server {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let slack = Slack::at(config, format!("http://{address}"));
+        let slack = Slack::at(format!("http://{address}"), config);
         let stop = slack.stop.clone().cancelled_owned();
         let routes = router(&slack).layer(from_fn(page::only_loopback));
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop);
@@ -81,10 +78,8 @@ impl Server {
     pub async fn shutdown(mut self) {
         self.slack.stop.cancel();
         self.slack.tasks.close();
-        if tokio::time::timeout(GRACE, &mut self.serving)
-            .await
-            .is_err()
-        {
+        let served = tokio::time::timeout(GRACE, &mut self.serving).await;
+        if served.is_err() {
             self.serving.abort();
         }
         self.slack.tasks.wait().await;
@@ -98,9 +93,6 @@ impl Drop for Server {
 }
 
 /// Answers a request to a local Slack in process, without a socket.
-///
-/// # Errors
-/// When the response's body breaks off.
 pub async fn handle(
     slack: &Arc<Slack>,
     request: Request<Vec<u8>>,
@@ -119,6 +111,6 @@ pub fn router(slack: &Arc<Slack>) -> Router {
         .merge(control::routes())
         .route("/api/{method}", post(api::answer).get(api::answer))
         .route("/responses/{id}", post(respond::answer))
-        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(slack.clone())
 }

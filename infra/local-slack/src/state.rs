@@ -8,15 +8,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Channel, Config, User};
 use crate::error::Refusal;
-use crate::faults::{Call, Fault, Faults, RateLimits};
+use crate::faults::{Fault, Faults, RateLimits};
 use crate::message::{Author, Content, Message};
 use crate::ts::Ts;
 use crate::workspace::Workspace;
 
-/// The origin of `response_url`s of a local Slack without a socket.
-const IN_PROCESS: &str = "http://local-slack.invalid";
-
-/// A local Slack: its workspace, faults and webhook. [`router`](crate::router) serves it.
+/// A local Slack: its workspace and its faults. [`router`](crate::router) serves it.
 #[derive(Debug)]
 pub struct Slack {
     pub(crate) config: Arc<Config>,
@@ -28,17 +25,16 @@ pub struct Slack {
     pub(crate) stop: CancellationToken,
     workspace: Mutex<Workspace>,
     faults: Mutex<Faults>,
-    webhook: Mutex<Option<String>>,
 }
 
 impl Slack {
     /// Creates a local Slack without a socket.
     pub fn new(config: Config) -> Arc<Self> {
-        Self::at(config, IN_PROCESS.to_owned())
+        Self::at("http://local-slack.invalid".to_owned(), config)
     }
 
     /// Creates a local Slack whose address is `origin`.
-    pub(crate) fn at(config: Config, origin: String) -> Arc<Self> {
+    pub(crate) fn at(origin: String, config: Config) -> Arc<Self> {
         let config = Arc::new(config);
         Arc::new(Self {
             origin,
@@ -47,19 +43,13 @@ impl Slack {
             stop: CancellationToken::new(),
             workspace: Mutex::new(Workspace::new(config.clone())),
             faults: Mutex::default(),
-            webhook: Mutex::new(config.webhook.clone()),
             config,
         })
     }
 
     /// Returns all messages of a channel, replies too, oldest first.
     pub fn messages(&self, channel: &str) -> Vec<Message> {
-        self.workspace().messages(channel).cloned().collect()
-    }
-
-    /// Returns a thread's first message and its replies, oldest first.
-    pub fn thread(&self, channel: &str, first: Ts) -> Vec<Message> {
-        self.workspace().thread(channel, first).cloned().collect()
+        self.workspace().messages(channel, false).cloned().collect()
     }
 
     /// Returns one message of a channel.
@@ -69,13 +59,10 @@ impl Slack {
 
     /// Returns the newest ephemeral messages of a channel, for any user, oldest first.
     pub fn ephemeral(&self, channel: &str) -> Vec<Message> {
-        self.workspace().ephemeral(channel).cloned().collect()
+        self.workspace().messages(channel, true).cloned().collect()
     }
 
     /// Posts a message as the person `user`, and sends no event to the app.
-    ///
-    /// # Errors
-    /// When the thread does not exist.
     pub fn post_as(
         &self,
         user: &str,
@@ -101,7 +88,7 @@ impl Slack {
     }
 
     /// Adds a person; one with the same id is replaced.
-    pub fn add_user(&self, user: User) {
+    pub(crate) fn add_user(&self, user: User) {
         let workspace = &mut *self.workspace();
         workspace.users.retain(|other| other.id != user.id);
         workspace.users.push(user);
@@ -113,20 +100,14 @@ impl Slack {
         self.faults().add(fault);
     }
 
-    /// Switches rate limits on or off.
-    pub fn set_rate_limits(&self, wanted: RateLimits) {
+    pub(crate) fn set_rate_limits(&self, wanted: RateLimits) {
         self.faults().set_rates(wanted);
-    }
-
-    /// Returns the newest calls of the Web API since the last call of this function, oldest first.
-    pub fn take_calls(&self) -> Vec<Call> {
-        self.faults().take_calls()
     }
 
     /// Sets the address of the webhook, to which `/slack/commands`, `/slack/events` and
     /// `/slack/interactions` are appended.
     pub fn set_webhook(&self, base: &str) {
-        *lock(&self.webhook) = Some(base.trim_end_matches('/').to_owned());
+        self.workspace().webhook = Some(base.trim_end_matches('/').to_owned());
     }
 
     pub(crate) fn workspace(&self) -> MutexGuard<'_, Workspace> {
@@ -137,13 +118,9 @@ impl Slack {
         lock(&self.faults)
     }
 
-    pub(crate) fn webhook(&self) -> Option<String> {
-        lock(&self.webhook).clone()
-    }
-
-    /// Returns the address for responses with a ticket.
-    pub(crate) fn response_url(&self, ticket_id: &str) -> String {
-        format!("{}/responses/{ticket_id}", self.origin)
+    /// Returns the address for responses to an interaction.
+    pub(crate) fn response_url(&self, interaction_id: &str) -> String {
+        format!("{}/responses/{interaction_id}", self.origin)
     }
 }
 

@@ -24,11 +24,10 @@ impl FromStr for Ts {
     type Err = InvalidTs;
 
     fn from_str(text: &str) -> Result<Self, InvalidTs> {
-        let (secs, micros) = text.split_once('.').ok_or(InvalidTs)?;
-        if micros.len() != 6 {
-            return Err(InvalidTs);
+        match text.split_once('.') {
+            Some((_, micros)) if micros.len() == 6 => Self::bound(text),
+            _ => Err(InvalidTs),
         }
-        join(secs, micros)
     }
 }
 
@@ -36,22 +35,13 @@ impl Ts {
     /// Parses a bound of a page of history, which may have fewer decimals than a message's `ts`.
     pub(crate) fn bound(text: &str) -> Result<Self, InvalidTs> {
         let (secs, micros) = text.split_once('.').unwrap_or((text, ""));
-        if micros.len() > 6 {
+        let digits = format!("{secs}{micros:0<6}");
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        if secs.is_empty() || micros.len() > 6 || !is_number {
             return Err(InvalidTs);
         }
-        join(secs, &format!("{micros:0<6}"))
+        digits.parse().map(Ts).map_err(|_| InvalidTs)
     }
-}
-
-fn join(secs: &str, micros: &str) -> Result<Ts, InvalidTs> {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(secs) || !digits(micros) {
-        return Err(InvalidTs);
-    }
-    format!("{secs}{micros}")
-        .parse()
-        .map(Ts)
-        .map_err(|_| InvalidTs)
 }
 
 impl Serialize for Ts {

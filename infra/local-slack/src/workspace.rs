@@ -1,15 +1,16 @@
-//! The workspace: channels, people and messages. The module does no I/O.
+//! The workspace: channels, people, messages and interactions. The module does no I/O.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use crate::config::{Channel, Config, User};
+use crate::config::{
+    APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, Channel, Config, TEAM_DOMAIN, TEAM_ID, TEAM_NAME, User,
+};
 use crate::error::Code;
-use crate::message::{Author, Content, Message, render};
-use crate::place::{Place, Ticket};
+use crate::message::{Author, Content, Message};
 use crate::ts::Ts;
 
 /// The number of ephemeral messages that a channel keeps.
@@ -18,11 +19,32 @@ const EPHEMERAL: usize = 100;
 const CHANGES: usize = 1_024;
 /// The number of messages of a channel that a page gets when it opens.
 const SNAPSHOT: usize = 500;
+/// The number of interactions that are kept.
+const INTERACTIONS: usize = 1_000;
+/// Slack's limit of posts to one `response_url`.
+const RESPONSES: u8 = 5;
+/// How long a `response_url` is valid, in seconds.
+const RESPONSE_SECS: u64 = 30 * 60;
+/// How long a `trigger_id` is valid, in seconds.
+const TRIGGER_SECS: u64 = 3;
 
-#[derive(Debug, Default)]
-struct Timeline {
-    messages: BTreeMap<Ts, Message>,
-    ephemeral: BTreeMap<Ts, Message>,
+/// A person who acts in a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    pub(crate) channel: Channel,
+    pub(crate) user: User,
+}
+
+/// An interaction of a person with the app, to which the app may respond.
+#[derive(Debug, Clone)]
+pub(crate) struct Interaction {
+    pub(crate) actor: Actor,
+    /// The message whose button was pressed, if that was the interaction.
+    pub(crate) message: Option<Ts>,
+    /// The time of the interaction, in Unix seconds.
+    at: u64,
+    /// The number of responses so far.
+    responses: u8,
 }
 
 /// A workspace.
@@ -31,10 +53,13 @@ pub(crate) struct Workspace {
     pub(crate) config: Arc<Config>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) users: Vec<User>,
-    timelines: HashMap<String, Timeline>,
-    /// The newest tickets, by id.
-    pub(crate) tickets: VecDeque<(String, Ticket)>,
-    last: u64,
+    /// The address of the app's webhook.
+    pub(crate) webhook: Option<String>,
+    /// The messages by channel, ephemeral ones too.
+    messages: HashMap<String, BTreeMap<Ts, Message>>,
+    /// The newest interactions, by `trigger_id` or by the end of the `response_url`.
+    interactions: VecDeque<(String, Interaction)>,
+    last_unique: u64,
     /// The changes that open pages show.
     pub(crate) changes: broadcast::Sender<Value>,
 }
@@ -44,9 +69,10 @@ impl Workspace {
         Self {
             channels: config.channels.clone(),
             users: config.users.clone(),
-            timelines: HashMap::new(),
-            tickets: VecDeque::new(),
-            last: 0,
+            webhook: None,
+            messages: HashMap::new(),
+            interactions: VecDeque::new(),
+            last_unique: 0,
             changes: broadcast::Sender::new(CHANGES),
             config,
         }
@@ -60,18 +86,15 @@ impl Workspace {
         }
     }
 
-    /// Publishes a new or changed message.
     fn publish_message(&self, channel: &str, message: &Message) {
-        self.publish(|| {
-            let view = self.view(message);
-            json!({ "type": "message", "channel": channel, "message": view })
-        });
+        let message = || message.json(false);
+        self.publish(|| json!({ "type": "message", "channel": channel, "message": message() }));
     }
 
     /// Returns a unique number, close to the time in Unix microseconds.
     pub(crate) fn unique(&mut self) -> u64 {
-        self.last = self.config.clock.micros().max(self.last + 1);
-        self.last
+        self.last_unique = self.config.clock.micros().max(self.last_unique + 1);
+        self.last_unique
     }
 
     /// Returns a unique id, such as `Ev0634F…`.
@@ -79,36 +102,45 @@ impl Workspace {
         format!("{prefix}{:014X}", self.unique())
     }
 
+    /// Gives an id to every block that has none, as Slack does.
+    pub(crate) fn name_blocks(&mut self, blocks: &mut Value) {
+        for block in blocks.as_array_mut().into_iter().flatten() {
+            if block["block_id"].is_null() {
+                block["block_id"] = json!(self.id("b"));
+            }
+        }
+    }
+
     /// Finds a channel by its id, or by `#name`, which Slack allows for posting.
     pub(crate) fn channel(&self, id: &str) -> Result<&Channel, Code> {
         let name = id.strip_prefix('#');
         let mut channels = self.channels.iter();
         let found = channels.find(|c| c.id == id || Some(c.name.as_str()) == name);
-        found.ok_or(Code::ChannelNotFound)
+        found.ok_or("channel_not_found")
     }
 
     /// Finds a channel that the bot is a member of.
     pub(crate) fn joined_channel(&self, id: &str) -> Result<&Channel, Code> {
         let channel = self.channel(id)?;
-        channel.has_bot.then_some(channel).ok_or(Code::NotInChannel)
+        channel.has_bot.then_some(channel).ok_or("not_in_channel")
     }
 
     pub(crate) fn user(&self, id: &str) -> Result<&User, Code> {
         let found = self.users.iter().find(|user| user.id == id);
-        found.ok_or(Code::UserNotFound)
+        found.ok_or("user_not_found")
     }
 
     /// Finds a channel and a person by id; the first of each if none is named.
-    pub(crate) fn place(&self, channel: Option<&str>, user: Option<&str>) -> Result<Place, Code> {
+    pub(crate) fn actor(&self, channel: Option<&str>, user: Option<&str>) -> Result<Actor, Code> {
         let channel = match channel {
             Some(id) => self.channel(id)?,
-            None => self.channels.first().ok_or(Code::ChannelNotFound)?,
+            None => self.channels.first().ok_or("channel_not_found")?,
         };
         let user = match user {
             Some(id) => self.user(id)?,
-            None => self.users.first().ok_or(Code::UserNotFound)?,
+            None => self.users.first().ok_or("user_not_found")?,
         };
-        Ok(Place {
+        Ok(Actor {
             channel: channel.clone(),
             user: user.clone(),
         })
@@ -117,35 +149,26 @@ impl Workspace {
     /// Finds a message that is not ephemeral.
     pub(crate) fn message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
         let found = self.message_or_ephemeral(channel, ts)?;
-        let is_ephemeral = found.only_for.is_some();
-        (!is_ephemeral)
-            .then_some(found)
-            .ok_or(Code::MessageNotFound)
+        let for_all = found.only_for.is_none();
+        for_all.then_some(found).ok_or("message_not_found")
     }
 
     pub(crate) fn message_or_ephemeral(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
-        let timeline = self.timelines.get(channel).ok_or(Code::MessageNotFound)?;
-        let message = timeline.messages.get(&ts);
-        let found = message.or_else(|| timeline.ephemeral.get(&ts));
-        found.ok_or(Code::MessageNotFound)
+        let found = self.messages.get(channel).and_then(|all| all.get(&ts));
+        found.ok_or("message_not_found")
     }
 
-    /// Returns the newest ephemeral messages of a channel, oldest first.
-    pub(crate) fn ephemeral(&self, channel: &str) -> impl Iterator<Item = &Message> {
-        let timeline = self.timelines.get(channel).into_iter();
-        timeline.flat_map(|timeline| timeline.ephemeral.values())
-    }
-
-    /// Returns all messages of a channel, oldest first.
-    pub(crate) fn messages(&self, channel: &str) -> impl DoubleEndedIterator<Item = &Message> {
-        let timeline = self.timelines.get(channel).into_iter();
-        timeline.flat_map(|timeline| timeline.messages.values())
-    }
-
-    /// Returns a thread's first message and its replies, oldest first.
-    pub(crate) fn thread(&self, channel: &str, first: Ts) -> impl Iterator<Item = &Message> {
-        let messages = self.messages(channel);
-        messages.filter(move |one| one.ts == first || one.thread == Some(first))
+    /// Returns the messages of a channel, oldest first: either those that are ephemeral or the
+    /// others.
+    pub(crate) fn messages(
+        &self,
+        channel: &str,
+        ephemeral: bool,
+    ) -> impl DoubleEndedIterator<Item = &Message> {
+        let messages = self.messages.get(channel).into_iter();
+        messages
+            .flat_map(BTreeMap::values)
+            .filter(move |message| message.only_for.is_some() == ephemeral)
     }
 
     /// Posts a message to a channel. A thread's first message must exist, and must not be a reply.
@@ -158,71 +181,65 @@ impl Workspace {
     ) -> Result<Ts, Code> {
         if let Some(first) = thread {
             let parent = self.message(channel, first);
-            let parent = parent.map_err(|_| Code::ThreadNotFound)?;
-            if parent.thread.is_some() {
-                return Err(Code::CannotReplyToMessage);
+            if parent.map_err(|_| "thread_not_found")?.thread.is_some() {
+                return Err("cannot_reply_to_message");
             }
         }
-        let ts = Ts(self.unique());
-        let message = Message::new(ts, thread, author, content);
-        self.publish_message(channel, &message);
-        let messages = &mut self
-            .timelines
-            .entry(channel.to_owned())
-            .or_default()
-            .messages;
-        messages.insert(ts, message);
-        let is_full = messages.len() > self.config.max_messages.max(1);
-        let oldest = messages.keys().next().copied().filter(|_| is_full);
+        let ts = self.add_message(channel, None, thread, author, content);
         if let Some(first) = thread {
             self.change(channel, first, |parent| _ = parent.replies.insert(ts));
-        }
-        if let Some(oldest) = oldest {
-            self.remove(channel, oldest);
         }
         Ok(ts)
     }
 
-    /// Posts an ephemeral message to one person.
-    pub(crate) fn post_ephemeral(
+    /// Adds a message, ephemeral if it is only for one person. The oldest of its kind is removed if
+    /// there are too many.
+    pub(crate) fn add_message(
         &mut self,
         channel: &str,
-        user: &str,
+        only_for: Option<&str>,
         thread: Option<Ts>,
         author: Author,
         content: Content,
     ) -> Ts {
-        let ts = Ts(self.unique());
-        let mut message = Message::new(ts, thread, author, content);
-        message.only_for = Some(user.to_owned());
+        let ephemeral = only_for.is_some();
+        let message = Message {
+            ts: Ts(self.unique()),
+            thread,
+            author,
+            content,
+            edited: None,
+            updates: 0,
+            replies: BTreeSet::new(),
+            only_for: only_for.map(str::to_owned),
+        };
+        let ts = message.ts;
         self.publish_message(channel, &message);
-        let timeline = self.timelines.entry(channel.to_owned()).or_default();
-        timeline.ephemeral.insert(ts, message);
-        if timeline.ephemeral.len() > EPHEMERAL {
-            timeline.ephemeral.pop_first();
+        let messages = self.messages.entry(channel.to_owned());
+        messages.or_default().insert(ts, message);
+        let most = if ephemeral {
+            EPHEMERAL
+        } else {
+            self.config.max_messages.max(1)
+        };
+        let oldest = self.messages(channel, ephemeral).rev().nth(most);
+        if let Some(oldest) = oldest.map(|message| message.ts) {
+            self.remove(channel, oldest);
         }
         ts
     }
 
     /// Posts a note about a failure to one person, from Slackbot.
-    pub(crate) fn post_note(&mut self, place: &Place, thread: Option<Ts>, text: &str) -> Ts {
-        let (channel, user) = (&place.channel.id, &place.user.id);
-        self.post_ephemeral(
-            channel,
-            user,
-            thread,
-            Author::Slackbot,
-            Content::plain(text),
-        )
+    pub(crate) fn post_note(&mut self, to: &Actor, thread: Option<Ts>, text: &str) -> Ts {
+        let (channel, only_for) = (&to.channel.id, Some(&*to.user.id));
+        let note = Content::plain(text);
+        self.add_message(channel, only_for, thread, Author::Slackbot, note)
     }
 
     /// Changes a message in place, ephemeral or not, and publishes it.
     fn change(&mut self, channel: &str, ts: Ts, change: impl FnOnce(&mut Message)) {
-        let Some(timeline) = self.timelines.get_mut(channel) else {
-            return;
-        };
-        let message = timeline.messages.get_mut(&ts);
-        if let Some(message) = message.or_else(|| timeline.ephemeral.get_mut(&ts)) {
+        let messages = self.messages.get_mut(channel);
+        if let Some(message) = messages.and_then(|all| all.get_mut(&ts)) {
             change(message);
         }
         if let Ok(message) = self.message_or_ephemeral(channel, ts) {
@@ -242,39 +259,74 @@ impl Workspace {
 
     /// Removes a message, ephemeral or not.
     pub(crate) fn remove(&mut self, channel: &str, ts: Ts) {
-        let Some(timeline) = self.timelines.get_mut(channel) else {
-            return;
-        };
-        timeline.ephemeral.remove(&ts);
-        let removed = timeline.messages.remove(&ts);
+        let messages = self.messages.get_mut(channel);
+        let removed = messages.and_then(|all| all.remove(&ts));
         self.publish(|| json!({ "type": "deleted", "channel": channel, "ts": ts }));
         if let Some(first) = removed.and_then(|message| message.thread) {
             self.change(channel, first, |parent| _ = parent.replies.remove(&ts));
         }
     }
 
-    /// Returns the message as the page shows it.
-    fn view(&self, message: &Message) -> Value {
-        let mut view = render(message, &self.config, false);
-        if let Some(user) = &message.only_for {
-            view["only_for"] = json!(user);
-        }
-        view
-    }
-
     /// Returns the state that a page shows when it opens.
     pub(crate) fn snapshot(&self) -> Value {
-        let newest = |timeline: &Timeline| -> Vec<_> {
-            let skipped = timeline.messages.len().saturating_sub(SNAPSHOT);
-            let messages = timeline.messages.values().skip(skipped);
-            let shown = messages.chain(timeline.ephemeral.values());
-            shown.map(|message| self.view(message)).collect()
+        let newest = |channel: &String| -> Vec<_> {
+            let messages = self.messages(channel, false).rev().take(SNAPSHOT);
+            let shown = messages.chain(self.messages(channel, true));
+            shown.map(|message| message.json(false)).collect()
         };
-        let timelines = self.timelines.iter();
-        let messages: HashMap<_, _> = timelines.map(|(id, one)| (id, newest(one))).collect();
+        let channels = self.messages.keys();
+        let messages: HashMap<_, _> = channels.map(|id| (id, newest(id))).collect();
         json!({
-            "type": "snapshot", "team": self.config.team, "bot": self.config.bot,
-            "channels": self.channels, "users": self.users, "messages": messages,
+            "type": "snapshot", "channels": self.channels, "users": self.users, "messages": messages,
+            "team": { "id": TEAM_ID, "name": TEAM_NAME, "domain": TEAM_DOMAIN },
+            "bot": { "id": BOT_ID, "user_id": BOT_USER_ID, "name": BOT_NAME, "app_id": APP_ID },
         })
+    }
+
+    /// Keeps an interaction, and returns its id for a `response_url` or as a `trigger_id`.
+    pub(crate) fn add_interaction(
+        &mut self,
+        prefix: &str,
+        actor: &Actor,
+        message: Option<Ts>,
+    ) -> String {
+        let interaction = Interaction {
+            actor: actor.clone(),
+            message,
+            at: self.config.clock.secs(),
+            responses: 0,
+        };
+        let id = self.id(prefix);
+        self.interactions.push_back((id.clone(), interaction));
+        if self.interactions.len() > INTERACTIONS {
+            self.interactions.pop_front();
+        }
+        id
+    }
+
+    /// Uses a `response_url` once more.
+    pub(crate) fn use_response_url(&mut self, id: &str) -> Result<Interaction, Code> {
+        let now = self.config.clock.secs();
+        let found = self.interactions.iter_mut().find(|(known, _)| known == id);
+        let (_, interaction) = found.ok_or("expired_url")?;
+        if now > interaction.at + RESPONSE_SECS {
+            return Err("expired_url");
+        }
+        if interaction.responses >= RESPONSES {
+            return Err("used_url");
+        }
+        interaction.responses += 1;
+        Ok(interaction.clone())
+    }
+
+    /// Uses a `trigger_id`, which opens one modal, of the returned user.
+    pub(crate) fn use_trigger(&mut self, id: &str) -> Result<String, Code> {
+        let at = self.interactions.iter().position(|(known, _)| known == id);
+        let found = at.and_then(|at| self.interactions.remove(at));
+        let (_, interaction) = found.ok_or("invalid_trigger_id")?;
+        if self.config.clock.secs() > interaction.at + TRIGGER_SECS {
+            return Err("expired_trigger_id");
+        }
+        Ok(interaction.actor.user.id)
     }
 }

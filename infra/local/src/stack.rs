@@ -16,7 +16,7 @@ use crate::edge::{Edge, Limits};
 use crate::emulator::{self, REGION};
 use crate::paths::StackDir;
 use crate::session::Session;
-use local_slack::{Config, OPERATIONS_CHANNEL, Server};
+use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL, Server, TEAM_ID};
 
 /// The key that the local Slack signs requests with: no secret, since it is the same everywhere.
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
@@ -133,7 +133,7 @@ impl Stack {
         let empty = "the local Slack is empty";
         let channel_id = config.channels.first().context(empty)?.id.clone();
         let admin_user_id = config.users.first().context(empty)?.id.clone();
-        let (team_id, app_id) = (config.team.id.clone(), config.bot.app_id.clone());
+        let (team_id, app_id) = (TEAM_ID.to_owned(), APP_ID.to_owned());
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;

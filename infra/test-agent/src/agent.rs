@@ -11,9 +11,8 @@ use std::time::Duration;
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
-use crate::cloud::{CloudMessage, Offer};
 use crate::ledger::{Deed, Ledger, Report, What};
-use crate::message::{Message, Outgoing, Run, Sequence};
+use crate::message::{CloudMessage, Message, Offer, Outgoing, Run, Sequence};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +21,8 @@ pub enum Answer {
     Accept,
     /// Work, without an acknowledgement.
     Silent,
-    /// TASK_ACK that refuses with this reason, and no work for now.
-    Refuse {
-        /// The reason.
-        reason: String,
-        /// Whether the offer counts as an attempt.
-        spent: bool,
-    },
+    /// TASK_ACK that refuses with this reason, and no work for now. The offer counts as an attempt.
+    Refuse(String),
 }
 
 /// The agent's plan for one attempt: an answer, and then messages in time. A terminal message ends
@@ -56,10 +50,7 @@ impl Plan {
     /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
     pub fn refuse(reason: &str) -> Self {
         Self {
-            answer: Answer::Refuse {
-                reason: reason.to_owned(),
-                spent: true,
-            },
+            answer: Answer::Refuse(reason.to_owned()),
             ..Self::accept()
         }
     }
@@ -98,6 +89,13 @@ impl Settings {
             resend: Duration::from_secs(5),
         }
     }
+
+    fn timers(&self, now: Timestamp) -> Vec<(Timestamp, Due)> {
+        vec![
+            (now + self.heartbeat, Due::Heartbeat),
+            (now + self.resend, Due::Resend),
+        ]
+    }
 }
 
 /// An item of the agenda.
@@ -106,13 +104,6 @@ enum Due {
     Message(Run, Message),
     Heartbeat,
     Resend,
-}
-
-/// An attempt that the agent works on.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    run: Run,
-    cancellable: bool,
 }
 
 /// A terminal message that is not confirmed yet.
@@ -129,13 +120,14 @@ pub struct Agent {
     script: Script,
     ledger: Ledger,
     /// The attempts that the agent works on, by task.
-    running: BTreeMap<TaskId, Work>,
-    agenda: BTreeMap<(Timestamp, u64), Due>,
-    /// The number of items ever put on the agenda: two of one time are handled in order.
-    planned: u64,
+    running: BTreeMap<TaskId, Run>,
+    /// What comes later, and when; items of one time are handled in order.
+    agenda: Vec<(Timestamp, Due)>,
     // The following outlives the agent's process.
     /// The attempts that were ever begun or refused.
     seen: HashSet<Run>,
+    /// The attempts that ignore a TASK_CANCEL.
+    uncancellable: HashSet<Run>,
     /// Terminal messages, by message id.
     outbox: BTreeMap<String, Unconfirmed>,
     sequence: Sequence,
@@ -144,24 +136,17 @@ pub struct Agent {
 impl Agent {
     /// Returns an agent that starts now, and writes what it does into `ledger`.
     pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
-        let mut agent = Self {
+        Self {
             sequence: Sequence::new(settings.id.as_str()),
+            agenda: settings.timers(now),
             settings,
             script,
             ledger,
             running: BTreeMap::new(),
-            agenda: BTreeMap::new(),
-            planned: 0,
             seen: HashSet::new(),
+            uncancellable: HashSet::new(),
             outbox: BTreeMap::new(),
-        };
-        agent.start_timers(now);
-        agent
-    }
-
-    /// Returns the attempts that the agent works on.
-    pub fn running(&self) -> Vec<Run> {
-        self.running.values().map(|work| work.run).collect()
+        }
     }
 
     /// Whether the agent works on nothing, and all terminal messages are confirmed.
@@ -171,7 +156,7 @@ impl Agent {
 
     /// Returns the time of the next item of the agenda.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.agenda.keys().next().map(|(at, _)| *at)
+        self.agenda.iter().map(|(at, _)| *at).min()
     }
 
     /// Returns the messages on a new connection: the status, acknowledgements of what runs, and the
@@ -180,11 +165,10 @@ impl Agent {
         self.note(now, What::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
         let status = Message::status(id, capacity, &self.tasks());
-        let acks = self.running().into_iter().map(Message::ack);
-        let mut sent: Vec<_> = iter::once(status)
-            .chain(acks)
-            .map(|message| self.sequence.seal(message, now))
-            .collect();
+        let acks = self.running.values().copied().map(Message::ack);
+        let messages = iter::once(status).chain(acks);
+        let sealed = messages.map(|message| self.sequence.seal(message, now));
+        let mut sent: Vec<_> = sealed.collect();
         sent.extend(self.unconfirmed(now, Duration::ZERO));
         sent
     }
@@ -196,24 +180,26 @@ impl Agent {
 
     /// Restarts the agent's process: the attempts that it works on are lost.
     pub fn killed(&mut self, now: Timestamp) {
-        for work in std::mem::take(&mut self.running).into_values() {
-            self.deed(now, work.run, Deed::Died);
+        for run in std::mem::take(&mut self.running).into_values() {
+            self.deed(now, run, Deed::Died);
         }
-        self.agenda.clear();
-        self.start_timers(now);
+        self.agenda = self.settings.timers(now);
     }
 
     /// Returns the answers to a message.
     pub fn receive(&mut self, message: &CloudMessage, now: Timestamp) -> Vec<Outgoing> {
         match message.kind.as_str() {
-            "TASK_SUBMIT" => message
-                .offer()
-                .map(|offer| self.offered(message, &offer, now))
-                .unwrap_or_default(),
+            "TASK_SUBMIT" => {
+                let offer = message.offer();
+                offer.map_or_else(Vec::new, |offer| self.offered(message, &offer, now))
+            }
             "TASK_CANCEL" => {
-                let task = message.field("taskId");
-                let cancelled = task.and_then(|task| self.cancel(task, now));
-                cancelled.into_iter().collect()
+                let task: Option<TaskId> = message.field("taskId");
+                let run = task.and_then(|task| self.running.get(&task).copied());
+                run.filter(|run| !self.uncancellable.contains(run))
+                    .map(|run| self.send(run, Message::cancelled(run, "stopped"), now))
+                    .into_iter()
+                    .collect()
             }
             "MESSAGE_ACK" => {
                 let id: Option<String> = message.field("messageId");
@@ -233,11 +219,11 @@ impl Agent {
 
     /// Returns the messages whose time has come.
     pub fn due(&mut self, now: Timestamp) -> Vec<Outgoing> {
-        let later = self.agenda.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut self.agenda, later);
-        due.into_values()
-            .flat_map(|due| self.act(due, now))
-            .collect()
+        self.agenda.sort_by_key(|(at, _)| *at);
+        let later = self.agenda.partition_point(|(at, _)| *at <= now);
+        let due: Vec<_> = self.agenda.drain(..later).collect();
+        let sent = due.into_iter().map(|(_, due)| self.act(due, now));
+        sent.flatten().collect()
     }
 
     fn act(&mut self, due: Due, now: Timestamp) -> Vec<Outgoing> {
@@ -245,20 +231,16 @@ impl Agent {
             Due::Message(run, _) if !self.works_on(run) => Vec::new(),
             Due::Message(run, message) => vec![self.send(run, message, now)],
             Due::Heartbeat => {
-                self.plan(now + self.settings.heartbeat, Due::Heartbeat);
+                self.agenda
+                    .push((now + self.settings.heartbeat, Due::Heartbeat));
                 let ping = Message::ping(&self.tasks());
                 vec![self.sequence.seal(ping, now)]
             }
             Due::Resend => {
-                self.plan(now + self.settings.resend, Due::Resend);
+                self.agenda.push((now + self.settings.resend, Due::Resend));
                 self.unconfirmed(now, self.settings.resend)
             }
         }
-    }
-
-    fn start_timers(&mut self, now: Timestamp) {
-        self.plan(now + self.settings.heartbeat, Due::Heartbeat);
-        self.plan(now + self.settings.resend, Due::Resend);
     }
 
     fn offered(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
@@ -268,51 +250,40 @@ impl Agent {
         if self.works_on(run) {
             return vec![self.send(run, Message::ack(run), now)];
         }
-        let other = self.running.get(&run.task_id).map(|work| work.run);
+        let other = self.running.get(&run.task_id).copied();
         let outdated = other.is_some_and(|other| other.attempt > run.attempt);
         if outdated || !self.seen.insert(run) {
             return Vec::new();
         }
-        let mut sent = Vec::new();
-        if let Some(earlier) = other {
-            sent.push(self.send(earlier, Message::cancelled(earlier, "superseded"), now));
-        }
-        let plan = if self.running.len() >= self.settings.capacity {
-            Plan {
-                answer: Answer::Refuse {
-                    reason: "full".to_owned(),
-                    spent: false,
-                },
-                ..Plan::accept()
-            }
+        let superseded =
+            other.map(|other| self.send(other, Message::cancelled(other, "superseded"), now));
+        let answer = if self.running.len() >= self.settings.capacity {
+            self.deed(now, run, Deed::Refused);
+            Some(Message::refusal(run, "full").with("spent", false))
         } else {
-            (self.script)(offer)
+            let plan = (self.script)(offer);
+            self.follow(run, plan, now)
         };
-        sent.extend(self.follow(run, plan, now));
-        sent
+        let answer = answer.map(|answer| self.send(run, answer, now));
+        superseded.into_iter().chain(answer).collect()
     }
 
-    /// Begins or refuses an attempt; gives the acknowledgement.
-    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Outgoing> {
-        if let Answer::Refuse { reason, spent } = plan.answer {
+    /// Begins or refuses an attempt, and returns the acknowledgement.
+    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Message> {
+        if let Answer::Refuse(reason) = &plan.answer {
             self.deed(now, run, Deed::Refused);
-            let refusal = Message::refusal(run, &reason).with("spent", spent);
-            return Some(self.send(run, refusal, now));
+            return Some(Message::refusal(run, reason).with("spent", true));
         }
         // Noted here, where work begins, whatever was decided before.
         self.deed(now, run, Deed::Started);
-        let cancellable = plan.cancellable;
-        let work = Work { run, cancellable };
-        self.running.insert(run.task_id, work);
-        for (after, message) in plan.messages {
-            self.plan(now + after, Due::Message(run, message));
+        self.running.insert(run.task_id, run);
+        if !plan.cancellable {
+            self.uncancellable.insert(run);
         }
-        (plan.answer == Answer::Accept).then(|| self.send(run, Message::ack(run), now))
-    }
-
-    fn cancel(&mut self, task: TaskId, now: Timestamp) -> Option<Outgoing> {
-        let Work { run, cancellable } = *self.running.get(&task)?;
-        cancellable.then(|| self.send(run, Message::cancelled(run, "stopped"), now))
+        for (after, message) in plan.messages {
+            self.agenda.push((now + after, Due::Message(run, message)));
+        }
+        (plan.answer == Answer::Accept).then(|| Message::ack(run))
     }
 
     /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.
@@ -334,14 +305,12 @@ impl Agent {
 
     /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
     fn unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
-        let waiting = self.outbox.values_mut();
-        let overdue = waiting.filter(|report| now.since(report.sent_at) >= minimum_age);
-        overdue
-            .map(|report| {
-                report.sent_at = now;
-                report.message.clone()
-            })
-            .collect()
+        let overdue = |report: &&mut Unconfirmed| now.since(report.sent_at) >= minimum_age;
+        let again = self.outbox.values_mut().filter(overdue).map(|report| {
+            report.sent_at = now;
+            report.message.clone()
+        });
+        again.collect()
     }
 
     fn tasks(&self) -> Vec<TaskId> {
@@ -349,14 +318,7 @@ impl Agent {
     }
 
     fn works_on(&self, run: Run) -> bool {
-        self.running
-            .get(&run.task_id)
-            .is_some_and(|work| work.run == run)
-    }
-
-    fn plan(&mut self, at: Timestamp, due: Due) {
-        self.planned += 1;
-        self.agenda.insert((at, self.planned), due);
+        self.running.get(&run.task_id) == Some(&run)
     }
 
     fn deed(&self, now: Timestamp, run: Run, deed: Deed) {

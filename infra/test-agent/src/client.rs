@@ -18,9 +18,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::Spelling;
-use crate::cloud::{CloudMessage, Offer};
 use crate::connection::{Connection, Handshake, Incoming};
-use crate::message::{Message, Sequence};
+use crate::message::{CloudMessage, Message, Offer, Sequence};
 
 /// The longest time that an awaited message may take: far longer than usual, for a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -33,8 +32,6 @@ pub struct Client {
     sequence: Sequence,
     /// Messages that arrived and that the test has not awaited yet.
     inbox: VecDeque<CloudMessage>,
-    /// The code that the cloud closed the connection with.
-    close_code: Option<u16>,
 }
 
 impl Client {
@@ -49,7 +46,6 @@ impl Client {
             spelling,
             sequence: Sequence::new(RandomIds.message().as_str()),
             inbox: VecDeque::new(),
-            close_code: None,
         })
     }
 
@@ -62,10 +58,8 @@ impl Client {
 
     /// Sends a text, message or not.
     pub async fn send_text(&mut self, text: impl Into<String>) {
-        self.connection
-            .send(text)
-            .await
-            .expect("an open connection");
+        let sent = self.connection.send(text).await;
+        sent.expect("an open connection");
     }
 
     /// Sends a message of any type; returns its id.
@@ -73,7 +67,6 @@ impl Client {
         self.send_message(Message::new(kind, payload)).await
     }
 
-    /// Sends a message; returns its id.
     async fn send_message(&mut self, message: Message) -> String {
         let sealed = self.sequence.seal(message, SystemClock.now());
         self.send_text(sealed.text(self.spelling)).await;
@@ -88,67 +81,56 @@ impl Client {
 
     /// Sends AGENT_STATUS; returns its id.
     pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
-        self.send_message(Message::status(agent_id, capacity, tasks))
-            .await
+        let status = Message::status(agent_id, capacity, tasks);
+        self.send_message(status).await
     }
 
     /// Awaits the next message of a type, spelled as the agent spells; others stay in the inbox.
     /// Returns the payload.
     pub async fn expect(&mut self, kind: &str) -> Value {
-        self.expect_where(kind, |_| true).await
+        self.next_of(kind, None).await.payload
     }
 
-    /// Awaits the next message of a type whose payload is as wanted. Returns the payload.
-    async fn expect_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.message_where(kind, |message| wanted(&message.payload))
-            .await
-            .payload
-    }
-
-    async fn message_where(
-        &mut self,
-        kind: &str,
-        wanted: impl Fn(&CloudMessage) -> bool,
-    ) -> CloudMessage {
+    /// Awaits the next message of a type, whose payload has this field if one is given.
+    async fn next_of(&mut self, kind: &str, field: Option<(&str, &str)>) -> CloudMessage {
         let spelling = self.spelling;
         let is_it = |message: &CloudMessage| {
-            message.kind == kind && message.spelling == spelling && wanted(message)
+            let has_field = field.is_none_or(|(name, value)| message.payload[name] == value);
+            message.kind == kind && message.spelling == spelling && has_field
         };
         if let Some(at) = self.inbox.iter().position(is_it) {
             return self.inbox.remove(at).expect("a message at this place");
         }
         loop {
             match timeout(LIMIT, self.next()).await {
-                Ok(Some(message)) if is_it(&message) => return message,
-                Ok(Some(message)) => self.inbox.push_back(message),
-                Ok(None) => panic!("closed instead of {kind}; there was {:#?}", self.inbox),
+                Ok(Ok(message)) if is_it(&message) => return message,
+                Ok(Ok(message)) => self.inbox.push_back(message),
+                Ok(Err(_)) => panic!("closed instead of {kind}; there was {:#?}", self.inbox),
                 Err(Elapsed { .. }) => panic!("no {kind} came; there was {:#?}", self.inbox),
             }
         }
     }
 
-    /// Awaits the next message; none once the connection is closed.
-    async fn next(&mut self) -> Option<CloudMessage> {
+    /// Awaits the next message; the error is the code that the cloud closed the connection with.
+    async fn next(&mut self) -> Result<CloudMessage, Option<u16>> {
         match self.connection.next().await {
-            Incoming::Text(text) => Some(CloudMessage::read(&text).expect("a message")),
-            Incoming::Closed(code) => {
-                self.close_code = self.close_code.or(code);
-                None
-            }
+            Incoming::Text(text) => Ok(CloudMessage::read(&text).expect("a message")),
+            Incoming::Closed(code) => Err(code),
         }
     }
 
     /// Returns once the cloud has closed the connection, with the code if there is one.
     pub async fn closed(&mut self) -> Option<u16> {
         let closing = async {
-            while let Some(message) = self.next().await {
-                self.inbox.push_back(message);
+            loop {
+                match self.next().await {
+                    Ok(message) => self.inbox.push_back(message),
+                    Err(code) => return code,
+                }
             }
         };
-        let closed = timeout(LIMIT, closing).await.is_ok();
-        let inbox = &self.inbox;
-        assert!(closed, "the connection stays open; there was {inbox:#?}");
-        self.close_code
+        let closed = timeout(LIMIT, closing).await;
+        closed.unwrap_or_else(|_| panic!("it stays open; there was {:#?}", self.inbox))
     }
 
     /// Closes the connection.
@@ -166,12 +148,11 @@ impl Client {
     }
 
     /// Answers the cloud's next ping.
-    pub async fn echo(&mut self, agent_id: &str) {
+    pub async fn answer_ping(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
-        let asked = ping["serverTime"].as_u64().expect("a time");
-        let asked = Timestamp::from_millis(asked);
-        self.send_message(Message::pong(agent_id, asked, &[""; 0]).without("tasks"))
-            .await;
+        let asked = Timestamp::from_millis(ping["serverTime"].as_u64().expect("a time"));
+        let answer = Message::pong(agent_id, asked, &[""; 0]).without("tasks");
+        self.send_message(answer).await;
     }
 
     /// Returns the messages of a type that arrived and that the test has not awaited.
@@ -182,7 +163,7 @@ impl Client {
 
     /// Awaits the next offer, not yet acknowledged.
     pub async fn offered(&mut self) -> Offer {
-        let submit = self.message_where("TASK_SUBMIT", |_| true).await;
+        let submit = self.next_of("TASK_SUBMIT", None).await;
         submit.offer().expect("a task and an attempt")
     }
 
@@ -195,40 +176,37 @@ impl Client {
 
     /// Completes an attempt; returns once the cloud has confirmed it.
     pub async fn complete(&mut self, offer: &Offer, result: &str) {
-        let id = self
-            .send_message(Message::complete(offer.run(), result))
-            .await;
+        let complete = Message::complete(offer.run(), result);
+        let id = self.send_message(complete).await;
         self.confirmed(&id).await;
     }
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        self.send_message(Message::refusal(offer.run(), reason))
-            .await;
+        let refusal = Message::refusal(offer.run(), reason);
+        self.send_message(refusal).await;
         self.expect_pong().await;
     }
 
     /// Awaits the cancellation of a task; returns the reason.
     pub async fn expect_cancel(&mut self, task: &str) -> String {
-        let payload = self
-            .expect_where("TASK_CANCEL", |payload| payload["taskId"] == task)
-            .await;
-        payload["reason"].as_str().expect("a reason").to_owned()
+        let of_task = Some(("taskId", task));
+        let cancel = self.next_of("TASK_CANCEL", of_task).await;
+        cancel.field("reason").expect("a reason")
     }
 
     /// Awaits the cloud's confirmation of a message.
     pub async fn confirmed(&mut self, id: &str) {
-        self.expect_where("MESSAGE_ACK", |payload| payload["messageId"] == id)
-            .await;
+        let of_message = Some(("messageId", id));
+        self.next_of("MESSAGE_ACK", of_message).await;
     }
 
     /// Awaits the SYSTEM_ERROR about a message; fails unless it has this code.
     pub async fn expect_error(&mut self, id: &str, code: &str) {
-        let error = self
-            .expect_where("SYSTEM_ERROR", |payload| payload["messageId"] == id)
-            .await;
-        assert_eq!(error["code"], code, "{error}");
-        let text = error["message"].as_str();
-        assert!(text.is_some_and(|text| !text.is_empty()), "{error}");
+        let of_message = Some(("messageId", id));
+        let error = self.next_of("SYSTEM_ERROR", of_message).await;
+        assert_eq!(error.payload["code"], code, "{error:?}");
+        let text: Option<String> = error.field("message");
+        assert!(text.is_some_and(|text| !text.is_empty()), "{error:?}");
     }
 }

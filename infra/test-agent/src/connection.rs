@@ -8,16 +8,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// The headers of a handshake.
+/// The headers of a handshake; the default has none, for an agent that authenticates in band.
 #[derive(Debug, Clone, Default)]
 pub struct Handshake(Vec<(&'static str, String)>);
 
 impl Handshake {
-    /// Returns a handshake without headers, for an agent that authenticates in band.
-    pub fn anonymous() -> Self {
-        Self::default()
-    }
-
     /// Returns a handshake that authenticates.
     pub fn header(agent_id: &str, api_key: &str) -> Self {
         Self(vec![
@@ -41,10 +36,7 @@ pub enum Incoming {
 pub struct Connection(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>);
 
 impl Connection {
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// When the handshake fails or is refused, as tungstenite has it.
+    /// Opens a connection. The error is how the handshake failed or was refused.
     pub async fn open(url: &str, handshake: &Handshake) -> Result<Self, Error> {
         let mut request = url.into_client_request()?;
         for (name, value) in &handshake.0 {
@@ -56,17 +48,12 @@ impl Connection {
     }
 
     /// Sends a text, message or not.
-    ///
-    /// # Errors
-    /// When the connection is no longer open.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<(), Error> {
         self.0.send(Message::text(text.into())).await
     }
 
-    /// Sends a text in frames of at most so many bytes.
-    ///
-    /// # Errors
-    /// When the connection is no longer open; the cloud may close it in the middle of the text.
+    /// Sends a text in frames of at most so many bytes. The cloud may close the connection in the
+    /// middle of the text.
     pub async fn send_in_frames(&mut self, text: &str, bytes: usize) -> Result<(), Error> {
         let mut opcode = Data::Text;
         let mut parts = text.as_bytes().chunks(bytes).peekable();
@@ -94,9 +81,6 @@ impl Connection {
     }
 
     /// Closes the connection with a closing handshake.
-    ///
-    /// # Errors
-    /// When the connection is no longer open.
     pub async fn close(mut self) -> Result<(), Error> {
         WebSocketStream::close(&mut self.0, None).await
     }

@@ -7,7 +7,7 @@ use bematic_protocol::time::Timestamp;
 
 use crate::message::{Message, Run};
 
-/// One line of the ledger.
+/// An entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The time.
@@ -67,8 +67,8 @@ impl Report {
     pub(crate) fn of(message: &Message) -> Option<Self> {
         match message.kind.as_str() {
             "TASK_COMPLETE" => {
-                let result = message.payload["result"].as_str().unwrap_or_default();
-                Some(Self::Completed(result.to_owned()))
+                let result = message.payload["result"].as_str();
+                Some(Self::Completed(result.unwrap_or_default().to_owned()))
             }
             "TASK_ERROR" => Some(Self::Failed),
             "TASK_CANCELLED" => Some(Self::Cancelled),
@@ -82,20 +82,20 @@ impl Report {
 pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
 
 impl Ledger {
-    /// Adds a line.
-    pub fn write(&self, at: Timestamp, agent: &AgentId, what: What) {
+    pub(crate) fn write(&self, at: Timestamp, agent: &AgentId, what: What) {
         let agent = agent.clone();
         self.lock().push(Entry { at, agent, what });
     }
 
-    /// Returns all lines so far, in order.
+    /// Returns all entries so far, in order.
     pub fn entries(&self) -> Vec<Entry> {
         self.lock().clone()
     }
 
-    /// Counts the lines with such an event.
+    /// Counts the entries with such an event.
     pub fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
-        self.lock().iter().filter(|line| wanted(&line.what)).count()
+        let entries = self.lock();
+        entries.iter().filter(|entry| wanted(&entry.what)).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {

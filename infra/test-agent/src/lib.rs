@@ -1,24 +1,17 @@
-//! The one test agent: the agent's side of the protocol, for whatever tests the cloud's side.
+//! The test agent: the agent's side of the protocol, for whatever tests the cloud's side. [`Agent`]
+//! works by a script, without I/O: messages in, messages out, time passed in. `Client` (feature
+//! `client`) is an agent on a WebSocket that a test drives.
 //!
 //! Messages are written and read as JSON, apart from the types in `bematic_protocol::messages`, so
 //! that the cloud is not tested with its own reading and writing.
 //!
-//! | part | what it is |
-//! |---|---|
-//! | [`Message`] | a message to the cloud; a constructor for each type, and fields to add, replace or drop |
-//! | [`CloudMessage`], [`Offer`] | a message from the cloud, and TASK_SUBMIT among them |
-//! | [`Agent`] | an agent without I/O: messages in, messages out, time passed in |
-//! | [`Plan`] | the plan for an attempt: acknowledge, refuse or stay silent; then messages in time |
-//! | [`Ledger`] | the record of what agents really did |
-//! | `Connection`, `Client` (feature `client`) | a WebSocket, and an agent on it that a test drives |
-//!
 //! ```
-//! use bematic_protocol::{messages::Spelling, time::Timestamp};
-//! use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Plan, Settings};
-//!
+//! # use bematic_protocol::{messages::Spelling, time::Timestamp};
+//! # use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Offer, Plan, Settings};
+//! # use std::time::Duration;
 //! let now = Timestamp::from_millis(1_700_000_000_000);
-//! let script = |offer: &bematic_test_agent::Offer| {
-//!     Plan::accept().then(std::time::Duration::from_secs(1), Message::complete(offer.run(), "done"))
+//! let script = |offer: &Offer| {
+//!     Plan::accept().then(Duration::from_secs(1), Message::complete(offer.run(), "done"))
 //! };
 //! let settings = Settings::new("box".parse()?);
 //! let mut agent = Agent::new(settings, Box::new(script), Ledger::default(), now);
@@ -26,14 +19,12 @@
 //!     { "taskId": "0198c0de-0000-7000-8000-000000000001", "attempt": 1, "prompt": "fix it" } }"#;
 //! let answers = agent.receive(&CloudMessage::read(submit)?, now);
 //! assert_eq!(answers[0].message.kind, "TASK_ACK");
-//! let later = now + std::time::Duration::from_secs(1);
-//! let text = agent.due(later)[0].text(Spelling::Colons);
-//! assert!(text.contains("task:complete"));
+//! let due = agent.due(now + Duration::from_secs(1));
+//! assert!(due[0].text(Spelling::Colons).contains("task:complete"));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
 mod agent;
-mod cloud;
 mod ledger;
 mod message;
 
@@ -46,8 +37,7 @@ pub use agent::{Agent, Answer, Plan, Script, Settings};
 pub use bematic_protocol::messages::Spelling;
 #[cfg(feature = "client")]
 pub use client::Client;
-pub use cloud::{CloudMessage, Offer};
 #[cfg(feature = "client")]
 pub use connection::{Connection, Handshake, Incoming};
 pub use ledger::{Deed, Entry, Ledger, Report, What};
-pub use message::{Message, Outgoing, Run, Sequence};
+pub use message::{CloudMessage, Message, Offer, Outgoing, Run};

@@ -1,4 +1,4 @@
-//! Messages to the cloud.
+//! Messages to the cloud and from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use bematic_protocol::ids::{Attempt, TaskId};
 use bematic_protocol::messages::Spelling;
 use bematic_protocol::time::Timestamp;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// One attempt of a task.
@@ -20,8 +21,10 @@ pub struct Run {
 
 impl Run {
     /// Returns a payload about the attempt, with these further fields.
-    pub fn with(self, fields: Value) -> Value {
-        Message::about(self, "", fields).payload
+    pub fn payload_with(self, mut fields: Value) -> Value {
+        fields["taskId"] = json!(self.task_id);
+        fields["attempt"] = json!(self.attempt);
+        fields
     }
 }
 
@@ -36,13 +39,12 @@ impl fmt::Display for Run {
 pub struct Message {
     /// The type in its canonical spelling, such as `TASK_ACK`.
     pub kind: String,
-    /// The payload.
-    pub payload: Value,
+    pub(crate) payload: Value,
 }
 
 impl Message {
     /// Returns a message of any type, known to the protocol or not.
-    pub fn new(kind: &str, payload: Value) -> Self {
+    pub(crate) fn new(kind: &str, payload: Value) -> Self {
         Self {
             kind: kind.to_owned(),
             payload,
@@ -50,10 +52,8 @@ impl Message {
     }
 
     /// Returns a TASK_ message of any type about an attempt, with these further fields.
-    pub fn about(run: Run, kind: &str, fields: Value) -> Self {
-        Self::new(kind, fields)
-            .with("taskId", run.task_id)
-            .with("attempt", run.attempt)
+    fn about(run: Run, kind: &str, fields: Value) -> Self {
+        Self::new(kind, run.payload_with(fields))
     }
 
     /// Adds or replaces a field of the payload.
@@ -107,7 +107,7 @@ impl Message {
     }
 
     /// TASK_ACK that refuses, for now.
-    pub fn refusal(run: Run, reason: &str) -> Self {
+    pub(crate) fn refusal(run: Run, reason: &str) -> Self {
         let fields = json!({ "accepted": false, "reason": reason, "retryable": true });
         Self::about(run, "TASK_ACK", fields)
     }
@@ -154,17 +154,16 @@ const VERSION: &str = "1.2.3";
 /// A message in its envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    /// The message's id.
-    pub id: String,
+    pub(crate) id: String,
     /// The time, by the agent's clock.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The message.
     pub message: Message,
 }
 
 impl Outgoing {
     /// Returns the message as JSON, for a test that invalidates it.
-    pub fn json(&self, spelling: Spelling) -> Value {
+    pub(crate) fn json(&self, spelling: Spelling) -> Value {
         json!({
             "id": self.id,
             "type": spelling.write(&self.message.kind),
@@ -181,8 +180,8 @@ impl Outgoing {
 
 /// The ids and times of an agent's messages: no two ids are the same, and no two times, since two
 /// messages of one millisecond have no order.
-#[derive(Debug, Clone)]
-pub struct Sequence {
+#[derive(Debug)]
+pub(crate) struct Sequence {
     prefix: String,
     written: u64,
     last: Timestamp,
@@ -190,7 +189,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// Starts a sequence whose ids begin with a prefix of the agent's own.
-    pub fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
             written: 0,
@@ -199,9 +198,79 @@ impl Sequence {
     }
 
     /// Puts the next message into its envelope.
-    pub fn seal(&mut self, message: Message, now: Timestamp) -> Outgoing {
+    pub(crate) fn seal(&mut self, message: Message, now: Timestamp) -> Outgoing {
         self.written += 1;
         self.last = now.max(self.last + Duration::from_millis(1));
         message.sent(&format!("{}-{}", self.prefix, self.written), self.last)
+    }
+}
+
+/// A message from the cloud.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CloudMessage {
+    pub(crate) id: String,
+    /// The type in its canonical spelling.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The spelling of the type.
+    #[serde(skip)]
+    pub spelling: Spelling,
+    /// The payload.
+    pub payload: Value,
+    /// The time, by the cloud's clock.
+    #[serde(rename = "timestamp")]
+    pub(crate) sent_at: Timestamp,
+}
+
+impl CloudMessage {
+    /// Reads a message, in either spelling. The error is that it is not JSON, or has no envelope.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        let mut message: Self = serde_json::from_str(text)?;
+        if message.kind.contains(':') {
+            message.spelling = Spelling::Colons;
+            message.kind = message.kind.to_uppercase().replace(':', "_");
+        }
+        Ok(message)
+    }
+
+    /// Reads a field of the payload.
+    pub(crate) fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(&self.payload[name]).ok()
+    }
+
+    /// Reads the offer of a TASK_SUBMIT.
+    pub fn offer(&self) -> Option<Offer> {
+        let (task_id, attempt): (_, Attempt) = (self.field("taskId")?, self.field("attempt")?);
+        let run = Run { task_id, attempt };
+        (self.kind == "TASK_SUBMIT").then(|| Offer {
+            id: task_id.to_string(),
+            attempt: attempt.number(),
+            payload: self.payload.clone(),
+            run,
+        })
+    }
+}
+
+/// An attempt of a task that the cloud offers with a TASK_SUBMIT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// The task's id.
+    pub id: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The payload.
+    pub payload: Value,
+    run: Run,
+}
+
+impl Offer {
+    /// Returns the attempt that is offered.
+    pub const fn run(&self) -> Run {
+        self.run
+    }
+
+    /// Returns a payload about the attempt, with these further fields.
+    pub fn payload_with(&self, fields: Value) -> Value {
+        self.run.payload_with(fields)
     }
 }

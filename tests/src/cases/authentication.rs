@@ -10,7 +10,7 @@ use crate::harness::{Handshake, Spelling, Test, TestAgent};
 
 async fn anonymous(test: &Test, spelling: Spelling) -> TestAgent {
     let connected =
-        TestAgent::connect(&test.stack.websocket_url, &Handshake::anonymous(), spelling).await;
+        TestAgent::connect(&test.stack.websocket_url, &Handshake::default(), spelling).await;
     connected.expect("a handshake without a key is let through")
 }
 

@@ -34,7 +34,7 @@ fn about(run: Run) -> Vec<(&'static str, Value)> {
     ];
     kinds
         .into_iter()
-        .map(|(kind, fields)| (kind, run.with(fields)))
+        .map(|(kind, fields)| (kind, run.payload_with(fields)))
         .collect()
 }
 
@@ -98,11 +98,14 @@ async fn a_payload_that_does_not_validate_changes_nothing() {
     let messages = vec![
         (
             "TASK_PROGRESS",
-            task.with(json!({ "progress": 101, "steps": ["beyond the end"] })),
+            task.payload_with(json!({ "progress": 101, "steps": ["beyond the end"] })),
         ),
-        ("TASK_PROGRESS", task.with(json!({ "progress": -1 }))),
-        ("TASK_STREAM", task.with(json!({ "seq": 1 }))),
-        ("TASK_ACK", task.with(json!({ "accepted": "yes" }))),
+        (
+            "TASK_PROGRESS",
+            task.payload_with(json!({ "progress": -1 })),
+        ),
+        ("TASK_STREAM", task.payload_with(json!({ "seq": 1 }))),
+        ("TASK_ACK", task.payload_with(json!({ "accepted": "yes" }))),
         (
             "TASK_COMPLETE",
             json!({ "taskId": "not an id", "result": "x" }),
@@ -153,7 +156,7 @@ async fn a_task_of_another_agent_cannot_be_touched() {
     let sent = agent.offered().await;
     all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;
     agent
-        .send("TASK_ACK", sent.with(json!({ "accepted": true })))
+        .send("TASK_ACK", sent.payload_with(json!({ "accepted": true })))
         .await;
     owner.channel.card(&id, "Running on agent").await;
     all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;

@@ -11,7 +11,10 @@ async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
         test.channel.run(&format!("fail {n}")).await;
         let task = agent.take().await;
         let id = agent
-            .send("TASK_ERROR", task.with(json!({ "error": "no space left" })))
+            .send(
+                "TASK_ERROR",
+                task.payload_with(json!({ "error": "no space left" })),
+            )
             .await;
         agent.confirmed(&id).await;
     }
@@ -34,7 +37,7 @@ async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project(
     let behind = test.channel.run("behind it").await;
     let mut second = other.connect().await;
     let id = agent
-        .send("TASK_ERROR", last.with(json!({ "error": "no" })))
+        .send("TASK_ERROR", last.payload_with(json!({ "error": "no" })))
         .await;
     agent.confirmed(&id).await;
     let moved = second.take().await;
@@ -100,7 +103,7 @@ async fn a_task_that_is_at_fault_itself_says_nothing_about_its_agent() {
         let id = test.channel.run(&format!("impossible {n}")).await;
         let task = agent.take().await;
         let error = json!({ "error": "there is no such branch", "fault": "task" });
-        let message = agent.send("TASK_ERROR", task.with(error)).await;
+        let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
         agent.confirmed(&message).await;
         test.channel.status(&id, "no such branch").await;
     }
@@ -160,7 +163,7 @@ async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
         } else {
             ("TASK_COMPLETE", json!({ "result": "done" }))
         };
-        test.invoke_with_message(&connection, kind, task.with(fields))
+        test.invoke_with_message(&connection, kind, task.payload_with(fields))
     });
     join_all(ends).await;
     let breaker = test.breaker().await;

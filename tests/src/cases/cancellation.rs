@@ -47,7 +47,10 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
     let reason = agent.expect_cancel(&id).await;
     assert!(reason.contains(user.as_str()), "{reason}");
     let message = agent
-        .send("TASK_CANCELLED", task.with(json!({ "reason": reason })))
+        .send(
+            "TASK_CANCELLED",
+            task.payload_with(json!({ "reason": reason })),
+        )
         .await;
     agent.confirmed(&message).await;
     let card = test.channel.card(&id, "Cancelled").await;
@@ -92,7 +95,9 @@ async fn a_completion_that_wins_the_race_stays() {
     test.channel.press(&card, "cancel").await;
     agent.expect_cancel(&id).await;
     agent.complete(&task, "quick enough").await;
-    let message = agent.send("TASK_CANCELLED", task.with(json!({}))).await;
+    let message = agent
+        .send("TASK_CANCELLED", task.payload_with(json!({})))
+        .await;
     agent.confirmed(&message).await;
 
     let card = test.channel.card(&id, "Completed").await;

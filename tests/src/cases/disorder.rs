@@ -6,15 +6,16 @@ use crate::harness::{Offer, Test, TestAgent};
 
 /// All that an agent says about a task, in order.
 pub(super) fn report(agent: &mut TestAgent, task: &Offer) -> Vec<Value> {
-    let mut messages = vec![agent.message("TASK_ACK", &task.with(json!({ "accepted": true })))];
+    let mut messages =
+        vec![agent.message("TASK_ACK", &task.payload_with(json!({ "accepted": true })))];
     for number in 1..=4 {
         let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });
-        messages.push(agent.message("TASK_PROGRESS", &task.with(step)));
+        messages.push(agent.message("TASK_PROGRESS", &task.payload_with(step)));
         let delta = json!({ "delta": format!("line {number}\n"), "seq": number });
-        messages.push(agent.message("TASK_STREAM", &task.with(delta)));
+        messages.push(agent.message("TASK_STREAM", &task.payload_with(delta)));
     }
     let end = json!({ "result": "All good.", "durationMs": 61_000, "filesChanged": ["a.rs"] });
-    messages.push(agent.message("TASK_COMPLETE", &task.with(end)));
+    messages.push(agent.message("TASK_COMPLETE", &task.payload_with(end)));
     messages
 }
 
@@ -69,7 +70,7 @@ async fn an_ended_task_stays_as_it_ended_and_what_comes_later_is_confirmed() {
         ),
         ("TASK_CANCELLED", json!({})),
     ] {
-        let message = agent.send(kind, task.with(payload)).await;
+        let message = agent.send(kind, task.payload_with(payload)).await;
         agent.confirmed(&message).await;
     }
     let card = test.channel.card(&id, "the one result").await;

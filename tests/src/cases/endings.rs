@@ -11,7 +11,7 @@ async fn a_failure_is_shown_with_its_message() {
     let id = test.channel.run("break").await;
     let task = agent.take().await;
     let error = json!({ "error": "the tests do not pass", "recoverable": false });
-    let message = agent.send("TASK_ERROR", task.with(error)).await;
+    let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
     agent.confirmed(&message).await;
     let card = test.channel.card(&id, "Failed").await;
     card.tells(&["the tests do not pass", "AGENT_ERROR"]);
@@ -24,7 +24,9 @@ async fn a_cancelled_task_is_shown_as_cancelled() {
     let id = test.channel.run("never mind").await;
     let task = agent.take().await;
     let reason = json!({ "reason": "the owner stopped it" });
-    let message = agent.send("TASK_CANCELLED", task.with(reason)).await;
+    let message = agent
+        .send("TASK_CANCELLED", task.payload_with(reason))
+        .await;
     agent.confirmed(&message).await;
     test.channel
         .card(&id, "Cancelled")
@@ -45,14 +47,16 @@ async fn an_ended_task_frees_its_slot_however_it_ended() {
     agent
         .send(
             "TASK_ERROR",
-            task.with(json!({ "error": "x", "recoverable": false })),
+            task.payload_with(json!({ "error": "x", "recoverable": false })),
         )
         .await;
     let task = agent.take().await;
-    agent.send("TASK_CANCELLED", task.with(json!({}))).await;
+    agent
+        .send("TASK_CANCELLED", task.payload_with(json!({})))
+        .await;
     let task = agent.offered().await;
     let refusal = json!({ "accepted": false, "retryable": false });
-    agent.send("TASK_ACK", task.with(refusal)).await;
+    agent.send("TASK_ACK", task.payload_with(refusal)).await;
     let task = agent.take().await;
     assert_eq!(task.payload["prompt"], "complete");
     agent.complete(&task, "done").await;

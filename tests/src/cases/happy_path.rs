@@ -27,20 +27,22 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
         })
     );
     agent
-        .send("TASK_ACK", task.with(json!({ "accepted": true })))
+        .send("TASK_ACK", task.payload_with(json!({ "accepted": true })))
         .await;
     let first = test.channel.card(&id, "Running on agent").await;
     first.tells(&["fix the login bug", &test.agent_id, "website"]);
 
     for step in 1..=12 {
         let payload = json!({ "steps": [format!("step {step:02}")], "progress": step * 5 });
-        agent.send("TASK_PROGRESS", task.with(payload)).await;
+        agent
+            .send("TASK_PROGRESS", task.payload_with(payload))
+            .await;
     }
     for (seq, delta) in ["one ", "two ", "three\n"].into_iter().enumerate() {
         agent
             .send(
                 "TASK_STREAM",
-                task.with(json!({ "delta": delta, "seq": seq })),
+                task.payload_with(json!({ "delta": delta, "seq": seq })),
             )
             .await;
     }
@@ -53,7 +55,9 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
         "inputTokens": 1200, "outputTokens": 34, "model": "opus-5",
         "filesChanged": ["src/login.rs"],
     });
-    let message = agent.send("TASK_COMPLETE", task.with(completion)).await;
+    let message = agent
+        .send("TASK_COMPLETE", task.payload_with(completion))
+        .await;
     agent.confirmed(&message).await;
     let last = test.channel.card(&id, "Completed").await;
     last.tells(&[

@@ -50,9 +50,12 @@ fn signs_of_life(test: &Test, task: &Offer) -> Vec<(&'static str, Value)> {
         ),
         (
             "TASK_PROGRESS",
-            task.with(json!({ "message": "still at it" })),
+            task.payload_with(json!({ "message": "still at it" })),
         ),
-        ("TASK_STREAM", task.with(json!({ "delta": "still at it" }))),
+        (
+            "TASK_STREAM",
+            task.payload_with(json!({ "delta": "still at it" })),
+        ),
     ]
 }
 

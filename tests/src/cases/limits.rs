@@ -33,7 +33,10 @@ async fn a_result_of_100_kb_in_frames_of_30_kb_arrives() {
     let id = test.channel.run("tell a lot").await;
     let task = agent.take().await;
     let result = format!("It begins. {}", "x".repeat(100 * KB));
-    let message = agent.message("TASK_COMPLETE", &task.with(json!({ "result": result })));
+    let message = agent.message(
+        "TASK_COMPLETE",
+        &task.payload_with(json!({ "result": result })),
+    );
     agent.send_in_frames(&message.to_string(), 30 * KB).await;
     agent
         .confirmed(message["id"].as_str().expect("an id"))

@@ -31,7 +31,8 @@ impl Test {
     /// Gives the agent's breaker settings of its own.
     pub(crate) async fn configure_breaker(&self, change: impl Fn(BreakerConfig) -> BreakerConfig) {
         let id = self.agent_id.parse().expect("an agent id");
-        let configured = self.admin.configure_breaker(&id, Some(change)).await;
+        let change = |config| Some(change(config));
+        let configured = self.admin.configure_breaker(&id, change).await;
         configured.expect("the settings are stored");
     }
 

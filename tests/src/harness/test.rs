@@ -172,8 +172,8 @@ impl Test {
         let agents = self.admin.list_agents().await.expect("the list of agents");
         let own = agents
             .iter()
-            .find(|agent| agent.agent_id.as_str() == self.agent_id);
-        own.expect("the test's agent").connected
+            .find(|agent| agent.id.as_str() == self.agent_id);
+        own.expect("the test's agent").connection.is_some()
     }
 
     /// The log lines of one function about `text`.

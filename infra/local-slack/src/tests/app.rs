@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::sign;
+use crate::request::sign;
 
 /// A request that the app received.
 pub(super) struct Received {
@@ -32,7 +32,7 @@ impl Received {
             .header("X-Slack-Request-Timestamp")
             .parse()
             .expect("seconds");
-        sign(secret, timestamp, self.body.as_bytes()) == self.header("X-Slack-Signature")
+        sign(secret, timestamp, &self.body) == self.header("X-Slack-Signature")
     }
 
     pub(super) fn field(&self, name: &str) -> String {

@@ -9,13 +9,13 @@ use super::*;
 use crate::Client;
 
 async fn slack_for(app: &App) -> Fixture {
-    let url = app.url.clone();
-    Fixture::start_with(|config| {
-        config.webhook = Some(url);
+    let slack = Fixture::start_with(|config| {
         config.answer_within = Duration::from_millis(500);
         config.event_retries = vec![Duration::ZERO, Duration::from_millis(10)];
     })
-    .await
+    .await;
+    slack.server.state().set_webhook(&app.url);
+    slack
 }
 
 /// Returns the texts of the channel's ephemeral messages.
