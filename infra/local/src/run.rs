@@ -57,7 +57,8 @@ async fn notes(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
     while let Some(line) = lines.next_segment().await? {
         let line = String::from_utf8_lossy(&line);
         step.note(&line);
-        text += &format!("{line}\n");
+        text.push_str(&line);
+        text.push('\n');
     }
     Ok(text)
 }

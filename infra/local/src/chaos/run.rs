@@ -153,7 +153,7 @@ impl Participants {
             let seed: u64 = rng.random();
             let mut url = stack.websocket_url.clone();
             if !options.calm {
-                url += &format!("?disturb=seed:{seed},{CONDITIONS}");
+                url = format!("{url}?disturb=seed:{seed},{CONDITIONS}");
             }
             RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
