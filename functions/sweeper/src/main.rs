@@ -6,8 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::Value;
 
-/// The allocator, which takes a tenth less processor time than the system's: a call to AWS makes
-/// some hundred small allocations.
+/// The allocator, which takes a tenth less processor time than the system's.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,5 +1,4 @@
-//! Puts the functions' binaries, which cargo has built beside this program, where the template
-//! expects them.
+//! Installs the functions' binaries, built beside this program, where the template expects them.
 
 use std::fs;
 use std::path::Path;
@@ -9,21 +8,17 @@ use anyhow::{Context, Result};
 use xtask::{Workspace, sibling};
 
 /// Installs every function that has changed since it was installed last.
-pub fn install(workspace: &Workspace) -> Result<()> {
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     for function in workspace.functions()? {
+        let (binary, bootstrap) = (sibling(&function)?, workspace.bootstrap(&function));
         let stamp = workspace.join("target/lambda-sources").join(&function);
-        install_one(
-            &sibling(&function)?,
-            &workspace.bootstrap(&function),
-            &stamp,
-        )
-        .with_context(|| format!("the function {function} cannot be installed"))?;
+        install_one(&binary, &bootstrap, &stamp)
+            .with_context(|| format!("the function {function} cannot be installed"))?;
     }
     Ok(())
 }
 
-/// Copies a binary without its symbols, so that less is zipped and uploaded. The stamp identifies the
-/// binary that was copied last.
+/// Copies a binary without its symbols, so that less is uploaded. The stamp identifies what was copied last.
 fn install_one(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
     let binary = fs::metadata(from).context("it was not built; `cargo xtask up` builds it")?;
     let state = format!("{} {:?}", binary.len(), binary.modified()?);

@@ -1,45 +1,50 @@
-//! `cargo xtask test`: unit, property and end-to-end tests, the latter on a stack of their own; and
-//! a short run of `cargo xtask chaos`.
+//! `cargo xtask test`: all tests, the end-to-end ones on a stack of their own; and a short run of `chaos`.
 
 use anyhow::{Context as _, Result, bail};
 use bematic_admin::STACK_VARIABLE;
+use clap::Parser as _;
 use tokio::process::Command;
 use xtask::Workspace;
 
 use crate::chaos;
-use crate::paths::StackDir;
-use crate::session::session;
-use crate::stack::{Settings, Stack, TEST_PARAMETERS};
+use crate::process::STACK_FILE;
+use crate::session;
+use crate::stack::{Settings, TEST_PARAMETERS, with_stack};
 use crate::ui::Ui;
 
 /// Tests at a time: the end-to-end ones mostly wait.
 const TEST_THREADS: &str = "16";
 
 /// Runs the tests whose name contains `filter`, or all and then lets failures loose.
-pub async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
-    session(workspace, ui, StackDir::TEST, async |session| {
-        let settings = Settings {
-            parameters: TEST_PARAMETERS,
-            ..Settings::default()
-        };
-        let stack = Stack::start(session, settings).await?;
-        let mut tests: Command = workspace.cargo(&["test", "--workspace"]).into();
-        tests
-            .args(filter)
-            .env(STACK_VARIABLE, session.dir.stack_file())
-            .env("RUST_TEST_THREADS", TEST_THREADS)
-            .kill_on_drop(true);
-        let tested = tests.status().await;
-        stack.shutdown().await;
-        let status = tested.context("cargo test could not be started")?;
-        if !status.success() {
-            bail!("cargo test failed ({status})");
-        }
-        Ok(())
-    })
+pub(crate) async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
+    let settings = Settings::with_parameters(TEST_PARAMETERS);
+    with_stack(
+        workspace,
+        ui,
+        session::TEST,
+        settings,
+        async |session, _| {
+            let mut tests: Command = workspace.cargo(&["test", "--workspace"]).into();
+            let status = tests
+                .args(filter)
+                .env(STACK_VARIABLE, session.dir.join(STACK_FILE))
+                .env("RUST_TEST_THREADS", TEST_THREADS)
+                .kill_on_drop(true)
+                .status()
+                .await
+                .context("cargo test could not be started")?;
+            if !status.success() {
+                bail!("cargo test failed ({status})");
+            }
+            Ok(())
+        },
+    )
     .await?;
-    match filter {
-        Some(_) => Ok(()),
-        None => Box::pin(chaos::chaos(workspace, &chaos::Options::short(), ui)).await,
+    if filter.is_some() {
+        return Ok(());
     }
+    // Short enough for every push.
+    let options = ["chaos", "--agents=6", "--tasks=80", "--seconds=20"];
+    let options = chaos::Options::parse_from(options);
+    Box::pin(chaos::chaos(workspace, &options, ui)).await
 }

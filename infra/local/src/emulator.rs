@@ -8,13 +8,12 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use crate::paths::StackDir;
-use crate::process::recorded;
+use crate::process::{log, recorded};
 use crate::run::last_lines;
 use crate::session::Session;
 
 /// The region that the local stack is in.
-pub const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 /// The time that the emulator has to answer for the first time.
 const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
@@ -23,18 +22,48 @@ const LOG_LINES: usize = 30;
 
 /// Starts an emulator on `port`, waits until it answers, and returns the address of every AWS service.
 /// Its functions call AWS at `aws`.
-pub async fn start(session: &mut Session<'_>, port: u16, aws: &str) -> Result<String> {
+pub(crate) async fn start(session: &mut Session<'_>, port: u16, aws: &str) -> Result<String> {
     let step = session.ui.step("Starting the AWS emulator");
     let endpoint = format!("http://127.0.0.1:{port}");
-    let log = session.dir.log("emulator");
-    let command = command(session, port, aws);
-    session.processes.start("the emulator", command, &log)?;
-    if let Err(error) = timeout(START, ready(&endpoint, &session.dir))
-        .await
-        .context("it does not answer")
-        .flatten()
-    {
-        let log = std::fs::read_to_string(&log).unwrap_or_default();
+    let mut command = Command::new(session.workspace.tool("ministack"));
+    // The functions inherit this environment, so it is a clean one; for the emulator itself, the
+    // address of AWS has no meaning.
+    command
+        .current_dir(&session.dir)
+        .env_clear()
+        .envs(environment(aws))
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("HOME", session.dir.join("tmp"))
+        .env("TMPDIR", session.dir.join("tmp"))
+        .env("GATEWAY_PORT", port.to_string())
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_HOST", "127.0.0.1")
+        // Of no use here, and each takes a port of its own.
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
+        // Lambda sets these from the function's configuration, the emulator does not.
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .env("AWS_LAMBDA_LOG_LEVEL", "INFO");
+    session.processes.start("emulator", command)?;
+    let health = format!("{endpoint}/_ministack/health");
+    let ready = async {
+        while !reqwest::get(&health)
+            .await
+            .is_ok_and(|it| it.status().is_success())
+        {
+            if recorded(&session.dir)?
+                .last()
+                .is_none_or(|it| !it.is_alive())
+            {
+                bail!("it ended");
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    };
+    let ready = timeout(START, ready).await.context("it does not answer");
+    if let Err(error) = ready.flatten() {
+        let log = std::fs::read_to_string(log(&session.dir, "emulator")).unwrap_or_default();
         bail!(
             "the emulator did not start: {error:#}\n{}",
             last_lines(&log, LOG_LINES)
@@ -44,9 +73,8 @@ pub async fn start(session: &mut Session<'_>, port: u16, aws: &str) -> Result<St
     Ok(endpoint)
 }
 
-/// Returns the environment of a program that calls the emulator's AWS, whatever the developer's own AWS
-/// configuration is.
-pub fn environment(endpoint: &str) -> [(&'static str, &str); 9] {
+/// Returns the environment of a program that calls the emulator, whatever the developer's own configuration is.
+pub(crate) fn environment(endpoint: &str) -> [(&'static str, &str); 9] {
     [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ACCESS_KEY_ID", "local"),
@@ -60,46 +88,8 @@ pub fn environment(endpoint: &str) -> [(&'static str, &str); 9] {
     ]
 }
 
-/// The functions inherit this environment, so it is a clean one; for the emulator itself, the address
-/// of AWS has no meaning.
-fn command(session: &Session<'_>, port: u16, aws: &str) -> Command {
-    let mut command = Command::new(session.workspace.tool("ministack"));
-    command
-        .current_dir(session.dir.path())
-        .env_clear()
-        .envs(environment(aws))
-        .env("PATH", env::var_os("PATH").unwrap_or_default())
-        .env("HOME", session.dir.tmp())
-        .env("TMPDIR", session.dir.tmp())
-        .env("GATEWAY_PORT", port.to_string())
-        .env("BIND_HOST", "127.0.0.1")
-        .env("MINISTACK_HOST", "127.0.0.1")
-        // Of no use here, and each takes a port of its own.
-        .env("IOT_MTLS_ENABLED", "0")
-        .env("SFTP_ENABLED", "0")
-        // Lambda sets these from the function's configuration, the emulator does not.
-        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
-        .env("AWS_LAMBDA_LOG_LEVEL", "INFO");
-    command
-}
-
-async fn ready(endpoint: &str, dir: &StackDir) -> Result<()> {
-    let health = format!("{endpoint}/_ministack/health");
-    loop {
-        let answer = reqwest::get(&health).await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            return Ok(());
-        }
-        let processes = recorded(dir)?;
-        if processes.last().is_none_or(|process| !process.is_alive()) {
-            bail!("it ended");
-        }
-        sleep(POLL).await;
-    }
-}
-
 /// Returns the wanted port, or, for 0, one that nothing listens on now.
-pub async fn port(wanted: u16) -> Result<u16> {
+pub(crate) async fn port(wanted: u16) -> Result<u16> {
     if wanted != 0 {
         return Ok(wanted);
     }

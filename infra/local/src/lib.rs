@@ -1,23 +1,54 @@
 //! The local stack: `template.yaml` deployed onto an AWS emulator, a small Slack beside it, and the
 //! sample agent. `cargo xtask` builds and calls it as `bematic-local`.
 //!
-//! Each task is one module ([`up`], [`e2e`], [`chaos`]), made of the parts that start and end one thing
-//! each ([`emulator`], [`edge`], [`local_slack`], [`deploy`]). The programs must have been built before:
-//! `cargo xtask` does that.
+//! Each task of the command line is one module (`up`, `e2e`, `chaos`) that works with a [`stack`]. The
+//! programs must have been built before: `cargo xtask` does that.
 
-pub mod build;
-pub mod chaos;
-pub mod deploy;
-pub mod e2e;
-pub mod edge;
-pub mod emulator;
+mod build;
+mod chaos;
+mod e2e;
+mod edge;
+mod emulator;
 pub mod logs;
-pub mod paths;
-pub mod process;
+mod process;
 pub mod run;
-pub mod sample;
-pub mod session;
+mod session;
 pub mod stack;
 pub mod ui;
-pub mod up;
-pub mod watch;
+mod up;
+mod watch;
+
+use anyhow::Result;
+use clap::Parser;
+use xtask::Workspace;
+
+use self::ui::Ui;
+
+/// The tasks of `cargo xtask` that need a local stack.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Run the whole system on this machine, with a sample agent and a sample task.
+    Up(up::Options),
+    /// End what `up` left running.
+    Down,
+    /// Run unit, property and end-to-end tests.
+    Test {
+        /// Only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Let failures loose on a local stack, and see that nothing is lost and nothing run twice.
+    Chaos(chaos::Options),
+}
+
+/// Executes the task that this process's arguments name.
+pub async fn execute() -> Result<()> {
+    let task = Task::parse();
+    let (workspace, ui) = (Workspace::find()?, Ui::new());
+    match task {
+        Task::Up(options) => up::up(&workspace, options, &ui).await,
+        Task::Down => up::down(&workspace, &ui).await,
+        Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
+        Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options, &ui)).await,
+    }
+}

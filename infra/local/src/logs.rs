@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::deploy::STACK_NAME;
-use crate::stack::StackFile;
+use crate::stack::{STACK_NAME, StackFile};
 
 /// The beginnings of the lines that Lambda itself writes around an invocation.
 const PLATFORM: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
@@ -31,20 +30,7 @@ pub struct Event {
     pub message: String,
 }
 
-/// Returns the last `count` lines of a function that contain `text` (all do contain an empty one), oldest
-/// first. A function that never ran has none.
-pub async fn tail(
-    stack: &StackFile,
-    function: &str,
-    text: &str,
-    count: usize,
-) -> Result<Vec<String>> {
-    let mut events = events(stack, function, text).await?;
-    let newest = events.drain(events.len().saturating_sub(count)..);
-    Ok(newest.map(|event| event.message).collect())
-}
-
-/// Returns the lines of a function that contain `text`, oldest first.
+/// Returns the lines of a function that contain `text`, oldest first. A function that never ran has none.
 pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
     let cannot = || format!("the log lines of {function} cannot be read");
     let http = reqwest::Client::new();
@@ -71,10 +57,10 @@ pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec
             let line = &event.message;
             line.contains(text) && !PLATFORM.iter().any(|start| line.starts_with(start))
         }));
-        let Some(token) = page.next_token else {
-            break;
-        };
-        request["nextToken"] = token.into();
+        match page.next_token {
+            Some(token) => request["nextToken"] = token.into(),
+            None => break,
+        }
     }
     Ok(events)
 }
@@ -84,16 +70,12 @@ pub fn readable(line: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
     };
-    let level = json["level"].as_str().unwrap_or("-");
     let fields = json["fields"].as_object().or_else(|| json.as_object());
-    let message = json["fields"]["message"]
-        .as_str()
-        .or(json["message"].as_str())
-        .unwrap_or("");
-    let shown = ["message", "level", "timestamp", "target"];
-    let mut text = format!("{level} {message}");
+    let message = json["fields"]["message"].as_str();
+    let message = message.or(json["message"].as_str()).unwrap_or("");
+    let mut text = format!("{} {message}", json["level"].as_str().unwrap_or("-"));
     for (name, value) in fields.into_iter().flatten() {
-        if !shown.contains(&name.as_str()) {
+        if !["message", "level", "timestamp", "target"].contains(&name.as_str()) {
             let _ = write!(text, " {name}={value}");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as StdCommand, Stdio};
 use std::time::Duration;
 
@@ -15,39 +15,43 @@ use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::paths::StackDir;
-
+/// The file in a stack's folder that other tools read.
+pub(crate) const STACK_FILE: &str = "stack.json";
+const PROCESSES_FILE: &str = "processes.json";
 /// The time that a process has to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(15);
 /// The interval at which a process of another parent is checked.
 const POLL: Duration = Duration::from_millis(50);
 
 /// One process of a running stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// The name, for a person.
-    pub name: String,
-    /// The process id.
-    pub pid: i32,
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    name: String,
+    pid: i32,
     /// The start time, in the system's own notation.
-    pub started: String,
+    started: String,
     /// Whether the process leads a process group of its own, which ends with it.
-    pub group: bool,
+    group: bool,
 }
 
 impl Recorded {
     /// Whether this very process still runs.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         started(self.pid).is_some_and(|started| started == self.started)
     }
 
     /// Ends the process and its group: with SIGTERM, and with SIGKILL if they do not end in time.
-    pub async fn end(&self, grace: Duration) -> Result<()> {
+    async fn end(&self, grace: Duration) -> Result<()> {
         if !self.may_signal() {
             return Ok(());
         }
+        let (name, pid) = (&self.name, self.pid);
+        let signal_it = if self.group { killpg } else { kill };
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            self.signal(signal)?;
+            match signal_it(Pid::from_raw(pid), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                sent => sent.with_context(|| format!("{name} (process {pid}) cannot be ended"))?,
+            }
             let gone = async {
                 while self.remains() {
                     sleep(POLL).await;
@@ -57,7 +61,7 @@ impl Recorded {
                 return Ok(());
             }
         }
-        bail!("{} (process {}) does not end", self.name, self.pid)
+        bail!("{name} (process {pid}) does not end")
     }
 
     /// A group keeps its id from being given away, also after its leader has ended; so only
@@ -69,21 +73,12 @@ impl Recorded {
     fn remains(&self) -> bool {
         self.is_alive() || (self.group && self.may_signal() && group_runs(self.pid))
     }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.pid);
-        let signal_it = if self.group { killpg } else { kill };
-        match signal_it(pid, signal) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            sent => sent.with_context(|| format!("{} (process {pid}) cannot be ended", self.name)),
-        }
-    }
 }
 
 /// Returns the start time of a running process. `None` if there is none of this id.
 fn started(pid: i32) -> Option<String> {
     if fs::exists("/proc/self/stat").unwrap_or(false) {
-        return stat(pid).map(|(_, started)| started);
+        return Some(stat(pid)?.1);
     }
     let output = StdCommand::new("ps")
         .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
@@ -97,8 +92,7 @@ fn started(pid: i32) -> Option<String> {
 
 /// Returns the group and the start time of a process, from `/proc`.
 fn stat(pid: i32) -> Option<(i32, String)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&stat)
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Parses `/proc/<pid>/stat`: the name in brackets may hold anything, and is followed by fields. The
@@ -126,86 +120,91 @@ fn group_runs(group: i32) -> bool {
 
 /// The processes of one stack. Each is recorded in a file before anything else is done with it.
 #[derive(Debug)]
-pub struct Processes {
-    dir: StackDir,
+pub(crate) struct Processes {
+    dir: PathBuf,
     children: Vec<Child>,
 }
 
 impl Processes {
-    /// Takes the stack's folder for this process. An error if a stack runs there; processes that an
-    /// earlier one left behind are ended first.
-    pub async fn claim(dir: &StackDir) -> Result<Self> {
+    /// Takes the stack's folder for this process. An error if a stack runs there; processes and temporary
+    /// files that an earlier one left behind are removed first.
+    pub(crate) async fn claim(dir: &Path) -> Result<Self> {
         let left = recorded(dir)?;
-        let mut owners = left.iter().filter(|process| !process.group);
-        if let Some(owner) = owners.find(|process| process.is_alive()) {
+        if let Some(owner) = left.iter().find(|it| !it.group && it.is_alive()) {
             bail!(
                 "a stack runs already (process {}): use it, or end it with `cargo xtask down`",
                 owner.pid
             );
         }
         end_all(dir).await?;
-        let mut processes = Self {
-            dir: dir.clone(),
+        let tmp = dir.join("tmp");
+        if tmp.exists() {
+            fs::remove_dir_all(&tmp).with_context(|| format!("cannot empty {}", tmp.display()))?;
+        }
+        for dir in [tmp, dir.join("logs")] {
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let processes = Self {
+            dir: dir.to_owned(),
             children: Vec::new(),
         };
-        let pid = i32::try_from(std::process::id())?;
-        processes.record("cargo xtask", pid, false)?;
+        processes.record("cargo xtask", std::process::id(), false)?;
         Ok(processes)
     }
 
-    /// Starts a process in a group of its own, with its output in `log`.
-    pub fn start(&mut self, name: &str, mut command: Command, log: &Path) -> Result<()> {
-        let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command
+    /// Starts a process in a group of its own, with its output in the log of its name.
+    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<()> {
+        let log = log(&self.dir, name);
+        let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .process_group(0);
-        let child = command
+            .process_group(0)
             .spawn()
-            .with_context(|| format!("{name} could not be started"))?;
+            .with_context(|| format!("the {name} could not be started"))?;
         let pid = child
             .id()
-            .with_context(|| format!("{name} ended at once"))?;
+            .with_context(|| format!("the {name} ended at once"))?;
         self.children.push(child);
-        self.record(name, i32::try_from(pid)?, true)
+        self.record(name, pid, true)
     }
 
     /// Ends everything that was started, the last first, and forgets it.
-    pub async fn end(mut self) -> Result<()> {
-        let mut failed = None;
-        let own = i32::try_from(std::process::id())?;
-        let all = recorded(&self.dir)?;
-        for process in all.iter().filter(|it| it.pid != own).rev() {
-            failed = process.end(GRACE).await.err().or(failed);
+    pub(crate) async fn end(mut self) -> Result<()> {
+        let mut ended = Ok(());
+        // Only this process has no group of its own.
+        for process in recorded(&self.dir)?.iter().filter(|it| it.group).rev() {
+            ended = process.end(GRACE).await.and(ended);
         }
         for child in &mut self.children {
             child.wait().await?;
         }
-        match failed {
-            Some(error) => Err(error),
-            None => forget(&self.dir),
-        }
+        ended?;
+        forget(&self.dir)
     }
 
-    fn record(&mut self, name: &str, pid: i32, group: bool) -> Result<()> {
-        let started = started(pid).unwrap_or_default();
+    fn record(&self, name: &str, pid: u32, group: bool) -> Result<()> {
+        let pid = i32::try_from(pid)?;
         let mut all = recorded(&self.dir)?;
         all.push(Recorded {
             name: name.to_owned(),
             pid,
-            started,
+            started: started(pid).unwrap_or_default(),
             group,
         });
-        let file = self.dir.processes_file();
+        let file = self.dir.join(PROCESSES_FILE);
         fs::write(&file, serde_json::to_vec_pretty(&all)?)
             .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
-/// Returns the recorded processes of a stack.
-pub fn recorded(dir: &StackDir) -> Result<Vec<Recorded>> {
-    let file = dir.processes_file();
+pub(crate) fn log(dir: &Path, process: &str) -> PathBuf {
+    dir.join("logs").join(format!("{process}.log"))
+}
+
+pub(crate) fn recorded(dir: &Path) -> Result<Vec<Recorded>> {
+    let file = dir.join(PROCESSES_FILE);
     match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text)
             .with_context(|| format!("{} is not what was written", file.display())),
@@ -215,7 +214,7 @@ pub fn recorded(dir: &StackDir) -> Result<Vec<Recorded>> {
 }
 
 /// Ends every recorded process of a stack, and returns how many ran.
-pub async fn end_all(dir: &StackDir) -> Result<usize> {
+pub(crate) async fn end_all(dir: &Path) -> Result<usize> {
     let all = recorded(dir)?;
     let ended = all.iter().filter(|process| process.remains()).count();
     // The first is the one that started the others: it ends them itself, if it still can.
@@ -226,8 +225,8 @@ pub async fn end_all(dir: &StackDir) -> Result<usize> {
     Ok(ended)
 }
 
-fn forget(dir: &StackDir) -> Result<()> {
-    for file in [dir.processes_file(), dir.stack_file()] {
+fn forget(dir: &Path) -> Result<()> {
+    for file in [PROCESSES_FILE, STACK_FILE].map(|name| dir.join(name)) {
         match fs::remove_file(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             removed => removed.with_context(|| format!("cannot remove {}", file.display()))?,
@@ -240,13 +239,6 @@ fn forget(dir: &StackDir) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn stack_dir() -> (tempfile::TempDir, StackDir) {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StackDir::at(temp.path());
-        dir.prepare().unwrap();
-        (temp, dir)
-    }
-
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -255,32 +247,30 @@ mod tests {
 
     #[tokio::test]
     async fn everything_started_is_ended_also_what_it_started_itself() {
-        let (_temp, dir) = stack_dir();
-        let mut processes = Processes::claim(&dir).await.unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        let mut processes = Processes::claim(dir).await.unwrap();
         let script = "sleep 600 & sleep 600";
-        processes
-            .start("sleeper", shell(script), &dir.log("sleeper"))
-            .unwrap();
-        let started = recorded(&dir).unwrap();
+        processes.start("sleeper", shell(script)).unwrap();
+        let started = recorded(dir).unwrap();
         assert!(started[1].is_alive());
 
         processes.end().await.unwrap();
         assert!(!group_runs(started[1].pid));
-        assert_eq!(recorded(&dir).unwrap(), []);
+        assert_eq!(recorded(dir).unwrap(), []);
     }
 
     #[tokio::test]
     async fn a_process_that_does_not_listen_is_killed() {
-        let (_temp, dir) = stack_dir();
-        let mut processes = Processes::claim(&dir).await.unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        let mut processes = Processes::claim(dir).await.unwrap();
         let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
-        processes
-            .start("stubborn", shell(script), &dir.log("stubborn"))
-            .unwrap();
-        while fs::read_to_string(dir.log("stubborn")).unwrap().is_empty() {
+        processes.start("stubborn", shell(script)).unwrap();
+        while fs::read_to_string(log(dir, "stubborn")).unwrap().is_empty() {
             sleep(POLL).await;
         }
-        let stubborn = recorded(&dir).unwrap().remove(1);
+        let stubborn = recorded(dir).unwrap().remove(1);
         stubborn.end(Duration::from_millis(200)).await.unwrap();
         assert!(!stubborn.is_alive());
         processes.end().await.unwrap();
@@ -288,7 +278,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_that_now_belongs_to_another_process_is_left_alone() {
-        let (_temp, dir) = stack_dir();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
         let mut other = Command::new("sleep")
             .arg("600")
             .kill_on_drop(true)
@@ -307,17 +298,18 @@ mod tests {
             other.try_wait().unwrap().is_none(),
             "the other process was ended"
         );
-        assert_eq!(end_all(&dir).await.unwrap(), 0);
+        assert_eq!(end_all(dir).await.unwrap(), 0);
     }
 
     #[tokio::test]
     async fn a_folder_is_one_stacks_at_a_time() {
-        let (_temp, dir) = stack_dir();
-        let processes = Processes::claim(&dir).await.unwrap();
-        let error = Processes::claim(&dir).await.unwrap_err().to_string();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        let processes = Processes::claim(dir).await.unwrap();
+        let error = Processes::claim(dir).await.unwrap_err().to_string();
         assert!(error.contains("cargo xtask down"), "{error}");
         processes.end().await.unwrap();
-        assert!(Processes::claim(&dir).await.is_ok());
+        assert!(Processes::claim(dir).await.is_ok());
     }
 
     #[test]

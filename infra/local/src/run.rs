@@ -1,6 +1,5 @@
 //! Runs a program to its end, shows its progress, and keeps the output that explains a failure.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::process::Stdio;
 
@@ -23,13 +22,14 @@ pub fn program(path: impl AsRef<OsStr>) -> Command {
 /// Runs `command` to its end and returns its standard output; each line of its standard error
 /// becomes the step's note. An exit status other than 0 is an error with the end of the output.
 pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result<String> {
-    let mut command = command.into();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.kill_on_drop(true);
     let mut child = command
+        .into()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;
-    let stderr = child.stderr.take();
+    let stderr = child.stderr.take().context("its errors are piped")?;
     let (output, errors) = tokio::join!(child.wait_with_output(), notes(step, stderr));
     let output = output.with_context(|| format!("{name} could not be waited for"))?;
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), errors?);
@@ -50,21 +50,17 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// Shows each line as the step's note, and returns the last ones.
-async fn notes(step: &Step, stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut last = VecDeque::new();
-    if let Some(stream) = stream {
-        let mut lines = BufReader::new(stream).split(b'\n');
-        while let Some(line) = lines.next_segment().await? {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            step.note(&line);
-            last.push_back(line);
-            if last.len() > TAIL_LINES {
-                last.pop_front();
-            }
-        }
+/// Shows each line as the step's note, and returns them all.
+async fn notes(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
+    let mut text = String::new();
+    let mut lines = BufReader::new(stream).split(b'\n');
+    while let Some(line) = lines.next_segment().await? {
+        let line = String::from_utf8_lossy(&line);
+        step.note(&line);
+        text.push_str(&line);
+        text.push('\n');
     }
-    Ok(Vec::from(last).join("\n"))
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,58 +1,54 @@
 //! A session: work done with a stack's folder to itself, which leaves no process behind however it ends.
 
-use std::fs;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::Workspace;
 
-use crate::paths::StackDir;
 use crate::process::Processes;
 use crate::ui::Ui;
 
+/// The folder of the stack of `cargo xtask up`, from the checkout's root.
+pub(crate) const LOCAL: &str = "target/local";
+/// The folder of the stack for the end-to-end tests: apart from a developer's own.
+pub(crate) const TEST: &str = "target/local-test";
+/// The folder of the stack for `cargo xtask chaos`.
+pub(crate) const CHAOS: &str = "target/local-chaos";
+
 /// The folder, the processes and the output of a session.
-pub struct Session<'a> {
-    /// The checkout.
-    pub workspace: &'a Workspace,
-    /// The output for a person.
-    pub ui: &'a Ui,
-    /// The folder.
-    pub dir: StackDir,
-    /// The processes that end with the session.
-    pub processes: Processes,
+pub(crate) struct Session<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) ui: &'a Ui,
+    pub(crate) dir: PathBuf,
+    pub(crate) processes: Processes,
 }
 
 /// Claims the folder, does `work`, and ends every process that it started: also when it fails, and
 /// when this process is asked to end.
-pub async fn session<T>(
+pub(crate) async fn session<T>(
     workspace: &Workspace,
     ui: &Ui,
     folder: &str,
     work: impl AsyncFnOnce(&mut Session<'_>) -> Result<T>,
 ) -> Result<T> {
-    let dir = StackDir::at(workspace.join(folder));
-    fs::create_dir_all(dir.path())
-        .with_context(|| format!("cannot make {}", dir.path().display()))?;
+    let dir = workspace.join(folder);
     let mut session = Session {
         workspace,
         ui,
         processes: Processes::claim(&dir).await?,
         dir,
     };
-    let working = async {
-        session.dir.prepare()?;
-        work(&mut session).await
-    };
     let outcome = tokio::select! {
         biased;
-        outcome = working => outcome,
+        outcome = work(&mut session) => outcome,
         asked = asked_to_end() => asked.and_then(|()| bail!("interrupted")),
     };
     session.processes.end().await.and(outcome)
 }
 
 /// Returns once this process is asked to end: Ctrl-C, `kill`, or its terminal closed.
-pub async fn asked_to_end() -> Result<()> {
+pub(crate) async fn asked_to_end() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

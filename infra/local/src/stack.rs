@@ -6,17 +6,23 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bematic::agent::Route;
-use bematic_admin::{Admin, Deployment, LocalStack, NewProject, Outputs, Tables};
+use bematic_admin::{Admin, Deployment, LocalStack, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
+use clap::Args;
+use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL, Server, TEAM_ID};
 use serde::{Deserialize, Serialize};
+use xtask::Workspace;
 
 use crate::build;
-use crate::deploy::{self, STACK_NAME};
 use crate::edge::{Edge, Limits};
 use crate::emulator::{self, REGION};
-use crate::paths::StackDir;
-use crate::session::Session;
-use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL, Server, TEAM_ID};
+use crate::process::STACK_FILE;
+use crate::run::run;
+use crate::session::{Session, session};
+use crate::ui::Ui;
+
+/// The name of the CloudFormation stack.
+pub const STACK_NAME: &str = "bematic";
 
 /// The key that the local Slack signs requests with: no secret, since it is the same everywhere.
 const SIGNING_SECRET: &str = "bematic-local-signing-secret";
@@ -66,15 +72,15 @@ pub struct StackFile {
 impl StackFile {
     /// Reads the file of a running stack.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = fs::read(file)
-            .with_context(|| "no local stack runs: start one with `cargo xtask up`")?;
+        let text =
+            fs::read(file).context("no local stack runs: start one with `cargo xtask up`")?;
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is not what was written", file.display()))
     }
 
     /// Writes the file in one step: a reader never gets half of it.
-    fn write(&self, dir: &StackDir) -> Result<()> {
-        let file = dir.stack_file();
+    fn write(&self, dir: &Path) -> Result<()> {
+        let file = dir.join(STACK_FILE);
         let new = file.with_extension("json.new");
         fs::write(&new, serde_json::to_vec_pretty(self)?)
             .and_then(|()| fs::rename(&new, &file))
@@ -83,11 +89,11 @@ impl StackFile {
 }
 
 /// Parameters of the template, by name.
-pub type Parameters = &'static [(&'static str, &'static str)];
+pub(crate) type Parameters = &'static [(&'static str, &'static str)];
 
 /// The parameters that the end-to-end tests are made for: deadlines that end while a test waits, and that a busy
 /// machine still keeps. Tests set the lease by project.
-pub const TEST_PARAMETERS: Parameters = &[
+pub(crate) const TEST_PARAMETERS: Parameters = &[
     ("BreakerConsecutiveFailures", "0"),
     ("BreakerRecoverySeconds", "8"),
     ("TaskAckSeconds", "15"),
@@ -96,35 +102,63 @@ pub const TEST_PARAMETERS: Parameters = &[
     ("TaskWaitSeconds", "75"),
 ];
 
-/// The settings of a stack.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Settings {
-    /// The emulator's port; 0 is any free one, here as for the others.
-    pub aws_port: u16,
-    /// The edge's port: the agents' WebSocket, the webhook.
-    pub edge_port: u16,
-    /// The local Slack's port: its page and its Web API.
-    pub slack_port: u16,
-    /// How long an agent's connection may live.
-    pub limits: Limits,
+// The settings of a stack. (A doc comment would become the help text of the command that has them.)
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Settings {
+    /// Port of the emulator; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// Port of the local Slack; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    slack_port: u16,
+    /// Port where agents connect; a free one by default.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    ws_port: u16,
+    #[arg(skip)]
+    pub(crate) limits: Limits,
     /// Parameters of the template, besides those that make it local.
-    pub parameters: Parameters,
+    #[arg(skip)]
+    pub(crate) parameters: Parameters,
 }
 
-/// A stack that runs until it is shut down.
-pub struct Stack {
-    /// The addresses and keys of the stack.
-    pub file: StackFile,
-    /// The local Slack, which lives in this process.
-    pub slack: Server,
-    /// The edge in front of the emulator, which lives in this process too.
-    pub edge: Edge,
+impl Settings {
+    pub(crate) fn with_parameters(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            ..Self::default()
+        }
+    }
+}
+
+pub(crate) struct Stack {
+    pub(crate) file: StackFile,
+    pub(crate) slack: Server,
+    /// The proxy in front of the emulator.
+    pub(crate) edge: Edge,
+}
+
+/// Starts a stack in `folder`, does `work`, and ends the stack.
+pub(crate) async fn with_stack<T>(
+    workspace: &Workspace,
+    ui: &Ui,
+    folder: &str,
+    settings: Settings,
+    work: impl AsyncFnOnce(&mut Session<'_>, &Stack) -> Result<T>,
+) -> Result<T> {
+    session(workspace, ui, folder, async |session| {
+        let stack = Stack::start(session, settings).await?;
+        let outcome = work(session, &stack).await;
+        stack.edge.shutdown().await;
+        stack.slack.shutdown().await;
+        outcome
+    })
+    .await
 }
 
 impl Stack {
     /// Starts the local Slack, the edge and the emulator, deploys the template, and creates an agent
     /// with a project, so that tasks can run. The functions must have been built.
-    pub async fn start(session: &mut Session<'_>, settings: Settings) -> Result<Self> {
+    async fn start(session: &mut Session<'_>, settings: Settings) -> Result<Self> {
         build::install(session.workspace)?;
         let config = Config {
             port: settings.slack_port,
@@ -137,12 +171,12 @@ impl Stack {
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
-        let port = emulator::port(settings.aws_port).await?;
+        let port = emulator::port(settings.port).await?;
         let emulator = (Ipv4Addr::LOCALHOST, port).into();
-        let edge = Edge::start(settings.edge_port, emulator, settings.limits).await?;
+        let edge = Edge::start(settings.ws_port, emulator, settings.limits).await?;
         let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
         let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api());
-        let own = [
+        let local = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
             ("OperationsChannel", OPERATIONS_CHANNEL),
@@ -150,11 +184,22 @@ impl Stack {
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
         ];
-        let parameters = [&own, settings.parameters].concat();
-        deploy::to_emulator(session, &aws_endpoint, &parameters).await?;
+        let parameters = local.iter().chain(settings.parameters);
+        let step = session.ui.step("Deploying template.yaml onto it");
+        let arguments = ["deploy", "--config-env", "local", "--parameter-overrides"];
+        let mut deploy = session.workspace.sam(&arguments);
+        deploy
+            .envs(emulator::environment(&aws_endpoint))
+            .args(parameters.map(|(name, value)| format!("{name}={value}")));
+        run(&step, "sam deploy", deploy).await?;
+        step.done("");
         let config = bematic_admin::local_config(aws_endpoint.clone(), REGION).await;
         let outputs = bematic_admin::outputs(&config, STACK_NAME).await?;
-        let webhook_url = output(&outputs, "WebhookUrl")?;
+        let output = |name: &str| {
+            let output = outputs.get(name).cloned();
+            output.with_context(|| format!("the deployed stack has no output {name}"))
+        };
+        let webhook_url = output("WebhookUrl")?;
         slack.state().set_webhook(&webhook_url);
         let mut file = StackFile {
             aws: LocalStack {
@@ -163,9 +208,9 @@ impl Stack {
                 tables: Tables::of(&outputs)?,
                 queues: bematic_admin::queues(&outputs),
             },
-            websocket_url: output(&outputs, "WebSocketUrl")?,
+            websocket_url: output("WebSocketUrl")?,
             webhook_url,
-            health_url: output(&outputs, "HealthUrl")?,
+            health_url: output("HealthUrl")?,
             slack_url: slack.page_url(),
             slack_api_url,
             slack_signing_secret: SIGNING_SECRET.to_owned(),
@@ -181,17 +226,11 @@ impl Stack {
         let step = session.ui.step("Making an agent and a project");
         let admin = Admin::new(Deployment::local(file.aws.clone()).await);
         let agent_id = AGENT_ID.parse()?;
-        let path = session.dir.sample().display().to_string();
+        let path = session.dir.join("sample").display().to_string();
         file.agent_api_key = add_agent(&admin, &agent_id, &file.channel_id, "sample", path).await?;
         step.done(AGENT_ID);
         file.write(&session.dir)?;
         Ok(Self { file, slack, edge })
-    }
-
-    /// Ends the parts that live in this process. The emulator is ended with the other processes.
-    pub async fn shutdown(self) {
-        self.edge.shutdown().await;
-        self.slack.shutdown().await;
     }
 }
 
@@ -218,13 +257,6 @@ pub(crate) async fn add_agent(
     };
     admin.create_project(project, false).await?;
     Ok(agent.api_key)
-}
-
-fn output(outputs: &Outputs, name: &str) -> Result<String> {
-    outputs
-        .get(name)
-        .cloned()
-        .with_context(|| format!("the deployed stack has no output {name}"))
 }
 
 #[cfg(test)]

@@ -1,25 +1,32 @@
-//! `cargo xtask up`: the whole system on this machine, with a task running through it; and
-//! `cargo xtask down`.
+//! `cargo xtask up`, the whole system on this machine with a task running through it; and `cargo xtask down`.
+//!
+//! The sample agent is the reference agent with a simulated coding agent, on a small project of its own.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use local_slack::Client;
+use tokio::process::Command;
 use tokio::time::timeout;
-use xtask::Workspace;
+use xtask::{Workspace, sibling};
 
-use crate::edge::Limits;
 use crate::logs;
-use crate::paths::StackDir;
-use crate::process::end_all;
+use crate::process::{STACK_FILE, end_all, log};
 use crate::run::last_lines;
-use crate::sample;
-use crate::session::{Session, asked_to_end, session};
-use crate::stack::{Settings, Stack, StackFile, TEST_PARAMETERS};
+use crate::session::{CHAOS, LOCAL, Session, TEST, asked_to_end};
+use crate::stack::{Settings, Stack, StackFile, TEST_PARAMETERS, with_stack};
 use crate::ui::Ui;
 use crate::watch::until_ended;
-use local_slack::Client;
+
+/// The command that creates the sample task.
+const COMMAND: &str = "/bm run fix the login bug";
+/// Tasks that the sample agent runs at a time.
+const CONCURRENCY: &str = "2";
+/// The time that a task has to end when the stack ends.
+const DRAIN_SECONDS: &str = "2";
 
 /// The time limit of the sample task, which takes some ten seconds.
 const TASK: Duration = Duration::from_mins(2);
@@ -27,61 +34,44 @@ const TASK: Duration = Duration::from_mins(2);
 /// The number of each part's log lines that explain a failure.
 const LOG_LINES: usize = 12;
 
-/// The options of `up`.
 #[derive(Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// End once the sample task has; the exit status tells whether it completed.
     #[arg(long)]
-    pub once: bool,
+    once: bool,
     /// Start no agent, and no task.
     #[arg(long)]
-    pub no_agent: bool,
+    no_agent: bool,
     /// Deploy with the short deadlines that the end-to-end tests are made for.
     #[arg(long)]
-    pub for_tests: bool,
-    /// Port of the emulator; a free one by default.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    pub port: u16,
-    /// Port of the local Slack; a free one by default.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    pub slack_port: u16,
-    /// Port where agents connect; a free one by default.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    pub ws_port: u16,
+    for_tests: bool,
+    #[command(flatten)]
+    settings: Settings,
     /// Seconds without a message that end a connection; API Gateway's 10 minutes by default.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub idle_seconds: Option<u64>,
+    idle_seconds: Option<u64>,
     /// Seconds that a connection lives at most; API Gateway's 2 hours by default.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub lifetime_seconds: Option<u64>,
+    lifetime_seconds: Option<u64>,
 }
 
 /// Starts the local stack and stays until it is asked to end, which ends everything again.
-pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> {
-    let aws = Limits::default();
-    let settings = Settings {
-        aws_port: options.port,
-        edge_port: options.ws_port,
-        slack_port: options.slack_port,
-        limits: Limits {
-            idle: options.idle_seconds.map_or(aws.idle, Duration::from_secs),
-            lifetime: options
-                .lifetime_seconds
-                .map_or(aws.lifetime, Duration::from_secs),
-        },
-        parameters: if options.for_tests {
-            TEST_PARAMETERS
-        } else {
-            &[]
-        },
-    };
-    session(workspace, ui, StackDir::LOCAL, async |session| {
-        let stack = Stack::start(session, settings).await?;
+pub(crate) async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> {
+    let mut settings = options.settings;
+    if options.for_tests {
+        settings.parameters = TEST_PARAMETERS;
+    }
+    if let Some(seconds) = options.idle_seconds {
+        settings.limits.idle = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = options.lifetime_seconds {
+        settings.limits.lifetime = Duration::from_secs(seconds);
+    }
+    with_stack(workspace, ui, LOCAL, settings, async |session, stack| {
         if !options.no_agent {
-            sample::lay_out(session)?;
-            sample::start_agent(session, &stack.file)?;
-            if let Err(error) = sample_task(&stack.file, ui).await {
-                explain(session, &stack.file).await;
+            start_sample_agent(session, &stack.file)?;
+            if let Err(error) = sample_task(stack, ui).await {
+                show_logs(session, &stack.file).await;
                 return Err(error);
             }
         }
@@ -90,17 +80,16 @@ pub async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Result<()> 
             asked_to_end().await?;
             ui.line("ending the stack …");
         }
-        stack.shutdown().await;
         Ok(())
     })
     .await
 }
 
 /// Ends every process of every local stack of this checkout, by the recorded ids.
-pub async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
+pub(crate) async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
     let mut ended = 0;
-    for folder in [StackDir::LOCAL, StackDir::TEST, StackDir::CHAOS] {
-        ended += end_all(&StackDir::at(workspace.join(folder))).await?;
+    for folder in [LOCAL, TEST, CHAOS] {
+        ended += end_all(&workspace.join(folder)).await?;
     }
     match ended {
         0 => ui.line("no local stack runs"),
@@ -110,17 +99,55 @@ pub async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
     Ok(())
 }
 
+/// Lays out the sample project anew, as it is before the first task, and starts the agent on it.
+fn start_sample_agent(session: &mut Session<'_>, stack: &StackFile) -> Result<()> {
+    let source = session.workspace.join("infra/local/sample");
+    let project = session.dir.join("sample");
+    let lay_out = || {
+        fs::create_dir_all(&project)?;
+        for entry in fs::read_dir(source.join("project"))? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::copy(entry.path(), project.join(entry.file_name()))?;
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    lay_out().with_context(|| {
+        format!(
+            "the sample project cannot be laid out in {}",
+            project.display()
+        )
+    })?;
+    let python = session.workspace.tool("python");
+    let script = source.join("coding_agent.py");
+    let mut command = Command::new(sibling("bematic-agent")?);
+    command
+        .args(["--url", &stack.websocket_url, "--agent-id", &stack.agent_id])
+        .args(["--concurrency", CONCURRENCY])
+        .args(["--drain-timeout", DRAIN_SECONDS])
+        .arg("--json")
+        .arg("--workdir")
+        .arg(&project)
+        .arg("--exec")
+        .arg(format!("'{}' '{}'", python.display(), script.display()))
+        .env("BEMATIC_API_KEY", &stack.agent_api_key)
+        .current_dir(project);
+    session.processes.start("agent", command)
+}
+
 /// Types the sample command in Slack and follows its message to the end.
-async fn sample_task(stack: &StackFile, ui: &Ui) -> Result<()> {
-    let step = ui.step(&format!("Running the sample task: {}", sample::COMMAND));
-    let client = Client::new(&stack.slack_url, &stack.channel_id, &stack.admin_user_id);
-    let said = client.command(sample::COMMAND).await?;
+async fn sample_task(stack: &Stack, ui: &Ui) -> Result<()> {
+    let step = ui.step(&format!("Running the sample task: {COMMAND}"));
+    let file = &stack.file;
+    let client = Client::new(&file.slack_url, &file.channel_id, &file.admin_user_id);
+    let said = client.command(COMMAND).await?;
     if let Some(problem) = said.delivery.and_then(|delivery| delivery.error) {
         bail!("the webhook did not take the command: {problem}");
     }
     let completed = timeout(TASK, until_ended(stack, ui))
         .await
-        .with_context(|| format!("the task did not end within {} s", TASK.as_secs()))??;
+        .with_context(|| format!("the task did not end within {} s", TASK.as_secs()))?;
     if !completed {
         bail!("the sample task did not complete");
     }
@@ -129,25 +156,33 @@ async fn sample_task(stack: &StackFile, ui: &Ui) -> Result<()> {
 }
 
 /// Shows the last log lines of the functions and of the agent.
-async fn explain(session: &Session<'_>, stack: &StackFile) {
-    let (ui, log) = (session.ui, session.dir.log("agent"));
+async fn show_logs(session: &Session<'_>, stack: &StackFile) {
+    let ui = session.ui;
     for function in session.workspace.functions().unwrap_or_default() {
-        let lines = logs::tail(stack, &function, "", LOG_LINES)
-            .await
-            .unwrap_or_else(|error| vec![format!("{error:#}")]);
+        let events = logs::events(stack, &function, "").await;
+        let lines = events.map_or_else(
+            |error| vec![format!("{error:#}")],
+            |events| {
+                events
+                    .iter()
+                    .map(|it| logs::readable(&it.message))
+                    .collect()
+            },
+        );
         if !lines.is_empty() {
             ui.line(&format!("── {function}"));
-            for line in &lines {
-                ui.line(&logs::readable(line));
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                ui.line(line);
             }
         }
     }
-    let said = fs::read_to_string(&log).unwrap_or_default();
-    ui.line(&format!("── the agent\n{}", last_lines(&said, LOG_LINES)));
+    let log = log(&session.dir, "agent");
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    ui.line(&format!("── the agent\n{}", last_lines(&text, LOG_LINES)));
     ui.line(&format!("all logs: {}", log.with_file_name("").display()));
 }
 
-fn what_next(dir: &StackDir, stack: &StackFile) -> String {
+fn what_next(dir: &Path, stack: &StackFile) -> String {
     format!(
         "
 The stack is up.
@@ -158,7 +193,7 @@ The stack is up.
   all of it     {file}
 
 Try next
-  open the page and type  {command}
+  open the page and type  {COMMAND}
   add an agent            cargo xtask agent create my-agent
   add a project           cargo xtask project create --help
 Ctrl-C ends everything.",
@@ -167,7 +202,6 @@ Ctrl-C ends everything.",
         agents = stack.websocket_url,
         aws = stack.aws.aws_endpoint,
         region = stack.aws.region,
-        file = dir.stack_file().display(),
-        command = sample::COMMAND,
+        file = dir.join(STACK_FILE).display(),
     )
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use self::source::Source;
 
@@ -22,18 +22,15 @@ const HOPS: usize = 8;
 
 /// Fails with every circle there is.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let mut circles = Vec::new();
+    let mut crates = BTreeMap::new();
     for folder in FOLDERS {
-        for entry in entries(&root.join(folder))? {
-            let mut files = BTreeMap::new();
-            read(&root.join(folder).join(&entry).join("src"), "", &mut files)?;
-            for sentences in Modules::of(&files).circles() {
-                circles.push(format!(
-                    "{folder}/{entry}/src:\n  {}",
-                    sentences.join("\n  ")
-                ));
-            }
-        }
+        read(root, &root.join(folder), &mut crates)?;
+    }
+    let mut circles = Vec::new();
+    for (folder, files) in &crates {
+        let modules = Modules::of(files).with_context(|| folder.clone())?;
+        let found = modules.circles().into_iter();
+        circles.extend(found.map(|it| format!("{folder}/src:\n  {}", it.join("\n  "))));
     }
     if circles.is_empty() {
         return Ok(());
@@ -44,26 +41,23 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     )
 }
 
-/// Returns the names of the files and folders in a folder, in order; none if there is no such folder.
-fn entries(folder: &Path) -> Result<BTreeSet<String>> {
-    if !folder.is_dir() {
-        return Ok(BTreeSet::new());
-    }
-    let cannot = || format!("cannot list {}", folder.display());
-    let entries = fs::read_dir(folder).with_context(cannot)?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    names.collect()
-}
+/// The Rust files of a crate, by their paths below `src`.
+type Files = BTreeMap<String, String>;
 
-/// Reads the Rust files in a folder, by their paths below `src`.
-fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
-    for name in entries(folder)? {
-        let (path, name) = (folder.join(&name), format!("{below}{name}"));
+/// Reads the files of the crates in a folder, by the crates' folders.
+fn read(root: &Path, folder: &Path, crates: &mut BTreeMap<String, Files>) -> Result<()> {
+    let cannot = |path: &Path| format!("cannot read {}", path.display());
+    for entry in fs::read_dir(folder).with_context(|| cannot(folder))? {
+        let path = entry?.path();
+        let relative = path.strip_prefix(root)?.to_string_lossy();
         if path.is_dir() {
-            read(&path, &format!("{name}/"), files)?;
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            let cannot = || format!("cannot read {}", path.display());
-            files.insert(name, fs::read_to_string(&path).with_context(cannot)?);
+            read(root, &path, crates)?;
+        } else if let Some((folder, file)) = relative.split_once("/src/")
+            && path.extension().is_some_and(|it| it == "rs")
+        {
+            let text = fs::read_to_string(&path).with_context(|| cannot(&path))?;
+            let files = crates.entry(folder.to_owned()).or_default();
+            files.insert(file.to_owned(), text);
         }
     }
     Ok(())
@@ -72,13 +66,8 @@ fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) -> Res
 /// A module's path from the root of its crate.
 type ModulePath = Vec<String>;
 
-struct Module {
-    file: String,
-    source: Source,
-}
-
-/// The modules of a crate.
-struct Modules(BTreeMap<ModulePath, Module>);
+/// The modules of a crate, with their files.
+struct Modules(BTreeMap<ModulePath, (String, Source)>);
 
 /// For each module, the modules that it depends on, with the names of them that it uses.
 type Dependencies<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeSet<String>>>;
@@ -86,21 +75,21 @@ type Dependencies<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeS
 impl Modules {
     /// Returns the modules in files, without those that only tests compile. A `main.rs` beside a `lib.rs` is left
     /// out: nothing depends on it.
-    fn of(files: &BTreeMap<String, String>) -> Self {
+    fn of(files: &Files) -> Result<Self> {
         let has_lib = files.contains_key("lib.rs");
-        let files = files.iter();
-        let files = files.filter(|(file, _)| !has_lib || *file != "main.rs");
-        let modules = files.map(|(file, text)| {
+        let mut modules = BTreeMap::new();
+        for (file, text) in files.iter().filter(|it| !has_lib || it.0 != "main.rs") {
             let path = module_path(file);
-            let source = Source::of(&path, text);
-            let file = file.clone();
-            (path, Module { file, source })
-        });
-        let mut modules: BTreeMap<_, _> = modules.collect();
-        let tests = modules.values().flat_map(|it| &it.source.test_modules);
+            let source =
+                Source::of(&path, text).map_err(|error| anyhow!("{file} is not Rust: {error}"))?;
+            modules.insert(path, (file.clone(), source));
+        }
+        let tests = modules
+            .values()
+            .flat_map(|(_, source)| &source.test_modules);
         let tests: BTreeSet<_> = tests.cloned().collect();
         modules.retain(|path, _| !(1..=path.len()).any(|end| tests.contains(&path[..end])));
-        Self(modules)
+        Ok(Self(modules))
     }
 
     /// Returns the circles, each as the sentences about the dependencies between its files.
@@ -114,7 +103,7 @@ impl Modules {
             for (to, names) in others {
                 if reached[to].contains(from) {
                     let names: Vec<_> = names.iter().map(String::as_str).collect();
-                    let (user, definer) = (&self.0[*from].file, &self.0[*to].file);
+                    let (user, definer) = (&self.0[*from].0, &self.0[*to].0);
                     let sentence = format!("{user} needs {} of {definer}", names.join(", "));
                     circles.entry(&reached[from]).or_default().push(sentence);
                 }
@@ -124,9 +113,9 @@ impl Modules {
     }
 
     fn dependencies(&self) -> Dependencies<'_> {
-        let dependencies = self.0.iter().map(|(from, module)| {
-            let imports = module.source.imports.iter().filter(|it| !it.public);
-            let paths = imports.map(|it| &it.path).chain(&module.source.paths);
+        let dependencies = self.0.iter().map(|(from, (_, source))| {
+            let imports = source.imports.iter().filter(|it| !it.public);
+            let paths = imports.map(|it| &it.path).chain(&source.paths);
             let mut dependencies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
             for path in paths {
                 if let Some((to, Some(name))) = self.definition(from, path, HOPS)
@@ -159,7 +148,7 @@ impl Modules {
                 (at, module) = child;
                 continue;
             }
-            let mut imports = module.source.imports.iter();
+            let mut imports = module.1.imports.iter();
             let import = imports.find(|it| it.name == *name && hops > 0);
             let found = import.and_then(|import| {
                 let path = [&import.path, &names[index + 1..]].concat();
@@ -202,7 +191,7 @@ mod tests {
     fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
         let files = files.iter();
         let files = files.map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
-        Modules::of(&files.collect()).circles()
+        Modules::of(&files.collect()).unwrap().circles()
     }
 
     const NONE: [Vec<String>; 0] = [];

@@ -22,11 +22,9 @@ impl Workspace {
         };
         let mut above = start.ancestors();
         let root = above.find(|dir| dir.join("template.yaml").is_file());
-        let root =
-            root.context("no template.yaml here or above: run this inside a checkout of Bematic")?;
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        let missing = "no template.yaml here or above: run this inside a checkout of Bematic";
+        let root = root.context(missing)?.to_owned();
+        Ok(Self { root })
     }
 
     /// The folder with `template.yaml`.

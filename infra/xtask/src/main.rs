@@ -65,44 +65,40 @@ fn main() -> ExitCode {
 
 /// Does a task, `None` if there is none of this name.
 fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
-    let explain = arguments
-        .iter()
-        .any(|argument| argument == "--help" || argument == "-h");
-    let hand_over = |to: &str| {
-        let workspace = Workspace::find()?;
-        match task {
-            _ if explain => build(&workspace, &["--bin", to])?,
-            "test" => venv::ensure_during(&workspace, || build(&workspace, &["--all-targets"]))?,
-            "up" | "chaos" => {
-                let functions = workspace.functions()?;
-                let programs = functions.iter().map(String::as_str);
-                let programs = programs.chain(["bematic-agent", to]);
-                let wanted: Vec<_> = programs.flat_map(|program| ["--bin", program]).collect();
-                venv::ensure_during(&workspace, || build(&workspace, &wanted))?;
-            }
-            _ => build(&workspace, &["--bin", to])?,
-        }
-        become_program(to, arguments)
+    let program = match task {
+        "up" | "down" | "test" | "chaos" => "bematic-local",
+        "bench" | "simulate" => "bematic-bench",
+        "agent" | "project" | "dead-letters" => "bematic",
+        "check" => return Some(check::check(arguments)),
+        "deploy" => return Some(deploy::deploy(arguments)),
+        _ => return None,
     };
-    match task {
-        "up" | "down" | "test" | "chaos" => Some(hand_over("bematic-local")),
-        "bench" | "simulate" => Some(hand_over("bematic-bench")),
-        "agent" | "project" | "dead-letters" => Some(hand_over("bematic")),
-        "check" => Some(check::check(arguments)),
-        "deploy" => Some(deploy::deploy(arguments)),
-        _ => None,
-    }
+    Some(hand_over(task, program, arguments))
 }
 
-/// Builds programs or tests of the workspace, as a bare `cargo build` would build them.
-fn build(workspace: &Workspace, wanted: &[&str]) -> Result<()> {
+/// Builds a program and what its task needs, as a bare `cargo build` would build them, and becomes it:
+/// signals, the terminal and the exit status are the program's own.
+fn hand_over(task: &str, program: &str, arguments: &[OsString]) -> Result<()> {
+    let workspace = Workspace::find()?;
     let mut cargo = workspace.cargo(&["build"]);
-    run("cargo build", cargo.args(wanted))
-}
-
-/// Becomes a program that was built beside this one: signals, the terminal and the exit status are
-/// its own.
-fn become_program(name: &str, arguments: &[OsString]) -> Result<()> {
-    let error = Command::new(sibling(name)?).args(arguments).exec();
-    Err(error).with_context(|| format!("{name} could not be started"))
+    let explains = arguments.iter().any(|it| it == "--help" || it == "-h");
+    let needs_stack = !explains && ["up", "chaos", "test"].contains(&task);
+    if needs_stack && task == "test" {
+        cargo.arg("--all-targets");
+    } else {
+        cargo.args(["--bin", program]);
+        if needs_stack {
+            cargo.args(["--bin", "bematic-agent"]);
+            let functions = workspace.functions()?;
+            cargo.args(functions.iter().flat_map(|function| ["--bin", function]));
+        }
+    }
+    let mut build = || run("cargo build", &mut cargo);
+    if needs_stack {
+        venv::ensure_during(&workspace, build)?;
+    } else {
+        build()?;
+    }
+    let error = Command::new(sibling(program)?).args(arguments).exec();
+    Err(error).with_context(|| format!("{program} could not be started"))
 }

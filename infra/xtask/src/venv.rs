@@ -9,15 +9,7 @@ use anyhow::{Context, Result, bail};
 use xtask::Workspace;
 
 /// The names an interpreter may have, the one a person most likely means first.
-const INTERPRETERS: [&str; 7] = [
-    "python3",
-    "python",
-    "python3.14",
-    "python3.13",
-    "python3.12",
-    "python3.11",
-    "python3.10",
-];
+const INTERPRETERS: &str = "python3 python python3.14 python3.13 python3.12 python3.11 python3.10";
 /// The oldest Python the emulator runs on.
 const OLDEST: (u32, u32) = (3, 10);
 
@@ -88,13 +80,13 @@ fn fails_below(version: (u32, u32)) -> String {
 }
 
 fn find_python() -> Result<&'static str> {
+    let script = fails_below(OLDEST);
     let is_new_enough = |name: &&str| {
-        let script = fails_below(OLDEST);
         let output = Command::new(name).args(["-c", &script]).output();
         output.is_ok_and(|output| output.status.success())
     };
     let (major, minor) = OLDEST;
-    INTERPRETERS.into_iter().find(is_new_enough).with_context(|| {
+    INTERPRETERS.split(' ').find(is_new_enough).with_context(|| {
         format!("no Python {major}.{minor} or newer was found on the PATH: install one and run this again")
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bematic_local::deploy::STACK_NAME;
+use bematic_local::stack::STACK_NAME;
 use serde_json::Value;
 use tokio::process::Command;
 

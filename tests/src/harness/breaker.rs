@@ -2,7 +2,7 @@
 
 use bematic::agent::Route;
 use bematic::breaker::{Breaker, BreakerConfig};
-use bematic_local::deploy::STACK_NAME;
+use bematic_local::stack::STACK_NAME;
 use serde_json::{Value, json};
 
 use super::test::unique;

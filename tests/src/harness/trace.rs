@@ -37,8 +37,9 @@ impl Trace {
 
     /// The lines of one function about `text`.
     pub(crate) async fn lines(&self, function: &str, text: &str) -> Vec<String> {
-        let lines = logs::tail(&self.0.stack, function, text, usize::MAX).await;
-        lines.expect("the function's log lines")
+        let events = logs::events(&self.0.stack, function, text).await;
+        let events = events.expect("the function's log lines").into_iter();
+        events.map(|event| event.message).collect()
     }
 }
 

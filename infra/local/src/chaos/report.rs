@@ -1,24 +1,34 @@
-//! The report of a run: a table for a person, JSON for machines.
+//! The report of a run: a table for a person, JSON for machines; and the records of what may not happen.
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 
+use anyhow::Result;
+use bematic_test_agent::{Entry, What};
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use super::verdict::{Charge, Verdict};
+use super::verdict::{Verdict, ViolationKind};
 use crate::edge::CallCounts;
+use crate::logs;
+use crate::session::Session;
+use crate::stack::StackFile;
 
-/// Offences that are named.
+/// Violations that are named.
 const NAMED: usize = 25;
+/// Tasks and agents whose records are printed.
+const EXPLAINED: usize = 3;
+/// Log lines of all functions about one of them.
+const LINES: usize = 120;
 
 /// A run and its verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) agents: usize,
     pub(super) concurrency: usize,
-    /// The time that the run was disturbed.
+    /// The time during which faults were injected.
     pub(super) disturbed_ms: u64,
     /// Attempts that agents ended in that time.
     pub(super) ended_disturbed: usize,
@@ -30,8 +40,8 @@ pub(super) struct Report {
     pub(super) verdict: Verdict,
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let verdict = &self.verdict;
         writeln!(
             f,
@@ -42,20 +52,6 @@ impl fmt::Display for Report {
             seconds(self.disturbed_ms),
             seconds(self.whole_ms),
         )?;
-        self.tasks(f)?;
-        for charge in Charge::VARIANTS {
-            let count = verdict.count(*charge);
-            let note = if count == 0 { "" } else { "must be 0" };
-            row(f, charge.into(), count, note)?;
-        }
-        self.times(f)?;
-        self.offences(f)
-    }
-}
-
-impl Report {
-    fn tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = &self.verdict;
         let told = format!(
             "of which operators were told of {}; {} commands had no proper answer",
             verdict.confirmed, self.unanswered
@@ -63,9 +59,8 @@ impl Report {
         row(f, "tasks submitted", verdict.submitted, &told)?;
         row(f, "completed", verdict.completed, "")?;
         row(f, "cancelled", verdict.cancelled, "")?;
-        let causes: Vec<_> = verdict
-            .failed
-            .iter()
+        let causes = verdict.failed.iter();
+        let causes: Vec<_> = causes
             .map(|(cause, count)| format!("{count} {cause}"))
             .collect();
         let failed: usize = verdict.failed.values().sum();
@@ -79,11 +74,14 @@ impl Report {
         row(f, "ended while disturbed", self.ended_disturbed, note)?;
         row(f, "tasks with a late report", verdict.late, "")?;
         row(f, "breakers that opened", verdict.opened, "")?;
-        writeln!(f)
-    }
-
-    fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = &self.verdict.reconnects;
+        writeln!(f)?;
+        for kind in ViolationKind::VARIANTS {
+            let count = verdict.count(*kind);
+            let note = if count == 0 { "" } else { "must be 0" };
+            row(f, kind.into(), count, note)?;
+        }
+        writeln!(f)?;
+        let times = &verdict.reconnects;
         let note = format!(
             "half within {}, 95 % within {}, all within {}; {} were cut off before",
             seconds(times.p50),
@@ -91,38 +89,65 @@ impl Report {
             seconds(times.max),
             times.cut_short,
         );
-        writeln!(f)?;
         row(f, "reconnected and drained", times.drained, &note)?;
         let note = format!("of {}", self.calls.made);
-        row(f, "calls to AWS that failed", self.calls.failed, &note)
-    }
-
-    fn offences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let offences = &self.verdict.offences;
-        if !offences.is_empty() {
+        row(f, "calls to AWS that failed", self.calls.failed, &note)?;
+        if !verdict.violations.is_empty() {
             writeln!(f)?;
         }
-        for offence in offences.iter().take(NAMED) {
-            let charge: &str = offence.charge.into();
-            writeln!(f, "  {charge}: {}: {}", offence.about, offence.why)?;
+        for violation in verdict.violations.iter().take(NAMED) {
+            let kind: &str = violation.kind.into();
+            writeln!(f, "  {kind}: {}: {}", violation.about, violation.why)?;
         }
-        match offences.len().saturating_sub(NAMED) {
+        match verdict.violations.len().saturating_sub(NAMED) {
             0 => Ok(()),
             more => writeln!(f, "  and {more} more"),
         }
     }
 }
 
-fn row(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    count: impl fmt::Display,
-    note: &str,
-) -> fmt::Result {
+fn row(f: &mut Formatter<'_>, what: &str, count: impl Display, note: &str) -> fmt::Result {
     let row = format!("  {what:<26}{count:>7}   {note}");
     writeln!(f, "{}", row.trim_end())
 }
 
 fn seconds(millis: u64) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}
+
+/// Prints the ledger's and the functions' log lines about the first tasks and agents that a verdict names.
+pub(super) async fn print_records(
+    session: &Session<'_>,
+    stack: &StackFile,
+    ledger: &[Entry],
+    verdict: &Verdict,
+) -> Result<()> {
+    let ui = session.ui;
+    let named = verdict
+        .violations
+        .iter()
+        .map(|it| it.about.split('#').next());
+    let ids: BTreeSet<_> = named.flatten().collect();
+    for id in ids.into_iter().take(EXPLAINED) {
+        ui.line(&format!("── what the agents did with {id}"));
+        for Entry { at, agent, what } in ledger {
+            if let What::Run(run, deed) = what
+                && run.task_id.to_string() == id
+            {
+                ui.line(&format!("{at} {agent} attempt {}: {deed:?}", run.attempt));
+            }
+        }
+        ui.line(&format!("── what the functions said of {id}"));
+        // In the order of time.
+        let mut events = BTreeSet::new();
+        for function in session.workspace.functions()? {
+            for event in logs::events(stack, &function, id).await? {
+                events.insert((event.timestamp, function.clone(), event.message));
+            }
+        }
+        for (at, function, line) in events.into_iter().take(LINES) {
+            ui.line(&format!("{at} {function}: {}", logs::readable(&line)));
+        }
+    }
+    Ok(())
 }

@@ -1,168 +1,237 @@
 //! A run from its first task to its verdict.
 
+use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use bematic_test_agent::{Deed, Ledger, Settings, What};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use futures_util::future::{join, join_all};
+use local_slack::Slack;
+use rand::rngs::{StdRng, SysRng};
+use rand::{RngExt as _, SeedableRng as _, TryRng as _};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
+use xtask::Workspace;
 
+use super::Options;
 use super::agent::{Interruption, RunningAgent};
-use super::explain::explain;
-use super::faults::{self, FaultPlan};
-use super::operator::{Operator, SharedRecord};
-use super::options::Options;
-use super::report::Report;
-use super::settle;
-use super::verdict::{Evidence, judge};
-use super::webhook::Webhook;
-use super::world::World;
-use crate::session::Session;
-use crate::stack::Stack;
-use crate::ui::Step;
+use super::faults::{fail_slack, interrupt, repair_slack};
+use super::operator::{Operator, OperatorRecord};
+use super::report::{Report, print_records};
+use super::system::System;
+use super::verdict::{Records, judge};
+use crate::session::{CHAOS, Session};
+use crate::stack::{self, Parameters, Stack, with_stack};
+use crate::ui::{Step, Ui};
+
+/// Timers that end within the run. One task of twenty fails, so that three failures in a row open a
+/// few breakers, each for a moment; the usual five would hardly ever.
+const PARAMETERS: Parameters = &[
+    ("BreakerConsecutiveFailures", "3"),
+    ("BreakerRecoverySeconds", "5"),
+    ("TaskAckSeconds", "15"),
+    ("TaskCancelSeconds", "15"),
+    ("TaskLeaseSeconds", "90"),
+    ("TaskWaitSeconds", "3600"),
+];
 
 /// The time within which an attempt must be acknowledged: the value of `TaskAckSeconds`.
 const ACK_DEADLINE: Duration = Duration::from_secs(15);
-/// The disturbance of an agent's connection, as the [edge](crate::edge) parses it.
-const DISTURBANCE: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
+/// The network conditions of an agent's connection, as the [edge](crate::edge) parses them.
+const CONDITIONS: &str = "reorder:0.2,double:0.1,delay:0.2,drop:0.02,cut:0.005";
 /// The probability that a function's call to AWS fails.
 const FAILING_CALLS: f64 = 0.02;
 /// The interval at which the progress is shown.
 const TICK: Duration = Duration::from_secs(1);
+/// The pause between two checks whether all tasks are over.
+const POLL: Duration = Duration::from_secs(3);
+/// The time without a change after which nothing will change any more: the sweeper finds a lost message
+/// after a minute, and a refresh that failed is repeated after the visibility timeout of 180 s.
+const QUIET: Duration = Duration::from_secs(200);
+/// The longest wait until all tasks are over.
+const LONGEST_WAIT: Duration = Duration::from_mins(6);
 
-/// The agents and operators of a run, and their records.
+/// The agents of a run, and the records of agents and operators.
 struct Participants {
     agents: Vec<RunningAgent>,
     ledger: Ledger,
-    record: SharedRecord,
-    /// The operators who still type.
-    operators: JoinSet<()>,
+    record: Arc<Mutex<OperatorRecord>>,
+}
+
+/// Lets failures loose on a stack of its own. An error if anything happened that may not.
+pub(crate) async fn chaos(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
+    let seed = match options.seed {
+        Some(seed) => seed,
+        // Short enough to be typed.
+        None => SysRng.try_next_u32().context("no random numbers")?.into(),
+    };
+    let settings = stack::Settings::with_parameters(PARAMETERS);
+    let report = with_stack(workspace, ui, CHAOS, settings, async |session, stack| {
+        run(session, stack, options, seed).await
+    })
+    .await?;
+    ui.line(&report.to_string());
+    if let Some(file) = &options.json {
+        fs::write(file, serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    match report.verdict.violations.len() {
+        0 => Ok(()),
+        1 => bail!("1 thing happened that may not; it is named above"),
+        more => bail!("{more} things happened that may not; they are named above"),
+    }
 }
 
 /// Runs on a stack that nobody else uses.
-pub(super) async fn run(
-    session: &Session<'_>,
-    stack: &Stack,
-    options: &Options,
-    seed: u64,
-) -> Result<Report> {
+async fn run(session: &Session<'_>, stack: &Stack, options: &Options, seed: u64) -> Result<Report> {
     let (ui, begun) = (session.ui, SystemClock.now());
     let mut rng = StdRng::seed_from_u64(seed);
-    let world = World::make(&stack.file, options.agents).await?;
-    let mut participants = Participants::assemble(&world, options, &mut rng);
+    let system = System::create(stack, options.agents).await?;
+    let (participants, operators) = Participants::start(&system, options, &mut rng)?;
     let step = ui.step(&format!("Letting failures loose, seed {seed}"));
     let calls_seed = rng.random();
     if !options.calm {
-        stack.edge.disturb_calls(calls_seed, FAILING_CALLS);
+        stack.edge.fail_calls(calls_seed, FAILING_CALLS);
     }
-    disturb(&world, options, &mut participants, &mut rng, &step).await?;
-    stack.edge.calm();
-    participants.calm(&world).await?;
-    step.done(&participants.progress());
-    let calm_at = SystemClock.now();
+    participants
+        .inject_faults(operators, stack.slack.state(), options, &mut rng, &step)
+        .await;
+    stack.edge.fail_calls(calls_seed, 0.0);
+    repair_slack(stack.slack.state());
+    for agent in &participants.agents {
+        agent.interrupt(Interruption {
+            url: Some(stack.file.websocket_url.clone()),
+            ..Interruption::default()
+        });
+    }
+    step.done(&participants.progress().await);
+    let faults_ended = SystemClock.now();
     let ended_disturbed = participants.count(|deed| matches!(deed, Deed::Reported(_)));
     let step = ui.step("Waiting until all has come to rest");
-    let snapshot =
-        settle::settle(&world, &participants.agents, &participants.ledger, &step).await?;
-    step.done(&participants.progress());
-    let ledger = participants.ledger.entries();
-    let operators = participants.record.lock().clone();
-    let verdict = judge(&Evidence {
-        ledger: &ledger,
-        operators: &operators,
-        snapshot: &snapshot,
+    participants.wait_until_over(&system, &step).await?;
+    let records = Records {
+        ledger: participants.ledger.entries(),
+        operators: participants.record.lock().await.clone(),
+        snapshot: system.snapshot().await?,
         ack_deadline: ACK_DEADLINE,
         capacity: options.concurrency,
-    });
-    explain(session, &stack.file, &ledger, &verdict).await?;
+    };
+    step.done(&participants.progress().await);
+    let verdict = judge(&records);
+    print_records(session, &stack.file, &records.ledger, &verdict).await?;
     Ok(Report {
         seed,
         agents: options.agents,
         concurrency: options.concurrency,
-        disturbed_ms: millis(calm_at, begun),
+        disturbed_ms: millis(faults_ended, begun),
         ended_disturbed,
         whole_ms: millis(SystemClock.now(), begun),
         calls: stack.edge.call_counts(),
-        unanswered: operators.unanswered,
+        unanswered: records.operators.unanswered,
         verdict,
     })
 }
 
-/// Disturbs the run until the time is over and all operators have typed all commands.
-async fn disturb(
-    world: &World,
-    options: &Options,
-    participants: &mut Participants,
-    rng: &mut StdRng,
-    step: &Step,
-) -> Result<()> {
-    let mut faults = FaultPlan::new(options, StdRng::seed_from_u64(rng.random()));
-    let mut tick = interval(TICK);
-    let over = sleep(options.time());
-    tokio::pin!(over);
-    let mut time_is_over = false;
-    while !time_is_over || !participants.operators.is_empty() {
-        tokio::select! {
-            () = &mut over, if !time_is_over => time_is_over = true,
-            Some(_) = participants.operators.join_next() => {}
-            _ = tick.tick() => {
-                step.note(&participants.progress());
-                if !options.calm {
-                    faults.inject(world, &participants.agents, SystemClock.now()).await?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Participants {
-    fn assemble(world: &World, options: &Options, rng: &mut StdRng) -> Self {
-        let (ledger, record) = (Ledger::default(), SharedRecord::default());
-        let url = &world.stack.websocket_url;
-        let agents = world.keys.iter().map(|(id, key)| {
+    /// Starts the agents and the operators.
+    fn start(
+        system: &System<'_>,
+        options: &Options,
+        rng: &mut StdRng,
+    ) -> Result<(Self, JoinSet<()>)> {
+        let ledger = Ledger::default();
+        let record = Arc::<Mutex<OperatorRecord>>::default();
+        let stack = &system.stack.file;
+        let agents = system.keys.iter().map(|(id, key)| {
             let settings = Settings {
                 capacity: options.concurrency,
                 ..Settings::new(id.clone())
             };
             let seed: u64 = rng.random();
-            let url = if options.calm {
-                url.clone()
-            } else {
-                format!("{url}?disturb=seed:{seed},{DISTURBANCE}")
-            };
+            let mut url = stack.websocket_url.clone();
+            if !options.calm {
+                url = format!("{url}?disturb=seed:{seed},{CONDITIONS}");
+            }
             RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
+        let http = reqwest::Client::builder().no_proxy().build()?;
         let mut operators = JoinSet::new();
-        for (number, channel) in world.channels.iter().enumerate() {
-            let webhook = Webhook::new(world, channel);
+        for (index, channel) in system.channels.iter().enumerate() {
+            let operator = Arc::new(Operator {
+                http: http.clone(),
+                stack: stack.clone(),
+                channel: channel.clone(),
+                record: record.clone(),
+                typed: Mutex::default(),
+            });
             // Shared out among them, the rest too.
-            let tasks = (options.tasks + number) / options.agents;
-            let rng = StdRng::seed_from_u64(rng.random());
-            let operator = Operator::new(webhook, tasks, options.time(), rng, record.clone());
-            operators.spawn(operator.work());
+            for number in 0..(options.tasks + index) / options.agents {
+                let rng = StdRng::seed_from_u64(rng.random());
+                operators.spawn(operator.clone().create_task(number, options.time(), rng));
+            }
         }
-        Self {
+        let participants = Self {
             agents,
             ledger,
             record,
-            operators,
+        };
+        Ok((participants, operators))
+    }
+
+    /// Injects faults until the time is over and all operators have typed all commands.
+    async fn inject_faults(
+        &self,
+        mut operators: JoinSet<()>,
+        slack: &Slack,
+        options: &Options,
+        rng: &mut StdRng,
+        step: &Step,
+    ) {
+        let mut next_rng = || StdRng::seed_from_u64(rng.random());
+        let agents = self.agents.iter();
+        let interruptions = agents.map(|agent| interrupt(agent, options.time(), next_rng()));
+        let interruptions = join_all(interruptions);
+        let slack_faults = fail_slack(slack, next_rng());
+        let progress = async {
+            let mut tick = interval(TICK);
+            loop {
+                tick.tick().await;
+                step.note(&self.progress().await);
+            }
+        };
+        let operators = async { while operators.join_next().await.is_some() {} };
+        tokio::select! {
+            _ = join(operators, sleep(options.time())) => {}
+            _ = join(interruptions, slack_faults), if !options.calm => {}
+            () = progress => {}
         }
     }
 
-    /// Ends all disturbances: the agents connect again, without any.
-    async fn calm(&self, world: &World) -> Result<()> {
-        for agent in &self.agents {
-            agent.interrupt(Interruption {
-                url: Some(world.stack.websocket_url.clone()),
-                ..Interruption::default()
-            });
+    /// Waits until all tasks are over and shown, or nothing happens any more.
+    async fn wait_until_over(&self, system: &System<'_>, step: &Step) -> Result<()> {
+        let begun = SystemClock.now();
+        let (mut last, mut changed_at) = (None, begun);
+        loop {
+            let open = system.open_tasks().await?;
+            step.note(&format!("{} tasks are not over and shown", open.len()));
+            let is_idle = self.agents.iter().all(RunningAgent::is_idle);
+            if system.slots_are_free().await? && open.is_empty() && is_idle {
+                return Ok(());
+            }
+            // As long as either changes, something goes on.
+            let (now, state) = (SystemClock.now(), Some((open, self.count(|_| true))));
+            if last != state {
+                (last, changed_at) = (state, now);
+            }
+            if now.since(changed_at) >= QUIET || now.since(begun) >= LONGEST_WAIT {
+                return Ok(());
+            }
+            sleep(POLL).await;
         }
-        faults::end(world).await
     }
 
     fn count(&self, wanted: fn(&Deed) -> bool) -> usize {
@@ -170,8 +239,8 @@ impl Participants {
         self.ledger.count(of)
     }
 
-    fn progress(&self) -> String {
-        let asked = self.record.lock().asked;
+    async fn progress(&self) -> String {
+        let asked = self.record.lock().await.asked;
         let begun = self.count(|deed| matches!(deed, Deed::Started));
         let ended = self.count(|deed| matches!(deed, Deed::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use bematic_protocol::messages::limits::FRAME_BYTES;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -20,8 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::disturbance::{Direction, Disturbance, Fate, MessageDice};
-use super::line::Line;
+use super::conditions::{Direction, Limits, MessageDice, NetworkConditions};
+use super::delayed::DelayedMessages;
 
 /// How long either side may take to agree to a close.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -40,11 +43,6 @@ impl End {
         Self::Closed(Some(CloseFrame { code, reason }))
     }
 
-    /// As API Gateway ends a connection at a limit of time.
-    fn going_away() -> Self {
-        Self::closed(CloseCode::Away, "Going away")
-    }
-
     fn of(error: &Error) -> Self {
         match error {
             Error::Capacity(_) => Self::closed(CloseCode::Size, "Message too long"),
@@ -55,34 +53,24 @@ impl End {
 }
 
 /// Carries messages both ways until either side ends the connection, or a limit or chance does.
-/// `ordinal` counts the connections that asked for the same disturbance before; `stop` is cancelled
-/// when the edge ends.
-pub(super) async fn carry<A, C>(
-    agent: WebSocketStream<A>,
-    cloud: WebSocketStream<C>,
-    disturbance: Disturbance,
+/// `ordinal` counts the agent's connections with the same seed before.
+pub(super) async fn carry(
+    agent: WebSocketStream<TokioIo<Upgraded>>,
+    cloud: WebSocketStream<TcpStream>,
+    conditions: NetworkConditions,
     ordinal: u64,
     stop: &CancellationToken,
-) where
-    A: AsyncRead + AsyncWrite + Unpin,
-    C: AsyncRead + AsyncWrite + Unpin,
-{
+) {
     let (mut to_agent, mut from_agent) = agent.split();
     let (mut to_cloud, mut from_cloud) = cloud.split();
     let (beat, beats) = watch::channel(());
-    let pump = |direction| Pump {
-        dice: MessageDice::new(disturbance, ordinal, direction),
-        line: Line::new(),
-        direction,
-        beat: &beat,
-    };
+    let dice = |direction| MessageDice::new(conditions, ordinal, direction);
     let end = tokio::select! {
         biased;
         () = stop.cancelled() => End::Cut,
-        end = pump(Direction::ToCloud).run(&mut from_agent, &mut to_cloud) => end,
-        end = pump(Direction::ToAgent).run(&mut from_cloud, &mut to_agent) => end,
-        () = silence(disturbance.limits.idle, beats) => End::going_away(),
-        () = sleep(disturbance.limits.lifetime) => End::going_away(),
+        end = pump(dice(Direction::ToCloud), &mut from_agent, &mut to_cloud, &beat) => end,
+        end = pump(dice(Direction::ToAgent), &mut from_cloud, &mut to_agent, &beat) => end,
+        () = expiry(conditions.limits, beats) => End::closed(CloseCode::Away, "Going away"),
     };
     // The halves are of one whole: they always fit. Dropped, a socket is gone.
     let sockets = (to_agent.reunite(from_agent), to_cloud.reunite(from_cloud));
@@ -91,96 +79,79 @@ pub(super) async fn carry<A, C>(
     }
 }
 
-/// Returns once no message went either way for so long.
-async fn silence(limit: Duration, mut beats: watch::Receiver<()>) {
-    while let Ok(Ok(())) = timeout(limit, beats.changed()).await {}
+/// Returns at a limit of time, as API Gateway enforces it. A beat is a message, either way.
+async fn expiry(limits: Limits, mut beats: watch::Receiver<()>) {
+    let silence = async { while let Ok(Ok(())) = timeout(limits.idle, beats.changed()).await {} };
+    let _expired = timeout(limits.lifetime, silence).await;
 }
 
 /// Carries messages one way.
-struct Pump<'a> {
-    dice: MessageDice,
-    line: Line<Message>,
-    direction: Direction,
-    beat: &'a watch::Sender<()>,
-}
-
-impl Pump<'_> {
-    async fn run(
-        mut self,
-        from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
-        to: &mut (impl Sink<Message, Error = Error> + Unpin),
-    ) -> End {
-        loop {
-            while let Some(message) = self.line.due(Instant::now()) {
-                if self.send(message, to).await.is_err() {
-                    // The pump that reads from that side sees why it is gone.
-                    return pending().await;
+async fn pump(
+    mut dice: MessageDice,
+    from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+    to: &mut (impl Sink<Message, Error = Error> + Unpin),
+    beat: &watch::Sender<()>,
+) -> End {
+    let mut delayed = DelayedMessages::new();
+    loop {
+        while let Some(message) = delayed.due(Instant::now()) {
+            if send(message, dice.direction, to).await.is_err() {
+                // The pump that reads from that side sees why it is gone.
+                return pending().await;
+            }
+        }
+        let next = delayed.next_due_at();
+        let came = tokio::select! {
+            biased;
+            came = from.next() => came,
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => continue,
+        };
+        match came {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                beat.send_replace(());
+                match dice.next() {
+                    None => return End::Cut,
+                    Some(delays) => delayed.put(&message, &delays, Instant::now()),
                 }
             }
-            let next = self.line.next_at();
-            let came = tokio::select! {
-                biased;
-                came = from.next() => came,
-                () = due(next) => continue,
-            };
-            match came {
-                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    self.beat.send_replace(());
-                    match self.dice.next() {
-                        Fate::Cut => return End::Cut,
-                        Fate::Copies(delays) => self.line.put(&message, &delays, Instant::now()),
+            Some(Ok(Message::Close(frame))) => {
+                // An orderly close loses no message that still waits.
+                for message in delayed.rest() {
+                    if send(message, dice.direction, to).await.is_err() {
+                        break;
                     }
                 }
-                Some(Ok(Message::Close(frame))) => {
-                    self.send_rest(to).await;
-                    return End::Closed(frame);
-                }
-                // Pings are answered by the library, here as at API Gateway.
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return End::of(&error),
-                None => return End::Cut,
+                return End::Closed(frame);
             }
-        }
-    }
-
-    async fn send(
-        &self,
-        message: Message,
-        to: &mut (impl Sink<Message, Error = Error> + Unpin),
-    ) -> Result<(), Error> {
-        let parts = match self.direction {
-            Direction::ToAgent => framed(message),
-            Direction::ToCloud => vec![message],
-        };
-        for part in parts {
-            to.feed(part).await?;
-        }
-        to.flush().await
-    }
-
-    /// Sends the messages that still wait: an orderly close loses none.
-    async fn send_rest(&mut self, to: &mut (impl Sink<Message, Error = Error> + Unpin)) {
-        for message in self.line.rest() {
-            if self.send(message, to).await.is_err() {
-                return;
-            }
+            // Pings are answered by the library, here as at API Gateway.
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return End::of(&error),
+            None => return End::Cut,
         }
     }
 }
 
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
+async fn send(
+    message: Message,
+    direction: Direction,
+    to: &mut (impl Sink<Message, Error = Error> + Unpin),
+) -> Result<(), Error> {
+    let parts = match direction {
+        Direction::ToAgent => framed(message),
+        Direction::ToCloud => vec![message],
+    };
+    for part in parts {
+        to.feed(part).await?;
     }
+    to.flush().await
 }
 
 /// Sends a close frame, or answers one, and lets the other side end the connection. The data that it
 /// still sends is read, since the close frame would be lost with a connection that is reset.
-async fn close<S>(mut socket: WebSocketStream<S>, frame: Option<CloseFrame>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn close(
+    mut socket: WebSocketStream<impl AsyncRead + AsyncWrite + Unpin>,
+    frame: Option<CloseFrame>,
+) {
     let closing = async {
         if socket.close(frame).await.is_err() {
             // The other side closed first: the answer is ready and is only sent.
@@ -196,8 +167,7 @@ where
     let _closed = timeout(CLOSE, closing).await;
 }
 
-/// Divides a message as API Gateway does for an agent: into frames of at most 32 KB, cut anywhere, also
-/// within a character.
+/// Divides a message as API Gateway does for an agent: into frames of 32 KB, cut even within a character.
 fn framed(message: Message) -> Vec<Message> {
     let (mut opcode, mut rest) = match &message {
         Message::Text(text) if text.len() > FRAME_BYTES => (Data::Text, Bytes::from(text.clone())),

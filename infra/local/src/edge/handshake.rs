@@ -1,8 +1,9 @@
 //! Opening a connection: the agent's handshake is answered as the emulator answers ours.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -22,11 +23,12 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
+use super::conditions::{Limits, NetworkConditions};
 use super::connection::carry;
-use super::disturbance::{Disturbance, Limits};
-use super::shared::Shared;
 
 /// The query parameter that is the edge's own.
 const PARAMETER: &str = "disturb";
@@ -52,79 +54,99 @@ fn refused(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
     if parts.status == StatusCode::FORBIDDEN && empty {
         return refusal(StatusCode::BAD_GATEWAY, "$connect failed");
     }
-    let mut refused = Response::new(Body::from(body.unwrap_or_default()));
-    *refused.status_mut() = parts.status;
-    if let Some(kind) = parts.headers.get(CONTENT_TYPE) {
-        refused.headers_mut().insert(CONTENT_TYPE, kind.clone());
-    }
-    refused
+    let kind = parts.headers.get(CONTENT_TYPE).cloned();
+    let kind = kind.map(|kind| [(CONTENT_TYPE, kind)]);
+    (parts.status, kind, Body::from(body.unwrap_or_default())).into_response()
 }
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(UPGRADE).and_then(|to| to.to_str().ok());
-    upgrade.is_some_and(|to| to.eq_ignore_ascii_case("websocket"))
+    let upgrade = headers.get(UPGRADE).map(HeaderValue::as_bytes);
+    upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Answers an agent's handshake, and carries its connection from then on. The error is the answer that
-/// refuses.
-pub(super) async fn open(edge: Arc<Shared>, mut request: Request) -> Result<Response, Response> {
-    let bad_request = |why| refusal(StatusCode::BAD_REQUEST, why);
-    let query = request.uri().query().unwrap_or_default();
-    let (disturbance, query) = split_query(query, edge.limits).map_err(bad_request)?;
-    join_connection(request.headers_mut());
-    let accepted = create_response_with_body(&request, Body::empty).map_err(|error| {
-        bad_request(anyhow!(
-            "this is no WebSocket handshake of version 13: {error}"
-        ))
-    })?;
-    let path = request.uri().path();
-    let cloud = connect(edge.emulator, path, &query, request.headers()).await?;
-    let agent_id = request.headers().get("x-agent-id");
-    let agent_id = agent_id.map_or(&[][..], HeaderValue::as_bytes);
-    let ordinal = edge.ordinal(agent_id, disturbance.seed);
-    let upgrade = hyper::upgrade::on(&mut request);
-    let tasks = edge.tasks.clone();
-    tasks.spawn(async move {
-        // Without it, the agent has gone away in the meantime.
-        if let Ok(upgraded) = upgrade.await {
-            let agent = TokioIo::new(upgraded);
-            let config = Some(limited());
-            let agent = WebSocketStream::from_raw_socket(agent, Role::Server, config).await;
-            carry(agent, cloud, disturbance, ordinal, &edge.stop).await;
+/// The connections of agents.
+pub(super) struct Connections {
+    emulator: SocketAddr,
+    limits: Limits,
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the edge ends.
+    pub(super) stop: CancellationToken,
+    /// Connections so far, by agent and seed.
+    counts: Mutex<HashMap<(Vec<u8>, u64), u64>>,
+}
+
+impl Connections {
+    pub(super) fn new(emulator: SocketAddr, limits: Limits) -> Self {
+        Self {
+            emulator,
+            limits,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            counts: Mutex::default(),
         }
-    });
-    Ok(accepted)
+    }
+
+    /// Answers an agent's handshake, and carries its connection from then on. The error is a refusal.
+    pub(super) async fn open(self: Arc<Self>, mut request: Request) -> Result<Response, Response> {
+        let bad_request = |why| refusal(StatusCode::BAD_REQUEST, why);
+        let query = request.uri().query().unwrap_or_default();
+        let (conditions, query) = split_query(query, self.limits).map_err(bad_request)?;
+        join_connection_headers(request.headers_mut());
+        let accepted = create_response_with_body(&request, Body::empty).map_err(|error| {
+            bad_request(anyhow!(
+                "this is no WebSocket handshake of version 13: {error}"
+            ))
+        })?;
+        let path = request.uri().path();
+        let cloud = connect(self.emulator, path, &query, request.headers()).await?;
+        let agent_id = request.headers().get("x-agent-id");
+        let agent_id = agent_id.map_or(&[][..], HeaderValue::as_bytes);
+        let ordinal = self.count(agent_id, conditions.seed);
+        let upgrade = hyper::upgrade::on(&mut request);
+        let tasks = self.tasks.clone();
+        tasks.spawn(async move {
+            // Without it, the agent has gone away in the meantime.
+            if let Ok(upgraded) = upgrade.await {
+                let limits = WebSocketConfig::default()
+                    .read_buffer_size(READ)
+                    .max_frame_size(Some(FRAME_BYTES))
+                    .max_message_size(Some(MESSAGE_BYTES));
+                let (agent, limits) = (TokioIo::new(upgraded), Some(limits));
+                let agent = WebSocketStream::from_raw_socket(agent, Role::Server, limits).await;
+                carry(agent, cloud, conditions, ordinal, &self.stop).await;
+            }
+        });
+        Ok(accepted)
+    }
+
+    /// Counts a connection, and returns how many of the agent asked for the same seed before.
+    fn count(&self, agent_id: &[u8], seed: u64) -> u64 {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry((agent_id.to_owned(), seed)).or_default();
+        *count += 1;
+        *count - 1
+    }
 }
 
 /// Makes one line of several `Connection` headers, of which the check reads only the first.
-fn join_connection(headers: &mut HeaderMap) {
-    let all: Vec<&[u8]> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+fn join_connection_headers(headers: &mut HeaderMap) {
+    let all = headers.get_all(CONNECTION).iter();
+    let all: Vec<_> = all.map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
         headers.insert(CONNECTION, joined);
     }
 }
 
 /// Splits a query into our own parameter and the rest.
-fn split_query(query: &str, limits: Limits) -> anyhow::Result<(Disturbance, String)> {
+fn split_query(query: &str, limits: Limits) -> anyhow::Result<(NetworkConditions, String)> {
     let is_own = |pair: &&str| pair.split('=').next() == Some(PARAMETER);
     let (own, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_own);
     let own = own.join("&");
-    let value = form_urlencoded::parse(own.as_bytes()).next();
-    let value = value.map(|(_, value)| value).unwrap_or_default();
-    Ok((Disturbance::parse(&value, limits)?, others.join("&")))
-}
-
-/// Returns API Gateway's limits of an agent's messages.
-fn limited() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ)
-        .max_frame_size(Some(FRAME_BYTES))
-        .max_message_size(Some(MESSAGE_BYTES))
+    let (_, value) = form_urlencoded::parse(own.as_bytes())
+        .next()
+        .unwrap_or_default();
+    Ok((NetworkConditions::parse(&value, limits)?, others.join("&")))
 }
 
 async fn connect(
@@ -135,7 +157,12 @@ async fn connect(
 ) -> Result<WebSocketStream<TcpStream>, Response> {
     let opening = async {
         let mut request = format!("ws://{emulator}{path}?{query}").into_client_request()?;
-        pass_on(headers, request.headers_mut());
+        // The headers of the handshake itself are the edge's own.
+        for (name, value) in headers {
+            if !OF_THE_HOP.contains(name) && !name.as_str().starts_with("sec-websocket-") {
+                request.headers_mut().append(name.clone(), value.clone());
+            }
+        }
         let stream = TcpStream::connect(emulator).await?;
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default().read_buffer_size(READ);
@@ -155,16 +182,6 @@ async fn connect(
     }
 }
 
-/// Copies the agent's headers, but for those of the handshake itself, which is the edge's own.
-fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
-    let of_the_agent = |name: &HeaderName| {
-        !OF_THE_HOP.contains(name) && !name.as_str().starts_with("sec-websocket-")
-    };
-    for (name, value) in from.iter().filter(|(name, _)| of_the_agent(name)) {
-        to.append(name.clone(), value.clone());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,15 +190,15 @@ mod tests {
     fn only_our_own_parameter_is_taken_from_the_query() {
         let limits = Limits::default();
         let text = "a=1&disturb=seed%3A7,drop:1&b=%26";
-        let (disturbance, query) = split_query(text, limits).unwrap();
+        let (conditions, query) = split_query(text, limits).unwrap();
         assert_eq!(
-            disturbance,
-            Disturbance::parse("seed:7,drop:1", limits).unwrap()
+            conditions,
+            NetworkConditions::parse("seed:7,drop:1", limits).unwrap()
         );
         assert_eq!(query, "a=1&b=%26");
         assert_eq!(
             split_query("", limits).unwrap(),
-            (Disturbance::default(), String::new())
+            (NetworkConditions::default(), String::new())
         );
         assert!(split_query("disturb=often", limits).is_err());
     }

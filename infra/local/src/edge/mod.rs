@@ -5,23 +5,127 @@
 //! (closed with 1001), 128 KB for a post to a connection (413).
 //!
 //! On demand, by an agent for its own connection, with the parameter `disturb` in its URL
-//! ([`disturbance`]): messages come out of order, twice, late or not at all, and the connection is
+//! ([`conditions`]): messages come out of order, twice, late or not at all, and the connection is
 //! cut. On demand, by whoever holds the [`Edge`]: the functions' calls to AWS fail at random
-//! ([`Edge::disturb_calls`]). The functions and the template know nothing of it.
-//!
-//! [`disturbance`] and [`line`] decide, without I/O or clock; [`handshake`] and [`connection`] carry
-//! messages, [`relay`] carries calls, [`server`] serves.
+//! ([`Edge::fail_calls`]). The functions and the template know nothing of it.
 
+mod conditions;
 mod connection;
-mod disturbance;
+mod delayed;
 mod handshake;
-mod line;
 mod relay;
-mod server;
-mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use disturbance::Limits;
-pub use relay::CallCounts;
-pub use server::Edge;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub(crate) use self::conditions::Limits;
+use self::handshake::{Connections, is_asked_for};
+pub(crate) use self::relay::CallCounts;
+use self::relay::Relay;
+
+/// The time that requests in flight have to end once the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
+pub(crate) struct Edge {
+    connections: Arc<Connections>,
+    relay: Arc<Relay>,
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Edge {
+    /// Serves on a port of 127.0.0.1, where 0 is any free one. The emulator need not listen yet.
+    pub(crate) async fn start(port: u16, emulator: SocketAddr, limits: Limits) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .with_context(|| {
+                format!("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")
+            })?;
+        let address = listener.local_addr()?;
+        let connections = Arc::new(Connections::new(emulator, limits));
+        let relay = Arc::new(Relay::new(emulator));
+        let router = Router::new()
+            .fallback(handle)
+            .with_state((connections.clone(), relay.clone()));
+        let stop = connections.stop.clone().cancelled_owned();
+        let listener = listener.tap_io(|stream| {
+            // Small messages are sent at once.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps small messages back");
+            }
+        });
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stop);
+        let serving = tokio::spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::error!(code = "EDGE_SERVE", %error, "the edge stopped serving");
+            }
+        });
+        Ok(Self {
+            connections,
+            relay,
+            address,
+            serving,
+        })
+    }
+
+    /// Returns the address that functions call instead of AWS.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the address of deployed APIs, as the template's parameter wants it.
+    pub(crate) fn execute_api(&self) -> String {
+        format!("{}/_aws/execute-api", self.address)
+    }
+
+    /// Has calls of functions to AWS fail at random from now on: one half before they take effect, the other
+    /// half after it. The same seed lets the same ones of a sequence of calls fail.
+    pub(crate) fn fail_calls(&self, seed: u64, probability: f64) {
+        self.relay.calls().dice = Some((StdRng::seed_from_u64(seed), probability));
+    }
+
+    pub(crate) fn call_counts(&self) -> CallCounts {
+        self.relay.calls().counts
+    }
+
+    /// Stops taking requests, cuts the connections, lets requests in flight end.
+    pub(crate) async fn shutdown(mut self) {
+        self.connections.stop.cancel();
+        self.connections.tasks.close();
+        if timeout(GRACE, &mut self.serving).await.is_err() {
+            self.serving.abort();
+        }
+        self.connections.tasks.wait().await;
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.connections.stop.cancel();
+    }
+}
+
+type Parts = (Arc<Connections>, Arc<Relay>);
+
+async fn handle(State((connections, relay)): State<Parts>, request: Request) -> Response {
+    if is_asked_for(request.headers()) {
+        connections.open(request).await.into_response()
+    } else {
+        relay.handle(request).await
+    }
+}

@@ -9,7 +9,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, StatusCode, Uri};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bematic_protocol::messages::limits::MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
@@ -20,8 +21,7 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 use serde_json::json;
 
-/// How long a connection to the emulator is kept without use: less than the 75 s after which the
-/// emulator closes it.
+/// How long an idle connection is kept: less than the 75 s after which the emulator closes it.
 const KEPT: Duration = Duration::from_secs(30);
 /// Where AWS puts an error's name, beside the body.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -30,34 +30,23 @@ const TARGETS: [&str; 2] = ["DynamoDB_", "AmazonSQS."];
 /// The management of connections, below an API's stage.
 const CONNECTIONS: [&str; 2] = ["/@connections/", "/%40connections/"];
 
-/// The size of a function's call in bytes, at most, and the answer to a larger one.
-type SizeLimit = (usize, &'static str);
-/// API Gateway's limit of a message to an agent.
-const POST: SizeLimit = (
-    MESSAGE_BYTES,
-    "a message to a connection has at most 128 KB",
-);
-/// The largest limit of an AWS service, which is DynamoDB's.
-const CALL: SizeLimit = (
-    16 * 1024 * 1024,
-    "the request is larger than any that AWS takes",
-);
+/// API Gateway's limit of a message to an agent, in bytes.
+const POST: usize = MESSAGE_BYTES;
+/// The largest limit of an AWS service, which is DynamoDB's, in bytes.
+const CALL: usize = 16 * 1024 * 1024;
 
 /// The functions' calls to AWS so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct CallCounts {
-    /// All calls.
-    pub made: u64,
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct CallCounts {
+    pub(crate) made: u64,
     /// Calls that were made to fail: one half before they reached the emulator, the other half after it.
-    pub failed: u64,
+    pub(crate) failed: u64,
 }
 
-/// The point at which a call fails.
+/// Whether a call fails before it takes effect, or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
-    /// Nothing happened.
     Before,
-    /// The call took effect, and the answer is lost.
     After,
 }
 
@@ -76,16 +65,14 @@ impl Calls {
         let (random, probability) = self.dice.as_mut()?;
         let (fails, before) = (random.random_bool(*probability), random.random_bool(0.5));
         self.counts.failed += u64::from(fails);
-        let failure = if before {
-            Failure::Before
-        } else {
-            Failure::After
-        };
-        fails.then_some(failure)
+        match (fails, before) {
+            (false, _) => None,
+            (true, true) => Some(Failure::Before),
+            (true, false) => Some(Failure::After),
+        }
     }
 }
 
-/// Hands requests on.
 #[derive(Debug)]
 pub(super) struct Relay {
     emulator: SocketAddr,
@@ -116,29 +103,25 @@ impl Relay {
     /// Hands a request on; a call of a function may be made to fail.
     pub(super) async fn handle(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Some((most, too_large)) = size_limit(&parts) else {
+        let Some(limit) = size_limit(&parts) else {
             return self.send(Request::from_parts(parts, body)).await;
-        };
-        let refusal = |text| {
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            error_answer(status, "PayloadTooLargeException", text)
         };
         // A body is read whole before it is refused: a caller that still sends would see a reset
         // connection instead of the answer.
-        let Ok(body) = to_bytes(body, CALL.0).await else {
-            return refusal(CALL.1);
+        let body = to_bytes(body, CALL).await.ok();
+        let Some(body) = body.filter(|body| body.len() <= limit) else {
+            let text = format!("the request is larger than {limit} bytes, which is AWS's limit");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return error_answer(status, "PayloadTooLargeException", &text);
         };
-        if body.len() > most {
-            return refusal(too_large);
-        }
         let request = Request::from_parts(parts, Body::from(body));
         let failure = self.calls().next();
         match failure {
             None => self.send(request).await,
-            Some(Failure::Before) => disturbed("before it was made: nothing happened"),
+            Some(Failure::Before) => failed("before it was made: nothing happened"),
             Some(Failure::After) => {
                 self.send(request).await;
-                disturbed("after it was made: what it asked for has happened")
+                failed("after it was made: what it asked for has happened")
             }
         }
     }
@@ -147,17 +130,15 @@ impl Relay {
         let path = request
             .uri()
             .path_and_query()
-            .map_or("/", |path| path.as_str());
-        match Uri::try_from(format!("http://{}{path}", self.emulator)) {
-            Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => {
-                let text = format!("{}: {error}", request.uri());
-                return error_answer(StatusCode::BAD_REQUEST, "BadUri", &text);
-            }
-        }
-        // Of the hop from the caller to here.
-        request.headers_mut().remove(CONNECTION);
-        match self.client.request(request).await {
+            .map_or("/", PathAndQuery::as_str);
+        let uri = format!("http://{}{path}", self.emulator);
+        let sent = async {
+            *request.uri_mut() = uri.parse()?;
+            // Of the hop from the caller to here.
+            request.headers_mut().remove(CONNECTION);
+            anyhow::Ok(self.client.request(request).await?)
+        };
+        match sent.await {
             Ok(answer) => {
                 let mut answer = answer.map(Body::new);
                 answer.headers_mut().remove(CONNECTION);
@@ -173,7 +154,7 @@ impl Relay {
 
 /// Returns the size limit of a function's call to AWS. `None` for any other request, and for a call
 /// whose failure would only hide what happened, as of a function's log.
-fn size_limit(request: &Parts) -> Option<SizeLimit> {
+fn size_limit(request: &Parts) -> Option<usize> {
     let path = request.uri.path();
     if CONNECTIONS.iter().any(|part| path.contains(part)) {
         let is_post = request.method == Method::POST;
@@ -184,9 +165,8 @@ fn size_limit(request: &Parts) -> Option<SizeLimit> {
     is_call.then_some(CALL)
 }
 
-/// Answers with status 400: the SDKs repeat a call that fails with another status, and the failure would
-/// have no effect.
-fn disturbed(when: &str) -> Response {
+/// Answers with status 400, after which the SDKs do not repeat the call.
+fn failed(when: &str) -> Response {
     let text = format!("the local stack was asked to let calls fail; this one did {when}");
     error_answer(StatusCode::BAD_REQUEST, "Disturbed", &text)
 }
@@ -204,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn limit(method: &str, path: &str, target: Option<&str>) -> Option<SizeLimit> {
+    fn limit(method: &str, path: &str, target: Option<&str>) -> Option<usize> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(target) = target {
             request = request.header("X-Amz-Target", target);

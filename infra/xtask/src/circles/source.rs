@@ -1,6 +1,8 @@
-//! The references of one source file to other modules, by its text alone.
+//! The references of one source file to other modules, by its tokens alone.
 
 use std::collections::BTreeSet;
+
+use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 
 /// The names of a path, `crate` first where it starts at the root of the crate.
 pub(super) type Path = Vec<String>;
@@ -24,93 +26,108 @@ pub(super) struct Source {
     pub(super) test_modules: BTreeSet<Path>,
 }
 
-const TEST_ONLY: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-
 impl Source {
     /// Reads the file of `module`.
-    pub(super) fn of(module: &[String], text: &str) -> Self {
-        let tokens = tokens(text);
+    pub(super) fn of(module: &[String], text: &str) -> Result<Self, LexError> {
         let mut source = Self::default();
-        // The module that the text is in, and the depth of braces at which each inline module ends.
-        let (mut scope, mut ends) = (module.to_vec(), Vec::new());
-        let (mut at, mut depth) = (0, 0_usize);
-        while let Some(&token) = tokens.get(at) {
-            let rest = &tokens[at..];
-            let before = if at == 0 { "" } else { tokens[at - 1] };
-            let mut length = 1;
-            match (token, rest.get(1).copied()) {
-                ("#", _) if rest.starts_with(&TEST_ONLY) => {
-                    length = TEST_ONLY.len();
-                    let item = item(&rest[length..]);
-                    length += item.len();
+        source.read(text.parse()?, module);
+        Ok(source)
+    }
+
+    /// Reads tokens in the module `scope`.
+    fn read(&mut self, stream: TokenStream, scope: &[String]) {
+        let tokens = tokens(stream);
+        let texts: Vec<_> = tokens.iter().map(|it| it.text.as_str()).collect();
+        let mut at = 0;
+        while let Some(rest) = texts.get(at..).filter(|rest| !rest.is_empty()) {
+            let before = if at == 0 { "" } else { texts[at - 1] };
+            at += match rest {
+                ["#", "[cfg(test)]", rest @ ..] => {
+                    let item = item(rest);
                     if let ["mod", name, ";"] = item {
                         let name = (*name).to_owned();
-                        source
-                            .test_modules
-                            .insert([scope.as_slice(), &[name]].concat());
+                        self.test_modules.insert([scope, &[name]].concat());
                     }
+                    2 + item.len()
                 }
                 // `use<…>` names what an `impl Trait` captures.
-                ("use", Some(next)) if next != "<" => {
-                    let end = rest.iter().position(|it| *it == ";");
-                    length = end.map_or(rest.len(), |end| end + 1);
-                    for (name, path) in expand(&rest[1..length]) {
-                        source.imports.push(Import {
-                            name,
-                            path: absolute(path, &scope),
-                            public: before == "pub" || before == ")",
-                        });
-                    }
+                ["use", next, ..] if *next != "<" => {
+                    let length = rest.iter().position(|it| *it == ";");
+                    let length = length.unwrap_or(rest.len());
+                    let mut names = Vec::new();
+                    expand(&tokens[at + 1..at + length], &[], &mut names);
+                    let public = before == "pub" || before == "(";
+                    self.imports.extend(names.into_iter().map(|(name, path)| {
+                        let path = absolute(path, scope);
+                        Import { name, path, public }
+                    }));
+                    length
                 }
-                ("mod", Some(name)) => {
-                    if rest.get(2) == Some(&"{") {
-                        scope.push(name.to_owned());
-                        ends.push(depth);
-                    }
-                    length = 2;
+                ["mod", name, "{", ..] => {
+                    let scope = [scope, &[(*name).to_owned()]].concat();
+                    self.read(tokens[at + 2].inside.clone(), &scope);
+                    3
                 }
-                ("{", _) => depth += 1,
-                ("}", _) => {
-                    depth = depth.saturating_sub(1);
-                    if ends.last() == Some(&depth) {
-                        ends.pop();
-                        scope.pop();
-                    }
-                }
-                _ if is_word(token) => {
+                ["mod", ..] => 2,
+                [word, ..] if is_word(word) => {
                     let path = path(rest);
-                    length = 2 * path.len() - 1;
+                    let length = 2 * path.len() - 1;
                     if !["::", ".", "fn"].contains(&before) {
-                        source.paths.insert(absolute(path, &scope));
+                        self.paths.insert(absolute(path, scope));
                     }
+                    length
                 }
-                _ => {}
-            }
-            at += length;
+                _ => {
+                    self.read(tokens[at].inside.clone(), scope);
+                    1
+                }
+            };
         }
-        source
     }
 }
 
-/// The item that tokens begin with: up to its semicolon or closing brace.
+/// A word, `::`, another character, a lifetime, or a group with its tokens.
+struct Token {
+    /// The text; of a group in brackets all of it, without spaces, and of another group its first character.
+    text: String,
+    inside: TokenStream,
+}
+
+fn tokens(stream: TokenStream) -> Vec<Token> {
+    let mut tokens = Vec::<Token>::new();
+    for tree in stream {
+        let (text, inside) = match tree {
+            TokenTree::Literal(_) => continue,
+            TokenTree::Group(group) => match group.delimiter() {
+                Delimiter::Bracket => (group.to_string().replace(' ', ""), group.stream()),
+                Delimiter::Brace => ("{".to_owned(), group.stream()),
+                Delimiter::Parenthesis | Delimiter::None => ("(".to_owned(), group.stream()),
+            },
+            other => (other.to_string(), TokenStream::new()),
+        };
+        match tokens.last_mut() {
+            Some(last) if last.text == "'" || last.text == ":" && text == ":" => last.text += &text,
+            _ => tokens.push(Token { text, inside }),
+        }
+    }
+    tokens
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+}
+
+/// Returns the item that tokens begin with: up to its semicolon or block.
 fn item<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
     let is_import = tokens.iter().find(|it| ["use", "{"].contains(*it)) == Some(&"use");
-    let mut depth = 0;
-    let end = tokens.iter().position(|token| {
-        match *token {
-            "(" | "[" | "{" => depth += 1,
-            ")" | "]" | "}" => depth -= 1,
-            _ => {}
-        }
-        depth == 0 && (*token == ";" || *token == "}" && !is_import)
-    });
+    let is_end = |it: &&str| *it == ";" || *it == "{" && !is_import;
+    let end = tokens.iter().position(is_end);
     &tokens[..end.map_or(tokens.len(), |end| end + 1)]
 }
 
-/// The path that tokens begin with.
+/// Returns the path that tokens begin with.
 fn path(tokens: &[&str]) -> Path {
-    let pairs = tokens[1..].chunks(2);
-    let more = pairs.map_while(|pair| match pair {
+    let more = tokens[1..].chunks(2).map_while(|pair| match pair {
         ["::", name] if is_word(name) => Some(*name),
         _ => None,
     });
@@ -118,38 +135,31 @@ fn path(tokens: &[&str]) -> Path {
     names.map(ToOwned::to_owned).collect()
 }
 
-/// The names that a `use` binds, with their paths.
-fn expand(tree: &[&str]) -> Vec<(String, Path)> {
-    let mut found = Vec::new();
-    // The path so far, the name that it binds, and the length of the path before each open brace.
-    let (mut path, mut name, mut prefixes) = (Path::new(), None, vec![0]);
-    let mut tokens = tree.iter().copied();
-    while let Some(token) = tokens.next() {
-        match token {
-            "::" => {}
-            "{" => {
-                name = None;
-                prefixes.push(path.len());
-            }
-            "," | "}" | ";" => {
-                found.extend(name.take().map(|name| (name, path.clone())));
-                if token == "}" {
-                    prefixes.pop();
+/// Adds the names that a `use` tree below a path binds, with their paths.
+fn expand(tree: &[Token], above: &[String], names: &mut Vec<(String, Path)>) {
+    for branch in tree.split(|token| token.text == ",") {
+        let (mut path, mut name) = (above.to_vec(), None);
+        let mut branch = branch.iter();
+        while let Some(token) = branch.next() {
+            match token.text.as_str() {
+                "::" => {}
+                "{" => {
+                    expand(&tokens(token.inside.clone()), &path, names);
+                    name = None;
                 }
-                path.truncate(prefixes.last().copied().unwrap_or_default());
-            }
-            "as" => name = tokens.next().map(ToOwned::to_owned),
-            "self" if !path.is_empty() => name = path.last().cloned(),
-            _ => {
-                name = Some(token.to_owned());
-                path.push(token.to_owned());
+                "as" => name = branch.next().map(|it| it.text.clone()),
+                "self" if !path.is_empty() => name = path.last().cloned(),
+                text => {
+                    name = Some(text.to_owned());
+                    path.push(text.to_owned());
+                }
             }
         }
+        names.extend(name.map(|name| (name, path)));
     }
-    found
 }
 
-/// A path from the root of the crate, if it starts at a known module.
+/// Returns a path from the root of the crate, if it starts at a known module.
 fn absolute(path: Path, scope: &[String]) -> Path {
     let up = path.iter().take_while(|name| *name == "super").count();
     let (base, rest) = match path.first().map(String::as_str) {
@@ -160,80 +170,12 @@ fn absolute(path: Path, scope: &[String]) -> Path {
     [&["crate".to_owned()], base, rest].concat()
 }
 
-/// Splits a text into words, `::` and single characters, without comments, literals and lifetimes.
-fn tokens(mut text: &str) -> Vec<&str> {
-    let mut tokens = Vec::new();
-    while let Some(first) = text.chars().next() {
-        let end_of = |end: &str| text.find(end).map_or(text.len(), |at| at + end.len());
-        let (length, kept) = match first {
-            '/' if text.starts_with("//") => (end_of("\n"), false),
-            '/' if text.starts_with("/*") => (end_of("*/"), false),
-            '"' => (quoted(text), false),
-            '\'' => (character(text), false),
-            ':' if text.starts_with("::") => (2, true),
-            _ if is_word(text) => match raw(text) {
-                Some(length) => (length, false),
-                None => (word(text), true),
-            },
-            _ => (first.len_utf8(), !first.is_whitespace()),
-        };
-        let (token, rest) = text.split_at(length);
-        tokens.extend(kept.then_some(token));
-        text = rest;
-    }
-    tokens
-}
-
-fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphanumeric() || c == '_')
-}
-
-/// The length of the word that a text begins with.
-fn word(text: &str) -> usize {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
-    end.unwrap_or(text.len())
-}
-
-/// The length of the literal in quotes that a text begins with.
-fn quoted(text: &str) -> usize {
-    let quote = text.chars().next();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' {
-            chars.next();
-        } else if quote == Some(c) {
-            return at + 1;
-        }
-    }
-    text.len()
-}
-
-/// The length of the character or lifetime that a text begins with.
-fn character(text: &str) -> usize {
-    let mut chars = text.char_indices().skip(1);
-    match (chars.next(), chars.next()) {
-        (Some((_, '\\')), _) | (_, Some((_, '\''))) => quoted(text),
-        _ => 1 + word(&text[1..]),
-    }
-}
-
-/// The length of the raw string that a text begins with, if it does.
-fn raw(text: &str) -> Option<usize> {
-    let hashes = text.trim_start_matches(['b', 'c']).strip_prefix('r')?;
-    let inside = hashes.trim_start_matches('#');
-    let end = format!("\"{}", "#".repeat(hashes.len() - inside.len()));
-    let inside = inside.strip_prefix('"')?;
-    let start = text.len() - inside.len();
-    let length = inside.find(&end).map(|at| start + at + end.len());
-    Some(length.unwrap_or(text.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Source {
-        Source::of(&["a".to_owned(), "b".to_owned()], text)
+        Source::of(&["a".to_owned(), "b".to_owned()], text).unwrap()
     }
 
     fn imports(text: &str) -> Vec<String> {

@@ -21,7 +21,7 @@ impl Fixture {
     }
 
     fn always(&self) {
-        self.edge.disturb_calls(42, 1.0);
+        self.edge.fail_calls(42, 1.0);
     }
 }
 
@@ -90,7 +90,7 @@ async fn half_of_the_failing_calls_reach_the_cloud_and_all_are_counted() {
 }
 
 #[tokio::test]
-async fn only_calls_of_functions_fail_and_only_until_it_is_calm() {
+async fn only_calls_of_functions_fail_and_none_once_it_is_switched_off() {
     let fixture = Fixture::start().await;
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
     fixture.always();
@@ -98,7 +98,7 @@ async fn only_calls_of_functions_fail_and_only_until_it_is_calm() {
     assert_eq!(fixture.status("Logs_20140328.PutLogEvents").await, 202);
     let webhook = fixture.post("/_aws/execute-api/api/$default/slack/commands");
     assert_eq!(webhook.send().await.expect("an answer").status(), 202);
-    fixture.edge.calm();
+    fixture.edge.fail_calls(42, 0.0);
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
     assert_eq!(fixture.edge.call_counts().made, 3);
 }

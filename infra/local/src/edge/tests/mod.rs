@@ -2,7 +2,7 @@
 
 mod calls;
 mod cloud;
-mod disorder;
+mod conditions;
 mod limits;
 mod opening;
 

@@ -1,19 +1,19 @@
-use super::scene::{Scene, agent, done};
+use super::recorded_run::{RecordedRun, agent, done};
 use crate::chaos::verdict::Reconnects;
 use bematic_test_agent::What;
 
 /// The task of the good run was made at 0 and sent at 1000.
 fn connected_at(millis: &[u64]) -> Reconnects {
-    let mut scene = Scene::good();
-    let ran = std::mem::take(&mut scene.ledger);
+    let mut recorded = RecordedRun::good();
+    let ran = std::mem::take(&mut recorded.ledger);
     for (nth, at) in millis.iter().enumerate() {
         if nth > 0 {
-            scene.note(agent(), What::Disconnected, *at);
+            recorded.note(agent(), What::Disconnected, *at);
         }
-        scene.note(agent(), What::Connected, *at);
+        recorded.note(agent(), What::Connected, *at);
     }
-    scene.ledger.extend(ran);
-    scene.verdict().reconnects
+    recorded.ledger.extend(ran);
+    recorded.verdict().reconnects
 }
 
 #[test]
@@ -25,9 +25,9 @@ fn it_counts_from_the_handshake_until_all_that_waited_was_offered() {
 
 #[test]
 fn a_connection_without_work_waiting_does_not_count() {
-    let mut scene = Scene::good();
-    scene.note(agent(), What::Connected, 5000);
-    assert_eq!(scene.verdict().reconnects, Reconnects::default());
+    let mut recorded = RecordedRun::good();
+    recorded.note(agent(), What::Connected, 5000);
+    assert_eq!(recorded.verdict().reconnects, Reconnects::default());
 }
 
 #[test]
@@ -38,27 +38,27 @@ fn a_connection_that_ends_before_is_cut_short() {
 
 #[test]
 fn busy_slots_are_as_good_as_an_empty_queue() {
-    let mut scene = Scene::good();
-    let late = scene.snapshot.tasks.values().next().unwrap().clone();
-    scene.ledger.clear();
-    scene.note(agent(), What::Connected, 100);
+    let mut recorded = RecordedRun::good();
+    let late = recorded.snapshot.tasks.values().next().unwrap().clone();
+    recorded.ledger.clear();
+    recorded.note(agent(), What::Connected, 100);
     let mut deed = |number: u8, deed, at| {
         let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
         let task_id = id.parse().unwrap();
         let run = bematic_test_agent::Run {
             task_id,
-            ..super::scene::run(1)
+            ..super::recorded_run::run(1)
         };
-        scene.snapshot.tasks.insert(task_id, late.clone());
-        scene.note(agent(), What::Run(run, deed), at);
+        recorded.snapshot.tasks.insert(task_id, late.clone());
+        recorded.note(agent(), What::Run(run, deed), at);
     };
     for (number, at) in [(1, 200), (2, 300), (3, 900)] {
         let message = number.to_string();
-        let sent_at = super::scene::at(at);
+        let sent_at = super::recorded_run::at(at);
         deed(number, super::offer(message, sent_at), at);
         deed(number, bematic_test_agent::Deed::Started, at);
     }
     deed(1, bematic_test_agent::Deed::Reported(done(1)), 1000);
-    let found = scene.verdict().reconnects;
+    let found = recorded.verdict().reconnects;
     assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
 }

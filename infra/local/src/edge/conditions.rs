@@ -1,4 +1,4 @@
-//! The disturbance of one connection, as its URL asks for it: `?disturb=seed:42,reorder:0.2,cut:0.01`.
+//! The network conditions of one connection, as its URL asks for them: `?disturb=seed:42,reorder:0.2,cut:0.01`.
 
 use std::time::Duration;
 
@@ -6,24 +6,22 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::line::Delay;
+use super::delayed::Delay;
 
 /// The number of later messages that pass a reordered one, at most.
 const BEHIND: u8 = 4;
 /// The time that a reordered message is held back at most for later ones, of which there may be none.
 const HELD: Duration = Duration::from_millis(500);
-/// The delay of a late message, at most. It is below the deadlines of the protocol, so that lateness
-/// alone never ends anything.
+/// The delay of a late message, at most: below the protocol's deadlines, so that it alone ends nothing.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How long a connection may live. How large its messages may be is in
-/// [`bematic_protocol::messages::limits`].
+/// How long a connection may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Without a message either way. Pings do not count: AWS does not say that they do.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// In all.
-    pub lifetime: Duration,
+    pub(crate) lifetime: Duration,
 }
 
 impl Default for Limits {
@@ -36,29 +34,24 @@ impl Default for Limits {
     }
 }
 
-/// The disturbance of one connection. The probabilities, from 0 to 1, apply to each message, either way.
+/// The network conditions of one connection. The probabilities, from 0 to 1, apply to each message, either way.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Disturbance {
+pub(super) struct NetworkConditions {
     /// The same seed disturbs the same messages of a connection in the same way.
     pub(super) seed: u64,
-    /// Some later messages come before the message.
     reorder: f64,
-    /// The message comes twice.
     double: f64,
-    /// The message comes late.
     delay: f64,
-    /// The message does not come.
     drop: f64,
     /// The message does not come, and the connection is gone, without a close frame to either side.
     cut: f64,
-    /// The limits of this connection.
     pub(super) limits: Limits,
 }
 
-impl Disturbance {
+impl NetworkConditions {
     /// Parses `name:value` pairs with commas between them. `limits` apply unless the text has others.
     pub(super) fn parse(text: &str, limits: Limits) -> Result<Self> {
-        let mut disturbance = Self {
+        let mut conditions = Self {
             limits,
             ..Self::default()
         };
@@ -66,97 +59,90 @@ impl Disturbance {
             let (name, value) = pair.split_once(':').with_context(|| {
                 format!("disturb wants name:value pairs with commas between them; {pair:?} is none")
             })?;
-            disturbance.set(name.trim(), value.trim())?;
+            let (name, value) = (name.trim(), value.trim());
+            let wants = |wanted| anyhow!("disturb wants {wanted} for {name}, not {value:?}");
+            let number = value.parse::<f64>().ok();
+            let probability = || {
+                number
+                    .filter(|number| (0.0..=1.0).contains(number))
+                    .ok_or_else(|| wants("a probability from 0 to 1"))
+            };
+            let seconds = || {
+                number
+                    .and_then(|number| Duration::try_from_secs_f64(number).ok())
+                    .filter(|duration| !duration.is_zero())
+                    .ok_or_else(|| wants("a number of seconds above 0"))
+            };
+            match name {
+                "seed" => conditions.seed = value.parse().map_err(|_| wants("a whole number"))?,
+                "reorder" => conditions.reorder = probability()?,
+                "double" => conditions.double = probability()?,
+                "delay" => conditions.delay = probability()?,
+                "drop" => conditions.drop = probability()?,
+                "cut" => conditions.cut = probability()?,
+                "idle" => conditions.limits.idle = seconds()?,
+                "lifetime" => conditions.limits.lifetime = seconds()?,
+                _ => bail!(
+                    "disturb knows no {name:?}; it knows seed, reorder, double, delay, drop, cut, \
+                     idle and lifetime"
+                ),
+            }
         }
-        Ok(disturbance)
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let wants = |wanted| anyhow!("disturb wants {wanted} for {name}, not {value:?}");
-        let number = || value.parse::<f64>().ok();
-        let probability = || {
-            let probability = number().filter(|number| (0.0..=1.0).contains(number));
-            probability.ok_or_else(|| wants("a probability from 0 to 1"))
-        };
-        let seconds = || {
-            let duration = number().and_then(|number| Duration::try_from_secs_f64(number).ok());
-            let duration = duration.filter(|duration| !duration.is_zero());
-            duration.ok_or_else(|| wants("a number of seconds above 0"))
-        };
-        match name {
-            "seed" => self.seed = value.parse().map_err(|_| wants("a whole number"))?,
-            "reorder" => self.reorder = probability()?,
-            "double" => self.double = probability()?,
-            "delay" => self.delay = probability()?,
-            "drop" => self.drop = probability()?,
-            "cut" => self.cut = probability()?,
-            "idle" => self.limits.idle = seconds()?,
-            "lifetime" => self.limits.lifetime = seconds()?,
-            _ => bail!(
-                "disturb knows no {name:?}; it knows seed, reorder, double, delay, drop, cut, idle and \
-                 lifetime"
-            ),
-        }
-        Ok(())
+        Ok(conditions)
     }
 }
 
-/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     ToCloud,
     ToAgent,
 }
 
-/// What happens to a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The connection is cut, and the message is lost with it.
-    Cut,
-    /// The message is handed on once, twice or not at all, each copy after its own delay.
-    Copies(Vec<Delay>),
-}
-
-/// Decides the fates of the messages of one connection in one direction. A decision depends only on
-/// the seed and on the number of messages before.
+/// Decides what happens to the messages of one connection in one direction, by the seed and their number.
 #[derive(Debug)]
 pub(super) struct MessageDice {
     random: StdRng,
-    odds: Disturbance,
+    conditions: NetworkConditions,
+    pub(super) direction: Direction,
 }
 
 impl MessageDice {
     /// `connection` counts the connections that asked for the same seed: else one that is cut at
     /// its third message would be cut there again whenever it comes back.
-    pub(super) fn new(odds: Disturbance, connection: u64, direction: Direction) -> Self {
+    pub(super) fn new(
+        conditions: NetworkConditions,
+        connection: u64,
+        direction: Direction,
+    ) -> Self {
         let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&odds.seed.to_le_bytes());
+        bytes[..8].copy_from_slice(&conditions.seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&connection.to_le_bytes());
         bytes[16] = direction as u8;
         Self {
             random: StdRng::from_seed(bytes),
-            odds,
+            conditions,
+            direction,
         }
     }
 
-    /// Decides the fate of the next message. Everything is drawn for every message, so that the odds
-    /// of one kind do not change what is drawn for another.
-    pub(super) fn next(&mut self) -> Fate {
-        let cut = self.is(self.odds.cut);
-        let dropped = self.is(self.odds.drop);
-        let doubled = self.is(self.odds.double);
+    /// Returns the delays of the next message's copies, two at most; `None` if the connection is cut instead.
+    /// Everything is drawn for every message, so that no odds change what is drawn for another kind.
+    pub(super) fn next(&mut self) -> Option<Vec<Delay>> {
+        let cut = self.is(self.conditions.cut);
+        let dropped = self.is(self.conditions.drop);
+        let doubled = self.is(self.conditions.double);
         let delays = [self.delay(), self.delay()];
         match (cut, dropped, doubled) {
-            (true, ..) => Fate::Cut,
-            (_, true, _) => Fate::Copies(Vec::new()),
-            (.., true) => Fate::Copies(delays.to_vec()),
-            (.., false) => Fate::Copies(vec![delays[0]]),
+            (true, ..) => None,
+            (_, true, _) => Some(Vec::new()),
+            (.., true) => Some(delays.to_vec()),
+            (.., false) => Some(vec![delays[0]]),
         }
     }
 
     fn delay(&mut self) -> Delay {
-        let reordered = self.is(self.odds.reorder);
-        let late = self.is(self.odds.delay);
+        let reordered = self.is(self.conditions.reorder);
+        let late = self.is(self.conditions.delay);
         let behind = self.random.random_range(1..=BEHIND);
         let time = LATE.mul_f64(self.random.random());
         match (reordered, late) {
@@ -177,11 +163,16 @@ mod tests {
 
     const ALL: &str = "reorder:0.3,double:0.3,delay:0.3,drop:0.1,cut:0.05";
 
-    fn parse(text: &str) -> Result<Disturbance> {
-        Disturbance::parse(text, Limits::default())
+    fn parse(text: &str) -> Result<NetworkConditions> {
+        NetworkConditions::parse(text, Limits::default())
     }
 
-    fn fates(text: &str, seed: u64, connection: u64, direction: Direction) -> Vec<Fate> {
+    fn fates(
+        text: &str,
+        seed: u64,
+        connection: u64,
+        direction: Direction,
+    ) -> Vec<Option<Vec<Delay>>> {
         let odds = parse(&format!("{text},seed:{seed}")).unwrap();
         let mut dice = MessageDice::new(odds, connection, direction);
         (0..500).map(|_| dice.next()).collect()
@@ -190,7 +181,7 @@ mod tests {
     #[test]
     fn every_name_is_parsed() {
         let text = "seed:42,reorder:0.2,double:1,delay:0.3,drop:0.05,cut:0,idle:5,lifetime:0.5";
-        let wanted = Disturbance {
+        let wanted = NetworkConditions {
             seed: 42,
             reorder: 0.2,
             double: 1.0,
@@ -203,7 +194,7 @@ mod tests {
             },
         };
         assert_eq!(parse(text).unwrap(), wanted);
-        assert_eq!(parse("").unwrap(), Disturbance::default());
+        assert_eq!(parse("").unwrap(), NetworkConditions::default());
     }
 
     #[test]
@@ -228,7 +219,7 @@ mod tests {
             idle: Duration::from_secs(7),
             lifetime: Duration::from_mins(3),
         };
-        let asked = Disturbance::parse("idle:5", limits).unwrap().limits;
+        let asked = NetworkConditions::parse("idle:5", limits).unwrap().limits;
         assert_eq!(asked.idle, Duration::from_secs(5));
         assert_eq!(asked.lifetime, limits.lifetime);
     }
@@ -250,10 +241,11 @@ mod tests {
     fn everything_happens_about_as_often_as_it_should() {
         let fates = fates(ALL, 42, 0, Direction::ToCloud);
         let count = |of: fn(&[Delay]) -> bool| {
-            let copies = |fate: &&Fate| matches!(fate, Fate::Copies(copies) if of(copies));
+            let copies =
+                |fate: &&Option<Vec<Delay>>| fate.as_ref().is_some_and(|copies| of(copies));
             fates.iter().filter(copies).count()
         };
-        let cut = fates.iter().filter(|fate| **fate == Fate::Cut).count();
+        let cut = fates.iter().filter(|fate| fate.is_none()).count();
         let dropped = count(<[Delay]>::is_empty);
         let doubled = count(|copies| copies.len() == 2);
         let late = count(
@@ -280,7 +272,7 @@ mod tests {
         let doubled = |odds| {
             let fates = fates(odds, 7, 0, Direction::ToAgent);
             let is_doubled =
-                |fate: &Fate| matches!(fate, Fate::Copies(copies) if copies.len() == 2);
+                |fate: &Option<Vec<Delay>>| fate.as_ref().is_some_and(|copies| copies.len() == 2);
             fates.iter().map(is_doubled).collect::<Vec<_>>()
         };
         assert_eq!(doubled("double:0.4"), doubled("double:0.4,delay:0.5"));
@@ -288,7 +280,7 @@ mod tests {
 
     #[test]
     fn nothing_happens_unless_asked_for() {
-        let calm = || Fate::Copies(vec![Delay::default()]);
+        let calm = || Some(vec![Delay::default()]);
         let fates = fates("", 1, 0, Direction::ToCloud);
         assert!(fates.iter().all(|fate| *fate == calm()), "{fates:?}");
     }

@@ -1,5 +1,6 @@
 //! A run in which one task went well, to be spoiled.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bematic::agent::Agent;
@@ -10,32 +11,42 @@ use bematic::task::{
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
-use super::super::{Charge, Evidence, Verdict, judge};
+use super::super::{Records, Verdict, ViolationKind, judge};
 use crate::chaos::operator::OperatorRecord;
-use crate::chaos::snapshot::{Snapshot, Stored};
+use crate::chaos::system::{Snapshot, StoredTask};
 use bematic_test_agent::{Deed, Entry, Report, Run, What};
 
 pub(super) const ACK: u64 = 15_000;
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 
-pub(super) struct Scene {
-    pub(super) ledger: Vec<Entry>,
-    pub(super) operators: OperatorRecord,
-    pub(super) snapshot: Snapshot,
+pub(super) struct RecordedRun(Records);
+
+impl Deref for RecordedRun {
+    type Target = Records;
+
+    fn deref(&self) -> &Records {
+        &self.0
+    }
 }
 
-impl Scene {
+impl DerefMut for RecordedRun {
+    fn deref_mut(&mut self) -> &mut Records {
+        &mut self.0
+    }
+}
+
+impl RecordedRun {
     /// A task that was asked for, sent, done, confirmed, stored and shown.
     pub(super) fn good() -> Self {
-        let mut scene = Self::empty();
-        scene.operators.tasks.insert(task());
-        scene.ran(1, 1000);
-        scene.ended(1, done(1), 2000);
-        scene.confirmed(1, 2100);
+        let mut recorded = Self::empty();
+        recorded.operators.tasks.insert(task());
+        recorded.ran(1, 1000);
+        recorded.ended(1, done(1), 2000);
+        recorded.confirmed(1, 2100);
         let state = completed(1);
-        scene.stored(state, Some("did it 1"));
-        scene.shown(":white_check_mark: Completed in 1 s: do it");
-        scene
+        recorded.stored(state, Some("did it 1"));
+        recorded.shown(":white_check_mark: Completed in 1 s: do it");
+        recorded
     }
 
     /// Adds a second task that went well 10 ms after the first, in its second attempt.
@@ -64,22 +75,23 @@ impl Scene {
 
     /// The same before anything was reported: the agent works.
     pub(super) fn working() -> Self {
-        let mut scene = Self::empty();
-        scene.operators.tasks.insert(task());
-        scene.ran(1, 1000);
-        scene
+        let mut recorded = Self::empty();
+        recorded.operators.tasks.insert(task());
+        recorded.ran(1, 1000);
+        recorded
     }
 
     fn empty() -> Self {
-        let agents = vec![Agent::new(agent(), at(0))];
-        Self {
+        Self(Records {
             ledger: Vec::new(),
             operators: OperatorRecord::default(),
             snapshot: Snapshot {
-                agents,
+                agents: vec![Agent::new(agent(), at(0))],
                 ..Snapshot::default()
             },
-        }
+            ack_deadline: Duration::from_millis(ACK),
+            capacity: 2,
+        })
     }
 
     pub(super) fn note(&mut self, by: AgentId, what: What, millis: u64) {
@@ -118,7 +130,7 @@ impl Scene {
     pub(super) fn stored(&mut self, state: TaskState, result: Option<&str>) {
         let mut known = new_task();
         known.state = state;
-        let stored = Stored {
+        let stored = StoredTask {
             task: known,
             completion: result.map(completion),
             late: Vec::new(),
@@ -126,7 +138,7 @@ impl Scene {
         self.snapshot.tasks.insert(task(), stored);
     }
 
-    pub(super) fn stored_task(&mut self) -> &mut Stored {
+    pub(super) fn stored_task(&mut self) -> &mut StoredTask {
         self.snapshot.tasks.get_mut(&task()).unwrap()
     }
 
@@ -149,21 +161,15 @@ impl Scene {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        judge(&Evidence {
-            ledger: &self.ledger,
-            operators: &self.operators,
-            snapshot: &self.snapshot,
-            ack_deadline: Duration::from_millis(ACK),
-            capacity: 2,
-        })
+        judge(&self.0)
     }
 
-    /// Fails unless these are the offences.
+    /// Fails unless these are the violations.
     #[track_caller]
-    pub(super) fn is_guilty_of(&self, charges: &[Charge]) {
-        let offences = self.verdict().offences;
-        let found: Vec<_> = offences.iter().map(|offence| offence.charge).collect();
-        assert_eq!(found, charges, "{offences:#?}");
+    pub(super) fn has_violations(&self, kinds: &[ViolationKind]) {
+        let violations = self.verdict().violations;
+        let found: Vec<_> = violations.iter().map(|violation| violation.kind).collect();
+        assert_eq!(found, kinds, "{violations:#?}");
     }
 }
 

@@ -12,22 +12,19 @@ use bematic_protocol::time::Timestamp;
 use bematic_test_agent::{Deed, Run, What};
 use serde::Serialize;
 
-use super::evidence::Evidence;
+use super::records::Records;
 
 /// The times from a handshake until the queue was dispatched, in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Reconnects {
+pub(in crate::chaos) struct Reconnects {
     /// Connections that stayed until the waiting tasks were dispatched.
-    pub drained: usize,
+    pub(in crate::chaos) drained: usize,
     /// Connections that ended before.
-    pub cut_short: usize,
-    /// Half of them took at most this.
-    pub p50: u64,
-    /// Nineteen of twenty took at most this.
-    pub p95: u64,
-    /// None took longer.
-    pub max: u64,
+    pub(in crate::chaos) cut_short: usize,
+    pub(in crate::chaos) p50: u64,
+    pub(in crate::chaos) p95: u64,
+    pub(in crate::chaos) max: u64,
 }
 
 /// The queue of one agent, as of some entry of the ledger.
@@ -40,44 +37,38 @@ struct Queue {
     waiting: Option<(Timestamp, BTreeSet<TaskId>)>,
 }
 
-impl Queue {
-    fn connect(&mut self, at: Timestamp) {
-        let made_before = self.unoffered.iter().filter(|(_, made)| **made < at);
-        let waiting: BTreeSet<_> = made_before.map(|(task, _)| *task).collect();
-        self.waiting = (!waiting.is_empty()).then_some((at, waiting));
-    }
-
-    fn offer(&mut self, task: TaskId) {
-        self.unoffered.remove(&task);
-        if let Some((_, waiting)) = &mut self.waiting {
-            waiting.remove(&task);
-        }
-    }
-}
-
 impl Reconnects {
-    pub(super) fn of(evidence: &Evidence<'_>) -> Self {
+    pub(super) fn of(records: &Records) -> Self {
         let mut queues = BTreeMap::<&AgentId, Queue>::new();
-        for entry in evidence.ledger {
+        for entry in &records.ledger {
             let queue = queues.entry(&entry.agent).or_default();
             if let What::Run(Run { task_id, .. }, Deed::Offered { .. }) = &entry.what
-                && let Some(stored) = evidence.snapshot.tasks.get(task_id)
+                && let Some(stored) = records.snapshot.tasks.get(task_id)
             {
                 queue.unoffered.insert(*task_id, stored.task.created_at);
             }
         }
         let (mut took, mut cut_short) = (Vec::new(), 0);
-        for entry in evidence.ledger {
+        for entry in &records.ledger {
             let queue = queues.entry(&entry.agent).or_default();
             match &entry.what {
-                What::Connected => queue.connect(entry.at),
+                What::Connected => {
+                    let made_before = queue.unoffered.iter().filter(|(_, made)| **made < entry.at);
+                    let waiting: BTreeSet<_> = made_before.map(|(task, _)| *task).collect();
+                    queue.waiting = (!waiting.is_empty()).then_some((entry.at, waiting));
+                }
                 What::Disconnected => cut_short += usize::from(queue.waiting.take().is_some()),
-                What::Run(run, Deed::Offered { .. }) => queue.offer(run.task_id),
+                What::Run(run, Deed::Offered { .. }) => {
+                    queue.unoffered.remove(&run.task_id);
+                    if let Some((_, waiting)) = &mut queue.waiting {
+                        waiting.remove(&run.task_id);
+                    }
+                }
                 What::Run(run, Deed::Started) => drop(queue.running.insert(*run)),
                 What::Run(run, Deed::Reported(_) | Deed::Died) => drop(queue.running.remove(run)),
                 What::Run(_, Deed::Refused | Deed::Confirmed) => {}
             }
-            let is_busy = queue.running.len() >= evidence.capacity;
+            let is_busy = queue.running.len() >= records.capacity;
             let dispatched = queue
                 .waiting
                 .take_if(|(_, tasks)| is_busy || tasks.is_empty());
