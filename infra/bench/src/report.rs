@@ -111,7 +111,8 @@ pub(crate) struct TaskPart {
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Limit {
     pub(crate) name: String,
-    pub(crate) limit: f64,
+    #[serde(rename = "limit")]
+    pub(crate) at_most: f64,
     /// The worst figure; none if nothing was measured.
     pub(crate) worst: Option<f64>,
     pub(crate) of: Option<String>,
@@ -132,19 +133,19 @@ impl Limit {
     /// Compares the limit with all figures, each with what it is of.
     pub(crate) fn check(
         self,
-        limit: f64,
+        at_most: f64,
         figures: impl IntoIterator<Item = (String, f64)>,
     ) -> Self {
         let mut figures: Vec<_> = figures.into_iter().collect();
         figures.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.cmp(b)));
         let mut known = BTreeSet::new();
         figures.retain(|(of, _)| known.insert(of.clone()));
-        let failing = figures.iter().filter(|(_, figure)| *figure > limit);
+        let failing = figures.iter().filter(|(_, figure)| *figure > at_most);
         let failing = failing.map(|(of, figure)| format!("{of} {figure:.2}"));
         let failing = failing.collect::<Vec<_>>();
         let (of, worst) = figures.into_iter().next().unzip();
         Self {
-            limit,
+            at_most,
             met: worst.is_some() && failing.is_empty(),
             worst,
             of,

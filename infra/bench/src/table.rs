@@ -109,7 +109,7 @@ fn limits(limits: &[Limit]) -> Vec<String> {
         };
         lines.push(format!(
             "{mark} {}: {worst}, at most {:.2}",
-            it.name, it.limit
+            it.name, it.at_most
         ));
         if it.failing.len() > 1 {
             lines.push(format!("    {}", it.failing.join(", ")));
@@ -130,7 +130,7 @@ mod tests {
         let mut report = sample();
         report.limits = vec![Limit {
             name: "zip, MB".into(),
-            limit: 6.0,
+            at_most: 6.0,
             worst: Some(7.5),
             of: Some("notifier".into()),
             met: false,
