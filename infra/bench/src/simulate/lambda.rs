@@ -99,7 +99,8 @@ impl Lambda {
             Ok((name.clone(), deployed))
         });
         let transport = Arc::new(InProcess(meter.clone(), slack));
-        let slack = SlackClient::with_transport(transport, URL, BOT_TOKEN.into())?;
+        let address = format!("{URL}/api");
+        let slack = SlackClient::with_transport(transport, &address, BOT_TOKEN.into())?;
         Ok(Self {
             functions: deployed.collect::<Result<_>>()?,
             cloud,
