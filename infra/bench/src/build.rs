@@ -1,5 +1,4 @@
-//! Builds the functions for this machine as they are built for AWS, in one go and with the same
-//! profile, and says how large they are as they are uploaded.
+//! Builds the functions for this machine as they are built for AWS, and measures their zip files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,18 +6,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bematic_local::run::run;
-use bematic_local::ui::Ui;
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
-use serde::Deserialize;
+use bematic_local::{run::run, ui::Ui};
+use flate2::{Compression, write::DeflateEncoder};
+use serde_json::Value;
 use xtask::Workspace;
 
-/// The package of the function that does nothing.
+use crate::common::FLOOR;
+
 const FLOOR_PACKAGE: &str = "bematic-floor";
 
-/// Builds `functions` and the floor, and gives back the binaries of these and of whatever else of
-/// the functions was built before, by function.
+/// Builds `functions` and the floor, and returns the binaries of these and of the other functions that
+/// were built before, by function.
 pub(crate) async fn build(
     workspace: &Workspace,
     functions: &[String],
@@ -32,11 +30,10 @@ pub(crate) async fn build(
         command.args(["--package", package]);
     }
     let built = executables(&run(&step, "cargo build", command).await?);
-    let floor = built
-        .get(FLOOR_PACKAGE)
-        .context("the floor has no binary")?;
+    let floor = built.get(FLOOR_PACKAGE);
+    let floor = floor.context("the floor has no binary")?;
     let dir = floor.parent().context("a binary is in a folder")?;
-    let mut binaries = BTreeMap::from([(crate::common::FLOOR.to_owned(), floor.clone())]);
+    let mut binaries = BTreeMap::from([(FLOOR.to_owned(), floor.clone())]);
     for function in workspace.functions()? {
         let binary = dir.join(&function);
         if binary.is_file() {
@@ -47,31 +44,18 @@ pub(crate) async fn build(
     Ok(binaries)
 }
 
-#[derive(Deserialize)]
-struct Artifact {
-    executable: Option<PathBuf>,
-    target: Target,
-    profile: Profile,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
 /// The binaries that cargo says it made, by name; its other messages are of no interest.
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter(|artifact| !artifact.profile.test)
-        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
-        .collect()
+    let messages = messages.lines();
+    let messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter(|it| it["profile"]["test"] == false);
+    let binary = |it: Value| {
+        Some((
+            it["target"]["name"].as_str()?.to_owned(),
+            it["executable"].as_str()?.into(),
+        ))
+    };
+    programs.filter_map(binary).collect()
 }
 
 /// Bytes of a zip's headers for one file named `bootstrap`: its own, that of the directory, and
@@ -81,23 +65,9 @@ const HEADERS: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
 /// Bytes of the zip that SAM uploads of a binary: deflated, at zlib's default level.
 pub(crate) fn zip_bytes(binary: &Path) -> Result<u64> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    let mut encoder = DeflateEncoder::new(Counter(0), Compression::new(6));
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
     encoder.write_all(&bytes)?;
-    Ok(encoder.finish()?.0 + HEADERS)
-}
-
-/// Counts what is written to it.
-struct Counter(u64);
-
-impl std::io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    Ok(encoder.finish()?.len() as u64 + HEADERS)
 }
 
 #[cfg(test)]

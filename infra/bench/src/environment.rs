@@ -1,147 +1,191 @@
-//! An execution environment: one process of a function, as Lambda starts it.
+//! An execution environment: one process of a function, as Lambda starts it, with a Runtime API of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use bematic_local::run::{last_lines, program};
-use serde_json::Value;
+use bematic_protocol::time::{Clock as _, SystemClock};
+use serde_json::{Value, json};
 use tokio::process::Child;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::aws::serve;
 use crate::log::Service;
-use crate::runtime::Runtime;
 use crate::template::Function;
 
+/// The variables that Lambda sets for every function, with credentials that open nothing.
+const LAMBDA: &str = "AWS_LAMBDA_FUNCTION_VERSION=$LATEST AWS_LAMBDA_LOG_STREAM_NAME=bench \
+    AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=INFO \
+    AWS_LAMBDA_INITIALIZATION_TYPE=on-demand AWS_EXECUTION_ENV=AWS_Lambda_provided.al2023 \
+    AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=bench \
+    AWS_SECRET_ACCESS_KEY=bench AWS_SESSION_TOKEN=bench LANG=en_US.UTF-8 TZ=:UTC \
+    PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin";
+const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:bench";
 /// How long a function may take to poll: Lambda gives it 10 s.
 const START_WITHIN: Duration = Duration::from_secs(10);
 /// How long after its poll a process is at rest, so that its processor time stands still.
 const AT_REST: Duration = Duration::from_millis(1);
 
-/// What came of an invocation.
-#[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// When the event was handed out.
-    pub(crate) handed: Instant,
-    /// When the answer was here.
+    pub(crate) handed_out: Instant,
     pub(crate) answered: Instant,
-    /// How long a processor worked at it, from one poll to the next.
     pub(crate) worked: Duration,
-    /// What was answered; an error as the function reports it.
+    /// The answer, or the error as the function reports it.
     pub(crate) outcome: Result<Value, Value>,
 }
 
-/// A process that waits for invocations.
 #[derive(Debug)]
+enum Step {
+    Polled,
+    HandedOut,
+    /// The process answered, or reported an error of an invocation or of its start.
+    Answered(Result<Value, Value>),
+}
+
+/// The Runtime API's end of the channels.
+struct RuntimeApi {
+    events: Mutex<mpsc::UnboundedReceiver<Value>>,
+    steps: mpsc::UnboundedSender<(Instant, Step)>,
+    timeout: Duration,
+}
+
+impl RuntimeApi {
+    fn note(&self, step: Step) {
+        self.steps.send((Instant::now(), step)).ok();
+    }
+}
+
+/// A process that waits for invocations.
 pub(crate) struct Environment {
     name: String,
     child: Child,
-    runtime: Runtime,
-    /// From exec to the first poll.
+    events: mpsc::UnboundedSender<Value>,
+    steps: mpsc::UnboundedReceiver<(Instant, Step)>,
+    _serving: AbortOnDropHandle<()>,
     pub(crate) init: Duration,
-    /// Invocations until now.
     pub(crate) invocations: usize,
-    /// The services that they have called.
     pub(crate) called: BTreeSet<Service>,
+    /// The ids of the messages that invocations have sent to queues.
+    pub(crate) sent: BTreeSet<String>,
     timeout: Duration,
     log: PathBuf,
 }
 
 impl Environment {
-    /// Starts `binary` with what the template gives the function, and what Lambda gives every
-    /// function. Its output goes to `log`.
+    /// Starts `binary` with the variables of the template and of Lambda. Its output goes to `log`.
     pub(crate) async fn start(
+        name: &str,
         binary: &Path,
         function: &Function,
         aws: &str,
         log: PathBuf,
     ) -> Result<Self> {
-        let mut runtime = Runtime::start(function.timeout).await?;
+        let (events, events_out) = mpsc::unbounded_channel();
+        let (steps_in, mut steps) = mpsc::unbounded_channel();
+        let runtime_api = RuntimeApi {
+            events: Mutex::new(events_out),
+            steps: steps_in,
+            timeout: function.timeout,
+        };
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .fallback(answered)
+            .with_state(Arc::new(runtime_api));
+        let (address, serving) = serve(router).await?;
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let memory = function.memory.to_string();
         let mut command = program(binary);
         command
             .env_clear()
-            .envs(lambda(function, &runtime.address.to_string(), aws))
+            .envs(LAMBDA.split(' ').filter_map(|it| it.split_once('=')))
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_ENDPOINT_URL", aws)
             .envs(&function.variables)
             .stdout(out.try_clone()?)
             .stderr(out);
         let started = Instant::now();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{} could not be started", binary.display()))?;
+        let child = command.spawn();
+        let mut child = child.with_context(|| format!("{} cannot start", binary.display()))?;
         let polled = async {
             tokio::select! {
-                Some(at) = runtime.polls.recv() => Ok(at),
-                Some(answer) = runtime.answers.recv() => bail!("it says {:?}", answer.outcome),
+                Some(step) = steps.recv() => match step {
+                    (at, Step::Polled) => Ok(at),
+                    (_, step) => bail!("its first step was {step:?}"),
+                },
                 status = child.wait() => bail!("it ended with {}", status?),
             }
         };
-        let Ok(polled) = timeout(START_WITHIN, polled).await else {
-            bail!("{} did not poll within {START_WITHIN:?}", function.name)
-        };
+        let polled = timeout(START_WITHIN, polled).await;
+        let polled = polled.context("it did not poll in time").flatten();
         let polled = polled.with_context(|| {
             let output = fs::read_to_string(&log).unwrap_or_default();
-            format!(
-                "{} did not start:\n{}",
-                function.name,
-                last_lines(&output, 20)
-            )
+            format!("{name} did not start:\n{}", last_lines(&output, 20))
         })?;
         Ok(Self {
-            name: function.name.clone(),
+            name: name.to_owned(),
             init: polled.duration_since(started),
             child,
-            runtime,
+            events,
+            steps,
+            _serving: serving,
             invocations: 0,
             called: BTreeSet::new(),
+            sent: BTreeSet::new(),
             timeout: function.timeout,
             log,
         })
     }
 
-    /// Hands an event out, and waits for what is answered and for the next poll.
+    /// Hands an event out, and waits for the answer and for the next poll.
     pub(crate) async fn invoke(&mut self, event: Value) -> Result<Answer> {
         self.invocations += 1;
         sleep(AT_REST).await;
         let before = self.processor_time()?;
-        self.runtime.invoke(event)?;
-        let answer = async {
-            let answer = self.runtime.answers.recv().await;
-            answer.zip(self.runtime.polls.recv().await)
+        self.events.send(event)?;
+        let steps = async {
+            let (handed_out, _) = self.steps.recv().await?;
+            let (answered, Step::Answered(outcome)) = self.steps.recv().await? else {
+                return None;
+            };
+            self.steps.recv().await?;
+            Some((handed_out, answered, outcome))
         };
-        let answer = match timeout(self.timeout, answer).await {
-            Ok(Some((answer, _))) => answer,
-            Ok(None) => bail!("the Runtime API of {} has ended", self.name),
-            Err(_) => bail!(
-                "{} did not answer within {:?}; its output is in {}",
-                self.name,
-                self.timeout,
-                self.log.display()
-            ),
-        };
+        let steps = timeout(self.timeout, steps).await.ok().flatten();
+        let (handed_out, answered, outcome) = steps.with_context(|| {
+            let (name, limit, log) = (&self.name, self.timeout, self.log.display());
+            format!("{name} did not answer within {limit:?}; its output is in {log}")
+        })?;
         sleep(AT_REST).await;
         Ok(Answer {
-            handed: answer.handed,
-            answered: answer.answered,
+            handed_out,
+            answered,
             worked: self.processor_time()?.saturating_sub(before),
-            outcome: answer.outcome,
+            outcome,
         })
     }
 
-    /// How long processors have worked at its threads.
     fn processor_time(&self) -> Result<Duration> {
-        let id = self.child.id().context("the process has ended")?;
-        let threads = fs::read_dir(format!("/proc/{id}/task"));
-        let threads =
-            threads.with_context(|| format!("cannot see the threads of {}", self.name))?;
         let mut sum = 0;
-        for thread in threads {
-            let path = thread?.path().join("schedstat");
-            // One that has ended meanwhile is no more than noise.
-            let statistics = fs::read_to_string(path).unwrap_or_default();
-            sum += worked(&statistics).unwrap_or_default();
+        let threads = fs::read_dir(self.proc("task")?);
+        for thread in threads.with_context(|| format!("{} has no threads", self.name))? {
+            // A thread that has ended meanwhile is no more than noise.
+            let statistics = fs::read_to_string(thread?.path().join("schedstat"));
+            sum += nanos_worked(&statistics.unwrap_or_default()).unwrap_or_default();
         }
         if sum == 0 {
             bail!("this kernel keeps no processor times in /proc/…/schedstat");
@@ -151,63 +195,58 @@ impl Environment {
 
     /// The most memory that was resident at a time, in KB.
     pub(crate) fn peak_kb(&self) -> Result<u64> {
-        let id = self.child.id().context("the process has ended")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"));
-        let status = status.with_context(|| format!("cannot see the memory of {}", self.name))?;
+        let status = fs::read_to_string(self.proc("status")?)?;
         peak(&status).with_context(|| format!("{} has no VmHWM", self.name))
     }
 
-    /// Bytes of log lines until now.
+    fn proc(&self, file: &str) -> Result<String> {
+        let id = self.child.id().context("the process has ended")?;
+        Ok(format!("/proc/{id}/{file}"))
+    }
+
     pub(crate) fn logged(&self) -> u64 {
         fs::metadata(&self.log).map_or(0, |log| log.len())
     }
 }
 
 /// Nanoseconds on a processor: the first number of `schedstat`.
-fn worked(statistics: &str) -> Option<u64> {
+fn nanos_worked(statistics: &str) -> Option<u64> {
     statistics.split_whitespace().next()?.parse().ok()
 }
 
 fn peak(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
+    let mut lines = status.lines();
+    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim_end_matches("kB").trim().parse().ok()
 }
 
-/// What Lambda sets, with credentials that open nothing.
-fn lambda(function: &Function, runtime: &str, aws: &str) -> BTreeMap<String, String> {
-    let name = &function.name;
-    let memory = function.memory.to_string();
-    let group = format!("/aws/lambda/{name}");
-    let pairs = [
-        ("AWS_LAMBDA_RUNTIME_API", runtime),
-        ("AWS_LAMBDA_FUNCTION_NAME", name),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &group),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
-        ("AWS_ENDPOINT_URL", aws),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "bench"),
-        ("AWS_SECRET_ACCESS_KEY", "bench"),
-        ("AWS_SESSION_TOKEN", "bench"),
-        ("_HANDLER", "bootstrap"),
-        ("LAMBDA_TASK_ROOT", "/var/task"),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
-        ("LANG", "en_US.UTF-8"),
-        ("TZ", ":UTC"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
+async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
+    api.note(Step::Polled);
+    let Some(event) = api.events.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let deadline = (SystemClock.now() + api.timeout).as_millis().to_string();
+    let headers = [
+        ("lambda-runtime-aws-request-id", "bench"),
+        ("lambda-runtime-deadline-ms", &deadline),
+        ("lambda-runtime-invoked-function-arn", ARN),
+        ("lambda-runtime-trace-id", "Root=1-0;Parent=0;Sampled=0"),
+        ("content-type", "application/json"),
     ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let response = (headers, event.to_string()).into_response();
+    api.note(Step::HandedOut);
+    response
+}
+
+/// Receives the answer to an invocation at `…/response`, and an error at `…/error`.
+async fn answered(State(api): State<Arc<RuntimeApi>>, uri: Uri, body: Bytes) -> Response {
+    let value = serde_json::from_slice(&body);
+    api.note(Step::Answered(if uri.path().ends_with("/response") {
+        value.map_err(|error| json!({ "errorMessage": error.to_string() }))
+    } else {
+        Err(value.unwrap_or_default())
+    }));
+    (StatusCode::ACCEPTED, r#"{"status":"OK"}"#).into_response()
 }
 
 #[cfg(test)]
@@ -223,7 +262,7 @@ mod tests {
 
     #[test]
     fn processor_time_is_not_the_time_of_waiting_for_a_processor() {
-        assert_eq!(worked("2500000 990000000 12\n"), Some(2_500_000));
-        assert_eq!(worked(""), None);
+        assert_eq!(nanos_worked("2500000 990000000 12\n"), Some(2_500_000));
+        assert_eq!(nanos_worked(""), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured, as the JSON has it.
+//! The report of the bench, as `--json` writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,242 +6,238 @@ use std::time::Duration;
 use fake_aws::Units;
 use serde::Serialize;
 
+use crate::common::{millis, percentile};
 use crate::log::{Invocation, Kind, counts};
 use crate::prices::{Cost, Prices};
-use crate::stats::{millis, percentile};
-use crate::target::Target;
 
-/// All of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// The cargo profile that was built with.
-    pub profile: String,
-    /// How often everything was done.
-    pub rounds: usize,
-    /// When the prices were as they are counted here.
-    pub prices_of: String,
-    /// A function that does nothing.
-    pub floor: Floor,
-    /// The functions.
-    pub functions: Vec<FunctionRow>,
-    /// What they were invoked with.
-    pub messages: Vec<MessageRow>,
-    /// The ordinary task.
-    pub task: Option<TaskRow>,
-    /// What is to be reached, and whether it is.
-    pub targets: Vec<Target>,
+pub(crate) struct Report {
+    pub(crate) profile: String,
+    pub(crate) rounds: u16,
+    pub(crate) prices_of: String,
+    pub(crate) floor: Floor,
+    pub(crate) functions: Vec<FunctionRow>,
+    pub(crate) messages: Vec<MessageRow>,
+    pub(crate) task: Option<TaskRow>,
+    #[serde(rename = "targets")]
+    pub(crate) limits: Vec<Limit>,
 }
 
-/// A function that does nothing, on the same runtime.
-#[derive(Debug, Clone, Serialize)]
+/// The size of a function, and its starts.
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Floor {
+pub(crate) struct Starts {
     /// Milliseconds from exec to the first poll.
-    pub init_ms_p50: f64,
-    /// As above.
-    pub init_ms_p99: f64,
-    /// KB of memory at most.
-    pub max_rss_kb: u64,
-    /// Bytes of what is uploaded.
-    pub zip_bytes: u64,
-    /// Milliseconds of a processor for an invocation.
-    pub warm_ms_p50: Option<f64>,
-    /// As above.
-    pub warm_ms_p99: Option<f64>,
-    /// Milliseconds of a processor for a bare exchange with the endpoint of AWS: what is left out
-    /// of every other warm time, for each call.
-    pub exchange_ms: Option<f64>,
+    pub(crate) init_ms_p50: f64,
+    pub(crate) init_ms_p99: f64,
+    pub(crate) max_rss_kb: u64,
+    pub(crate) zip_bytes: u64,
 }
 
-/// A function.
-#[derive(Debug, Clone, Serialize)]
+/// Milliseconds that a processor works at an invocation.
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FunctionRow {
-    /// Its name.
-    pub name: String,
-    /// Bytes of what is uploaded.
-    pub zip_bytes: u64,
-    /// Milliseconds from exec to the first poll.
-    pub init_ms_p50: f64,
-    /// As above.
-    pub init_ms_p99: f64,
-    /// KB of memory at most.
-    pub max_rss_kb: u64,
+pub(crate) struct Warm {
+    pub(crate) warm_ms_p50: Option<f64>,
+    pub(crate) warm_ms_p99: Option<f64>,
 }
 
-/// What a function was invoked with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MessageRow {
-    /// Its type.
-    #[serde(rename = "type")]
-    pub name: &'static str,
-    /// What is particular about it, if anything is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub case: Option<&'static str>,
-    /// The function.
-    pub function: String,
-    /// Invocations of a warm environment.
-    pub samples: usize,
-    /// Milliseconds of a processor for an invocation.
-    pub warm_ms_p50: Option<f64>,
-    /// As above.
-    pub warm_ms_p99: Option<f64>,
+pub(crate) struct Floor {
+    #[serde(flatten)]
+    pub(crate) starts: Starts,
+    #[serde(flatten)]
+    pub(crate) warm: Warm,
+    /// Milliseconds that a processor works at a bare exchange with the endpoint of AWS, which are left out of
+    /// every other warm time for each call.
+    pub(crate) exchange_ms: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct FunctionRow {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) starts: Starts,
+}
+
+/// All invocations of a function with messages of a kind.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageRow {
+    #[serde(flatten)]
+    pub(crate) kind: Kind,
+    pub(crate) function: String,
+    pub(crate) samples: usize,
+    #[serde(flatten)]
+    pub(crate) warm: Warm,
     /// Milliseconds that passed, without the calls: on a busy machine mostly waits for a processor.
-    pub wall_ms_p50: Option<f64>,
-    /// As above.
-    pub wall_ms_p99: Option<f64>,
-    /// The calls of most of them, by name.
-    pub aws_calls: BTreeMap<String, usize>,
-    /// Read units of the median one.
-    pub read_units: f64,
-    /// Write units of the median one.
-    pub write_units: f64,
+    pub(crate) wall_ms_p50: Option<f64>,
+    pub(crate) wall_ms_p99: Option<f64>,
+    pub(crate) aws_calls: BTreeMap<String, usize>,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
 }
 
-/// The ordinary task.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TaskRow {
-    /// All calls, by name.
-    pub aws_calls: BTreeMap<String, usize>,
-    /// Invocations.
-    pub lambda_invocations: usize,
-    /// Invocations, by function.
-    pub invocations: BTreeMap<String, usize>,
-    /// Read units.
-    pub read_units: f64,
-    /// Write units.
-    pub write_units: f64,
-    /// US dollars that a thousand of them cost.
-    pub usd_per_1000: f64,
-    /// The same by service.
-    pub usd_per_1000_by_service: Cost,
-    /// What their log lines cost beside that.
-    pub logs_usd_per_1000: f64,
-    /// What each kind of message has in that, the dearest first.
-    pub parts: Vec<TaskPart>,
+pub(crate) struct TaskRow {
+    pub(crate) aws_calls: BTreeMap<String, usize>,
+    pub(crate) lambda_invocations: usize,
+    pub(crate) invocations: BTreeMap<String, usize>,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
+    pub(crate) usd_per_1000: f64,
+    pub(crate) usd_per_1000_by_service: Cost,
+    /// The cost of log lines, which is not in the sum.
+    pub(crate) logs_usd_per_1000: f64,
+    pub(crate) parts: Vec<TaskPart>,
 }
 
-/// All invocations of the ordinary task with one kind of message.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TaskPart {
-    /// The message's type.
+pub(crate) struct TaskPart {
     #[serde(rename = "type")]
-    pub name: &'static str,
-    /// The function.
-    pub function: String,
-    /// How many.
-    pub invocations: usize,
-    /// Read units.
-    pub read_units: f64,
-    /// Write units.
-    pub write_units: f64,
-    /// US dollars in a thousand tasks.
-    pub usd_per_1000: f64,
+    pub(crate) name: String,
+    pub(crate) function: String,
+    pub(crate) invocations: usize,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
+    pub(crate) usd_per_1000: f64,
 }
 
-/// The rows of the messages, in the order of their types.
+/// A limit, and the figures that were measured against it.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    #[serde(rename = "limit")]
+    pub(crate) at_most: f64,
+    /// The worst figure; none if nothing was measured.
+    pub(crate) worst: Option<f64>,
+    pub(crate) of: Option<String>,
+    pub(crate) met: bool,
+    /// All that exceed the limit, with their figures.
+    pub(crate) failing: Vec<String>,
+}
+
+impl Limit {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = name.to_owned();
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// Compares the limit with all figures, each with what it is of.
+    pub(crate) fn check(
+        self,
+        at_most: f64,
+        figures: impl IntoIterator<Item = (String, f64)>,
+    ) -> Self {
+        let mut figures: Vec<_> = figures.into_iter().collect();
+        figures.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.cmp(b)));
+        let mut known = BTreeSet::new();
+        figures.retain(|(of, _)| known.insert(of.clone()));
+        let failing = figures.iter().filter(|(_, figure)| *figure > at_most);
+        let failing = failing.map(|(of, figure)| format!("{of} {figure:.2}"));
+        let failing = failing.collect::<Vec<_>>();
+        let (of, worst) = figures.into_iter().next().unzip();
+        Self {
+            at_most,
+            met: worst.is_some() && failing.is_empty(),
+            worst,
+            of,
+            failing,
+            ..self
+        }
+    }
+}
+
 pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
-    let kinds: BTreeSet<(&str, Kind)> = log
-        .iter()
-        .filter(|it| it.function != crate::common::FLOOR)
-        .map(|it| (it.function.as_str(), it.kind))
-        .collect();
-    let row = |(function, kind): (&str, Kind)| {
-        let all: Vec<_> = log
-            .iter()
-            .filter(|it| it.function == function && it.kind == kind)
-            .collect();
-        message(function, kind, &all)
+    let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for it in log {
+        rows.entry((&it.function, &it.kind)).or_default().push(it);
+    }
+    let row = |((function, kind), all): ((&String, &Kind), Vec<&Invocation>)| {
+        let wall = warm_millis(&all, |it| it.wall);
+        let median = |units: fn(Units) -> f64| {
+            let values: Vec<_> = all.iter().map(|it| units(it.units())).collect();
+            percentile(&values, 50).unwrap_or_default()
+        };
+        MessageRow {
+            kind: kind.clone(),
+            function: function.clone(),
+            samples: wall.len(),
+            warm: warm(&all),
+            wall_ms_p50: percentile(&wall, 50),
+            wall_ms_p99: percentile(&wall, 99),
+            aws_calls: commonest(all.iter().map(|it| counts(&it.calls))),
+            read_units: median(|it| it.read),
+            write_units: median(|it| it.write),
+        }
     };
-    kinds.into_iter().map(row).collect()
+    rows.into_iter().map(row).collect()
 }
 
-fn message(function: &str, kind: Kind, all: &[&Invocation]) -> MessageRow {
-    let warm = warm(all.iter().copied(), |it| it.warm);
-    let wall = self::warm(all.iter().copied(), |it| it.wall);
-    let median = |of: fn(&Invocation) -> f64| {
-        let values: Vec<_> = all.iter().map(|it| of(it)).collect();
-        percentile(&values, 50).unwrap_or_default()
-    };
-    MessageRow {
-        name: kind.name,
-        case: kind.case,
-        function: function.to_owned(),
-        samples: warm.len(),
+fn warm_millis(all: &[&Invocation], time: fn(&Invocation) -> Duration) -> Vec<f64> {
+    let warm = all.iter().filter(|it| it.is_warm);
+    warm.map(|it| millis(time(it))).collect()
+}
+
+pub(crate) fn warm(all: &[&Invocation]) -> Warm {
+    let warm = warm_millis(all, |it| it.warm);
+    Warm {
         warm_ms_p50: percentile(&warm, 50),
         warm_ms_p99: percentile(&warm, 99),
-        wall_ms_p50: percentile(&wall, 50),
-        wall_ms_p99: percentile(&wall, 99),
-        aws_calls: commonest(all.iter().map(|it| it.counts())),
-        read_units: median(|it| it.units().read),
-        write_units: median(|it| it.units().write),
     }
 }
 
-/// Milliseconds of those that count.
-pub(crate) fn warm<'a>(
-    all: impl Iterator<Item = &'a Invocation>,
-    of: fn(&Invocation) -> Duration,
-) -> Vec<f64> {
-    let warm = all.filter(|it| it.is_warm());
-    warm.map(|it| millis(of(it))).collect()
-}
-
-fn commonest(all: impl Iterator<Item = BTreeMap<String, usize>>) -> BTreeMap<String, usize> {
+fn commonest<T: Ord + Default>(all: impl Iterator<Item = T>) -> T {
     let mut times: BTreeMap<_, usize> = BTreeMap::new();
-    for counts in all {
-        *times.entry(counts).or_default() += 1;
+    for one in all {
+        *times.entry(one).or_default() += 1;
     }
     let most = times.into_iter().max_by_key(|(_, times)| *times);
-    most.map(|(counts, _)| counts).unwrap_or_default()
+    most.map(|(one, _)| one).unwrap_or_default()
 }
 
 /// The row of the ordinary task, of its invocations and the bytes of its log lines.
-pub(crate) fn task(invocations: &[Invocation], logged: u64, prices: &Prices) -> TaskRow {
-    let units = invocations.iter().map(Invocation::units);
-    let units: Units = units.sum();
-    let cost = prices.cost(invocations).times(1000.0);
-    let mut by_function = BTreeMap::new();
-    for invocation in invocations {
-        *by_function.entry(invocation.function.clone()).or_default() += 1;
+pub(crate) fn task(log: &[Invocation], logged: u64, prices: &Prices) -> TaskRow {
+    let units: Units = log.iter().map(Invocation::units).sum();
+    let cost = prices.cost(log).times(1000.0);
+    let mut invocations = BTreeMap::new();
+    let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for it in log {
+        *invocations.entry(it.function.clone()).or_default() += 1;
+        let part = parts.entry((&it.function, &it.kind.name));
+        part.or_default().push(it);
     }
-    TaskRow {
-        aws_calls: counts(invocations.iter().flat_map(|it| &it.calls)),
-        lambda_invocations: invocations.len(),
-        invocations: by_function,
-        read_units: units.read,
-        write_units: units.write,
-        usd_per_1000: cost.total(),
-        usd_per_1000_by_service: cost,
-        logs_usd_per_1000: prices.logs(logged) * 1000.0,
-        parts: parts(invocations, prices),
-    }
-}
-
-fn parts(invocations: &[Invocation], prices: &Prices) -> Vec<TaskPart> {
-    let mut by_kind: BTreeMap<_, Vec<&Invocation>> = BTreeMap::new();
-    for invocation in invocations {
-        let kind = (invocation.function.as_str(), invocation.kind.name);
-        by_kind.entry(kind).or_default().push(invocation);
-    }
-    let part = |((function, name), all): ((&str, &'static str), Vec<&Invocation>)| {
+    let parts = parts.into_iter().map(|((function, name), all)| {
         let units: Units = all.iter().map(|it| it.units()).sum();
         TaskPart {
-            name,
-            function: function.to_owned(),
+            name: name.clone(),
+            function: function.clone(),
             invocations: all.len(),
             read_units: units.read,
             write_units: units.write,
             usd_per_1000: prices.cost(all).times(1000.0).total(),
         }
-    };
-    let mut parts: Vec<_> = by_kind.into_iter().map(part).collect();
+    });
+    let mut parts: Vec<_> = parts.collect();
     parts.sort_by(|a, b| b.usd_per_1000.total_cmp(&a.usd_per_1000));
-    parts
+    TaskRow {
+        aws_calls: counts(log.iter().flat_map(|it| &it.calls)),
+        lambda_invocations: log.len(),
+        invocations,
+        read_units: units.read,
+        write_units: units.write,
+        usd_per_1000: cost.total(),
+        usd_per_1000_by_service: cost,
+        logs_usd_per_1000: prices.logs(logged) * 1000.0,
+        parts,
+    }
 }
 
 #[cfg(test)]
@@ -254,12 +250,12 @@ pub(crate) mod tests {
         let log = [
             invocation(
                 "ws-message",
-                Kind::of("TASK_ACK"),
+                Kind::new("TASK_ACK", None),
                 vec![call(Service::Sqs, "SendMessage")],
             ),
             invocation(
                 "ws-message",
-                Kind::when("HEARTBEAT_PING", "within a minute"),
+                Kind::new("HEARTBEAT_PING", Some("within a minute")),
                 Vec::new(),
             ),
         ];
@@ -269,24 +265,30 @@ pub(crate) mod tests {
             rounds: 1,
             prices_of: prices.date.clone(),
             floor: Floor {
-                init_ms_p50: 2.0,
-                init_ms_p99: 3.0,
-                max_rss_kb: 4000,
-                zip_bytes: 800_000,
-                warm_ms_p50: Some(0.2),
-                warm_ms_p99: Some(0.4),
+                starts: Starts {
+                    init_ms_p50: 2.0,
+                    init_ms_p99: 3.0,
+                    max_rss_kb: 4000,
+                    zip_bytes: 800_000,
+                },
+                warm: Warm {
+                    warm_ms_p50: Some(0.2),
+                    warm_ms_p99: Some(0.4),
+                },
                 exchange_ms: Some(0.05),
             },
             functions: vec![FunctionRow {
                 name: "ws-message".into(),
-                zip_bytes: 3_000_000,
-                init_ms_p50: 10.0,
-                init_ms_p99: 12.0,
-                max_rss_kb: 15_000,
+                starts: Starts {
+                    zip_bytes: 3_000_000,
+                    init_ms_p50: 10.0,
+                    init_ms_p99: 12.0,
+                    max_rss_kb: 15_000,
+                },
             }],
             messages: messages(&log),
             task: Some(task(&log, 2000, &prices)),
-            targets: Vec::new(),
+            limits: Vec::new(),
         }
     }
 
@@ -324,11 +326,11 @@ pub(crate) mod tests {
 
     #[test]
     fn a_row_has_the_calls_of_most() {
-        let kind = Kind::of("TASK_STREAM");
+        let kind = Kind::new("TASK_STREAM", None);
         let one = || vec![call(Service::DynamoDb, "PutItem")];
         let mut trim = one();
         trim.push(call(Service::DynamoDb, "BatchWriteItem"));
-        let log = [one(), trim, one()].map(|calls| invocation("ws-message", kind, calls));
+        let log = [one(), trim, one()].map(|calls| invocation("ws-message", kind.clone(), calls));
         let rows = messages(&log);
         assert_eq!(rows.len(), 1);
         assert_eq!(

@@ -1,71 +1,62 @@
-//! What is played: connections, heartbeats, tasks of every ending, and the ordinary task.
-
-use std::time::Duration;
+//! The scenario: connections, heartbeats, tasks of every outcome, and the ordinary task.
 
 use anyhow::Result;
 use aws_config::SdkConfig;
 use bematic::agent::Route;
 use bematic_admin::{Admin, Deployment, NewProject, Tables};
-use bematic_protocol::ids::AgentId;
+use bematic_protocol::ids::{AgentId, Ids as _, RandomIds};
 use bematic_protocol::messages::Fault;
-use bematic_test_agent::Run;
+use bematic_protocol::time::{Clock as _, SystemClock};
+use bematic_test_agent::{Message, Run};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::Agent;
+use crate::agent_messages::{self as messages, CHUNKS, PACE, STEPS};
+use crate::aws::add_channel;
+use crate::common::FLOOR;
 use crate::driver::Functions as _;
-use crate::log::Kind;
-use crate::slack::add_channel;
-use crate::stage::{Deliver, Stage};
-use crate::words::{self, CHUNKS, Report, STEPS};
+use crate::log::{Case, Kind};
+use crate::prices::Prices;
+use crate::report::{self, TaskRow};
+use crate::testbed::Deliver::{self, All, Due, Undelayed};
+use crate::testbed::Testbed;
 
-/// How often the ordinary task says something: 11 s in all, since an agent that has something to say says it at
-/// once, and more often than Slack can show it.
-pub(crate) const PACE: Duration = Duration::from_millis(100);
-
-/// The heartbeat that is written down, and one that is not.
-pub(crate) const DUE: &str = "the first in a while";
-pub(crate) const AGAIN: &str = "within a minute";
-/// The first message that an environment sees of a connection.
-pub(crate) const FIRST: &str = "first of a connection";
-pub(crate) const ELSEWHERE: &str = "first in another environment";
+/// A heartbeat that is stored, and one that is not.
+pub(crate) const FIRST_IN_A_WHILE: Case = Some("the first in a while");
+pub(crate) const WITHIN_A_MINUTE: Case = Some("within a minute");
+pub(crate) const FIRST_MESSAGE: Case = Some("first of a connection");
+/// The first message of a connection in another environment than the one before.
+pub(crate) const OTHER_ENVIRONMENT: Case = Some("first in another environment");
+/// A message about an attempt, or a request to cancel it, that its environment has not seen.
+pub(crate) const UNSEEN_ATTEMPT: Case = Some("not seen in this environment");
+const TASKS_OWN: Case = Some("the task's own");
 
 /// The floor being busy, and with bytes exchanged in between, so often each time.
-pub(crate) const BUSY: &str = "busy";
-pub(crate) const EXCHANGING: &str = "exchanging";
+pub(crate) const BUSY: Case = Some("busy");
+pub(crate) const EXCHANGING: Case = Some("exchanging");
 pub(crate) const EXCHANGES: u32 = 8;
 
-/// An agent, its key, and the channel whose tasks are its.
-#[derive(Debug, Clone)]
-struct Known {
-    id: AgentId,
-    key: String,
-    channel: String,
-}
-
-/// The command that creates a task.
+/// The command that creates a task, as it is reported.
 pub(crate) const RUN: &str = "/bm run";
-/// What it says.
-pub(crate) const ASKED: &str = "run fix the login bug: sessions end after an hour";
+pub(crate) const RUN_TEXT: &str = "run fix the login bug: sessions end after an hour";
 
-/// Makes an agent and binds a channel to it. Each round has its own, so that none finds more than
-/// an ordinary agent's history.
-async fn prepare(stage: &Stage, name: &str) -> Result<Known> {
-    let admin = administration(stage.driver.aws.unobserved().sdk_config());
-    let agent = admin
-        .create_agent(format!("box-{name}").parse()?, false)
-        .await?;
+/// Creates an agent with a channel. Each round has its own, so that none finds a long history.
+async fn agent<'a>(testbed: &'a Testbed, name: &str) -> Result<Agent<'a>> {
+    let admin = administration(testbed.cloud.aws.unobserved().sdk_config());
+    let box_name = format!("box-{name}").parse()?;
+    let created = admin.create_agent(box_name, false).await?;
     let channel = format!("C0BENCH{name}").to_uppercase();
-    add_channel(stage.slack(), &channel);
-    bind(&admin, &channel, &agent.agent_id).await?;
-    Ok(Known {
-        id: agent.agent_id,
-        key: agent.api_key,
+    add_channel(&testbed.server.slack, &channel);
+    bind(&admin, &channel, &created.agent_id).await?;
+    Ok(Agent {
+        testbed,
+        created,
         channel,
+        socket: None,
     })
 }
 
-/// The administration of the template's tables.
 pub(crate) fn administration(config: SdkConfig) -> Admin {
     let tables = Tables {
         tasks: "TasksTable".into(),
@@ -78,9 +69,8 @@ pub(crate) fn administration(config: SdkConfig) -> Admin {
     })
 }
 
-/// Binds a channel to an agent.
 pub(crate) async fn bind(admin: &Admin, channel: &str, agent: &AgentId) -> Result<()> {
-    let wanted = NewProject {
+    let project = NewProject {
         channel_id: channel.parse()?,
         name: "web".into(),
         route: Route::One(agent.clone()),
@@ -92,226 +82,144 @@ pub(crate) async fn bind(admin: &Admin, channel: &str, agent: &AgentId) -> Resul
         allowed_tools: Vec::new(),
         lease_secs: None,
     };
-    admin.create_project(wanted, false).await?;
+    admin.create_project(project, false).await?;
     Ok(())
 }
 
-/// Everything but the ordinary task, once. Each round has an agent of its own.
-pub(crate) async fn warm(stage: &mut Stage, round: usize) -> Result<()> {
-    let known = &prepare(stage, &format!("r{round}")).await?;
-    connections(stage, known).await?;
-    let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
-    agent
-        .status(stage, Kind::when("AGENT_STATUS", FIRST))
-        .await?;
-    stage.deliver(Deliver::Now).await?;
-    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
-    agent.ping(stage, Kind::when("HEARTBEAT_PING", DUE)).await?;
+/// Everything but the ordinary task, once.
+pub(crate) async fn everything(testbed: &Testbed, round: u16) -> Result<()> {
+    let mut agent = agent(testbed, &format!("r{round}")).await?;
+    in_band(testbed, &mut agent).await?;
+    agent.connect().await?;
+    let status = messages::status(agent.id());
+    agent.send(status, FIRST_MESSAGE).await?;
+    testbed.deliver(Undelayed).await?;
+    agent.send(messages::status(agent.id()), None).await?;
+    agent.send(messages::ping(), FIRST_IN_A_WHILE).await?;
     for _ in 0..3 {
-        agent
-            .ping(stage, Kind::when("HEARTBEAT_PING", AGAIN))
-            .await?;
+        agent.send(messages::ping(), WITHIN_A_MINUTE).await?;
     }
-    agent.pong(stage).await?;
-    stage.deliver(Deliver::Now).await?;
-    for ending in [
-        Ending::Complete,
-        Ending::Fail(Fault::Agent),
-        Ending::Fail(Fault::Task),
-        Ending::Cancelled,
-    ] {
-        let script = Script {
-            channel: &known.channel,
-            progress: 3,
-            chunks: 6,
-            ending,
-            pace: None,
-        };
-        task(stage, &agent, script).await?;
+    let pong = Message::pong(agent.id(), SystemClock.now(), &[""; 0]);
+    agent.send(pong, None).await?;
+    testbed.deliver(Undelayed).await?;
+    let run = short_task(&agent).await?;
+    agent.send(messages::complete(run), None).await?;
+    testbed.deliver(Undelayed).await?;
+    for (fault, case) in [(Fault::Agent, None), (Fault::Task, TASKS_OWN)] {
+        let run = short_task(&agent).await?;
+        agent.send(messages::error(run, fault), case).await?;
+        testbed.deliver(Undelayed).await?;
     }
-    stage.deliver(Deliver::All).await?;
-    agent.disconnect(stage).await?;
-    stage.driver.sweep(Kind::of("sweep")).await?;
-    let kind = Kind::of("/bm archive");
-    command(stage, &known.channel, "archive", kind).await?;
-    stage.deliver(Deliver::All).await?;
-    Ok(())
+    let run = short_task(&agent).await?;
+    let cancel = format!("cancel {}", run.task_id);
+    command(&agent, &cancel, "/bm cancel").await?;
+    testbed.deliver(Undelayed).await?;
+    // The environment has not seen the request to cancel, which the webhook has stored.
+    let cancelled = Message::cancelled(run, "stopped on the machine");
+    agent.send(cancelled, UNSEEN_ATTEMPT).await?;
+    testbed.deliver(Undelayed).await?;
+    testbed.deliver(All).await?;
+    agent.disconnect().await?;
+    testbed.sweep(Kind::new("sweep", None)).await?;
+    command(&agent, "archive", "/bm archive").await?;
+    testbed.deliver(All).await
 }
 
 /// The function that does nothing, a few times; and as often with some bytes exchanged.
-pub(crate) async fn floor(stage: &mut Stage) -> Result<()> {
+pub(crate) async fn floor(testbed: &Testbed) -> Result<()> {
     for _ in 0..5 {
-        let cases = [
-            (None, 0),
-            (Some(BUSY), EXCHANGES),
-            (Some(EXCHANGING), EXCHANGES),
-        ];
-        for (case, times) in cases {
-            let kind = Kind {
-                name: crate::common::FLOOR,
-                case,
-            };
-            let event = json!({ "times": times, "exchange": case == Some(EXCHANGING) });
-            let functions = &stage.driver.functions;
-            functions
-                .invoke(crate::common::FLOOR, event, &[kind])
-                .await?;
+        for (case, times) in [(None, 0), (BUSY, EXCHANGES), (EXCHANGING, EXCHANGES)] {
+            let event = json!({ "times": times, "exchange": case == EXCHANGING });
+            let kinds = [Kind::new(FLOOR, case)];
+            testbed.invoke(FLOOR, event, &kinds).await?;
         }
     }
     Ok(())
 }
 
-/// A connection that authenticates in band.
-async fn connections(stage: &mut Stage, known: &Known) -> Result<()> {
-    let agent = Agent::connect_in_band(stage, known.id.clone(), known.key.clone()).await?;
-    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
-    stage.deliver(Deliver::Now).await?;
-    elsewhere(stage, &agent, &known.channel).await?;
-    agent.disconnect(stage).await?;
-    stage.deliver(Deliver::All).await
+/// A connection that authenticates in band, and what two environments receive in turn of it, of an attempt
+/// whose begin the other has seen, and of one after the other has changed the agent's breaker.
+async fn in_band(testbed: &Testbed, agent: &mut Agent<'_>) -> Result<()> {
+    agent.connect_in_band().await?;
+    agent.send(messages::status(agent.id()), None).await?;
+    testbed.deliver(Undelayed).await?;
+    testbed.change_environment();
+    let status = messages::status(agent.id());
+    agent.send(status.clone(), OTHER_ENVIRONMENT).await?;
+    agent.send(status, None).await?;
+    testbed.deliver(Undelayed).await?;
+    testbed.change_environment();
+    let one = begin(agent, Undelayed).await?;
+    let two = begin(agent, Undelayed).await?;
+    testbed.change_environment();
+    agent.send(messages::stream(one, 0), UNSEEN_ATTEMPT).await?;
+    agent.send(messages::complete(one), None).await?;
+    testbed.change_environment();
+    agent.send(messages::complete(two), None).await?;
+    testbed.deliver(Undelayed).await?;
+    let three = messages::complete(begin(agent, Undelayed).await?);
+    testbed.change_environment();
+    agent.send(three, UNSEEN_ATTEMPT).await?;
+    testbed.deliver(Undelayed).await?;
+    testbed.change_environment();
+    agent.disconnect().await?;
+    testbed.deliver(All).await
 }
 
-/// What two environments hear in turn: of a connection, of an attempt that the other has seen begin, and
-/// of an attempt after the other has changed the agent's breaker.
-async fn elsewhere(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<()> {
-    stage.change_environment();
-    agent
-        .status(stage, Kind::when("AGENT_STATUS", ELSEWHERE))
-        .await?;
-    agent.status(stage, Kind::of("AGENT_STATUS")).await?;
-    stage.deliver(Deliver::Now).await?;
-    stage.change_environment();
-    let one = accepted(stage, agent, channel).await?;
-    let two = accepted(stage, agent, channel).await?;
-    stage.change_environment();
-    agent.stream_unseen(stage, one).await?;
-    agent.complete(stage, one).await?;
-    stage.change_environment();
-    agent.complete(stage, two).await?;
-    stage.deliver(Deliver::Now).await?;
-    let three = accepted(stage, agent, channel).await?;
-    stage.change_environment();
-    agent.complete_unseen(stage, three).await?;
-    stage.deliver(Deliver::Now).await?;
-    stage.change_environment();
-    Ok(())
+async fn command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
+    let (testbed, channel) = (agent.testbed, &agent.channel);
+    let (trigger, kind) = (RandomIds.message(), Kind::new(kind, None));
+    testbed.command(channel, trigger.as_str(), text, kind).await
 }
 
-/// A task that the agent has accepted.
-async fn accepted(stage: &mut Stage, agent: &Agent, channel: &str) -> Result<Run> {
-    command(stage, channel, ASKED, Kind::of(RUN)).await?;
-    stage.deliver(Deliver::Now).await?;
-    let given = agent.given(stage)?;
-    agent.accept(stage, given).await?;
-    Ok(given)
+/// A task is asked for, and the agent accepts it.
+async fn begin(agent: &Agent<'_>, deliver: Deliver) -> Result<Run> {
+    command(agent, RUN_TEXT, RUN).await?;
+    agent.testbed.deliver(deliver).await?;
+    let run = agent.offered()?;
+    agent.send(Message::ack(run), None).await?;
+    Ok(run)
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    Complete,
-    Fail(Fault),
-    Cancelled,
-}
-
-async fn command(stage: &mut Stage, channel: &str, text: &str, kind: Kind) -> Result<()> {
-    let trigger = stage.id();
-    stage.driver.command(channel, &trigger, text, kind).await
-}
-
-/// What becomes of a task.
-#[derive(Debug, Clone, Copy)]
-struct Script<'a> {
-    /// Where it is asked for.
-    channel: &'a str,
-    progress: u64,
-    chunks: u64,
-    ending: Ending,
-    /// How often its agent says something, in real time; at once if it is not said.
-    pace: Option<Duration>,
-}
-
-/// A task from its command to its end.
-async fn task(stage: &mut Stage, agent: &Agent, script: Script<'_>) -> Result<()> {
-    command(stage, script.channel, ASKED, Kind::of(RUN)).await?;
-    let deliver = if script.pace.is_some() {
-        Deliver::Due
-    } else {
-        Deliver::Now
-    };
-    stage.deliver(deliver).await?;
-    let given = agent.given(stage)?;
-    agent.accept(stage, given).await?;
-    reports(stage, agent, given, script).await?;
-    match script.ending {
-        Ending::Complete => agent.complete(stage, given).await?,
-        Ending::Fail(fault) => agent.fail(stage, given, fault).await?,
-        Ending::Cancelled => {
-            let order = format!("cancel {}", given.task_id);
-            command(stage, script.channel, &order, Kind::of("/bm cancel")).await?;
-            stage.deliver(deliver).await?;
-            agent.cancelled(stage, given).await?;
-        }
+async fn short_task(agent: &Agent<'_>) -> Result<Run> {
+    let run = begin(agent, Undelayed).await?;
+    for report in messages::reports(run, 3, 6) {
+        agent.report(run, report).await?;
     }
-    stage.deliver(deliver).await
+    Ok(run)
 }
 
-/// Progress among the output, evenly.
-async fn reports(stage: &mut Stage, agent: &Agent, given: Run, script: Script<'_>) -> Result<()> {
-    let Script {
-        progress,
-        chunks,
-        pace,
-        ..
-    } = script;
+pub(crate) async fn ordinary_task(testbed: &Testbed, prices: &Prices) -> Result<TaskRow> {
+    let mut agent = agent(testbed, "ordinary").await?;
+    agent.connect().await?;
+    let status = messages::status(agent.id());
+    agent.send(status, FIRST_MESSAGE).await?;
+    testbed.deliver(All).await?;
+    let (first, logged) = (testbed.log().len(), testbed.logged());
+    let run = begin(&agent, Due).await?;
     let mut at = Instant::now();
-    for report in words::reports(progress, chunks) {
-        at = wait(stage, at, pace).await?;
-        match report {
-            Report::Step(n) => agent.progress(stage, given, n).await?,
-            Report::Chunk(seq) => agent.stream(stage, given, seq).await?,
-        }
+    for report in messages::reports(run, STEPS, CHUNKS) {
+        at += PACE;
+        deliver_until(testbed, at).await?;
+        agent.report(run, report).await?;
     }
-    Ok(())
+    agent.send(messages::complete(run), None).await?;
+    testbed.deliver(Due).await?;
+    // What is left are timers, and the last refresh: the task is over, whenever they come.
+    testbed.deliver(All).await?;
+    let logged = testbed.logged() - logged;
+    Ok(report::task(&testbed.log()[first..], logged, prices))
 }
 
-/// Until the next message of the agent is due, while the queues go on.
-async fn wait(stage: &mut Stage, last: Instant, pace: Option<Duration>) -> Result<Instant> {
-    let Some(pace) = pace else {
-        return Ok(last);
-    };
-    let next = last + pace;
+/// Waits until the agent's next message is due, while the queues go on.
+async fn deliver_until(testbed: &Testbed, next: Instant) -> Result<()> {
     loop {
-        stage.deliver(Deliver::Due).await?;
-        match stage.next_due().map(|after| Instant::now() + after) {
-            Some(due) if due < next => sleep_until(due).await,
-            _ => {
-                sleep_until(next).await;
-                return Ok(next);
-            }
+        testbed.deliver(Due).await?;
+        let due = testbed.next_due(|_| true);
+        let due = due.map_or(next, |after| Instant::now() + after);
+        sleep_until(due.min(next)).await;
+        if due >= next {
+            return Ok(());
         }
     }
-}
-
-/// The ordinary task, in environments that are warm: where its invocations begin in the log, and
-/// the bytes of log lines that it made.
-pub(crate) async fn ordinary(stage: &mut Stage) -> Result<(usize, u64)> {
-    let known = prepare(stage, "ordinary").await?;
-    let agent = Agent::connect(stage, known.id.clone(), known.key.clone()).await?;
-    agent
-        .status(stage, Kind::when("AGENT_STATUS", FIRST))
-        .await?;
-    stage.deliver(Deliver::All).await?;
-    stage.take_posted(&agent.socket.connection);
-    let (first, logged) = (stage.log().len(), stage.logged());
-    let script = Script {
-        channel: &known.channel,
-        progress: STEPS,
-        chunks: CHUNKS,
-        ending: Ending::Complete,
-        pace: Some(PACE),
-    };
-    task(stage, &agent, script).await?;
-    // What is left are timers, and its last update: it is over, whenever they come.
-    stage.deliver(Deliver::All).await?;
-    Ok((first, stage.logged() - logged))
 }

@@ -1,168 +1,123 @@
-//! The report as a person reads it.
+//! The report of the bench, as a person reads it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use crate::report::{Floor, MessageRow, Report, TaskRow};
-use crate::target::Target;
+use crate::report::{Floor, Limit, MessageRow, Report, Starts, TaskRow, Warm};
 
-/// All of it.
 pub(crate) fn table(report: &Report) -> String {
-    let mut text = String::new();
-    starts(&mut text, report);
-    messages(&mut text, &report.floor, &report.messages);
+    let mut lines = starts(report);
+    if !report.messages.is_empty() {
+        lines.extend(messages(&report.floor, &report.messages));
+    }
     if let Some(task) = &report.task {
-        of_task(&mut text, task, &report.prices_of);
+        lines.extend(ordinary_task(task, &report.prices_of));
     }
-    targets(&mut text, &report.targets);
-    text
+    lines.extend(limits(&report.limits));
+    lines.join("\n")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sizes of a few MB")]
-fn starts(text: &mut String, report: &Report) {
-    let floor = &report.floor;
-    line(
-        text,
-        "function          init ms p50    p99  × floor   zip MB   memory MB",
-    );
-    let mut row = |name: &str, p50: f64, p99: f64, zip: u64, memory: u64| {
-        let times = p50 / floor.init_ms_p50;
-        let (zip, memory) = (zip as f64 / 1e6, memory as f64 / 1e3);
-        let row = format!("{name:16} {p50:12.2} {p99:6.2} {times:8.1} {zip:8.2} {memory:11.1}");
-        line(text, &row);
+fn starts(report: &Report) -> Vec<String> {
+    let head = "function          init ms p50    p99  × floor   zip MB   memory MB";
+    let row = |name: &str, it: &Starts| {
+        let (p50, p99) = (it.init_ms_p50, it.init_ms_p99);
+        let times = p50 / report.floor.starts.init_ms_p50;
+        let (zip, memory) = (it.zip_bytes as f64 / 1e6, it.max_rss_kb as f64 / 1e3);
+        format!("{name:16} {p50:12.2} {p99:6.2} {times:8.1} {zip:8.2} {memory:11.1}")
     };
-    let (zip, memory) = (floor.zip_bytes, floor.max_rss_kb);
-    row("(floor)", floor.init_ms_p50, floor.init_ms_p99, zip, memory);
-    for it in &report.functions {
-        row(
-            &it.name,
-            it.init_ms_p50,
-            it.init_ms_p99,
-            it.zip_bytes,
-            it.max_rss_kb,
-        );
-    }
+    let mut lines = vec![head.to_owned(), row("(floor)", &report.floor.starts)];
+    lines.extend(report.functions.iter().map(|it| row(&it.name, &it.starts)));
+    lines
 }
 
-fn messages(text: &mut String, floor: &Floor, rows: &[MessageRow]) {
-    if rows.is_empty() {
-        return;
-    }
-    line(
-        text,
-        "\nmessage                                  warm ms p50    p99  × floor (wall p50    p99)  read  write  calls",
-    );
-    let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.3}"));
-    let times = |value: Option<f64>| {
-        let times = value.zip(floor.warm_ms_p50).map(|(ms, floor)| ms / floor);
-        times.map_or("–".to_owned(), |times| format!("{times:.1}"))
+fn messages(floor: &Floor, rows: &[MessageRow]) -> Vec<String> {
+    let or_dash = |value: Option<f64>, digits| {
+        value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let warm = |name: &str, p50: Option<f64>, p99: Option<f64>| {
-        let (times, p50, p99) = (times(p50), ms(p50), ms(p99));
+    let ms = |value| or_dash(value, 3);
+    let warm = |name: &str, warm: Warm| {
+        let (p50, p99) = (ms(warm.warm_ms_p50), ms(warm.warm_ms_p99));
+        let times = warm.warm_ms_p50.zip(floor.warm.warm_ms_p50);
+        let times = or_dash(times.map(|(ms, floor)| ms / floor), 1);
         format!("{name:40} {p50:>10} {p99:>6} {times:>8}")
     };
-    line(text, &warm("(floor)", floor.warm_ms_p50, floor.warm_ms_p99));
+    let head = "message                                  warm ms p50    p99  × floor (wall p50    p99)  read  write  calls";
+    let mut lines = vec![format!("\n{head}"), warm("(floor)", floor.warm)];
     let mut function = "";
     for row in rows {
         if row.function != function {
             function = &row.function;
-            line(text, function);
+            lines.push(function.to_owned());
         }
-        let name = match row.case {
-            None => format!("  {}", row.name),
-            Some(case) => format!("  {}, {case}", row.name),
-        };
-        let warm = warm(&name, row.warm_ms_p50, row.warm_ms_p99);
-        let (wall_p50, wall_p99) = (ms(row.wall_ms_p50), ms(row.wall_ms_p99));
-        let row = format!(
-            "{warm} ({wall_p50:>8} {wall_p99:>6}) {:5.1} {:6.1}  {}",
-            row.read_units,
-            row.write_units,
-            calls(&row.aws_calls)
+        let case = row.kind.case.map(|case| format!(", {case}"));
+        let name = format!("  {}{}", row.kind.name, case.unwrap_or_default());
+        let (warm, p50, p99) = (
+            warm(&name, row.warm),
+            ms(row.wall_ms_p50),
+            ms(row.wall_ms_p99),
         );
-        line(text, &row);
+        let (read, write, calls) = (row.read_units, row.write_units, counted(&row.aws_calls));
+        lines.push(format!(
+            "{warm} ({p50:>8} {p99:>6}) {read:5.1} {write:6.1}  {calls}"
+        ));
     }
-    if let Some(exchange) = floor.exchange_ms {
-        line(
-            text,
-            &format!(
-                "a bare exchange with the endpoint, left out of the warm times for each call: \
-                 {exchange:.3} ms"
-            ),
-        );
-    }
+    lines.extend(floor.exchange_ms.map(|ms| {
+        let what = "a bare exchange with the endpoint, left out of the warm times for each call";
+        format!("{what}: {ms:.3} ms")
+    }));
+    lines
 }
 
-fn calls(calls: &BTreeMap<String, usize>) -> String {
+fn counted(counts: &BTreeMap<String, usize>) -> String {
     let times = |(name, count): (&String, &usize)| match count {
         1 => name.clone(),
         count => format!("{count} {name}"),
     };
-    calls.iter().map(times).collect::<Vec<_>>().join(", ")
+    counts.iter().map(times).collect::<Vec<_>>().join(", ")
 }
 
-fn of_task(text: &mut String, task: &TaskRow, prices_of: &str) {
-    let cost = &task.usd_per_1000_by_service;
-    let rows = [
-        format!(
-            "\nthe ordinary task: {} invocations ({}), {:.1} read and {:.1} write units",
-            task.lambda_invocations,
-            calls(&task.invocations),
-            task.read_units,
-            task.write_units
-        ),
-        format!("  {}", calls(&task.aws_calls)),
-        format!(
-            "  USD per 1000 ({prices_of}): {:.4} = Lambda {:.4} + DynamoDB {:.4} + SQS {:.4} + \
-             API Gateway {:.4}; log lines {:.4} beside that",
-            task.usd_per_1000,
-            cost.lambda,
-            cost.dynamo_db,
-            cost.sqs,
-            cost.api_gateway,
-            task.logs_usd_per_1000
-        ),
+fn ordinary_task(task: &TaskRow, prices_of: &str) -> Vec<String> {
+    let (all, by_function) = (task.lambda_invocations, counted(&task.invocations));
+    let (read, write, calls) = (task.read_units, task.write_units, counted(&task.aws_calls));
+    let (usd, cost, logs) = (
+        task.usd_per_1000,
+        task.usd_per_1000_by_service,
+        task.logs_usd_per_1000,
+    );
+    let units = format!("{read:.1} read and {write:.1} write units");
+    let mut lines = vec![
+        format!("\nthe ordinary task: {all} invocations ({by_function}), {units}"),
+        format!("  {calls}"),
+        format!("  USD per 1000 ({prices_of}): {usd:.4} = {cost}; log lines {logs:.4} beside that"),
     ];
-    for row in rows {
-        line(text, &row);
-    }
-    for part in &task.parts {
-        let row = format!(
-            "  {:>4} × {:16} {:14} {:5.1} read {:6.1} write  {:.4}",
-            part.invocations,
-            part.name,
-            part.function,
-            part.read_units,
-            part.write_units,
-            part.usd_per_1000
-        );
-        line(text, &row);
-    }
+    lines.extend(task.parts.iter().map(|part| {
+        let (count, name, function) = (part.invocations, &part.name, &part.function);
+        let (read, write, usd) = (part.read_units, part.write_units, part.usd_per_1000);
+        format!(
+            "  {count:>4} × {name:16} {function:14} {read:5.1} read {write:6.1} write  {usd:.4}"
+        )
+    }));
+    lines
 }
 
-fn targets(text: &mut String, targets: &[Target]) {
-    line(text, "");
-    for target in targets {
-        let mark = if target.met { "✓" } else { "✗" };
-        let worst = match (target.worst, &target.of) {
+fn limits(limits: &[Limit]) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for it in limits {
+        let mark = if it.met { "✓" } else { "✗" };
+        let worst = match (it.worst, &it.of) {
             (Some(worst), Some(of)) => format!("{worst:.2} ({of})"),
             _ => "not measured".to_owned(),
         };
-        let row = format!(
+        lines.push(format!(
             "{mark} {}: {worst}, at most {:.2}",
-            target.name, target.limit
-        );
-        line(text, &row);
-        if target.failing.len() > 1 {
-            line(text, &format!("    {}", target.failing.join(", ")));
+            it.name, it.at_most
+        ));
+        if it.failing.len() > 1 {
+            lines.push(format!("    {}", it.failing.join(", ")));
         }
     }
-    let met = targets.iter().filter(|target| target.met).count();
-    line(text, &format!("{met} of {} targets are met", targets.len()));
-}
-
-fn line(text: &mut String, line: &str) {
-    writeln!(text, "{line}").ok();
+    let met = limits.iter().filter(|it| it.met).count();
+    lines.push(format!("{met} of {} targets are met", limits.len()));
+    lines
 }
 
 #[cfg(test)]
@@ -173,9 +128,9 @@ mod tests {
     #[test]
     fn a_person_sees_every_part() {
         let mut report = sample();
-        report.targets = vec![Target {
+        report.limits = vec![Limit {
             name: "zip, MB".into(),
-            limit: 6.0,
+            at_most: 6.0,
             worst: Some(7.5),
             of: Some("notifier".into()),
             met: false,

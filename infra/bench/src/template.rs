@@ -1,79 +1,56 @@
-//! What `template.yaml` says of the functions: the bench deploys nothing that the template does not
-//! describe.
+//! The functions of `template.yaml`: the bench deploys nothing that the template does not describe.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::time::Duration;
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result};
 use fake_aws::FakeAws;
 use serde_norway::Value;
 use xtask::Workspace;
 
-use crate::aws::{MANAGEMENT, SLACK};
-use crate::events::SECRET;
-use crate::slack::BOT_TOKEN;
+use crate::aws::{BOT_TOKEN, MANAGEMENT, SIGNING_SECRET, SLACK};
 
-/// The template.
-#[derive(Debug, Clone)]
-pub struct Template {
+pub(crate) type Functions = BTreeMap<String, Function>;
+type Variables = BTreeMap<String, String>;
+
+pub(crate) struct Template {
     yaml: Value,
-    /// Its tables and queues.
     pub(crate) aws: fake_aws::Template,
 }
 
-/// A function as it is deployed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Function {
-    /// The name of its crate.
-    pub name: String,
+#[derive(Debug)]
+pub(crate) struct Function {
     /// MB of memory.
-    pub memory: u64,
-    /// How long an invocation may take.
-    pub timeout: Duration,
-    /// Its environment.
-    pub variables: BTreeMap<String, String>,
-    /// What feeds it, if a queue does.
-    pub source: Option<Source>,
+    pub(crate) memory: u64,
+    pub(crate) timeout: Duration,
+    pub(crate) variables: Variables,
+    pub(crate) source: Option<Source>,
 }
 
-/// How a queue feeds a function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The queue's logical id.
-    pub queue: String,
-    /// Messages of an invocation at most.
-    pub batch: usize,
-    /// Invocations at a time at most.
-    pub concurrency: usize,
+/// The event source mapping of a queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) queue: String,
+    pub(crate) batch: usize,
+    pub(crate) concurrency: usize,
 }
 
 impl Template {
-    /// The checkout's.
-    pub fn read(workspace: &Workspace) -> Result<Self> {
-        let path = workspace.join("template.yaml");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    pub(crate) fn read(workspace: &Workspace) -> Result<Self> {
+        let text = fs::read_to_string(workspace.join("template.yaml"))
+            .context("template.yaml cannot be read")?;
         Ok(Self {
             yaml: serde_norway::from_str(&text).context("template.yaml is not YAML")?,
             aws: fake_aws::Template::parse(&text).context("template.yaml")?,
         })
     }
 
-    fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
-        let resources = self.yaml["Resources"].as_mapping().into_iter().flatten();
-        resources
-            .filter(move |(_, resource)| resource["Type"].as_str() == Some(kind))
-            .filter_map(|(id, resource)| Some((id.as_str()?, &resource["Properties"])))
-    }
-
     /// The functions as they are deployed on this AWS, with Slack and API Gateway at `url`.
-    pub fn functions(&self, aws: &FakeAws, url: &str) -> Result<Vec<Function>> {
+    pub(crate) fn functions(&self, aws: &FakeAws, url: &str) -> Result<Functions> {
         let tables = self.aws.tables().map(|id| (id.to_owned(), id.to_owned()));
         let queues = self.aws.queues().iter();
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
-            ("SlackSigningSecret", SECRET.to_owned()),
+            ("SlackSigningSecret", SIGNING_SECRET.to_owned()),
             ("SlackBotToken", BOT_TOKEN.to_owned()),
             ("SlackApiUrl", format!("{url}{SLACK}")),
             ("WEBSOCKET_MANAGEMENT_URL", format!("{url}{MANAGEMENT}")),
@@ -84,32 +61,27 @@ impl Template {
 
     /// The functions, their variables looked up in `values`: by their own name, by the name of the
     /// resource or parameter that they refer to, or as that parameter's default.
-    fn functions_with(&self, values: &BTreeMap<String, String>) -> Result<Vec<Function>> {
-        let functions = self.resources("AWS::Serverless::Function");
+    fn functions_with(&self, values: &Variables) -> Result<Functions> {
+        let resources = self.yaml["Resources"].as_mapping().into_iter().flatten();
+        let is_function = |it: &Value| it["Type"].as_str() == Some("AWS::Serverless::Function");
+        let functions = resources.filter(|(_, it)| is_function(it));
         functions
-            .map(|(id, properties)| self.function(id, properties, values))
+            .map(|(_, it)| self.function(&it["Properties"], values))
             .collect()
     }
 
-    fn function(
-        &self,
-        id: &str,
-        properties: &Value,
-        values: &BTreeMap<String, String>,
-    ) -> Result<Function> {
-        let name = properties["CodeUri"].as_str();
+    fn function(&self, own: &Value, values: &Variables) -> Result<(String, Function)> {
+        let name = own["CodeUri"].as_str();
         let name = name.and_then(|uri| uri.trim_end_matches('/').rsplit('/').next());
-        let name = name.with_context(|| format!("{id} has no CodeUri"))?;
+        let name = name.context("a function of the template has no CodeUri")?;
+        let globals = &self.yaml["Globals"]["Function"];
         let number = |key: &str| {
-            let own = properties[key].as_u64();
-            own.or(self.yaml["Globals"]["Function"][key].as_u64())
-                .with_context(|| format!("{id} has no {key}"))
+            let number = own[key].as_u64().or(globals[key].as_u64());
+            number.with_context(|| format!("{name} has no {key}"))
         };
-        let mut variables = BTreeMap::new();
-        let all = &self.yaml["Globals"]["Function"]["Environment"]["Variables"];
-        let own = &properties["Environment"]["Variables"];
-        let given = [all, own].into_iter().filter_map(Value::as_mapping);
-        for (variable, value) in given.flatten() {
+        let given = [globals, own].map(|it| it["Environment"]["Variables"].as_mapping());
+        let mut variables = Variables::new();
+        for (variable, value) in given.into_iter().flatten().flatten() {
             let variable = variable.as_str().unwrap_or_default();
             let value = self.value(variable, value, values).with_context(|| {
                 format!(
@@ -119,32 +91,24 @@ impl Template {
             })?;
             variables.insert(variable.to_owned(), value);
         }
-        Ok(Function {
-            name: name.to_owned(),
+        let function = Function {
             memory: number("MemorySize")?,
             timeout: Duration::from_secs(number("Timeout")?),
             variables,
-            source: source(properties),
-        })
+            source: source(own),
+        };
+        Ok((name.to_owned(), function))
     }
 
-    fn value(
-        &self,
-        variable: &str,
-        value: &Value,
-        values: &BTreeMap<String, String>,
-    ) -> Option<String> {
-        if let Some(own) = values.get(variable) {
-            return Some(own.clone());
-        }
-        match value {
-            Value::Tagged(tagged) if tagged.tag == "Ref" => {
+    fn value(&self, variable: &str, value: &Value, values: &Variables) -> Option<String> {
+        match (values.get(variable), value) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Value::Tagged(tagged)) if tagged.tag == "Ref" => {
                 let name = tagged.value.as_str()?;
-                let known = values.get(name).cloned();
-                known.or_else(|| scalar(&self.yaml["Parameters"][name]["Default"]))
+                let default = || scalar(&self.yaml["Parameters"][name]["Default"]);
+                values.get(name).cloned().or_else(default)
             }
-            Value::Tagged(_) => None,
-            plain => scalar(plain),
+            (None, value) => scalar(value),
         }
     }
 }
@@ -158,23 +122,21 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The queue of the function's SQS event.
-fn source(properties: &Value) -> Option<Source> {
-    let events = properties["Events"].as_mapping()?;
-    let event = events
-        .values()
-        .find(|event| event["Type"].as_str() == Some("SQS"))?;
-    let mapping = &event["Properties"];
+fn source(function: &Value) -> Option<Source> {
+    let mut events = function["Events"].as_mapping()?.values();
+    let mapping = &events.find(|it| it["Type"].as_str() == Some("SQS"))?["Properties"];
     let Value::Tagged(queue) = &mapping["Queue"] else {
         return None;
     };
-    let number = |value: &Value| value.as_u64().and_then(|number| number.try_into().ok());
-    // What AWS takes where nothing is said.
-    let (batch, concurrency) = (10, 1000);
+    // Without a number, AWS takes its own.
+    let number = |value: &Value, default| {
+        let number = value.as_u64().and_then(|number| number.try_into().ok());
+        number.unwrap_or(default)
+    };
     Some(Source {
         queue: queue.value.as_str()?.trim_end_matches(".Arn").to_owned(),
-        batch: number(&mapping["BatchSize"]).unwrap_or(batch),
-        concurrency: number(&mapping["ScalingConfig"]["MaximumConcurrency"]).unwrap_or(concurrency),
+        batch: number(&mapping["BatchSize"], 10),
+        concurrency: number(&mapping["ScalingConfig"]["MaximumConcurrency"], 1000),
     })
 }
 
@@ -197,10 +159,9 @@ mod tests {
     fn every_function_of_the_checkout_is_there_with_its_variables() {
         let (template, aws) = template();
         let functions = template.functions(&aws, "http://x").unwrap();
-        let mut names: Vec<_> = functions.iter().map(|it| it.name.clone()).collect();
-        names.sort();
+        let names: Vec<_> = functions.keys().cloned().collect();
         assert_eq!(names, Workspace::find().unwrap().functions().unwrap());
-        let find = |name: &str| functions.iter().find(|it| it.name == name).unwrap();
+        let find = |name: &str| &functions[name];
         let message = find("ws-message");
         assert_eq!(message.variables["TASKS_TABLE"], "TasksTable");
         assert_eq!(message.variables["TASK_ACK_SECONDS"], "30");
@@ -217,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_nothing_is_known_of_is_refused() {
-        let error = template().0.functions_with(&BTreeMap::new()).unwrap_err();
+    fn a_variable_without_a_known_value_is_refused() {
+        let error = template().0.functions_with(&Variables::new()).unwrap_err();
         assert!(format!("{error:#}").contains("infra/bench/src/template.rs"));
     }
 
     #[tokio::test]
-    async fn a_heartbeat_that_is_written_down_changes_no_index() {
+    async fn a_stored_heartbeat_changes_no_index() {
         let (_, aws) = template();
         aws.meter(true);
         let client = Client::new(&aws.sdk_config());

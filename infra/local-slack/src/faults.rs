@@ -52,25 +52,25 @@ pub(crate) struct RateLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// The method; `*` for any.
-    method: String,
+    pub method: String,
     /// The channel whose calls fail, so that parallel tests are not affected; `None` for any.
-    channel: Option<String>,
+    pub channel: Option<String>,
     /// The number of calls that fail; 0 removes the faults of this method and channel.
     #[serde(default = "one")]
-    count: usize,
+    pub count: usize,
     /// The HTTP status that replaces the response; 429 has the header of `retry_after`.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// The `Retry-After` of a 429, in seconds.
     #[serde(default = "one")]
-    pub(crate) retry_after: u64,
+    pub retry_after: u64,
     /// Slack's `error` that replaces the response.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
     /// The wait before the response, in milliseconds.
     #[serde(default)]
-    pub(crate) delay_ms: u64,
+    pub delay_ms: u64,
     /// Whether the call takes effect, and only its response is lost.
     #[serde(default)]
-    pub(crate) after_effect: bool,
+    pub after_effect: bool,
 }
 
 fn one<T: From<u8>>() -> T {
@@ -78,6 +78,16 @@ fn one<T: From<u8>>() -> T {
 }
 
 impl Fault {
+    /// Returns a fault of one call of `method` that is answered with Slack's `error`.
+    pub fn error(method: &str, error: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            count: 1,
+            error: Some(error.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Returns a fault of one call of `method` (`*` is any) that is answered with 429 and
     /// `retry_after` seconds to wait.
     pub fn rate_limited(method: &str, retry_after: u64) -> Self {

@@ -52,7 +52,7 @@ impl Message {
     }
 
     /// Returns a TASK_ message of any type about an attempt, with these further fields.
-    fn about(run: Run, kind: &str, fields: Value) -> Self {
+    pub fn about(run: Run, kind: &str, fields: Value) -> Self {
         Self::new(kind, run.payload_with(fields))
     }
 

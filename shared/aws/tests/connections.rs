@@ -95,7 +95,10 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     let connection = connection.unwrap();
     assert_eq!(connection.agent_id, Some(agent.id));
     assert_eq!(connection.spelling, Some(Spelling::default()));
-    let unbound = stored.agents.unauthenticated(at(60_000), 10).await;
+    let unbound = stored
+        .agents
+        .unauthenticated_connections(at(60_000), 10)
+        .await;
     assert_eq!(unbound.unwrap(), []);
 }
 

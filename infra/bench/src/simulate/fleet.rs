@@ -1,108 +1,69 @@
-//! The agents: they connect, say every 20 s that they are there, and do the tasks that they are
-//! sent as the ordinary task is done in the bench.
+//! The agents: they connect, send heartbeats, and do the tasks that they are sent as the ordinary task is
+//! done in the bench.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use bematic_admin::Admin;
-use bematic_protocol::ids::AgentId;
+use anyhow::{Context, Result};
+use bematic_admin::NewAgent;
 use bematic_test_agent::{
-    Agent, CloudMessage, Deed, Ledger, Offer, Outgoing, Plan, Script, Settings, Spelling, What,
+    Agent, CloudMessage, Deed, Ledger, Offer, Outgoing, Plan, Settings, Spelling, What,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::lambda::Lambda;
-use super::meter::{Cause, Meter};
-use crate::common::lock;
-use crate::driver::Driver;
+use super::{lambda::Lambda, meter::Cause, report::Dispatch};
+use crate::agent_messages::{self as messages, CAPACITY, CHUNKS, HEARTBEAT_EVERY, PACE, STEPS};
+use crate::common::{lock, millis, percentile};
+use crate::driver::Functions as _;
 use crate::events::Socket;
-use crate::scenario::PACE;
-use crate::words::{self, CAPACITY, CHUNKS, HEARTBEAT_EVERY, STEPS};
+use crate::scenario::RUN_TEXT;
 
-/// A message that no agent sends again: nothing gets lost here.
+/// The messages that agents may be sent here.
+const EXPECTED: [&str; 4] = [
+    "TASK_SUBMIT",
+    "MESSAGE_ACK",
+    "HEARTBEAT_PING",
+    "HEARTBEAT_PONG",
+];
+/// When an agent sends a message again: never, since nothing gets lost here.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
-/// An agent, seen from outside.
-#[derive(Debug)]
-struct Member {
-    id: AgentId,
-    key: String,
-    connection: String,
-    inbox: mpsc::UnboundedSender<CloudMessage>,
-    /// The receiving end, until the agent connects.
-    unread: Mutex<Option<mpsc::UnboundedReceiver<CloudMessage>>>,
-}
-
-/// What became of the tasks.
 #[derive(Debug, Default)]
-struct Seen {
-    /// When each was asked for, by its number.
-    asked: HashMap<u64, Instant>,
-    /// From the command to the task's being sent to its agent.
-    dispatched: Vec<Duration>,
-    /// The most tasks that were asked for and not yet sent.
-    waiting: usize,
-    complaints: Vec<String>,
+pub(super) struct Progress {
+    pub(super) connected: usize,
+    pub(super) heartbeats_ended: bool,
+    /// When each task was asked for that was not sent to its agent yet, by its number.
+    waiting: HashMap<u64, Instant>,
+    most_waiting: usize,
+    /// Milliseconds from each command to its task's being sent.
+    sent_after: Vec<f64>,
 }
 
-/// How tasks came to their agents.
-pub(super) struct Dispatched {
-    /// From each command to its task's being sent.
-    pub(super) after: Vec<Duration>,
-    /// The most tasks that waited for that.
-    pub(super) waiting: usize,
-    /// Tasks that were sent once more.
-    pub(super) repeated: usize,
-}
-
-/// All agents.
 pub(super) struct Fleet {
-    driver: Arc<Driver<Lambda>>,
-    meter: Arc<Meter>,
-    agents: Vec<Member>,
-    /// What the agents did.
+    pub(super) lambda: Arc<Lambda>,
+    agents: Vec<NewAgent>,
+    /// Where the messages to agents go, by connection.
+    inboxes: Mutex<HashMap<String, mpsc::UnboundedSender<CloudMessage>>>,
     ledger: Ledger,
-    seen: Mutex<Seen>,
-    connected: AtomicUsize,
-    over: AtomicBool,
+    progress: Mutex<Progress>,
 }
 
-/// The channel that an agent's tasks are asked for in.
 pub(super) fn channel(agent: usize) -> String {
     format!("C0SIM{agent}")
 }
 
-/// What a task is told apart by: the end of its prompt.
-pub(super) fn numbered(prompt: &str, number: u64) -> String {
-    format!("{prompt} #{number}")
-}
-
-fn number(prompt: &str) -> Option<u64> {
-    prompt.rsplit_once('#')?.1.parse().ok()
-}
-
-/// Returns the plan of an ordinary task.
 fn ordinary(offer: &Offer) -> Plan {
     let run = offer.run();
-    let reports = words::reports(STEPS, CHUNKS).map(|report| words::report(run, report));
-    let messages = reports.chain([words::complete(run)]);
-    let mut at = Duration::ZERO;
-    let messages = messages.map(|message| {
-        at += PACE;
-        (at, message)
-    });
+    let reports = messages::reports(run, STEPS, CHUNKS).chain([messages::complete(run)]);
     Plan {
-        messages: messages.collect(),
+        messages: (1..).map(|n| PACE * n).zip(reports).collect(),
         ..Plan::accept()
     }
 }
 
-/// Returns the cause of an agent's message.
 fn cause(message: &Outgoing) -> Cause {
     match message.message.kind.as_str() {
         "AGENT_STATUS" => Cause::Connect,
@@ -113,210 +74,152 @@ fn cause(message: &Outgoing) -> Cause {
     }
 }
 
-/// Whether the simulation's agents may be sent such a message.
-fn is_expected(message: &CloudMessage) -> bool {
-    let expected = [
-        "TASK_SUBMIT",
-        "MESSAGE_ACK",
-        "HEARTBEAT_PING",
-        "HEARTBEAT_PONG",
-    ];
-    expected.contains(&message.kind.as_str())
-}
-
 impl Fleet {
-    /// Makes so many agents, none of them connected.
-    pub(super) async fn new(
-        driver: Arc<Driver<Lambda>>,
-        meter: Arc<Meter>,
-        admin: &Admin,
-        count: usize,
-    ) -> Result<Arc<Self>> {
-        let mut agents = Vec::with_capacity(count);
-        for n in 0..count {
-            let made = admin
-                .create_agent(format!("box-{n}").parse()?, false)
-                .await?;
-            let (inbox, unread) = mpsc::unbounded_channel();
-            agents.push(Member {
-                id: made.agent_id,
-                key: made.api_key,
-                connection: format!("{n}="),
-                inbox,
-                unread: Mutex::new(Some(unread)),
-            });
-        }
-        Ok(Arc::new(Self {
-            driver,
-            meter,
+    pub(super) fn new(lambda: Lambda, agents: Vec<NewAgent>) -> Arc<Self> {
+        Arc::new(Self {
+            lambda: Arc::new(lambda),
             agents,
+            inboxes: Mutex::default(),
             ledger: Ledger::default(),
-            seen: Mutex::default(),
-            connected: AtomicUsize::new(0),
-            over: AtomicBool::new(false),
-        }))
+            progress: Mutex::default(),
+        })
     }
 
-    pub(super) fn id(&self, agent: usize) -> Option<&AgentId> {
-        self.agents.get(agent).map(|agent| &agent.id)
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        lock(&self.progress)
     }
 
-    /// Agents that are connected.
-    pub(super) fn connected(&self) -> usize {
-        self.connected.load(Ordering::Relaxed)
-    }
-
-    /// No more heartbeats.
-    pub(super) fn end(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-
-    /// Connects an agent, which then says that it is there until the end.
+    /// Connects an agent, which then sends heartbeats until they end.
     pub(super) fn connect(self: &Arc<Self>, agent: usize) {
         let fleet = self.clone();
-        spawn_local(async move {
-            let live = fleet.live(agent);
-            if let Err(error) = live.await {
-                fleet.note_failure(format!("{error:#}"));
-            }
-        });
+        spawn_local(async move { fleet.note_failure(fleet.live(agent).await) });
     }
 
     async fn live(self: &Arc<Self>, n: usize) -> Result<()> {
         let member = self.agents.get(n).context("there is no such agent")?;
-        let mut inbox = lock(&member.unread)
-            .take()
-            .context("the agent is connected already")?;
-        let key = Some((member.id.as_str(), member.key.as_str()));
-        let causes = [Cause::Connect; 2];
-        let socket = self.driver.connect(&member.connection, key, causes).await?;
-        let clock = &self.driver.clock;
-        let mut agent = self.agent(&member.id);
-        for status in agent.connected(clock.now()) {
-            self.send(&socket, Cause::Connect, &status).await;
-        }
-        self.connected.fetch_add(1, Ordering::Relaxed);
-        loop {
-            let due = agent.next_due().map(|at| at.since(clock.now()));
-            tokio::select! {
-                Some(message) = inbox.recv() => {
-                    for answer in agent.receive(&message, clock.now()) {
-                        // Nothing about the task is sent before the acknowledgement was handled.
-                        self.send(&socket, cause(&answer), &answer).await;
-                    }
-                }
-                () = sleep(due.unwrap_or(HEARTBEAT_EVERY)) => {
-                    for message in agent.due(clock.now()) {
-                        self.clone().send_beside(socket.clone(), message);
-                    }
-                }
-            }
-        }
-    }
-
-    fn agent(self: &Arc<Self>, id: &AgentId) -> Agent {
-        let fleet = self.clone();
-        let script: Script = Box::new(move |offer| {
-            fleet.given(offer);
-            ordinary(offer)
-        });
+        let connection = format!("{n}=");
+        let (sender, mut inbox) = mpsc::unbounded_channel();
+        lock(&self.inboxes).insert(connection.clone(), sender);
+        let key = Some((member.agent_id.as_str(), member.api_key.as_str()));
+        let connecting = self.lambda.connect(&connection, key, [Cause::Connect; 2]);
+        let socket = connecting.await?;
+        let now = || self.lambda.cloud.clock.now();
         let settings = Settings {
             capacity: CAPACITY,
             heartbeat: HEARTBEAT_EVERY,
             resend: NEVER,
-            ..Settings::new(id.clone())
+            ..Settings::new(member.agent_id.clone())
         };
-        let now = self.driver.clock.now();
-        Agent::new(settings, script, self.ledger.clone(), now)
-    }
-
-    /// Sends a message when it is due, whether or not the one before was handled.
-    fn send_beside(self: Arc<Self>, socket: Socket, message: Outgoing) {
-        let cause = cause(&message);
-        if cause == Cause::Presence && self.over.load(Ordering::Relaxed) {
-            return;
+        let fleet = self.clone();
+        let script = Box::new(move |offer: &Offer| {
+            fleet.note_sent(offer);
+            ordinary(offer)
+        });
+        let mut agent = Agent::new(settings, script, self.ledger.clone(), now());
+        for status in agent.connected(now()) {
+            self.send(&socket, &status).await;
         }
-        spawn_local(async move { self.send(&socket, cause, &message).await });
-    }
-
-    /// Sends a message and waits until it was handled.
-    async fn send(&self, socket: &Socket, cause: Cause, message: &Outgoing) {
-        let text = message.text(Spelling::Canonical);
-        if let Err(error) = self.driver.message(socket, &text, cause).await {
-            self.note_failure(format!("{error:#}"));
-        }
-    }
-
-    pub(super) fn note_failure(&self, failure: String) {
-        lock(&self.seen).complaints.push(failure);
-    }
-
-    /// A task is about to be asked for.
-    pub(super) fn asked(&self, number: u64) {
-        let mut seen = lock(&self.seen);
-        seen.asked.insert(number, Instant::now());
-        seen.waiting = seen.waiting.max(seen.asked.len());
-    }
-
-    /// Hears what is posted to connections, as long as the simulation lasts.
-    pub(super) async fn hear(self: Arc<Self>) {
+        self.progress().connected += 1;
         loop {
-            self.meter.posted.notified().await;
-            for (connection, body) in self.driver.aws.connections().take_posts() {
-                let agent = connection.trim_end_matches('=').parse::<usize>().ok();
-                let member = agent.and_then(|agent| self.agents.get(agent));
-                let message = CloudMessage::read(&String::from_utf8_lossy(&body));
-                match (member, message) {
-                    (Some(member), Ok(message)) if is_expected(&message) => {
-                        // An agent that has ended reads nothing.
-                        member.inbox.send(message).ok();
+            let due = agent.next_due().map(|at| at.since(now()));
+            tokio::select! {
+                Some(message) = inbox.recv() => {
+                    for answer in agent.receive(&message, now()) {
+                        // Nothing about the task is sent before the acknowledgement was handled.
+                        self.send(&socket, &answer).await;
                     }
-                    (_, message) => self.note_failure(format!("{message:?} to {connection}")),
+                }
+                () = sleep(due.unwrap_or(HEARTBEAT_EVERY)) => {
+                    for message in agent.due(now()) {
+                        if cause(&message) == Cause::Presence && self.progress().heartbeats_ended {
+                            continue;
+                        }
+                        // The next message does not wait until this one was handled.
+                        let (fleet, socket) = (self.clone(), socket.clone());
+                        spawn_local(async move { fleet.send(&socket, &message).await });
+                    }
                 }
             }
         }
     }
 
-    fn given(&self, offer: &Offer) {
+    async fn send(&self, socket: &Socket, message: &Outgoing) {
+        let text = message.text(Spelling::Canonical);
+        let answer = self.lambda.message(socket, &text, cause(message)).await;
+        self.note_failure(answer.map(drop));
+    }
+
+    /// Asks for a task of an agent, whose prompt ends with the task's number.
+    pub(super) fn ask(self: &Arc<Self>, number: u64, agent: usize) {
+        let mut progress = self.progress();
+        progress.waiting.insert(number, Instant::now());
+        progress.most_waiting = progress.most_waiting.max(progress.waiting.len());
+        drop(progress);
+        let fleet = self.clone();
+        spawn_local(async move {
+            let (trigger, text) = (format!("t{number}"), format!("{RUN_TEXT} #{number}"));
+            let (channel, lambda) = (channel(agent), &fleet.lambda);
+            fleet.note_failure(lambda.command(&channel, &trigger, &text, Cause::Task).await);
+        });
+    }
+
+    fn note_sent(&self, offer: &Offer) {
         let prompt = offer.payload["prompt"].as_str().unwrap_or_default();
-        let mut seen = lock(&self.seen);
-        let asked = number(prompt).and_then(|number| seen.asked.remove(&number));
-        match asked {
-            Some(asked) => seen.dispatched.push(asked.elapsed()),
-            None => seen
-                .complaints
-                .push(format!("{} was not asked for", offer.id)),
+        let number = prompt.rsplit('#').next().and_then(|it| it.parse().ok());
+        let mut progress = self.progress();
+        match number.and_then(|number: u64| progress.waiting.remove(&number)) {
+            Some(asked) => progress.sent_after.push(millis(asked.elapsed())),
+            None => self.fail(format!("{} was not asked for", offer.id)),
         }
     }
 
-    /// Tasks whose end was confirmed.
+    fn fail(&self, failure: String) {
+        self.lambda.meter.fail(failure);
+    }
+
+    fn note_failure(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.fail(format!("{error:#}"));
+        }
+    }
+
+    pub(super) async fn receive(self: Arc<Self>) -> Result<()> {
+        loop {
+            self.lambda.meter.posted.notified().await;
+            for (connection, body) in self.lambda.cloud.aws.connections().take_posts() {
+                let message = CloudMessage::read(&String::from_utf8_lossy(&body));
+                let inboxes = lock(&self.inboxes);
+                match (inboxes.get(&connection), message) {
+                    (Some(inbox), Ok(message)) if EXPECTED.contains(&message.kind.as_str()) => {
+                        // An agent that has ended reads nothing.
+                        inbox.send(message).ok();
+                    }
+                    (_, message) => {
+                        let failure = format!("an agent was sent: {message:?} to {connection}");
+                        self.fail(failure);
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) fn ended(&self) -> usize {
-        self.count(|deed| *deed == Deed::Confirmed)
+        let confirmed = |what: &What| matches!(what, What::Run(_, Deed::Confirmed));
+        self.ledger.count(confirmed)
     }
 
-    fn count(&self, wanted: impl Fn(&Deed) -> bool) -> usize {
-        let wanted = |what: &What| matches!(what, What::Run(_, deed) if wanted(deed));
-        self.ledger.count(wanted)
-    }
-
-    /// How the tasks came to their agents.
-    pub(super) fn dispatched(&self) -> Dispatched {
-        let offered = self.count(|deed| matches!(deed, Deed::Offered { .. }));
-        let seen = lock(&self.seen);
-        let repeated = offered.saturating_sub(seen.dispatched.len());
-        Dispatched {
-            after: seen.dispatched.clone(),
-            waiting: seen.waiting,
-            repeated,
-        }
-    }
-
-    /// # Errors
-    /// If an agent was sent what it should not have been.
-    pub(super) fn check(&self) -> Result<()> {
-        match lock(&self.seen).complaints.first() {
-            None => Ok(()),
-            Some(failure) => bail!("an agent of the simulation was told: {failure}"),
+    pub(super) fn dispatch(&self) -> Dispatch {
+        let is_offer = |what: &What| matches!(what, What::Run(_, Deed::Offered { .. }));
+        let offered = self.ledger.count(is_offer);
+        let progress = self.progress();
+        let after = |percent| percentile(&progress.sent_after, percent).unwrap_or_default();
+        Dispatch {
+            ms_p50: after(50),
+            ms_p95: after(95),
+            ms_p99: after(99),
+            ms_max: after(100),
+            waiting: progress.most_waiting,
+            repeated: offered.saturating_sub(progress.sent_after.len()),
         }
     }
 }

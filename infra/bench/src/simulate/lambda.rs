@@ -1,69 +1,58 @@
 //! Lambda within this process: the handlers that the functions' `main`s make, on simulated clients.
 //!
-//! A function has as many environments as it ever had invocations at a time, each with a handler, and so
-//! with memories, of its own. An invocation goes to the environment that was free last, if there is one:
-//! how AWS chooses is not known.
+//! A function has as many environments as it ever had invocations at a time, each with a handler of its own.
+//! An invocation goes to the environment that was free last: how AWS chooses is not known.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use bematic::dead_letter::QueueName;
-use bematic::error::BematicError;
-use bematic::handlers::batch::BatchWorker;
+use async_trait::async_trait;
 use bematic::handlers::connect::{authorize, connect, disconnect};
-use bematic::handlers::dispatch::Dispatcher;
-use bematic::handlers::message::MessageRouter;
-use bematic::handlers::notify::Notifier;
-use bematic::handlers::sqs;
-use bematic::handlers::sweep::Sweeper;
 use bematic::handlers::webhook::{Request, Webhook};
-use bematic::ports::Ports;
-use bematic_aws::app::App;
-use bematic_aws::queue::SqsSource;
-use bematic_aws::slack::SlackClient;
+use bematic::handlers::{
+    batch::BatchWorker, dispatch::Dispatcher, message::MessageRouter, notify::Notifier, sqs,
+    sweep::Sweeper,
+};
+use bematic::{dead_letter::QueueName, error::BematicError};
+use bematic_aws::{app::App, queue::SqsSource, slack::SlackClient};
 use bematic_protocol::ids::Ids;
-use bematic_protocol::time::Clock;
-use fake_aws::{FakeAws, Message};
+use fake_aws::Message;
 use local_slack::Slack;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, from_value, json, to_value};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::meter::{CAUSE, Cause, Meter};
-use super::slack::Wire;
-use crate::common::lock;
-use crate::driver::{Functions, HEARTBEATS, MESSAGES, WEBHOOK};
-use crate::events::is_of_fifo;
+use super::meter::{Account, CAUSE, Cause, InProcess, Meter};
+use crate::aws::BOT_TOKEN;
+use crate::common::{HEARTBEATS, MESSAGES, WEBHOOK, lock};
+use crate::driver::{Cloud, Functions};
+use crate::events::fifo_source;
 use crate::log::Service;
-use crate::slack::BOT_TOKEN;
-use crate::template::Function;
+use crate::template::Source;
 
+pub(super) const URL: &str = "http://simulated.invalid";
 /// What an invocation takes beside its calls: the bench measures less than that of a processor.
 const OWN: Duration = Duration::from_millis(1);
 /// What the first invocation of an environment waits for: the bench measures some 10 ms from exec
 /// to the first poll; the rest is an assumption of what AWS needs to place and start it.
 const START: Duration = Duration::from_millis(200);
 
-/// The address of Slack's Web API.
-const SLACK_API: &str = "http://slack.invalid/api";
+/// How long at most before a queue is looked at again.
+const LOOK: Duration = Duration::from_mins(15);
 
-/// How a function was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Invocations.
-    pub invocations: u64,
-    /// Environments there were at the end.
-    pub environments: usize,
-    /// Of the invocations, those that waited for their environment to start.
-    pub starts: u64,
-    /// The most invocations at a time.
-    pub most: u64,
+pub(super) struct Usage {
+    pub(super) invocations: u64,
+    pub(super) environments: usize,
+    pub(super) starts: u64,
+    pub(super) most: u64,
     /// Seconds of all invocations: by the seconds of the run, how many there are at a time.
-    pub busy_seconds: f64,
+    pub(super) busy_seconds: f64,
     #[serde(skip)]
     now: u64,
 }
@@ -80,83 +69,90 @@ impl Usage {
     }
 }
 
-/// All functions.
 pub(super) struct Lambda {
+    pub(super) cloud: Cloud,
     functions: BTreeMap<String, Deployed>,
-    meter: Arc<Meter>,
+    pub(super) meter: Arc<Meter>,
     slack: Arc<SlackClient>,
 }
 
-/// A function.
 struct Deployed {
-    memory: u64,
     app: App,
-    idle: Mutex<Vec<Handler>>,
+    idle: Mutex<Vec<Box<dyn Handler>>>,
     usage: Mutex<Usage>,
 }
 
 impl Lambda {
     pub(super) fn new(
-        functions: &[Function],
-        aws: &FakeAws,
-        meter: &Arc<Meter>,
-        slack: &Arc<Slack>,
-        clock: &Arc<dyn Clock>,
+        cloud: Cloud,
+        meter: Arc<Meter>,
+        slack: Arc<Slack>,
         ids: &Arc<dyn Ids>,
     ) -> Result<Self> {
-        let config = aws.sdk_config();
-        let deployed = functions.iter().map(|function| {
+        let config = cloud.aws.sdk_config();
+        let deployed = cloud.functions.iter().map(|(name, function)| {
             let variables = function.variables.clone().into_iter().collect();
             let deployed = Deployed {
-                memory: function.memory,
-                app: App::new(variables, &config, clock.clone(), ids.clone())?,
+                app: App::new(variables, &config, cloud.clock.clone(), ids.clone())?,
                 idle: Mutex::default(),
                 usage: Mutex::default(),
             };
-            Ok((function.name.clone(), deployed))
+            Ok((name.clone(), deployed))
         });
+        let transport = Arc::new(InProcess(meter.clone(), slack));
+        let address = format!("{URL}/api");
+        let slack = SlackClient::with_transport(transport, &address, BOT_TOKEN.into())?;
         Ok(Self {
             functions: deployed.collect::<Result<_>>()?,
-            meter: meter.clone(),
-            slack: Arc::new(SlackClient::with_transport(
-                Arc::new(Wire::new(meter.clone(), slack)),
-                SLACK_API,
-                BOT_TOKEN.into(),
-            )?),
+            cloud,
+            meter,
+            slack: Arc::new(slack),
         })
     }
 
-    /// How each function was used since this was asked for last.
     pub(super) fn take_usage(&self) -> BTreeMap<String, Usage> {
-        let functions = self.functions.iter();
-        functions
-            .map(|(name, function)| {
-                let mut usage = lock(&function.usage);
-                let kept = Usage {
-                    now: usage.now,
-                    most: usage.now,
-                    environments: usage.environments,
-                    ..Usage::default()
-                };
-                (name.clone(), std::mem::replace(&mut *usage, kept))
-            })
-            .collect()
+        let usage = self.functions.iter().map(|(name, function)| {
+            let mut usage = lock(&function.usage);
+            let next = Usage {
+                now: usage.now,
+                most: usage.now,
+                environments: usage.environments,
+                ..Usage::default()
+            };
+            (name.clone(), std::mem::replace(&mut *usage, next))
+        });
+        usage.collect()
     }
 
-    /// What brings the event costs, and takes its time.
-    async fn caused(&self, name: &str, event: &Value, causes: &[Cause]) {
-        if let Some(fifo) = is_of_fifo(event) {
-            for cause in causes {
-                self.meter.received(*cause, fifo, causes.len());
+    /// Invokes a function with the messages of its queue until it fails: as many messages at a time, and
+    /// invocations side by side, as the template says.
+    pub(super) async fn deliver(self: Arc<Self>, function: String, source: Source) -> Result<()> {
+        let queue = self.cloud.aws.queue(&source.queue);
+        let mut running = JoinSet::new();
+        loop {
+            // Begun before the queue is looked at: what is sent meanwhile is noticed.
+            let sent = self.meter.sent.notified();
+            while running.len() < source.concurrency {
+                let received = queue.receive(source.batch);
+                if received.is_empty() {
+                    break;
+                }
+                let (lambda, function, source) = (self.clone(), function.clone(), source.clone());
+                running.spawn_local(async move {
+                    let failed = lambda.handle(&function, &source, &received).await;
+                    failed.map(drop)
+                });
             }
-            sleep(self.meter.prices.latency(Service::Sqs)).await;
-        }
-        let Some(cause) = causes.first() else { return };
-        let bytes = event["body"].as_str().map_or(0, str::len);
-        match name {
-            MESSAGES | HEARTBEATS => self.meter.message(*cause, bytes),
-            WEBHOOK => self.meter.request(*cause),
-            _ => {}
+            let free = running.len() < source.concurrency;
+            let now = self.cloud.clock.now().as_millis();
+            let until = |due: u64| Duration::from_millis(due.saturating_sub(now).max(1));
+            let next = queue.next_due().map_or(LOOK, until);
+            tokio::select! {
+                // What waited for the rest of its group can be received now.
+                Some(ended) = running.join_next() => ended??,
+                () = sent, if free => {}
+                () = sleep(next), if free => {}
+            }
         }
     }
 }
@@ -164,15 +160,27 @@ impl Lambda {
 impl Functions for Lambda {
     type Label = Cause;
 
+    fn cloud(&self) -> &Cloud {
+        &self.cloud
+    }
+
     fn label(&self, _: &str, message: &Message) -> Cause {
         self.meter.sent_for(&message.id)
     }
 
     async fn invoke(&self, name: &str, mut event: Value, causes: &[Cause]) -> Result<Value> {
-        let function = self.functions.get(name);
-        let function = function.with_context(|| format!("the template has no function {name}"))?;
+        let memory = self.cloud.function(name)?.memory;
+        let function = &self.functions[name];
         let cause = *causes.first().context("an invocation is for something")?;
-        self.caused(name, &event, causes).await;
+        let prices = &self.meter.prices;
+        let bytes = event["body"].as_str().map_or(0, str::len);
+        let fifo_source = fifo_source(&event);
+        let cost = prices.event(name, bytes, fifo_source);
+        let charge = |account: &mut Account, part| account.cost += cost.times(part);
+        self.meter.share(causes, charge);
+        if fifo_source.is_some() {
+            sleep(prices.latency(Service::Sqs)).await;
+        }
         if let Some(records) = event["Records"].as_array_mut() {
             for (record, cause) in records.iter_mut().zip(causes) {
                 let message = record["body"].as_str().unwrap_or_default();
@@ -186,7 +194,7 @@ impl Functions for Lambda {
             handler
         } else {
             sleep(START).await;
-            Handler::new(name, &function.app, &self.slack)?
+            handler(name, &function.app, self.slack.clone())?
         };
         let begun = Instant::now();
         sleep(OWN).await;
@@ -197,91 +205,91 @@ impl Functions for Lambda {
         usage.now -= 1;
         usage.busy_seconds += billed.as_secs_f64();
         drop(usage);
-        self.meter.invocation(name, function.memory, billed, causes);
+        let lambda = prices.invocation(memory, billed);
+        self.meter.share(causes, |account, part| {
+            account.cost.lambda += lambda * part;
+            *account.invocations.entry(name.to_owned()).or_default() += part;
+        });
         answer
     }
 }
 
-/// An environment's handler.
-enum Handler {
-    Authorize(Arc<Ports>),
-    Connect(Arc<Ports>),
-    Disconnect(Arc<Ports>),
-    Messages(Box<MessageRouter>),
-    Webhook(Box<Webhook>),
-    Dispatcher(Box<Dispatcher>, SqsSource),
-    Notifier(Box<Notifier>, SqsSource),
-    BatchWorker(Box<BatchWorker>, SqsSource),
-    Sweeper(Sweeper),
+#[async_trait(?Send)]
+trait Handler: Send {
+    async fn handle(&self, event: Value) -> Result<Value>;
 }
 
-impl Handler {
-    /// What the function's `main` makes.
-    fn new(function: &str, app: &App, slack: &Arc<SlackClient>) -> Result<Self> {
-        let ports = app.ports();
-        let source = |name| app.source(name);
-        Ok(match function {
-            "ws-authorizer" => Self::Authorize(ports),
-            "ws-connect" => Self::Connect(ports),
-            "ws-disconnect" => Self::Disconnect(ports),
-            MESSAGES | HEARTBEATS => Self::Messages(MessageRouter::new(ports).into()),
-            WEBHOOK => Self::Webhook(Webhook::new(ports, app.signing_secret()?).into()),
-            "dispatcher" => {
-                Self::Dispatcher(Dispatcher::new(ports).into(), source(QueueName::Dispatch))
-            }
-            "notifier" => {
-                let notifier = Notifier::new(ports, slack.clone());
-                Self::Notifier(notifier.into(), source(QueueName::Notifications))
-            }
-            "batch" => Self::BatchWorker(BatchWorker::new(ports).into(), source(QueueName::Batch)),
-            "sweeper" => Self::Sweeper(Sweeper::new(ports)),
-            _ => bail!("the simulation does not know the function {function}"),
-        })
-    }
-
+#[async_trait(?Send)]
+impl<F: AsyncFn(Value) -> Result<Value> + Send> Handler for F {
     async fn handle(&self, event: Value) -> Result<Value> {
-        match self {
-            Self::Authorize(ports) => {
-                let policy = authorize(ports, &from_value(event)?).await;
-                policy.map_err(|refusal| anyhow!("the handshake is refused: {}", refusal.code))
-            }
-            Self::Connect(ports) => Ok(connect(ports, &from_value(event)?).await),
-            Self::Disconnect(ports) => {
-                disconnect(ports, &from_value(event)?).await.ok();
+        self(event).await
+    }
+}
+
+fn boxed(handler: impl AsyncFn(Value) -> Result<Value> + Send + 'static) -> Box<dyn Handler> {
+    Box::new(handler)
+}
+
+/// Returns the handler that a function's `main` makes.
+fn handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Handler>> {
+    let ports = app.ports();
+    Ok(match name {
+        "ws-authorizer" => boxed(async move |event| {
+            let policy = authorize(&ports, &from_value(event)?).await;
+            policy.map_err(|refusal| anyhow!("the handshake is refused: {}", refusal.code))
+        }),
+        "ws-connect" => boxed(async move |event| Ok(connect(&ports, &from_value(event)?).await)),
+        "ws-disconnect" => boxed(async move |event| {
+            disconnect(&ports, &from_value(event)?).await.ok();
+            Ok(json!({ "statusCode": 200 }))
+        }),
+        MESSAGES | HEARTBEATS => {
+            let router = MessageRouter::new(ports);
+            boxed(async move |event| {
+                router.handle(from_value(event)?).await;
                 Ok(json!({ "statusCode": 200 }))
-            }
-            Self::Messages(it) => {
-                it.handle(from_value(event)?).await;
-                Ok(json!({ "statusCode": 200 }))
-            }
-            Self::Webhook(it) => {
+            })
+        }
+        WEBHOOK => {
+            let webhook = Webhook::new(ports, app.signing_secret()?);
+            boxed(async move |event| {
                 let header = |name: &str| event["headers"][name.to_lowercase()].as_str();
                 let text = |name: &str| event[name].as_str().unwrap_or_default();
                 let request = Request::new(text("rawPath"), header, text("body").as_bytes());
-                let response = it.handle(request).await;
+                let response = webhook.handle(request).await;
                 Ok(json!({ "statusCode": response.status, "body": response.body }))
-            }
-            Self::Dispatcher(it, source) => each(event, source, |message| it.handle(message)).await,
-            Self::Notifier(it, source) => each(event, source, |message| it.handle(message)).await,
-            Self::BatchWorker(it, source) => {
-                each(event, source, |message| it.handle(message)).await
-            }
-            Self::Sweeper(it) => {
-                it.sweep().await?;
-                Ok(Value::Null)
-            }
+            })
         }
-    }
+        "dispatcher" => {
+            let (source, dispatcher) = (app.source(QueueName::Dispatch), Dispatcher::new(ports));
+            boxed(async move |event| each(event, &source, |it| dispatcher.handle(it)).await)
+        }
+        "notifier" => {
+            let source = app.source(QueueName::Notifications);
+            let notifier = Notifier::new(ports, slack);
+            boxed(async move |event| each(event, &source, |it| notifier.handle(it)).await)
+        }
+        "batch" => {
+            let (source, worker) = (app.source(QueueName::Batch), BatchWorker::new(ports));
+            boxed(async move |event| each(event, &source, |it| worker.handle(it)).await)
+        }
+        "sweeper" => {
+            let sweeper = Sweeper::new(ports);
+            boxed(async move |_| {
+                sweeper.sweep().await?;
+                Ok(Value::Null)
+            })
+        }
+        _ => bail!("the simulation does not know the function {name}"),
+    })
 }
 
-/// A message with what it was sent for.
 #[derive(Deserialize)]
 struct Caused<M> {
     cause: Cause,
     message: M,
 }
 
-/// Handles messages of a queue, each for its cause.
 async fn each<M, F>(event: Value, source: &SqsSource, handle: impl Fn(M) -> F) -> Result<Value>
 where
     M: DeserializeOwned,

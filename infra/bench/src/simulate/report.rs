@@ -1,131 +1,237 @@
-//! What came of a run, and what is computed of it.
+//! The report of the simulation: its figures, and what is computed of them.
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, value_parser};
 use serde::Serialize;
 
-use super::fleet::Dispatched;
 use super::lambda::Usage;
 use super::meter::{Account, Cause, Hottest};
+use crate::agent_messages::{CAPACITY, CHUNKS, PACE, STEPS};
+use crate::common::MESSAGES;
 use crate::prices::Prices;
-use crate::stats::{millis, percentile};
 
-/// What is put on it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// By how much, in percent, a task's cost may differ from that with the fewest agents.
+pub(super) const TOLERANCE: f64 = 5.0;
+const FEWEST: usize = 10;
+/// Hours that a connection lasts at most.
+const LIFETIME: f64 = 2.0;
+
+// Doc comments are the command line's help.
+#[derive(Debug, Clone, Copy, PartialEq, Args, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Load {
-    /// Agents that are connected.
-    pub agents: usize,
-    /// Commands a second, on average.
-    pub tasks_per_second: f64,
-    /// Seconds in which they come.
-    pub seconds: u64,
+pub(super) struct Load {
+    /// Agents that are connected; a thousand take half a minute, a hundred times as many half an
+    /// hour.
+    #[arg(long, default_value_t = 1000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(super) agents: usize,
+    /// Tasks that are asked for in a second, on average.
+    #[arg(long, default_value_t = 1.0)]
+    pub(super) tasks_per_second: f64,
+    /// Seconds of virtual time in which they are.
+    #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]
+    pub(super) seconds: u64,
     /// What the choices depend on.
-    pub seed: u64,
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
 }
 
-/// How tasks came to their agents.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Dispatch {
+pub(super) struct Dispatch {
     /// Milliseconds from a command's arrival to its task's being posted to its agent.
-    pub ms_p50: f64,
-    /// As above.
-    pub ms_p95: f64,
-    /// As above.
-    pub ms_p99: f64,
-    /// As above.
-    pub ms_max: f64,
-    /// The most tasks that were asked for and not yet sent.
-    pub waiting: usize,
-    /// Tasks that were sent more than once.
-    pub repeated: usize,
+    pub(super) ms_p50: f64,
+    pub(super) ms_p95: f64,
+    pub(super) ms_p99: f64,
+    pub(super) ms_max: f64,
+    /// The most tasks at a time that were asked for and not yet sent.
+    pub(super) waiting: usize,
+    pub(super) repeated: usize,
 }
 
-impl From<Dispatched> for Dispatch {
-    fn from(dispatched: Dispatched) -> Self {
-        let after: Vec<_> = dispatched.after.into_iter().map(millis).collect();
-        let at = |percent| percentile(&after, percent).unwrap_or_default();
-        Self {
-            ms_p50: at(50),
-            ms_p95: at(95),
-            ms_p99: at(99),
-            ms_max: at(100),
-            waiting: dispatched.waiting,
-            repeated: dispatched.repeated,
-        }
-    }
-}
-
-/// What came of a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Outcome {
-    /// What was put on it.
-    pub load: Load,
-    /// Tasks that were asked for, all of which ended.
-    pub tasks: usize,
+pub(super) struct Outcome {
+    pub(super) load: Load,
+    pub(super) tasks: usize,
     /// Seconds of virtual time, from the first command until all tasks had ended.
-    pub seconds: f64,
-    /// How the tasks came to their agents.
-    pub dispatched: Dispatch,
-    /// What was done, by what for.
-    pub accounts: BTreeMap<Cause, Account>,
-    /// How each function was used in those seconds.
-    pub functions: BTreeMap<String, Usage>,
-    /// The busiest partitions, by the table or index and the kind of key.
-    pub hottest: BTreeMap<String, Hottest>,
+    pub(super) seconds: f64,
+    pub(super) dispatched: Dispatch,
+    pub(super) accounts: BTreeMap<Cause, Account>,
+    pub(super) functions: BTreeMap<String, Usage>,
+    pub(super) hottest: BTreeMap<String, Hottest>,
 }
 
-/// US dollars that an agent costs in an hour by being there.
+/// US dollars that a connected agent costs in an hour without tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AgentHour {
-    /// Its heartbeats.
-    pub heartbeats: f64,
-    /// Its share of the sweeper.
-    pub sweeper: f64,
-    /// The minutes of its connection.
-    pub connection: f64,
+pub(super) struct AgentHour {
+    pub(super) heartbeats: f64,
+    pub(super) sweeper: f64,
+    pub(super) connection: f64,
     /// Connecting anew every 2 h, as API Gateway makes it.
-    pub reconnecting: f64,
+    pub(super) reconnecting: f64,
 }
 
 impl AgentHour {
-    /// All of it.
-    pub fn total(self) -> f64 {
+    pub(super) fn total(self) -> f64 {
         self.heartbeats + self.sweeper + self.connection + self.reconnecting
     }
 }
 
-/// Hours that a connection lasts at most.
-const LIFETIME: f64 = 2.0;
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 impl Outcome {
     fn dollars(&self, cause: Cause) -> f64 {
         let account = self.accounts.get(&cause);
         account.map_or(0.0, |account| account.cost.total())
     }
 
-    /// What a task costs, in US dollars; none if there were none.
-    pub fn task(&self) -> Option<f64> {
-        let tasks = (self.tasks > 0).then_some(self.tasks as f64)?;
-        Some(self.dollars(Cause::Task) / tasks)
+    /// The cost of a thousand tasks, in US dollars; none if there were no tasks.
+    pub(super) fn usd_per_1000_tasks(&self) -> Option<f64> {
+        let cost = self.dollars(Cause::Task) / self.tasks as f64 * 1000.0;
+        (self.tasks > 0).then_some(cost)
     }
 
-    /// What an agent costs by being there.
-    pub fn agent_hour(&self, prices: &Prices) -> AgentHour {
+    pub(super) fn agent_hour(&self, prices: &Prices) -> AgentHour {
         let agents = self.load.agents as f64;
-        let hours = self.seconds / 3600.0;
         let sweeps = self.accounts.get(&Cause::Sweep);
         let sweeps = sweeps.and_then(|it| it.invocations.get("sweeper").copied());
         AgentHour {
-            heartbeats: self.dollars(Cause::Presence) / agents / hours,
+            heartbeats: self.dollars(Cause::Presence) / agents / (self.seconds / 3600.0),
             // It runs 60 times an hour, however often it fell into these seconds.
             sweeper: self.dollars(Cause::Sweep) / sweeps.unwrap_or(1.0) * 60.0 / agents,
             connection: prices.connected(60.0),
             reconnecting: self.dollars(Cause::Connect) / agents / LIFETIME,
         }
+    }
+}
+
+/// One run of the same tasks, of the ladder of ever more agents.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rung {
+    pub(super) load: Load,
+    pub(super) tasks: usize,
+    pub(super) usd_per_1000_tasks: f64,
+    /// The difference of that from the first rung, in percent.
+    pub(super) deviation_percent: f64,
+    pub(super) agent_hour: AgentHour,
+    pub(super) dispatched: Dispatch,
+    pub(super) environments: usize,
+}
+
+impl Rung {
+    fn new(outcome: &Outcome, first: Option<f64>, prices: &Prices) -> Self {
+        let cost = outcome.usd_per_1000_tasks().unwrap_or_default();
+        let first = first.unwrap_or(cost);
+        let deviation = (cost / first - 1.0) * 100.0;
+        let messages = outcome.functions.get(MESSAGES);
+        Self {
+            load: outcome.load,
+            tasks: outcome.tasks,
+            usd_per_1000_tasks: cost,
+            deviation_percent: if first > 0.0 { deviation } else { 0.0 },
+            agent_hour: outcome.agent_hour(prices),
+            dispatched: outcome.dispatched,
+            environments: messages.map_or(0, |usage| usage.environments),
+        }
+    }
+
+    /// Whether a task costs what it costs with the fewest agents.
+    pub(super) fn is_flat(&self) -> bool {
+        self.deviation_percent.abs() <= TOLERANCE
+    }
+}
+
+/// Runs the same tasks with ten agents, a hundred, and so on; returns also the last of the runs. No more
+/// tasks a second than half of what ten agents can do, so that none has to wait.
+pub(super) fn climb(
+    load: Load,
+    prices: &Prices,
+    run: &mut impl FnMut(Load) -> Result<Outcome>,
+) -> Result<(Vec<Rung>, Option<Outcome>)> {
+    let (mut rungs, mut last): (Vec<Rung>, _) = (Vec::new(), None);
+    for agents in steps(load.agents) {
+        let outcome = run(Load {
+            agents,
+            tasks_per_second: load.tasks_per_second.min(half_of_capacity(FEWEST)),
+            ..load
+        })?;
+        let first = rungs.first().map(|rung| rung.usd_per_1000_tasks);
+        rungs.push(Rung::new(&outcome, first, prices));
+        last = Some(outcome);
+    }
+    Ok((rungs, last))
+}
+
+/// Tasks a second that agents do with half of their capacity.
+fn half_of_capacity(agents: usize) -> f64 {
+    let task = PACE.as_secs_f64() * (STEPS + CHUNKS + 1) as f64;
+    (agents * CAPACITY) as f64 / task / 2.0
+}
+
+/// Powers of ten, up to this number.
+fn steps(most: usize) -> Vec<usize> {
+    let tens = std::iter::successors(Some(FEWEST), |agents| agents.checked_mul(10));
+    let tens = tens.take_while(|agents| *agents < most);
+    tens.chain([most]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use xtask::Workspace;
+
+    use super::*;
+    use crate::simulate::run::run;
+    use crate::template::Template;
+
+    fn load(agents: usize, tasks_per_second: f64, seconds: u64) -> Load {
+        Load {
+            agents,
+            tasks_per_second,
+            seconds,
+            seed: 1,
+        }
+    }
+
+    fn simulated(load: Load) -> Result<Outcome> {
+        let template = Template::read(&Workspace::find()?)?;
+        run(&template, &Prices::read()?, load, &|_| ())
+    }
+
+    #[test]
+    fn the_ladder_goes_up_in_tens() {
+        assert_eq!(steps(1000), [10, 100, 1000]);
+        assert_eq!(steps(250), [10, 100, 250]);
+        assert_eq!(steps(10), [10]);
+        assert_eq!(steps(3), [3]);
+    }
+
+    #[test]
+    fn a_task_costs_the_same_among_ten_agents_and_among_five_hundred() {
+        let prices = Prices::read().unwrap();
+        let few = simulated(load(10, 0.5, 20)).unwrap();
+        let many = simulated(load(500, 0.5, 20)).unwrap();
+        assert!(few.tasks > 3 && few.tasks == many.tasks);
+        let rung = Rung::new(&many, few.usd_per_1000_tasks(), &prices);
+        assert!(rung.is_flat(), "{rung:?}");
+        assert_eq!((few.dispatched.repeated, many.dispatched.repeated), (0, 0));
+    }
+
+    #[test]
+    fn tasks_that_find_no_place_wait_and_are_done_all_the_same() {
+        let outcome = simulated(load(1, 2.0, 10)).unwrap();
+        assert!(outcome.tasks > 10, "{outcome:?}");
+        assert!(outcome.dispatched.waiting > 5, "{:?}", outcome.dispatched);
+        assert!(outcome.dispatched.ms_max > 10_000.0);
+    }
+
+    #[test]
+    fn the_same_run_gives_the_same_figures() {
+        let [one, two] = [1, 2].map(|_| simulated(load(10, 0.5, 10)).unwrap());
+        assert_eq!(one.dispatched, two.dispatched);
+        let calls = |outcome: &Outcome| outcome.accounts[&Cause::Task].calls.clone();
+        assert_eq!(calls(&one), calls(&two));
     }
 }

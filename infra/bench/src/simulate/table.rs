@@ -1,188 +1,123 @@
-//! The report as a person reads it.
+//! The report of the simulation, as a person reads it.
 
-use std::fmt::Write as _;
-
-use super::flat::{Rung, TOLERANCE};
 use super::meter::Cause;
-use super::report::Outcome;
+use super::report::{Outcome, Rung, TOLERANCE};
 use crate::prices::Prices;
 
-/// All of it.
 pub(super) fn table(run: &Outcome, ladder: &[Rung], prices: &Prices) -> String {
-    let mut text = String::new();
-    head(&mut text, run, prices);
-    calls(&mut text, run);
-    functions(&mut text, run);
-    hottest(&mut text, run);
-    dollars(&mut text, run, prices);
-    rungs(&mut text, ladder);
-    text
+    let mut lines = dispatch(run, prices);
+    lines.extend(calls(run));
+    let head = "function       invocations  at a time: mean   most   environments   started";
+    lines.push(format!("\n{head}"));
+    lines.extend(run.functions.iter().map(|(name, it)| {
+        let (count, mean, most) = (it.invocations, it.busy_seconds / run.seconds, it.most);
+        let (environments, starts) = (it.environments, it.starts);
+        format!("{name:14} {count:>11} {mean:>16.2} {most:>6} {environments:>14} {starts:>9}")
+    }));
+    let head = "keys                              partitions   the busiest second of one: write units   read units";
+    lines.push(format!("\n{head}"));
+    lines.extend(run.hottest.iter().map(|(kind, it)| {
+        let (partitions, write, read) = (it.partitions, it.write_units, it.read_units);
+        format!("{kind:33} {partitions:>10} {write:>39.1} {read:>12.1}")
+    }));
+    lines.extend(dollars(run, prices));
+    lines.extend(rungs(ladder));
+    lines.join("\n")
 }
 
-fn line(text: &mut String, line: &str) {
-    // Writing to a text does not fail.
-    writeln!(text, "{line}").ok();
-}
-
-fn head(text: &mut String, run: &Outcome, prices: &Prices) {
+fn dispatch(run: &Outcome, prices: &Prices) -> Vec<String> {
     let (load, to) = (run.load, run.dispatched);
-    line(
-        text,
-        &format!(
-            "\n{} agents, {} tasks a second for {} s (seed {}): {} tasks, all done after {:.0} s; \
-             prices of {}, {}",
-            load.agents,
-            load.tasks_per_second,
-            load.seconds,
-            load.seed,
-            run.tasks,
-            run.seconds,
-            prices.date,
-            prices.region,
-        ),
+    let (agents, rate, asked, seed) = (load.agents, load.tasks_per_second, load.seconds, load.seed);
+    let (tasks, seconds, date, region) = (run.tasks, run.seconds, &prices.date, &prices.region);
+    let load = format!("{agents} agents, {rate} tasks a second for {asked} s (seed {seed})");
+    let times = format!(
+        "p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms, at most {:.0} ms",
+        to.ms_p50, to.ms_p95, to.ms_p99, to.ms_max
     );
-    line(
-        text,
-        &format!(
-            "from the command to the agent: p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms, at most \
-             {:.0} ms; at most {} tasks waited; {} were sent again",
-            to.ms_p50, to.ms_p95, to.ms_p99, to.ms_max, to.waiting, to.repeated,
+    let (waited, repeated) = (to.waiting, to.repeated);
+    let waited = format!("at most {waited} tasks waited; {repeated} were sent again");
+    vec![
+        format!(
+            "\n{load}: {tasks} tasks, all done after {seconds:.0} s; prices of {date}, {region}"
         ),
-    );
+        format!("from the command to the agent: {times}; {waited}"),
+    ]
 }
 
-fn calls(text: &mut String, run: &Outcome) {
-    line(
-        text,
-        "\nfor what       calls         count   of that a second",
-    );
+fn calls(run: &Outcome) -> Vec<String> {
+    let mut lines = vec!["\nfor what       calls         count   of that a second".to_owned()];
     for (cause, account) in &run.accounts {
-        let mut name = cause.name();
+        let mut name = cause.to_string();
         for (call, count) in &account.calls {
             let rate = match cause {
-                Cause::Presence | Cause::Sweep => per_second(*count, run.seconds),
+                Cause::Presence | Cause::Sweep => format!("{:.1}", *count as f64 / run.seconds),
                 // Not all of it was in these seconds.
                 Cause::Task | Cause::Connect => String::new(),
             };
-            line(text, &format!("{name:12} {call:32} {count:>10} {rate:>12}"));
-            name = "";
+            lines.push(format!("{name:12} {call:32} {count:>10} {rate:>12}"));
+            name.clear();
         }
-        let units = account.units;
-        line(
-            text,
-            &format!(
-                "{:12} {:.0} read units, {:.0} write units",
-                "", units.read, units.write
-            ),
-        );
+        let (read, write) = (account.units.read, account.units.write);
+        lines.push(format!(
+            "{:12} {read:.0} read units, {write:.0} write units",
+            ""
+        ));
         if account.refused > 0 {
             let (calls, wasted) = (account.refused, account.refused_units.write);
-            let row = format!(
+            lines.push(format!(
                 "{:12} of these {calls} refused writes, {wasted:.0} units",
                 ""
-            );
-            line(text, &row);
+            ));
         }
     }
+    lines
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn per_second(count: u64, seconds: f64) -> String {
-    format!("{:.1}", count as f64 / seconds)
-}
-
-fn functions(text: &mut String, run: &Outcome) {
-    line(
-        text,
-        "\nfunction       invocations  at a time: mean   most   environments   started",
-    );
-    for (name, usage) in &run.functions {
-        let row = format!(
-            "{name:14} {:>11} {:>16.2} {:>6} {:>14} {:>9}",
-            usage.invocations,
-            usage.busy_seconds / run.seconds,
-            usage.most,
-            usage.environments,
-            usage.starts,
-        );
-        line(text, &row);
-    }
-}
-
-fn hottest(text: &mut String, run: &Outcome) {
-    line(
-        text,
-        "\nkeys                              partitions   the busiest second of one: write units   read units",
-    );
-    for (kind, hottest) in &run.hottest {
-        let row = format!(
-            "{kind:33} {:>10} {:>39.1} {:>12.1}",
-            hottest.partitions, hottest.write_units, hottest.read_units
-        );
-        line(text, &row);
-    }
-}
-
-fn dollars(text: &mut String, run: &Outcome, prices: &Prices) {
-    let hour = run.agent_hour(prices);
-    if let Some(task) = run.task() {
+fn dollars(run: &Outcome, prices: &Prices) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(usd) = run.usd_per_1000_tasks() {
         let cost = run.accounts.get(&Cause::Task).map(|account| account.cost);
-        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-        let of = cost.unwrap_or_default().times(1000.0 / run.tasks as f64);
-        line(
-            text,
-            &format!(
-                "\n{:.4} USD per 1000 tasks: Lambda {:.4}, DynamoDB {:.4}, SQS {:.4}, API Gateway {:.4}",
-                task * 1000.0,
-                of.lambda,
-                of.dynamo_db,
-                of.sqs,
-                of.api_gateway,
-            ),
-        );
+        let cost = cost.unwrap_or_default().times(1000.0 / run.tasks as f64);
+        lines.push(format!("\n{usd:.4} USD per 1000 tasks: {cost}"));
     }
-    line(
-        text,
-        &format!(
-            "{:.4} USD per 1000 agent-hours: heartbeats {:.4}, sweeper {:.4}, connections {:.4}, \
-             connecting anew {:.4}",
-            hour.total() * 1000.0,
-            hour.heartbeats * 1000.0,
-            hour.sweeper * 1000.0,
-            hour.connection * 1000.0,
-            hour.reconnecting * 1000.0,
-        ),
-    );
+    let hour = run.agent_hour(prices);
+    lines.push(format!(
+        "{:.4} USD per 1000 agent-hours: heartbeats {:.4}, sweeper {:.4}, connections {:.4}, \
+         connecting anew {:.4}",
+        hour.total() * 1000.0,
+        hour.heartbeats * 1000.0,
+        hour.sweeper * 1000.0,
+        hour.connection * 1000.0,
+        hour.reconnecting * 1000.0,
+    ));
+    lines
 }
 
-fn rungs(text: &mut String, ladder: &[Rung]) {
-    let Some(first) = ladder.first() else { return };
-    line(
-        text,
-        &format!(
-            "\n{} tasks, {:.2} a second, among\n  agents   USD per 1000 tasks             \
-             USD per 1000 agent-hours   p50 ms   p99 ms   environments of ws-message",
-            first.tasks, first.load.tasks_per_second,
-        ),
-    );
-    for rung in ladder {
-        let verdict = if rung.is_flat() { "" } else { "  TOO FAR" };
-        let row = format!(
-            "{:>8} {:>20.4} {:>+8.1} % {:>26.4} {:>8.0} {:>8.0} {:>28}{verdict}",
+fn rungs(ladder: &[Rung]) -> Vec<String> {
+    let Some(Rung { tasks, load, .. }) = ladder.first() else {
+        return Vec::new();
+    };
+    let head = "  agents   USD per 1000 tasks             USD per 1000 agent-hours   p50 ms   p99 ms   environments of ws-message";
+    let rate = load.tasks_per_second;
+    let mut lines = vec![format!(
+        "\n{tasks} tasks, {rate:.2} a second, among\n{head}"
+    )];
+    lines.extend(ladder.iter().map(|rung| {
+        let (agents, usd, deviation) = (
             rung.load.agents,
             rung.usd_per_1000_tasks,
             rung.deviation_percent,
-            rung.agent_hour.total() * 1000.0,
-            rung.dispatched.ms_p50,
-            rung.dispatched.ms_p99,
-            rung.environments,
         );
-        line(text, &row);
-    }
+        let (hours, environments) = (rung.agent_hour.total() * 1000.0, rung.environments);
+        let (p50, p99) = (rung.dispatched.ms_p50, rung.dispatched.ms_p99);
+        let costs = format!("{agents:>8} {usd:>20.4} {deviation:>+8.1} % {hours:>26.4}");
+        let verdict = if rung.is_flat() { "" } else { "  TOO FAR" };
+        format!("{costs} {p50:>8.0} {p99:>8.0} {environments:>28}{verdict}")
+    }));
     let flat = ladder.iter().all(Rung::is_flat);
     let verdict = if flat { "flat" } else { "NOT flat" };
-    line(
-        text,
-        &format!("cost per task: {verdict} (within {TOLERANCE} % of the first)"),
-    );
+    lines.push(format!(
+        "cost per task: {verdict} (within {TOLERANCE} % of the first)"
+    ));
+    lines
 }

@@ -43,18 +43,29 @@ pub(super) async fn fail_slack(slack: &Slack, mut rng: StdRng) {
         sleep(SLACK_EVERY).await;
         let method = SLACK_METHODS[rng.random_range(0..SLACK_METHODS.len())];
         let count = rng.random_range(1..4);
-        let fault = match rng.random_range(0..3) {
-            0 => Fault::rate_limited(method, 2),
-            1 => Fault::status(method, 503),
-            _ => Fault::status(method, 503).after_effect(),
+        let (status, after_effect) = match rng.random_range(0..3) {
+            0 => (429, false),
+            1 => (503, false),
+            _ => (503, true),
         };
-        slack.fail(fault.times(count));
+        slack.fail(Fault {
+            method: method.to_owned(),
+            count,
+            status: Some(status),
+            retry_after: 2,
+            after_effect,
+            ..Fault::default()
+        });
     }
 }
 
 /// Takes back the faults of Slack that are still to come.
 pub(super) fn repair_slack(slack: &Slack) {
     for method in SLACK_METHODS {
-        slack.fail(Fault::status(method, 503).times(0));
+        slack.fail(Fault {
+            method: method.to_owned(),
+            count: 0,
+            ..Fault::default()
+        });
     }
 }

@@ -4,16 +4,17 @@ mod breakers;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bematic::{
     handlers::webhook::{Request, Response},
     ports::NotifyMessage,
     slack::signature::sign,
 };
 use bematic_protocol::time::Clock as _;
-use fake_aws::{Call, Latency, When};
+use fake_aws::{Call, Failure, Hook, When};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::world::{AGENT, SECRET, World};
 
@@ -191,10 +192,21 @@ async fn after_a_failure_of_the_queue_the_operator_is_asked_not_to_repeat_the_co
     assert!(answer.contains("before you repeat it"), "{answer}");
 }
 
+/// A minute before each call to AWS.
+struct Slow;
+
+#[async_trait]
+impl Hook for Slow {
+    async fn before(&self, _: &Call) -> Option<(When, Failure)> {
+        sleep(Duration::from_mins(1)).await;
+        None
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn slack_is_answered_within_3_s_although_aws_is_slow() {
     let world = World::new().await;
-    world.aws.hook(Latency(|_: &Call| Duration::from_mins(1)));
+    world.aws.hook(Slow);
     let answer = timeout(Duration::from_secs(3), command(&world, "run x", "t")).await;
     let answer = answer.unwrap();
     assert!(answer.contains("before you repeat it"), "{answer}");

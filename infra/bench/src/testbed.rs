@@ -1,0 +1,249 @@
+//! The testbed: the real binaries, an environment of each function at a time, on an AWS of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bematic_protocol::time::{Clock as _, SystemClock};
+use fake_aws::{FakeAws, Message};
+use serde_json::Value;
+use xtask::Workspace;
+
+use crate::aws::Server;
+use crate::common::{FLOOR, MESSAGES, lock};
+use crate::driver::{Cloud, Functions};
+use crate::environment::Environment;
+use crate::events::fifo_source;
+use crate::log::{Call, Case, Invocation, Kind, outside_calls};
+use crate::template::{Function, Template};
+
+/// Invocations of an environment that are not warm yet.
+const COLD: usize = 3;
+/// Longer than an invocation of a warm environment takes here, in milliseconds.
+const HANDLED_WITHIN: u64 = 500;
+/// The case of an invocation whose environment remembered an earlier state: a write was refused.
+pub(crate) const CONFLICT: Case = Some("version conflict");
+
+/// Which messages of the queues are to be received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deliver {
+    Due,
+    /// Those that were sent without a delay of their own, without waiting.
+    Undelayed,
+    /// All, without waiting.
+    All,
+}
+
+pub(crate) struct Testbed {
+    pub(crate) cloud: Cloud,
+    pub(crate) server: Server,
+    binaries: BTreeMap<String, PathBuf>,
+    logs: PathBuf,
+    environments: Mutex<BTreeMap<String, Environment>>,
+    /// The other environment of [`MESSAGES`], once there is one.
+    other: Mutex<Option<Environment>>,
+    log: Mutex<Vec<Invocation>>,
+    shown: Mutex<BTreeSet<String>>,
+    /// The queues' time: the functions', and what was not waited for.
+    queue_time: fake_aws::Clock,
+    /// Milliseconds that were not waited for.
+    skipped: Arc<AtomicU64>,
+}
+
+impl Testbed {
+    /// Builds a testbed of binaries by function; their output goes to `target/bench`.
+    pub(crate) async fn new(
+        workspace: &Workspace,
+        binaries: BTreeMap<String, PathBuf>,
+    ) -> Result<Self> {
+        let template = Template::read(workspace)?;
+        let logs = workspace.join("target/bench");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        let skipped = Arc::new(AtomicU64::new(0));
+        let ahead = skipped.clone();
+        let now = move || SystemClock.now().as_millis() + ahead.load(Ordering::Relaxed);
+        let queue_time: fake_aws::Clock = Arc::new(now);
+        let aws = FakeAws::new(&template.aws, queue_time.clone());
+        aws.meter(true);
+        aws.calls().keep(false);
+        let server = Server::start(aws.clone()).await?;
+        let mut functions = template.functions(&aws, &server.url)?;
+        let floor = Function {
+            memory: 256,
+            timeout: Duration::from_secs(15),
+            variables: BTreeMap::new(),
+            source: None,
+        };
+        functions.insert(FLOOR.to_owned(), floor);
+        Ok(Self {
+            cloud: Cloud {
+                aws,
+                functions,
+                clock: Arc::new(SystemClock),
+            },
+            server,
+            binaries,
+            logs,
+            environments: Mutex::default(),
+            other: Mutex::default(),
+            log: Mutex::default(),
+            shown: Mutex::default(),
+            queue_time,
+            skipped,
+        })
+    }
+
+    /// Starts an environment of a function, which is not the one that is invoked.
+    pub(crate) async fn start(&self, name: &str) -> Result<Environment> {
+        let binary = self.binaries.get(name);
+        let binary = binary.with_context(|| format!("{name} was not built"))?;
+        let log = self.logs.join(format!("{name}.log"));
+        let function = self.cloud.function(name)?;
+        Environment::start(name, binary, function, &self.server.url, log).await
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Vec<Invocation>> {
+        lock(&self.log)
+    }
+
+    /// Has agents' messages handled by the other of two environments from now on.
+    pub(crate) fn change_environment(&self) {
+        let present = lock(&self.environments).remove(MESSAGES);
+        if let Some(next) = std::mem::replace(&mut *lock(&self.other), present) {
+            lock(&self.environments).insert(MESSAGES.to_owned(), next);
+        }
+    }
+
+    /// The most memory that a function's environment has had, in KB; 0 if there is none.
+    pub(crate) fn peak_kb(&self, name: &str) -> Result<u64> {
+        let environments = lock(&self.environments);
+        environments.get(name).map_or(Ok(0), Environment::peak_kb)
+    }
+
+    pub(crate) fn logged(&self) -> u64 {
+        let environments = lock(&self.environments);
+        environments.values().map(Environment::logged).sum()
+    }
+
+    /// Whether a refresh of the task waits for the notifier that the present environment of [`MESSAGES`]
+    /// has enqueued, and will still wait when the environment has handled another message.
+    pub(crate) fn has_enqueued_refresh(&self, task: &str) -> bool {
+        let handled = (self.queue_time)() + HANDLED_WITHIN;
+        let environments = lock(&self.environments);
+        let sent = environments.get(MESSAGES).map(|it| &it.sent);
+        let waiting = self.cloud.aws.queue("NotificationsQueue").peek();
+        let mut later = waiting.iter().filter(|it| it.due > handled);
+        later.any(|it| {
+            it.group.as_deref() == Some(task) && sent.is_some_and(|sent| sent.contains(&it.id))
+        })
+    }
+
+    /// Invokes the functions with what waits for them in their queues, each message by itself, and with
+    /// what they send meanwhile. It is an error if a function gives a message back.
+    pub(crate) async fn deliver(&self, which: Deliver) -> Result<()> {
+        let next = || {
+            self.cloud.mappings().find_map(|(function, source)| {
+                let received = self.cloud.aws.queue(&source.queue).receive(1);
+                (!received.is_empty()).then_some((function, source, received))
+            })
+        };
+        loop {
+            while let Some((function, source, received)) = next() {
+                let failed = self.handle(function, source, &received).await?;
+                if !failed.is_empty() {
+                    bail!("{function} gave {failed:?} back; its output says why");
+                }
+            }
+            let wanted = |message: &Message| match which {
+                Deliver::Due => false,
+                Deliver::Undelayed => !message.delayed,
+                Deliver::All => true,
+            };
+            let Some(wait) = self.next_due(wanted) else {
+                return Ok(());
+            };
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            self.skipped.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// How long until the next message that is wanted can be received.
+    pub(crate) fn next_due(&self, wanted: impl Fn(&Message) -> bool) -> Option<Duration> {
+        let queues = self.cloud.mappings().map(|(_, source)| &source.queue);
+        let waiting = queues.flat_map(|id| self.cloud.aws.queue(id).peek());
+        let due = waiting.filter(wanted).map(|message| message.due).min()?;
+        let wait = due.saturating_sub((self.queue_time)());
+        Some(Duration::from_millis(wait))
+    }
+}
+
+impl Functions for Testbed {
+    type Label = Kind;
+
+    fn cloud(&self) -> &Cloud {
+        &self.cloud
+    }
+
+    fn label(&self, function: &str, message: &Message) -> Kind {
+        let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+        let (name, case) = match (function, body["kind"].as_str().unwrap_or_default()) {
+            ("dispatcher", "drain") => ("drain", None),
+            ("dispatcher", "task" | "ack_deadline") => ("timer", None),
+            ("dispatcher", _) => ("deadline", None),
+            ("notifier", "refresh") => {
+                let new = lock(&self.shown).insert(body["taskId"].to_string());
+                ("refresh", Some(if new { "posted" } else { "updated" }))
+            }
+            ("notifier", _) => ("notice", None),
+            _ => ("bulk work", None),
+        };
+        Kind::new(name, case)
+    }
+
+    async fn invoke(&self, name: &str, event: Value, labels: &[Kind]) -> Result<Value> {
+        let [kind] = labels else {
+            bail!("{name} is invoked with a message at a time");
+        };
+        let idle = lock(&self.environments).remove(name);
+        let mut environment = match idle {
+            Some(environment) => environment,
+            None => self.start(name).await?,
+        };
+        let bytes = event["body"].as_str().map_or(0, str::len);
+        let by_header = event["requestContext"]["authorizer"]["agentId"].is_string();
+        let fifo_source = fifo_source(&event);
+        let mut is_warm = environment.invocations >= COLD;
+        let answer = environment.invoke(event).await?;
+        let calls = self.server.take_calls();
+        if let Some(fault) = calls.iter().find_map(Call::fault) {
+            bail!("{name} called what it should not at {kind}: {fault}");
+        }
+        for call in &calls {
+            is_warm &= !environment.called.insert(call.service);
+            environment.sent.extend(call.message_ids.iter().cloned());
+        }
+        lock(&self.environments).insert(name.to_owned(), environment);
+        let is_conflict = calls.iter().any(Call::is_refused);
+        let case = kind.case.or(if is_conflict { CONFLICT } else { None });
+        lock(&self.log).push(Invocation {
+            function: name.to_owned(),
+            kind: Kind::new(&kind.name, case),
+            is_warm,
+            warm: answer.worked,
+            wall: outside_calls(answer.handed_out, answer.answered, &calls),
+            calls,
+            memory: self.cloud.function(name)?.memory,
+            bytes,
+            fifo_source,
+            by_header,
+        });
+        match answer.outcome {
+            Ok(value) => Ok(value),
+            Err(error) => bail!("{name} failed at {kind}: {error}"),
+        }
+    }
+}
