@@ -137,6 +137,11 @@ impl Processes {
             );
         }
         end_all(dir).await?;
+        let processes = Self {
+            dir: dir.to_owned(),
+            children: Vec::new(),
+        };
+        processes.record("cargo xtask", std::process::id(), false)?;
         let tmp = dir.join("tmp");
         if tmp.exists() {
             fs::remove_dir_all(&tmp).with_context(|| format!("cannot empty {}", tmp.display()))?;
@@ -144,11 +149,6 @@ impl Processes {
         for dir in [tmp, dir.join("logs")] {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
-        let processes = Self {
-            dir: dir.to_owned(),
-            children: Vec::new(),
-        };
-        processes.record("cargo xtask", std::process::id(), false)?;
         Ok(processes)
     }
 

@@ -109,7 +109,7 @@ fn places(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::table::Item, *};
     use bematic::{
         agent::Route,
@@ -117,7 +117,7 @@ mod tests {
     };
     use bematic_protocol::{ids::TaskId, time::Timestamp};
 
-    fn new_task(agent: &str) -> Task {
+    pub(in super::super) fn new_task(agent: &str) -> Task {
         let origin = Origin {
             channel_id: "C1".parse().unwrap(),
             thread_ts: None,

@@ -21,6 +21,45 @@ use super::{
     table::{Item, Table, backoff, failed, unwritable},
 };
 
+/// The fields that expressions name, by the sort key of their record, as serde writes them:
+/// `connection.id` is a field of a field. `the_fields_of_expressions_are_serdes` compares them.
+const FIELDS: [(&str, &[&str]); 5] = [
+    (
+        "AGENT",
+        &[
+            "active",
+            "activeAt",
+            "agentVersion",
+            "announced",
+            "availability",
+            "capacity",
+            "connection",
+            "connection.boundAt",
+            "connection.doubtedAt",
+            "connection.echoedAt",
+            "connection.id",
+            "connection.pingedAt",
+            "connection.spelling",
+            "drain",
+            "drain.holder",
+            "drain.until",
+            "drainRequests",
+            "gate",
+            "gate.generation",
+            "held",
+            "lastSeen",
+        ],
+    ),
+    ("BREAKER", &["version"]),
+    ("TASK", &["shown", "version"]),
+    ("BATCH", &["shown", "version"]),
+    ("CONN", &["agentId", "connectedAt", "id", "spelling"]),
+];
+
+/// The attributes that are no fields of a record: of the indexes, the time-to-live, and the time of the
+/// status that was stored last.
+const ATTRIBUTES: [&str; 4] = ["duePk", "dueSk", "expiresAt", "statusAt"];
+
 /// A write of one item, and its condition.
 #[derive(Debug)]
 pub(super) struct Write {
@@ -154,9 +193,10 @@ impl Write {
     /// Adds a condition, which has to hold together with the others. `#name` is the attribute `name`;
     /// without `#`, DynamoDB refuses names that it reserves.
     pub(super) fn when(mut self, condition: &str) -> Self {
-        for name in condition.split('#').skip(1) {
-            let end = name.find(|c: char| !c.is_ascii_alphanumeric());
-            self.name(&name[..end.unwrap_or(name.len())]);
+        let is_path = |c: char| c.is_ascii_alphanumeric() || c == '#' || c == '.';
+        let words = condition.split(|c| !is_path(c));
+        for path in words.filter(|word| word.starts_with('#')) {
+            self.name(&path.replace('#', ""));
         }
         self.condition = Some(match self.condition {
             Some(others) => format!("{others} AND ({condition})"),
@@ -286,12 +326,28 @@ impl Write {
 
     /// Returns the path of an attribute with placeholders in place of the names.
     fn name(&mut self, path: &str) -> String {
+        debug_assert!(
+            ATTRIBUTES.contains(&path) || self.fields().contains(&path),
+            "`{path}` is no field of the record: add it to FIELDS, or mend the expression"
+        );
         let names = self.names.get_or_insert_default();
         names.extend(
             path.split('.')
                 .map(|name| (format!("#{name}"), name.to_owned())),
         );
         format!("#{}", path.replace('.', ".#"))
+    }
+
+    /// Returns the fields of the record that an expression may name.
+    fn fields(&self) -> &'static [&'static str] {
+        let sk = match &self.action {
+            Action::Put(item) => item.get("sk").and_then(|sk| sk.as_s().ok()),
+            Action::Update(key) | Action::Delete(key) | Action::Check(key) => Some(&key.sk),
+        };
+        let of_record = FIELDS
+            .iter()
+            .find(|(record, _)| Some(*record) == sk.map(String::as_str));
+        of_record.map_or(&[], |(_, fields)| fields)
     }
 
     /// Whether the write has no effect and no condition.
@@ -408,16 +464,88 @@ fn is_condition(reason: &CancellationReason) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::transition::tests::new_task, *};
     use aws_sdk_dynamodb::{Client, Config, config::BehaviorVersion};
+    use bematic::{
+        agent::{Agent, Binding, Connection, DispatchLease},
+        batch::{Batch, BatchKind},
+        breaker::Breaker,
+    };
+    use bematic_protocol::messages::Spelling;
+
+    fn agents_table() -> Table {
+        let config = Config::builder().behavior_version(BehaviorVersion::latest());
+        let (client, name) = (Client::from_conf(config.build()), "agents".to_owned());
+        Table { client, name }
+    }
+
+    /// Whether an item has the attribute of this path.
+    fn has(item: &Item, path: &str) -> bool {
+        match path.split_once('.') {
+            None => item.contains_key(path),
+            Some((name, rest)) => matches!(&item[name], AttributeValue::M(map) if has(map, rest)),
+        }
+    }
+
+    fn check(key: &Key, record: &impl Serialize) {
+        let put = agents_table().put(key, record).unwrap();
+        let fields = put.fields();
+        assert!(!fields.is_empty(), "{key} has no fields");
+        let Action::Put(item) = &put.action else {
+            unreachable!("a put")
+        };
+        for field in fields {
+            assert!(has(item, field), "serde writes no field `{field}` of {key}");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_expressions_are_serdes() {
+        let (at, spelling) = (Timestamp::from_millis(1), Some(Spelling::default()));
+        let mut agent = Agent::new("box".parse().unwrap(), at);
+        agent.connection = Some(Binding {
+            pinged_at: Some(at),
+            echoed_at: Some(at),
+            doubted_at: Some(at),
+            ..Binding::new("c".parse().unwrap(), at, spelling)
+        });
+        agent.last_seen = Some(at);
+        agent.agent_version = Some("1".into());
+        let task = new_task("box");
+        agent.active.insert(task.id);
+        agent.active_at = Some(at);
+        agent.held.insert("task#1".into());
+        agent.gate.generation = 1;
+        agent.dispatch_lease = Some(DispatchLease {
+            holder: "me".into(),
+            until: at,
+        });
+        check(&keys::agent(&agent.id), &agent);
+        check(&keys::breaker(&agent.id), &Breaker::default());
+        let connection = Connection {
+            id: "c".parse().unwrap(),
+            agent_id: Some(agent.id.clone()),
+            connected_at: at,
+            spelling,
+        };
+        check(&keys::connection(&connection.id), &connection);
+        let id = task.id.to_string().parse().unwrap();
+        let batch = Batch::new(id, BatchKind::Cancel, task.origin.clone(), at);
+        check(&keys::batch(id), &batch);
+        check(&keys::task(task.id), &task);
+    }
+
+    #[test]
+    #[should_panic(expected = "`lastHeard` is no field of the record")]
+    fn a_name_that_is_no_field_is_found_by_every_test_that_uses_it() {
+        let key = keys::agent(&"box".parse().unwrap());
+        let _ = agents_table().update(key).when("#lastHeard = :now");
+    }
 
     #[test]
     fn names_become_placeholders_and_have_values() {
-        let config = Config::builder().behavior_version(BehaviorVersion::latest());
-        let (client, name) = (Client::from_conf(config.build()), "agents".to_owned());
-        let table = Table { client, name };
         let key = keys::agent(&"box".parse().unwrap());
-        let update = table
+        let update = agents_table()
             .update(key)
             .set_if_absent("connection.spelling", "x")
             .and_then(|it| it.set("lastSeen", 1))

@@ -249,6 +249,11 @@ fn destination(origin: &Origin) -> Destination {
 /// and the task itself goes on without being shown.
 fn unless_refused<T>(result: Result<T, SlackError>) -> Result<Option<T>> {
     match result {
+        // Somebody deleted the message on purpose.
+        Err(error @ SlackError::Gone { .. }) => {
+            info!(%error, "message is gone: not updated");
+            Ok(None)
+        }
         Err(error) if !error.is_transient() => {
             warn!(code = error.code(), %error, "message refused by Slack");
             Ok(None)

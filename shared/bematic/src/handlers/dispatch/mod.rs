@@ -19,7 +19,9 @@ use crate::{
     agent::{Agent, DispatchLease},
     breaker::BreakerEvent,
     error::{AuthError, BematicError, Result, chain},
-    ports::{AUTH_DEADLINE, Acquisition, Delivery, DispatchMessage, Ports, Released},
+    ports::{
+        AUTH_DEADLINE, Acquisition, BreakerChange, Delivery, DispatchMessage, Ports, Released,
+    },
     task::{Task, TaskEvent, TaskSpec},
 };
 
@@ -110,12 +112,19 @@ impl Dispatcher {
         // An operator's order about the agent's breaker that has expired is written down, so that
         // every reader sees it.
         if agent.gate.order_has_expired(now)
-            && let Some((_, breaker)) = self
+            && let Some((before, after)) = self
                 .transitions
                 .change_breaker(&agent.id, &BreakerEvent::Tick, now)
                 .await?
         {
-            agent.gate = breaker.gate();
+            let change = BreakerChange {
+                before: &before,
+                after: &after,
+            };
+            self.transitions
+                .announce_gate_change(&agent.id, change, now)
+                .await?;
+            agent.gate = after.gate();
         }
         let agent = &*agent;
         // Tasks do not wait for a notice: if it is not enqueued, the sweeper makes up for it.
@@ -127,7 +136,9 @@ impl Dispatcher {
                 .breaker_changed(&agent.id, generation)
                 .await
         {
-            warn!(agent = %agent.id, error = %chain(&error), "notice for the operations channel not enqueued");
+            let error = BematicError::from(error);
+            let code = error.code();
+            warn!(agent = %agent.id, code, error = %chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.shut_until(now);
         let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
@@ -248,8 +259,8 @@ impl Dispatcher {
         if is_bound || !connections.remove_unbound(id).await? {
             return Ok(());
         }
-        let error = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
-        info!(connection = %id, %error, "connection did not authenticate in time");
+        let error: BematicError = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
+        info!(connection = %id, code = error.code(), %error, "connection did not authenticate in time");
         let refusal = auth_response(Err(&error));
         if gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
             gateway.close(id).await?;

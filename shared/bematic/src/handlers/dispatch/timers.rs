@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{super::transitions::Outcome, Dispatcher, EARLY};
 use crate::{
-    error::{Result, chain},
+    error::{BematicError, Result, chain},
     ports::Delivery,
     task::{Task, TaskEvent, TaskState, Unchanged},
 };
@@ -125,7 +125,9 @@ impl Dispatcher {
             Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
             Ok(Delivery::Gone) => self.mark_offline(&task.agent_id, &binding.id).await?,
             Err(error) => {
-                warn!(task = %task.id, error = %chain(&error), "agent not asked to stop the task");
+                let error = BematicError::from(error);
+                let code = error.code();
+                warn!(task = %task.id, code, error = %chain(&error), "agent not asked to stop the task");
             }
         }
         Ok(())

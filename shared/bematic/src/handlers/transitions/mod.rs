@@ -240,8 +240,8 @@ impl Transitions {
         Ok((next != before).then_some((before, next)))
     }
 
-    /// Changes an agent's breaker by an event of no task, and announces a change of its gate. Returns
-    /// the breaker before and after; `None` if others changed it at each try.
+    /// Changes an agent's breaker by an event of no task. Returns the breaker before and after, whose
+    /// change is still to be announced; `None` if others changed it at each try.
     pub(super) async fn change_breaker(
         &self,
         agent: &AgentId,
@@ -258,7 +258,6 @@ impl Transitions {
                 after: &after,
             };
             if self.ports.breakers.change(agent, change).await? == Written::Done {
-                self.announce_gate_change(agent, change, now).await?;
                 return Ok(Some((before, after)));
             }
             tokio::time::sleep(pause).await;

@@ -14,6 +14,7 @@ use crate::{
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
     error::Result,
+    ports::BreakerChange,
     slack::text::{self, AgentHealth},
 };
 
@@ -82,7 +83,14 @@ impl Operator {
             return Ok(None);
         };
         info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
-        self.ports.request_dispatch(id).await?;
+        let change = BreakerChange {
+            before: &before,
+            after: &after,
+        };
+        futures::try_join!(
+            async { Ok(self.ports.request_dispatch(id).await?) },
+            self.transitions.announce_gate_change(id, change, now),
+        )?;
         Ok(Some(text::order_executed(
             id,
             order,
