@@ -23,7 +23,7 @@ use crate::deployment::Deployment;
 /// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct NewAgent {
+pub struct IssuedKey {
     /// The agent's id.
     pub agent_id: AgentId,
     /// The key.
@@ -88,7 +88,7 @@ impl Admin {
     }
 
     /// Creates an agent with a key. An agent that exists gets another key only with `add_key`.
-    pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<NewAgent> {
+    pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<IssuedKey> {
         if Route::reserves(&id) {
             bail!(
                 "an agent cannot be called {id}, which stands for all agents in a project; choose \
@@ -105,7 +105,7 @@ impl Admin {
         random.context("the system has no random numbers")?;
         let key = ApiKey::from_random(bytes);
         self.agents.add_key(&id, &key.hash(), now).await?;
-        Ok(NewAgent {
+        Ok(IssuedKey {
             agent_id: id,
             api_key: key.expose().to_owned(),
         })

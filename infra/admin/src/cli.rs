@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bematic::agent::{Agent, Project, Route};
-use bematic::dead_letter::{DeadLetters, QueueName};
+use bematic::dead_letter::{DeadLetterSummary, QueueName};
 use bematic::error::{QueueError, StoreError};
 use bematic::ports::{DeadLetterQueues as _, Projects as _};
 use bematic_protocol::ids::{AgentId, ChannelId};
@@ -334,7 +334,7 @@ fn project_row(project: &Project) -> String {
     format!("{channel:<16} {name:<20} on {agents}, in {path}")
 }
 
-fn dead_letter_rows(queues: &[DeadLetters]) -> String {
+fn dead_letter_rows(queues: &[DeadLetterSummary]) -> String {
     let mut lines = Vec::new();
     for queue in queues {
         let name: &str = queue.queue.into();

@@ -8,6 +8,6 @@ pub mod cli;
 mod cloudformation;
 mod deployment;
 
-pub use self::admin::{Admin, NewAgent, NewProject};
+pub use self::admin::{Admin, IssuedKey, NewProject};
 pub use self::cloudformation::{Outputs, outputs};
 pub use self::deployment::{Deployment, LocalStack, STACK_VARIABLE, Tables, local_config, queues};

@@ -23,13 +23,13 @@ pub(crate) struct ProgressLine {
     pub(crate) message: Option<String>,
     /// The fields of the task's end.
     #[serde(flatten)]
-    pub(crate) summary: Summary,
+    pub(crate) summary: ResultFields,
 }
 
 /// The fields of a task's end. Later lines add to earlier ones.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Summary {
+pub(crate) struct ResultFields {
     /// The result, in Markdown; without it, the end of the output is the result.
     pub(crate) result: Option<String>,
     /// The command's own session, to resume from.
@@ -51,7 +51,7 @@ pub(crate) struct Summary {
     pub(crate) fault: Option<Fault>,
 }
 
-impl Summary {
+impl ResultFields {
     /// Adds the fields of a later line; fields that it does not have stay.
     pub(crate) fn merge(&mut self, later: Self) {
         let earlier = std::mem::take(self);
@@ -119,7 +119,7 @@ impl LineSplitter {
                 pieces.push(Piece::Text(part.to_owned()));
             } else {
                 self.partial.push_str(part);
-                pieces.extend(self.decide(ended));
+                pieces.extend(self.take_piece(ended));
             }
             self.inside = !ended && (self.inside || self.partial.is_empty());
         }
@@ -131,11 +131,11 @@ impl LineSplitter {
         if self.partial.is_empty() {
             return None;
         }
-        self.decide(true)
+        self.take_piece(true)
     }
 
     /// Returns the piece that the partial line is, if that is known already.
-    fn decide(&mut self, ended: bool) -> Option<Piece> {
+    fn take_piece(&mut self, ended: bool) -> Option<Piece> {
         let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
         if !ended && open && self.partial.len() <= MAX_LINE {
             return None;

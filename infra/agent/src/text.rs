@@ -1,7 +1,7 @@
 //! Sizes of text in JSON, and cutting text to a size.
 
 /// Returns the bytes of `c` inside a JSON string.
-const fn escaped_char(c: char) -> usize {
+const fn escaped_char_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' => 6,
@@ -11,14 +11,14 @@ const fn escaped_char(c: char) -> usize {
 
 /// Returns the bytes of `text` inside a JSON string, without its quotes.
 pub(crate) fn escaped_len(text: &str) -> usize {
-    text.chars().map(escaped_char).sum()
+    text.chars().map(escaped_char_len).sum()
 }
 
 /// Returns the longest beginning of `text` that takes at most `budget` bytes in JSON, and the rest.
 pub(crate) fn split_escaped(text: &str, budget: usize) -> (&str, &str) {
     let mut used = 0;
     let end = text.char_indices().find_map(|(at, c)| {
-        used += escaped_char(c);
+        used += escaped_char_len(c);
         (used > budget).then_some(at)
     });
     text.split_at(end.unwrap_or(text.len()))

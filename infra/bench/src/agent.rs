@@ -1,7 +1,7 @@
 //! The bench's agent: it connects, and sends what the scenario asks for.
 
 use anyhow::{Context, Result, bail};
-use bematic_admin::NewAgent;
+use bematic_admin::IssuedKey;
 use bematic_protocol::ids::{Ids as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use bematic_test_agent::{CloudMessage, Message, Run, Spelling};
@@ -20,7 +20,7 @@ pub(crate) const REFRESH_ENQUEUED: Case = Some("refresh under way");
 /// An agent with the channel that is bound to it, and its connection.
 pub(crate) struct Agent<'a> {
     pub(crate) testbed: &'a Testbed,
-    pub(crate) created: NewAgent,
+    pub(crate) created: IssuedKey,
     pub(crate) channel: String,
     pub(crate) socket: Option<Socket>,
 }

@@ -16,7 +16,7 @@ pub(crate) const CHUNKS: u64 = 100;
 pub(crate) const PACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn status(agent: &str) -> Message {
-    Message::status(agent, CAPACITY, &[""; 0])
+    Message::agent_status(agent, CAPACITY, &[""; 0])
 }
 
 pub(crate) fn ping() -> Message {

@@ -71,7 +71,7 @@ struct Recorder(Calls);
 
 #[async_trait]
 impl Hook for Recorder {
-    async fn after(&self, call: &fake_aws::Call) {
+    async fn after_call(&self, call: &fake_aws::Call) {
         if let Ok(arrived) = ARRIVED.try_with(|arrived| *arrived) {
             lock(&self.0).push(Call::to_aws(call, arrived));
         }

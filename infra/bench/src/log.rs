@@ -163,7 +163,9 @@ impl Invocation {
     }
 }
 
-pub(crate) fn counts<'a>(calls: impl IntoIterator<Item = &'a Call>) -> BTreeMap<String, usize> {
+pub(crate) fn calls_by_name<'a>(
+    calls: impl IntoIterator<Item = &'a Call>,
+) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in calls {
         *counts.entry(call.name()).or_default() += 1;
@@ -173,7 +175,11 @@ pub(crate) fn counts<'a>(calls: impl IntoIterator<Item = &'a Call>) -> BTreeMap<
 
 /// How much of the time from `handed_out` to `answered` was outside of the calls, which may have been
 /// side by side.
-pub(crate) fn outside_calls(handed_out: Instant, answered: Instant, calls: &[Call]) -> Duration {
+pub(crate) fn time_outside_calls(
+    handed_out: Instant,
+    answered: Instant,
+    calls: &[Call],
+) -> Duration {
     let mut spans: Vec<_> = calls.iter().map(|call| (call.began, call.ended)).collect();
     spans.sort();
     let (mut inside, mut until) = (Duration::ZERO, handed_out);
@@ -228,15 +234,18 @@ pub(crate) mod tests {
             ended: at(ended),
             ..call(Service::Sqs, "SendMessage")
         };
-        assert_eq!(outside_calls(start, at(10), &[]), Duration::from_millis(10));
+        assert_eq!(
+            time_outside_calls(start, at(10), &[]),
+            Duration::from_millis(10)
+        );
         let calls = [span(4, 7), span(2, 5), span(8, 9)];
         assert_eq!(
-            outside_calls(start, at(10), &calls),
+            time_outside_calls(start, at(10), &calls),
             Duration::from_millis(4)
         );
         let within = [span(2, 8), span(3, 4)];
         assert_eq!(
-            outside_calls(start, at(10), &within),
+            time_outside_calls(start, at(10), &within),
             Duration::from_millis(4)
         );
     }
@@ -253,6 +262,6 @@ pub(crate) mod tests {
             vec![greeting, other],
         );
         assert_eq!(invocation.identity_lookups(), 1);
-        assert_eq!(counts(&invocation.calls)["DynamoDB.UpdateItem"], 2);
+        assert_eq!(calls_by_name(&invocation.calls)["DynamoDB.UpdateItem"], 2);
     }
 }

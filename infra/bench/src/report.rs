@@ -7,7 +7,7 @@ use fake_aws::Units;
 use serde::Serialize;
 
 use crate::common::{millis, percentile};
-use crate::log::{Invocation, Kind, counts};
+use crate::log::{Invocation, Kind, calls_by_name};
 use crate::prices::{Cost, Prices};
 
 #[derive(Debug, Serialize)]
@@ -173,7 +173,7 @@ pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
             warm: warm(&all),
             wall_ms_p50: percentile(&wall, 50),
             wall_ms_p99: percentile(&wall, 99),
-            aws_calls: commonest(all.iter().map(|it| counts(&it.calls))),
+            aws_calls: commonest(all.iter().map(|it| calls_by_name(&it.calls))),
             read_units: median(|it| it.read),
             write_units: median(|it| it.write),
         }
@@ -228,7 +228,7 @@ pub(crate) fn task(log: &[Invocation], logged: u64, prices: &Prices) -> TaskRow 
     let mut parts: Vec<_> = parts.collect();
     parts.sort_by(|a, b| b.usd_per_1000.total_cmp(&a.usd_per_1000));
     TaskRow {
-        aws_calls: counts(log.iter().flat_map(|it| &it.calls)),
+        aws_calls: calls_by_name(log.iter().flat_map(|it| &it.calls)),
         lambda_invocations: log.len(),
         invocations,
         read_units: units.read,

@@ -43,7 +43,7 @@ pub(crate) const RUN_TEXT: &str = "run fix the login bug: sessions end after an 
 
 /// Creates an agent with a channel. Each round has its own, so that none finds a long history.
 async fn agent<'a>(testbed: &'a Testbed, name: &str) -> Result<Agent<'a>> {
-    let admin = administration(testbed.cloud.aws.unobserved().sdk_config());
+    let admin = admin_client(testbed.cloud.aws.unobserved().sdk_config());
     let box_name = format!("box-{name}").parse()?;
     let created = admin.create_agent(box_name, false).await?;
     let channel = format!("C0BENCH{name}").to_uppercase();
@@ -57,7 +57,7 @@ async fn agent<'a>(testbed: &'a Testbed, name: &str) -> Result<Agent<'a>> {
     })
 }
 
-pub(crate) fn administration(config: SdkConfig) -> Admin {
+pub(crate) fn admin_client(config: SdkConfig) -> Admin {
     let tables = Tables {
         tasks: "TasksTable".into(),
         agents: "AgentsTable".into(),
@@ -112,7 +112,7 @@ pub(crate) async fn everything(testbed: &Testbed, round: u16) -> Result<()> {
     }
     let run = short_task(&agent).await?;
     let cancel = format!("cancel {}", run.task_id);
-    command(&agent, &cancel, "/bm cancel").await?;
+    send_command(&agent, &cancel, "/bm cancel").await?;
     testbed.deliver(Undelayed).await?;
     // The environment has not seen the request to cancel, which the webhook has stored.
     let cancelled = Message::cancelled(run, "stopped on the machine");
@@ -121,7 +121,7 @@ pub(crate) async fn everything(testbed: &Testbed, round: u16) -> Result<()> {
     testbed.deliver(All).await?;
     agent.disconnect().await?;
     testbed.sweep(Kind::new("sweep", None)).await?;
-    command(&agent, "archive", "/bm archive").await?;
+    send_command(&agent, "archive", "/bm archive").await?;
     testbed.deliver(All).await
 }
 
@@ -166,7 +166,7 @@ async fn in_band(testbed: &Testbed, agent: &mut Agent<'_>) -> Result<()> {
     testbed.deliver(All).await
 }
 
-async fn command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
+async fn send_command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
     let (testbed, channel) = (agent.testbed, &agent.channel);
     let (trigger, kind) = (RandomIds.message(), Kind::new(kind, None));
     testbed.command(channel, trigger.as_str(), text, kind).await
@@ -174,7 +174,7 @@ async fn command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
 
 /// A task is asked for, and the agent accepts it.
 async fn begin(agent: &Agent<'_>, deliver: Deliver) -> Result<Run> {
-    command(agent, RUN_TEXT, RUN).await?;
+    send_command(agent, RUN_TEXT, RUN).await?;
     agent.testbed.deliver(deliver).await?;
     let run = agent.offered()?;
     agent.send(Message::ack(run), None).await?;

@@ -18,7 +18,7 @@ use crate::common::{FLOOR, MESSAGES, lock};
 use crate::driver::{Cloud, Functions};
 use crate::environment::Environment;
 use crate::events::fifo_source;
-use crate::log::{Call, Case, Invocation, Kind, outside_calls};
+use crate::log::{Call, Case, Invocation, Kind, time_outside_calls};
 use crate::template::{Function, Template};
 
 /// Invocations of an environment that are not warm yet.
@@ -234,7 +234,7 @@ impl Functions for Testbed {
             kind: Kind::new(&kind.name, case),
             is_warm,
             warm: answer.worked,
-            wall: outside_calls(answer.handed_out, answer.answered, &calls),
+            wall: time_outside_calls(answer.handed_out, answer.answered, &calls),
             calls,
             memory: self.cloud.function(name)?.memory,
             bytes,

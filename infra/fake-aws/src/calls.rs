@@ -126,13 +126,13 @@ pub enum When {
 #[async_trait]
 pub trait Hook: Send + Sync {
     /// Called before a call takes effect. Returns the failure of the call, if it is to fail.
-    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
         let _ = call;
         None
     }
 
     /// Called after a call took effect or failed, before the caller has the answer.
-    async fn after(&self, call: &Call) {
+    async fn after_call(&self, call: &Call) {
         let _ = call;
     }
 }
@@ -140,9 +140,9 @@ pub trait Hook: Send + Sync {
 /// A hook that yields to other tasks 0 to 3 times before every call, as often as a seed says: on one
 /// thread, the same seed interleaves concurrent tasks the same way.
 #[derive(Debug)]
-pub struct Interleaving(Mutex<u64>);
+pub struct RandomYields(Mutex<u64>);
 
-impl Interleaving {
+impl RandomYields {
     /// Creates the hook from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
@@ -159,8 +159,8 @@ impl Interleaving {
 }
 
 #[async_trait]
-impl Hook for Interleaving {
-    async fn before(&self, _: &Call) -> Option<(When, Failure)> {
+impl Hook for RandomYields {
+    async fn before_call(&self, _: &Call) -> Option<(When, Failure)> {
         for _ in 0..self.next() % 4 {
             tokio::task::yield_now().await;
         }

@@ -76,7 +76,7 @@ impl Tables {
 
     /// Has eventually consistent reads return what there is now, until [`Tables::thaw_reads`]. A
     /// BatchGetItem that asks for consistency of one table lags for none.
-    pub fn freeze_reads(&self) {
+    pub fn freeze_eventual_reads(&self) {
         *lock(&self.stale) = Some(self.copy());
     }
 

@@ -221,7 +221,7 @@ impl FakeAws {
         if self.observed {
             self.calls().push(&call);
             for hook in self.hooks() {
-                hook.after(&call).await;
+                hook.after_call(&call).await;
             }
         }
         match failure {
@@ -236,7 +236,7 @@ impl FakeAws {
             return None;
         }
         for hook in self.hooks() {
-            if let Some(failure) = hook.before(call).await {
+            if let Some(failure) = hook.before_call(call).await {
                 return Some(failure);
             }
         }

@@ -88,7 +88,7 @@ mod sqs;
 mod template;
 
 pub use crate::{
-    calls::{Call, Calls, Failure, Failures, Hook, Interleaving, Service, When},
+    calls::{Call, Calls, Failure, Failures, Hook, RandomYields, Service, When},
     common::Clock,
     dynamo::{Item, Tables},
     fake::{ConnectionBroken, FakeAws},

@@ -86,7 +86,7 @@ impl<'a> Queue<'a> {
     /// Receives up to `max` visible messages: on a FIFO queue, none of a group with a message in flight.
     /// Messages that were received `maxReceiveCount` times go to the dead-letter queue instead.
     pub fn receive(&self, max: usize) -> Vec<ReceivedMessage> {
-        self.receive_for(max, None)
+        self.receive_with_visibility_timeout(max, None)
     }
 
     /// Deletes a received message.
@@ -153,7 +153,7 @@ impl<'a> Queue<'a> {
         id
     }
 
-    pub(crate) fn receive_for(
+    pub(crate) fn receive_with_visibility_timeout(
         &self,
         max: usize,
         visibility_timeout: Option<u64>,

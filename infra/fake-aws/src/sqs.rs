@@ -167,7 +167,9 @@ fn receive(queue: &Queue<'_>, request: &Parameters) -> Answer {
     let timeout = request.visibility_timeout;
     let timeout = in_range("VisibilityTimeout", timeout, 0..=MAX_VISIBILITY_TIMEOUT)?;
     in_range("WaitTimeSeconds", request.wait_time_seconds, 0..=MAX_WAIT)?;
-    let received = queue.receive_for(max.unwrap_or(1), timeout).into_iter();
+    let received = queue
+        .receive_with_visibility_timeout(max.unwrap_or(1), timeout)
+        .into_iter();
     let messages = received.map(|received| {
         let is_asked =
             |names: &[String], name: &str| names.iter().any(|it| it == "All" || it == name);

@@ -136,7 +136,7 @@ fn views_open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     blocks::check_modal(&view)?;
     let workspace = &mut slack.workspace();
     let user = workspace.use_trigger(trigger)?;
-    workspace.name_blocks(&mut view["blocks"]);
+    workspace.assign_block_ids(&mut view["blocks"]);
     view["id"] = json!(workspace.id("V"));
     view["hash"] = view["id"].clone();
     view["app_id"] = json!(APP_ID);

@@ -76,10 +76,10 @@ fn element_fields(kind: &str) -> &'static [Field] {
 
 /// Checks the blocks of a message.
 pub(crate) fn check(blocks: &Value) -> Result<(), Refusal> {
-    check_up_to(blocks, IN_MESSAGE)?;
+    validate_blocks(blocks, IN_MESSAGE)?;
     let (markdown, other): (Vec<_>, Vec<_>) =
         list(blocks).partition(|block| block["type"] == "markdown");
-    let sum = |blocks: Vec<&Value>| blocks.into_iter().map(text_in).sum::<usize>();
+    let sum = |blocks: Vec<&Value>| blocks.into_iter().map(text_length).sum::<usize>();
     if sum(markdown) > MARKDOWN || sum(other) > IN_ALL {
         return Err("msg_blocks_too_long".into());
     }
@@ -98,10 +98,10 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
             "must be 1 to {MODAL_TITLE} characters [json-pointer:/view/title/text]"
         )));
     }
-    check_up_to(&view["blocks"], IN_MODAL)
+    validate_blocks(&view["blocks"], IN_MODAL)
 }
 
-fn check_up_to(blocks: &Value, most: usize) -> Result<(), Refusal> {
+fn validate_blocks(blocks: &Value, most: usize) -> Result<(), Refusal> {
     if !blocks.is_array() || list(blocks).any(|block| !block["type"].is_string()) {
         return Err("invalid_blocks_format".into());
     }
@@ -125,14 +125,14 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Counts the characters of all texts in a block.
-fn text_in(value: &Value) -> usize {
+fn text_length(value: &Value) -> usize {
     match value {
-        Value::Array(items) => items.iter().map(text_in).sum(),
+        Value::Array(items) => items.iter().map(text_length).sum(),
         Value::Object(object) => object
             .iter()
             .map(|(key, value)| match value {
                 Value::String(text) if key == "text" => length(text),
-                value => text_in(value),
+                value => text_length(value),
             })
             .sum(),
         _ => 0,

@@ -42,7 +42,7 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
 /// Updates a message, which keeps the present blocks and metadata if the call leaves them out.
 pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = own_message(workspace, args, "cant_update_message")?;
+    let (channel, ts) = check_own_message(workspace, args, "cant_update_message")?;
     let mut content = content(workspace, args, UPDATED_TEXT)?;
     if content.text.is_empty() && content.blocks.is_none() {
         return Err("no_text".into());
@@ -60,7 +60,7 @@ pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 
 pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = own_message(workspace, args, "cant_delete_message")?;
+    let (channel, ts) = check_own_message(workspace, args, "cant_delete_message")?;
     workspace.remove(&channel, ts);
     Ok(json!({ "channel": channel, "ts": ts }))
 }
@@ -71,7 +71,11 @@ fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal>
 }
 
 /// Finds the call's message, which the bot must have posted.
-fn own_message(workspace: &Workspace, args: &Args, not_own: Code) -> Result<(String, Ts), Refusal> {
+fn check_own_message(
+    workspace: &Workspace,
+    args: &Args,
+    not_own: Code,
+) -> Result<(String, Ts), Refusal> {
     // Slack accepts a channel's id here, not its name.
     let channel = args.required("channel")?;
     if workspace.channel(channel)?.id != channel {
@@ -103,7 +107,7 @@ fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<C
     }
     if let Some(blocks) = &mut blocks {
         blocks::check(blocks)?;
-        workspace.name_blocks(blocks);
+        workspace.assign_block_ids(blocks);
     }
     let metadata = args.json("metadata", "invalid_metadata_format")?;
     if let Some(metadata) = &metadata {

@@ -96,7 +96,7 @@ fn envelope(workspace: &mut Workspace, actor: &Actor, kind: &str) -> Value {
 fn block_actions(slack: &Slack, actor: &Actor, click: &Click) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = (&actor.channel, click.message_ts);
-    let message = workspace.message_or_ephemeral(&channel.id, ts)?;
+    let message = workspace.find_any_message(&channel.id, ts)?;
     let (thread, is_ephemeral) = (message.thread, message.only_for.is_some());
     let view = message.json(true);
     let mut action = pressed(&view["blocks"], click).ok_or("invalid_arguments")?;

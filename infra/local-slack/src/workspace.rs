@@ -103,7 +103,7 @@ impl Workspace {
     }
 
     /// Gives an id to every block that has none, as Slack does.
-    pub(crate) fn name_blocks(&mut self, blocks: &mut Value) {
+    pub(crate) fn assign_block_ids(&mut self, blocks: &mut Value) {
         for block in blocks.as_array_mut().into_iter().flatten() {
             if block["block_id"].is_null() {
                 block["block_id"] = json!(self.id("b"));
@@ -148,12 +148,12 @@ impl Workspace {
 
     /// Finds a message that is not ephemeral.
     pub(crate) fn message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
-        let found = self.message_or_ephemeral(channel, ts)?;
+        let found = self.find_any_message(channel, ts)?;
         let for_all = found.only_for.is_none();
         for_all.then_some(found).ok_or("message_not_found")
     }
 
-    pub(crate) fn message_or_ephemeral(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
+    pub(crate) fn find_any_message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
         let found = self.messages.get(channel).and_then(|all| all.get(&ts));
         found.ok_or("message_not_found")
     }
@@ -242,7 +242,7 @@ impl Workspace {
         if let Some(message) = messages.and_then(|all| all.get_mut(&ts)) {
             change(message);
         }
-        if let Ok(message) = self.message_or_ephemeral(channel, ts) {
+        if let Ok(message) = self.find_any_message(channel, ts) {
             self.publish_message(channel, message);
         }
     }

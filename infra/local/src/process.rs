@@ -37,7 +37,7 @@ pub(crate) struct Recorded {
 impl Recorded {
     /// Whether this very process still runs.
     pub(crate) fn is_alive(&self) -> bool {
-        started(self.pid).is_some_and(|started| started == self.started)
+        start_time(self.pid).is_some_and(|started| started == self.started)
     }
 
     /// Ends the process and its group: with SIGTERM, and with SIGKILL if they do not end in time.
@@ -67,7 +67,7 @@ impl Recorded {
     /// A group keeps its id from being given away, also after its leader has ended; so only
     /// another process in the leader's place forbids the signal.
     fn may_signal(&self) -> bool {
-        started(self.pid).map_or(self.group, |started| started == self.started)
+        start_time(self.pid).map_or(self.group, |started| started == self.started)
     }
 
     fn remains(&self) -> bool {
@@ -76,7 +76,7 @@ impl Recorded {
 }
 
 /// Returns the start time of a running process. `None` if there is none of this id.
-fn started(pid: i32) -> Option<String> {
+fn start_time(pid: i32) -> Option<String> {
     if fs::exists("/proc/self/stat").unwrap_or(false) {
         return Some(stat(pid)?.1);
     }
@@ -190,7 +190,7 @@ impl Processes {
         all.push(Recorded {
             name: name.to_owned(),
             pid,
-            started: started(pid).unwrap_or_default(),
+            started: start_time(pid).unwrap_or_default(),
             group,
         });
         let file = self.dir.join(PROCESSES_FILE);

@@ -22,7 +22,7 @@ pub(crate) async fn until_ended(stack: &Stack, ui: &Ui) -> bool {
                     ui.line(&format!("  │ {line}"));
                 }
             }
-            if let Some(completed) = completed(&message.content.text) {
+            if let Some(completed) = parse_outcome(&message.content.text) {
                 return completed;
             }
         }
@@ -36,7 +36,7 @@ fn lines(content: &Content) -> Vec<String> {
     match content.blocks.as_ref().and_then(Value::as_array) {
         Some(blocks) => {
             let visible = blocks.iter().filter(|block| block["type"] != "actions");
-            visible.for_each(|block| collect(block, &mut texts));
+            visible.for_each(|block| collect_texts(block, &mut texts));
         }
         None => texts.push(content.text.as_str()),
     }
@@ -50,14 +50,14 @@ fn lines(content: &Content) -> Vec<String> {
 }
 
 /// Collects every text inside a block, in order.
-fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+fn collect_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
-        Value::Array(all) => all.iter().for_each(|one| collect(one, texts)),
+        Value::Array(all) => all.iter().for_each(|one| collect_texts(one, texts)),
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
                     Value::String(text) if name == "text" => texts.push(text),
-                    other => collect(other, texts),
+                    other => collect_texts(other, texts),
                 }
             }
         }
@@ -66,7 +66,7 @@ fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
 }
 
 /// Whether a task has completed, by its message's text: an emoji and the status. `None` if it has not ended.
-fn completed(text: &str) -> Option<bool> {
+fn parse_outcome(text: &str) -> Option<bool> {
     let (_, status) = text.split_once(' ')?;
     let is = |word| status.starts_with(word);
     let completed = is("Completed");
@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn the_status_says_whether_the_task_has_ended() {
         assert_eq!(
-            completed(":white_check_mark: Completed in 2 s: x"),
+            parse_outcome(":white_check_mark: Completed in 2 s: x"),
             Some(true)
         );
-        assert_eq!(completed(":x: Failed after 2 s: x"), Some(false));
+        assert_eq!(parse_outcome(":x: Failed after 2 s: x"), Some(false));
         assert_eq!(
-            completed(":gear: Running on agent a: repair the test that Failed"),
+            parse_outcome(":gear: Running on agent a: repair the test that Failed"),
             None
         );
     }

@@ -16,7 +16,7 @@ use crate::message::{CloudMessage, Message, Offer, Outgoing, Run, Sequence};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum OfferResponse {
     /// TASK_ACK that accepts, and work.
     Accept,
     /// Work, without an acknowledgement.
@@ -30,7 +30,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The answer to the offer.
-    pub answer: Answer,
+    pub answer: OfferResponse,
     /// The messages, each at so long after the offer.
     pub messages: Vec<(Duration, Message)>,
     /// Whether a TASK_CANCEL ends the attempt.
@@ -41,7 +41,7 @@ impl Plan {
     /// Returns a plan that acknowledges.
     pub const fn accept() -> Self {
         Self {
-            answer: Answer::Accept,
+            answer: OfferResponse::Accept,
             messages: Vec::new(),
             cancellable: true,
         }
@@ -50,7 +50,7 @@ impl Plan {
     /// Returns a plan that refuses; the offer counts as an attempt, and the task may come again.
     pub fn refuse(reason: &str) -> Self {
         Self {
-            answer: Answer::Refuse(reason.to_owned()),
+            answer: OfferResponse::Refuse(reason.to_owned()),
             ..Self::accept()
         }
     }
@@ -90,7 +90,7 @@ impl Settings {
         }
     }
 
-    fn timers(&self, now: Timestamp) -> Vec<(Timestamp, Due)> {
+    fn initial_agenda(&self, now: Timestamp) -> Vec<(Timestamp, Due)> {
         vec![
             (now + self.heartbeat, Due::Heartbeat),
             (now + self.resend, Due::Resend),
@@ -138,7 +138,7 @@ impl Agent {
     pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
         Self {
             sequence: Sequence::new(settings.id.as_str()),
-            agenda: settings.timers(now),
+            agenda: settings.initial_agenda(now),
             settings,
             script,
             ledger,
@@ -164,7 +164,7 @@ impl Agent {
     pub fn connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
         self.note(now, What::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
-        let status = Message::status(id, capacity, &self.tasks());
+        let status = Message::agent_status(id, capacity, &self.tasks());
         let acks = self.running.values().copied().map(Message::ack);
         let messages = iter::once(status).chain(acks);
         let sealed = messages.map(|message| self.sequence.seal(message, now));
@@ -183,7 +183,7 @@ impl Agent {
         for run in std::mem::take(&mut self.running).into_values() {
             self.deed(now, run, Deed::Died);
         }
-        self.agenda = self.settings.timers(now);
+        self.agenda = self.settings.initial_agenda(now);
     }
 
     /// Returns the answers to a message.
@@ -259,7 +259,7 @@ impl Agent {
             other.map(|other| self.send(other, Message::cancelled(other, "superseded"), now));
         let answer = if self.running.len() >= self.settings.capacity {
             self.deed(now, run, Deed::Refused);
-            Some(Message::refusal(run, "full").with("spent", false))
+            Some(Message::rejecting_ack(run, "full").with("spent", false))
         } else {
             let plan = (self.script)(offer);
             self.follow(run, plan, now)
@@ -270,9 +270,9 @@ impl Agent {
 
     /// Begins or refuses an attempt, and returns the acknowledgement.
     fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Message> {
-        if let Answer::Refuse(reason) = &plan.answer {
+        if let OfferResponse::Refuse(reason) = &plan.answer {
             self.deed(now, run, Deed::Refused);
-            return Some(Message::refusal(run, reason).with("spent", true));
+            return Some(Message::rejecting_ack(run, reason).with("spent", true));
         }
         // Noted here, where work begins, whatever was decided before.
         self.deed(now, run, Deed::Started);
@@ -283,7 +283,7 @@ impl Agent {
         for (after, message) in plan.messages {
             self.agenda.push((now + after, Due::Message(run, message)));
         }
-        (plan.answer == Answer::Accept).then(|| Message::ack(run))
+        (plan.answer == OfferResponse::Accept).then(|| Message::ack(run))
     }
 
     /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.

@@ -22,7 +22,7 @@ use crate::connection::{Connection, Handshake, Incoming};
 use crate::message::{CloudMessage, Message, Offer, Sequence};
 
 /// The longest time that an awaited message may take: far longer than usual, for a busy machine.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A connected agent whose messages all come from the test.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Client {
 
     /// Sends AGENT_STATUS; returns its id.
     pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
-        let status = Message::status(agent_id, capacity, tasks);
+        let status = Message::agent_status(agent_id, capacity, tasks);
         self.send_message(status).await
     }
 
@@ -183,7 +183,7 @@ impl Client {
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        let refusal = Message::refusal(offer.run(), reason);
+        let refusal = Message::rejecting_ack(offer.run(), reason);
         self.send_message(refusal).await;
         self.expect_pong().await;
     }

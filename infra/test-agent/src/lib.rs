@@ -33,7 +33,7 @@ mod client;
 #[cfg(feature = "client")]
 mod connection;
 
-pub use agent::{Agent, Answer, Plan, Script, Settings};
+pub use agent::{Agent, OfferResponse, Plan, Script, Settings};
 pub use bematic_protocol::messages::Spelling;
 #[cfg(feature = "client")]
 pub use client::Client;

@@ -79,7 +79,7 @@ impl Message {
     }
 
     /// AGENT_STATUS of an agent that is online.
-    pub fn status(agent_id: &str, capacity: usize, tasks: &[impl Serialize]) -> Self {
+    pub fn agent_status(agent_id: &str, capacity: usize, tasks: &[impl Serialize]) -> Self {
         let payload = json!({
             "agentId": agent_id, "status": "online", "activeTasks": tasks, "capacity": capacity,
             "version": VERSION,
@@ -107,7 +107,7 @@ impl Message {
     }
 
     /// TASK_ACK that refuses, for now.
-    pub(crate) fn refusal(run: Run, reason: &str) -> Self {
+    pub(crate) fn rejecting_ack(run: Run, reason: &str) -> Self {
         let fields = json!({ "accepted": false, "reason": reason, "retryable": true });
         Self::about(run, "TASK_ACK", fields)
     }

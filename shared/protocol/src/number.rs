@@ -23,6 +23,6 @@ pub(crate) fn whole_or_null<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
-    struct Whole(#[serde(deserialize_with = "whole")] u64);
-    Ok(Option::<Whole>::deserialize(deserializer)?.map(|number| number.0))
+    struct Truncated(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Truncated>::deserialize(deserializer)?.map(|number| number.0))
 }

@@ -6,7 +6,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 /// How long anything may take: far longer than it does, for a machine that does much else.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(150);
 

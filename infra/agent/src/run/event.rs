@@ -7,7 +7,7 @@ use bematic_protocol::messages::{StepKind, limits};
 
 use super::process::Outcome;
 use crate::{
-    progress_line::{ProgressLine, Summary},
+    progress_line::{ProgressLine, ResultFields},
     text::{escaped_len, shorten, split_escaped},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Progress {
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// The summary that its command declared.
-    pub(crate) summary: Summary,
+    pub(crate) summary: ResultFields,
     pub(crate) output_tail: String,
     pub(crate) error_tail: String,
     pub(crate) duration: Duration,

@@ -32,7 +32,7 @@ pub(crate) use self::{
 use crate::{
     backoff::due,
     config::Config,
-    progress_line::{LineSplitter, Piece, Summary},
+    progress_line::{LineSplitter, Piece, ResultFields},
     text::Tail,
 };
 
@@ -104,7 +104,7 @@ struct Running {
     stderr: Pipe,
     lines: LineSplitter,
     buffer: EventBuffer,
-    summary: Summary,
+    summary: ResultFields,
     output_tail: Tail<RESULT_TAIL>,
     error_tail: Tail<ERROR_TAIL>,
     flush_after: Duration,
@@ -123,7 +123,7 @@ impl Running {
             process,
             lines: LineSplitter::default(),
             buffer: EventBuffer::default(),
-            summary: Summary::default(),
+            summary: ResultFields::default(),
             output_tail: Tail::default(),
             error_tail: Tail::default(),
             flush_after,

@@ -11,7 +11,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
-    decoder: Decoder,
+    decoder: PlainTextDecoder,
 }
 
 impl Pipe {
@@ -19,7 +19,7 @@ impl Pipe {
         Self {
             reader: reader.map(|reader| Box::new(reader) as _),
             buffer: vec![0; READ_BYTES],
-            decoder: Decoder::default(),
+            decoder: PlainTextDecoder::default(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Pipe {
 /// one, bytes that are no UTF-8 become U+FFFD, and escapes for terminals (colours, cursor moves,
 /// titles) are removed.
 #[derive(Default)]
-struct Decoder {
+struct PlainTextDecoder {
     /// The beginning of a character, at most 3 bytes.
     cut: Vec<u8>,
     /// The terminal emulator. It gets whole characters only: its own completion of cut ones loses
@@ -57,7 +57,7 @@ struct Decoder {
     terminal: Parser,
 }
 
-impl Decoder {
+impl PlainTextDecoder {
     fn push(&mut self, bytes: &[u8]) -> String {
         self.cut.extend_from_slice(bytes);
         let end = self.cut.len();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn decode<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> String {
-        let mut decoder = Decoder::default();
+        let mut decoder = PlainTextDecoder::default();
         let mut text: String = reads.into_iter().map(|read| decoder.push(read)).collect();
         text.push_str(&decoder.finish());
         text

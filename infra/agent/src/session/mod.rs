@@ -484,7 +484,7 @@ impl Session {
                 _ if code.starts_with("INVALID_") => self.outbox.forget(&id),
                 // The task is not the agent's; terminal messages are confirmed all the same.
                 "UNKNOWN_TASK" | "NOT_YOUR_TASK" | "TASK_NOT_HELD" | "AGENT_MISMATCH" => {
-                    self.outbox.forget_unwanted(&id);
+                    self.outbox.drop_unless_terminal(&id);
                 }
                 // Everything else, so that nothing is lost to a code that is newer than this agent.
                 _ => refused = self.outbox.refuse(&id, now, self.config.timings.retry),

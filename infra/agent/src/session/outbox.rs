@@ -322,7 +322,7 @@ impl Outbox {
     }
 
     /// Forgets a message that the cloud has no use for, unless it will be confirmed.
-    pub(super) fn forget_unwanted(&mut self, id: &MessageId) {
+    pub(super) fn drop_unless_terminal(&mut self, id: &MessageId) {
         self.retain(|message| message.envelope.id != *id || message.is_terminal());
     }
 

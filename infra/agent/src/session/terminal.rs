@@ -9,7 +9,7 @@ use bematic_protocol::{
 
 use crate::{
     notice::TaskStatus,
-    progress_line::Summary,
+    progress_line::ResultFields,
     run::{Ended, Outcome, RunKey},
     text::{escaped_len, fit_escaped, shorten},
 };
@@ -43,7 +43,7 @@ pub(super) fn message(run: RunKey, cause: Option<StopCause>, ended: Ended) -> Ag
             "the agent was stopped before the task ended; retry it when the agent is back",
             true,
             // The command is not what ended the run, whatever it declared before.
-            Summary {
+            ResultFields {
                 recoverable: None,
                 ..summary
             },
@@ -88,7 +88,7 @@ pub(super) fn status(message: &AgentMessage) -> (TaskStatus, Option<String>) {
     }
 }
 
-fn failure(run: RunKey, error: &str, recoverable: bool, summary: Summary) -> AgentMessage {
+fn failure(run: RunKey, error: &str, recoverable: bool, summary: ResultFields) -> AgentMessage {
     AgentMessage::TaskError(TaskFailure {
         task_id: run.task,
         attempt: run.attempt,
@@ -99,7 +99,12 @@ fn failure(run: RunKey, error: &str, recoverable: bool, summary: Summary) -> Age
     })
 }
 
-fn complete(run: RunKey, summary: Summary, output: String, duration: Duration) -> AgentMessage {
+fn complete(
+    run: RunKey,
+    summary: ResultFields,
+    output: String,
+    duration: Duration,
+) -> AgentMessage {
     let result = summary.result.unwrap_or(output);
     let cost = summary.estimated_cost.filter(|cost| cost.is_finite());
     AgentMessage::TaskComplete(TaskComplete {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bematic_admin::NewAgent;
+use bematic_admin::IssuedKey;
 use bematic_test_agent::{
     Agent, CloudMessage, Deed, Ledger, Offer, Outgoing, Plan, Settings, Spelling, What,
 };
@@ -44,7 +44,7 @@ pub(super) struct Progress {
 
 pub(super) struct Fleet {
     pub(super) lambda: Arc<Lambda>,
-    agents: Vec<NewAgent>,
+    agents: Vec<IssuedKey>,
     /// Where the messages to agents go, by connection.
     inboxes: Mutex<HashMap<String, mpsc::UnboundedSender<CloudMessage>>>,
     ledger: Ledger,
@@ -75,7 +75,7 @@ fn cause(message: &Outgoing) -> Cause {
 }
 
 impl Fleet {
-    pub(super) fn new(lambda: Lambda, agents: Vec<NewAgent>) -> Arc<Self> {
+    pub(super) fn new(lambda: Lambda, agents: Vec<IssuedKey>) -> Arc<Self> {
         Arc::new(Self {
             lambda: Arc::new(lambda),
             agents,

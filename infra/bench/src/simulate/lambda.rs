@@ -165,7 +165,7 @@ impl Functions for Lambda {
     }
 
     fn label(&self, _: &str, message: &Message) -> Cause {
-        self.meter.sent_for(&message.id)
+        self.meter.cause_of(&message.id)
     }
 
     async fn invoke(&self, name: &str, mut event: Value, causes: &[Cause]) -> Result<Value> {

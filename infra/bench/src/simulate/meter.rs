@@ -53,7 +53,7 @@ pub(super) struct Account {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Hottest {
+pub(super) struct PartitionPeak {
     /// The most units of one partition in one second.
     pub(super) write_units: f64,
     pub(super) read_units: f64,
@@ -63,7 +63,7 @@ pub(super) struct Hottest {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) accounts: BTreeMap<Cause, Account>,
-    pub(super) hottest: BTreeMap<String, Hottest>,
+    pub(super) hottest: BTreeMap<String, PartitionPeak>,
     /// The second in which each partition was touched last, and its units in that second.
     seconds: HashMap<(String, String), (u64, Units)>,
 }
@@ -92,7 +92,7 @@ pub(super) struct Meter {
     pub(super) prices: Prices,
     begun: Instant,
     counts: Mutex<Counts>,
-    sent_for: Mutex<HashMap<String, Cause>>,
+    causes: Mutex<HashMap<String, Cause>>,
     failures: Mutex<Vec<String>>,
     pub(super) posted: Notify,
     pub(super) sent: Notify,
@@ -104,7 +104,7 @@ impl Meter {
             prices,
             begun: Instant::now(),
             counts: Mutex::default(),
-            sent_for: Mutex::default(),
+            causes: Mutex::default(),
             failures: Mutex::default(),
             posted: Notify::new(),
             sent: Notify::new(),
@@ -115,8 +115,8 @@ impl Meter {
         lock(&self.counts)
     }
 
-    pub(super) fn sent_for(&self, message: &str) -> Cause {
-        let cause = lock(&self.sent_for).get(message).copied();
+    pub(super) fn cause_of(&self, message: &str) -> Cause {
+        let cause = lock(&self.causes).get(message).copied();
         cause.unwrap_or(Cause::Sweep)
     }
 
@@ -153,7 +153,7 @@ impl Meter {
             Service::ApiGateway => self.posted.notify_one(),
             Service::Sqs => {
                 let sent = call.message_ids.iter().map(|id| (id.clone(), cause));
-                lock(&self.sent_for).extend(sent);
+                lock(&self.causes).extend(sent);
                 self.sent.notify_waiters();
             }
             Service::DynamoDb | Service::Slack => {}
@@ -174,14 +174,14 @@ pub(super) struct ToAws(pub(super) Arc<Meter>);
 
 #[async_trait]
 impl Hook for ToAws {
-    async fn before(&self, call: &fake_aws::Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &fake_aws::Call) -> Option<(When, Failure)> {
         if CAUSE.try_with(|_| ()).is_ok() {
             sleep(self.0.prices.latency(call.service.into())).await;
         }
         None
     }
 
-    async fn after(&self, call: &fake_aws::Call) {
+    async fn after_call(&self, call: &fake_aws::Call) {
         self.0.note(&Call::to_aws(call, Instant::now()));
     }
 }

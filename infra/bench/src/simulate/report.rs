@@ -8,7 +8,7 @@ use clap::{Args, value_parser};
 use serde::Serialize;
 
 use super::lambda::Usage;
-use super::meter::{Account, Cause, Hottest};
+use super::meter::{Account, Cause, PartitionPeak};
 use crate::agent_messages::{CAPACITY, CHUNKS, PACE, STEPS};
 use crate::common::MESSAGES;
 use crate::prices::Prices;
@@ -61,7 +61,7 @@ pub(super) struct Outcome {
     pub(super) dispatched: Dispatch,
     pub(super) accounts: BTreeMap<Cause, Account>,
     pub(super) functions: BTreeMap<String, Usage>,
-    pub(super) hottest: BTreeMap<String, Hottest>,
+    pub(super) hottest: BTreeMap<String, PartitionPeak>,
 }
 
 /// US dollars that a connected agent costs in an hour without tasks.
@@ -155,7 +155,7 @@ pub(super) fn climb(
     for agents in steps(load.agents) {
         let outcome = run(Load {
             agents,
-            tasks_per_second: load.tasks_per_second.min(half_of_capacity(FEWEST)),
+            tasks_per_second: load.tasks_per_second.min(half_load_rate(FEWEST)),
             ..load
         })?;
         let first = rungs.first().map(|rung| rung.usd_per_1000_tasks);
@@ -166,7 +166,7 @@ pub(super) fn climb(
 }
 
 /// Tasks a second that agents do with half of their capacity.
-fn half_of_capacity(agents: usize) -> f64 {
+fn half_load_rate(agents: usize) -> f64 {
     let task = PACE.as_secs_f64() * (STEPS + CHUNKS + 1) as f64;
     (agents * CAPACITY) as f64 / task / 2.0
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bematic::agent::SEEN_EVERY;
-use bematic_admin::NewAgent;
+use bematic_admin::IssuedKey;
 use bematic_protocol::ids::{BatchId, Ids, MessageId, RandomIds, TaskId};
 use bematic_protocol::time::{Clock, Timestamp};
 use fake_aws::FakeAws;
@@ -28,7 +28,7 @@ use crate::aws::{add_channel, slack};
 use crate::common::lock;
 use crate::driver::{Cloud, Functions as _};
 use crate::prices::Prices;
-use crate::scenario::{administration, bind};
+use crate::scenario::{admin_client, bind};
 use crate::template::Template;
 
 /// All agents connect within this time, evenly, so that their heartbeats come evenly.
@@ -129,7 +129,7 @@ async fn fleet(
     let functions = template.functions(&aws, URL)?;
     let micros = move || clock.now().as_millis() * 1000;
     let slack = slack(local_slack::Clock::new(micros));
-    let admin = administration(aws.unobserved().sdk_config());
+    let admin = admin_client(aws.unobserved().sdk_config());
     let clock = Arc::new(clock);
     let cloud = Cloud {
         aws,
@@ -137,7 +137,7 @@ async fn fleet(
         clock,
     };
     let lambda = Lambda::new(cloud, meter, slack.clone(), &ids)?;
-    let mut agents: Vec<NewAgent> = Vec::with_capacity(load.agents);
+    let mut agents: Vec<IssuedKey> = Vec::with_capacity(load.agents);
     for n in 0..load.agents {
         let name = format!("box-{n}").parse()?;
         agents.push(admin.create_agent(name, false).await?);

@@ -160,7 +160,7 @@ struct Notes(Arc<Mutex<Vec<String>>>);
 
 #[async_trait::async_trait]
 impl Hook for Notes {
-    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
         lock(&self.0).push(format!("before {call}"));
         if call.operation == "SendMessage" {
             return Some((When::After, Failure::Internal));
@@ -168,7 +168,7 @@ impl Hook for Notes {
         None
     }
 
-    async fn after(&self, call: &Call) {
+    async fn after_call(&self, call: &Call) {
         let error = call.error.as_deref().unwrap_or("ok");
         lock(&self.0).push(format!("after {call}: {error}"));
     }
@@ -208,7 +208,7 @@ async fn a_hook_is_told_of_every_call_that_is_observed() {
 async fn a_seed_says_how_tasks_interleave() {
     let order = async |seed: u64| {
         let it = Fixture::new();
-        it.aws.hook(Interleaving::new(seed));
+        it.aws.hook(RandomYields::new(seed));
         let order = Mutex::new(String::new());
         let some = async |task: char| {
             for n in 0..4 {

@@ -279,7 +279,7 @@ async fn eventually_consistent_reads_lag_while_they_are_frozen() {
         let batch = it.dynamo.batch_get_item().request_items("Things", keys);
         batch.send().await.unwrap().responses.unwrap()["Things"].len()
     };
-    it.aws.tables().freeze_reads();
+    it.aws.tables().freeze_eventual_reads();
     put_thing(&it, thing("new", &due)).await;
     assert_eq!(
         (on_index().await, got(false).await, batch_got().await),

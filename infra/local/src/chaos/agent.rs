@@ -8,8 +8,8 @@ use std::time::Duration;
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use bematic_test_agent::{
-    Agent, Answer, CloudMessage, Connection, Handshake, Incoming, Ledger, Message, Offer, Plan,
-    Script, Settings, Spelling,
+    Agent, CloudMessage, Connection, Handshake, Incoming, Ledger, Message, Offer, OfferResponse,
+    Plan, Script, Settings, Spelling,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -178,7 +178,7 @@ fn plan(rng: &mut StdRng, agent: &AgentId, offer: &Offer) -> Plan {
     let after = Duration::from_millis;
     let mut plan = Plan::accept();
     if rng.random_bool(SILENT) {
-        plan.answer = Answer::Silent;
+        plan.answer = OfferResponse::Silent;
     }
     plan.cancellable = !rng.random_bool(UNCANCELLABLE);
     if rng.random_bool(REPORTED) {

@@ -52,13 +52,13 @@ enum Failure {
 
 /// The functions' calls so far, and the dice for the next ones.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct CallFaults {
     pub(super) counts: CallCounts,
     /// The random numbers and the probability of a failure, while calls are made to fail.
     pub(super) dice: Option<(StdRng, f64)>,
 }
 
-impl Calls {
+impl CallFaults {
     /// Counts a call, and decides whether it fails.
     fn next(&mut self) -> Option<Failure> {
         self.counts.made += 1;
@@ -77,7 +77,7 @@ impl Calls {
 pub(super) struct Relay {
     emulator: SocketAddr,
     client: Client<HttpConnector, Body>,
-    calls: Mutex<Calls>,
+    calls: Mutex<CallFaults>,
 }
 
 impl Relay {
@@ -96,7 +96,7 @@ impl Relay {
     }
 
     /// Locks also after a holder panicked: nothing is left half changed.
-    pub(super) fn calls(&self) -> MutexGuard<'_, Calls> {
+    pub(super) fn calls(&self) -> MutexGuard<'_, CallFaults> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let decided = |seed| {
             let dice = Some((StdRng::seed_from_u64(seed), 0.2));
             let counts = CallCounts::default();
-            let mut calls = Calls { counts, dice };
+            let mut calls = CallFaults { counts, dice };
             (0..1000).map(|_| calls.next()).collect::<Vec<_>>()
         };
         let calls = decided(42);

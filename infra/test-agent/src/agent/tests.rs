@@ -157,7 +157,7 @@ fn a_script_refuses_stays_silent_or_ignores_a_cancellation() {
     let mut agent = scripted(&ledger, |offer| match offer.attempt {
         1 => Plan::refuse("not now"),
         _ => Plan {
-            answer: Answer::Silent,
+            answer: OfferResponse::Silent,
             cancellable: false,
             ..Plan::accept()
         },

@@ -13,7 +13,7 @@ use aws_sdk_sqs::{
     },
 };
 use bematic::{
-    dead_letter::{DeadLetter, DeadLetters, QueueName, Reason},
+    dead_letter::{DeadLetter, DeadLetterSummary, QueueName, Reason},
     error::QueueError,
     ports::DeadLetterQueues,
 };
@@ -52,12 +52,12 @@ impl SqsDeadLetters {
 
 #[async_trait]
 impl DeadLetterQueues for SqsDeadLetters {
-    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError> {
+    async fn list(&self, queue: QueueName) -> Result<DeadLetterSummary, QueueError> {
         let (_, dead_letters) = self.queues(queue)?;
         let messages = dead_letters.receive().await?;
         let count = dead_letters.count().await?.max(messages.len());
         dead_letters.make_visible(&messages).await?;
-        Ok(DeadLetters {
+        Ok(DeadLetterSummary {
             queue,
             count,
             letters: messages.into_iter().map(dead_letter).collect(),

@@ -174,7 +174,7 @@ fn notification(
 
 #[async_trait]
 impl Notifications for SqsQueue {
-    async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError> {
+    async fn enqueue_refreshes(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError> {
         let interval = FlushInterval::of(now);
         let messages = tasks.iter().map(|&task_id| {
             let body = NotifyMessage::Refresh { task_id };

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
     agent::{Agent, DispatchLease, KeyHash, Project},
     error::StoreError,
-    ports::{Acquisition, Agents, Created, DispatchLeases, Projects, Released},
+    ports::{Agents, Created, DispatchLeases, LeaseAcquisition, Projects, Released},
 };
 use bematic_protocol::{
     ids::{AgentId, ChannelId},
@@ -77,15 +77,15 @@ impl DispatchLeases for AgentStore {
         agent: &AgentId,
         lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Acquisition, StoreError> {
+    ) -> Result<LeaseAcquisition, StoreError> {
         // If the holder ends its lease between the two calls, the first call can take it.
         for _ in 0..5 {
             match self.take_lease(agent, lease, now).await? {
-                Acquisition::Requested if !self.request_another_pass(agent, now).await? => {}
+                LeaseAcquisition::Requested if !self.request_another_pass(agent, now).await? => {}
                 outcome => return Ok(outcome),
             }
         }
-        Ok(Acquisition::Requested)
+        Ok(LeaseAcquisition::Requested)
     }
 
     async fn release(
@@ -120,7 +120,7 @@ impl AgentStore {
         agent: &AgentId,
         lease: &DispatchLease,
         now: Timestamp,
-    ) -> Result<Acquisition, StoreError> {
+    ) -> Result<LeaseAcquisition, StoreError> {
         let update = self
             .agents
             .update(keys::agent(agent))
@@ -131,9 +131,9 @@ impl AgentStore {
             .value(":now", now)?
             .returning(ReturnValue::AllNew);
         Ok(match update.send().await? {
-            Ok(item) => Acquisition::Acquired(Box::new(read(item)?)),
-            Err(ConditionFailed(item)) if item.is_empty() => Acquisition::NoAgent,
-            Err(ConditionFailed(_)) => Acquisition::Requested,
+            Ok(item) => LeaseAcquisition::Acquired(Box::new(read(item)?)),
+            Err(ConditionFailed(item)) if item.is_empty() => LeaseAcquisition::NoAgent,
+            Err(ConditionFailed(_)) => LeaseAcquisition::Requested,
         })
     }
 

@@ -60,7 +60,11 @@ impl Breakers for AgentStore {
         })
     }
 
-    async fn mark_announced(&self, agent: &AgentId, generation: u64) -> Result<(), StoreError> {
+    async fn mark_breaker_announced(
+        &self,
+        agent: &AgentId,
+        generation: u64,
+    ) -> Result<(), StoreError> {
         let update = self
             .agents
             .update(keys::agent(agent))

@@ -165,10 +165,13 @@ impl Presence for AgentStore {
         limit: usize,
     ) -> Result<Vec<ConnectionId>, StoreError> {
         #[derive(Deserialize)]
-        struct Unauthenticated {
+        struct UnauthenticatedConnection {
             id: ConnectionId,
         }
         let due = self.agents.due(keys::UNAUTHENTICATED, now, limit).await?;
-        Ok(due.into_iter().map(|it: Unauthenticated| it.id).collect())
+        Ok(due
+            .into_iter()
+            .map(|it: UnauthenticatedConnection| it.id)
+            .collect())
     }
 }

@@ -95,7 +95,7 @@ impl Reports for TaskStore {
         })
     }
 
-    async fn last_report(
+    async fn last_report_at(
         &self,
         task: TaskId,
         attempt: Attempt,

@@ -105,7 +105,7 @@ impl Notifier {
         Ok(self
             .ports
             .breakers
-            .mark_announced(agent, breaker.generation)
+            .mark_breaker_announced(agent, breaker.generation)
             .await?)
     }
 

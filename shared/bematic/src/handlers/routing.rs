@@ -111,7 +111,7 @@ impl<'a> Pool<'a> {
             if !picked.is_usable() || self.is_counted(&picked.id) {
                 return Ok(Some(picked.id));
             }
-            self.count(route, &picked.id).await?;
+            self.count_waiting(route, &picked.id).await?;
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Counts the tasks that wait for this agent, and for the least loaded others.
-    async fn count(&mut self, route: &Route, first: &AgentId) -> Result<()> {
+    async fn count_waiting(&mut self, route: &Route, first: &AgentId) -> Result<()> {
         let mut next = self.allowed_by(route);
         next.retain(|it| it.is_usable() && !self.is_counted(&it.id));
         next.sort_by(|a, b| (a.id != *first).cmp(&(b.id != *first)).then(a.by_load(b)));

@@ -18,7 +18,7 @@ use crate::{
 
 /// The outcome of acquiring the lease to dispatch an agent's queue.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Acquisition {
+pub enum LeaseAcquisition {
     /// The lease is acquired; this is the agent.
     Acquired(Box<Agent>),
     /// Another dispatcher holds the lease; a request was recorded that makes it look again before
@@ -163,7 +163,7 @@ pub trait DispatchLeases: Send + Sync {
         agent: &AgentId,
         lease: &DispatchLease,
         now: Timestamp,
-    ) -> StoreResult<Acquisition>;
+    ) -> StoreResult<LeaseAcquisition>;
     /// Releases the lease, unless another dispatch was requested since `requests` was read.
     async fn release(
         &self,
@@ -255,5 +255,5 @@ pub trait Breakers: Send + Sync {
     async fn change(&self, agent: &AgentId, change: BreakerChange<'_>) -> StoreResult<Written>;
     /// Records that the operations channel has been notified of the agent's breaker as of this
     /// generation, or a later one.
-    async fn mark_announced(&self, agent: &AgentId, generation: u64) -> StoreResult<()>;
+    async fn mark_breaker_announced(&self, agent: &AgentId, generation: u64) -> StoreResult<()>;
 }

@@ -24,8 +24,8 @@ use crate::{
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Acquisition, Agents, Bound, BreakerChange, Breakers, CONNECTED_SHARDS,
-        Connections, DispatchLeases, Presence, Projects, Released, SignOfLife, Unbound,
+        AUTH_DEADLINE, Agents, Bound, BreakerChange, Breakers, CONNECTED_SHARDS, Connections,
+        DispatchLeases, LeaseAcquisition, Presence, Projects, Released, SignOfLife, Unbound,
     },
     outcome::{Created, Page, Written},
     queues::{

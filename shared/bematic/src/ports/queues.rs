@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batch::Batch,
-    dead_letter::{DeadLetters, QueueName, Reason},
+    dead_letter::{DeadLetterSummary, QueueName, Reason},
     error::{GatewayError, QueueError},
 };
 
@@ -118,7 +118,7 @@ pub enum NotifyMessage {
 pub trait Notifications: Send + Sync {
     /// Enqueues a refresh of each task's card: one for each task and flush interval that `now` falls
     /// into, delivered after its end. A call for each ten.
-    async fn refresh(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError>;
+    async fn enqueue_refreshes(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError>;
     /// Enqueues a refresh of the bulk operation's card within the flush interval; the refresh for
     /// its end is never skipped.
     async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
@@ -176,7 +176,7 @@ pub trait SourceQueue: Send + Sync {
 #[async_trait]
 pub trait DeadLetterQueues: Send + Sync {
     /// Returns some of a queue's dead letters: three calls.
-    async fn list(&self, queue: QueueName) -> Result<DeadLetters, QueueError>;
+    async fn list(&self, queue: QueueName) -> Result<DeadLetterSummary, QueueError>;
     /// Returns the approximate number of a queue's dead letters.
     async fn count(&self, queue: QueueName) -> Result<usize, QueueError>;
     /// Moves dead letters from before now back to their queue, `limit` or a few more, and returns

@@ -161,7 +161,11 @@ pub trait Reports: Send + Sync {
     async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize) -> StoreResult<Output>;
     /// Returns the time at which the attempt's newest report arrived, by the cloud's clock. Two
     /// calls, in parallel.
-    async fn last_report(&self, task: TaskId, attempt: Attempt) -> StoreResult<Option<Timestamp>>;
+    async fn last_report_at(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> StoreResult<Option<Timestamp>>;
 }
 
 /// The record of the one Slack message about a task or a bulk operation.

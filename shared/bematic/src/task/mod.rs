@@ -232,7 +232,7 @@ impl Task {
     /// Returns the time at which the task has to be checked by the sweeper.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
-        let times = [self.timer, unshown, self.move_check_at()];
+        let times = [self.timer, unshown, self.next_move_check_at()];
         times.into_iter().flatten().min()
     }
 
@@ -253,7 +253,7 @@ impl Task {
     }
 
     /// Returns the sort key below or at which all tasks lie that were created at `at` or earlier.
-    pub(crate) fn place_until(at: Timestamp) -> String {
+    pub(crate) fn upper_sort_key(at: Timestamp) -> String {
         format!("{at}#{}", uuid::Uuid::max())
     }
 

@@ -15,7 +15,7 @@ impl Task {
     }
 
     /// Returns the time at which a waiting task is checked for a better agent.
-    pub(crate) fn move_check_at(&self) -> Option<Timestamp> {
+    pub(crate) fn next_move_check_at(&self) -> Option<Timestamp> {
         self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
@@ -145,7 +145,7 @@ mod tests {
         }
         assert_eq!(MOVE_CHECK_EVERY, Duration::from_mins(5));
         let sent = after(&free, TaskEvent::Claimed, 1).unwrap();
-        assert_eq!(sent.move_check_at(), None);
+        assert_eq!(sent.next_move_check_at(), None);
     }
 
     #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 use bematic_protocol::ids::ConnectionId;
 use tracing::info;
 
-use super::{super::transitions::pauses, Dispatcher};
+use super::{super::transitions::conflict_backoff, Dispatcher};
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
@@ -77,7 +77,7 @@ impl Dispatcher {
             };
             return Ok(Some(self.ports.tasks.claim(task, claimed, permit).await?));
         }
-        for pause in pauses().take(TRIES) {
+        for pause in conflict_backoff().take(TRIES) {
             match self
                 .claim_with_permit(connection, task, claimed.clone(), breaker)
                 .await?

@@ -20,7 +20,7 @@ use crate::{
     breaker::BreakerEvent,
     error::{AuthError, BematicError, Result, chain},
     ports::{
-        AUTH_DEADLINE, Acquisition, BreakerChange, Delivery, DispatchMessage, Ports, Released,
+        AUTH_DEADLINE, BreakerChange, Delivery, DispatchMessage, LeaseAcquisition, Ports, Released,
     },
     task::{Task, TaskEvent, TaskSpec},
 };
@@ -56,7 +56,10 @@ impl Dispatcher {
                 // The refresh is always enqueued: that one is under way is believed of a changed task
                 // because of this message. Twice in a flush interval is the same as once.
                 let now = self.ports.clock.now();
-                let refresh = self.ports.notifications.refresh(refresh.as_slice(), now);
+                let refresh = self
+                    .ports
+                    .notifications
+                    .enqueue_refreshes(refresh.as_slice(), now);
                 let (refreshed, dispatched) = join(refresh, self.dispatch_queue(&agent_id)).await;
                 refreshed?;
                 dispatched
@@ -80,9 +83,9 @@ impl Dispatcher {
             until: now + DISPATCH_LEASE,
         };
         let mut agent = match leases.acquire(agent_id, &lease, now).await? {
-            Acquisition::Acquired(agent) => agent,
-            Acquisition::Requested => return Ok(()),
-            Acquisition::NoAgent => {
+            LeaseAcquisition::Acquired(agent) => agent,
+            LeaseAcquisition::Requested => return Ok(()),
+            LeaseAcquisition::NoAgent => {
                 warn!(agent = %agent_id, "there is no such agent");
                 return Ok(());
             }
@@ -163,7 +166,7 @@ impl Dispatcher {
         // recorded in parallel. A failure for one task does not leave out the others.
         let mut sent = Vec::new();
         for (task, spec) in claimed.tasks.iter().zip(specs) {
-            sent.push((task, self.submit(task, spec, connection, spelling).await));
+            sent.push((task, self.send_task(task, spec, connection, spelling).await));
         }
         let recorded = sent
             .into_iter()
@@ -237,7 +240,7 @@ impl Dispatcher {
         spec.ok_or_else(missing)
     }
 
-    async fn submit(
+    async fn send_task(
         &self,
         task: &Task,
         spec: Result<TaskSpec>,

@@ -27,7 +27,7 @@ impl Dispatcher {
         let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
         let more = head.len() == HEAD;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
-        let moved = self.move_all(agent, movable, now).await?;
+        let moved = self.move_to_better_agents(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
         if more && moved > 0 {
             self.ports.request_dispatch(&agent.id).await?;
@@ -43,11 +43,19 @@ impl Dispatcher {
         if agent.takes_work().is_some() && agent.gate.is_open(now) {
             return Ok(false);
         }
-        Ok(self.move_all(&agent, vec![task.clone()], now).await? > 0)
+        Ok(self
+            .move_to_better_agents(&agent, vec![task.clone()], now)
+            .await?
+            > 0)
     }
 
     /// Moves each task to the agent that is better for it after the moves before.
-    async fn move_all(&self, agent: &Agent, tasks: Vec<Task>, now: Timestamp) -> Result<usize> {
+    async fn move_to_better_agents(
+        &self,
+        agent: &Agent,
+        tasks: Vec<Task>,
+        now: Timestamp,
+    ) -> Result<usize> {
         if tasks.is_empty() {
             return Ok(0);
         }

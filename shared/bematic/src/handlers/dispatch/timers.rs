@@ -27,7 +27,7 @@ impl Dispatcher {
         match task.timer {
             Some(timer) if timer <= now => return self.timer_ended(task, now).await,
             Some(_) if task.state.cancel_request().is_some() => {
-                self.request_cancellation(&task).await?;
+                self.send_task_cancel(&task).await?;
                 self.transitions.enqueue_timer(&task, now).await?;
             }
             // Each change of a task sends a message for its timer, except for a first lease:
@@ -39,7 +39,9 @@ impl Dispatcher {
             }
             _ => {}
         }
-        if task.move_check_at().is_some_and(|at| at <= now) && self.move_one(&task, now).await? {
+        if task.next_move_check_at().is_some_and(|at| at <= now)
+            && self.move_one(&task, now).await?
+        {
             return Ok(());
         }
         self.transitions.announce_again(&task, now).await
@@ -88,7 +90,7 @@ impl Dispatcher {
             return Ok(None);
         };
         let (report, agent) = futures::try_join!(
-            self.ports.reports.last_report(task.id, attempt),
+            self.ports.reports.last_report_at(task.id, attempt),
             self.ports.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {
@@ -102,7 +104,7 @@ impl Dispatcher {
 
     /// Sends TASK_CANCEL to the agent, as best effort: after the deadline the task is cancelled
     /// anyway.
-    async fn request_cancellation(&self, task: &Task) -> Result<()> {
+    async fn send_task_cancel(&self, task: &Task) -> Result<()> {
         let Some(request) = task.state.cancel_request() else {
             return Ok(());
         };

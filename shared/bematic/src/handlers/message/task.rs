@@ -136,7 +136,9 @@ impl MessageRouter {
 
     /// Enqueues a refresh of the card, with the time after the report was written.
     async fn refresh_card(&self, task: TaskId) -> Result<()> {
-        self.transitions.refresh(task, self.ports.clock.now()).await
+        self.transitions
+            .enqueue_refresh(task, self.ports.clock.now())
+            .await
     }
 
     /// Handles a terminal message: a transaction and a message to the dispatcher; one more read where

@@ -15,10 +15,13 @@ use crate::{
 impl Transitions {
     /// Enqueues a refresh of the task's card, unless one that was enqueued here in the same flush
     /// interval is under way. `now` is after the change to be shown was written.
-    pub(crate) async fn refresh(&self, task: TaskId, now: Timestamp) -> Result<()> {
+    pub(crate) async fn enqueue_refresh(&self, task: TaskId, now: Timestamp) -> Result<()> {
         let interval = FlushInterval::of(now);
         if self.refreshed.get(&task) != Some(interval) {
-            self.ports.notifications.refresh(&[task], now).await?;
+            self.ports
+                .notifications
+                .enqueue_refreshes(&[task], now)
+                .await?;
             self.refreshed.insert(task, interval);
         }
         Ok(())
@@ -31,13 +34,13 @@ impl Transitions {
         let unshown = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
         if unshown {
             info!(task = %task.id, "change not shown: its messages are sent again");
-            self.refresh(task.id, now).await?;
+            self.enqueue_refresh(task.id, now).await?;
             // If cancellation was requested, the agent was just sent TASK_CANCEL.
             if task.state.cancel_request().is_none() {
                 self.dispatch(task, None, now).await?;
             }
         }
-        if unshown || task.move_check_at().is_some_and(|at| at <= now) {
+        if unshown || task.next_move_check_at().is_some_and(|at| at <= now) {
             let at = task.next_check_at(now);
             self.ports.deadlines.postpone(task, at).await?;
         }
@@ -55,7 +58,10 @@ impl Transitions {
         if task.refresh_is_under_way(now) {
             self.refreshed.insert(task.id, FlushInterval::of(now));
         }
-        futures::try_join!(self.refresh(task.id, now), self.dispatch(task, None, now))?;
+        futures::try_join!(
+            self.enqueue_refresh(task.id, now),
+            self.dispatch(task, None, now)
+        )?;
         Ok(())
     }
 
@@ -71,7 +77,7 @@ impl Transitions {
             }
         }
         futures::try_join!(
-            self.ports.notifications.refresh(&ids, now),
+            self.ports.notifications.enqueue_refreshes(&ids, now),
             self.ports.dispatch.send(&messages)
         )?;
         Ok(())

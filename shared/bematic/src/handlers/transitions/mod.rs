@@ -158,7 +158,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<Outcome> {
         let id = task.id;
-        let mut pauses = pauses();
+        let mut conflict_backoff = conflict_backoff();
         loop {
             let (next, report) = match decide(&task) {
                 Ok(decided) => decided,
@@ -188,7 +188,9 @@ impl Transitions {
                 futures::try_join!(self.announce(&next, written), gate)?;
                 return Ok(Outcome::Changed(next));
             }
-            let pause = pauses.next().ok_or(TaskError::TaskContended(id))?;
+            let pause = conflict_backoff
+                .next()
+                .ok_or(TaskError::TaskContended(id))?;
             tokio::time::sleep(pause).await;
             task = self.read(&task.agent_id, id).await?;
         }
@@ -248,7 +250,7 @@ impl Transitions {
         event: &BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>> {
-        for pause in pauses().take(TRIES) {
+        for pause in conflict_backoff().take(TRIES) {
             let before = self.ports.breakers.breaker(agent).await?;
             let after = before
                 .after(event.clone(), &self.ports.settings.breaker, now)
@@ -309,7 +311,7 @@ impl Transitions {
                 == Written::Done
             {
                 info!(task = %id, attempt = %report.attempt, "late report stored");
-                return self.refresh(id, now).await;
+                return self.enqueue_refresh(id, now).await;
             }
             let known = self.ports.tasks.late_reports(id).await?;
             task = self.read(&task.agent_id, id).await?;
@@ -318,7 +320,7 @@ impl Transitions {
                 return if is_shown {
                     Ok(())
                 } else {
-                    self.refresh(id, now).await
+                    self.enqueue_refresh(id, now).await
                 };
             }
         }
@@ -339,7 +341,7 @@ impl Transitions {
 /// Returns the waits after version conflicts: many tasks of one agent may end at once, and all of
 /// them write its breaker. Up to 200 ms each, some 7 s in all, at random so that the writers do not
 /// collide again.
-pub(super) fn pauses() -> impl Iterator<Item = Duration> {
+pub(super) fn conflict_backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(2))
         .with_max_delay(Duration::from_millis(100))

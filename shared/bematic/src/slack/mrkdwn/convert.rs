@@ -148,9 +148,9 @@ impl Converter {
     /// Writes text, with the bare addresses in it as links: Slack adds none to verbatim text.
     fn linked_text(&mut self, text: &str) {
         let mut rest = text;
-        while let Some(at) = find_address(rest) {
+        while let Some(at) = find_url(rest) {
             self.writer.text(&rest[..at]);
-            let address = address_at(&rest[at..]);
+            let address = leading_url(&rest[at..]);
             self.writer.raw(&format!("<{}>", encode(address)));
             rest = &rest[at + address.len()..];
         }
@@ -226,7 +226,7 @@ fn encode(address: &str) -> String {
 }
 
 /// Returns the position of the first bare address, which no letter or digit precedes.
-fn find_address(text: &str) -> Option<usize> {
+fn find_url(text: &str) -> Option<usize> {
     ["https://", "http://"]
         .iter()
         .filter_map(|scheme| {
@@ -242,7 +242,7 @@ fn find_address(text: &str) -> Option<usize> {
 }
 
 /// Returns the address at the start of `text`, without the punctuation of the sentence around it.
-fn address_at(text: &str) -> &str {
+fn leading_url(text: &str) -> &str {
     let end = text
         .find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|' | '`'))
         .unwrap_or(text.len());

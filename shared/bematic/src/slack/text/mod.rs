@@ -12,7 +12,7 @@ use crate::{
     agent::{Agent, Route},
     batch::BatchKind,
     command::{self, CommandError},
-    dead_letter::{DeadLetter, DeadLetters},
+    dead_letter::{DeadLetter, DeadLetterSummary},
     task::{Task, TaskState},
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn bulk_accepted(kind: BatchKind) -> String {
     format!(":white_check_mark: {what}; a message here follows it.")
 }
 
-pub(crate) fn dead_letters(queues: &[DeadLetters], now: Timestamp) -> String {
+pub(crate) fn dead_letters(queues: &[DeadLetterSummary], now: Timestamp) -> String {
     let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
     if found.is_empty() {
         return ":white_check_mark: No dead letters: everything was handled.".to_owned();
@@ -207,10 +207,10 @@ pub(crate) fn tasks(tasks: &[Task], now: Timestamp) -> String {
     if tasks.is_empty() {
         return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
     }
-    list(tasks.iter().map(|task| task_line(task, now)))
+    list(tasks.iter().map(|task| task_list_item(task, now)))
 }
 
-fn task_line(task: &Task, now: Timestamp) -> String {
+fn task_list_item(task: &Task, now: Timestamp) -> String {
     /// The number of characters of a title in a list.
     const TITLE: usize = 60;
     format!(

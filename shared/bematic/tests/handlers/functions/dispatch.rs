@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bematic::{
     breaker::State,
-    ports::{Acquisition, DispatchMessage, NotifyMessage},
+    ports::{DispatchMessage, LeaseAcquisition, NotifyMessage},
     task::{Task, TaskState},
 };
 use bematic_protocol::{ids::ConnectionId, messages::CloudMessage, time::Clock};
@@ -279,7 +279,7 @@ async fn the_refresh_does_not_wait_for_another_dispatch() {
         .acquire(&agent, &lease, now)
         .await
         .unwrap();
-    assert!(matches!(dispatch, Acquisition::Acquired(_)));
+    assert!(matches!(dispatch, LeaseAcquisition::Acquired(_)));
     world.calls.take();
     let message = dispatch_and_refresh(&task);
     world.dispatcher().handle(message).await.unwrap();
@@ -324,7 +324,7 @@ async fn a_second_dispatcher_requests_another_dispatch_from_the_first() {
         .acquire(&agent_id(), &lease, now)
         .await
         .unwrap();
-    let Acquisition::Acquired(agent) = dispatch else {
+    let LeaseAcquisition::Acquired(agent) = dispatch else {
         panic!("{dispatch:?}")
     };
     world.run("came meanwhile", "r").await;
@@ -466,7 +466,7 @@ struct NoLeaseLasts(FakeAws);
 
 #[async_trait]
 impl Hook for NoLeaseLasts {
-    async fn after(&self, call: &Call) {
+    async fn after_call(&self, call: &Call) {
         let (table, key) = ("AgentsTable", ["AGENT#box", "AGENT"]);
         if call.operation == "UpdateItem"
             && let Some(mut agent) = self.0.tables().item(table, &key)

@@ -420,7 +420,7 @@ async fn the_operations_channel_is_notified_although_messages_are_lost() {
     world
         .unobserved
         .breakers
-        .mark_announced(&agent, generation)
+        .mark_breaker_announced(&agent, generation)
         .await
         .unwrap();
     world.dispatch_queue().await;

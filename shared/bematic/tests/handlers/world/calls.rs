@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use fake_aws::{Call, Failure, Hook, Interleaving, When};
+use fake_aws::{Call, Failure, Hook, RandomYields, When};
 
 /// The calls by name, such as `GetItem TasksTable`, and the one that is to fail.
 #[derive(Default)]
@@ -14,7 +14,7 @@ struct Ledger {
     made: Vec<String>,
     /// The number of calls that succeed before one fails, and whether that one takes effect.
     failure: Option<(usize, When)>,
-    interleaving: Option<Arc<Interleaving>>,
+    interleaving: Option<Arc<RandomYields>>,
 }
 
 impl Calls {
@@ -41,7 +41,7 @@ impl Calls {
 
     /// Interleaves concurrent executions in an order that depends on the seed.
     pub(crate) fn interleave(&self, seed: u64) {
-        self.ledger().interleaving = Some(Arc::new(Interleaving::new(seed)));
+        self.ledger().interleaving = Some(Arc::new(RandomYields::new(seed)));
     }
 
     /// Records a call, and returns whether it fails before or after its effect.
@@ -66,10 +66,10 @@ pub(super) struct ToAws(pub(super) Arc<Calls>);
 
 #[async_trait]
 impl Hook for ToAws {
-    async fn before(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
         let interleaving = self.0.ledger().interleaving.clone();
         if let Some(interleaving) = interleaving {
-            interleaving.before(call).await;
+            interleaving.before_call(call).await;
         }
         let when = self.0.note(call.to_string())?;
         Some(match when {

@@ -112,7 +112,7 @@ impl Store {
 
     /// Freezes what eventually consistent reads return.
     pub(crate) fn lag(&self) {
-        self.aws.tables().freeze_reads();
+        self.aws.tables().freeze_eventual_reads();
     }
 
     /// Ends the lag of eventually consistent reads.

@@ -212,7 +212,7 @@ fn waits(world: &World) -> Vec<(Duration, String)> {
 async fn send(world: &World, task_id: TaskId, n: u32) {
     let at = world.time.now() + FLUSH_INTERVAL * n;
     let tasks = [task_id];
-    let sent = world.unobserved.notifications.refresh(&tasks, at);
+    let sent = world.unobserved.notifications.enqueue_refreshes(&tasks, at);
     sent.await.unwrap();
 }
 

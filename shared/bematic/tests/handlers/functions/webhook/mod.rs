@@ -197,7 +197,7 @@ struct Slow;
 
 #[async_trait]
 impl Hook for Slow {
-    async fn before(&self, _: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, _: &Call) -> Option<(When, Failure)> {
         sleep(Duration::from_mins(1)).await;
         None
     }
