@@ -89,7 +89,7 @@ fn parse(json: &str) -> Result<ProgressLine, String> {
 
 /// A piece of standard output.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Piece {
+pub(crate) enum OutputSegment {
     Text(String),
     ProgressLine(Box<ProgressLine>),
     /// A progress line that could not be parsed. It is output, and its author gets a warning.
@@ -111,12 +111,12 @@ pub(crate) struct LineSplitter {
 
 impl LineSplitter {
     /// Returns the pieces of the next text.
-    pub(crate) fn push(&mut self, text: &str) -> Vec<Piece> {
+    pub(crate) fn push(&mut self, text: &str) -> Vec<OutputSegment> {
         let mut pieces = Vec::new();
         for part in text.split_inclusive('\n') {
             let ended = part.ends_with('\n');
             if self.inside {
-                pieces.push(Piece::Text(part.to_owned()));
+                pieces.push(OutputSegment::Text(part.to_owned()));
             } else {
                 self.partial.push_str(part);
                 pieces.extend(self.take_piece(ended));
@@ -127,7 +127,7 @@ impl LineSplitter {
     }
 
     /// Returns the rest when the output has ended.
-    pub(crate) fn finish(&mut self) -> Option<Piece> {
+    pub(crate) fn finish(&mut self) -> Option<OutputSegment> {
         if self.partial.is_empty() {
             return None;
         }
@@ -135,14 +135,14 @@ impl LineSplitter {
     }
 
     /// Returns the piece that the partial line is, if that is known already.
-    fn take_piece(&mut self, ended: bool) -> Option<Piece> {
+    fn take_piece(&mut self, ended: bool) -> Option<OutputSegment> {
         let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
         if !ended && open && self.partial.len() <= MAX_LINE {
             return None;
         }
         let line = std::mem::take(&mut self.partial);
         let Some(json) = line.strip_prefix(PREFIX) else {
-            return Some(Piece::Text(line));
+            return Some(OutputSegment::Text(line));
         };
         let parsed = if ended {
             parse(json)
@@ -150,8 +150,8 @@ impl LineSplitter {
             Err(format!("it is longer than {MAX_LINE} bytes"))
         };
         Some(match parsed {
-            Ok(line) => Piece::ProgressLine(Box::new(line)),
-            Err(reason) => Piece::Malformed { line, reason },
+            Ok(line) => OutputSegment::ProgressLine(Box::new(line)),
+            Err(reason) => OutputSegment::Malformed { line, reason },
         })
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     fn read(text: &str, size: usize) -> (String, Vec<ProgressLine>, usize) {
         let mut lines = LineSplitter::default();
         let chars: Vec<char> = text.chars().collect();
-        let mut pieces: Vec<Piece> = chars
+        let mut pieces: Vec<OutputSegment> = chars
             .chunks(size)
             .flat_map(|chunk| lines.push(&chunk.iter().collect::<String>()))
             .collect();
@@ -173,9 +173,9 @@ mod tests {
         let (mut output, mut declared, mut malformed) = (String::new(), Vec::new(), 0);
         for piece in pieces {
             match piece {
-                Piece::Text(text) => output.push_str(&text),
-                Piece::ProgressLine(line) => declared.push(*line),
-                Piece::Malformed { line, .. } => {
+                OutputSegment::Text(text) => output.push_str(&text),
+                OutputSegment::ProgressLine(line) => declared.push(*line),
+                OutputSegment::Malformed { line, .. } => {
                     output.push_str(&line);
                     malformed += 1;
                 }

@@ -88,7 +88,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(aws: FakeAws) -> Result<Self> {
         let (calls, slack) = (Calls::default(), slack(Clock::system()));
-        aws.hook(Recorder(calls.clone()));
+        aws.add_hook(Recorder(calls.clone()));
         let keep_call = from_fn_with_state(calls.clone(), keep_slack_call);
         let router = Router::new()
             .fallback(answer)

@@ -130,7 +130,7 @@ impl FakeAws {
     }
 
     /// Adds a hook that is told of every call. The first hook that fails a call decides how.
-    pub fn hook(&self, hook: impl Hook + 'static) {
+    pub fn add_hook(&self, hook: impl Hook + 'static) {
         lock(&self.shared.hooks).push(Arc::new(hook));
     }
 

@@ -38,12 +38,12 @@ use Rule::{Element, ImageOrText, List, OneOf, PlainText, RichText, Text, TextObj
 type Field = (&'static str, bool, Rule);
 
 /// Returns the fields of a block type that a message may have and Slack checks.
-fn block_fields(kind: &str) -> Option<&'static [Field]> {
+fn block_field_rules(kind: &str) -> Option<&'static [Field]> {
     Some(match kind {
         "actions" => &[("elements", true, List(25, &Element))],
         "context" => &[("elements", true, List(10, &ImageOrText(3_000)))],
         "header" => &[("text", true, PlainText(150))],
-        "image" => element_fields(kind),
+        "image" => element_field_rules(kind),
         "markdown" => &[("text", true, Text(MARKDOWN))],
         "rich_text" => &[("elements", true, RichText)],
         "section" => &[
@@ -58,7 +58,7 @@ fn block_fields(kind: &str) -> Option<&'static [Field]> {
 }
 
 /// Returns the fields of an element that Slack checks, beside its `action_id`.
-fn element_fields(kind: &str) -> &'static [Field] {
+fn element_field_rules(kind: &str) -> &'static [Field] {
     match kind {
         "button" => &[
             ("text", true, PlainText(75)),
@@ -92,7 +92,7 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
         let problem = "must be modal [json-pointer:/view/type]";
         return Err(Refusal::invalid(problem.to_owned()));
     }
-    let title = view["title"]["text"].as_str().map_or(0, length);
+    let title = view["title"]["text"].as_str().map_or(0, utf16_length);
     if !(1..=MODAL_TITLE).contains(&title) {
         return Err(Refusal::invalid(format!(
             "must be 1 to {MODAL_TITLE} characters [json-pointer:/view/title/text]"
@@ -131,7 +131,7 @@ fn text_length(value: &Value) -> usize {
         Value::Object(object) => object
             .iter()
             .map(|(key, value)| match value {
-                Value::String(text) if key == "text" => length(text),
+                Value::String(text) if key == "text" => utf16_length(text),
                 value => text_length(value),
             })
             .sum(),
@@ -140,7 +140,7 @@ fn text_length(value: &Value) -> usize {
 }
 
 /// Returns the length of a text as Slack counts it: in UTF-16 code units, as JavaScript does.
-pub(crate) fn length(text: &str) -> usize {
+pub(crate) fn utf16_length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
@@ -173,7 +173,7 @@ impl Checker {
 
     fn block(&mut self, block: &Value, at: &str) {
         let kind = block["type"].as_str().unwrap_or_default();
-        let Some(fields) = block_fields(kind) else {
+        let Some(fields) = block_field_rules(kind) else {
             return self.problem(&format!("unsupported type: {kind}"), at);
         };
         if kind == "section" && block["text"].is_null() && block["fields"].is_null() {
@@ -200,7 +200,7 @@ impl Checker {
     fn field(&mut self, rule: Rule, value: &Value, at: &str) {
         let kind = value["type"].as_str();
         match rule {
-            Text(most) => match value.as_str().map(length) {
+            Text(most) => match value.as_str().map(utf16_length) {
                 None => self.problem("must be a string", at),
                 Some(0) => self.problem("must be more than 0 characters", at),
                 Some(length) if length > most => {
@@ -224,7 +224,7 @@ impl Checker {
             ImageOrText(_) if kind == Some("image") => self.field(Element, value, at),
             ImageOrText(most) => self.field(TextObject(most), value, at),
             Element => match kind {
-                Some(kind) => self.fields("action_id", element_fields(kind), value, at),
+                Some(kind) => self.fields("action_id", element_field_rules(kind), value, at),
                 None => self.problem("missing required field: type", at),
             },
             RichText if !value.is_array() => self.problem("missing required field: elements", at),

@@ -102,7 +102,7 @@ pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Cont
 fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();
     let mut blocks = args.json("blocks", "invalid_blocks_format")?;
-    if blocks::length(text) > most_text {
+    if blocks::utf16_length(text) > most_text {
         return Err("msg_too_long".into());
     }
     if let Some(blocks) = &mut blocks {

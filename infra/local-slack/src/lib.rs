@@ -7,7 +7,7 @@
 //!
 //! To add a Web API method: a function, in the module of its family if there is one (`chat`,
 //! `conversations`), and an arm in `api::call`. To add a block type: an arm in
-//! `blocks::block_fields`, and its rendering in `assets/blocks.js`. Modules depend only on those
+//! `blocks::block_field_rules`, and its rendering in `assets/blocks.js`. Modules depend only on those
 //! before them in this order: values (`ts`, `config`, `message`, …), `workspace`, `state`, requests
 //! to the app (`deliver`, `events`, `interactions`), the Web API's methods, routes (`api`,
 //! `control`, `page`), `server`.

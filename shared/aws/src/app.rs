@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 use crate::{
     config::{Config, Environment},
     gateway::ApiGateway,
-    queue::{SqsDeadLetters, SqsQueue, SqsSource},
+    queue::{SqsDeadLetters, SqsEventSource, SqsQueue},
     slack::{ClientError, SlackClient},
     store::{AgentStore, ProjectStore, TaskStore},
 };
@@ -108,9 +108,9 @@ impl App {
     }
 
     /// Returns the queue that triggers a function.
-    pub fn source(&self, name: QueueName) -> SqsSource {
+    pub fn event_source(&self, name: QueueName) -> SqsEventSource {
         let urls = self.config.queue(name).clone();
-        SqsSource::new(self.sqs.clone(), urls, self.config.max_receives)
+        SqsEventSource::new(self.sqs.clone(), urls, self.config.max_receives)
     }
 
     /// Returns the Slack app's signing secret, from `SLACK_SIGNING_SECRET`.

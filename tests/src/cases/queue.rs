@@ -55,13 +55,13 @@ async fn work_off(mut agent: TestAgent, progress: watch::Sender<usize>) {
 #[tokio::test]
 async fn an_agent_with_two_hundred_tasks_in_line_does_not_delay_another() {
     let (noisy, quiet) = (Test::new("noisy").await, Test::new("quiet").await);
-    let mut agent = quiet.connect().await;
-    agent.expect_pong().await;
     stream::iter(0..NOISE)
         .for_each_concurrent(AT_ONCE, async |number| {
             noisy.channel.run(&format!("noise {number}")).await;
         })
         .await;
+    let mut agent = quiet.connect().await;
+    agent.expect_pong().await;
     let busy = noisy.connect_as(Spelling::Canonical, 20).await;
     let (progress, mut done) = watch::channel(0);
     let quietly = async {

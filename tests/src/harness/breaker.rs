@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::test::unique;
 use super::{Card, Channel, Test, eventually};
 
+/// How often a message is sent whose function times out.
+const REPEATS: usize = 10;
+
 impl Test {
     /// The agent's breaker as it is stored.
     pub(crate) async fn breaker(&self) -> Breaker {
@@ -69,8 +72,9 @@ impl Test {
 }
 
 impl Test {
-    /// Has the function that handles messages called as API Gateway does, for a message of the
-    /// agent's: many at once, if that is asked for.
+    /// Has the function that handles messages called as API Gateway does, for a message of the agent's:
+    /// many at once, if that is asked for. A message whose function timed out is sent again, as an agent
+    /// repeats what is not confirmed.
     pub(crate) async fn invoke_with_message(&self, connection: &str, kind: &str, payload: Value) {
         let body = json!({ "id": unique(), "type": kind, "payload": payload, "timestamp": 1 });
         let event = json!({
@@ -87,10 +91,16 @@ impl Test {
             "{}/2015-03-31/functions/{STACK_NAME}-ws-message/invocations",
             self.stack.aws.aws_endpoint
         );
-        let sent = reqwest::Client::new().post(url).json(&event).send().await;
-        let sent = sent.and_then(reqwest::Response::error_for_status);
-        let answer = sent.expect("the function is called").text().await;
-        let answer = answer.expect("an answer");
-        assert!(answer.contains("200"), "{answer}");
+        for _ in 0..REPEATS {
+            let sent = reqwest::Client::new().post(&url).json(&event).send().await;
+            let sent = sent.and_then(reqwest::Response::error_for_status);
+            let answer = sent.expect("the function is called").text().await;
+            let answer = answer.expect("an answer");
+            if !answer.contains("Task timed out") {
+                assert!(answer.contains("200"), "{answer}");
+                return;
+            }
+        }
+        panic!("{kind} was not handled in {REPEATS} times");
     }
 }

@@ -64,11 +64,11 @@ pub(super) struct EventBuffer {
 
 impl EventBuffer {
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && !self.has_unflushed()
+        self.ready.is_empty() && !self.has_accumulated()
     }
 
     /// Whether something waits for [`Self::flush`].
-    pub(super) fn has_unflushed(&self) -> bool {
+    pub(super) fn has_accumulated(&self) -> bool {
         !self.text.is_empty() || self.progress != Progress::default()
     }
 

@@ -32,7 +32,7 @@ pub(crate) use self::{
 use crate::{
     backoff::due,
     config::Config,
-    progress_line::{LineSplitter, Piece, ResultFields},
+    progress_line::{LineSplitter, OutputSegment, ResultFields},
     text::Tail,
 };
 
@@ -190,13 +190,13 @@ impl Running {
         }
         for piece in pieces {
             let text = match piece {
-                Piece::Text(text) => text,
-                Piece::ProgressLine(line) => {
+                OutputSegment::Text(text) => text,
+                OutputSegment::ProgressLine(line) => {
                     self.buffer.add_progress(&line);
                     self.summary.merge(line.summary);
                     continue;
                 }
-                Piece::Malformed { line, reason } => {
+                OutputSegment::Malformed { line, reason } => {
                     let warning = format!("a '::bematic' line is passed on as output: {reason}");
                     self.buffer.ready.push_back(RunEvent::Warning(warning));
                     line
@@ -218,7 +218,7 @@ impl Running {
     fn schedule_flush(&mut self) {
         if self.pipes_have_ended() {
             self.flush();
-        } else if self.flush_at.is_none() && self.buffer.has_unflushed() {
+        } else if self.flush_at.is_none() && self.buffer.has_accumulated() {
             self.flush_at = Some(Instant::now() + self.flush_after);
         }
     }

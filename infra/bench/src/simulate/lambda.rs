@@ -16,7 +16,7 @@ use bematic::handlers::{
     sweep::Sweeper,
 };
 use bematic::{dead_letter::QueueName, error::BematicError};
-use bematic_aws::{app::App, queue::SqsSource, slack::SlackClient};
+use bematic_aws::{app::App, queue::SqsEventSource, slack::SlackClient};
 use bematic_protocol::ids::Ids;
 use fake_aws::Message;
 use local_slack::Slack;
@@ -261,16 +261,19 @@ fn handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Han
             })
         }
         "dispatcher" => {
-            let (source, dispatcher) = (app.source(QueueName::Dispatch), Dispatcher::new(ports));
+            let (source, dispatcher) = (
+                app.event_source(QueueName::Dispatch),
+                Dispatcher::new(ports),
+            );
             boxed(async move |event| each(event, &source, |it| dispatcher.handle(it)).await)
         }
         "notifier" => {
-            let source = app.source(QueueName::Notifications);
+            let source = app.event_source(QueueName::Notifications);
             let notifier = Notifier::new(ports, slack);
             boxed(async move |event| each(event, &source, |it| notifier.handle(it)).await)
         }
         "batch" => {
-            let (source, worker) = (app.source(QueueName::Batch), BatchWorker::new(ports));
+            let (source, worker) = (app.event_source(QueueName::Batch), BatchWorker::new(ports));
             boxed(async move |event| each(event, &source, |it| worker.handle(it)).await)
         }
         "sweeper" => {
@@ -290,7 +293,7 @@ struct Caused<M> {
     message: M,
 }
 
-async fn each<M, F>(event: Value, source: &SqsSource, handle: impl Fn(M) -> F) -> Result<Value>
+async fn each<M, F>(event: Value, source: &SqsEventSource, handle: impl Fn(M) -> F) -> Result<Value>
 where
     M: DeserializeOwned,
     F: Future<Output = Result<(), BematicError>>,

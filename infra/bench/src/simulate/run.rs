@@ -125,7 +125,7 @@ async fn fleet(
     aws.meter(true);
     aws.calls().keep(false);
     let meter = Arc::new(Meter::new(prices.clone()));
-    aws.hook(ToAws(meter.clone()));
+    aws.add_hook(ToAws(meter.clone()));
     let functions = template.functions(&aws, URL)?;
     let micros = move || clock.now().as_millis() * 1000;
     let slack = slack(local_slack::Clock::new(micros));

@@ -178,7 +178,7 @@ impl Hook for Notes {
 async fn a_hook_is_told_of_every_call_that_is_observed() {
     let it = Fixture::new();
     let notes = Notes::default();
-    it.aws.hook(notes.clone());
+    it.aws.add_hook(notes.clone());
     put(&it, "1").await.unwrap();
     send(&it).await.unwrap_err();
     assert_eq!(it.count("Work"), 1, "it took effect");
@@ -208,7 +208,7 @@ async fn a_hook_is_told_of_every_call_that_is_observed() {
 async fn a_seed_says_how_tasks_interleave() {
     let order = async |seed: u64| {
         let it = Fixture::new();
-        it.aws.hook(RandomYields::new(seed));
+        it.aws.add_hook(RandomYields::new(seed));
         let order = Mutex::new(String::new());
         let some = async |task: char| {
             for n in 0..4 {

@@ -223,13 +223,13 @@ impl Notifications for SqsQueue {
 
 /// The queue that triggers a function, with its dead-letter queue.
 #[derive(Debug, Clone)]
-pub struct SqsSource {
+pub struct SqsEventSource {
     queue: SqsQueue,
     dead_letters: SqsQueue,
     max_receives: u32,
 }
 
-impl SqsSource {
+impl SqsEventSource {
     /// Creates the adapter for a queue whose messages go to the dead-letter queue after
     /// `max_receives`.
     pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
@@ -242,7 +242,7 @@ impl SqsSource {
 }
 
 #[async_trait]
-impl SourceQueue for SqsSource {
+impl SourceQueue for SqsEventSource {
     fn max_receives(&self) -> u32 {
         self.max_receives
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentStore, ProjectStore, keys,
-    table::{first, key_of, read},
+    table::{first, parse_key, read},
     write::ConditionFailed,
 };
 
@@ -65,7 +65,7 @@ impl Agents for AgentStore {
         let found = first(self.agents.with_prefix(&keys::api_keys(agent)), usize::MAX).await?;
         let deletions = found
             .iter()
-            .map(async |item| self.agents.delete(key_of(item)?).send().await);
+            .map(async |item| self.agents.delete(parse_key(item)?).send().await);
         Ok(try_join_all(deletions).await?.len())
     }
 }

@@ -18,7 +18,7 @@ use tracing::error;
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{at_most, failed, key_of, read, text},
+    table::{at_most, failed, parse_key, read, text},
     transition::due_partition,
 };
 
@@ -84,7 +84,7 @@ impl TaskLists for TaskStore {
             Some(last) if more => Some(text(last, "channelSk")?.to_owned()),
             _ => None,
         };
-        let keys: Vec<Key> = places.iter().map(key_of).collect::<Result<_, _>>()?;
+        let keys: Vec<Key> = places.iter().map(parse_key).collect::<Result<_, _>>()?;
         let mut found = self.tasks.find_all(&keys).await?;
         // A task that cannot be deserialized must not hide the others.
         let readable = |key: &Key| {

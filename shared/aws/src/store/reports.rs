@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{failed, first, key_of, read, text, unwritable},
+    table::{failed, first, parse_key, read, text, unwritable},
 };
 
 /// How long steps and output are kept.
@@ -153,7 +153,7 @@ impl TaskStore {
         while let Some(item) = items.try_next().await.map_err(failed("Query"))? {
             seen += 1;
             if seen > OutputChunk::KEPT {
-                old.push(key_of(&item)?);
+                old.push(parse_key(&item)?);
             }
         }
         Ok(old)

@@ -72,7 +72,7 @@ impl Table {
         &self,
         items: &[Item],
     ) -> Result<Vec<R>, StoreError> {
-        let keys: Vec<Key> = items.iter().map(key_of).collect::<Result<_, _>>()?;
+        let keys: Vec<Key> = items.iter().map(parse_key).collect::<Result<_, _>>()?;
         self.find_all(&keys).await?.into_values().collect()
     }
 
@@ -159,7 +159,7 @@ pub(super) async fn batch_get<'a>(
         let call = client.batch_get_item().set_request_items(Some(wanted));
         let answer = call.send().await.map_err(failed("BatchGetItem"))?;
         for item in answer.responses.into_iter().flatten().flat_map(|it| it.1) {
-            found.insert(key_of(&item)?, item);
+            found.insert(parse_key(&item)?, item);
         }
         wanted = answer.unprocessed_keys.unwrap_or_default();
         if wanted.is_empty() {
@@ -198,7 +198,7 @@ pub(super) fn at_most(limit: usize) -> i32 {
 
 /// Returns an item as a record.
 pub(super) fn read<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
-    let key = key_of(&item)?;
+    let key = parse_key(&item)?;
     serde_dynamo::from_item(item).map_err(|error| StoreError::Corrupt {
         key: key.to_string(),
         source: error.into(),
@@ -206,7 +206,7 @@ pub(super) fn read<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
 }
 
 /// Returns the key of an item of a table or an index.
-pub(super) fn key_of(item: &Item) -> Result<Key, StoreError> {
+pub(super) fn parse_key(item: &Item) -> Result<Key, StoreError> {
     let [pk, sk] = ["pk", "sk"].map(|name| text(item, name).map(ToOwned::to_owned));
     Ok(Key { pk: pk?, sk: sk? })
 }

@@ -38,9 +38,9 @@ impl TaskView {
         };
         let ((steps, output), completion, late, agent) = futures::try_join!(
             reported,
-            only_if(completed, tasks.completion(id)),
-            only_if(task.late, tasks.late_reports(id)),
-            only_if(waits, agents.find(&task.agent_id)),
+            read_if(completed, tasks.completion(id)),
+            read_if(task.late, tasks.late_reports(id)),
+            read_if(waits, agents.find(&task.agent_id)),
         )?;
         Ok(Self {
             buttons: buttons(&task.state),
@@ -55,7 +55,7 @@ impl TaskView {
 }
 
 /// Returns the result of `call` if it is wanted, or else the default.
-async fn only_if<T: Default>(
+async fn read_if<T: Default>(
     wanted: bool,
     call: impl Future<Output = StoreResult<T>>,
 ) -> StoreResult<T> {

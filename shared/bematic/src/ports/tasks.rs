@@ -82,7 +82,7 @@ pub trait Tasks: Send + Sync {
     /// Returns the task's result.
     async fn completion(&self, id: TaskId) -> StoreResult<Option<Completion>>;
     /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
-    /// id of the operator's request), if its agent exists. A repeated request costs a second call.
+    /// id of the operator's request), if its agent exists.
     async fn create(&self, task: &Task, spec: &TaskSpec, request: &str) -> StoreResult<Creation>;
     /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
@@ -211,8 +211,7 @@ pub enum Applied {
 pub trait Batches: Send + Sync {
     /// Returns the bulk operation with this id.
     async fn find(&self, id: BatchId) -> StoreResult<Option<Batch>>;
-    /// Stores a new bulk operation, once per `request` (Slack's id of the operator's request). A
-    /// repeated request costs a second call.
+    /// Stores a new bulk operation, once per `request` (Slack's id of the operator's request).
     async fn create(&self, batch: &Batch, request: &str) -> StoreResult<Created<BatchId>>;
     /// Advances a bulk operation and changes its next tasks, in one transaction.
     async fn apply(

@@ -3,7 +3,7 @@
 use super::{
     convert::from_markdown,
     fence::{self, Fence},
-    plain::{clean, escape, shorten, size},
+    plain::{clean, escape, escape_and_truncate, size},
 };
 
 /// The mark before a tail and after a head.
@@ -56,7 +56,7 @@ pub(crate) fn head(markdown: &str, max: usize) -> String {
     let lines = ends.get(at).map(|end| from_markdown(&text[..*end]));
     match lines.filter(|lines| !lines.is_empty() && size(lines) <= room) {
         Some(lines) => format!("{lines}\n{CUT}"),
-        None => shorten(text.lines().next().unwrap_or_default(), max),
+        None => escape_and_truncate(text.lines().next().unwrap_or_default(), max),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn size(text: &str) -> usize {
 }
 
 /// Escapes a text like [`escape`], cut to at most `max` [`size`]; a cut shows as `…` at the end.
-pub(crate) fn shorten(text: &str, max: usize) -> String {
+pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
     let whole = escape(text);
     if size(&whole) <= max {
         return whole;
@@ -35,10 +35,10 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     out
 }
 
-/// Escapes and cuts a text like [`shorten`], as one line of what a terminal would show.
+/// Escapes and cuts a text like [`escape_and_truncate`], as one line of what a terminal would show.
 pub(crate) fn line(text: &str, max: usize) -> String {
     let words: Vec<_> = clean(text).split_whitespace().map(str::to_owned).collect();
-    shorten(&words.join(" "), max)
+    escape_and_truncate(&words.join(" "), max)
 }
 
 /// Returns the text as a terminal would show it: without ANSI sequences and control characters, and

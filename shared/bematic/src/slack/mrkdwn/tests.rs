@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{plain::shorten, *};
+use super::{plain::escape_and_truncate, *};
 
 #[test]
 fn markdown_becomes_mrkdwn() {
@@ -117,10 +117,10 @@ fn a_head_ends_with_a_whole_line() {
 
 #[test]
 fn plain_text_is_cut_between_entities() {
-    assert_eq!(shorten("a & b", 20), "a &amp; b");
-    assert_eq!(shorten("<<<<", 10), "&lt;&lt;…");
+    assert_eq!(escape_and_truncate("a & b", 20), "a &amp; b");
+    assert_eq!(escape_and_truncate("<<<<", 10), "&lt;&lt;…");
     assert_eq!(line("a\n  b\x1b[0m", 20), "a b");
-    assert_eq!(shorten("abc", 0), "…");
+    assert_eq!(escape_and_truncate("abc", 0), "…");
 }
 
 /// Every `<…>` is a link, and no `<` or `>` stands elsewhere but at the start of a quote.

@@ -489,7 +489,7 @@ async fn concurrent_claims_under_a_half_open_breaker_take_no_more_permits_than_i
         world.out.take_dispatched();
         world.time.pass(Duration::from_mins(1));
         world.calls.interleave(seed);
-        world.aws.hook(NoLeaseLasts(world.aws.clone()));
+        world.aws.add_hook(NoLeaseLasts(world.aws.clone()));
         let dispatchers: Vec<_> = (0..4).map(|_| world.dispatcher()).collect();
         let handled = dispatchers
             .iter()

@@ -19,7 +19,7 @@ use bematic::{
     },
     ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue, Unbound},
 };
-use bematic_aws::{app::App, config::Environment, queue::SqsSource};
+use bematic_aws::{app::App, config::Environment, queue::SqsEventSource};
 use fake_aws::{FakeAws, ReceivedMessage};
 use serde::de::DeserializeOwned;
 
@@ -138,7 +138,7 @@ impl World {
         if received.is_empty() {
             return Fed::default();
         }
-        let source = self.source(name);
+        let source = self.event_source(name);
         let mut event = SqsEvent::default();
         event.records = received.iter().map(record).collect();
         let response = sqs::each(event, &source, handle).await;
@@ -158,12 +158,12 @@ impl World {
     }
 
     /// Returns the queue that invokes a function.
-    pub(crate) fn source(&self, name: QueueName) -> SqsSource {
+    pub(crate) fn event_source(&self, name: QueueName) -> SqsEventSource {
         let queue = self.aws.queue(queue_id(name));
         let policy = queue.spec().redrive_policy.as_ref().unwrap();
         let max_receives = policy.max_receive_count;
         let set = [("MAX_RECEIVES", &*max_receives.to_string())];
-        app(&self.aws, &self.time, &set).source(name)
+        app(&self.aws, &self.time, &set).event_source(name)
     }
 
     /// Sends a message of the notifier's queue to the dead letters.
@@ -174,7 +174,7 @@ impl World {
             group: Some("group"),
             fifo: true,
         };
-        let source = self.source(QueueName::Notifications);
+        let source = self.event_source(QueueName::Notifications);
         source.send_to_dead_letters(message, reason).await.unwrap();
         self.calls.take();
     }

@@ -74,7 +74,7 @@ impl World {
         let aws = FakeAws::new(template(), Arc::new(move || clock.now().as_millis()));
         let calls = Arc::new(Calls::default());
         aws.calls().keep(false);
-        aws.hook(ToAws(calls.clone()));
+        aws.add_hook(ToAws(calls.clone()));
         let unobserved = app(&aws.unobserved(), &time, &[]).ports();
         let world = Self {
             store: Store {

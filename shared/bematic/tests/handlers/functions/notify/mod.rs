@@ -303,7 +303,10 @@ fn record(id: &str, task: TaskId) -> SqsMessage {
 }
 
 async fn notify(world: &World, records: Vec<SqsMessage>) -> SqsBatchResponse {
-    let (notifier, source) = (world.notifier(), world.source(QueueName::Notifications));
+    let (notifier, source) = (
+        world.notifier(),
+        world.event_source(QueueName::Notifications),
+    );
     let mut event = SqsEvent::default();
     event.records = records;
     sqs::each(event, &source, |message| notifier.handle(message)).await

@@ -206,7 +206,7 @@ impl Hook for Slow {
 #[tokio::test(start_paused = true)]
 async fn slack_is_answered_within_3_s_although_aws_is_slow() {
     let world = World::new().await;
-    world.aws.hook(Slow);
+    world.aws.add_hook(Slow);
     let answer = timeout(Duration::from_secs(3), command(&world, "run x", "t")).await;
     let answer = answer.unwrap();
     assert!(answer.contains("before you repeat it"), "{answer}");
