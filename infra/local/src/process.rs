@@ -137,6 +137,8 @@ impl Processes {
             );
         }
         end_all(dir).await?;
+        let logs = dir.join("logs");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         let processes = Self {
             dir: dir.to_owned(),
             children: Vec::new(),
@@ -146,9 +148,7 @@ impl Processes {
         if tmp.exists() {
             fs::remove_dir_all(&tmp).with_context(|| format!("cannot empty {}", tmp.display()))?;
         }
-        for dir in [tmp, dir.join("logs")] {
-            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        }
+        fs::create_dir(&tmp).with_context(|| format!("cannot make {}", tmp.display()))?;
         Ok(processes)
     }
 
