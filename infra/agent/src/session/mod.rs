@@ -69,7 +69,7 @@ pub(crate) enum Effect {
     },
     /// Give up this connection; a new one will be made.
     Reconnect,
-    /// Open a new connection beside this one.
+    /// Open a new connection, while this one still carries messages.
     Renew,
     Show(Notice),
     /// Close the connection and exit.
