@@ -6,6 +6,7 @@ use bematic_protocol::{
     ids::{AgentId, stable_hash},
     time::Timestamp,
 };
+use strum::IntoStaticStr;
 
 use super::{Agent, Binding, HEARTBEAT_EVERY, SEEN_EVERY};
 
@@ -29,7 +30,8 @@ pub(crate) fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
 }
 
 /// The liveness of a connected agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Liveness {
     /// The agent sends and receives.
     Well,

@@ -208,7 +208,7 @@ impl Sweeper {
         if !matches!(liveness, Liveness::Silent | Liveness::Deaf) {
             return Ok(Checked::Healthy);
         }
-        info!(agent = %agent.id, connection = %binding.id, why = ?liveness, "agent marked offline");
+        info!(agent = %agent.id, connection = %binding.id, why = <&str>::from(liveness), "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
         self.ports
             .connections

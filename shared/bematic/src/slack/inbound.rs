@@ -72,7 +72,9 @@ pub(crate) struct ButtonPress {
 pub(crate) enum InboundError {
     #[error("the body is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
-    #[error("the request's {0} is missing or not valid: {1}")]
+    #[error("the request has no {0}")]
+    Missing(&'static str),
+    #[error("the request's {0} is not valid: {1}")]
     Field(&'static str, serde_json::Error),
 }
 
@@ -81,6 +83,7 @@ impl InboundError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::NotJson(_) => "SLACK_BODY_INVALID",
+            Self::Missing(_) => "SLACK_FIELD_MISSING",
             Self::Field(..) => "SLACK_FIELD_INVALID",
         }
     }
@@ -157,11 +160,15 @@ fn ignored(kind: &str) -> Inbound {
     Inbound::Ignored { kind: kind.into() }
 }
 
-/// Returns the field at a JSON pointer. A text that is empty counts as missing.
+/// Returns the field at a JSON pointer. Null and an empty text count as missing, which an optional field
+/// may be.
 fn field<T: DeserializeOwned>(body: &Value, pointer: &'static str) -> Result<T, InboundError> {
     let value = body.pointer(pointer).filter(|value| **value != *"");
-    T::deserialize(value.unwrap_or(&Value::Null))
-        .map_err(|error| InboundError::Field(&pointer[1..], error))
+    let value = value.unwrap_or(&Value::Null);
+    T::deserialize(value).map_err(|error| match value {
+        Value::Null => InboundError::Missing(&pointer[1..]),
+        _ => InboundError::Field(&pointer[1..], error),
+    })
 }
 
 #[cfg(test)]
