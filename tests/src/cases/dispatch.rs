@@ -1,9 +1,6 @@
 //! Who gets which task when.
 
-use std::time::Duration;
-
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::harness::{Spelling, Test, TestAgent};
 
@@ -27,7 +24,6 @@ async fn work(mut agent: TestAgent) -> Vec<String> {
             "more than {CAPACITY} at once"
         );
         let task = held.remove(0);
-        sleep(Duration::from_millis(5)).await;
         agent.complete(&task, "done").await;
     }
     started

@@ -123,13 +123,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
     it.aws
         .failures()
         .arm(0, When::After, Failure::TransactionConflict(1));
-    it.dynamo
-        .get_item()
-        .table_name("Things")
-        .set_key(Some(key("1")))
-        .send()
-        .await
-        .unwrap();
+    get(&it.dynamo).await;
     let error = write.clone().send().await.unwrap_err().into_service_error();
     let TransactWriteItemsError::TransactionCanceledException(error) = error else {
         panic!("{error:?}")
@@ -152,6 +146,11 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
         Err("TransactionConflictException".into())
     );
     write.send().await.unwrap();
+}
+
+async fn get(dynamo: &aws_sdk_dynamodb::Client) {
+    let read = dynamo.get_item().table_name("Things");
+    read.set_key(Some(key("1"))).send().await.unwrap();
 }
 
 /// Writes down what it is told, and refuses one operation.
@@ -183,13 +182,7 @@ async fn a_hook_is_told_of_every_call_that_is_observed() {
     send(&it).await.unwrap_err();
     assert_eq!(it.count("Work"), 1, "it took effect");
     let quiet = aws_sdk_dynamodb::Client::new(&it.aws.unobserved().sdk_config());
-    quiet
-        .get_item()
-        .table_name("Things")
-        .set_key(Some(key("1")))
-        .send()
-        .await
-        .unwrap();
+    get(&quiet).await;
     let expected = [
         "before PutItem Things",
         "after PutItem Things: ok",

@@ -126,7 +126,7 @@ impl MessageDice {
     }
 
     /// Returns the delays of the next message's copies, two at most; `None` if the connection is cut instead.
-    /// Everything is drawn for every message, so that no odds change what is drawn for another kind.
+    /// Everything is drawn for every message, so that no probability changes what is drawn for another kind.
     pub(super) fn next(&mut self) -> Option<Vec<Delay>> {
         let cut = self.is(self.conditions.cut);
         let dropped = self.is(self.conditions.drop);
@@ -173,8 +173,8 @@ mod tests {
         connection: u64,
         direction: Direction,
     ) -> Vec<Option<Vec<Delay>>> {
-        let odds = parse(&format!("{text},seed:{seed}")).unwrap();
-        let mut dice = MessageDice::new(odds, connection, direction);
+        let conditions = parse(&format!("{text},seed:{seed}")).unwrap();
+        let mut dice = MessageDice::new(conditions, connection, direction);
         (0..500).map(|_| dice.next()).collect()
     }
 
@@ -269,8 +269,8 @@ mod tests {
 
     #[test]
     fn one_kind_does_not_change_the_others() {
-        let doubled = |odds| {
-            let fates = fates(odds, 7, 0, Direction::ToAgent);
+        let doubled = |text| {
+            let fates = fates(text, 7, 0, Direction::ToAgent);
             let is_doubled =
                 |fate: &Option<Vec<Delay>>| fate.as_ref().is_some_and(|copies| copies.len() == 2);
             fates.iter().map(is_doubled).collect::<Vec<_>>()

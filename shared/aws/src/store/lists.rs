@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::Select;
 use bematic::{
     error::{StoreError, chain},
     ports::{Deadlines, Page, TaskLists, WAITING_COUNTED},
-    task::{Task, TaskEvent, TaskPolicy},
+    task::Task,
 };
 use bematic_protocol::{
     ids::{AgentId, ChannelId, TaskId},
@@ -42,8 +42,7 @@ impl TaskLists for TaskStore {
             && let Some(item) = items.try_next().await.map_err(failed("Query"))?
         {
             let task: Task = read(item)?;
-            let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
-            if claimed.is_ok() {
+            if task.is_claimable(now) {
                 due.push(task);
             }
         }

@@ -65,13 +65,13 @@ impl Notifier {
         };
         let (about, to) = (Subject::Task(id), destination(&task.origin));
         let card = self.ports.cards.find(about);
-        let view = TaskView::read(&self.ports, task.clone());
+        let view = TaskView::read(&self.ports, task);
         let (view, card) = futures::try_join!(view, card)?;
         let message = view.render(self.ports.clock.now());
         self.post_or_update(about, card, &to, &message).await?;
         // A progress report is no change of the task, whose version may be recorded already.
-        if task.shown < task.version {
-            self.ports.deadlines.mark_shown(&task).await?;
+        if view.task.shown < view.task.version {
+            self.ports.deadlines.mark_shown(&view.task).await?;
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Notifier {
     }
 
     /// Posts a notice in the operations channel when a breaker opened, and one when it has closed
-    /// again; failed probes in between cause none. Two reads, one or two for each incident that is
+    /// again; failed probes in between cause none. A read, one or two for each incident that is
     /// stored, a write; and for each notice the calls of a card.
     async fn announce_breaker(&self, agent: &AgentId) -> Result<()> {
         let breaker = self.ports.breakers.breaker(agent).await?;

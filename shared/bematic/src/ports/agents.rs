@@ -248,7 +248,8 @@ impl BreakerChange<'_> {
 pub trait Breakers: Send + Sync {
     /// Returns the agent's breaker; a new one if none was ever written.
     async fn breaker(&self, agent: &AgentId) -> StoreResult<Breaker>;
-    /// Returns the breakers of many agents, in their order: a call for each.
+    /// Returns the breakers of many agents, in their order, by eventually consistent reads: a call
+    /// for each 100.
     async fn breakers(&self, agents: &[AgentId]) -> StoreResult<Vec<Breaker>>;
     /// Writes the changed breaker, and its gate into the agent's record, in one transaction. Writes
     /// nothing if the breaker is unchanged.

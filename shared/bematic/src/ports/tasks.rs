@@ -168,7 +168,7 @@ pub trait Reports: Send + Sync {
     ) -> StoreResult<Option<Timestamp>>;
 }
 
-/// The record of the one Slack message about a task or a bulk operation.
+/// The record of the one Slack message about a task, a bulk operation or a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CardRecord {

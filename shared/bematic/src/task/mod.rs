@@ -122,6 +122,12 @@ impl Task {
         }
     }
 
+    /// Whether the task may be claimed now: it is pending, and its backoff is over.
+    pub fn is_claimable(&self, now: Timestamp) -> bool {
+        self.after(TaskEvent::Claimed, &TaskPolicy::default(), now)
+            .is_ok()
+    }
+
     /// Returns the task after `event`, ready to be written in place of this one.
     pub fn after(
         &self,

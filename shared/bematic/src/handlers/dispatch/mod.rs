@@ -74,7 +74,7 @@ impl Dispatcher {
 
     /// Dispatches an agent's queue under the agent's lease, so that tasks arrive in order: a second
     /// dispatcher only requests another dispatch from the first. Three calls and, for each task,
-    /// three more.
+    /// three more and its messages.
     async fn dispatch_queue(&self, agent_id: &AgentId) -> Result<()> {
         let (ports, leases) = (&self.ports, &self.ports.dispatch_leases);
         let now = ports.clock.now();

@@ -52,7 +52,7 @@ impl MessageRouter {
     }
 
     /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is online;
-    /// more where the agent's list of tasks and the stored one differ.
+    /// one for each task that it names, and more for each that it holds and does not name.
     pub(super) async fn agent_status(
         &self,
         context: Context<'_>,
