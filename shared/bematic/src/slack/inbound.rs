@@ -1,7 +1,7 @@
 //! The requests from Slack, parsed into one owned value. Unknown fields are ignored.
 
 use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -70,8 +70,8 @@ pub(crate) struct ButtonPress {
 /// Why a request from Slack cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
-    #[error("the body is not JSON: {0}")]
-    NotJson(#[from] serde_json::Error),
+    #[error("the body is not what Slack sends: {0}")]
+    Body(#[from] serde_json::Error),
     #[error("the request has no {0}")]
     Missing(&'static str),
     #[error("the request's {0} is not valid: {1}")]
@@ -82,7 +82,7 @@ impl InboundError {
     /// Returns the stable code, for logs.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::NotJson(_) => "SLACK_BODY_INVALID",
+            Self::Body(_) => "SLACK_BODY_INVALID",
             Self::Missing(_) => "SLACK_FIELD_MISSING",
             Self::Field(..) => "SLACK_FIELD_INVALID",
         }
@@ -93,11 +93,8 @@ impl InboundError {
 pub(crate) fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Inbound, InboundError> {
     match endpoint {
         Endpoint::Commands => command(&form(body)),
-        Endpoint::Events => event(&serde_json::from_slice(body)?),
-        Endpoint::Interactions => {
-            let payload: String = field(&form(body), "/payload")?;
-            interaction(&serde_json::from_str(&payload)?)
-        }
+        Endpoint::Events => event(body),
+        Endpoint::Interactions => interaction(&field::<String>(&form(body), "payload")?),
     }
 }
 
@@ -111,18 +108,30 @@ fn command(form: &Value) -> Result<Inbound, InboundError> {
         return Ok(ignored("ssl_check"));
     }
     Ok(Inbound::Command(SlashCommand {
-        channel_id: field(form, "/channel_id")?,
-        user_id: field(form, "/user_id")?,
-        text: field::<Option<_>>(form, "/text")?.unwrap_or_default(),
-        trigger_id: field(form, "/trigger_id")?,
+        channel_id: field(form, "channel_id")?,
+        user_id: field(form, "user_id")?,
+        text: field::<Option<_>>(form, "text")?.unwrap_or_default(),
+        trigger_id: field(form, "trigger_id")?,
     }))
 }
 
-fn event(body: &Value) -> Result<Inbound, InboundError> {
-    let event = &body["event"];
-    match (&*field::<String>(body, "/type")?, event["type"].as_str()) {
+/// The parts of an event's body that are read. Others are skipped whatever they are.
+#[derive(Deserialize)]
+struct EventBody {
+    #[serde(rename = "type")]
+    kind: String,
+    challenge: Option<String>,
+    event_id: Option<String>,
+    #[serde(default)]
+    event: Value,
+}
+
+fn event(body: &[u8]) -> Result<Inbound, InboundError> {
+    let body: EventBody = serde_json::from_slice(body)?;
+    let event = &body.event;
+    match (&*body.kind, event["type"].as_str()) {
         ("url_verification", _) => Ok(Inbound::UrlVerification {
-            challenge: field(body, "/challenge")?,
+            challenge: body.challenge.ok_or(InboundError::Missing("challenge"))?,
         }),
         // Mentions by bots, including Bematic itself, are ignored: two bots that mention each other
         // would never end.
@@ -130,29 +139,65 @@ fn event(body: &Value) -> Result<Inbound, InboundError> {
             Ok(ignored("app_mention by a bot"))
         }
         ("event_callback", Some("app_mention")) => Ok(Inbound::Mention(Mention {
-            event_id: field(body, "/event_id")?,
-            channel_id: field(event, "/channel")?,
-            user_id: field(event, "/user")?,
-            text: field(event, "/text")?,
-            ts: field(event, "/ts")?,
-            thread_ts: field(event, "/thread_ts")?,
+            event_id: body
+                .event_id
+                .filter(|id| !id.is_empty())
+                .ok_or(InboundError::Missing("event_id"))?,
+            channel_id: field(event, "channel")?,
+            user_id: field(event, "user")?,
+            text: read(&event["text"], "text")?,
+            ts: field(event, "ts")?,
+            thread_ts: field(event, "thread_ts")?,
         })),
-        ("event_callback", _) => Ok(ignored(&field::<String>(event, "/type")?)),
+        ("event_callback", _) => Ok(ignored(&read::<String>(&event["type"], "event's type")?)),
         (kind, _) => Ok(ignored(kind)),
     }
 }
 
-fn interaction(payload: &Value) -> Result<Inbound, InboundError> {
-    let kind: String = field(payload, "/type")?;
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The parts of a pressed button's payload that are read. Others are skipped whatever they are: `message`
+/// is the whole card, which may hold half an emoji of an agent's output.
+#[derive(Deserialize)]
+struct BlockActions {
+    #[serde(default)]
+    actions: Vec<PressedButton>,
+    user: WithId<UserId>,
+    channel: Option<WithId<ChannelId>>,
+}
+
+#[derive(Deserialize)]
+struct PressedButton {
+    action_id: String,
+    value: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WithId<T> {
+    id: T,
+}
+
+fn interaction(payload: &str) -> Result<Inbound, InboundError> {
+    let Kind { kind } = serde_json::from_str(payload)?;
     if kind != "block_actions" {
         return Ok(ignored(&kind));
     }
+    let payload: BlockActions = serde_json::from_str(payload)?;
     // Slack sends one action at a time, though in a list.
+    let pressed = payload
+        .actions
+        .into_iter()
+        .next()
+        .ok_or(InboundError::Missing("actions"))?;
     Ok(Inbound::Action(ButtonPress {
-        action_id: field(payload, "/actions/0/action_id")?,
-        value: field(payload, "/actions/0/value")?,
-        user_id: field(payload, "/user/id")?,
-        channel_id: field(payload, "/channel/id")?,
+        action_id: pressed.action_id,
+        value: pressed.value,
+        user_id: payload.user.id,
+        channel_id: payload.channel.map(|channel| channel.id),
     }))
 }
 
@@ -160,14 +205,16 @@ fn ignored(kind: &str) -> Inbound {
     Inbound::Ignored { kind: kind.into() }
 }
 
-/// Returns the field at a JSON pointer. Null and an empty text count as missing, which an optional field
-/// may be.
-fn field<T: DeserializeOwned>(body: &Value, pointer: &'static str) -> Result<T, InboundError> {
-    let value = body.pointer(pointer).filter(|value| **value != *"");
-    let value = value.unwrap_or(&Value::Null);
+/// Returns a field. An empty text counts as missing, which an optional field may be.
+fn field<T: DeserializeOwned>(of: &Value, name: &'static str) -> Result<T, InboundError> {
+    let value = of.get(name).filter(|value| **value != *"");
+    read(value.unwrap_or(&Value::Null), name)
+}
+
+fn read<T: DeserializeOwned>(value: &Value, name: &'static str) -> Result<T, InboundError> {
     T::deserialize(value).map_err(|error| match value {
-        Value::Null => InboundError::Missing(&pointer[1..]),
-        _ => InboundError::Field(&pointer[1..], error),
+        Value::Null => InboundError::Missing(name),
+        _ => InboundError::Field(name, error),
     })
 }
 

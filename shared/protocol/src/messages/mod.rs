@@ -150,7 +150,7 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
         return Err(ProtocolError::Envelope(id, "it is not an object".into()));
     }
     let raw: Raw = serde_json::from_value(value)
-        .map_err(|error| ProtocolError::Envelope(id, error.to_string()))?;
+        .map_err(|error| ProtocolError::Envelope(id, shortened(&error.to_string())))?;
     let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
         let printable = raw.kind.chars().filter(|c| !c.is_control());
         let kind = printable.take(64).collect();
@@ -160,7 +160,7 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
         id: raw.id.clone(),
         canonical,
         spelling,
-        reason,
+        reason: shortened(&reason),
     };
     let tagged = serde_json::json!({ "type": canonical, "payload": raw.payload });
     let message: M = serde_json::from_value(tagged).map_err(|error| invalid(error.to_string()))?;
@@ -173,6 +173,13 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
         message,
     };
     Ok((envelope, spelling))
+}
+
+/// Returns the parser's reason, which may repeat what was sent, at a length that fits in a SYSTEM_ERROR and a
+/// log line.
+fn shortened(reason: &str) -> String {
+    let printable = reason.chars().filter(|c| !c.is_control());
+    printable.take(300).collect()
 }
 
 impl<M: Message> Envelope<M> {

@@ -224,6 +224,30 @@ fn an_invalid_message_is_refused_with_a_code_and_its_id() {
 }
 
 #[test]
+fn an_error_does_not_repeat_a_long_text_of_the_agent() {
+    let long = "🦀\"".repeat(10_000);
+    let payloads = [
+        (
+            "TASK_COMPLETE",
+            json!({"taskId": TASK, "result": "x", "durationMs": long}),
+        ),
+        ("TASK_PROGRESS", json!({"taskId": TASK, "progress": long})),
+        (
+            "AGENT_STATUS",
+            json!({"agentId": "a", "status": long, "activeTasks": []}),
+        ),
+        ("TASK_ACK", json!(long)),
+    ];
+    for (kind, payload) in payloads {
+        let error = from_agent(kind, &payload).unwrap_err();
+        assert!(error.to_string().len() < 2000, "{kind}");
+    }
+    let timed = json!({"id": "m1", "type": "HEARTBEAT_PING", "payload": {}, "timestamp": long});
+    let error = decode::<AgentMessage>(&timed.to_string()).unwrap_err();
+    assert!(error.to_string().contains("not negative"), "{error}");
+}
+
+#[test]
 fn text_that_is_not_a_message_is_refused() {
     for (text, code) in [
         ("", "INVALID_JSON"),

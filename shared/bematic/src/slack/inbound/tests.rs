@@ -180,6 +180,80 @@ fn other_interactions_are_ignored_and_broken_ones_refused() {
     }
 }
 
+/// JSON that a strict parser refuses: half an emoji, a number out of range, and deep nesting.
+fn odd_values() -> [String; 3] {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    [r#""x\ud83d""#.into(), "1e999".into(), deep]
+}
+
+#[test]
+fn a_field_that_is_not_used_may_hold_anything() {
+    for odd in odd_values() {
+        let button = format!(
+            r#"{{"type":"block_actions","user":{{"id":"U1","username":{odd}}},"channel":{{"id":"C1"}},
+            "message":{{"ts":"1.5","text":{odd}}},"actions":[{{"action_id":"retry","block_id":{odd}}}]}}"#
+        );
+        let body = form(&[("payload", &button)]);
+        assert!(
+            matches!(parse(Endpoint::Interactions, &body), Ok(Inbound::Action(_))),
+            "{odd}"
+        );
+        let mention = mention().to_string();
+        let mention = mention.replacen('{', &format!(r#"{{"later":{odd},"#), 1);
+        let mentioned = parse(Endpoint::Events, mention.as_bytes());
+        assert!(matches!(mentioned, Ok(Inbound::Mention(_))), "{odd}");
+        let check = format!(r#"{{"type":"url_verification","challenge":"c","token":{odd}}}"#);
+        assert!(parse(Endpoint::Events, check.as_bytes()).is_ok(), "{odd}");
+    }
+}
+
+#[test]
+fn an_empty_mention_is_read_and_an_empty_type_ignored() {
+    let mut body = mention();
+    body["event"]["text"] = json!("");
+    assert!(matches!(events(&body), Ok(Inbound::Mention(mention)) if mention.text.is_empty()));
+    body["event"]["type"] = json!("");
+    assert!(matches!(events(&body), Ok(Inbound::Ignored { .. })));
+    for kind in [events, interactions] {
+        let ignored = kind(&json!({ "type": "" }));
+        assert!(
+            matches!(ignored, Ok(Inbound::Ignored { .. })),
+            "{ignored:?}"
+        );
+    }
+}
+
+#[test]
+fn a_button_of_a_channel_that_makes_no_sense_is_refused() {
+    let press = |channel: serde_json::Value| {
+        interactions(&json!({
+            "type": "block_actions", "user": { "id": "U1" }, "channel": channel,
+            "actions": [{ "action_id": "retry", "value": "task" }]
+        }))
+    };
+    for channel in [
+        json!({}),
+        json!({ "id": null }),
+        json!({ "id": "" }),
+        json!(17),
+        json!("x"),
+    ] {
+        assert_eq!(
+            press(channel.clone()).unwrap_err().code(),
+            "SLACK_BODY_INVALID",
+            "{channel}"
+        );
+    }
+    let without = press(json!(null)).unwrap();
+    assert!(matches!(
+        without,
+        Inbound::Action(ButtonPress {
+            channel_id: None,
+            ..
+        })
+    ));
+}
+
 proptest! {
     #[test]
     fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
