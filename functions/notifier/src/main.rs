@@ -15,10 +15,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
-    let handler = &Notifier::new(app.ports(), app.slack()?);
+    let handler = &Notifier::new(app.ports(), app.slack_client()?);
     let source = &app.event_source(QueueName::Notifications);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(sqs::each(event.payload, source, |it| handler.handle(it)).await)
+        Ok::<_, Error>(
+            sqs::handle_each_record(event.payload, source, |it| handler.handle(it)).await,
+        )
     }))
     .await
 }

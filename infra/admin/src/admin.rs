@@ -89,7 +89,7 @@ impl Admin {
 
     /// Creates an agent with a key. An agent that exists gets another key only with `add_key`.
     pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<IssuedKey> {
-        if Route::reserves(&id) {
+        if Route::is_reserved_name(&id) {
             bail!(
                 "an agent cannot be called {id}, which stands for all agents in a project; choose \
                  another name"
@@ -117,14 +117,14 @@ impl Admin {
     }
 
     /// Revokes all keys of an agent: none of them opens a connection any more. Returns how many.
-    pub(crate) async fn revoke_agent(&self, id: &AgentId) -> Result<usize> {
-        self.must_exist(id).await?;
+    pub(crate) async fn revoke_agent_keys(&self, id: &AgentId) -> Result<usize> {
+        self.require_agent_exists(id).await?;
         Ok(self.agents.revoke_keys(id).await?)
     }
 
     /// Returns the agent's circuit breaker.
     pub async fn breaker(&self, id: &AgentId) -> Result<Breaker> {
-        self.must_exist(id).await?;
+        self.require_agent_exists(id).await?;
         Ok(self.agents.breaker(id).await?)
     }
 
@@ -135,8 +135,8 @@ impl Admin {
         id: &AgentId,
         change: impl Fn(BreakerConfig) -> Option<BreakerConfig>,
     ) -> Result<Option<BreakerConfig>> {
-        self.must_exist(id).await?;
-        let defaults = BreakerConfig::deployed();
+        self.require_agent_exists(id).await?;
+        let defaults = BreakerConfig::deployment_defaults();
         loop {
             let before = self.agents.breaker(id).await?;
             let config = change(before.config.unwrap_or(defaults));
@@ -172,7 +172,7 @@ impl Admin {
         };
         project.validate().context("the project is not valid")?;
         let channel = &project.channel_id;
-        for agent in project.route.named() {
+        for agent in project.route.named_agents() {
             if self.agents.find(agent).await?.is_none() {
                 bail!(
                     "there is no agent {agent}; create it first, with `bematic agent create {agent}`"
@@ -194,7 +194,7 @@ impl Admin {
         })
     }
 
-    async fn must_exist(&self, id: &AgentId) -> Result<()> {
+    async fn require_agent_exists(&self, id: &AgentId) -> Result<()> {
         if self.agents.find(id).await?.is_none() {
             bail!("there is no agent {id}; `bematic agent list` shows all agents");
         }
@@ -202,7 +202,7 @@ impl Admin {
     }
 
     /// Returns the queues' dead-letter queues.
-    pub(crate) fn dead_letters(&self) -> Result<SqsDeadLetters> {
+    pub(crate) fn dead_letter_queues(&self) -> Result<SqsDeadLetters> {
         let url = |name: &str| {
             let known = self.deployment.queues.get(name).cloned();
             known.with_context(|| format!("the deployed stack has no queue {name}"))

@@ -8,7 +8,7 @@ use clap::Args;
 /// The settings to change. The others keep their value, or at first get the template's default
 /// (not the deployment's parameter).
 #[derive(Debug, Default, PartialEq, Args)]
-pub(crate) struct Settings {
+pub(crate) struct BreakerArgs {
     /// Percentage of failures at which the breaker opens.
     #[arg(long, value_name = "N")]
     failure_percent: Option<u32>,
@@ -16,22 +16,22 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N")]
     minimum_outcomes: Option<u32>,
     /// Length of the window in seconds: how long an outcome counts.
-    #[arg(long, value_name = "N", value_parser = millis)]
+    #[arg(long, value_name = "N", value_parser = parse_seconds_as_millis)]
     window_seconds: Option<u64>,
     /// Seconds that the breaker stays open before it permits probes.
-    #[arg(long, value_name = "N", value_parser = millis)]
+    #[arg(long, value_name = "N", value_parser = parse_seconds_as_millis)]
     recovery_seconds: Option<u64>,
     /// Successful probes that close the breaker.
     #[arg(long, value_name = "N")]
     successes: Option<u32>,
     /// Seconds, at least, after which a probe without an outcome counts as failed.
-    #[arg(long, value_name = "N", value_parser = millis)]
+    #[arg(long, value_name = "N", value_parser = parse_seconds_as_millis)]
     permit_seconds: Option<u64>,
     /// Failures in a row at which the breaker opens; 0 turns this rule off.
     #[arg(long, value_name = "N")]
     consecutive_failures: Option<u32>,
     /// Seconds from which on a success counts as slow; 0 turns this rule off.
-    #[arg(long, value_name = "N", value_parser = millis)]
+    #[arg(long, value_name = "N", value_parser = parse_seconds_as_millis)]
     slow_seconds: Option<u64>,
     /// Percentage of slow successes at which the breaker opens.
     #[arg(long, value_name = "N")]
@@ -39,13 +39,13 @@ pub(crate) struct Settings {
 }
 
 /// Parses seconds as milliseconds.
-fn millis(seconds: &str) -> Result<u64, ParseIntError> {
+fn parse_seconds_as_millis(seconds: &str) -> Result<u64, ParseIntError> {
     Ok(seconds.parse::<u64>()?.saturating_mul(1000))
 }
 
-impl Settings {
+impl BreakerArgs {
     /// Returns `config` with these changes.
-    pub(crate) fn change(&self, mut config: BreakerConfig) -> BreakerConfig {
+    pub(crate) fn apply_to(&self, mut config: BreakerConfig) -> BreakerConfig {
         fn set<T: Copy>(setting: &mut T, value: Option<T>) {
             *setting = value.unwrap_or(*setting);
         }
@@ -67,7 +67,7 @@ impl Settings {
 }
 
 /// Returns an agent's own settings as text, one in a line.
-pub(crate) fn rows(config: Option<&BreakerConfig>) -> String {
+pub(crate) fn settings_rows(config: Option<&BreakerConfig>) -> String {
     let Some(config) = config else {
         return "the deployment's settings".to_owned();
     };

@@ -17,8 +17,8 @@ use serde_json::json;
 use strum::IntoEnumIterator as _;
 
 use crate::admin::{Admin, NewProject};
-use crate::breaker::{self, Settings};
-use crate::deployment::{Deployment, LocalStack, STACK_VARIABLE};
+use crate::breaker::{self, BreakerArgs};
+use crate::deployment::{Deployment, LocalStackFile, STACK_FILE_VARIABLE};
 
 /// Administer a deployment of Bematic: agents and their keys, projects, dead letters.
 #[derive(Debug, Parser)]
@@ -104,10 +104,10 @@ Examples:
         /// The agent's id.
         id: AgentId,
         /// Remove the agent's own settings, so that the deployment's apply.
-        #[arg(long, conflicts_with = "Settings")]
+        #[arg(long, conflicts_with = "BreakerArgs")]
         defaults: bool,
         #[command(flatten)]
-        settings: Box<Settings>,
+        settings: Box<BreakerArgs>,
     },
 }
 
@@ -174,38 +174,38 @@ impl Cli {
             return Deployment::on_aws(stack).await;
         }
         let named = self.stack_file.clone();
-        let file = match named.or_else(|| env::var_os(STACK_VARIABLE).map(PathBuf::from)) {
+        let file = match named.or_else(|| env::var_os(STACK_FILE_VARIABLE).map(PathBuf::from)) {
             Some(file) => file,
-            None => {
-                LocalStack::find(&env::current_dir().context("the current folder cannot be read")?)?
-            }
+            None => LocalStackFile::find(
+                &env::current_dir().context("the current folder cannot be read")?,
+            )?,
         };
-        Ok(Deployment::local(LocalStack::read(&file)?).await)
+        Ok(Deployment::local(LocalStackFile::read(&file)?).await)
     }
 }
 
 /// Executes the command, and returns its output, as JSON or as text.
 async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> {
     match command {
-        Command::Agent(command) => agent(admin, command, json).await,
-        Command::Project(command) => project(admin, command, json).await,
+        Command::Agent(command) => execute_agent_command(admin, command, json).await,
+        Command::Project(command) => execute_project_command(admin, command, json).await,
         Command::DeadLetters { queue, action } => {
             let queues = queue.map_or_else(|| QueueName::iter().collect(), |queue| vec![queue]);
-            let dead_letters = admin.dead_letters()?;
+            let dead_letters = admin.dead_letter_queues()?;
             match action {
                 DeadLettersAction::List => {
                     let mut found = Vec::new();
                     for queue in queues {
                         found.push(dead_letters.list(queue).await?);
                     }
-                    answer(json, &found, || dead_letter_rows(&found))
+                    json_or_text(json, &found, || dead_letter_rows(&found))
                 }
                 DeadLettersAction::Redrive => {
                     let mut redriven = 0;
                     for queue in queues {
                         redriven += dead_letters.redrive(queue, usize::MAX).await?;
                     }
-                    answer(json, &json!({ "redriven": redriven }), || {
+                    json_or_text(json, &json!({ "redriven": redriven }), || {
                         format!("messages redriven: {redriven}")
                     })
                 }
@@ -214,11 +214,11 @@ async fn execute(admin: &Admin, command: Command, json: bool) -> Result<String> 
     }
 }
 
-async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<String> {
+async fn execute_agent_command(admin: &Admin, command: AgentCommand, json: bool) -> Result<String> {
     match command {
         AgentCommand::Create { id, add_key } => {
             let created = admin.create_agent(id, add_key).await?;
-            answer(json, &created, || {
+            json_or_text(json, &created, || {
                 format!(
                     "agent  {}\nkey    {}\nThe key is not shown again.",
                     created.agent_id, created.api_key
@@ -228,11 +228,13 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
         AgentCommand::List => {
             let agents = admin.list_agents().await?;
             let agents: Vec<_> = agents.into_iter().map(AgentSummary::from).collect();
-            answer(json, &agents, || rows(&agents, "no agents yet", agent_row))
+            json_or_text(json, &agents, || {
+                join_rows(&agents, "no agents yet", agent_row)
+            })
         }
         AgentCommand::Revoke { id } => {
-            let keys = admin.revoke_agent(&id).await?;
-            answer(json, &json!({ "agentId": id, "keys": keys }), || {
+            let keys = admin.revoke_agent_keys(&id).await?;
+            json_or_text(json, &json!({ "agentId": id, "keys": keys }), || {
                 format!("keys revoked: {keys}, of {id}")
             })
         }
@@ -241,39 +243,47 @@ async fn agent(admin: &Admin, command: AgentCommand, json: bool) -> Result<Strin
             defaults,
             settings,
         } => {
-            let config = if !defaults && *settings == Settings::default() {
+            let config = if !defaults && *settings == BreakerArgs::default() {
                 admin.breaker(&id).await?.config
             } else {
-                let change = |config| (!defaults).then(|| settings.change(config));
+                let change = |config| (!defaults).then(|| settings.apply_to(config));
                 admin.configure_breaker(&id, change).await?
             };
-            answer(json, &config, || breaker::rows(config.as_ref()))
+            json_or_text(json, &config, || breaker::settings_rows(config.as_ref()))
         }
     }
 }
 
-async fn project(admin: &Admin, command: ProjectCommand, json: bool) -> Result<String> {
+async fn execute_project_command(
+    admin: &Admin,
+    command: ProjectCommand,
+    json: bool,
+) -> Result<String> {
     match command {
         ProjectCommand::Create { project, replace } => {
             let created = admin.create_project(*project, replace).await?;
-            answer(json, &created, || project_row(&created))
+            json_or_text(json, &created, || project_row(&created))
         }
         ProjectCommand::List => {
             let projects = admin.projects.list().await?;
-            answer(json, &projects, || {
-                rows(&projects, "no projects yet", project_row)
+            json_or_text(json, &projects, || {
+                join_rows(&projects, "no projects yet", project_row)
             })
         }
         ProjectCommand::Delete { channel } => {
             let deleted = admin.delete_project(&channel).await?;
-            answer(json, &deleted, || {
+            json_or_text(json, &deleted, || {
                 format!("deleted: {}", project_row(&deleted))
             })
         }
     }
 }
 
-fn answer(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<String> {
+fn json_or_text(
+    json: bool,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<String> {
     Ok(if json {
         serde_json::to_string(value)?
     } else {
@@ -281,7 +291,7 @@ fn answer(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> 
     })
 }
 
-fn rows<T>(all: &[T], none: &str, row: impl Fn(&T) -> String) -> String {
+fn join_rows<T>(all: &[T], none: &str, row: impl Fn(&T) -> String) -> String {
     if all.is_empty() {
         none.to_owned()
     } else {

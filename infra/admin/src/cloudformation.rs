@@ -12,22 +12,22 @@ use http::Request;
 use url::form_urlencoded;
 
 /// The version of the CloudFormation API.
-const VERSION: &str = "2010-05-15";
-const FORM: &str = "application/x-www-form-urlencoded";
+const API_VERSION: &str = "2010-05-15";
+const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The outputs of a stack, by name.
 pub type Outputs = BTreeMap<String, String>;
 
 /// Returns the outputs of the stack of this name, in the region and with the credentials of
 /// `config`.
-pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
+pub async fn fetch_outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
     let region = config.region().context(
         "no AWS region: set AWS_REGION, or a region in the profile that AWS_PROFILE names",
     )?;
     let region = region.as_ref();
     let body = form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "DescribeStacks")
-        .append_pair("Version", VERSION)
+        .append_pair("Version", API_VERSION)
         .append_pair("StackName", stack)
         .finish();
     let endpoint = match config.endpoint_url() {
@@ -38,7 +38,7 @@ pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
         None => format!("https://cloudformation.{region}.amazonaws.com/"),
     };
     let mut request = Request::post(&endpoint)
-        .header("content-type", FORM)
+        .header("content-type", FORM_CONTENT_TYPE)
         .body(body)?;
     sign_request(config, region, &mut request).await?;
     let unreachable = || format!("CloudFormation cannot be reached at {endpoint}");
@@ -47,10 +47,10 @@ pub async fn outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
     let failed = !answer.status().is_success();
     let xml = answer.text().await.with_context(unreachable)?;
     if failed {
-        let message = first(&xml, "Message").unwrap_or_else(|| xml.trim().to_owned());
+        let message = first_element_text(&xml, "Message").unwrap_or_else(|| xml.trim().to_owned());
         bail!("the stack {stack} cannot be looked up in {region}: {message}");
     }
-    Ok(read(&xml))
+    Ok(parse_outputs(&xml))
 }
 
 async fn sign_request(
@@ -72,7 +72,7 @@ async fn sign_request(
         .settings(SigningSettings::default())
         .build()?
         .into();
-    let headers = [("content-type", FORM)].into_iter();
+    let headers = [("content-type", FORM_CONTENT_TYPE)].into_iter();
     let body = SignableBody::Bytes(request.body().as_bytes());
     let unsigned = SignableRequest::new("POST", request.uri().to_string(), headers, body)?;
     let (instructions, _) = sign(unsigned, &parameters)?.into_parts();
@@ -81,21 +81,26 @@ async fn sign_request(
 }
 
 /// Parses the response to `DescribeStacks`: each output is a `<member>` with a key and a value.
-fn read(xml: &str) -> Outputs {
+fn parse_outputs(xml: &str) -> Outputs {
     xml.split("<member>")
-        .filter_map(|output| Some((first(output, "OutputKey")?, first(output, "OutputValue")?)))
+        .filter_map(|output| {
+            Some((
+                first_element_text(output, "OutputKey")?,
+                first_element_text(output, "OutputValue")?,
+            ))
+        })
         .collect()
 }
 
 /// Returns the text of the first element with this name.
-fn first(xml: &str, name: &str) -> Option<String> {
+fn first_element_text(xml: &str, name: &str) -> Option<String> {
     let (_, from) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = from.split_once(&format!("</{name}>"))?;
-    Some(unescaped(text))
+    Some(unescape_xml(text))
 }
 
 /// Resolves XML's character references, `&amp;` last, so that none is resolved twice.
-fn unescaped(text: &str) -> String {
+fn unescape_xml(text: &str) -> String {
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&quot;", "\"")
@@ -115,6 +120,6 @@ mod tests {
              <OutputKey>B</OutputKey></member></Outputs></member></Stacks>";
         let found = [("A", "x?a=1&b=<2>"), ("B", "y")];
         let found = found.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(read(xml), Outputs::from(found));
+        assert_eq!(parse_outputs(xml), Outputs::from(found));
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cloudformation::{self, Outputs};
 
 /// The environment variable with the path of the local stack's file.
-pub const STACK_VARIABLE: &str = "BEMATIC_STACK";
+pub const STACK_FILE_VARIABLE: &str = "BEMATIC_STACK";
 /// The path below a checkout to which `cargo xtask up` writes the local stack's file.
 const STACK_FILE: &str = "target/local/stack.json";
 
@@ -29,7 +29,7 @@ pub struct Tables {
 /// The part of the local stack's `stack.json` that is about AWS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LocalStack {
+pub struct LocalStackFile {
     /// The endpoint of all AWS services.
     pub aws_endpoint: String,
     /// The AWS region.
@@ -40,7 +40,7 @@ pub struct LocalStack {
     pub queues: BTreeMap<String, String>,
 }
 
-impl LocalStack {
+impl LocalStackFile {
     /// Reads a `stack.json`.
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let name = file.display();
@@ -77,9 +77,9 @@ pub struct Deployment {
 
 impl Deployment {
     /// Returns the deployment of a local stack.
-    pub async fn local(stack: LocalStack) -> Self {
+    pub async fn local(stack: LocalStackFile) -> Self {
         Self {
-            config: local_config(stack.aws_endpoint, stack.region).await,
+            config: local_sdk_config(stack.aws_endpoint, stack.region).await,
             tables: stack.tables,
             queues: stack.queues,
         }
@@ -89,19 +89,19 @@ impl Deployment {
     /// credentials of the AWS environment.
     pub async fn on_aws(stack: &str) -> Result<Self> {
         let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let outputs = cloudformation::outputs(&config, stack).await?;
+        let outputs = cloudformation::fetch_outputs(&config, stack).await?;
         Ok(Self {
             config,
             tables: Tables::of(&outputs)
                 .with_context(|| format!("the stack {stack} is not a deployment of Bematic"))?,
-            queues: queues(&outputs),
+            queues: queue_urls(&outputs),
         })
     }
 }
 
 /// Returns the SDK configuration for a local stack. The emulator accepts any credentials; the SDK
 /// requires some.
-pub async fn local_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
+pub async fn local_sdk_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(endpoint)
         .region(Region::new(region))
@@ -126,7 +126,7 @@ impl Tables {
 
 /// Returns the queues' URLs from a deployment's outputs, by name: the output `DispatchQueueUrl` is
 /// `dispatch`, `DispatchDeadLettersUrl` is `dispatch-dead-letters`.
-pub fn queues(outputs: &Outputs) -> BTreeMap<String, String> {
+pub fn queue_urls(outputs: &Outputs) -> BTreeMap<String, String> {
     let suffixes = [("QueueUrl", ""), ("DeadLettersUrl", "-dead-letters")];
     let named = |name: &str| {
         suffixes.iter().find_map(|(suffix, short)| {
@@ -148,7 +148,7 @@ mod tests {
     fn queues_have_short_names() {
         let names = ["DispatchQueueUrl", "DispatchDeadLettersUrl", "WebhookUrl"];
         let outputs = names.map(|name| (name.to_owned(), name.to_owned())).into();
-        let names: Vec<_> = queues(&outputs).into_keys().collect();
+        let names: Vec<_> = queue_urls(&outputs).into_keys().collect();
         assert_eq!(names, ["dispatch", "dispatch-dead-letters"]);
     }
 
@@ -158,10 +158,10 @@ mod tests {
         let file = checkout.path().join(STACK_FILE);
         let below = checkout.path().join("infra/admin/src");
         fs::create_dir_all(&below).unwrap();
-        let error = LocalStack::find(&below).unwrap_err().to_string();
+        let error = LocalStackFile::find(&below).unwrap_err().to_string();
         assert!(error.contains("--stack NAME"), "{error}");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "{}").unwrap();
-        assert_eq!(LocalStack::find(&below).unwrap(), file);
+        assert_eq!(LocalStackFile::find(&below).unwrap(), file);
     }
 }

@@ -9,5 +9,7 @@ mod cloudformation;
 mod deployment;
 
 pub use self::admin::{Admin, IssuedKey, NewProject};
-pub use self::cloudformation::{Outputs, outputs};
-pub use self::deployment::{Deployment, LocalStack, STACK_VARIABLE, Tables, local_config, queues};
+pub use self::cloudformation::{Outputs, fetch_outputs};
+pub use self::deployment::{
+    Deployment, LocalStackFile, STACK_FILE_VARIABLE, Tables, local_sdk_config, queue_urls,
+};

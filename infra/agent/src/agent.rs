@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    backoff::due,
-    config::{Config, without_secrets},
+    backoff::sleep_until_deadline,
+    config::{Config, url_without_secrets},
     connection::{self, ConnectionEvent, ConnectionHandle},
     load,
     notice::Notice,
@@ -29,7 +29,7 @@ use crate::{
 
 /// Events of the connection, and of runs, that may wait for the session; with so many, commands wait
 /// at their pipes.
-const EVENTS: usize = 16;
+const EVENT_CHANNEL_CAPACITY: usize = 16;
 
 /// Runs an agent until it is asked to stop, or its key is refused. `signals` are the names of those
 /// that ask it to stop.
@@ -41,15 +41,15 @@ pub async fn run(
 ) -> Exit {
     ui(&Notice::Started {
         agent_id: config.agent_id.to_string(),
-        url: without_secrets(&config.url),
+        url: url_without_secrets(&config.url),
         command: config.command.program.clone(),
         concurrency: config.concurrency,
     });
     let config = Arc::new(config);
-    let (events, connection_events) = mpsc::channel(EVENTS);
+    let (events, connection_events) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
     let connection = tokio::spawn(connection::run(config.clone(), api_key, events));
     let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-    let (run_sender, run_events) = mpsc::channel(EVENTS);
+    let (run_sender, run_events) = mpsc::channel(EVENT_CHANNEL_CAPACITY);
     let mut system = System::new();
     let measure_load = Box::new(move || load::measure(&mut system));
     let mut agent = Agent {
@@ -64,7 +64,7 @@ pub async fn run(
         run_sender,
         run_events,
     };
-    let exit = agent.work().await;
+    let exit = agent.event_loop().await;
     agent.close().await;
     connection.abort();
     (agent.ui)(&Notice::Stopped);
@@ -86,7 +86,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn work(&mut self) -> Exit {
+    async fn event_loop(&mut self) -> Exit {
         loop {
             if let Some(exit) = self.carry_out_effects() {
                 return exit;
@@ -108,13 +108,13 @@ impl Agent {
                     Event::Run(run, event)
                 }
                 Some(_) = self.runs.join_next(), if !self.runs.is_empty() => continue,
-                permit = room(self.connection.clone()), if self.session.has_outgoing() => {
+                permit = wait_for_room(self.connection.clone()), if self.session.has_outgoing() => {
                     if let Some(text) = self.session.next_outgoing(Instant::now()) {
                         permit.send(text);
                     }
                     Event::Tick
                 }
-                () = due(self.session.deadline()) => Event::Tick,
+                () = sleep_until_deadline(self.session.deadline()) => Event::Tick,
             };
             self.session.handle(event, Instant::now());
         }
@@ -123,7 +123,7 @@ impl Agent {
     /// Carries out the session's effects. Returns the reason to exit, if there is one.
     fn carry_out_effects(&mut self) -> Option<Exit> {
         let mut exit = None;
-        for effect in self.session.effects() {
+        for effect in self.session.take_effects() {
             match effect {
                 Effect::Start { submit, folder } => {
                     let (stop, stopped) = watch::channel(None);
@@ -162,12 +162,12 @@ impl Agent {
             {}
         };
         // The agent does not wait longer for a cloud that does not answer the close.
-        let _closed = timeout(2 * connection::CLOSE, closed).await;
+        let _closed = timeout(2 * connection::CLOSE_TIMEOUT, closed).await;
     }
 }
 
 /// Waits for room for one more message; for ever without a connection, whose end is an event.
-async fn room(connection: Option<ConnectionHandle>) -> mpsc::OwnedPermit<String> {
+async fn wait_for_room(connection: Option<ConnectionHandle>) -> mpsc::OwnedPermit<String> {
     if let Some(connection) = connection
         && let Ok(permit) = connection.texts.reserve_owned().await
     {

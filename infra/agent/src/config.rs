@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use bematic_protocol::{ids::AgentId, messages::limits::CAPACITY};
+use bematic_protocol::{ids::AgentId, messages::limits::MAX_CAPACITY};
 use clap::Parser;
 use secrecy::SecretString;
 use url::Url;
@@ -35,19 +35,19 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", required = true)]
     workdir: Vec<PathBuf>,
     /// How many tasks run at once
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(CAPACITY)))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CAPACITY)))]
     concurrency: u32,
     /// Tell what happens as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
     /// Seconds that running tasks may take to finish when the agent is stopped
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     drain_timeout: Duration,
     /// Seconds that a command has to end when its task is cancelled, before it is killed
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     kill_grace: Duration,
     /// Seconds after which a connection is replaced by a new one; for tests
-    #[arg(long, value_name = "SECONDS", hide = true, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", hide = true, value_parser = parse_seconds)]
     renew_after: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ impl Cli {
         if !["ws", "wss"].contains(&self.url.scheme()) || self.url.host().is_none() {
             bail!(
                 "--url {} is no WebSocket address; it begins with wss:// (or ws:// for a local stack)",
-                without_secrets(&self.url)
+                url_without_secrets(&self.url)
             );
         }
         let defaults = Timings::default();
@@ -96,7 +96,7 @@ impl Cli {
 }
 
 /// Parses seconds, up to a day.
-fn seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("not a number of seconds from 0 to 86400".to_owned()),
@@ -120,7 +120,7 @@ pub struct Config {
 }
 
 /// Returns an address as it may be shown: user, password, query and fragment might be secrets.
-pub(crate) fn without_secrets(url: &Url) -> String {
+pub(crate) fn url_without_secrets(url: &Url) -> String {
     let mut shown = url.clone();
     // These fail for an address without a host, which has neither.
     let _ = shown.set_username("");
@@ -228,7 +228,7 @@ mod tests {
             ("wss://host/ws", "wss://host/ws"),
             ("mailto:me@host?subject=x", "mailto:me@host"),
         ] {
-            assert_eq!(without_secrets(&address.parse().unwrap()), shown);
+            assert_eq!(url_without_secrets(&address.parse().unwrap()), shown);
         }
     }
 }

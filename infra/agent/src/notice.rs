@@ -31,7 +31,7 @@ pub enum Notice {
     Disconnected {
         reason: String,
         /// The time until the next attempt.
-        #[serde(rename = "retryInMs", serialize_with = "millis")]
+        #[serde(rename = "retryInMs", serialize_with = "serialize_millis")]
         retry_in: Duration,
     },
     TaskAccepted {
@@ -72,7 +72,7 @@ pub enum Notice {
         /// The reason, unless the task is completed.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        #[serde(rename = "durationMs", serialize_with = "millis")]
+        #[serde(rename = "durationMs", serialize_with = "serialize_millis")]
         duration: Duration,
     },
     /// The agent finishes its tasks and accepts no more.
@@ -81,7 +81,7 @@ pub enum Notice {
         /// The number of tasks that still run.
         running: usize,
         /// The time that they may take.
-        #[serde(rename = "timeoutMs", serialize_with = "millis")]
+        #[serde(rename = "timeoutMs", serialize_with = "serialize_millis")]
         timeout: Duration,
     },
     /// A problem that does not stop the agent.
@@ -107,7 +107,7 @@ pub enum TaskStatus {
     Cancelled,
 }
 
-fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -127,7 +127,7 @@ impl Notice {
             Self::Connected => "connected, waiting for tasks".to_owned(),
             Self::Renewed => "connection renewed".to_owned(),
             Self::Disconnected { reason, retry_in } => {
-                let wait = seconds(*retry_in);
+                let wait = format_seconds(*retry_in);
                 format!("! not connected: {reason}; trying again in {wait}")
             }
             Self::TaskAccepted {
@@ -141,7 +141,7 @@ impl Notice {
             Self::TaskRefused { run, reason, .. } => format!("✖ {run} not taken: {reason}"),
             Self::TaskStarted { run, title } => format!("▶ {run} {title}"),
             Self::TaskProgress { run, percent, step } => {
-                format!("  {run} {}", activity(*percent, step.as_deref()))
+                format!("  {run} {}", progress_text(*percent, step.as_deref()))
             }
             Self::TaskEnded {
                 run,
@@ -155,7 +155,7 @@ impl Notice {
                     TaskStatus::Failed => ('✖', "failed"),
                     TaskStatus::Cancelled => ('■', "cancelled"),
                 };
-                let time = seconds(*duration);
+                let time = format_seconds(*duration);
                 let mut line = format!("{mark} {run} {time} {title} — {status}");
                 if let Some(reason) = reason {
                     line += ": ";
@@ -167,7 +167,7 @@ impl Notice {
                 reason,
                 running,
                 timeout,
-            } => match (running, seconds(*timeout)) {
+            } => match (running, format_seconds(*timeout)) {
                 (0, _) => format!("stopping: {reason}"),
                 (n, time) => format!(
                     "stopping: {reason}; {n} running tasks may take up to {time} (stop once more to end them at once)"
@@ -181,7 +181,7 @@ impl Notice {
 }
 
 /// Returns percent and step in words.
-pub(crate) fn activity(percent: Option<f64>, step: Option<&str>) -> String {
+pub(crate) fn progress_text(percent: Option<f64>, step: Option<&str>) -> String {
     let step = step.unwrap_or_default();
     match percent {
         Some(percent) => format!("{percent:>3.0} % {step}").trim_end().to_owned(),
@@ -189,7 +189,7 @@ pub(crate) fn activity(percent: Option<f64>, step: Option<&str>) -> String {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+fn format_seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 

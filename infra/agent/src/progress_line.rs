@@ -8,7 +8,7 @@ use serde::Deserialize;
 const PREFIX: &str = "::bematic ";
 
 /// The longest progress line, in bytes: room for a result that fills a message, escaped.
-const MAX_LINE: usize = 512 * 1024;
+const MAX_LINE_BYTES: usize = 512 * 1024;
 
 /// The content of one line. Unknown fields are ignored, so that a command may be newer than its
 /// agent.
@@ -102,14 +102,14 @@ pub(crate) enum OutputSegment {
 /// Separates progress lines from output as it arrives. Only the beginning of a possible progress
 /// line is held back.
 #[derive(Debug, Default)]
-pub(crate) struct LineSplitter {
+pub(crate) struct ProgressLineExtractor {
     /// The beginning of a line that may become a progress line.
     partial: String,
     /// Whether the line being read is known to be output.
     inside: bool,
 }
 
-impl LineSplitter {
+impl ProgressLineExtractor {
     /// Returns the pieces of the next text.
     pub(crate) fn push(&mut self, text: &str) -> Vec<OutputSegment> {
         let mut pieces = Vec::new();
@@ -119,7 +119,7 @@ impl LineSplitter {
                 pieces.push(OutputSegment::Text(part.to_owned()));
             } else {
                 self.partial.push_str(part);
-                pieces.extend(self.take_piece(ended));
+                pieces.extend(self.take_segment(ended));
             }
             self.inside = !ended && (self.inside || self.partial.is_empty());
         }
@@ -131,13 +131,13 @@ impl LineSplitter {
         if self.partial.is_empty() {
             return None;
         }
-        self.take_piece(true)
+        self.take_segment(true)
     }
 
     /// Returns the piece that the partial line is, if that is known already.
-    fn take_piece(&mut self, ended: bool) -> Option<OutputSegment> {
+    fn take_segment(&mut self, ended: bool) -> Option<OutputSegment> {
         let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
-        if !ended && open && self.partial.len() <= MAX_LINE {
+        if !ended && open && self.partial.len() <= MAX_LINE_BYTES {
             return None;
         }
         let line = std::mem::take(&mut self.partial);
@@ -147,7 +147,7 @@ impl LineSplitter {
         let parsed = if ended {
             parse(json)
         } else {
-            Err(format!("it is longer than {MAX_LINE} bytes"))
+            Err(format!("it is longer than {MAX_LINE_BYTES} bytes"))
         };
         Some(match parsed {
             Ok(line) => OutputSegment::ProgressLine(Box::new(line)),
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, size: usize) -> (String, Vec<ProgressLine>, usize) {
-        let mut lines = LineSplitter::default();
+        let mut lines = ProgressLineExtractor::default();
         let chars: Vec<char> = text.chars().collect();
         let mut pieces: Vec<OutputSegment> = chars
             .chunks(size)
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_endless_progress_line_is_not_kept_for_ever() {
-        let text = format!("{PREFIX}{}", "x".repeat(2 * MAX_LINE));
+        let text = format!("{PREFIX}{}", "x".repeat(2 * MAX_LINE_BYTES));
         let (output, _, malformed) = read(&text, 64 * 1024);
         assert_eq!((output, malformed), (text, 1));
     }

@@ -11,13 +11,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
-    notice::{Notice, activity},
+    notice::{Notice, progress_text},
     run::RunKey,
     text::shorten,
 };
 
 /// Time between two frames of a spinner.
-const FRAME: Duration = Duration::from_millis(120);
+const SPINNER_FRAME_INTERVAL: Duration = Duration::from_millis(120);
 /// Characters of a prompt in a task's line.
 const TITLE_CHARS: usize = 24;
 
@@ -28,12 +28,12 @@ pub type Ui = Box<dyn FnMut(&Notice) + Send>;
 /// line for each task on a terminal, and plain lines elsewhere.
 pub fn choose(json: bool) -> Ui {
     if json {
-        lines(io::stdout(), json_line)
+        line_ui(io::stdout(), json_line)
     } else if io::stderr().is_terminal() {
         let mut display = LiveDisplay::new();
         Box::new(move |notice| display.show(notice))
     } else {
-        lines(io::stderr(), |notice| match notice {
+        line_ui(io::stderr(), |notice| match notice {
             // A log is for changes: steps would be too many.
             Notice::TaskProgress { .. } => None,
             _ => notice.line(),
@@ -42,7 +42,7 @@ pub fn choose(json: bool) -> Ui {
 }
 
 /// Writes each notice as a line, if it has one.
-fn lines(mut out: impl Write + Send + 'static, line: fn(&Notice) -> Option<String>) -> Ui {
+fn line_ui(mut out: impl Write + Send + 'static, line: fn(&Notice) -> Option<String>) -> Ui {
     Box::new(move |notice| {
         if let Some(line) = line(notice) {
             // An output that nobody reads is no reason to stop working.
@@ -94,7 +94,7 @@ impl LiveDisplay {
         match notice {
             Notice::Started { agent_id, .. } => {
                 self.agent_id.clone_from(agent_id);
-                self.header.enable_steady_tick(FRAME);
+                self.header.enable_steady_tick(SPINNER_FRAME_INTERVAL);
             }
             Notice::Connecting => self.connection = "connecting",
             Notice::Connected => self.connection = "connected",
@@ -103,7 +103,7 @@ impl LiveDisplay {
                 let template = "{spinner} {prefix} {elapsed:>4} {wide_msg}";
                 let bar = add_spinner(&self.screen, template);
                 bar.set_prefix(format!("{run} {}", shorten(title, TITLE_CHARS)));
-                bar.enable_steady_tick(FRAME);
+                bar.enable_steady_tick(SPINNER_FRAME_INTERVAL);
                 let (percent, step) = (None, None);
                 self.tasks.insert(*run, TaskLine { bar, percent, step });
             }
@@ -111,7 +111,7 @@ impl LiveDisplay {
                 if let Some(task) = self.tasks.get_mut(run) {
                     task.percent = percent.or(task.percent);
                     task.step = step.clone().or(task.step.take());
-                    let activity = activity(task.percent, task.step.as_deref());
+                    let activity = progress_text(task.percent, task.step.as_deref());
                     task.bar.set_message(activity);
                 }
             }

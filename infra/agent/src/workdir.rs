@@ -15,7 +15,7 @@ impl Workdirs {
     /// Allows folders, which must exist, and what is below them.
     pub fn new(folders: &[PathBuf]) -> anyhow::Result<Self> {
         let canonical = folders.iter().map(|path| {
-            folder(path).map_err(|error| {
+            canonical_folder(path).map_err(|error| {
                 let path = path.display();
                 anyhow::anyhow!("--workdir {path}: {error}; name a folder that exists")
             })
@@ -30,8 +30,8 @@ impl Workdirs {
         let base = self.0.first().map_or(Path::new("/"), PathBuf::as_path);
         let path = base.join(local_path);
         let shown = shorten(local_path, 300);
-        match folder(&path) {
-            Ok(found) if self.allow(&found) => Ok(found),
+        match canonical_folder(&path) {
+            Ok(found) if self.is_allowed(&found) => Ok(found),
             // A path outside is refused alike whether it exists or not, so as not to reveal which.
             Err(error) if self.may_be_inside(&path) => Err(format!(
                 "the folder '{shown}' cannot be used on the agent's machine ({error}); \
@@ -44,7 +44,7 @@ impl Workdirs {
         }
     }
 
-    fn allow(&self, canonical: &Path) -> bool {
+    fn is_allowed(&self, canonical: &Path) -> bool {
         self.0.iter().any(|allowed| canonical.starts_with(allowed))
     }
 
@@ -52,12 +52,12 @@ impl Workdirs {
     fn may_be_inside(&self, path: &Path) -> bool {
         path.ancestors()
             .find_map(|part| part.canonicalize().ok())
-            .is_some_and(|part| self.allow(&part))
+            .is_some_and(|part| self.is_allowed(&part))
     }
 }
 
 /// The canonical form of a folder.
-fn folder(path: &Path) -> io::Result<PathBuf> {
+fn canonical_folder(path: &Path) -> io::Result<PathBuf> {
     let path = path.canonicalize()?;
     if path.is_dir() {
         Ok(path)

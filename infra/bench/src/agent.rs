@@ -2,20 +2,21 @@
 
 use anyhow::{Context, Result, bail};
 use bematic_admin::IssuedKey;
-use bematic_protocol::ids::{Ids as _, RandomIds};
+use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
-use bematic_test_agent::{CloudMessage, Message, Run, Spelling};
+use bematic_test_agent::{CloudMessage, Message, RunKey, Spelling};
 
-use crate::driver::Functions as _;
+use crate::driver::FunctionInvoker as _;
 use crate::events::Socket;
-use crate::log::{Case, Kind};
+use crate::log::{InvocationKind, SpecialCase};
 use crate::testbed::Testbed;
 
-pub(crate) const IN_BAND: Case = Some("without a key");
-const AUTHORIZER: Case = Some("authorizer");
-const AUTHORIZER_IN_BAND: Case = Some("authorizer, without a key");
+/// The case of a connection that authenticates in band.
+pub(crate) const IN_BAND_CASE: SpecialCase = Some("without a key");
+const AUTHORIZER_CASE: SpecialCase = Some("authorizer");
+const AUTHORIZER_IN_BAND_CASE: SpecialCase = Some("authorizer, without a key");
 /// The case of a report of a task of which a refresh is enqueued already.
-pub(crate) const REFRESH_ENQUEUED: Case = Some("refresh under way");
+pub(crate) const REFRESH_ENQUEUED_CASE: SpecialCase = Some("refresh under way");
 
 /// An agent with the channel that is bound to it, and its connection.
 pub(crate) struct Agent<'a> {
@@ -30,20 +31,22 @@ impl Agent<'_> {
         self.created.agent_id.as_str()
     }
 
+    /// Connects with the key in the header of the handshake.
     pub(crate) async fn connect(&mut self) -> Result<()> {
-        self.open(true, [AUTHORIZER, None]).await
+        self.open(true, [AUTHORIZER_CASE, None]).await
     }
 
     /// Connects without the key, and sends it in the first message.
     pub(crate) async fn connect_in_band(&mut self) -> Result<()> {
-        self.open(false, [AUTHORIZER_IN_BAND, IN_BAND]).await?;
+        self.open(false, [AUTHORIZER_IN_BAND_CASE, IN_BAND_CASE])
+            .await?;
         let request = Message::auth_request(self.id(), &self.created.api_key);
         self.send(request, None).await
     }
 
-    async fn open(&mut self, by_header: bool, cases: [Case; 2]) -> Result<()> {
+    async fn open(&mut self, by_header: bool, cases: [SpecialCase; 2]) -> Result<()> {
         let connection = format!("{}=", RandomIds.message());
-        let kinds = cases.map(|case| Kind::new("$connect", case));
+        let kinds = cases.map(|case| InvocationKind::new("$connect", case));
         let key = by_header.then_some((self.id(), self.created.api_key.as_str()));
         self.socket = Some(self.testbed.connect(&connection, key, kinds).await?);
         Ok(())
@@ -56,22 +59,31 @@ impl Agent<'_> {
     pub(crate) async fn disconnect(&self) -> Result<()> {
         let socket = self.socket()?;
         let by_header = socket.authorizer["agentId"].is_string();
-        let kind = Kind::new("$disconnect", if by_header { None } else { IN_BAND });
+        let kind = InvocationKind::new("$disconnect", if by_header { None } else { IN_BAND_CASE });
         self.testbed.disconnect(socket, kind).await
     }
 
-    pub(crate) async fn report(&self, run: Run, report: Message) -> Result<()> {
+    /// Sends a report of a running task, accounted to whether a refresh is enqueued already.
+    pub(crate) async fn send_report(&self, run: RunKey, report: Message) -> Result<()> {
         let enqueued = self.testbed.has_enqueued_refresh(&run.task_id.to_string());
-        let case = if enqueued { REFRESH_ENQUEUED } else { None };
+        let case = if enqueued {
+            REFRESH_ENQUEUED_CASE
+        } else {
+            None
+        };
         self.send(report, case).await
     }
 
-    pub(crate) async fn send(&self, message: Message, case: Case) -> Result<()> {
-        let kind = Kind::new(&message.kind, case);
-        let message = message.sent(RandomIds.message().as_str(), SystemClock.now());
+    /// Sends a message. It is an error if it is refused.
+    pub(crate) async fn send(&self, message: Message, case: SpecialCase) -> Result<()> {
+        let kind = InvocationKind::new(&message.kind, case);
+        let message = message.in_envelope(RandomIds.message().as_str(), SystemClock.now());
         let text = message.text(Spelling::Canonical);
-        let answer = self.testbed.message(self.socket()?, &text, kind).await?;
-        let posted = self.take_posted()?;
+        let answer = self
+            .testbed
+            .send_client_message(self.socket()?, &text, kind)
+            .await?;
+        let posted = self.take_posted_messages()?;
         let error = posted.iter().find(|it| it.kind == "SYSTEM_ERROR");
         if answer["statusCode"] != 200 || error.is_some() {
             bail!("{} was refused: {answer} {error:?}", message.message.kind);
@@ -79,15 +91,16 @@ impl Agent<'_> {
         Ok(())
     }
 
-    pub(crate) fn offered(&self) -> Result<Run> {
-        let posted = self.take_posted()?;
+    /// The run of the TASK_SUBMIT among what was posted to the connection since posts were taken last.
+    pub(crate) fn take_offered_run(&self) -> Result<RunKey> {
+        let posted = self.take_posted_messages()?;
         let offer = posted.iter().find_map(CloudMessage::offer);
-        let run = offer.map(|it| it.run());
+        let run = offer.map(|it| it.run_key());
         run.with_context(|| format!("no task was sent, but {posted:?}"))
     }
 
     /// Takes what was posted to the connection since posts were taken last.
-    fn take_posted(&self) -> Result<Vec<CloudMessage>> {
+    fn take_posted_messages(&self) -> Result<Vec<CloudMessage>> {
         let socket = self.socket()?;
         let posts = self.testbed.cloud.aws.connections().take_posts();
         let own = posts.iter().filter(|(to, _)| *to == socket.connection);

@@ -20,16 +20,16 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::common::lock;
 use crate::log::{Call, Service};
 
-pub(crate) const MANAGEMENT: &str = "/websocket";
-pub(crate) const SLACK: &str = "/slack/api";
+pub(crate) const MANAGEMENT_PATH: &str = "/websocket";
+pub(crate) const SLACK_API_PATH: &str = "/slack/api";
 pub(crate) const SIGNING_SECRET: &str = "bench-signing-secret";
 pub(crate) const BOT_TOKEN: &str = "xoxb-bench";
-pub(crate) const USER: &str = "U0BENCH";
+pub(crate) const SLACK_USER_ID: &str = "U0BENCH";
 
-pub(crate) fn slack(clock: Clock) -> Arc<Slack> {
+pub(crate) fn build_slack(clock: Clock) -> Arc<Slack> {
     Slack::new(Config {
         users: vec![User {
-            id: USER.to_owned(),
+            id: SLACK_USER_ID.to_owned(),
             name: "bench".to_owned(),
             real_name: "The bench".to_owned(),
         }],
@@ -40,7 +40,7 @@ pub(crate) fn slack(clock: Clock) -> Arc<Slack> {
 }
 
 /// Adds a channel that the bot is in.
-pub(crate) fn add_channel(slack: &Slack, id: &str) {
+pub(crate) fn add_slack_channel(slack: &Slack, id: &str) {
     slack.add_channel(Channel {
         id: id.to_owned(),
         name: id.to_lowercase(),
@@ -64,34 +64,35 @@ tokio::task_local! {
     static ARRIVED: Instant;
 }
 
-type Calls = Arc<Mutex<Vec<Call>>>;
+type SharedCalls = Arc<Mutex<Vec<Call>>>;
 
 /// Keeps the calls to AWS that come over HTTP.
-struct Recorder(Calls);
+struct AwsCallRecorder(SharedCalls);
 
 #[async_trait]
-impl Hook for Recorder {
+impl Hook for AwsCallRecorder {
     async fn after_call(&self, call: &fake_aws::Call) {
         if let Ok(arrived) = ARRIVED.try_with(|arrived| *arrived) {
-            lock(&self.0).push(Call::to_aws(call, arrived));
+            lock(&self.0).push(Call::from_fake_aws(call, arrived));
         }
     }
 }
 
-pub(crate) struct Server {
+/// The HTTP server of AWS and Slack.
+pub(crate) struct FakeAwsServer {
     pub(crate) url: String,
     pub(crate) slack: Arc<Slack>,
-    calls: Calls,
+    calls: SharedCalls,
     _serving: AbortOnDropHandle<()>,
 }
 
-impl Server {
+impl FakeAwsServer {
     pub(crate) async fn start(aws: FakeAws) -> Result<Self> {
-        let (calls, slack) = (Calls::default(), slack(Clock::system()));
-        aws.add_hook(Recorder(calls.clone()));
-        let keep_call = from_fn_with_state(calls.clone(), keep_slack_call);
+        let (calls, slack) = (SharedCalls::default(), build_slack(Clock::system()));
+        aws.add_hook(AwsCallRecorder(calls.clone()));
+        let keep_call = from_fn_with_state(calls.clone(), record_slack_call);
         let router = Router::new()
-            .fallback(answer)
+            .fallback(answer_aws_request)
             .with_state(aws)
             .nest("/slack", local_slack::router(&slack).layer(keep_call));
         let (address, serving) = serve(router).await?;
@@ -108,7 +109,11 @@ impl Server {
     }
 }
 
-async fn keep_slack_call(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+async fn record_slack_call(
+    State(calls): State<SharedCalls>,
+    request: Request,
+    next: Next,
+) -> Response {
     let arrived = Instant::now();
     let path = request.uri().path();
     let method = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -117,7 +122,7 @@ async fn keep_slack_call(State(calls): State<Calls>, request: Request, next: Nex
     response
 }
 
-async fn answer(State(aws): State<FakeAws>, request: Request) -> Response {
+async fn answer_aws_request(State(aws): State<FakeAws>, request: Request) -> Response {
     let arrived = Instant::now();
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();

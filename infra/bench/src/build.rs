@@ -11,41 +11,41 @@ use flate2::{Compression, write::DeflateEncoder};
 use serde_json::Value;
 use xtask::Workspace;
 
-use crate::common::FLOOR;
+use crate::common::FLOOR_FUNCTION;
 
 const FLOOR_PACKAGE: &str = "bematic-floor";
 
 /// Builds `functions` and the floor, and returns the binaries of these and of the other functions that
 /// were built before, by function.
-pub(crate) async fn build(
+pub(crate) async fn build_functions(
     workspace: &Workspace,
     functions: &[String],
     profile: &str,
     ui: &Ui,
 ) -> Result<BTreeMap<String, PathBuf>> {
-    let step = ui.step(&format!("Building with the profile {profile}"));
+    let step = ui.begin_step(&format!("Building with the profile {profile}"));
     let format = "--message-format=json-render-diagnostics";
-    let mut command = workspace.cargo(&["build", format, "--profile", profile]);
+    let mut command = workspace.cargo_command(&["build", format, "--profile", profile]);
     for package in functions.iter().map(String::as_str).chain([FLOOR_PACKAGE]) {
         command.args(["--package", package]);
     }
-    let built = executables(&run(&step, "cargo build", command).await?);
+    let built = parse_executables(&run(&step, "cargo build", command).await?);
     let floor = built.get(FLOOR_PACKAGE);
     let floor = floor.context("the floor has no binary")?;
     let dir = floor.parent().context("a binary is in a folder")?;
-    let mut binaries = BTreeMap::from([(FLOOR.to_owned(), floor.clone())]);
-    for function in workspace.functions()? {
+    let mut binaries = BTreeMap::from([(FLOOR_FUNCTION.to_owned(), floor.clone())]);
+    for function in workspace.function_names()? {
         let binary = dir.join(&function);
         if binary.is_file() {
             binaries.insert(function, binary);
         }
     }
-    step.done(&format!("{} functions", functions.len()));
+    step.succeed(&format!("{} functions", functions.len()));
     Ok(binaries)
 }
 
 /// The binaries that cargo says it made, by name; its other messages are of no interest.
-fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+fn parse_executables(messages: &str) -> BTreeMap<String, PathBuf> {
     let messages = messages.lines();
     let messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let programs = messages.filter(|it| it["profile"]["test"] == false);
@@ -60,14 +60,14 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
 
 /// Bytes of a zip's headers for one file named `bootstrap`: its own, that of the directory, and
 /// the end.
-const HEADERS: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
+const ZIP_HEADER_BYTES: u64 = 30 + 46 + 22 + 2 * "bootstrap".len() as u64;
 
 /// Bytes of the zip that SAM uploads of a binary: deflated, at zlib's default level.
-pub(crate) fn zip_bytes(binary: &Path) -> Result<u64> {
+pub(crate) fn zipped_size(binary: &Path) -> Result<u64> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
     encoder.write_all(&bytes)?;
-    Ok(encoder.finish()?.len() as u64 + HEADERS)
+    Ok(encoder.finish()?.len() as u64 + ZIP_HEADER_BYTES)
 }
 
 #[cfg(test)]
@@ -78,9 +78,9 @@ mod tests {
     fn a_binary_is_counted_as_it_is_zipped() {
         let path = std::env::temp_dir().join(format!("bematic-bench-{}", std::process::id()));
         fs::write(&path, vec![7; 100_000]).unwrap();
-        let size = zip_bytes(&path).unwrap();
+        let size = zipped_size(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(size > HEADERS && size < 1000, "{size}");
+        assert!(size > ZIP_HEADER_BYTES && size < 1000, "{size}");
     }
     #[test]
     fn binaries_are_read_from_what_cargo_says() {
@@ -100,7 +100,7 @@ mod tests {
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
         ]
         .join("\n");
-        let found = executables(&messages);
+        let found = parse_executables(&messages);
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
             [("batch".into(), "/t/batch".into())]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-pub(crate) const FLOOR: &str = "floor";
-pub(crate) const MESSAGES: &str = "ws-message";
-pub(crate) const HEARTBEATS: &str = "ws-heartbeat";
-pub(crate) const WEBHOOK: &str = "slack-webhook";
+pub(crate) const FLOOR_FUNCTION: &str = "floor";
+pub(crate) const MESSAGE_FUNCTION: &str = "ws-message";
+pub(crate) const HEARTBEAT_FUNCTION: &str = "ws-heartbeat";
+pub(crate) const WEBHOOK_FUNCTION: &str = "slack-webhook";
 
 /// Locks a state. What is locked is whole between calls, even after one that panicked.
 pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {

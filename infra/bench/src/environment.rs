@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use bematic_local::run::{last_lines, program};
+use bematic_local::run::{kill_on_drop_command, last_lines};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -26,19 +26,20 @@ use crate::log::Service;
 use crate::template::Function;
 
 /// The variables that Lambda sets for every function, with credentials that open nothing.
-const LAMBDA: &str = "AWS_LAMBDA_FUNCTION_VERSION=$LATEST AWS_LAMBDA_LOG_STREAM_NAME=bench \
+const LAMBDA_VARIABLES: &str = "AWS_LAMBDA_FUNCTION_VERSION=$LATEST AWS_LAMBDA_LOG_STREAM_NAME=bench \
     AWS_LAMBDA_LOG_FORMAT=JSON AWS_LAMBDA_LOG_LEVEL=INFO \
     AWS_LAMBDA_INITIALIZATION_TYPE=on-demand AWS_EXECUTION_ENV=AWS_Lambda_provided.al2023 \
     AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=bench \
     AWS_SECRET_ACCESS_KEY=bench AWS_SESSION_TOKEN=bench LANG=en_US.UTF-8 TZ=:UTC \
     PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin";
-const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:bench";
+const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:bench";
 /// How long a function may take to poll: Lambda gives it 10 s.
 const START_WITHIN: Duration = Duration::from_secs(10);
 /// How long after its poll a process is at rest, so that its processor time stands still.
-const AT_REST: Duration = Duration::from_millis(1);
+const PROCESS_IDLE_DELAY: Duration = Duration::from_millis(1);
 
-pub(crate) struct Answer {
+/// What a function answered to an invocation, when, and how long processors worked at it.
+pub(crate) struct TimedAnswer {
     pub(crate) handed_out: Instant,
     pub(crate) answered: Instant,
     pub(crate) worked: Duration,
@@ -47,7 +48,7 @@ pub(crate) struct Answer {
 }
 
 #[derive(Debug)]
-enum Step {
+enum InvocationStep {
     Polled,
     HandedOut,
     /// The process answered, or reported an error of an invocation or of its start.
@@ -57,12 +58,12 @@ enum Step {
 /// The Runtime API's end of the channels.
 struct RuntimeApi {
     events: Mutex<mpsc::UnboundedReceiver<Value>>,
-    steps: mpsc::UnboundedSender<(Instant, Step)>,
+    steps: mpsc::UnboundedSender<(Instant, InvocationStep)>,
     timeout: Duration,
 }
 
 impl RuntimeApi {
-    fn note(&self, step: Step) {
+    fn send_step(&self, step: InvocationStep) {
         self.steps.send((Instant::now(), step)).ok();
     }
 }
@@ -72,7 +73,7 @@ pub(crate) struct Environment {
     name: String,
     child: Child,
     events: mpsc::UnboundedSender<Value>,
-    steps: mpsc::UnboundedReceiver<(Instant, Step)>,
+    steps: mpsc::UnboundedReceiver<(Instant, InvocationStep)>,
     _serving: AbortOnDropHandle<()>,
     pub(crate) init: Duration,
     pub(crate) invocations: usize,
@@ -100,16 +101,20 @@ impl Environment {
             timeout: function.timeout,
         };
         let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .fallback(answered)
+            .route("/2018-06-01/runtime/invocation/next", get(next_invocation))
+            .fallback(receive_answer)
             .with_state(Arc::new(runtime_api));
         let (address, serving) = serve(router).await?;
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let memory = function.memory.to_string();
-        let mut command = program(binary);
+        let mut command = kill_on_drop_command(binary);
         command
             .env_clear()
-            .envs(LAMBDA.split(' ').filter_map(|it| it.split_once('=')))
+            .envs(
+                LAMBDA_VARIABLES
+                    .split(' ')
+                    .filter_map(|it| it.split_once('=')),
+            )
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
             .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
@@ -124,7 +129,7 @@ impl Environment {
         let polled = async {
             tokio::select! {
                 Some(step) = steps.recv() => match step {
-                    (at, Step::Polled) => Ok(at),
+                    (at, InvocationStep::Polled) => Ok(at),
                     (_, step) => bail!("its first step was {step:?}"),
                 },
                 status = child.wait() => bail!("it ended with {}", status?),
@@ -152,14 +157,14 @@ impl Environment {
     }
 
     /// Hands an event out, and waits for the answer and for the next poll.
-    pub(crate) async fn invoke(&mut self, event: Value) -> Result<Answer> {
+    pub(crate) async fn invoke(&mut self, event: Value) -> Result<TimedAnswer> {
         self.invocations += 1;
-        sleep(AT_REST).await;
+        sleep(PROCESS_IDLE_DELAY).await;
         let before = self.processor_time()?;
         self.events.send(event)?;
         let steps = async {
             let (handed_out, _) = self.steps.recv().await?;
-            let (answered, Step::Answered(outcome)) = self.steps.recv().await? else {
+            let (answered, InvocationStep::Answered(outcome)) = self.steps.recv().await? else {
                 return None;
             };
             self.steps.recv().await?;
@@ -170,8 +175,8 @@ impl Environment {
             let (name, limit, log) = (&self.name, self.timeout, self.log.display());
             format!("{name} did not answer within {limit:?}; its output is in {log}")
         })?;
-        sleep(AT_REST).await;
-        Ok(Answer {
+        sleep(PROCESS_IDLE_DELAY).await;
+        Ok(TimedAnswer {
             handed_out,
             answered,
             worked: self.processor_time()?.saturating_sub(before),
@@ -179,13 +184,14 @@ impl Environment {
         })
     }
 
+    /// How long processors have worked in all threads of the process until now.
     fn processor_time(&self) -> Result<Duration> {
         let mut sum = 0;
-        let threads = fs::read_dir(self.proc("task")?);
+        let threads = fs::read_dir(self.proc_path("task")?);
         for thread in threads.with_context(|| format!("{} has no threads", self.name))? {
             // A thread that has ended meanwhile is no more than noise.
             let statistics = fs::read_to_string(thread?.path().join("schedstat"));
-            sum += nanos_worked(&statistics.unwrap_or_default()).unwrap_or_default();
+            sum += parse_processor_nanos(&statistics.unwrap_or_default()).unwrap_or_default();
         }
         if sum == 0 {
             bail!("this kernel keeps no processor times in /proc/…/schedstat");
@@ -194,34 +200,36 @@ impl Environment {
     }
 
     /// The most memory that was resident at a time, in KB.
-    pub(crate) fn peak_kb(&self) -> Result<u64> {
-        let status = fs::read_to_string(self.proc("status")?)?;
-        peak(&status).with_context(|| format!("{} has no VmHWM", self.name))
+    pub(crate) fn peak_memory_kb(&self) -> Result<u64> {
+        let status = fs::read_to_string(self.proc_path("status")?)?;
+        parse_peak_memory_kb(&status).with_context(|| format!("{} has no VmHWM", self.name))
     }
 
-    fn proc(&self, file: &str) -> Result<String> {
+    fn proc_path(&self, file: &str) -> Result<String> {
         let id = self.child.id().context("the process has ended")?;
         Ok(format!("/proc/{id}/{file}"))
     }
 
-    pub(crate) fn logged(&self) -> u64 {
+    /// The bytes of its output until now.
+    pub(crate) fn log_bytes(&self) -> u64 {
         fs::metadata(&self.log).map_or(0, |log| log.len())
     }
 }
 
 /// Nanoseconds on a processor: the first number of `schedstat`.
-fn nanos_worked(statistics: &str) -> Option<u64> {
+fn parse_processor_nanos(statistics: &str) -> Option<u64> {
     statistics.split_whitespace().next()?.parse().ok()
 }
 
-fn peak(status: &str) -> Option<u64> {
+fn parse_peak_memory_kb(status: &str) -> Option<u64> {
     let mut lines = status.lines();
     let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
     peak.trim_end_matches("kB").trim().parse().ok()
 }
 
-async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
-    api.note(Step::Polled);
+/// Answers the poll for the next invocation, once there is one.
+async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
+    api.send_step(InvocationStep::Polled);
     let Some(event) = api.events.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
@@ -229,23 +237,25 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     let headers = [
         ("lambda-runtime-aws-request-id", "bench"),
         ("lambda-runtime-deadline-ms", &deadline),
-        ("lambda-runtime-invoked-function-arn", ARN),
+        ("lambda-runtime-invoked-function-arn", FUNCTION_ARN),
         ("lambda-runtime-trace-id", "Root=1-0;Parent=0;Sampled=0"),
         ("content-type", "application/json"),
     ];
     let response = (headers, event.to_string()).into_response();
-    api.note(Step::HandedOut);
+    api.send_step(InvocationStep::HandedOut);
     response
 }
 
 /// Receives the answer to an invocation at `…/response`, and an error at `…/error`.
-async fn answered(State(api): State<Arc<RuntimeApi>>, uri: Uri, body: Bytes) -> Response {
+async fn receive_answer(State(api): State<Arc<RuntimeApi>>, uri: Uri, body: Bytes) -> Response {
     let value = serde_json::from_slice(&body);
-    api.note(Step::Answered(if uri.path().ends_with("/response") {
-        value.map_err(|error| json!({ "errorMessage": error.to_string() }))
-    } else {
-        Err(value.unwrap_or_default())
-    }));
+    api.send_step(InvocationStep::Answered(
+        if uri.path().ends_with("/response") {
+            value.map_err(|error| json!({ "errorMessage": error.to_string() }))
+        } else {
+            Err(value.unwrap_or_default())
+        },
+    ));
     (StatusCode::ACCEPTED, r#"{"status":"OK"}"#).into_response()
 }
 
@@ -256,13 +266,16 @@ mod tests {
     #[test]
     fn the_peak_is_read_from_the_processs_status() {
         let status = "Name:\tws-message\nVmPeak:\t  99 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
-        assert_eq!(peak(status), Some(12345));
-        assert_eq!(peak("Name:\tx\n"), None);
+        assert_eq!(parse_peak_memory_kb(status), Some(12345));
+        assert_eq!(parse_peak_memory_kb("Name:\tx\n"), None);
     }
 
     #[test]
     fn processor_time_is_not_the_time_of_waiting_for_a_processor() {
-        assert_eq!(nanos_worked("2500000 990000000 12\n"), Some(2_500_000));
-        assert_eq!(nanos_worked(""), None);
+        assert_eq!(
+            parse_processor_nanos("2500000 990000000 12\n"),
+            Some(2_500_000)
+        );
+        assert_eq!(parse_processor_nanos(""), None);
     }
 }

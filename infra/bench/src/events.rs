@@ -5,7 +5,7 @@ use fake_aws::{QueueSpec, ReceivedMessage};
 use local_slack::SlashCommand;
 use serde_json::{Value, json};
 
-use crate::aws::{SIGNING_SECRET, USER};
+use crate::aws::{SIGNING_SECRET, SLACK_USER_ID};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Socket {
@@ -17,7 +17,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// The event of the authorizer: with an agent's id and key in the headers, or without.
-    pub(crate) fn handshake(&self, key: Option<(&str, &str)>) -> Value {
+    pub(crate) fn authorizer_event(&self, key: Option<(&str, &str)>) -> Value {
         let mut event = self.event("$connect", None, self.connected_at);
         event["type"] = "REQUEST".into();
         event["methodArn"] =
@@ -84,14 +84,19 @@ pub(crate) fn queue_event(queue: &QueueSpec, received: &[ReceivedMessage]) -> Va
 }
 
 /// Whether the queue that an event's messages are of is a FIFO queue; none for another event.
-pub(crate) fn fifo_source(event: &Value) -> Option<bool> {
+pub(crate) fn is_fifo_source(event: &Value) -> Option<bool> {
     let attributes = event.pointer("/Records/0/attributes")?;
     Some(attributes["MessageDeduplicationId"].is_string())
 }
 
-pub(crate) fn slash_command(channel: &str, trigger: &str, text: &str, now: Timestamp) -> Value {
-    let command = SlashCommand::new(channel, USER, text, trigger);
-    let request = command.signed(SIGNING_SECRET, now.as_secs());
+pub(crate) fn slash_command_event(
+    channel: &str,
+    trigger: &str,
+    text: &str,
+    now: Timestamp,
+) -> Value {
+    let command = SlashCommand::new(channel, SLACK_USER_ID, text, trigger);
+    let request = command.signed_request(SIGNING_SECRET, now.as_secs());
     let route = format!("POST {}", request.path);
     let mut event = json!({
         "version": "2.0", "routeKey": route, "rawPath": request.path, "rawQueryString": "",
@@ -113,7 +118,7 @@ pub(crate) fn slash_command(channel: &str, trigger: &str, text: &str, now: Times
     event
 }
 
-pub(crate) fn schedule() -> Value {
+pub(crate) fn schedule_event() -> Value {
     json!({
         "version": "0", "id": "bench", "detail-type": "Scheduled Event", "source": "aws.scheduler",
         "account": "000000000000", "time": "2026-11-25T07:00:00Z", "region": "us-east-1",

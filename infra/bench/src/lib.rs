@@ -51,11 +51,11 @@ use bematic_local::ui::Ui;
 use clap::{Args, value_parser};
 use xtask::Workspace;
 
-use crate::common::{FLOOR, millis, percentile, write_json};
-use crate::log::{Case, Invocation};
+use crate::common::{FLOOR_FUNCTION, millis, percentile, write_json};
+use crate::log::{Invocation, SpecialCase};
 use crate::prices::Prices;
-use crate::report::{Floor, FunctionRow, Report, Starts};
-use crate::scenario::{BUSY, EXCHANGES, EXCHANGING};
+use crate::report::{FloorRow, FunctionRow, Report, StartFigures};
+use crate::scenario::{BUSY_FLOOR_CASE, EXCHANGES_PER_INVOCATION, EXCHANGING_FLOOR_CASE};
 pub use crate::simulate::{Options as SimulateOptions, simulate};
 use crate::testbed::Testbed;
 
@@ -78,40 +78,40 @@ pub struct BenchOptions {
 
 /// Runs the bench, and prints the table.
 pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Result<()> {
-    let functions = workspace.functions()?;
+    let functions = workspace.function_names()?;
     let wanted = match &options.only {
         Some(name) if functions.contains(name) => vec![name.clone()],
         Some(name) => bail!("there is no function {name}, but {}", functions.join(", ")),
         None => functions.clone(),
     };
-    let prices = Prices::read()?;
-    let binaries = build::build(workspace, &wanted, &options.profile, ui).await?;
+    let prices = Prices::load()?;
+    let binaries = build::build_functions(workspace, &wanted, &options.profile, ui).await?;
     let all_there = functions.iter().all(|name| binaries.contains_key(name));
     let testbed = Testbed::new(workspace, binaries.clone()).await?;
-    let inits = start_in_turn(&testbed, &wanted, options.rounds, ui).await?;
+    let inits = measure_starts_in_turn(&testbed, &wanted, options.rounds, ui).await?;
     let mut task = None;
     if all_there {
-        let step = ui.step("Sending everything");
+        let step = ui.begin_step("Sending everything");
         // The floor is among the rest, so that a slow moment of the machine meets both.
         for round in 0..options.rounds {
-            scenario::floor(&testbed).await?;
-            scenario::everything(&testbed, round).await?;
+            scenario::invoke_floor(&testbed).await?;
+            scenario::run_scenario_round(&testbed, round).await?;
         }
-        step.done(&format!("{} invocations", testbed.log().len()));
-        let step = ui.step("Running the ordinary task");
-        let row = scenario::ordinary_task(&testbed, &prices).await?;
-        step.done(&format!("{} invocations", row.lambda_invocations));
+        step.succeed(&format!("{} invocations", testbed.invocation_log().len()));
+        let step = ui.begin_step("Running the ordinary task");
+        let row = scenario::run_ordinary_task(&testbed, &prices).await?;
+        step.succeed(&format!("{} invocations", row.lambda_invocations));
         task = Some(row);
     } else {
-        ui.line("messages are left out: not every function was built before");
+        ui.print_line("messages are left out: not every function was built before");
     }
-    let starts = |name: &str| -> Result<Starts> {
+    let starts = |name: &str| -> Result<StartFigures> {
         let (init, peak_kb) = &inits[name];
-        Ok(Starts {
+        Ok(StartFigures {
             init_ms_p50: percentile(init, 50).unwrap_or_default(),
             init_ms_p99: percentile(init, 99).unwrap_or_default(),
-            max_rss_kb: testbed.peak_kb(name)?.max(*peak_kb),
-            zip_bytes: build::zip_bytes(&binaries[name])?,
+            max_rss_kb: testbed.peak_memory_kb(name)?.max(*peak_kb),
+            zip_bytes: build::zipped_size(&binaries[name])?,
         })
     };
     let row = |name: &String| -> Result<FunctionRow> {
@@ -119,8 +119,8 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
         Ok(FunctionRow { name, starts })
     };
     let functions = wanted.iter().map(row).collect::<Result<_>>()?;
-    let mut log = std::mem::take(&mut *testbed.log());
-    let floor = floor(starts(FLOOR)?, &log);
+    let mut log = std::mem::take(&mut *testbed.invocation_log());
+    let floor = floor_row(starts(FLOOR_FUNCTION)?, &log);
     log.retain(|it| wanted.contains(&it.function));
     // The network is left out: what bare exchanges in the place of the calls would take.
     let exchange = Duration::from_secs_f64(floor.exchange_ms.unwrap_or_default() / 1000.0);
@@ -134,7 +134,7 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
         prices_of: prices.date,
         floor,
         functions,
-        messages: report::messages(&log),
+        messages: report::message_rows(&log),
         task,
         limits: Vec::new(),
     };
@@ -142,45 +142,46 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
     if options.only.is_some() {
         report.limits.retain(|limit| limit.worst.is_some());
     }
-    ui.line(&table::table(&report));
+    ui.print_line(&table::render_report(&report));
     write_json(options.json.as_deref(), &report)
 }
 
 /// Starts every function and the floor in turn. Returns the milliseconds from exec to the first poll of
 /// each start, and the most memory in KB, by function.
-async fn start_in_turn(
+async fn measure_starts_in_turn(
     testbed: &Testbed,
     wanted: &[String],
     rounds: u16,
     ui: &Ui,
 ) -> Result<BTreeMap<String, (Vec<f64>, u64)>> {
-    let step = ui.step("Starting the functions");
+    let step = ui.begin_step("Starting the functions");
     let mut starts: BTreeMap<String, (Vec<f64>, u64)> = BTreeMap::new();
     // The first start of each reads its binary from the disk.
     for round in 0..=rounds {
-        step.note(&format!("{round} of {rounds}"));
-        for name in wanted.iter().map(String::as_str).chain([FLOOR]) {
-            let environment = testbed.start(name).await?;
+        step.show_note(&format!("{round} of {rounds}"));
+        for name in wanted.iter().map(String::as_str).chain([FLOOR_FUNCTION]) {
+            let environment = testbed.start_environment(name).await?;
             let (init, peak_kb) = starts.entry(name.to_owned()).or_default();
-            *peak_kb = environment.peak_kb()?.max(*peak_kb);
+            *peak_kb = environment.peak_memory_kb()?.max(*peak_kb);
             if round > 0 {
                 init.push(millis(environment.init));
             }
         }
     }
-    step.done(&format!("{rounds} times"));
+    step.succeed(&format!("{rounds} times"));
     Ok(starts)
 }
 
-fn floor(starts: Starts, log: &[Invocation]) -> Floor {
-    let warm = |case: Case| {
-        let own = log.iter().filter(|it| it.function == FLOOR);
-        report::warm(&own.filter(|it| it.kind.case == case).collect::<Vec<_>>())
+fn floor_row(starts: StartFigures, log: &[Invocation]) -> FloorRow {
+    let warm = |case: SpecialCase| {
+        let own = log.iter().filter(|it| it.function == FLOOR_FUNCTION);
+        report::warm_times(&own.filter(|it| it.kind.case == case).collect::<Vec<_>>())
     };
     let median = |case| warm(case).warm_ms_p50;
-    let exchanges = median(EXCHANGING).zip(median(BUSY));
-    let exchange_ms = exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES));
-    Floor {
+    let exchanges = median(EXCHANGING_FLOOR_CASE).zip(median(BUSY_FLOOR_CASE));
+    let exchange_ms =
+        exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES_PER_INVOCATION));
+    FloorRow {
         starts,
         warm: warm(None),
         exchange_ms: exchange_ms.map(|ms| ms.max(0.0)),
@@ -189,7 +190,7 @@ fn floor(starts: Starts, log: &[Invocation]) -> Floor {
 
 /// The calls and units of the ordinary task, and the limits that are exceeded.
 #[derive(Debug)]
-pub struct Counts {
+pub struct OrdinaryTaskCounts {
     /// The invocations of all functions.
     pub lambda_invocations: usize,
     /// The read request units.
@@ -201,15 +202,15 @@ pub struct Counts {
 }
 
 /// Counts what everything costs, once, with the functions that the local stack runs, whatever their profile.
-pub async fn counts(workspace: &Workspace) -> Result<Counts> {
-    let functions = workspace.functions()?.into_iter();
-    let binaries = functions.map(|name| (name.clone(), workspace.bootstrap(&name)));
+pub async fn measure_counts(workspace: &Workspace) -> Result<OrdinaryTaskCounts> {
+    let functions = workspace.function_names()?.into_iter();
+    let binaries = functions.map(|name| (name.clone(), workspace.bootstrap_path(&name)));
     let testbed = Testbed::new(workspace, binaries.collect()).await?;
-    scenario::everything(&testbed, 0).await?;
-    let task = scenario::ordinary_task(&testbed, &Prices::read()?).await?;
-    let limits = limits::check_counts(&testbed.log(), &task);
+    scenario::run_scenario_round(&testbed, 0).await?;
+    let task = scenario::run_ordinary_task(&testbed, &Prices::load()?).await?;
+    let limits = limits::check_counts(&testbed.invocation_log(), &task);
     let exceeded = limits.iter().filter(|limit| !limit.met);
-    Ok(Counts {
+    Ok(OrdinaryTaskCounts {
         lambda_invocations: task.lambda_invocations,
         read_units: task.read_units,
         write_units: task.write_units,

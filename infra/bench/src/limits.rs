@@ -2,65 +2,68 @@
 
 use std::time::Duration;
 
-use bematic::agent::SEEN_EVERY;
+use bematic::agent::HEARTBEAT_RECORD_INTERVAL;
 
-use crate::agent::{IN_BAND, REFRESH_ENQUEUED};
-use crate::common::{HEARTBEATS, MESSAGES};
-use crate::log::{Case, Invocation, Kind, Service};
-use crate::report::{Limit, Report, Starts, TaskRow};
-use crate::scenario::{FIRST_IN_A_WHILE, OTHER_ENVIRONMENT, RUN, UNSEEN_ATTEMPT, WITHIN_A_MINUTE};
-use crate::testbed::CONFLICT;
+use crate::agent::{IN_BAND_CASE, REFRESH_ENQUEUED_CASE};
+use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION};
+use crate::log::{Invocation, InvocationKind, Service, SpecialCase};
+use crate::report::{Limit, Report, StartFigures, TaskRow};
+use crate::scenario::{
+    OTHER_ENVIRONMENT_CASE, RUN_COMMAND_NAME, STORED_HEARTBEAT_CASE, UNSEEN_ATTEMPT_CASE,
+    UNSTORED_HEARTBEAT_CASE,
+};
+use crate::testbed::VERSION_CONFLICT_CASE;
 
 /// The limits of a report, with the log of what it reports. Those of which nothing can have been measured
 /// are left out.
 pub(crate) fn check(report: &Report, log: &[Invocation]) -> Vec<Limit> {
-    let mut limits = starts(report);
+    let mut limits = start_limits(report);
     if !log.is_empty() {
-        limits.extend(counts(log));
-        limits.extend(warm_times(report));
+        limits.extend(count_limits(log));
+        limits.extend(warm_time_limits(report));
     }
-    limits.extend(report.task.as_ref().map(cost));
+    limits.extend(report.task.as_ref().map(cost_limit));
     limits
 }
 
 /// The limits that are no times: they hold for every profile, on every machine.
 pub(crate) fn check_counts(log: &[Invocation], task: &TaskRow) -> Vec<Limit> {
-    let mut limits = counts(log);
-    limits.push(cost(task));
+    let mut limits = count_limits(log);
+    limits.push(cost_limit(task));
     limits
 }
 
-fn cost(task: &TaskRow) -> Limit {
+fn cost_limit(task: &TaskRow) -> Limit {
     let figure = ("the ordinary task".to_owned(), task.usd_per_1000);
     Limit::new("USD per 1000 ordinary tasks").check(0.27, [figure])
 }
 
-fn is_socket(function: &str) -> bool {
+fn is_websocket_function(function: &str) -> bool {
     function.starts_with("ws-")
 }
 
-fn starts(report: &Report) -> Vec<Limit> {
+fn start_limits(report: &Report) -> Vec<Limit> {
     let floor = &report.floor.starts;
-    let each = |wanted: &dyn Fn(&str) -> bool, figure: &dyn Fn(&Starts) -> f64| {
+    let each = |wanted: &dyn Fn(&str) -> bool, figure: &dyn Fn(&StartFigures) -> f64| {
         let functions = report.functions.iter().filter(|it| wanted(&it.name));
         let figures = functions.map(|it| (it.name.clone(), figure(&it.starts)));
         figures.collect::<Vec<_>>()
     };
-    let init = |it: &Starts| it.init_ms_p50 / floor.init_ms_p50;
-    let zip = |it: &Starts| it.zip_bytes as f64 / 1e6;
-    let memory = |it: &Starts| it.max_rss_kb as f64 / 1e3;
+    let init = |it: &StartFigures| it.init_ms_p50 / floor.init_ms_p50;
+    let zip = |it: &StartFigures| it.zip_bytes as f64 / 1e6;
+    let memory = |it: &StartFigures| it.max_rss_kb as f64 / 1e3;
     let most_memory = memory(floor) * 3.0 + 8.0;
     vec![
-        Limit::new("init of ws-*, × floor (p50)").check(6.0, each(&is_socket, &init)),
+        Limit::new("init of ws-*, × floor (p50)").check(6.0, each(&is_websocket_function, &init)),
         Limit::new("init of the others, × floor (p50)")
-            .check(10.0, each(&|it| !is_socket(it), &init)),
+            .check(10.0, each(&|it| !is_websocket_function(it), &init)),
         Limit::new("zip, MB").check(6.0, each(&|_| true, &zip)),
         Limit::new("resident memory, MB (3 × floor + 8)")
             .check(most_memory, each(&|_| true, &memory)),
     ]
 }
 
-fn counts(log: &[Invocation]) -> Vec<Limit> {
+fn count_limits(log: &[Invocation]) -> Vec<Limit> {
     let each = |wanted: &dyn Fn(&Invocation) -> bool, figure: &dyn Fn(&Invocation) -> usize| {
         let wanted = log.iter().filter(|it| wanted(it));
         let figures = wanted.map(|it| (it.kind.to_string(), figure(it) as f64));
@@ -75,35 +78,39 @@ fn counts(log: &[Invocation]) -> Vec<Limit> {
     let (writes, lookups) = (Invocation::writes, Invocation::identity_lookups);
 
     let kind = |name, case| {
-        let kind = Kind::new(name, case);
+        let kind = InvocationKind::new(name, case);
         move |it: &Invocation| it.kind == kind
     };
     let ping = |case| kind("HEARTBEAT_PING", case);
     let named =
         |names: &'static [&str]| move |it: &Invocation| names.contains(&it.kind.name.as_str());
-    let in_case = |case: Case| move |it: &Invocation| it.kind.case == case;
+    let in_case = |case: SpecialCase| move |it: &Invocation| it.kind.case == case;
     let (ack, complete) = (named(&["TASK_ACK"]), named(&["TASK_COMPLETE"]));
     let status = named(&["AGENT_STATUS"]);
     let report = named(&["TASK_PROGRESS", "TASK_STREAM"]);
     let ack_or_report = named(&["TASK_ACK", "TASK_PROGRESS", "TASK_STREAM"]);
     let terminal = named(&["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"]);
     let of_task = |it: &Invocation| ack_or_report(it) || terminal(it);
-    let (unseen, conflict) = (in_case(UNSEEN_ATTEMPT), in_case(CONFLICT));
+    let (unseen, conflict) = (in_case(UNSEEN_ATTEMPT_CASE), in_case(VERSION_CONFLICT_CASE));
     let usual = |it: &Invocation| !unseen(it) && !conflict(it);
-    let enqueued = in_case(REFRESH_ENQUEUED);
-    let message = |it: &Invocation| [MESSAGES, HEARTBEATS].contains(&it.function.as_str());
+    let enqueued = in_case(REFRESH_ENQUEUED_CASE);
+    let message =
+        |it: &Invocation| [MESSAGE_FUNCTION, HEARTBEAT_FUNCTION].contains(&it.function.as_str());
     let by_header = |it: &Invocation| message(it) && it.by_header;
-    let new = in_case(OTHER_ENVIRONMENT);
+    let new = in_case(OTHER_ENVIRONMENT_CASE);
     let auth = named(&["AUTH_REQUEST"]);
     let known = |it: &Invocation| message(it) && !it.by_header && !new(it) && !auth(it);
 
-    let stored_pings = ("HEARTBEAT_PING".to_owned(), max_per_minute(SEEN_EVERY));
+    let stored_pings = (
+        "HEARTBEAT_PING".to_owned(),
+        max_per_minute(HEARTBEAT_RECORD_INTERVAL),
+    );
     vec![
         Limit::new("HEARTBEAT_PING, the first in a while: writes")
-            .check(1.0, each(&ping(FIRST_IN_A_WHILE), &writes)),
+            .check(1.0, each(&ping(STORED_HEARTBEAT_CASE), &writes)),
         Limit::new("HEARTBEAT_PING, within a minute: calls to DynamoDB")
-            .check(0.0, each(&ping(WITHIN_A_MINUTE), &dynamo)),
-        Limit::new("HEARTBEAT_PING: writes a minute, as often as SEEN_EVERY lets them be")
+            .check(0.0, each(&ping(UNSTORED_HEARTBEAT_CASE), &dynamo)),
+        Limit::new("HEARTBEAT_PING: writes a minute, as often as the interval allows")
             .check(1.0, [stored_pings]),
         Limit::new("TASK_ACK: reads").check(1.0, each(&ack, &reads)),
         Limit::new("TASK_ACK: writes").check(1.0, each(&ack, &writes)),
@@ -133,8 +140,8 @@ fn counts(log: &[Invocation]) -> Vec<Limit> {
         Limit::new("$connect: calls of ws-connect").check(2.0, each(&kind("$connect", None), &all)),
         Limit::new("$disconnect: calls").check(1.0, each(&kind("$disconnect", None), &all)),
         Limit::new("$disconnect of a connection that authenticated in band: calls")
-            .check(2.0, each(&kind("$disconnect", IN_BAND), &all)),
-        Limit::new("/bm run: calls").check(3.0, each(&named(&[RUN]), &all)),
+            .check(2.0, each(&kind("$disconnect", IN_BAND_CASE), &all)),
+        Limit::new("/bm run: calls").check(3.0, each(&named(&[RUN_COMMAND_NAME]), &all)),
     ]
 }
 
@@ -146,16 +153,18 @@ fn max_per_minute(every: Duration) -> f64 {
 /// Compares warm times with the floor: an absolute time does not hold from one machine to the next.
 /// Where the environment has not seen what the message is about, it reads once more, and may take three
 /// floors longer. A version conflict is two messages' work: only its calls have a limit.
-fn warm_times(report: &Report) -> Vec<Limit> {
+fn warm_time_limits(report: &Report) -> Vec<Limit> {
     let Some(floor) = report.floor.warm.warm_ms_p50 else {
         return Vec::new();
     };
-    let is_unseen = |case| [UNSEEN_ATTEMPT, OTHER_ENVIRONMENT].contains(&case);
+    let is_unseen = |case| [UNSEEN_ATTEMPT_CASE, OTHER_ENVIRONMENT_CASE].contains(&case);
     let times = |unseen: bool| {
         let messages = report.messages.iter();
         let messages = messages.filter(move |it| {
             let case = it.kind.case;
-            is_socket(&it.function) && case != CONFLICT && is_unseen(case) == unseen
+            is_websocket_function(&it.function)
+                && case != VERSION_CONFLICT_CASE
+                && is_unseen(case) == unseen
         });
         messages.filter_map(move |it| Some((it.kind.to_string(), it.warm.warm_ms_p50? / floor)))
     };
@@ -202,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_worst_invocation_counts() {
-        let kind = Kind::new("TASK_ACK", None);
+        let kind = InvocationKind::new("TASK_ACK", None);
         let get = || call(Service::DynamoDb, "GetItem");
         let log = [
             invocation("ws-message", kind.clone(), vec![get()]),
@@ -219,12 +228,12 @@ mod tests {
     fn a_version_conflict_is_told_apart() {
         let write = || call(Service::DynamoDb, "TransactWriteItems");
         let read = call(Service::DynamoDb, "BatchGetItem");
-        let conflict = Kind::new("TASK_CANCELLED", CONFLICT);
+        let conflict = InvocationKind::new("TASK_CANCELLED", VERSION_CONFLICT_CASE);
         let log = [
             invocation("ws-message", conflict, vec![write(), read, write()]),
             invocation(
                 "ws-message",
-                Kind::new("TASK_COMPLETE", None),
+                InvocationKind::new("TASK_COMPLETE", None),
                 vec![write()],
             ),
         ];
@@ -239,7 +248,7 @@ mod tests {
     fn times_are_compared_with_the_floor() {
         let log = [invocation(
             "ws-message",
-            Kind::new("TASK_ACK", None),
+            InvocationKind::new("TASK_ACK", None),
             Vec::new(),
         )];
         let limits = of(&log);
@@ -252,7 +261,7 @@ mod tests {
     fn a_connection_that_is_known_by_its_handshake_is_never_looked_up() {
         let mut greeting = call(Service::DynamoDb, "UpdateItem");
         greeting.partition_accesses = vec![touch("CONN#c")];
-        let first = Kind::new("AGENT_STATUS", crate::scenario::FIRST_MESSAGE);
+        let first = InvocationKind::new("AGENT_STATUS", crate::scenario::FIRST_MESSAGE_CASE);
         let mut log = [invocation("ws-message", first, vec![greeting])];
         let name = "identity look-ups, authenticated by header";
         assert!(!find(&of(&log), name).met);

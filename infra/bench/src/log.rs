@@ -63,7 +63,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn to_aws(call: &fake_aws::Call, began: Instant) -> Self {
+    pub(crate) fn from_fake_aws(call: &fake_aws::Call, began: Instant) -> Self {
         Self {
             units: call.units(),
             partition_accesses: call.partition_accesses.clone(),
@@ -80,7 +80,7 @@ impl Call {
         format!("{}.{}", self.service, self.operation)
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused_write(&self) -> bool {
         matches!(
             self.error.as_deref(),
             Some("ConditionalCheckFailedException" | "TransactionCanceledException")
@@ -88,32 +88,32 @@ impl Call {
     }
 
     /// What is wrong with the call, if no function should make it.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn unexpected_error(&self) -> Option<String> {
         let error = self.error.as_deref()?;
-        let expected = self.is_refused() || error == "GoneException";
+        let expected = self.is_refused_write() || error == "GoneException";
         (!expected).then(|| format!("{} was answered with {error}", self.name()))
     }
 }
 
 /// What is particular about a message or an invocation, as it is reported.
-pub(crate) type Case = Option<&'static str>;
+pub(crate) type SpecialCase = Option<&'static str>;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Kind {
+pub(crate) struct InvocationKind {
     #[serde(rename = "type")]
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) case: Case,
+    pub(crate) case: SpecialCase,
 }
 
-impl Kind {
-    pub(crate) fn new(name: &str, case: Case) -> Self {
+impl InvocationKind {
+    pub(crate) fn new(name: &str, case: SpecialCase) -> Self {
         let name = name.to_owned();
         Self { name, case }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for InvocationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.case.map_or(Ok(()), |case| write!(f, " ({case})"))
@@ -123,7 +123,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
     pub(crate) function: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: InvocationKind,
     /// Whether the time counts: the environment is past its first invocations, which fill caches, and
     /// has called all these services before. A first call opens a connection, and reads what the SDK
     /// knows of the service.
@@ -163,7 +163,7 @@ impl Invocation {
     }
 }
 
-pub(crate) fn calls_by_name<'a>(
+pub(crate) fn count_calls_by_name<'a>(
     calls: impl IntoIterator<Item = &'a Call>,
 ) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -210,7 +210,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn invocation(function: &str, kind: Kind, calls: Vec<Call>) -> Invocation {
+    pub(crate) fn invocation(function: &str, kind: InvocationKind, calls: Vec<Call>) -> Invocation {
         Invocation {
             function: function.into(),
             kind,
@@ -258,10 +258,13 @@ pub(crate) mod tests {
         other.partition_accesses = vec![touch("AGENT#a")];
         let invocation = invocation(
             "ws-message",
-            Kind::new("TASK_ACK", None),
+            InvocationKind::new("TASK_ACK", None),
             vec![greeting, other],
         );
         assert_eq!(invocation.identity_lookups(), 1);
-        assert_eq!(calls_by_name(&invocation.calls)["DynamoDB.UpdateItem"], 2);
+        assert_eq!(
+            count_calls_by_name(&invocation.calls)["DynamoDB.UpdateItem"],
+            2
+        );
     }
 }

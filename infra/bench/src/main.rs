@@ -11,7 +11,7 @@ use xtask::Workspace;
 /// The tasks of `cargo xtask` that measure.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Task {
+enum XtaskCommand {
     /// Measure how fast the functions start and work, what they call, and what a task costs.
     Bench(BenchOptions),
     /// Simulate many agents and tasks in virtual time, and see that a task's cost stays the same.
@@ -19,7 +19,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match execute(Task::parse()) {
+    match execute(XtaskCommand::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -28,10 +28,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(task: Task) -> anyhow::Result<()> {
+fn execute(command: XtaskCommand) -> anyhow::Result<()> {
     let (workspace, ui) = (Workspace::find()?, Ui::new());
-    match task {
-        Task::Bench(options) => Runtime::new()?.block_on(bench(&workspace, &options, &ui)),
-        Task::Simulate(options) => simulate(&workspace, &options, &ui),
+    match command {
+        XtaskCommand::Bench(options) => Runtime::new()?.block_on(bench(&workspace, &options, &ui)),
+        XtaskCommand::Simulate(options) => simulate(&workspace, &options, &ui),
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, ops::AddAssign, time::Duration};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{HEARTBEATS, MESSAGES, WEBHOOK, millis};
+use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, millis};
 use crate::log::{Call, Invocation, Service};
 
 /// The price table, in US dollars.
@@ -33,6 +33,7 @@ pub(crate) struct Prices {
     assumed_millis: BTreeMap<Service, f64>,
 }
 
+/// A cost in US dollars, by service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Cost {
@@ -79,29 +80,37 @@ impl AddAssign for Cost {
 
 const MILLION: f64 = 1e6;
 /// Bytes of a WebSocket message that are charged as one.
-const FRAME: usize = 32 * 1024;
+const FRAME_BYTES: usize = 32 * 1024;
 /// Bytes of a queue's message that are charged as one.
-const CHUNK: usize = 64 * 1024;
+const SQS_CHARGE_BYTES: usize = 64 * 1024;
 
 impl Prices {
-    pub(crate) fn read() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         serde_json::from_str(include_str!("../prices.json"))
             .context("infra/bench/prices.json is not a price table")
     }
 
-    pub(crate) fn cost<'a>(&self, invocations: impl IntoIterator<Item = &'a Invocation>) -> Cost {
+    pub(crate) fn invocations_cost<'a>(
+        &self,
+        invocations: impl IntoIterator<Item = &'a Invocation>,
+    ) -> Cost {
         let mut cost = Cost::default();
         for it in invocations {
-            let waits = it.calls.iter().map(|call| self.latency(call.service));
+            let waits = it
+                .calls
+                .iter()
+                .map(|call| self.assumed_latency(call.service));
             let billed = it.warm + waits.sum::<Duration>();
-            cost.lambda += self.invocation(it.memory, billed);
-            cost += self.event(&it.function, it.bytes, it.fifo_source);
-            it.calls.iter().for_each(|call| cost += self.call(call));
+            cost.lambda += self.lambda_cost(it.memory, billed);
+            cost += self.event_cost(&it.function, it.bytes, it.fifo_source);
+            it.calls
+                .iter()
+                .for_each(|call| cost += self.call_cost(call));
         }
         cost
     }
 
-    pub(crate) fn call(&self, call: &Call) -> Cost {
+    pub(crate) fn call_cost(&self, call: &Call) -> Cost {
         let mut cost = Cost::default();
         match call.service {
             Service::DynamoDb => {
@@ -115,28 +124,30 @@ impl Prices {
                     (false, true) => self.sqs_per_million_fair,
                     (false, false) => self.sqs_per_million_standard,
                 };
-                cost.sqs = call.bytes.div_ceil(CHUNK).max(1) as f64 * price / MILLION;
+                cost.sqs = call.bytes.div_ceil(SQS_CHARGE_BYTES).max(1) as f64 * price / MILLION;
             }
-            Service::ApiGateway => cost.api_gateway = self.frames(call.bytes),
+            Service::ApiGateway => cost.api_gateway = self.frames_cost(call.bytes),
             Service::Slack => {}
         }
         cost
     }
 
-    pub(crate) fn latency(&self, service: Service) -> Duration {
+    /// How long a call takes on AWS, as the price table assumes.
+    pub(crate) fn assumed_latency(&self, service: Service) -> Duration {
         Duration::from_secs_f64(self.assumed_millis[&service] / 1000.0)
     }
 
-    pub(crate) fn connected(&self, minutes: f64) -> f64 {
+    pub(crate) fn connection_cost(&self, minutes: f64) -> f64 {
         minutes * self.web_socket_per_million_connection_minutes / MILLION
     }
 
-    pub(crate) fn logs(&self, bytes: u64) -> f64 {
+    /// What log lines of so many bytes cost.
+    pub(crate) fn logs_cost(&self, bytes: u64) -> f64 {
         bytes as f64 / 1e9 * self.logs_per_gb
     }
 
     /// What an invocation costs in Lambda: a request, and MB of memory in whole milliseconds.
-    pub(crate) fn invocation(&self, memory: u64, billed: Duration) -> f64 {
+    pub(crate) fn lambda_cost(&self, memory: u64, billed: Duration) -> f64 {
         let gb = memory as f64 / 1024.0;
         self.lambda_per_million_requests / MILLION
             + millis(billed).ceil() / 1000.0 * gb * self.lambda_per_gb_second
@@ -144,10 +155,15 @@ impl Prices {
 
     /// What an event costs before it invokes a function: a message or a request to API Gateway, or the
     /// receipt and the deletion of messages of a queue, which may be a FIFO queue.
-    pub(crate) fn event(&self, function: &str, bytes: usize, fifo_source: Option<bool>) -> Cost {
+    pub(crate) fn event_cost(
+        &self,
+        function: &str,
+        bytes: usize,
+        fifo_source: Option<bool>,
+    ) -> Cost {
         let api_gateway = match function {
-            MESSAGES | HEARTBEATS => self.frames(bytes),
-            WEBHOOK => self.http_api_per_million_requests / MILLION,
+            MESSAGE_FUNCTION | HEARTBEAT_FUNCTION => self.frames_cost(bytes),
+            WEBHOOK_FUNCTION => self.http_api_per_million_requests / MILLION,
             _ => 0.0,
         };
         let request = match fifo_source {
@@ -162,8 +178,9 @@ impl Prices {
         }
     }
 
-    fn frames(&self, bytes: usize) -> f64 {
-        bytes.div_ceil(FRAME).max(1) as f64 * self.web_socket_per_million_messages / MILLION
+    /// What a WebSocket message of so many bytes costs.
+    fn frames_cost(&self, bytes: usize) -> f64 {
+        bytes.div_ceil(FRAME_BYTES).max(1) as f64 * self.web_socket_per_million_messages / MILLION
     }
 }
 
@@ -172,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::log::Kind;
+    use crate::log::InvocationKind;
     use crate::log::tests::{call, invocation};
 
     fn micros(dollars: f64) -> f64 {
@@ -185,12 +202,16 @@ mod tests {
 
     #[test]
     fn a_message_costs_a_frame_a_request_and_its_memory_while_it_waits_for_its_calls() {
-        let prices = Prices::read().unwrap();
+        let prices = Prices::load().unwrap();
         let mut put = call(Service::DynamoDb, "PutItem");
         put.units.write = 2.0;
-        let mut message = invocation("ws-message", Kind::new("TASK_STREAM", None), vec![put]);
+        let mut message = invocation(
+            "ws-message",
+            InvocationKind::new("TASK_STREAM", None),
+            vec![put],
+        );
         message.warm = Duration::from_micros(300);
-        let cost = prices.cost([&message]);
+        let cost = prices.invocations_cost([&message]);
         near(cost.dynamo_db, 2.0 * 0.625e-6);
         near(cost.api_gateway, 1e-6);
         // 0.3 ms of its own and 5 ms for the call are 6 ms of a quarter of a GB.
@@ -204,37 +225,45 @@ mod tests {
 
     #[test]
     fn a_large_message_costs_several_frames() {
-        let prices = Prices::read().unwrap();
-        let mut message = invocation("ws-message", Kind::new("TASK_STREAM", None), Vec::new());
+        let prices = Prices::load().unwrap();
+        let mut message = invocation(
+            "ws-message",
+            InvocationKind::new("TASK_STREAM", None),
+            Vec::new(),
+        );
         message.bytes = 32 * 1024 + 1;
-        near(prices.cost([&message]).api_gateway, 2e-6);
+        near(prices.invocations_cost([&message]).api_gateway, 2e-6);
         let mut post = call(Service::ApiGateway, "PostToConnection");
         post.bytes = 100;
-        let sent = invocation("dispatcher", Kind::new("drain", None), vec![post]);
-        near(prices.cost([&sent]).api_gateway, 1e-6);
+        let sent = invocation("dispatcher", InvocationKind::new("drain", None), vec![post]);
+        near(prices.invocations_cost([&sent]).api_gateway, 1e-6);
     }
 
     #[test]
     fn queues_cost_by_their_kind_and_for_each_receipt() {
-        let prices = Prices::read().unwrap();
+        let prices = Prices::load().unwrap();
         let send = |fifo, fair| {
             let mut send = call(Service::Sqs, "SendMessage");
             (send.fifo, send.fair) = (fifo, fair);
             prices
-                .cost([&invocation("ws-message", Kind::new("x", None), vec![send])])
+                .invocations_cost([&invocation(
+                    "ws-message",
+                    InvocationKind::new("x", None),
+                    vec![send],
+                )])
                 .sqs
         };
         near(send(true, false), 0.5e-6);
         near(send(false, true), 0.5e-6);
         near(send(false, false), 0.4e-6);
-        let mut received = invocation("notifier", Kind::new("refresh", None), Vec::new());
+        let mut received = invocation("notifier", InvocationKind::new("refresh", None), Vec::new());
         received.fifo_source = Some(true);
-        near(prices.cost([&received]).sqs, 1e-6);
+        near(prices.invocations_cost([&received]).sqs, 1e-6);
     }
 
     #[test]
     fn the_table_says_when_and_where() {
-        let prices = Prices::read().unwrap();
+        let prices = Prices::load().unwrap();
         assert!(prices.date.len() == 10 && prices.region.contains("us-east-1"));
         let table: serde_json::Value =
             serde_json::from_str(include_str!("../prices.json")).unwrap();

@@ -7,7 +7,7 @@ use fake_aws::Units;
 use serde::Serialize;
 
 use crate::common::{millis, percentile};
-use crate::log::{Invocation, Kind, calls_by_name};
+use crate::log::{Invocation, InvocationKind, count_calls_by_name};
 use crate::prices::{Cost, Prices};
 
 #[derive(Debug, Serialize)]
@@ -16,7 +16,7 @@ pub(crate) struct Report {
     pub(crate) profile: String,
     pub(crate) rounds: u16,
     pub(crate) prices_of: String,
-    pub(crate) floor: Floor,
+    pub(crate) floor: FloorRow,
     pub(crate) functions: Vec<FunctionRow>,
     pub(crate) messages: Vec<MessageRow>,
     pub(crate) task: Option<TaskRow>,
@@ -27,7 +27,7 @@ pub(crate) struct Report {
 /// The size of a function, and its starts.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Starts {
+pub(crate) struct StartFigures {
     /// Milliseconds from exec to the first poll.
     pub(crate) init_ms_p50: f64,
     pub(crate) init_ms_p99: f64,
@@ -38,18 +38,18 @@ pub(crate) struct Starts {
 /// Milliseconds that a processor works at an invocation.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Warm {
+pub(crate) struct WarmTimes {
     pub(crate) warm_ms_p50: Option<f64>,
     pub(crate) warm_ms_p99: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Floor {
+pub(crate) struct FloorRow {
     #[serde(flatten)]
-    pub(crate) starts: Starts,
+    pub(crate) starts: StartFigures,
     #[serde(flatten)]
-    pub(crate) warm: Warm,
+    pub(crate) warm: WarmTimes,
     /// Milliseconds that a processor works at a bare exchange with the endpoint of AWS, which are left out of
     /// every other warm time for each call.
     pub(crate) exchange_ms: Option<f64>,
@@ -59,7 +59,7 @@ pub(crate) struct Floor {
 pub(crate) struct FunctionRow {
     pub(crate) name: String,
     #[serde(flatten)]
-    pub(crate) starts: Starts,
+    pub(crate) starts: StartFigures,
 }
 
 /// All invocations of a function with messages of a kind.
@@ -67,11 +67,11 @@ pub(crate) struct FunctionRow {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MessageRow {
     #[serde(flatten)]
-    pub(crate) kind: Kind,
+    pub(crate) kind: InvocationKind,
     pub(crate) function: String,
     pub(crate) samples: usize,
     #[serde(flatten)]
-    pub(crate) warm: Warm,
+    pub(crate) warm: WarmTimes,
     /// Milliseconds that passed, without the calls: on a busy machine mostly waits for a processor.
     pub(crate) wall_ms_p50: Option<f64>,
     pub(crate) wall_ms_p99: Option<f64>,
@@ -92,12 +92,12 @@ pub(crate) struct TaskRow {
     pub(crate) usd_per_1000_by_service: Cost,
     /// The cost of log lines, which is not in the sum.
     pub(crate) logs_usd_per_1000: f64,
-    pub(crate) parts: Vec<TaskPart>,
+    pub(crate) parts: Vec<TaskPartRow>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct TaskPart {
+pub(crate) struct TaskPartRow {
     #[serde(rename = "type")]
     pub(crate) name: String,
     pub(crate) function: String,
@@ -155,13 +155,13 @@ impl Limit {
     }
 }
 
-pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
+pub(crate) fn message_rows(log: &[Invocation]) -> Vec<MessageRow> {
     let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for it in log {
         rows.entry((&it.function, &it.kind)).or_default().push(it);
     }
-    let row = |((function, kind), all): ((&String, &Kind), Vec<&Invocation>)| {
-        let wall = warm_millis(&all, |it| it.wall);
+    let row = |((function, kind), all): ((&String, &InvocationKind), Vec<&Invocation>)| {
+        let wall = millis_of_warm(&all, |it| it.wall);
         let median = |units: fn(Units) -> f64| {
             let values: Vec<_> = all.iter().map(|it| units(it.units())).collect();
             percentile(&values, 50).unwrap_or_default()
@@ -170,10 +170,10 @@ pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
             kind: kind.clone(),
             function: function.clone(),
             samples: wall.len(),
-            warm: warm(&all),
+            warm: warm_times(&all),
             wall_ms_p50: percentile(&wall, 50),
             wall_ms_p99: percentile(&wall, 99),
-            aws_calls: commonest(all.iter().map(|it| calls_by_name(&it.calls))),
+            aws_calls: commonest(all.iter().map(|it| count_calls_by_name(&it.calls))),
             read_units: median(|it| it.read),
             write_units: median(|it| it.write),
         }
@@ -181,14 +181,15 @@ pub(crate) fn messages(log: &[Invocation]) -> Vec<MessageRow> {
     rows.into_iter().map(row).collect()
 }
 
-fn warm_millis(all: &[&Invocation], time: fn(&Invocation) -> Duration) -> Vec<f64> {
+/// The milliseconds of `time` of each warm invocation.
+fn millis_of_warm(all: &[&Invocation], time: fn(&Invocation) -> Duration) -> Vec<f64> {
     let warm = all.iter().filter(|it| it.is_warm);
     warm.map(|it| millis(time(it))).collect()
 }
 
-pub(crate) fn warm(all: &[&Invocation]) -> Warm {
-    let warm = warm_millis(all, |it| it.warm);
-    Warm {
+pub(crate) fn warm_times(all: &[&Invocation]) -> WarmTimes {
+    let warm = millis_of_warm(all, |it| it.warm);
+    WarmTimes {
         warm_ms_p50: percentile(&warm, 50),
         warm_ms_p99: percentile(&warm, 99),
     }
@@ -204,9 +205,9 @@ fn commonest<T: Ord + Default>(all: impl Iterator<Item = T>) -> T {
 }
 
 /// The row of the ordinary task, of its invocations and the bytes of its log lines.
-pub(crate) fn task(log: &[Invocation], logged: u64, prices: &Prices) -> TaskRow {
+pub(crate) fn task_row(log: &[Invocation], logged: u64, prices: &Prices) -> TaskRow {
     let units: Units = log.iter().map(Invocation::units).sum();
-    let cost = prices.cost(log).times(1000.0);
+    let cost = prices.invocations_cost(log).times(1000.0);
     let mut invocations = BTreeMap::new();
     let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for it in log {
@@ -216,26 +217,26 @@ pub(crate) fn task(log: &[Invocation], logged: u64, prices: &Prices) -> TaskRow 
     }
     let parts = parts.into_iter().map(|((function, name), all)| {
         let units: Units = all.iter().map(|it| it.units()).sum();
-        TaskPart {
+        TaskPartRow {
             name: name.clone(),
             function: function.clone(),
             invocations: all.len(),
             read_units: units.read,
             write_units: units.write,
-            usd_per_1000: prices.cost(all).times(1000.0).total(),
+            usd_per_1000: prices.invocations_cost(all).times(1000.0).total(),
         }
     });
     let mut parts: Vec<_> = parts.collect();
     parts.sort_by(|a, b| b.usd_per_1000.total_cmp(&a.usd_per_1000));
     TaskRow {
-        aws_calls: calls_by_name(log.iter().flat_map(|it| &it.calls)),
+        aws_calls: count_calls_by_name(log.iter().flat_map(|it| &it.calls)),
         lambda_invocations: log.len(),
         invocations,
         read_units: units.read,
         write_units: units.write,
         usd_per_1000: cost.total(),
         usd_per_1000_by_service: cost,
-        logs_usd_per_1000: prices.logs(logged) * 1000.0,
+        logs_usd_per_1000: prices.logs_cost(logged) * 1000.0,
         parts,
     }
 }
@@ -250,28 +251,28 @@ pub(crate) mod tests {
         let log = [
             invocation(
                 "ws-message",
-                Kind::new("TASK_ACK", None),
+                InvocationKind::new("TASK_ACK", None),
                 vec![call(Service::Sqs, "SendMessage")],
             ),
             invocation(
                 "ws-message",
-                Kind::new("HEARTBEAT_PING", Some("within a minute")),
+                InvocationKind::new("HEARTBEAT_PING", Some("within a minute")),
                 Vec::new(),
             ),
         ];
-        let prices = Prices::read().unwrap();
+        let prices = Prices::load().unwrap();
         Report {
             profile: "release".into(),
             rounds: 1,
             prices_of: prices.date.clone(),
-            floor: Floor {
-                starts: Starts {
+            floor: FloorRow {
+                starts: StartFigures {
                     init_ms_p50: 2.0,
                     init_ms_p99: 3.0,
                     max_rss_kb: 4000,
                     zip_bytes: 800_000,
                 },
-                warm: Warm {
+                warm: WarmTimes {
                     warm_ms_p50: Some(0.2),
                     warm_ms_p99: Some(0.4),
                 },
@@ -279,15 +280,15 @@ pub(crate) mod tests {
             },
             functions: vec![FunctionRow {
                 name: "ws-message".into(),
-                starts: Starts {
+                starts: StartFigures {
                     zip_bytes: 3_000_000,
                     init_ms_p50: 10.0,
                     init_ms_p99: 12.0,
                     max_rss_kb: 15_000,
                 },
             }],
-            messages: messages(&log),
-            task: Some(task(&log, 2000, &prices)),
+            messages: message_rows(&log),
+            task: Some(task_row(&log, 2000, &prices)),
             limits: Vec::new(),
         }
     }
@@ -326,12 +327,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_row_has_the_calls_of_most() {
-        let kind = Kind::new("TASK_STREAM", None);
+        let kind = InvocationKind::new("TASK_STREAM", None);
         let one = || vec![call(Service::DynamoDb, "PutItem")];
         let mut trim = one();
         trim.push(call(Service::DynamoDb, "BatchWriteItem"));
         let log = [one(), trim, one()].map(|calls| invocation("ws-message", kind.clone(), calls));
-        let rows = messages(&log);
+        let rows = message_rows(&log);
         assert_eq!(rows.len(), 1);
         assert_eq!(
             rows[0].aws_calls,

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Floor, Limit, MessageRow, Report, Starts, TaskRow, Warm};
+use crate::report::{FloorRow, Limit, MessageRow, Report, StartFigures, TaskRow, WarmTimes};
 
-pub(crate) fn table(report: &Report) -> String {
-    let mut lines = starts(report);
+pub(crate) fn render_report(report: &Report) -> String {
+    let mut lines = start_lines(report);
     if !report.messages.is_empty() {
-        lines.extend(messages(&report.floor, &report.messages));
+        lines.extend(message_lines(&report.floor, &report.messages));
     }
     if let Some(task) = &report.task {
-        lines.extend(ordinary_task(task, &report.prices_of));
+        lines.extend(ordinary_task_lines(task, &report.prices_of));
     }
-    lines.extend(limits(&report.limits));
+    lines.extend(limit_lines(&report.limits));
     lines.join("\n")
 }
 
-fn starts(report: &Report) -> Vec<String> {
+fn start_lines(report: &Report) -> Vec<String> {
     let head = "function          init ms p50    p99  × floor   zip MB   memory MB";
-    let row = |name: &str, it: &Starts| {
+    let row = |name: &str, it: &StartFigures| {
         let (p50, p99) = (it.init_ms_p50, it.init_ms_p99);
         let times = p50 / report.floor.starts.init_ms_p50;
         let (zip, memory) = (it.zip_bytes as f64 / 1e6, it.max_rss_kb as f64 / 1e3);
@@ -29,12 +29,12 @@ fn starts(report: &Report) -> Vec<String> {
     lines
 }
 
-fn messages(floor: &Floor, rows: &[MessageRow]) -> Vec<String> {
+fn message_lines(floor: &FloorRow, rows: &[MessageRow]) -> Vec<String> {
     let or_dash = |value: Option<f64>, digits| {
         value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
     };
     let ms = |value| or_dash(value, 3);
-    let warm = |name: &str, warm: Warm| {
+    let warm = |name: &str, warm: WarmTimes| {
         let (p50, p99) = (ms(warm.warm_ms_p50), ms(warm.warm_ms_p99));
         let times = warm.warm_ms_p50.zip(floor.warm.warm_ms_p50);
         let times = or_dash(times.map(|(ms, floor)| ms / floor), 1);
@@ -55,7 +55,11 @@ fn messages(floor: &Floor, rows: &[MessageRow]) -> Vec<String> {
             ms(row.wall_ms_p50),
             ms(row.wall_ms_p99),
         );
-        let (read, write, calls) = (row.read_units, row.write_units, counted(&row.aws_calls));
+        let (read, write, calls) = (
+            row.read_units,
+            row.write_units,
+            format_counts(&row.aws_calls),
+        );
         lines.push(format!(
             "{warm} ({p50:>8} {p99:>6}) {read:5.1} {write:6.1}  {calls}"
         ));
@@ -67,7 +71,7 @@ fn messages(floor: &Floor, rows: &[MessageRow]) -> Vec<String> {
     lines
 }
 
-fn counted(counts: &BTreeMap<String, usize>) -> String {
+fn format_counts(counts: &BTreeMap<String, usize>) -> String {
     let times = |(name, count): (&String, &usize)| match count {
         1 => name.clone(),
         count => format!("{count} {name}"),
@@ -75,9 +79,13 @@ fn counted(counts: &BTreeMap<String, usize>) -> String {
     counts.iter().map(times).collect::<Vec<_>>().join(", ")
 }
 
-fn ordinary_task(task: &TaskRow, prices_of: &str) -> Vec<String> {
-    let (all, by_function) = (task.lambda_invocations, counted(&task.invocations));
-    let (read, write, calls) = (task.read_units, task.write_units, counted(&task.aws_calls));
+fn ordinary_task_lines(task: &TaskRow, prices_of: &str) -> Vec<String> {
+    let (all, by_function) = (task.lambda_invocations, format_counts(&task.invocations));
+    let (read, write, calls) = (
+        task.read_units,
+        task.write_units,
+        format_counts(&task.aws_calls),
+    );
     let (usd, cost, logs) = (
         task.usd_per_1000,
         task.usd_per_1000_by_service,
@@ -99,7 +107,7 @@ fn ordinary_task(task: &TaskRow, prices_of: &str) -> Vec<String> {
     lines
 }
 
-fn limits(limits: &[Limit]) -> Vec<String> {
+fn limit_lines(limits: &[Limit]) -> Vec<String> {
     let mut lines = vec![String::new()];
     for it in limits {
         let mark = if it.met { "✓" } else { "✗" };
@@ -136,7 +144,7 @@ mod tests {
             met: false,
             failing: vec!["notifier 7.50".into()],
         }];
-        let text = table(&report);
+        let text = render_report(&report);
         for part in [
             "(floor)",
             "ws-message",

@@ -7,9 +7,9 @@ use fake_aws::FakeAws;
 use serde_norway::Value;
 use xtask::Workspace;
 
-use crate::aws::{BOT_TOKEN, MANAGEMENT, SIGNING_SECRET, SLACK};
+use crate::aws::{BOT_TOKEN, MANAGEMENT_PATH, SIGNING_SECRET, SLACK_API_PATH};
 
-pub(crate) type Functions = BTreeMap<String, Function>;
+pub(crate) type FunctionsByName = BTreeMap<String, Function>;
 type Variables = BTreeMap<String, String>;
 
 pub(crate) struct Template {
@@ -23,12 +23,12 @@ pub(crate) struct Function {
     pub(crate) memory: u64,
     pub(crate) timeout: Duration,
     pub(crate) variables: Variables,
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<EventSourceMapping>,
 }
 
 /// The event source mapping of a queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct EventSourceMapping {
     pub(crate) queue: String,
     pub(crate) batch: usize,
     pub(crate) concurrency: usize,
@@ -45,32 +45,38 @@ impl Template {
     }
 
     /// The functions as they are deployed on this AWS, with Slack and API Gateway at `url`.
-    pub(crate) fn functions(&self, aws: &FakeAws, url: &str) -> Result<Functions> {
-        let tables = self.aws.tables().map(|id| (id.to_owned(), id.to_owned()));
+    pub(crate) fn functions(&self, aws: &FakeAws, url: &str) -> Result<FunctionsByName> {
+        let tables = self
+            .aws
+            .table_ids()
+            .map(|id| (id.to_owned(), id.to_owned()));
         let queues = self.aws.queues().iter();
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
             ("SlackSigningSecret", SIGNING_SECRET.to_owned()),
             ("SlackBotToken", BOT_TOKEN.to_owned()),
-            ("SlackApiUrl", format!("{url}{SLACK}")),
-            ("WEBSOCKET_MANAGEMENT_URL", format!("{url}{MANAGEMENT}")),
+            ("SlackApiUrl", format!("{url}{SLACK_API_PATH}")),
+            (
+                "WEBSOCKET_MANAGEMENT_URL",
+                format!("{url}{MANAGEMENT_PATH}"),
+            ),
         ];
         let others = others.map(|(name, value)| (name.to_owned(), value));
-        self.functions_with(&tables.chain(queues).chain(others).collect())
+        self.functions_with_values(&tables.chain(queues).chain(others).collect())
     }
 
     /// The functions, their variables looked up in `values`: by their own name, by the name of the
     /// resource or parameter that they refer to, or as that parameter's default.
-    fn functions_with(&self, values: &Variables) -> Result<Functions> {
+    fn functions_with_values(&self, values: &Variables) -> Result<FunctionsByName> {
         let resources = self.yaml["Resources"].as_mapping().into_iter().flatten();
         let is_function = |it: &Value| it["Type"].as_str() == Some("AWS::Serverless::Function");
         let functions = resources.filter(|(_, it)| is_function(it));
         functions
-            .map(|(_, it)| self.function(&it["Properties"], values))
+            .map(|(_, it)| self.parse_function(&it["Properties"], values))
             .collect()
     }
 
-    fn function(&self, own: &Value, values: &Variables) -> Result<(String, Function)> {
+    fn parse_function(&self, own: &Value, values: &Variables) -> Result<(String, Function)> {
         let name = own["CodeUri"].as_str();
         let name = name.and_then(|uri| uri.trim_end_matches('/').rsplit('/').next());
         let name = name.context("a function of the template has no CodeUri")?;
@@ -83,37 +89,39 @@ impl Template {
         let mut variables = Variables::new();
         for (variable, value) in given.into_iter().flatten().flatten() {
             let variable = variable.as_str().unwrap_or_default();
-            let value = self.value(variable, value, values).with_context(|| {
-                format!(
-                    "the template gives {name} the variable {variable}, and the bench does not \
+            let value = self
+                .variable_value(variable, value, values)
+                .with_context(|| {
+                    format!(
+                        "the template gives {name} the variable {variable}, and the bench does not \
                      know what to set it to: say so in infra/bench/src/template.rs"
-                )
-            })?;
+                    )
+                })?;
             variables.insert(variable.to_owned(), value);
         }
         let function = Function {
             memory: number("MemorySize")?,
             timeout: Duration::from_secs(number("Timeout")?),
             variables,
-            source: source(own),
+            source: event_source_mapping(own),
         };
         Ok((name.to_owned(), function))
     }
 
-    fn value(&self, variable: &str, value: &Value, values: &Variables) -> Option<String> {
+    fn variable_value(&self, variable: &str, value: &Value, values: &Variables) -> Option<String> {
         match (values.get(variable), value) {
             (Some(known), _) => Some(known.clone()),
             (None, Value::Tagged(tagged)) if tagged.tag == "Ref" => {
                 let name = tagged.value.as_str()?;
-                let default = || scalar(&self.yaml["Parameters"][name]["Default"]);
+                let default = || scalar_to_string(&self.yaml["Parameters"][name]["Default"]);
                 values.get(name).cloned().or_else(default)
             }
-            (None, value) => scalar(value),
+            (None, value) => scalar_to_string(value),
         }
     }
 }
 
-fn scalar(value: &Value) -> Option<String> {
+fn scalar_to_string(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -122,7 +130,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn source(function: &Value) -> Option<Source> {
+fn event_source_mapping(function: &Value) -> Option<EventSourceMapping> {
     let mut events = function["Events"].as_mapping()?.values();
     let mapping = &events.find(|it| it["Type"].as_str() == Some("SQS"))?["Properties"];
     let Value::Tagged(queue) = &mapping["Queue"] else {
@@ -133,7 +141,7 @@ fn source(function: &Value) -> Option<Source> {
         let number = value.as_u64().and_then(|number| number.try_into().ok());
         number.unwrap_or(default)
     };
-    Some(Source {
+    Some(EventSourceMapping {
         queue: queue.value.as_str()?.trim_end_matches(".Arn").to_owned(),
         batch: number(&mapping["BatchSize"], 10),
         concurrency: number(&mapping["ScalingConfig"]["MaximumConcurrency"], 1000),
@@ -160,7 +168,7 @@ mod tests {
         let (template, aws) = template();
         let functions = template.functions(&aws, "http://x").unwrap();
         let names: Vec<_> = functions.keys().cloned().collect();
-        assert_eq!(names, Workspace::find().unwrap().functions().unwrap());
+        assert_eq!(names, Workspace::find().unwrap().function_names().unwrap());
         let find = |name: &str| &functions[name];
         let message = find("ws-message");
         assert_eq!(message.variables["TASKS_TABLE"], "TasksTable");
@@ -179,14 +187,17 @@ mod tests {
 
     #[test]
     fn a_variable_without_a_known_value_is_refused() {
-        let error = template().0.functions_with(&Variables::new()).unwrap_err();
+        let error = template()
+            .0
+            .functions_with_values(&Variables::new())
+            .unwrap_err();
         assert!(format!("{error:#}").contains("infra/bench/src/template.rs"));
     }
 
     #[tokio::test]
     async fn a_stored_heartbeat_changes_no_index() {
         let (_, aws) = template();
-        aws.meter(true);
+        aws.set_metering(true);
         let client = Client::new(&aws.sdk_config());
         for seen in ["1", "2"] {
             let text = |text: &str| AttributeValue::S(text.to_owned());

@@ -13,24 +13,24 @@ use fake_aws::{FakeAws, Message};
 use serde_json::Value;
 use xtask::Workspace;
 
-use crate::aws::Server;
-use crate::common::{FLOOR, MESSAGES, lock};
-use crate::driver::{Cloud, Functions};
+use crate::aws::FakeAwsServer;
+use crate::common::{FLOOR_FUNCTION, MESSAGE_FUNCTION, lock};
+use crate::driver::{Cloud, FunctionInvoker};
 use crate::environment::Environment;
-use crate::events::fifo_source;
-use crate::log::{Call, Case, Invocation, Kind, time_outside_calls};
+use crate::events::is_fifo_source;
+use crate::log::{Call, Invocation, InvocationKind, SpecialCase, time_outside_calls};
 use crate::template::{Function, Template};
 
 /// Invocations of an environment that are not warm yet.
-const COLD: usize = 3;
+const COLD_INVOCATIONS: usize = 3;
 /// Longer than an invocation of a warm environment takes here, in milliseconds.
-const HANDLED_WITHIN: u64 = 500;
+const MAX_HANDLING_MILLIS: u64 = 500;
 /// The case of an invocation whose environment remembered an earlier state: a write was refused.
-pub(crate) const CONFLICT: Case = Some("version conflict");
+pub(crate) const VERSION_CONFLICT_CASE: SpecialCase = Some("version conflict");
 
 /// Which messages of the queues are to be received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deliver {
+pub(crate) enum DeliveryScope {
     Due,
     /// Those that were sent without a delay of their own, without waiting.
     Undelayed,
@@ -40,11 +40,11 @@ pub(crate) enum Deliver {
 
 pub(crate) struct Testbed {
     pub(crate) cloud: Cloud,
-    pub(crate) server: Server,
+    pub(crate) server: FakeAwsServer,
     binaries: BTreeMap<String, PathBuf>,
     logs: PathBuf,
     environments: Mutex<BTreeMap<String, Environment>>,
-    /// The other environment of [`MESSAGES`], once there is one.
+    /// The other environment of [`MESSAGE_FUNCTION`], once there is one.
     other: Mutex<Option<Environment>>,
     log: Mutex<Vec<Invocation>>,
     shown: Mutex<BTreeSet<String>>,
@@ -68,9 +68,9 @@ impl Testbed {
         let now = move || SystemClock.now().as_millis() + ahead.load(Ordering::Relaxed);
         let queue_time: fake_aws::Clock = Arc::new(now);
         let aws = FakeAws::new(&template.aws, queue_time.clone());
-        aws.meter(true);
-        aws.calls().keep(false);
-        let server = Server::start(aws.clone()).await?;
+        aws.set_metering(true);
+        aws.calls().set_recording(false);
+        let server = FakeAwsServer::start(aws.clone()).await?;
         let mut functions = template.functions(&aws, &server.url)?;
         let floor = Function {
             memory: 256,
@@ -78,7 +78,7 @@ impl Testbed {
             variables: BTreeMap::new(),
             source: None,
         };
-        functions.insert(FLOOR.to_owned(), floor);
+        functions.insert(FLOOR_FUNCTION.to_owned(), floor);
         Ok(Self {
             cloud: Cloud {
                 aws,
@@ -98,7 +98,7 @@ impl Testbed {
     }
 
     /// Starts an environment of a function, which is not the one that is invoked.
-    pub(crate) async fn start(&self, name: &str) -> Result<Environment> {
+    pub(crate) async fn start_environment(&self, name: &str) -> Result<Environment> {
         let binary = self.binaries.get(name);
         let binary = binary.with_context(|| format!("{name} was not built"))?;
         let log = self.logs.join(format!("{name}.log"));
@@ -106,35 +106,39 @@ impl Testbed {
         Environment::start(name, binary, function, &self.server.url, log).await
     }
 
-    pub(crate) fn log(&self) -> MutexGuard<'_, Vec<Invocation>> {
+    pub(crate) fn invocation_log(&self) -> MutexGuard<'_, Vec<Invocation>> {
         lock(&self.log)
     }
 
     /// Has agents' messages handled by the other of two environments from now on.
-    pub(crate) fn change_environment(&self) {
-        let present = lock(&self.environments).remove(MESSAGES);
+    pub(crate) fn swap_message_environment(&self) {
+        let present = lock(&self.environments).remove(MESSAGE_FUNCTION);
         if let Some(next) = std::mem::replace(&mut *lock(&self.other), present) {
-            lock(&self.environments).insert(MESSAGES.to_owned(), next);
+            lock(&self.environments).insert(MESSAGE_FUNCTION.to_owned(), next);
         }
     }
 
     /// The most memory that a function's environment has had, in KB; 0 if there is none.
-    pub(crate) fn peak_kb(&self, name: &str) -> Result<u64> {
+    pub(crate) fn peak_memory_kb(&self, name: &str) -> Result<u64> {
         let environments = lock(&self.environments);
-        environments.get(name).map_or(Ok(0), Environment::peak_kb)
+        environments
+            .get(name)
+            .map_or(Ok(0), Environment::peak_memory_kb)
     }
 
-    pub(crate) fn logged(&self) -> u64 {
+    /// The bytes of the output of all present environments until now.
+    pub(crate) fn log_bytes(&self) -> u64 {
         let environments = lock(&self.environments);
-        environments.values().map(Environment::logged).sum()
+        environments.values().map(Environment::log_bytes).sum()
     }
 
-    /// Whether a refresh of the task waits for the notifier that the present environment of [`MESSAGES`]
-    /// has enqueued, and will still wait when the environment has handled another message.
+    /// Whether a refresh of the task waits for the notifier that the present
+    /// environment of [`MESSAGE_FUNCTION`] has enqueued, and will still wait when the environment has handled
+    /// another message.
     pub(crate) fn has_enqueued_refresh(&self, task: &str) -> bool {
-        let handled = (self.queue_time)() + HANDLED_WITHIN;
+        let handled = (self.queue_time)() + MAX_HANDLING_MILLIS;
         let environments = lock(&self.environments);
-        let sent = environments.get(MESSAGES).map(|it| &it.sent);
+        let sent = environments.get(MESSAGE_FUNCTION).map(|it| &it.sent);
         let waiting = self.cloud.aws.queue("NotificationsQueue").peek();
         let mut later = waiting.iter().filter(|it| it.due > handled);
         later.any(|it| {
@@ -144,26 +148,30 @@ impl Testbed {
 
     /// Invokes the functions with what waits for them in their queues, each message by itself, and with
     /// what they send meanwhile. It is an error if a function gives a message back.
-    pub(crate) async fn deliver(&self, which: Deliver) -> Result<()> {
+    pub(crate) async fn deliver(&self, which: DeliveryScope) -> Result<()> {
         let next = || {
-            self.cloud.mappings().find_map(|(function, source)| {
-                let received = self.cloud.aws.queue(&source.queue).receive(1);
-                (!received.is_empty()).then_some((function, source, received))
-            })
+            self.cloud
+                .event_source_mappings()
+                .find_map(|(function, source)| {
+                    let received = self.cloud.aws.queue(&source.queue).receive(1);
+                    (!received.is_empty()).then_some((function, source, received))
+                })
         };
         loop {
             while let Some((function, source, received)) = next() {
-                let failed = self.handle(function, source, &received).await?;
+                let failed = self
+                    .handle_received_messages(function, source, &received)
+                    .await?;
                 if !failed.is_empty() {
                     bail!("{function} gave {failed:?} back; its output says why");
                 }
             }
             let wanted = |message: &Message| match which {
-                Deliver::Due => false,
-                Deliver::Undelayed => !message.delayed,
-                Deliver::All => true,
+                DeliveryScope::Due => false,
+                DeliveryScope::Undelayed => !message.delayed,
+                DeliveryScope::All => true,
             };
-            let Some(wait) = self.next_due(wanted) else {
+            let Some(wait) = self.time_until_next_due(wanted) else {
                 return Ok(());
             };
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -172,8 +180,14 @@ impl Testbed {
     }
 
     /// How long until the next message that is wanted can be received.
-    pub(crate) fn next_due(&self, wanted: impl Fn(&Message) -> bool) -> Option<Duration> {
-        let queues = self.cloud.mappings().map(|(_, source)| &source.queue);
+    pub(crate) fn time_until_next_due(
+        &self,
+        wanted: impl Fn(&Message) -> bool,
+    ) -> Option<Duration> {
+        let queues = self
+            .cloud
+            .event_source_mappings()
+            .map(|(_, source)| &source.queue);
         let waiting = queues.flat_map(|id| self.cloud.aws.queue(id).peek());
         let due = waiting.filter(wanted).map(|message| message.due).min()?;
         let wait = due.saturating_sub((self.queue_time)());
@@ -181,14 +195,14 @@ impl Testbed {
     }
 }
 
-impl Functions for Testbed {
-    type Label = Kind;
+impl FunctionInvoker for Testbed {
+    type InvocationLabel = InvocationKind;
 
     fn cloud(&self) -> &Cloud {
         &self.cloud
     }
 
-    fn label(&self, function: &str, message: &Message) -> Kind {
+    fn message_label(&self, function: &str, message: &Message) -> InvocationKind {
         let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
         let (name, case) = match (function, body["kind"].as_str().unwrap_or_default()) {
             ("dispatcher", "drain") => ("drain", None),
@@ -201,25 +215,25 @@ impl Functions for Testbed {
             ("notifier", _) => ("notice", None),
             _ => ("bulk work", None),
         };
-        Kind::new(name, case)
+        InvocationKind::new(name, case)
     }
 
-    async fn invoke(&self, name: &str, event: Value, labels: &[Kind]) -> Result<Value> {
+    async fn invoke(&self, name: &str, event: Value, labels: &[InvocationKind]) -> Result<Value> {
         let [kind] = labels else {
             bail!("{name} is invoked with a message at a time");
         };
         let idle = lock(&self.environments).remove(name);
         let mut environment = match idle {
             Some(environment) => environment,
-            None => self.start(name).await?,
+            None => self.start_environment(name).await?,
         };
         let bytes = event["body"].as_str().map_or(0, str::len);
         let by_header = event["requestContext"]["authorizer"]["agentId"].is_string();
-        let fifo_source = fifo_source(&event);
-        let mut is_warm = environment.invocations >= COLD;
+        let fifo_source = is_fifo_source(&event);
+        let mut is_warm = environment.invocations >= COLD_INVOCATIONS;
         let answer = environment.invoke(event).await?;
         let calls = self.server.take_calls();
-        if let Some(fault) = calls.iter().find_map(Call::fault) {
+        if let Some(fault) = calls.iter().find_map(Call::unexpected_error) {
             bail!("{name} called what it should not at {kind}: {fault}");
         }
         for call in &calls {
@@ -227,11 +241,15 @@ impl Functions for Testbed {
             environment.sent.extend(call.message_ids.iter().cloned());
         }
         lock(&self.environments).insert(name.to_owned(), environment);
-        let is_conflict = calls.iter().any(Call::is_refused);
-        let case = kind.case.or(if is_conflict { CONFLICT } else { None });
+        let is_conflict = calls.iter().any(Call::is_refused_write);
+        let case = kind.case.or(if is_conflict {
+            VERSION_CONFLICT_CASE
+        } else {
+            None
+        });
         lock(&self.log).push(Invocation {
             function: name.to_owned(),
-            kind: Kind::new(&kind.name, case),
+            kind: InvocationKind::new(&kind.name, case),
             is_warm,
             warm: answer.worked,
             wall: time_outside_calls(answer.handed_out, answer.answered, &calls),

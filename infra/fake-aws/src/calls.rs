@@ -76,9 +76,9 @@ impl Calls {
         lock(&self.0).as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// Sets whether calls are kept, as they are at first: a long simulation would hold them all.
-    pub fn keep(&self, keep: bool) {
-        *lock(&self.0) = keep.then(Vec::new);
+    /// Sets whether calls are recorded, as they are at first: a long simulation would hold them all.
+    pub fn set_recording(&self, on: bool) {
+        *lock(&self.0) = on.then(Vec::new);
     }
 
     pub(crate) fn push(&self, call: &Call) {
@@ -115,7 +115,7 @@ impl Failure {
 
 /// When a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum FailurePoint {
     /// Before it takes effect.
     Before,
     /// After it took effect: the answer is lost. For failures that have no effect, the same as before.
@@ -126,7 +126,7 @@ pub enum When {
 #[async_trait]
 pub trait Hook: Send + Sync {
     /// Called before a call takes effect. Returns the failure of the call, if it is to fail.
-    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         let _ = call;
         None
     }
@@ -160,7 +160,7 @@ impl RandomYields {
 
 #[async_trait]
 impl Hook for RandomYields {
-    async fn before_call(&self, _: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, _: &Call) -> Option<(FailurePoint, Failure)> {
         for _ in 0..self.next() % 4 {
             tokio::task::yield_now().await;
         }
@@ -172,7 +172,7 @@ impl Hook for RandomYields {
 struct Armed {
     /// The number of matching calls that succeed first.
     skip: usize,
-    when: When,
+    when: FailurePoint,
     failure: Failure,
     matches: Box<dyn Fn(&Call) -> bool + Send + Sync>,
 }
@@ -183,15 +183,15 @@ pub struct Failures(Mutex<Vec<Armed>>);
 
 impl Failures {
     /// Fails the `nth` call from now, counted from 0, once.
-    pub fn arm(&self, nth: usize, when: When, failure: Failure) {
-        self.arm_for(nth, when, failure, |_| true);
+    pub fn arm(&self, nth: usize, when: FailurePoint, failure: Failure) {
+        self.arm_matching(nth, when, failure, |_| true);
     }
 
     /// Fails the `nth` call from now of those that match, counted from 0, once.
-    pub fn arm_for(
+    pub fn arm_matching(
         &self,
         nth: usize,
-        when: When,
+        when: FailurePoint,
         failure: Failure,
         matches: impl Fn(&Call) -> bool + Send + Sync + 'static,
     ) {
@@ -204,11 +204,12 @@ impl Failures {
     }
 
     /// Disarms the failures that no call has used, and returns them.
-    pub fn unused(&self) -> Vec<Failure> {
+    pub fn take_unused(&self) -> Vec<Failure> {
         lock(&self.0).drain(..).map(|armed| armed.failure).collect()
     }
 
-    pub(crate) fn next(&self, call: &Call) -> Option<(When, Failure)> {
+    /// Takes the failure of this call, if one is due, and counts the call for the others that match.
+    pub(crate) fn take_matching(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         let mut armed = lock(&self.0);
         let mut due = None;
         for (place, one) in armed.iter_mut().enumerate() {

@@ -15,8 +15,8 @@ pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A service's answer.
-pub(crate) type Answer<T = Value> = Result<T, ServiceError>;
+/// What a service answers with: the JSON of a success, or an error.
+pub(crate) type ServiceResult<T = Value> = Result<T, ServiceError>;
 
 /// An error that a service answers with.
 #[derive(Debug)]

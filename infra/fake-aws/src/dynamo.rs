@@ -19,8 +19,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    common::{Answer, ServiceError, lock},
-    metering::{Access, ItemAccess, PartitionAccess, get},
+    common::{ServiceError, ServiceResult, lock},
+    metering::{Access, ItemAccess, PartitionAccess, get_item},
     template::Table,
 };
 
@@ -38,7 +38,7 @@ pub struct Tables {
 impl Tables {
     pub(crate) fn new(tables: &[Table]) -> Self {
         Self {
-            db: create(tables),
+            db: create_database(tables),
             schemas: tables.to_vec(),
             stale: Mutex::default(),
         }
@@ -55,12 +55,12 @@ impl Tables {
         let value = |value: &&str| StoredValue::S((*value).to_owned());
         let names = names.iter().map(|it| it.attribute_name.clone());
         let key = names.zip(key.iter().map(value)).collect();
-        get(&self.db, table, key).as_ref().map(to_sdk)
+        get_item(&self.db, table, key).as_ref().map(to_sdk)
     }
 
     /// Returns all items of a table.
     pub fn items(&self, table: &str) -> Vec<Item> {
-        self.stored(table).iter().map(to_sdk).collect()
+        self.stored_items(table).iter().map(to_sdk).collect()
     }
 
     /// Puts an item.
@@ -70,14 +70,14 @@ impl Tables {
     pub fn put(&self, table: &str, item: &Item) {
         let item = serde_dynamo::Item::from(item.clone());
         let request = json!({ "TableName": table, "Item": item });
-        let put = run(&request, |it| self.db.put_item(it));
+        let put = run_operation(&request, |it| self.db.put_item(it));
         put.expect("an item that the table takes");
     }
 
     /// Has eventually consistent reads return what there is now, until [`Tables::thaw_reads`]. A
     /// BatchGetItem that asks for consistency of one table lags for none.
     pub fn freeze_eventual_reads(&self) {
-        *lock(&self.stale) = Some(self.copy());
+        *lock(&self.stale) = Some(self.copy_database());
     }
 
     /// Has eventually consistent reads return the present again.
@@ -93,7 +93,7 @@ impl Tables {
         request: &Value,
         accesses: &[Access<'_>],
         metered: bool,
-    ) -> (Answer, Vec<PartitionAccess>) {
+    ) -> (ServiceResult, Vec<PartitionAccess>) {
         // Held throughout the call, so that no other call comes between it and its metering.
         let stale = lock(&self.stale);
         let is_eventual = accesses.iter().all(Access::is_eventual_read);
@@ -106,7 +106,7 @@ impl Tables {
         let mut partitions = Vec::new();
         match &answer {
             Ok(answer) if operation == "Query" => {
-                partitions.extend(measured.map(|it| it.queried(request, answer)));
+                partitions.extend(measured.map(|it| it.queried_partition(request, answer)));
             }
             Ok(_)
             | Err(
@@ -115,7 +115,8 @@ impl Tables {
             ) => {
                 let took_effect = answer.is_ok();
                 let items = items.into_iter();
-                partitions.extend(items.flat_map(|it| it.partitions(&self.db, took_effect)));
+                partitions
+                    .extend(items.flat_map(|it| it.partition_accesses(&self.db, took_effect)));
             }
             // What is refused for another reason is not charged: it never came to an item.
             Err(_) => {}
@@ -123,16 +124,16 @@ impl Tables {
         (answer.map_err(ServiceError::from), partitions)
     }
 
-    fn copy(&self) -> Database {
-        let copy = create(&self.schemas);
+    fn copy_database(&self) -> Database {
+        let copy = create_database(&self.schemas);
         for Table { id, .. } in &self.schemas {
-            let copied = copy.import_items(id, self.stored(id), ImportOptions::default());
+            let copied = copy.import_items(id, self.stored_items(id), ImportOptions::default());
             copied.expect("what a table held, its copy holds");
         }
         copy
     }
 
-    fn stored(&self, table: &str) -> Vec<StoredItem> {
+    fn stored_items(&self, table: &str) -> Vec<StoredItem> {
         let (mut items, mut from) = (Vec::new(), None);
         loop {
             let request = ScanRequest {
@@ -151,7 +152,7 @@ impl Tables {
 }
 
 /// A database with the tables, empty.
-fn create(tables: &[Table]) -> Database {
+fn create_database(tables: &[Table]) -> Database {
     let db = Database::memory().expect("SQLite opens a database in memory");
     for table in tables.iter().cloned() {
         let indexes = Some(table.global_secondary_indexes).filter(|it| !it.is_empty());
@@ -170,29 +171,29 @@ fn create(tables: &[Table]) -> Database {
 
 fn answer(db: &Database, operation: &str, request: &Value) -> dynoxide::Result<Value> {
     match operation {
-        "GetItem" => run(request, |it| db.get_item(it)),
-        "BatchGetItem" => run(request, |it| db.batch_get_item(it)),
-        "PutItem" => run(request, |it| db.put_item(it)),
-        "DeleteItem" => run(request, |it| db.delete_item(it)),
-        "BatchWriteItem" => run(request, |it| db.batch_write_item(it)),
-        "UpdateItem" => run(request, |it: UpdateItemRequest| {
+        "GetItem" => run_operation(request, |it| db.get_item(it)),
+        "BatchGetItem" => run_operation(request, |it| db.batch_get_item(it)),
+        "PutItem" => run_operation(request, |it| db.put_item(it)),
+        "DeleteItem" => run_operation(request, |it| db.delete_item(it)),
+        "BatchWriteItem" => run_operation(request, |it| db.batch_write_item(it)),
+        "UpdateItem" => run_operation(request, |it: UpdateItemRequest| {
             // "Returns all of the attributes of the item, as they appeared before" (API reference): none of
             // an item that was not there, of which dynoxide returns the key.
             let old = it.return_values.as_deref() == Some("ALL_OLD");
-            let created = old && get(db, &it.table_name, it.key.clone()).is_none();
+            let created = old && get_item(db, &it.table_name, it.key.clone()).is_none();
             let mut answer = db.update_item(it)?;
             answer.attributes = answer.attributes.filter(|_| !created);
             Ok(answer)
         }),
         // The units are for the metering.
-        "Query" => run(request, |it: QueryRequest| {
+        "Query" => run_operation(request, |it: QueryRequest| {
             db.query(QueryRequest {
                 return_consumed_capacity: Some("TOTAL".to_owned()),
                 ..it
             })
         }),
         // The SDK sends a new token with every transaction; dynoxide would search them all.
-        "TransactWriteItems" => run(request, |it: TransactWriteItemsRequest| {
+        "TransactWriteItems" => run_operation(request, |it: TransactWriteItemsRequest| {
             db.transact_write_items(TransactWriteItemsRequest {
                 client_request_token: None,
                 ..it
@@ -203,7 +204,7 @@ fn answer(db: &Database, operation: &str, request: &Value) -> dynoxide::Result<V
 }
 
 /// Deserializes a request, and serializes its answer.
-fn run<Q: DeserializeOwned, A: Serialize>(
+fn run_operation<Q: DeserializeOwned, A: Serialize>(
     request: &Value,
     operation: impl FnOnce(Q) -> dynoxide::Result<A>,
 ) -> dynoxide::Result<Value> {

@@ -24,8 +24,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::{
-    calls::{Call, Calls, Failure, Failures, Hook, Service, When},
-    common::{Answer, Clock, ENDPOINT, ServiceError, lock},
+    calls::{Call, Calls, Failure, FailurePoint, Failures, Hook, Service},
+    common::{Clock, ENDPOINT, ServiceError, ServiceResult, lock},
     dynamo::{Tables, transaction_conflict},
     gateway::Connections,
     metering::Access,
@@ -136,7 +136,7 @@ impl FakeAws {
 
     /// Sets whether [`Call`]s list the partitions that they access, which takes two more reads for each item
     /// that is written. It is off at first.
-    pub fn meter(&self, on: bool) {
+    pub fn set_metering(&self, on: bool) {
         self.shared.metered.store(on, Relaxed);
     }
 
@@ -164,9 +164,9 @@ impl FakeAws {
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, ConnectionBroken> {
-        let Some((service, operation, connection)) = target(&request) else {
+        let Some((service, operation, connection)) = parse_target(&request) else {
             let code = "UnknownOperationException";
-            return Ok(response(Err(ServiceError::new(
+            return Ok(http_response(Err(ServiceError::new(
                 400,
                 code,
                 "no such service",
@@ -176,7 +176,7 @@ impl FakeAws {
         let body = request.into_body();
         let json = serde_json::from_slice(&body).unwrap_or_default();
         let accesses = match service {
-            Service::DynamoDb => Access::of(&operation, &json),
+            Service::DynamoDb => Access::parse_request(&operation, &json),
             Service::Sqs | Service::ApiGateway => Vec::new(),
         };
         let queue = || shared.queues.by_url(json["QueueUrl"].as_str()?);
@@ -197,9 +197,11 @@ impl FakeAws {
             resources,
             items: accesses.len(),
         };
-        let failure = self.failure(&call).await;
+        let failure = self.take_failure(&call).await;
         let mut answer = match (failure, service) {
-            (Some((When::Before, _) | (_, Failure::TransactionConflict(_))), _) => Ok(Value::Null),
+            (Some((FailurePoint::Before, _) | (_, Failure::TransactionConflict(_))), _) => {
+                Ok(Value::Null)
+            }
             (_, Service::DynamoDb) => {
                 let metered = self.observed && shared.metered.load(Relaxed);
                 let (answer, partitions) =
@@ -215,7 +217,7 @@ impl FakeAws {
             }
         };
         if let Some((_, failure)) = failure {
-            answer = Err(injected(failure, &call));
+            answer = Err(injected_error(failure, &call));
         }
         call.error = answer.as_ref().err().map(|it| it.code.to_owned());
         if self.observed {
@@ -226,12 +228,12 @@ impl FakeAws {
         }
         match failure {
             Some((_, Failure::Connection)) => Err(ConnectionBroken),
-            _ => Ok(response(answer)),
+            _ => Ok(http_response(answer)),
         }
     }
 
-    /// How a call is to fail, if it is.
-    async fn failure(&self, call: &Call) -> Option<(When, Failure)> {
+    /// Asks the hooks, and then takes an armed failure: how a call is to fail, if it is.
+    async fn take_failure(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         if !self.observed {
             return None;
         }
@@ -240,7 +242,7 @@ impl FakeAws {
                 return Some(failure);
             }
         }
-        self.failures().next(call)
+        self.failures().take_matching(call)
     }
 
     fn hooks(&self) -> Vec<Arc<dyn Hook>> {
@@ -250,7 +252,7 @@ impl FakeAws {
 
 /// The service, the operation and the connection that a request is for. The JSON services are named in a
 /// header, the management API is known by its path.
-fn target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
+fn parse_target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
     if let Some(header) = request.headers().get("x-amz-target") {
         let (service, operation) = header.to_str().ok()?.split_once('.')?;
         let service = match service {
@@ -274,7 +276,7 @@ fn target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
 }
 
 /// The error that a service answers with when it fails on purpose.
-fn injected(failure: Failure, call: &Call) -> ServiceError {
+fn injected_error(failure: Failure, call: &Call) -> ServiceError {
     let code = match (failure, call.service) {
         (Failure::TransactionConflict(part), _) => {
             return transaction_conflict(&call.operation, part, call.items);
@@ -286,7 +288,7 @@ fn injected(failure: Failure, call: &Call) -> ServiceError {
     ServiceError::new(500, code, "made to fail")
 }
 
-fn response(answer: Answer) -> Response<Vec<u8>> {
+fn http_response(answer: ServiceResult) -> Response<Vec<u8>> {
     let response = Response::builder().header(CONTENT_TYPE, "application/x-amz-json-1.0");
     let (response, body) = match answer {
         Ok(body) => (response, body),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, mem, sync::Mutex};
 
 use serde_json::Value;
 
-use crate::common::{Answer, ServiceError, lock};
+use crate::common::{ServiceError, ServiceResult, lock};
 
 /// "Message payload size 128 KB" (API Gateway developer guide, "Quotas for configuring and running a
 /// WebSocket API").
@@ -48,7 +48,7 @@ impl Connections {
         mem::take(&mut lock(&self.0).deleted)
     }
 
-    pub(crate) fn call(&self, operation: &str, id: &str, payload: &[u8]) -> Answer {
+    pub(crate) fn call(&self, operation: &str, id: &str, payload: &[u8]) -> ServiceResult {
         let mut all = lock(&self.0);
         let state = all.connections.get(id).copied();
         let state = state.unwrap_or(ConnectionState::Gone);

@@ -10,7 +10,7 @@
 //! | the event source of a queue, played by the test | [`FakeAws::queue`] |
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
-//! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::meter`] |
+//! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_metering`] |
 //! | a call that fails, before or after its effect | [`FakeAws::failures`] |
 //! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |
@@ -23,7 +23,7 @@
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
 //!
 //! use aws_sdk_dynamodb::types::AttributeValue;
-//! use fake_aws::{FakeAws, Failure, Template, When};
+//! use fake_aws::{FakeAws, Failure, Template, FailurePoint};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -63,7 +63,7 @@
 //! work.delete(&received[0].receipt_handle);
 //!
 //! // The message is sent, and its sender gets no answer:
-//! aws.failures().arm(0, When::After, Failure::Connection);
+//! aws.failures().arm(0, FailurePoint::After, Failure::Connection);
 //! assert!(message.send().await.is_err());
 //! assert_eq!(work.peek().len(), 1);
 //! # Ok(())
@@ -88,7 +88,7 @@ mod sqs;
 mod template;
 
 pub use crate::{
-    calls::{Call, Calls, Failure, Failures, Hook, RandomYields, Service, When},
+    calls::{Call, Calls, Failure, FailurePoint, Failures, Hook, RandomYields, Service},
     common::Clock,
     dynamo::{Item, Tables},
     fake::{ConnectionBroken, FakeAws},

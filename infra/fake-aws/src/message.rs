@@ -136,7 +136,7 @@ impl Messages {
     ///
     /// "any messages sent with the same MessageDeduplicationId are accepted successfully but aren't
     /// delivered during the 5-minute deduplication interval" (API reference, SendMessage).
-    pub(crate) fn sent_under(
+    pub(crate) fn deduplicate(
         &mut self,
         key: DeduplicationKey,
         id: &str,

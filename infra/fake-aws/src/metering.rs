@@ -69,7 +69,7 @@ pub struct PartitionAccess {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AccessKind {
     Read { consistent: bool },
     Write { transactional: bool },
 }
@@ -83,21 +83,21 @@ pub(crate) struct Access<'a> {
     index: Option<&'a str>,
     /// The item, or its key.
     item: Option<&'a Value>,
-    kind: Kind,
+    kind: AccessKind,
 }
 
 impl<'a> Access<'a> {
     /// The accesses of a request; none of an operation that is not known.
-    pub(crate) fn of(operation: &str, request: &'a Value) -> Vec<Self> {
+    pub(crate) fn parse_request(operation: &str, request: &'a Value) -> Vec<Self> {
         let list = |value: &'a Value| value.as_array().into_iter().flatten();
         let by_table = || request["RequestItems"].as_object().into_iter().flatten();
         // A part has one field, such as `Put`.
         let part = |one: &'a Value| one.as_object()?.iter().next();
         let table = |request: &'a Value| request["TableName"].as_str().unwrap_or_default();
-        let read = |request: &Value| Kind::Read {
+        let read = |request: &Value| AccessKind::Read {
             consistent: request["ConsistentRead"] == true,
         };
-        let write = |transactional| Kind::Write { transactional };
+        let write = |transactional| AccessKind::Write { transactional };
         let access = |table, request: &'a Value, kind| Self {
             part: None,
             table,
@@ -157,11 +157,11 @@ impl<'a> Access<'a> {
     }
 
     pub(crate) fn is_eventual_read(&self) -> bool {
-        self.kind == Kind::Read { consistent: false }
+        self.kind == AccessKind::Read { consistent: false }
     }
 
     /// The partition that a query has read. The condition on the partition key is the first.
-    pub(crate) fn queried(&self, request: &Value, answer: &Value) -> PartitionAccess {
+    pub(crate) fn queried_partition(&self, request: &Value, answer: &Value) -> PartitionAccess {
         let condition = request["KeyConditionExpression"].as_str();
         let mut words = condition.unwrap_or_default().split([' ', ')']);
         let placeholder = words.find(|it| it.starts_with(':')).unwrap_or_default();
@@ -196,7 +196,7 @@ impl<'a> ItemAccess<'a> {
         });
         let key = key.collect::<Option<Item>>()?;
         Some(Self {
-            before: get(db, &table.id, key.clone()),
+            before: get_item(db, &table.id, key.clone()),
             access,
             table,
             key,
@@ -204,23 +204,27 @@ impl<'a> ItemAccess<'a> {
     }
 
     /// The partitions that were accessed, after the call took effect or was refused.
-    pub(crate) fn partitions(self, db: &Database, took_effect: bool) -> Vec<PartitionAccess> {
+    pub(crate) fn partition_accesses(
+        self,
+        db: &Database,
+        took_effect: bool,
+    ) -> Vec<PartitionAccess> {
         let Self { table, before, .. } = self;
         let access = |read, write| PartitionAccess {
             resource: table.id.clone(),
-            partition: partition(Some(&self.key), &table.key_schema),
+            partition: partition_key_value(Some(&self.key), &table.key_schema),
             units: Units { read, write },
         };
         let size = before.as_ref().map(item_size);
         let transactional = match self.access.kind {
-            Kind::Read { consistent } => {
+            AccessKind::Read { consistent } => {
                 let size = size.unwrap_or_default();
                 let units = read_capacity_units_with_consistency(size, consistent);
                 return vec![access(units, 0.0)];
             }
-            Kind::Write { transactional } => transactional,
+            AccessKind::Write { transactional } => transactional,
         };
-        let after = took_effect.then(|| get(db, &table.id, self.key.clone()));
+        let after = took_effect.then(|| get_item(db, &table.id, self.key.clone()));
         let (before, after) = (before.as_ref(), after.as_ref().unwrap_or(&before).as_ref());
         let units = table_write_capacity_units(size, after.map(item_size));
         let units = if transactional { units * 2.0 } else { units };
@@ -265,7 +269,7 @@ fn index_write(
     let [old, new] = &entries;
     Some(PartitionAccess {
         resource: format!("{}/{}", table.id, index.index_name),
-        partition: partition(new.as_ref().or(old.as_ref()), &index.key_schema),
+        partition: partition_key_value(new.as_ref().or(old.as_ref()), &index.key_schema),
         units: Units {
             read: 0.0,
             write: units,
@@ -274,7 +278,7 @@ fn index_write(
 }
 
 /// The value of an item's partition key, which is a text.
-fn partition(item: Option<&Item>, key_schema: &[KeySchemaElement]) -> String {
+fn partition_key_value(item: Option<&Item>, key_schema: &[KeySchemaElement]) -> String {
     let value = item.and_then(|item| item.get(&key_schema.first()?.attribute_name));
     match value {
         Some(AttributeValue::S(text)) => text.clone(),
@@ -283,7 +287,7 @@ fn partition(item: Option<&Item>, key_schema: &[KeySchemaElement]) -> String {
 }
 
 /// An item of a table, if it is there.
-pub(crate) fn get(db: &Database, table: &str, key: Item) -> Option<Item> {
+pub(crate) fn get_item(db: &Database, table: &str, key: Item) -> Option<Item> {
     let request = GetItemRequest {
         table_name: table.to_owned(),
         key,

@@ -9,15 +9,15 @@ use std::{
 };
 
 use crate::{
-    common::{Answer, Clock, ENDPOINT, ServiceError, lock},
+    common::{Clock, ENDPOINT, ServiceError, ServiceResult, lock},
     message::{Message, Messages, ReceivedMessage},
     template::QueueSpec,
 };
 
-pub(crate) const INVALID: &str = "InvalidParameterValue";
+pub(crate) const INVALID_PARAMETER_VALUE: &str = "InvalidParameterValue";
 
 /// CloudFormation's default, in seconds.
-const VISIBILITY_TIMEOUT: u64 = 30;
+const DEFAULT_VISIBILITY_TIMEOUT: u64 = 30;
 /// "Values range: 0 to 43200. Maximum: 12 hours" (API reference, ChangeMessageVisibility), in seconds; also
 /// the most since the receive.
 pub(crate) const MAX_VISIBILITY_TIMEOUT: u64 = 43_200;
@@ -104,7 +104,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Receives and deletes the messages that are wanted, whether they are due or not.
-    pub fn take(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+    pub fn take_matching(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let taken: Vec<_> = self.peek().into_iter().filter(wanted).collect();
         let mut messages = lock(self.messages);
         for message in &taken {
@@ -115,7 +115,7 @@ impl<'a> Queue<'a> {
 
     /// Deletes all messages.
     pub fn purge(&self) {
-        self.take(|_| true);
+        self.take_matching(|_| true);
     }
 
     /// The time at which the next message can be received, in Unix milliseconds: in the past, if one
@@ -137,7 +137,7 @@ impl<'a> Queue<'a> {
         if let Some(deduplication_id) = &message.deduplication_id {
             let by_group = self.spec.deduplication_scope == "messageGroup";
             let group = message.group.clone().filter(|_| by_group);
-            if let Some(earlier) = messages.sent_under((group, deduplication_id.clone()), &id, now)
+            if let Some(earlier) = messages.deduplicate((group, deduplication_id.clone()), &id, now)
             {
                 return earlier;
             }
@@ -174,7 +174,7 @@ impl<'a> Queue<'a> {
         let visible = messages.visible(now, max, self.spec.fifo);
         let visible: Vec<_> = visible.iter().map(|it| it.sequence).collect();
         let timeout = visibility_timeout.or(self.spec.visibility_timeout);
-        let due = now + timeout.unwrap_or(VISIBILITY_TIMEOUT) * 1000;
+        let due = now + timeout.unwrap_or(DEFAULT_VISIBILITY_TIMEOUT) * 1000;
         let received = visible.into_iter().filter_map(|sequence| {
             let mut message = messages.remove(sequence)?;
             message.receives += 1;
@@ -203,12 +203,12 @@ impl<'a> Queue<'a> {
     /// Deletes a received message. A handle of an earlier receive deletes nothing, as may be (API
     /// reference, DeleteMessage); on a FIFO queue it is refused, and so is any after the visibility
     /// timeout.
-    pub(crate) fn try_delete(&self, receipt_handle: &str) -> Answer<()> {
+    pub(crate) fn try_delete(&self, receipt_handle: &str) -> ServiceResult<()> {
         let (mut messages, now) = (lock(self.messages), self.now());
         if let Some((message, latest)) = by_handle(&messages, receipt_handle)? {
             let (sequence, held) = (message.sequence, latest && message.in_flight(now));
             if self.spec.fifo && !held {
-                return refuse(INVALID, "the receipt handle has expired");
+                return bad_request(INVALID_PARAMETER_VALUE, "the receipt handle has expired");
             }
             if latest {
                 messages.remove(sequence);
@@ -218,18 +218,22 @@ impl<'a> Queue<'a> {
     }
 
     /// Makes a message in flight visible after so many seconds.
-    pub(crate) fn change_visibility(&self, receipt_handle: &str, seconds: u64) -> Answer<()> {
+    pub(crate) fn change_visibility(
+        &self,
+        receipt_handle: &str,
+        seconds: u64,
+    ) -> ServiceResult<()> {
         let (mut messages, now) = (lock(self.messages), self.now());
         let Some((message, latest)) = by_handle(&messages, receipt_handle)? else {
-            return refuse(INVALID, "the message does not exist");
+            return bad_request(INVALID_PARAMETER_VALUE, "the message does not exist");
         };
         if !latest || !message.in_flight(now) {
             let code = "AWS.SimpleQueueService.MessageNotInflight";
-            return refuse(code, "it was given back, or received again");
+            return bad_request(code, "it was given back, or received again");
         }
         let (sequence, due) = (message.sequence, now + seconds * 1000);
         if due > message.received + MAX_VISIBILITY_TIMEOUT * 1000 {
-            return refuse(INVALID, "over 12 hours since the receive");
+            return bad_request(INVALID_PARAMETER_VALUE, "over 12 hours since the receive");
         }
         if let Some(message) = messages.remove(sequence) {
             messages.insert(Message { due, ..message });
@@ -238,16 +242,19 @@ impl<'a> Queue<'a> {
     }
 }
 
-pub(crate) fn refuse<T>(code: &'static str, message: &str) -> Answer<T> {
+pub(crate) fn bad_request<T>(code: &'static str, message: &str) -> ServiceResult<T> {
     Err(ServiceError::new(400, code, message))
 }
 
 /// The message of a receipt handle, if it is still there, and whether the handle is of its latest receive.
-fn by_handle<'a>(messages: &'a Messages, handle: &str) -> Answer<Option<(&'a Message, bool)>> {
+fn by_handle<'a>(
+    messages: &'a Messages,
+    handle: &str,
+) -> ServiceResult<Option<(&'a Message, bool)>> {
     let numbers = handle.split_once(':');
     let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     let Some::<(u64, u64)>((sequence, receives)) = numbers else {
-        return refuse("ReceiptHandleIsInvalid", handle);
+        return bad_request("ReceiptHandleIsInvalid", handle);
     };
     let message = messages.get(sequence);
     Ok(message.map(|message| (message, message.receives == receives)))

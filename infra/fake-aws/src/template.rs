@@ -57,21 +57,21 @@ pub struct QueueSpec {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RedrivePolicy {
-    dead_letter_target_arn: Attribute,
+    dead_letter_target_arn: ResourceAttribute,
     /// The number of receives after which a message is moved instead of being received again.
     pub max_receive_count: u64,
 }
 
 /// An attribute of a resource, such as `!GetAtt Queue.Arn`.
 #[derive(Debug, Clone, Deserialize)]
-enum Attribute {
+enum ResourceAttribute {
     GetAtt(String),
 }
 
 impl RedrivePolicy {
     /// The dead-letter queue's logical id.
     pub(crate) fn dead_letter_queue(&self) -> &str {
-        let Attribute::GetAtt(arn) = &self.dead_letter_target_arn;
+        let ResourceAttribute::GetAtt(arn) = &self.dead_letter_target_arn;
         arn.trim_end_matches(".Arn")
     }
 }
@@ -116,7 +116,7 @@ impl Template {
     }
 
     /// The tables' logical ids.
-    pub fn tables(&self) -> impl Iterator<Item = &str> {
+    pub fn table_ids(&self) -> impl Iterator<Item = &str> {
         self.tables.iter().map(|table| table.id.as_str())
     }
 }

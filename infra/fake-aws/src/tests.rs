@@ -153,7 +153,10 @@ fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(answer: Result<T, SdkError<
 #[test]
 fn a_template_is_read_with_its_references() {
     let template = Template::parse(TEMPLATE).unwrap();
-    assert_eq!(template.tables().collect::<Vec<_>>(), ["Things", "Single"]);
+    assert_eq!(
+        template.table_ids().collect::<Vec<_>>(),
+        ["Things", "Single"]
+    );
     let queue = |id: &str| template.queues().iter().find(|it| it.id == id).unwrap();
     let redrive = |id: &str| {
         let policy = queue(id).redrive_policy.as_ref().unwrap();

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME};
-use crate::error::{Code, Refusal, rate_limited};
+use crate::error::{Code, Refusal, rate_limited_response};
 use crate::faults::Fault;
 use crate::state::Slack;
 use crate::{blocks, chat, conversations};
 
 /// Answers a call of a Web API method.
-pub(crate) async fn answer(
+pub(crate) async fn handle_call(
     State(slack): State<Arc<Slack>>,
     Path(method): Path<String>,
     headers: HeaderMap,
@@ -31,7 +31,7 @@ pub(crate) async fn answer(
         Err(refusal) => return refusal.into_response(),
     };
     let response = match authorize(&slack, &headers, &args) {
-        Ok(()) => execute(&slack, &method, &args).await,
+        Ok(()) => execute_with_faults(&slack, &method, &args).await,
         Err(code) => Refusal::from(code).into_response(),
     };
     slack.faults().record(json!({
@@ -53,21 +53,21 @@ fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code
 }
 
 /// Applies faults and rate limits, and executes the call.
-async fn execute(slack: &Slack, method: &str, args: &Args) -> Response {
+async fn execute_with_faults(slack: &Slack, method: &str, args: &Args) -> Response {
     let channel = args.text("channel").unwrap_or_default();
     let fault = slack.faults().take(method, channel).unwrap_or_default();
     if fault.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
     }
-    let mut failure = failure(&fault);
+    let mut failure = fault_response(&fault);
     if let Some(failure) = failure.take_if(|_| !fault.after_effect) {
         return failure;
     }
     let now = slack.config.clock.micros();
     if let Err(wait) = slack.faults().admit(method, channel, now) {
-        return rate_limited(wait);
+        return rate_limited_response(wait);
     }
-    let outcome = call(slack, method, args);
+    let outcome = execute(slack, method, args);
     failure.unwrap_or_else(|| match outcome {
         Ok(mut answer) => {
             answer["ok"] = json!(true);
@@ -78,9 +78,9 @@ async fn execute(slack: &Slack, method: &str, args: &Args) -> Response {
 }
 
 /// Returns the response of a fault that replaces the method's.
-fn failure(fault: &Fault) -> Option<Response> {
+fn fault_response(fault: &Fault) -> Option<Response> {
     if fault.status == Some(429) {
-        return Some(rate_limited(fault.retry_after));
+        return Some(rate_limited_response(fault.retry_after));
     }
     if let Some(status) = fault.status {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -90,7 +90,7 @@ fn failure(fault: &Fault) -> Option<Response> {
     Some(Json(json!({ "ok": false, "error": error })).into_response())
 }
 
-fn call(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
+fn execute(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
     match method {
         "api.test" => Ok(json!({})),
         "auth.test" => Ok(json!({

@@ -18,14 +18,14 @@ impl Args {
     pub(crate) fn read(headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Self, Refusal> {
         let kind = headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let mut args = form(query.as_bytes());
+        let mut args = decode_form(query.as_bytes());
         if kind.starts_with("application/json") && !body.is_empty() {
             match serde_json::from_slice(body) {
                 Ok(Value::Object(object)) => args.extend(object),
                 _ => return Err("invalid_json".into()),
             }
         } else if kind.starts_with("application/x-www-form-urlencoded") {
-            args.extend(form(body));
+            args.extend(decode_form(body));
         } else if !body.is_empty() {
             return Err("invalid_form_data".into());
         }
@@ -78,14 +78,14 @@ impl Args {
     }
 
     /// Returns a bound (`oldest` or `latest`) of a page of history.
-    pub(crate) fn bound(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
+    pub(crate) fn ts_bound(&self, name: &str, code: Code) -> Result<Option<Ts>, Refusal> {
         let number = self.0[name].as_number().map(ToString::to_string);
-        let bound = number.as_deref().or(self.text(name)).map(Ts::bound);
+        let bound = number.as_deref().or(self.text(name)).map(Ts::parse_bound);
         bound.transpose().map_err(|_| code.into())
     }
 }
 
-fn form(encoded: &[u8]) -> Map<String, Value> {
+fn decode_form(encoded: &[u8]) -> Map<String, Value> {
     form_urlencoded::parse(encoded)
         .map(|(name, text)| (name.into(), text.into()))
         .collect()

@@ -7,16 +7,16 @@ use serde_json::Value;
 use crate::error::Refusal;
 
 /// Blocks in a message.
-const IN_MESSAGE: usize = 50;
+const MAX_MESSAGE_BLOCKS: usize = 50;
 /// Blocks in a modal.
-const IN_MODAL: usize = 100;
+const MAX_MODAL_BLOCKS: usize = 100;
 /// Characters of a modal's title.
-const MODAL_TITLE: usize = 24;
+const MAX_MODAL_TITLE_CHARS: usize = 24;
 /// Characters of all blocks of a message. Undocumented: Slack was observed to accept 9 600 and to
 /// refuse 11 300.
-const IN_ALL: usize = 11_000;
+const MAX_ALL_BLOCKS_CHARS: usize = 11_000;
 /// Characters of one `markdown` block, and of all those of a message.
-const MARKDOWN: usize = 12_000;
+const MAX_MARKDOWN_CHARS: usize = 12_000;
 
 /// A rule for a field, with the most characters or items that Slack's reference of Block Kit allows.
 #[derive(Clone, Copy)]
@@ -35,16 +35,16 @@ enum Rule {
 use Rule::{Element, ImageOrText, List, OneOf, PlainText, RichText, Text, TextObject};
 
 /// A field: its name, whether it is required, and its rule.
-type Field = (&'static str, bool, Rule);
+type FieldSpec = (&'static str, bool, Rule);
 
 /// Returns the fields of a block type that a message may have and Slack checks.
-fn block_field_rules(kind: &str) -> Option<&'static [Field]> {
+fn block_field_rules(kind: &str) -> Option<&'static [FieldSpec]> {
     Some(match kind {
         "actions" => &[("elements", true, List(25, &Element))],
         "context" => &[("elements", true, List(10, &ImageOrText(3_000)))],
         "header" => &[("text", true, PlainText(150))],
         "image" => element_field_rules(kind),
-        "markdown" => &[("text", true, Text(MARKDOWN))],
+        "markdown" => &[("text", true, Text(MAX_MARKDOWN_CHARS))],
         "rich_text" => &[("elements", true, RichText)],
         "section" => &[
             ("text", false, TextObject(3_000)),
@@ -58,7 +58,7 @@ fn block_field_rules(kind: &str) -> Option<&'static [Field]> {
 }
 
 /// Returns the fields of an element that Slack checks, beside its `action_id`.
-fn element_field_rules(kind: &str) -> &'static [Field] {
+fn element_field_rules(kind: &str) -> &'static [FieldSpec] {
     match kind {
         "button" => &[
             ("text", true, PlainText(75)),
@@ -75,12 +75,12 @@ fn element_field_rules(kind: &str) -> &'static [Field] {
 }
 
 /// Checks the blocks of a message.
-pub(crate) fn check(blocks: &Value) -> Result<(), Refusal> {
-    validate_blocks(blocks, IN_MESSAGE)?;
+pub(crate) fn check_message_blocks(blocks: &Value) -> Result<(), Refusal> {
+    validate_blocks(blocks, MAX_MESSAGE_BLOCKS)?;
     let (markdown, other): (Vec<_>, Vec<_>) =
-        list(blocks).partition(|block| block["type"] == "markdown");
-    let sum = |blocks: Vec<&Value>| blocks.into_iter().map(text_length).sum::<usize>();
-    if sum(markdown) > MARKDOWN || sum(other) > IN_ALL {
+        array_items(blocks).partition(|block| block["type"] == "markdown");
+    let sum = |blocks: Vec<&Value>| blocks.into_iter().map(total_text_length).sum::<usize>();
+    if sum(markdown) > MAX_MARKDOWN_CHARS || sum(other) > MAX_ALL_BLOCKS_CHARS {
         return Err("msg_blocks_too_long".into());
     }
     Ok(())
@@ -93,23 +93,23 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
         return Err(Refusal::invalid(problem.to_owned()));
     }
     let title = view["title"]["text"].as_str().map_or(0, utf16_length);
-    if !(1..=MODAL_TITLE).contains(&title) {
+    if !(1..=MAX_MODAL_TITLE_CHARS).contains(&title) {
         return Err(Refusal::invalid(format!(
-            "must be 1 to {MODAL_TITLE} characters [json-pointer:/view/title/text]"
+            "must be 1 to {MAX_MODAL_TITLE_CHARS} characters [json-pointer:/view/title/text]"
         )));
     }
-    validate_blocks(&view["blocks"], IN_MODAL)
+    validate_blocks(&view["blocks"], MAX_MODAL_BLOCKS)
 }
 
 fn validate_blocks(blocks: &Value, most: usize) -> Result<(), Refusal> {
-    if !blocks.is_array() || list(blocks).any(|block| !block["type"].is_string()) {
+    if !blocks.is_array() || array_items(blocks).any(|block| !block["type"].is_string()) {
         return Err("invalid_blocks_format".into());
     }
     let mut checker = Checker::default();
-    checker.at_most(most, list(blocks).count(), "/blocks");
-    checker.unique("block_id", "message", blocks, "/blocks");
-    for (index, block) in list(blocks).enumerate() {
-        checker.block(block, &format!("/blocks/{index}"));
+    checker.check_at_most(most, array_items(blocks).count(), "/blocks");
+    checker.check_unique_ids("block_id", "message", blocks, "/blocks");
+    for (index, block) in array_items(blocks).enumerate() {
+        checker.check_block(block, &format!("/blocks/{index}"));
     }
     if checker.problems.is_empty() {
         return Ok(());
@@ -120,19 +120,19 @@ fn validate_blocks(blocks: &Value, most: usize) -> Result<(), Refusal> {
     })
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+fn array_items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// Counts the characters of all texts in a block.
-fn text_length(value: &Value) -> usize {
+fn total_text_length(value: &Value) -> usize {
     match value {
-        Value::Array(items) => items.iter().map(text_length).sum(),
+        Value::Array(items) => items.iter().map(total_text_length).sum(),
         Value::Object(object) => object
             .iter()
             .map(|(key, value)| match value {
                 Value::String(text) if key == "text" => utf16_length(text),
-                value => text_length(value),
+                value => total_text_length(value),
             })
             .sum(),
         _ => 0,
@@ -150,99 +150,101 @@ struct Checker {
 }
 
 impl Checker {
-    fn problem(&mut self, what: &str, at: &str) {
+    fn add_problem(&mut self, what: &str, at: &str) {
         self.problems.push(format!("{what} [json-pointer:{at}]"));
     }
 
-    fn at_most(&mut self, most: usize, count: usize, at: &str) {
+    fn check_at_most(&mut self, most: usize, count: usize, at: &str) {
         if count > most {
-            self.problem(&format!("no more than {most} items allowed"), at);
+            self.add_problem(&format!("no more than {most} items allowed"), at);
         }
     }
 
     /// Checks that no two items have the same id, of those that have one.
-    fn unique(&mut self, name: &str, place: &str, items: &Value, at: &str) {
+    fn check_unique_ids(&mut self, name: &str, place: &str, items: &Value, at: &str) {
         let mut seen = HashSet::new();
-        for (index, item) in list(items).enumerate() {
+        for (index, item) in array_items(items).enumerate() {
             if let Some(id) = item[name].as_str().filter(|id| !seen.insert(*id)) {
                 let what = format!("`{name}` {id} already exists in this {place}");
-                self.problem(&what, &format!("{at}/{index}/{name}"));
+                self.add_problem(&what, &format!("{at}/{index}/{name}"));
             }
         }
     }
 
-    fn block(&mut self, block: &Value, at: &str) {
+    fn check_block(&mut self, block: &Value, at: &str) {
         let kind = block["type"].as_str().unwrap_or_default();
         let Some(fields) = block_field_rules(kind) else {
-            return self.problem(&format!("unsupported type: {kind}"), at);
+            return self.add_problem(&format!("unsupported type: {kind}"), at);
         };
         if kind == "section" && block["text"].is_null() && block["fields"].is_null() {
-            self.problem("missing required field: text", at);
+            self.add_problem("missing required field: text", at);
         }
         if kind == "actions" {
             let at = format!("{at}/elements");
-            self.unique("action_id", "block", &block["elements"], &at);
+            self.check_unique_ids("action_id", "block", &block["elements"], &at);
         }
-        self.fields("block_id", fields, block, at);
+        self.check_fields("block_id", fields, block, at);
     }
 
     /// Checks the fields of a block or an element, and its id.
-    fn fields(&mut self, id: &'static str, fields: &[Field], owner: &Value, at: &str) {
+    fn check_fields(&mut self, id: &'static str, fields: &[FieldSpec], owner: &Value, at: &str) {
         let is_image = owner["type"] == "image" && owner["slack_file"].is_null();
         for (name, required, rule) in fields.iter().chain(&[(id, false, Text(255))]) {
             let required = *required || (is_image && *name == "image_url");
             if required || !owner[name].is_null() {
-                self.field(*rule, &owner[name], &format!("{at}/{name}"));
+                self.check_field(*rule, &owner[name], &format!("{at}/{name}"));
             }
         }
     }
 
-    fn field(&mut self, rule: Rule, value: &Value, at: &str) {
+    fn check_field(&mut self, rule: Rule, value: &Value, at: &str) {
         let kind = value["type"].as_str();
         match rule {
             Text(most) => match value.as_str().map(utf16_length) {
-                None => self.problem("must be a string", at),
-                Some(0) => self.problem("must be more than 0 characters", at),
+                None => self.add_problem("must be a string", at),
+                Some(0) => self.add_problem("must be more than 0 characters", at),
                 Some(length) if length > most => {
-                    self.problem(&format!("must be less than {} characters", most + 1), at);
+                    self.add_problem(&format!("must be less than {} characters", most + 1), at);
                 }
                 Some(_) => {}
             },
             PlainText(most) | TextObject(most) => {
                 match (rule, kind) {
                     (_, Some("plain_text")) | (TextObject(_), Some("mrkdwn")) => {}
-                    (PlainText(_), Some(_)) => self.problem("must be a plain_text object", at),
-                    _ => self.problem("must be a text object", at),
+                    (PlainText(_), Some(_)) => self.add_problem("must be a plain_text object", at),
+                    _ => self.add_problem("must be a text object", at),
                 }
-                self.field(Text(most), &value["text"], &format!("{at}/text"));
+                self.check_field(Text(most), &value["text"], &format!("{at}/text"));
             }
             OneOf(known) => {
                 if value.as_str().is_none_or(|text| !known.contains(&text)) {
-                    self.problem(&format!("must be one of {}", known.join(", ")), at);
+                    self.add_problem(&format!("must be one of {}", known.join(", ")), at);
                 }
             }
-            ImageOrText(_) if kind == Some("image") => self.field(Element, value, at),
-            ImageOrText(most) => self.field(TextObject(most), value, at),
+            ImageOrText(_) if kind == Some("image") => self.check_field(Element, value, at),
+            ImageOrText(most) => self.check_field(TextObject(most), value, at),
             Element => match kind {
-                Some(kind) => self.fields("action_id", element_field_rules(kind), value, at),
-                None => self.problem("missing required field: type", at),
+                Some(kind) => self.check_fields("action_id", element_field_rules(kind), value, at),
+                None => self.add_problem("missing required field: type", at),
             },
-            RichText if !value.is_array() => self.problem("missing required field: elements", at),
+            RichText if !value.is_array() => {
+                self.add_problem("missing required field: elements", at);
+            }
             RichText => {
-                for (index, element) in list(value).enumerate() {
+                for (index, element) in array_items(value).enumerate() {
                     let kind = element["type"].as_str().unwrap_or_default();
                     if !kind.starts_with("rich_text_") || !element["elements"].is_array() {
-                        self.problem("unsupported element", &format!("{at}/{index}"));
+                        self.add_problem("unsupported element", &format!("{at}/{index}"));
                     }
                 }
             }
             List(most, rule) => {
-                if list(value).next().is_none() {
-                    self.problem("must have at least 1 item", at);
+                if array_items(value).next().is_none() {
+                    self.add_problem("must have at least 1 item", at);
                 }
-                self.at_most(most, list(value).count(), at);
-                for (index, item) in list(value).enumerate() {
-                    self.field(*rule, item, &format!("{at}/{index}"));
+                self.check_at_most(most, array_items(value).count(), at);
+                for (index, item) in array_items(value).enumerate() {
+                    self.check_field(*rule, item, &format!("{at}/{index}"));
                 }
             }
         }

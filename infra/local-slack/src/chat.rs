@@ -12,17 +12,17 @@ use crate::workspace::Workspace;
 
 /// Characters of the `text` of a posted message. Slack truncates a longer one; the local Slack
 /// refuses it, so that the mistake is noticed.
-const POSTED_TEXT: usize = 40_000;
+const MAX_POSTED_TEXT_CHARS: usize = 40_000;
 /// Characters of the `text` of `chat.update`.
-const UPDATED_TEXT: usize = 4_000;
+const MAX_UPDATED_TEXT_CHARS: usize = 4_000;
 /// A message's metadata, in bytes of JSON.
-const METADATA_BYTES: usize = 8_000;
+const MAX_METADATA_BYTES: usize = 8_000;
 
 pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let channel = joined_channel(workspace, args)?;
     let thread = args.thread()?;
-    let content = new_content(workspace, args)?;
+    let content = parse_new_content(workspace, args)?;
     let ts = workspace.post(&channel, thread, Author::Bot, content)?;
     let message = workspace.message(&channel, ts)?.json(true);
     Ok(json!({ "channel": channel, "ts": ts, "message": message }))
@@ -34,7 +34,7 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
     let user = args.required("user")?;
     workspace.user(user).map_err(|_| "user_not_in_channel")?;
     let thread = args.thread()?;
-    let content = new_content(workspace, args)?;
+    let content = parse_new_content(workspace, args)?;
     let ts = workspace.add_message(&channel, Some(user), thread, Author::Bot, content);
     Ok(json!({ "message_ts": ts }))
 }
@@ -42,8 +42,8 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
 /// Updates a message, which keeps the present blocks and metadata if the call leaves them out.
 pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = check_own_message(workspace, args, "cant_update_message")?;
-    let mut content = content(workspace, args, UPDATED_TEXT)?;
+    let (channel, ts) = find_own_message(workspace, args, "cant_update_message")?;
+    let mut content = parse_content(workspace, args, MAX_UPDATED_TEXT_CHARS)?;
     if content.text.is_empty() && content.blocks.is_none() {
         return Err("no_text".into());
     }
@@ -53,14 +53,14 @@ pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     content.metadata = content.metadata.or_else(|| old.metadata.clone());
     content.metadata.take_if(|metadata| *metadata == json!({}));
     let text = content.text.clone();
-    workspace.rewrite(&channel, ts, content);
+    workspace.replace_content(&channel, ts, content);
     let message = workspace.message(&channel, ts)?.json(true);
     Ok(json!({ "channel": channel, "ts": ts, "text": text, "message": message }))
 }
 
 pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
-    let (channel, ts) = check_own_message(workspace, args, "cant_delete_message")?;
+    let (channel, ts) = find_own_message(workspace, args, "cant_delete_message")?;
     workspace.remove(&channel, ts);
     Ok(json!({ "channel": channel, "ts": ts }))
 }
@@ -71,7 +71,7 @@ fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal>
 }
 
 /// Finds the call's message, which the bot must have posted.
-fn check_own_message(
+fn find_own_message(
     workspace: &Workspace,
     args: &Args,
     not_own: Code,
@@ -89,8 +89,11 @@ fn check_own_message(
 }
 
 /// Parses and checks the content of a new message, which must have a text or a block.
-pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Content, Refusal> {
-    let mut content = content(workspace, args, POSTED_TEXT)?;
+pub(crate) fn parse_new_content(
+    workspace: &mut Workspace,
+    args: &Args,
+) -> Result<Content, Refusal> {
+    let mut content = parse_content(workspace, args, MAX_POSTED_TEXT_CHARS)?;
     content.blocks.take_if(|blocks| *blocks == json!([]));
     if content.text.is_empty() && content.blocks.is_none() {
         return Err("no_text".into());
@@ -99,14 +102,18 @@ pub(crate) fn new_content(workspace: &mut Workspace, args: &Args) -> Result<Cont
 }
 
 /// Parses and checks the content of a call, and gives its blocks ids.
-fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<Content, Refusal> {
+fn parse_content(
+    workspace: &mut Workspace,
+    args: &Args,
+    most_text: usize,
+) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();
     let mut blocks = args.json("blocks", "invalid_blocks_format")?;
     if blocks::utf16_length(text) > most_text {
         return Err("msg_too_long".into());
     }
     if let Some(blocks) = &mut blocks {
-        blocks::check(blocks)?;
+        blocks::check_message_blocks(blocks)?;
         workspace.assign_block_ids(blocks);
     }
     let metadata = args.json("metadata", "invalid_metadata_format")?;
@@ -115,7 +122,7 @@ fn content(workspace: &mut Workspace, args: &Args, most_text: usize) -> Result<C
         if *metadata != json!({}) && !is_event {
             return Err("invalid_metadata_format".into());
         }
-        if metadata.to_string().len() > METADATA_BYTES {
+        if metadata.to_string().len() > MAX_METADATA_BYTES {
             return Err("metadata_too_large".into());
         }
     }

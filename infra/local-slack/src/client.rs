@@ -46,7 +46,7 @@ impl Client {
     }
 
     /// Types a slash command, such as `/bm status`, and waits for the webhook's answer.
-    pub async fn command(&self, text: &str) -> Result<SayOutcome, ClientError> {
+    pub async fn send_command(&self, text: &str) -> Result<SayOutcome, ClientError> {
         let say = json!({ "channel": self.channel, "user": self.user, "text": text });
         self.post("say", &say).await
     }

@@ -20,9 +20,9 @@ pub(crate) const BOT_USER_ID: &str = "U0BEMATIC";
 /// The bot's displayed name; typing `@` and this name is a mention.
 pub(crate) const BOT_NAME: &str = "Bematic";
 /// The app's slash command.
-pub(crate) const COMMAND: &str = "/bm";
+pub(crate) const SLASH_COMMAND: &str = "/bm";
 /// The id of the channel for notices of circuit breakers.
-pub const OPERATIONS_CHANNEL: &str = "C0OPERATIONS";
+pub const OPERATIONS_CHANNEL_ID: &str = "C0OPERATIONS";
 
 /// A channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,11 +35,11 @@ pub struct Channel {
     #[serde(default)]
     pub topic: String,
     /// Whether the bot is a member of the channel; it can only post where it is.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub has_bot: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -89,7 +89,7 @@ impl Config {
             ),
             ("C0RANDOM", "random", "Everything else"),
             (
-                OPERATIONS_CHANNEL,
+                OPERATIONS_CHANNEL_ID,
                 "operations",
                 "Notices of agents whose circuit breaker has opened or closed",
             ),

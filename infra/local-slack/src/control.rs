@@ -19,25 +19,28 @@ pub(crate) fn routes() -> Router<Arc<Slack>> {
         .route("/control/say", post(say))
         .route("/control/click", post(click))
         .route("/control/submit", post(submit))
-        .route("/control/webhook", post(webhook))
-        .route("/control/channels", apply(Slack::add_channel))
-        .route("/control/users", apply(Slack::add_user))
-        .route("/control/rate-limits", apply(Slack::set_rate_limits))
-        .route("/control/faults", apply(Slack::fail))
-        .route("/control/calls", get(calls))
+        .route("/control/webhook", post(set_webhook))
+        .route("/control/channels", apply_route(Slack::add_channel))
+        .route("/control/users", apply_route(Slack::add_user))
+        .route("/control/rate-limits", apply_route(Slack::set_rate_limits))
+        .route("/control/faults", apply_route(Slack::add_fault))
+        .route("/control/calls", get(list_calls))
 }
 
 /// The body of `POST /control/webhook`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Webhook {
+struct SetWebhook {
     base: String,
     /// Whether to send a `url_verification`, as Slack does when an app's address is set.
     #[serde(default)]
     verify: bool,
 }
 
-async fn webhook(State(slack): State<Arc<Slack>>, Json(wanted): Json<Webhook>) -> Json<Value> {
+async fn set_webhook(
+    State(slack): State<Arc<Slack>>,
+    Json(wanted): Json<SetWebhook>,
+) -> Json<Value> {
     slack.set_webhook(&wanted.base);
     if wanted.verify
         && let Err(error) = events::verify_url(&slack).await
@@ -48,7 +51,9 @@ async fn webhook(State(slack): State<Arc<Slack>>, Json(wanted): Json<Webhook>) -
 }
 
 /// Returns a route that applies its body to the local Slack.
-fn apply<T: DeserializeOwned + Send + 'static>(change: fn(&Slack, T)) -> MethodRouter<Arc<Slack>> {
+fn apply_route<T: DeserializeOwned + Send + 'static>(
+    change: fn(&Slack, T),
+) -> MethodRouter<Arc<Slack>> {
     post(
         move |State(slack): State<Arc<Slack>>, Json(body): Json<T>| async move {
             change(&slack, body);
@@ -57,6 +62,6 @@ fn apply<T: DeserializeOwned + Send + 'static>(change: fn(&Slack, T)) -> MethodR
     )
 }
 
-async fn calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
+async fn list_calls(State(slack): State<Arc<Slack>>) -> Json<Value> {
     Json(json!({ "calls": slack.faults().calls }))
 }

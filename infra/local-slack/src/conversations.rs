@@ -10,21 +10,21 @@ use crate::state::Slack;
 use crate::ts::Ts;
 
 /// The most messages in a page.
-const PAGE: usize = 999;
+const MAX_PAGE_SIZE: usize = 999;
 /// The prefix of a cursor; the rest is the `ts` after which the next page begins.
-const CURSOR: &str = "next_ts:";
+const CURSOR_PREFIX: &str = "next_ts:";
 
 /// Returns a page of a channel's messages, newest first, without the replies in threads.
 pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
-    let page = Page::read(args, 100)?;
+    let page = PageRequest::read(args, 100)?;
     let wanted = workspace
         .messages(&channel.id, false)
         .rev()
-        .filter(|message| message.thread.is_none() && page.holds(message.ts))
+        .filter(|message| message.thread.is_none() && page.is_within_bounds(message.ts))
         .filter(|message| page.cursor.is_none_or(|before| message.ts < before));
-    Ok(page.cut(wanted))
+    Ok(page.paginate(wanted))
 }
 
 /// Returns a page of a thread: its first message, then its replies, oldest first.
@@ -35,28 +35,34 @@ pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let named = workspace.message(&channel.id, ts);
     let first = named.map_err(|_| "thread_not_found")?.thread;
     let first = first.unwrap_or(ts);
-    let page = Page::read(args, PAGE)?;
+    let page = PageRequest::read(args, MAX_PAGE_SIZE)?;
     let wanted = workspace
         .messages(&channel.id, false)
         .filter(|message| {
-            message.ts == first || message.thread == Some(first) && page.holds(message.ts)
+            message.ts == first
+                || message.thread == Some(first) && page.is_within_bounds(message.ts)
         })
         .filter(|message| page.cursor.is_none_or(|after| message.ts > after));
-    Ok(page.cut(wanted))
+    Ok(page.paginate(wanted))
 }
 
 pub(crate) fn info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.channel(args.required("channel")?)?;
-    Ok(json!({ "channel": describe(channel) }))
+    Ok(json!({ "channel": channel_json(channel) }))
 }
 
 pub(crate) fn list(slack: &Slack) -> Value {
-    let channels: Vec<_> = slack.workspace().channels.iter().map(describe).collect();
+    let channels: Vec<_> = slack
+        .workspace()
+        .channels
+        .iter()
+        .map(channel_json)
+        .collect();
     json!({ "channels": channels, "response_metadata": { "next_cursor": "" } })
 }
 
-fn describe(channel: &Channel) -> Value {
+fn channel_json(channel: &Channel) -> Value {
     json!({
         "id": channel.id, "name": channel.name, "name_normalized": channel.name,
         "is_channel": true, "is_private": false, "is_archived": false,
@@ -65,7 +71,7 @@ fn describe(channel: &Channel) -> Value {
 }
 
 /// The page of messages that a call requests.
-struct Page {
+struct PageRequest {
     limit: usize,
     oldest: Option<Ts>,
     latest: Option<Ts>,
@@ -74,44 +80,46 @@ struct Page {
     cursor: Option<Ts>,
 }
 
-impl Page {
+impl PageRequest {
     fn read(args: &Args, default: usize) -> Result<Self, Refusal> {
         let limit = args.count("limit", default);
-        let limit = limit.filter(|limit| (1..=PAGE).contains(limit));
+        let limit = limit.filter(|limit| (1..=MAX_PAGE_SIZE).contains(limit));
         Ok(Self {
             limit: limit.ok_or("invalid_limit")?,
-            oldest: args.bound("oldest", "invalid_ts_oldest")?,
-            latest: args.bound("latest", "invalid_ts_latest")?,
+            oldest: args.ts_bound("oldest", "invalid_ts_oldest")?,
+            latest: args.ts_bound("latest", "invalid_ts_latest")?,
             inclusive: args.flag("inclusive"),
             with_metadata: args.flag("include_all_metadata"),
-            cursor: args.text("cursor").map(cursor).transpose()?,
+            cursor: args.text("cursor").map(parse_cursor).transpose()?,
         })
     }
 
-    fn holds(&self, ts: Ts) -> bool {
+    /// Whether a message is between `oldest` and `latest`.
+    fn is_within_bounds(&self, ts: Ts) -> bool {
         let edge = |bound| self.inclusive && ts == bound;
         self.oldest.is_none_or(|oldest| ts > oldest || edge(oldest))
             && self.latest.is_none_or(|latest| ts < latest || edge(latest))
     }
 
-    fn cut<'a>(&self, wanted: impl Iterator<Item = &'a Message>) -> Value {
+    /// Returns the answer with the first messages of those wanted, and the cursor of the next page.
+    fn paginate<'a>(&self, wanted: impl Iterator<Item = &'a Message>) -> Value {
         let mut found: Vec<_> = wanted.take(self.limit + 1).collect();
         let has_more = found.len() > self.limit;
         found.truncate(self.limit);
         let messages: Vec<_> = found.iter().map(|it| it.json(self.with_metadata)).collect();
         let mut answer = json!({ "messages": messages, "has_more": has_more });
         if let Some(last) = found.last().filter(|_| has_more) {
-            let next = hex::encode(format!("{CURSOR}{}", last.ts));
+            let next = hex::encode(format!("{CURSOR_PREFIX}{}", last.ts));
             answer["response_metadata"] = json!({ "next_cursor": next });
         }
         answer
     }
 }
 
-fn cursor(encoded: &str) -> Result<Ts, Code> {
+fn parse_cursor(encoded: &str) -> Result<Ts, Code> {
     let bytes = hex::decode(encoded).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|text| text.strip_prefix(CURSOR)?.parse().ok())
+        .and_then(|text| text.strip_prefix(CURSOR_PREFIX)?.parse().ok())
         .ok_or("invalid_cursor")
 }

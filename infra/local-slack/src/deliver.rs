@@ -8,7 +8,7 @@ use crate::request::SignedRequest;
 use crate::state::Slack;
 
 /// The app's response with a status of success.
-pub(crate) struct Reply {
+pub(crate) struct WebhookResponse {
     status: u16,
     pub(crate) body: Bytes,
 }
@@ -51,17 +51,19 @@ impl From<reqwest::Error> for Failure {
 
 /// The outcome of a delivery to the webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct DeliveryOutcome {
     /// The HTTP status, if there was a response.
     pub status: Option<u16>,
     /// The failure as text. An event is sent again after a failure, other requests are not.
     pub error: Option<String>,
 }
 
-impl From<&Result<Reply, Failure>> for Delivery {
-    fn from(outcome: &Result<Reply, Failure>) -> Self {
+impl From<&Result<WebhookResponse, Failure>> for DeliveryOutcome {
+    fn from(outcome: &Result<WebhookResponse, Failure>) -> Self {
         let status = match outcome {
-            Ok(Reply { status, .. }) | Err(Failure::Status { status, .. }) => Some(*status),
+            Ok(WebhookResponse { status, .. }) | Err(Failure::Status { status, .. }) => {
+                Some(*status)
+            }
             Err(_) => None,
         };
         let error = outcome.as_ref().err().map(ToString::to_string);
@@ -70,12 +72,12 @@ impl From<&Result<Reply, Failure>> for Delivery {
 }
 
 /// Signs a request and posts it to the app; `retry` is the number of the retry and its reason.
-pub(crate) async fn post(
+pub(crate) async fn post_to_webhook(
     slack: &Slack,
     path: &'static str,
     body: String,
     retry: Option<(usize, &str)>,
-) -> Result<Reply, Failure> {
+) -> Result<WebhookResponse, Failure> {
     let base = slack.workspace().webhook.clone();
     let base = base.ok_or(Failure::NoWebhook)?;
     let secret = slack.config.signing_secret.expose_secret();
@@ -100,5 +102,5 @@ pub(crate) async fn post(
         return Err(Failure::Status { status, no_retry });
     }
     let body = response.bytes().await?;
-    Ok(Reply { status, body })
+    Ok(WebhookResponse { status, body })
 }

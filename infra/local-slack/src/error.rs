@@ -53,7 +53,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Returns an HTTP 429 with the seconds to wait.
-pub(crate) fn rate_limited(retry_after_secs: u64) -> Response {
+pub(crate) fn rate_limited_response(retry_after_secs: u64) -> Response {
     let body = Json(json!({ "ok": false, "error": "ratelimited" }));
     let wait = [(header::RETRY_AFTER, retry_after_secs.to_string())];
     (StatusCode::TOO_MANY_REQUESTS, wait, body).into_response()

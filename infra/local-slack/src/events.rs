@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::deliver::{self, Delivery, Failure};
+use crate::deliver::{self, DeliveryOutcome, Failure};
 use crate::message::Content;
-use crate::request::{EVENTS, Mention};
+use crate::request::{EVENTS_PATH, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
 use crate::workspace::Actor;
 
 /// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.
-pub(crate) async fn app_mention(
+pub(crate) async fn send_app_mention(
     slack: &Arc<Slack>,
     actor: Actor,
     ts: Ts,
     thread: Option<Ts>,
     text: &str,
-) -> Delivery {
+) -> DeliveryOutcome {
     let event_id = slack.workspace().id("Ev");
     let (ts, thread_ts) = (ts.to_string(), thread.map(|ts| ts.to_string()));
     let mut mention = Mention::new(&actor.channel.id, &actor.user.id, text, &ts, &event_id);
     mention.thread_ts = thread_ts.as_deref();
     let body = mention.body(slack.config.clock.secs()).to_string();
-    let outcome = deliver::post(slack, EVENTS, body.clone(), None).await;
-    let delivery = Delivery::from(&outcome);
+    let outcome = deliver::post_to_webhook(slack, EVENTS_PATH, body.clone(), None).await;
+    let delivery = DeliveryOutcome::from(&outcome);
     if let Err(failure) = outcome {
         let retrying = retry(slack.clone(), actor, thread, body, failure);
         slack.tasks.spawn(retrying);
@@ -40,7 +40,7 @@ pub(crate) async fn app_mention(
 pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
     let challenge = slack.workspace().id("challenge");
     let body = json!({ "token": "local", "challenge": challenge, "type": "url_verification" });
-    let reply = deliver::post(slack, EVENTS, body.to_string(), None).await;
+    let reply = deliver::post_to_webhook(slack, EVENTS_PATH, body.to_string(), None).await;
     let reply = reply.map_err(|failure| failure.to_string())?;
     let text = String::from_utf8_lossy(&reply.body);
     let answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -66,7 +66,7 @@ async fn retry(
         let mut workspace = slack.workspace();
         match note {
             None => note = Some(workspace.post_note(&actor, thread, &text)),
-            Some(ts) => workspace.rewrite(channel, ts, Content::plain(&text)),
+            Some(ts) => workspace.replace_content(channel, ts, Content::plain(&text)),
         }
         note
     };
@@ -84,7 +84,8 @@ async fn retry(
             () = slack.stop.cancelled() => return,
         }
         let retry = Some((number, (&failure).into()));
-        let Err(again) = deliver::post(&slack, EVENTS, body.clone(), retry).await else {
+        let Err(again) = deliver::post_to_webhook(&slack, EVENTS_PATH, body.clone(), retry).await
+        else {
             if let Some(ts) = shown {
                 slack.workspace().remove(channel, ts);
             }

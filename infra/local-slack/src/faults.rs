@@ -6,16 +6,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The number of recent calls that are kept.
-const CALLS: usize = 2_000;
+const MAX_RECENT_CALLS: usize = 2_000;
 /// Slack's rate limits of the methods here.
 const SLACK_RATES: [(&str, Rate); 7] = [
-    ("chat.postMessage", rate(1, 1, true)),
-    ("chat.postEphemeral", rate(100, 60, false)),
-    ("chat.update", rate(50, 60, false)),
-    ("chat.delete", rate(50, 60, false)),
-    ("conversations.history", rate(50, 60, false)),
-    ("conversations.replies", rate(50, 60, false)),
-    ("users.info", rate(100, 60, false)),
+    ("chat.postMessage", Rate::new(1, 1, true)),
+    ("chat.postEphemeral", Rate::new(100, 60, false)),
+    ("chat.update", Rate::new(50, 60, false)),
+    ("chat.delete", Rate::new(50, 60, false)),
+    ("conversations.history", Rate::new(50, 60, false)),
+    ("conversations.replies", Rate::new(50, 60, false)),
+    ("users.info", Rate::new(100, 60, false)),
 ];
 
 /// A rate limit: a number of calls within a time window.
@@ -29,11 +29,13 @@ pub(crate) struct Rate {
     each_channel: bool,
 }
 
-const fn rate(calls: usize, secs: u64, each_channel: bool) -> Rate {
-    Rate {
-        calls,
-        secs,
-        each_channel,
+impl Rate {
+    const fn new(calls: usize, secs: u64, each_channel: bool) -> Self {
+        Self {
+            calls,
+            secs,
+            each_channel,
+        }
     }
 }
 
@@ -56,12 +58,12 @@ pub struct Fault {
     /// The channel whose calls fail, so that parallel tests are not affected; `None` for any.
     pub channel: Option<String>,
     /// The number of calls that fail; 0 removes the faults of this method and channel.
-    #[serde(default = "one")]
+    #[serde(default = "default_one")]
     pub count: usize,
     /// The HTTP status that replaces the response; 429 has the header of `retry_after`.
     pub status: Option<u16>,
     /// The `Retry-After` of a 429, in seconds.
-    #[serde(default = "one")]
+    #[serde(default = "default_one")]
     pub retry_after: u64,
     /// Slack's `error` that replaces the response.
     pub error: Option<String>,
@@ -73,7 +75,7 @@ pub struct Fault {
     pub after_effect: bool,
 }
 
-fn one<T: From<u8>>() -> T {
+fn default_one<T: From<u8>>() -> T {
     T::from(1)
 }
 
@@ -113,7 +115,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn set_rates(&mut self, wanted: RateLimits) {
+    pub(crate) fn set_rate_limits(&mut self, wanted: RateLimits) {
         self.accepted.clear();
         self.rates.clear();
         if wanted.enabled {
@@ -167,7 +169,7 @@ impl Faults {
 
     pub(crate) fn record(&mut self, call: Value) {
         self.calls.push_back(call);
-        if self.calls.len() > CALLS {
+        if self.calls.len() > MAX_RECENT_CALLS {
             self.calls.pop_front();
         }
     }

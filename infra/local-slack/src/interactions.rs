@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::{APP_ID, TEAM_DOMAIN, TEAM_ID};
-use crate::deliver::{self, Delivery, Failure, Reply};
+use crate::deliver::{self, DeliveryOutcome, Failure, WebhookResponse};
 use crate::error::Refusal;
-use crate::request::{INTERACTIONS, form};
+use crate::request::{INTERACTIONS_PATH, encode_form};
 use crate::state::Slack;
 use crate::ts::Ts;
 use crate::workspace::{Actor, Workspace};
@@ -46,13 +46,13 @@ pub(crate) async fn click(
     let (channel, user) = (click.channel.as_deref(), click.user.as_deref());
     let actor = slack.workspace().actor(channel, user)?;
     let payload = block_actions(&slack, &actor, &click)?;
-    let outcome = post(&slack, &payload).await;
+    let outcome = post_payload(&slack, &payload).await;
     if let Err(failure) = &outcome {
         let text = format!(":warning: The button did nothing: {failure}.");
         let thread = Ts::deserialize(&payload["container"]["thread_ts"]).ok();
         slack.workspace().post_note(&actor, thread, &text);
     }
-    Ok(Json(json!({ "delivery": Delivery::from(&outcome) })))
+    Ok(Json(json!({ "delivery": DeliveryOutcome::from(&outcome) })))
 }
 
 /// Sends a `view_submission`. Returns the app's response, which may have errors to show.
@@ -63,13 +63,13 @@ pub(crate) async fn submit(
     let mut payload = {
         let workspace = &mut slack.workspace();
         let actor = workspace.actor(None, submit.user.as_deref())?;
-        envelope(workspace, &actor, "view_submission")
+        new_payload(workspace, &actor, "view_submission")
     };
     payload["view"] = submit.view;
     payload["view"]["state"] = json!({ "values": submit.values });
     payload["response_urls"] = json!([]);
-    let outcome = post(&slack, &payload).await;
-    let delivery = Delivery::from(&outcome);
+    let outcome = post_payload(&slack, &payload).await;
+    let delivery = DeliveryOutcome::from(&outcome);
     let answer: Value = outcome
         .ok()
         .and_then(|reply| serde_json::from_slice(&reply.body).ok())
@@ -77,12 +77,13 @@ pub(crate) async fn submit(
     Ok(Json(json!({ "delivery": delivery, "answer": answer })))
 }
 
-async fn post(slack: &Slack, payload: &Value) -> Result<Reply, Failure> {
-    let form = form([("payload", &payload.to_string())]);
-    deliver::post(slack, INTERACTIONS, form, None).await
+async fn post_payload(slack: &Slack, payload: &Value) -> Result<WebhookResponse, Failure> {
+    let form = encode_form([("payload", &payload.to_string())]);
+    deliver::post_to_webhook(slack, INTERACTIONS_PATH, form, None).await
 }
 
-fn envelope(workspace: &mut Workspace, actor: &Actor, kind: &str) -> Value {
+/// Returns the fields that all payloads have, with a new `trigger_id`.
+fn new_payload(workspace: &mut Workspace, actor: &Actor, kind: &str) -> Value {
     let user = &actor.user;
     json!({
         "type": kind, "token": "local", "api_app_id": APP_ID,
@@ -99,9 +100,9 @@ fn block_actions(slack: &Slack, actor: &Actor, click: &Click) -> Result<Value, R
     let message = workspace.find_any_message(&channel.id, ts)?;
     let (thread, is_ephemeral) = (message.thread, message.only_for.is_some());
     let view = message.json(true);
-    let mut action = pressed(&view["blocks"], click).ok_or("invalid_arguments")?;
-    action["action_ts"] = json!(Ts(workspace.unique()));
-    let mut payload = envelope(workspace, actor, "block_actions");
+    let mut action = find_pressed_element(&view["blocks"], click).ok_or("invalid_arguments")?;
+    action["action_ts"] = json!(Ts(workspace.next_unique_micros()));
+    let mut payload = new_payload(workspace, actor, "block_actions");
     payload["container"] = json!({
         "type": "message", "message_ts": ts, "channel_id": channel.id,
         "is_ephemeral": is_ephemeral,
@@ -122,7 +123,7 @@ fn block_actions(slack: &Slack, actor: &Actor, click: &Click) -> Result<Value, R
 
 /// Returns the pressed element, as the payload has it. It is searched in all blocks if the named
 /// block does not exist: a block whose id the app did not choose gets a new id with every update.
-fn pressed(blocks: &Value, click: &Click) -> Option<Value> {
+fn find_pressed_element(blocks: &Value, click: &Click) -> Option<Value> {
     let blocks = blocks.as_array()?;
     let is_named = |block: &&Value| block["block_id"].as_str() == click.block_id.as_deref();
     let named = blocks.iter().find(is_named);

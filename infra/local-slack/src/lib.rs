@@ -38,8 +38,8 @@ mod workspace;
 
 pub use client::{Client, ClientError};
 pub use clock::Clock;
-pub use config::{APP_ID, Channel, Config, OPERATIONS_CHANNEL, TEAM_ID, User};
-pub use deliver::Delivery;
+pub use config::{APP_ID, Channel, Config, OPERATIONS_CHANNEL_ID, TEAM_ID, User};
+pub use deliver::DeliveryOutcome;
 pub use error::Refusal;
 pub use faults::Fault;
 pub use message::{Author, Content, Message};

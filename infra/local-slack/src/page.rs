@@ -19,7 +19,7 @@ use crate::state::Slack;
 
 /// The content security policy: only the page's own files, so that the content of a message cannot
 /// load or run anything.
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
 macro_rules! assets {
@@ -34,12 +34,12 @@ const ASSETS: [(&str, &str); 10] = assets! {
 
 pub(crate) fn routes() -> Router<Arc<Slack>> {
     Router::new()
-        .route("/", get(|| asset(Path("index.html".to_owned()))))
-        .route("/assets/{name}", get(asset))
-        .route("/live", get(live))
+        .route("/", get(|| serve_asset(Path("index.html".to_owned()))))
+        .route("/assets/{name}", get(serve_asset))
+        .route("/live", get(serve_event_stream))
 }
 
-async fn asset(Path(wanted): Path<String>) -> Response {
+async fn serve_asset(Path(wanted): Path<String>) -> Response {
     let Some((name, content)) = ASSETS.iter().find(|(name, _)| *name == wanted) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -50,7 +50,7 @@ async fn asset(Path(wanted): Path<String>) -> Response {
     };
     let headers = [
         (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, *content).into_response()
@@ -70,17 +70,17 @@ pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
 }
 
 /// Streams a snapshot, and then every change. A page that falls behind gets a new snapshot.
-async fn live(
+async fn serve_event_stream(
     State(slack): State<Arc<Slack>>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let stop = slack.stop.clone().cancelled_owned();
-    let changes = changes(slack).map(|change| Ok(Event::default().data(change.to_string())));
+    let changes = change_stream(slack).map(|change| Ok(Event::default().data(change.to_string())));
     Sse::new(changes.take_until(Box::pin(stop))).keep_alive(KeepAlive::default())
 }
 
 /// Returns a snapshot and later changes, which are subscribed to under one lock, so that no change
 /// is missed.
-fn changes(slack: Arc<Slack>) -> impl Stream<Item = Value> {
+fn change_stream(slack: Arc<Slack>) -> impl Stream<Item = Value> {
     stream::unfold((slack, None), |(slack, receiver)| async move {
         if let Some(mut receiver) = receiver {
             match Receiver::recv(&mut receiver).await {

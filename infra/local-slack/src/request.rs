@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use url::form_urlencoded::Serializer;
 
-use crate::config::{APP_ID, BOT_USER_ID, COMMAND, TEAM_DOMAIN, TEAM_ID};
+use crate::config::{APP_ID, BOT_USER_ID, SLASH_COMMAND, TEAM_DOMAIN, TEAM_ID};
 
 /// The header with the time at which the request was signed, in Unix seconds.
 pub const TIMESTAMP_HEADER: &str = "x-slack-request-timestamp";
 /// The header with the signature.
 pub const SIGNATURE_HEADER: &str = "x-slack-signature";
 // Paths below the webhook's address.
-pub(crate) const COMMANDS: &str = "/slack/commands";
-pub(crate) const EVENTS: &str = "/slack/events";
-pub(crate) const INTERACTIONS: &str = "/slack/interactions";
+pub(crate) const COMMANDS_PATH: &str = "/slack/commands";
+pub(crate) const EVENTS_PATH: &str = "/slack/events";
+pub(crate) const INTERACTIONS_PATH: &str = "/slack/interactions";
 
 /// Returns the value of [`SIGNATURE_HEADER`] for the raw `body` sent at `timestamp` (Unix seconds):
 /// `v0=` and the hex HMAC-SHA256 of `v0:{timestamp}:{body}` under the app's signing secret.
@@ -42,7 +42,7 @@ pub struct SignedRequest {
 impl SignedRequest {
     /// Signs a request at `timestamp` (Unix seconds).
     pub(crate) fn new(secret: &str, timestamp: u64, path: &'static str, body: String) -> Self {
-        let content_type = if path == EVENTS {
+        let content_type = if path == EVENTS_PATH {
             "application/json"
         } else {
             "application/x-www-form-urlencoded"
@@ -100,24 +100,24 @@ impl<'a> SlashCommand<'a> {
             ("channel_name", self.channel_name),
             ("user_id", self.user_id),
             ("user_name", self.user_name),
-            ("command", COMMAND),
+            ("command", SLASH_COMMAND),
             ("text", self.text),
             ("api_app_id", APP_ID),
             ("is_enterprise_install", "false"),
             ("response_url", self.response_url),
             ("trigger_id", self.trigger_id),
         ];
-        form(fields)
+        encode_form(fields)
     }
 
     /// Returns the command as a request, signed at `timestamp` (Unix seconds).
-    pub fn signed(&self, secret: &str, timestamp: u64) -> SignedRequest {
-        SignedRequest::new(secret, timestamp, COMMANDS, self.body())
+    pub fn signed_request(&self, secret: &str, timestamp: u64) -> SignedRequest {
+        SignedRequest::new(secret, timestamp, COMMANDS_PATH, self.body())
     }
 }
 
 /// Returns the body of a form.
-pub(crate) fn form<const N: usize>(fields: [(&str, &str); N]) -> String {
+pub(crate) fn encode_form<const N: usize>(fields: [(&str, &str); N]) -> String {
     Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
@@ -175,9 +175,9 @@ impl<'a> Mention<'a> {
     }
 
     /// Returns the mention as a request, signed at `timestamp` (Unix seconds).
-    pub fn signed(&self, secret: &str, timestamp: u64) -> SignedRequest {
+    pub fn signed_request(&self, secret: &str, timestamp: u64) -> SignedRequest {
         let body = self.body(timestamp).to_string();
-        SignedRequest::new(secret, timestamp, EVENTS, body)
+        SignedRequest::new(secret, timestamp, EVENTS_PATH, body)
     }
 }
 

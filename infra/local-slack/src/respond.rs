@@ -16,7 +16,7 @@ use crate::ts::Ts;
 use crate::workspace::Actor;
 
 /// Answers a post to a `response_url`.
-pub(crate) async fn answer(
+pub(crate) async fn handle_response_url(
     State(slack): State<Arc<Slack>>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -24,7 +24,7 @@ pub(crate) async fn answer(
 ) -> Response {
     let shown = Args::read(&headers, "", &body).and_then(|args| {
         let interaction = slack.workspace().use_response_url(&id)?;
-        show(&slack, &interaction.actor, interaction.message, &args)
+        show_response(&slack, &interaction.actor, interaction.message, &args)
     });
     match shown {
         Ok(()) => "ok".into_response(),
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
 
 /// Shows a response: to the person who acted, to the channel, or in place of the `original`, the
 /// message whose button was pressed.
-pub(crate) fn show(
+pub(crate) fn show_response(
     slack: &Slack,
     actor: &Actor,
     original: Option<Ts>,
@@ -49,9 +49,9 @@ pub(crate) fn show(
         workspace.remove(channel, original.ok_or("message_not_found")?);
         return Ok(());
     }
-    let content = chat::new_content(workspace, args)?;
+    let content = chat::parse_new_content(workspace, args)?;
     if args.flag("replace_original") {
-        workspace.rewrite(channel, original.ok_or("message_not_found")?, content);
+        workspace.replace_content(channel, original.ok_or("message_not_found")?, content);
         return Ok(());
     }
     let thread = args.thread()?;

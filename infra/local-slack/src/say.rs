@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::config::{BOT_NAME, BOT_USER_ID, COMMAND};
-use crate::deliver::{self, Delivery, Failure};
+use crate::config::{BOT_NAME, BOT_USER_ID, SLASH_COMMAND};
+use crate::deliver::{self, DeliveryOutcome, Failure};
 use crate::error::Refusal;
 use crate::message::{Author, Content};
-use crate::request::{COMMANDS, SlashCommand};
+use crate::request::{COMMANDS_PATH, SlashCommand};
 use crate::state::Slack;
 use crate::ts::Ts;
 use crate::workspace::{Actor, Workspace};
@@ -21,7 +21,7 @@ use crate::{events, respond};
 /// A person's input, as the page and `POST /control/say` send it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Say {
+pub(crate) struct SayRequest {
     /// The channel's id; the first channel if `None`.
     channel: Option<String>,
     /// The person's id; the first person if `None`.
@@ -39,7 +39,7 @@ pub struct SayOutcome {
     /// The message in the channel; `None` for a slash command.
     pub ts: Option<Ts>,
     /// The delivery to the webhook; `None` for a message without a mention, which is not sent.
-    pub delivery: Option<Delivery>,
+    pub delivery: Option<DeliveryOutcome>,
     /// The body of the webhook's response to a slash command.
     pub response: Option<Value>,
 }
@@ -47,7 +47,7 @@ pub struct SayOutcome {
 /// Handles a person's input as Slack does.
 pub(crate) async fn say(
     State(slack): State<Arc<Slack>>,
-    Json(said): Json<Say>,
+    Json(said): Json<SayRequest>,
 ) -> Result<Json<SayOutcome>, Refusal> {
     let (channel, user) = (said.channel.as_deref(), said.user.as_deref());
     let (thread, actor) = (said.thread_ts, slack.workspace().actor(channel, user)?);
@@ -56,7 +56,7 @@ pub(crate) async fn say(
         return Err("no_text".into());
     }
     if text.starts_with('/') && !said.mention {
-        return Ok(Json(command(&slack, &actor, &text, thread).await));
+        return Ok(Json(send_command(&slack, &actor, &text, thread).await));
     }
     let mention = format!("<@{BOT_USER_ID}>");
     if said.mention {
@@ -64,7 +64,7 @@ pub(crate) async fn say(
     }
     let ts = {
         let workspace = &mut slack.workspace();
-        text = encode(&text, workspace);
+        text = encode_mrkdwn(&text, workspace);
         let author = Author::User(actor.user.id.clone());
         workspace.post(&actor.channel.id, thread, author, Content::plain(&text))?
     };
@@ -73,24 +73,24 @@ pub(crate) async fn say(
         ..SayOutcome::default()
     };
     if actor.channel.has_bot && text.contains(&mention) {
-        outcome.delivery = Some(events::app_mention(&slack, actor, ts, thread, &text).await);
+        outcome.delivery = Some(events::send_app_mention(&slack, actor, ts, thread, &text).await);
     }
     Ok(Json(outcome))
 }
 
-async fn command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) -> SayOutcome {
+async fn send_command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
     let (response_url, trigger_id) = {
         let workspace = &mut slack.workspace();
-        let echo = Content::plain(&encode(typed, workspace));
+        let echo = Content::plain(&encode_mrkdwn(typed, workspace));
         let (channel, user) = (&actor.channel.id, &actor.user.id);
         let author = Author::User(user.clone());
         workspace.add_message(channel, Some(user), thread, author, echo);
         // What Slack itself refuses is not sent to the app.
-        let refusal = if name == COMMAND {
+        let refusal = if name == SLASH_COMMAND {
             thread.map(|_| "is not supported in threads. Sorry!".to_owned())
         } else {
-            Some(format!("is not a valid command. Try {COMMAND}."))
+            Some(format!("is not a valid command. Try {SLASH_COMMAND}."))
         };
         if let Some(refusal) = refusal {
             workspace.post_note(actor, thread, &format!("`{name}` {refusal}"));
@@ -107,8 +107,8 @@ async fn command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) 
         response_url: &response_url,
         ..SlashCommand::new(&actor.channel.id, &actor.user.id, text.trim(), &trigger_id)
     };
-    let outcome = deliver::post(slack, COMMANDS, command.body(), None).await;
-    let delivery = Some(Delivery::from(&outcome));
+    let outcome = deliver::post_to_webhook(slack, COMMANDS_PATH, command.body(), None).await;
+    let delivery = Some(DeliveryOutcome::from(&outcome));
     let (response, error) = match outcome {
         Ok(reply) => show_answer(slack, actor, &reply.body),
         Err(failure) => {
@@ -146,7 +146,7 @@ fn show_answer(slack: &Slack, actor: &Actor, body: &[u8]) -> (Option<Value>, Opt
     if args.text("text").is_none() && answer["blocks"].is_null() {
         return (Some(answer), None);
     }
-    let shown = respond::show(slack, actor, None, &args);
+    let shown = respond::show_response(slack, actor, None, &args);
     let refusal = shown.err().map(|Refusal { code, problems }| {
         format!("`invalid_command_response`: {code} {}", problems.join("; "))
     });
@@ -155,7 +155,7 @@ fn show_answer(slack: &Slack, actor: &Actor, body: &[u8]) -> (Option<Value>, Opt
 
 /// Encodes typed text in Slack's mrkdwn: `@name`, `#channel` and links become ids and links, and the
 /// rest is escaped.
-fn encode(text: &str, workspace: &Workspace) -> String {
+fn encode_mrkdwn(text: &str, workspace: &Workspace) -> String {
     text.split_inclusive(char::is_whitespace)
         .map(|word| encode_word(word, workspace))
         .collect()
@@ -204,7 +204,7 @@ mod tests {
     use crate::Config;
 
     fn encoded(text: &str) -> String {
-        encode(text, &Workspace::new(Config::new("secret", "token").into()))
+        encode_mrkdwn(text, &Workspace::new(Config::new("secret", "token").into()))
     }
 
     #[test]

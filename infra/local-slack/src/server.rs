@@ -19,9 +19,9 @@ use crate::state::Slack;
 use crate::{api, control, page, respond};
 
 /// The size of a request, in bytes; far more than Slack would accept.
-const BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long requests in flight may take when the server stops.
-const GRACE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The port could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ impl Server {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let slack = Slack::at(format!("http://{address}"), config);
+        let slack = Slack::with_origin(format!("http://{address}"), config);
         let stop = slack.stop.clone().cancelled_owned();
         let routes = router(&slack).layer(from_fn(page::only_loopback));
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop);
@@ -78,7 +78,7 @@ impl Server {
     pub async fn shutdown(mut self) {
         self.slack.stop.cancel();
         self.slack.tasks.close();
-        let served = tokio::time::timeout(GRACE, &mut self.serving).await;
+        let served = tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.serving).await;
         if served.is_err() {
             self.serving.abort();
         }
@@ -109,8 +109,11 @@ pub fn router(slack: &Arc<Slack>) -> Router {
     Router::new()
         .merge(page::routes())
         .merge(control::routes())
-        .route("/api/{method}", post(api::answer).get(api::answer))
-        .route("/responses/{id}", post(respond::answer))
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .route(
+            "/api/{method}",
+            post(api::handle_call).get(api::handle_call),
+        )
+        .route("/responses/{id}", post(respond::handle_response_url))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(slack.clone())
 }

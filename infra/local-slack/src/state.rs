@@ -30,11 +30,11 @@ pub struct Slack {
 impl Slack {
     /// Creates a local Slack without a socket.
     pub fn new(config: Config) -> Arc<Self> {
-        Self::at("http://local-slack.invalid".to_owned(), config)
+        Self::with_origin("http://local-slack.invalid".to_owned(), config)
     }
 
     /// Creates a local Slack whose address is `origin`.
-    pub(crate) fn at(origin: String, config: Config) -> Arc<Self> {
+    pub(crate) fn with_origin(origin: String, config: Config) -> Arc<Self> {
         let config = Arc::new(config);
         Arc::new(Self {
             origin,
@@ -58,12 +58,12 @@ impl Slack {
     }
 
     /// Returns the newest ephemeral messages of a channel, for any user, oldest first.
-    pub fn ephemeral(&self, channel: &str) -> Vec<Message> {
+    pub fn ephemeral_messages(&self, channel: &str) -> Vec<Message> {
         self.workspace().messages(channel, true).cloned().collect()
     }
 
     /// Posts a message as the person `user`, and sends no event to the app.
-    pub fn post_as(
+    pub fn post_without_event(
         &self,
         user: &str,
         channel: &str,
@@ -96,12 +96,12 @@ impl Slack {
     }
 
     /// Adds a fault for the next calls of a method.
-    pub fn fail(&self, fault: Fault) {
+    pub fn add_fault(&self, fault: Fault) {
         self.faults().add(fault);
     }
 
     pub(crate) fn set_rate_limits(&self, wanted: RateLimits) {
-        self.faults().set_rates(wanted);
+        self.faults().set_rate_limits(wanted);
     }
 
     /// Sets the address of the webhook, to which `/slack/commands`, `/slack/events` and

@@ -25,7 +25,7 @@ impl FromStr for Ts {
 
     fn from_str(text: &str) -> Result<Self, InvalidTs> {
         match text.split_once('.') {
-            Some((_, micros)) if micros.len() == 6 => Self::bound(text),
+            Some((_, micros)) if micros.len() == 6 => Self::parse_bound(text),
             _ => Err(InvalidTs),
         }
     }
@@ -33,7 +33,7 @@ impl FromStr for Ts {
 
 impl Ts {
     /// Parses a bound of a page of history, which may have fewer decimals than a message's `ts`.
-    pub(crate) fn bound(text: &str) -> Result<Self, InvalidTs> {
+    pub(crate) fn parse_bound(text: &str) -> Result<Self, InvalidTs> {
         let (secs, micros) = text.split_once('.').unwrap_or((text, ""));
         let digits = format!("{secs}{micros:0<6}");
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -85,11 +85,11 @@ mod tests {
 
     #[test]
     fn a_bound_may_be_shorter() {
-        assert_eq!(Ts::bound("0").unwrap(), Ts(0));
+        assert_eq!(Ts::parse_bound("0").unwrap(), Ts(0));
         assert_eq!(
-            Ts::bound("1700000000.5").unwrap(),
+            Ts::parse_bound("1700000000.5").unwrap(),
             Ts(1_700_000_000_500_000)
         );
-        assert!(Ts::bound("soon").is_err());
+        assert!(Ts::parse_bound("soon").is_err());
     }
 }

@@ -14,19 +14,19 @@ use crate::message::{Author, Content, Message};
 use crate::ts::Ts;
 
 /// The number of ephemeral messages that a channel keeps.
-const EPHEMERAL: usize = 100;
+const MAX_EPHEMERAL_MESSAGES: usize = 100;
 /// The number of changes that a slow page may lag behind before it gets a new snapshot.
-const CHANGES: usize = 1_024;
+const CHANGE_BUFFER_SIZE: usize = 1_024;
 /// The number of messages of a channel that a page gets when it opens.
-const SNAPSHOT: usize = 500;
+const MAX_SNAPSHOT_MESSAGES: usize = 500;
 /// The number of interactions that are kept.
-const INTERACTIONS: usize = 1_000;
+const MAX_INTERACTIONS: usize = 1_000;
 /// Slack's limit of posts to one `response_url`.
-const RESPONSES: u8 = 5;
+const MAX_RESPONSES: u8 = 5;
 /// How long a `response_url` is valid, in seconds.
-const RESPONSE_SECS: u64 = 30 * 60;
+const RESPONSE_URL_LIFETIME_SECS: u64 = 30 * 60;
 /// How long a `trigger_id` is valid, in seconds.
-const TRIGGER_SECS: u64 = 3;
+const TRIGGER_LIFETIME_SECS: u64 = 3;
 
 /// A person who acts in a channel.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Workspace {
             messages: HashMap::new(),
             interactions: VecDeque::new(),
             last_unique: 0,
-            changes: broadcast::Sender::new(CHANGES),
+            changes: broadcast::Sender::new(CHANGE_BUFFER_SIZE),
             config,
         }
     }
@@ -92,14 +92,14 @@ impl Workspace {
     }
 
     /// Returns a unique number, close to the time in Unix microseconds.
-    pub(crate) fn unique(&mut self) -> u64 {
+    pub(crate) fn next_unique_micros(&mut self) -> u64 {
         self.last_unique = self.config.clock.micros().max(self.last_unique + 1);
         self.last_unique
     }
 
     /// Returns a unique id, such as `Ev0634F…`.
     pub(crate) fn id(&mut self, prefix: &str) -> String {
-        format!("{prefix}{:014X}", self.unique())
+        format!("{prefix}{:014X}", self.next_unique_micros())
     }
 
     /// Gives an id to every block that has none, as Slack does.
@@ -187,7 +187,7 @@ impl Workspace {
         }
         let ts = self.add_message(channel, None, thread, author, content);
         if let Some(first) = thread {
-            self.change(channel, first, |parent| _ = parent.replies.insert(ts));
+            self.change_message(channel, first, |parent| _ = parent.replies.insert(ts));
         }
         Ok(ts)
     }
@@ -204,7 +204,7 @@ impl Workspace {
     ) -> Ts {
         let ephemeral = only_for.is_some();
         let message = Message {
-            ts: Ts(self.unique()),
+            ts: Ts(self.next_unique_micros()),
             thread,
             author,
             content,
@@ -218,7 +218,7 @@ impl Workspace {
         let messages = self.messages.entry(channel.to_owned());
         messages.or_default().insert(ts, message);
         let most = if ephemeral {
-            EPHEMERAL
+            MAX_EPHEMERAL_MESSAGES
         } else {
             self.config.max_messages.max(1)
         };
@@ -237,7 +237,7 @@ impl Workspace {
     }
 
     /// Changes a message in place, ephemeral or not, and publishes it.
-    fn change(&mut self, channel: &str, ts: Ts, change: impl FnOnce(&mut Message)) {
+    fn change_message(&mut self, channel: &str, ts: Ts, change: impl FnOnce(&mut Message)) {
         let messages = self.messages.get_mut(channel);
         if let Some(message) = messages.and_then(|all| all.get_mut(&ts)) {
             change(message);
@@ -248,9 +248,9 @@ impl Workspace {
     }
 
     /// Replaces the content of a message, ephemeral or not.
-    pub(crate) fn rewrite(&mut self, channel: &str, ts: Ts, content: Content) {
-        let at = Ts(self.unique());
-        self.change(channel, ts, |message| {
+    pub(crate) fn replace_content(&mut self, channel: &str, ts: Ts, content: Content) {
+        let at = Ts(self.next_unique_micros());
+        self.change_message(channel, ts, |message| {
             message.content = content;
             message.edited = message.only_for.is_none().then_some(at);
             message.updates += 1;
@@ -263,14 +263,17 @@ impl Workspace {
         let removed = messages.and_then(|all| all.remove(&ts));
         self.publish(|| json!({ "type": "deleted", "channel": channel, "ts": ts }));
         if let Some(first) = removed.and_then(|message| message.thread) {
-            self.change(channel, first, |parent| _ = parent.replies.remove(&ts));
+            self.change_message(channel, first, |parent| _ = parent.replies.remove(&ts));
         }
     }
 
     /// Returns the state that a page shows when it opens.
     pub(crate) fn snapshot(&self) -> Value {
         let newest = |channel: &String| -> Vec<_> {
-            let messages = self.messages(channel, false).rev().take(SNAPSHOT);
+            let messages = self
+                .messages(channel, false)
+                .rev()
+                .take(MAX_SNAPSHOT_MESSAGES);
             let shown = messages.chain(self.messages(channel, true));
             shown.map(|message| message.json(false)).collect()
         };
@@ -298,7 +301,7 @@ impl Workspace {
         };
         let id = self.id(prefix);
         self.interactions.push_back((id.clone(), interaction));
-        if self.interactions.len() > INTERACTIONS {
+        if self.interactions.len() > MAX_INTERACTIONS {
             self.interactions.pop_front();
         }
         id
@@ -309,10 +312,10 @@ impl Workspace {
         let now = self.config.clock.secs();
         let found = self.interactions.iter_mut().find(|(known, _)| known == id);
         let (_, interaction) = found.ok_or("expired_url")?;
-        if now > interaction.at + RESPONSE_SECS {
+        if now > interaction.at + RESPONSE_URL_LIFETIME_SECS {
             return Err("expired_url");
         }
-        if interaction.responses >= RESPONSES {
+        if interaction.responses >= MAX_RESPONSES {
             return Err("used_url");
         }
         interaction.responses += 1;
@@ -324,7 +327,7 @@ impl Workspace {
         let at = self.interactions.iter().position(|(known, _)| known == id);
         let found = at.and_then(|at| self.interactions.remove(at));
         let (_, interaction) = found.ok_or("invalid_trigger_id")?;
-        if self.config.clock.secs() > interaction.at + TRIGGER_SECS {
+        if self.config.clock.secs() > interaction.at + TRIGGER_LIFETIME_SECS {
             return Err("expired_trigger_id");
         }
         Ok(interaction.actor.user.id)

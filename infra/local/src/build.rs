@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use xtask::{Workspace, sibling};
 
 /// Installs every function that has changed since it was installed last.
-pub(crate) fn install(workspace: &Workspace) -> Result<()> {
-    for function in workspace.functions()? {
-        let (binary, bootstrap) = (sibling(&function)?, workspace.bootstrap(&function));
+pub(crate) fn install_functions(workspace: &Workspace) -> Result<()> {
+    for function in workspace.function_names()? {
+        let (binary, bootstrap) = (sibling(&function)?, workspace.bootstrap_path(&function));
         let stamp = workspace.join("target/lambda-sources").join(&function);
         install_one(&binary, &bootstrap, &stamp)
             .with_context(|| format!("the function {function} cannot be installed"))?;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, the end-to-end ones on a stack of their own; and a short run of `chaos`.
 
 use anyhow::{Context as _, Result, bail};
-use bematic_admin::STACK_VARIABLE;
+use bematic_admin::STACK_FILE_VARIABLE;
 use clap::Parser as _;
 use tokio::process::Command;
 use xtask::Workspace;
@@ -17,18 +17,18 @@ use crate::ui::Ui;
 const TEST_THREADS: &str = "8";
 
 /// Runs the tests whose name contains `filter`, or all and then lets failures loose.
-pub(crate) async fn test(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
+pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let settings = Settings::with_parameters(TEST_PARAMETERS);
     with_stack(
         workspace,
         ui,
-        session::TEST,
+        session::TEST_DIR,
         settings,
         async |session, _| {
-            let mut tests: Command = workspace.cargo(&["test", "--workspace"]).into();
+            let mut tests: Command = workspace.cargo_command(&["test", "--workspace"]).into();
             let status = tests
                 .args(filter)
-                .env(STACK_VARIABLE, session.dir.join(STACK_FILE))
+                .env(STACK_FILE_VARIABLE, session.dir.join(STACK_FILE))
                 .env("RUST_TEST_THREADS", TEST_THREADS)
                 .kill_on_drop(true)
                 .status()

@@ -8,30 +8,30 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use crate::process::{log, recorded};
+use crate::process::{log_path, read_recorded_processes};
 use crate::run::last_lines;
 use crate::session::Session;
 
 /// The region that the local stack is in.
 pub(crate) const REGION: &str = "us-east-1";
 /// The time that the emulator has to answer for the first time.
-const START: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(100);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+const HEALTH_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Lines of the emulator's log that explain why it did not start.
-const LOG_LINES: usize = 30;
+const FAILURE_LOG_LINES: usize = 30;
 
 /// Starts an emulator on `port`, waits until it answers, and returns the address of every AWS service.
 /// Its functions call AWS at `aws`.
 pub(crate) async fn start(session: &mut Session<'_>, port: u16, aws: &str) -> Result<String> {
-    let step = session.ui.step("Starting the AWS emulator");
+    let step = session.ui.begin_step("Starting the AWS emulator");
     let endpoint = format!("http://127.0.0.1:{port}");
-    let mut command = Command::new(session.workspace.tool("ministack"));
+    let mut command = Command::new(session.workspace.tool_path("ministack"));
     // The functions inherit this environment, so it is a clean one; for the emulator itself, the
     // address of AWS has no meaning.
     command
         .current_dir(&session.dir)
         .env_clear()
-        .envs(environment(aws))
+        .envs(aws_client_environment(aws))
         .env("PATH", env::var_os("PATH").unwrap_or_default())
         .env("HOME", session.dir.join("tmp"))
         .env("TMPDIR", session.dir.join("tmp"))
@@ -51,30 +51,32 @@ pub(crate) async fn start(session: &mut Session<'_>, port: u16, aws: &str) -> Re
             .await
             .is_ok_and(|it| it.status().is_success())
         {
-            if recorded(&session.dir)?
+            if read_recorded_processes(&session.dir)?
                 .last()
                 .is_none_or(|it| !it.is_alive())
             {
                 bail!("it ended");
             }
-            sleep(POLL).await;
+            sleep(HEALTH_POLL_INTERVAL).await;
         }
         Ok(())
     };
-    let ready = timeout(START, ready).await.context("it does not answer");
+    let ready = timeout(START_TIMEOUT, ready)
+        .await
+        .context("it does not answer");
     if let Err(error) = ready.flatten() {
-        let log = std::fs::read_to_string(log(&session.dir, "emulator")).unwrap_or_default();
+        let log = std::fs::read_to_string(log_path(&session.dir, "emulator")).unwrap_or_default();
         bail!(
             "the emulator did not start: {error:#}\n{}",
-            last_lines(&log, LOG_LINES)
+            last_lines(&log, FAILURE_LOG_LINES)
         );
     }
-    step.done(&endpoint);
+    step.succeed(&endpoint);
     Ok(endpoint)
 }
 
 /// Returns the environment of a program that calls the emulator, whatever the developer's own configuration is.
-pub(crate) fn environment(endpoint: &str) -> [(&'static str, &str); 9] {
+pub(crate) fn aws_client_environment(endpoint: &str) -> [(&'static str, &str); 9] {
     [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ACCESS_KEY_ID", "local"),
@@ -89,7 +91,7 @@ pub(crate) fn environment(endpoint: &str) -> [(&'static str, &str); 9] {
 }
 
 /// Returns the wanted port, or, for 0, one that nothing listens on now.
-pub(crate) async fn port(wanted: u16) -> Result<u16> {
+pub(crate) async fn choose_port(wanted: u16) -> Result<u16> {
     if wanted != 0 {
         return Ok(wanted);
     }

@@ -27,7 +27,7 @@ use self::ui::Ui;
 /// The tasks of `cargo xtask` that need a local stack.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Task {
+enum XtaskCommand {
     /// Run the whole system on this machine, with a sample agent and a sample task.
     Up(up::Options),
     /// End what `up` left running.
@@ -43,12 +43,12 @@ enum Task {
 
 /// Executes the task that this process's arguments name.
 pub async fn execute() -> Result<()> {
-    let task = Task::parse();
+    let task = XtaskCommand::parse();
     let (workspace, ui) = (Workspace::find()?, Ui::new());
     match task {
-        Task::Up(options) => up::up(&workspace, options, &ui).await,
-        Task::Down => up::down(&workspace, &ui).await,
-        Task::Test { filter } => e2e::test(&workspace, filter.as_deref(), &ui).await,
-        Task::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options, &ui)).await,
+        XtaskCommand::Up(options) => up::up(&workspace, options, &ui).await,
+        XtaskCommand::Down => up::down(&workspace, &ui).await,
+        XtaskCommand::Test { filter } => e2e::run_tests(&workspace, filter.as_deref(), &ui).await,
+        XtaskCommand::Chaos(options) => Box::pin(chaos::chaos(&workspace, &options, &ui)).await,
     }
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::stack::{STACK_NAME, StackFile};
 
 /// The beginnings of the lines that Lambda itself writes around an invocation.
-const PLATFORM: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
+const PLATFORM_LINE_PREFIXES: [&str; 3] = ["START RequestId", "END RequestId", "REPORT RequestId"];
 /// The largest number of pages that are read; one has up to 10 000 lines.
-const PAGES: usize = 100;
+const MAX_PAGES: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,7 +31,7 @@ pub struct Event {
 }
 
 /// Returns the lines of a function that contain `text`, oldest first. A function that never ran has none.
-pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
+pub async fn fetch_events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
     let cannot = || format!("the log lines of {function} cannot be read");
     let http = reqwest::Client::new();
     let mut request = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
@@ -40,7 +40,7 @@ pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec
         request["filterPattern"] = format!("\"{text}\"").into();
     }
     let mut events = Vec::new();
-    for _ in 0..PAGES {
+    for _ in 0..MAX_PAGES {
         let page: Page = http
             .post(&stack.aws.aws_endpoint)
             .header("content-type", "application/x-amz-json-1.1")
@@ -55,7 +55,10 @@ pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec
             .with_context(cannot)?;
         events.extend(page.events.into_iter().filter(|event| {
             let line = &event.message;
-            line.contains(text) && !PLATFORM.iter().any(|start| line.starts_with(start))
+            line.contains(text)
+                && !PLATFORM_LINE_PREFIXES
+                    .iter()
+                    .any(|start| line.starts_with(start))
         }));
         match page.next_token {
             Some(token) => request["nextToken"] = token.into(),
@@ -66,7 +69,7 @@ pub async fn events(stack: &StackFile, function: &str, text: &str) -> Result<Vec
 }
 
 /// Returns a log line for a person: its level, its message and its fields.
-pub fn readable(line: &str) -> String {
+pub fn format_line(line: &str) -> String {
     let Ok(json) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
     };
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn a_line_is_shown_by_what_matters() {
         let line = r#"{"timestamp":"x","level":"WARN","fields":{"message":"late","task":"t1"}}"#;
-        assert_eq!(readable(line), r#"WARN late task="t1""#);
-        assert_eq!(readable("thread panicked"), "thread panicked");
+        assert_eq!(format_line(line), r#"WARN late task="t1""#);
+        assert_eq!(format_line("thread panicked"), "thread panicked");
     }
 }

@@ -19,13 +19,13 @@ use tokio::time::{sleep, timeout};
 pub(crate) const STACK_FILE: &str = "stack.json";
 const PROCESSES_FILE: &str = "processes.json";
 /// The time that a process has to end after SIGTERM before it gets SIGKILL.
-const GRACE: Duration = Duration::from_secs(15);
+const SIGTERM_GRACE_PERIOD: Duration = Duration::from_secs(15);
 /// The interval at which a process of another parent is checked.
-const POLL: Duration = Duration::from_millis(50);
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One process of a running stack.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Recorded {
+pub(crate) struct RecordedProcess {
     name: String,
     pid: i32,
     /// The start time, in the system's own notation.
@@ -34,7 +34,7 @@ pub(crate) struct Recorded {
     group: bool,
 }
 
-impl Recorded {
+impl RecordedProcess {
     /// Whether this very process still runs.
     pub(crate) fn is_alive(&self) -> bool {
         start_time(self.pid).is_some_and(|started| started == self.started)
@@ -53,8 +53,8 @@ impl Recorded {
                 sent => sent.with_context(|| format!("{name} (process {pid}) cannot be ended"))?,
             }
             let gone = async {
-                while self.remains() {
-                    sleep(POLL).await;
+                while self.process_or_group_runs() {
+                    sleep(EXIT_POLL_INTERVAL).await;
                 }
             };
             if timeout(grace, gone).await.is_ok() {
@@ -70,7 +70,7 @@ impl Recorded {
         start_time(self.pid).map_or(self.group, |started| started == self.started)
     }
 
-    fn remains(&self) -> bool {
+    fn process_or_group_runs(&self) -> bool {
         self.is_alive() || (self.group && self.may_signal() && group_runs(self.pid))
     }
 }
@@ -78,7 +78,7 @@ impl Recorded {
 /// Returns the start time of a running process. `None` if there is none of this id.
 fn start_time(pid: i32) -> Option<String> {
     if fs::exists("/proc/self/stat").unwrap_or(false) {
-        return Some(stat(pid)?.1);
+        return Some(read_stat(pid)?.1);
     }
     let output = StdCommand::new("ps")
         .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
@@ -91,7 +91,7 @@ fn start_time(pid: i32) -> Option<String> {
 }
 
 /// Returns the group and the start time of a process, from `/proc`.
-fn stat(pid: i32) -> Option<(i32, String)> {
+fn read_stat(pid: i32) -> Option<(i32, String)> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -115,7 +115,7 @@ fn group_runs(group: i32) -> bool {
     };
     processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .any(|pid| stat(pid).is_some_and(|(of, _)| of == group))
+        .any(|pid| read_stat(pid).is_some_and(|(of, _)| of == group))
 }
 
 /// The processes of one stack. Each is recorded in a file before anything else is done with it.
@@ -128,8 +128,8 @@ pub(crate) struct Processes {
 impl Processes {
     /// Takes the stack's folder for this process. An error if a stack runs there; processes and temporary
     /// files that an earlier one left behind are removed first.
-    pub(crate) async fn claim(dir: &Path) -> Result<Self> {
-        let left = recorded(dir)?;
+    pub(crate) async fn claim_folder(dir: &Path) -> Result<Self> {
+        let left = read_recorded_processes(dir)?;
         if let Some(owner) = left.iter().find(|it| !it.group && it.is_alive()) {
             bail!(
                 "a stack runs already (process {}): use it, or end it with `cargo xtask down`",
@@ -154,7 +154,7 @@ impl Processes {
 
     /// Starts a process in a group of its own, with its output in the log of its name.
     pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<()> {
-        let log = log(&self.dir, name);
+        let log = log_path(&self.dir, name);
         let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
@@ -174,20 +174,24 @@ impl Processes {
     pub(crate) async fn end(mut self) -> Result<()> {
         let mut ended = Ok(());
         // Only this process has no group of its own.
-        for process in recorded(&self.dir)?.iter().filter(|it| it.group).rev() {
-            ended = process.end(GRACE).await.and(ended);
+        for process in read_recorded_processes(&self.dir)?
+            .iter()
+            .filter(|it| it.group)
+            .rev()
+        {
+            ended = process.end(SIGTERM_GRACE_PERIOD).await.and(ended);
         }
         for child in &mut self.children {
             child.wait().await?;
         }
         ended?;
-        forget(&self.dir)
+        remove_state_files(&self.dir)
     }
 
     fn record(&self, name: &str, pid: u32, group: bool) -> Result<()> {
         let pid = i32::try_from(pid)?;
-        let mut all = recorded(&self.dir)?;
-        all.push(Recorded {
+        let mut all = read_recorded_processes(&self.dir)?;
+        all.push(RecordedProcess {
             name: name.to_owned(),
             pid,
             started: start_time(pid).unwrap_or_default(),
@@ -199,11 +203,11 @@ impl Processes {
     }
 }
 
-pub(crate) fn log(dir: &Path, process: &str) -> PathBuf {
+pub(crate) fn log_path(dir: &Path, process: &str) -> PathBuf {
     dir.join("logs").join(format!("{process}.log"))
 }
 
-pub(crate) fn recorded(dir: &Path) -> Result<Vec<Recorded>> {
+pub(crate) fn read_recorded_processes(dir: &Path) -> Result<Vec<RecordedProcess>> {
     let file = dir.join(PROCESSES_FILE);
     match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text)
@@ -215,17 +219,20 @@ pub(crate) fn recorded(dir: &Path) -> Result<Vec<Recorded>> {
 
 /// Ends every recorded process of a stack, and returns how many ran.
 pub(crate) async fn end_all(dir: &Path) -> Result<usize> {
-    let all = recorded(dir)?;
-    let ended = all.iter().filter(|process| process.remains()).count();
+    let all = read_recorded_processes(dir)?;
+    let ended = all
+        .iter()
+        .filter(|process| process.process_or_group_runs())
+        .count();
     // The first is the one that started the others: it ends them itself, if it still can.
     for process in &all {
-        process.end(GRACE).await?;
+        process.end(SIGTERM_GRACE_PERIOD).await?;
     }
-    forget(dir)?;
+    remove_state_files(dir)?;
     Ok(ended)
 }
 
-fn forget(dir: &Path) -> Result<()> {
+fn remove_state_files(dir: &Path) -> Result<()> {
     for file in [PROCESSES_FILE, STACK_FILE].map(|name| dir.join(name)) {
         match fs::remove_file(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -249,28 +256,31 @@ mod tests {
     async fn everything_started_is_ended_also_what_it_started_itself() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
-        let mut processes = Processes::claim(dir).await.unwrap();
+        let mut processes = Processes::claim_folder(dir).await.unwrap();
         let script = "sleep 600 & sleep 600";
         processes.start("sleeper", shell(script)).unwrap();
-        let started = recorded(dir).unwrap();
+        let started = read_recorded_processes(dir).unwrap();
         assert!(started[1].is_alive());
 
         processes.end().await.unwrap();
         assert!(!group_runs(started[1].pid));
-        assert_eq!(recorded(dir).unwrap(), []);
+        assert_eq!(read_recorded_processes(dir).unwrap(), []);
     }
 
     #[tokio::test]
     async fn a_process_that_does_not_listen_is_killed() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
-        let mut processes = Processes::claim(dir).await.unwrap();
+        let mut processes = Processes::claim_folder(dir).await.unwrap();
         let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
         processes.start("stubborn", shell(script)).unwrap();
-        while fs::read_to_string(log(dir, "stubborn")).unwrap().is_empty() {
-            sleep(POLL).await;
+        while fs::read_to_string(log_path(dir, "stubborn"))
+            .unwrap()
+            .is_empty()
+        {
+            sleep(EXIT_POLL_INTERVAL).await;
         }
-        let stubborn = recorded(dir).unwrap().remove(1);
+        let stubborn = read_recorded_processes(dir).unwrap().remove(1);
         stubborn.end(Duration::from_millis(200)).await.unwrap();
         assert!(!stubborn.is_alive());
         processes.end().await.unwrap();
@@ -287,13 +297,13 @@ mod tests {
             .unwrap();
         let pid = i32::try_from(other.id().unwrap()).unwrap();
         let name = "recycled".to_owned();
-        let old = Recorded {
+        let old = RecordedProcess {
             name,
             pid,
             started: "long ago".to_owned(),
             group: true,
         };
-        old.end(POLL).await.unwrap();
+        old.end(EXIT_POLL_INTERVAL).await.unwrap();
         assert!(
             other.try_wait().unwrap().is_none(),
             "the other process was ended"
@@ -305,11 +315,11 @@ mod tests {
     async fn a_folder_is_one_stacks_at_a_time() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
-        let processes = Processes::claim(dir).await.unwrap();
-        let error = Processes::claim(dir).await.unwrap_err().to_string();
+        let processes = Processes::claim_folder(dir).await.unwrap();
+        let error = Processes::claim_folder(dir).await.unwrap_err().to_string();
         assert!(error.contains("cargo xtask down"), "{error}");
         processes.end().await.unwrap();
-        assert!(Processes::claim(dir).await.is_ok());
+        assert!(Processes::claim_folder(dir).await.is_ok());
     }
 
     #[test]

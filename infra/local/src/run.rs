@@ -13,7 +13,7 @@ use crate::ui::Step;
 const TAIL_LINES: usize = 60;
 
 /// Returns a command without input, whose process ends when its handle is dropped.
-pub fn program(path: impl AsRef<OsStr>) -> Command {
+pub fn kill_on_drop_command(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.kill_on_drop(true).stdin(Stdio::null());
     command
@@ -30,7 +30,7 @@ pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;
     let stderr = child.stderr.take().context("its errors are piped")?;
-    let (output, errors) = tokio::join!(child.wait_with_output(), notes(step, stderr));
+    let (output, errors) = tokio::join!(child.wait_with_output(), note_lines(step, stderr));
     let output = output.with_context(|| format!("{name} could not be waited for"))?;
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), errors?);
     if !output.status.success() {
@@ -51,12 +51,12 @@ pub fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// Shows each line as the step's note, and returns them all.
-async fn notes(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
+async fn note_lines(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
     let mut text = String::new();
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
         let line = String::from_utf8_lossy(&line);
-        step.note(&line);
+        step.show_note(&line);
         text.push_str(&line);
         text.push('\n');
     }
@@ -69,14 +69,14 @@ mod tests {
     use crate::ui::Ui;
 
     fn shell(script: &str) -> Command {
-        let mut command = program("sh");
+        let mut command = kill_on_drop_command("sh");
         command.args(["-c", script]);
         command
     }
 
     #[tokio::test]
     async fn a_failure_shows_the_end_of_both_outputs() {
-        let step = Ui::new().step("test");
+        let step = Ui::new().begin_step("test");
         let error = run(&step, "demo", shell("echo to-out; echo to-err >&2; exit 3")).await;
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.contains("demo failed"), "{text}");
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn output_that_is_not_text_is_no_failure() {
-        let step = Ui::new().step("test");
+        let step = Ui::new().begin_step("test");
         let out = run(&step, "demo", shell(r"printf 'a\377b'; printf '\377' >&2"))
             .await
             .unwrap();

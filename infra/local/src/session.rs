@@ -10,11 +10,11 @@ use crate::process::Processes;
 use crate::ui::Ui;
 
 /// The folder of the stack of `cargo xtask up`, from the checkout's root.
-pub(crate) const LOCAL: &str = "target/local";
+pub(crate) const LOCAL_DIR: &str = "target/local";
 /// The folder of the stack for the end-to-end tests: apart from a developer's own.
-pub(crate) const TEST: &str = "target/local-test";
+pub(crate) const TEST_DIR: &str = "target/local-test";
 /// The folder of the stack for `cargo xtask chaos`.
-pub(crate) const CHAOS: &str = "target/local-chaos";
+pub(crate) const CHAOS_DIR: &str = "target/local-chaos";
 
 /// The folder, the processes and the output of a session.
 pub(crate) struct Session<'a> {
@@ -26,7 +26,7 @@ pub(crate) struct Session<'a> {
 
 /// Claims the folder, does `work`, and ends every process that it started: also when it fails, and
 /// when this process is asked to end.
-pub(crate) async fn session<T>(
+pub(crate) async fn with_session<T>(
     workspace: &Workspace,
     ui: &Ui,
     folder: &str,
@@ -36,7 +36,7 @@ pub(crate) async fn session<T>(
     let mut session = Session {
         workspace,
         ui,
-        processes: Processes::claim(&dir).await?,
+        processes: Processes::claim_folder(&dir).await?,
         dir,
     };
     let outcome = tokio::select! {

@@ -6,19 +6,19 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bematic::agent::Route;
-use bematic_admin::{Admin, Deployment, LocalStack, NewProject, Tables};
+use bematic_admin::{Admin, Deployment, LocalStackFile, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
 use clap::Args;
-use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL, Server, TEAM_ID};
+use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL_ID, Server, TEAM_ID};
 use serde::{Deserialize, Serialize};
 use xtask::Workspace;
 
 use crate::build;
-use crate::edge::{Edge, Limits};
+use crate::edge::{ConnectionTimeLimits, Edge};
 use crate::emulator::{self, REGION};
 use crate::process::STACK_FILE;
 use crate::run::run;
-use crate::session::{Session, session};
+use crate::session::{Session, with_session};
 use crate::ui::Ui;
 
 /// The name of the CloudFormation stack.
@@ -30,7 +30,7 @@ const SIGNING_SECRET: &str = "bematic-local-signing-secret";
 const BOT_TOKEN: &str = "xoxb-bematic-local";
 
 /// The agent that every local stack has.
-const AGENT_ID: &str = "sample-agent";
+const SAMPLE_AGENT_ID: &str = "sample-agent";
 
 /// The addresses and keys of a running stack: `stack.json`, which other tools rely on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ const AGENT_ID: &str = "sample-agent";
 pub struct StackFile {
     /// The part that the administration needs: the emulator, the tables and the queues.
     #[serde(flatten)]
-    pub aws: LocalStack,
+    pub aws: LocalStackFile,
     /// The address that agents connect to.
     pub websocket_url: String,
     /// The base of `/slack/commands`, `/slack/events` and `/slack/interactions`.
@@ -115,7 +115,7 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     ws_port: u16,
     #[arg(skip)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: ConnectionTimeLimits,
     /// Parameters of the template, besides those that make it local.
     #[arg(skip)]
     pub(crate) parameters: Parameters,
@@ -145,7 +145,7 @@ pub(crate) async fn with_stack<T>(
     settings: Settings,
     work: impl AsyncFnOnce(&mut Session<'_>, &Stack) -> Result<T>,
 ) -> Result<T> {
-    session(workspace, ui, folder, async |session| {
+    with_session(workspace, ui, folder, async |session| {
         let stack = Stack::start(session, settings).await?;
         let outcome = work(session, &stack).await;
         stack.edge.shutdown().await;
@@ -159,7 +159,7 @@ impl Stack {
     /// Starts the local Slack, the edge and the emulator, deploys the template, and creates an agent
     /// with a project, so that tasks can run. The functions must have been built.
     async fn start(session: &mut Session<'_>, settings: Settings) -> Result<Self> {
-        build::install(session.workspace)?;
+        build::install_functions(session.workspace)?;
         let config = Config {
             port: settings.slack_port,
             ..Config::new(SIGNING_SECRET, BOT_TOKEN)
@@ -171,30 +171,30 @@ impl Stack {
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
-        let port = emulator::port(settings.port).await?;
+        let port = emulator::choose_port(settings.port).await?;
         let emulator = (Ipv4Addr::LOCALHOST, port).into();
         let edge = Edge::start(settings.ws_port, emulator, settings.limits).await?;
         let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
-        let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api());
+        let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api_address());
         let local = [
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
-            ("OperationsChannel", OPERATIONS_CHANNEL),
+            ("OperationsChannel", OPERATIONS_CHANNEL_ID),
             ("SlackApiUrl", slack_api_url.as_str()),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
         ];
         let parameters = local.iter().chain(settings.parameters);
-        let step = session.ui.step("Deploying template.yaml onto it");
+        let step = session.ui.begin_step("Deploying template.yaml onto it");
         let arguments = ["deploy", "--config-env", "local", "--parameter-overrides"];
-        let mut deploy = session.workspace.sam(&arguments);
+        let mut deploy = session.workspace.sam_command(&arguments);
         deploy
-            .envs(emulator::environment(&aws_endpoint))
+            .envs(emulator::aws_client_environment(&aws_endpoint))
             .args(parameters.map(|(name, value)| format!("{name}={value}")));
         run(&step, "sam deploy", deploy).await?;
-        step.done("");
-        let config = bematic_admin::local_config(aws_endpoint.clone(), REGION).await;
-        let outputs = bematic_admin::outputs(&config, STACK_NAME).await?;
+        step.succeed("");
+        let config = bematic_admin::local_sdk_config(aws_endpoint.clone(), REGION).await;
+        let outputs = bematic_admin::fetch_outputs(&config, STACK_NAME).await?;
         let output = |name: &str| {
             let output = outputs.get(name).cloned();
             output.with_context(|| format!("the deployed stack has no output {name}"))
@@ -202,11 +202,11 @@ impl Stack {
         let webhook_url = output("WebhookUrl")?;
         slack.state().set_webhook(&webhook_url);
         let mut file = StackFile {
-            aws: LocalStack {
+            aws: LocalStackFile {
                 aws_endpoint,
                 region: REGION.to_owned(),
                 tables: Tables::of(&outputs)?,
-                queues: bematic_admin::queues(&outputs),
+                queues: bematic_admin::queue_urls(&outputs),
             },
             websocket_url: output("WebSocketUrl")?,
             webhook_url,
@@ -216,26 +216,27 @@ impl Stack {
             slack_signing_secret: SIGNING_SECRET.to_owned(),
             slack_bot_token: BOT_TOKEN.to_owned(),
             channel_id,
-            operations_channel_id: OPERATIONS_CHANNEL.to_owned(),
+            operations_channel_id: OPERATIONS_CHANNEL_ID.to_owned(),
             admin_user_id,
             team_id,
             app_id,
-            agent_id: AGENT_ID.to_owned(),
+            agent_id: SAMPLE_AGENT_ID.to_owned(),
             agent_api_key: String::new(),
         };
-        let step = session.ui.step("Making an agent and a project");
+        let step = session.ui.begin_step("Making an agent and a project");
         let admin = Admin::new(Deployment::local(file.aws.clone()).await);
-        let agent_id = AGENT_ID.parse()?;
+        let agent_id = SAMPLE_AGENT_ID.parse()?;
         let path = session.dir.join("sample").display().to_string();
-        file.agent_api_key = add_agent(&admin, &agent_id, &file.channel_id, "sample", path).await?;
-        step.done(AGENT_ID);
+        file.agent_api_key =
+            create_agent_with_project(&admin, &agent_id, &file.channel_id, "sample", path).await?;
+        step.succeed(SAMPLE_AGENT_ID);
         file.write(&session.dir)?;
         Ok(Self { file, slack, edge })
     }
 }
 
 /// Creates an agent, and a project that binds a channel to it. Returns the agent's key.
-pub(crate) async fn add_agent(
+pub(crate) async fn create_agent_with_project(
     admin: &Admin,
     agent_id: &AgentId,
     channel_id: &str,
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn the_file_has_the_keys_that_others_rely_on() {
         let file = StackFile {
-            aws: LocalStack {
+            aws: LocalStackFile {
                 aws_endpoint: String::new(),
                 region: String::new(),
                 tables: Tables {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// The interval at which a live line is redrawn.
-const TICK: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// Columns that a step's note may take before it is cut.
-const NOTE_COLUMNS: usize = 60;
+const MAX_NOTE_COLUMNS: usize = 60;
 
 /// The output of one task of `cargo xtask`; live if it goes to a terminal.
 #[derive(Debug, Clone, Default)]
@@ -19,14 +19,14 @@ impl Ui {
         Self::default()
     }
 
-    /// Begins a step, which ends with [`Step::done`] or, dropped, as failed.
-    pub fn step(&self, title: &str) -> Step {
+    /// Begins a step, which ends with [`Step::succeed`] or, dropped, as failed.
+    pub fn begin_step(&self, title: &str) -> Step {
         let bar = self.0.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {msg:.dim}") {
             bar.set_style(style);
         }
         bar.set_prefix(title.to_owned());
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(REDRAW_INTERVAL);
         if self.0.is_hidden() {
             println!("… {title}");
         }
@@ -37,7 +37,7 @@ impl Ui {
     }
 
     /// Prints a line that stays.
-    pub fn line(&self, text: &str) {
+    pub fn print_line(&self, text: &str) {
         self.0.suspend(|| println!("{text}"));
     }
 }
@@ -52,22 +52,23 @@ pub struct Step {
 
 impl Step {
     /// Shows the progress of the step; only seen live.
-    pub fn note(&self, text: &str) {
-        let note: String = text.trim().chars().take(NOTE_COLUMNS).collect();
+    pub fn show_note(&self, text: &str) {
+        let note: String = text.trim().chars().take(MAX_NOTE_COLUMNS).collect();
         self.bar.set_message(note);
     }
 
     /// Ends the step as done, with its result.
-    pub fn done(self, detail: &str) {
+    pub fn succeed(self, detail: &str) {
         let separator = if detail.is_empty() { "" } else { " · " };
         self.finish('✓', &format!("{separator}{detail}"));
     }
 
     fn finish(&self, mark: char, detail: &str) {
-        let took = seconds(self.bar.elapsed());
+        let took = format_duration(self.bar.elapsed());
         self.bar.finish_and_clear();
         let title = self.bar.prefix();
-        self.ui.line(&format!("{mark} {title} ({took}){detail}"));
+        self.ui
+            .print_line(&format!("{mark} {title} ({took}){detail}"));
     }
 }
 
@@ -79,7 +80,7 @@ impl Drop for Step {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         more => format!("{} min {} s", more / 60, more % 60),
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        assert_eq!(seconds(Duration::from_millis(2_340)), "2.3 s");
-        assert_eq!(seconds(Duration::from_secs(61)), "1 min 1 s");
+        assert_eq!(format_duration(Duration::from_millis(2_340)), "2.3 s");
+        assert_eq!(format_duration(Duration::from_secs(61)), "1 min 1 s");
     }
 }

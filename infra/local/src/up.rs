@@ -14,25 +14,25 @@ use tokio::time::timeout;
 use xtask::{Workspace, sibling};
 
 use crate::logs;
-use crate::process::{STACK_FILE, end_all, log};
+use crate::process::{STACK_FILE, end_all, log_path};
 use crate::run::last_lines;
-use crate::session::{CHAOS, LOCAL, Session, TEST, asked_to_end};
+use crate::session::{CHAOS_DIR, LOCAL_DIR, Session, TEST_DIR, asked_to_end};
 use crate::stack::{Settings, Stack, StackFile, TEST_PARAMETERS, with_stack};
 use crate::ui::Ui;
-use crate::watch::until_ended;
+use crate::watch::watch_until_task_ends;
 
 /// The command that creates the sample task.
-const COMMAND: &str = "/bm run fix the login bug";
+const SAMPLE_COMMAND: &str = "/bm run fix the login bug";
 /// Tasks that the sample agent runs at a time.
-const CONCURRENCY: &str = "2";
+const SAMPLE_AGENT_CONCURRENCY: &str = "2";
 /// The time that a task has to end when the stack ends.
-const DRAIN_SECONDS: &str = "2";
+const DRAIN_TIMEOUT_SECONDS: &str = "2";
 
 /// The time limit of the sample task, which takes some ten seconds.
-const TASK: Duration = Duration::from_mins(2);
+const SAMPLE_TASK_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The number of each part's log lines that explain a failure.
-const LOG_LINES: usize = 12;
+const FAILURE_LOG_LINES: usize = 12;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -67,34 +67,40 @@ pub(crate) async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Resu
     if let Some(seconds) = options.lifetime_seconds {
         settings.limits.lifetime = Duration::from_secs(seconds);
     }
-    with_stack(workspace, ui, LOCAL, settings, async |session, stack| {
-        if !options.no_agent {
-            start_sample_agent(session, &stack.file)?;
-            if let Err(error) = sample_task(stack, ui).await {
-                show_logs(session, &stack.file).await;
-                return Err(error);
+    with_stack(
+        workspace,
+        ui,
+        LOCAL_DIR,
+        settings,
+        async |session, stack| {
+            if !options.no_agent {
+                start_sample_agent(session, &stack.file)?;
+                if let Err(error) = run_sample_task(stack, ui).await {
+                    show_logs(session, &stack.file).await;
+                    return Err(error);
+                }
             }
-        }
-        if !options.once {
-            ui.line(&what_next(&session.dir, &stack.file));
-            asked_to_end().await?;
-            ui.line("ending the stack …");
-        }
-        Ok(())
-    })
+            if !options.once {
+                ui.print_line(&next_steps_text(&session.dir, &stack.file));
+                asked_to_end().await?;
+                ui.print_line("ending the stack …");
+            }
+            Ok(())
+        },
+    )
     .await
 }
 
 /// Ends every process of every local stack of this checkout, by the recorded ids.
 pub(crate) async fn down(workspace: &Workspace, ui: &Ui) -> Result<()> {
     let mut ended = 0;
-    for folder in [LOCAL, TEST, CHAOS] {
+    for folder in [LOCAL_DIR, TEST_DIR, CHAOS_DIR] {
         ended += end_all(&workspace.join(folder)).await?;
     }
     match ended {
-        0 => ui.line("no local stack runs"),
-        1 => ui.line("ended 1 process"),
-        more => ui.line(&format!("ended {more} processes")),
+        0 => ui.print_line("no local stack runs"),
+        1 => ui.print_line("ended 1 process"),
+        more => ui.print_line(&format!("ended {more} processes")),
     }
     Ok(())
 }
@@ -119,13 +125,13 @@ fn start_sample_agent(session: &mut Session<'_>, stack: &StackFile) -> Result<()
             project.display()
         )
     })?;
-    let python = session.workspace.tool("python");
+    let python = session.workspace.tool_path("python");
     let script = source.join("coding_agent.py");
     let mut command = Command::new(sibling("bematic-agent")?);
     command
         .args(["--url", &stack.websocket_url, "--agent-id", &stack.agent_id])
-        .args(["--concurrency", CONCURRENCY])
-        .args(["--drain-timeout", DRAIN_SECONDS])
+        .args(["--concurrency", SAMPLE_AGENT_CONCURRENCY])
+        .args(["--drain-timeout", DRAIN_TIMEOUT_SECONDS])
         .arg("--json")
         .arg("--workdir")
         .arg(&project)
@@ -137,52 +143,60 @@ fn start_sample_agent(session: &mut Session<'_>, stack: &StackFile) -> Result<()
 }
 
 /// Types the sample command in Slack and follows its message to the end.
-async fn sample_task(stack: &Stack, ui: &Ui) -> Result<()> {
-    let step = ui.step(&format!("Running the sample task: {COMMAND}"));
+async fn run_sample_task(stack: &Stack, ui: &Ui) -> Result<()> {
+    let step = ui.begin_step(&format!("Running the sample task: {SAMPLE_COMMAND}"));
     let file = &stack.file;
     let client = Client::new(&file.slack_url, &file.channel_id, &file.admin_user_id);
-    let said = client.command(COMMAND).await?;
+    let said = client.send_command(SAMPLE_COMMAND).await?;
     if let Some(problem) = said.delivery.and_then(|delivery| delivery.error) {
         bail!("the webhook did not take the command: {problem}");
     }
-    let completed = timeout(TASK, until_ended(stack, ui))
+    let completed = timeout(SAMPLE_TASK_TIMEOUT, watch_until_task_ends(stack, ui))
         .await
-        .with_context(|| format!("the task did not end within {} s", TASK.as_secs()))?;
+        .with_context(|| {
+            format!(
+                "the task did not end within {} s",
+                SAMPLE_TASK_TIMEOUT.as_secs()
+            )
+        })?;
     if !completed {
         bail!("the sample task did not complete");
     }
-    step.done("completed, and its message shows it");
+    step.succeed("completed, and its message shows it");
     Ok(())
 }
 
 /// Shows the last log lines of the functions and of the agent.
 async fn show_logs(session: &Session<'_>, stack: &StackFile) {
     let ui = session.ui;
-    for function in session.workspace.functions().unwrap_or_default() {
-        let events = logs::events(stack, &function, "").await;
+    for function in session.workspace.function_names().unwrap_or_default() {
+        let events = logs::fetch_events(stack, &function, "").await;
         let lines = events.map_or_else(
             |error| vec![format!("{error:#}")],
             |events| {
                 events
                     .iter()
-                    .map(|it| logs::readable(&it.message))
+                    .map(|it| logs::format_line(&it.message))
                     .collect()
             },
         );
         if !lines.is_empty() {
-            ui.line(&format!("── {function}"));
-            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-                ui.line(line);
+            ui.print_line(&format!("── {function}"));
+            for line in &lines[lines.len().saturating_sub(FAILURE_LOG_LINES)..] {
+                ui.print_line(line);
             }
         }
     }
-    let log = log(&session.dir, "agent");
+    let log = log_path(&session.dir, "agent");
     let text = fs::read_to_string(&log).unwrap_or_default();
-    ui.line(&format!("── the agent\n{}", last_lines(&text, LOG_LINES)));
-    ui.line(&format!("all logs: {}", log.with_file_name("").display()));
+    ui.print_line(&format!(
+        "── the agent\n{}",
+        last_lines(&text, FAILURE_LOG_LINES)
+    ));
+    ui.print_line(&format!("all logs: {}", log.with_file_name("").display()));
 }
 
-fn what_next(dir: &Path, stack: &StackFile) -> String {
+fn next_steps_text(dir: &Path, stack: &StackFile) -> String {
     format!(
         "
 The stack is up.
@@ -193,7 +207,7 @@ The stack is up.
   all of it     {file}
 
 Try next
-  open the page and type  {COMMAND}
+  open the page and type  {SAMPLE_COMMAND}
   add an agent            cargo xtask agent create my-agent
   add a project           cargo xtask project create --help
 Ctrl-C ends everything.",

@@ -10,28 +10,28 @@ use tokio::time::sleep;
 use crate::stack::Stack;
 use crate::ui::Ui;
 
-const POLL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Prints each new line of the stack's channel until a task has ended. Returns whether the task completed.
-pub(crate) async fn until_ended(stack: &Stack, ui: &Ui) -> bool {
+pub(crate) async fn watch_until_task_ends(stack: &Stack, ui: &Ui) -> bool {
     let mut seen = HashSet::new();
     loop {
         for message in stack.slack.state().messages(&stack.file.channel_id) {
-            for line in lines(&message.content) {
+            for line in visible_lines(&message.content) {
                 if seen.insert((message.ts, line.clone())) {
-                    ui.line(&format!("  │ {line}"));
+                    ui.print_line(&format!("  │ {line}"));
                 }
             }
             if let Some(completed) = parse_outcome(&message.content.text) {
                 return completed;
             }
         }
-        sleep(POLL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Returns the visible lines of a message, without markup.
-fn lines(content: &Content) -> Vec<String> {
+fn visible_lines(content: &Content) -> Vec<String> {
     let mut texts = Vec::new();
     match content.blocks.as_ref().and_then(Value::as_array) {
         Some(blocks) => {
@@ -92,8 +92,8 @@ mod tests {
             ..Content::default()
         };
         let message = content("fallback", Some(blocks));
-        assert_eq!(lines(&message), ["*Running*", "out", "step 1"]);
-        assert_eq!(lines(&content("plain", None)), ["plain"]);
+        assert_eq!(visible_lines(&message), ["*Running*", "out", "step 1"]);
+        assert_eq!(visible_lines(&content("plain", None)), ["plain"]);
     }
 
     #[test]

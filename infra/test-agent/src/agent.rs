@@ -11,8 +11,8 @@ use std::time::Duration;
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
-use crate::ledger::{Deed, Ledger, Report, What};
-use crate::message::{CloudMessage, Message, Offer, Outgoing, Run, Sequence};
+use crate::ledger::{AgentEvent, AttemptEvent, Ledger, TerminalReport};
+use crate::message::{CloudMessage, EnvelopeSequence, Message, Offer, Outgoing, RunKey};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,26 +90,26 @@ impl Settings {
         }
     }
 
-    fn initial_agenda(&self, now: Timestamp) -> Vec<(Timestamp, Due)> {
+    fn initial_agenda(&self, now: Timestamp) -> Vec<(Timestamp, AgendaItem)> {
         vec![
-            (now + self.heartbeat, Due::Heartbeat),
-            (now + self.resend, Due::Resend),
+            (now + self.heartbeat, AgendaItem::Heartbeat),
+            (now + self.resend, AgendaItem::Resend),
         ]
     }
 }
 
 /// An item of the agenda.
 #[derive(Debug)]
-enum Due {
-    Message(Run, Message),
+enum AgendaItem {
+    Message(RunKey, Message),
     Heartbeat,
     Resend,
 }
 
 /// A terminal message that is not confirmed yet.
 #[derive(Debug)]
-struct Unconfirmed {
-    run: Run,
+struct UnconfirmedMessage {
+    run: RunKey,
     message: Outgoing,
     sent_at: Timestamp,
 }
@@ -120,24 +120,24 @@ pub struct Agent {
     script: Script,
     ledger: Ledger,
     /// The attempts that the agent works on, by task.
-    running: BTreeMap<TaskId, Run>,
+    running: BTreeMap<TaskId, RunKey>,
     /// What comes later, and when; items of one time are handled in order.
-    agenda: Vec<(Timestamp, Due)>,
+    agenda: Vec<(Timestamp, AgendaItem)>,
     // The following outlives the agent's process.
     /// The attempts that were ever begun or refused.
-    seen: HashSet<Run>,
+    seen: HashSet<RunKey>,
     /// The attempts that ignore a TASK_CANCEL.
-    uncancellable: HashSet<Run>,
+    uncancellable: HashSet<RunKey>,
     /// Terminal messages, by message id.
-    outbox: BTreeMap<String, Unconfirmed>,
-    sequence: Sequence,
+    outbox: BTreeMap<String, UnconfirmedMessage>,
+    sequence: EnvelopeSequence,
 }
 
 impl Agent {
     /// Returns an agent that starts now, and writes what it does into `ledger`.
     pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
         Self {
-            sequence: Sequence::new(settings.id.as_str()),
+            sequence: EnvelopeSequence::new(settings.id.as_str()),
             agenda: settings.initial_agenda(now),
             settings,
             script,
@@ -161,27 +161,27 @@ impl Agent {
 
     /// Returns the messages on a new connection: the status, acknowledgements of what runs, and the
     /// terminal messages that are not confirmed.
-    pub fn connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
-        self.note(now, What::Connected);
+    pub fn on_connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
+        self.record_event(now, AgentEvent::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
-        let status = Message::agent_status(id, capacity, &self.tasks());
+        let status = Message::agent_status(id, capacity, &self.running_tasks());
         let acks = self.running.values().copied().map(Message::ack);
         let messages = iter::once(status).chain(acks);
         let sealed = messages.map(|message| self.sequence.seal(message, now));
         let mut sent: Vec<_> = sealed.collect();
-        sent.extend(self.unconfirmed(now, Duration::ZERO));
+        sent.extend(self.resend_unconfirmed(now, Duration::ZERO));
         sent
     }
 
     /// Notes that the connection ended; the work goes on.
-    pub fn disconnected(&mut self, now: Timestamp) {
-        self.note(now, What::Disconnected);
+    pub fn on_disconnected(&mut self, now: Timestamp) {
+        self.record_event(now, AgentEvent::Disconnected);
     }
 
     /// Restarts the agent's process: the attempts that it works on are lost.
-    pub fn killed(&mut self, now: Timestamp) {
+    pub fn on_killed(&mut self, now: Timestamp) {
         for run in std::mem::take(&mut self.running).into_values() {
-            self.deed(now, run, Deed::Died);
+            self.record_attempt_event(now, run, AttemptEvent::Died);
         }
         self.agenda = self.settings.initial_agenda(now);
     }
@@ -191,7 +191,7 @@ impl Agent {
         match message.kind.as_str() {
             "TASK_SUBMIT" => {
                 let offer = message.offer();
-                offer.map_or_else(Vec::new, |offer| self.offered(message, &offer, now))
+                offer.map_or_else(Vec::new, |offer| self.on_offer(message, &offer, now))
             }
             "TASK_CANCEL" => {
                 let task: Option<TaskId> = message.field("taskId");
@@ -204,13 +204,13 @@ impl Agent {
             "MESSAGE_ACK" => {
                 let id: Option<String> = message.field("messageId");
                 if let Some(confirmed) = id.and_then(|id| self.outbox.remove(&id)) {
-                    self.deed(now, confirmed.run, Deed::Confirmed);
+                    self.record_attempt_event(now, confirmed.run, AttemptEvent::Confirmed);
                 }
                 Vec::new()
             }
             "HEARTBEAT_PING" => {
                 let asked = message.field("serverTime").unwrap_or(message.sent_at);
-                let pong = Message::pong(self.settings.id.as_str(), asked, &self.tasks());
+                let pong = Message::pong(self.settings.id.as_str(), asked, &self.running_tasks());
                 vec![self.sequence.seal(pong, now)]
             }
             _ => Vec::new(),
@@ -218,35 +218,38 @@ impl Agent {
     }
 
     /// Returns the messages whose time has come.
-    pub fn due(&mut self, now: Timestamp) -> Vec<Outgoing> {
+    pub fn take_due_messages(&mut self, now: Timestamp) -> Vec<Outgoing> {
         self.agenda.sort_by_key(|(at, _)| *at);
         let later = self.agenda.partition_point(|(at, _)| *at <= now);
         let due: Vec<_> = self.agenda.drain(..later).collect();
-        let sent = due.into_iter().map(|(_, due)| self.act(due, now));
+        let sent = due
+            .into_iter()
+            .map(|(_, due)| self.handle_agenda_item(due, now));
         sent.flatten().collect()
     }
 
-    fn act(&mut self, due: Due, now: Timestamp) -> Vec<Outgoing> {
+    fn handle_agenda_item(&mut self, due: AgendaItem, now: Timestamp) -> Vec<Outgoing> {
         match due {
-            Due::Message(run, _) if !self.works_on(run) => Vec::new(),
-            Due::Message(run, message) => vec![self.send(run, message, now)],
-            Due::Heartbeat => {
+            AgendaItem::Message(run, _) if !self.works_on(run) => Vec::new(),
+            AgendaItem::Message(run, message) => vec![self.send(run, message, now)],
+            AgendaItem::Heartbeat => {
                 self.agenda
-                    .push((now + self.settings.heartbeat, Due::Heartbeat));
-                let ping = Message::ping(&self.tasks());
+                    .push((now + self.settings.heartbeat, AgendaItem::Heartbeat));
+                let ping = Message::ping(&self.running_tasks());
                 vec![self.sequence.seal(ping, now)]
             }
-            Due::Resend => {
-                self.agenda.push((now + self.settings.resend, Due::Resend));
-                self.unconfirmed(now, self.settings.resend)
+            AgendaItem::Resend => {
+                self.agenda
+                    .push((now + self.settings.resend, AgendaItem::Resend));
+                self.resend_unconfirmed(now, self.settings.resend)
             }
         }
     }
 
-    fn offered(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
-        let run = offer.run();
+    fn on_offer(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
+        let run = offer.run_key();
         let (message, sent_at) = (message.id.clone(), message.sent_at);
-        self.deed(now, run, Deed::Offered { message, sent_at });
+        self.record_attempt_event(now, run, AttemptEvent::Offered { message, sent_at });
         if self.works_on(run) {
             return vec![self.send(run, Message::ack(run), now)];
         }
@@ -258,42 +261,43 @@ impl Agent {
         let superseded =
             other.map(|other| self.send(other, Message::cancelled(other, "superseded"), now));
         let answer = if self.running.len() >= self.settings.capacity {
-            self.deed(now, run, Deed::Refused);
+            self.record_attempt_event(now, run, AttemptEvent::Refused);
             Some(Message::rejecting_ack(run, "full").with("spent", false))
         } else {
             let plan = (self.script)(offer);
-            self.follow(run, plan, now)
+            self.follow_plan(run, plan, now)
         };
         let answer = answer.map(|answer| self.send(run, answer, now));
         superseded.into_iter().chain(answer).collect()
     }
 
     /// Begins or refuses an attempt, and returns the acknowledgement.
-    fn follow(&mut self, run: Run, plan: Plan, now: Timestamp) -> Option<Message> {
+    fn follow_plan(&mut self, run: RunKey, plan: Plan, now: Timestamp) -> Option<Message> {
         if let OfferResponse::Refuse(reason) = &plan.answer {
-            self.deed(now, run, Deed::Refused);
+            self.record_attempt_event(now, run, AttemptEvent::Refused);
             return Some(Message::rejecting_ack(run, reason).with("spent", true));
         }
         // Noted here, where work begins, whatever was decided before.
-        self.deed(now, run, Deed::Started);
+        self.record_attempt_event(now, run, AttemptEvent::Started);
         self.running.insert(run.task_id, run);
         if !plan.cancellable {
             self.uncancellable.insert(run);
         }
         for (after, message) in plan.messages {
-            self.agenda.push((now + after, Due::Message(run, message)));
+            self.agenda
+                .push((now + after, AgendaItem::Message(run, message)));
         }
         (plan.answer == OfferResponse::Accept).then(|| Message::ack(run))
     }
 
     /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.
-    fn send(&mut self, run: Run, message: Message, now: Timestamp) -> Outgoing {
-        let report = Report::of(&message);
+    fn send(&mut self, run: RunKey, message: Message, now: Timestamp) -> Outgoing {
+        let report = TerminalReport::of(&message);
         let message = self.sequence.seal(message, now);
         if let Some(report) = report {
             self.running.remove(&run.task_id);
-            self.deed(now, run, Deed::Reported(report));
-            let unconfirmed = Unconfirmed {
+            self.record_attempt_event(now, run, AttemptEvent::Reported(report));
+            let unconfirmed = UnconfirmedMessage {
                 run,
                 message: message.clone(),
                 sent_at: now,
@@ -304,8 +308,8 @@ impl Agent {
     }
 
     /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
-    fn unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
-        let overdue = |report: &&mut Unconfirmed| now.since(report.sent_at) >= minimum_age;
+    fn resend_unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
+        let overdue = |report: &&mut UnconfirmedMessage| now.since(report.sent_at) >= minimum_age;
         let again = self.outbox.values_mut().filter(overdue).map(|report| {
             report.sent_at = now;
             report.message.clone()
@@ -313,19 +317,19 @@ impl Agent {
         again.collect()
     }
 
-    fn tasks(&self) -> Vec<TaskId> {
+    fn running_tasks(&self) -> Vec<TaskId> {
         self.running.keys().copied().collect()
     }
 
-    fn works_on(&self, run: Run) -> bool {
+    fn works_on(&self, run: RunKey) -> bool {
         self.running.get(&run.task_id) == Some(&run)
     }
 
-    fn deed(&self, now: Timestamp, run: Run, deed: Deed) {
-        self.note(now, What::Run(run, deed));
+    fn record_attempt_event(&self, now: Timestamp, run: RunKey, deed: AttemptEvent) {
+        self.record_event(now, AgentEvent::Run(run, deed));
     }
 
-    fn note(&self, now: Timestamp, what: What) {
+    fn record_event(&self, now: Timestamp, what: AgentEvent) {
         self.ledger.write(now, &self.settings.id, what);
     }
 }

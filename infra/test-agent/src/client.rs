@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bematic_protocol::ids::{Ids as _, RandomIds};
+use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::error::Elapsed;
@@ -18,18 +18,18 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::Spelling;
-use crate::connection::{Connection, Handshake, Incoming};
-use crate::message::{CloudMessage, Message, Offer, Sequence};
+use crate::connection::{Connection, HandshakeHeaders, Incoming};
+use crate::message::{CloudMessage, EnvelopeSequence, Message, Offer};
 
 /// The longest time that an awaited message may take: far longer than usual, for a busy machine.
-const LIMIT: Duration = Duration::from_mins(2);
+const EXPECT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A connected agent whose messages all come from the test.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
     spelling: Spelling,
-    sequence: Sequence,
+    sequence: EnvelopeSequence,
     /// Messages that arrived and that the test has not awaited yet.
     inbox: VecDeque<CloudMessage>,
 }
@@ -38,19 +38,19 @@ impl Client {
     /// Opens a connection; the error is how the handshake was refused.
     pub async fn connect(
         url: &str,
-        handshake: &Handshake,
+        handshake: &HandshakeHeaders,
         spelling: Spelling,
     ) -> Result<Self, Error> {
         Ok(Self {
             connection: Connection::open(url, handshake).await?,
             spelling,
-            sequence: Sequence::new(RandomIds.message().as_str()),
+            sequence: EnvelopeSequence::new(RandomIds.message().as_str()),
             inbox: VecDeque::new(),
         })
     }
 
     /// Returns a message of any type as it goes over the wire, not yet sent.
-    pub fn message(&mut self, kind: &str, payload: &Value) -> Value {
+    pub fn build_message(&mut self, kind: &str, payload: &Value) -> Value {
         let message = Message::new(kind, payload.clone());
         let sealed = self.sequence.seal(message, SystemClock.now());
         sealed.json(self.spelling)
@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// Sends AGENT_STATUS; returns its id.
-    pub async fn status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
+    pub async fn send_status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
         let status = Message::agent_status(agent_id, capacity, tasks);
         self.send_message(status).await
     }
@@ -102,7 +102,7 @@ impl Client {
             return self.inbox.remove(at).expect("a message at this place");
         }
         loop {
-            match timeout(LIMIT, self.next()).await {
+            match timeout(EXPECT_TIMEOUT, self.next()).await {
                 Ok(Ok(message)) if is_it(&message) => return message,
                 Ok(Ok(message)) => self.inbox.push_back(message),
                 Ok(Err(_)) => panic!("closed instead of {kind}; there was {:#?}", self.inbox),
@@ -120,7 +120,7 @@ impl Client {
     }
 
     /// Returns once the cloud has closed the connection, with the code if there is one.
-    pub async fn closed(&mut self) -> Option<u16> {
+    pub async fn expect_close(&mut self) -> Option<u16> {
         let closing = async {
             loop {
                 match self.next().await {
@@ -129,7 +129,7 @@ impl Client {
                 }
             }
         };
-        let closed = timeout(LIMIT, closing).await;
+        let closed = timeout(EXPECT_TIMEOUT, closing).await;
         closed.unwrap_or_else(|_| panic!("it stays open; there was {:#?}", self.inbox))
     }
 
@@ -141,7 +141,7 @@ impl Client {
 
     /// Fails unless the cloud still answers over this connection. Messages sent before have been
     /// handled by then, and the answers to them are in the inbox.
-    pub async fn expect_pong(&mut self) {
+    pub async fn ping_and_expect_pong(&mut self) {
         self.send("HEARTBEAT_PING", json!({})).await;
         let pong = self.expect("HEARTBEAT_PONG").await;
         assert!(pong["serverTime"].is_u64(), "{pong}");
@@ -162,30 +162,30 @@ impl Client {
     }
 
     /// Awaits the next offer, not yet acknowledged.
-    pub async fn offered(&mut self) -> Offer {
+    pub async fn expect_offer(&mut self) -> Offer {
         let submit = self.next_of("TASK_SUBMIT", None).await;
         submit.offer().expect("a task and an attempt")
     }
 
     /// Awaits the next offer, and acknowledges it.
-    pub async fn take(&mut self) -> Offer {
-        let offer = self.offered().await;
-        self.send_message(Message::ack(offer.run())).await;
+    pub async fn accept_next_offer(&mut self) -> Offer {
+        let offer = self.expect_offer().await;
+        self.send_message(Message::ack(offer.run_key())).await;
         offer
     }
 
     /// Completes an attempt; returns once the cloud has confirmed it.
     pub async fn complete(&mut self, offer: &Offer, result: &str) {
-        let complete = Message::complete(offer.run(), result);
+        let complete = Message::complete(offer.run_key(), result);
         let id = self.send_message(complete).await;
-        self.confirmed(&id).await;
+        self.expect_confirmation(&id).await;
     }
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        let refusal = Message::rejecting_ack(offer.run(), reason);
+        let refusal = Message::rejecting_ack(offer.run_key(), reason);
         self.send_message(refusal).await;
-        self.expect_pong().await;
+        self.ping_and_expect_pong().await;
     }
 
     /// Awaits the cancellation of a task; returns the reason.
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Awaits the cloud's confirmation of a message.
-    pub async fn confirmed(&mut self, id: &str) {
+    pub async fn expect_confirmation(&mut self, id: &str) {
         let of_message = Some(("messageId", id));
         self.next_of("MESSAGE_ACK", of_message).await;
     }

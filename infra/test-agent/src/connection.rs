@@ -10,11 +10,11 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// The headers of a handshake; the default has none, for an agent that authenticates in band.
 #[derive(Debug, Clone, Default)]
-pub struct Handshake(Vec<(&'static str, String)>);
+pub struct HandshakeHeaders(Vec<(&'static str, String)>);
 
-impl Handshake {
+impl HandshakeHeaders {
     /// Returns a handshake that authenticates.
-    pub fn header(agent_id: &str, api_key: &str) -> Self {
+    pub fn with_key(agent_id: &str, api_key: &str) -> Self {
         Self(vec![
             ("authorization", format!("Bearer {api_key}")),
             ("x-agent-id", agent_id.to_owned()),
@@ -37,7 +37,7 @@ pub struct Connection(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>);
 
 impl Connection {
     /// Opens a connection. The error is how the handshake failed or was refused.
-    pub async fn open(url: &str, handshake: &Handshake) -> Result<Self, Error> {
+    pub async fn open(url: &str, handshake: &HandshakeHeaders) -> Result<Self, Error> {
         let mut request = url.into_client_request()?;
         for (name, value) in &handshake.0 {
             request.headers_mut().insert(*name, value.parse()?);

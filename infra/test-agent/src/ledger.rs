@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
 
-use crate::message::{Message, Run};
+use crate::message::{Message, RunKey};
 
 /// An entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,23 +15,23 @@ pub struct Entry {
     /// The agent.
     pub agent: AgentId,
     /// The event.
-    pub what: What,
+    pub what: AgentEvent,
 }
 
 /// An event at an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum AgentEvent {
     /// The agent's handshake was accepted.
     Connected,
     /// The agent's connection ended.
     Disconnected,
     /// An event of one attempt of a task.
-    Run(Run, Deed),
+    Run(RunKey, AttemptEvent),
 }
 
 /// An event of one attempt at an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
+pub enum AttemptEvent {
     /// A TASK_SUBMIT arrived, wanted or not.
     Offered {
         /// The id of the message: the same id twice means that one message was duplicated on its way.
@@ -44,7 +44,7 @@ pub enum Deed {
     /// Work began.
     Started,
     /// Work ended, with this terminal message.
-    Reported(Report),
+    Reported(TerminalReport),
     /// The agent was killed while it worked: nothing will be reported.
     Died,
     /// The cloud confirmed the terminal message.
@@ -53,7 +53,7 @@ pub enum Deed {
 
 /// A terminal message, as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
+pub enum TerminalReport {
     /// TASK_COMPLETE with this result.
     Completed(String),
     /// TASK_ERROR
@@ -62,7 +62,7 @@ pub enum Report {
     Cancelled,
 }
 
-impl Report {
+impl TerminalReport {
     /// Returns the report that a message is, if it is a terminal one.
     pub(crate) fn of(message: &Message) -> Option<Self> {
         match message.kind.as_str() {
@@ -82,7 +82,7 @@ impl Report {
 pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
 
 impl Ledger {
-    pub(crate) fn write(&self, at: Timestamp, agent: &AgentId, what: What) {
+    pub(crate) fn write(&self, at: Timestamp, agent: &AgentId, what: AgentEvent) {
         let agent = agent.clone();
         self.lock().push(Entry { at, agent, what });
     }
@@ -93,7 +93,7 @@ impl Ledger {
     }
 
     /// Counts the entries with such an event.
-    pub fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
+    pub fn count(&self, wanted: impl Fn(&AgentEvent) -> bool) -> usize {
         let entries = self.lock();
         entries.iter().filter(|entry| wanted(&entry.what)).count()
     }

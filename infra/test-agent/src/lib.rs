@@ -11,7 +11,7 @@
 //! # use std::time::Duration;
 //! let now = Timestamp::from_millis(1_700_000_000_000);
 //! let script = |offer: &Offer| {
-//!     Plan::accept().then(Duration::from_secs(1), Message::complete(offer.run(), "done"))
+//!     Plan::accept().then(Duration::from_secs(1), Message::complete(offer.run_key(), "done"))
 //! };
 //! let settings = Settings::new("box".parse()?);
 //! let mut agent = Agent::new(settings, Box::new(script), Ledger::default(), now);
@@ -19,7 +19,7 @@
 //!     { "taskId": "0198c0de-0000-7000-8000-000000000001", "attempt": 1, "prompt": "fix it" } }"#;
 //! let answers = agent.receive(&CloudMessage::read(submit)?, now);
 //! assert_eq!(answers[0].message.kind, "TASK_ACK");
-//! let due = agent.due(now + Duration::from_secs(1));
+//! let due = agent.take_due_messages(now + Duration::from_secs(1));
 //! assert!(due[0].text(Spelling::Colons).contains("task:complete"));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
@@ -38,6 +38,6 @@ pub use bematic_protocol::messages::Spelling;
 #[cfg(feature = "client")]
 pub use client::Client;
 #[cfg(feature = "client")]
-pub use connection::{Connection, Handshake, Incoming};
-pub use ledger::{Deed, Entry, Ledger, Report, What};
-pub use message::{CloudMessage, Message, Offer, Outgoing, Run};
+pub use connection::{Connection, HandshakeHeaders, Incoming};
+pub use ledger::{AgentEvent, AttemptEvent, Entry, Ledger, TerminalReport};
+pub use message::{CloudMessage, Message, Offer, Outgoing, RunKey};

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 /// One attempt of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Run {
+pub struct RunKey {
     /// The task.
     pub task_id: TaskId,
     /// The attempt.
     pub attempt: Attempt,
 }
 
-impl Run {
+impl RunKey {
     /// Returns a payload about the attempt, with these further fields.
     pub fn payload_with(self, mut fields: Value) -> Value {
         fields["taskId"] = json!(self.task_id);
@@ -28,7 +28,7 @@ impl Run {
     }
 }
 
-impl fmt::Display for Run {
+impl fmt::Display for RunKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.task_id, self.attempt)
     }
@@ -52,7 +52,7 @@ impl Message {
     }
 
     /// Returns a TASK_ message of any type about an attempt, with these further fields.
-    pub fn about(run: Run, kind: &str, fields: Value) -> Self {
+    pub fn about(run: RunKey, kind: &str, fields: Value) -> Self {
         Self::new(kind, run.payload_with(fields))
     }
 
@@ -74,7 +74,7 @@ impl Message {
 
     /// AUTH_REQUEST
     pub fn auth_request(agent_id: &str, api_key: &str) -> Self {
-        let payload = json!({ "agentId": agent_id, "apiKey": api_key, "version": VERSION });
+        let payload = json!({ "agentId": agent_id, "apiKey": api_key, "version": AGENT_VERSION });
         Self::new("AUTH_REQUEST", payload)
     }
 
@@ -82,7 +82,7 @@ impl Message {
     pub fn agent_status(agent_id: &str, capacity: usize, tasks: &[impl Serialize]) -> Self {
         let payload = json!({
             "agentId": agent_id, "status": "online", "activeTasks": tasks, "capacity": capacity,
-            "version": VERSION,
+            "version": AGENT_VERSION,
         });
         Self::new("AGENT_STATUS", payload)
     }
@@ -102,44 +102,44 @@ impl Message {
     }
 
     /// TASK_ACK that accepts.
-    pub fn ack(run: Run) -> Self {
+    pub fn ack(run: RunKey) -> Self {
         Self::about(run, "TASK_ACK", json!({ "accepted": true }))
     }
 
     /// TASK_ACK that refuses, for now.
-    pub(crate) fn rejecting_ack(run: Run, reason: &str) -> Self {
+    pub(crate) fn rejecting_ack(run: RunKey, reason: &str) -> Self {
         let fields = json!({ "accepted": false, "reason": reason, "retryable": true });
         Self::about(run, "TASK_ACK", fields)
     }
 
     /// TASK_PROGRESS with these fields.
-    pub fn progress(run: Run, fields: Value) -> Self {
+    pub fn progress(run: RunKey, fields: Value) -> Self {
         Self::about(run, "TASK_PROGRESS", fields)
     }
 
     /// TASK_STREAM with a piece of output at its place in the attempt.
-    pub fn stream(run: Run, seq: u64, delta: &str) -> Self {
+    pub fn stream(run: RunKey, seq: u64, delta: &str) -> Self {
         Self::about(run, "TASK_STREAM", json!({ "delta": delta, "seq": seq }))
     }
 
     /// TASK_COMPLETE
-    pub fn complete(run: Run, result: &str) -> Self {
+    pub fn complete(run: RunKey, result: &str) -> Self {
         Self::about(run, "TASK_COMPLETE", json!({ "result": result }))
     }
 
     /// TASK_ERROR that is not recoverable.
-    pub fn error(run: Run, error: &str) -> Self {
+    pub fn error(run: RunKey, error: &str) -> Self {
         let fields = json!({ "error": error, "recoverable": false });
         Self::about(run, "TASK_ERROR", fields)
     }
 
     /// TASK_CANCELLED
-    pub fn cancelled(run: Run, reason: &str) -> Self {
+    pub fn cancelled(run: RunKey, reason: &str) -> Self {
         Self::about(run, "TASK_CANCELLED", json!({ "reason": reason }))
     }
 
     /// Returns the message in an envelope.
-    pub fn sent(self, id: &str, at: Timestamp) -> Outgoing {
+    pub fn in_envelope(self, id: &str, at: Timestamp) -> Outgoing {
         Outgoing {
             id: id.to_owned(),
             at,
@@ -149,7 +149,7 @@ impl Message {
 }
 
 /// The version of its software that the test agent declares.
-const VERSION: &str = "1.2.3";
+const AGENT_VERSION: &str = "1.2.3";
 
 /// A message in its envelope.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,7 +166,7 @@ impl Outgoing {
     pub(crate) fn json(&self, spelling: Spelling) -> Value {
         json!({
             "id": self.id,
-            "type": spelling.write(&self.message.kind),
+            "type": spelling.spell_type(&self.message.kind),
             "payload": self.message.payload,
             "timestamp": self.at,
         })
@@ -181,13 +181,13 @@ impl Outgoing {
 /// The ids and times of an agent's messages: no two ids are the same, and no two times, since two
 /// messages of one millisecond have no order.
 #[derive(Debug)]
-pub(crate) struct Sequence {
+pub(crate) struct EnvelopeSequence {
     prefix: String,
     written: u64,
     last: Timestamp,
 }
 
-impl Sequence {
+impl EnvelopeSequence {
     /// Starts a sequence whose ids begin with a prefix of the agent's own.
     pub(crate) fn new(prefix: &str) -> Self {
         Self {
@@ -201,7 +201,7 @@ impl Sequence {
     pub(crate) fn seal(&mut self, message: Message, now: Timestamp) -> Outgoing {
         self.written += 1;
         self.last = now.max(self.last + Duration::from_millis(1));
-        message.sent(&format!("{}-{}", self.prefix, self.written), self.last)
+        message.in_envelope(&format!("{}-{}", self.prefix, self.written), self.last)
     }
 }
 
@@ -241,7 +241,7 @@ impl CloudMessage {
     /// Reads the offer of a TASK_SUBMIT.
     pub fn offer(&self) -> Option<Offer> {
         let (task_id, attempt): (_, Attempt) = (self.field("taskId")?, self.field("attempt")?);
-        let run = Run { task_id, attempt };
+        let run = RunKey { task_id, attempt };
         (self.kind == "TASK_SUBMIT").then(|| Offer {
             id: task_id.to_string(),
             attempt: attempt.number(),
@@ -260,12 +260,12 @@ pub struct Offer {
     pub attempt: u32,
     /// The payload.
     pub payload: Value,
-    run: Run,
+    run: RunKey,
 }
 
 impl Offer {
     /// Returns the attempt that is offered.
-    pub const fn run(&self) -> Run {
+    pub const fn run_key(&self) -> RunKey {
         self.run
     }
 

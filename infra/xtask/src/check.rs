@@ -9,7 +9,7 @@ use xtask::{Workspace, run};
 use crate::{circles, venv};
 
 /// The region whose rules the template is checked by.
-const REGION: &str = "us-east-1";
+const LINT_REGION: &str = "us-east-1";
 
 /// Checks the modules for circles, the formatting, the lints, and the template as two tools read it.
 pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
@@ -23,19 +23,19 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     circles::check(workspace.root())?;
     run(
         "cargo fmt --check",
-        &mut workspace.cargo(&["fmt", "--all", "--check"]),
+        &mut workspace.cargo_command(&["fmt", "--all", "--check"]),
     )?;
     let clippy = ["clippy", "--all-targets", "--", "-D", "warnings"];
     venv::ensure_during(workspace, || {
-        run("cargo clippy", &mut workspace.cargo(&clippy))
+        run("cargo clippy", &mut workspace.cargo_command(&clippy))
     })?;
     run(
         "sam validate",
-        &mut workspace.sam(&["validate", "--lint", "--region", REGION]),
+        &mut workspace.sam_command(&["validate", "--lint", "--region", LINT_REGION]),
     )?;
-    let mut lint = Command::new(workspace.tool("cfn-lint"));
+    let mut lint = Command::new(workspace.tool_path("cfn-lint"));
     lint.current_dir(workspace.root())
-        .args(["--regions", REGION, "--", "template.yaml"]);
+        .args(["--regions", LINT_REGION, "--", "template.yaml"]);
     run("cfn-lint", &mut lint)?;
     println!("✓ everything is clean");
     Ok(())

@@ -13,18 +13,18 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use self::source::Source;
+use self::source::SourceReferences;
 
 /// The folders whose crates are checked.
-const FOLDERS: [&str; 2] = ["shared", "infra"];
+const CHECKED_FOLDERS: [&str; 2] = ["shared", "infra"];
 /// Re-exports that are followed from one name.
-const HOPS: usize = 8;
+const MAX_REEXPORT_HOPS: usize = 8;
 
 /// Fails with every circle there is.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut crates = BTreeMap::new();
-    for folder in FOLDERS {
-        read(root, &root.join(folder), &mut crates)?;
+    for folder in CHECKED_FOLDERS {
+        read_crates(root, &root.join(folder), &mut crates)?;
     }
     let mut circles = Vec::new();
     for (folder, files) in &crates {
@@ -42,16 +42,20 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 }
 
 /// The Rust files of a crate, by their paths below `src`.
-type Files = BTreeMap<String, String>;
+type CrateFiles = BTreeMap<String, String>;
 
 /// Reads the files of the crates in a folder, by the crates' folders.
-fn read(root: &Path, folder: &Path, crates: &mut BTreeMap<String, Files>) -> Result<()> {
+fn read_crates(
+    root: &Path,
+    folder: &Path,
+    crates: &mut BTreeMap<String, CrateFiles>,
+) -> Result<()> {
     let cannot = |path: &Path| format!("cannot read {}", path.display());
     for entry in fs::read_dir(folder).with_context(|| cannot(folder))? {
         let path = entry?.path();
         let relative = path.strip_prefix(root)?.to_string_lossy();
         if path.is_dir() {
-            read(root, &path, crates)?;
+            read_crates(root, &path, crates)?;
         } else if let Some((folder, file)) = relative.split_once("/src/")
             && path.extension().is_some_and(|it| it == "rs")
         {
@@ -67,7 +71,7 @@ fn read(root: &Path, folder: &Path, crates: &mut BTreeMap<String, Files>) -> Res
 type ModulePath = Vec<String>;
 
 /// The modules of a crate, with their files.
-struct Modules(BTreeMap<ModulePath, (String, Source)>);
+struct Modules(BTreeMap<ModulePath, (String, SourceReferences)>);
 
 /// For each module, the modules that it depends on, with the names of them that it uses.
 type Dependencies<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeSet<String>>>;
@@ -75,13 +79,13 @@ type Dependencies<'a> = BTreeMap<&'a ModulePath, BTreeMap<&'a ModulePath, BTreeS
 impl Modules {
     /// Returns the modules in files, without those that only tests compile. A `main.rs` beside a `lib.rs` is left
     /// out: nothing depends on it.
-    fn of(files: &Files) -> Result<Self> {
+    fn of(files: &CrateFiles) -> Result<Self> {
         let has_lib = files.contains_key("lib.rs");
         let mut modules = BTreeMap::new();
         for (file, text) in files.iter().filter(|it| !has_lib || it.0 != "main.rs") {
             let path = module_path(file);
-            let source =
-                Source::of(&path, text).map_err(|error| anyhow!("{file} is not Rust: {error}"))?;
+            let source = SourceReferences::of(&path, text)
+                .map_err(|error| anyhow!("{file} is not Rust: {error}"))?;
             modules.insert(path, (file.clone(), source));
         }
         let tests = modules
@@ -118,7 +122,7 @@ impl Modules {
             let paths = imports.map(|it| &it.path).chain(&source.paths);
             let mut dependencies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
             for path in paths {
-                if let Some((to, Some(name))) = self.definition(from, path, HOPS)
+                if let Some((to, Some(name))) = self.definition(from, path, MAX_REEXPORT_HOPS)
                     && to != from
                 {
                     dependencies.entry(to).or_default().insert(name);

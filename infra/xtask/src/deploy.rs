@@ -27,15 +27,18 @@ pub(crate) fn deploy(arguments: &[OsString]) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     venv::ensure(&workspace)?;
-    run("cargo lambda build", &mut release_build(&workspace)?)?;
-    let mut sam = workspace.sam(&["deploy"]);
-    sam.args(arguments.iter().skip(1).map(as_sam_says));
+    run(
+        "cargo lambda build",
+        &mut release_build_command(&workspace)?,
+    )?;
+    let mut sam = workspace.sam_command(&["deploy"]);
+    sam.args(arguments.iter().skip(1).map(to_sam_argument));
     // `--guided` asks questions on the terminal.
     run("sam deploy", sam.stdin(Stdio::inherit()))
 }
 
 /// Translates `--stack`, as `bematic` calls the option, to SAM's name of it.
-fn as_sam_says(argument: &OsString) -> OsString {
+fn to_sam_argument(argument: &OsString) -> OsString {
     match argument.to_str() {
         Some("--stack") => "--stack-name".into(),
         Some(text) if text.starts_with("--stack=") => {
@@ -46,18 +49,18 @@ fn as_sam_says(argument: &OsString) -> OsString {
 }
 
 /// The arm64 release build into the folders that the template names.
-fn release_build(workspace: &Workspace) -> Result<Command> {
-    let mut command = Command::new(workspace.tool("cargo-lambda"));
+fn release_build_command(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(workspace.tool_path("cargo-lambda"));
     // cargo-lambda finds the linker that it was installed with on the PATH.
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut dirs = vec![workspace.venv().join("bin")];
+    let mut dirs = vec![workspace.venv_dir().join("bin")];
     dirs.extend(env::split_paths(&path));
     command
         .current_dir(workspace.root())
         .env("PATH", env::join_paths(dirs)?)
         .args(["lambda", "build", "--release", "--arm64"])
         .args(["--lambda-dir", "target/lambda"]);
-    for function in workspace.functions()? {
+    for function in workspace.function_names()? {
         command.args(["--package", &function]);
     }
     Ok(command)
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_stack_is_named_as_elsewhere() {
-        let said = ["--stack", "--stack=a", "--guided"].map(|text| as_sam_says(&text.into()));
+        let said = ["--stack", "--stack=a", "--guided"].map(|text| to_sam_argument(&text.into()));
         assert_eq!(said, ["--stack-name", "--stack-name=a", "--guided"]);
     }
 }

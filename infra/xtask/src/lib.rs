@@ -38,22 +38,22 @@ impl Workspace {
     }
 
     /// The Python environment with the pinned tools.
-    pub fn venv(&self) -> PathBuf {
+    pub fn venv_dir(&self) -> PathBuf {
         self.join(".venv")
     }
 
     /// A program of the Python environment.
-    pub fn tool(&self, name: &str) -> PathBuf {
-        self.venv().join("bin").join(name)
+    pub fn tool_path(&self, name: &str) -> PathBuf {
+        self.venv_dir().join("bin").join(name)
     }
 
     /// Where the template expects the binary of a function.
-    pub fn bootstrap(&self, function: &str) -> PathBuf {
+    pub fn bootstrap_path(&self, function: &str) -> PathBuf {
         self.join("target/lambda").join(function).join("bootstrap")
     }
 
     /// The functions, by name: one crate each in `functions/`.
-    pub fn functions(&self) -> Result<Vec<String>> {
+    pub fn function_names(&self) -> Result<Vec<String>> {
         let dir = self.join("functions");
         let mut names = Vec::new();
         for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
@@ -71,11 +71,11 @@ impl Workspace {
     /// The variables that `cargo run` sets for its program are removed from the environment: the build
     /// scripts of some dependencies read them, and would run again, with all that depends on them,
     /// whenever cargo is run once by hand and once from here.
-    pub fn cargo(&self, args: &[&str]) -> Command {
+    pub fn cargo_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).args(args);
         for (name, _) in env::vars_os() {
-            if name.to_str().is_some_and(is_of_package) {
+            if name.to_str().is_some_and(is_package_variable) {
                 command.env_remove(name);
             }
         }
@@ -83,8 +83,8 @@ impl Workspace {
     }
 
     /// The SAM CLI in the checkout, with its telemetry off.
-    pub fn sam(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.tool("sam"));
+    pub fn sam_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.tool_path("sam"));
         command
             .current_dir(&self.root)
             .args(args)
@@ -95,7 +95,7 @@ impl Workspace {
 }
 
 /// Whether cargo sets a variable for the package that it runs, rather than a person for cargo.
-fn is_of_package(variable: &str) -> bool {
+fn is_package_variable(variable: &str) -> bool {
     let prefixes = [
         "CARGO_PKG_",
         "CARGO_MANIFEST_",
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn cargo_keeps_what_a_person_sets() {
-        assert!(is_of_package("CARGO_PKG_NAME") && is_of_package("CARGO_MANIFEST_DIR"));
-        assert!(!is_of_package("CARGO_TARGET_DIR") && !is_of_package("CARGO_HOME"));
+        assert!(is_package_variable("CARGO_PKG_NAME") && is_package_variable("CARGO_MANIFEST_DIR"));
+        assert!(!is_package_variable("CARGO_TARGET_DIR") && !is_package_variable("CARGO_HOME"));
     }
 }

@@ -39,7 +39,7 @@ Tasks:
 `cargo xtask <TASK> --help` says what a task can be told.";
 
 /// The exit status of a command line that is not understood.
-const USAGE: u8 = 2;
+const USAGE_EXIT_STATUS: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     match task.unwrap_or("help") {
         "help" | "--help" | "-h" => {
             println!("{HELP}");
-            ExitCode::from(if task.is_some() { 0 } else { USAGE })
+            ExitCode::from(if task.is_some() { 0 } else { USAGE_EXIT_STATUS })
         }
         task => match execute(task, &arguments) {
             Some(Ok(())) => ExitCode::SUCCESS,
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             }
             None => {
                 eprintln!("error: there is no task {task}\n\n{HELP}");
-                ExitCode::from(USAGE)
+                ExitCode::from(USAGE_EXIT_STATUS)
             }
         },
     }
@@ -73,14 +73,14 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
         "deploy" => return Some(deploy::deploy(arguments)),
         _ => return None,
     };
-    Some(hand_over(task, program, arguments))
+    Some(build_and_exec(task, program, arguments))
 }
 
 /// Builds a program and what its task needs, as a bare `cargo build` would build them, and becomes it:
 /// signals, the terminal and the exit status are the program's own.
-fn hand_over(task: &str, program: &str, arguments: &[OsString]) -> Result<()> {
+fn build_and_exec(task: &str, program: &str, arguments: &[OsString]) -> Result<()> {
     let workspace = Workspace::find()?;
-    let mut cargo = workspace.cargo(&["build"]);
+    let mut cargo = workspace.cargo_command(&["build"]);
     let explains = arguments.iter().any(|it| it == "--help" || it == "-h");
     let needs_stack = !explains && ["up", "chaos", "test"].contains(&task);
     if needs_stack && task == "test" {
@@ -89,7 +89,7 @@ fn hand_over(task: &str, program: &str, arguments: &[OsString]) -> Result<()> {
         cargo.args(["--bin", program]);
         if needs_stack {
             cargo.args(["--bin", "bematic-agent"]);
-            let functions = workspace.functions()?;
+            let functions = workspace.function_names()?;
             cargo.args(functions.iter().flat_map(|function| ["--bin", function]));
         }
     }

@@ -11,7 +11,7 @@ use xtask::Workspace;
 /// The names an interpreter may have, the one a person most likely means first.
 const INTERPRETERS: &str = "python3 python python3.14 python3.13 python3.12 python3.11 python3.10";
 /// The oldest Python the emulator runs on.
-const OLDEST: (u32, u32) = (3, 10);
+const MIN_PYTHON_VERSION: (u32, u32) = (3, 10);
 
 /// Installs what `requirements.txt` lists into the environment while `work` is done.
 pub(crate) fn ensure_during(
@@ -31,20 +31,22 @@ pub(crate) fn ensure_during(
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     let lock = workspace.join("requirements.txt");
     let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let stamp = workspace.venv().join("requirements.txt");
+    let stamp = workspace.venv_dir().join("requirements.txt");
     if fs::read(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     eprintln!("… Installing the tools into .venv (once, about a minute)");
     let mut create = Command::new(find_python()?);
-    create.args(["-m", "venv", "--clear"]).arg(workspace.venv());
-    quietly("python -m venv", &mut create).context(
+    create
+        .args(["-m", "venv", "--clear"])
+        .arg(workspace.venv_dir());
+    run_quietly("python -m venv", &mut create).context(
         "the Python environment could not be made; on Debian and Ubuntu it needs the package \
          python3-venv",
     )?;
     // The lock is whole, so nothing is resolved: its hashes are all that decides. (The emulator
     // and the SAM CLI pin two patch releases of one library, which a resolver would refuse.)
-    let mut install = Command::new(workspace.tool("python"));
+    let mut install = Command::new(workspace.tool_path("python"));
     install
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(["--no-input", "--no-deps", "--require-hashes"])
@@ -52,14 +54,14 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         .arg("--no-compile")
         .arg("--requirement")
         .arg(&lock);
-    quietly("pip install", &mut install)?;
+    run_quietly("pip install", &mut install)?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     eprintln!("✓ The tools are in .venv");
     Ok(())
 }
 
 /// Runs a program to its end; its output is shown only if it fails.
-fn quietly(name: &str, command: &mut Command) -> Result<()> {
+fn run_quietly(name: &str, command: &mut Command) -> Result<()> {
     let output = command
         .output()
         .with_context(|| format!("{name} could not be started"))?;
@@ -75,17 +77,17 @@ fn quietly(name: &str, command: &mut Command) -> Result<()> {
 }
 
 /// Returns the Python program that fails in an interpreter older than `version`.
-fn fails_below(version: (u32, u32)) -> String {
+fn version_check_script(version: (u32, u32)) -> String {
     format!("import sys; sys.exit(sys.version_info < {version:?})")
 }
 
 fn find_python() -> Result<&'static str> {
-    let script = fails_below(OLDEST);
+    let script = version_check_script(MIN_PYTHON_VERSION);
     let is_new_enough = |name: &&str| {
         let output = Command::new(name).args(["-c", &script]).output();
         output.is_ok_and(|output| output.status.success())
     };
-    let (major, minor) = OLDEST;
+    let (major, minor) = MIN_PYTHON_VERSION;
     INTERPRETERS.split(' ').find(is_new_enough).with_context(|| {
         format!("no Python {major}.{minor} or newer was found on the PATH: install one and run this again")
     })
@@ -100,7 +102,7 @@ mod tests {
         let python = find_python().unwrap();
         for (version, is_enough) in [((3, 0), true), ((99, 0), false)] {
             let run = Command::new(python)
-                .args(["-c", &fails_below(version)])
+                .args(["-c", &version_check_script(version)])
                 .output();
             assert_eq!(run.unwrap().status.success(), is_enough, "{version:?}");
         }

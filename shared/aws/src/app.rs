@@ -9,23 +9,23 @@ use aws_config::{
 };
 use bematic::{dead_letter::QueueName, error::ConfigError, ports::Ports};
 use bematic_protocol::{
-    ids::{Ids, RandomIds},
+    ids::{IdGenerator, RandomIds},
     time::{Clock, SystemClock},
 };
 use secrecy::SecretString;
 use strum::IntoEnumIterator as _;
 
 use crate::{
-    config::{Config, Environment},
+    config::{Config, EnvVars},
     gateway::ApiGateway,
     queue::{SqsDeadLetters, SqsEventSource, SqsQueue},
-    slack::{ClientError, SlackClient},
+    slack::{ClientSetupError, SlackClient},
     store::{AgentStore, ProjectStore, TaskStore},
 };
 
 /// Bematic's ports, implemented on one set of AWS clients.
 pub struct App {
-    environment: Environment,
+    environment: EnvVars,
     config: Config,
     sqs: aws_sdk_sqs::Client,
     ports: Arc<Ports>,
@@ -42,7 +42,7 @@ impl App {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .load()
             .await;
-        let environment = Environment::of_process();
+        let environment = EnvVars::of_process();
         Self::new(
             environment,
             &sdk,
@@ -57,10 +57,10 @@ impl App {
     /// # Errors
     /// [`ConfigError`] names the first variable that is missing or invalid.
     pub fn new(
-        environment: Environment,
+        environment: EnvVars,
         sdk: &SdkConfig,
         clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
+        ids: Arc<dyn IdGenerator>,
     ) -> Result<Self, ConfigError> {
         let config = Config::read(&environment)?;
         let dynamo = aws_sdk_dynamodb::Client::new(sdk);
@@ -69,8 +69,8 @@ impl App {
         let task_store = TaskStore::new(dynamo.clone(), config.tasks_table.clone(), agents.clone());
         let task_store = Arc::new(task_store);
         let agent_store = Arc::new(AgentStore::new(dynamo.clone(), agents.clone()));
-        let queue = |name| SqsQueue::new(sqs.clone(), config.queue(name).source.clone());
-        let queues = QueueName::iter().map(|name| (name, config.queue(name).clone()));
+        let queue = |name| SqsQueue::new(sqs.clone(), config.queue_urls(name).source.clone());
+        let queues = QueueName::iter().map(|name| (name, config.queue_urls(name).clone()));
         let management = config.management_url.clone();
         let ports = Ports {
             tasks: task_store.clone(),
@@ -109,7 +109,7 @@ impl App {
 
     /// Returns the queue that triggers a function.
     pub fn event_source(&self, name: QueueName) -> SqsEventSource {
-        let urls = self.config.queue(name).clone();
+        let urls = self.config.queue_urls(name).clone();
         SqsEventSource::new(self.sqs.clone(), urls, self.config.max_receives)
     }
 
@@ -125,14 +125,14 @@ impl App {
     ///
     /// # Errors
     /// [`ConfigError`] if one of them is missing, or the first is not a URL.
-    pub fn slack(&self) -> Result<Arc<SlackClient>, ConfigError> {
+    pub fn slack_client(&self) -> Result<Arc<SlackClient>, ConfigError> {
         const ADDRESS: &str = "SLACK_API_URL";
         let address = self.environment.required(ADDRESS)?;
         let token = self.environment.required("SLACK_BOT_TOKEN")?.into();
-        let client = SlackClient::new(&address, token, SlackClient::TIMEOUT);
+        let client = SlackClient::new(&address, token, SlackClient::CALL_TIMEOUT);
         client
             .map(Arc::new)
-            .map_err(|error: ClientError| ConfigError {
+            .map_err(|error: ClientSetupError| ConfigError {
                 name: ADDRESS,
                 problem: format!("cannot be used: {error}"),
             })

@@ -12,9 +12,9 @@ use garde::Validate as _;
 
 /// Environment variables by name.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(HashMap<String, String>);
+pub struct EnvVars(HashMap<String, String>);
 
-impl Environment {
+impl EnvVars {
     /// Returns the environment variables of this process.
     pub fn of_process() -> Self {
         std::env::vars().collect()
@@ -50,7 +50,7 @@ impl Environment {
     }
 }
 
-impl FromIterator<(String, String)> for Environment {
+impl FromIterator<(String, String)> for EnvVars {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
         Self(variables.into_iter().collect())
     }
@@ -82,7 +82,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Parses the configuration. The error names the first variable that is missing or invalid.
-    pub(crate) fn read(env: &Environment) -> Result<Self, ConfigError> {
+    pub(crate) fn read(env: &EnvVars) -> Result<Self, ConfigError> {
         const OPERATIONS_CHANNEL: &str = "OPERATIONS_CHANNEL";
         let urls = |source, dead_letters| {
             Ok(QueueUrls {
@@ -113,7 +113,7 @@ impl Config {
         })
     }
 
-    pub(crate) const fn queue(&self, name: QueueName) -> &QueueUrls {
+    pub(crate) const fn queue_urls(&self, name: QueueName) -> &QueueUrls {
         match name {
             QueueName::Dispatch => &self.dispatch,
             QueueName::Notifications => &self.notifications,
@@ -123,7 +123,7 @@ impl Config {
 }
 
 /// Parses the numbers of the task life cycle. The other numbers of [`TaskPolicy`] are constants.
-fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
+fn task_policy(env: &EnvVars) -> Result<TaskPolicy, ConfigError> {
     let seconds = |name, default: Duration| {
         env.number_or(name, default.as_secs())
             .map(Duration::from_secs)
@@ -140,56 +140,56 @@ fn task_policy(env: &Environment) -> Result<TaskPolicy, ConfigError> {
     })
 }
 
-/// A setting of breakers.
-enum Setting<'a> {
+/// A breaker setting, to be changed in place.
+enum BreakerSettingMut<'a> {
     Number(&'a mut u32),
     /// A time, whose variable is in seconds.
     Millis(&'a mut u64),
 }
 
-type SettingOf = fn(&mut BreakerConfig) -> Setting<'_>;
+type SelectBreakerSetting = fn(&mut BreakerConfig) -> BreakerSettingMut<'_>;
 
 /// The variables of the settings of breakers that have none of their own.
-const BREAKER_SETTINGS: [(&str, SettingOf); 9] = [
+const BREAKER_VARIABLES: [(&str, SelectBreakerSetting); 9] = [
     ("BREAKER_FAILURE_PERCENT", |it| {
-        Setting::Number(&mut it.failure_threshold_percentage)
+        BreakerSettingMut::Number(&mut it.failure_threshold_percentage)
     }),
     ("BREAKER_MINIMUM_OUTCOMES", |it| {
-        Setting::Number(&mut it.minimum_request_count)
+        BreakerSettingMut::Number(&mut it.minimum_request_count)
     }),
     ("BREAKER_WINDOW_SECONDS", |it| {
-        Setting::Millis(&mut it.window_size_ms)
+        BreakerSettingMut::Millis(&mut it.window_size_ms)
     }),
     ("BREAKER_RECOVERY_SECONDS", |it| {
-        Setting::Millis(&mut it.recovery_timeout_ms)
+        BreakerSettingMut::Millis(&mut it.recovery_timeout_ms)
     }),
     ("BREAKER_SUCCESSES", |it| {
-        Setting::Number(&mut it.success_threshold_count)
+        BreakerSettingMut::Number(&mut it.success_threshold_count)
     }),
     ("BREAKER_PERMIT_SECONDS", |it| {
-        Setting::Millis(&mut it.half_open_permit_lease_ms)
+        BreakerSettingMut::Millis(&mut it.half_open_permit_lease_ms)
     }),
     ("BREAKER_CONSECUTIVE_FAILURES", |it| {
-        Setting::Number(&mut it.consecutive_failure_threshold)
+        BreakerSettingMut::Number(&mut it.consecutive_failure_threshold)
     }),
     ("BREAKER_SLOW_SECONDS", |it| {
-        Setting::Millis(&mut it.slow_call_duration_ms)
+        BreakerSettingMut::Millis(&mut it.slow_call_duration_ms)
     }),
     ("BREAKER_SLOW_PERCENT", |it| {
-        Setting::Number(&mut it.slow_call_threshold_percentage)
+        BreakerSettingMut::Number(&mut it.slow_call_threshold_percentage)
     }),
 ];
 
 /// Parses the settings of breakers, and checks that each is within its range.
-fn breaker_config(env: &Environment) -> Result<BreakerConfig, ConfigError> {
+fn breaker_config(env: &EnvVars) -> Result<BreakerConfig, ConfigError> {
     let mut config = BreakerConfig::default();
-    for (name, setting) in BREAKER_SETTINGS {
+    for (name, setting) in BREAKER_VARIABLES {
         let unit = match setting(&mut config) {
-            Setting::Number(number) => {
+            BreakerSettingMut::Number(number) => {
                 *number = env.number_or(name, *number)?;
                 ""
             }
-            Setting::Millis(millis) => {
+            BreakerSettingMut::Millis(millis) => {
                 *millis = env.number_or(name, *millis / 1000)?.saturating_mul(1000);
                 " ms"
             }
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    fn environment(extra: &[(&str, &str)]) -> Environment {
+    fn environment(extra: &[(&str, &str)]) -> EnvVars {
         let names = [
             "TASKS_TABLE",
             "AGENTS_TABLE",

@@ -15,7 +15,7 @@ use bematic::{
     ports::{Delivery, Gateway},
 };
 use bematic_protocol::{
-    ids::{ConnectionId, Ids},
+    ids::{ConnectionId, IdGenerator},
     messages::{CloudMessage, Envelope, Spelling},
     time::Clock,
 };
@@ -24,7 +24,7 @@ use bematic_protocol::{
 #[derive(Clone)]
 pub(crate) struct ApiGateway {
     client: Client,
-    ids: Arc<dyn Ids>,
+    ids: Arc<dyn IdGenerator>,
     clock: Arc<dyn Clock>,
 }
 
@@ -34,7 +34,7 @@ impl ApiGateway {
     pub(crate) fn new(
         config: &SdkConfig,
         endpoint: String,
-        ids: Arc<dyn Ids>,
+        ids: Arc<dyn IdGenerator>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let config = Builder::from(config).endpoint_url(endpoint).build();
@@ -63,19 +63,19 @@ impl Gateway for ApiGateway {
         let call = self.client.post_to_connection();
         let call = call.connection_id(connection.as_str());
         let sent = call.data(Blob::new(text)).send().await;
-        delivery("PostToConnection", sent)
+        delivery_from_result("PostToConnection", sent)
     }
 
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
         let call = self.client.delete_connection();
         let closed = call.connection_id(connection.as_str()).send().await;
-        delivery("DeleteConnection", closed).map(drop)
+        delivery_from_result("DeleteConnection", closed).map(drop)
     }
 }
 
 /// Returns the outcome of a call. API Gateway answers 410 if the connection does not exist (any more,
 /// or yet).
-fn delivery<T, E>(
+fn delivery_from_result<T, E>(
     operation: &'static str,
     result: Result<T, SdkError<E>>,
 ) -> Result<Delivery, GatewayError>

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use bematic::{
     agent::{Agent, ApiKey, Binding, KeyHash},
-    ports::{Agents, Bound, Connections, Presence, Unbound},
+    ports::{Agents, BindOutcome, Connections, Presence, UnbindOutcome},
 };
 use bematic_aws::store::AgentStore;
 use bematic_protocol::{
@@ -59,8 +59,8 @@ async fn found(stored: &Stored) -> Agent {
     stored.agents.find(&agent()).await.unwrap().unwrap()
 }
 
-fn in_place_of(older: &str) -> Bound {
-    Bound::Current {
+fn in_place_of(older: &str) -> BindOutcome {
+    BindOutcome::Current {
         replaced: Some(connection(older)),
     }
 }
@@ -80,7 +80,10 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     stored.aws.calls().take();
 
     let look_up = async |key: &ApiKey| {
-        let found = stored.agents.look_up(&new, &agent(), &key.hash()).await;
+        let found = stored
+            .agents
+            .find_with_agent(&new, &agent(), &key.hash())
+            .await;
         found.unwrap()
     };
     let (connection, found) = look_up(&key).await;
@@ -97,7 +100,7 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     assert_eq!(connection.spelling, Some(Spelling::default()));
     let unbound = stored
         .agents
-        .unauthenticated_connections(at(60_000), 10)
+        .overdue_unauthenticated_connections(at(60_000), 10)
         .await;
     assert_eq!(unbound.unwrap(), []);
 }
@@ -127,17 +130,21 @@ async fn an_unbound_connection_is_bound_in_one_call_if_the_agent_has_none() {
         let name = connection(name);
         stored.agents.unbind(&agent_id, &name, at(2)).await.unwrap()
     };
-    assert_eq!(leave("c").await, Unbound::Offline(agent_id.clone()));
+    assert_eq!(leave("c").await, UnbindOutcome::Offline(agent_id.clone()));
     assert!(!bind("new", &wrong).await, "the key is not the agent's");
     assert_eq!(found(&stored).await.connection, None);
     stored.aws.calls().take();
     assert!(bind("new", &hash).await);
     assert_eq!(stored.aws.calls().take().len(), 1);
     assert_eq!(found(&stored).await.connection, Some(binding("new", 2)));
-    let record = stored.agents.connection(&connection("new")).await.unwrap();
+    let record = stored
+        .agents
+        .find_in_band(&connection("new"))
+        .await
+        .unwrap();
     assert_eq!(record.unwrap().agent_id, Some(agent_id.clone()));
     // Over a connection that has ended.
-    assert_eq!(leave("new").await, Unbound::Offline(agent_id.clone()));
+    assert_eq!(leave("new").await, UnbindOutcome::Offline(agent_id.clone()));
     assert!(!bind("new", &hash).await);
 }
 
@@ -150,12 +157,12 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
 
     // An older one does not take the newer one's place.
     let bind = async |binding| stored.agents.bind_in_band(&read, &binding).await.unwrap();
-    assert_eq!(bind(binding("older", 4)).await, Bound::Replaced);
-    let older = stored.agents.connection(&connection("older")).await;
+    assert_eq!(bind(binding("older", 4)).await, BindOutcome::Replaced);
+    let older = stored.agents.find_in_band(&connection("older")).await;
     assert_eq!(older.unwrap(), None);
 
     assert_eq!(bind(binding("newer", 6)).await, in_place_of("meanwhile"));
-    let same = Bound::Current { replaced: None };
+    let same = BindOutcome::Current { replaced: None };
     assert_eq!(bind(binding("newer", 6)).await, same, "twice");
     assert_eq!(
         found(&stored).await.connection.unwrap().id,
@@ -164,7 +171,7 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
 
     let nobody = Agent::new("b".parse().unwrap(), at(0));
     let bound = stored.agents.bind_in_band(&nobody, &binding("x", 7)).await;
-    assert_eq!(bound.unwrap(), Bound::NoAgent);
+    assert_eq!(bound.unwrap(), BindOutcome::NoAgent);
 
     let other = Agent::new("other".parse().unwrap(), at(0));
     stored.agents.create(&other).await.unwrap();
@@ -172,7 +179,7 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
         .agents
         .bind_in_band(&other, &binding("newer", 8))
         .await;
-    assert_eq!(bound.unwrap(), Bound::Taken);
+    assert_eq!(bound.unwrap(), BindOutcome::Taken);
     let other = stored.agents.find(&other.id).await.unwrap().unwrap();
     assert_eq!(other.connection, None);
 }
@@ -194,11 +201,11 @@ async fn only_an_unbound_connection_is_removed() {
         .await
         .unwrap();
     assert!(forget("x").await && forget("x").await, "twice");
-    let known = stored.agents.connection(&connection("x")).await.unwrap();
+    let known = stored.agents.find_in_band(&connection("x")).await.unwrap();
     assert_eq!(known, None);
     let bound = stored.agents.bind_in_band(&read, &binding("y", 2)).await;
     assert_eq!(bound.unwrap(), in_place_of("c"));
     assert!(!forget("y").await);
-    let known = stored.agents.connection(&connection("y")).await.unwrap();
+    let known = stored.agents.find_in_band(&connection("y")).await.unwrap();
     assert_eq!(known.unwrap().agent_id, Some(agent()));
 }

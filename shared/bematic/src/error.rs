@@ -172,7 +172,7 @@ pub enum StoreError {
     /// A record could not be serialized as an item.
     #[error("the record cannot be written: {}", chain(&**source))]
     #[strum(serialize = "STORE_UNWRITABLE")]
-    Unwritable {
+    InvalidRequest {
         /// The serializer's error.
         source: Source,
     },

@@ -53,7 +53,7 @@ macro_rules! text_id {
 }
 
 /// Whether a text has 1 to `max` bytes, all of them characters for which `is` holds.
-fn is_all(text: &str, max: usize, is: impl Fn(char) -> bool) -> bool {
+fn has_length_and_chars(text: &str, max: usize, is: impl Fn(char) -> bool) -> bool {
     (1..=max).contains(&text.len()) && text.chars().all(is)
 }
 
@@ -62,7 +62,7 @@ text_id!(
     AgentId,
     "agent id",
     "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit",
-    |text| is_all(text, 64, |c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    |text| has_length_and_chars(text, 64, |c| c.is_ascii_alphanumeric() || "._-".contains(c))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 );
 
@@ -71,7 +71,7 @@ text_id!(
     ConnectionId,
     "connection id",
     "1 to 128 printable characters",
-    |text| is_all(text, 128, |c| c.is_ascii_graphic())
+    |text| has_length_and_chars(text, 128, |c| c.is_ascii_graphic())
 );
 
 text_id!(
@@ -79,7 +79,7 @@ text_id!(
     MessageId,
     "message id",
     "1 to 128 characters without control characters",
-    |text| is_all(text, 128, |c| !c.is_control())
+    |text| has_length_and_chars(text, 128, |c| !c.is_control())
 );
 
 text_id!(
@@ -87,7 +87,7 @@ text_id!(
     ChannelId,
     "Slack channel id",
     "1 to 32 letters or digits",
-    |text| is_all(text, 32, |c| c.is_ascii_alphanumeric())
+    |text| has_length_and_chars(text, 32, |c| c.is_ascii_alphanumeric())
 );
 
 text_id!(
@@ -95,7 +95,7 @@ text_id!(
     UserId,
     "Slack user id",
     "1 to 32 letters or digits",
-    |text| is_all(text, 32, |c| c.is_ascii_alphanumeric())
+    |text| has_length_and_chars(text, 32, |c| c.is_ascii_alphanumeric())
 );
 
 text_id!(
@@ -106,7 +106,7 @@ text_id!(
     |text| text.len() <= 32
         && text.split_once('.').is_some_and(|(seconds, rest)| [seconds, rest]
             .iter()
-            .all(|part| is_all(part, 32, |c| c.is_ascii_digit())))
+            .all(|part| has_length_and_chars(part, 32, |c| c.is_ascii_digit())))
 );
 
 /// Defines an identifier that is a UUID. Bematic generates version 7, which sorts by creation time.
@@ -182,7 +182,7 @@ impl NoticeId {
 
 /// The subject of a Slack message that Bematic keeps up to date. Each subject has one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
+pub enum CardSubject {
     /// A task.
     Task(TaskId),
     /// A bulk operation.
@@ -191,7 +191,7 @@ pub enum Subject {
     Notice(NoticeId),
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for CardSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Task(id) => write!(f, "task {id}"),
@@ -224,7 +224,7 @@ impl Attempt {
     pub const FIRST: Self = Self(1);
 
     /// Returns the attempt after `spent` earlier ones.
-    pub const fn after(spent: u32) -> Self {
+    pub const fn after_spent(spent: u32) -> Self {
         Self(spent.saturating_add(1))
     }
 
@@ -241,7 +241,7 @@ impl fmt::Display for Attempt {
 }
 
 /// Generates identifiers. It is passed in, so that tests can choose them.
-pub trait Ids: Send + Sync {
+pub trait IdGenerator: Send + Sync {
     /// Generates a task's id.
     fn task(&self) -> TaskId;
     /// Generates a bulk operation's id.
@@ -264,7 +264,7 @@ impl RandomIds {
     }
 }
 
-impl Ids for RandomIds {
+impl IdGenerator for RandomIds {
     fn task(&self) -> TaskId {
         TaskId(Self::uuid())
     }

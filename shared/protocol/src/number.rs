@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, de::Error};
     clippy::cast_sign_loss,
     reason = "the range is checked, and the fraction is to be truncated"
 )]
-pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn deserialize_truncated<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
     let refusal = || D::Error::custom("expected a number that is not negative");
     // The parser's own error repeats what the agent sent, of any length.
     let number = serde_json::Number::deserialize(deserializer).map_err(|_| refusal())?;
@@ -20,11 +22,11 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
         .ok_or_else(refusal)
 }
 
-/// Deserializes as [`whole`] does; `null` is `None`.
-pub(crate) fn whole_or_null<'de, D: Deserializer<'de>>(
+/// Deserializes as [`deserialize_truncated`] does; `null` is `None`.
+pub(crate) fn deserialize_truncated_or_null<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
-    struct Truncated(#[serde(deserialize_with = "whole")] u64);
+    struct Truncated(#[serde(deserialize_with = "deserialize_truncated")] u64);
     Ok(Option::<Truncated>::deserialize(deserializer)?.map(|number| number.0))
 }

@@ -15,12 +15,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Timestamp(u64);
 
 /// The largest timestamp: 13 digits, the width of a timestamp in a sort key (the year 2286).
-const MAX: u64 = 9_999_999_999_999;
+const MAX_MILLIS: u64 = 9_999_999_999_999;
 
 impl Timestamp {
     /// Creates a timestamp from Unix milliseconds, at most 13 digits.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(if millis > MAX { MAX } else { millis })
+        Self(if millis > MAX_MILLIS {
+            MAX_MILLIS
+        } else {
+            millis
+        })
     }
 
     /// Returns Unix milliseconds.
@@ -42,7 +46,7 @@ impl Timestamp {
 // A timestamp is a JSON number; agents in JavaScript may send a fraction.
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::number::whole(deserializer).map(Self::from_millis)
+        crate::number::deserialize_truncated(deserializer).map(Self::from_millis)
     }
 }
 

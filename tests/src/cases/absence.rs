@@ -15,9 +15,9 @@ async fn a_task_that_waits_too_long_for_its_agent_expires_and_can_be_retried() {
     card.tells(&["Failed", "No agent took it in time"]);
 
     let mut agent = test.connect().await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     test.channel.press(&card, "retry").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 1));
     agent.complete(&task, "better late than never").await;
     test.channel.card(&id, "Completed").await;

@@ -6,7 +6,7 @@ use bematic_local::stack::STACK_NAME;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{Handshake, Spelling, Test, TestAgent, binary};
+use crate::harness::{HandshakeHeaders, Spelling, Test, TestAgent, binary};
 
 /// Calls `bematic` from outside of any checkout; its answer, or else what it complains of.
 async fn bematic(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
@@ -48,7 +48,7 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
     let complaint = local(&["agent", "create", &id]).await.unwrap_err();
     assert!(complaint.contains("--add-key"), "{complaint}");
 
-    let handshake = Handshake::header(&id, key);
+    let handshake = HandshakeHeaders::with_key(&id, key);
     let connected =
         TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await;
     drop(connected.expect("the key is accepted"));

@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::harness::{Handshake, Spelling, Test, TestAgent};
+use crate::harness::{HandshakeHeaders, Spelling, Test, TestAgent};
 
 async fn anonymous(test: &Test, spelling: Spelling) -> TestAgent {
-    let connected =
-        TestAgent::connect(&test.stack.websocket_url, &Handshake::default(), spelling).await;
+    let connected = TestAgent::connect(
+        &test.stack.websocket_url,
+        &HandshakeHeaders::default(),
+        spelling,
+    )
+    .await;
     connected.expect("a handshake without a key is let through")
 }
 
@@ -21,7 +25,7 @@ fn credentials(agent_id: &str, api_key: &str) -> Value {
 async fn is_turned_away(mut agent: TestAgent) -> String {
     let answer = agent.expect("AUTH_RESPONSE").await;
     assert_eq!(answer["success"], false, "{answer}");
-    agent.closed().await;
+    agent.expect_close().await;
     answer["error"].as_str().expect("a reason").to_owned()
 }
 
@@ -36,7 +40,7 @@ async fn an_agent_that_cannot_set_headers_authenticates_in_band_and_gets_work() 
     assert_eq!(answer, json!({ "success": true, "agentId": test.agent_id }));
 
     let id = test.channel.run("say hello").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.id, id);
     agent.complete(&task, "hello").await;
     test.channel.card(&id, "Completed").await;
@@ -60,7 +64,7 @@ async fn a_wrong_key_in_band_is_told_and_ends_the_connection() {
 async fn any_other_first_message_ends_the_connection() {
     let test = Test::new("no-auth").await;
     let mut agent = anonymous(&test, Spelling::Canonical).await;
-    agent.status(&test.agent_id, 5, &[]).await;
+    agent.send_status(&test.agent_id, 5, &[]).await;
     let reason = is_turned_away(agent).await;
     assert!(reason.contains("AUTH_REQUEST"), "{reason}");
 
@@ -86,7 +90,7 @@ async fn a_connection_that_says_nothing_is_ended_after_ten_seconds() {
     );
     let reason = waiting.await;
     assert!(reason.contains("10 s"), "{reason}");
-    early.expect_pong().await;
+    early.ping_and_expect_pong().await;
 }
 
 #[tokio::test]
@@ -94,10 +98,10 @@ async fn a_handshake_with_a_bad_key_is_refused() {
     let (test, other) = (Test::new("header").await, Test::new("header-other").await);
     let no_such_key = format!("bm_{}", "0".repeat(64));
     for handshake in [
-        Handshake::header(&test.agent_id, "bm_00"),
-        Handshake::header(&test.agent_id, &no_such_key),
-        Handshake::header(&other.agent_id, &test.api_key),
-        Handshake::header("no-such-agent", &test.api_key),
+        HandshakeHeaders::with_key(&test.agent_id, "bm_00"),
+        HandshakeHeaders::with_key(&test.agent_id, &no_such_key),
+        HandshakeHeaders::with_key(&other.agent_id, &test.api_key),
+        HandshakeHeaders::with_key("no-such-agent", &test.api_key),
     ] {
         match TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await {
             // AWS makes it 401; the emulator, 500 or 403.
@@ -121,7 +125,7 @@ async fn an_agent_is_answered_in_its_own_spelling() {
     agent.expect("AUTH_RESPONSE").await;
     let id = test.channel.run("speak as I do").await;
     // Agents in the field know nothing of attempts.
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     let of_the_field = |mut fields: Value| {
         fields["taskId"] = json!(task.id);
         fields
@@ -138,8 +142,8 @@ async fn an_agent_is_answered_in_its_own_spelling() {
             of_the_field(json!({ "result": "as you do" })),
         )
         .await;
-    agent.confirmed(&message).await;
-    agent.expect_pong().await;
+    agent.expect_confirmation(&message).await;
+    agent.ping_and_expect_pong().await;
     agent.send("NO_SUCH", json!({})).await;
     agent.expect("SYSTEM_ERROR").await;
     let card = test.channel.card(&id, "Completed").await;

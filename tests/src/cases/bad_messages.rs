@@ -1,7 +1,7 @@
 //! What agents must not send: each is answered with its code, changes nothing, and leaves the
 //! connection open.
 
-use bematic_test_agent::Run;
+use bematic_test_agent::RunKey;
 use serde_json::{Value, json};
 
 use crate::harness::{Test, TestAgent};
@@ -10,7 +10,7 @@ use crate::harness::{Test, TestAgent};
 const TERMINAL: [&str; 3] = ["TASK_COMPLETE", "TASK_ERROR", "TASK_CANCELLED"];
 
 /// One valid message of every kind that is about a task.
-fn about(run: Run) -> Vec<(&'static str, Value)> {
+fn about(run: RunKey) -> Vec<(&'static str, Value)> {
     let kinds = [
         ("TASK_ACK", json!({ "accepted": true })),
         ("TASK_ACK", json!({ "accepted": false, "retryable": false })),
@@ -43,10 +43,10 @@ async fn all_are_refused(agent: &mut TestAgent, messages: Vec<(&str, Value)>, co
         let id = agent.send(kind, payload).await;
         agent.expect_error(&id, code).await;
         if TERMINAL.contains(&kind) {
-            agent.confirmed(&id).await;
+            agent.expect_confirmation(&id).await;
         }
     }
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("MESSAGE_ACK").is_empty());
 }
 
@@ -85,7 +85,7 @@ async fn text_that_is_no_message_is_answered_and_harmless() {
             "{error}"
         );
     }
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_payload_that_does_not_validate_changes_nothing() {
     let test = Test::new("payload").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("stay as it is").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let before = test.channel.card(&id, "Running on agent").await;
     let messages = vec![
         (
@@ -134,7 +134,7 @@ async fn an_agent_speaks_only_for_itself() {
     let (test, other) = (Test::new("impostor").await, Test::new("victim").await);
     let mut agent = test.connect().await;
     let claimed = &other.agent_id;
-    let id = agent.status(claimed, 5, &[]).await;
+    let id = agent.send_status(claimed, 5, &[]).await;
     agent.expect_error(&id, "AGENT_MISMATCH").await;
     let pong = json!({
         "agentId": claimed, "serverTime": 1, "activeTasks": 0, "cpuUsage": 0, "memoryUsage": 0,
@@ -144,7 +144,7 @@ async fn an_agent_speaks_only_for_itself() {
     let login = json!({ "agentId": claimed, "apiKey": other.api_key, "version": "1" });
     let id = agent.send("AUTH_REQUEST", login).await;
     agent.expect_error(&id, "ALREADY_AUTHENTICATED").await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(!other.is_online().await);
 }
 
@@ -153,13 +153,13 @@ async fn a_task_of_another_agent_cannot_be_touched() {
     let (owner, other) = (Test::new("owner").await, Test::new("thief").await);
     let (mut agent, mut thief) = (owner.connect().await, other.connect().await);
     let id = owner.channel.run("mine").await;
-    let sent = agent.offered().await;
-    all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;
+    let sent = agent.expect_offer().await;
+    all_are_refused(&mut thief, about(sent.run_key()), "NOT_YOUR_TASK").await;
     agent
         .send("TASK_ACK", sent.payload_with(json!({ "accepted": true })))
         .await;
     owner.channel.card(&id, "Running on agent").await;
-    all_are_refused(&mut thief, about(sent.run()), "NOT_YOUR_TASK").await;
+    all_are_refused(&mut thief, about(sent.run_key()), "NOT_YOUR_TASK").await;
 
     agent.complete(&sent, "still mine").await;
     let card = owner.channel.card(&id, "Completed").await;
@@ -171,17 +171,17 @@ async fn a_task_of_another_agent_cannot_be_touched() {
 async fn a_task_that_does_not_exist_or_is_not_held_is_refused() {
     let test = Test::new("no-task").await;
     let mut agent = test.connect().await;
-    let unknown = Run {
+    let unknown = RunKey {
         task_id: "0198c0de-0000-7000-8000-000000000000".parse().unwrap(),
         attempt: 1.try_into().unwrap(),
     };
     all_are_refused(&mut agent, about(unknown), "UNKNOWN_TASK").await;
 
     let id = test.channel.run("only the first attempt").await;
-    let task = agent.take().await;
-    let later = Run {
+    let task = agent.accept_next_offer().await;
+    let later = RunKey {
         attempt: 7.try_into().unwrap(),
-        ..task.run()
+        ..task.run_key()
     };
     all_are_refused(&mut agent, about(later), "TASK_NOT_HELD").await;
     agent.complete(&task, "of the first").await;

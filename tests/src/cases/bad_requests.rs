@@ -26,7 +26,7 @@ async fn a_prompt_that_no_agent_could_be_sent_makes_no_task() {
     let mut agent = test.connect().await;
     let longest = "x".repeat(100_000);
     test.channel.run(&longest).await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.payload["prompt"], longest);
     agent.complete(&task, "read it all").await;
     test.channel.card(&task.id, "Completed").await;

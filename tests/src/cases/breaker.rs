@@ -9,14 +9,14 @@ use crate::harness::{Spelling, Test, TestAgent};
 async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
     for n in 0..count {
         test.channel.run(&format!("fail {n}")).await;
-        let task = agent.take().await;
+        let task = agent.accept_next_offer().await;
         let id = agent
             .send(
                 "TASK_ERROR",
                 task.payload_with(json!({ "error": "no space left" })),
             )
             .await;
-        agent.confirmed(&id).await;
+        agent.expect_confirmation(&id).await;
     }
 }
 
@@ -33,21 +33,21 @@ async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project(
     test.route_to(&other).await;
     // The last one that fails, and one behind it that nobody else can have yet.
     test.channel.run("fails").await;
-    let last = agent.take().await;
+    let last = agent.accept_next_offer().await;
     let behind = test.channel.run("behind it").await;
     let mut second = other.connect().await;
     let id = agent
         .send("TASK_ERROR", last.payload_with(json!({ "error": "no" })))
         .await;
-    agent.confirmed(&id).await;
-    let moved = second.take().await;
+    agent.expect_confirmation(&id).await;
+    let moved = second.accept_next_offer().await;
     assert_eq!(moved.id, behind);
     second.complete(&moved, "done elsewhere").await;
     let card = test.channel.card(&behind, "Completed").await;
     card.tells(&[&other.agent_id]);
     // What is asked for now goes there at once.
     let next = test.channel.run("something new").await;
-    assert_eq!(second.take().await.id, next);
+    assert_eq!(second.accept_next_offer().await.id, next);
 }
 
 /// An agent whose breaker has opened and is not tried again for long, and a task that waits for it.
@@ -73,7 +73,7 @@ async fn an_operator_resets_a_breaker_with_a_button() {
     told[0].tells(&["3 tasks in a row failed"]);
     test.operations().press(&told[0], "breaker_reset").await;
     test.breaker_is("closed").await;
-    assert_eq!(agent.take().await.id, waiting);
+    assert_eq!(agent.accept_next_offer().await.id, waiting);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn an_operator_resets_a_breaker_with_a_command() {
         answer.contains(&test.agent_id) && answer.contains("closed"),
         "{answer}"
     );
-    assert_eq!(agent.take().await.id, waiting);
+    assert_eq!(agent.accept_next_offer().await.id, waiting);
     test.breaker_is("closed").await;
     test.told_operations(2).await;
 }
@@ -101,10 +101,10 @@ async fn a_task_that_is_at_fault_itself_says_nothing_about_its_agent() {
     let mut agent = test.connect().await;
     for n in 0..2 {
         let id = test.channel.run(&format!("impossible {n}")).await;
-        let task = agent.take().await;
+        let task = agent.accept_next_offer().await;
         let error = json!({ "error": "there is no such branch", "fault": "task" });
         let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
-        agent.confirmed(&message).await;
+        agent.expect_confirmation(&message).await;
         test.channel.status(&id, "no such branch").await;
     }
     let breaker = test.breaker().await;
@@ -119,14 +119,14 @@ async fn a_drained_agent_finishes_what_it_runs_and_takes_nothing_new() {
     let test = Test::new("drain").await;
     let mut agent = test.connect().await;
     let running = test.channel.run("runs").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let drain = format!("/bm agent drain {} --for 1h new disk", test.agent_id);
     let answer = test.channel.command(&drain).await;
     assert!(answer.contains("gets nothing new"), "{answer}");
     let waiting = test.channel.run("waits").await;
     agent.complete(&task, "done").await;
     test.channel.card(&running, "Completed").await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
     let health = test
         .channel
@@ -138,7 +138,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_takes_nothing_new() {
     );
     let resume = format!("/bm agent resume {}", test.agent_id);
     test.channel.command(&resume).await;
-    assert_eq!(agent.take().await.id, waiting);
+    assert_eq!(agent.accept_next_offer().await.id, waiting);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
         .await;
     let mut tasks = Vec::new();
     for _ in 0..50 {
-        tasks.push(agent.take().await);
+        tasks.push(agent.accept_next_offer().await);
     }
     // The function is called at once for each, as API Gateway does: the emulator would hand over
     // the messages of one connection one after another.

@@ -39,7 +39,7 @@ async fn all_waiting_tasks_are_cancelled_tried_again_and_archived_with_a_bar() {
     shows(&test, &["Tasks tried again: 0", "55 left as they were"]).await;
     test.channel.command(&format!("/bm retry {}", ids[0])).await;
     let mut agent = test.connect().await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (ids[0].as_str(), 1));
     agent.complete(&task, "done").await;
 

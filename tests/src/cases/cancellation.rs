@@ -26,7 +26,7 @@ async fn a_waiting_task_is_cancelled_at_once_and_leaves_the_queue() {
 
     let mut agent = test.connect().await;
     let third = test.channel.run("but this").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.id, third);
     agent.complete(&task, "done").await;
     test.channel.card(&third, "Completed").await;
@@ -38,7 +38,7 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
     let test = Test::new("cancel-command").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("stop me").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     test.channel.card(&id, "Running on agent").await;
     let answer = test.channel.command(&format!("/bm cancel {id}")).await;
     assert!(answer.contains("is told to stop"), "{answer}");
@@ -52,7 +52,7 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
             task.payload_with(json!({ "reason": reason })),
         )
         .await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
     let card = test.channel.card(&id, "Cancelled").await;
     card.tells(&[&format!("<@{user}> asked for it")]);
     card.hides(&["has not confirmed"]);
@@ -66,7 +66,7 @@ async fn a_task_whose_agent_does_not_stop_it_is_cancelled_anyway_and_its_result_
     let mut agent = test.connect_as(Spelling::Canonical, 1).await;
     let id = test.channel.run("run on and on").await;
     let next = test.channel.run("and then this").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let card = test.channel.card(&id, "Running on agent").await;
     test.channel.press(&card, "cancel").await;
     agent.expect_cancel(&id).await;
@@ -74,9 +74,9 @@ async fn a_task_whose_agent_does_not_stop_it_is_cancelled_anyway_and_its_result_
     card.tells(&["has not confirmed within"]);
 
     // Its slot is free, and whoever speaks of it is told once more.
-    let second = agent.take().await;
+    let second = agent.accept_next_offer().await;
     assert_eq!(second.id, next);
-    agent.status(&test.agent_id, 5, &[&id, &next]).await;
+    agent.send_status(&test.agent_id, 5, &[&id, &next]).await;
     agent.expect_cancel(&id).await;
     agent.complete(&task, "all the same").await;
     let card = test.channel.card(&id, "Late:* attempt 1 completed").await;
@@ -90,7 +90,7 @@ async fn a_completion_that_wins_the_race_stays() {
     let test = Test::new("cancel-race").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("be quick").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let card = test.channel.card(&id, "Running on agent").await;
     test.channel.press(&card, "cancel").await;
     agent.expect_cancel(&id).await;
@@ -98,7 +98,7 @@ async fn a_completion_that_wins_the_race_stays() {
     let message = agent
         .send("TASK_CANCELLED", task.payload_with(json!({})))
         .await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
 
     let card = test.channel.card(&id, "Completed").await;
     card.tells(&["quick enough"]);

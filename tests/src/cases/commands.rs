@@ -27,9 +27,9 @@ async fn tasks_agents_status_and_help_tell_what_there_is() {
     // The list of agents is sorted and ends where Slack's limit is: this one is at its head.
     let mut agent = test.connect().await;
     let waiting = test.channel.run("first of all").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let done = test.channel.run("and then this").await;
-    let second = agent.take().await;
+    let second = agent.accept_next_offer().await;
     agent.complete(&second, "that was easy").await;
     test.channel.card(&waiting, "Running on agent").await;
 
@@ -76,7 +76,7 @@ async fn a_mention_in_a_thread_is_answered_there() {
         said.delivery.and_then(|delivery| delivery.status),
         Some(200)
     );
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.payload["prompt"], "find out");
     assert_eq!(task.payload["slackContext"]["threadTs"], root.to_string());
     agent.complete(&task, "It is the cache.").await;
@@ -135,13 +135,13 @@ async fn what_slack_sends_again_makes_one_task() {
 
     let mut prompts = Vec::new();
     for _ in 0..2 {
-        let task = agent.take().await;
+        let task = agent.accept_next_offer().await;
         prompts.push(task.payload["prompt"].clone());
         agent.complete(&task, "once").await;
     }
     prompts.sort_by_key(Value::to_string);
     assert_eq!(prompts, ["by command", "by event"]);
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
     let tasks = test.channel.command("/bm tasks").await;
     assert_eq!(tasks.matches("*completed*").count(), 2, "{tasks}");

@@ -6,9 +6,9 @@ use crate::harness::{Test, eventually};
 async fn a_newer_connection_replaces_the_older_whose_late_goodbye_changes_nothing() {
     let test = Test::new("replaced").await;
     let mut older = test.connect().await;
-    older.expect_pong().await;
+    older.ping_and_expect_pong().await;
     let mut newer = test.connect().await;
-    older.closed().await;
+    older.expect_close().await;
 
     let older_id = test.connections(2).await.remove(0);
     eventually(
@@ -25,7 +25,7 @@ async fn a_newer_connection_replaces_the_older_whose_late_goodbye_changes_nothin
     .await;
     assert!(test.is_online().await);
     let id = test.channel.run("go to the newer").await;
-    let task = newer.take().await;
+    let task = newer.accept_next_offer().await;
     assert_eq!(task.id, id);
     newer.complete(&task, "done").await;
     test.channel.card(&id, "Completed").await;
@@ -44,7 +44,11 @@ async fn a_task_for_an_offline_agent_waits_and_is_delivered_in_order() {
     card.tells(&["be first", &test.agent_id, "offline: the task waits"]);
 
     let mut agent = test.connect().await;
-    let prompts = [agent.take().await, agent.take().await, agent.take().await];
+    let prompts = [
+        agent.accept_next_offer().await,
+        agent.accept_next_offer().await,
+        agent.accept_next_offer().await,
+    ];
     assert_eq!(prompts[0].id, first);
     assert_eq!(prompts[1].id, second);
     assert_eq!(prompts[2].payload["prompt"], "be third");
@@ -58,13 +62,13 @@ async fn a_task_for_an_offline_agent_waits_and_is_delivered_in_order() {
 async fn an_agent_that_left_is_offline_and_its_next_task_waits_for_it() {
     let test = Test::new("left").await;
     let mut agent = test.connect().await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     agent.close().await;
     test.offline().await;
     let id = test.channel.run("wait for me").await;
     test.channel.card(&id, "Waiting for agent").await;
     let mut agent = test.connect().await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 1));
     agent.complete(&task, "back").await;
     test.channel.card(&id, "Completed").await;

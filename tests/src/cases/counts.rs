@@ -1,6 +1,6 @@
 //! What messages cost, in calls and units: the functions that the stack runs, on the bench's AWS.
 
-use bematic_bench::counts;
+use bematic_bench::measure_counts;
 use xtask::Workspace;
 
 /// Of the ordinary task with all that it brings about; a change that needs more has to say why.
@@ -10,7 +10,7 @@ const READ_UNITS: f64 = 50.0;
 
 #[tokio::test]
 async fn every_message_costs_as_few_calls_as_it_should() {
-    let counts = counts(&Workspace::find().unwrap()).await.unwrap();
+    let counts = measure_counts(&Workspace::find().unwrap()).await.unwrap();
     assert!(counts.exceeded.is_empty(), "{:#?}", counts.exceeded);
     assert!(counts.lambda_invocations <= INVOCATIONS, "{counts:#?}");
     assert!(counts.write_units <= WRITE_UNITS, "{counts:#?}");

@@ -7,15 +7,15 @@ use crate::harness::{Offer, Test, TestAgent};
 /// All that an agent says about a task, in order.
 pub(super) fn report(agent: &mut TestAgent, task: &Offer) -> Vec<Value> {
     let mut messages =
-        vec![agent.message("TASK_ACK", &task.payload_with(json!({ "accepted": true })))];
+        vec![agent.build_message("TASK_ACK", &task.payload_with(json!({ "accepted": true })))];
     for number in 1..=4 {
         let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });
-        messages.push(agent.message("TASK_PROGRESS", &task.payload_with(step)));
+        messages.push(agent.build_message("TASK_PROGRESS", &task.payload_with(step)));
         let delta = json!({ "delta": format!("line {number}\n"), "seq": number });
-        messages.push(agent.message("TASK_STREAM", &task.payload_with(delta)));
+        messages.push(agent.build_message("TASK_STREAM", &task.payload_with(delta)));
     }
     let end = json!({ "result": "All good.", "durationMs": 61_000, "filesChanged": ["a.rs"] });
-    messages.push(agent.message("TASK_COMPLETE", &task.payload_with(end)));
+    messages.push(agent.build_message("TASK_COMPLETE", &task.payload_with(end)));
     messages
 }
 
@@ -24,7 +24,7 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     let test = Test::new("disorder").await;
     let mut agent = test.connect().await;
     test.channel.run("tell me").await;
-    let in_order = agent.offered().await;
+    let in_order = agent.expect_offer().await;
     for message in report(&mut agent, &in_order) {
         agent.send_text(message.to_string()).await;
     }
@@ -37,7 +37,7 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
     ]);
 
     test.channel.run("tell me").await;
-    let backwards = agent.offered().await;
+    let backwards = agent.expect_offer().await;
     let reported = report(&mut agent, &backwards);
     for message in reported.iter().rev() {
         agent.send_text(message.to_string()).await;
@@ -47,11 +47,11 @@ async fn messages_in_any_order_and_twice_make_the_same_card() {
         .last()
         .and_then(|message| message["id"].as_str())
         .expect("an id");
-    agent.confirmed(last).await;
-    agent.confirmed(last).await;
+    agent.expect_confirmation(last).await;
+    agent.expect_confirmation(last).await;
     let (task, other) = (&backwards.id, &in_order.id);
     test.channel.same_card(task, &expected, other).await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }
 
@@ -60,7 +60,7 @@ async fn an_ended_task_stays_as_it_ended_and_what_comes_later_is_confirmed() {
     let test = Test::new("ended").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("end once").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     agent.complete(&task, "the one result").await;
     for (kind, payload) in [
         ("TASK_COMPLETE", json!({ "result": "another result" })),
@@ -71,7 +71,7 @@ async fn an_ended_task_stays_as_it_ended_and_what_comes_later_is_confirmed() {
         ("TASK_CANCELLED", json!({})),
     ] {
         let message = agent.send(kind, task.payload_with(payload)).await;
-        agent.confirmed(&message).await;
+        agent.expect_confirmation(&message).await;
     }
     let card = test.channel.card(&id, "the one result").await;
     card.tells(&["Completed"]);

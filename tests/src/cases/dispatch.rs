@@ -14,11 +14,11 @@ async fn work(mut agent: TestAgent) -> Vec<String> {
     while started.len() < TASKS || !held.is_empty() {
         // Takes as long as there may be more, and ends the oldest then.
         while held.len() < CAPACITY && started.len() < TASKS {
-            let task = agent.take().await;
+            let task = agent.accept_next_offer().await;
             started.push(task.id.clone());
             held.push(task);
         }
-        agent.expect_pong().await;
+        agent.ping_and_expect_pong().await;
         assert!(
             agent.unread("TASK_SUBMIT").is_empty(),
             "more than {CAPACITY} at once"
@@ -52,14 +52,14 @@ async fn a_task_that_is_refused_for_now_comes_back_as_the_next_attempt() {
     let test = Test::new("retry").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("not now").await;
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     assert_eq!(task.attempt, 1);
     let refusal = json!({ "accepted": false, "reason": "disk is full", "retryable": true });
     agent.send("TASK_ACK", task.payload_with(refusal)).await;
     let status = test.channel.status(&id, "Waits until").await;
     assert!(status.contains("disk is full"), "{status}");
 
-    let again = agent.take().await;
+    let again = agent.accept_next_offer().await;
     assert_eq!((again.id.as_str(), again.attempt), (id.as_str(), 2));
     agent.complete(&again, "now").await;
     test.channel.card(&id, "Completed").await;
@@ -70,14 +70,14 @@ async fn a_task_that_is_refused_for_good_fails_with_the_reason() {
     let test = Test::new("refused").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("never").await;
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     let refusal = json!({ "accepted": false, "reason": "no such folder", "retryable": false });
     agent.send("TASK_ACK", task.payload_with(refusal)).await;
     test.channel
         .card(&id, "Failed")
         .await
         .tells(&["REFUSED", "no such folder"]);
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
 }
 
@@ -89,7 +89,7 @@ async fn an_agent_that_is_named_in_the_command_gets_the_task() {
         .channel
         .run(&format!("--agent {} do it there", other.agent_id))
         .await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(
         (task.id.as_str(), &task.payload["prompt"]),
         (id.as_str(), &json!("do it there"))

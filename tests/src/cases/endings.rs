@@ -9,10 +9,10 @@ async fn a_failure_is_shown_with_its_message() {
     let test = Test::new("error").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("break").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let error = json!({ "error": "the tests do not pass", "recoverable": false });
     let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
     let card = test.channel.card(&id, "Failed").await;
     card.tells(&["the tests do not pass", "AGENT_ERROR"]);
 }
@@ -22,12 +22,12 @@ async fn a_cancelled_task_is_shown_as_cancelled() {
     let test = Test::new("cancelled").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("never mind").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let reason = json!({ "reason": "the owner stopped it" });
     let message = agent
         .send("TASK_CANCELLED", task.payload_with(reason))
         .await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
     test.channel
         .card(&id, "Cancelled")
         .await
@@ -43,21 +43,21 @@ async fn an_ended_task_frees_its_slot_however_it_ended() {
     for prompt in ["fail", "cancel", "refuse", "complete"] {
         test.channel.run(prompt).await;
     }
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     agent
         .send(
             "TASK_ERROR",
             task.payload_with(json!({ "error": "x", "recoverable": false })),
         )
         .await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     agent
         .send("TASK_CANCELLED", task.payload_with(json!({})))
         .await;
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     let refusal = json!({ "accepted": false, "retryable": false });
     agent.send("TASK_ACK", task.payload_with(refusal)).await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.payload["prompt"], "complete");
     agent.complete(&task, "done").await;
 }

@@ -10,7 +10,7 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
     let mut agent = test.connect().await;
     let id = test.channel.run("fix the login bug").await;
 
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     assert_eq!(task.id, id);
     let folder = test.folder.path().display().to_string();
     assert_eq!(
@@ -58,7 +58,7 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
     let message = agent
         .send("TASK_COMPLETE", task.payload_with(completion))
         .await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
     let last = test.channel.card(&id, "Completed").await;
     last.tells(&[
         "Completed in 2 min 5 s",

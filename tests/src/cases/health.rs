@@ -37,12 +37,12 @@ async fn counts(what: &str) -> Value {
 async fn connected_agents_are_counted_and_nobody_is_named() {
     let test = Test::new("counted").await;
     let mut agent = test.connect().await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     let body = counts("connected").await.to_string();
     for secret in [&test.agent_id, &test.channel.id] {
         assert!(!body.contains(secret), "{body}");
     }
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
 }
 
 #[tokio::test]
@@ -56,10 +56,10 @@ async fn an_open_breaker_makes_the_system_degraded_and_no_worse() {
     .await;
     let mut agent = test.connect().await;
     test.channel.run("fail").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let failure = task.payload_with(json!({ "error": "out of order" }));
     let message = agent.send("TASK_ERROR", failure).await;
-    agent.confirmed(&message).await;
+    agent.expect_confirmation(&message).await;
     test.breaker_is("open").await;
     let body = counts("unhealthy").await;
     assert_eq!(body["status"], "degraded", "{body}");

@@ -16,15 +16,15 @@ async fn a_task_whose_agent_falls_silent_about_it_is_lost_and_can_be_retried() {
     // Nor has it said which tasks it has: that would hold for a while.
     let mut agent = test.connect_without_status().await;
     let id = test.channel.run("never to be heard of").await;
-    let lost = agent.take().await;
-    agent.expect_pong().await;
+    let lost = agent.accept_next_offer().await;
+    agent.ping_and_expect_pong().await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     card.tells(&["Failed", "It may have had effects"]);
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "run again unasked");
 
     test.channel.press(&card, "retry").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 2));
     agent.complete(&task, "heard of again").await;
     test.channel.card(&id, "Completed").await;
@@ -64,7 +64,7 @@ async fn outlives_its_lease(which: usize) {
     let test = Test::with_lease("alive", LEASE.as_secs()).await;
     let mut agent = test.connect().await;
     let id = test.channel.run("this takes a while").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let (kind, payload) = signs_of_life(&test, &task).swap_remove(which);
     sleep(LEASE / 2).await;
     agent.send(kind, payload).await;

@@ -18,18 +18,18 @@ async fn messages_twice_late_and_shuffled_both_ways_make_the_same_card() {
     let test = Test::new("shuffled").await;
     let mut agent = test.connect().await;
     let first = test.channel.run("tell me").await;
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     tell_all(&mut agent, &task).await;
     let expected = test.channel.card(&first, "Completed").await;
     expected.tells(&["All good.", "step 4", "line 1\nline 2\nline 3"]);
 
     let mut agent = test.connect_disturbed(DISORDER).await;
-    agent.status(&test.agent_id, 5, &[]).await;
+    agent.send_status(&test.agent_id, 5, &[]).await;
     let second = test.channel.run("tell me").await;
-    let task = agent.offered().await;
+    let task = agent.expect_offer().await;
     tell_all(&mut agent, &task).await;
     test.channel.same_card(&second, &expected, &first).await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }
 
@@ -60,22 +60,22 @@ async fn a_task_goes_on_after_its_connection_was_cut() {
     let test = Test::new("cut").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("go on").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     test.channel.card(&id, "Running on agent").await;
 
     let mut agent = test.connect_disturbed("seed:1,cut:0.2").await;
-    agent.status(&test.agent_id, 5, &[&id]).await;
+    agent.send_status(&test.agent_id, 5, &[&id]).await;
     for step in 1..=30 {
         let step = task.payload_with(json!({ "steps": [format!("step {step}")] }));
-        let message = agent.message("TASK_PROGRESS", &step);
+        let message = agent.build_message("TASK_PROGRESS", &step);
         agent.send_in_frames(&message.to_string(), 1024).await;
     }
-    assert_eq!(agent.closed().await, None);
+    assert_eq!(agent.expect_close().await, None);
     test.offline().await;
 
     let mut agent = test.connect_disturbed("").await;
-    agent.status(&test.agent_id, 5, &[&id]).await;
-    agent.expect_pong().await;
+    agent.send_status(&test.agent_id, 5, &[&id]).await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "it was sent again");
     agent.complete(&task, "done all the same").await;
     let card = test.channel.card(&id, "Completed").await;

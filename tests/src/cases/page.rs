@@ -23,7 +23,7 @@ async fn a_person_types_a_command_on_the_page_and_watches_it_complete() {
         let from = workspace.join(SAMPLE).join("project").join(file);
         fs::copy(from, test.folder.path().join(file)).expect("the sample project");
     }
-    let python = workspace.tool("python");
+    let python = workspace.tool_path("python");
     let script = workspace.join(SAMPLE).join("coding_agent.py");
     let elsewhere = tempfile::tempdir().expect("a folder");
     // The task goes on once its card was seen, or a slow machine would show it completed at first.

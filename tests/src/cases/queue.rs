@@ -21,8 +21,8 @@ async fn what_waits_is_delivered_by_priority_and_then_by_age() {
     let mut agent = test.connect_as(Spelling::Canonical, 1).await;
     let mut order = Vec::new();
     for _ in 0..6 {
-        let task = agent.take().await;
-        agent.expect_pong().await;
+        let task = agent.accept_next_offer().await;
+        agent.ping_and_expect_pong().await;
         assert!(agent.unread("TASK_SUBMIT").is_empty(), "two at once");
         order.push(
             task.payload["prompt"]
@@ -45,7 +45,7 @@ const AT_ONCE: usize = 8;
 /// Works off all of the noise, and tells how much of it is done.
 async fn work_off(mut agent: TestAgent, progress: watch::Sender<usize>) {
     for done in 1..=NOISE {
-        let task = agent.offered().await;
+        let task = agent.expect_offer().await;
         // Only the result: it says as well that the task was taken.
         agent.complete(&task, "noise").await;
         progress.send_replace(done);
@@ -61,14 +61,14 @@ async fn an_agent_with_two_hundred_tasks_in_line_does_not_delay_another() {
         })
         .await;
     let mut agent = quiet.connect().await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     let busy = noisy.connect_as(Spelling::Canonical, 20).await;
     let (progress, mut done) = watch::channel(0);
     let quietly = async {
         let begun = done.wait_for(|done| *done >= 10).await;
         drop(begun.expect("the noise begins"));
         let id = quiet.channel.run("one thing").await;
-        let task = agent.take().await;
+        let task = agent.accept_next_offer().await;
         let done = *done.borrow();
         assert_eq!(task.id, id);
         agent.complete(&task, "done").await;

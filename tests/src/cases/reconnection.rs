@@ -9,7 +9,7 @@ async fn an_agent_that_comes_back_and_names_its_task_goes_on_with_it() {
     let test = Test::new("comeback").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("hold on").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     let output = |text: &str, seq: u32| task.payload_with(json!({ "delta": text, "seq": seq }));
     agent
         .send("TASK_STREAM", output("before the drop\n", 0))
@@ -30,7 +30,7 @@ async fn an_agent_that_comes_back_and_names_its_task_goes_on_with_it() {
     let card = test.channel.card(&id, "Completed").await;
     card.tells(&["before the drop\nafter the drop", "held on"]);
     card.hides(&["Late"]);
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty());
 }
 
@@ -39,8 +39,8 @@ async fn a_result_that_was_not_confirmed_is_taken_over_the_next_connection_and_c
     let test = Test::new("resend").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("say it twice").await;
-    let task = agent.take().await;
-    let result = agent.message(
+    let task = agent.accept_next_offer().await;
+    let result = agent.build_message(
         "TASK_COMPLETE",
         &task.payload_with(json!({ "result": "said" })),
     );
@@ -51,7 +51,7 @@ async fn a_result_that_was_not_confirmed_is_taken_over_the_next_connection_and_c
     let mut agent = test.reconnect(&[&id]).await;
     for _ in 0..2 {
         agent.send_text(result.to_string()).await;
-        agent.confirmed(message).await;
+        agent.expect_confirmation(message).await;
     }
     let card = test.channel.card(&id, "Completed").await;
     card.tells(&["*Result*\nsaid"]);
@@ -59,7 +59,7 @@ async fn a_result_that_was_not_confirmed_is_taken_over_the_next_connection_and_c
     // Its slot is free again.
     for prompt in ["one", "two", "three", "four", "five"] {
         let id = test.channel.run(prompt).await;
-        assert_eq!(agent.take().await.id, id);
+        assert_eq!(agent.accept_next_offer().await.id, id);
     }
     assert!(agent.unread("SYSTEM_ERROR").is_empty());
 }
@@ -69,16 +69,16 @@ async fn a_task_that_its_agent_no_longer_names_is_lost_though_its_result_may_sti
     let test = Test::new("forgotten").await;
     let mut agent = test.connect().await;
     let id = test.channel.run("forget me").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     test.channel.card(&id, "Running on agent").await;
     drop(agent);
 
     let mut agent = test.reconnect(&[]).await;
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     test.channel.status(&id, "Running on agent").await;
     let card = test.channel.card(&id, "AGENT_LOST").await;
     assert_eq!(card.buttons, ["retry"]);
-    agent.expect_pong().await;
+    agent.ping_and_expect_pong().await;
     assert!(agent.unread("TASK_SUBMIT").is_empty(), "run again unasked");
     agent.complete(&task, "not forgotten").await;
     let card = test

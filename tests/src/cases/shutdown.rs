@@ -15,7 +15,7 @@ async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
     let mut agent = test.connect().await;
     let id = test.channel.run("not me").await;
     for attempt in 1..=HANDED_BACK {
-        let task = agent.offered().await;
+        let task = agent.expect_offer().await;
         assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), attempt));
         if attempt % 2 == 0 {
             agent
@@ -27,7 +27,7 @@ async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
         });
         agent.send("TASK_ACK", task.payload_with(back)).await;
     }
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     assert_eq!(task.attempt, HANDED_BACK + 1);
     agent.complete(&task, "but me").await;
     test.channel.card(&id, "Completed").await;

@@ -14,7 +14,7 @@ async fn a_card_that_slack_lost_the_answer_to_and_then_limits_is_posted_once_and
 
     let mut agent = test.connect().await;
     let id = test.channel.run("get through").await;
-    let task = agent.take().await;
+    let task = agent.accept_next_offer().await;
     test.channel.card(&id, "Running on agent").await;
     agent.complete(&task, "got through").await;
     test.channel

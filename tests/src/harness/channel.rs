@@ -52,7 +52,7 @@ impl Channel {
     pub(crate) async fn command(&self, text: &str) -> String {
         let said = self
             .person
-            .command(text)
+            .send_command(text)
             .await
             .expect("the local Slack takes it");
         let answer = said

@@ -4,18 +4,18 @@ use std::env;
 use std::path::Path;
 
 use bematic::agent::Route;
-use bematic_admin::{Admin, Deployment, NewProject, STACK_VARIABLE};
+use bematic_admin::{Admin, Deployment, NewProject, STACK_FILE_VARIABLE};
 use bematic_local::stack::StackFile;
-use bematic_protocol::ids::{Ids as _, RandomIds};
+use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 
 use super::trace::{Trace, connection};
-use super::{Channel, Handshake, Spelling, TestAgent, Webhook, eventually};
+use super::{Channel, HandshakeHeaders, Spelling, TestAgent, Webhook, eventually};
 
 /// The stack under test.
 pub(crate) fn stack() -> StackFile {
-    let file = env::var_os(STACK_VARIABLE).unwrap_or_else(|| {
+    let file = env::var_os(STACK_FILE_VARIABLE).unwrap_or_else(|| {
         panic!(
-            "{STACK_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
+            "{STACK_FILE_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
              with `cargo xtask up --no-agent --for-tests` and set it to target/local/stack.json"
         )
     });
@@ -105,8 +105,8 @@ impl Test {
     }
 
     /// The headers of this test's agent.
-    pub(crate) fn handshake(&self) -> Handshake {
-        Handshake::header(&self.agent_id, &self.api_key)
+    pub(crate) fn handshake(&self) -> HandshakeHeaders {
+        HandshakeHeaders::with_key(&self.agent_id, &self.api_key)
     }
 
     /// The test's agent, authenticated at the handshake and ready for work.
@@ -117,21 +117,21 @@ impl Test {
     /// The test's agent with its own spelling and capacity.
     pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: usize) -> TestAgent {
         let mut agent = self.handshaken(spelling).await;
-        agent.status(&self.agent_id, capacity, &[]).await;
+        agent.send_status(&self.agent_id, capacity, &[]).await;
         agent
     }
 
     /// The test's agent, which has said no more than that it is there.
     pub(crate) async fn connect_without_status(&self) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;
-        agent.expect_pong().await;
+        agent.ping_and_expect_pong().await;
         agent
     }
 
     /// The test's agent, back again with the tasks that it still has.
     pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
         let mut agent = self.handshaken(Spelling::Canonical).await;
-        agent.status(&self.agent_id, 5, tasks).await;
+        agent.send_status(&self.agent_id, 5, tasks).await;
         agent
     }
 

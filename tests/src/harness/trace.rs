@@ -37,7 +37,7 @@ impl Trace {
 
     /// The lines of one function about `text`.
     pub(crate) async fn lines(&self, function: &str, text: &str) -> Vec<String> {
-        let events = logs::events(&self.0.stack, function, text).await;
+        let events = logs::fetch_events(&self.0.stack, function, text).await;
         let events = events.expect("the function's log lines").into_iter();
         events.map(|event| event.message).collect()
     }
@@ -60,14 +60,14 @@ async fn report(stack: &StackFile, mut ids: BTreeSet<String>) -> String {
     // First what tells which connections are the test's.
     let connects = about(stack, "ws-connect", &ids).await;
     ids.extend(connects.iter().filter_map(|line| connection(line)));
-    let functions = Workspace::find().and_then(|workspace| workspace.functions());
+    let functions = Workspace::find().and_then(|workspace| workspace.function_names());
     for function in functions.unwrap_or_default() {
         let lines = about(stack, &function, &ids).await;
         if !lines.is_empty() {
             let _ = write!(text, "\n── {function}");
         }
         for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
-            let _ = write!(text, "\n{}", logs::readable(line));
+            let _ = write!(text, "\n{}", logs::format_line(line));
         }
     }
     text
@@ -77,7 +77,7 @@ async fn report(stack: &StackFile, mut ids: BTreeSet<String>) -> String {
 async fn about(stack: &StackFile, function: &str, ids: &BTreeSet<String>) -> Vec<String> {
     let mut events = BTreeSet::new();
     for id in ids {
-        match logs::events(stack, function, id).await {
+        match logs::fetch_events(stack, function, id).await {
             Ok(found) => events.extend(found),
             Err(error) => return vec![format!("{error:#}")],
         }

@@ -33,7 +33,7 @@ impl Webhook {
     /// A slash command, signed `age` ago.
     pub(crate) fn command(&self, text: &str, trigger: &str, age: Duration) -> SignedRequest {
         let at = (SystemClock.now() - age).as_secs();
-        SlashCommand::new(&self.channel, &self.user, text, trigger).signed(&self.secret, at)
+        SlashCommand::new(&self.channel, &self.user, text, trigger).signed_request(&self.secret, at)
     }
 
     /// A mention in the channel.
@@ -41,7 +41,7 @@ impl Webhook {
         let now = SystemClock.now().as_secs();
         let (text, ts) = (format!("<@U0BEMATIC> {text}"), format!("{now}.000100"));
         let mention = Mention::new(&self.channel, &self.user, &text, &ts, event_id);
-        mention.signed(&self.secret, now)
+        mention.signed_request(&self.secret, now)
     }
 
     /// Sends a request; gives the status and the body.

@@ -18,9 +18,9 @@ use url::Url;
 
 use crate::config::Config;
 
-const HANDSHAKE: Duration = Duration::from_secs(15);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of the largest message that is read; API Gateway's are at most 128 KB.
-const MAX_INCOMING: usize = 1024 * 1024;
+const MAX_INCOMING_BYTES: usize = 1024 * 1024;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -39,21 +39,21 @@ pub(super) async fn connect(config: &Config, api_key: &SecretString) -> Result<S
     // process has chosen already, which is as good.
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let failure = |error: Error| Failure::of(&error, &config.url);
-    let request = request(config, api_key).map_err(failure)?;
+    let request = handshake_request(config, api_key).map_err(failure)?;
     let limits = WebSocketConfig::default()
-        .max_message_size(Some(MAX_INCOMING))
-        .max_frame_size(Some(MAX_INCOMING));
+        .max_message_size(Some(MAX_INCOMING_BYTES))
+        .max_frame_size(Some(MAX_INCOMING_BYTES));
     let connecting = connect_async_with_config(request, Some(limits), true);
-    match timeout(HANDSHAKE, connecting).await {
+    match timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Ok(connected) => connected.map(|(socket, _)| socket).map_err(failure),
         Err(_) => Err(Failure::Temporary(format!(
             "no answer within {} s",
-            HANDSHAKE.as_secs()
+            HANDSHAKE_TIMEOUT.as_secs()
         ))),
     }
 }
 
-fn request(config: &Config, api_key: &SecretString) -> Result<Request, Error> {
+fn handshake_request(config: &Config, api_key: &SecretString) -> Result<Request, Error> {
     let mut request = config.url.as_str().into_client_request()?;
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))?;
     bearer.set_sensitive(true);
@@ -65,13 +65,13 @@ fn request(config: &Config, api_key: &SecretString) -> Result<Request, Error> {
 
 impl Failure {
     fn of(error: &Error, url: &Url) -> Self {
-        let place = place(url);
+        let place = host_and_port(url);
         let status = match error {
             Error::Http(response) => response.status(),
             Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return Self::Temporary(format!("nothing listens at {place}"));
             }
-            other => return Self::Temporary(describe(other)),
+            other => return Self::Temporary(describe_error(other)),
         };
         let answer = format!("{place} answers HTTP {status}");
         match status {
@@ -88,7 +88,7 @@ impl Failure {
 }
 
 /// Returns host and port: the rest of the address might hold a secret.
-fn place(url: &Url) -> String {
+fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -97,7 +97,7 @@ fn place(url: &Url) -> String {
 }
 
 /// Describes an error with its causes.
-pub(super) fn describe(error: &Error) -> String {
+pub(super) fn describe_error(error: &Error) -> String {
     let mut text = error.to_string();
     for cause in iter::successors(error.source(), |error| (*error).source()) {
         let cause = cause.to_string();

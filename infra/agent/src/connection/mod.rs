@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bematic_protocol::messages::{CloudMessage, Envelope, decode, limits::FRAME_BYTES};
+use bematic_protocol::messages::{CloudMessage, Envelope, decode, limits::MAX_FRAME_BYTES};
 use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -27,19 +27,19 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use self::handshake::{Failure, Socket, connect, describe};
-use crate::{backoff::jittered, config::Config, text::shorten};
+use self::handshake::{Failure, Socket, connect, describe_error};
+use crate::{backoff::jittered_delay, config::Config, text::shorten};
 
 /// The age from which a connection was a good one: the next failure starts from a short wait.
-const STABLE: Duration = Duration::from_secs(30);
+const STABLE_CONNECTION_AGE: Duration = Duration::from_secs(30);
 /// Time that the other side may take to agree to a close.
-pub(crate) const CLOSE: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that the network may take to accept one message.
-const SEND: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Characters of the gateway's error message that are reported.
 const GATEWAY_ERROR_CHARS: usize = 300;
 /// Bytes of text in a frame: with room for the header, and then some.
-const TEXT_BYTES: usize = FRAME_BYTES - 2048;
+const FRAME_TEXT_BYTES: usize = MAX_FRAME_BYTES - 2048;
 
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
@@ -80,21 +80,21 @@ pub(crate) struct ConnectionHandle {
     pub(crate) renewal: Arc<Notify>,
 }
 
-type Events = mpsc::Sender<ConnectionEvent>;
+type EventSender = mpsc::Sender<ConnectionEvent>;
 
 /// Keeps a connection until `events` is closed, or the key is refused.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a connection lasted decides how soon the next is tried"
 )]
-pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Events) {
+pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: EventSender) {
     let mut failures = 0;
     while events.send(ConnectionEvent::Connecting).await.is_ok() {
         let reason = match connect(&config, &api_key).await {
             Ok(socket) => {
                 let began = Instant::now();
-                let reason = keep(socket, &config, &api_key, &events).await;
-                failures = failures_after(began.elapsed(), failures);
+                let reason = run_with_renewals(socket, &config, &api_key, &events).await;
+                failures = failures_after_connection(began.elapsed(), failures);
                 reason
             }
             Err(Failure::Temporary(reason)) => reason,
@@ -103,7 +103,7 @@ pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Even
                 return;
             }
         };
-        let retry_in = retry_in(&config, &mut failures);
+        let retry_in = next_retry_delay(&config, &mut failures);
         let disconnected = ConnectionEvent::Disconnected { reason, retry_in };
         let _received = events.send(disconnected).await;
         sleep(retry_in).await;
@@ -111,13 +111,17 @@ pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Even
 }
 
 /// The number of failures that count after a connection that lasted so long.
-fn failures_after(lasted: Duration, failures: u32) -> u32 {
-    if lasted >= STABLE { 0 } else { failures }
+fn failures_after_connection(lasted: Duration, failures: u32) -> u32 {
+    if lasted >= STABLE_CONNECTION_AGE {
+        0
+    } else {
+        failures
+    }
 }
 
 /// Counts a failure, and returns the wait after it.
-fn retry_in(config: &Config, failures: &mut u32) -> Duration {
-    let wait = jittered(config.timings.reconnect, *failures, random());
+fn next_retry_delay(config: &Config, failures: &mut u32) -> Duration {
+    let wait = jittered_delay(config.timings.reconnect, *failures, random());
     *failures = failures.saturating_add(1);
     wait
 }
@@ -137,18 +141,18 @@ fn random() -> f64 {
 }
 
 /// Carries text over a connection and those that replace it. Returns why the last one ended.
-async fn keep(
+async fn run_with_renewals(
     mut socket: Socket,
     config: &Config,
     api_key: &SecretString,
-    events: &Events,
+    events: &EventSender,
 ) -> String {
     loop {
         let (texts, outgoing) = mpsc::channel(1);
         let renewal = Arc::new(Notify::new());
         let replaced = Arc::new(AtomicBool::new(false));
         // Once it is replaced, the connection ends by itself.
-        let mut connection = tokio::spawn(carry(
+        let mut connection = tokio::spawn(run_socket(
             socket,
             outgoing,
             events.clone(),
@@ -175,7 +179,7 @@ async fn keep(
             match connect(config, api_key).await {
                 Ok(next) => break next,
                 Err(Failure::Temporary(reason) | Failure::Refused(reason)) => {
-                    let retry_in = retry_in(config, &mut failures);
+                    let retry_in = next_retry_delay(config, &mut failures);
                     let event = ConnectionEvent::NotRenewed { reason, retry_in };
                     let _received = events.send(event).await;
                 }
@@ -187,18 +191,18 @@ async fn keep(
 
 /// Carries text until a connection ends, and returns why it ended. Once the connection is
 /// `replaced` and its handle dropped, it is still read for `linger`.
-async fn carry(
+async fn run_socket(
     socket: Socket,
     texts: mpsc::Receiver<String>,
-    events: Events,
+    events: EventSender,
     replaced: Arc<AtomicBool>,
     linger: Duration,
 ) -> String {
     let (mut sink, mut stream) = socket.split();
-    let mut reading = pin!(read(&mut stream, &events, &replaced));
+    let mut reading = pin!(read_loop(&mut stream, &events, &replaced));
     let writing = tokio::select! {
         reason = &mut reading => return reason,
-        written = write(&mut sink, texts) => written,
+        written = write_loop(&mut sink, texts) => written,
     };
     if let Err(reason) = writing {
         return reason;
@@ -209,31 +213,31 @@ async fn carry(
         return reason;
     }
     // The connection ends either way.
-    let _closed = timeout(CLOSE, sink.close()).await;
+    let _closed = timeout(CLOSE_TIMEOUT, sink.close()).await;
     // Messages before the answer to the close still count.
-    let _answered = timeout(CLOSE, reading).await;
+    let _answered = timeout(CLOSE_TIMEOUT, reading).await;
     "closed by the agent".to_owned()
 }
 
 /// Sends the texts of the handle, until that is dropped.
-async fn write(
+async fn write_loop(
     sink: &mut SplitSink<Socket, Message>,
     mut texts: mpsc::Receiver<String>,
 ) -> Result<(), String> {
     while let Some(text) = texts.recv().await {
-        timeout(SEND, send(sink, &text))
+        timeout(SEND_TIMEOUT, send_in_frames(sink, &text))
             .await
             .map_err(|_| "the network does not take what is sent".to_owned())?
-            .map_err(|error| describe(&error))?;
+            .map_err(|error| describe_error(&error))?;
     }
     Ok(())
 }
 
 /// Sends a message in frames that API Gateway accepts: several if the message is large.
-async fn send(sink: &mut SplitSink<Socket, Message>, text: &str) -> Result<(), Error> {
+async fn send_in_frames(sink: &mut SplitSink<Socket, Message>, text: &str) -> Result<(), Error> {
     let (mut rest, mut opcode) = (text, Data::Text);
     loop {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(TEXT_BYTES));
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(FRAME_TEXT_BYTES));
         let frame = Frame::message(head.to_owned(), OpCode::Data(opcode), tail.is_empty());
         sink.feed(Message::Frame(frame)).await?;
         if tail.is_empty() {
@@ -244,9 +248,9 @@ async fn send(sink: &mut SplitSink<Socket, Message>, text: &str) -> Result<(), E
 }
 
 /// Reports the messages that arrive, and returns why no more do.
-async fn read(
+async fn read_loop(
     stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
-    events: &Events,
+    events: &EventSender,
     replaced: &AtomicBool,
 ) -> String {
     while let Some(message) = stream.next().await {
@@ -254,7 +258,7 @@ async fn read(
             Ok(Message::Text(text)) => parse(&text),
             Ok(Message::Close(frame)) => {
                 // Reading on is what sends the answer.
-                let _answered = timeout(CLOSE, stream.next()).await;
+                let _answered = timeout(CLOSE_TIMEOUT, stream.next()).await;
                 return frame.map_or_else(
                     || "closed by the cloud".to_owned(),
                     |frame| format!("closed by the cloud ({} {})", frame.code, frame.reason),
@@ -262,7 +266,7 @@ async fn read(
             }
             Ok(Message::Binary(_)) => ConnectionEvent::Unreadable("a binary message".to_owned()),
             Ok(_) => continue,
-            Err(error) => return describe(&error),
+            Err(error) => return describe_error(&error),
         };
         // A late pong would count as proof that the newer connection works.
         if replaced.load(Ordering::Relaxed)
@@ -308,8 +312,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_lasted_makes_the_next_wait_short_again() {
-        assert_eq!(failures_after(Duration::from_secs(29), 5), 5);
-        assert_eq!(failures_after(Duration::from_secs(30), 5), 0);
+        assert_eq!(failures_after_connection(Duration::from_secs(29), 5), 5);
+        assert_eq!(failures_after_connection(Duration::from_secs(30), 5), 0);
     }
 
     #[test]

@@ -13,12 +13,12 @@ const PREFIX: &str = "BEMATIC_";
 
 /// Bytes of a value that are certain to fit: Linux takes 128 KB for name and value together
 /// (`MAX_ARG_STRLEN`).
-const MAX_VALUE: usize = 120 * 1024;
+const MAX_VALUE_BYTES: usize = 120 * 1024;
 
 /// Sets a command's variables to the fields of a task that works in `folder`. A value that is too
 /// large is written to a file of the returned folder, and named by the variable with `_FILE`
 /// appended.
-pub(super) fn set(
+pub(super) fn set_task_variables(
     command: &mut Command,
     submit: &TaskSubmit,
     folder: &Path,
@@ -29,8 +29,8 @@ pub(super) fn set(
         }
     }
     let mut files = None;
-    for (name, value) in fields(submit, folder) {
-        if value.len() > MAX_VALUE {
+    for (name, value) in task_variables(submit, folder) {
+        if value.len() > MAX_VALUE_BYTES {
             let folder = match &files {
                 Some(folder) => folder,
                 None => files.insert(TempDir::with_prefix("bematic-task-")?),
@@ -46,7 +46,7 @@ pub(super) fn set(
 }
 
 /// The fields that a task has, by the name of their variable.
-fn fields(submit: &TaskSubmit, folder: &Path) -> impl Iterator<Item = (String, String)> {
+fn task_variables(submit: &TaskSubmit, folder: &Path) -> impl Iterator<Item = (String, String)> {
     let slack = &submit.slack_context;
     let attempt = submit.attempt.map(|n| n.to_string());
     let thread = slack.thread_ts.as_ref().map(ToString::to_string);
@@ -84,7 +84,7 @@ mod tests {
     /// A command with the variables of a task, and the folder of its files.
     fn command(submit: &TaskSubmit) -> (Command, Option<TempDir>) {
         let mut command = Command::new("true");
-        let files = set(&mut command, submit, Path::new("/work")).unwrap();
+        let files = set_task_variables(&mut command, submit, Path::new("/work")).unwrap();
         (command, files)
     }
 

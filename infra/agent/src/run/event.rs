@@ -13,10 +13,10 @@ use crate::{
 
 /// Bytes of JSON that one message's text may take: three quarters of a frame, which leaves more
 /// than its envelope needs.
-const MESSAGE_BUDGET: usize = limits::FRAME_BYTES / 4 * 3;
+const MESSAGE_BUDGET_BYTES: usize = limits::MAX_FRAME_BYTES / 4 * 3;
 
 /// Characters of a step or a message; Slack shows one line of it.
-const LINE_CHARS: usize = 1000;
+const MAX_LINE_CHARS: usize = 1000;
 
 /// An event of a run, in order; [`RunEvent::Ended`] is the last.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) enum RunEvent {
     /// A warning to the agent's owner.
     Warning(String),
     /// The run has ended, and so has every process of it.
-    Ended(Box<Ended>),
+    Ended(Box<EndedRun>),
 }
 
 /// The content of the progress lines since the last progress report.
@@ -41,7 +41,7 @@ pub(crate) struct Progress {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Ended {
+pub(crate) struct EndedRun {
     pub(crate) outcome: Outcome,
     /// The summary that its command declared.
     pub(crate) summary: ResultFields,
@@ -64,18 +64,18 @@ pub(super) struct EventBuffer {
 
 impl EventBuffer {
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && !self.has_accumulated()
+        self.ready.is_empty() && !self.has_unflushed()
     }
 
     /// Whether something waits for [`Self::flush`].
-    pub(super) fn has_accumulated(&self) -> bool {
+    pub(super) fn has_unflushed(&self) -> bool {
         !self.text.is_empty() || self.progress != Progress::default()
     }
 
     pub(super) fn add_output(&mut self, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
-            let (head, tail) = split_escaped(rest, MESSAGE_BUDGET - self.text_len);
+            let (head, tail) = split_escaped(rest, MESSAGE_BUDGET_BYTES - self.text_len);
             self.text.push_str(head);
             self.text_len += escaped_len(head);
             rest = tail;
@@ -88,14 +88,14 @@ impl EventBuffer {
     pub(super) fn add_progress(&mut self, line: &ProgressLine) {
         self.progress.percent = line.progress.or(self.progress.percent);
         if let Some(message) = &line.message {
-            let message = shorten(message, LINE_CHARS);
+            let message = shorten(message, MAX_LINE_CHARS);
             // Every line arrives: a message that another one follows at once becomes a step.
             if let Some(before) = self.progress.message.replace(message) {
                 self.add_step(before, StepKind::Info);
             }
         }
         if let Some(step) = &line.step {
-            self.add_step(shorten(step, LINE_CHARS), line.kind);
+            self.add_step(shorten(step, MAX_LINE_CHARS), line.kind);
         }
     }
 
@@ -110,7 +110,7 @@ impl EventBuffer {
         let len = |step: &String| escaped_len(step) + 3;
         let size = steps.iter().map(len).sum::<usize>() + len(&step);
         let differs = !steps.is_empty() && self.progress.kind != kind;
-        if differs || steps.len() == limits::STEPS || size > MESSAGE_BUDGET / 2 {
+        if differs || steps.len() == limits::MAX_STEPS || size > MESSAGE_BUDGET_BYTES / 2 {
             // The message is left for the steps that follow.
             let message = self.progress.message.take();
             self.flush_progress();
@@ -188,7 +188,7 @@ mod tests {
             let events = all(buffer);
             prop_assert_eq!(texts(&events).concat(), pieces.concat());
             for text in texts(&events) {
-                prop_assert!(escaped_len(text) <= MESSAGE_BUDGET);
+                prop_assert!(escaped_len(text) <= MESSAGE_BUDGET_BYTES);
             }
         }
     }
@@ -214,7 +214,9 @@ mod tests {
             buffer.add_progress(&step(&long, StepKind::Info));
         }
         for batch in steps(all(buffer)) {
-            assert!(serde_json::to_string(&batch.steps).unwrap().len() < limits::FRAME_BYTES / 2);
+            assert!(
+                serde_json::to_string(&batch.steps).unwrap().len() < limits::MAX_FRAME_BYTES / 2
+            );
         }
     }
 

@@ -26,22 +26,22 @@ use tokio::{
 pub use self::process::CommandLine;
 use self::{event::EventBuffer, pipe::Pipe, process::Process};
 pub(crate) use self::{
-    event::{Ended, RunEvent},
+    event::{EndedRun, RunEvent},
     process::Outcome,
 };
 use crate::{
-    backoff::due,
+    backoff::sleep_until_deadline,
     config::Config,
-    progress_line::{LineSplitter, OutputSegment, ResultFields},
+    progress_line::{OutputSegment, ProgressLineExtractor, ResultFields},
     text::Tail,
 };
 
 /// Bytes of standard output that are the result if none was declared.
-const RESULT_TAIL: usize = 2000;
+const RESULT_TAIL_BYTES: usize = 2000;
 /// Bytes of standard error that an error message holds.
-const ERROR_TAIL: usize = 4 * 1024;
+const ERROR_TAIL_BYTES: usize = 4 * 1024;
 /// Time that pipes may stay open after the command has ended (a process it left behind has them).
-const LINGER: Duration = Duration::from_secs(2);
+const PIPE_LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The identity of a run: an attempt of a task. Clouds older than attempts name none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -85,12 +85,12 @@ pub(crate) async fn run(
     let started = Instant::now();
     let mut ended = match Process::start(&config.command, &submit, &folder) {
         Ok(process) => {
-            let running = Running::new(process, config.timings.flush);
-            running.until_end(key, stop, &events).await
+            let running = RunningCommand::new(process, config.timings.flush);
+            running.run_until_end(key, stop, &events).await
         }
-        Err(sentence) => Ended {
+        Err(sentence) => EndedRun {
             outcome: Outcome::NotStarted(sentence),
-            ..Ended::default()
+            ..EndedRun::default()
         },
     };
     ended.duration = started.elapsed();
@@ -98,15 +98,15 @@ pub(crate) async fn run(
     let _received = events.send((key, RunEvent::Ended(Box::new(ended)))).await;
 }
 
-struct Running {
+struct RunningCommand {
     process: Process,
     stdout: Pipe,
     stderr: Pipe,
-    lines: LineSplitter,
+    lines: ProgressLineExtractor,
     buffer: EventBuffer,
     summary: ResultFields,
-    output_tail: Tail<RESULT_TAIL>,
-    error_tail: Tail<ERROR_TAIL>,
+    output_tail: Tail<RESULT_TAIL_BYTES>,
+    error_tail: Tail<ERROR_TAIL_BYTES>,
     flush_after: Duration,
     flush_at: Option<Instant>,
     status: Option<io::Result<ExitStatus>>,
@@ -115,13 +115,13 @@ struct Running {
     give_up_at: Option<Instant>,
 }
 
-impl Running {
+impl RunningCommand {
     fn new(mut process: Process, flush_after: Duration) -> Self {
         Self {
             stdout: Pipe::new(process.child.stdout.take()),
             stderr: Pipe::new(process.child.stderr.take()),
             process,
-            lines: LineSplitter::default(),
+            lines: ProgressLineExtractor::default(),
             buffer: EventBuffer::default(),
             summary: ResultFields::default(),
             output_tail: Tail::default(),
@@ -135,12 +135,12 @@ impl Running {
         }
     }
 
-    async fn until_end(
+    async fn run_until_end(
         mut self,
         key: RunKey,
         mut stop: watch::Receiver<Option<Duration>>,
         events: &mpsc::Sender<(RunKey, RunEvent)>,
-    ) -> Ended {
+    ) -> EndedRun {
         while self.status.is_none() || !self.pipes_have_ended() || !self.buffer.is_empty() {
             // Nothing is read while an event waits for room.
             let may_read = self.buffer.ready.is_empty();
@@ -150,27 +150,27 @@ impl Running {
                     // The agent itself exits at once.
                     _ => break,
                 },
-                text = self.stdout.read(), if may_read => self.on_output(&text),
-                text = self.stderr.read(), if may_read => self.on_error(&text),
+                text = self.stdout.read(), if may_read => self.on_stdout(&text),
+                text = self.stderr.read(), if may_read => self.on_stderr(&text),
                 status = self.process.child.wait(), if self.status.is_none() => {
                     self.status = Some(status);
                     let give_up_at = self.give_up_at.or(self.kill_at);
-                    self.give_up_at = give_up_at.or(Some(Instant::now() + LINGER));
+                    self.give_up_at = give_up_at.or(Some(Instant::now() + PIPE_LINGER_TIMEOUT));
                 }
-                () = due(self.flush_at) => self.flush(),
+                () = sleep_until_deadline(self.flush_at) => self.flush(),
                 Ok(()) = stop.changed() => {
                     let grace = *stop.borrow_and_update();
                     self.stop(grace.unwrap_or_default());
                 }
-                () = due(self.kill_at) => {
+                () = sleep_until_deadline(self.kill_at) => {
                     self.kill_at = None;
                     self.process.group.signal(Signal::SIGKILL);
-                    self.give_up_at = Some(Instant::now() + LINGER);
+                    self.give_up_at = Some(Instant::now() + PIPE_LINGER_TIMEOUT);
                 }
-                () = due(self.give_up_at) => self.give_up(),
+                () = sleep_until_deadline(self.give_up_at) => self.kill_and_close_pipes(),
             }
         }
-        Ended {
+        EndedRun {
             outcome: process::outcome(self.stopped, self.status),
             summary: self.summary,
             output_tail: self.output_tail.text().to_owned(),
@@ -183,7 +183,7 @@ impl Running {
         self.stdout.reader.is_none() && self.stderr.reader.is_none()
     }
 
-    fn on_output(&mut self, text: &str) {
+    fn on_stdout(&mut self, text: &str) {
         let mut pieces = self.lines.push(text);
         if self.stdout.reader.is_none() {
             pieces.extend(self.lines.finish());
@@ -208,7 +208,7 @@ impl Running {
         self.schedule_flush();
     }
 
-    fn on_error(&mut self, text: &str) {
+    fn on_stderr(&mut self, text: &str) {
         self.error_tail.push(text);
         self.buffer.add_output(text);
         self.schedule_flush();
@@ -218,7 +218,7 @@ impl Running {
     fn schedule_flush(&mut self) {
         if self.pipes_have_ended() {
             self.flush();
-        } else if self.flush_at.is_none() && self.buffer.has_accumulated() {
+        } else if self.flush_at.is_none() && self.buffer.has_unflushed() {
             self.flush_at = Some(Instant::now() + self.flush_after);
         }
     }
@@ -237,12 +237,12 @@ impl Running {
     }
 
     /// Kills the processes that outlive the command, and takes the pipes as ended.
-    fn give_up(&mut self) {
+    fn kill_and_close_pipes(&mut self) {
         self.give_up_at = None;
         self.kill_at = None;
         self.process.group.signal(Signal::SIGKILL);
-        let (output, error) = (self.stdout.end(), self.stderr.end());
-        self.on_output(&output);
-        self.on_error(&error);
+        let (output, error) = (self.stdout.close(), self.stderr.close());
+        self.on_stdout(&output);
+        self.on_stderr(&error);
     }
 }

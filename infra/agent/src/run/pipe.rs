@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use vte::{Parser, Perform};
 
 /// Bytes of one read; a pipe holds 64 KB.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 pub(super) struct Pipe {
     pub(super) reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
@@ -18,7 +18,7 @@ impl Pipe {
     pub(super) fn new(reader: Option<impl AsyncRead + Send + Unpin + 'static>) -> Self {
         Self {
             reader: reader.map(|reader| Box::new(reader) as _),
-            buffer: vec![0; READ_BYTES],
+            buffer: vec![0; READ_BUFFER_BYTES],
             decoder: PlainTextDecoder::default(),
         }
     }
@@ -34,12 +34,12 @@ impl Pipe {
                 let bytes = self.buffer.get(..bytes).unwrap_or_default();
                 self.decoder.push(bytes)
             }
-            _ => self.end(),
+            _ => self.close(),
         }
     }
 
     /// Takes the pipe as ended, and returns the rest of its text.
-    pub(super) fn end(&mut self) -> String {
+    pub(super) fn close(&mut self) -> String {
         self.reader = None;
         self.decoder.finish()
     }
@@ -62,11 +62,11 @@ impl PlainTextDecoder {
         self.cut.extend_from_slice(bytes);
         let end = self.cut.len();
         let mut starts = (end.saturating_sub(3)..end).rev();
-        let cut_at = starts.find(|at| is_cut(&self.cut[*at..]));
+        let cut_at = starts.find(|at| is_incomplete_char(&self.cut[*at..]));
         let cut = self.cut.split_off(cut_at.unwrap_or(end));
         let whole = mem::replace(&mut self.cut, cut);
         let decoded = String::from_utf8_lossy(&whole);
-        let mut text = PlainText(String::with_capacity(decoded.len()));
+        let mut text = PlainTextCollector(String::with_capacity(decoded.len()));
         self.terminal.advance(&mut text, decoded.as_bytes());
         text.0
     }
@@ -82,14 +82,14 @@ impl PlainTextDecoder {
 }
 
 /// Whether bytes at the end of a read are the beginning of a character.
-fn is_cut(bytes: &[u8]) -> bool {
+fn is_incomplete_char(bytes: &[u8]) -> bool {
     str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 /// Keeps the characters that can be shown anywhere.
-struct PlainText(String);
+struct PlainTextCollector(String);
 
-impl Perform for PlainText {
+impl Perform for PlainTextCollector {
     fn print(&mut self, c: char) {
         const DELETE: char = '\u{7f}';
         if c != DELETE {

@@ -76,11 +76,11 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let files = environment::set(&mut prepared, submit, folder)
+        let files = environment::set_task_variables(&mut prepared, submit, folder)
             .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
         let mut child = prepared
             .spawn()
-            .map_err(|error| explain(&command.program, &error))?;
+            .map_err(|error| explain_spawn_error(&command.program, &error))?;
         let mut prompt_writer = JoinSet::new();
         if let Some(mut stdin) = child.stdin.take() {
             let prompt = submit.prompt.clone();
@@ -98,7 +98,7 @@ impl Process {
     }
 }
 
-fn explain(program: &str, error: &io::Error) -> String {
+fn explain_spawn_error(program: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "the command '{program}' was not found on the agent's machine; \

@@ -9,7 +9,7 @@ mod tests;
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{Attempt, Ids, TaskId},
+    ids::{Attempt, IdGenerator, TaskId},
     messages::{
         AgentMessage, AgentStatus, Availability, CloudMessage, Envelope, HeartbeatReport,
         HeartbeatSignal, Spelling, SystemError, SystemNotice, TaskAck, TaskCancel, TaskProgress,
@@ -30,18 +30,18 @@ use crate::{
 };
 
 /// Bytes that may wait for a slow connection before the commands have to wait.
-const ENOUGH_BYTES: usize = 256 * 1024;
+const BACKPRESSURE_BYTES: usize = 256 * 1024;
 /// Time for the cloud to confirm messages, at the agent's end and before a connection is replaced.
-const SETTLE: Duration = Duration::from_secs(5);
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time between asking a command to end and forcing it when the agent stops at once.
 const SHORT_GRACE: Duration = Duration::from_secs(2);
 /// The number of acknowledgements that are remembered. A repetition of TASK_SUBMIT comes within
 /// minutes; no agent is offered so many tasks in that time.
-const REMEMBERED: usize = 4096;
+const MAX_REMEMBERED_ACKS: usize = 4096;
 /// Characters of a prompt that represent it on the agent's screen.
 const TITLE_CHARS: usize = 80;
 /// The reason for which an agent that stops refuses tasks, and hands back those not started.
-const SHUTTING_DOWN: &str = "the agent is shutting down";
+const SHUTTING_DOWN_REASON: &str = "the agent is shutting down";
 
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -90,10 +90,10 @@ pub enum Exit {
 /// An agent's state.
 pub(crate) struct Session {
     config: Arc<Config>,
-    ids: Arc<dyn Ids>,
+    ids: Arc<dyn IdGenerator>,
     clock: Arc<dyn Clock>,
     measure_load: Box<dyn FnMut() -> Load + Send>,
-    connection: Option<Connection>,
+    connection: Option<ConnectionState>,
     waiting: VecDeque<WaitingTask>,
     running: Vec<RunningTask>,
     /// The latest acknowledgements, since a TASK_SUBMIT may come any number of times.
@@ -104,7 +104,7 @@ pub(crate) struct Session {
 }
 
 #[derive(Clone, Copy)]
-struct Connection {
+struct ConnectionState {
     last_message: Instant,
     next_heartbeat: Instant,
     renewal: Renewal,
@@ -151,7 +151,7 @@ struct RunningTask {
     stopped: Option<StopCause>,
 }
 
-const fn accepted(run: RunKey, queue_position: Option<u64>) -> TaskAck {
+const fn accepting_ack(run: RunKey, queue_position: Option<u64>) -> TaskAck {
     TaskAck {
         task_id: run.task,
         attempt: run.attempt,
@@ -164,20 +164,20 @@ const fn accepted(run: RunKey, queue_position: Option<u64>) -> TaskAck {
 }
 
 /// A TASK_ACK that refuses. An offer that nobody has looked at is not `spent`.
-fn refusal(run: RunKey, reason: String, retryable: bool, spent: bool) -> TaskAck {
+fn rejecting_ack(run: RunKey, reason: String, retryable: bool, spent: bool) -> TaskAck {
     TaskAck {
         accepted: false,
         reason: Some(reason),
         retryable,
         spent,
-        ..accepted(run, None)
+        ..accepting_ack(run, None)
     }
 }
 
 impl Session {
     pub(crate) fn new(
         config: Arc<Config>,
-        ids: Arc<dyn Ids>,
+        ids: Arc<dyn IdGenerator>,
         clock: Arc<dyn Clock>,
         measure_load: Box<dyn FnMut() -> Load + Send>,
     ) -> Self {
@@ -198,19 +198,19 @@ impl Session {
 
     pub(crate) fn handle(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Connection(event) => self.on_connection(event, now),
-            Event::Run(run, event) => self.on_run(run, event),
+            Event::Connection(event) => self.on_connection_event(event, now),
+            Event::Run(run, event) => self.on_run_event(run, event),
             Event::Signal(name) => self.on_signal(name, now),
             Event::Tick => {}
         }
-        self.check_connection(now);
+        self.maintain_connection(now);
         if self.connection.is_some() {
-            self.resend_due(now);
+            self.resend_due_messages(now);
         }
-        self.advance(now);
+        self.advance_phase(now);
     }
 
-    pub(crate) fn effects(&mut self) -> impl Iterator<Item = Effect> {
+    pub(crate) fn take_effects(&mut self) -> impl Iterator<Item = Effect> {
         self.effects.drain(..)
     }
 
@@ -239,7 +239,7 @@ impl Session {
 
     /// Takes the next message to send, as text.
     pub(crate) fn next_outgoing(&mut self, now: Instant) -> Option<String> {
-        while let Some(envelope) = self.outbox.next(now, self.config.timings.resend) {
+        while let Some(envelope) = self.outbox.take_next(now, self.config.timings.resend) {
             match envelope.encode(Spelling::Canonical) {
                 Ok(text) => return Some(text),
                 Err(error) => {
@@ -256,7 +256,7 @@ impl Session {
 
     /// Whether to handle more events of runs. If not, their commands wait at their pipes.
     pub(crate) fn takes_run_events(&self) -> bool {
-        self.connection.is_none() || self.outbox.queued_bytes() < ENOUGH_BYTES
+        self.connection.is_none() || self.outbox.queued_bytes() < BACKPRESSURE_BYTES
     }
 
     fn envelope(&self, message: AgentMessage) -> Envelope<AgentMessage> {
@@ -267,6 +267,7 @@ impl Session {
         }
     }
 
+    /// Queues a message to the cloud; it is sent when the connection has room.
     fn send(&mut self, message: AgentMessage) {
         let envelope = self.envelope(message);
         self.outbox.push(envelope.into());
@@ -281,26 +282,26 @@ impl Session {
     }
 
     /// HEARTBEAT_PONG, the answer to a ping of that time.
-    fn pong(&mut self, asked: Timestamp) -> AgentMessage {
+    fn pong_message(&mut self, asked: Timestamp) -> AgentMessage {
         let load = (self.measure_load)();
         AgentMessage::HeartbeatPong(HeartbeatReport {
             agent_id: self.config.agent_id.clone(),
             server_time: asked,
-            active_tasks: self.active().count() as u64,
+            active_tasks: self.active_runs().count() as u64,
             cpu_usage: load.cpu,
             memory_usage: load.memory,
-            tasks: Some(self.held()),
+            tasks: Some(self.held_tasks()),
         })
     }
 
-    fn ping(&self) -> AgentMessage {
+    fn ping_message(&self) -> AgentMessage {
         AgentMessage::HeartbeatPing(HeartbeatSignal {
             server_time: None,
-            tasks: Some(self.held()),
+            tasks: Some(self.held_tasks()),
         })
     }
 
-    fn status(&self) -> AgentMessage {
+    fn status_message(&self) -> AgentMessage {
         AgentMessage::AgentStatus(AgentStatus {
             agent_id: self.config.agent_id.clone(),
             status: match self.phase {
@@ -308,7 +309,7 @@ impl Session {
                 Phase::Leaving(..) => Availability::Offline,
                 _ => Availability::Draining,
             },
-            active_tasks: self.held(),
+            active_tasks: self.held_tasks(),
             capacity: self.config.concurrency,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             resource_status: None,
@@ -316,22 +317,22 @@ impl Session {
     }
 
     /// The runs of all tasks: first those that run, then those that wait.
-    fn active(&self) -> impl Iterator<Item = RunKey> {
+    fn active_runs(&self) -> impl Iterator<Item = RunKey> {
         let running = self.running.iter().map(|task| task.run);
         running.chain(self.waiting.iter().map(|task| task.run))
     }
 
     /// The tasks that the agent still answers for.
-    fn held(&self) -> Vec<TaskId> {
-        let runs = self.active().chain(self.outbox.unsettled());
+    fn held_tasks(&self) -> Vec<TaskId> {
+        let runs = self.active_runs().chain(self.outbox.unsettled_runs());
         let mut tasks: Vec<_> = runs.map(|run| run.task).collect();
         tasks.sort_unstable();
         tasks.dedup();
-        tasks.truncate(limits::LIST);
+        tasks.truncate(limits::MAX_LIST_ENTRIES);
         tasks
     }
 
-    fn on_connection(&mut self, event: ConnectionEvent, now: Instant) {
+    fn on_connection_event(&mut self, event: ConnectionEvent, now: Instant) {
         use ConnectionEvent as E;
         if let E::Message(_) | E::GatewayError(_) | E::Unreadable(_) = event
             && let Some(connection) = &mut self.connection
@@ -352,12 +353,12 @@ impl Session {
                 self.on_disconnected();
                 self.show(Notice::Disconnected { reason, retry_in });
             }
-            E::Refused(message) => self.on_refused(message),
+            E::Refused(message) => self.on_agent_refused(message),
             E::Unreadable(problem) => {
                 self.warn(format!("the cloud sent what this agent does not understand: {problem}; update the agent if this goes on"));
             }
             E::GatewayError(problem) => {
-                self.outbox.refuse_any(now, self.config.timings.retry);
+                self.outbox.retry_all_later(now, self.config.timings.retry);
                 self.warn(format!("the gateway could not have a message handled ({problem}); what was sent lately is sent again"));
             }
             E::Message(envelope) => self.on_message(envelope.message, now),
@@ -369,14 +370,15 @@ impl Session {
             .connection
             .map_or(Notice::Connected, |_| Notice::Renewed);
         self.on_disconnected();
-        self.connection = Some(Connection {
+        self.connection = Some(ConnectionState {
             last_message: now,
             next_heartbeat: now + self.config.timings.heartbeat,
             renewal: Renewal::Due(now + renew_in),
         });
         // The status goes first: when it comes, the cloud sends tasks, and counts those that it
         // does not name as lost.
-        self.outbox.push_first(self.envelope(self.status()).into());
+        self.outbox
+            .push_first(self.envelope(self.status_message()).into());
         self.show(notice);
     }
 
@@ -386,14 +388,14 @@ impl Session {
         }
     }
 
-    fn on_refused(&mut self, message: String) {
+    fn on_agent_refused(&mut self, message: String) {
         self.on_disconnected();
         self.show(Notice::Error { message });
         self.effects.push(Effect::Exit(Exit::Refused));
     }
 
     /// Does what is due: gives up a silent connection, sends a heartbeat, replaces the connection.
-    fn check_connection(&mut self, now: Instant) {
+    fn maintain_connection(&mut self, now: Instant) {
         let Some(mut connection) = self.connection else {
             return;
         };
@@ -404,15 +406,15 @@ impl Session {
             return;
         }
         if connection.next_heartbeat <= now {
-            self.send(self.ping());
+            self.send(self.ping_message());
             connection.next_heartbeat = now + self.config.timings.heartbeat;
         }
         match connection.renewal {
             Renewal::Due(at) if at <= now => {
-                self.outbox.hold(self.envelope(self.ping()).into());
-                connection.renewal = Renewal::Proving(now + SETTLE);
+                self.outbox.hold(self.envelope(self.ping_message()).into());
+                connection.renewal = Renewal::Proving(now + CONFIRM_TIMEOUT);
             }
-            Renewal::Proving(until) if until <= now || self.outbox.is_proven() => {
+            Renewal::Proving(until) if until <= now || self.outbox.all_sent_have_arrived() => {
                 self.effects.push(Effect::Renew);
                 connection.renewal = Renewal::Opening;
             }
@@ -421,20 +423,22 @@ impl Session {
         self.connection = Some(connection);
     }
 
-    fn resend_due(&mut self, now: Instant) {
+    fn resend_due_messages(&mut self, now: Instant) {
         let (mut due, given_up) = self.outbox.take_due(now);
         for run in given_up {
             self.warn(format!(
                 "the cloud never confirmed the result of {run}; it is not sent again"
             ));
         }
-        due.sort_by_key(|outgoing| outgoing.run().is_none());
+        due.sort_by_key(|outgoing| outgoing.run_key().is_none());
         for mut outgoing in due {
             // A message about the agent itself is replaced by one about its present state.
             match &outgoing.envelope.message {
-                AgentMessage::AgentStatus(_) => outgoing.envelope = self.envelope(self.status()),
+                AgentMessage::AgentStatus(_) => {
+                    outgoing.envelope = self.envelope(self.status_message());
+                }
                 AgentMessage::HeartbeatPong(pong) => {
-                    let pong = self.pong(pong.server_time);
+                    let pong = self.pong_message(pong.server_time);
                     outgoing.envelope = self.envelope(pong);
                 }
                 _ => {}
@@ -447,7 +451,7 @@ impl Session {
         match message {
             CloudMessage::HeartbeatPing(ping) => {
                 let asked = ping.server_time.unwrap_or_else(|| self.clock.now());
-                let answer = self.pong(asked);
+                let answer = self.pong_message(asked);
                 self.send(answer);
             }
             CloudMessage::HeartbeatPong(_) => self.outbox.confirm_heartbeat(now),
@@ -465,7 +469,7 @@ impl Session {
             }
             CloudMessage::AuthResponse(response) if !response.success => {
                 let why = response.error.as_deref().unwrap_or("no reason given");
-                self.on_refused(format!(
+                self.on_agent_refused(format!(
                     "the cloud does not accept this agent ({why}); check its id and key"
                 ));
             }
@@ -487,7 +491,7 @@ impl Session {
                     self.outbox.drop_unless_terminal(&id);
                 }
                 // Everything else, so that nothing is lost to a code that is newer than this agent.
-                _ => refused = self.outbox.refuse(&id, now, self.config.timings.retry),
+                _ => refused = self.outbox.retry_later(&id, now, self.config.timings.retry),
             }
         }
         self.show(match refused {
@@ -513,32 +517,37 @@ impl Session {
                 ..ack
             }));
         }
-        match self.admit(&submit) {
+        match self.check_admission(&submit) {
             Ok(folder) => self.accept(submit, folder),
             Err(ack) => self.refuse(run, ack),
         }
     }
 
     /// Returns the folder in which the task is to work, or the refusal.
-    fn admit(&self, submit: &TaskSubmit) -> Result<PathBuf, TaskAck> {
+    fn check_admission(&self, submit: &TaskSubmit) -> Result<PathBuf, TaskAck> {
         let run = RunKey::of(submit);
         let later = |held: &RunKey| held.task == run.task && held.attempt > run.attempt;
-        if let Some(held) = self.active().find(later) {
+        if let Some(held) = self.active_runs().find(later) {
             let attempt = held.attempt.map_or(0, Attempt::number);
             let reason = format!("attempt {attempt} of the task is already here");
-            return Err(refusal(run, reason, true, true));
+            return Err(rejecting_ack(run, reason, true, true));
         }
         if self.phase != Phase::Working {
-            return Err(refusal(run, SHUTTING_DOWN.to_owned(), true, false));
+            return Err(rejecting_ack(
+                run,
+                SHUTTING_DOWN_REASON.to_owned(),
+                true,
+                false,
+            ));
         }
         let slots = self.config.concurrency as usize;
-        if self.active().count() >= 2 * slots {
+        if self.active_runs().count() >= 2 * slots {
             let reason =
                 format!("all {slots} slots of the agent are taken, and as many tasks wait");
-            return Err(refusal(run, reason, true, false));
+            return Err(rejecting_ack(run, reason, true, false));
         }
         let folder = self.config.workdirs.resolve(&submit.local_path);
-        folder.map_err(|reason| refusal(run, reason, false, true))
+        folder.map_err(|reason| rejecting_ack(run, reason, false, true))
     }
 
     fn accept(&mut self, submit: Box<TaskSubmit>, folder: PathBuf) {
@@ -546,12 +555,12 @@ impl Session {
         // Earlier attempts end: two must not work in one folder at the same time.
         self.waiting.retain(|task| task.run.task != run.task);
         let cause = StopCause::Superseded(run.attempt);
-        self.stop(
+        self.stop_running_tasks(
             |task| task.run.task == run.task,
             &cause,
             self.config.timings.grace,
         );
-        let title = title(&submit);
+        let title = task_title(&submit);
         self.waiting.push_back(WaitingTask {
             run,
             title: title.clone(),
@@ -559,15 +568,15 @@ impl Session {
             folder,
         });
         // Only the new task can be ready: the others were not ready before it came.
-        let starts = self.ready().is_some();
+        let starts = self.next_ready_position().is_some();
         let queue_position = self.queue_position(run).filter(|_| !starts);
         self.show(Notice::TaskAccepted {
             run,
             title,
             queue_position,
         });
-        self.acknowledge(run, accepted(run, queue_position));
-        self.start_ready();
+        self.acknowledge(run, accepting_ack(run, queue_position));
+        self.start_ready_tasks();
     }
 
     fn refuse(&mut self, run: RunKey, ack: TaskAck) {
@@ -583,7 +592,7 @@ impl Session {
     fn acknowledge(&mut self, run: RunKey, ack: TaskAck) {
         self.acks.retain(|(earlier, _)| *earlier != run);
         self.acks.push_back((run, ack.clone()));
-        if self.acks.len() > REMEMBERED {
+        if self.acks.len() > MAX_REMEMBERED_ACKS {
             self.acks.pop_front();
         }
         self.send(AgentMessage::TaskAck(ack));
@@ -596,7 +605,7 @@ impl Session {
 
     /// The place of the first waiting task that may run: it has a slot, and no other attempt of it
     /// runs.
-    fn ready(&self) -> Option<usize> {
+    fn next_ready_position(&self) -> Option<usize> {
         if self.running.len() >= self.config.concurrency as usize {
             return None;
         }
@@ -606,8 +615,11 @@ impl Session {
         })
     }
 
-    fn start_ready(&mut self) {
-        while let Some(task) = self.ready().and_then(|at| self.waiting.remove(at)) {
+    fn start_ready_tasks(&mut self) {
+        while let Some(task) = self
+            .next_ready_position()
+            .and_then(|at| self.waiting.remove(at))
+        {
             let WaitingTask {
                 run,
                 title,
@@ -630,19 +642,24 @@ impl Session {
         // The cloud repeats itself, which gives no more time.
         let runs = |task: &RunningTask| task.run.task == id && task.stopped.is_none();
         let cause = StopCause::Cancelled(cancel.reason.clone());
-        self.stop(runs, &cause, self.config.timings.grace);
+        self.stop_running_tasks(runs, &cause, self.config.timings.grace);
         let waiting = self.waiting.iter().position(|task| task.run.task == id);
         if let Some(task) = waiting.and_then(|at| self.waiting.remove(at)) {
-            let message = terminal::cancelled(task.run, &cancel.reason);
-            self.end_task(task.run, task.title, message, Duration::ZERO);
+            let message = terminal::cancelled_message(task.run, &cancel.reason);
+            self.announce_task_end(task.run, task.title, message, Duration::ZERO);
         }
         // The terminal message of a task that has ended stays as it is. About a task that is not
         // here nothing can be reported: its submission may still be on its way.
-        self.outbox.resend_now(id, now);
+        self.outbox.resend_terminal_now(id, now);
     }
 
     /// Ends running commands; the first cause counts.
-    fn stop(&mut self, which: impl Fn(&RunningTask) -> bool, cause: &StopCause, grace: Duration) {
+    fn stop_running_tasks(
+        &mut self,
+        which: impl Fn(&RunningTask) -> bool,
+        cause: &StopCause,
+        grace: Duration,
+    ) {
         for task in self.running.iter_mut().filter(|task| which(task)) {
             task.stopped.get_or_insert_with(|| cause.clone());
             let run = task.run;
@@ -650,7 +667,7 @@ impl Session {
         }
     }
 
-    fn on_run(&mut self, run: RunKey, event: RunEvent) {
+    fn on_run_event(&mut self, run: RunKey, event: RunEvent) {
         let Some(at) = self.running.iter().position(|task| task.run == run) else {
             return;
         };
@@ -687,14 +704,20 @@ impl Session {
                 let task = self.running.remove(at);
                 let duration = ended.duration;
                 let message = terminal::message(run, task.stopped, *ended);
-                self.end_task(run, task.title, message, duration);
-                self.start_ready();
+                self.announce_task_end(run, task.title, message, duration);
+                self.start_ready_tasks();
             }
         }
     }
 
-    fn end_task(&mut self, run: RunKey, title: String, message: AgentMessage, duration: Duration) {
-        let (status, reason) = terminal::status(&message);
+    fn announce_task_end(
+        &mut self,
+        run: RunKey,
+        title: String,
+        message: AgentMessage,
+        duration: Duration,
+    ) {
+        let (status, reason) = terminal::status_and_reason(&message);
         self.show(Notice::TaskEnded {
             run,
             title,
@@ -710,7 +733,7 @@ impl Session {
     fn on_signal(&mut self, name: &str, now: Instant) {
         match self.phase {
             Phase::Working => self.drain(Exit::Stopped, name.to_owned(), now),
-            Phase::Draining(exit, _) => self.force(exit),
+            Phase::Draining(exit, _) => self.force_stop(exit),
             Phase::Forced(exit) | Phase::Settling(exit, _) | Phase::Leaving(exit, _) => {
                 self.effects.push(Effect::Exit(exit));
             }
@@ -725,7 +748,10 @@ impl Session {
         let timeout = self.config.timings.drain;
         self.phase = Phase::Draining(exit, now + timeout);
         for WaitingTask { run, .. } in std::mem::take(&mut self.waiting) {
-            self.refuse(run, refusal(run, SHUTTING_DOWN.to_owned(), true, false));
+            self.refuse(
+                run,
+                rejecting_ack(run, SHUTTING_DOWN_REASON.to_owned(), true, false),
+            );
         }
         self.show(Notice::Draining {
             reason,
@@ -733,50 +759,50 @@ impl Session {
             timeout,
         });
         if self.connection.is_some() {
-            self.send(self.status());
+            self.send(self.status_message());
         }
     }
 
-    fn force(&mut self, exit: Exit) {
+    fn force_stop(&mut self, exit: Exit) {
         self.phase = Phase::Forced(exit);
         let grace = self.config.timings.grace.min(SHORT_GRACE);
-        self.stop(|_| true, &StopCause::Shutdown, grace);
+        self.stop_running_tasks(|_| true, &StopCause::Shutdown, grace);
     }
 
     /// Goes on to the next phase of stopping, as far as that is due.
-    fn advance(&mut self, now: Instant) {
+    fn advance_phase(&mut self, now: Instant) {
         let idle = self.running.is_empty();
-        let settled = now + SETTLE;
+        let settled = now + CONFIRM_TIMEOUT;
         self.phase = match self.phase {
             // Without a connection, the drain time is there to get one.
             Phase::Draining(exit, until) if idle => Phase::Settling(exit, until.max(settled)),
-            Phase::Draining(exit, until) if until <= now => return self.force(exit),
+            Phase::Draining(exit, until) if until <= now => return self.force_stop(exit),
             Phase::Forced(exit) if idle => Phase::Settling(exit, settled),
             Phase::Settling(exit, until) if self.outbox.is_settled() || until <= now => {
                 Phase::Leaving(exit, settled)
             }
             Phase::Leaving(exit, until)
-                if until <= now || self.outbox.is_empty() || self.connection.is_none() =>
+                if until <= now || self.outbox.is_queue_empty() || self.connection.is_none() =>
             {
                 return self.effects.push(Effect::Exit(exit));
             }
             _ => return,
         };
         if let Phase::Leaving(..) = self.phase {
-            let lost = self.outbox.unconfirmed();
+            let lost = self.outbox.count_unconfirmed();
             if lost > 0 {
                 self.warn(format!("{lost} results were not confirmed by the cloud; it will show those tasks as lost unless they have arrived"));
             }
             if self.connection.is_some() {
-                self.send(self.status());
+                self.send(self.status_message());
             }
         }
-        self.advance(now);
+        self.advance_phase(now);
     }
 }
 
 /// The beginning of a prompt, in one line.
-fn title(submit: &TaskSubmit) -> String {
+fn task_title(submit: &TaskSubmit) -> String {
     let line = submit.prompt.trim().lines().next().unwrap_or_default();
     let clean: String = line.chars().filter(|c| !c.is_control()).collect();
     shorten(&clean, TITLE_CHARS)

@@ -24,10 +24,10 @@ use bematic_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::{backoff::doubled, run::RunKey};
+use crate::{backoff::exponential_delay, run::RunKey};
 
 /// Bytes of messages that are kept without a connection or without proof; the newest are kept.
-pub(super) const KEPT_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
 const MAX_UNCONFIRMED: usize = 500;
@@ -36,15 +36,15 @@ const MAX_SENDS: u32 = 8;
 /// Repetitions of a task's other message that the cloud cannot handle: for some three minutes.
 const MAX_REFUSALS: u32 = 8;
 /// Time in which a message's failure may be reported: API Gateway waits 29 s for a function.
-const REFUSABLE: Duration = Duration::from_secs(30);
+const REFUSAL_WINDOW: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
-const MAX_RESEND: Duration = Duration::from_mins(10);
+const MAX_RESEND_DELAY: Duration = Duration::from_mins(10);
 /// The longest wait until a message that the cloud could not handle is sent again.
-const MAX_RETRY: Duration = Duration::from_mins(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(1);
 
 /// Whether a message that was sent has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Arrival {
+enum ArrivalState {
     Unknown,
     /// The message has arrived, unless its failure is still to be reported.
     Proven,
@@ -58,7 +58,7 @@ pub(super) struct Outgoing {
     pub(super) envelope: Envelope<AgentMessage>,
     /// The number of heartbeats that had been sent over the connection before the message.
     heartbeats: u64,
-    arrival: Arrival,
+    arrival: ArrivalState,
     sent_at: Option<Instant>,
     /// The number of times that the message was sent and not refused.
     sends: u32,
@@ -73,7 +73,7 @@ impl From<Envelope<AgentMessage>> for Outgoing {
         Self {
             envelope,
             heartbeats: 0,
-            arrival: Arrival::Unknown,
+            arrival: ArrivalState::Unknown,
             sent_at: None,
             sends: 0,
             refusals: 0,
@@ -85,7 +85,7 @@ impl From<Envelope<AgentMessage>> for Outgoing {
 
 impl Outgoing {
     /// The run that the message is about, if it is not about the agent itself.
-    pub(super) const fn run(&self) -> Option<RunKey> {
+    pub(super) const fn run_key(&self) -> Option<RunKey> {
         let (task, attempt) = match &self.envelope.message {
             M::TaskAck(message) => (message.task_id, message.attempt),
             M::TaskProgress(message) => (message.task_id, message.attempt),
@@ -121,8 +121,8 @@ impl Outgoing {
     }
 
     /// Whether the cloud was unable to handle the message so often that it may be given up.
-    const fn is_hopeless(&self) -> bool {
-        self.run().is_some() && !self.is_terminal() && self.refusals >= MAX_REFUSALS
+    const fn has_exhausted_retries(&self) -> bool {
+        self.run_key().is_some() && !self.is_terminal() && self.refusals >= MAX_REFUSALS
     }
 
     /// The approximate size in bytes; the rest of a message is small.
@@ -137,10 +137,10 @@ impl Outgoing {
 
     /// Schedules a repetition, after `first` the first time, then ever later. Several failures at
     /// once count as one.
-    fn refuse(&mut self, now: Instant, first: Duration) {
-        if self.arrival != Arrival::Refused {
-            self.arrival = Arrival::Refused;
-            self.resend_at = Some(now + doubled(first, self.refusals, MAX_RETRY));
+    fn retry_later(&mut self, now: Instant, first: Duration) {
+        if self.arrival != ArrivalState::Refused {
+            self.arrival = ArrivalState::Refused;
+            self.resend_at = Some(now + exponential_delay(first, self.refusals, MAX_RETRY_DELAY));
             self.refusals += 1;
             self.sends = self.sends.saturating_sub(1);
         }
@@ -167,12 +167,12 @@ impl Outgoing {
 /// Messages in their order, with the sum of their sizes: a sum for each message that is sent would
 /// be quadratic after an outage. A message's content is changed only outside of the list.
 #[derive(Debug, Default)]
-struct Messages {
+struct MessageList {
     list: VecDeque<Outgoing>,
     bytes: usize,
 }
 
-impl Messages {
+impl MessageList {
     fn insert(&mut self, at: usize, message: Outgoing) {
         self.bytes += message.bytes();
         self.list.insert(at, message);
@@ -190,7 +190,7 @@ impl Messages {
     }
 }
 
-impl Extend<Outgoing> for Messages {
+impl Extend<Outgoing> for MessageList {
     fn extend<T: IntoIterator<Item = Outgoing>>(&mut self, messages: T) {
         for message in messages {
             self.insert(self.list.len(), message);
@@ -202,9 +202,9 @@ impl Extend<Outgoing> for Messages {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// The messages that wait to be sent, the urgent ones first.
-    queue: Messages,
+    queue: MessageList,
     /// The messages that may have to be sent again, in the order of sending.
-    sent: Messages,
+    sent: MessageList,
     /// The number of heartbeats that were sent over the connection, and that were answered.
     heartbeats: u64,
     answered: u64,
@@ -222,7 +222,7 @@ impl Outbox {
             self.queue.insert(urgent, message);
         } else {
             self.queue.extend([message]);
-            self.drop_surplus();
+            self.drop_surplus_queued();
         }
     }
 
@@ -232,7 +232,7 @@ impl Outbox {
     }
 
     /// The place of the next message that may be sent now.
-    fn next_place(&self) -> Option<usize> {
+    fn next_sendable_position(&self) -> Option<usize> {
         self.queue.list.iter().position(|queued| {
             let message = &queued.envelope.message;
             !self.held || matches!(message, M::HeartbeatPing(_) | M::HeartbeatPong(_))
@@ -240,33 +240,37 @@ impl Outbox {
     }
 
     pub(super) fn has_next(&self) -> bool {
-        self.next_place().is_some()
+        self.next_sendable_position().is_some()
     }
 
     /// Takes the next message to send. A terminal message is sent again after `wait`, which doubles
     /// each time.
-    pub(super) fn next(&mut self, now: Instant, wait: Duration) -> Option<Envelope<AgentMessage>> {
-        let mut message = self.queue.remove(self.next_place()?)?;
+    pub(super) fn take_next(
+        &mut self,
+        now: Instant,
+        wait: Duration,
+    ) -> Option<Envelope<AgentMessage>> {
+        let mut message = self.queue.remove(self.next_sendable_position()?)?;
         let envelope = message.envelope.clone();
         if matches!(envelope.message, M::HeartbeatPing(_)) {
             self.heartbeats += 1;
             return Some(envelope);
         }
-        if message.run().is_none() {
+        if message.run_key().is_none() {
             // Of the messages about the agent itself only the latest of each type counts.
             let kind = discriminant(&envelope.message);
             self.sent
                 .retain(|earlier| discriminant(&earlier.envelope.message) != kind);
         }
         message.heartbeats = self.heartbeats;
-        message.arrival = Arrival::Unknown;
+        message.arrival = ArrivalState::Unknown;
         message.sent_at = Some(now);
         message.resend_at = message
             .is_terminal()
-            .then(|| now + doubled(wait, message.sends, MAX_RESEND));
+            .then(|| now + exponential_delay(wait, message.sends, MAX_RESEND_DELAY));
         message.sends += 1;
         self.sent.extend([message]);
-        self.forget_surplus();
+        self.forget_surplus_sent();
         Some(envelope)
     }
 
@@ -277,7 +281,7 @@ impl Outbox {
     }
 
     /// Whether all messages that were sent before the outbox was held are known to have arrived.
-    pub(super) fn is_proven(&self) -> bool {
+    pub(super) fn all_sent_have_arrived(&self) -> bool {
         self.held && !self.has_next() && self.answered == self.heartbeats
     }
 
@@ -291,28 +295,33 @@ impl Outbox {
         let answered = self.answered;
         self.prove(|message| message.heartbeats < answered);
         self.sent.retain(|message| {
-            let refusable = message.sent_at.is_some_and(|at| now < at + REFUSABLE);
-            message.arrival != Arrival::Proven || refusable
+            let refusable = message.sent_at.is_some_and(|at| now < at + REFUSAL_WINDOW);
+            message.arrival != ArrivalState::Proven || refusable
         });
     }
 
     /// Notes that the cloud has stored this terminal message, and so has all earlier messages
     /// about the run.
     pub(super) fn confirm(&mut self, id: &MessageId) {
-        let confirmed = self.pending().find(|message| message.envelope.id == *id);
-        let run = confirmed.and_then(Outgoing::run);
+        let confirmed = self
+            .pending_messages()
+            .find(|message| message.envelope.id == *id);
+        let run = confirmed.and_then(Outgoing::run_key);
         self.forget(id);
         if run.is_some() {
             self.confirms = true;
-            self.prove(|message| message.run() == run);
+            self.prove(|message| message.run_key() == run);
         }
     }
 
     /// A terminal message is proven by its confirmation alone, a refused one by nothing.
     fn prove(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
         for message in &mut self.sent.list {
-            if message.arrival == Arrival::Unknown && !message.is_terminal() && arrived(message) {
-                message.arrival = Arrival::Proven;
+            if message.arrival == ArrivalState::Unknown
+                && !message.is_terminal()
+                && arrived(message)
+            {
+                message.arrival = ArrivalState::Proven;
             }
         }
     }
@@ -335,7 +344,7 @@ impl Outbox {
     /// first time. A terminal message is sent for ever. Returns the message's type, and whether it
     /// is sent again rather than given up; `None` for a message that is not known, or already on
     /// its way again.
-    pub(super) fn refuse(
+    pub(super) fn retry_later(
         &mut self,
         id: &MessageId,
         now: Instant,
@@ -344,21 +353,21 @@ impl Outbox {
         let mut sent = self.sent.list.iter_mut();
         let message = sent.find(|message| message.envelope.id == *id)?;
         let kind = (&message.envelope.message).into();
-        if message.is_hopeless() {
+        if message.has_exhausted_retries() {
             self.forget(id);
             return Some((kind, false));
         }
-        message.refuse(now, first);
+        message.retry_later(now, first);
         Some((kind, true))
     }
 
     /// Schedules the repetition of all messages that may have failed, for an error that names none.
     /// A message that seems to have arrived is repeated once; messages are idempotent.
-    pub(super) fn refuse_any(&mut self, now: Instant, first: Duration) {
+    pub(super) fn retry_all_later(&mut self, now: Instant, first: Duration) {
         for message in &mut self.sent.list {
-            let enough = message.arrival == Arrival::Proven && message.refusals > 0;
-            if !message.is_hopeless() && !enough {
-                message.refuse(now, first);
+            let enough = message.arrival == ArrivalState::Proven && message.refusals > 0;
+            if !message.has_exhausted_retries() && !enough {
+                message.retry_later(now, first);
             }
         }
     }
@@ -369,9 +378,9 @@ impl Outbox {
         self.held = false;
         (self.heartbeats, self.answered) = (0, 0);
         let sent = take(&mut self.sent).list.into_iter();
-        let about_runs = sent.filter(|message| message.run().is_some());
-        let (proven, lost): (Messages, Messages) =
-            about_runs.partition(|message| message.arrival == Arrival::Proven);
+        let about_runs = sent.filter(|message| message.run_key().is_some());
+        let (proven, lost): (MessageList, MessageList) =
+            about_runs.partition(|message| message.arrival == ArrivalState::Proven);
         self.sent = proven;
         let queued = take(&mut self.queue).list.into_iter();
         let queued = queued.filter(|message| !message.is_urgent() || message.is_answer());
@@ -389,7 +398,7 @@ impl Outbox {
         let sent = take(&mut self.sent).list;
         let terminal = sent.iter().filter(|message| message.is_terminal()).count();
         let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED);
-        let (due, rest): (Messages, Messages) = sent
+        let (due, rest): (MessageList, MessageList) = sent
             .into_iter()
             .partition(|message| message.resend_at.is_some_and(|at| at <= now));
         self.sent = rest;
@@ -399,7 +408,10 @@ impl Outbox {
             surplus = surplus.saturating_sub(given_up.into());
             given_up
         });
-        (again, given_up.iter().filter_map(Outgoing::run).collect())
+        (
+            again,
+            given_up.iter().filter_map(Outgoing::run_key).collect(),
+        )
     }
 
     pub(super) fn resend_at(&self) -> Option<Instant> {
@@ -407,43 +419,43 @@ impl Outbox {
     }
 
     /// Makes a task's terminal messages due now, if any wait to be confirmed.
-    pub(super) fn resend_now(&mut self, task: TaskId, now: Instant) {
+    pub(super) fn resend_terminal_now(&mut self, task: TaskId, now: Instant) {
         for message in &mut self.sent.list {
-            if message.is_terminal() && message.run().is_some_and(|run| run.task == task) {
+            if message.is_terminal() && message.run_key().is_some_and(|run| run.task == task) {
                 message.resend_at = Some(now);
             }
         }
     }
 
     /// The messages that have not arrived, as far as is known.
-    fn pending(&self) -> impl Iterator<Item = &Outgoing> {
+    fn pending_messages(&self) -> impl Iterator<Item = &Outgoing> {
         let sent = self.sent.list.iter();
-        let pending = sent.filter(|message| message.arrival != Arrival::Proven);
+        let pending = sent.filter(|message| message.arrival != ArrivalState::Proven);
         pending.chain(&self.queue.list)
     }
 
     /// The runs that the cloud may still count as held: those whose terminal message is not
     /// confirmed, and those whose refusal may not have arrived.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = RunKey> {
-        let pending = self.pending();
+    pub(super) fn unsettled_runs(&self) -> impl Iterator<Item = RunKey> {
+        let pending = self.pending_messages();
         let unsettled = pending.filter(|message| match &message.envelope.message {
             M::TaskAck(ack) => !ack.accepted,
             _ => message.is_terminal(),
         });
-        unsettled.filter_map(Outgoing::run)
+        unsettled.filter_map(Outgoing::run_key)
     }
 
     /// Counts the terminal messages that are not confirmed.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.pending().filter(|m| m.is_terminal()).count()
+    pub(super) fn count_unconfirmed(&self) -> usize {
+        self.pending_messages().filter(|m| m.is_terminal()).count()
     }
 
     /// Whether no message is to be sent, now or again.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_empty() && self.resend_at().is_none()
+        self.is_queue_empty() && self.resend_at().is_none()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_queue_empty(&self) -> bool {
         self.queue.list.is_empty()
     }
 
@@ -453,16 +465,16 @@ impl Outbox {
 
     /// Drops the oldest queued output and progress until the rest is within bounds. Dropped output
     /// leaves a note, or adds to the note of its run that is before it.
-    fn drop_surplus(&mut self) {
-        while self.queue.bytes > KEPT_BYTES
+    fn drop_surplus_queued(&mut self) {
+        while self.queue.bytes > MAX_KEPT_BYTES
             && let Some(at) = self.queue.list.iter().position(Outgoing::may_be_dropped)
             && let Some(message) = self.queue.remove(at)
         {
             let M::TaskStream(stream) = &message.envelope.message else {
                 continue;
             };
-            let (dropped, run) = (stream.delta.len(), message.run());
-            let is_note = |m: &Outgoing| m.dropped > 0 && m.run() == run;
+            let (dropped, run) = (stream.delta.len(), message.run_key());
+            let is_note = |m: &Outgoing| m.dropped > 0 && m.run_key() == run;
             let earlier = self.queue.list.iter().take(at).rposition(is_note);
             let earlier_note = earlier.and_then(|place| self.queue.remove(place));
             let mut note = earlier_note.unwrap_or(message);
@@ -473,10 +485,10 @@ impl Outbox {
 
     /// Forgets sent messages until the rest is within bounds: first those that have arrived, then
     /// the oldest, which most likely have.
-    fn forget_surplus(&mut self) {
-        while self.sent.bytes > KEPT_BYTES {
+    fn forget_surplus_sent(&mut self) {
+        while self.sent.bytes > MAX_KEPT_BYTES {
             let mut sent = self.sent.list.iter();
-            let proven = sent.position(|message| message.arrival == Arrival::Proven);
+            let proven = sent.position(|message| message.arrival == ArrivalState::Proven);
             let oldest = || self.sent.list.iter().position(|m| !m.is_terminal());
             let Some(at) = proven.or_else(oldest) else {
                 return;

@@ -10,19 +10,20 @@ use bematic_protocol::{
 use crate::{
     notice::TaskStatus,
     progress_line::ResultFields,
-    run::{Ended, Outcome, RunKey},
+    run::{EndedRun, Outcome, RunKey},
     text::{escaped_len, fit_escaped, shorten},
 };
 
 /// Bytes of JSON that a result may take: three quarters of a message, which leaves room for the
 /// lists and the envelope.
-const RESULT_BUDGET: usize = limits::MESSAGE_BYTES / 4 * 3;
+const RESULT_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 4 * 3;
 /// Bytes of JSON that a list of files or commands may take.
-const LIST_BUDGET: usize = limits::MESSAGE_BYTES / 16;
+const LIST_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 16;
 /// Bytes of JSON that an error may take.
-const ERROR_BUDGET: usize = limits::MESSAGE_BYTES / 8;
-/// Characters of a session id; it goes into an environment variable later.
-const SESSION_CHARS: usize = 1000;
+const ERROR_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 8;
+/// Characters of a session id, which goes into an environment variable later, and of the reason of a
+/// cancellation.
+const SESSION_ID_CHARS: usize = 1000;
 
 /// The cause for which a run was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,10 @@ pub(super) enum StopCause {
 }
 
 /// The terminal message of `run`, which was stopped for a cause or ended by itself.
-pub(super) fn message(run: RunKey, cause: Option<StopCause>, ended: Ended) -> AgentMessage {
+pub(super) fn message(run: RunKey, cause: Option<StopCause>, ended: EndedRun) -> AgentMessage {
     let summary = ended.summary;
     match (ended.outcome, cause) {
-        (Outcome::Stopped, Some(StopCause::Shutdown) | None) => failure(
+        (Outcome::Stopped, Some(StopCause::Shutdown) | None) => failure_message(
             run,
             "the agent was stopped before the task ended; retry it when the agent is back",
             true,
@@ -48,38 +49,38 @@ pub(super) fn message(run: RunKey, cause: Option<StopCause>, ended: Ended) -> Ag
                 ..summary
             },
         ),
-        (Outcome::Stopped, Some(StopCause::Cancelled(reason))) => cancelled(run, &reason),
+        (Outcome::Stopped, Some(StopCause::Cancelled(reason))) => cancelled_message(run, &reason),
         (Outcome::Stopped, Some(StopCause::Superseded(by))) => {
             let by = by.map_or_else(|| "a later attempt".to_owned(), |n| format!("attempt {n}"));
-            cancelled(run, &format!("{by} of the task replaced this one"))
+            cancelled_message(run, &format!("{by} of the task replaced this one"))
         }
-        (Outcome::NotStarted(sentence), _) => failure(run, &sentence, false, summary),
+        (Outcome::NotStarted(sentence), _) => failure_message(run, &sentence, false, summary),
         (Outcome::Failed(how), _) => {
             let error = match &summary.error {
                 Some(declared) => format!("{declared} ({how})"),
                 None if ended.error_tail.is_empty() => how,
                 None => format!("{how}\n\n{}", ended.error_tail),
             };
-            failure(run, &error, true, summary)
+            failure_message(run, &error, true, summary)
         }
         (Outcome::Succeeded, _) => match summary.error.clone() {
-            Some(error) => failure(run, &error, false, summary),
-            None => complete(run, summary, ended.output_tail, ended.duration),
+            Some(error) => failure_message(run, &error, false, summary),
+            None => complete_message(run, summary, ended.output_tail, ended.duration),
         },
     }
 }
 
 /// A task that was stopped on request.
-pub(super) fn cancelled(run: RunKey, reason: &str) -> AgentMessage {
+pub(super) fn cancelled_message(run: RunKey, reason: &str) -> AgentMessage {
     AgentMessage::TaskCancelled(TaskCancelled {
         task_id: run.task,
         attempt: run.attempt,
-        reason: Some(shorten(reason, SESSION_CHARS)),
+        reason: Some(shorten(reason, SESSION_ID_CHARS)),
     })
 }
 
 /// The outcome that a terminal message reports, with the reason unless the task is completed.
-pub(super) fn status(message: &AgentMessage) -> (TaskStatus, Option<String>) {
+pub(super) fn status_and_reason(message: &AgentMessage) -> (TaskStatus, Option<String>) {
     match message {
         AgentMessage::TaskComplete(_) => (TaskStatus::Completed, None),
         AgentMessage::TaskCancelled(cancelled) => (TaskStatus::Cancelled, cancelled.reason.clone()),
@@ -88,18 +89,23 @@ pub(super) fn status(message: &AgentMessage) -> (TaskStatus, Option<String>) {
     }
 }
 
-fn failure(run: RunKey, error: &str, recoverable: bool, summary: ResultFields) -> AgentMessage {
+fn failure_message(
+    run: RunKey,
+    error: &str,
+    recoverable: bool,
+    summary: ResultFields,
+) -> AgentMessage {
     AgentMessage::TaskError(TaskFailure {
         task_id: run.task,
         attempt: run.attempt,
-        error: fit_escaped(error, ERROR_BUDGET),
+        error: fit_escaped(error, ERROR_BUDGET_BYTES),
         recoverable: summary.recoverable.unwrap_or(recoverable),
-        session_id: summary.session_id.map(|id| shorten(&id, SESSION_CHARS)),
+        session_id: summary.session_id.map(|id| shorten(&id, SESSION_ID_CHARS)),
         fault: summary.fault.unwrap_or(Fault::Agent),
     })
 }
 
-fn complete(
+fn complete_message(
     run: RunKey,
     summary: ResultFields,
     output: String,
@@ -110,30 +116,30 @@ fn complete(
     AgentMessage::TaskComplete(TaskComplete {
         task_id: run.task,
         attempt: run.attempt,
-        result: fit_escaped(&result, RESULT_BUDGET),
-        session_id: summary.session_id.map(|id| shorten(&id, SESSION_CHARS)),
+        result: fit_escaped(&result, RESULT_BUDGET_BYTES),
+        session_id: summary.session_id.map(|id| shorten(&id, SESSION_ID_CHARS)),
         input_tokens: summary.input_tokens.unwrap_or_default(),
         output_tokens: summary.output_tokens.unwrap_or_default(),
         estimated_cost: cost.unwrap_or_default().clamp(0.0, 1e9),
-        files_changed: list(summary.files_changed, limits::PATH_CHARS),
-        commands_run: list(summary.commands_run, limits::LINE_CHARS),
+        files_changed: fit_list(summary.files_changed, limits::MAX_PATH_CHARS),
+        commands_run: fit_list(summary.commands_run, limits::MAX_LINE_CHARS),
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         continuations: summary.continuations,
         attachment_results: None,
-        model: summary.model.map(|it| shorten(&it, limits::NAME_CHARS)),
+        model: summary.model.map(|it| shorten(&it, limits::MAX_NAME_CHARS)),
     })
 }
 
 /// The beginning of a list, as much as fits.
-fn list(entries: Option<Vec<String>>, chars: usize) -> Vec<String> {
+fn fit_list(entries: Option<Vec<String>>, chars: usize) -> Vec<String> {
     let mut size = 0;
     let entries = entries.unwrap_or_default().into_iter();
     entries
         .map(|entry| shorten(&entry, chars))
         .take_while(|entry| {
             size += escaped_len(entry) + 3;
-            size <= LIST_BUDGET
+            size <= LIST_BUDGET_BYTES
         })
-        .take(limits::LIST)
+        .take(limits::MAX_LIST_ENTRIES)
         .collect()
 }

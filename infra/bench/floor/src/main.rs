@@ -16,13 +16,13 @@ use tokio::{
 };
 
 /// A request as large as an ordinary one: the headers of a signed call, and an item.
-const REQUEST: usize = 1500;
+const REQUEST_BYTES: usize = 1500;
 /// Between exchanges a processor is busy for as long as it is with a call of the others: meanwhile
 /// the endpoint falls asleep, and has to be woken.
-const BUSY: Duration = Duration::from_micros(200);
+const SPIN_TIME: Duration = Duration::from_micros(200);
 
 #[derive(Deserialize)]
-struct Wanted {
+struct FloorEvent {
     /// How often to be busy, and whether to exchange bytes each time.
     #[serde(default)]
     times: u32,
@@ -34,15 +34,15 @@ struct Wanted {
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let connection = &Mutex::new(None);
-    run(service_fn(async |event: LambdaEvent<Wanted>| {
+    run(service_fn(async |event: LambdaEvent<FloorEvent>| {
         let mut connection = connection.lock().await;
         for _ in 0..event.payload.times {
             let began = Instant::now();
-            while began.elapsed() < BUSY {
+            while began.elapsed() < SPIN_TIME {
                 std::hint::spin_loop();
             }
             if event.payload.exchange {
-                exchange(&mut connection).await?;
+                exchange_with_endpoint(&mut connection).await?;
             }
         }
         Ok::<_, Error>(json!({ "statusCode": 200 }))
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// A request and its answer, over one connection that is kept.
-async fn exchange(connection: &mut Option<TcpStream>) -> Result<(), Error> {
+async fn exchange_with_endpoint(connection: &mut Option<TcpStream>) -> Result<(), Error> {
     let url = std::env::var("AWS_ENDPOINT_URL")?;
     let host = url.trim_start_matches("http://");
     let stream = if let Some(stream) = connection {
@@ -61,10 +61,11 @@ async fn exchange(connection: &mut Option<TcpStream>) -> Result<(), Error> {
         stream.set_nodelay(true)?;
         connection.insert(stream)
     };
-    let head =
-        format!("POST /exchange HTTP/1.1\r\nhost: {host}\r\ncontent-length: {REQUEST}\r\n\r\n");
+    let head = format!(
+        "POST /exchange HTTP/1.1\r\nhost: {host}\r\ncontent-length: {REQUEST_BYTES}\r\n\r\n"
+    );
     let mut request = head.into_bytes();
-    request.resize(request.len() + REQUEST, b' ');
+    request.resize(request.len() + REQUEST_BYTES, b' ');
     stream.write_all(&request).await?;
     let mut answer = Vec::with_capacity(4096);
     while !answer.ends_with(b"{}") {

@@ -8,21 +8,25 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bematic_admin::IssuedKey;
 use bematic_test_agent::{
-    Agent, CloudMessage, Deed, Ledger, Offer, Outgoing, Plan, Settings, Spelling, What,
+    Agent, AgentEvent, AttemptEvent, CloudMessage, Ledger, Offer, Outgoing, Plan, Settings,
+    Spelling,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::{lambda::Lambda, meter::Cause, report::Dispatch};
-use crate::agent_messages::{self as messages, CAPACITY, CHUNKS, HEARTBEAT_EVERY, PACE, STEPS};
+use super::{lambda::Lambda, meter::WorkCause, report::DispatchFigures};
+use crate::agent_messages::{
+    self as messages, AGENT_CAPACITY, HEARTBEAT_EVERY, OUTPUT_CHUNKS_PER_TASK, REPORT_INTERVAL,
+    STEPS_PER_TASK,
+};
 use crate::common::{lock, millis, percentile};
-use crate::driver::Functions as _;
+use crate::driver::FunctionInvoker as _;
 use crate::events::Socket;
 use crate::scenario::RUN_TEXT;
 
 /// The messages that agents may be sent here.
-const EXPECTED: [&str; 4] = [
+const EXPECTED_MESSAGE_KINDS: [&str; 4] = [
     "TASK_SUBMIT",
     "MESSAGE_ACK",
     "HEARTBEAT_PING",
@@ -32,7 +36,7 @@ const EXPECTED: [&str; 4] = [
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct FleetProgress {
     pub(super) connected: usize,
     pub(super) heartbeats_ended: bool,
     /// When each task was asked for that was not sent to its agent yet, by its number.
@@ -48,29 +52,30 @@ pub(super) struct Fleet {
     /// Where the messages to agents go, by connection.
     inboxes: Mutex<HashMap<String, mpsc::UnboundedSender<CloudMessage>>>,
     ledger: Ledger,
-    progress: Mutex<Progress>,
+    progress: Mutex<FleetProgress>,
 }
 
-pub(super) fn channel(agent: usize) -> String {
+pub(super) fn channel_id(agent: usize) -> String {
     format!("C0SIM{agent}")
 }
 
-fn ordinary(offer: &Offer) -> Plan {
-    let run = offer.run();
-    let reports = messages::reports(run, STEPS, CHUNKS).chain([messages::complete(run)]);
+fn ordinary_task_plan(offer: &Offer) -> Plan {
+    let run = offer.run_key();
+    let reports = messages::report_messages(run, STEPS_PER_TASK, OUTPUT_CHUNKS_PER_TASK)
+        .chain([messages::complete_message(run)]);
     Plan {
-        messages: (1..).map(|n| PACE * n).zip(reports).collect(),
+        messages: (1..).map(|n| REPORT_INTERVAL * n).zip(reports).collect(),
         ..Plan::accept()
     }
 }
 
-fn cause(message: &Outgoing) -> Cause {
+fn cause_of_outgoing(message: &Outgoing) -> WorkCause {
     match message.message.kind.as_str() {
-        "AGENT_STATUS" => Cause::Connect,
-        "HEARTBEAT_PING" => Cause::Presence,
+        "AGENT_STATUS" => WorkCause::Connect,
+        "HEARTBEAT_PING" => WorkCause::Presence,
         // The sweeper asked.
-        "HEARTBEAT_PONG" => Cause::Sweep,
-        _ => Cause::Task,
+        "HEARTBEAT_PONG" => WorkCause::Sweep,
+        _ => WorkCause::Task,
     }
 }
 
@@ -85,41 +90,44 @@ impl Fleet {
         })
     }
 
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn lock_progress(&self) -> MutexGuard<'_, FleetProgress> {
         lock(&self.progress)
     }
 
     /// Connects an agent, which then sends heartbeats until they end.
     pub(super) fn connect(self: &Arc<Self>, agent: usize) {
         let fleet = self.clone();
-        spawn_local(async move { fleet.note_failure(fleet.live(agent).await) });
+        spawn_local(async move { fleet.record_if_failed(fleet.run_agent(agent).await) });
     }
 
-    async fn live(self: &Arc<Self>, n: usize) -> Result<()> {
+    /// Connects an agent, and does what it is sent until the simulation ends.
+    async fn run_agent(self: &Arc<Self>, n: usize) -> Result<()> {
         let member = self.agents.get(n).context("there is no such agent")?;
         let connection = format!("{n}=");
         let (sender, mut inbox) = mpsc::unbounded_channel();
         lock(&self.inboxes).insert(connection.clone(), sender);
         let key = Some((member.agent_id.as_str(), member.api_key.as_str()));
-        let connecting = self.lambda.connect(&connection, key, [Cause::Connect; 2]);
+        let connecting = self
+            .lambda
+            .connect(&connection, key, [WorkCause::Connect; 2]);
         let socket = connecting.await?;
         let now = || self.lambda.cloud.clock.now();
         let settings = Settings {
-            capacity: CAPACITY,
+            capacity: AGENT_CAPACITY,
             heartbeat: HEARTBEAT_EVERY,
             resend: NEVER,
             ..Settings::new(member.agent_id.clone())
         };
         let fleet = self.clone();
         let script = Box::new(move |offer: &Offer| {
-            fleet.note_sent(offer);
-            ordinary(offer)
+            fleet.record_task_sent(offer);
+            ordinary_task_plan(offer)
         });
         let mut agent = Agent::new(settings, script, self.ledger.clone(), now());
-        for status in agent.connected(now()) {
+        for status in agent.on_connected(now()) {
             self.send(&socket, &status).await;
         }
-        self.progress().connected += 1;
+        self.lock_progress().connected += 1;
         loop {
             let due = agent.next_due().map(|at| at.since(now()));
             tokio::select! {
@@ -130,8 +138,10 @@ impl Fleet {
                     }
                 }
                 () = sleep(due.unwrap_or(HEARTBEAT_EVERY)) => {
-                    for message in agent.due(now()) {
-                        if cause(&message) == Cause::Presence && self.progress().heartbeats_ended {
+                    for message in agent.take_due_messages(now()) {
+                        if cause_of_outgoing(&message) == WorkCause::Presence
+                            && self.lock_progress().heartbeats_ended
+                        {
                             continue;
                         }
                         // The next message does not wait until this one was handled.
@@ -145,75 +155,87 @@ impl Fleet {
 
     async fn send(&self, socket: &Socket, message: &Outgoing) {
         let text = message.text(Spelling::Canonical);
-        let answer = self.lambda.message(socket, &text, cause(message)).await;
-        self.note_failure(answer.map(drop));
+        let answer = self
+            .lambda
+            .send_client_message(socket, &text, cause_of_outgoing(message))
+            .await;
+        self.record_if_failed(answer.map(drop));
     }
 
     /// Asks for a task of an agent, whose prompt ends with the task's number.
-    pub(super) fn ask(self: &Arc<Self>, number: u64, agent: usize) {
-        let mut progress = self.progress();
+    pub(super) fn request_task(self: &Arc<Self>, number: u64, agent: usize) {
+        let mut progress = self.lock_progress();
         progress.waiting.insert(number, Instant::now());
         progress.most_waiting = progress.most_waiting.max(progress.waiting.len());
         drop(progress);
         let fleet = self.clone();
         spawn_local(async move {
             let (trigger, text) = (format!("t{number}"), format!("{RUN_TEXT} #{number}"));
-            let (channel, lambda) = (channel(agent), &fleet.lambda);
-            fleet.note_failure(lambda.command(&channel, &trigger, &text, Cause::Task).await);
+            let (channel, lambda) = (channel_id(agent), &fleet.lambda);
+            fleet.record_if_failed(
+                lambda
+                    .send_slash_command(&channel, &trigger, &text, WorkCause::Task)
+                    .await,
+            );
         });
     }
 
-    fn note_sent(&self, offer: &Offer) {
+    fn record_task_sent(&self, offer: &Offer) {
         let prompt = offer.payload["prompt"].as_str().unwrap_or_default();
         let number = prompt.rsplit('#').next().and_then(|it| it.parse().ok());
-        let mut progress = self.progress();
+        let mut progress = self.lock_progress();
         match number.and_then(|number: u64| progress.waiting.remove(&number)) {
             Some(asked) => progress.sent_after.push(millis(asked.elapsed())),
-            None => self.fail(format!("{} was not asked for", offer.id)),
+            None => self.record_failure(format!("{} was not asked for", offer.id)),
         }
     }
 
-    fn fail(&self, failure: String) {
-        self.lambda.meter.fail(failure);
+    fn record_failure(&self, failure: String) {
+        self.lambda.meter.record_failure(failure);
     }
 
-    fn note_failure(&self, result: Result<()>) {
+    fn record_if_failed(&self, result: Result<()>) {
         if let Err(error) = result {
-            self.fail(format!("{error:#}"));
+            self.record_failure(format!("{error:#}"));
         }
     }
 
-    pub(super) async fn receive(self: Arc<Self>) -> Result<()> {
+    /// Delivers what is posted to connections to the inboxes of their agents, without end.
+    pub(super) async fn deliver_posts_to_agents(self: Arc<Self>) -> Result<()> {
         loop {
             self.lambda.meter.posted.notified().await;
             for (connection, body) in self.lambda.cloud.aws.connections().take_posts() {
                 let message = CloudMessage::read(&String::from_utf8_lossy(&body));
                 let inboxes = lock(&self.inboxes);
                 match (inboxes.get(&connection), message) {
-                    (Some(inbox), Ok(message)) if EXPECTED.contains(&message.kind.as_str()) => {
+                    (Some(inbox), Ok(message))
+                        if EXPECTED_MESSAGE_KINDS.contains(&message.kind.as_str()) =>
+                    {
                         // An agent that has ended reads nothing.
                         inbox.send(message).ok();
                     }
                     (_, message) => {
                         let failure = format!("an agent was sent: {message:?} to {connection}");
-                        self.fail(failure);
+                        self.record_failure(failure);
                     }
                 }
             }
         }
     }
 
-    pub(super) fn ended(&self) -> usize {
-        let confirmed = |what: &What| matches!(what, What::Run(_, Deed::Confirmed));
+    pub(super) fn ended_task_count(&self) -> usize {
+        let confirmed =
+            |what: &AgentEvent| matches!(what, AgentEvent::Run(_, AttemptEvent::Confirmed));
         self.ledger.count(confirmed)
     }
 
-    pub(super) fn dispatch(&self) -> Dispatch {
-        let is_offer = |what: &What| matches!(what, What::Run(_, Deed::Offered { .. }));
+    pub(super) fn dispatch_figures(&self) -> DispatchFigures {
+        let is_offer =
+            |what: &AgentEvent| matches!(what, AgentEvent::Run(_, AttemptEvent::Offered { .. }));
         let offered = self.ledger.count(is_offer);
-        let progress = self.progress();
+        let progress = self.lock_progress();
         let after = |percent| percentile(&progress.sent_after, percent).unwrap_or_default();
-        Dispatch {
+        DispatchFigures {
             ms_p50: after(50),
             ms_p95: after(95),
             ms_p99: after(99),

@@ -17,7 +17,7 @@ use bematic::handlers::{
 };
 use bematic::{dead_letter::QueueName, error::BematicError};
 use bematic_aws::{app::App, queue::SqsEventSource, slack::SlackClient};
-use bematic_protocol::ids::Ids;
+use bematic_protocol::ids::IdGenerator;
 use fake_aws::Message;
 use local_slack::Slack;
 use serde::de::DeserializeOwned;
@@ -26,27 +26,27 @@ use serde_json::{Value, from_value, json, to_value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::meter::{Account, CAUSE, Cause, InProcess, Meter};
+use super::meter::{CAUSE, CauseAccount, InProcessSlackTransport, Meter, WorkCause};
 use crate::aws::BOT_TOKEN;
-use crate::common::{HEARTBEATS, MESSAGES, WEBHOOK, lock};
-use crate::driver::{Cloud, Functions};
-use crate::events::fifo_source;
+use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, lock};
+use crate::driver::{Cloud, FunctionInvoker};
+use crate::events::is_fifo_source;
 use crate::log::Service;
-use crate::template::Source;
+use crate::template::EventSourceMapping;
 
-pub(super) const URL: &str = "http://simulated.invalid";
+pub(super) const SIMULATED_BASE_URL: &str = "http://simulated.invalid";
 /// What an invocation takes beside its calls: the bench measures less than that of a processor.
-const OWN: Duration = Duration::from_millis(1);
+const TIME_OUTSIDE_CALLS: Duration = Duration::from_millis(1);
 /// What the first invocation of an environment waits for: the bench measures some 10 ms from exec
 /// to the first poll; the rest is an assumption of what AWS needs to place and start it.
-const START: Duration = Duration::from_millis(200);
+const COLD_START_TIME: Duration = Duration::from_millis(200);
 
 /// How long at most before a queue is looked at again.
-const LOOK: Duration = Duration::from_mins(15);
+const MAX_QUEUE_POLL_INTERVAL: Duration = Duration::from_mins(15);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Usage {
+pub(super) struct FunctionUsage {
     pub(super) invocations: u64,
     pub(super) environments: usize,
     pub(super) starts: u64,
@@ -57,8 +57,8 @@ pub(super) struct Usage {
     now: u64,
 }
 
-impl Usage {
-    fn begin(&mut self, start: bool) {
+impl FunctionUsage {
+    fn begin_invocation(&mut self, start: bool) {
         self.invocations += 1;
         self.now += 1;
         self.most = self.most.max(self.now);
@@ -71,15 +71,15 @@ impl Usage {
 
 pub(super) struct Lambda {
     pub(super) cloud: Cloud,
-    functions: BTreeMap<String, Deployed>,
+    functions: BTreeMap<String, DeployedFunction>,
     pub(super) meter: Arc<Meter>,
     slack: Arc<SlackClient>,
 }
 
-struct Deployed {
+struct DeployedFunction {
     app: App,
     idle: Mutex<Vec<Box<dyn Handler>>>,
-    usage: Mutex<Usage>,
+    usage: Mutex<FunctionUsage>,
 }
 
 impl Lambda {
@@ -87,20 +87,20 @@ impl Lambda {
         cloud: Cloud,
         meter: Arc<Meter>,
         slack: Arc<Slack>,
-        ids: &Arc<dyn Ids>,
+        ids: &Arc<dyn IdGenerator>,
     ) -> Result<Self> {
         let config = cloud.aws.sdk_config();
         let deployed = cloud.functions.iter().map(|(name, function)| {
             let variables = function.variables.clone().into_iter().collect();
-            let deployed = Deployed {
+            let deployed = DeployedFunction {
                 app: App::new(variables, &config, cloud.clock.clone(), ids.clone())?,
                 idle: Mutex::default(),
                 usage: Mutex::default(),
             };
             Ok((name.clone(), deployed))
         });
-        let transport = Arc::new(InProcess(meter.clone(), slack));
-        let address = format!("{URL}/api");
+        let transport = Arc::new(InProcessSlackTransport(meter.clone(), slack));
+        let address = format!("{SIMULATED_BASE_URL}/api");
         let slack = SlackClient::with_transport(transport, &address, BOT_TOKEN.into())?;
         Ok(Self {
             functions: deployed.collect::<Result<_>>()?,
@@ -110,14 +110,14 @@ impl Lambda {
         })
     }
 
-    pub(super) fn take_usage(&self) -> BTreeMap<String, Usage> {
+    pub(super) fn take_usage(&self) -> BTreeMap<String, FunctionUsage> {
         let usage = self.functions.iter().map(|(name, function)| {
             let mut usage = lock(&function.usage);
-            let next = Usage {
+            let next = FunctionUsage {
                 now: usage.now,
                 most: usage.now,
                 environments: usage.environments,
-                ..Usage::default()
+                ..FunctionUsage::default()
             };
             (name.clone(), std::mem::replace(&mut *usage, next))
         });
@@ -126,7 +126,11 @@ impl Lambda {
 
     /// Invokes a function with the messages of its queue until it fails: as many messages at a time, and
     /// invocations side by side, as the template says.
-    pub(super) async fn deliver(self: Arc<Self>, function: String, source: Source) -> Result<()> {
+    pub(super) async fn run_event_source_mapping(
+        self: Arc<Self>,
+        function: String,
+        source: EventSourceMapping,
+    ) -> Result<()> {
         let queue = self.cloud.aws.queue(&source.queue);
         let mut running = JoinSet::new();
         loop {
@@ -139,14 +143,16 @@ impl Lambda {
                 }
                 let (lambda, function, source) = (self.clone(), function.clone(), source.clone());
                 running.spawn_local(async move {
-                    let failed = lambda.handle(&function, &source, &received).await;
+                    let failed = lambda
+                        .handle_received_messages(&function, &source, &received)
+                        .await;
                     failed.map(drop)
                 });
             }
             let free = running.len() < source.concurrency;
             let now = self.cloud.clock.now().as_millis();
             let until = |due: u64| Duration::from_millis(due.saturating_sub(now).max(1));
-            let next = queue.next_due().map_or(LOOK, until);
+            let next = queue.next_due().map_or(MAX_QUEUE_POLL_INTERVAL, until);
             tokio::select! {
                 // What waited for the rest of its group can be received now.
                 Some(ended) = running.join_next() => ended??,
@@ -157,29 +163,29 @@ impl Lambda {
     }
 }
 
-impl Functions for Lambda {
-    type Label = Cause;
+impl FunctionInvoker for Lambda {
+    type InvocationLabel = WorkCause;
 
     fn cloud(&self) -> &Cloud {
         &self.cloud
     }
 
-    fn label(&self, _: &str, message: &Message) -> Cause {
-        self.meter.cause_of(&message.id)
+    fn message_label(&self, _: &str, message: &Message) -> WorkCause {
+        self.meter.cause_of_message(&message.id)
     }
 
-    async fn invoke(&self, name: &str, mut event: Value, causes: &[Cause]) -> Result<Value> {
+    async fn invoke(&self, name: &str, mut event: Value, causes: &[WorkCause]) -> Result<Value> {
         let memory = self.cloud.function(name)?.memory;
         let function = &self.functions[name];
         let cause = *causes.first().context("an invocation is for something")?;
         let prices = &self.meter.prices;
         let bytes = event["body"].as_str().map_or(0, str::len);
-        let fifo_source = fifo_source(&event);
-        let cost = prices.event(name, bytes, fifo_source);
-        let charge = |account: &mut Account, part| account.cost += cost.times(part);
-        self.meter.share(causes, charge);
+        let fifo_source = is_fifo_source(&event);
+        let cost = prices.event_cost(name, bytes, fifo_source);
+        let charge = |account: &mut CauseAccount, part| account.cost += cost.times(part);
+        self.meter.split_among_causes(causes, charge);
         if fifo_source.is_some() {
-            sleep(prices.latency(Service::Sqs)).await;
+            sleep(prices.assumed_latency(Service::Sqs)).await;
         }
         if let Some(records) = event["Records"].as_array_mut() {
             for (record, cause) in records.iter_mut().zip(causes) {
@@ -189,15 +195,15 @@ impl Functions for Lambda {
             }
         }
         let idle = lock(&function.idle).pop();
-        lock(&function.usage).begin(idle.is_none());
+        lock(&function.usage).begin_invocation(idle.is_none());
         let handler = if let Some(handler) = idle {
             handler
         } else {
-            sleep(START).await;
-            handler(name, &function.app, self.slack.clone())?
+            sleep(COLD_START_TIME).await;
+            build_handler(name, &function.app, self.slack.clone())?
         };
         let begun = Instant::now();
-        sleep(OWN).await;
+        sleep(TIME_OUTSIDE_CALLS).await;
         let answer = CAUSE.scope(cause, handler.handle(event)).await;
         let billed = begun.elapsed();
         lock(&function.idle).push(handler);
@@ -205,8 +211,8 @@ impl Functions for Lambda {
         usage.now -= 1;
         usage.busy_seconds += billed.as_secs_f64();
         drop(usage);
-        let lambda = prices.invocation(memory, billed);
-        self.meter.share(causes, |account, part| {
+        let lambda = prices.lambda_cost(memory, billed);
+        self.meter.split_among_causes(causes, |account, part| {
             account.cost.lambda += lambda * part;
             *account.invocations.entry(name.to_owned()).or_default() += part;
         });
@@ -226,33 +232,35 @@ impl<F: AsyncFn(Value) -> Result<Value> + Send> Handler for F {
     }
 }
 
-fn boxed(handler: impl AsyncFn(Value) -> Result<Value> + Send + 'static) -> Box<dyn Handler> {
+fn box_handler(handler: impl AsyncFn(Value) -> Result<Value> + Send + 'static) -> Box<dyn Handler> {
     Box::new(handler)
 }
 
 /// Returns the handler that a function's `main` makes.
-fn handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Handler>> {
+fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Handler>> {
     let ports = app.ports();
     Ok(match name {
-        "ws-authorizer" => boxed(async move |event| {
+        "ws-authorizer" => box_handler(async move |event| {
             let policy = authorize(&ports, &from_value(event)?).await;
             policy.map_err(|refusal| anyhow!("the handshake is refused: {}", refusal.code))
         }),
-        "ws-connect" => boxed(async move |event| Ok(connect(&ports, &from_value(event)?).await)),
-        "ws-disconnect" => boxed(async move |event| {
+        "ws-connect" => {
+            box_handler(async move |event| Ok(connect(&ports, &from_value(event)?).await))
+        }
+        "ws-disconnect" => box_handler(async move |event| {
             disconnect(&ports, &from_value(event)?).await.ok();
             Ok(json!({ "statusCode": 200 }))
         }),
-        MESSAGES | HEARTBEATS => {
+        MESSAGE_FUNCTION | HEARTBEAT_FUNCTION => {
             let router = MessageRouter::new(ports);
-            boxed(async move |event| {
+            box_handler(async move |event| {
                 router.handle(from_value(event)?).await;
                 Ok(json!({ "statusCode": 200 }))
             })
         }
-        WEBHOOK => {
+        WEBHOOK_FUNCTION => {
             let webhook = Webhook::new(ports, app.signing_secret()?);
-            boxed(async move |event| {
+            box_handler(async move |event| {
                 let header = |name: &str| event["headers"][name.to_lowercase()].as_str();
                 let text = |name: &str| event[name].as_str().unwrap_or_default();
                 let request = Request::new(text("rawPath"), header, text("body").as_bytes());
@@ -265,20 +273,26 @@ fn handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Han
                 app.event_source(QueueName::Dispatch),
                 Dispatcher::new(ports),
             );
-            boxed(async move |event| each(event, &source, |it| dispatcher.handle(it)).await)
+            box_handler(async move |event| {
+                handle_each_message(event, &source, |it| dispatcher.handle(it)).await
+            })
         }
         "notifier" => {
             let source = app.event_source(QueueName::Notifications);
             let notifier = Notifier::new(ports, slack);
-            boxed(async move |event| each(event, &source, |it| notifier.handle(it)).await)
+            box_handler(async move |event| {
+                handle_each_message(event, &source, |it| notifier.handle(it)).await
+            })
         }
         "batch" => {
             let (source, worker) = (app.event_source(QueueName::Batch), BatchWorker::new(ports));
-            boxed(async move |event| each(event, &source, |it| worker.handle(it)).await)
+            box_handler(async move |event| {
+                handle_each_message(event, &source, |it| worker.handle(it)).await
+            })
         }
         "sweeper" => {
             let sweeper = Sweeper::new(ports);
-            boxed(async move |_| {
+            box_handler(async move |_| {
                 sweeper.sweep().await?;
                 Ok(Value::Null)
             })
@@ -288,17 +302,21 @@ fn handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<dyn Han
 }
 
 #[derive(Deserialize)]
-struct Caused<M> {
-    cause: Cause,
+struct MessageWithCause<M> {
+    cause: WorkCause,
     message: M,
 }
 
-async fn each<M, F>(event: Value, source: &SqsEventSource, handle: impl Fn(M) -> F) -> Result<Value>
+async fn handle_each_message<M, F>(
+    event: Value,
+    source: &SqsEventSource,
+    handle: impl Fn(M) -> F,
+) -> Result<Value>
 where
     M: DeserializeOwned,
     F: Future<Output = Result<(), BematicError>>,
 {
-    let handle = |caused: Caused<M>| CAUSE.scope(caused.cause, handle(caused.message));
-    let response = sqs::each(from_value(event)?, source, handle).await;
+    let handle = |caused: MessageWithCause<M>| CAUSE.scope(caused.cause, handle(caused.message));
+    let response = sqs::handle_each_record(from_value(event)?, source, handle).await;
     Ok(to_value(response)?)
 }

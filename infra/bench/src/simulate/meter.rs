@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use axum::http::{Request, Response};
 use bematic_aws::slack::Transport;
-use fake_aws::{Failure, Hook, PartitionAccess, Units, When};
+use fake_aws::{Failure, FailurePoint, Hook, PartitionAccess, Units};
 use local_slack::Slack;
 use serde::{Deserialize, Serialize};
 use strum::Display;
@@ -21,7 +21,7 @@ use crate::prices::{Cost, Prices};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Display, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Cause {
+pub(super) enum WorkCause {
     /// A task, from its command to its last timer.
     #[strum(to_string = "tasks")]
     Task,
@@ -36,12 +36,12 @@ pub(super) enum Cause {
 
 tokio::task_local! {
     /// What the present work is done for; work without a cause is set-up, and takes no time.
-    pub(super) static CAUSE: Cause;
+    pub(super) static CAUSE: WorkCause;
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Account {
+pub(super) struct CauseAccount {
     pub(super) calls: BTreeMap<String, u64>,
     pub(super) units: Units,
     pub(super) refused: u64,
@@ -61,15 +61,15 @@ pub(super) struct PartitionPeak {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) accounts: BTreeMap<Cause, Account>,
+pub(super) struct MeterCounts {
+    pub(super) accounts: BTreeMap<WorkCause, CauseAccount>,
     pub(super) hottest: BTreeMap<String, PartitionPeak>,
     /// The second in which each partition was touched last, and its units in that second.
     seconds: HashMap<(String, String), (u64, Units)>,
 }
 
-impl Counts {
-    fn touch(&mut self, touch: &PartitionAccess, now: u64) {
+impl MeterCounts {
+    fn add_partition_access(&mut self, touch: &PartitionAccess, now: u64) {
         let kind = touch.partition.split('#').next().unwrap_or_default();
         let kind = format!("{} {kind}", touch.resource);
         let hottest = self.hottest.entry(kind).or_default();
@@ -91,8 +91,8 @@ impl Counts {
 pub(super) struct Meter {
     pub(super) prices: Prices,
     begun: Instant,
-    counts: Mutex<Counts>,
-    causes: Mutex<HashMap<String, Cause>>,
+    counts: Mutex<MeterCounts>,
+    causes: Mutex<HashMap<String, WorkCause>>,
     failures: Mutex<Vec<String>>,
     pub(super) posted: Notify,
     pub(super) sent: Notify,
@@ -111,42 +111,43 @@ impl Meter {
         }
     }
 
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+    pub(super) fn lock_counts(&self) -> MutexGuard<'_, MeterCounts> {
         lock(&self.counts)
     }
 
-    pub(super) fn cause_of(&self, message: &str) -> Cause {
+    pub(super) fn cause_of_message(&self, message: &str) -> WorkCause {
         let cause = lock(&self.causes).get(message).copied();
-        cause.unwrap_or(Cause::Sweep)
+        cause.unwrap_or(WorkCause::Sweep)
     }
 
-    pub(super) fn fail(&self, failure: String) {
+    pub(super) fn record_failure(&self, failure: String) {
         lock(&self.failures).push(failure);
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// Returns the first failure as an error, if there is one.
+    pub(super) fn check_no_failures(&self) -> Result<()> {
         let failure = lock(&self.failures).first().cloned();
         failure.map_or(Ok(()), |failure| bail!(failure))
     }
 
-    pub(super) fn note(&self, call: &Call) {
+    pub(super) fn record_call(&self, call: &Call) {
         let Ok(cause) = CAUSE.try_with(|cause| *cause) else {
             return;
         };
-        if let Some(fault) = call.fault() {
-            self.fail(format!("a function called what it should not: {fault}"));
+        if let Some(fault) = call.unexpected_error() {
+            self.record_failure(format!("a function called what it should not: {fault}"));
         }
-        let mut counts = self.counts();
+        let mut counts = self.lock_counts();
         let account = counts.accounts.entry(cause).or_default();
         *account.calls.entry(call.name()).or_default() += 1;
         account.units += call.units;
-        account.cost += self.prices.call(call);
-        if call.is_refused() {
+        account.cost += self.prices.call_cost(call);
+        if call.is_refused_write() {
             account.refused += 1;
             account.refused_units += call.units;
         }
         for touch in &call.partition_accesses {
-            counts.touch(touch, self.begun.elapsed().as_secs());
+            counts.add_partition_access(touch, self.begun.elapsed().as_secs());
         }
         drop(counts);
         match call.service {
@@ -161,8 +162,12 @@ impl Meter {
     }
 
     /// Adds equal parts of something to the accounts of causes.
-    pub(super) fn share(&self, causes: &[Cause], add: impl Fn(&mut Account, f64)) {
-        let mut counts = self.counts();
+    pub(super) fn split_among_causes(
+        &self,
+        causes: &[WorkCause],
+        add: impl Fn(&mut CauseAccount, f64),
+    ) {
+        let mut counts = self.lock_counts();
         for cause in causes {
             let account = counts.accounts.entry(*cause).or_default();
             add(account, 1.0 / causes.len() as f64);
@@ -170,28 +175,30 @@ impl Meter {
     }
 }
 
-pub(super) struct ToAws(pub(super) Arc<Meter>);
+/// Has calls to AWS take their time, and counts them.
+pub(super) struct AwsCallMeter(pub(super) Arc<Meter>);
 
 #[async_trait]
-impl Hook for ToAws {
-    async fn before_call(&self, call: &fake_aws::Call) -> Option<(When, Failure)> {
+impl Hook for AwsCallMeter {
+    async fn before_call(&self, call: &fake_aws::Call) -> Option<(FailurePoint, Failure)> {
         if CAUSE.try_with(|_| ()).is_ok() {
-            sleep(self.0.prices.latency(call.service.into())).await;
+            sleep(self.0.prices.assumed_latency(call.service.into())).await;
         }
         None
     }
 
     async fn after_call(&self, call: &fake_aws::Call) {
-        self.0.note(&Call::to_aws(call, Instant::now()));
+        self.0
+            .record_call(&Call::from_fake_aws(call, Instant::now()));
     }
 }
 
 /// The local Slack, which the production client calls in process. A call takes its time, and is counted.
 #[derive(Debug)]
-pub(super) struct InProcess(pub(super) Arc<Meter>, pub(super) Arc<Slack>);
+pub(super) struct InProcessSlackTransport(pub(super) Arc<Meter>, pub(super) Arc<Slack>);
 
 #[async_trait]
-impl Transport for InProcess {
+impl Transport for InProcessSlackTransport {
     async fn send(
         &self,
         request: Request<Vec<u8>>,
@@ -199,9 +206,9 @@ impl Transport for InProcess {
         let (Self(meter, slack), began) = (self, Instant::now());
         let path = request.uri().path();
         let method = path.rsplit('/').next().unwrap_or_default().to_owned();
-        sleep(meter.prices.latency(Service::Slack)).await;
+        sleep(meter.prices.assumed_latency(Service::Slack)).await;
         let answer = local_slack::handle(slack, request).await?;
-        meter.note(&Call::new(Service::Slack, &method, began));
+        meter.record_call(&Call::new(Service::Slack, &method, began));
         Ok(answer)
     }
 }

@@ -22,7 +22,7 @@ use clap::Args;
 use serde::Serialize;
 use xtask::Workspace;
 
-use self::report::{Load, Outcome, Rung};
+use self::report::{LadderRung, Load, RunFigures};
 use crate::{common::write_json, prices::Prices, template::Template};
 
 /// The options of `cargo xtask simulate`.
@@ -37,31 +37,31 @@ pub struct Options {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    run: Outcome,
+    run: RunFigures,
     /// The same few tasks with ever more agents.
-    ladder: Vec<Rung>,
+    ladder: Vec<LadderRung>,
 }
 
 /// Runs what was asked for, and the same few tasks with 10 agents, 100 and so on up to as many.
 /// Fails if a task's cost depends on how many agents there are.
 pub fn simulate(workspace: &Workspace, options: &Options, ui: &Ui) -> Result<()> {
-    let (template, prices) = (Template::read(workspace)?, Prices::read()?);
-    let step = ui.step("Simulating");
+    let (template, prices) = (Template::read(workspace)?, Prices::load()?);
+    let step = ui.begin_step("Simulating");
     let mut run = |load: Load| {
-        let note = |what: &str| step.note(&format!("{} agents: {what}", load.agents));
-        run::run(&template, &prices, load, &note)
+        let note = |what: &str| step.show_note(&format!("{} agents: {what}", load.agents));
+        run::run_in_virtual_time(&template, &prices, load, &note)
     };
     let load = options.load;
-    let (ladder, last) = report::climb(load, &prices, &mut run)?;
+    let (ladder, last) = report::run_ladder(load, &prices, &mut run)?;
     let run = match last {
         Some(last) if last.load == load => last,
         _ => run(load)?,
     };
-    step.done(&format!("{} runs", ladder.len()));
-    ui.line(&table::table(&run, &ladder, &prices));
+    step.succeed(&format!("{} runs", ladder.len()));
+    ui.print_line(&table::render_report(&run, &ladder, &prices));
     let report = Report { run, ladder };
     write_json(options.json.as_deref(), &report)?;
-    if report.ladder.iter().any(|rung| !rung.is_flat()) {
+    if report.ladder.iter().any(|rung| !rung.is_cost_flat()) {
         bail!("a task's cost is not the same however many agents there are");
     }
     Ok(())

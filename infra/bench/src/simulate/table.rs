@@ -1,12 +1,12 @@
 //! The report of the simulation, as a person reads it.
 
-use super::meter::Cause;
-use super::report::{Outcome, Rung, TOLERANCE};
+use super::meter::WorkCause;
+use super::report::{COST_TOLERANCE_PERCENT, LadderRung, RunFigures};
 use crate::prices::Prices;
 
-pub(super) fn table(run: &Outcome, ladder: &[Rung], prices: &Prices) -> String {
-    let mut lines = dispatch(run, prices);
-    lines.extend(calls(run));
+pub(super) fn render_report(run: &RunFigures, ladder: &[LadderRung], prices: &Prices) -> String {
+    let mut lines = dispatch_lines(run, prices);
+    lines.extend(call_lines(run));
     let head = "function       invocations  at a time: mean   most   environments   started";
     lines.push(format!("\n{head}"));
     lines.extend(run.functions.iter().map(|(name, it)| {
@@ -20,12 +20,12 @@ pub(super) fn table(run: &Outcome, ladder: &[Rung], prices: &Prices) -> String {
         let (partitions, write, read) = (it.partitions, it.write_units, it.read_units);
         format!("{kind:33} {partitions:>10} {write:>39.1} {read:>12.1}")
     }));
-    lines.extend(dollars(run, prices));
-    lines.extend(rungs(ladder));
+    lines.extend(cost_lines(run, prices));
+    lines.extend(ladder_lines(ladder));
     lines.join("\n")
 }
 
-fn dispatch(run: &Outcome, prices: &Prices) -> Vec<String> {
+fn dispatch_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
     let (load, to) = (run.load, run.dispatched);
     let (agents, rate, asked, seed) = (load.agents, load.tasks_per_second, load.seconds, load.seed);
     let (tasks, seconds, date, region) = (run.tasks, run.seconds, &prices.date, &prices.region);
@@ -44,15 +44,17 @@ fn dispatch(run: &Outcome, prices: &Prices) -> Vec<String> {
     ]
 }
 
-fn calls(run: &Outcome) -> Vec<String> {
+fn call_lines(run: &RunFigures) -> Vec<String> {
     let mut lines = vec!["\nfor what       calls         count   of that a second".to_owned()];
     for (cause, account) in &run.accounts {
         let mut name = cause.to_string();
         for (call, count) in &account.calls {
             let rate = match cause {
-                Cause::Presence | Cause::Sweep => format!("{:.1}", *count as f64 / run.seconds),
+                WorkCause::Presence | WorkCause::Sweep => {
+                    format!("{:.1}", *count as f64 / run.seconds)
+                }
                 // Not all of it was in these seconds.
-                Cause::Task | Cause::Connect => String::new(),
+                WorkCause::Task | WorkCause::Connect => String::new(),
             };
             lines.push(format!("{name:12} {call:32} {count:>10} {rate:>12}"));
             name.clear();
@@ -73,14 +75,17 @@ fn calls(run: &Outcome) -> Vec<String> {
     lines
 }
 
-fn dollars(run: &Outcome, prices: &Prices) -> Vec<String> {
+fn cost_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(usd) = run.usd_per_1000_tasks() {
-        let cost = run.accounts.get(&Cause::Task).map(|account| account.cost);
+        let cost = run
+            .accounts
+            .get(&WorkCause::Task)
+            .map(|account| account.cost);
         let cost = cost.unwrap_or_default().times(1000.0 / run.tasks as f64);
         lines.push(format!("\n{usd:.4} USD per 1000 tasks: {cost}"));
     }
-    let hour = run.agent_hour(prices);
+    let hour = run.agent_hour_cost(prices);
     lines.push(format!(
         "{:.4} USD per 1000 agent-hours: heartbeats {:.4}, sweeper {:.4}, connections {:.4}, \
          connecting anew {:.4}",
@@ -93,8 +98,8 @@ fn dollars(run: &Outcome, prices: &Prices) -> Vec<String> {
     lines
 }
 
-fn rungs(ladder: &[Rung]) -> Vec<String> {
-    let Some(Rung { tasks, load, .. }) = ladder.first() else {
+fn ladder_lines(ladder: &[LadderRung]) -> Vec<String> {
+    let Some(LadderRung { tasks, load, .. }) = ladder.first() else {
         return Vec::new();
     };
     let head = "  agents   USD per 1000 tasks             USD per 1000 agent-hours   p50 ms   p99 ms   environments of ws-message";
@@ -111,13 +116,13 @@ fn rungs(ladder: &[Rung]) -> Vec<String> {
         let (hours, environments) = (rung.agent_hour.total() * 1000.0, rung.environments);
         let (p50, p99) = (rung.dispatched.ms_p50, rung.dispatched.ms_p99);
         let costs = format!("{agents:>8} {usd:>20.4} {deviation:>+8.1} % {hours:>26.4}");
-        let verdict = if rung.is_flat() { "" } else { "  TOO FAR" };
+        let verdict = if rung.is_cost_flat() { "" } else { "  TOO FAR" };
         format!("{costs} {p50:>8.0} {p99:>8.0} {environments:>28}{verdict}")
     }));
-    let flat = ladder.iter().all(Rung::is_flat);
+    let flat = ladder.iter().all(LadderRung::is_cost_flat);
     let verdict = if flat { "flat" } else { "NOT flat" };
     lines.push(format!(
-        "cost per task: {verdict} (within {TOLERANCE} % of the first)"
+        "cost per task: {verdict} (within {COST_TOLERANCE_PERCENT} % of the first)"
     ));
     lines
 }

@@ -36,14 +36,14 @@ async fn send(it: &Fixture) -> Result<(), String> {
 
 #[tokio::test]
 async fn the_nth_call_fails_once_before_its_effect_or_after() {
-    for (when, kept) in [(When::Before, 1), (When::After, 2)] {
+    for (when, kept) in [(FailurePoint::Before, 1), (FailurePoint::After, 2)] {
         let it = Fixture::new();
         it.aws.failures().arm(1, when, Failure::Connection);
         assert_eq!(put(&it, "1").await, Ok(()));
         assert_eq!(put(&it, "2").await, Err("connection".into()));
         assert_eq!(it.aws.tables().items("Things").len(), kept);
         assert_eq!(put(&it, "3").await, Ok(()));
-        assert!(it.aws.failures().unused().is_empty());
+        assert!(it.aws.failures().take_unused().is_empty());
         let calls = it.aws.calls().take();
         let errors: Vec<_> = calls.iter().map(|call| call.error.as_deref()).collect();
         assert_eq!(errors, [None, Some("InternalServerError"), None]);
@@ -53,9 +53,11 @@ async fn the_nth_call_fails_once_before_its_effect_or_after() {
 #[tokio::test]
 async fn a_failure_that_no_call_used_is_told_and_disarmed() {
     let it = Fixture::new();
-    it.aws.failures().arm(1, When::Before, Failure::Internal);
+    it.aws
+        .failures()
+        .arm(1, FailurePoint::Before, Failure::Internal);
     assert_eq!(put(&it, "1").await, Ok(()));
-    assert_eq!(it.aws.failures().unused(), [Failure::Internal]);
+    assert_eq!(it.aws.failures().take_unused(), [Failure::Internal]);
     assert_eq!(put(&it, "2").await, Ok(()));
 }
 
@@ -68,7 +70,7 @@ async fn each_service_fails_in_its_own_words() {
     for nth in 0..3 {
         // Each takes the first call after the one before it.
         let failures = it.aws.failures();
-        failures.arm(nth, When::Before, Failure::Internal);
+        failures.arm(nth, FailurePoint::Before, Failure::Internal);
     }
     let post = gateway.post_to_connection().connection_id("c");
     let post = post.data(aws_sdk_apigatewaymanagement::primitives::Blob::new("x"));
@@ -94,7 +96,7 @@ async fn each_service_fails_in_its_own_words() {
 async fn a_failure_can_wait_for_calls_that_match() {
     let it = Fixture::new();
     let failures = it.aws.failures();
-    failures.arm_for(1, When::Before, Failure::Internal, |call| {
+    failures.arm_matching(1, FailurePoint::Before, Failure::Internal, |call| {
         call.service == Service::Sqs
     });
     assert_eq!(
@@ -122,7 +124,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
         .transact_items(item("2"));
     it.aws
         .failures()
-        .arm(0, When::After, Failure::TransactionConflict(1));
+        .arm(0, FailurePoint::After, Failure::TransactionConflict(1));
     get(&it.dynamo).await;
     let error = write.clone().send().await.unwrap_err().into_service_error();
     let TransactWriteItemsError::TransactionCanceledException(error) = error else {
@@ -140,7 +142,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
     );
     it.aws
         .failures()
-        .arm(0, When::Before, Failure::TransactionConflict(0));
+        .arm(0, FailurePoint::Before, Failure::TransactionConflict(0));
     assert_eq!(
         put(&it, "1").await,
         Err("TransactionConflictException".into())
@@ -159,10 +161,10 @@ struct Notes(Arc<Mutex<Vec<String>>>);
 
 #[async_trait::async_trait]
 impl Hook for Notes {
-    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         lock(&self.0).push(format!("before {call}"));
         if call.operation == "SendMessage" {
-            return Some((When::After, Failure::Internal));
+            return Some((FailurePoint::After, Failure::Internal));
         }
         None
     }
@@ -192,7 +194,7 @@ async fn a_hook_is_told_of_every_call_that_is_observed() {
     assert_eq!(*lock(&notes.0), expected);
     let calls = it.aws.calls();
     assert_eq!(calls.take().len(), 2);
-    calls.keep(false);
+    calls.set_recording(false);
     put(&it, "2").await.unwrap();
     assert!(calls.take().is_empty());
 }

@@ -47,7 +47,7 @@ fn writes(write: f64) -> Units {
 
 fn metered() -> Fixture {
     let it = Fixture::new();
-    it.aws.meter(true);
+    it.aws.set_metering(true);
     it
 }
 

@@ -31,7 +31,9 @@ fn ts(answer: &Value) -> Ts {
 #[tokio::test]
 async fn messages_are_seen_with_their_updates_and_replies() {
     let slack = Slack::new(Config::new("secret", TOKEN));
-    let question = slack.post_as(ADA, CHANNEL, None, "a question").unwrap();
+    let question = slack
+        .post_without_event(ADA, CHANNEL, None, "a question")
+        .unwrap();
     let metadata = json!({ "event_type": "task", "event_payload": { "id": 1 } });
     let blocks = json!([{ "type": "divider", "block_id": "b" }]);
     let card = json!({ "channel": CHANNEL, "text": "card", "thread_ts": question,
@@ -69,7 +71,7 @@ async fn ephemeral_messages_are_seen_with_their_reader() {
     let slack = Slack::new(Config::new("secret", TOKEN));
     let args = json!({ "channel": CHANNEL, "text": "psst", "user": ADA });
     answer(&slack, "chat.postEphemeral", args).await;
-    let [only] = slack.ephemeral(CHANNEL).try_into().unwrap();
+    let [only] = slack.ephemeral_messages(CHANNEL).try_into().unwrap();
     assert_eq!(only.content.text, "psst");
     assert_eq!(only.only_for.as_deref(), Some(ADA));
     assert!(slack.messages(CHANNEL).is_empty());
@@ -79,11 +81,11 @@ async fn ephemeral_messages_are_seen_with_their_reader() {
 async fn the_next_calls_fail_as_the_fault_says() {
     let slack = Slack::new(Config::new("secret", TOKEN));
     let args = json!({ "channel": CHANNEL, "text": "hi" });
-    let fail = |fault| slack.fail(serde_json::from_value(fault).unwrap());
+    let fail = |fault| slack.add_fault(serde_json::from_value(fault).unwrap());
     fail(json!({ "method": "chat.postMessage", "error": "is_archived" }));
     let refused = answer(&slack, "chat.postMessage", args.clone()).await;
     assert_eq!(refused, json!({ "ok": false, "error": "is_archived" }));
-    slack.fail(Fault::rate_limited("*", 7));
+    slack.add_fault(Fault::rate_limited("*", 7));
     let limited = call(&slack, "chat.postMessage", args.clone()).await;
     assert_eq!(
         (limited.status().as_u16(), &limited.headers()["retry-after"]),

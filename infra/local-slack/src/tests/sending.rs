@@ -20,7 +20,7 @@ async fn slack_for(app: &App) -> Fixture {
 
 /// Returns the texts of the channel's ephemeral messages.
 fn ephemeral(slack: &Fixture) -> Vec<String> {
-    let messages = slack.server.state().ephemeral(CHANNEL);
+    let messages = slack.server.state().ephemeral_messages(CHANNEL);
     messages.into_iter().map(|one| one.content.text).collect()
 }
 
@@ -41,7 +41,7 @@ async fn a_command_is_signed_and_has_slacks_fields() {
     let mut app = App::start(&[Answer::Body(r#"{"text":"On its way"}"#)]).await;
     let slack = slack_for(&app).await;
     let client = Client::new(&slack.server.page_url(), CHANNEL, ADA);
-    let said = client.command("/bm run fix <it> & go").await.unwrap();
+    let said = client.send_command("/bm run fix <it> & go").await.unwrap();
     assert_eq!(said.response, Some(json!({ "text": "On its way" })));
     let got = app.next().await;
     assert_eq!(got.path, "/slack/commands");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use bematic_test_agent::{
-    Agent, CloudMessage, Connection, Handshake, Incoming, Ledger, Message, Offer, OfferResponse,
-    Plan, Script, Settings, Spelling,
+    Agent, CloudMessage, Connection, HandshakeHeaders, Incoming, Ledger, Message, Offer,
+    OfferResponse, Plan, Script, Settings, Spelling,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -18,26 +18,26 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 /// The wait after a connection that was refused or lost.
-const RECONNECT: Duration = Duration::from_millis(700);
+const RECONNECT_DELAY: Duration = Duration::from_millis(700);
 /// The time limit of a handshake, and of sending one message.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The duration of a task, in milliseconds.
-const WORK: Range<u64> = 300..4000;
+const TASK_MILLIS: Range<u64> = 300..4000;
 /// The duration of a long task: longer than the cloud waits for the acknowledgement.
-const LONG_WORK: Range<u64> = 8000..22_000;
+const LONG_TASK_MILLIS: Range<u64> = 8000..22_000;
 /// The probability that a task is a long one.
-const LONG: f64 = 0.12;
+const LONG_TASK_PROBABILITY: f64 = 0.12;
 /// The probability that a task is not acknowledged.
-const SILENT: f64 = 0.06;
+const UNACKNOWLEDGED_PROBABILITY: f64 = 0.06;
 /// The probability that a task has progress and output.
-const REPORTED: f64 = 0.2;
+const PROGRESS_PROBABILITY: f64 = 0.2;
 /// The probability that a task ends in an error.
-const FAILED: f64 = 0.05;
+const FAILURE_PROBABILITY: f64 = 0.05;
 /// The probability that a task is refused, though there is room.
-const REFUSED: f64 = 0.02;
+const REFUSAL_PROBABILITY: f64 = 0.02;
 /// The probability that a cancellation is ignored.
-const UNCANCELLABLE: f64 = 0.2;
+const IGNORE_CANCEL_PROBABILITY: f64 = 0.2;
 
 /// An interruption of an agent: its connection is cut.
 #[derive(Debug, Default)]
@@ -67,9 +67,9 @@ impl RunningAgent {
     ) -> Self {
         let (interruptions, interrupted) = mpsc::unbounded_channel();
         let (idle_sender, idle) = watch::channel(true);
-        let handshake = Handshake::header(settings.id.as_str(), api_key);
+        let handshake = HandshakeHeaders::with_key(settings.id.as_str(), api_key);
         let (id, mut rng) = (settings.id.clone(), StdRng::seed_from_u64(seed));
-        let script: Script = Box::new(move |offer| plan(&mut rng, &id, offer));
+        let script: Script = Box::new(move |offer| draw_attempt_plan(&mut rng, &id, offer));
         let agent = Agent::new(settings, script, ledger, SystemClock.now());
         tokio::spawn(run(agent, url, handshake, interrupted, idle_sender));
         Self {
@@ -93,12 +93,13 @@ impl RunningAgent {
 async fn run(
     mut agent: Agent,
     mut url: String,
-    handshake: Handshake,
+    handshake: HandshakeHeaders,
     mut interruptions: mpsc::UnboundedReceiver<Interruption>,
     idle: watch::Sender<bool>,
 ) {
     let mut connection = None;
-    let open_after = |after, url: &str| open(after, url.to_owned(), handshake.clone());
+    let open_after =
+        |after, url: &str| connect_after_delay(after, url.to_owned(), handshake.clone());
     let opening = open_after(Duration::ZERO, &url);
     tokio::pin!(opening);
     loop {
@@ -112,10 +113,10 @@ async fn run(
                 };
                 let now = SystemClock.now();
                 if connection.take().is_some() {
-                    agent.disconnected(now);
+                    agent.on_disconnected(now);
                 }
                 if interruption.kill {
-                    agent.killed(now);
+                    agent.on_killed(now);
                 }
                 url = interruption.url.unwrap_or(url);
                 opening.set(open_after(interruption.away, &url));
@@ -123,12 +124,12 @@ async fn run(
             opened = &mut opening, if connection.is_none() => {
                 connection = opened;
                 if connection.is_some() {
-                    messages = agent.connected(SystemClock.now());
+                    messages = agent.on_connected(SystemClock.now());
                 } else {
-                    opening.set(open_after(RECONNECT, &url));
+                    opening.set(open_after(RECONNECT_DELAY, &url));
                 }
             }
-            incoming = next(&mut connection) => match incoming {
+            incoming = next_incoming(&mut connection) => match incoming {
                 Incoming::Text(text) => {
                     if let Ok(message) = CloudMessage::read(&text) {
                         messages = agent.receive(&message, SystemClock.now());
@@ -136,16 +137,20 @@ async fn run(
                 }
                 Incoming::Closed(_) => {
                     connection = None;
-                    agent.disconnected(SystemClock.now());
-                    opening.set(open_after(RECONNECT, &url));
+                    agent.on_disconnected(SystemClock.now());
+                    opening.set(open_after(RECONNECT_DELAY, &url));
                 }
             },
-            () = sleep(pause) => messages = agent.due(SystemClock.now()),
+            () = sleep(pause) => messages = agent.take_due_messages(SystemClock.now()),
         }
         if let Some(connection) = &mut connection {
             for message in messages {
                 // What cannot be sent is lost, as is the connection: the next event tells so.
-                let _ = timeout(TIMEOUT, connection.send(message.text(Spelling::Canonical))).await;
+                let _ = timeout(
+                    SOCKET_TIMEOUT,
+                    connection.send(message.text(Spelling::Canonical)),
+                )
+                .await;
             }
         }
         idle.send_replace(agent.is_idle());
@@ -153,14 +158,18 @@ async fn run(
 }
 
 /// Opens a connection after a while. `None` if that fails.
-async fn open(after: Duration, url: String, handshake: Handshake) -> Option<Connection> {
+async fn connect_after_delay(
+    after: Duration,
+    url: String,
+    handshake: HandshakeHeaders,
+) -> Option<Connection> {
     sleep(after).await;
-    let opening = timeout(TIMEOUT, Connection::open(&url, &handshake)).await;
+    let opening = timeout(SOCKET_TIMEOUT, Connection::open(&url, &handshake)).await;
     opening.ok()?.ok()
 }
 
 /// Awaits the next event of a connection, for ever if there is none.
-async fn next(connection: &mut Option<Connection>) -> Incoming {
+async fn next_incoming(connection: &mut Option<Connection>) -> Incoming {
     match connection {
         Some(connection) => connection.next().await,
         None => pending().await,
@@ -168,27 +177,31 @@ async fn next(connection: &mut Option<Connection>) -> Incoming {
 }
 
 /// Draws the plan of an attempt.
-fn plan(rng: &mut StdRng, agent: &AgentId, offer: &Offer) -> Plan {
-    let run = offer.run();
-    if rng.random_bool(REFUSED) {
+fn draw_attempt_plan(rng: &mut StdRng, agent: &AgentId, offer: &Offer) -> Plan {
+    let run = offer.run_key();
+    if rng.random_bool(REFUSAL_PROBABILITY) {
         return Plan::refuse("not in the mood");
     }
-    let is_long = rng.random_bool(LONG);
-    let whole = rng.random_range(if is_long { LONG_WORK } else { WORK });
+    let is_long = rng.random_bool(LONG_TASK_PROBABILITY);
+    let whole = rng.random_range(if is_long {
+        LONG_TASK_MILLIS
+    } else {
+        TASK_MILLIS
+    });
     let after = Duration::from_millis;
     let mut plan = Plan::accept();
-    if rng.random_bool(SILENT) {
+    if rng.random_bool(UNACKNOWLEDGED_PROBABILITY) {
         plan.answer = OfferResponse::Silent;
     }
-    plan.cancellable = !rng.random_bool(UNCANCELLABLE);
-    if rng.random_bool(REPORTED) {
+    plan.cancellable = !rng.random_bool(IGNORE_CANCEL_PROBABILITY);
+    if rng.random_bool(PROGRESS_PROBABILITY) {
         let step = json!({ "progress": 50, "steps": ["half way"] });
         let output = Message::stream(run, 0, &format!("{run}\n"));
         plan = plan
             .then(after(whole / 3), Message::progress(run, step))
             .then(after(whole / 2), output);
     }
-    let end = if rng.random_bool(FAILED) {
+    let end = if rng.random_bool(FAILURE_PROBABILITY) {
         Message::error(run, "it went wrong")
     } else {
         Message::complete(run, &format!("did {run} at {agent}"))

@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Returns the time during which faults are injected.
-    const fn time(&self) -> Duration {
+    const fn fault_injection_duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 }

@@ -19,13 +19,13 @@ use tokio::time::sleep;
 use crate::stack::StackFile;
 
 /// The probability that an operator cancels a task.
-const CANCELLED: f64 = 0.06;
+const CANCEL_PROBABILITY: f64 = 0.06;
 /// The probability that an operator retries a cancelled task.
-const RETRIED: f64 = 0.5;
+const RETRY_PROBABILITY: f64 = 0.5;
 /// The number of times that an operator repeats a command that failed.
-const REPEATS: u32 = 2;
+const MAX_COMMAND_REPEATS: u32 = 2;
 /// The time limit of the webhook's answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The answers and actions of all operators of a run.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub(super) struct Operator {
 
 impl Operator {
     /// Creates a task at some time of a run of this length, and may have it cancelled and tried again.
-    pub(super) async fn create_task(
+    pub(super) async fn create_task_maybe_cancel(
         self: Arc<Self>,
         number: usize,
         run: Duration,
@@ -62,24 +62,24 @@ impl Operator {
         let options = ["", "", "", "--priority high ", "--priority low "];
         let option = options[rng.random_range(0..options.len())];
         let command = format!("run {option}do number {number}");
-        for _ in 0..=REPEATS {
+        for _ in 0..=MAX_COMMAND_REPEATS {
             self.record.lock().await.asked += 1;
-            match self.command(&command).await {
-                Answer::Task(task) => {
+            match self.send_command(&command).await {
+                CommandAnswer::Task(task) => {
                     self.record.lock().await.tasks.insert(task);
-                    if rng.random_bool(CANCELLED) {
+                    if rng.random_bool(CANCEL_PROBABILITY) {
                         pause(&mut rng, 0..6000).await;
-                        self.command(&format!("cancel {task}")).await;
-                        if rng.random_bool(RETRIED) {
+                        self.send_command(&format!("cancel {task}")).await;
+                        if rng.random_bool(RETRY_PROBABILITY) {
                             pause(&mut rng, 2000..15_000).await;
                             self.record.lock().await.retried.insert(task);
-                            self.command(&format!("retry {task}")).await;
+                            self.send_command(&format!("retry {task}")).await;
                         }
                     }
                     return;
                 }
-                Answer::Other => return,
-                Answer::Failed => {
+                CommandAnswer::Other => return,
+                CommandAnswer::Failed => {
                     self.record.lock().await.unanswered += 1;
                     pause(&mut rng, 1000..4000).await;
                 }
@@ -88,22 +88,26 @@ impl Operator {
     }
 
     /// Types `/bm` and `text`, once the commands before are answered.
-    async fn command(&self, text: &str) -> Answer {
+    async fn send_command(&self, text: &str) -> CommandAnswer {
         let mut typed = self.typed.lock().await;
         *typed += 1;
         let trigger = format!("{}.{typed}", self.channel);
         let stack = &self.stack;
         let request = SlashCommand::new(&self.channel, &stack.admin_user_id, text, &trigger)
-            .signed(&stack.slack_signing_secret, SystemClock.now().as_secs());
+            .signed_request(&stack.slack_signing_secret, SystemClock.now().as_secs());
         let url = format!("{}{}", stack.webhook_url, request.path);
-        let mut sending = self.http.post(url).timeout(TIMEOUT).body(request.body);
+        let mut sending = self
+            .http
+            .post(url)
+            .timeout(WEBHOOK_TIMEOUT)
+            .body(request.body);
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }
         let answer = async { sending.send().await?.error_for_status()?.text().await };
         answer
             .await
-            .map_or(Answer::Failed, |text| Answer::read(&text))
+            .map_or(CommandAnswer::Failed, |text| CommandAnswer::parse(&text))
     }
 }
 
@@ -113,7 +117,7 @@ async fn pause(rng: &mut StdRng, millis: Range<u64>) {
 
 /// The answer to a command.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+enum CommandAnswer {
     /// A task was created: the answer says which.
     Task(TaskId),
     /// Something else was done, or nothing, and the answer says what.
@@ -122,9 +126,9 @@ enum Answer {
     Failed,
 }
 
-impl Answer {
-    /// Reads an answer as a person does.
-    fn read(body: &str) -> Self {
+impl CommandAnswer {
+    /// Parses an answer as a person reads it.
+    fn parse(body: &str) -> Self {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         let text = body.to_string();
         if let Some((_, rest)) = text.split_once("/bm status ") {
@@ -148,12 +152,12 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_a_person_reads_it() {
         let id = "0198c0de-0000-7000-8000-000000000001";
-        let read = |text: &str| Answer::read(&json!({ "text": text }).to_string());
+        let read = |text: &str| CommandAnswer::parse(&json!({ "text": text }).to_string());
         let created = format!("`a` has a new task: x\n`/bm status {id}`");
-        assert_eq!(read(&created), Answer::Task(id.parse().unwrap()));
-        assert_eq!(read("`x` is cancelled."), Answer::Other);
+        assert_eq!(read(&created), CommandAnswer::Task(id.parse().unwrap()));
+        assert_eq!(read("`x` is cancelled."), CommandAnswer::Other);
         let trouble = ":warning: Something went wrong on our side";
-        assert_eq!(read(trouble), Answer::Failed);
-        assert_eq!(Answer::read("Bad Gateway"), Answer::Failed);
+        assert_eq!(read(trouble), CommandAnswer::Failed);
+        assert_eq!(CommandAnswer::parse("Bad Gateway"), CommandAnswer::Failed);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use anyhow::Result;
-use bematic_test_agent::{Entry, What};
+use bematic_test_agent::{AgentEvent, Entry};
 use serde::Serialize;
 use strum::VariantArray as _;
 
@@ -15,11 +15,11 @@ use crate::session::Session;
 use crate::stack::StackFile;
 
 /// Violations that are named.
-const NAMED: usize = 25;
+const MAX_LISTED_VIOLATIONS: usize = 25;
 /// Tasks and agents whose records are printed.
-const EXPLAINED: usize = 3;
+const MAX_EXPLAINED_IDS: usize = 3;
 /// Log lines of all functions about one of them.
-const LINES: usize = 120;
+const MAX_LOG_LINES: usize = 120;
 
 /// A run and its verdict.
 #[derive(Debug, Serialize)]
@@ -49,74 +49,78 @@ impl Display for Report {
             self.seed,
             self.agents,
             self.concurrency,
-            seconds(self.disturbed_ms),
-            seconds(self.whole_ms),
+            format_seconds(self.disturbed_ms),
+            format_seconds(self.whole_ms),
         )?;
         let told = format!(
             "of which operators were told of {}; {} commands had no proper answer",
             verdict.confirmed, self.unanswered
         );
-        row(f, "tasks submitted", verdict.submitted, &told)?;
-        row(f, "completed", verdict.completed, "")?;
-        row(f, "cancelled", verdict.cancelled, "")?;
+        write_row(f, "tasks submitted", verdict.submitted, &told)?;
+        write_row(f, "completed", verdict.completed, "")?;
+        write_row(f, "cancelled", verdict.cancelled, "")?;
         let causes = verdict.failed.iter();
         let causes: Vec<_> = causes
             .map(|(cause, count)| format!("{count} {cause}"))
             .collect();
         let failed: usize = verdict.failed.values().sum();
-        row(f, "failed", failed, &causes.join(", "))?;
+        write_row(f, "failed", failed, &causes.join(", "))?;
         let attempts = format!(
             "{} ended with their agent, {} repeated one that was not acknowledged in time",
             verdict.died, verdict.repeated
         );
-        row(f, "attempts begun", verdict.started, &attempts)?;
+        write_row(f, "attempts begun", verdict.started, &attempts)?;
         let note = "the others were left to the calm, when the queues drain";
-        row(f, "ended while disturbed", self.ended_disturbed, note)?;
-        row(f, "tasks with a late report", verdict.late, "")?;
-        row(f, "breakers that opened", verdict.opened, "")?;
+        write_row(f, "ended while disturbed", self.ended_disturbed, note)?;
+        write_row(f, "tasks with a late report", verdict.late, "")?;
+        write_row(f, "breakers that opened", verdict.opened, "")?;
         writeln!(f)?;
         for kind in ViolationKind::VARIANTS {
-            let count = verdict.count(*kind);
+            let count = verdict.count_violations(*kind);
             let note = if count == 0 { "" } else { "must be 0" };
-            row(f, kind.into(), count, note)?;
+            write_row(f, kind.into(), count, note)?;
         }
         writeln!(f)?;
         let times = &verdict.reconnects;
         let note = format!(
             "half within {}, 95 % within {}, all within {}; {} were cut off before",
-            seconds(times.p50),
-            seconds(times.p95),
-            seconds(times.max),
+            format_seconds(times.p50),
+            format_seconds(times.p95),
+            format_seconds(times.max),
             times.cut_short,
         );
-        row(f, "reconnected and drained", times.drained, &note)?;
+        write_row(f, "reconnected and drained", times.drained, &note)?;
         let note = format!("of {}", self.calls.made);
-        row(f, "calls to AWS that failed", self.calls.failed, &note)?;
+        write_row(f, "calls to AWS that failed", self.calls.failed, &note)?;
         if !verdict.violations.is_empty() {
             writeln!(f)?;
         }
-        for violation in verdict.violations.iter().take(NAMED) {
+        for violation in verdict.violations.iter().take(MAX_LISTED_VIOLATIONS) {
             let kind: &str = violation.kind.into();
             writeln!(f, "  {kind}: {}: {}", violation.about, violation.why)?;
         }
-        match verdict.violations.len().saturating_sub(NAMED) {
+        match verdict
+            .violations
+            .len()
+            .saturating_sub(MAX_LISTED_VIOLATIONS)
+        {
             0 => Ok(()),
             more => writeln!(f, "  and {more} more"),
         }
     }
 }
 
-fn row(f: &mut Formatter<'_>, what: &str, count: impl Display, note: &str) -> fmt::Result {
+fn write_row(f: &mut Formatter<'_>, what: &str, count: impl Display, note: &str) -> fmt::Result {
     let row = format!("  {what:<26}{count:>7}   {note}");
     writeln!(f, "{}", row.trim_end())
 }
 
-fn seconds(millis: u64) -> String {
+fn format_seconds(millis: u64) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
 /// Prints the ledger's and the functions' log lines about the first tasks and agents that a verdict names.
-pub(super) async fn print_records(
+pub(super) async fn print_violation_records(
     session: &Session<'_>,
     stack: &StackFile,
     ledger: &[Entry],
@@ -128,25 +132,25 @@ pub(super) async fn print_records(
         .iter()
         .map(|it| it.about.split('#').next());
     let ids: BTreeSet<_> = named.flatten().collect();
-    for id in ids.into_iter().take(EXPLAINED) {
-        ui.line(&format!("── what the agents did with {id}"));
+    for id in ids.into_iter().take(MAX_EXPLAINED_IDS) {
+        ui.print_line(&format!("── what the agents did with {id}"));
         for Entry { at, agent, what } in ledger {
-            if let What::Run(run, deed) = what
+            if let AgentEvent::Run(run, deed) = what
                 && run.task_id.to_string() == id
             {
-                ui.line(&format!("{at} {agent} attempt {}: {deed:?}", run.attempt));
+                ui.print_line(&format!("{at} {agent} attempt {}: {deed:?}", run.attempt));
             }
         }
-        ui.line(&format!("── what the functions said of {id}"));
+        ui.print_line(&format!("── what the functions said of {id}"));
         // In the order of time.
         let mut events = BTreeSet::new();
-        for function in session.workspace.functions()? {
-            for event in logs::events(stack, &function, id).await? {
+        for function in session.workspace.function_names()? {
+            for event in logs::fetch_events(stack, &function, id).await? {
                 events.insert((event.timestamp, function.clone(), event.message));
             }
         }
-        for (at, function, line) in events.into_iter().take(LINES) {
-            ui.line(&format!("{at} {function}: {}", logs::readable(&line)));
+        for (at, function, line) in events.into_iter().take(MAX_LOG_LINES) {
+            ui.print_line(&format!("{at} {function}: {}", logs::format_line(&line)));
         }
     }
     Ok(())

@@ -18,12 +18,12 @@ use bematic_protocol::time::{Clock as _, SystemClock};
 use local_slack::{Channel, Content};
 use serde::de::DeserializeOwned;
 
-use crate::stack::{Stack, add_agent};
+use crate::stack::{Stack, create_agent_with_project};
 
 /// A time after the end of every timer of the run.
-const LATER: Duration = Duration::from_hours(24 * 365);
+const BEYOND_ALL_TIMERS: Duration = Duration::from_hours(24 * 365);
 /// Tasks of a shard that are read, at most.
-const AT_ONCE: usize = 1000;
+const MAX_TASKS_PER_SHARD: usize = 1000;
 
 /// The contents of the store and of Slack that a verdict needs.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(super) struct StoredTask {
     pub(super) late: Vec<LateReport>,
 }
 
-pub(super) struct System<'a> {
+pub(super) struct SystemUnderTest<'a> {
     pub(super) stack: &'a Stack,
     client: Client,
     agents: AgentStore,
@@ -51,7 +51,7 @@ pub(super) struct System<'a> {
     pub(super) channels: Vec<String>,
 }
 
-impl<'a> System<'a> {
+impl<'a> SystemUnderTest<'a> {
     /// Creates so many agents, each with a channel and a project.
     pub(super) async fn create(stack: &'a Stack, agents: usize) -> Result<Self> {
         let deployment = Deployment::local(stack.file.aws.clone()).await;
@@ -69,7 +69,7 @@ impl<'a> System<'a> {
                 has_bot: true,
             });
             let path = "/srv/chaos".to_owned();
-            let api_key = add_agent(&admin, &agent_id, &channel_id, "chaos", path)
+            let api_key = create_agent_with_project(&admin, &agent_id, &channel_id, "chaos", path)
                 .await
                 .with_context(|| format!("agent {number} cannot be made"))?;
             keys.insert(agent_id, api_key);
@@ -86,13 +86,16 @@ impl<'a> System<'a> {
     }
 
     /// Returns the tasks that are not over yet, or not shown as they are, from the sweeper's index.
-    pub(super) async fn open_tasks(&self) -> Result<BTreeSet<(TaskId, AgentId)>> {
-        let open = self.tasks.due(SystemClock.now() + LATER, AT_ONCE).await?;
+    pub(super) async fn unsettled_tasks(&self) -> Result<BTreeSet<(TaskId, AgentId)>> {
+        let open = self
+            .tasks
+            .due(SystemClock.now() + BEYOND_ALL_TIMERS, MAX_TASKS_PER_SHARD)
+            .await?;
         Ok(open.into_iter().collect())
     }
 
     /// Whether no agent's record has a slot that is taken.
-    pub(super) async fn slots_are_free(&self) -> Result<bool> {
+    pub(super) async fn all_slots_are_free(&self) -> Result<bool> {
         let mut agents = self.agents.list().await?.into_iter();
         Ok(agents.all(|agent| agent.held.is_empty()))
     }
@@ -101,7 +104,7 @@ impl<'a> System<'a> {
         let mut cards = BTreeMap::<_, Vec<_>>::new();
         for channel in &self.channels {
             for message in self.stack.slack.state().messages(channel) {
-                if let Some(task) = task_of(&message.content) {
+                if let Some(task) = task_of_message(&message.content) {
                     cards.entry(task).or_default().push(message.content.text);
                 }
             }
@@ -135,9 +138,9 @@ impl<'a> System<'a> {
             };
             let (task, completion, late) = tasks.entry(id).or_default();
             match sk.as_str() {
-                "TASK" => *task = Some(parse(item)?),
-                "RESULT" => *completion = Some(parse(item)?),
-                sk if sk.starts_with("LATE#") => late.push(parse(item)?),
+                "TASK" => *task = Some(parse_item(item)?),
+                "RESULT" => *completion = Some(parse_item(item)?),
+                sk if sk.starts_with("LATE#") => late.push(parse_item(item)?),
                 _ => {}
             }
         }
@@ -155,12 +158,12 @@ impl<'a> System<'a> {
     }
 }
 
-fn parse<T: DeserializeOwned>(item: HashMap<String, AttributeValue>) -> Result<T> {
+fn parse_item<T: DeserializeOwned>(item: HashMap<String, AttributeValue>) -> Result<T> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item).context("an item is not what was written")
 }
 
 /// Returns the task that a message is about: the last block before the buttons begins with its id.
-fn task_of(message: &Content) -> Option<TaskId> {
+fn task_of_message(message: &Content) -> Option<TaskId> {
     let blocks = message.blocks.as_ref()?.as_array()?;
     blocks.iter().rev().find_map(|block| {
         let text = block["elements"][0]["text"].as_str()?;

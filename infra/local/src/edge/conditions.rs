@@ -9,22 +9,22 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::delayed::Delay;
 
 /// The number of later messages that pass a reordered one, at most.
-const BEHIND: u8 = 4;
+const MAX_REORDER_DISTANCE: u8 = 4;
 /// The time that a reordered message is held back at most for later ones, of which there may be none.
-const HELD: Duration = Duration::from_millis(500);
+const MAX_REORDER_HOLD: Duration = Duration::from_millis(500);
 /// The delay of a late message, at most: below the protocol's deadlines, so that it alone ends nothing.
-const LATE: Duration = Duration::from_secs(2);
+const MAX_MESSAGE_DELAY: Duration = Duration::from_secs(2);
 
 /// How long a connection may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionTimeLimits {
     /// Without a message either way. Pings do not count: AWS does not say that they do.
     pub(crate) idle: Duration,
     /// In all.
     pub(crate) lifetime: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionTimeLimits {
     /// API Gateway's own, which cannot be raised.
     fn default() -> Self {
         Self {
@@ -45,12 +45,12 @@ pub(super) struct NetworkConditions {
     drop: f64,
     /// The message does not come, and the connection is gone, without a close frame to either side.
     cut: f64,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionTimeLimits,
 }
 
 impl NetworkConditions {
     /// Parses `name:value` pairs with commas between them. `limits` apply unless the text has others.
-    pub(super) fn parse(text: &str, limits: Limits) -> Result<Self> {
+    pub(super) fn parse(text: &str, limits: ConnectionTimeLimits) -> Result<Self> {
         let mut conditions = Self {
             limits,
             ..Self::default()
@@ -127,11 +127,11 @@ impl MessageDice {
 
     /// Returns the delays of the next message's copies, two at most; `None` if the connection is cut instead.
     /// Everything is drawn for every message, so that no probability changes what is drawn for another kind.
-    pub(super) fn next(&mut self) -> Option<Vec<Delay>> {
-        let cut = self.is(self.conditions.cut);
-        let dropped = self.is(self.conditions.drop);
-        let doubled = self.is(self.conditions.double);
-        let delays = [self.delay(), self.delay()];
+    pub(super) fn next_message_fate(&mut self) -> Option<Vec<Delay>> {
+        let cut = self.draw_bool(self.conditions.cut);
+        let dropped = self.draw_bool(self.conditions.drop);
+        let doubled = self.draw_bool(self.conditions.double);
+        let delays = [self.draw_delay(), self.draw_delay()];
         match (cut, dropped, doubled) {
             (true, ..) => None,
             (_, true, _) => Some(Vec::new()),
@@ -140,19 +140,22 @@ impl MessageDice {
         }
     }
 
-    fn delay(&mut self) -> Delay {
-        let reordered = self.is(self.conditions.reorder);
-        let late = self.is(self.conditions.delay);
-        let behind = self.random.random_range(1..=BEHIND);
-        let time = LATE.mul_f64(self.random.random());
+    fn draw_delay(&mut self) -> Delay {
+        let reordered = self.draw_bool(self.conditions.reorder);
+        let late = self.draw_bool(self.conditions.delay);
+        let behind = self.random.random_range(1..=MAX_REORDER_DISTANCE);
+        let time = MAX_MESSAGE_DELAY.mul_f64(self.random.random());
         match (reordered, late) {
-            (true, _) => Delay { time: HELD, behind },
+            (true, _) => Delay {
+                time: MAX_REORDER_HOLD,
+                behind,
+            },
             (false, true) => Delay { time, behind: 0 },
             (false, false) => Delay::default(),
         }
     }
 
-    fn is(&mut self, probability: f64) -> bool {
+    fn draw_bool(&mut self, probability: f64) -> bool {
         self.random.random_bool(probability)
     }
 }
@@ -164,7 +167,7 @@ mod tests {
     const ALL: &str = "reorder:0.3,double:0.3,delay:0.3,drop:0.1,cut:0.05";
 
     fn parse(text: &str) -> Result<NetworkConditions> {
-        NetworkConditions::parse(text, Limits::default())
+        NetworkConditions::parse(text, ConnectionTimeLimits::default())
     }
 
     fn fates(
@@ -175,7 +178,7 @@ mod tests {
     ) -> Vec<Option<Vec<Delay>>> {
         let conditions = parse(&format!("{text},seed:{seed}")).unwrap();
         let mut dice = MessageDice::new(conditions, connection, direction);
-        (0..500).map(|_| dice.next()).collect()
+        (0..500).map(|_| dice.next_message_fate()).collect()
     }
 
     #[test]
@@ -188,7 +191,7 @@ mod tests {
             delay: 0.3,
             drop: 0.05,
             cut: 0.0,
-            limits: Limits {
+            limits: ConnectionTimeLimits {
                 idle: Duration::from_secs(5),
                 lifetime: Duration::from_millis(500),
             },
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn limits_are_the_defaults_unless_asked_for() {
-        let limits = Limits {
+        let limits = ConnectionTimeLimits {
             idle: Duration::from_secs(7),
             lifetime: Duration::from_mins(3),
         };
@@ -249,10 +252,11 @@ mod tests {
         let dropped = count(<[Delay]>::is_empty);
         let doubled = count(|copies| copies.len() == 2);
         let late = count(
-            |copies| matches!(copies, [Delay { time, behind: 0 }] if !time.is_zero() && *time <= LATE),
+            |copies| matches!(copies, [Delay { time, behind: 0 }] if !time.is_zero() && *time <= MAX_MESSAGE_DELAY),
         );
-        let behind =
-            count(|copies| matches!(copies, [Delay { time, behind: 1..=BEHIND }] if *time == HELD));
+        let behind = count(
+            |copies| matches!(copies, [Delay { time, behind: 1..=MAX_REORDER_DISTANCE }] if *time == MAX_REORDER_HOLD),
+        );
         for (happened, least, most) in [
             (cut, 10, 45),
             (dropped, 25, 75),

@@ -8,7 +8,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use bematic_protocol::messages::limits::FRAME_BYTES;
+use bematic_protocol::messages::limits::MAX_FRAME_BYTES;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -23,30 +23,30 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::conditions::{Direction, Limits, MessageDice, NetworkConditions};
+use super::conditions::{ConnectionTimeLimits, Direction, MessageDice, NetworkConditions};
 use super::delayed::DelayedMessages;
 
 /// How long either side may take to agree to a close.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The end of a connection.
-enum End {
+enum ConnectionEnd {
     /// With a close frame, which is passed on to the other side.
     Closed(Option<CloseFrame>),
     /// Without one.
     Cut,
 }
 
-impl End {
-    fn closed(code: CloseCode, reason: &'static str) -> Self {
+impl ConnectionEnd {
+    fn with_close_frame(code: CloseCode, reason: &'static str) -> Self {
         let reason = reason.into();
         Self::Closed(Some(CloseFrame { code, reason }))
     }
 
     fn of(error: &Error) -> Self {
         match error {
-            Error::Capacity(_) => Self::closed(CloseCode::Size, "Message too long"),
-            Error::Utf8(_) => Self::closed(CloseCode::Invalid, "Not UTF-8"),
+            Error::Capacity(_) => Self::with_close_frame(CloseCode::Size, "Message too long"),
+            Error::Utf8(_) => Self::with_close_frame(CloseCode::Invalid, "Not UTF-8"),
             _ => Self::Cut,
         }
     }
@@ -54,7 +54,7 @@ impl End {
 
 /// Carries messages both ways until either side ends the connection, or a limit or chance does.
 /// `ordinal` counts the agent's connections with the same seed before.
-pub(super) async fn carry(
+pub(super) async fn carry_both_ways(
     agent: WebSocketStream<TokioIo<Upgraded>>,
     cloud: WebSocketStream<TcpStream>,
     conditions: NetworkConditions,
@@ -67,20 +67,20 @@ pub(super) async fn carry(
     let dice = |direction| MessageDice::new(conditions, ordinal, direction);
     let end = tokio::select! {
         biased;
-        () = stop.cancelled() => End::Cut,
+        () = stop.cancelled() => ConnectionEnd::Cut,
         end = pump(dice(Direction::ToCloud), &mut from_agent, &mut to_cloud, &beat) => end,
         end = pump(dice(Direction::ToAgent), &mut from_cloud, &mut to_agent, &beat) => end,
-        () = expiry(conditions.limits, beats) => End::closed(CloseCode::Away, "Going away"),
+        () = wait_for_expiry(conditions.limits, beats) => ConnectionEnd::with_close_frame(CloseCode::Away, "Going away"),
     };
     // The halves are of one whole: they always fit. Dropped, a socket is gone.
     let sockets = (to_agent.reunite(from_agent), to_cloud.reunite(from_cloud));
-    if let (End::Closed(frame), (Ok(agent), Ok(cloud))) = (end, sockets) {
+    if let (ConnectionEnd::Closed(frame), (Ok(agent), Ok(cloud))) = (end, sockets) {
         tokio::join!(close(agent, frame.clone()), close(cloud, frame));
     }
 }
 
 /// Returns at a limit of time, as API Gateway enforces it. A beat is a message, either way.
-async fn expiry(limits: Limits, mut beats: watch::Receiver<()>) {
+async fn wait_for_expiry(limits: ConnectionTimeLimits, mut beats: watch::Receiver<()>) {
     let silence = async { while let Ok(Ok(())) = timeout(limits.idle, beats.changed()).await {} };
     let _expired = timeout(limits.lifetime, silence).await;
 }
@@ -91,10 +91,10 @@ async fn pump(
     from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     to: &mut (impl Sink<Message, Error = Error> + Unpin),
     beat: &watch::Sender<()>,
-) -> End {
+) -> ConnectionEnd {
     let mut delayed = DelayedMessages::new();
     loop {
-        while let Some(message) = delayed.due(Instant::now()) {
+        while let Some(message) = delayed.take_due(Instant::now()) {
             if send(message, dice.direction, to).await.is_err() {
                 // The pump that reads from that side sees why it is gone.
                 return pending().await;
@@ -109,24 +109,24 @@ async fn pump(
         match came {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 beat.send_replace(());
-                match dice.next() {
-                    None => return End::Cut,
+                match dice.next_message_fate() {
+                    None => return ConnectionEnd::Cut,
                     Some(delays) => delayed.put(&message, &delays, Instant::now()),
                 }
             }
             Some(Ok(Message::Close(frame))) => {
                 // An orderly close loses no message that still waits.
-                for message in delayed.rest() {
+                for message in delayed.into_messages() {
                     if send(message, dice.direction, to).await.is_err() {
                         break;
                     }
                 }
-                return End::Closed(frame);
+                return ConnectionEnd::Closed(frame);
             }
             // Pings are answered by the library, here as at API Gateway.
             Some(Ok(_)) => {}
-            Some(Err(error)) => return End::of(&error),
-            None => return End::Cut,
+            Some(Err(error)) => return ConnectionEnd::of(&error),
+            None => return ConnectionEnd::Cut,
         }
     }
 }
@@ -137,7 +137,7 @@ async fn send(
     to: &mut (impl Sink<Message, Error = Error> + Unpin),
 ) -> Result<(), Error> {
     let parts = match direction {
-        Direction::ToAgent => framed(message),
+        Direction::ToAgent => split_into_frames(message),
         Direction::ToCloud => vec![message],
     };
     for part in parts {
@@ -164,19 +164,21 @@ async fn close(
         Ok::<_, Error>(())
     };
     // It ends either way.
-    let _closed = timeout(CLOSE, closing).await;
+    let _closed = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 /// Divides a message as API Gateway does for an agent: into frames of 32 KB, cut even within a character.
-fn framed(message: Message) -> Vec<Message> {
+fn split_into_frames(message: Message) -> Vec<Message> {
     let (mut opcode, mut rest) = match &message {
-        Message::Text(text) if text.len() > FRAME_BYTES => (Data::Text, Bytes::from(text.clone())),
-        Message::Binary(bytes) if bytes.len() > FRAME_BYTES => (Data::Binary, bytes.clone()),
+        Message::Text(text) if text.len() > MAX_FRAME_BYTES => {
+            (Data::Text, Bytes::from(text.clone()))
+        }
+        Message::Binary(bytes) if bytes.len() > MAX_FRAME_BYTES => (Data::Binary, bytes.clone()),
         _ => return vec![message],
     };
     let mut frames = Vec::new();
     while !rest.is_empty() {
-        let head = rest.split_to(FRAME_BYTES.min(rest.len()));
+        let head = rest.split_to(MAX_FRAME_BYTES.min(rest.len()));
         let frame = Frame::message(head, OpCode::Data(opcode), rest.is_empty());
         frames.push(Message::Frame(frame));
         opcode = Data::Continue;
@@ -193,22 +195,22 @@ mod tests {
             Message::Frame(frame) => (frame.payload().len(), frame.header().is_final),
             whole => (whole.len(), true),
         };
-        framed(message).into_iter().map(part).collect()
+        split_into_frames(message).into_iter().map(part).collect()
     }
 
     #[test]
     fn only_a_message_larger_than_a_frame_is_divided() {
         assert_eq!(
-            lengths(Message::text("x".repeat(FRAME_BYTES))),
-            [(FRAME_BYTES, true)]
+            lengths(Message::text("x".repeat(MAX_FRAME_BYTES))),
+            [(MAX_FRAME_BYTES, true)]
         );
         assert_eq!(
-            lengths(Message::text("ä".repeat(FRAME_BYTES))),
-            [(FRAME_BYTES, false), (FRAME_BYTES, true)]
+            lengths(Message::text("ä".repeat(MAX_FRAME_BYTES))),
+            [(MAX_FRAME_BYTES, false), (MAX_FRAME_BYTES, true)]
         );
         assert_eq!(
-            lengths(Message::binary(vec![0; FRAME_BYTES + 1])),
-            [(FRAME_BYTES, false), (1, true)]
+            lengths(Message::binary(vec![0; MAX_FRAME_BYTES + 1])),
+            [(MAX_FRAME_BYTES, false), (1, true)]
         );
     }
 }

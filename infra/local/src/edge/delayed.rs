@@ -53,13 +53,13 @@ impl<M: Clone> DelayedMessages<M> {
     }
 
     /// Takes a message that is due.
-    pub(super) fn due(&mut self, now: Instant) -> Option<M> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<M> {
         let first = self.waiting.first_entry()?;
         (first.key().0 <= now).then(|| first.remove().1)
     }
 
     /// Takes all messages, in the order in which they would have been due.
-    pub(super) fn rest(self) -> impl Iterator<Item = M> {
+    pub(super) fn into_messages(self) -> impl Iterator<Item = M> {
         self.waiting.into_values().map(|(_, message)| message)
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn due(waiting: &mut DelayedMessages<char>, now: Instant) -> String {
-        std::iter::from_fn(|| waiting.due(now)).collect()
+        std::iter::from_fn(|| waiting.take_due(now)).collect()
     }
 
     #[test]
@@ -137,6 +137,6 @@ mod tests {
         waiting.put(&'a', &[late(Duration::from_secs(2))], now);
         waiting.put(&'b', &behind(3), now);
         waiting.put(&'c', NOW, now);
-        assert!(waiting.rest().eq(['c', 'b', 'a']));
+        assert!(waiting.into_messages().eq(['c', 'b', 'a']));
     }
 }

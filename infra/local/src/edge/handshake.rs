@@ -14,7 +14,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bematic_protocol::messages::limits::{FRAME_BYTES, MESSAGE_BYTES};
+use bematic_protocol::messages::limits::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,20 +27,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::form_urlencoded;
 
-use super::conditions::{Limits, NetworkConditions};
-use super::connection::carry;
+use super::conditions::{ConnectionTimeLimits, NetworkConditions};
+use super::connection::carry_both_ways;
 
 /// The query parameter that is the edge's own.
-const PARAMETER: &str = "disturb";
+const CONDITIONS_QUERY_PARAMETER: &str = "disturb";
 /// How long the cloud may take: API Gateway waits 29 s for an integration.
-const HANDSHAKE: Duration = Duration::from_secs(29);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(29);
 /// Bytes that are read at once.
-const READ: usize = 32 * 1024;
+const READ_BUFFER_BYTES: usize = 32 * 1024;
 /// Headers that apply to one hop only.
-const OF_THE_HOP: [HeaderName; 5] = [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING];
+const HOP_BY_HOP_HEADERS: [HeaderName; 5] =
+    [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// Answers that there is no connection, and why.
-fn refusal(status: StatusCode, why: impl fmt::Display) -> Response {
+fn refusal_response(status: StatusCode, why: impl fmt::Display) -> Response {
     (status, format!("{why}\n")).into_response()
 }
 
@@ -48,11 +49,11 @@ fn refusal(status: StatusCode, why: impl fmt::Display) -> Response {
 /// that fails is 502 there; the emulator says 403, which is an authorizer's refusal, but without a body.
 /// An authorizer's error is 401 for the text `Unauthorized` and 500 for any other; the emulator
 /// says 500 for all, and they cannot be distinguished.
-fn refused(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
+fn translate_refusal(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
     let (parts, body) = answer.into_parts();
     let empty = parts.headers.get(CONTENT_LENGTH) == Some(&HeaderValue::from_static("0"));
     if parts.status == StatusCode::FORBIDDEN && empty {
-        return refusal(StatusCode::BAD_GATEWAY, "$connect failed");
+        return refusal_response(StatusCode::BAD_GATEWAY, "$connect failed");
     }
     let kind = parts.headers.get(CONTENT_TYPE).cloned();
     let kind = kind.map(|kind| [(CONTENT_TYPE, kind)]);
@@ -60,7 +61,7 @@ fn refused(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
 }
 
 /// Whether a request asks for a WebSocket.
-pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+pub(super) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(UPGRADE).map(HeaderValue::as_bytes);
     upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
 }
@@ -68,7 +69,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 /// The connections of agents.
 pub(super) struct Connections {
     emulator: SocketAddr,
-    limits: Limits,
+    limits: ConnectionTimeLimits,
     pub(super) tasks: TaskTracker,
     /// Cancelled when the edge ends.
     pub(super) stop: CancellationToken,
@@ -77,7 +78,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(emulator: SocketAddr, limits: Limits) -> Self {
+    pub(super) fn new(emulator: SocketAddr, limits: ConnectionTimeLimits) -> Self {
         Self {
             emulator,
             limits,
@@ -89,9 +90,10 @@ impl Connections {
 
     /// Answers an agent's handshake, and carries its connection from then on. The error is a refusal.
     pub(super) async fn open(self: Arc<Self>, mut request: Request) -> Result<Response, Response> {
-        let bad_request = |why| refusal(StatusCode::BAD_REQUEST, why);
+        let bad_request = |why| refusal_response(StatusCode::BAD_REQUEST, why);
         let query = request.uri().query().unwrap_or_default();
-        let (conditions, query) = split_query(query, self.limits).map_err(bad_request)?;
+        let (conditions, query) =
+            split_conditions_from_query(query, self.limits).map_err(bad_request)?;
         join_connection_headers(request.headers_mut());
         let accepted = create_response_with_body(&request, Body::empty).map_err(|error| {
             bad_request(anyhow!(
@@ -99,29 +101,29 @@ impl Connections {
             ))
         })?;
         let path = request.uri().path();
-        let cloud = connect(self.emulator, path, &query, request.headers()).await?;
+        let cloud = connect_to_emulator(self.emulator, path, &query, request.headers()).await?;
         let agent_id = request.headers().get("x-agent-id");
         let agent_id = agent_id.map_or(&[][..], HeaderValue::as_bytes);
-        let ordinal = self.count(agent_id, conditions.seed);
+        let ordinal = self.next_ordinal(agent_id, conditions.seed);
         let upgrade = hyper::upgrade::on(&mut request);
         let tasks = self.tasks.clone();
         tasks.spawn(async move {
             // Without it, the agent has gone away in the meantime.
             if let Ok(upgraded) = upgrade.await {
                 let limits = WebSocketConfig::default()
-                    .read_buffer_size(READ)
-                    .max_frame_size(Some(FRAME_BYTES))
-                    .max_message_size(Some(MESSAGE_BYTES));
+                    .read_buffer_size(READ_BUFFER_BYTES)
+                    .max_frame_size(Some(MAX_FRAME_BYTES))
+                    .max_message_size(Some(MAX_MESSAGE_BYTES));
                 let (agent, limits) = (TokioIo::new(upgraded), Some(limits));
                 let agent = WebSocketStream::from_raw_socket(agent, Role::Server, limits).await;
-                carry(agent, cloud, conditions, ordinal, &self.stop).await;
+                carry_both_ways(agent, cloud, conditions, ordinal, &self.stop).await;
             }
         });
         Ok(accepted)
     }
 
     /// Counts a connection, and returns how many of the agent asked for the same seed before.
-    fn count(&self, agent_id: &[u8], seed: u64) -> u64 {
+    fn next_ordinal(&self, agent_id: &[u8], seed: u64) -> u64 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry((agent_id.to_owned(), seed)).or_default();
         *count += 1;
@@ -139,8 +141,11 @@ fn join_connection_headers(headers: &mut HeaderMap) {
 }
 
 /// Splits a query into our own parameter and the rest.
-fn split_query(query: &str, limits: Limits) -> anyhow::Result<(NetworkConditions, String)> {
-    let is_own = |pair: &&str| pair.split('=').next() == Some(PARAMETER);
+fn split_conditions_from_query(
+    query: &str,
+    limits: ConnectionTimeLimits,
+) -> anyhow::Result<(NetworkConditions, String)> {
+    let is_own = |pair: &&str| pair.split('=').next() == Some(CONDITIONS_QUERY_PARAMETER);
     let (own, others): (Vec<_>, Vec<_>) = query.split('&').partition(is_own);
     let own = own.join("&");
     let (_, value) = form_urlencoded::parse(own.as_bytes())
@@ -149,7 +154,7 @@ fn split_query(query: &str, limits: Limits) -> anyhow::Result<(NetworkConditions
     Ok((NetworkConditions::parse(&value, limits)?, others.join("&")))
 }
 
-async fn connect(
+async fn connect_to_emulator(
     emulator: SocketAddr,
     path: &str,
     query: &str,
@@ -159,25 +164,28 @@ async fn connect(
         let mut request = format!("ws://{emulator}{path}?{query}").into_client_request()?;
         // The headers of the handshake itself are the edge's own.
         for (name, value) in headers {
-            if !OF_THE_HOP.contains(name) && !name.as_str().starts_with("sec-websocket-") {
+            if !HOP_BY_HOP_HEADERS.contains(name) && !name.as_str().starts_with("sec-websocket-") {
                 request.headers_mut().append(name.clone(), value.clone());
             }
         }
         let stream = TcpStream::connect(emulator).await?;
         stream.set_nodelay(true)?;
-        let config = WebSocketConfig::default().read_buffer_size(READ);
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         client_async_with_config(request, stream, Some(config)).await
     };
-    match timeout(HANDSHAKE, opening).await {
+    match timeout(HANDSHAKE_TIMEOUT, opening).await {
         Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(Error::Http(answer))) => Err(refused(*answer)),
-        Ok(Err(error)) => Err(refusal(
+        Ok(Err(Error::Http(answer))) => Err(translate_refusal(*answer)),
+        Ok(Err(error)) => Err(refusal_response(
             StatusCode::BAD_GATEWAY,
             format!("the emulator cannot be reached: {error}"),
         )),
-        Err(_) => Err(refusal(
+        Err(_) => Err(refusal_response(
             StatusCode::GATEWAY_TIMEOUT,
-            format!("the cloud did not answer within {} s", HANDSHAKE.as_secs()),
+            format!(
+                "the cloud did not answer within {} s",
+                HANDSHAKE_TIMEOUT.as_secs()
+            ),
         )),
     }
 }
@@ -188,19 +196,19 @@ mod tests {
 
     #[test]
     fn only_our_own_parameter_is_taken_from_the_query() {
-        let limits = Limits::default();
+        let limits = ConnectionTimeLimits::default();
         let text = "a=1&disturb=seed%3A7,drop:1&b=%26";
-        let (conditions, query) = split_query(text, limits).unwrap();
+        let (conditions, query) = split_conditions_from_query(text, limits).unwrap();
         assert_eq!(
             conditions,
             NetworkConditions::parse("seed:7,drop:1", limits).unwrap()
         );
         assert_eq!(query, "a=1&b=%26");
         assert_eq!(
-            split_query("", limits).unwrap(),
+            split_conditions_from_query("", limits).unwrap(),
             (NetworkConditions::default(), String::new())
         );
-        assert!(split_query("disturb=often", limits).is_err());
+        assert!(split_conditions_from_query("disturb=often", limits).is_err());
     }
 
     #[test]
@@ -208,7 +216,7 @@ mod tests {
         let answer = |status: u16, length: &str| {
             let answer = HttpResponse::builder().status(status);
             let answer = answer.header(CONTENT_LENGTH, length).body(None);
-            refused(answer.unwrap()).status().as_u16()
+            translate_refusal(answer.unwrap()).status().as_u16()
         };
         assert_eq!(answer(403, "0"), 502);
         assert_eq!(answer(403, "40"), 403);

@@ -7,7 +7,7 @@
 //! On demand, by an agent for its own connection, with the parameter `disturb` in its URL
 //! ([`conditions`]): messages come out of order, twice, late or not at all, and the connection is
 //! cut. On demand, by whoever holds the [`Edge`]: the functions' calls to AWS fail at random
-//! ([`Edge::fail_calls`]). The functions and the template know nothing of it.
+//! ([`Edge::fail_aws_calls`]). The functions and the template know nothing of it.
 
 mod conditions;
 mod connection;
@@ -32,13 +32,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub(crate) use self::conditions::Limits;
-use self::handshake::{Connections, is_asked_for};
+pub(crate) use self::conditions::ConnectionTimeLimits;
+use self::handshake::{Connections, is_websocket_upgrade};
 pub(crate) use self::relay::CallCounts;
 use self::relay::Relay;
 
 /// The time that requests in flight have to end once the server stops.
-const GRACE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub(crate) struct Edge {
@@ -50,7 +50,11 @@ pub(crate) struct Edge {
 
 impl Edge {
     /// Serves on a port of 127.0.0.1, where 0 is any free one. The emulator need not listen yet.
-    pub(crate) async fn start(port: u16, emulator: SocketAddr, limits: Limits) -> Result<Self> {
+    pub(crate) async fn start(
+        port: u16,
+        emulator: SocketAddr,
+        limits: ConnectionTimeLimits,
+    ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .with_context(|| {
@@ -89,25 +93,25 @@ impl Edge {
     }
 
     /// Returns the address of deployed APIs, as the template's parameter wants it.
-    pub(crate) fn execute_api(&self) -> String {
+    pub(crate) fn execute_api_address(&self) -> String {
         format!("{}/_aws/execute-api", self.address)
     }
 
     /// Has calls of functions to AWS fail at random from now on: one half before they take effect, the other
     /// half after it. The same seed lets the same ones of a sequence of calls fail.
-    pub(crate) fn fail_calls(&self, seed: u64, probability: f64) {
-        self.relay.calls().dice = Some((StdRng::seed_from_u64(seed), probability));
+    pub(crate) fn fail_aws_calls(&self, seed: u64, probability: f64) {
+        self.relay.lock_calls().dice = Some((StdRng::seed_from_u64(seed), probability));
     }
 
     pub(crate) fn call_counts(&self) -> CallCounts {
-        self.relay.calls().counts
+        self.relay.lock_calls().counts
     }
 
     /// Stops taking requests, cuts the connections, lets requests in flight end.
     pub(crate) async fn shutdown(mut self) {
         self.connections.stop.cancel();
         self.connections.tasks.close();
-        if timeout(GRACE, &mut self.serving).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
         self.connections.tasks.wait().await;
@@ -120,10 +124,10 @@ impl Drop for Edge {
     }
 }
 
-type Parts = (Arc<Connections>, Arc<Relay>);
+type RouterState = (Arc<Connections>, Arc<Relay>);
 
-async fn handle(State((connections, relay)): State<Parts>, request: Request) -> Response {
-    if is_asked_for(request.headers()) {
+async fn handle(State((connections, relay)): State<RouterState>, request: Request) -> Response {
+    if is_websocket_upgrade(request.headers()) {
         connections.open(request).await.into_response()
     } else {
         relay.handle(request).await

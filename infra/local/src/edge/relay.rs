@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use bematic_protocol::messages::limits::MESSAGE_BYTES;
+use bematic_protocol::messages::limits::MAX_MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,18 +22,18 @@ use serde::Serialize;
 use serde_json::json;
 
 /// How long an idle connection is kept: less than the 75 s after which the emulator closes it.
-const KEPT: Duration = Duration::from_secs(30);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where AWS puts an error's name, beside the body.
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The services that the functions work with, as their requests' `X-Amz-Target` begins.
-const TARGETS: [&str; 2] = ["DynamoDB_", "AmazonSQS."];
+const AWS_TARGET_PREFIXES: [&str; 2] = ["DynamoDB_", "AmazonSQS."];
 /// The management of connections, below an API's stage.
-const CONNECTIONS: [&str; 2] = ["/@connections/", "/%40connections/"];
+const CONNECTION_PATHS: [&str; 2] = ["/@connections/", "/%40connections/"];
 
 /// API Gateway's limit of a message to an agent, in bytes.
-const POST: usize = MESSAGE_BYTES;
+const MAX_POST_BYTES: usize = MAX_MESSAGE_BYTES;
 /// The largest limit of an AWS service, which is DynamoDB's, in bytes.
-const CALL: usize = 16 * 1024 * 1024;
+const MAX_CALL_BYTES: usize = 16 * 1024 * 1024;
 
 /// The functions' calls to AWS so far.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -45,7 +45,7 @@ pub(crate) struct CallCounts {
 
 /// Whether a call fails before it takes effect, or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
+enum FailurePoint {
     Before,
     After,
 }
@@ -60,15 +60,15 @@ pub(super) struct CallFaults {
 
 impl CallFaults {
     /// Counts a call, and decides whether it fails.
-    fn next(&mut self) -> Option<Failure> {
+    fn next_call_failure(&mut self) -> Option<FailurePoint> {
         self.counts.made += 1;
         let (random, probability) = self.dice.as_mut()?;
         let (fails, before) = (random.random_bool(*probability), random.random_bool(0.5));
         self.counts.failed += u64::from(fails);
         match (fails, before) {
             (false, _) => None,
-            (true, true) => Some(Failure::Before),
-            (true, false) => Some(Failure::After),
+            (true, true) => Some(FailurePoint::Before),
+            (true, false) => Some(FailurePoint::After),
         }
     }
 }
@@ -86,7 +86,7 @@ impl Relay {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEPT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .build(connector);
         Self {
             emulator,
@@ -96,7 +96,7 @@ impl Relay {
     }
 
     /// Locks also after a holder panicked: nothing is left half changed.
-    pub(super) fn calls(&self) -> MutexGuard<'_, CallFaults> {
+    pub(super) fn lock_calls(&self) -> MutexGuard<'_, CallFaults> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,20 +108,22 @@ impl Relay {
         };
         // A body is read whole before it is refused: a caller that still sends would see a reset
         // connection instead of the answer.
-        let body = to_bytes(body, CALL).await.ok();
+        let body = to_bytes(body, MAX_CALL_BYTES).await.ok();
         let Some(body) = body.filter(|body| body.len() <= limit) else {
             let text = format!("the request is larger than {limit} bytes, which is AWS's limit");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return error_answer(status, "PayloadTooLargeException", &text);
+            return error_response(status, "PayloadTooLargeException", &text);
         };
         let request = Request::from_parts(parts, Body::from(body));
-        let failure = self.calls().next();
+        let failure = self.lock_calls().next_call_failure();
         match failure {
             None => self.send(request).await,
-            Some(Failure::Before) => failed("before it was made: nothing happened"),
-            Some(Failure::After) => {
+            Some(FailurePoint::Before) => {
+                injected_failure_response("before it was made: nothing happened")
+            }
+            Some(FailurePoint::After) => {
                 self.send(request).await;
-                failed("after it was made: what it asked for has happened")
+                injected_failure_response("after it was made: what it asked for has happened")
             }
         }
     }
@@ -146,7 +148,7 @@ impl Relay {
             }
             Err(error) => {
                 let text = format!("the emulator at {} does not answer: {error}", self.emulator);
-                error_answer(StatusCode::BAD_GATEWAY, "BadGateway", &text)
+                error_response(StatusCode::BAD_GATEWAY, "BadGateway", &text)
             }
         }
     }
@@ -156,25 +158,34 @@ impl Relay {
 /// whose failure would only hide what happened, as of a function's log.
 fn size_limit(request: &Parts) -> Option<usize> {
     let path = request.uri.path();
-    if CONNECTIONS.iter().any(|part| path.contains(part)) {
+    if CONNECTION_PATHS.iter().any(|part| path.contains(part)) {
         let is_post = request.method == Method::POST;
-        return Some(if is_post { POST } else { CALL });
+        return Some(if is_post {
+            MAX_POST_BYTES
+        } else {
+            MAX_CALL_BYTES
+        });
     }
     let target = request.headers.get("x-amz-target")?.to_str().ok()?;
-    let is_call = TARGETS.iter().any(|service| target.starts_with(service));
-    is_call.then_some(CALL)
+    let is_call = AWS_TARGET_PREFIXES
+        .iter()
+        .any(|service| target.starts_with(service));
+    is_call.then_some(MAX_CALL_BYTES)
 }
 
 /// Answers with status 400, after which the SDKs do not repeat the call.
-fn failed(when: &str) -> Response {
+fn injected_failure_response(when: &str) -> Response {
     let text = format!("the local stack was asked to let calls fail; this one did {when}");
-    error_answer(StatusCode::BAD_REQUEST, "Disturbed", &text)
+    error_response(StatusCode::BAD_REQUEST, "Disturbed", &text)
 }
 
 /// Returns an error as AWS's JSON protocols spell it.
-fn error_answer(status: StatusCode, name: &'static str, text: &str) -> Response {
+fn error_response(status: StatusCode, name: &'static str, text: &str) -> Response {
     let body = json!({ "__type": name, "message": text }).to_string();
-    let headers = [(CONTENT_TYPE, "application/json"), (ERROR_TYPE, name)];
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (ERROR_TYPE_HEADER, name),
+    ];
     (status, headers, body).into_response()
 }
 
@@ -195,10 +206,14 @@ mod tests {
     #[test]
     fn only_requests_to_the_services_of_the_functions_are_calls() {
         let connection = "/_aws/execute-api/a1/prod/@connections/c1";
-        assert_eq!(limit("POST", connection, None), Some(POST));
-        assert_eq!(limit("DELETE", connection, None), Some(CALL));
+        assert_eq!(limit("POST", connection, None), Some(MAX_POST_BYTES));
+        assert_eq!(limit("DELETE", connection, None), Some(MAX_CALL_BYTES));
         for target in ["DynamoDB_20120810.GetItem", "AmazonSQS.SendMessage"] {
-            assert_eq!(limit("POST", "/", Some(target)), Some(CALL), "{target}");
+            assert_eq!(
+                limit("POST", "/", Some(target)),
+                Some(MAX_CALL_BYTES),
+                "{target}"
+            );
         }
         for (path, target) in [
             ("/", Some("Logs_20140328.PutLogEvents")),
@@ -215,13 +230,15 @@ mod tests {
             let dice = Some((StdRng::seed_from_u64(seed), 0.2));
             let counts = CallCounts::default();
             let mut calls = CallFaults { counts, dice };
-            (0..1000).map(|_| calls.next()).collect::<Vec<_>>()
+            (0..1000)
+                .map(|_| calls.next_call_failure())
+                .collect::<Vec<_>>()
         };
         let calls = decided(42);
         assert_eq!(calls, decided(42));
         assert_ne!(calls, decided(43));
         let count = |failure| calls.iter().filter(|call| **call == Some(failure)).count();
-        let (before, after) = (count(Failure::Before), count(Failure::After));
+        let (before, after) = (count(FailurePoint::Before), count(FailurePoint::After));
         assert!(
             (60..140).contains(&before) && (60..140).contains(&after),
             "{before}, {after}"

@@ -10,8 +10,8 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000 + millis)
 }
 
-fn run(task: &str, attempt: u32) -> Run {
-    Run {
+fn run(task: &str, attempt: u32) -> RunKey {
+    RunKey {
         task_id: task.parse().unwrap(),
         attempt: attempt.try_into().unwrap(),
     }
@@ -20,7 +20,7 @@ fn run(task: &str, attempt: u32) -> Run {
 /// An agent that takes one task at a time, reports progress, and completes it within 100 ms.
 fn agent(ledger: &Ledger) -> Agent {
     scripted(ledger, |offer| {
-        let (run, progress) = (offer.run(), json!({ "progress": 50 }));
+        let (run, progress) = (offer.run_key(), json!({ "progress": 50 }));
         Plan::accept()
             .then(Duration::from_millis(30), Message::progress(run, progress))
             .then(Duration::from_millis(50), Message::stream(run, 0, "line\n"))
@@ -46,7 +46,7 @@ fn receive(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<O
     )
 }
 
-fn submit(agent: &mut Agent, run: Run, millis: u64) -> Vec<Outgoing> {
+fn submit(agent: &mut Agent, run: RunKey, millis: u64) -> Vec<Outgoing> {
     let payload = json!({ "taskId": run.task_id, "attempt": run.attempt });
     receive(agent, "TASK_SUBMIT", &payload, millis)
 }
@@ -60,8 +60,8 @@ fn kinds(sent: &[Outgoing]) -> Vec<&str> {
     sent.iter().map(|sent| sent.message.kind.as_str()).collect()
 }
 
-fn count(ledger: &Ledger, wanted: &Deed) -> usize {
-    ledger.count(|what| matches!(what, What::Run(_, deed) if deed == wanted))
+fn count(ledger: &Ledger, wanted: &AttemptEvent) -> usize {
+    ledger.count(|what| matches!(what, AgentEvent::Run(_, deed) if deed == wanted))
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn a_task_is_acknowledged_reported_and_completed_until_that_is_confirmed() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 0)), ["TASK_ACK"]);
-    let sent = agent.due(at(200));
+    let sent = agent.take_due_messages(at(200));
     let expected = ["TASK_PROGRESS", "TASK_STREAM", "TASK_COMPLETE"];
     assert_eq!(kinds(&sent), expected);
     assert!(!agent.is_idle());
-    let again = agent.due(at(5300));
+    let again = agent.take_due_messages(at(5300));
     assert_eq!(
         again,
         [sent[2].clone()],
@@ -82,10 +82,13 @@ fn a_task_is_acknowledged_reported_and_completed_until_that_is_confirmed() {
     let confirmed = json!({ "messageId": sent[2].id });
     assert!(receive(&mut agent, "message:ack", &confirmed, 5400).is_empty());
     assert!(agent.is_idle());
-    assert_eq!(kinds(&agent.due(at(30_000))), ["HEARTBEAT_PING"]);
-    let reported = Deed::Reported(Report::Completed("done".to_owned()));
+    assert_eq!(
+        kinds(&agent.take_due_messages(at(30_000))),
+        ["HEARTBEAT_PING"]
+    );
+    let reported = AttemptEvent::Reported(TerminalReport::Completed("done".to_owned()));
     assert_eq!(count(&ledger, &reported), 1);
-    assert_eq!(count(&ledger, &Deed::Confirmed), 1);
+    assert_eq!(count(&ledger, &AttemptEvent::Confirmed), 1);
 }
 
 #[test]
@@ -94,11 +97,11 @@ fn an_attempt_is_begun_once_also_after_a_kill() {
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
     assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 10)), ["TASK_ACK"]);
-    agent.killed(at(20));
+    agent.on_killed(at(20));
     assert!(submit(&mut agent, run(TASK, 1), 30).is_empty());
-    assert!(agent.due(at(9000)).is_empty());
-    assert_eq!(count(&ledger, &Deed::Started), 1);
-    assert_eq!(count(&ledger, &Deed::Died), 1);
+    assert!(agent.take_due_messages(at(9000)).is_empty());
+    assert_eq!(count(&ledger, &AttemptEvent::Started), 1);
+    assert_eq!(count(&ledger, &AttemptEvent::Died), 1);
 }
 
 #[test]
@@ -106,10 +109,10 @@ fn a_kill_loses_work_but_no_terminal_message() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
-    agent.due(at(200));
+    agent.take_due_messages(at(200));
     submit(&mut agent, run(OTHER, 1), 300);
-    agent.killed(at(310));
-    let sent = agent.connected(at(400));
+    agent.on_killed(at(310));
+    let sent = agent.on_connected(at(400));
     assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_COMPLETE"]);
     assert_eq!(sent[0].message.payload["activeTasks"], json!([]));
 }
@@ -119,11 +122,14 @@ fn work_goes_on_without_a_connection() {
     let ledger = Ledger::default();
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
-    agent.disconnected(at(10));
-    let sent = agent.connected(at(20));
+    agent.on_disconnected(at(10));
+    let sent = agent.on_connected(at(20));
     assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_ACK"]);
     assert_eq!(sent[0].message.payload["activeTasks"], json!([TASK]));
-    assert_eq!(kinds(&agent.due(at(200))).last(), Some(&"TASK_COMPLETE"));
+    assert_eq!(
+        kinds(&agent.take_due_messages(at(200))).last(),
+        Some(&"TASK_COMPLETE")
+    );
 }
 
 #[test]
@@ -168,7 +174,7 @@ fn a_script_refuses_stays_silent_or_ignores_a_cancellation() {
     assert!(submit(&mut agent, run(TASK, 2), 10).is_empty());
     assert!(cancel(&mut agent, TASK, 20).is_empty());
     assert!(agent.running.values().eq(&[run(TASK, 2)]));
-    assert_eq!(count(&ledger, &Deed::Refused), 1);
+    assert_eq!(count(&ledger, &AttemptEvent::Refused), 1);
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn a_ping_is_echoed_with_the_tasks_that_run() {
 fn messages_are_written_and_read_in_either_spelling() {
     let sent = Message::ack(run(TASK, 2))
         .without("attempt")
-        .sent("m1", at(0));
+        .in_envelope("m1", at(0));
     assert_eq!(
         sent.json(Spelling::Colons),
         json!({ "id": "m1", "type": "task:ack", "timestamp": at(0),
@@ -199,21 +205,21 @@ fn messages_are_written_and_read_in_either_spelling() {
     );
     for spelling in [Spelling::Canonical, Spelling::Colons] {
         let text = Message::new("TASK_SUBMIT", json!({ "taskId": TASK, "attempt": 2 }))
-            .sent("m2", at(1))
+            .in_envelope("m2", at(1))
             .text(spelling);
         let read = CloudMessage::read(&text).unwrap();
         assert_eq!(
             (read.kind.as_str(), read.spelling),
             ("TASK_SUBMIT", spelling)
         );
-        assert_eq!(read.offer().unwrap().run(), run(TASK, 2));
+        assert_eq!(read.offer().unwrap().run_key(), run(TASK, 2));
     }
     assert!(CloudMessage::read("hello?").is_err());
 }
 
 #[test]
 fn no_two_messages_have_the_same_id_or_time() {
-    let mut sequence = Sequence::new("a");
+    let mut sequence = EnvelopeSequence::new("a");
     let mut seal = || sequence.seal(Message::ping(&[""; 0]), at(0));
     let (first, second) = (seal(), seal());
     assert_eq!((first.id.as_str(), second.id.as_str()), ("a-1", "a-2"));

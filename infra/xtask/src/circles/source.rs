@@ -5,45 +5,45 @@ use std::collections::BTreeSet;
 use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 
 /// The names of a path, `crate` first where it starts at the root of the crate.
-pub(super) type Path = Vec<String>;
+pub(super) type ItemPath = Vec<String>;
 
 /// A `use` of one name.
 #[derive(Debug, PartialEq)]
 pub(super) struct Import {
     /// The name in the file.
     pub(super) name: String,
-    pub(super) path: Path,
+    pub(super) path: ItemPath,
     /// Whether it is a re-export.
     pub(super) public: bool,
 }
 
 /// A file's imports, and the paths in the rest of it. Items that only tests compile are left out.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct SourceReferences {
     pub(super) imports: Vec<Import>,
-    pub(super) paths: BTreeSet<Path>,
+    pub(super) paths: BTreeSet<ItemPath>,
     /// The child modules that only tests compile, by their paths.
-    pub(super) test_modules: BTreeSet<Path>,
+    pub(super) test_modules: BTreeSet<ItemPath>,
 }
 
-impl Source {
+impl SourceReferences {
     /// Reads the file of `module`.
     pub(super) fn of(module: &[String], text: &str) -> Result<Self, LexError> {
         let mut source = Self::default();
-        source.read(text.parse()?, module);
+        source.collect_references(text.parse()?, module);
         Ok(source)
     }
 
     /// Reads tokens in the module `scope`.
-    fn read(&mut self, stream: TokenStream, scope: &[String]) {
-        let tokens = tokens(stream);
+    fn collect_references(&mut self, stream: TokenStream, scope: &[String]) {
+        let tokens = tokenize(stream);
         let texts: Vec<_> = tokens.iter().map(|it| it.text.as_str()).collect();
         let mut at = 0;
         while let Some(rest) = texts.get(at..).filter(|rest| !rest.is_empty()) {
             let before = if at == 0 { "" } else { texts[at - 1] };
             at += match rest {
                 ["#", "[cfg(test)]", rest @ ..] => {
-                    let item = item(rest);
+                    let item = leading_item(rest);
                     if let ["mod", name, ";"] = item {
                         let name = (*name).to_owned();
                         self.test_modules.insert([scope, &[name]].concat());
@@ -55,30 +55,30 @@ impl Source {
                     let length = rest.iter().position(|it| *it == ";");
                     let length = length.unwrap_or(rest.len());
                     let mut names = Vec::new();
-                    expand(&tokens[at + 1..at + length], &[], &mut names);
+                    expand_use_tree(&tokens[at + 1..at + length], &[], &mut names);
                     let public = before == "pub" || before == "(";
                     self.imports.extend(names.into_iter().map(|(name, path)| {
-                        let path = absolute(path, scope);
+                        let path = absolute_path(path, scope);
                         Import { name, path, public }
                     }));
                     length
                 }
                 ["mod", name, "{", ..] => {
                     let scope = [scope, &[(*name).to_owned()]].concat();
-                    self.read(tokens[at + 2].inside.clone(), &scope);
+                    self.collect_references(tokens[at + 2].inside.clone(), &scope);
                     3
                 }
                 ["mod", ..] => 2,
                 [word, ..] if is_word(word) => {
-                    let path = path(rest);
+                    let path = leading_path(rest);
                     let length = 2 * path.len() - 1;
                     if !["::", ".", "fn"].contains(&before) {
-                        self.paths.insert(absolute(path, scope));
+                        self.paths.insert(absolute_path(path, scope));
                     }
                     length
                 }
                 _ => {
-                    self.read(tokens[at].inside.clone(), scope);
+                    self.collect_references(tokens[at].inside.clone(), scope);
                     1
                 }
             };
@@ -93,7 +93,7 @@ struct Token {
     inside: TokenStream,
 }
 
-fn tokens(stream: TokenStream) -> Vec<Token> {
+fn tokenize(stream: TokenStream) -> Vec<Token> {
     let mut tokens = Vec::<Token>::new();
     for tree in stream {
         let (text, inside) = match tree {
@@ -118,7 +118,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Returns the item that tokens begin with: up to its semicolon or block.
-fn item<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
+fn leading_item<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
     let is_import = tokens.iter().find(|it| ["use", "{"].contains(*it)) == Some(&"use");
     let is_end = |it: &&str| *it == ";" || *it == "{" && !is_import;
     let end = tokens.iter().position(is_end);
@@ -126,7 +126,7 @@ fn item<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
 }
 
 /// Returns the path that tokens begin with.
-fn path(tokens: &[&str]) -> Path {
+fn leading_path(tokens: &[&str]) -> ItemPath {
     let more = tokens[1..].chunks(2).map_while(|pair| match pair {
         ["::", name] if is_word(name) => Some(*name),
         _ => None,
@@ -136,7 +136,7 @@ fn path(tokens: &[&str]) -> Path {
 }
 
 /// Adds the names that a `use` tree below a path binds, with their paths.
-fn expand(tree: &[Token], above: &[String], names: &mut Vec<(String, Path)>) {
+fn expand_use_tree(tree: &[Token], above: &[String], names: &mut Vec<(String, ItemPath)>) {
     for branch in tree.split(|token| token.text == ",") {
         let (mut path, mut name) = (above.to_vec(), None);
         let mut branch = branch.iter();
@@ -144,7 +144,7 @@ fn expand(tree: &[Token], above: &[String], names: &mut Vec<(String, Path)>) {
             match token.text.as_str() {
                 "::" => {}
                 "{" => {
-                    expand(&tokens(token.inside.clone()), &path, names);
+                    expand_use_tree(&tokenize(token.inside.clone()), &path, names);
                     name = None;
                 }
                 "as" => name = branch.next().map(|it| it.text.clone()),
@@ -160,7 +160,7 @@ fn expand(tree: &[Token], above: &[String], names: &mut Vec<(String, Path)>) {
 }
 
 /// Returns a path from the root of the crate, if it starts at a known module.
-fn absolute(path: Path, scope: &[String]) -> Path {
+fn absolute_path(path: ItemPath, scope: &[String]) -> ItemPath {
     let up = path.iter().take_while(|name| *name == "super").count();
     let (base, rest) = match path.first().map(String::as_str) {
         Some("self") => (scope, &path[1..]),
@@ -174,8 +174,8 @@ fn absolute(path: Path, scope: &[String]) -> Path {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Source {
-        Source::of(&["a".to_owned(), "b".to_owned()], text).unwrap()
+    fn read(text: &str) -> SourceReferences {
+        SourceReferences::of(&["a".to_owned(), "b".to_owned()], text).unwrap()
     }
 
     fn imports(text: &str) -> Vec<String> {

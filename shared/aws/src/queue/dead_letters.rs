@@ -20,7 +20,7 @@ use bematic::{
 use bematic_protocol::time::Timestamp;
 use futures::future::join_all;
 
-use super::{CODE, REASON, SqsQueue, failed};
+use super::{CODE_ATTRIBUTE, REASON_ATTRIBUTE, SqsQueue, call_error};
 use crate::config::QueueUrls;
 
 /// The most messages of one ReceiveMessage (SQS's limit).
@@ -42,41 +42,43 @@ impl SqsDeadLetters {
         Self(queues.collect())
     }
 
-    fn queues(&self, name: QueueName) -> Result<&(SqsQueue, SqsQueue), QueueError> {
+    fn queue_pair(&self, name: QueueName) -> Result<&(SqsQueue, SqsQueue), QueueError> {
         self.0
             .get(&name)
             .ok_or("no such dead-letter queue")
-            .map_err(failed("ReceiveMessage"))
+            .map_err(call_error("ReceiveMessage"))
     }
 }
 
 #[async_trait]
 impl DeadLetterQueues for SqsDeadLetters {
     async fn list(&self, queue: QueueName) -> Result<DeadLetterSummary, QueueError> {
-        let (_, dead_letters) = self.queues(queue)?;
+        let (_, dead_letters) = self.queue_pair(queue)?;
         let messages = dead_letters.receive().await?;
         let count = dead_letters.count().await?.max(messages.len());
         dead_letters.make_visible(&messages).await?;
         Ok(DeadLetterSummary {
             queue,
             count,
-            letters: messages.into_iter().map(dead_letter).collect(),
+            letters: messages.into_iter().map(to_dead_letter).collect(),
         })
     }
 
     async fn count(&self, queue: QueueName) -> Result<usize, QueueError> {
-        self.queues(queue)?.1.count().await
+        self.queue_pair(queue)?.1.count().await
     }
 
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError> {
-        let (queue, dead_letters) = self.queues(queue)?;
+        let (queue, dead_letters) = self.queue_pair(queue)?;
         let mut messages = dead_letters.receive().await?;
         // A redriven message may fail again and come back: only those present now are moved.
         let limit = limit.min(dead_letters.count().await?.max(messages.len()));
         let mut redriven = 0;
         while !messages.is_empty() {
             // A message that cannot be moved stays in the dead-letter queue; the others are moved.
-            let moves = messages.iter().map(|it| dead_letters.redrive(it, queue));
+            let moves = messages
+                .iter()
+                .map(|it| dead_letters.redrive_message(it, queue));
             let moves = join_all(moves).await;
             redriven += moves.iter().filter(|moved| moved.is_ok()).count();
             moves.into_iter().collect::<Result<(), _>>()?;
@@ -92,7 +94,7 @@ impl DeadLetterQueues for SqsDeadLetters {
 impl SqsQueue {
     /// Sends a dead letter of this queue to the queue it came from, then deletes it. A failure in
     /// between has it sent twice; handlers are idempotent.
-    async fn redrive(&self, message: &Message, to: &Self) -> Result<(), QueueError> {
+    async fn redrive_message(&self, message: &Message, to: &Self) -> Result<(), QueueError> {
         let group = system_attribute(message, &MessageSystemAttributeName::MessageGroupId);
         let fifo = system_attribute(message, &MessageSystemAttributeName::MessageDeduplicationId);
         let id = message.message_id.as_deref().unwrap_or_default();
@@ -108,7 +110,7 @@ impl SqsQueue {
             .send()
             .await
             .map(drop)
-            .map_err(failed("DeleteMessage"))
+            .map_err(call_error("DeleteMessage"))
     }
 
     /// Receives up to [`RECEIVE_LIMIT`] messages by a long poll: a short one asks only a sample of
@@ -125,7 +127,7 @@ impl SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
-            .map_err(failed("ReceiveMessage"))?;
+            .map_err(call_error("ReceiveMessage"))?;
         Ok(answer.messages.unwrap_or_default())
     }
 
@@ -140,7 +142,7 @@ impl SqsQueue {
             .attribute_names(in_flight.clone())
             .send()
             .await
-            .map_err(failed("GetQueueAttributes"))?;
+            .map_err(call_error("GetQueueAttributes"))?;
         let attributes = answer.attributes.unwrap_or_default();
         let number = |name| attributes.get(name)?.parse::<usize>().ok();
         Ok([visible, in_flight].iter().filter_map(number).sum())
@@ -157,7 +159,7 @@ impl SqsQueue {
                 .receipt_handle(handle)
                 .visibility_timeout(0)
                 .build()
-                .map_err(failed("ChangeMessageVisibilityBatch"))
+                .map_err(call_error("ChangeMessageVisibilityBatch"))
         });
         let entries = entries.collect::<Result<_, _>>()?;
         // An entry that fails becomes visible when its visibility timeout ends.
@@ -168,7 +170,7 @@ impl SqsQueue {
             .send()
             .await
             .map(drop)
-            .map_err(failed("ChangeMessageVisibilityBatch"))
+            .map_err(call_error("ChangeMessageVisibilityBatch"))
     }
 }
 
@@ -177,14 +179,14 @@ fn system_attribute(message: &Message, name: &MessageSystemAttributeName) -> Opt
     Some(value.clone()).filter(|value| !value.is_empty())
 }
 
-fn dead_letter(message: Message) -> DeadLetter {
+fn to_dead_letter(message: Message) -> DeadLetter {
     let sent = system_attribute(&message, &MessageSystemAttributeName::SentTimestamp);
     let since = sent.and_then(|sent| sent.parse().ok()).unwrap_or_default();
     let attribute = |name| {
         let value = message.message_attributes.as_ref()?.get(name)?;
         value.string_value.clone()
     };
-    let reason = attribute(CODE).zip(attribute(REASON));
+    let reason = attribute(CODE_ATTRIBUTE).zip(attribute(REASON_ATTRIBUTE));
     DeadLetter {
         since: Timestamp::from_millis(since),
         reason: reason.map(|(code, text)| Reason { code, text }),

@@ -18,8 +18,8 @@ use bematic::{
     dead_letter::Reason,
     error::{QueueError, Source},
     ports::{
-        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
-        Received, SourceQueue,
+        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, MentionReply, Notifications,
+        NotifyMessage, SourceMessage, SourceQueue,
     },
     task::FlushInterval,
 };
@@ -34,11 +34,11 @@ pub use self::dead_letters::SqsDeadLetters;
 use crate::config::QueueUrls;
 
 /// The most messages of one SendMessageBatch (SQS's limit).
-const BATCH_LIMIT: usize = 10;
+const SEND_BATCH_LIMIT: usize = 10;
 /// The message attribute of a dead letter with the error's stable code.
-const CODE: &str = "code";
+const CODE_ATTRIBUTE: &str = "code";
 /// The message attribute of a dead letter with the error's text.
-const REASON: &str = "reason";
+const REASON_ATTRIBUTE: &str = "reason";
 
 /// A queue, as all ports of queues that functions send to.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl SqsQueue {
     }
 
     async fn send_message(&self, message: MessageBuilder) -> Result<(), QueueError> {
-        let message = build(message, 0)?;
+        let message = build_entry(message, 0)?;
         self.client
             .send_message()
             .queue_url(&self.url)
@@ -65,23 +65,23 @@ impl SqsQueue {
             .send()
             .await
             .map(drop)
-            .map_err(failed("SendMessage"))
+            .map_err(call_error("SendMessage"))
     }
 
     async fn send_messages(&self, messages: Vec<MessageBuilder>) -> Result<(), QueueError> {
         if let [message] = &messages[..] {
             return self.send_message(message.clone()).await;
         }
-        let batches = messages.chunks(BATCH_LIMIT);
+        let batches = messages.chunks(SEND_BATCH_LIMIT);
         let batches = batches.map(|batch| self.send_batch(batch));
         try_join_all(batches).await.map(drop)
     }
 
-    /// Sends up to [`BATCH_LIMIT`] messages in one call, and each message that SQS refused once
+    /// Sends up to [`SEND_BATCH_LIMIT`] messages in one call, and each message that SQS refused once
     /// more in a call of its own.
     async fn send_batch(&self, messages: &[MessageBuilder]) -> Result<(), QueueError> {
         let entries = messages.iter().cloned().enumerate();
-        let entries = entries.map(|(id, message)| build(message, id));
+        let entries = entries.map(|(id, message)| build_entry(message, id));
         let answer = self
             .client
             .send_message_batch()
@@ -89,7 +89,7 @@ impl SqsQueue {
             .set_entries(Some(entries.collect::<Result<_, _>>()?))
             .send()
             .await
-            .map_err(failed("SendMessageBatch"))?;
+            .map_err(call_error("SendMessageBatch"))?;
         for refused in answer.failed {
             let id = refused.id.parse().unwrap_or(usize::MAX);
             if let Some(message) = messages.get(id) {
@@ -104,17 +104,20 @@ impl SqsQueue {
 type MessageBuilder = SendMessageBatchRequestEntryBuilder;
 
 fn message(body: &impl Serialize) -> Result<MessageBuilder, QueueError> {
-    let body = serde_json::to_string(body).map_err(failed("SendMessage"))?;
+    let body = serde_json::to_string(body).map_err(call_error("SendMessage"))?;
     Ok(SendMessageBatchRequestEntry::builder().message_body(body))
 }
 
-fn build(message: MessageBuilder, id: usize) -> Result<SendMessageBatchRequestEntry, QueueError> {
+fn build_entry(
+    message: MessageBuilder,
+    id: usize,
+) -> Result<SendMessageBatchRequestEntry, QueueError> {
     let message = message.id(id.to_string()).build();
-    message.map_err(failed("SendMessage"))
+    message.map_err(call_error("SendMessage"))
 }
 
 /// Returns the error for a failed call of `operation`.
-fn failed<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> QueueError {
+fn call_error<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> QueueError {
     move |error| QueueError {
         operation,
         source: error.into(),
@@ -123,7 +126,7 @@ fn failed<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> QueueEr
 
 /// Returns a message of the dispatcher's queue, a standard queue. Each agent is a message group, so
 /// that a backlog of one agent does not delay the others (SQS's fair queues).
-fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<MessageBuilder, QueueError> {
+fn dispatch_message(body: &DispatchMessage, delay: Duration) -> Result<MessageBuilder, QueueError> {
     let group = match body {
         DispatchMessage::AgentQueue { agent_id, .. }
         | DispatchMessage::Task { agent_id, .. }
@@ -131,12 +134,12 @@ fn dispatch(body: &DispatchMessage, delay: Duration) -> Result<MessageBuilder, Q
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
     };
     let message = message(body)?.message_group_id(group);
-    Ok(message.delay_seconds(seconds(delay, 900)))
+    Ok(message.delay_seconds(capped_delay_seconds(delay, 900)))
 }
 
 /// Returns a delay in seconds, rounded up so that it is over when the message is delivered; at most
 /// SQS's limit.
-fn seconds(delay: Duration, limit: i32) -> i32 {
+fn capped_delay_seconds(delay: Duration, limit: i32) -> i32 {
     i32::try_from(delay.as_millis().div_ceil(1000)).map_or(limit, |seconds| seconds.min(limit))
 }
 
@@ -144,7 +147,7 @@ fn seconds(delay: Duration, limit: i32) -> i32 {
 impl DispatchQueue for SqsQueue {
     async fn send(&self, messages: &[(DispatchMessage, Duration)]) -> Result<(), QueueError> {
         let messages = messages.iter();
-        let messages = messages.map(|(body, delay)| dispatch(body, *delay));
+        let messages = messages.map(|(body, delay)| dispatch_message(body, *delay));
         self.send_messages(messages.collect::<Result<_, _>>()?)
             .await
     }
@@ -162,7 +165,7 @@ impl BatchQueue for SqsQueue {
 /// Returns a message of the notifier's queue, a FIFO queue. Each task, bulk operation and agent's
 /// breaker is a message group. SQS drops a second message with the same deduplication id within
 /// 5 min.
-fn notification(
+fn notification_message(
     body: &NotifyMessage,
     group: impl Into<String>,
     deduplication_id: impl Into<String>,
@@ -178,13 +181,13 @@ impl Notifications for SqsQueue {
         let interval = FlushInterval::of(now);
         let messages = tasks.iter().map(|&task_id| {
             let body = NotifyMessage::Refresh { task_id };
-            notification(&body, task_id.to_string(), format!("{task_id}-{interval}"))
+            notification_message(&body, task_id.to_string(), format!("{task_id}-{interval}"))
         });
         self.send_messages(messages.collect::<Result<_, _>>()?)
             .await
     }
 
-    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError> {
+    async fn enqueue_batch_refresh(&self, batch: &Batch) -> Result<(), QueueError> {
         let batch_id = batch.id;
         let deduplication_id = if batch.is_finished() {
             format!("{batch_id}-v{}", batch.version)
@@ -192,31 +195,32 @@ impl Notifications for SqsQueue {
             format!("{batch_id}-{}", FlushInterval::of(batch.updated_at))
         };
         let body = NotifyMessage::Batch { batch_id };
-        self.send_message(notification(&body, batch_id.to_string(), deduplication_id)?)
-            .await
+        self.send_message(notification_message(
+            &body,
+            batch_id.to_string(),
+            deduplication_id,
+        )?)
+        .await
     }
 
-    async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError> {
+    async fn enqueue_breaker_notice(
+        &self,
+        agent: &AgentId,
+        generation: u64,
+    ) -> Result<(), QueueError> {
         let agent_id = agent.clone();
         let group = format!("breaker-{agent}");
         let deduplication_id = format!("{group}-{generation}");
         let body = NotifyMessage::Breaker { agent_id };
-        self.send_message(notification(&body, group, deduplication_id)?)
+        self.send_message(notification_message(&body, group, deduplication_id)?)
             .await
     }
 
-    async fn reply(&self, reply: &NotifyMessage) -> Result<(), QueueError> {
-        let NotifyMessage::Reply {
-            event_id,
-            thread_ts,
-            channel_id,
-            ..
-        } = reply
-        else {
-            return Ok(());
-        };
-        let group = format!("{channel_id}-{thread_ts}");
-        self.send_message(notification(reply, group, event_id)?)
+    async fn enqueue_reply(&self, reply: MentionReply) -> Result<(), QueueError> {
+        let group = format!("{}-{}", reply.channel_id, reply.thread_ts);
+        let deduplication_id = reply.event_id.clone();
+        let body = NotifyMessage::Reply(reply);
+        self.send_message(notification_message(&body, group, deduplication_id)?)
             .await
     }
 }
@@ -253,16 +257,16 @@ impl SourceQueue for SqsEventSource {
             .change_message_visibility()
             .queue_url(&self.queue.url)
             .receipt_handle(receipt_handle)
-            .visibility_timeout(seconds(delay, 43_200))
+            .visibility_timeout(capped_delay_seconds(delay, 43_200))
             .send()
             .await
             .map(drop)
-            .map_err(failed("ChangeMessageVisibility"))
+            .map_err(call_error("ChangeMessageVisibility"))
     }
 
     async fn send_to_dead_letters(
         &self,
-        message: Received<'_>,
+        message: SourceMessage<'_>,
         reason: &Reason,
     ) -> Result<(), QueueError> {
         let mut copy = SendMessageBatchRequestEntry::builder()
@@ -271,10 +275,13 @@ impl SourceQueue for SqsEventSource {
         if message.fifo {
             copy = copy.message_deduplication_id(format!("buried-{}", message.id));
         }
-        for (name, text) in [(CODE, &reason.code), (REASON, &reason.text)] {
+        for (name, text) in [
+            (CODE_ATTRIBUTE, &reason.code),
+            (REASON_ATTRIBUTE, &reason.text),
+        ] {
             let value = MessageAttributeValue::builder().data_type("String");
             let value = value.string_value(text).build();
-            copy = copy.message_attributes(name, value.map_err(failed("SendMessage"))?);
+            copy = copy.message_attributes(name, value.map_err(call_error("SendMessage"))?);
         }
         self.dead_letters.send_message(copy).await
     }

@@ -8,10 +8,10 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bematic::slack::{
     Message,
-    api::{Destination, FIND_LIMIT, SlackApi, SlackError},
+    api::{Destination, MAX_SEARCHED_MESSAGES, SlackApi, SlackError},
 };
 use bematic_protocol::{
-    ids::{ChannelId, MessageTs, Subject, UserId},
+    ids::{CardSubject, ChannelId, MessageTs, UserId},
     time::Timestamp,
 };
 use http::{
@@ -23,16 +23,16 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded::Serializer};
 
-use super::wire::{self, Page, Posted};
+use super::wire::{self, MessagesPage, PostedMessage};
 
 /// Messages of one page of history (Slack allows 999, and advises at most 200).
-const PAGE: usize = 200;
+const PAGE_SIZE: usize = 200;
 /// How far this machine's clock may be ahead of Slack's.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// A client could not be created.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum ClientSetupError {
     /// The address is not a URL.
     #[error("the address of Slack's Web API is not a URL: {0}")]
     Url(#[from] url::ParseError),
@@ -83,10 +83,14 @@ pub struct SlackClient {
 
 impl SlackClient {
     /// The time limit of a call. Slack itself ends a slow call after some seconds.
-    pub const TIMEOUT: Duration = Duration::from_secs(6);
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
     /// Returns a client for the API at `base` that gives up after `timeout`.
-    pub fn new(base: &str, token: SecretString, timeout: Duration) -> Result<Self, ClientError> {
+    pub fn new(
+        base: &str,
+        token: SecretString,
+        timeout: Duration,
+    ) -> Result<Self, ClientSetupError> {
         let http = reqwest::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(3)))
@@ -100,7 +104,7 @@ impl SlackClient {
         transport: Arc<dyn Transport>,
         base: &str,
         token: SecretString,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, ClientSetupError> {
         let base = Url::parse(base)?.as_str().trim_end_matches('/').to_owned();
         Ok(Self {
             transport,
@@ -110,7 +114,7 @@ impl SlackClient {
     }
 
     /// Calls a method with a JSON body; fields that are null are left out.
-    async fn json<T: DeserializeOwned>(
+    async fn call_json<T: DeserializeOwned>(
         &self,
         method: &'static str,
         mut body: Value,
@@ -129,16 +133,16 @@ impl SlackClient {
         method: &'static str,
         to: &Destination,
         message: &Message,
-        marker: Option<Subject>,
+        marker: Option<CardSubject>,
         user: Option<&UserId>,
     ) -> Result<T, SlackError> {
         let blocks = Some(&message.blocks).filter(|blocks| !blocks.is_empty());
         let body = json!({
             "channel": to.channel, "thread_ts": to.thread_ts, "user": user,
-            "text": message.text, "blocks": blocks, "metadata": marker.map(wire::marker),
+            "text": message.text, "blocks": blocks, "metadata": marker.map(wire::marker_metadata),
             "link_names": false, "parse": "none", "unfurl_links": false, "unfurl_media": false,
         });
-        self.json(method, body).await
+        self.call_json(method, body).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -159,24 +163,24 @@ impl SlackClient {
         };
         let answer = sent
             .await
-            .map_err(|error| wire::unavailable(method, error))?;
+            .map_err(|error| wire::unavailable_error(method, error))?;
         let (answer, body) = answer.into_parts();
         let retry_after = wire::retry_after(&answer.headers);
-        wire::read(method, answer.status.as_u16(), retry_after, &body)
+        wire::interpret_response(method, answer.status.as_u16(), retry_after, &body)
     }
 
     /// Returns a page of a conversation's newest messages, or of a thread's messages.
-    async fn page(
+    async fn fetch_page(
         &self,
         to: &Destination,
         oldest: &str,
         cursor: Option<&str>,
-    ) -> Result<Page, SlackError> {
+    ) -> Result<MessagesPage, SlackError> {
         let (method, ts) = match &to.thread_ts {
             Some(ts) => ("conversations.replies", Some(ts.as_str())),
             None => ("conversations.history", None),
         };
-        let limit = PAGE.to_string();
+        let limit = PAGE_SIZE.to_string();
         let fields = [
             ("channel", Some(to.channel.as_str())),
             ("ts", ts),
@@ -199,9 +203,9 @@ impl SlackApi for SlackClient {
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<Subject>,
+        marker: Option<CardSubject>,
     ) -> Result<MessageTs, SlackError> {
-        let posted: Posted = self
+        let posted: PostedMessage = self
             .post_message("chat.postMessage", to, message, marker, None)
             .await?;
         Ok(posted.ts)
@@ -219,23 +223,25 @@ impl SlackApi for SlackClient {
             "channel": channel, "ts": ts, "text": message.text, "blocks": message.blocks,
             "link_names": false, "parse": "none",
         });
-        self.json("chat.update", body).await.map(|_: IgnoredAny| ())
+        self.call_json("chat.update", body)
+            .await
+            .map(|_: IgnoredAny| ())
     }
 
-    async fn find_marked(
+    async fn find_marked_message(
         &self,
         to: &Destination,
-        subject: Subject,
+        subject: CardSubject,
         since: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError> {
         let oldest = format!("{}.000000", (since - CLOCK_SKEW).as_secs());
         let mut cursor = None;
-        for _ in 0..FIND_LIMIT / PAGE {
-            let page = self.page(to, &oldest, cursor.as_deref()).await?;
-            if let Some(ts) = page.marked(subject) {
+        for _ in 0..MAX_SEARCHED_MESSAGES / PAGE_SIZE {
+            let page = self.fetch_page(to, &oldest, cursor.as_deref()).await?;
+            if let Some(ts) = page.find_marked_ts(subject) {
                 return Ok(Some(ts));
             }
-            cursor = page.next();
+            cursor = page.next_cursor();
             if cursor.is_none() {
                 break;
             }

@@ -5,4 +5,4 @@ mod client;
 mod tests;
 mod wire;
 
-pub use client::{ClientError, SlackClient, Transport};
+pub use client::{ClientSetupError, SlackClient, Transport};

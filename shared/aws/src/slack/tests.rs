@@ -13,7 +13,7 @@ use bematic::slack::{
     api::{Destination, SlackApi, SlackError},
 };
 use bematic_protocol::{
-    ids::{MessageTs, Subject},
+    ids::{CardSubject, MessageTs},
     time::Timestamp,
 };
 use http::{Request, Response, header};
@@ -21,7 +21,7 @@ use local_slack::{Clock, Config, Fault, Server, Slack, Ts, handle};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{ClientError, SlackClient, Transport, wire};
+use super::{ClientSetupError, SlackClient, Transport, wire};
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
@@ -97,8 +97,8 @@ fn to(thread: Option<Ts>) -> Destination {
     }
 }
 
-fn about(task: &str) -> Subject {
-    Subject::Task(task.parse().unwrap())
+fn about(task: &str) -> CardSubject {
+    CardSubject::Task(task.parse().unwrap())
 }
 
 fn place(ts: &MessageTs) -> Ts {
@@ -108,7 +108,10 @@ fn place(ts: &MessageTs) -> Ts {
 #[tokio::test]
 async fn a_card_is_posted_with_its_marker() {
     let fixture = Fixture::new();
-    let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
+    let root = fixture
+        .slack
+        .post_without_event(ADA, CHANNEL, None, "fix it")
+        .unwrap();
     let message = Message::plain("hi");
     let client = fixture.client();
     let ts = client
@@ -176,7 +179,11 @@ async fn an_ephemeral_message_names_its_reader() {
     let message = Message::plain("hi");
     let posted = client.post_ephemeral(&to(None), &user, &message).await;
     posted.unwrap();
-    let [shown] = fixture.slack.ephemeral(CHANNEL).try_into().unwrap();
+    let [shown] = fixture
+        .slack
+        .ephemeral_messages(CHANNEL)
+        .try_into()
+        .unwrap();
     assert_eq!(shown.only_for.as_deref(), Some(ADA));
     assert_eq!(fixture.sent()[0].path, "/api/chat.postEphemeral");
 }
@@ -194,12 +201,18 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
         .await
         .unwrap();
     for _ in 0..200 {
-        fixture.slack.post_as(ADA, CHANNEL, None, "chat").unwrap();
+        fixture
+            .slack
+            .post_without_event(ADA, CHANNEL, None, "chat")
+            .unwrap();
     }
     fixture.sent();
     let since = Timestamp::from_millis(NOW * 1000);
     let task = about(TASK);
-    let found = client.find_marked(&to(None), task, since).await.unwrap();
+    let found = client
+        .find_marked_message(&to(None), task, since)
+        .await
+        .unwrap();
     assert_eq!(found, Some(card));
     let [first, second] = fixture.sent().try_into().unwrap();
     assert_eq!(first.path, "/api/conversations.history");
@@ -215,10 +228,13 @@ async fn a_lost_card_is_found_by_its_marker_on_a_later_page() {
 #[tokio::test]
 async fn a_card_that_does_not_exist_is_not_found_in_a_thread() {
     let fixture = Fixture::new();
-    let root = fixture.slack.post_as(ADA, CHANNEL, None, "fix it").unwrap();
+    let root = fixture
+        .slack
+        .post_without_event(ADA, CHANNEL, None, "fix it")
+        .unwrap();
     let (to, since) = (to(Some(root)), Timestamp::from_millis(0));
     let client = fixture.client();
-    let found = client.find_marked(&to, about(TASK), since).await;
+    let found = client.find_marked_message(&to, about(TASK), since).await;
     assert_eq!(found.unwrap(), None);
     let sent = fixture.sent();
     assert_eq!(sent[0].path, "/api/conversations.replies");
@@ -230,15 +246,16 @@ async fn a_card_that_does_not_exist_is_not_found_in_a_thread() {
 fn a_message_of_another_shape_has_no_marker() {
     let odd = json!({ "metadata": { "event_type": "bematic_task", "event_payload": [] } });
     let page = json!({ "ok": true, "messages": [odd, {}] }).to_string();
-    let page: wire::Page = wire::read("conversations.history", 200, None, page.as_bytes()).unwrap();
-    assert_eq!(page.marked(about(TASK)), None);
-    assert_eq!(page.next(), None);
+    let page: wire::MessagesPage =
+        wire::interpret_response("conversations.history", 200, None, page.as_bytes()).unwrap();
+    assert_eq!(page.find_marked_ts(about(TASK)), None);
+    assert_eq!(page.next_cursor(), None);
 }
 
 #[tokio::test]
 async fn a_429_says_how_long_to_wait_and_is_not_waited_for() {
     let fixture = Fixture::new();
-    fixture.slack.fail(Fault::rate_limited("*", 7));
+    fixture.slack.add_fault(Fault::rate_limited("*", 7));
     let message = Message::plain("hi");
     let sent = fixture.client().post(&to(None), &message, None).await;
     let error = sent.unwrap_err();
@@ -290,7 +307,12 @@ fn the_answer_decides_the_kind_of_the_error() {
         (200, "<html>", "SLACK_UNAVAILABLE"),
         (200, r#"{"ok":true}"#, "SLACK_UNAVAILABLE"),
     ] {
-        let read = wire::read::<wire::Posted>("chat.postMessage", status, None, body.as_bytes());
+        let read = wire::interpret_response::<wire::PostedMessage>(
+            "chat.postMessage",
+            status,
+            None,
+            body.as_bytes(),
+        );
         let error = read.err().unwrap();
         assert_eq!(error.code(), code, "{status} {body}");
     }
@@ -304,7 +326,7 @@ async fn the_local_slack_answers_over_http_too() {
     let message = Message::plain("hi");
     client.post(&to(None), &message, None).await.unwrap();
     assert_eq!(server.state().messages(CHANNEL)[0].content.text, "hi");
-    server.state().fail(Fault::rate_limited("*", 7));
+    server.state().add_fault(Fault::rate_limited("*", 7));
     let error = client.post(&to(None), &message, None).await.unwrap_err();
     let wait =
         matches!(error, SlackError::RateLimited { retry_after, .. } if retry_after.as_secs() == 7);
@@ -338,5 +360,5 @@ async fn a_call_without_an_answer_times_out() {
 #[test]
 fn an_address_that_is_not_a_url_is_refused() {
     let made = SlackClient::new("slack", SecretString::from(TOKEN), Duration::from_secs(1));
-    assert!(matches!(made, Err(ClientError::Url(_))));
+    assert!(matches!(made, Err(ClientSetupError::Url(_))));
 }

@@ -3,46 +3,46 @@
 use std::{error::Error, time::Duration};
 
 use bematic::slack::api::SlackError;
-use bematic_protocol::ids::{MessageTs, Subject};
+use bematic_protocol::ids::{CardSubject, MessageTs};
 use http::header::{HeaderMap, RETRY_AFTER};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// The wait after a 429 without a `Retry-After` header.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Returns a message's metadata, which names the task, bulk operation or notice that it shows.
-pub(super) fn marker(subject: Subject) -> Value {
+pub(super) fn marker_metadata(subject: CardSubject) -> Value {
     let (kind, id) = match subject {
-        Subject::Task(id) => ("task", id.to_string()),
-        Subject::Batch(id) => ("batch", id.to_string()),
-        Subject::Notice(id) => ("notice", id.to_string()),
+        CardSubject::Task(id) => ("task", id.to_string()),
+        CardSubject::Batch(id) => ("batch", id.to_string()),
+        CardSubject::Notice(id) => ("notice", id.to_string()),
     };
     let id_field = format!("{kind}_id");
     json!({ "event_type": format!("bematic_{kind}"), "event_payload": { id_field: id } })
 }
 
 #[derive(Deserialize)]
-pub(super) struct Posted {
+pub(super) struct PostedMessage {
     pub(super) ts: MessageTs,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Page {
+pub(super) struct MessagesPage {
     messages: Vec<Value>,
-    response_metadata: Option<PageEnd>,
+    response_metadata: Option<ResponseMetadata>,
 }
 
 #[derive(Deserialize)]
-struct PageEnd {
+struct ResponseMetadata {
     next_cursor: Option<String>,
 }
 
-impl Page {
+impl MessagesPage {
     /// Returns the `ts` of the message that carries the marker of `subject`. Messages with other
     /// metadata are skipped.
-    pub(super) fn marked(&self, subject: Subject) -> Option<MessageTs> {
-        let wanted = marker(subject);
+    pub(super) fn find_marked_ts(&self, subject: CardSubject) -> Option<MessageTs> {
+        let wanted = marker_metadata(subject);
         let is_marked = |message: &&Value| {
             let metadata = &message["metadata"];
             ["event_type", "event_payload"].map(|field| &metadata[field])
@@ -52,7 +52,7 @@ impl Page {
         MessageTs::deserialize(&found["ts"]).ok()
     }
 
-    pub(super) fn next(self) -> Option<String> {
+    pub(super) fn next_cursor(self) -> Option<String> {
         self.response_metadata?
             .next_cursor
             .filter(|cursor| !cursor.is_empty())
@@ -65,13 +65,13 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct ResponseEnvelope {
     ok: bool,
     error: Option<String>,
 }
 
 /// Interprets a response: its result, or the error that its status and body stand for.
-pub(super) fn read<T: DeserializeOwned>(
+pub(super) fn interpret_response<T: DeserializeOwned>(
     method: &'static str,
     status: u16,
     retry_after: Option<Duration>,
@@ -79,18 +79,18 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<T, SlackError> {
     let limited = || SlackError::RateLimited {
         method,
-        retry_after: retry_after.unwrap_or(DEFAULT_WAIT),
+        retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
     };
     match status {
         429 => return Err(limited()),
-        500.. => return Err(unavailable(method, format!("HTTP status {status}"))),
+        500.. => return Err(unavailable_error(method, format!("HTTP status {status}"))),
         _ => {}
     }
-    let outcome: Outcome = parse(method, status, body)?;
-    if outcome.ok {
+    let envelope: ResponseEnvelope = parse(method, status, body)?;
+    if envelope.ok {
         return parse(method, status, body);
     }
-    let error = outcome.error.unwrap_or_else(|| "unknown_error".to_owned());
+    let error = envelope.error.unwrap_or_else(|| "unknown_error".to_owned());
     Err(match &*error {
         "ratelimited" | "rate_limited" => limited(),
         "message_not_found" | "cant_update_message" | "edit_window_closed" => {
@@ -108,7 +108,7 @@ pub(super) fn read<T: DeserializeOwned>(
         | "account_inactive"
         | "token_revoked"
         | "token_expired"
-        | "missing_scope" => unavailable(method, error),
+        | "missing_scope" => unavailable_error(method, error),
         _ => SlackError::Refused { method, error },
     })
 }
@@ -125,11 +125,11 @@ fn parse<T: DeserializeOwned>(
             let error = format!("HTTP status {status}");
             return SlackError::Refused { method, error };
         }
-        unavailable(method, format!("HTTP status {status}: {error}"))
+        unavailable_error(method, format!("HTTP status {status}: {error}"))
     })
 }
 
-pub(super) fn unavailable(
+pub(super) fn unavailable_error(
     method: &'static str,
     source: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> SlackError {

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
     agent::{Agent, DispatchLease, KeyHash, Project},
     error::StoreError,
-    ports::{Agents, Created, DispatchLeases, LeaseAcquisition, Projects, Released},
+    ports::{Agents, Created, DispatchLeases, LeaseAcquisition, LeaseRelease, Projects},
 };
 use bematic_protocol::{
     ids::{AgentId, ChannelId},
@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentStore, ProjectStore, keys,
-    table::{first, parse_key, read},
+    table::{parse_key, parse_record, query_first},
     write::ConditionFailed,
 };
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StoredKey {
+struct ApiKeyRecord {
     created_at: Timestamp,
 }
 
@@ -33,12 +33,14 @@ impl Agents for AgentStore {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
-        self.agents.list(keys::AGENTS).await
+        self.agents.list(keys::AGENTS_LIST).await
     }
 
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
-        let put = self.agents.put(&keys::agent(&agent.id), agent)?;
-        let put = put.listed(keys::AGENTS, agent.id.as_str())?.if_absent();
+        let put = self.agents.prepare_put(&keys::agent(&agent.id), agent)?;
+        let put = put
+            .add_to_list_index(keys::AGENTS_LIST, agent.id.as_str())?
+            .if_absent();
         Ok(match put.send().await? {
             Ok(_) => Created::New,
             Err(_) => Created::Existing(()),
@@ -51,21 +53,27 @@ impl Agents for AgentStore {
         key: &KeyHash,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let stored = StoredKey { created_at: now };
-        let put = self.agents.put(&keys::api_key(agent, key), &stored)?;
+        let stored = ApiKeyRecord { created_at: now };
+        let put = self
+            .agents
+            .prepare_put(&keys::api_key(agent, key), &stored)?;
         put.send().await.map(drop)
     }
 
     async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
-        let found: Option<StoredKey> = self.agents.find(&keys::api_key(agent, key)).await?;
+        let found: Option<ApiKeyRecord> = self.agents.find(&keys::api_key(agent, key)).await?;
         Ok(found.is_some())
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let found = first(self.agents.with_prefix(&keys::api_keys(agent)), usize::MAX).await?;
+        let found = query_first(
+            self.agents.prefix_query(&keys::api_keys_prefix(agent)),
+            usize::MAX,
+        )
+        .await?;
         let deletions = found
             .iter()
-            .map(async |item| self.agents.delete(parse_key(item)?).send().await);
+            .map(async |item| self.agents.prepare_delete(parse_key(item)?).send().await);
         Ok(try_join_all(deletions).await?.len())
     }
 }
@@ -80,7 +88,7 @@ impl DispatchLeases for AgentStore {
     ) -> Result<LeaseAcquisition, StoreError> {
         // If the holder ends its lease between the two calls, the first call can take it.
         for _ in 0..5 {
-            match self.take_lease(agent, lease, now).await? {
+            match self.take_dispatch_lease(agent, lease, now).await? {
                 LeaseAcquisition::Requested if !self.request_another_pass(agent, now).await? => {}
                 outcome => return Ok(outcome),
             }
@@ -93,29 +101,29 @@ impl DispatchLeases for AgentStore {
         agent: &AgentId,
         lease: &DispatchLease,
         requests: u64,
-    ) -> Result<Released, StoreError> {
+    ) -> Result<LeaseRelease, StoreError> {
         let update = self
             .agents
-            .update(keys::agent(agent))
+            .prepare_update(keys::agent(agent))
             .remove("drain")
             .when("#drain.#holder = :me AND #drainRequests = :requests")
-            .value(":me", &lease.holder)?
-            .value(":requests", requests)?;
+            .add_placeholder_value(":me", &lease.holder)?
+            .add_placeholder_value(":requests", requests)?;
         let present: Agent = match update.send().await? {
-            Err(ConditionFailed(item)) if !item.is_empty() => read(item)?,
-            _ => return Ok(Released::Done),
+            Err(ConditionFailed(item)) if !item.is_empty() => parse_record(item)?,
+            _ => return Ok(LeaseRelease::Done),
         };
         let held = present.dispatch_lease.as_ref();
         Ok(if held.is_some_and(|held| held.holder == lease.holder) {
-            Released::RequestedAgain(Box::new(present))
+            LeaseRelease::RequestedAgain(Box::new(present))
         } else {
-            Released::Done
+            LeaseRelease::Done
         })
     }
 }
 
 impl AgentStore {
-    async fn take_lease(
+    async fn take_dispatch_lease(
         &self,
         agent: &AgentId,
         lease: &DispatchLease,
@@ -123,15 +131,15 @@ impl AgentStore {
     ) -> Result<LeaseAcquisition, StoreError> {
         let update = self
             .agents
-            .update(keys::agent(agent))
+            .prepare_update(keys::agent(agent))
             .set("drain", lease)?
             .if_exists()
             .when("attribute_not_exists(#drain) OR #drain.#until < :now OR #drain.#holder = :me")
-            .value(":me", &lease.holder)?
-            .value(":now", now)?
+            .add_placeholder_value(":me", &lease.holder)?
+            .add_placeholder_value(":now", now)?
             .returning(ReturnValue::AllNew);
         Ok(match update.send().await? {
-            Ok(item) => LeaseAcquisition::Acquired(Box::new(read(item)?)),
+            Ok(item) => LeaseAcquisition::Acquired(Box::new(parse_record(item)?)),
             Err(ConditionFailed(item)) if item.is_empty() => LeaseAcquisition::NoAgent,
             Err(ConditionFailed(_)) => LeaseAcquisition::Requested,
         })
@@ -144,9 +152,11 @@ impl AgentStore {
         agent: &AgentId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = self.agents.update(keys::agent(agent));
-        let update = update.add("drainRequests", 1)?;
-        let update = update.when("#drain.#until >= :now").value(":now", now)?;
+        let update = self.agents.prepare_update(keys::agent(agent));
+        let update = update.add_to_attribute("drainRequests", 1)?;
+        let update = update
+            .when("#drain.#until >= :now")
+            .add_placeholder_value(":now", now)?;
         Ok(update.send().await?.is_ok())
     }
 }
@@ -158,13 +168,13 @@ impl Projects for ProjectStore {
     }
 
     async fn list(&self) -> Result<Vec<Project>, StoreError> {
-        self.agents.list(keys::PROJECTS).await
+        self.agents.list(keys::PROJECTS_LIST).await
     }
 
     async fn put(&self, project: &Project) -> Result<(), StoreError> {
         let channel = &project.channel_id;
-        let put = self.agents.put(&keys::project(channel), project)?;
-        let put = put.listed(keys::PROJECTS, channel.as_str())?;
+        let put = self.agents.prepare_put(&keys::project(channel), project)?;
+        let put = put.add_to_list_index(keys::PROJECTS_LIST, channel.as_str())?;
         put.send().await.map(drop)
     }
 }
@@ -172,9 +182,9 @@ impl Projects for ProjectStore {
 impl ProjectStore {
     /// Deletes the channel's project, and returns it if there was one.
     pub async fn delete(&self, channel: &ChannelId) -> Result<Option<Project>, StoreError> {
-        let delete = self.agents.delete(keys::project(channel));
+        let delete = self.agents.prepare_delete(keys::project(channel));
         match delete.returning(ReturnValue::AllOld).send().await? {
-            Ok(item) if !item.is_empty() => read(item).map(Some),
+            Ok(item) if !item.is_empty() => parse_record(item).map(Some),
             _ => Ok(None),
         }
     }

@@ -12,16 +12,16 @@ use bematic_protocol::ids::AgentId;
 use super::{
     AgentStore, keys,
     table::Table,
-    write::{Label, Write},
+    write::{Write, WriteLabel},
 };
 
 /// Returns the write of a breaker, on condition that its version is still that of `change.before`.
-pub(super) fn put_breaker(
+pub(super) fn prepare_put_breaker(
     agents: &Table,
     agent: &AgentId,
     change: BreakerChange<'_>,
 ) -> Result<Write, StoreError> {
-    let put = agents.put(&keys::breaker(agent), change.after)?;
+    let put = agents.prepare_put(&keys::breaker(agent), change.after)?;
     put.if_version(change.before.version)
 }
 
@@ -34,7 +34,7 @@ impl Breakers for AgentStore {
 
     async fn breakers(&self, agents: &[AgentId]) -> Result<Vec<Breaker>, StoreError> {
         let keys: Vec<_> = agents.iter().map(keys::breaker).collect();
-        let mut found = self.agents.find_all(&keys).await?;
+        let mut found = self.agents.find_by_keys(&keys).await?;
         keys.iter()
             .map(|key| found.remove(key).unwrap_or_else(|| Ok(Breaker::default())))
             .collect()
@@ -48,10 +48,13 @@ impl Breakers for AgentStore {
         if change.before == change.after {
             return Ok(Written::Done);
         }
-        let mut writes = vec![(Label::Breaker, put_breaker(&self.agents, agent, change)?)];
+        let mut writes = vec![(
+            WriteLabel::Breaker,
+            prepare_put_breaker(&self.agents, agent, change)?,
+        )];
         if change.changes_gate() {
-            let update = self.agents.update(keys::agent(agent));
-            writes.push((Label::Agent, update.set("gate", change.after.gate())?));
+            let update = self.agents.prepare_update(keys::agent(agent));
+            writes.push((WriteLabel::Agent, update.set("gate", change.after.gate())?));
         }
         Ok(if self.agents.transact(writes).await?.is_empty() {
             Written::Done
@@ -67,7 +70,7 @@ impl Breakers for AgentStore {
     ) -> Result<(), StoreError> {
         let update = self
             .agents
-            .update(keys::agent(agent))
+            .prepare_update(keys::agent(agent))
             .if_exists()
             .when("attribute_not_exists(#announced) OR #announced < :announced")
             .set("announced", generation)?;

@@ -9,7 +9,7 @@ use bematic::{
     task::{ChunkPosition, OutputChunk, Priority, Step, Task},
 };
 use bematic_protocol::ids::{
-    AgentId, Attempt, BatchId, ChannelId, ConnectionId, Subject, TaskId, stable_hash,
+    AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, TaskId, stable_hash,
 };
 
 /// The primary key of an item.
@@ -38,27 +38,27 @@ impl std::fmt::Display for Key {
     }
 }
 
-fn of_task(id: TaskId, sk: impl Into<String>) -> Key {
+fn in_task_partition(id: TaskId, sk: impl Into<String>) -> Key {
     Key::new(format!("TASK#{id}"), sk)
 }
 
 pub(super) fn task(id: TaskId) -> Key {
-    of_task(id, "TASK")
+    in_task_partition(id, "TASK")
 }
 
 pub(super) fn spec(id: TaskId) -> Key {
-    of_task(id, "SPEC")
+    in_task_partition(id, "SPEC")
 }
 
 pub(super) fn result(id: TaskId) -> Key {
-    of_task(id, "RESULT")
+    in_task_partition(id, "RESULT")
 }
 
-pub(super) fn card(about: Subject) -> Key {
+pub(super) fn card(about: CardSubject) -> Key {
     match about {
-        Subject::Task(id) => of_task(id, "CARD"),
-        Subject::Batch(id) => Key::new(batch(id).pk, "CARD"),
-        Subject::Notice(id) => Key::new(format!("NOTICE#{id}"), "CARD"),
+        CardSubject::Task(id) => in_task_partition(id, "CARD"),
+        CardSubject::Batch(id) => Key::new(batch(id).pk, "CARD"),
+        CardSubject::Notice(id) => Key::new(format!("NOTICE#{id}"), "CARD"),
     }
 }
 
@@ -67,57 +67,57 @@ pub(super) fn batch(id: BatchId) -> Key {
 }
 
 /// Returns the key prefix of an attempt's steps.
-pub(super) fn steps(id: TaskId, attempt: Attempt) -> Key {
-    of_task(id, format!("STEP#{:010}#", attempt.number()))
+pub(super) fn steps_prefix(id: TaskId, attempt: Attempt) -> Key {
+    in_task_partition(id, format!("STEP#{:010}#", attempt.number()))
 }
 
 pub(super) fn step(id: TaskId, attempt: Attempt, step: &Step) -> Key {
-    let Key { pk, sk } = steps(id, attempt);
+    let Key { pk, sk } = steps_prefix(id, attempt);
     Key::new(pk, format!("{sk}{}#{}", step.at, step.message_id))
 }
 
 /// Returns the key prefix of an attempt's output.
-pub(super) fn chunks(id: TaskId, attempt: Attempt) -> Key {
-    of_task(id, format!("CHUNK#{:010}#", attempt.number()))
+pub(super) fn chunks_prefix(id: TaskId, attempt: Attempt) -> Key {
+    in_task_partition(id, format!("CHUNK#{:010}#", attempt.number()))
 }
 
 pub(super) fn chunk(chunk: &OutputChunk) -> Key {
     match chunk.position {
-        ChunkPosition::Seq(seq) => chunk_at(chunk.task_id, chunk.attempt, seq),
+        ChunkPosition::Seq(seq) => chunk_with_seq(chunk.task_id, chunk.attempt, seq),
         ChunkPosition::Time(at) => {
-            let Key { pk, sk } = chunks(chunk.task_id, chunk.attempt);
+            let Key { pk, sk } = chunks_prefix(chunk.task_id, chunk.attempt);
             Key::new(pk, format!("{sk}T{at}#{}", chunk.message_id))
         }
     }
 }
 
-pub(super) fn chunk_at(id: TaskId, attempt: Attempt, seq: u64) -> Key {
-    let Key { pk, sk } = chunks(id, attempt);
+pub(super) fn chunk_with_seq(id: TaskId, attempt: Attempt, seq: u64) -> Key {
+    let Key { pk, sk } = chunks_prefix(id, attempt);
     Key::new(pk, format!("{sk}S{seq:020}"))
 }
 
 /// Returns the partition of an agent's queue.
-pub(super) fn queue(agent: &AgentId) -> String {
+pub(super) fn queue_partition(agent: &AgentId) -> String {
     format!("QUEUE#{agent}")
 }
 
-pub(super) fn queued(task: &Task) -> Key {
+pub(super) fn queue_place(task: &Task) -> Key {
     let priority = match task.priority {
         Priority::High => 1,
         Priority::Normal => 5,
         Priority::Low => 9,
     };
     let place = format!("{priority}#{}#{}", task.queued_at, task.id);
-    Key::new(queue(&task.agent_id), place)
+    Key::new(queue_partition(&task.agent_id), place)
 }
 
 /// Returns the key prefix of a task's late reports.
-pub(super) fn late_reports(id: TaskId) -> Key {
-    of_task(id, "LATE#")
+pub(super) fn late_reports_prefix(id: TaskId) -> Key {
+    in_task_partition(id, "LATE#")
 }
 
 pub(super) fn late_report(id: TaskId, attempt: Attempt) -> Key {
-    of_task(id, format!("LATE#{:010}", attempt.number()))
+    in_task_partition(id, format!("LATE#{:010}", attempt.number()))
 }
 
 pub(super) fn request(request: &str) -> Key {
@@ -129,7 +129,7 @@ pub(super) fn agent(id: &AgentId) -> Key {
 }
 
 /// Returns the key prefix of an agent's API keys.
-pub(super) fn api_keys(id: &AgentId) -> Key {
+pub(super) fn api_keys_prefix(id: &AgentId) -> Key {
     Key::new(agent(id).pk, "KEY#")
 }
 
@@ -150,32 +150,32 @@ pub(super) fn project(channel: &ChannelId) -> Key {
 }
 
 /// Returns a channel's partition of the index `channel`.
-pub(super) fn channel(channel: &ChannelId) -> String {
+pub(super) fn channel_partition(channel: &ChannelId) -> String {
     format!("CHANNEL#{channel}")
 }
 
 /// The partition of the index `due` with the bulk operations that are under way, which are few at a
 /// time.
-pub(super) const BATCHES: &str = "BATCHES";
+pub(super) const UNFINISHED_BATCHES_PARTITION: &str = "BATCHES";
 
-// Lists in an index, each of [`SHARDS`] partitions, since a partition takes 1 000 writes/s. In the
+// Lists in an index, each of [`LIST_SHARDS`] partitions, since a partition takes 1 000 writes/s. In the
 // index `due`: tasks by time, agents by name and connections by deadline; in the index `list`: agents
 // and projects by name.
-pub(super) const DUE: &str = "DUE";
-pub(super) const CONNECTED: &str = "CONNECTED";
-pub(super) const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
-pub(super) const AGENTS: &str = "AGENTS";
-pub(super) const PROJECTS: &str = "PROJECTS";
+pub(super) const DUE_TASKS_LIST: &str = "DUE";
+pub(super) const CONNECTED_AGENTS_LIST: &str = "CONNECTED";
+pub(super) const UNAUTHENTICATED_CONNECTIONS_LIST: &str = "UNAUTHENTICATED";
+pub(super) const AGENTS_LIST: &str = "AGENTS";
+pub(super) const PROJECTS_LIST: &str = "PROJECTS";
 
 /// The number of partitions of a list.
-pub(super) const SHARDS: u32 = CONNECTED_SHARDS;
+pub(super) const LIST_SHARDS: u32 = CONNECTED_SHARDS;
 
 /// Returns a partition of a list.
-pub(super) fn shard(list: &str, shard: u32) -> String {
+pub(super) fn shard_partition(list: &str, shard: u32) -> String {
     format!("{list}#{shard}")
 }
 
 /// Returns the partition of a list that has the record with this name.
-pub(super) fn shard_of(list: &str, name: &str) -> String {
-    shard(list, stable_hash(name) % SHARDS)
+pub(super) fn shard_partition_of(list: &str, name: &str) -> String {
+    shard_partition(list, stable_hash(name) % LIST_SHARDS)
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::Select;
 use bematic::{
     error::{StoreError, chain},
-    ports::{Deadlines, Page, TaskLists, WAITING_COUNTED},
+    ports::{Deadlines, MAX_WAITING_COUNTED, Page, TaskLists},
     task::Task,
 };
 use bematic_protocol::{
@@ -18,12 +18,12 @@ use tracing::error;
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{at_most, failed, parse_key, read, text},
+    table::{call_error, limit_to_i32, parse_key, parse_record, text_attribute},
     transition::due_partition,
 };
 
 /// The condition of a channel's tasks that come after a cursor: older ones.
-const BEFORE: &str = "channelPk = :channel AND channelSk < :cursor";
+const OLDER_CHANNEL_TASKS_CONDITION: &str = "channelPk = :channel AND channelSk < :cursor";
 
 #[async_trait]
 impl TaskLists for TaskStore {
@@ -34,14 +34,18 @@ impl TaskLists for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Task>, StoreError> {
-        let query = self.tasks.query("pk = :pk", [(":pk", &keys::queue(agent))]);
-        let query = query.consistent_read(true).limit(at_most(limit.max(10)));
+        let query = self
+            .tasks
+            .build_query("pk = :pk", [(":pk", &keys::queue_partition(agent))]);
+        let query = query
+            .consistent_read(true)
+            .limit(limit_to_i32(limit.max(10)));
         let mut items = query.into_paginator().items().send();
         let mut due = Vec::new();
         while due.len() < limit
-            && let Some(item) = items.try_next().await.map_err(failed("Query"))?
+            && let Some(item) = items.try_next().await.map_err(call_error("Query"))?
         {
-            let task: Task = read(item)?;
+            let task: Task = parse_record(item)?;
             if task.is_claimable(now) {
                 due.push(task);
             }
@@ -49,11 +53,13 @@ impl TaskLists for TaskStore {
         Ok(due)
     }
 
-    async fn waiting(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let query = self.tasks.query("pk = :pk", [(":pk", &keys::queue(agent))]);
+    async fn count_in_queue(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        let query = self
+            .tasks
+            .build_query("pk = :pk", [(":pk", &keys::queue_partition(agent))]);
         let query = query.consistent_read(true).select(Select::Count);
-        let query = query.limit(at_most(WAITING_COUNTED));
-        let answer = query.send().await.map_err(failed("Query"))?;
+        let query = query.limit(limit_to_i32(MAX_WAITING_COUNTED));
+        let answer = query.send().await.map_err(call_error("Query"))?;
         Ok(usize::try_from(answer.count).unwrap_or(0))
     }
 
@@ -64,27 +70,28 @@ impl TaskLists for TaskStore {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<Task>, StoreError> {
-        let partition = keys::channel(channel);
+        let partition = keys::channel_partition(channel);
         let channel = (":channel", &*partition);
         let query = match cursor {
             Some(cursor) => {
-                let before = [channel, (":cursor", valid_cursor(cursor)?)];
-                self.tasks.query(BEFORE, before)
+                let before = [channel, (":cursor", check_cursor(cursor)?)];
+                self.tasks
+                    .build_query(OLDER_CHANNEL_TASKS_CONDITION, before)
             }
-            None => self.tasks.query("channelPk = :channel", [channel]),
+            None => self.tasks.build_query("channelPk = :channel", [channel]),
         };
         let query = query.index_name("channel").scan_index_forward(false);
-        let query = query.limit(at_most(limit + 1));
-        let answer = query.send().await.map_err(failed("Query"))?;
+        let query = query.limit(limit_to_i32(limit + 1));
+        let answer = query.send().await.map_err(call_error("Query"))?;
         // DynamoDB ends a page at 1 MB, too.
         let more = answer.items().len() > limit || answer.last_evaluated_key.is_some();
         let places = &answer.items()[..answer.items().len().min(limit)];
         let next = match places.last() {
-            Some(last) if more => Some(text(last, "channelSk")?.to_owned()),
+            Some(last) if more => Some(text_attribute(last, "channelSk")?.to_owned()),
             _ => None,
         };
         let keys: Vec<Key> = places.iter().map(parse_key).collect::<Result<_, _>>()?;
-        let mut found = self.tasks.find_all(&keys).await?;
+        let mut found = self.tasks.find_by_keys(&keys).await?;
         // A task that cannot be deserialized must not hide the others.
         let readable = |key: &Key| {
             found
@@ -97,12 +104,15 @@ impl TaskLists for TaskStore {
     }
 
     async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
-        let channel = keys::channel(channel);
-        let before = [(":channel", &*channel), (":cursor", valid_cursor(cursor)?)];
-        let query = self.tasks.query(BEFORE, before).index_name("channel");
+        let channel = keys::channel_partition(channel);
+        let before = [(":channel", &*channel), (":cursor", check_cursor(cursor)?)];
+        let query = self
+            .tasks
+            .build_query(OLDER_CHANNEL_TASKS_CONDITION, before)
+            .index_name("channel");
         let mut pages = query.select(Select::Count).into_paginator().send();
         let mut count = 0;
-        while let Some(page) = pages.try_next().await.map_err(failed("Query"))? {
+        while let Some(page) = pages.try_next().await.map_err(call_error("Query"))? {
             count += u64::from(page.count.unsigned_abs());
         }
         Ok(count)
@@ -110,7 +120,7 @@ impl TaskLists for TaskStore {
 }
 
 /// Checks that a cursor is a sort key of the index `channel`.
-fn valid_cursor(cursor: &str) -> Result<&str, StoreError> {
+fn check_cursor(cursor: &str) -> Result<&str, StoreError> {
     match cursor.split_once('#') {
         Some((time, id)) if time.parse::<u64>().is_ok() && id.parse::<TaskId>().is_ok() => {
             Ok(cursor)
@@ -130,16 +140,16 @@ impl Deadlines for TaskStore {
         };
         let update = self
             .tasks
-            .update(keys::task(task.id))
+            .prepare_update(keys::task(task.id))
             .if_version(task.version)?
             .set("shown", shown.shown)?
-            .due(due_partition(task), shown.due_at())?;
+            .set_due(due_partition(task), shown.due_at())?;
         update.send().await.map(drop)
     }
 
     async fn postpone(&self, task: &Task, at: Timestamp) -> Result<(), StoreError> {
-        let update = self.tasks.update(keys::task(task.id));
-        let update = update.if_version(task.version)?.postpone(at)?;
+        let update = self.tasks.prepare_update(keys::task(task.id));
+        let update = update.if_version(task.version)?.postpone_due(at)?;
         update.send().await.map(drop)
     }
 
@@ -155,7 +165,10 @@ impl Deadlines for TaskStore {
             id: TaskId,
             agent_id: AgentId,
         }
-        let tasks: Vec<Due> = self.tasks.due(keys::DUE, now, limit).await?;
+        let tasks: Vec<Due> = self
+            .tasks
+            .find_due(keys::DUE_TASKS_LIST, now, limit)
+            .await?;
         Ok(tasks.into_iter().map(|it| (it.id, it.agent_id)).collect())
     }
 }

@@ -20,29 +20,29 @@ use serde_dynamo::string_set::StringSet;
 
 use super::{
     AgentStore, keys,
-    table::{failed, read, text},
+    table::{call_error, parse_record, text_attribute},
     write::Write,
 };
 
 impl AgentStore {
     /// Returns the update of an agent's record with a sign of life over its current connection.
     /// Later messages do not change the spelling that the connection's first one had.
-    fn record_sign_of_life(
+    fn prepare_sign_of_life(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         spelling: Spelling,
         now: Timestamp,
     ) -> Result<Write, StoreError> {
-        self.update_over(agent, connection)?
+        self.prepare_update_if_current(agent, connection)?
             .set_if_absent("connection.spelling", spelling)?
             .set("lastSeen", now)
     }
 }
 
-/// Adds the tasks that the agent runs. DynamoDB has no empty sets: without tasks, the attribute is
+/// Adds the running tasks to an update. DynamoDB has no empty sets: without tasks, the attribute is
 /// removed.
-fn set_active(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, StoreError> {
+fn with_active_tasks(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, StoreError> {
     let update = update.set("activeAt", now)?;
     if tasks.is_empty() {
         return Ok(update.remove("active"));
@@ -52,9 +52,9 @@ fn set_active(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, 
 }
 
 /// Returns the agent after the update, or `None` if its condition does not hold.
-async fn send(update: Write) -> Result<Option<Agent>, StoreError> {
+async fn send_agent_update(update: Write) -> Result<Option<Agent>, StoreError> {
     let updated = update.returning(ReturnValue::AllNew).send().await?;
-    updated.ok().map(read).transpose()
+    updated.ok().map(parse_record).transpose()
 }
 
 #[async_trait]
@@ -65,7 +65,7 @@ impl Presence for AgentStore {
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<(), StoreError> {
-        let update = self.update_over(agent, connection)?;
+        let update = self.prepare_update_if_current(agent, connection)?;
         let update = update.set_if_absent("connection.spelling", spelling)?;
         update.send().await.map(drop)
     }
@@ -80,7 +80,7 @@ impl Presence for AgentStore {
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
         let mut update = self
-            .record_sign_of_life(&status.agent_id, connection, spelling, now)?
+            .prepare_sign_of_life(&status.agent_id, connection, spelling, now)?
             .when("attribute_not_exists(#statusAt) OR #statusAt <= :statusAt")
             .set("statusAt", sent_at)?
             .set("availability", status.status)?
@@ -88,7 +88,7 @@ impl Presence for AgentStore {
         if let Some(version) = &status.version {
             update = update.set("agentVersion", version)?;
         }
-        send(set_active(update, &status.active_tasks, now)?).await
+        send_agent_update(with_active_tasks(update, &status.active_tasks, now)?).await
     }
 
     async fn record_heartbeat(
@@ -98,14 +98,14 @@ impl Presence for AgentStore {
         sign: &SignOfLife,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
-        let mut update = self.record_sign_of_life(agent, connection, sign.spelling, now)?;
+        let mut update = self.prepare_sign_of_life(agent, connection, sign.spelling, now)?;
         if let Some(tasks) = &sign.tasks {
-            update = set_active(update, tasks, now)?;
+            update = with_active_tasks(update, tasks, now)?;
         }
         if let Some(echoed) = sign.echoes {
             update = update.set("connection.echoedAt", echoed)?;
         }
-        send(update).await
+        send_agent_update(update).await
     }
 
     async fn record_ping(
@@ -114,7 +114,7 @@ impl Presence for AgentStore {
         connection: &ConnectionId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = self.update_over(agent, connection)?;
+        let update = self.prepare_update_if_current(agent, connection)?;
         let update = update.set("connection.pingedAt", now)?;
         update.send().await.map(drop)
     }
@@ -128,7 +128,7 @@ impl Presence for AgentStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let update = self
-            .update_over(agent, connection)?
+            .prepare_update_if_current(agent, connection)?
             .set("connection.doubtedAt", now)?
             .when(
                 "attribute_not_exists(#connection.#doubtedAt) \
@@ -143,23 +143,25 @@ impl Presence for AgentStore {
         cursor: Option<&str>,
     ) -> Result<Page<Agent>, StoreError> {
         /// Agents of a page; an agent's record has less than 1 KB.
-        const PAGE: i32 = 500;
-        let partition = keys::shard(keys::CONNECTED, shard);
+        const PAGE_SIZE: i32 = 500;
+        let partition = keys::shard_partition(keys::CONNECTED_AGENTS_LIST, shard);
         let range = [(":pk", &*partition), (":from", cursor.unwrap_or(" "))];
-        let query = self.agents.query("duePk = :pk AND dueSk > :from", range);
-        let query = query.index_name("due").limit(PAGE);
-        let answer = query.send().await.map_err(failed("Query"))?;
+        let query = self
+            .agents
+            .build_query("duePk = :pk AND dueSk > :from", range);
+        let query = query.index_name("due").limit(PAGE_SIZE);
+        let answer = query.send().await.map_err(call_error("Query"))?;
         let next = match answer.items().last() {
             Some(last) if answer.last_evaluated_key.is_some() => {
-                Some(text(last, "dueSk")?.to_owned())
+                Some(text_attribute(last, "dueSk")?.to_owned())
             }
             _ => None,
         };
-        let items = self.agents.find_indexed(answer.items()).await?;
+        let items = self.agents.find_for_index_items(answer.items()).await?;
         Ok(Page { items, next })
     }
 
-    async fn unauthenticated_connections(
+    async fn overdue_unauthenticated_connections(
         &self,
         now: Timestamp,
         limit: usize,
@@ -168,7 +170,10 @@ impl Presence for AgentStore {
         struct UnauthenticatedConnection {
             id: ConnectionId,
         }
-        let due = self.agents.due(keys::UNAUTHENTICATED, now, limit).await?;
+        let due = self
+            .agents
+            .find_due(keys::UNAUTHENTICATED_CONNECTIONS_LIST, now, limit)
+            .await?;
         Ok(due
             .into_iter()
             .map(|it: UnauthenticatedConnection| it.id)

@@ -1,4 +1,4 @@
-//! Progress reports: an attempt's steps, and the newest [`OutputChunk::KEPT`] pieces of its output, one
+//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_CHUNKS_KEPT`] pieces of its output, one
 //! item each.
 
 use std::{collections::HashMap, time::Duration};
@@ -19,17 +19,19 @@ use serde::{Deserialize, Serialize};
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{failed, first, parse_key, read, text, unwritable},
+    table::{
+        call_error, invalid_request_error, parse_key, parse_record, query_first, text_attribute,
+    },
 };
 
 /// How long steps and output are kept.
-const REPORT_KEPT: Duration = Duration::from_hours(30 * 24);
+const REPORT_TTL: Duration = Duration::from_hours(30 * 24);
 /// Pieces after which the oldest are deleted, so that most pieces cost one call.
-const TRIM_EVERY: u32 = 100;
+const CHUNKS_PER_TRIM: u32 = 100;
 /// The most requests of one BatchWriteItem (DynamoDB's limit).
 const BATCH_WRITE_LIMIT: usize = 25;
 
-/// The time-to-live of a step or a piece of output, which is [`REPORT_KEPT`] after it was received.
+/// The time-to-live of a step or a piece of output, which is [`REPORT_TTL`] after it was received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Expiry {
@@ -55,14 +57,19 @@ impl Reports for TaskStore {
         attempt: Attempt,
         limit: usize,
     ) -> Result<Vec<Step>, StoreError> {
-        let newest = first(self.tasks.newest(&keys::steps(task, attempt)), limit).await?;
-        newest.into_iter().map(read).collect()
+        let newest = query_first(
+            self.tasks
+                .newest_first_query(&keys::steps_prefix(task, attempt)),
+            limit,
+        )
+        .await?;
+        newest.into_iter().map(parse_record).collect()
     }
 
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> Result<(), StoreError> {
         let piece = HashMap::from([("text", &chunk.text)]);
         self.put_report(&keys::chunk(chunk), &piece, now).await?;
-        self.trim(chunk).await
+        self.trim_output(chunk).await
     }
 
     async fn output(
@@ -71,15 +78,15 @@ impl Reports for TaskStore {
         attempt: Attempt,
         bytes: usize,
     ) -> Result<Output, StoreError> {
-        let prefix = keys::chunks(task, attempt);
+        let prefix = keys::chunks_prefix(task, attempt);
         let (mut pieces, mut size, mut from) = (Vec::new(), 0, None);
         // A piece has between one line and 24 KB: the first page is small, the next are larger.
         for limit in [4, 32, 256].into_iter().chain(std::iter::repeat(1000)) {
-            let query = self.tasks.newest(&prefix).limit(limit);
+            let query = self.tasks.newest_first_query(&prefix).limit(limit);
             let query = query.set_exclusive_start_key(from);
-            let page = query.send().await.map_err(failed("Query"))?;
+            let page = query.send().await.map_err(call_error("Query"))?;
             for item in page.items.unwrap_or_default() {
-                let piece = text(&item, "text")?;
+                let piece = text_attribute(&item, "text")?;
                 size += piece.len();
                 pieces.push(piece.to_owned());
             }
@@ -101,13 +108,21 @@ impl Reports for TaskStore {
         attempt: Attempt,
     ) -> Result<Option<Timestamp>, StoreError> {
         let (step, chunk) = futures::try_join!(
-            first(self.tasks.newest(&keys::steps(task, attempt)), 1),
-            first(self.tasks.newest(&keys::chunks(task, attempt)), 1)
+            query_first(
+                self.tasks
+                    .newest_first_query(&keys::steps_prefix(task, attempt)),
+                1
+            ),
+            query_first(
+                self.tasks
+                    .newest_first_query(&keys::chunks_prefix(task, attempt)),
+                1
+            )
         )?;
-        let newest = step.into_iter().chain(chunk).map(read);
+        let newest = step.into_iter().chain(chunk).map(parse_record);
         let newest: Vec<Expiry> = newest.collect::<Result<_, _>>()?;
         let expires_at = newest.iter().map(|it| it.expires_at).max();
-        Ok(expires_at.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_KEPT))
+        Ok(expires_at.map(|secs| Timestamp::from_millis(secs * 1000) - REPORT_TTL))
     }
 }
 
@@ -120,50 +135,62 @@ impl TaskStore {
         report: &impl Serialize,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let put = self.tasks.put(key, report)?;
-        let put = put.set("expiresAt", (now + REPORT_KEPT).as_secs())?;
+        let put = self.tasks.prepare_put(key, report)?;
+        let put = put.set("expiresAt", (now + REPORT_TTL).as_secs())?;
         put.send().await.map(drop)
     }
 
-    /// Deletes pieces beyond the newest [`OutputChunk::KEPT`], once in [`TRIM_EVERY`] pieces. The keys of
+    /// Deletes pieces beyond the newest [`OutputChunk::MAX_CHUNKS_KEPT`], once in [`CHUNKS_PER_TRIM`] pieces. The keys of
     /// numbered pieces are computed; pieces without numbers are counted by a query.
-    async fn trim(&self, chunk: &OutputChunk) -> Result<(), StoreError> {
+    async fn trim_output(&self, chunk: &OutputChunk) -> Result<(), StoreError> {
         let (task, attempt) = (chunk.task_id, chunk.attempt);
-        let every = u64::from(TRIM_EVERY);
+        let every = u64::from(CHUNKS_PER_TRIM);
         match chunk.position {
-            ChunkPosition::Seq(seq) if seq >= OutputChunk::KEPT && seq % every == every - 1 => {
-                let oldest_kept = seq - OutputChunk::KEPT + 1;
+            ChunkPosition::Seq(seq)
+                if seq >= OutputChunk::MAX_CHUNKS_KEPT && seq % every == every - 1 =>
+            {
+                let oldest_kept = seq - OutputChunk::MAX_CHUNKS_KEPT + 1;
                 let old = oldest_kept.saturating_sub(every)..oldest_kept;
-                self.delete_all(old.map(|seq| keys::chunk_at(task, attempt, seq)).collect())
-                    .await
+                self.delete_by_keys(
+                    old.map(|seq| keys::chunk_with_seq(task, attempt, seq))
+                        .collect(),
+                )
+                .await
             }
             ChunkPosition::Time(_)
-                if stable_hash(chunk.message_id.as_str()).is_multiple_of(TRIM_EVERY) =>
+                if stable_hash(chunk.message_id.as_str()).is_multiple_of(CHUNKS_PER_TRIM) =>
             {
-                self.delete_all(self.surplus(task, attempt).await?).await
+                self.delete_by_keys(self.find_surplus_chunks(task, attempt).await?)
+                    .await
             }
             ChunkPosition::Seq(_) | ChunkPosition::Time(_) => Ok(()),
         }
     }
 
-    async fn surplus(&self, task: TaskId, attempt: Attempt) -> Result<Vec<Key>, StoreError> {
-        let query = self.tasks.newest(&keys::chunks(task, attempt));
+    async fn find_surplus_chunks(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<Vec<Key>, StoreError> {
+        let query = self
+            .tasks
+            .newest_first_query(&keys::chunks_prefix(task, attempt));
         let mut items = query.into_paginator().items().send();
         let (mut seen, mut old) = (0, Vec::new());
-        while let Some(item) = items.try_next().await.map_err(failed("Query"))? {
+        while let Some(item) = items.try_next().await.map_err(call_error("Query"))? {
             seen += 1;
-            if seen > OutputChunk::KEPT {
+            if seen > OutputChunk::MAX_CHUNKS_KEPT {
                 old.push(parse_key(&item)?);
             }
         }
         Ok(old)
     }
 
-    async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+    async fn delete_by_keys(&self, keys: Vec<Key>) -> Result<(), StoreError> {
         for batch in keys.chunks(BATCH_WRITE_LIMIT) {
             let requests = batch.iter().map(|key| {
                 let request = DeleteRequest::builder().set_key(Some(key.attributes()));
-                let request = request.build().map_err(unwritable)?;
+                let request = request.build().map_err(invalid_request_error)?;
                 Ok(WriteRequest::builder().delete_request(request).build())
             });
             let requests = requests.collect::<Result<Vec<_>, StoreError>>()?;
@@ -174,7 +201,7 @@ impl TaskStore {
                 .request_items(&self.tasks.name, requests)
                 .send()
                 .await
-                .map_err(failed("BatchWriteItem"))?;
+                .map_err(call_error("BatchWriteItem"))?;
         }
         Ok(())
     }

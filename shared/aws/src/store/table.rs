@@ -17,7 +17,7 @@ use bematic_protocol::time::Timestamp;
 use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 
-use super::keys::{self, Key, SHARDS};
+use super::keys::{self, Key, LIST_SHARDS};
 
 /// The most items of one BatchGetItem (DynamoDB's limit).
 const BATCH_GET_LIMIT: usize = 100;
@@ -50,35 +50,35 @@ impl Table {
             .consistent_read(true)
             .send()
             .await
-            .map_err(failed("GetItem"))?;
-        answer.item.map(read).transpose()
+            .map_err(call_error("GetItem"))?;
+        answer.item.map(parse_record).transpose()
     }
 
     /// Returns the records of these keys that exist: a call for each 100. The read is eventually
     /// consistent, at half the price. A record that cannot be read does not fail the others.
-    pub(super) async fn find_all<R: DeserializeOwned>(
+    pub(super) async fn find_by_keys<R: DeserializeOwned>(
         &self,
         keys: &[Key],
     ) -> Result<BTreeMap<Key, Result<R, StoreError>>, StoreError> {
         let calls = keys
             .chunks(BATCH_GET_LIMIT)
-            .map(|chunk| batch_get(&self.client, chunk.iter().map(|key| (self, key)), false));
+            .map(|chunk| batch_get_chunk(&self.client, chunk.iter().map(|key| (self, key)), false));
         let found = try_join_all(calls).await?.into_iter().flatten();
-        Ok(found.map(|(key, item)| (key, read(item))).collect())
+        Ok(found.map(|(key, item)| (key, parse_record(item))).collect())
     }
 
     /// Returns the records of the items of an index, which has only their keys, sorted by key.
-    pub(super) async fn find_indexed<R: DeserializeOwned>(
+    pub(super) async fn find_for_index_items<R: DeserializeOwned>(
         &self,
         items: &[Item],
     ) -> Result<Vec<R>, StoreError> {
         let keys: Vec<Key> = items.iter().map(parse_key).collect::<Result<_, _>>()?;
-        self.find_all(&keys).await?.into_values().collect()
+        self.find_by_keys(&keys).await?.into_values().collect()
     }
 
     /// Returns a query by these conditions on the keys of the table or of an index. The values of
     /// the placeholders are texts, as all keys are.
-    pub(super) fn query<const N: usize>(
+    pub(super) fn build_query<const N: usize>(
         &self,
         keys: &str,
         values: [(&str, &str); N],
@@ -93,49 +93,52 @@ impl Table {
     }
 
     /// Returns a consistent query of the items whose sort key begins with `prefix`.
-    pub(super) fn with_prefix(&self, prefix: &Key) -> QueryFluentBuilder {
+    pub(super) fn prefix_query(&self, prefix: &Key) -> QueryFluentBuilder {
         let values = [(":pk", &*prefix.pk), (":prefix", &prefix.sk)];
-        self.query("pk = :pk AND begins_with(sk, :prefix)", values)
+        self.build_query("pk = :pk AND begins_with(sk, :prefix)", values)
             .consistent_read(true)
     }
 
-    /// Returns the query of [`Self::with_prefix`], newest first.
-    pub(super) fn newest(&self, prefix: &Key) -> QueryFluentBuilder {
-        self.with_prefix(prefix).scan_index_forward(false)
+    /// Returns the query of [`Self::prefix_query`], newest first.
+    pub(super) fn newest_first_query(&self, prefix: &Key) -> QueryFluentBuilder {
+        self.prefix_query(prefix).scan_index_forward(false)
     }
 
     /// Returns the first `limit` items of each shard of a list in the index `due` whose time is `now`
     /// or before.
-    pub(super) async fn due<R: DeserializeOwned>(
+    pub(super) async fn find_due<R: DeserializeOwned>(
         &self,
         list: &str,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<R>, StoreError> {
         let now = now.to_string();
-        let shards = (0..SHARDS).map(|shard| {
-            let partition = keys::shard(list, shard);
+        let shards = (0..LIST_SHARDS).map(|shard| {
+            let partition = keys::shard_partition(list, shard);
             let values = [(":pk", &*partition), (":now", &now)];
-            let query = self.query("duePk = :pk AND dueSk <= :now", values);
-            first(query.index_name("due"), limit)
+            let query = self.build_query("duePk = :pk AND dueSk <= :now", values);
+            query_first(query.index_name("due"), limit)
         });
         let found = try_join_all(shards).await?;
-        found.into_iter().flatten().map(read).collect()
+        found.into_iter().flatten().map(parse_record).collect()
     }
 
     /// Returns all records of a list in the index `list`, sorted by key.
     pub(super) async fn list<R: DeserializeOwned>(&self, list: &str) -> Result<Vec<R>, StoreError> {
-        let shards = (0..SHARDS).map(|shard| {
-            let query = self.query("listPk = :pk", [(":pk", &keys::shard(list, shard))]);
-            first(query.index_name("list"), usize::MAX)
+        let shards = (0..LIST_SHARDS).map(|shard| {
+            let query = self.build_query(
+                "listPk = :pk",
+                [(":pk", &keys::shard_partition(list, shard))],
+            );
+            query_first(query.index_name("list"), usize::MAX)
         });
-        self.find_indexed(&try_join_all(shards).await?.concat())
+        self.find_for_index_items(&try_join_all(shards).await?.concat())
             .await
     }
 }
 
 /// Reads items by key in one call, and in further ones those that DynamoDB leaves unprocessed.
-pub(super) async fn batch_get<'a>(
+pub(super) async fn batch_get_chunk<'a>(
     client: &Client,
     keys: impl Iterator<Item = (&'a Table, &'a Key)>,
     consistent: bool,
@@ -151,13 +154,13 @@ pub(super) async fn batch_get<'a>(
             let keys = KeysAndAttributes::builder()
                 .consistent_read(consistent)
                 .set_keys(Some(keys));
-            Ok((table, keys.build().map_err(unwritable)?))
+            Ok((table, keys.build().map_err(invalid_request_error)?))
         })
         .collect::<Result<HashMap<_, _>, StoreError>>()?;
     let mut found = BTreeMap::new();
     for pause in backoff().build() {
         let call = client.batch_get_item().set_request_items(Some(wanted));
-        let answer = call.send().await.map_err(failed("BatchGetItem"))?;
+        let answer = call.send().await.map_err(call_error("BatchGetItem"))?;
         for item in answer.responses.into_iter().flatten().flat_map(|it| it.1) {
             found.insert(parse_key(&item)?, item);
         }
@@ -167,21 +170,21 @@ pub(super) async fn batch_get<'a>(
         }
         tokio::time::sleep(pause).await;
     }
-    Err(failed("BatchGetItem")(
+    Err(call_error("BatchGetItem")(
         "DynamoDB keeps leaving keys unprocessed",
     ))
 }
 
 /// Returns the first `limit` items of a query, in pages of as many.
-pub(super) async fn first(
+pub(super) async fn query_first(
     query: QueryFluentBuilder,
     limit: usize,
 ) -> Result<Vec<Item>, StoreError> {
-    let query = query.limit(at_most(limit));
+    let query = query.limit(limit_to_i32(limit));
     let (mut found, mut from) = (Vec::new(), None);
     loop {
         let page = query.clone().set_exclusive_start_key(from);
-        let page = page.send().await.map_err(failed("Query"))?;
+        let page = page.send().await.map_err(call_error("Query"))?;
         found.extend(page.items.unwrap_or_default());
         from = page.last_evaluated_key;
         if found.len() >= limit || from.is_none() {
@@ -192,12 +195,12 @@ pub(super) async fn first(
 }
 
 /// Returns a limit as the SDK takes it.
-pub(super) fn at_most(limit: usize) -> i32 {
+pub(super) fn limit_to_i32(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
 /// Returns an item as a record.
-pub(super) fn read<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
+pub(super) fn parse_record<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
     let key = parse_key(&item)?;
     serde_dynamo::from_item(item).map_err(|error| StoreError::Corrupt {
         key: key.to_string(),
@@ -207,12 +210,12 @@ pub(super) fn read<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
 
 /// Returns the key of an item of a table or an index.
 pub(super) fn parse_key(item: &Item) -> Result<Key, StoreError> {
-    let [pk, sk] = ["pk", "sk"].map(|name| text(item, name).map(ToOwned::to_owned));
+    let [pk, sk] = ["pk", "sk"].map(|name| text_attribute(item, name).map(ToOwned::to_owned));
     Ok(Key { pk: pk?, sk: sk? })
 }
 
 /// Returns an attribute that all items of a table or an index have, and which is a text.
-pub(super) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
+pub(super) fn text_attribute<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
     let value = item.get(name).and_then(|value| value.as_s().ok());
     value
         .map(String::as_str)
@@ -223,7 +226,7 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError
 }
 
 /// Returns the error for a failed call of `operation`.
-pub(super) fn failed<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(super) fn call_error<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Call {
         operation,
         source: error.into(),
@@ -231,8 +234,8 @@ pub(super) fn failed<E: Into<Source>>(operation: &'static str) -> impl FnOnce(E)
 }
 
 /// Returns the error for a request that cannot be built.
-pub(super) fn unwritable(error: impl Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Unwritable {
+pub(super) fn invalid_request_error(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::InvalidRequest {
         source: error.into(),
     }
 }

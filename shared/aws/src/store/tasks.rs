@@ -7,44 +7,44 @@ use bematic::{
     breaker::Breaker,
     error::StoreError,
     ports::{
-        BreakerChange, CardRecord, CardRecords, Claim, Created, Creation, DispatchPermit, Tasks,
-        TransitionRecord, Written,
+        AttachedRecord, BreakerChange, CardRecord, CardRecords, Claim, Created, DispatchPermit,
+        TaskCreation, Tasks, Written,
     },
     task::{Completion, LateReport, Task, TaskSpec},
 };
 use bematic_protocol::{
-    ids::{AgentId, Subject, TaskId},
+    ids::{AgentId, CardSubject, TaskId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     TaskStore, keys,
-    table::{batch_get, first, read},
-    write::{ConditionFailed, Label, Write},
+    table::{batch_get_chunk, parse_record, query_first},
+    write::{ConditionFailed, Write, WriteLabel},
 };
 
 /// How long a repeated request is recognised. Slack repeats a request for some 6 min.
-const REQUEST_KEPT: Duration = Duration::from_hours(24);
+const REQUEST_TTL: Duration = Duration::from_hours(24);
 
 /// The task that a request of Slack created.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct CreatedTask {
+struct TaskRequestRecord {
     task_id: TaskId,
 }
 
 impl TaskStore {
     /// Returns the write of a request of Slack with what it creates, on condition that the request
     /// has created nothing before.
-    pub(super) fn put_request(
+    pub(super) fn prepare_put_request(
         &self,
         request: &str,
         created: &impl Serialize,
         now: Timestamp,
     ) -> Result<Write, StoreError> {
-        let put = self.tasks.put(&keys::request(request), created)?;
-        let put = put.set("expiresAt", (now + REQUEST_KEPT).as_secs())?;
+        let put = self.tasks.prepare_put(&keys::request(request), created)?;
+        let put = put.set("expiresAt", (now + REQUEST_TTL).as_secs())?;
         Ok(put.if_absent())
     }
 }
@@ -62,9 +62,9 @@ impl Tasks for TaskStore {
     ) -> Result<(Option<Task>, Breaker), StoreError> {
         let (task, breaker) = (keys::task(id), keys::breaker(agent));
         let keys = [(&self.tasks, &task), (&self.agents, &breaker)];
-        let mut found = batch_get(&self.tasks.client, keys.into_iter(), true).await?;
-        let task = found.remove(&task).map(read).transpose()?;
-        let breaker = found.remove(&breaker).map(read).transpose()?;
+        let mut found = batch_get_chunk(&self.tasks.client, keys.into_iter(), true).await?;
+        let task = found.remove(&task).map(parse_record).transpose()?;
+        let breaker = found.remove(&breaker).map(parse_record).transpose()?;
         Ok((task, breaker.unwrap_or_default()))
     }
 
@@ -81,28 +81,34 @@ impl Tasks for TaskStore {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
-    ) -> Result<Creation, StoreError> {
-        let created = CreatedTask { task_id: task.id };
+    ) -> Result<TaskCreation, StoreError> {
+        let created = TaskRequestRecord { task_id: task.id };
         let agent = keys::agent(&task.agent_id);
         let writes = vec![
             (
-                Label::Request,
-                self.put_request(request, &created, task.created_at)?,
+                WriteLabel::Request,
+                self.prepare_put_request(request, &created, task.created_at)?,
             ),
-            (Label::Task, self.put_task(task)?.if_absent()),
-            (Label::Content, self.tasks.put(&keys::spec(task.id), spec)?),
-            (Label::Place, self.tasks.put(&keys::queued(task), task)?),
-            (Label::Agent, self.agents.check_exists(agent)),
+            (WriteLabel::Task, self.prepare_put_task(task)?.if_absent()),
+            (
+                WriteLabel::Content,
+                self.tasks.prepare_put(&keys::spec(task.id), spec)?,
+            ),
+            (
+                WriteLabel::Place,
+                self.tasks.prepare_put(&keys::queue_place(task), task)?,
+            ),
+            (WriteLabel::Agent, self.agents.prepare_exists_check(agent)),
         ];
         let mut refused = self.tasks.transact(writes).await?;
         if refused.is_empty() {
-            Ok(Creation::Done)
-        } else if let Some(item) = refused.remove(&Label::Request) {
+            Ok(TaskCreation::Done)
+        } else if let Some(item) = refused.remove(&WriteLabel::Request) {
             // A repeated request is reported as one, also if another condition failed with it.
-            let first: CreatedTask = read(item)?;
-            Ok(Creation::Repeated(first.task_id))
-        } else if refused.contains_key(&Label::Agent) {
-            Ok(Creation::NoAgent)
+            let first: TaskRequestRecord = parse_record(item)?;
+            Ok(TaskCreation::Repeated(first.task_id))
+        } else if refused.contains_key(&WriteLabel::Agent) {
+            Ok(TaskCreation::NoAgent)
         } else {
             Err(StoreError::Corrupt {
                 key: keys::task(task.id).to_string(),
@@ -121,20 +127,20 @@ impl Tasks for TaskStore {
         let refused = self.tasks.transact(writes).await?;
         Ok(if refused.is_empty() {
             Claim::Taken(Box::new(after))
-        } else if refused.contains_key(&Label::Task) {
+        } else if refused.contains_key(&WriteLabel::Task) {
             Claim::TaskChanged
-        } else if refused.contains_key(&Label::Agent) {
+        } else if refused.contains_key(&WriteLabel::Agent) {
             Claim::AgentUnavailable
         } else {
             Claim::BreakerChanged
         })
     }
 
-    async fn transition(
+    async fn write_transition(
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<TransitionRecord<'_>>,
+        attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> Result<Written, StoreError> {
         let writes = self.transition_writes(before, after, attached, change, None)?;
@@ -150,31 +156,39 @@ impl Tasks for TaskStore {
     }
 
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
-        let newest = first(self.tasks.newest(&keys::late_reports(task)), 100).await?;
-        newest.into_iter().rev().map(read).collect()
+        let newest = query_first(
+            self.tasks
+                .newest_first_query(&keys::late_reports_prefix(task)),
+            100,
+        )
+        .await?;
+        newest.into_iter().rev().map(parse_record).collect()
     }
 }
 
 #[async_trait]
 impl CardRecords for TaskStore {
-    async fn find(&self, about: Subject) -> Result<Option<CardRecord>, StoreError> {
+    async fn find(&self, about: CardSubject) -> Result<Option<CardRecord>, StoreError> {
         self.tasks.find(&keys::card(about)).await
     }
 
-    async fn begin(
+    async fn begin_post(
         &self,
-        about: Subject,
+        about: CardSubject,
         card: &CardRecord,
     ) -> Result<Created<CardRecord>, StoreError> {
-        let put = self.tasks.put(&keys::card(about), card)?.if_absent();
+        let put = self
+            .tasks
+            .prepare_put(&keys::card(about), card)?
+            .if_absent();
         Ok(match put.send().await? {
             Ok(_) => Created::New,
-            Err(ConditionFailed(item)) => Created::Existing(read(item)?),
+            Err(ConditionFailed(item)) => Created::Existing(parse_record(item)?),
         })
     }
 
-    async fn save(&self, about: Subject, card: &CardRecord) -> Result<(), StoreError> {
-        let put = self.tasks.put(&keys::card(about), card)?;
+    async fn save(&self, about: CardSubject, card: &CardRecord) -> Result<(), StoreError> {
+        let put = self.tasks.prepare_put(&keys::card(about), card)?;
         put.send().await.map(drop)
     }
 }

@@ -3,28 +3,31 @@
 
 use bematic::{
     error::StoreError,
-    ports::{BreakerChange, DispatchPermit, TransitionRecord},
+    ports::{AttachedRecord, BreakerChange, DispatchPermit},
     task::{Task, TaskState},
 };
 use serde_dynamo::string_set::StringSet;
 
 use super::{
     TaskStore,
-    breakers::put_breaker,
+    breakers::prepare_put_breaker,
     keys::{self, Key},
-    write::{Label, Write},
+    write::{Write, WriteLabel},
 };
 
 impl TaskStore {
     /// Returns the write of a task, with its attributes of the indexes `channel` and `due`.
-    pub(super) fn put_task(&self, task: &Task) -> Result<Write, StoreError> {
-        let mut put = self.tasks.put(&keys::task(task.id), task)?;
+    pub(super) fn prepare_put_task(&self, task: &Task) -> Result<Write, StoreError> {
+        let mut put = self.tasks.prepare_put(&keys::task(task.id), task)?;
         if !task.archived {
             put = put
-                .set("channelPk", keys::channel(&task.origin.channel_id))?
-                .set("channelSk", task.place())?;
+                .set(
+                    "channelPk",
+                    keys::channel_partition(&task.origin.channel_id),
+                )?
+                .set("channelSk", task.channel_sort_key())?;
         }
-        put.due(due_partition(task), task.due_at())
+        put.set_due(due_partition(task), task.due_at())
     }
 
     /// Returns the writes of a transition: of the task, on condition that its version is that of
@@ -33,21 +36,25 @@ impl TaskStore {
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<TransitionRecord<'_>>,
+        attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
         permit: Option<DispatchPermit<'_>>,
-    ) -> Result<Vec<(Label, Write)>, StoreError> {
-        let task = self.put_task(after)?.if_version(before.version)?;
-        let mut writes = vec![(Label::Task, task)];
+    ) -> Result<Vec<(WriteLabel, Write)>, StoreError> {
+        let task = self.prepare_put_task(after)?.if_version(before.version)?;
+        let mut writes = vec![(WriteLabel::Task, task)];
 
         // The agent's slots and gate: one write, since DynamoDB allows only one of an item.
-        let mut agent = self.agents.update(keys::agent(&after.agent_id));
+        let mut agent = self.agents.prepare_update(keys::agent(&after.agent_id));
         match (before.slot(), after.slot()) {
             // Freeing a free slot changes nothing.
-            (Some(slot), None) => agent = agent.subtract("held", StringSet([slot.to_string()]))?,
+            (Some(slot), None) => {
+                agent = agent.delete_from_set("held", StringSet([slot.to_string()]))?;
+            }
             // An agent may run a task although an earlier report said that it had not arrived. The
             // slot is then taken even if the agent has none free.
-            (None, Some(slot)) => agent = agent.add("held", StringSet([slot.to_string()]))?,
+            (None, Some(slot)) => {
+                agent = agent.add_to_attribute("held", StringSet([slot.to_string()]))?;
+            }
             _ => {}
         }
         if let Some(change) = change.filter(BreakerChange::changes_gate) {
@@ -56,53 +63,54 @@ impl TaskStore {
         if let Some(permit) = permit {
             agent = agent
                 .when("#connection.#id = :connection")
-                .value(":connection", permit.connection)?
+                .add_placeholder_value(":connection", permit.connection)?
                 .when("attribute_not_exists(#held) OR size(#held) < #capacity")
                 .when(match permit.generation {
                     0 => "attribute_not_exists(#gate) OR #gate.#generation = :generation",
                     _ => "#gate.#generation = :generation",
                 })
-                .value(":generation", permit.generation)?;
+                .add_placeholder_value(":generation", permit.generation)?;
         }
         if !agent.is_empty() {
-            writes.push((Label::Agent, agent));
+            writes.push((WriteLabel::Agent, agent));
         }
         if let Some(change) = change {
-            let breaker = put_breaker(&self.agents, &after.agent_id, change)?;
-            writes.push((Label::Breaker, breaker));
+            let breaker = prepare_put_breaker(&self.agents, &after.agent_id, change)?;
+            writes.push((WriteLabel::Breaker, breaker));
         }
 
-        let (left, taken) = places(before, after);
+        let (left, taken) = queue_place_changes(before, after);
         if let Some(place) = taken {
-            writes.push((Label::Place, self.tasks.put(&place, after)?));
+            writes.push((WriteLabel::Place, self.tasks.prepare_put(&place, after)?));
         }
         if let Some(place) = left {
-            writes.push((Label::Place, self.tasks.delete(place)));
+            writes.push((WriteLabel::Place, self.tasks.prepare_delete(place)));
         }
         let content = match attached {
             None => return Ok(writes),
-            Some(TransitionRecord::Completion(completion)) => {
-                self.tasks.put(&keys::result(after.id), completion)?
-            }
-            Some(TransitionRecord::Late(report)) => {
+            Some(AttachedRecord::Completion(completion)) => self
+                .tasks
+                .prepare_put(&keys::result(after.id), completion)?,
+            Some(AttachedRecord::Late(report)) => {
                 let key = keys::late_report(after.id, report.attempt);
-                self.tasks.put(&key, report)?.if_absent()
+                self.tasks.prepare_put(&key, report)?.if_absent()
             }
         };
-        writes.push((Label::Content, content));
+        writes.push((WriteLabel::Content, content));
         Ok(writes)
     }
 }
 
 /// Returns a task's partition of the index `due`.
 pub(super) fn due_partition(task: &Task) -> String {
-    keys::shard_of(keys::DUE, &task.id.to_string())
+    keys::shard_partition_of(keys::DUE_TASKS_LIST, &task.id.to_string())
 }
 
 /// Returns the task's place in a queue that is to be deleted, and the one that is to be written.
-fn places(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
-    let place =
-        |task: &Task| matches!(task.state, TaskState::Pending { .. }).then(|| keys::queued(task));
+fn queue_place_changes(before: &Task, after: &Task) -> (Option<Key>, Option<Key>) {
+    let place = |task: &Task| {
+        matches!(task.state, TaskState::Pending { .. }).then(|| keys::queue_place(task))
+    };
     let taken = place(after);
     let left = place(before).filter(|left| taken.as_ref() != Some(left));
     (left, taken)
@@ -139,7 +147,7 @@ pub(super) mod tests {
 
     /// Returns the queues of the places that a transition deletes and writes.
     fn queues(before: &Task, after: &Task) -> (Option<String>, Option<String>) {
-        let (left, taken) = places(before, after);
+        let (left, taken) = queue_place_changes(before, after);
         (left.map(|key| key.pk), taken.map(|key| key.pk))
     }
 
@@ -162,7 +170,7 @@ pub(super) mod tests {
         for route in ["a,b", "any"] {
             task.route = Some(route.parse::<Route>().unwrap());
             let mut moved = after(&task, TaskEvent::Moved("b".parse().unwrap()));
-            let attempt = bematic_protocol::ids::Attempt::after(2);
+            let attempt = bematic_protocol::ids::Attempt::after_spent(2);
             moved.earlier.insert("a".parse().unwrap(), attempt);
             let item: Item = serde_dynamo::to_item(&moved).unwrap();
             assert_eq!(serde_dynamo::from_item::<_, Task>(item).unwrap(), moved);

@@ -18,12 +18,12 @@ use serde::Serialize;
 
 use super::{
     keys::{self, Key},
-    table::{Item, Table, backoff, failed, unwritable},
+    table::{Item, Table, backoff, call_error, invalid_request_error},
 };
 
 /// The fields that expressions name, by the sort key of their record, as serde writes them:
 /// `connection.id` is a field of a field. `the_fields_of_expressions_are_serdes` compares them.
-const FIELDS: [(&str, &[&str]); 5] = [
+const EXPRESSION_FIELDS: [(&str, &[&str]); 5] = [
     (
         "AGENT",
         &[
@@ -58,7 +58,7 @@ const FIELDS: [(&str, &[&str]); 5] = [
 
 /// The attributes that are no fields of a record: of the indexes, the time-to-live, and the time of the
 /// status that was stored last.
-const ATTRIBUTES: [&str; 4] = ["duePk", "dueSk", "expiresAt", "statusAt"];
+const NON_RECORD_ATTRIBUTES: [&str; 4] = ["duePk", "dueSk", "expiresAt", "statusAt"];
 
 /// A write of one item, and its condition.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ pub(super) struct ConditionFailed(pub(super) Item);
 
 /// The label of a write in a transaction: the record that the write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Label {
+pub(super) enum WriteLabel {
     /// A request of Slack, which creates a task or a bulk operation once.
     Request,
     Task,
@@ -122,28 +122,32 @@ pub(super) enum Label {
 
 impl Table {
     /// Returns the write that puts a record, and replaces one with the same key.
-    pub(super) fn put(&self, key: &Key, record: &impl Serialize) -> Result<Write, StoreError> {
-        let mut item: Item = serde_dynamo::to_item(record).map_err(unwritable)?;
+    pub(super) fn prepare_put(
+        &self,
+        key: &Key,
+        record: &impl Serialize,
+    ) -> Result<Write, StoreError> {
+        let mut item: Item = serde_dynamo::to_item(record).map_err(invalid_request_error)?;
         item.extend(key.attributes());
-        Ok(self.write(Action::Put(item)))
+        Ok(self.new_write(Action::Put(item)))
     }
 
     /// Returns a write that updates an item.
-    pub(super) fn update(&self, key: Key) -> Write {
-        self.write(Action::Update(key))
+    pub(super) fn prepare_update(&self, key: Key) -> Write {
+        self.new_write(Action::Update(key))
     }
 
     /// Returns the write that deletes an item.
-    pub(super) fn delete(&self, key: Key) -> Write {
-        self.write(Action::Delete(key))
+    pub(super) fn prepare_delete(&self, key: Key) -> Write {
+        self.new_write(Action::Delete(key))
     }
 
     /// Returns the check that an item exists, as a part of a transaction.
-    pub(super) fn check_exists(&self, key: Key) -> Write {
-        self.write(Action::Check(key)).if_exists()
+    pub(super) fn prepare_exists_check(&self, key: Key) -> Write {
+        self.new_write(Action::Check(key)).if_exists()
     }
 
-    fn write(&self, action: Action) -> Write {
+    fn new_write(&self, action: Action) -> Write {
         Write {
             table: self.clone(),
             action,
@@ -165,26 +169,29 @@ impl Table {
         writes: Vec<(L, Write)>,
     ) -> Result<BTreeMap<L, Item>, StoreError> {
         let (labels, writes): (Vec<L>, Vec<Write>) = writes.into_iter().unzip();
-        let items = writes.into_iter().map(Write::in_transaction);
+        let items = writes.into_iter().map(Write::into_transact_item);
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let call = self.client.transact_write_items();
         let call = call.set_transact_items(Some(items));
-        match retry(|| call.clone().send()).await {
+        match retry_on_conflict(|| call.clone().send()).await {
             Ok(_) => Ok(BTreeMap::new()),
             Err(Error::TransactionCanceledException(cancelled))
-                if cancelled.cancellation_reasons().iter().any(is_condition) =>
+                if cancelled
+                    .cancellation_reasons()
+                    .iter()
+                    .any(is_condition_failure) =>
             {
                 // DynamoDB gives a reason for each write, in their order.
                 let reasons = cancelled.cancellation_reasons.unwrap_or_default();
                 let refused = labels
                     .into_iter()
                     .zip(reasons)
-                    .filter(|(_, reason)| is_condition(reason));
+                    .filter(|(_, reason)| is_condition_failure(reason));
                 Ok(refused
                     .map(|(label, reason)| (label, reason.item.unwrap_or_default()))
                     .collect())
             }
-            Err(error) => Err(failed("TransactWriteItems")(error)),
+            Err(error) => Err(call_error("TransactWriteItems")(error)),
         }
     }
 }
@@ -196,7 +203,7 @@ impl Write {
         let is_path = |c: char| c.is_ascii_alphanumeric() || c == '#' || c == '.';
         let words = condition.split(|c| !is_path(c));
         for path in words.filter(|word| word.starts_with('#')) {
-            self.name(&path.replace('#', ""));
+            self.register_attribute_path(&path.replace('#', ""));
         }
         self.condition = Some(match self.condition {
             Some(others) => format!("{others} AND ({condition})"),
@@ -206,7 +213,7 @@ impl Write {
     }
 
     /// Adds the value of a placeholder of a condition, such as `:now`.
-    pub(super) fn value(
+    pub(super) fn add_placeholder_value(
         mut self,
         placeholder: &str,
         value: impl Serialize,
@@ -233,7 +240,7 @@ impl Write {
             0 => Ok(self.if_absent()),
             _ => self
                 .when("#version = :ifVersion")
-                .value(":ifVersion", version),
+                .add_placeholder_value(":ifVersion", version),
         }
     }
 
@@ -256,12 +263,20 @@ impl Write {
     }
 
     /// Adds to a number or a set.
-    pub(super) fn add(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
+    pub(super) fn add_to_attribute(
+        self,
+        path: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
         self.clause("ADD", "NAME VALUE", path, value)
     }
 
     /// Deletes elements of a set.
-    pub(super) fn subtract(self, path: &str, value: impl Serialize) -> Result<Self, StoreError> {
+    pub(super) fn delete_from_set(
+        self,
+        path: &str,
+        value: impl Serialize,
+    ) -> Result<Self, StoreError> {
         self.clause("DELETE", "NAME VALUE", path, value)
     }
 
@@ -271,13 +286,13 @@ impl Write {
             item.remove(path);
             return self;
         }
-        let name = self.name(path);
+        let name = self.register_attribute_path(path);
         self.clauses.entry("REMOVE").or_default().push(name);
         self
     }
 
     /// Puts the item into a partition of the index `due`, or removes it.
-    pub(super) fn due(
+    pub(super) fn set_due(
         self,
         partition: impl Serialize,
         at: Option<impl ToString>,
@@ -294,14 +309,14 @@ impl Write {
     }
 
     /// Changes the place in the index `due` of an item that is there.
-    pub(super) fn postpone(self, at: Timestamp) -> Result<Self, StoreError> {
+    pub(super) fn postpone_due(self, at: Timestamp) -> Result<Self, StoreError> {
         let present = self.when("attribute_exists(duePk)");
         present.set("dueSk", at.to_string())
     }
 
     /// Puts the item into a list of the index `list`.
-    pub(super) fn listed(self, list: &str, name: &str) -> Result<Self, StoreError> {
-        self.set("listPk", keys::shard_of(list, name))?
+    pub(super) fn add_to_list_index(self, list: &str, name: &str) -> Result<Self, StoreError> {
+        self.set("listPk", keys::shard_partition_of(list, name))?
             .set("listSk", name)
     }
 
@@ -318,17 +333,17 @@ impl Write {
         value: impl Serialize,
     ) -> Result<Self, StoreError> {
         let placeholder = format!(":{}", path.replace('.', "_"));
-        let clause = pattern.replace("NAME", &self.name(path));
+        let clause = pattern.replace("NAME", &self.register_attribute_path(path));
         let clause = clause.replace("VALUE", &placeholder);
         self.clauses.entry(keyword).or_default().push(clause);
-        self.value(&placeholder, value)
+        self.add_placeholder_value(&placeholder, value)
     }
 
     /// Returns the path of an attribute with placeholders in place of the names.
-    fn name(&mut self, path: &str) -> String {
+    fn register_attribute_path(&mut self, path: &str) -> String {
         debug_assert!(
-            ATTRIBUTES.contains(&path) || self.fields().contains(&path),
-            "`{path}` is no field of the record: add it to FIELDS, or mend the expression"
+            NON_RECORD_ATTRIBUTES.contains(&path) || self.expression_fields().contains(&path),
+            "`{path}` is no field of the record: add it to EXPRESSION_FIELDS, or mend the expression"
         );
         let names = self.names.get_or_insert_default();
         names.extend(
@@ -339,12 +354,12 @@ impl Write {
     }
 
     /// Returns the fields of the record that an expression may name.
-    fn fields(&self) -> &'static [&'static str] {
+    fn expression_fields(&self) -> &'static [&'static str] {
         let sk = match &self.action {
             Action::Put(item) => item.get("sk").and_then(|sk| sk.as_s().ok()),
             Action::Update(key) | Action::Delete(key) | Action::Check(key) => Some(&key.sk),
         };
-        let of_record = FIELDS
+        let of_record = EXPRESSION_FIELDS
             .iter()
             .find(|(record, _)| Some(*record) == sk.map(String::as_str));
         of_record.map_or(&[], |(_, fields)| fields)
@@ -368,52 +383,66 @@ impl Write {
             Action::Put(item) => {
                 let call = client.put_item().set_item(Some(item));
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry(|| call.clone().send()).await;
+                let sent = retry_on_conflict(|| call.clone().send()).await;
                 ("PutItem", sent.map(|answer| answer.attributes))
             }
             Action::Update(key) => {
                 let call = client.update_item().set_key(Some(key.attributes()));
                 let call = call.set_update_expression(update);
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry(|| call.clone().send()).await;
+                let sent = retry_on_conflict(|| call.clone().send()).await;
                 ("UpdateItem", sent.map(|answer| answer.attributes))
             }
             Action::Delete(key) => {
                 let call = client.delete_item().set_key(Some(key.attributes()));
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry(|| call.clone().send()).await;
+                let sent = retry_on_conflict(|| call.clone().send()).await;
                 ("DeleteItem", sent.map(|answer| answer.attributes))
             }
-            Action::Check(_) => return Err(failed("ConditionCheck")("it is no call of its own")),
+            Action::Check(_) => {
+                return Err(call_error("ConditionCheck")("it is no call of its own"));
+            }
         };
         match sent {
             Ok(attributes) => Ok(Ok(attributes.unwrap_or_default())),
             Err(Error::ConditionalCheckFailedException(refused)) => {
                 Ok(Err(ConditionFailed(refused.item.unwrap_or_default())))
             }
-            Err(error) => Err(failed(operation)(error)),
+            Err(error) => Err(call_error(operation)(error)),
         }
     }
 
-    fn in_transaction(self) -> Result<TransactWriteItem, StoreError> {
+    fn into_transact_item(self) -> Result<TransactWriteItem, StoreError> {
         let (part, update) = (TransactWriteItem::builder(), self.update_expression());
         let part = match self.action {
             Action::Put(item) => {
                 let put = Put::builder().set_item(Some(item));
-                part.put(conditional!(put, self).build().map_err(unwritable)?)
+                part.put(
+                    conditional!(put, self)
+                        .build()
+                        .map_err(invalid_request_error)?,
+                )
             }
             Action::Update(key) => {
                 let change = Update::builder().set_key(Some(key.attributes()));
                 let change = conditional!(change, self).set_update_expression(update);
-                part.update(change.build().map_err(unwritable)?)
+                part.update(change.build().map_err(invalid_request_error)?)
             }
             Action::Delete(key) => {
                 let delete = Delete::builder().set_key(Some(key.attributes()));
-                part.delete(conditional!(delete, self).build().map_err(unwritable)?)
+                part.delete(
+                    conditional!(delete, self)
+                        .build()
+                        .map_err(invalid_request_error)?,
+                )
             }
             Action::Check(key) => {
                 let check = ConditionCheck::builder().set_key(Some(key.attributes()));
-                part.condition_check(conditional!(check, self).build().map_err(unwritable)?)
+                part.condition_check(
+                    conditional!(check, self)
+                        .build()
+                        .map_err(invalid_request_error)?,
+                )
             }
         };
         Ok(part.build())
@@ -421,28 +450,28 @@ impl Write {
 }
 
 fn attribute_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(unwritable)
+    serde_dynamo::to_attribute_value(value).map_err(invalid_request_error)
 }
 
 /// Sends a call, and again while a transaction on its items is under way, which the SDK does not.
-async fn retry<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+async fn retry_on_conflict<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
     Error: From<SdkError<E>>,
 {
     (|| call().err_into())
         .retry(backoff())
-        .when(is_conflict)
+        .when(is_transaction_conflict)
         .await
 }
 
 /// Whether another write of an item was under way, or was throttled in a transaction.
-fn is_conflict(error: &Error) -> bool {
+fn is_transaction_conflict(error: &Error) -> bool {
     match error {
         Error::TransactionConflictException(_) => true,
         Error::TransactionCanceledException(cancelled) => {
             let reasons = cancelled.cancellation_reasons();
-            !reasons.iter().any(is_condition)
+            !reasons.iter().any(is_condition_failure)
                 && reasons.iter().any(|reason| {
                     matches!(
                         reason.code(),
@@ -458,7 +487,7 @@ fn is_conflict(error: &Error) -> bool {
     }
 }
 
-fn is_condition(reason: &CancellationReason) -> bool {
+fn is_condition_failure(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
@@ -467,7 +496,7 @@ mod tests {
     use super::{super::transition::tests::new_task, *};
     use aws_sdk_dynamodb::{Client, Config, config::BehaviorVersion};
     use bematic::{
-        agent::{Agent, Binding, Connection, DispatchLease},
+        agent::{Agent, Binding, DispatchLease, InBandConnection},
         batch::{Batch, BatchKind},
         breaker::Breaker,
     };
@@ -488,8 +517,8 @@ mod tests {
     }
 
     fn check(key: &Key, record: &impl Serialize) {
-        let put = agents_table().put(key, record).unwrap();
-        let fields = put.fields();
+        let put = agents_table().prepare_put(key, record).unwrap();
+        let fields = put.expression_fields();
         assert!(!fields.is_empty(), "{key} has no fields");
         let Action::Put(item) = &put.action else {
             unreachable!("a put")
@@ -522,7 +551,7 @@ mod tests {
         });
         check(&keys::agent(&agent.id), &agent);
         check(&keys::breaker(&agent.id), &Breaker::default());
-        let connection = Connection {
+        let connection = InBandConnection {
             id: "c".parse().unwrap(),
             agent_id: Some(agent.id.clone()),
             connected_at: at,
@@ -539,14 +568,14 @@ mod tests {
     #[should_panic(expected = "`lastHeard` is no field of the record")]
     fn a_name_that_is_no_field_is_found_by_every_test_that_uses_it() {
         let key = keys::agent(&"box".parse().unwrap());
-        let _ = agents_table().update(key).when("#lastHeard = :now");
+        let _ = agents_table().prepare_update(key).when("#lastHeard = :now");
     }
 
     #[test]
     fn names_become_placeholders_and_have_values() {
         let key = keys::agent(&"box".parse().unwrap());
         let update = agents_table()
-            .update(key)
+            .prepare_update(key)
             .set_if_absent("connection.spelling", "x")
             .and_then(|it| it.set("lastSeen", 1))
             .unwrap()

@@ -60,7 +60,7 @@ impl Candidate {
         self.connected && self.health == Health::Probing
     }
 
-    pub(crate) fn is_usable(&self) -> bool {
+    pub(crate) fn is_ready_or_probing(&self) -> bool {
         self.is_ready() || self.may_probe()
     }
 
@@ -78,7 +78,7 @@ impl Candidate {
     }
 
     /// Compares the occupied share of the capacity; an agent without capacity comes last.
-    pub(crate) fn by_load(&self, other: &Self) -> Ordering {
+    pub(crate) fn compare_load_ratio(&self, other: &Self) -> Ordering {
         let part = |load: usize, of: usize| load as u128 * of as u128;
         let none = (self.capacity == 0).cmp(&(other.capacity == 0));
         none.then_with(|| part(self.load(), other.capacity).cmp(&part(other.load(), self.capacity)))
@@ -142,7 +142,7 @@ fn least_loaded<'a>(
         .iter()
         .copied()
         .filter(|it| among(it))
-        .min_by(|a, b| a.by_load(b))
+        .min_by(|a, b| a.compare_load_ratio(b))
 }
 
 #[cfg(test)]

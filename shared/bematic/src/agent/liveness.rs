@@ -8,23 +8,23 @@ use bematic_protocol::{
 };
 use strum::IntoStaticStr;
 
-use super::{Agent, Binding, HEARTBEAT_EVERY, SEEN_EVERY};
+use super::{Agent, Binding, HEARTBEAT_EVERY, HEARTBEAT_RECORD_INTERVAL};
 
 /// The time without a recorded sign of life after which an agent is pinged: longer than
-/// [`super::SEEN_WITHIN`], or healthy agents would be pinged all the time.
-const IDLE_AFTER: Duration = Duration::from_secs(90);
+/// [`super::MAX_HEARTBEAT_RECORD_GAP`], or healthy agents would be pinged all the time.
+const PING_AFTER_SILENCE: Duration = Duration::from_secs(90);
 /// The time without a recorded sign of life after which an agent is offline: it was pinged before.
 const SILENT_AFTER: Duration = Duration::from_secs(150);
 /// The longest interval between pings; API Gateway closes a connection that is idle for 10 min.
-const PING_EVERY: Duration = Duration::from_mins(4);
+const MAX_PING_INTERVAL: Duration = Duration::from_mins(4);
 /// The time for which an agent that sends may leave a ping without an echo: two repetitions.
-const ECHO_WITHIN: Duration = Duration::from_secs(150);
+const ECHO_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Whether a heartbeat that is received at `now` is the one of its minute that is recorded: the one
 /// in the agent's own third of the minute, whichever execution environment receives it. An agent
 /// none of whose heartbeats falls into its third is pinged.
-pub(crate) fn is_recorded(agent: &AgentId, now: Timestamp) -> bool {
-    let minute = u64::try_from(SEEN_EVERY.as_millis()).unwrap_or(u64::MAX);
+pub(crate) fn should_record_heartbeat(agent: &AgentId, now: Timestamp) -> bool {
+    let minute = u64::try_from(HEARTBEAT_RECORD_INTERVAL.as_millis()).unwrap_or(u64::MAX);
     let place = now.as_millis() + u64::from(stable_hash(agent.as_str())) % minute;
     Duration::from_millis(place % minute) < HEARTBEAT_EVERY
 }
@@ -51,12 +51,12 @@ impl Liveness {
         if silent >= SILENT_AFTER {
             return Self::Silent;
         }
-        match binding.asked_at() {
-            Some(pinged) if now.since(pinged) >= ECHO_WITHIN => Self::Deaf,
+        match binding.oldest_unechoed_ping() {
+            Some(pinged) if now.since(pinged) >= ECHO_TIMEOUT => Self::Deaf,
             Some(_) => Self::Ping { first: false },
             None => {
                 let asked = binding.pinged_at.unwrap_or(binding.bound_at);
-                if silent >= IDLE_AFTER || now.since(asked) >= PING_EVERY {
+                if silent >= PING_AFTER_SILENCE || now.since(asked) >= MAX_PING_INTERVAL {
                     Self::Ping { first: true }
                 } else {
                     Self::Well
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn is_recorded_at(secs: u64) -> bool {
-        is_recorded(&"a".parse().unwrap(), at(secs))
+        should_record_heartbeat(&"a".parse().unwrap(), at(secs))
     }
 
     /// Returns the sweeper's findings, `phase` seconds past the minute, over an hour, for an agent
@@ -150,7 +150,7 @@ mod tests {
             let agent = agent.parse().unwrap();
             for late in 0..20 {
                 let beats = (0..180).map(|n| at(n * 20 + late));
-                let written = beats.filter(|beat| is_recorded(&agent, *beat));
+                let written = beats.filter(|beat| should_record_heartbeat(&agent, *beat));
                 assert_eq!(written.count(), 60, "of an hour");
             }
         }

@@ -13,12 +13,12 @@ use serde_with::skip_serializing_none;
 
 pub(crate) use self::{
     choice::{Candidate, better_candidate, choose},
-    liveness::{Liveness, is_recorded},
+    liveness::{Liveness, should_record_heartbeat},
 };
 pub use self::{
     key::{ApiKey, KeyHash},
     project::Project,
-    route::{InvalidRoute, Preference, Route},
+    route::{InvalidRoute, PreferredAgents, Route},
 };
 use crate::{
     breaker::{Gate, is_default},
@@ -33,9 +33,10 @@ use bematic_protocol::{
 /// The interval at which agents send heartbeats.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// The interval at which a heartbeat is recorded.
-pub const SEEN_EVERY: Duration = Duration::from_mins(1);
+pub const HEARTBEAT_RECORD_INTERVAL: Duration = Duration::from_mins(1);
 /// The time within which a healthy agent's next heartbeat is normally recorded.
-const SEEN_WITHIN: Duration = SEEN_EVERY.saturating_add(HEARTBEAT_EVERY);
+const MAX_HEARTBEAT_RECORD_GAP: Duration =
+    HEARTBEAT_RECORD_INTERVAL.saturating_add(HEARTBEAT_EVERY);
 
 /// An agent as it is stored.
 #[skip_serializing_none]
@@ -102,7 +103,7 @@ impl Agent {
     }
 
     /// Returns the connection to send tasks over, if the agent may be sent another task now.
-    pub fn takes_work(&self) -> Option<&Binding> {
+    pub fn connection_for_dispatch(&self) -> Option<&Binding> {
         let takes = self.availability == Availability::Online && self.free_slots() > 0;
         let bound = self.connection.as_ref();
         bound.filter(|bound| takes && !bound.is_in_doubt())
@@ -116,9 +117,9 @@ impl Agent {
     }
 
     /// Returns the time at which the agent last named a task that has run since `began`, as far as
-    /// is known. Not every heartbeat is recorded: a recorded list is valid for [`SEEN_WITHIN`], and
+    /// is known. Not every heartbeat is recorded: a recorded list is valid for [`MAX_HEARTBEAT_RECORD_GAP`], and
     /// says nothing about a task that began after it.
-    pub(crate) fn named_at(
+    pub(crate) fn task_presumed_listed_at(
         &self,
         task: TaskId,
         began: Timestamp,
@@ -126,11 +127,11 @@ impl Agent {
     ) -> Option<Timestamp> {
         let at = self.active_at?;
         let may_name = self.active.contains(&task) || at <= began;
-        may_name.then(|| now.min(at + SEEN_WITHIN))
+        may_name.then(|| now.min(at + MAX_HEARTBEAT_RECORD_GAP))
     }
 
     /// Returns the time of the last recorded list that names the task.
-    pub(crate) fn last_named_at(&self, task: TaskId) -> Option<Timestamp> {
+    pub(crate) fn task_last_listed_at(&self, task: TaskId) -> Option<Timestamp> {
         self.active_at.filter(|_| self.active.contains(&task))
     }
 
@@ -174,7 +175,7 @@ impl Binding {
     }
 
     /// Returns the time of the oldest ping whose echo is outstanding.
-    fn asked_at(&self) -> Option<Timestamp> {
+    fn oldest_unechoed_ping(&self) -> Option<Timestamp> {
         let asked = [self.pinged_at, self.doubted_at].into_iter().flatten();
         asked.filter(|at| !self.has_echoed(*at)).min()
     }
@@ -204,7 +205,7 @@ pub struct DispatchLease {
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Connection {
+pub struct InBandConnection {
     /// The connection's id.
     pub id: ConnectionId,
     /// The agent that the connection is bound to; `None` while it is unbound.

@@ -2,7 +2,7 @@
 
 use bematic_protocol::{
     ids::ChannelId,
-    messages::limits::{LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS},
+    messages::limits::{MAX_LIST_ENTRIES, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROMPT_CHARS},
     time::Timestamp,
 };
 use garde::Validate;
@@ -21,30 +21,30 @@ pub struct Project {
     /// The channel that the project belongs to.
     pub channel_id: ChannelId,
     /// The project's name.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub project_id: String,
     /// The agents that the project's tasks may be sent to.
     #[serde(rename = "agentId")]
     pub route: Route,
     /// The folder on the agent's machine.
-    #[garde(length(chars, min = 1, max = PATH_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_PATH_CHARS))]
     pub local_path: String,
     /// The model to use.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub model: String,
     /// The maximum cost of a task in US dollars.
     #[garde(range(min = 0.01, max = 100_000.0))]
     pub max_budget: f64,
     /// The name of the bot that answers.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub bot_name: String,
     /// The instructions for every task of the project.
     #[serde(default)]
-    #[garde(length(chars, max = PROMPT_CHARS))]
+    #[garde(length(chars, max = MAX_PROMPT_CHARS))]
     pub system_prompt: String,
     /// The tools that may be used; empty for the agent's own choice.
     #[serde(default)]
-    #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
+    #[garde(length(max = MAX_LIST_ENTRIES), inner(length(chars, max = MAX_NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
     /// The length of a task's lease in seconds; `None` for the deployment's own setting.
     #[garde(inner(range(min = 10, max = 86_400)))]

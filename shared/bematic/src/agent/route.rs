@@ -13,14 +13,14 @@ pub enum Route {
     /// One agent.
     One(AgentId),
     /// One of several agents.
-    Several(Preference),
+    Several(PreferredAgents),
     /// Any agent.
     Any,
 }
 
 /// Two or more agents, each once, in order of preference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preference(Vec<AgentId>);
+pub struct PreferredAgents(Vec<AgentId>);
 
 /// Why a text is not a valid route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ impl Route {
     const MAX_NAMED: usize = 20;
 
     /// Returns the route to these agents, in order of preference.
-    fn to(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
+    fn from_agents(agents: Vec<AgentId>) -> Result<Self, InvalidRoute> {
         let mut known = BTreeSet::new();
         if let Some(twice) = agents.iter().find(|agent| !known.insert(*agent)) {
             return Err(InvalidRoute::Twice(twice.clone()));
@@ -63,19 +63,19 @@ impl Route {
         if let [one] = &agents[..] {
             return Ok(Self::One(one.clone()));
         }
-        if agents.is_empty() || agents.iter().any(Self::reserves) {
+        if agents.is_empty() || agents.iter().any(Self::is_reserved_name) {
             return Err(InvalidRoute::AnyAmongOthers);
         }
-        Ok(Self::Several(Preference(agents)))
+        Ok(Self::Several(PreferredAgents(agents)))
     }
 
     /// Whether the name is reserved: a project could not name an agent that is called this.
-    pub fn reserves(agent: &AgentId) -> bool {
+    pub fn is_reserved_name(agent: &AgentId) -> bool {
         agent.as_str() == Self::ANY
     }
 
     /// Returns the agents that the route names, the most preferred first; none of [`Route::Any`].
-    pub fn named(&self) -> &[AgentId] {
+    pub fn named_agents(&self) -> &[AgentId] {
         match self {
             Self::One(agent) => slice::from_ref(agent),
             Self::Several(several) => &several.0,
@@ -96,7 +96,7 @@ impl FromStr for Route {
             return Ok(Self::Any);
         }
         let named = text.split(',').map(|name| parse_agent(name.trim()));
-        Self::to(named.collect::<Result<_, _>>()?)
+        Self::from_agents(named.collect::<Result<_, _>>()?)
     }
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for Route {
         if *self == Self::Any {
             return f.write_str(Self::ANY);
         }
-        let names: Vec<_> = self.named().iter().map(AgentId::as_str).collect();
+        let names: Vec<_> = self.named_agents().iter().map(AgentId::as_str).collect();
         f.write_str(&names.join(","))
     }
 }
@@ -129,7 +129,7 @@ impl From<Route> for Stored {
     fn from(route: Route) -> Self {
         match route {
             Route::One(agent) => Self::Name(agent.to_string()),
-            Route::Several(Preference(agents)) => Self::Names(agents),
+            Route::Several(PreferredAgents(agents)) => Self::Names(agents),
             Route::Any => Self::Name(Route::STORED_ANY.to_owned()),
         }
     }
@@ -143,7 +143,7 @@ impl TryFrom<Stored> for Route {
             Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
             // An agent named `any` is from before projects could name any agent.
             Stored::Name(name) => parse_agent(&name).map(Self::One),
-            Stored::Names(agents) => Self::to(agents),
+            Stored::Names(agents) => Self::from_agents(agents),
         }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
             assert_eq!(route(text).to_string(), text);
         }
         assert_eq!(route(" a , b "), route("a,b"));
-        assert_eq!(route("a").named().len(), 1);
+        assert_eq!(route("a").named_agents().len(), 1);
         assert!(!route("a").has_choice() && route("a,b").has_choice() && route("any").has_choice());
     }
 

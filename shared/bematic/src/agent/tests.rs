@@ -36,9 +36,9 @@ fn only_the_hash_of_a_key_is_kept() {
 fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
     let at = Timestamp::from_millis(1);
     let mut agent = Agent::new("a".parse().unwrap(), at);
-    assert_eq!(agent.takes_work(), None);
+    assert_eq!(agent.connection_for_dispatch(), None);
     agent.connection = Some(Binding::new("c".parse().unwrap(), at, None));
-    assert!(agent.takes_work().is_some());
+    assert!(agent.connection_for_dispatch().is_some());
     let doubted_at = Some(Timestamp::from_millis(2));
     let (in_doubt, hears) = (
         Binding {
@@ -52,14 +52,14 @@ fn an_agent_takes_work_while_it_is_connected_online_and_has_a_free_slot() {
         },
     );
     agent.connection = Some(in_doubt);
-    assert_eq!(agent.takes_work(), None);
+    assert_eq!(agent.connection_for_dispatch(), None);
     agent.connection = Some(hears);
-    assert!(agent.takes_work().is_some());
+    assert!(agent.connection_for_dispatch().is_some());
     agent.availability = Availability::Draining;
-    assert_eq!(agent.takes_work(), None);
+    assert_eq!(agent.connection_for_dispatch(), None);
     agent.availability = Availability::Online;
     agent.held = (0..5).map(|n| n.to_string()).collect();
-    assert_eq!(agent.takes_work(), None);
+    assert_eq!(agent.connection_for_dispatch(), None);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct Batch {
     /// The outcomes for the tasks that were examined.
     #[serde(default)]
     pub tally: Tally,
-    /// The first [`Batch::NAMED`] tasks that could not be changed.
+    /// The first [`Batch::MAX_FAILED_LISTED`] tasks that could not be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<TaskId>,
     /// The progress.
@@ -97,14 +97,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(crate) const fn looked_at(&self) -> u64 {
+    pub(crate) const fn examined_count(&self) -> u64 {
         self.changed + self.unchanged + self.failed
     }
 }
 
 /// A task before and after its change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct TaskChange {
     /// The task as it was read.
     pub before: Task,
     /// The task as it is to be written.
@@ -113,20 +113,20 @@ pub struct Change {
 
 impl BatchKind {
     /// DynamoDB's limit of writes in one transaction, one of which is the bulk operation itself.
-    const WRITES: usize = 100;
+    const TRANSACTION_WRITE_LIMIT: usize = 100;
 
     /// Returns the number of tasks in one chunk. One that enters or leaves a queue is two writes.
-    pub(crate) const fn chunk(self) -> usize {
+    pub(crate) const fn chunk_size(self) -> usize {
         match self {
-            Self::Archive => Self::WRITES - 1,
-            Self::Cancel | Self::Retry => (Self::WRITES - 1) / 2,
+            Self::Archive => Self::TRANSACTION_WRITE_LIMIT - 1,
+            Self::Cancel | Self::Retry => (Self::TRANSACTION_WRITE_LIMIT - 1) / 2,
         }
     }
 }
 
 impl Batch {
     /// The number of failed tasks that are listed by id.
-    pub const NAMED: usize = 10;
+    pub const MAX_FAILED_LISTED: usize = 10;
     /// The time without progress after which the message was lost: an invocation takes 60 s at most.
     pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(90);
 
@@ -147,7 +147,7 @@ impl Batch {
     }
 
     /// Returns the task as the bulk operation changes it, if it qualifies.
-    pub fn change(
+    pub fn changed_task(
         &self,
         task: &Task,
         policy: &TaskPolicy,
@@ -162,14 +162,14 @@ impl Batch {
                 TaskState::Failed { .. } => task.after(TaskEvent::Retried, policy, now),
                 _ => Err(Unchanged::NotDue),
             },
-            BatchKind::Archive => task.archive(),
+            BatchKind::Archive => task.to_archived(),
         }
     }
 
     /// Returns the bulk operation after its beginning, with this many tasks to examine.
-    pub(crate) fn begun(&self, total: u64, now: Timestamp) -> Self {
+    pub(crate) fn after_start(&self, total: u64, now: Timestamp) -> Self {
         let cursor = self.first_cursor();
-        self.next(BatchState::Working { total, cursor }, now)
+        self.with_state(BatchState::Working { total, cursor }, now)
     }
 
     /// Returns the cursor of the first chunk: the newest task at the operator's request.
@@ -192,16 +192,17 @@ impl Batch {
                 finished_at: now,
             },
         };
-        let mut next = self.next(state, now);
+        let mut next = self.with_state(state, now);
         next.tally.changed += chunk.changes.len() as u64 + chunk.changed;
         next.tally.unchanged += chunk.unchanged;
         next.tally.failed += chunk.failed.len() as u64;
         next.failed.extend(&chunk.failed);
-        next.failed.truncate(Self::NAMED);
+        next.failed.truncate(Self::MAX_FAILED_LISTED);
         next
     }
 
-    fn next(&self, state: BatchState, now: Timestamp) -> Self {
+    /// Returns the bulk operation in this state, as its next version.
+    fn with_state(&self, state: BatchState, now: Timestamp) -> Self {
         Self {
             state,
             updated_at: now,
@@ -234,7 +235,7 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     /// The changes of the transaction.
-    pub changes: Vec<Change>,
+    pub changes: Vec<TaskChange>,
     /// The number of tasks that changed on their own.
     pub changed: u64,
     /// The number of tasks that did not qualify.
@@ -248,8 +249,8 @@ impl Chunk {
     pub(crate) fn of(batch: &Batch, tasks: Vec<Task>, policy: &TaskPolicy, now: Timestamp) -> Self {
         let mut chunk = Self::default();
         for before in tasks {
-            match batch.change(&before, policy, now) {
-                Ok(after) => chunk.changes.push(Change { before, after }),
+            match batch.changed_task(&before, policy, now) {
+                Ok(after) => chunk.changes.push(TaskChange { before, after }),
                 Err(_) => chunk.unchanged += 1,
             }
         }
@@ -257,8 +258,8 @@ impl Chunk {
     }
 
     /// Removes the changes of these tasks from the chunk, since they prevent the transaction.
-    pub(crate) fn split_off(&mut self, tasks: &[TaskId]) -> Vec<Change> {
-        let is_out = |change: &mut Change| tasks.contains(&change.before.id);
+    pub(crate) fn split_off(&mut self, tasks: &[TaskId]) -> Vec<TaskChange> {
+        let is_out = |change: &mut TaskChange| tasks.contains(&change.before.id);
         self.changes.extract_if(.., is_out).collect()
     }
 }

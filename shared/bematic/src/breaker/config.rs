@@ -19,7 +19,7 @@ pub struct BreakerConfig {
     #[garde(range(min = 1, max = 100))]
     pub failure_threshold_percentage: u32,
     /// The number of outcomes in the window below which rates are not evaluated.
-    #[garde(range(min = 1, max = Window::MOST_REQUIRED))]
+    #[garde(range(min = 1, max = Window::MAX_REQUIRED_OUTCOMES))]
     pub minimum_request_count: u32,
     /// The time in milliseconds for which an outcome counts.
     #[garde(range(min = 1, max = WEEK_MS))]
@@ -62,7 +62,7 @@ impl Default for BreakerConfig {
 
 impl BreakerConfig {
     /// Returns the settings of a deployment that sets none (`template.yaml`).
-    pub fn deployed() -> Self {
+    pub fn deployment_defaults() -> Self {
         Self {
             consecutive_failure_threshold: 5,
             ..Self::default()
@@ -70,7 +70,7 @@ impl BreakerConfig {
     }
 
     /// Returns the time for which an outcome counts.
-    pub const fn window(&self) -> Duration {
+    pub const fn window_size(&self) -> Duration {
         Duration::from_millis(self.window_size_ms)
     }
 
@@ -89,7 +89,7 @@ impl BreakerConfig {
     }
 
     /// Whether `part` of a large enough `total` reaches the percentage.
-    pub(super) fn is_reached(&self, part: u32, total: u32, percentage: u32) -> bool {
+    pub(super) fn is_threshold_reached(&self, part: u32, total: u32, percentage: u32) -> bool {
         total >= self.minimum_request_count
             && u64::from(part) * 100 >= u64::from(total) * u64::from(percentage)
     }

@@ -16,7 +16,7 @@ pub struct Gate {
     pub incidents: u64,
     /// The attempts that are permitted.
     #[serde(rename = "passage")]
-    pub permitted: Permitted,
+    pub permitted: PermittedAttempts,
 }
 
 /// The attempts that a gate permits.
@@ -26,7 +26,7 @@ pub struct Gate {
     rename_all = "snake_case",
     rename_all_fields = "camelCase"
 )]
-pub enum Permitted {
+pub enum PermittedAttempts {
     /// All attempts.
     #[default]
     All,
@@ -50,9 +50,9 @@ impl Gate {
     /// Whether all attempts are permitted at `now`, without asking the breaker.
     pub fn is_open(&self, now: Timestamp) -> bool {
         match self.permitted {
-            Permitted::All => true,
-            Permitted::AllUntil { until } => now < until,
-            Permitted::Probes | Permitted::Nothing { .. } => false,
+            PermittedAttempts::All => true,
+            PermittedAttempts::AllUntil { until } => now < until,
+            PermittedAttempts::Probes | PermittedAttempts::Nothing { .. } => false,
         }
     }
 
@@ -60,18 +60,18 @@ impl Gate {
     pub(crate) const fn is_tripped(&self) -> bool {
         matches!(
             self.permitted,
-            Permitted::Probes | Permitted::Nothing { drained: false, .. }
+            PermittedAttempts::Probes | PermittedAttempts::Nothing { drained: false, .. }
         )
     }
 
     /// Whether an operator's order has expired, so that the breaker has to be updated.
-    pub(crate) fn order_has_expired(&self, now: Timestamp) -> bool {
+    pub(crate) fn override_has_expired(&self, now: Timestamp) -> bool {
         match self.permitted {
-            Permitted::Nothing {
+            PermittedAttempts::Nothing {
                 until,
                 drained: true,
             }
-            | Permitted::AllUntil { until } => until <= now,
+            | PermittedAttempts::AllUntil { until } => until <= now,
             _ => false,
         }
     }
@@ -79,7 +79,7 @@ impl Gate {
     /// Returns the time until which no attempts are permitted, if none are at `now`.
     pub(crate) fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.permitted {
-            Permitted::Nothing { until, .. } if now < until => Some(until),
+            PermittedAttempts::Nothing { until, .. } if now < until => Some(until),
             _ => None,
         }
     }
@@ -89,17 +89,17 @@ impl Breaker {
     /// Returns the breaker's gate.
     pub fn gate(&self) -> Gate {
         let permitted = match (&self.mode, &self.state) {
-            (Mode::Drained(order), _) => Permitted::Nothing {
+            (Mode::Drained(order), _) => PermittedAttempts::Nothing {
                 until: order.until,
                 drained: true,
             },
-            (Mode::Disabled(order), _) => Permitted::AllUntil { until: order.until },
-            (Mode::Automatic, State::Closed) => Permitted::All,
-            (Mode::Automatic, State::Open { retry_at, .. }) => Permitted::Nothing {
+            (Mode::Disabled(order), _) => PermittedAttempts::AllUntil { until: order.until },
+            (Mode::Automatic, State::Closed) => PermittedAttempts::All,
+            (Mode::Automatic, State::Open { retry_at, .. }) => PermittedAttempts::Nothing {
                 until: *retry_at,
                 drained: false,
             },
-            (Mode::Automatic, State::HalfOpen { .. }) => Permitted::Probes,
+            (Mode::Automatic, State::HalfOpen { .. }) => PermittedAttempts::Probes,
         };
         Gate {
             generation: self.generation,

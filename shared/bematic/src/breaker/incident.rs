@@ -22,13 +22,13 @@ pub struct Incident {
     /// The time from which the first probe was permitted.
     pub retry_at: Timestamp,
     /// The end of the incident, if it has ended.
-    pub closed: Option<Closed>,
+    pub closed: Option<IncidentEnd>,
 }
 
 /// The end of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Closed {
+pub struct IncidentEnd {
     /// The time at which the breaker closed.
     pub at: Timestamp,
     /// The cause of the closing.

@@ -30,17 +30,17 @@ use serde_with::skip_serializing_none;
 pub(crate) use self::window::Counts;
 pub use self::{
     config::BreakerConfig,
-    gate::{Gate, Permitted},
-    incident::{Closed, ClosedBy, Incident},
-    outcome::{FailureKind, Ignored, IgnoredBecause, LastFailure, Outcome, OutcomeKind},
-    report::report,
+    gate::{Gate, PermittedAttempts},
+    incident::{ClosedBy, Incident, IncidentEnd},
+    outcome::{FailureKind, IgnoredBecause, IgnoredReport, LastFailure, Outcome, OutcomeKind},
+    report::event_from_task,
     state::{Mode, Override, Permit, State, Trip},
     transition::{BreakerEvent, Transition, Verdict},
     window::Window,
 };
 use bematic_protocol::time::Timestamp;
 
-/// An agent's breaker, as it is stored: one item of some 15 KB at the most ([`Window::KEPT`]).
+/// An agent's breaker, as it is stored: one item of some 15 KB at the most ([`Window::MAX_OUTCOMES_KEPT`]).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -70,8 +70,8 @@ pub struct Breaker {
     pub consecutive: u32,
     /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<Ignored>,
-    /// Probes of recoveries that are over, whose outcomes do not count: [`Breaker::PERMITS_KEPT`].
+    pub ignored: Vec<IgnoredReport>,
+    /// Probes of recoveries that are over, whose outcomes do not count: [`Breaker::OVERTAKEN_PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.
@@ -82,7 +82,7 @@ impl Breaker {
     /// The number of uncounted reports that are stored to be shown.
     pub(crate) const IGNORED_KEPT: usize = 8;
     /// The number of permits that are stored once their half-open state is over.
-    pub(crate) const PERMITS_KEPT: usize = 20;
+    pub(crate) const OVERTAKEN_PERMITS_KEPT: usize = 20;
 
     /// Returns the settings that apply to the breaker.
     pub fn config<'a>(&'a self, deployment: &'a BreakerConfig) -> &'a BreakerConfig {

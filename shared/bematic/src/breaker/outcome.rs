@@ -68,7 +68,7 @@ impl LastFailure {
 
 /// A report that was not counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ignored {
+pub struct IgnoredReport {
     /// The attempt, as `task#attempt`.
     pub id: String,
     /// The time at which the report arrived.

@@ -5,19 +5,22 @@ use bematic_protocol::messages::Fault;
 use super::{BreakerEvent, FailureKind, IgnoredBecause};
 use crate::task::{FailureCode, Slot, Task, TaskEvent, TaskState};
 
-/// Returns the report that `event`, which changed the task from `before` to `after`, makes to the
+/// Returns the event that `event`, which changed the task from `before` to `after`, is for the
 /// agent's breaker: `None` unless an attempt is over by it, or a probe goes on.
-pub fn report(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerEvent> {
+pub fn event_from_task(event: &TaskEvent, before: &Task, after: &Task) -> Option<BreakerEvent> {
     let attempt = match &after.state {
         TaskState::Completed { attempt, .. } => Some(*attempt),
-        _ => before.state.held().or_else(|| after.state.last_attempt()),
+        _ => before
+            .state
+            .held_attempt()
+            .or_else(|| after.state.last_attempt()),
     };
     let (task_id, attempt) = (after.id, attempt?);
     let id = Slot { task_id, attempt }.to_string();
     let ignore = |because| Some(BreakerEvent::Ignore(id.clone(), because));
     let fail =
         |kind, message: &str| Some(BreakerEvent::Failure(id.clone(), kind, message.to_owned()));
-    if after.state.held().is_some() {
+    if after.state.held_attempt().is_some() {
         // Only a renewed lease counts: a probe that runs under it goes on.
         let renewed = matches!(event, TaskEvent::Tick { .. }) && before.slot() == after.slot();
         let lease = after.timer.filter(|_| renewed)?.since(after.updated_at);

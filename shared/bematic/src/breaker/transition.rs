@@ -5,8 +5,8 @@ use std::time::Duration;
 use bematic_protocol::time::Timestamp;
 
 use super::{
-    Breaker, BreakerConfig, Closed, ClosedBy, Counts, FailureKind, Ignored, IgnoredBecause,
-    Incident, LastFailure, Mode, Outcome, OutcomeKind, Permit, State, Trip,
+    Breaker, BreakerConfig, ClosedBy, Counts, FailureKind, IgnoredBecause, IgnoredReport, Incident,
+    IncidentEnd, LastFailure, Mode, Outcome, OutcomeKind, Permit, State, Trip,
 };
 
 /// An event of a breaker. Attempts are named `task#attempt`.
@@ -67,7 +67,7 @@ impl Breaker {
         let config = *self.config(deployment);
         let mut next = self.clone();
         if let BreakerEvent::Running(id, lease) = &event {
-            next.renew(id, *lease, &config, now);
+            next.renew_permit(id, *lease, &config, now);
         }
         next.apply_time(&config, now);
         let verdict = next.apply(event, &config, now);
@@ -133,7 +133,7 @@ impl Breaker {
         }
     }
 
-    fn renew(&mut self, id: &str, lease: Duration, config: &BreakerConfig, now: Timestamp) {
+    fn renew_permit(&mut self, id: &str, lease: Duration, config: &BreakerConfig, now: Timestamp) {
         let until = now + config.permit_lease().max(lease);
         if let State::HalfOpen { permits, .. } = &mut self.state {
             for permit in permits.iter_mut().filter(|permit| permit.id == id) {
@@ -192,7 +192,7 @@ impl Breaker {
             return self.record_ignored(id, IgnoredBecause::Overtaken, now);
         }
         self.window
-            .add(Outcome { at: now, kind }, config.window(), now);
+            .add(Outcome { at: now, kind }, config.window_size(), now);
         if let State::HalfOpen { successes, .. } = &mut self.state {
             match kind {
                 OutcomeKind::Success => {
@@ -231,10 +231,14 @@ impl Breaker {
             total,
             failures,
             slow,
-        } = self.window.counts(config.window(), now);
+        } = self.window.counts(config.window_size(), now);
         match newest {
             OutcomeKind::Failure(_)
-                if config.is_reached(failures, total, config.failure_threshold_percentage) =>
+                if config.is_threshold_reached(
+                    failures,
+                    total,
+                    config.failure_threshold_percentage,
+                ) =>
             {
                 Some(Trip::FailureRate { failures, total })
             }
@@ -246,7 +250,11 @@ impl Breaker {
                 Some(Trip::Consecutive { failures })
             }
             OutcomeKind::Slow
-                if config.is_reached(slow, total, config.slow_call_threshold_percentage) =>
+                if config.is_threshold_reached(
+                    slow,
+                    total,
+                    config.slow_call_threshold_percentage,
+                ) =>
             {
                 Some(Trip::SlowRate { slow, total })
             }
@@ -268,9 +276,9 @@ impl Breaker {
     }
 
     fn record_ignored(&mut self, id: String, because: IgnoredBecause, now: Timestamp) -> Verdict {
-        let known = |ignored: &Ignored| ignored.id == id && ignored.because == because;
+        let known = |ignored: &IgnoredReport| ignored.id == id && ignored.because == because;
         if !self.ignored.iter().any(known) {
-            self.ignored.push(Ignored {
+            self.ignored.push(IgnoredReport {
                 id,
                 at: now,
                 because,
@@ -301,11 +309,11 @@ impl Breaker {
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
         self.retire_permits();
-        self.window.empty();
+        self.window.retire_outcomes();
         self.consecutive = 0;
         if self.state != State::Closed {
             if let Some(incident) = self.recent.last_mut() {
-                incident.closed.get_or_insert(Closed { at: now, by });
+                incident.closed.get_or_insert(IncidentEnd { at: now, by });
             }
             self.state = State::Closed;
             self.since = Some(now);
@@ -317,11 +325,15 @@ impl Breaker {
         if let State::HalfOpen { permits, .. } = &mut self.state {
             self.overtaken
                 .extend(permits.drain(..).map(|permit| permit.id));
-            let over = self.overtaken.len().saturating_sub(Self::PERMITS_KEPT);
+            let over = self
+                .overtaken
+                .len()
+                .saturating_sub(Self::OVERTAKEN_PERMITS_KEPT);
             self.overtaken.drain(..over);
         }
     }
 
+    /// The number of incidents that are stored, the newest, for notices.
     pub(crate) const INCIDENTS_KEPT: usize = 3;
 
     fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {

@@ -28,11 +28,11 @@ pub(crate) struct Counts {
 
 impl Window {
     /// The number of outcomes that are kept, of up to 15 bytes each.
-    pub const KEPT: usize = 1000;
+    pub const MAX_OUTCOMES_KEPT: usize = 1000;
     /// The most outcomes that a rule may require.
-    pub(crate) const MOST_REQUIRED: u32 = 1000;
+    pub(crate) const MAX_REQUIRED_OUTCOMES: u32 = 1000;
     /// The number of outcomes that are kept, however old: for a clock that is behind they may count.
-    pub const REMEMBERED: usize = 20;
+    pub const MIN_OUTCOMES_KEPT: usize = 20;
 
     /// Adds an outcome, and drops outcomes that are too old at `now` or too many.
     pub(super) fn add(&mut self, outcome: Outcome, size: Duration, now: Timestamp) {
@@ -42,19 +42,23 @@ impl Window {
             outcomes.retain(|outcome| {
                 newer -= 1;
                 let recent = now.since(outcome.at) <= size;
-                let kept = if recent { Self::KEPT } else { Self::REMEMBERED };
+                let kept = if recent {
+                    Self::MAX_OUTCOMES_KEPT
+                } else {
+                    Self::MIN_OUTCOMES_KEPT
+                };
                 newer < kept
             });
         }
     }
 
     /// Empties the window; its outcomes can still be shown.
-    pub(super) fn empty(&mut self) {
+    pub(super) fn retire_outcomes(&mut self) {
         self.past.append(&mut self.counted);
     }
 
     /// Returns the outcomes that count at `now`.
-    pub(crate) fn counting(
+    pub(crate) fn counting_outcomes(
         &self,
         size: Duration,
         now: Timestamp,
@@ -66,7 +70,7 @@ impl Window {
     /// Returns the numbers of outcomes that count at `now`.
     pub(crate) fn counts(&self, size: Duration, now: Timestamp) -> Counts {
         let mut counts = Counts::default();
-        for outcome in self.counting(size, now) {
+        for outcome in self.counting_outcomes(size, now) {
             counts.total += 1;
             counts.failures += u32::from(outcome.kind.is_failure());
             counts.slow += u32::from(outcome.kind == OutcomeKind::Slow);

@@ -1,6 +1,6 @@
 //! The errors in a command.
 
-use bematic_protocol::messages::limits::PROMPT_CHARS;
+use bematic_protocol::messages::limits::MAX_PROMPT_CHARS;
 
 /// A command that cannot be parsed. The text may quote the operator's input: it has to be escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,7 +8,7 @@ pub(crate) enum CommandError {
     #[error("Say what to do, for example `/bm run fix the login bug`.")]
     EmptyPrompt,
     #[error(
-        "The prompt has {chars} characters; an agent takes {PROMPT_CHARS}. Shorten it, or put the \
+        "The prompt has {chars} characters; an agent takes {MAX_PROMPT_CHARS}. Shorten it, or put the \
          long part into a file in the project and name the file."
     )]
     PromptTooLong { chars: usize },

@@ -5,49 +5,48 @@ use std::time::Duration;
 use super::{
     BreakerOrder, Command, CommandError,
     error::shorten,
-    run::{Token, option, parse_agent, split_word},
+    run::{Token, classify_word, parse_agent_id, split_word},
 };
 
 /// The default durations of an operator's orders.
-const DRAINED_FOR: Duration = Duration::from_hours(8);
-const DISABLED_FOR: Duration = Duration::from_hours(1);
+const DEFAULT_DRAIN_DURATION: Duration = Duration::from_hours(8);
+const DEFAULT_DISABLE_DURATION: Duration = Duration::from_hours(1);
 /// The shortest and the longest duration that an operator can give.
-const SHORTEST: Duration = Duration::from_mins(1);
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+const MIN_ORDER_DURATION: Duration = Duration::from_mins(1);
+const MAX_ORDER_DURATION: Duration = Duration::from_hours(7 * 24);
 
 /// Parses `[<agent>]`, `reset <agent>` or `disable <agent> [--for <time>] [<note>]`. A single word
 /// is an agent's name, even `reset` or `disable`.
-pub(super) fn health(rest: &str) -> Result<Command, CommandError> {
+pub(super) fn parse_health_command(rest: &str) -> Result<Command, CommandError> {
     let (word, after) = split_word(rest);
     match (&*word.to_lowercase(), after) {
         ("", _) => Ok(Command::Health(None)),
-        (_, "") => Ok(Command::Health(Some(parse_agent(word)?))),
-        ("reset", after) => order(after, BreakerOrder::Reset),
+        (_, "") => Ok(Command::Health(Some(parse_agent_id(word)?))),
+        ("reset", after) => parse_agent_only_order(after, BreakerOrder::Reset),
         ("disable", after) => {
             let disable = |lasts, note| BreakerOrder::Disable { lasts, note };
-            order_for(after, DISABLED_FOR, disable)
+            parse_expiring_order(after, DEFAULT_DISABLE_DURATION, disable)
         }
         _ => Err(CommandError::BadHealth(shorten(word))),
     }
 }
 
 /// Parses `drain <agent> [--for <time>] [<note>]` or `resume <agent>`.
-pub(super) fn agent(rest: &str) -> Result<Command, CommandError> {
+pub(super) fn parse_agent_command(rest: &str) -> Result<Command, CommandError> {
     let (word, after) = split_word(rest);
     match &*word.to_lowercase() {
-        "drain" => order_for(after, DRAINED_FOR, |lasts, note| BreakerOrder::Drain {
-            lasts,
-            note,
+        "drain" => parse_expiring_order(after, DEFAULT_DRAIN_DURATION, |lasts, note| {
+            BreakerOrder::Drain { lasts, note }
         }),
-        "resume" => order(after, BreakerOrder::Resume),
+        "resume" => parse_agent_only_order(after, BreakerOrder::Resume),
         _ => Err(CommandError::BadAgentOrder(shorten(word))),
     }
 }
 
-/// Parses `<agent>`.
-fn order(rest: &str, order: BreakerOrder) -> Result<Command, CommandError> {
+/// Parses `<agent>`, of an order that takes nothing else.
+fn parse_agent_only_order(rest: &str, order: BreakerOrder) -> Result<Command, CommandError> {
     let (agent, rest) = split_word(rest);
-    let agent = parse_agent(agent)?;
+    let agent = parse_agent_id(agent)?;
     match rest {
         "" => Ok(Command::Breaker(agent, order)),
         rest => Err(CommandError::OneAgentOnly(shorten(rest))),
@@ -55,27 +54,27 @@ fn order(rest: &str, order: BreakerOrder) -> Result<Command, CommandError> {
 }
 
 /// Parses `<agent> [--for <time>] [<note>]`, of an order that expires by itself.
-fn order_for(
+fn parse_expiring_order(
     rest: &str,
     default: Duration,
     make: impl Fn(Duration, String) -> BreakerOrder,
 ) -> Result<Command, CommandError> {
     let (agent, rest) = split_word(rest);
-    let agent = parse_agent(agent)?;
+    let agent = parse_agent_id(agent)?;
     let (word, after) = split_word(rest);
     let is_for = |name: &str| name.eq_ignore_ascii_case("for");
-    let (lasts, note) = match option(word) {
+    let (lasts, note) = match classify_word(word) {
         Token::Prompt => (default, rest),
         Token::End => (default, after),
         Token::Option { name, value } if is_for(name) => {
             let (time, note) = value.map_or_else(|| split_word(after), |time| (time, after));
-            (time_of(time)?, note)
+            (parse_duration(time)?, note)
         }
         Token::Option { .. } => return Err(CommandError::NotFor(shorten(word))),
     };
     // After the note an option would be part of the note, and have no effect.
     let misplaced =
-        |word: &&str| matches!(option(word), Token::Option { name, .. } if is_for(name));
+        |word: &&str| matches!(classify_word(word), Token::Option { name, .. } if is_for(name));
     if let Some(word) = note.split_whitespace().find(misplaced) {
         return Err(CommandError::NotFor(shorten(word)));
     }
@@ -83,7 +82,7 @@ fn order_for(
 }
 
 /// Parses a duration: `30m`, `2h`, `1d`.
-fn time_of(text: &str) -> Result<Duration, CommandError> {
+fn parse_duration(text: &str) -> Result<Duration, CommandError> {
     let bad = || CommandError::BadTime(shorten(text));
     let digits = text.trim_end_matches(char::is_alphabetic);
     let number: u64 = digits.parse().map_err(|_| bad())?;
@@ -94,6 +93,6 @@ fn time_of(text: &str) -> Result<Duration, CommandError> {
         _ => return Err(bad()),
     };
     let time = Duration::from_secs(number.saturating_mul(secs));
-    let is_allowed = (SHORTEST..=LONGEST).contains(&time);
+    let is_allowed = (MIN_ORDER_DURATION..=MAX_ORDER_DURATION).contains(&time);
     is_allowed.then_some(time).ok_or_else(bad)
 }

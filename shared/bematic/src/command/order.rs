@@ -76,7 +76,7 @@ impl BreakerOrder {
 
 impl Command {
     /// Whether the command changes stored data: it may be executed and not confirmed.
-    pub(crate) const fn stores(&self) -> bool {
+    pub(crate) const fn changes_stored_data(&self) -> bool {
         matches!(
             self,
             Self::Run { .. } | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) | Self::Breaker(..)

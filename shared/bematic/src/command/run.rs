@@ -1,6 +1,6 @@
 //! The command `run [--agent <agent>] [--priority <priority>] <prompt>`.
 
-use bematic_protocol::{ids::AgentId, messages::limits::PROMPT_CHARS};
+use bematic_protocol::{ids::AgentId, messages::limits::MAX_PROMPT_CHARS};
 
 use super::{
     error::{CommandError, shorten},
@@ -13,7 +13,7 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
     let mut priority = Priority::default();
     loop {
         let (word, after) = split_word(rest);
-        match option(word) {
+        match classify_word(word) {
             Token::Prompt => break,
             Token::End => {
                 rest = after;
@@ -22,7 +22,7 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
             Token::Option { name, value } => {
                 let (value, after) = value.map_or_else(|| split_word(after), |it| (it, after));
                 match &*name.to_ascii_lowercase() {
-                    "agent" | "a" => agent = Some(parse_agent(value)?),
+                    "agent" | "a" => agent = Some(parse_agent_id(value)?),
                     "priority" | "p" => priority = parse_priority(value)?,
                     _ => return Err(CommandError::UnknownOption(shorten(word))),
                 }
@@ -33,18 +33,19 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
     Ok(Command::Run {
         agent,
         priority,
-        prompt: prompt(rest)?,
+        prompt: parse_prompt(rest)?,
     })
 }
 
-/// Returns the prompt as it was written, without the white space around it.
-pub(super) fn prompt(text: &str) -> Result<String, CommandError> {
+/// Returns the prompt as it was written, without the white space around it, if it is
+/// neither empty nor too long.
+pub(super) fn parse_prompt(text: &str) -> Result<String, CommandError> {
     let prompt = text.trim();
     if prompt.is_empty() {
         return Err(CommandError::EmptyPrompt);
     }
     let chars = prompt.chars().count();
-    if chars > PROMPT_CHARS {
+    if chars > MAX_PROMPT_CHARS {
         return Err(CommandError::PromptTooLong { chars });
     }
     Ok(prompt.to_owned())
@@ -63,7 +64,7 @@ pub(super) enum Token<'a> {
 
 /// Classifies a word. A dash and a letter begin an option; `- a list` and `-5 °C` begin a prompt.
 /// Phones and desktops replace `--` by one long dash.
-pub(super) fn option(word: &str) -> Token<'_> {
+pub(super) fn classify_word(word: &str) -> Token<'_> {
     let name = word.trim_start_matches(['-', '–', '—']);
     match &word[..word.len() - name.len()] {
         "" => Token::Prompt,
@@ -78,7 +79,7 @@ pub(super) fn option(word: &str) -> Token<'_> {
 }
 
 fn parse_priority(value: &str) -> Result<Priority, CommandError> {
-    let value = unquoted(value);
+    let value = trim_quotes(value);
     [Priority::High, Priority::Normal, Priority::Low]
         .into_iter()
         .find(|priority| <&str>::from(*priority).eq_ignore_ascii_case(value))
@@ -86,12 +87,12 @@ fn parse_priority(value: &str) -> Result<Priority, CommandError> {
 }
 
 /// Returns the value without the quotes of any keyboard.
-pub(super) fn unquoted(value: &str) -> &str {
+pub(super) fn trim_quotes(value: &str) -> &str {
     value.trim_matches(|c| matches!(c, '\'' | '"' | '“' | '”' | '‘' | '’' | '`'))
 }
 
-pub(super) fn parse_agent(value: &str) -> Result<AgentId, CommandError> {
-    let value = unquoted(value);
+pub(super) fn parse_agent_id(value: &str) -> Result<AgentId, CommandError> {
+    let value = trim_quotes(value);
     if value.is_empty() {
         return Err(CommandError::NoAgent);
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bematic_protocol::messages::limits::PROMPT_CHARS;
+use bematic_protocol::messages::limits::MAX_PROMPT_CHARS;
 use proptest::prelude::*;
 
 use super::*;
@@ -184,23 +184,23 @@ fn a_run_that_cannot_be_is_told_why() {
 
 #[test]
 fn a_prompt_has_a_longest_length_in_characters() {
-    let longest = "ä".repeat(PROMPT_CHARS);
+    let longest = "ä".repeat(MAX_PROMPT_CHARS);
     assert_eq!(parse(&format!("run {longest}")), run(None, &longest));
     assert_eq!(
         parse(&format!("run {longest}ä")),
         Err(CommandError::PromptTooLong {
-            chars: PROMPT_CHARS + 1
+            chars: MAX_PROMPT_CHARS + 1
         })
     );
 }
 
 #[test]
 fn every_command_of_the_help_is_one_that_the_parser_knows() {
-    for usage in &COMMANDS {
+    for entry in &COMMANDS {
         assert!(
-            !matches!(parse(usage.name), Err(CommandError::Unknown { .. })),
+            !matches!(parse(entry.name), Err(CommandError::Unknown { .. })),
             "{}",
-            usage.name
+            entry.name
         );
     }
 }

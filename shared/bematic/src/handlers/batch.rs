@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use bematic_protocol::{ids::TaskId, time::Timestamp};
 use tracing::{error, info, warn};
 
-use super::transitions::{Outcome, Transitions};
+use super::transitions::{TransitionOutcome, Transitions};
 use crate::{
-    batch::{Batch, BatchState, Change, Chunk},
+    batch::{Batch, BatchState, Chunk, TaskChange},
     error::{BematicError, Result, TaskError, chain},
-    ports::{Applied, BatchMessage, Ports},
+    ports::{BatchMessage, BatchWritten, Ports},
 };
 
 /// The time for which one message is handled before the rest is left to the next message: well
 /// within the function's timeout of 60 s.
-const WORK_FOR: Duration = Duration::from_secs(40);
+const WORK_TIME_BUDGET: Duration = Duration::from_secs(40);
 
 /// Handles the queue of bulk operations.
 pub struct BatchWorker {
@@ -43,9 +43,13 @@ impl BatchWorker {
         loop {
             let cursor = match &batch.state {
                 BatchState::Finished { .. } => {
-                    return Ok(self.ports.notifications.batch_changed(&batch).await?);
+                    return Ok(self
+                        .ports
+                        .notifications
+                        .enqueue_batch_refresh(&batch)
+                        .await?);
                 }
-                _ if self.ports.clock.now().since(start) > WORK_FOR => {
+                _ if self.ports.clock.now().since(start) > WORK_TIME_BUDGET => {
                     return Ok(self.ports.batch_queue.enqueue(id).await?);
                 }
                 BatchState::New => None,
@@ -53,7 +57,7 @@ impl BatchWorker {
             };
             let next = match cursor {
                 None => self.begin(&batch).await?,
-                Some(cursor) => self.chunk(&batch, &cursor).await?,
+                Some(cursor) => self.process_chunk(&batch, &cursor).await?,
             };
             let Some(next) = next else {
                 info!(batch = %id, "another worker advances the bulk operation");
@@ -68,18 +72,18 @@ impl BatchWorker {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
         let total = self.ports.lists.count_in_channel(channel, &first).await?;
-        let next = batch.begun(total, self.ports.clock.now());
+        let next = batch.after_start(total, self.ports.clock.now());
         match self.ports.batches.apply(batch, &next, &[]).await? {
-            Applied::Done => Ok(Some(next)),
-            Applied::Overtaken | Applied::Refused(_) => Ok(None),
+            BatchWritten::Done => Ok(Some(next)),
+            BatchWritten::Overtaken | BatchWritten::Refused(_) => Ok(None),
         }
     }
 
     /// Handles one chunk in one transaction. A task that has changed meanwhile is removed from the
     /// chunk and changed on its own, so that it cannot fail the others. Returns `None` if another
     /// worker was faster.
-    async fn chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>> {
-        let (channel, limit) = (&batch.origin.channel_id, batch.kind.chunk());
+    async fn process_chunk(&self, batch: &Batch, cursor: &str) -> Result<Option<Batch>> {
+        let (channel, limit) = (&batch.origin.channel_id, batch.kind.chunk_size());
         let page = self
             .ports
             .lists
@@ -95,12 +99,13 @@ impl BatchWorker {
                 .apply(batch, &next, &chunk.changes)
                 .await?
             {
-                Applied::Done => {
-                    self.announce_chunk(&next, &chunk.changes, now).await?;
+                BatchWritten::Done => {
+                    self.enqueue_chunk_follow_ups(&next, &chunk.changes, now)
+                        .await?;
                     return Ok(Some(next));
                 }
-                Applied::Overtaken => return Ok(None),
-                Applied::Refused(tasks) => {
+                BatchWritten::Overtaken => return Ok(None),
+                BatchWritten::Refused(tasks) => {
                     for change in chunk.split_off(&tasks) {
                         self.change_single(batch, change.before.id, &mut chunk, now)
                             .await?;
@@ -123,10 +128,15 @@ impl BatchWorker {
             return Ok(());
         };
         // A bulk operation ends no attempt by itself, so there is no report to a breaker.
-        let decide = |task: &_| Ok((batch.change(task, &self.ports.settings.policy, now)?, None));
-        match self.transitions.change(task, decide, None, now).await {
-            Ok(Outcome::Changed(_)) => chunk.changed += 1,
-            Ok(Outcome::Unchanged(..)) => chunk.unchanged += 1,
+        let decide = |task: &_| {
+            Ok((
+                batch.changed_task(task, &self.ports.settings.policy, now)?,
+                None,
+            ))
+        };
+        match self.transitions.change_task(task, decide, None, now).await {
+            Ok(TransitionOutcome::Changed(_)) => chunk.changed += 1,
+            Ok(TransitionOutcome::Unchanged(..)) => chunk.unchanged += 1,
             Err(error @ BematicError::Task(TaskError::TaskContended(_))) => {
                 error!(batch = %batch.id, task = %id, code = error.code(), error = %chain(&error), "task not changed by bulk operation");
                 chunk.failed.push(id);
@@ -138,17 +148,26 @@ impl BatchWorker {
 
     /// Enqueues the messages that a chunk's changes call for. If this fails, the sweeper finds the
     /// tasks.
-    async fn announce_chunk(
+    async fn enqueue_chunk_follow_ups(
         &self,
         batch: &Batch,
-        changes: &[Change],
+        changes: &[TaskChange],
         now: Timestamp,
     ) -> Result<()> {
         let tally = batch.tally;
         info!(batch = %batch.id, ?tally, "chunk of bulk operation done");
         let tasks: Vec<_> = changes.iter().map(|change| &change.after).collect();
-        let progress = async { Ok(self.ports.notifications.batch_changed(batch).await?) };
-        futures::try_join!(progress, self.transitions.announce_all(&tasks, now))?;
+        let progress = async {
+            Ok(self
+                .ports
+                .notifications
+                .enqueue_batch_refresh(batch)
+                .await?)
+        };
+        futures::try_join!(
+            progress,
+            self.transitions.enqueue_bulk_follow_ups(&tasks, now)
+        )?;
         Ok(())
     }
 }

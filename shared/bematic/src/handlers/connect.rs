@@ -11,11 +11,11 @@ use super::event::{Handshake, SocketEvent};
 use crate::{
     agent::{ApiKey, Binding},
     error::{AuthError, BematicError, Result, chain},
-    ports::{AUTH_DEADLINE, Bound, DispatchMessage, Ports, Unbound},
+    ports::{AUTH_DEADLINE, BindOutcome, DispatchMessage, Ports, UnbindOutcome},
 };
 
 /// API Gateway answers 401 for an authorizer's error of exactly this text, and 500 for any other.
-const UNAUTHORIZED: &str = "Unauthorized";
+const UNAUTHORIZED_TEXT: &str = "Unauthorized";
 
 /// The refusal of a handshake, in the form in which the authorizer fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Refusal {
 /// authenticated.
 pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Refusal> {
     match authenticate(ports, handshake).await {
-        Ok(agent) => Ok(handshake.allow(agent.as_ref())),
+        Ok(agent) => Ok(handshake.allow_policy(agent.as_ref())),
         Err(error) if error.is_transient() => {
             let code = error.code();
             error!(code, error = %chain(&error), "handshake not checked");
@@ -40,7 +40,7 @@ pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Re
         Err(error) => {
             let code = error.code();
             warn!(code, %error, "handshake refused");
-            let text = UNAUTHORIZED;
+            let text = UNAUTHORIZED_TEXT;
             Err(Refusal { code, text })
         }
     }
@@ -73,7 +73,7 @@ pub(super) async fn check_key(ports: &Ports, agent_id: &AgentId, key: &str) -> R
 }
 
 /// Returns AUTH_RESPONSE with the agent that the connection is bound to, or with the refusal.
-pub(super) fn auth_response(result: Result<&AgentId, &BematicError>) -> CloudMessage {
+pub(super) fn auth_response_message(result: Result<&AgentId, &BematicError>) -> CloudMessage {
     CloudMessage::AuthResponse(AuthResponse {
         success: result.is_ok(),
         agent_id: result.ok().cloned(),
@@ -105,7 +105,7 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
         let bound_at = event.connected_at.unwrap_or(now);
         let binding = Binding::new(connection.clone(), bound_at, None);
         let bound = ports.connections.bind(agent, &binding).await?;
-        return close_replaced(ports, agent, connection, bound).await;
+        return handle_bind_outcome(ports, agent, connection, bound).await;
     }
     ports.connections.add_unbound(connection, now).await?;
     let connection_id = connection.clone();
@@ -117,17 +117,17 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
 
 /// Handles the outcome of binding a connection: closes the older one that it replaced, with one
 /// call. The older connection is sent no more tasks whether or not closing it works.
-pub(super) async fn close_replaced(
+pub(super) async fn handle_bind_outcome(
     ports: &Ports,
     agent: &AgentId,
     connection: &ConnectionId,
-    bound: Bound,
+    bound: BindOutcome,
 ) -> Result<()> {
     let replaced = match bound {
-        Bound::Current { replaced } => replaced,
-        Bound::Replaced => return Err(AuthError::ConnectionReplaced(agent.clone()).into()),
-        Bound::NoAgent => return Err(AuthError::BadApiKey(agent.clone()).into()),
-        Bound::Taken => return Err(AuthError::AlreadyAuthenticated.into()),
+        BindOutcome::Current { replaced } => replaced,
+        BindOutcome::Replaced => return Err(AuthError::ConnectionReplaced(agent.clone()).into()),
+        BindOutcome::NoAgent => return Err(AuthError::BadApiKey(agent.clone()).into()),
+        BindOutcome::Taken => return Err(AuthError::AlreadyAuthenticated.into()),
     };
     info!(%connection, %agent, ?replaced, "agent connected");
     if let Some(older) = replaced
@@ -142,14 +142,14 @@ pub(super) async fn close_replaced(
 /// Handles `$disconnect`, which may arrive late, twice, or never: one call, two for a connection
 /// that authenticates in band. An error is only logged, since API Gateway does not repeat the
 /// event; the next message that is sent to the connection finds it gone.
-pub async fn disconnect(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
+pub async fn disconnect(ports: &Ports, event: &SocketEvent) -> Result<UnbindOutcome> {
     let unbound = unbind(ports, event).await.inspect_err(|error| {
         error!(code = error.code(), error = %chain(error), "connection not unbound");
     })?;
     let connection = &event.connection_id;
     match &unbound {
-        Unbound::Offline(agent) => info!(%connection, %agent, "agent is offline"),
-        Unbound::Stale => {
+        UnbindOutcome::Offline(agent) => info!(%connection, %agent, "agent is offline"),
+        UnbindOutcome::Stale => {
             info!(%connection, "connection ended that was not its agent's current one");
         }
     }
@@ -157,18 +157,18 @@ pub async fn disconnect(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
 }
 
 /// Unbinds the connection if it is its agent's current one.
-async fn unbind(ports: &Ports, event: &SocketEvent) -> Result<Unbound> {
+async fn unbind(ports: &Ports, event: &SocketEvent) -> Result<UnbindOutcome> {
     let (connections, id) = (&ports.connections, &event.connection_id);
     let agent = match &event.agent_id {
         Some(agent) => Some(agent.clone()),
         None => connections
-            .connection(id)
+            .find_in_band(id)
             .await?
             .and_then(|found| found.agent_id),
     };
     let Some(agent) = agent else {
         connections.remove_unbound(id).await?;
-        return Ok(Unbound::Stale);
+        return Ok(UnbindOutcome::Stale);
     };
     Ok(connections.unbind(&agent, id, ports.clock.now()).await?)
 }

@@ -80,7 +80,7 @@ impl Handshake {
     }
 
     /// Returns the policy that allows the handshake, with the agent's id if it has authenticated.
-    pub(super) fn allow(&self, agent_id: Option<&AgentId>) -> Value {
+    pub(super) fn allow_policy(&self, agent_id: Option<&AgentId>) -> Value {
         json!({
             "principalId": agent_id.map_or("unauthenticated", AgentId::as_str),
             "policyDocument": {
@@ -132,6 +132,6 @@ mod tests {
         assert_eq!(handshake.header("x-agent-id"), Some("a"));
         let bare: Handshake = serde_json::from_value(json!({ "methodArn": "arn:x" })).unwrap();
         assert_eq!(bare.header("authorization"), None);
-        assert!(bare.allow(None)["context"].get("agentId").is_none());
+        assert!(bare.allow_policy(None)["context"].get("agentId").is_none());
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bematic_protocol::{
-    ids::{AgentId, BatchId, ChannelId, MessageTs, NoticeId, Subject, TaskId},
+    ids::{AgentId, BatchId, CardSubject, ChannelId, MessageTs, NoticeId, TaskId},
     time::Timestamp,
 };
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use crate::{
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
-        card::{TaskView, batch_card, closed_notice, opened_notice},
+        card::{TaskView, batch_card, breaker_closed_notice, breaker_opened_notice},
     },
     task::Origin,
 };
@@ -37,33 +37,29 @@ impl Notifier {
     /// again; after [`SlackError::RateLimited`], at the time that Slack names.
     pub async fn handle(&self, message: NotifyMessage) -> Result<()> {
         match message {
-            NotifyMessage::Refresh { task_id } => self.refresh(task_id).await,
+            NotifyMessage::Refresh { task_id } => self.refresh_task_card(task_id).await,
             NotifyMessage::Batch { batch_id } => self.refresh_batch(batch_id).await,
             NotifyMessage::Breaker { agent_id } => self.announce_breaker(&agent_id).await,
-            NotifyMessage::Reply {
-                channel_id,
-                thread_ts,
-                text,
-                ..
-            } => {
+            NotifyMessage::Reply(reply) => {
                 let to = Destination {
-                    channel: channel_id,
-                    thread_ts: Some(thread_ts),
+                    channel: reply.channel_id,
+                    thread_ts: Some(reply.thread_ts),
                 };
-                let posted = self.slack.post(&to, &Message::plain(text), None).await;
-                unless_refused(posted).map(drop)
+                let message = Message::plain(reply.text);
+                let posted = self.slack.post(&to, &message, None).await;
+                none_if_refused(posted).map(drop)
             }
         }
     }
 
     /// Refreshes a task's card: reads the task and the card's record, and makes at most one call to
     /// Slack.
-    async fn refresh(&self, id: TaskId) -> Result<()> {
+    async fn refresh_task_card(&self, id: TaskId) -> Result<()> {
         let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task");
             return Ok(());
         };
-        let (about, to) = (Subject::Task(id), destination(&task.origin));
+        let (about, to) = (CardSubject::Task(id), destination(&task.origin));
         let card = self.ports.cards.find(about);
         let view = TaskView::read(&self.ports, task);
         let (view, card) = futures::try_join!(view, card)?;
@@ -79,14 +75,14 @@ impl Notifier {
     async fn refresh_batch(&self, id: BatchId) -> Result<()> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
-            self.ports.cards.find(Subject::Batch(id))
+            self.ports.cards.find(CardSubject::Batch(id))
         )?;
         let Some(batch) = batch else {
             warn!(batch = %id, "there is no such bulk operation");
             return Ok(());
         };
         let to = destination(&batch.origin);
-        self.post_or_update(Subject::Batch(id), card, &to, &batch_card(&batch))
+        self.post_or_update(CardSubject::Batch(id), card, &to, &batch_card(&batch))
             .await?;
         if batch.is_finished() && batch.shown < batch.version {
             self.ports.batches.mark_shown(&batch).await?;
@@ -113,7 +109,7 @@ impl Notifier {
     /// to do once it is posted.
     async fn announce_incident(&self, agent: &AgentId, incident: &Incident) -> Result<()> {
         let cards = &self.ports.cards;
-        let closing = Subject::Notice(NoticeId::closed(agent, incident.number));
+        let closing = CardSubject::Notice(NoticeId::closed(agent, incident.number));
         let closing_card = match &incident.closed {
             Some(_) => cards.find(closing).await?,
             None => None,
@@ -124,22 +120,23 @@ impl Notifier {
         {
             return Ok(());
         }
-        let opening = Subject::Notice(NoticeId::opened(agent, incident.number));
+        let opening = CardSubject::Notice(NoticeId::opened(agent, incident.number));
         let card = cards.find(opening).await?;
-        self.notice(opening, card, &opened_notice(agent, incident))
+        self.post_or_update_notice(opening, card, &breaker_opened_notice(agent, incident))
             .await?;
         if let Some(closed) = &incident.closed {
-            let message = closed_notice(agent, incident, closed);
-            self.notice(closing, closing_card, &message).await?;
+            let message = breaker_closed_notice(agent, incident, closed);
+            self.post_or_update_notice(closing, closing_card, &message)
+                .await?;
         }
         Ok(())
     }
 
     /// Posts a notice. Without an operations channel it is recorded as if Slack had refused it: old
     /// notices are not posted if a channel is configured later.
-    async fn notice(
+    async fn post_or_update_notice(
         &self,
-        about: Subject,
+        about: CardSubject,
         card: Option<CardRecord>,
         message: &Message,
     ) -> Result<()> {
@@ -168,7 +165,7 @@ impl Notifier {
     /// Posts or updates the message about a subject, unless it shows this content already.
     async fn post_or_update(
         &self,
-        about: Subject,
+        about: CardSubject,
         card: Option<CardRecord>,
         to: &Destination,
         message: &Message,
@@ -184,7 +181,7 @@ impl Notifier {
                 self.update(&to.channel, &ts, message).await?;
                 (Some(ts), begun_at)
             }
-            begun => self.post(about, begun, to, message).await?,
+            begun => self.post_once(about, begun, to, message).await?,
         };
         info!(%about, "message refreshed in Slack");
         let card = CardRecord {
@@ -197,14 +194,14 @@ impl Notifier {
 
     /// Updates a message. A message that was deleted is not posted again: somebody did not want it.
     async fn update(&self, channel: &ChannelId, ts: &MessageTs, message: &Message) -> Result<()> {
-        unless_refused(self.slack.update(channel, ts, message).await).map(drop)
+        none_if_refused(self.slack.update(channel, ts, message).await).map(drop)
     }
 
     /// Posts a message once. The intent is stored first, so that a later run that finds it without
     /// a message knows that there may be one, and searches for it.
-    async fn post(
+    async fn post_once(
         &self,
-        about: Subject,
+        about: CardSubject,
         begun: Option<CardRecord>,
         to: &Destination,
         message: &Message,
@@ -217,7 +214,7 @@ impl Notifier {
         };
         let earlier = if begun.is_some() {
             begun
-        } else if let Created::Existing(card) = self.ports.cards.begin(about, &intent).await? {
+        } else if let Created::Existing(card) = self.ports.cards.begin_post(about, &intent).await? {
             Some(card)
         } else {
             None
@@ -226,7 +223,8 @@ impl Notifier {
             let found = if ts.is_some() {
                 ts
             } else {
-                unless_refused(self.slack.find_marked(to, about, begun_at).await)?.flatten()
+                none_if_refused(self.slack.find_marked_message(to, about, begun_at).await)?
+                    .flatten()
             };
             if let Some(ts) = found {
                 self.update(&to.channel, &ts, message).await?;
@@ -234,10 +232,11 @@ impl Notifier {
             }
         }
         let posted = self.slack.post(to, message, Some(about)).await;
-        Ok((unless_refused(posted)?, now))
+        Ok((none_if_refused(posted)?, now))
     }
 }
 
+/// Returns the channel and the thread in which a card is posted.
 fn destination(origin: &Origin) -> Destination {
     Destination {
         channel: origin.channel_id.clone(),
@@ -247,7 +246,7 @@ fn destination(origin: &Origin) -> Destination {
 
 /// Returns the result of a call to Slack, or `None` if Slack refuses it: it will be refused again,
 /// and the task itself goes on without being shown.
-fn unless_refused<T>(result: Result<T, SlackError>) -> Result<Option<T>> {
+fn none_if_refused<T>(result: Result<T, SlackError>) -> Result<Option<T>> {
     match result {
         // Somebody deleted the message on purpose.
         Err(error @ SlackError::Gone { .. }) => {

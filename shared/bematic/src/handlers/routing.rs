@@ -11,18 +11,18 @@ use crate::{
 };
 
 /// The number of queues that are counted concurrently.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_COUNTS: usize = 8;
 
 /// The agents to choose from. The tasks that wait for an agent are only counted when that can
 /// matter: the load without them is a lower bound, so an agent whose lower bound is above the best
 /// agent's load need not be counted.
-pub(super) struct Pool<'a> {
+pub(super) struct AgentPool<'a> {
     ports: &'a Ports,
     /// The agents, each with whether its waiting tasks are counted.
     candidates: Vec<(Candidate, bool)>,
 }
 
-impl<'a> Pool<'a> {
+impl<'a> AgentPool<'a> {
     /// Reads the agents that the routes allow and that exist, without `except`: one call for each that
     /// they name, in parallel, or those of the list of agents.
     pub(super) async fn read(
@@ -36,7 +36,12 @@ impl<'a> Pool<'a> {
             if *route == Route::Any {
                 return Ok(Self::new(ports, ports.agents.list().await?, now));
             }
-            named.extend(route.named().iter().filter(|name| Some(*name) != except));
+            named.extend(
+                route
+                    .named_agents()
+                    .iter()
+                    .filter(|name| Some(*name) != except),
+            );
         }
         named.sort();
         named.dedup();
@@ -62,20 +67,21 @@ impl<'a> Pool<'a> {
     /// Chooses the agent for a new task: one call for each candidate, if there is more than one.
     pub(super) async fn choose(&mut self, route: &Route) -> Result<Option<AgentId>> {
         let could = self.allowed_by(route);
-        let alone = could.iter().filter(|it| it.is_usable()).count() <= 1;
+        let alone = could.iter().filter(|it| it.is_ready_or_probing()).count() <= 1;
         if alone {
             return Ok(choose(&could).map(|it| it.id.clone()));
         }
-        self.pick(route, choose).await
+        self.pick_after_counting(route, choose).await
     }
 
     /// Returns the agent that is better for a task that waits for `from`, if there is one.
-    pub(super) async fn better_for(
+    pub(super) async fn find_better_agent(
         &mut self,
         route: &Route,
         from: &Candidate,
     ) -> Result<Option<AgentId>> {
-        self.pick(route, |all| better_candidate(from, all)).await
+        self.pick_after_counting(route, |all| better_candidate(from, all))
+            .await
     }
 
     /// Adds a waiting task to the agent's load.
@@ -92,14 +98,14 @@ impl<'a> Pool<'a> {
         if *route == Route::Any {
             return all().collect();
         }
-        let named = route.named().iter();
+        let named = route.named_agents().iter();
         named
             .filter_map(|name| all().find(|it| it.id == *name))
             .collect()
     }
 
     /// Returns the choice of `pick`, after counting the waiting tasks that can change it.
-    async fn pick(
+    async fn pick_after_counting(
         &mut self,
         route: &Route,
         pick: impl for<'c> Fn(&[&'c Candidate]) -> Option<&'c Candidate>,
@@ -108,14 +114,15 @@ impl<'a> Pool<'a> {
             let Some(picked) = pick(&self.allowed_by(route)).cloned() else {
                 return Ok(None);
             };
-            if !picked.is_usable() || self.is_counted(&picked.id) {
+            if !picked.is_ready_or_probing() || self.is_waiting_counted(&picked.id) {
                 return Ok(Some(picked.id));
             }
             self.count_waiting(route, &picked.id).await?;
         }
     }
 
-    fn is_counted(&self, agent: &AgentId) -> bool {
+    /// Whether the tasks that wait for this agent have been counted.
+    fn is_waiting_counted(&self, agent: &AgentId) -> bool {
         let mut candidates = self.candidates.iter();
         candidates.any(|(it, counted)| it.id == *agent && *counted)
     }
@@ -123,12 +130,19 @@ impl<'a> Pool<'a> {
     /// Counts the tasks that wait for this agent, and for the least loaded others.
     async fn count_waiting(&mut self, route: &Route, first: &AgentId) -> Result<()> {
         let mut next = self.allowed_by(route);
-        next.retain(|it| it.is_usable() && !self.is_counted(&it.id));
-        next.sort_by(|a, b| (a.id != *first).cmp(&(b.id != *first)).then(a.by_load(b)));
+        next.retain(|it| it.is_ready_or_probing() && !self.is_waiting_counted(&it.id));
+        next.sort_by(|a, b| {
+            (a.id != *first)
+                .cmp(&(b.id != *first))
+                .then(a.compare_load_ratio(b))
+        });
         let next: Vec<_> = next.into_iter().map(|it| it.id.clone()).collect();
-        let some = &next[..next.len().min(AT_ONCE)];
-        let waiting =
-            try_join_all(some.iter().map(|agent| self.ports.lists.waiting(agent))).await?;
+        let some = &next[..next.len().min(MAX_CONCURRENT_COUNTS)];
+        let waiting = try_join_all(
+            some.iter()
+                .map(|agent| self.ports.lists.count_in_queue(agent)),
+        )
+        .await?;
         for (candidate, counted) in &mut self.candidates {
             if let Some(at) = some.iter().position(|agent| *agent == candidate.id) {
                 candidate.waiting += waiting[at];

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use crate::{
     dead_letter::Reason,
     error::{BematicError, Result, StoreError, TaskError, chain},
-    ports::{Received, SourceQueue},
+    ports::{SourceMessage, SourceQueue},
     slack::api::SlackError,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
-pub async fn each<M, F>(
+pub async fn handle_each_record<M, F>(
     event: SqsEvent,
     queue: &dyn SourceQueue,
     handle: impl Fn(M) -> F,
@@ -31,17 +31,17 @@ where
     M: DeserializeOwned,
     F: Future<Output = Result<()>>,
 {
-    let groups = groups(event.records);
+    let groups = group_records(event.records);
     let groups = groups
         .values()
-        .map(|records| each_of_group(records, queue, &handle));
+        .map(|records| handle_group(records, queue, &handle));
     let mut response = SqsBatchResponse::default();
     response.set_failures(join_all(groups).await.into_iter().flatten());
     response
 }
 
 /// Handles the records of a group in order. Returns the ids of those that SQS has to keep.
-async fn each_of_group<M, F>(
+async fn handle_group<M, F>(
     records: &[SqsMessage],
     queue: &dyn SourceQueue,
     handle: impl Fn(M) -> F,
@@ -57,7 +57,7 @@ where
             Err(error) => Err(BematicError::Message(error.to_string())),
         };
         let Err(cause) = result else { continue };
-        if moved_to_dead_letters(record, &cause, queue).await {
+        if dead_letter_unless_retryable(record, &cause, queue).await {
             continue;
         }
         let waiting = if is_fifo(record) {
@@ -76,7 +76,7 @@ where
 
 /// Moves a record to the dead-letter queue if it is not to be retried. Returns whether it was
 /// moved.
-async fn moved_to_dead_letters(
+async fn dead_letter_unless_retryable(
     record: &SqsMessage,
     cause: &BematicError,
     queue: &dyn SourceQueue,
@@ -85,10 +85,10 @@ async fn moved_to_dead_letters(
         return false;
     };
     let times = receive_count(record);
-    if may_work_later(cause) && times < queue.max_receives() {
+    if is_retryable(cause) && times < queue.max_receives() {
         return false;
     }
-    let message = Received {
+    let message = SourceMessage {
         id,
         body: record.body.as_deref().unwrap_or_default(),
         group: record.attributes.get("MessageGroupId").map(String::as_str),
@@ -109,7 +109,8 @@ async fn moved_to_dead_letters(
     sent.is_ok()
 }
 
-fn may_work_later(cause: &BematicError) -> bool {
+/// Whether the message may succeed if it is handled again.
+fn is_retryable(cause: &BematicError) -> bool {
     match cause {
         // An item that was written incorrectly stays so.
         BematicError::Store(error) => matches!(error, StoreError::Call { .. }),
@@ -124,6 +125,7 @@ fn is_fifo(record: &SqsMessage) -> bool {
     record.attributes.contains_key("MessageDeduplicationId")
 }
 
+/// Returns how often SQS has delivered the record.
 fn receive_count(record: &SqsMessage) -> u32 {
     let count = record.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
@@ -135,7 +137,7 @@ async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn S
     let Some(first) = records.first() else { return };
     let id = first.message_id.as_deref();
     error!(message_id = id, code = cause.code(), error = %chain(cause), "message failed");
-    let Some(wait) = wait(first, cause) else {
+    let Some(wait) = retry_delay(first, cause) else {
         return;
     };
     for receipt in records
@@ -151,12 +153,12 @@ async fn delay_retry(records: &[SqsMessage], cause: &BematicError, queue: &dyn S
 
 /// Returns the wait after a failure: as long as Slack asks, or 2 s, doubled after each further
 /// failure. `None` where a retry is no help.
-fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
+fn retry_delay(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
     const FIRST: Duration = Duration::from_secs(2);
     const LONGEST: Duration = Duration::from_mins(3);
     match cause {
         BematicError::Slack(SlackError::RateLimited { retry_after, .. }) => Some(*retry_after),
-        error if may_work_later(error) => {
+        error if is_retryable(error) => {
             let doublings = receive_count(record).saturating_sub(1).min(16);
             Some(FIRST.saturating_mul(1 << doublings).min(LONGEST))
         }
@@ -165,7 +167,7 @@ fn wait(record: &SqsMessage, cause: &BematicError) -> Option<Duration> {
 }
 
 /// Groups records by message group; a record without a group is a group of its own.
-fn groups(records: Vec<SqsMessage>) -> BTreeMap<String, Vec<SqsMessage>> {
+fn group_records(records: Vec<SqsMessage>) -> BTreeMap<String, Vec<SqsMessage>> {
     let mut groups: BTreeMap<String, Vec<SqsMessage>> = BTreeMap::new();
     for (index, record) in records.into_iter().enumerate() {
         let group = record.attributes.get("MessageGroupId").cloned();

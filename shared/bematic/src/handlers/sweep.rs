@@ -16,15 +16,15 @@ use crate::{
 };
 
 /// The number of tasks and connections that one run handles at most; the next run handles the rest.
-const AT_ONCE: usize = 1000;
+const MAX_PER_RUN: usize = 1000;
 /// The number of concurrent calls.
-const CONCURRENT: usize = 16;
+const MAX_CONCURRENT_CALLS: usize = 16;
 /// The time after which a run ends by itself, well within the function's timeout of 50 s.
-const RUN_FOR: Duration = Duration::from_secs(40);
+const SWEEP_TIME_BUDGET: Duration = Duration::from_secs(40);
 
 /// The results of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
+pub struct SweepSummary {
     /// The number of messages that the dispatcher was sent: for tasks whose timer has ended, and for
     /// connections that did not authenticate in time.
     pub due: usize,
@@ -43,7 +43,7 @@ pub struct Swept {
 }
 
 /// The result of checking one agent.
-enum Checked {
+enum AgentCheckOutcome {
     Dispatched,
     Pinged,
     Lost,
@@ -63,8 +63,8 @@ impl Sweeper {
 
     /// Sweeps once. Single failures are counted and logged, and the sweep goes on. It fails, and logs
     /// so, if an index could not be read.
-    pub async fn sweep(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
+    pub async fn sweep(&self) -> Result<SweepSummary> {
+        let mut swept = SweepSummary::default();
         let result = self.sweep_all(&mut swept).await;
         result.inspect_err(|error| {
             error!(code = error.code(), error = %chain(error), ?swept, "sweep not finished");
@@ -73,19 +73,24 @@ impl Sweeper {
         Ok(swept)
     }
 
-    async fn sweep_all(&self, swept: &mut Swept) -> Result<()> {
+    async fn sweep_all(&self, swept: &mut SweepSummary) -> Result<()> {
         let start = self.ports.clock.now();
-        let due = self.ports.deadlines.due(start, AT_ONCE).await?.into_iter();
+        let due = self
+            .ports
+            .deadlines
+            .due(start, MAX_PER_RUN)
+            .await?
+            .into_iter();
         let check = |(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id };
-        self.send_all(due.map(check), swept).await;
+        self.send_to_dispatcher(due.map(check), swept).await;
         let presence = &self.ports.presence;
         let due = presence
-            .unauthenticated_connections(start, AT_ONCE)
+            .overdue_unauthenticated_connections(start, MAX_PER_RUN)
             .await?
             .into_iter();
         let end = |connection_id| DispatchMessage::AuthDeadline { connection_id };
-        self.send_all(due.map(end), swept).await;
-        self.resume_stalled(start, swept).await?;
+        self.send_to_dispatcher(due.map(end), swept).await;
+        self.resume_stalled_batches(start, swept).await?;
         // Each run begins with another shard, so that a run without enough time does not always
         // leave out the same one.
         let first = u32::try_from(start.as_secs() / 60 % u64::from(CONNECTED_SHARDS)).unwrap_or(0);
@@ -97,12 +102,16 @@ impl Sweeper {
     }
 
     /// Sends messages to the dispatcher, ten a call.
-    async fn send_all(&self, messages: impl Iterator<Item = DispatchMessage>, swept: &mut Swept) {
+    async fn send_to_dispatcher(
+        &self,
+        messages: impl Iterator<Item = DispatchMessage>,
+        swept: &mut SweepSummary,
+    ) {
         let messages: Vec<_> = messages.map(|message| (message, Duration::ZERO)).collect();
         let sends = messages
             .chunks(10)
             .map(async |some| (some, self.ports.dispatch.send(some).await));
-        let mut sends = stream::iter(sends).buffer_unordered(CONCURRENT);
+        let mut sends = stream::iter(sends).buffer_unordered(MAX_CONCURRENT_CALLS);
         while let Some((some, sent)) = sends.next().await {
             match sent {
                 Ok(()) => swept.due += some.len(),
@@ -116,8 +125,8 @@ impl Sweeper {
 
     /// Enqueues stalled bulk operations. The next check is after twice as long, so that bulk
     /// operations that fail each time do not pile up.
-    async fn resume_stalled(&self, now: Timestamp, swept: &mut Swept) -> Result<()> {
-        for (batch, since) in self.ports.batches.stalled(now, AT_ONCE).await? {
+    async fn resume_stalled_batches(&self, now: Timestamp, swept: &mut SweepSummary) -> Result<()> {
+        for (batch, since) in self.ports.batches.stalled(now, MAX_PER_RUN).await? {
             info!(%batch, "bulk operation was stalled");
             let resume = async {
                 self.ports.batch_queue.enqueue(batch).await?;
@@ -135,10 +144,15 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn check_connected(&self, shard: u32, start: Timestamp, swept: &mut Swept) -> Result<()> {
+    async fn check_connected(
+        &self,
+        shard: u32,
+        start: Timestamp,
+        swept: &mut SweepSummary,
+    ) -> Result<()> {
         let mut cursor = None;
         loop {
-            if self.ports.clock.now().since(start) >= RUN_FOR {
+            if self.ports.clock.now().since(start) >= SWEEP_TIME_BUDGET {
                 swept.cut = true;
                 return Ok(());
             }
@@ -147,14 +161,14 @@ impl Sweeper {
                 .presence
                 .connected_agents(shard, cursor.as_deref())
                 .await?;
-            let checks = page.items.iter().map(|agent| self.check(agent));
-            let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT);
+            let checks = page.items.iter().map(|agent| self.check_agent(agent));
+            let mut checks = stream::iter(checks).buffer_unordered(MAX_CONCURRENT_CALLS);
             while let Some(checked) = checks.next().await {
                 match checked {
-                    Ok(Checked::Dispatched) => swept.dispatched += 1,
-                    Ok(Checked::Pinged) => swept.pinged += 1,
-                    Ok(Checked::Lost) => swept.lost += 1,
-                    Ok(Checked::Healthy) => {}
+                    Ok(AgentCheckOutcome::Dispatched) => swept.dispatched += 1,
+                    Ok(AgentCheckOutcome::Pinged) => swept.pinged += 1,
+                    Ok(AgentCheckOutcome::Lost) => swept.lost += 1,
+                    Ok(AgentCheckOutcome::Healthy) => {}
                     Err(error) => {
                         warn!(code = error.code(), error = %chain(&error), "agent not checked");
                         swept.failed += 1;
@@ -169,13 +183,14 @@ impl Sweeper {
         }
     }
 
-    async fn check(&self, agent: &Agent) -> Result<Checked> {
+    /// Checks a connected agent by its liveness: pings it, marks it offline, or has its queue dispatched.
+    async fn check_agent(&self, agent: &Agent) -> Result<AgentCheckOutcome> {
         let Some(binding) = &agent.connection else {
-            return Ok(Checked::Healthy);
+            return Ok(AgentCheckOutcome::Healthy);
         };
         let now = self.ports.clock.now();
         match Liveness::of(agent, binding, now) {
-            Liveness::Silent | Liveness::Deaf => self.check_again(agent, now).await,
+            Liveness::Silent | Liveness::Deaf => self.recheck_and_mark_offline(agent, now).await,
             Liveness::Ping { first } => {
                 // The ping is recorded before it is sent, or its echo could arrive first.
                 if first {
@@ -185,10 +200,10 @@ impl Sweeper {
                         .await?;
                 }
                 self.ports.ping(binding, now).await?;
-                self.dispatch_queue(agent, now).await?;
-                Ok(Checked::Pinged)
+                self.request_dispatch_if_needed(agent, now).await?;
+                Ok(AgentCheckOutcome::Pinged)
             }
-            Liveness::Well => self.dispatch_queue(agent, now).await,
+            Liveness::Well => self.request_dispatch_if_needed(agent, now).await,
         }
     }
 
@@ -196,17 +211,21 @@ impl Sweeper {
     /// was written, and marks it offline if it is silent or deaf. Its connection is closed first, so
     /// that an agent that is still there opens another: once it is marked, no sweep finds it. Its
     /// tasks keep their leases.
-    async fn check_again(&self, agent: &Agent, now: Timestamp) -> Result<Checked> {
+    async fn recheck_and_mark_offline(
+        &self,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<AgentCheckOutcome> {
         let agent = self.ports.agents.find(&agent.id).await?;
         let Some((agent, binding)) = agent
             .as_ref()
             .and_then(|it| Some((it, it.connection.as_ref()?)))
         else {
-            return Ok(Checked::Healthy);
+            return Ok(AgentCheckOutcome::Healthy);
         };
         let liveness = Liveness::of(agent, binding, now);
         if !matches!(liveness, Liveness::Silent | Liveness::Deaf) {
-            return Ok(Checked::Healthy);
+            return Ok(AgentCheckOutcome::Healthy);
         }
         info!(agent = %agent.id, connection = %binding.id, why = <&str>::from(liveness), "agent marked offline");
         self.ports.gateway.close(&binding.id).await?;
@@ -214,19 +233,26 @@ impl Sweeper {
             .connections
             .unbind(&agent.id, &binding.id, now)
             .await?;
-        Ok(Checked::Lost)
+        Ok(AgentCheckOutcome::Lost)
     }
 
-    async fn dispatch_queue(&self, agent: &Agent, now: Timestamp) -> Result<Checked> {
+    /// Requests a dispatch of the agent's queue if a task waits in it that the agent may be sent, or if a
+    /// change of its breaker has yet to be announced.
+    async fn request_dispatch_if_needed(
+        &self,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<AgentCheckOutcome> {
         let unannounced =
-            agent.gate.generation > agent.announced || agent.gate.order_has_expired(now);
-        let takes = agent.takes_work().is_some() && agent.gate.shut_until(now).is_none();
+            agent.gate.generation > agent.announced || agent.gate.override_has_expired(now);
+        let takes =
+            agent.connection_for_dispatch().is_some() && agent.gate.shut_until(now).is_none();
         if !unannounced && (!takes || self.ports.lists.queued(&agent.id, now, 1).await?.is_empty())
         {
-            return Ok(Checked::Healthy);
+            return Ok(AgentCheckOutcome::Healthy);
         }
         info!(agent = %agent.id, "tasks are waiting: the queue is to be dispatched");
         self.ports.request_dispatch(&agent.id).await?;
-        Ok(Checked::Dispatched)
+        Ok(AgentCheckOutcome::Dispatched)
     }
 }

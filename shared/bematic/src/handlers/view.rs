@@ -9,10 +9,10 @@ use crate::{
 
 /// The number of bytes of output that are read for a card: as much as fits in its section, and some
 /// more for characters that are not shown.
-const TAIL_BYTES: usize = 8 * 1024;
+const OUTPUT_TAIL_BYTES: usize = 8 * 1024;
 
 /// The number of progress reports that are read for a card: many carry a percentage only.
-const REPORTS: usize = 40;
+const MAX_PROGRESS_REPORTS: usize = 40;
 
 impl TaskView {
     /// Reads the records of a task in parallel: none before its first attempt, then two calls, or
@@ -30,8 +30,8 @@ impl TaskView {
         let reported = async {
             match task.state.last_attempt() {
                 Some(attempt) => futures::try_join!(
-                    reports.steps(id, attempt, REPORTS),
-                    reports.output(id, attempt, TAIL_BYTES)
+                    reports.steps(id, attempt, MAX_PROGRESS_REPORTS),
+                    reports.output(id, attempt, OUTPUT_TAIL_BYTES)
                 ),
                 None => Ok(Default::default()),
             }

@@ -11,7 +11,7 @@ use bematic_protocol::{
 
 use super::{Created, Page, Written};
 use crate::{
-    agent::{Agent, Binding, Connection, DispatchLease, KeyHash, Project},
+    agent::{Agent, Binding, DispatchLease, InBandConnection, KeyHash, Project},
     breaker::Breaker,
     error::StoreResult,
 };
@@ -30,7 +30,7 @@ pub enum LeaseAcquisition {
 
 /// The outcome of releasing the lease to dispatch an agent's queue.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Released {
+pub enum LeaseRelease {
     /// The lease is released, or had passed to another dispatcher before.
     Done,
     /// A dispatch was requested meanwhile: the lease is still held; this is the agent.
@@ -58,17 +58,17 @@ pub trait Agents: Send + Sync {
 #[async_trait]
 pub trait Connections: Send + Sync {
     /// Returns the record of a connection that authenticates in band.
-    async fn connection(&self, id: &ConnectionId) -> StoreResult<Option<Connection>>;
+    async fn find_in_band(&self, id: &ConnectionId) -> StoreResult<Option<InBandConnection>>;
     /// Stores a connection that has not authenticated yet.
     async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> StoreResult<()>;
     /// Returns the record of a connection that authenticates in band, and the agent that it claims
     /// to be if the key belongs to that agent. One call.
-    async fn look_up(
+    async fn find_with_agent(
         &self,
         id: &ConnectionId,
         agent: &AgentId,
         key: &KeyHash,
-    ) -> StoreResult<(Option<Connection>, Option<Agent>)>;
+    ) -> StoreResult<(Option<InBandConnection>, Option<Agent>)>;
     /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
     /// agent, and stores the agent in the connection's record. One transaction, without a read
     /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
@@ -80,20 +80,20 @@ pub trait Connections: Send + Sync {
     ) -> StoreResult<bool>;
     /// Does the same as [`Self::bind`] for an agent that was just read, and stores the agent in the
     /// connection's record. One transaction.
-    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> StoreResult<Bound>;
+    async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> StoreResult<BindOutcome>;
     /// Removes the record of a connection that did not authenticate; returns false if it has
     /// authenticated meanwhile.
     async fn remove_unbound(&self, id: &ConnectionId) -> StoreResult<bool>;
     /// Makes a connection the agent's current one: of two connections the newer wins. A repeated
     /// call changes nothing.
-    async fn bind(&self, agent: &AgentId, binding: &Binding) -> StoreResult<Bound>;
+    async fn bind(&self, agent: &AgentId, binding: &Binding) -> StoreResult<BindOutcome>;
     /// Marks the agent offline if this is its current connection.
     async fn unbind(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
         now: Timestamp,
-    ) -> StoreResult<Unbound>;
+    ) -> StoreResult<UnbindOutcome>;
 }
 
 /// The state that agents report about themselves, and their signs of life.
@@ -147,7 +147,7 @@ pub trait Presence: Send + Sync {
     /// moment ago. Reads an index that lags; several calls.
     async fn connected_agents(&self, shard: u32, cursor: Option<&str>) -> StoreResult<Page<Agent>>;
     /// Returns the connections that should have authenticated by `now`. Reads an index that lags.
-    async fn unauthenticated_connections(
+    async fn overdue_unauthenticated_connections(
         &self,
         now: Timestamp,
         limit: usize,
@@ -170,7 +170,7 @@ pub trait DispatchLeases: Send + Sync {
         agent: &AgentId,
         lease: &DispatchLease,
         requests: u64,
-    ) -> StoreResult<Released>;
+    ) -> StoreResult<LeaseRelease>;
 }
 
 /// The time that a connection has to authenticate in band.
@@ -192,7 +192,7 @@ pub struct SignOfLife {
 
 /// The outcome of binding a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Bound {
+pub enum BindOutcome {
     /// The connection is now the agent's current one.
     Current {
         /// The older connection that was replaced and has to be closed.
@@ -208,7 +208,7 @@ pub enum Bound {
 
 /// The outcome of unbinding a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unbound {
+pub enum UnbindOutcome {
     /// The connection's agent is offline now.
     Offline(AgentId),
     /// The connection was not the current one of any agent.

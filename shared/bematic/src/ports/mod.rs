@@ -10,7 +10,7 @@ mod tasks;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
-    ids::{AgentId, ChannelId, Ids},
+    ids::{AgentId, ChannelId, IdGenerator},
     messages::{CloudMessage, Heartbeat},
     time::{Clock, Timestamp},
 };
@@ -24,17 +24,18 @@ use crate::{
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Agents, Bound, BreakerChange, Breakers, CONNECTED_SHARDS, Connections,
-        DispatchLeases, LeaseAcquisition, Presence, Projects, Released, SignOfLife, Unbound,
+        AUTH_DEADLINE, Agents, BindOutcome, BreakerChange, Breakers, CONNECTED_SHARDS, Connections,
+        DispatchLeases, LeaseAcquisition, LeaseRelease, Presence, Projects, SignOfLife,
+        UnbindOutcome,
     },
     outcome::{Created, Page, Written},
     queues::{
         BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
-        Gateway, Notifications, NotifyMessage, Received, SourceQueue,
+        Gateway, MentionReply, Notifications, NotifyMessage, SourceMessage, SourceQueue,
     },
     tasks::{
-        Applied, Batches, CardRecord, CardRecords, Claim, Creation, Deadlines, DispatchPermit,
-        Reports, TaskLists, Tasks, TransitionRecord, WAITING_COUNTED,
+        AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, Claim, Deadlines,
+        DispatchPermit, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,
     },
 };
 
@@ -78,7 +79,7 @@ pub struct Ports {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The generator of new ids.
-    pub ids: Arc<dyn Ids>,
+    pub ids: Arc<dyn IdGenerator>,
     /// The deployment's settings.
     pub settings: Settings,
 }

@@ -100,17 +100,22 @@ pub enum NotifyMessage {
         /// The agent.
         agent_id: AgentId,
     },
-    /// A reply to a mention that created no task: there is no stored state to render it from.
-    Reply {
-        /// Slack's id of the event, used to send the reply once.
-        event_id: String,
-        /// The channel of the mention.
-        channel_id: ChannelId,
-        /// The thread to reply in.
-        thread_ts: MessageTs,
-        /// The text of the reply.
-        text: String,
-    },
+    /// A mention that created no task is to be answered.
+    Reply(MentionReply),
+}
+
+/// The reply to a mention that created no task: there is no stored state to render it from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MentionReply {
+    /// Slack's id of the event, used to send the reply once.
+    pub event_id: String,
+    /// The channel of the mention.
+    pub channel_id: ChannelId,
+    /// The thread to reply in.
+    pub thread_ts: MessageTs,
+    /// The text of the reply.
+    pub text: String,
 }
 
 /// The notifier's queue.
@@ -121,12 +126,16 @@ pub trait Notifications: Send + Sync {
     async fn enqueue_refreshes(&self, tasks: &[TaskId], now: Timestamp) -> Result<(), QueueError>;
     /// Enqueues a refresh of the bulk operation's card within the flush interval; the refresh for
     /// its end is never skipped.
-    async fn batch_changed(&self, batch: &Batch) -> Result<(), QueueError>;
+    async fn enqueue_batch_refresh(&self, batch: &Batch) -> Result<(), QueueError>;
     /// Enqueues a notice that the gate of the agent's breaker has changed: one message for each
     /// generation.
-    async fn breaker_changed(&self, agent: &AgentId, generation: u64) -> Result<(), QueueError>;
+    async fn enqueue_breaker_notice(
+        &self,
+        agent: &AgentId,
+        generation: u64,
+    ) -> Result<(), QueueError>;
     /// Enqueues a reply in a thread.
-    async fn reply(&self, message: &NotifyMessage) -> Result<(), QueueError>;
+    async fn enqueue_reply(&self, reply: MentionReply) -> Result<(), QueueError>;
 }
 
 /// A message of the queue of bulk operations: the bulk operation to advance.
@@ -146,7 +155,7 @@ pub trait BatchQueue: Send + Sync {
 
 /// A message as a function received it from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received<'a> {
+pub struct SourceMessage<'a> {
     /// The message id that SQS gave it.
     pub id: &'a str,
     /// The message's body.
@@ -167,7 +176,7 @@ pub trait SourceQueue: Send + Sync {
     /// Puts a copy of the message into the dead-letter queue, with the reason.
     async fn send_to_dead_letters(
         &self,
-        message: Received<'_>,
+        message: SourceMessage<'_>,
         reason: &Reason,
     ) -> Result<(), QueueError>;
 }

@@ -3,14 +3,14 @@
 
 use async_trait::async_trait;
 use bematic_protocol::{
-    ids::{AgentId, Attempt, BatchId, ChannelId, ConnectionId, MessageTs, Subject, TaskId},
+    ids::{AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, MessageTs, TaskId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{BreakerChange, Created, Page, Written};
 use crate::{
-    batch::{Batch, Change},
+    batch::{Batch, TaskChange},
     breaker::Breaker,
     error::StoreResult,
     task::{Completion, LateReport, Output, OutputChunk, Step, Task, TaskSpec},
@@ -19,7 +19,7 @@ use crate::{
 /// The outcome of storing a new task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Creation {
+pub enum TaskCreation {
     /// The task is stored.
     Done,
     /// The same request has created this task before.
@@ -56,7 +56,7 @@ pub struct DispatchPermit<'a> {
 
 /// A record that is stored with a change of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TransitionRecord<'a> {
+pub enum AttachedRecord<'a> {
     /// The result of a completed task.
     Completion(&'a Completion),
     /// A terminal message that came too late to count.
@@ -64,7 +64,7 @@ pub enum TransitionRecord<'a> {
 }
 
 /// The limit to which an agent's waiting tasks are counted.
-pub const WAITING_COUNTED: usize = 100;
+pub const MAX_WAITING_COUNTED: usize = 100;
 
 /// The tasks and the records that belong to a task.
 #[async_trait]
@@ -83,7 +83,12 @@ pub trait Tasks: Send + Sync {
     async fn completion(&self, id: TaskId) -> StoreResult<Option<Completion>>;
     /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
     /// id of the operator's request), if its agent exists.
-    async fn create(&self, task: &Task, spec: &TaskSpec, request: &str) -> StoreResult<Creation>;
+    async fn create(
+        &self,
+        task: &Task,
+        spec: &TaskSpec,
+        request: &str,
+    ) -> StoreResult<TaskCreation>;
     /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(
@@ -94,11 +99,11 @@ pub trait Tasks: Send + Sync {
     ) -> StoreResult<Claim>;
     /// Writes any other transition: the task, its place in the queue, the agent's slot, the
     /// attached record and the change of the agent's breaker, in one transaction.
-    async fn transition(
+    async fn write_transition(
         &self,
         before: &Task,
         after: &Task,
-        attached: Option<TransitionRecord<'_>>,
+        attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> StoreResult<Written>;
     /// Returns the late reports of a task, sorted by attempt.
@@ -112,8 +117,8 @@ pub trait TaskLists: Send + Sync {
     async fn queued(&self, agent: &AgentId, now: Timestamp, limit: usize)
     -> StoreResult<Vec<Task>>;
     /// Returns the number of tasks that wait for the agent, due or not, counted up to
-    /// [`WAITING_COUNTED`].
-    async fn waiting(&self, agent: &AgentId) -> StoreResult<usize>;
+    /// [`MAX_WAITING_COUNTED`].
+    async fn count_in_queue(&self, agent: &AgentId) -> StoreResult<usize>;
     /// Returns the channel's tasks, newest first. Reads an index that lags and only has the tasks'
     /// ids: two calls.
     async fn in_channel(
@@ -155,7 +160,7 @@ pub trait Reports: Send + Sync {
     /// Returns the attempt's newest steps, newest first.
     async fn steps(&self, task: TaskId, attempt: Attempt, limit: usize) -> StoreResult<Vec<Step>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
-    /// calls that remove the chunks beyond [`crate::task::OutputChunk::KEPT`].
+    /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_CHUNKS_KEPT`].
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> StoreResult<()>;
     /// Returns the newest output: at least `bytes`, if there is as much.
     async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize) -> StoreResult<Output>;
@@ -187,17 +192,21 @@ pub struct CardRecord {
 #[async_trait]
 pub trait CardRecords: Send + Sync {
     /// Returns the record of the message about a subject.
-    async fn find(&self, about: Subject) -> StoreResult<Option<CardRecord>>;
+    async fn find(&self, about: CardSubject) -> StoreResult<Option<CardRecord>>;
     /// Stores the record before the first post; if there is one already, returns the existing one.
-    async fn begin(&self, about: Subject, card: &CardRecord) -> StoreResult<Created<CardRecord>>;
+    async fn begin_post(
+        &self,
+        about: CardSubject,
+        card: &CardRecord,
+    ) -> StoreResult<Created<CardRecord>>;
     /// Writes the record of what the message shows now.
-    async fn save(&self, about: Subject, card: &CardRecord) -> StoreResult<()>;
+    async fn save(&self, about: CardSubject, card: &CardRecord) -> StoreResult<()>;
 }
 
 /// The outcome of applying a chunk of a bulk operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub enum Applied {
+pub enum BatchWritten {
     /// All changes of the chunk were written.
     Done,
     /// Nothing was written: another worker has advanced the bulk operation.
@@ -218,8 +227,8 @@ pub trait Batches: Send + Sync {
         &self,
         before: &Batch,
         after: &Batch,
-        changes: &[Change],
-    ) -> StoreResult<Applied>;
+        changes: &[TaskChange],
+    ) -> StoreResult<BatchWritten>;
     /// Records that Slack shows the bulk operation's current version, unless it has advanced since.
     async fn mark_shown(&self, batch: &Batch) -> StoreResult<()>;
     /// Returns the bulk operations that have not advanced for a while ([`Batch::due_at`]), but for

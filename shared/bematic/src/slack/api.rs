@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use bematic_protocol::{
-    ids::{ChannelId, MessageTs, Subject, UserId},
+    ids::{CardSubject, ChannelId, MessageTs, UserId},
     time::Timestamp,
 };
 
@@ -27,7 +27,7 @@ pub trait SlackApi: Send + Sync {
         &self,
         to: &Destination,
         message: &Message,
-        marker: Option<Subject>,
+        marker: Option<CardSubject>,
     ) -> Result<MessageTs, SlackError>;
 
     /// Replaces a message that was posted. Its marker stays.
@@ -39,11 +39,11 @@ pub trait SlackApi: Send + Sync {
     ) -> Result<(), SlackError>;
 
     /// Finds the message about a subject that may have been posted at `since` or later, although
-    /// its timestamp was not stored. Searches the newest [`FIND_LIMIT`] messages.
-    async fn find_marked(
+    /// its timestamp was not stored. Searches the newest [`MAX_SEARCHED_MESSAGES`] messages.
+    async fn find_marked_message(
         &self,
         to: &Destination,
-        subject: Subject,
+        subject: CardSubject,
         since: Timestamp,
     ) -> Result<Option<MessageTs>, SlackError>;
 
@@ -56,8 +56,8 @@ pub trait SlackApi: Send + Sync {
     ) -> Result<(), SlackError>;
 }
 
-/// The number of messages that [`SlackApi::find_marked`] searches.
-pub const FIND_LIMIT: usize = 400;
+/// The number of messages that [`SlackApi::find_marked_message`] searches.
+pub const MAX_SEARCHED_MESSAGES: usize = 400;
 
 /// Why a call to Slack failed.
 #[derive(Debug, thiserror::Error)]

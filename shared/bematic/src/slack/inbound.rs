@@ -92,17 +92,19 @@ impl InboundError {
 /// Parses a request's body. The signature has to be verified first.
 pub(crate) fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Inbound, InboundError> {
     match endpoint {
-        Endpoint::Commands => command(&form(body)),
-        Endpoint::Events => event(body),
-        Endpoint::Interactions => interaction(&field::<String>(&form(body), "payload")?),
+        Endpoint::Commands => parse_command(&parse_form(body)),
+        Endpoint::Events => parse_event(body),
+        Endpoint::Interactions => {
+            parse_interaction(&field::<String>(&parse_form(body), "payload")?)
+        }
     }
 }
 
-fn form(body: &[u8]) -> Value {
+fn parse_form(body: &[u8]) -> Value {
     form_urlencoded::parse(body).collect()
 }
 
-fn command(form: &Value) -> Result<Inbound, InboundError> {
+fn parse_command(form: &Value) -> Result<Inbound, InboundError> {
     // Slack checks the endpoint's certificate now and then.
     if form["ssl_check"] == "1" {
         return Ok(ignored("ssl_check"));
@@ -126,7 +128,7 @@ struct EventBody {
     event: Value,
 }
 
-fn event(body: &[u8]) -> Result<Inbound, InboundError> {
+fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
     let body: EventBody = serde_json::from_slice(body)?;
     let event = &body.event;
     match (&*body.kind, event["type"].as_str()) {
@@ -145,17 +147,20 @@ fn event(body: &[u8]) -> Result<Inbound, InboundError> {
                 .ok_or(InboundError::Missing("event_id"))?,
             channel_id: field(event, "channel")?,
             user_id: field(event, "user")?,
-            text: read(&event["text"], "text")?,
+            text: deserialize_field(&event["text"], "text")?,
             ts: field(event, "ts")?,
             thread_ts: field(event, "thread_ts")?,
         })),
-        ("event_callback", _) => Ok(ignored(&read::<String>(&event["type"], "event's type")?)),
+        ("event_callback", _) => Ok(ignored(&deserialize_field::<String>(
+            &event["type"],
+            "event's type",
+        )?)),
         (kind, _) => Ok(ignored(kind)),
     }
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct InteractionKind {
     #[serde(rename = "type")]
     kind: String,
 }
@@ -163,15 +168,15 @@ struct Kind {
 /// The parts of a pressed button's payload that are read. Others are skipped whatever they are: `message`
 /// is the whole card, which may hold half an emoji of an agent's output.
 #[derive(Deserialize)]
-struct BlockActions {
+struct BlockActionsPayload {
     #[serde(default)]
-    actions: Vec<PressedButton>,
+    actions: Vec<BlockAction>,
     user: WithId<UserId>,
     channel: Option<WithId<ChannelId>>,
 }
 
 #[derive(Deserialize)]
-struct PressedButton {
+struct BlockAction {
     action_id: String,
     value: Option<String>,
 }
@@ -181,12 +186,12 @@ struct WithId<T> {
     id: T,
 }
 
-fn interaction(payload: &str) -> Result<Inbound, InboundError> {
-    let Kind { kind } = serde_json::from_str(payload)?;
+fn parse_interaction(payload: &str) -> Result<Inbound, InboundError> {
+    let InteractionKind { kind } = serde_json::from_str(payload)?;
     if kind != "block_actions" {
         return Ok(ignored(&kind));
     }
-    let payload: BlockActions = serde_json::from_str(payload)?;
+    let payload: BlockActionsPayload = serde_json::from_str(payload)?;
     // Slack sends one action at a time, though in a list.
     let pressed = payload
         .actions
@@ -208,10 +213,13 @@ fn ignored(kind: &str) -> Inbound {
 /// Returns a field. An empty text counts as missing, which an optional field may be.
 fn field<T: DeserializeOwned>(of: &Value, name: &'static str) -> Result<T, InboundError> {
     let value = of.get(name).filter(|value| **value != *"");
-    read(value.unwrap_or(&Value::Null), name)
+    deserialize_field(value.unwrap_or(&Value::Null), name)
 }
 
-fn read<T: DeserializeOwned>(value: &Value, name: &'static str) -> Result<T, InboundError> {
+fn deserialize_field<T: DeserializeOwned>(
+    value: &Value,
+    name: &'static str,
+) -> Result<T, InboundError> {
     T::deserialize(value).map_err(|error| match value {
         Value::Null => InboundError::Missing(name),
         _ => InboundError::Field(name, error),

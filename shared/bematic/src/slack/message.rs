@@ -16,9 +16,9 @@ pub struct Message {
 
 impl Message {
     /// The number of characters that Slack allows in one section's text.
-    pub(crate) const SECTION_LIMIT: usize = 3000;
+    pub(crate) const MAX_SECTION_CHARS: usize = 3000;
     /// The limit of all texts' characters. Slack answers `msg_blocks_too_long` above some 11 000.
-    pub const CHARS: usize = 9000;
+    pub const MAX_CHARS: usize = 9000;
 
     /// Returns a message of text only.
     pub fn plain(text: impl Into<String>) -> Self {
@@ -36,19 +36,19 @@ impl Message {
 }
 
 /// Renders a paragraph of mrkdwn. It is `verbatim`, so that Slack adds no links and mentions.
-pub(super) fn section(text: String) -> SlackBlock {
+pub(super) fn section_block(text: String) -> SlackBlock {
     let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
     SlackSectionBlock::new().with_text(text.into()).into()
 }
 
 /// Renders a small grey line of mrkdwn.
-pub(super) fn context(text: String) -> SlackBlock {
+pub(super) fn context_block(text: String) -> SlackBlock {
     let text = SlackBlockMarkDownText::new(text).with_verbatim(true);
     SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(text)]).into()
 }
 
 /// Renders buttons from their action ids, labels and values.
-pub(super) fn actions<'a>(
+pub(super) fn actions_block<'a>(
     buttons: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
 ) -> SlackBlock {
     let buttons = buttons.map(|(id, label, value)| {
@@ -64,13 +64,13 @@ pub(super) fn actions<'a>(
 /// The answer to a slash command, in the response. Only the operator who wrote the command sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "response_type", rename = "ephemeral")]
-pub struct Reply {
+pub struct CommandReply {
     /// The content of the answer.
     #[serde(flatten)]
     pub message: Message,
 }
 
-impl Reply {
+impl CommandReply {
     /// Returns an answer of text only.
     pub fn ephemeral(text: impl Into<String>) -> Self {
         Self {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_reply_has_the_shape_that_slack_reads() {
-        let json = serde_json::to_value(Reply::ephemeral("hi")).unwrap();
+        let json = serde_json::to_value(CommandReply::ephemeral("hi")).unwrap();
         assert_eq!(
             json,
             serde_json::json!({ "response_type": "ephemeral", "text": "hi" })
@@ -96,7 +96,7 @@ mod tests {
     fn blocks_have_the_shape_that_slack_reads() {
         let message = Message {
             text: "t".into(),
-            blocks: vec![section("a".into()), context("b".into())],
+            blocks: vec![section_block("a".into()), context_block("b".into())],
         };
         assert_eq!(
             serde_json::to_value(&message).unwrap(),
@@ -113,7 +113,7 @@ mod tests {
     fn a_fingerprint_follows_text_and_blocks() {
         let plain = Message::plain("a");
         let mut with_block = plain.clone();
-        with_block.blocks.push(section("b".into()));
+        with_block.blocks.push(section_block("b".into()));
         assert_eq!(plain.fingerprint(), Message::plain("a").fingerprint());
         assert_ne!(plain.fingerprint(), with_block.fingerprint());
     }

@@ -8,4 +8,4 @@ pub(crate) mod mrkdwn;
 pub mod signature;
 pub(crate) mod text;
 
-pub use message::{Message, Reply};
+pub use message::{CommandReply, Message};

@@ -11,7 +11,7 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use self::policy::{MOVE_CHECK_AFTER, MOVE_CHECK_EVERY, Terms};
+use self::policy::{MAX_MOVE_CHECK_INTERVAL, MOVE_CHECK_AFTER, TaskTerms};
 pub use self::{
     policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
     progress::{ChunkPosition, Output, OutputChunk, Progress, Step},
@@ -103,7 +103,7 @@ impl Task {
             route: None,
             earlier: BTreeMap::new(),
             project_id: spec.project_id.clone(),
-            title: title(&spec.prompt),
+            title: title_from_prompt(&spec.prompt),
             origin,
             priority: Priority::default(),
             created_at: now,
@@ -142,7 +142,7 @@ impl Task {
         let state = match (self.state.after(event.clone(), &terms, now), &event) {
             // The deployment's settings have lengthened the timer since it was stored.
             (Err(Unchanged::NotDue), TaskEvent::Tick { .. })
-                if self.timer != self.state.timer(&terms) =>
+                if self.timer != self.state.timer_ends_at(&terms) =>
             {
                 self.state.clone()
             }
@@ -169,7 +169,7 @@ impl Task {
             }
             _ => {}
         }
-        next.timer = next.state.timer(&next.terms(policy));
+        next.timer = next.state.timer_ends_at(&next.terms(policy));
         Ok(next)
     }
 
@@ -208,7 +208,7 @@ impl Task {
     }
 
     /// Returns the task, archived, if it is over.
-    pub fn archive(&self) -> Result<Self, Unchanged> {
+    pub fn to_archived(&self) -> Result<Self, Unchanged> {
         if self.archived {
             return Err(Unchanged::Duplicate);
         }
@@ -223,14 +223,14 @@ impl Task {
     }
 
     /// Returns the length of the task's lease: how long the agent may be silent about it.
-    pub fn lease(&self, policy: &TaskPolicy) -> Duration {
+    pub fn lease_length(&self, policy: &TaskPolicy) -> Duration {
         self.lease_ms.map_or(policy.lease, Duration::from_millis)
     }
 
-    fn terms<'a>(&self, policy: &'a TaskPolicy) -> Terms<'a> {
-        Terms {
+    fn terms<'a>(&self, policy: &'a TaskPolicy) -> TaskTerms<'a> {
+        TaskTerms {
             policy,
-            lease: self.lease(policy),
+            lease: self.lease_length(policy),
             expires_at: self.expires_at,
         }
     }
@@ -238,7 +238,7 @@ impl Task {
     /// Returns the time at which the task has to be checked by the sweeper.
     pub fn due_at(&self) -> Option<Timestamp> {
         let unshown = (self.shown < self.version).then(|| self.updated_at + SHOWN_WITHIN);
-        let times = [self.timer, unshown, self.next_move_check_at()];
+        let times = [self.timer, unshown, self.first_move_check_at()];
         times.into_iter().flatten().min()
     }
 
@@ -246,7 +246,7 @@ impl Task {
     /// doubles, so that tasks that Slack does not accept do not crowd out others.
     pub(crate) fn next_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
-        let move_check = self.may_move().then(|| now + MOVE_CHECK_EVERY);
+        let move_check = self.may_move().then(|| now + MAX_MOVE_CHECK_INTERVAL);
         [self.timer, move_check]
             .into_iter()
             .flatten()
@@ -254,7 +254,7 @@ impl Task {
     }
 
     /// Returns the task's sort key in its channel's list, which begins with the greatest.
-    pub fn place(&self) -> String {
+    pub fn channel_sort_key(&self) -> String {
         format!("{}#{}", self.created_at, self.id)
     }
 
@@ -265,12 +265,12 @@ impl Task {
 
     /// Returns the slot of the agent's capacity that the task occupies, if it was sent.
     pub fn slot(&self) -> Option<Slot> {
-        let (task_id, attempt) = (self.id, self.state.held()?);
+        let (task_id, attempt) = (self.id, self.state.held_attempt()?);
         Some(Slot { task_id, attempt })
     }
 }
 
-fn title(prompt: &str) -> String {
+fn title_from_prompt(prompt: &str) -> String {
     let line = prompt
         .lines()
         .map(str::trim)

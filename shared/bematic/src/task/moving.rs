@@ -14,8 +14,9 @@ impl Task {
         self.state.is_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
-    /// Returns the time at which a waiting task is checked for a better agent.
-    pub(crate) fn next_move_check_at(&self) -> Option<Timestamp> {
+    /// Returns the time at which a waiting task is first checked for a better agent; later checks are after growing
+    /// intervals.
+    pub(crate) fn first_move_check_at(&self) -> Option<Timestamp> {
         self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
 
@@ -27,7 +28,7 @@ impl Task {
     /// Whether the agent was sent the task, and another agent has it now or has ended it.
     pub(crate) fn was_moved_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
-        gone && (self.state.held().is_some() || self.state.is_terminal())
+        gone && (self.state.held_attempt().is_some() || self.state.is_terminal())
     }
 
     /// Returns the newest attempt that this agent was sent. Attempts are numbered across agents.
@@ -75,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::{Failure, FailureCode, MOVE_CHECK_EVERY, tests::new_task};
+    use crate::task::{Failure, FailureCode, MAX_MOVE_CHECK_INTERVAL, tests::new_task};
 
     const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -143,9 +144,9 @@ mod tests {
         for (now, next) in looks {
             assert_eq!(free.next_check_at(at(now)), at(next));
         }
-        assert_eq!(MOVE_CHECK_EVERY, Duration::from_mins(5));
+        assert_eq!(MAX_MOVE_CHECK_INTERVAL, Duration::from_mins(5));
         let sent = after(&free, TaskEvent::Claimed, 1).unwrap();
-        assert_eq!(sent.next_move_check_at(), None);
+        assert_eq!(sent.first_move_check_at(), None);
     }
 
     #[derive(Debug, Clone)]
@@ -175,7 +176,7 @@ mod tests {
     }
 
     fn event(task: &Task, what: &Happens) -> TaskEvent {
-        let attempt = task.state.held();
+        let attempt = task.state.held_attempt();
         match what {
             Happens::Claim => TaskEvent::Claimed,
             Happens::Refuse => TaskEvent::Refused {
@@ -225,7 +226,7 @@ mod tests {
                 }
                 let Ok(next) = next else { continue };
                 if event == TaskEvent::Claimed {
-                    let attempt = next.state.held().unwrap();
+                    let attempt = next.state.held_attempt().unwrap();
                     let owner = sent.entry(attempt).or_insert_with(|| next.agent_id.clone());
                     prop_assert_eq!(&*owner, &next.agent_id, "attempt {} of two agents", attempt);
                 }

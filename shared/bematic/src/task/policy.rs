@@ -31,7 +31,7 @@ pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 pub(crate) const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// The longest interval between further checks for a better agent.
-pub(crate) const MOVE_CHECK_EVERY: Duration = Duration::from_mins(5);
+pub(crate) const MAX_MOVE_CHECK_INTERVAL: Duration = Duration::from_mins(5);
 
 /// The limits and delays of the task life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl TaskPolicy {
 
 /// The settings that apply to one task.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms<'a> {
+pub(crate) struct TaskTerms<'a> {
     /// The settings that apply to all tasks.
     pub policy: &'a TaskPolicy,
     /// The length of the project's lease, or of the policy's.

@@ -66,7 +66,7 @@ pub struct OutputChunk {
 
 impl OutputChunk {
     /// The number of chunks that are kept of an attempt's output, the newest: up to about 24 MB.
-    pub const KEPT: u64 = 1000;
+    pub const MAX_CHUNKS_KEPT: u64 = 1000;
 
     /// Creates a chunk from a message, its envelope, and the attempt that it belongs to.
     pub fn new(
@@ -108,7 +108,7 @@ pub struct Progress {
 
 impl Progress {
     /// The number of steps that Slack shows.
-    pub const STEPS: usize = 8;
+    pub const MAX_STEPS_SHOWN: usize = 8;
 
     /// Summarizes the newest reports, which are sorted newest first.
     pub(crate) fn from_newest(reports: &[Step]) -> Self {
@@ -121,7 +121,7 @@ impl Progress {
                     .rev()
                     .map(|line| (step.kind, line.clone()))
             })
-            .take(Self::STEPS)
+            .take(Self::MAX_STEPS_SHOWN)
             .collect();
         steps.reverse();
         Self { percent, steps }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use strum::IntoStaticStr;
 
-use super::policy::Terms;
+use super::policy::TaskTerms;
 
 /// The state of a task.
 #[skip_serializing_none]
@@ -305,7 +305,7 @@ impl TaskState {
     }
 
     /// Returns the attempt that the agent holds.
-    pub const fn held(&self) -> Option<Attempt> {
+    pub const fn held_attempt(&self) -> Option<Attempt> {
         match self {
             Self::Dispatched { attempt, .. } | Self::Processing { attempt, .. } => Some(*attempt),
             _ => None,
@@ -319,9 +319,9 @@ impl TaskState {
                 attempts,
                 undelivered: true,
                 ..
-            } => Some(Attempt::after(*attempts)),
+            } => Some(Attempt::after_spent(*attempts)),
             Self::Pending { attempts: 0, .. } => None,
-            Self::Pending { attempts, .. } => Some(Attempt::after(*attempts - 1)),
+            Self::Pending { attempts, .. } => Some(Attempt::after_spent(*attempts - 1)),
             Self::Dispatched { attempt, .. }
             | Self::Processing { attempt, .. }
             | Self::Completed { attempt, .. } => Some(*attempt),
@@ -337,7 +337,7 @@ impl TaskState {
     }
 
     /// Returns the time at which the state's timer ends.
-    pub(crate) fn timer(&self, terms: &Terms<'_>) -> Option<Timestamp> {
+    pub(crate) fn timer_ends_at(&self, terms: &TaskTerms<'_>) -> Option<Timestamp> {
         let own = match self {
             Self::Pending { .. } => terms.expires_at,
             Self::Dispatched { dispatched_at, .. } => *dispatched_at + terms.policy.ack_deadline,

@@ -46,7 +46,7 @@ const POLICY: TaskPolicy = TaskPolicy {
     dispatch_limit: 10,
 };
 
-const TERMS: Terms<'static> = Terms {
+const TERMS: TaskTerms<'static> = TaskTerms {
     policy: &POLICY,
     lease: POLICY.lease,
     expires_at: Timestamp::from_millis(86_400_000),
@@ -66,7 +66,7 @@ fn secs_after(state: &TaskState, event: TaskEvent, secs: u64) -> Result<TaskStat
 }
 
 const ONE: Option<Attempt> = Some(Attempt::FIRST);
-const TWO: Option<Attempt> = Some(Attempt::after(1));
+const TWO: Option<Attempt> = Some(Attempt::after_spent(1));
 
 const fn started(attempt: Option<Attempt>) -> TaskEvent {
     TaskEvent::Started {
@@ -166,7 +166,7 @@ fn a_task_that_was_accepted_can_only_be_handed_back() {
     );
     let mut state = processing();
     for _ in 0..2 * POLICY.max_attempts {
-        let held = state.held();
+        let held = state.held_attempt();
         state = after(&state, refused(held, true, false)).unwrap();
         assert_eq!(state.name(), "pending", "as often as an agent stops");
         assert_eq!(
@@ -184,13 +184,13 @@ fn what_could_not_be_sent_goes_back_without_spending_the_attempt() {
     let state = after(&dispatched(), TaskEvent::Undelivered(Attempt::FIRST)).unwrap();
     assert_eq!((state.name(), state.last_attempt()), ("pending", ONE));
     let again = after(&state, TaskEvent::Claimed).unwrap();
-    assert_eq!(again.held(), ONE, "under the same number");
+    assert_eq!(again.held_attempt(), ONE, "under the same number");
     // It arrived all the same, and the agent runs it or is done with it.
     for attempt in [ONE, None] {
         let completed = after(&state, TaskEvent::Completed(attempt)).unwrap();
         assert_eq!(completed.name(), "completed");
         let runs = after(&state, started(attempt)).unwrap();
-        assert_eq!((runs.name(), runs.held()), ("processing", ONE));
+        assert_eq!((runs.name(), runs.held_attempt()), ("processing", ONE));
     }
     let second = after(&state, TaskEvent::Completed(TWO));
     assert_eq!(second, Err(Unchanged::NotHeld));
@@ -204,7 +204,11 @@ fn a_delivery_that_fails_is_tried_again_later_until_it_has_failed_too_often() {
     let mut now = at(0);
     for n in 1..=POLICY.max_attempts {
         state = state.after(TaskEvent::Claimed, &TERMS, now).unwrap();
-        assert_eq!(state.held(), ONE, "it may have arrived: the same number");
+        assert_eq!(
+            state.held_attempt(),
+            ONE,
+            "it may have arrived: the same number"
+        );
         let error = format!("error {n}");
         let event = TaskEvent::DeliveryFailed(Attempt::FIRST, error);
         state = state.after(event, &TERMS, now).unwrap();
@@ -225,7 +229,7 @@ fn an_unacknowledged_attempt_is_over_after_30_s() {
     let back = secs_after(&state, tick(None), 30).unwrap();
     assert_eq!(back.name(), "pending");
     let again = secs_after(&back, TaskEvent::Claimed, 35).unwrap();
-    assert_eq!(again.held(), TWO, "the next attempt");
+    assert_eq!(again.held_attempt(), TWO, "the next attempt");
     assert_eq!(after(&again, started(ONE)), Err(Unchanged::Late));
     assert_eq!(
         after(&again, TaskEvent::Completed(ONE)),
@@ -239,7 +243,10 @@ fn a_lease_is_renewed_by_what_was_heard_and_ends_otherwise() {
     let early = secs_after(&state, tick(None), 1800);
     assert_eq!(early, Err(Unchanged::NotDue));
     let renewed = secs_after(&state, tick(Some(at(1_000_000))), 1801).unwrap();
-    assert_eq!(renewed.timer(&TERMS), Some(at(1_000_000 + 1_800_000)));
+    assert_eq!(
+        renewed.timer_ends_at(&TERMS),
+        Some(at(1_000_000 + 1_800_000))
+    );
     // What was heard before the lease was given says nothing.
     for heard in [None, Some(at(1000))] {
         let lost = secs_after(&state, tick(heard), 1801).unwrap();
@@ -261,7 +268,7 @@ fn a_task_that_its_agent_no_longer_names_ends_unless_it_is_heard_of() {
     // Said before the agent took the task, and only handled after.
     assert_eq!(after(&state, missing(500)), Err(Unchanged::Late));
     let missed = after(&state, missing(501)).unwrap();
-    assert_eq!(missed.timer(&TERMS), Some(at(31_000)));
+    assert_eq!(missed.timer_ends_at(&TERMS), Some(at(31_000)));
     assert_eq!(after(&missed, missing(502)), Err(Unchanged::Duplicate));
     let lost = secs_after(&missed, tick(Some(at(900))), 31).unwrap();
     assert_eq!(lost.name(), "failed");
@@ -334,7 +341,10 @@ fn what_failed_or_was_cancelled_can_be_tried_again_under_the_next_number() {
     let failed = after(&processing(), TaskEvent::Failed(ONE, failure())).unwrap();
     let again = after(&failed, TaskEvent::Retried).unwrap();
     assert_eq!(after(&again, TaskEvent::Retried), Err(Unchanged::Duplicate));
-    assert_eq!(after(&again, TaskEvent::Claimed).unwrap().held(), TWO);
+    assert_eq!(
+        after(&again, TaskEvent::Claimed).unwrap().held_attempt(),
+        TWO
+    );
     let repeated = TaskEvent::Failed(ONE, failure());
     assert_eq!(after(&again, repeated), Err(Unchanged::Late));
     let completed = after(&processing(), TaskEvent::Completed(ONE)).unwrap();
@@ -390,7 +400,7 @@ fn what_happens_within_a_flush_interval_is_shown_by_one_refresh() {
 fn a_slot_is_read_back() {
     let slot = Slot {
         task_id: TaskId::new(Uuid::from_u128(7)),
-        attempt: Attempt::after(2),
+        attempt: Attempt::after_spent(2),
     };
     assert_eq!(slot.to_string().parse(), Ok(slot));
     assert!("7#1".parse::<Slot>().is_err() && "x".parse::<Slot>().is_err());
@@ -398,8 +408,8 @@ fn a_slot_is_read_back() {
 
 #[test]
 fn a_title_is_the_first_line_cut_to_size() {
-    assert_eq!(title("\n  fix it  \nplease"), "fix it");
-    let long = title(&"ä".repeat(500));
+    assert_eq!(title_from_prompt("\n  fix it  \nplease"), "fix it");
+    let long = title_from_prompt(&"ä".repeat(500));
     assert_eq!(
         (long.chars().count(), long.ends_with('…')),
         (Task::TITLE_CHARS, true)
@@ -433,7 +443,7 @@ fn the_newest_steps_are_shown_oldest_first() {
 fn attempts() -> impl Strategy<Value = Option<Attempt>> {
     prop_oneof![
         Just(None),
-        (0..4_u32).prop_map(|spent| Some(Attempt::after(spent)))
+        (0..4_u32).prop_map(|spent| Some(Attempt::after_spent(spent)))
     ]
 }
 
@@ -444,13 +454,13 @@ fn events() -> impl Strategy<Value = TaskEvent> {
         attempts().prop_map(started),
         (attempts(), any::<bool>(), any::<bool>())
             .prop_map(|(attempt, retryable, spent)| refused(attempt, retryable, spent)),
-        (0..4_u32).prop_map(|n| TaskEvent::DeliveryFailed(Attempt::after(n), "no".into())),
+        (0..4_u32).prop_map(|n| TaskEvent::DeliveryFailed(Attempt::after_spent(n), "no".into())),
         (0..9_000_u64).prop_map(|mins| tick(Some(at(mins * 60_000)))),
         Just(tick(None)),
         Just(TaskEvent::Missing { said_at: at(600) }),
         Just(cancel()),
         Just(TaskEvent::Retried),
-        (0..4_u32).prop_map(|n| TaskEvent::Undelivered(Attempt::after(n))),
+        (0..4_u32).prop_map(|n| TaskEvent::Undelivered(Attempt::after_spent(n))),
         attempts().prop_map(TaskEvent::Completed),
         attempts().prop_map(|attempt| TaskEvent::Failed(attempt, failure())),
         attempts().prop_map(|attempt| TaskEvent::Cancelled(attempt, None)),
@@ -520,7 +530,7 @@ proptest! {
                 prop_assert!(next.after(event, &TERMS, now).is_err());
             }
             // Whatever is not over ends by itself.
-            prop_assert_eq!(next.timer(&TERMS).is_none(), next.is_terminal());
+            prop_assert_eq!(next.timer_ends_at(&TERMS).is_none(), next.is_terminal());
             state = next;
         }
     }

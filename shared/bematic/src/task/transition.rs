@@ -21,7 +21,7 @@ use bematic_protocol::{
 };
 
 use super::{
-    policy::Terms,
+    policy::TaskTerms,
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
 };
 
@@ -30,34 +30,36 @@ impl TaskState {
     pub(crate) fn after(
         &self,
         event: TaskEvent,
-        terms: &Terms<'_>,
+        terms: &TaskTerms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         match event {
-            TaskEvent::Claimed => self.claimed(now),
-            TaskEvent::Undelivered(attempt) => self.undelivered(attempt, None, terms, now),
-            TaskEvent::DeliveryFailed(attempt, error) => {
-                self.undelivered(attempt, Some(&error), terms, now)
+            TaskEvent::Claimed => self.after_claim(now),
+            TaskEvent::Undelivered(attempt) => {
+                self.after_failed_delivery(attempt, None, terms, now)
             }
-            TaskEvent::Started { attempt, said_at } => self.started(attempt, said_at, now),
+            TaskEvent::DeliveryFailed(attempt, error) => {
+                self.after_failed_delivery(attempt, Some(&error), terms, now)
+            }
+            TaskEvent::Started { attempt, said_at } => self.after_start(attempt, said_at, now),
             TaskEvent::Refused {
                 attempt,
                 reason,
                 retryable,
                 spent,
-            } => self.refused(attempt, &reason, retryable, spent, terms, now),
-            TaskEvent::Completed(attempt) => self.completed(attempt, now),
-            TaskEvent::Failed(attempt, failure) => self.failed(attempt, failure, now),
-            TaskEvent::Cancelled(attempt, reason) => self.cancelled(attempt, reason, now),
-            TaskEvent::CancelRequested(by) => self.cancel_requested(by, now),
-            TaskEvent::Missing { said_at } => self.missing(said_at, terms, now),
-            TaskEvent::Tick { heard_at } => self.tick(heard_at, terms, now),
-            TaskEvent::Retried => self.retried(),
-            TaskEvent::Moved(_) => self.moved(),
+            } => self.after_refusal(attempt, &reason, retryable, spent, terms, now),
+            TaskEvent::Completed(attempt) => self.after_completion(attempt, now),
+            TaskEvent::Failed(attempt, failure) => self.after_failure(attempt, failure, now),
+            TaskEvent::Cancelled(attempt, reason) => self.after_cancellation(attempt, reason, now),
+            TaskEvent::CancelRequested(by) => self.after_cancel_request(by, now),
+            TaskEvent::Missing { said_at } => self.after_missing(said_at, terms, now),
+            TaskEvent::Tick { heard_at } => self.after_tick(heard_at, terms, now),
+            TaskEvent::Retried => self.after_retry(),
+            TaskEvent::Moved(_) => self.after_move(),
         }
     }
 
-    fn claimed(&self, now: Timestamp) -> Result<Self, Unchanged> {
+    fn after_claim(&self, now: Timestamp) -> Result<Self, Unchanged> {
         match self {
             Self::Pending {
                 not_before: Some(due),
@@ -66,7 +68,7 @@ impl TaskState {
             Self::Pending {
                 attempts, spent, ..
             } => Ok(Self::Dispatched {
-                attempt: Attempt::after(*attempts),
+                attempt: Attempt::after_spent(*attempts),
                 spent: *spent,
                 dispatched_at: now,
                 cancel: None,
@@ -76,22 +78,22 @@ impl TaskState {
     }
 
     /// Returns an undelivered attempt to the queue. It counts if sending it failed with an error.
-    fn undelivered(
+    fn after_failed_delivery(
         &self,
         attempt: Attempt,
         error: Option<&str>,
-        terms: &Terms<'_>,
+        terms: &TaskTerms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let attempt = self.current(Some(attempt))?;
+        let attempt = self.check_current_attempt(Some(attempt))?;
         let Self::Dispatched { spent, cancel, .. } = self else {
             return Err(Unchanged::Late);
         };
         if cancel.is_some() {
-            return self.cancelled(Some(attempt), None, now);
+            return self.after_cancellation(Some(attempt), None, now);
         }
         let mut next = match error {
-            Some(error) => requeue(attempt, spent + 1, error, terms, now),
+            Some(error) => state_after_failed_attempt(attempt, spent + 1, error, terms, now),
             None => Self::pending_after(attempt.number(), *spent),
         };
         if let Self::Pending {
@@ -106,16 +108,23 @@ impl TaskState {
         Ok(next)
     }
 
-    fn started(
+    fn after_start(
         &self,
         attempt: Option<Attempt>,
         said_at: Timestamp,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let (attempt, spent) = match (self.possibly_delivered(attempt), self) {
+        let (attempt, spent) = match (self.possibly_delivered_attempt(attempt), self) {
             (Some(sent), _) => sent,
-            (None, Self::Dispatched { spent, .. }) => (self.current(attempt)?, *spent),
-            (None, _) => return Err(self.current(attempt).err().unwrap_or(Unchanged::Duplicate)),
+            (None, Self::Dispatched { spent, .. }) => {
+                (self.check_current_attempt(attempt)?, *spent)
+            }
+            (None, _) => {
+                return Err(self
+                    .check_current_attempt(attempt)
+                    .err()
+                    .unwrap_or(Unchanged::Duplicate));
+            }
         };
         Ok(Self::Processing {
             attempt,
@@ -131,27 +140,29 @@ impl TaskState {
     }
 
     /// Applies a refusal. An agent that has accepted the task can hand it back, but not refuse it.
-    fn refused(
+    fn after_refusal(
         &self,
         attempt: Option<Attempt>,
         reason: &str,
         retryable: bool,
         counts: bool,
-        terms: &Terms<'_>,
+        terms: &TaskTerms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        let attempt = self.current(attempt)?;
+        let attempt = self.check_current_attempt(attempt)?;
         let spent = match self {
             Self::Dispatched { spent, .. } => *spent,
             Self::Processing { spent, .. } if retryable && !counts => *spent,
             _ => return Err(Unchanged::Late),
         };
         if self.cancel_request().is_some() {
-            return self.cancelled(Some(attempt), Some(reason.to_owned()), now);
+            return self.after_cancellation(Some(attempt), Some(reason.to_owned()), now);
         }
         if retryable {
             let spent = spent + u32::from(counts);
-            return Ok(requeue(attempt, spent, reason, terms, now));
+            return Ok(state_after_failed_attempt(
+                attempt, spent, reason, terms, now,
+            ));
         }
         Ok(Self::Failed {
             attempt: Some(attempt),
@@ -161,7 +172,11 @@ impl TaskState {
         })
     }
 
-    fn completed(&self, attempt: Option<Attempt>, now: Timestamp) -> Result<Self, Unchanged> {
+    fn after_completion(
+        &self,
+        attempt: Option<Attempt>,
+        now: Timestamp,
+    ) -> Result<Self, Unchanged> {
         let repeats = matches!(self, Self::Completed { .. });
         let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
         Ok(Self::Completed {
@@ -171,7 +186,7 @@ impl TaskState {
         })
     }
 
-    fn failed(
+    fn after_failure(
         &self,
         attempt: Option<Attempt>,
         failure: Failure,
@@ -188,7 +203,7 @@ impl TaskState {
         })
     }
 
-    fn cancelled(
+    fn after_cancellation(
         &self,
         attempt: Option<Attempt>,
         reason: Option<String>,
@@ -213,10 +228,10 @@ impl TaskState {
         repeats: bool,
         now: Timestamp,
     ) -> Result<(Attempt, Timestamp), Unchanged> {
-        if let Some((sent, _)) = self.possibly_delivered(attempt) {
+        if let Some((sent, _)) = self.possibly_delivered_attempt(attempt) {
             return Ok((sent, now));
         }
-        match (self.current(attempt), self) {
+        match (self.check_current_attempt(attempt), self) {
             (Ok(attempt), Self::Processing { started_at, .. }) => Ok((attempt, *started_at)),
             (Ok(attempt), Self::Dispatched { dispatched_at, .. }) => Ok((attempt, *dispatched_at)),
             (Err(Unchanged::Duplicate), _) if !repeats => Err(Unchanged::Late),
@@ -224,7 +239,7 @@ impl TaskState {
         }
     }
 
-    fn cancel_requested(&self, by: UserId, now: Timestamp) -> Result<Self, Unchanged> {
+    fn after_cancel_request(&self, by: UserId, now: Timestamp) -> Result<Self, Unchanged> {
         if self.cancel_request().is_some() {
             return Err(Unchanged::Duplicate);
         }
@@ -247,10 +262,10 @@ impl TaskState {
     }
 
     /// Shortens the lease of a task that its agent does not name: its result may be under way.
-    fn missing(
+    fn after_missing(
         &self,
         said_at: Timestamp,
-        terms: &Terms<'_>,
+        terms: &TaskTerms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let ends_at = now + terms.policy.missing_grace;
@@ -270,13 +285,13 @@ impl TaskState {
         }))
     }
 
-    fn tick(
+    fn after_tick(
         &self,
         heard_at: Option<Timestamp>,
-        terms: &Terms<'_>,
+        terms: &TaskTerms<'_>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
-        if self.timer(terms).ok_or(Unchanged::Ended)? > now {
+        if self.timer_ends_at(terms).ok_or(Unchanged::Ended)? > now {
             return Err(Unchanged::NotDue);
         }
         if let Some(request) = self.cancel_request()
@@ -284,13 +299,13 @@ impl TaskState {
         {
             let secs = terms.policy.cancel_deadline.as_secs();
             let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
-            return self.cancelled(None, Some(reason), now);
+            return self.after_cancellation(None, Some(reason), now);
         }
         match self {
-            Self::Pending { last_error, .. } => Ok(self.expired(last_error.as_deref(), now)),
+            Self::Pending { last_error, .. } => Ok(self.after_expiry(last_error.as_deref(), now)),
             Self::Dispatched {
                 cancel: Some(_), ..
-            } => self.cancelled(None, None, now),
+            } => self.after_cancellation(None, None, now),
             // The agent names the task: its acknowledgement was lost on the way. The time of the
             // agent's first report, by its own clock, is not known.
             Self::Dispatched {
@@ -298,17 +313,23 @@ impl TaskState {
                 dispatched_at,
                 ..
             } if heard_at.is_some_and(|at| at > *dispatched_at) => {
-                self.started(Some(*attempt), Timestamp::from_millis(0), now)
+                self.after_start(Some(*attempt), Timestamp::from_millis(0), now)
             }
             Self::Dispatched { attempt, spent, .. } => {
                 let secs = terms.policy.ack_deadline.as_secs();
                 let why = format!("the agent did not acknowledge it within {secs} s");
-                Ok(requeue(*attempt, spent + 1, &why, terms, now))
+                Ok(state_after_failed_attempt(
+                    *attempt,
+                    spent + 1,
+                    &why,
+                    terms,
+                    now,
+                ))
             }
             Self::Processing { lease, .. } => {
                 let renewed = |at: &Timestamp| *at > lease.heard_at && *at + terms.lease > now;
                 match heard_at.filter(renewed) {
-                    None => self.lost(lease, now),
+                    None => self.after_agent_lost(lease, now),
                     Some(heard_at) => Ok(self.with_lease(Lease {
                         heard_at,
                         ends_early_at: None,
@@ -329,7 +350,7 @@ impl TaskState {
         next
     }
 
-    fn expired(&self, last_error: Option<&str>, now: Timestamp) -> Self {
+    fn after_expiry(&self, last_error: Option<&str>, now: Timestamp) -> Self {
         let why = match last_error {
             Some(error) => format!("No agent took it in time. The last attempt failed: {error}"),
             None => "No agent took it in time.".to_owned(),
@@ -342,17 +363,17 @@ impl TaskState {
         }
     }
 
-    fn lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
+    fn after_agent_lost(&self, lease: &Lease, now: Timestamp) -> Result<Self, Unchanged> {
         let minutes = now.since(lease.heard_at).as_secs().div_ceil(60);
         let why = format!(
             "The agent ran the task and has not reported on it for {minutes} min. It may have had \
              effects."
         );
         let failure = Failure::new(FailureCode::AgentLost, &why, true);
-        self.failed(None, failure, now)
+        self.after_failure(None, failure, now)
     }
 
-    fn retried(&self) -> Result<Self, Unchanged> {
+    fn after_retry(&self) -> Result<Self, Unchanged> {
         match self {
             Self::Failed { .. } | Self::Cancelled { .. } => {
                 let attempts = self.last_attempt().map_or(0, Attempt::number);
@@ -365,7 +386,7 @@ impl TaskState {
 
     /// Checks a move to another agent. An attempt that may have arrived stays with its agent: the
     /// task could run twice, at once.
-    fn moved(&self) -> Result<Self, Unchanged> {
+    fn after_move(&self) -> Result<Self, Unchanged> {
         match self {
             state if state.is_unsent() => Ok(self.clone()),
             state if state.is_terminal() => Err(Unchanged::Ended),
@@ -374,7 +395,7 @@ impl TaskState {
     }
 
     /// Returns the undelivered attempt, if it is the event's, and the number of those that count.
-    fn possibly_delivered(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
+    fn possibly_delivered_attempt(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,
             spent,
@@ -384,30 +405,30 @@ impl TaskState {
         else {
             return None;
         };
-        let sent = Attempt::after(*attempts);
+        let sent = Attempt::after_spent(*attempts);
         attempt
             .is_none_or(|attempt| attempt == sent)
             .then_some((sent, *spent))
     }
 
     /// The fence: accepts only the attempt that the agent holds.
-    fn current(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
+    fn check_current_attempt(&self, attempt: Option<Attempt>) -> Result<Attempt, Unchanged> {
         let last = self.last_attempt().ok_or(Unchanged::NotHeld)?;
         match attempt.unwrap_or(last).cmp(&last) {
             Ordering::Greater => Err(Unchanged::NotHeld),
-            Ordering::Equal if self.held().is_some() => Ok(last),
+            Ordering::Equal if self.held_attempt().is_some() => Ok(last),
             Ordering::Equal if self.is_terminal() => Err(Unchanged::Duplicate),
             _ => Err(Unchanged::Late),
         }
     }
 }
 
-/// Returns the task to the queue after a failed attempt, or fails it if that was the last attempt.
-fn requeue(
+/// Returns the state after a failed attempt: pending again, or failed if that was the last attempt.
+fn state_after_failed_attempt(
     attempt: Attempt,
     spent: u32,
     error: &str,
-    terms: &Terms<'_>,
+    terms: &TaskTerms<'_>,
     now: Timestamp,
 ) -> TaskState {
     let failure = Failure::new(FailureCode::AttemptsExhausted, error, true);

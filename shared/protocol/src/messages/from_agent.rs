@@ -7,7 +7,9 @@ use serde_json::Value;
 use serde_with::skip_serializing_none;
 use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
-use super::limits::{CAPACITY, LINE_CHARS, LIST, MESSAGE_BYTES, NAME_CHARS, STEPS};
+use super::limits::{
+    MAX_CAPACITY, MAX_LINE_CHARS, MAX_LIST_ENTRIES, MAX_MESSAGE_BYTES, MAX_NAME_CHARS, MAX_STEPS,
+};
 use crate::{
     ids::{AgentId, Attempt, TaskId},
     number,
@@ -65,10 +67,10 @@ pub struct AuthRequest {
     #[garde(length(chars, min = 1, max = 256))]
     pub api_key: String,
     /// The agent's software version.
-    #[garde(length(chars, max = NAME_CHARS))]
+    #[garde(length(chars, max = MAX_NAME_CHARS))]
     pub version: String,
     /// The agent's capabilities.
-    #[garde(length(max = LIST), inner(inner(length(chars, max = NAME_CHARS))))]
+    #[garde(length(max = MAX_LIST_ENTRIES), inner(inner(length(chars, max = MAX_NAME_CHARS))))]
     pub capabilities: Option<Vec<String>>,
 }
 
@@ -92,7 +94,7 @@ pub struct HeartbeatSignal {
     pub server_time: Option<Timestamp>,
     /// The tasks that the agent holds, whose leases are renewed. Without this field, only messages
     /// about a task renew its lease.
-    #[garde(length(max = LIST))]
+    #[garde(length(max = MAX_LIST_ENTRIES))]
     pub tasks: Option<Vec<TaskId>>,
 }
 
@@ -107,7 +109,7 @@ pub struct HeartbeatReport {
     /// The `serverTime` of the ping that this message answers.
     pub server_time: Timestamp,
     /// The number of tasks that the agent runs.
-    #[serde(deserialize_with = "number::whole")]
+    #[serde(deserialize_with = "number::deserialize_truncated")]
     pub active_tasks: u64,
     /// Share of the processors in use, 0 to 1.
     #[garde(range(min = 0.0, max = 1.0))]
@@ -116,7 +118,7 @@ pub struct HeartbeatReport {
     #[garde(range(min = 0.0, max = 1.0))]
     pub memory_usage: f64,
     /// The tasks that the agent holds, as in HEARTBEAT_PING.
-    #[garde(length(max = LIST))]
+    #[garde(length(max = MAX_LIST_ENTRIES))]
     pub tasks: Option<Vec<TaskId>>,
 }
 
@@ -146,14 +148,14 @@ pub struct AgentStatus {
     /// Whether the agent accepts tasks.
     pub status: Availability,
     /// The tasks that the agent holds.
-    #[garde(length(max = LIST))]
+    #[garde(length(max = MAX_LIST_ENTRIES))]
     pub active_tasks: Vec<TaskId>,
     /// The number of tasks that the agent runs at once.
     #[serde(default = "AgentStatus::default_capacity")]
-    #[garde(range(min = 1, max = CAPACITY))]
+    #[garde(range(min = 1, max = MAX_CAPACITY))]
     pub capacity: u32,
     /// The agent's software version.
-    #[garde(length(chars, max = NAME_CHARS))]
+    #[garde(length(chars, max = MAX_NAME_CHARS))]
     pub version: Option<String>,
     /// The load of the agent's machine.
     #[garde(dive)]
@@ -198,21 +200,21 @@ pub struct TaskAck {
     /// Whether the agent accepts the task.
     pub accepted: bool,
     /// The reason for a refusal.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub reason: Option<String>,
     /// Of a refusal: whether the task is to be tried again later.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub retryable: bool,
     /// Of a refusal: whether it counts as an attempt. It does not when the agent hands the task
     /// back because the agent is full or shutting down.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[serde(default = "default_true", skip_serializing_if = "is_true")]
     pub spent: bool,
     /// The number of tasks that the agent runs before this one.
-    #[serde(default, deserialize_with = "number::whole_or_null")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated_or_null")]
     pub queue_position: Option<u64>,
 }
 
-const fn yes() -> bool {
+const fn default_true() -> bool {
     true
 }
 
@@ -220,7 +222,7 @@ const fn yes() -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a field by reference"
 )]
-const fn is_yes(value: &bool) -> bool {
+const fn is_true(value: &bool) -> bool {
     *value
 }
 
@@ -251,10 +253,10 @@ pub struct TaskProgress {
     #[garde(range(min = 0.0, max = 100.0))]
     pub progress: Option<f64>,
     /// What the agent is doing.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub message: Option<String>,
     /// The steps since the last message.
-    #[garde(length(max = STEPS), inner(inner(length(chars, max = LINE_CHARS))))]
+    #[garde(length(max = MAX_STEPS), inner(inner(length(chars, max = MAX_LINE_CHARS))))]
     pub steps: Option<Vec<String>>,
     /// The kind of the steps.
     #[serde(default, rename = "type")]
@@ -275,10 +277,10 @@ pub struct TaskStream {
     pub attempt: Option<Attempt>,
     /// A piece of output: what was written since the last message.
     #[serde(alias = "chunk", alias = "text")]
-    #[garde(length(bytes, max = MESSAGE_BYTES))]
+    #[garde(length(bytes, max = MAX_MESSAGE_BYTES))]
     pub delta: String,
     /// The piece's number in the attempt's output, from 0.
-    #[serde(default, deserialize_with = "number::whole_or_null")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated_or_null")]
     pub seq: Option<u64>,
     /// The time at which the output was written, by the agent's clock. It orders pieces without
     /// `seq`.
@@ -296,18 +298,18 @@ pub struct TaskComplete {
     /// The attempt that the message is about; without it, the one that the agent holds.
     pub attempt: Option<Attempt>,
     /// The result, in Markdown.
-    #[garde(length(bytes, max = MESSAGE_BYTES))]
+    #[garde(length(bytes, max = MAX_MESSAGE_BYTES))]
     pub result: String,
     /// The id of the agent's session, from which a later task can resume.
     #[serde(default)]
     #[serialize_always]
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub session_id: Option<String>,
     /// Input tokens that the task used.
-    #[serde(default, deserialize_with = "number::whole")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated")]
     pub input_tokens: u64,
     /// Output tokens that the task used.
-    #[serde(default, deserialize_with = "number::whole")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated")]
     pub output_tokens: u64,
     /// The cost, in US dollars.
     #[serde(default)]
@@ -320,15 +322,15 @@ pub struct TaskComplete {
     #[serde(default)]
     pub commands_run: Vec<String>,
     /// The duration, in milliseconds.
-    #[serde(default, deserialize_with = "number::whole")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated")]
     pub duration_ms: u64,
     /// The number of times that the agent continued after it reached its limits.
-    #[serde(default, deserialize_with = "number::whole_or_null")]
+    #[serde(default, deserialize_with = "number::deserialize_truncated_or_null")]
     pub continuations: Option<u64>,
     /// The results for the task's attachments, in a format of the agent's own.
     pub attachment_results: Option<Value>,
     /// The model that the agent used.
-    #[garde(length(chars, max = NAME_CHARS))]
+    #[garde(length(chars, max = MAX_NAME_CHARS))]
     pub model: Option<String>,
 }
 
@@ -361,13 +363,13 @@ pub struct TaskFailure {
     /// The attempt that the message is about; without it, the one that the agent holds.
     pub attempt: Option<Attempt>,
     /// The error's text.
-    #[garde(length(bytes, max = MESSAGE_BYTES))]
+    #[garde(length(bytes, max = MAX_MESSAGE_BYTES))]
     pub error: String,
     /// Whether the task may succeed if it is run again.
     #[serde(default)]
     pub recoverable: bool,
     /// The id of the agent's session, from which a later task can resume.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub session_id: Option<String>,
     /// The cause of the failure.
     #[serde(default)]
@@ -385,6 +387,6 @@ pub struct TaskCancelled {
     /// The attempt that the message is about; without it, the one that the agent holds.
     pub attempt: Option<Attempt>,
     /// The reason for the cancellation.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub reason: Option<String>,
 }

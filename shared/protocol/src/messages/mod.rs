@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use strum::VariantNames;
 
-use self::limits::MESSAGE_BYTES;
+use self::limits::MAX_MESSAGE_BYTES;
 pub use self::{from_agent::*, schema::schema, to_agent::*};
 use crate::{ids::MessageId, time::Timestamp};
 
@@ -50,17 +50,19 @@ pub enum Spelling {
 
 impl Spelling {
     /// Returns the type among the `known` canonical ones, and its spelling.
-    fn read(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
+    fn parse_type(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
         [Self::Canonical, Self::Colons]
             .into_iter()
             .find_map(|spelling| {
-                let name = known.iter().find(|name| spelling.write(name) == kind)?;
+                let name = known
+                    .iter()
+                    .find(|name| spelling.spell_type(name) == kind)?;
                 Some((*name, spelling))
             })
     }
 
     /// Returns a canonical type in this spelling.
-    pub fn write(self, canonical: &str) -> String {
+    pub fn spell_type(self, canonical: &str) -> String {
         match self {
             Self::Canonical => canonical.to_owned(),
             Self::Colons => canonical.to_ascii_lowercase().replacen('_', ":", 1),
@@ -96,7 +98,7 @@ pub enum ProtocolError {
     #[error("{0} cannot be sent: {1}")]
     Unsendable(String, String),
     /// A message to be sent, of this type and number of bytes, that API Gateway could not carry.
-    #[error("{0} would be {1} bytes; a message holds at most {MESSAGE_BYTES}")]
+    #[error("{0} would be {1} bytes; a message holds at most {MAX_MESSAGE_BYTES}")]
     TooLarge(String, usize),
 }
 
@@ -133,7 +135,7 @@ impl ProtocolError {
 
 /// A message whose payload is not parsed yet.
 #[derive(Deserialize)]
-struct Raw {
+struct RawEnvelope {
     id: MessageId,
     timestamp: Timestamp,
     #[serde(rename = "type")]
@@ -149,9 +151,9 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
     if !value.is_object() {
         return Err(ProtocolError::Envelope(id, "it is not an object".into()));
     }
-    let raw: Raw = serde_json::from_value(value)
-        .map_err(|error| ProtocolError::Envelope(id, shortened(&error.to_string())))?;
-    let Some((canonical, spelling)) = Spelling::read(&raw.kind, M::VARIANTS) else {
+    let raw: RawEnvelope = serde_json::from_value(value)
+        .map_err(|error| ProtocolError::Envelope(id, shorten_reason(&error.to_string())))?;
+    let Some((canonical, spelling)) = Spelling::parse_type(&raw.kind, M::VARIANTS) else {
         let printable = raw.kind.chars().filter(|c| !c.is_control());
         let kind = printable.take(64).collect();
         return Err(ProtocolError::UnknownType(raw.id, kind));
@@ -160,7 +162,7 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
         id: raw.id.clone(),
         canonical,
         spelling,
-        reason: shortened(&reason),
+        reason: shorten_reason(&reason),
     };
     let tagged = serde_json::json!({ "type": canonical, "payload": raw.payload });
     let message: M = serde_json::from_value(tagged).map_err(|error| invalid(error.to_string()))?;
@@ -177,7 +179,7 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
 
 /// Returns the parser's reason, which may repeat what was sent, at a length that fits in a SYSTEM_ERROR and a
 /// log line.
-fn shortened(reason: &str) -> String {
+fn shorten_reason(reason: &str) -> String {
     let printable = reason.chars().filter(|c| !c.is_control());
     printable.take(300).collect()
 }
@@ -192,12 +194,12 @@ impl<M: Message> Envelope<M> {
             .map_err(|report| unsendable(report.to_string()))?;
         let mut wire =
             serde_json::to_value(&self.message).map_err(|error| unsendable(error.to_string()))?;
-        wire["type"] = spelling.write(canonical).into();
+        wire["type"] = spelling.spell_type(canonical).into();
         wire["id"] = self.id.as_str().into();
         wire["timestamp"] = self.timestamp.as_millis().into();
         let text = wire.to_string();
         match text.len() {
-            ..=MESSAGE_BYTES => Ok(text),
+            ..=MAX_MESSAGE_BYTES => Ok(text),
             bytes => Err(ProtocolError::TooLarge(canonical.to_owned(), bytes)),
         }
     }

@@ -12,8 +12,8 @@ pub fn schema() -> Value {
     let from_agent = AgentMessage::json_schema(&mut generator).to_value();
     let to_agent = CloudMessage::json_schema(&mut generator).to_value();
     let mut definitions = Value::Object(generator.take_definitions(true));
-    definitions["fromAgent"] = envelope(&from_agent);
-    definitions["toAgent"] = envelope(&to_agent);
+    definitions["fromAgent"] = envelope_schema(&from_agent);
+    definitions["toAgent"] = envelope_schema(&to_agent);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Bematic agent protocol",
@@ -24,7 +24,7 @@ pub fn schema() -> Value {
     })
 }
 
-fn envelope(message: &Value) -> Value {
+fn envelope_schema(message: &Value) -> Value {
     json!({
         "allOf": [
             message,

@@ -121,7 +121,7 @@ fn a_heartbeat_may_name_tasks_and_a_refusal_may_spend_no_attempt() {
     assert_eq!(ping.tasks, Some(vec![task]));
     let ack = json!({"taskId": TASK, "accepted": false, "spent": false});
     assert!(matches!(from_agent("TASK_ACK", &ack), Ok(AgentMessage::TaskAck(ack)) if !ack.spent));
-    let many = json!({"tasks": vec![TASK; limits::LIST + 1]});
+    let many = json!({"tasks": vec![TASK; limits::MAX_LIST_ENTRIES + 1]});
     let refused = from_agent("HEARTBEAT_PING", &many).unwrap_err();
     assert_eq!(refused.code(), "INVALID_PAYLOAD");
 }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use serde_with::skip_serializing_none;
 use strum::{AsRefStr, IntoStaticStr, VariantNames};
 
-use super::limits::{LINE_CHARS, LIST, NAME_CHARS, PATH_CHARS, PROMPT_CHARS};
+use super::limits::{
+    MAX_LINE_CHARS, MAX_LIST_ENTRIES, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROMPT_CHARS,
+};
 use crate::{
     ids::{AgentId, Attempt, ChannelId, MessageId, MessageTs, TaskId, UserId},
     time::Timestamp,
@@ -74,34 +76,34 @@ pub struct TaskSubmit {
     /// The attempt. An agent runs a (task, attempt) once. Older clouds do not send it.
     pub attempt: Option<Attempt>,
     /// The task's project.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub project_id: String,
     /// The name of the bot that the operator wrote to.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub bot_name: String,
     /// The operator's command, such as `run`.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub command: String,
     /// The operator's prompt.
-    #[garde(length(chars, min = 1, max = PROMPT_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_PROMPT_CHARS))]
     pub prompt: String,
     /// The project's system prompt; may be empty.
-    #[garde(length(chars, max = PROMPT_CHARS))]
+    #[garde(length(chars, max = MAX_PROMPT_CHARS))]
     pub system_prompt: String,
     /// The working directory, on the agent's machine.
-    #[garde(length(chars, min = 1, max = PATH_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_PATH_CHARS))]
     pub local_path: String,
     /// The model to use.
-    #[garde(length(chars, min = 1, max = NAME_CHARS))]
+    #[garde(length(chars, min = 1, max = MAX_NAME_CHARS))]
     pub model: String,
     /// The budget in US dollars, more than 0.
-    #[garde(custom(positive))]
+    #[garde(custom(validate_positive))]
     pub max_budget: f64,
     /// The tools that may be used; empty for the agent's own choice.
-    #[garde(length(max = LIST), inner(length(chars, max = NAME_CHARS)))]
+    #[garde(length(max = MAX_LIST_ENTRIES), inner(length(chars, max = MAX_NAME_CHARS)))]
     pub allowed_tools: Vec<String>,
     /// The id of the agent's session to resume from.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub resume_session_id: Option<String>,
     /// The number of times that the agent may continue after it reaches its limits.
     pub max_continuations: Option<u32>,
@@ -117,7 +119,7 @@ pub struct TaskSubmit {
     clippy::trivially_copy_pass_by_ref,
     reason = "the validator requires this signature"
 )]
-fn positive(value: &f64, _: &()) -> garde::Result {
+fn validate_positive(value: &f64, _: &()) -> garde::Result {
     if *value > 0.0 {
         Ok(())
     } else {
@@ -145,7 +147,7 @@ pub struct TaskCancel {
     /// The task.
     pub task_id: TaskId,
     /// The reason for the cancellation.
-    #[garde(length(chars, max = LINE_CHARS))]
+    #[garde(length(chars, max = MAX_LINE_CHARS))]
     pub reason: String,
 }
 

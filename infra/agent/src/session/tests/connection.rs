@@ -9,7 +9,12 @@ fn silence_ends_a_connection() {
     assert!(driver.session.connection.is_some());
     driver.pass(Duration::from_secs(1));
     let reconnects = |effect: &Effect| matches!(effect, Effect::Reconnect);
-    assert!(driver.session.effects().any(|effect| reconnects(&effect)));
+    assert!(
+        driver
+            .session
+            .take_effects()
+            .any(|effect| reconnects(&effect))
+    );
     assert!(!driver.session.has_outgoing());
 }
 
@@ -23,7 +28,7 @@ fn an_agent_that_stops_without_connection_waits_for_one_and_then_gives_up() {
     driver.handle(Event::Signal("SIGTERM"));
     let exits = |driver: &mut Driver| {
         let exit = |effect| matches!(effect, Effect::Exit(Exit::Stopped));
-        driver.session.effects().any(exit)
+        driver.session.take_effects().any(exit)
     };
     driver.pass(Duration::from_secs(29));
     assert!(!exits(&mut driver));
@@ -45,7 +50,7 @@ fn about_to_renew(task: &TaskSubmit) -> Driver {
 }
 
 fn renews(driver: &mut Driver) -> bool {
-    let mut effects = driver.session.effects();
+    let mut effects = driver.session.take_effects();
     effects.any(|effect| matches!(effect, Effect::Renew))
 }
 

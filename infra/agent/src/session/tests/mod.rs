@@ -29,7 +29,7 @@ use super::*;
 use crate::{
     config::Timings,
     connection::ConnectionHandle,
-    run::{CommandLine, Ended, Outcome, event::Progress},
+    run::{CommandLine, EndedRun, Outcome, event::Progress},
     tests::numbered,
     workdir::Workdirs,
 };
@@ -48,7 +48,7 @@ impl Clock for FixedClock {
 #[derive(Default)]
 struct Counter(AtomicU64);
 
-impl Ids for Counter {
+impl IdGenerator for Counter {
     fn task(&self) -> TaskId {
         TaskId::new(uuid::Uuid::nil())
     }
@@ -140,11 +140,11 @@ impl Driver {
     }
 
     fn end(&mut self, submit: &TaskSubmit, outcome: Outcome) {
-        let ended = Ended {
+        let ended = EndedRun {
             outcome,
             output_tail: "tail".to_owned(),
             duration: Duration::from_secs(1),
-            ..Ended::default()
+            ..EndedRun::default()
         };
         let event = RunEvent::Ended(Box::new(ended));
         self.handle(Event::Run(RunKey::of(submit), event));
@@ -177,10 +177,13 @@ impl Driver {
     }
 
     fn started(&mut self) -> Vec<RunKey> {
-        let started = self.session.effects().filter_map(|effect| match effect {
-            Effect::Start { submit, .. } => Some(RunKey::of(&submit)),
-            _ => None,
-        });
+        let started = self
+            .session
+            .take_effects()
+            .filter_map(|effect| match effect {
+                Effect::Start { submit, .. } => Some(RunKey::of(&submit)),
+                _ => None,
+            });
         started.collect()
     }
 

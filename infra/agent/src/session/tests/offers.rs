@@ -23,11 +23,11 @@ fn a_later_attempt_waits_until_the_earlier_one_has_ended() {
     let mut driver = Driver::connected();
     let first = numbered(1, "x");
     let mut second = first.clone();
-    second.attempt = Some(Attempt::after(1));
+    second.attempt = Some(Attempt::after_spent(1));
     driver.submit(&first);
     driver.started();
     driver.submit(&second);
-    let effects: Vec<Effect> = driver.session.effects().collect();
+    let effects: Vec<Effect> = driver.session.take_effects().collect();
     let stopped =
         |effect: &Effect| matches!(effect, Effect::Stop { run, .. } if *run == RunKey::of(&first));
     assert!(effects.iter().any(stopped));
@@ -49,7 +49,7 @@ fn a_later_attempt_waits_until_the_earlier_one_has_ended() {
 fn an_earlier_attempt_that_comes_late_is_refused() {
     let mut driver = Driver::connected();
     let mut second = numbered(1, "x");
-    second.attempt = Some(Attempt::after(1));
+    second.attempt = Some(Attempt::after_spent(1));
     driver.submit(&second);
     driver.sent();
     driver.submit(&numbered(1, "x"));
@@ -79,7 +79,7 @@ fn an_offer_to_a_full_agent_is_not_spent_and_the_next_attempt_may_be_accepted() 
     let spent: Vec<_> = acks.iter().map(|ack| (ack.accepted, ack.spent)).collect();
     assert_eq!(spent, [(true, true), (true, true), (false, false)]);
     driver.end(&tasks[0], Outcome::Succeeded);
-    tasks[2].attempt = Some(Attempt::after(1));
+    tasks[2].attempt = Some(Attempt::after_spent(1));
     driver.submit(&tasks[2]);
     assert!(driver.acks()[0].accepted);
 }
@@ -133,7 +133,7 @@ fn a_repeated_cancellation_neither_prolongs_the_end_nor_ends_a_task_twice() {
     for task in [&running, &waiting, &running, &waiting, &numbered(3, "x")] {
         driver.cancel(task);
     }
-    let effects = driver.session.effects();
+    let effects = driver.session.take_effects();
     let stops: Vec<_> = effects
         .filter(|effect| matches!(effect, Effect::Stop { .. }))
         .collect();
@@ -175,24 +175,24 @@ fn run(number: u128) -> RunKey {
 #[test]
 fn the_latest_acknowledgements_are_remembered_and_the_oldest_forgotten() {
     let mut session = Driver::connected().session;
-    for number in 0..=REMEMBERED as u128 {
-        session.acknowledge(run(number), accepted(run(number), None));
+    for number in 0..=MAX_REMEMBERED_ACKS as u128 {
+        session.acknowledge(run(number), accepting_ack(run(number), None));
     }
-    assert_eq!(session.acks.len(), REMEMBERED);
-    assert_eq!(session.acks[0], (run(1), accepted(run(1), None)));
+    assert_eq!(session.acks.len(), MAX_REMEMBERED_ACKS);
+    assert_eq!(session.acks[0], (run(1), accepting_ack(run(1), None)));
 }
 
 #[test]
 fn the_last_of_two_acknowledgements_of_a_run_counts() {
     let mut session = Driver::connected().session;
-    let refused = refusal(run(0), "handed back".to_owned(), true, false);
+    let refused = rejecting_ack(run(0), "handed back".to_owned(), true, false);
     for (number, ack) in [
-        (0, accepted(run(0), None)),
-        (1, accepted(run(1), None)),
+        (0, accepting_ack(run(0), None)),
+        (1, accepting_ack(run(1), None)),
         (0, refused.clone()),
     ] {
         session.acknowledge(run(number), ack);
     }
-    let acks = [(run(1), accepted(run(1), None)), (run(0), refused)];
+    let acks = [(run(1), accepting_ack(run(1), None)), (run(0), refused)];
     assert_eq!(session.acks, acks);
 }

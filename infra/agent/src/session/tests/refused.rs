@@ -28,7 +28,7 @@ fn ended(task: &TaskSubmit) -> (Driver, Envelope<AgentMessage>) {
 }
 
 fn problems(driver: &mut Driver) -> Vec<String> {
-    let effects = driver.session.effects();
+    let effects = driver.session.take_effects();
     let problems = effects.filter_map(|effect| match effect {
         Effect::Show(Notice::Error { message } | Notice::Warning { message }) => Some(message),
         _ => None,

@@ -46,7 +46,7 @@ fn output_without_a_connection_is_bounded_and_replaced_by_a_note() {
         })
         .collect();
     let bytes: usize = streams.iter().map(|stream| stream.delta.len()).sum();
-    assert!(bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9);
+    assert!(bytes <= outbox::MAX_KEPT_BYTES && bytes > outbox::MAX_KEPT_BYTES / 10 * 9);
     let dropped = 300 - (streams.len() - 1);
     assert!(streams[0].delta.contains(&format!(
         "{} bytes of output were dropped",
@@ -148,7 +148,7 @@ fn what_was_sent_without_an_answer_is_kept_within_bounds_and_the_result_is_among
     });
     let bytes: usize = bytes.sum();
     assert!(
-        bytes <= outbox::KEPT_BYTES && bytes > outbox::KEPT_BYTES / 10 * 9,
+        bytes <= outbox::MAX_KEPT_BYTES && bytes > outbox::MAX_KEPT_BYTES / 10 * 9,
         "{bytes}"
     );
     assert!(again.iter().any(is_end));

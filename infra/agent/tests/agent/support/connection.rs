@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bematic_protocol::{
-    ids::{Ids, RandomIds, TaskId},
+    ids::{IdGenerator, RandomIds, TaskId},
     messages::{
         AgentMessage, AgentStatus, CloudMessage, Envelope, Heartbeat, MessageAck, Spelling,
         SystemError, TaskCancel, TaskSubmit, decode, limits,
@@ -42,8 +42,8 @@ impl Connection {
     /// Shakes hands with an agent whose key is good; refuses others with 401.
     pub(super) async fn open(stream: TcpStream) -> Option<Self> {
         let config = WebSocketConfig::default()
-            .max_frame_size(Some(limits::FRAME_BYTES))
-            .max_message_size(Some(limits::MESSAGE_BYTES));
+            .max_frame_size(Some(limits::MAX_FRAME_BYTES))
+            .max_message_size(Some(limits::MAX_MESSAGE_BYTES));
         let socket = accept_hdr_async_with_config(stream, authorize, Some(config))
             .await
             .ok()?;

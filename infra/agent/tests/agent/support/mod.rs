@@ -12,7 +12,7 @@ use std::{
 
 use bematic_agent::{CommandLine, Config, Exit, Notice, Timings, Workdirs, agent};
 use bematic_protocol::{
-    ids::{Attempt, Ids, RandomIds},
+    ids::{Attempt, IdGenerator, RandomIds},
     messages::{AgentStatus, SlackContext, TaskSubmit},
 };
 use tempfile::TempDir;

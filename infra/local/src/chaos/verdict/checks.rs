@@ -4,26 +4,26 @@ use bematic::agent::Agent;
 use bematic::breaker::{Breaker, State};
 use bematic::task::{FailureCode, Slot, TaskState, TerminalMessage};
 use bematic_protocol::ids::{Attempt, TaskId};
-use bematic_test_agent::{Report, Run};
+use bematic_test_agent::{RunKey, TerminalReport};
 
 use super::records::ViolationKind::{
     self, BreakerWrong, CardDoubled, Lost, RunTwice, SlotLeaked, Stuck,
 };
-use super::records::{AttemptHistory, Histories, Records, Violation, successive};
+use super::records::{AttemptHistories, AttemptHistory, Records, Violation, successive_attempts};
 
 /// The checks of a run, and the violations found so far.
 pub(super) struct Checks<'a> {
     pub(super) records: &'a Records,
-    pub(super) histories: &'a Histories,
+    pub(super) histories: &'a AttemptHistories,
     pub(super) violations: Vec<Violation>,
 }
 
 impl Checks<'_> {
     /// Checks everything, and returns the violations, sorted by kind.
-    pub(super) fn all(mut self) -> Vec<Violation> {
-        self.attempts();
-        self.tasks();
-        self.agents();
+    pub(super) fn check_all(mut self) -> Vec<Violation> {
+        self.check_attempts();
+        self.check_tasks();
+        self.check_agents();
         self.violations.sort_by_key(|violation| violation.kind);
         self.violations
     }
@@ -37,7 +37,7 @@ impl Checks<'_> {
     }
 
     /// Checks every attempt: no work was done or handed out twice, and its report is in the store.
-    fn attempts(&mut self) {
+    fn check_attempts(&mut self) {
         for (run, history) in self.histories {
             if history.started.len() > 1 {
                 let by: Vec<_> = history.started.iter().map(ToString::to_string).collect();
@@ -54,17 +54,17 @@ impl Checks<'_> {
                 if history.confirmed_at.is_none() {
                     let why = "its agent reports how it ended over and over, and is not confirmed";
                     self.violate(Stuck, run, why);
-                } else if let Some(why) = self.lost(*run, report) {
+                } else if let Some(why) = self.lost_report(*run, report) {
                     self.violate(Lost, run, why);
                 }
             }
         }
-        for (run, earlier, later) in successive(self.histories) {
+        for (run, earlier, later) in successive_attempts(self.histories) {
             if !earlier.refused
                 && !self.is_retried(run)
                 && let Some(why) = self
-                    .too_early(earlier, later)
-                    .or_else(|| self.after_the_end(run, earlier, later))
+                    .sent_too_early(earlier, later)
+                    .or_else(|| self.sent_after_end(run, earlier, later))
             {
                 self.violate(RunTwice, &run, why);
             }
@@ -73,21 +73,21 @@ impl Checks<'_> {
 
     /// Counts the attempts that were begun after an earlier one of the task without an operator's command:
     /// the acknowledgement of the earlier one did not get through in time.
-    pub(super) fn repeated(&self) -> usize {
-        let begun_again = successive(self.histories).filter(|(run, earlier, later)| {
+    pub(super) fn count_repeated_attempts(&self) -> usize {
+        let begun_again = successive_attempts(self.histories).filter(|(run, earlier, later)| {
             !earlier.started.is_empty() && !later.started.is_empty() && !self.is_retried(*run)
         });
         begun_again.count()
     }
 
     /// Whether an operator had the task tried again.
-    fn is_retried(&self, run: Run) -> bool {
+    fn is_retried(&self, run: RunKey) -> bool {
         self.records.operators.retried.contains(&run.task_id)
     }
 
     /// The next attempt was sent while this one was at work and could still be acknowledged.
-    fn too_early(&self, earlier: &AttemptHistory, later: &AttemptHistory) -> Option<String> {
-        let after = later.sent_at()?.since(earlier.sent_at()?);
+    fn sent_too_early(&self, earlier: &AttemptHistory, later: &AttemptHistory) -> Option<String> {
+        let after = later.first_sent_at()?.since(earlier.first_sent_at()?);
         (!earlier.started.is_empty() && after < self.records.ack_deadline).then(|| {
             format!(
                 "it was at work, and the next attempt was sent {} ms after it, when it could still \
@@ -98,13 +98,13 @@ impl Checks<'_> {
     }
 
     /// The next attempt was sent although this one had ended the task.
-    fn after_the_end(
+    fn sent_after_end(
         &self,
-        run: Run,
+        run: RunKey,
         earlier: &AttemptHistory,
         later: &AttemptHistory,
     ) -> Option<String> {
-        let (confirmed, sent) = (earlier.confirmed_at?, later.sent_at()?);
+        let (confirmed, sent) = (earlier.confirmed_at?, later.first_sent_at()?);
         let stored = self.records.snapshot.tasks.get(&run.task_id)?;
         let was_late = stored.late.iter().any(|late| late.attempt == run.attempt);
         let why = "its end was confirmed as the task's, and yet another attempt was sent";
@@ -113,7 +113,7 @@ impl Checks<'_> {
 
     /// A report that was confirmed to the agent is not in the store: neither as the task's end by this
     /// attempt, nor as a late report, nor replaced after an operator's retry.
-    fn lost(&self, run: Run, report: &Report) -> Option<String> {
+    fn lost_report(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
         let Some(stored) = self.records.snapshot.tasks.get(&run.task_id) else {
             return Some("an agent ran it, and the store does not have it".to_owned());
         };
@@ -122,7 +122,7 @@ impl Checks<'_> {
         let is_overwritten = self.is_retried(run)
             && (!state.is_terminal() || state.last_attempt() > Some(run.attempt));
         let (ended, is_kept) = match report {
-            Report::Completed(result) => {
+            TerminalReport::Completed(result) => {
                 let kept = stored.completion.as_ref();
                 let is_end = matches!(state, TaskState::Completed { attempt, .. }
                     if *attempt == run.attempt && kept.is_some_and(|it| it.result == *result));
@@ -131,12 +131,12 @@ impl Checks<'_> {
                 });
                 ("completed", is_end || is_late)
             }
-            Report::Failed => {
+            TerminalReport::Failed => {
                 let is_end = matches!(state, TaskState::Failed { attempt, failure, .. }
                     if *attempt == Some(run.attempt) && failure.code == FailureCode::AgentError);
                 ("failed", is_end || is_overwritten || late.next().is_some())
             }
-            Report::Cancelled => {
+            TerminalReport::Cancelled => {
                 let is_end = matches!(state, TaskState::Cancelled { .. });
                 let is_kept = is_end || is_overwritten || late.next().is_some();
                 ("cancelled", is_kept)
@@ -153,7 +153,7 @@ impl Checks<'_> {
     }
 
     /// Checks every task: it is in the store, it is over, and it has one message in Slack that says how.
-    fn tasks(&mut self) {
+    fn check_tasks(&mut self) {
         let snapshot = &self.records.snapshot;
         for task in &self.records.operators.tasks {
             if !snapshot.tasks.contains_key(task) {
@@ -209,7 +209,7 @@ impl Checks<'_> {
         };
         let newest = self
             .histories
-            .range(Run { task_id, attempt }..)
+            .range(RunKey { task_id, attempt }..)
             .map_while(|(run, _)| (run.task_id == task_id).then_some(run.attempt))
             .last()?;
         (newest > attempt)
@@ -217,24 +217,31 @@ impl Checks<'_> {
     }
 
     /// Checks every agent: its slots are taken by its attempts alone, and its breaker is right.
-    fn agents(&mut self) {
+    fn check_agents(&mut self) {
         let records = self.records;
         for agent in &records.snapshot.agents {
-            for slot in agent.held.iter().filter(|slot| !is_held(records, slot)) {
+            for slot in agent
+                .held
+                .iter()
+                .filter(|slot| !slot_matches_task(records, slot))
+            {
                 let why = format!("a slot is still taken by {slot}, which is not at the agent");
                 self.violate(SlotLeaked, &agent.id, why);
             }
             if let Some(breaker) = records.snapshot.breakers.get(&agent.id) {
-                self.breaker(agent, breaker);
+                self.check_breaker(agent, breaker);
             }
         }
     }
 
-    fn breaker(&mut self, agent: &Agent, breaker: &Breaker) {
+    fn check_breaker(&mut self, agent: &Agent, breaker: &Breaker) {
         let records = self.records;
         // With enough leaked permits, no probe would ever be sent again.
         if let State::HalfOpen { permits, .. } = &breaker.state {
-            for permit in permits.iter().filter(|it| !is_held(records, &it.id)) {
+            for permit in permits
+                .iter()
+                .filter(|it| !slot_matches_task(records, &it.id))
+            {
                 let id = &permit.id;
                 let why =
                     format!("its breaker waits for the probe {id}, which is not at the agent");
@@ -259,9 +266,9 @@ impl Checks<'_> {
 }
 
 /// Whether a slot, or a breaker's permit, is that of the attempt that holds its task.
-fn is_held(records: &Records, slot: &str) -> bool {
+fn slot_matches_task(records: &Records, slot: &str) -> bool {
     slot.parse::<Slot>().is_ok_and(|slot| {
         let stored = records.snapshot.tasks.get(&slot.task_id);
-        stored.is_some_and(|stored| stored.task.state.held() == Some(slot.attempt))
+        stored.is_some_and(|stored| stored.task.state.held_attempt() == Some(slot.attempt))
     })
 }

@@ -23,8 +23,8 @@ use bematic::task::TaskState;
 use serde::Serialize;
 
 use self::checks::Checks;
-use self::reconnects::Reconnects;
-use self::records::histories;
+use self::reconnects::ReconnectTimes;
+use self::records::attempt_histories;
 pub(super) use self::records::{Records, Violation, ViolationKind};
 
 /// The result of a run.
@@ -48,13 +48,13 @@ pub(super) struct Verdict {
     pub(super) late: usize,
     pub(super) opened: u64,
     /// How long it took from a reconnection until the queue was dispatched.
-    pub(super) reconnects: Reconnects,
+    pub(super) reconnects: ReconnectTimes,
     #[serde(rename = "offences")]
     pub(super) violations: Vec<Violation>,
 }
 
 impl Verdict {
-    pub(super) fn count(&self, kind: ViolationKind) -> usize {
+    pub(super) fn count_violations(&self, kind: ViolationKind) -> usize {
         let of_kind = self.violations.iter().filter(|it| it.kind == kind);
         of_kind.count()
     }
@@ -62,7 +62,7 @@ impl Verdict {
 
 /// Judges a run.
 pub(super) fn judge(records: &Records) -> Verdict {
-    let histories = histories(&records.ledger);
+    let histories = attempt_histories(&records.ledger);
     let checks = Checks {
         records,
         histories: &histories,
@@ -73,11 +73,11 @@ pub(super) fn judge(records: &Records) -> Verdict {
         submitted: records.snapshot.tasks.len(),
         confirmed: records.operators.tasks.len(),
         started: histories.values().map(|run| run.started.len()).sum(),
-        repeated: checks.repeated(),
+        repeated: checks.count_repeated_attempts(),
         died: histories.values().filter(|run| run.died).count(),
         opened: breakers.map(|breaker| breaker.incidents).sum(),
-        reconnects: Reconnects::of(records),
-        violations: checks.all(),
+        reconnects: ReconnectTimes::of(records),
+        violations: checks.check_all(),
         ..Verdict::default()
     };
     for stored in records.snapshot.tasks.values() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
-use bematic_test_agent::{Deed, Run, What};
+use bematic_test_agent::{AgentEvent, AttemptEvent, RunKey};
 use serde::Serialize;
 
 use super::records::Records;
@@ -17,7 +17,7 @@ use super::records::Records;
 /// The times from a handshake until the queue was dispatched, in milliseconds.
 #[derive(Debug, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::chaos) struct Reconnects {
+pub(in crate::chaos) struct ReconnectTimes {
     /// Connections that stayed until the waiting tasks were dispatched.
     pub(in crate::chaos) drained: usize,
     /// Connections that ended before.
@@ -29,20 +29,21 @@ pub(in crate::chaos) struct Reconnects {
 
 /// The queue of one agent, as of some entry of the ledger.
 #[derive(Default)]
-struct Queue {
+struct AgentQueueState {
     /// The agent's tasks that were not offered yet, with the times at which they were made.
     unoffered: BTreeMap<TaskId, Timestamp>,
-    running: BTreeSet<Run>,
+    running: BTreeSet<RunKey>,
     /// The time of the handshake, and the tasks that have been waiting since; `None` once dispatched.
     waiting: Option<(Timestamp, BTreeSet<TaskId>)>,
 }
 
-impl Reconnects {
+impl ReconnectTimes {
     pub(super) fn of(records: &Records) -> Self {
-        let mut queues = BTreeMap::<&AgentId, Queue>::new();
+        let mut queues = BTreeMap::<&AgentId, AgentQueueState>::new();
         for entry in &records.ledger {
             let queue = queues.entry(&entry.agent).or_default();
-            if let What::Run(Run { task_id, .. }, Deed::Offered { .. }) = &entry.what
+            if let AgentEvent::Run(RunKey { task_id, .. }, AttemptEvent::Offered { .. }) =
+                &entry.what
                 && let Some(stored) = records.snapshot.tasks.get(task_id)
             {
                 queue.unoffered.insert(*task_id, stored.task.created_at);
@@ -52,21 +53,25 @@ impl Reconnects {
         for entry in &records.ledger {
             let queue = queues.entry(&entry.agent).or_default();
             match &entry.what {
-                What::Connected => {
+                AgentEvent::Connected => {
                     let made_before = queue.unoffered.iter().filter(|(_, made)| **made < entry.at);
                     let waiting: BTreeSet<_> = made_before.map(|(task, _)| *task).collect();
                     queue.waiting = (!waiting.is_empty()).then_some((entry.at, waiting));
                 }
-                What::Disconnected => cut_short += usize::from(queue.waiting.take().is_some()),
-                What::Run(run, Deed::Offered { .. }) => {
+                AgentEvent::Disconnected => {
+                    cut_short += usize::from(queue.waiting.take().is_some());
+                }
+                AgentEvent::Run(run, AttemptEvent::Offered { .. }) => {
                     queue.unoffered.remove(&run.task_id);
                     if let Some((_, waiting)) = &mut queue.waiting {
                         waiting.remove(&run.task_id);
                     }
                 }
-                What::Run(run, Deed::Started) => drop(queue.running.insert(*run)),
-                What::Run(run, Deed::Reported(_) | Deed::Died) => drop(queue.running.remove(run)),
-                What::Run(_, Deed::Refused | Deed::Confirmed) => {}
+                AgentEvent::Run(run, AttemptEvent::Started) => drop(queue.running.insert(*run)),
+                AgentEvent::Run(run, AttemptEvent::Reported(_) | AttemptEvent::Died) => {
+                    queue.running.remove(run);
+                }
+                AgentEvent::Run(_, AttemptEvent::Refused | AttemptEvent::Confirmed) => {}
             }
             let is_busy = queue.running.len() >= records.capacity;
             let dispatched = queue

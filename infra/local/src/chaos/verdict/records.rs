@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
-use bematic_test_agent::{Deed, Entry, Report, Run, What};
+use bematic_test_agent::{AgentEvent, AttemptEvent, Entry, RunKey, TerminalReport};
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 
@@ -25,7 +25,7 @@ pub(in crate::chaos) struct Records {
 }
 
 /// The histories of all attempts; those of one task are neighbours, in order.
-pub(super) type Histories = BTreeMap<Run, AttemptHistory>;
+pub(super) type AttemptHistories = BTreeMap<RunKey, AttemptHistory>;
 
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory {
@@ -35,41 +35,43 @@ pub(super) struct AttemptHistory {
     pub(super) started: Vec<AgentId>,
     pub(super) refused: bool,
     pub(super) died: bool,
-    pub(super) report: Option<Report>,
+    pub(super) report: Option<TerminalReport>,
     pub(super) confirmed_at: Option<Timestamp>,
 }
 
 impl AttemptHistory {
-    pub(super) fn sent_at(&self) -> Option<Timestamp> {
+    pub(super) fn first_sent_at(&self) -> Option<Timestamp> {
         self.offers.values().min().copied()
     }
 }
 
-pub(super) fn histories(ledger: &[Entry]) -> Histories {
-    let mut histories = Histories::new();
+pub(super) fn attempt_histories(ledger: &[Entry]) -> AttemptHistories {
+    let mut histories = AttemptHistories::new();
     for entry in ledger {
-        let What::Run(run, deed) = &entry.what else {
+        let AgentEvent::Run(run, deed) = &entry.what else {
             continue;
         };
         let history = histories.entry(*run).or_default();
         match deed {
-            Deed::Offered { message, sent_at } => {
+            AttemptEvent::Offered { message, sent_at } => {
                 history.offers.insert(message.clone(), *sent_at);
             }
-            Deed::Refused => history.refused = true,
-            Deed::Started => history.started.push(entry.agent.clone()),
-            Deed::Reported(report) => history.report = Some(report.clone()),
-            Deed::Died => history.died = true,
-            Deed::Confirmed => history.confirmed_at = history.confirmed_at.or(Some(entry.at)),
+            AttemptEvent::Refused => history.refused = true,
+            AttemptEvent::Started => history.started.push(entry.agent.clone()),
+            AttemptEvent::Reported(report) => history.report = Some(report.clone()),
+            AttemptEvent::Died => history.died = true,
+            AttemptEvent::Confirmed => {
+                history.confirmed_at = history.confirmed_at.or(Some(entry.at));
+            }
         }
     }
     histories
 }
 
 /// Returns every attempt with the next one of its task.
-pub(super) fn successive(
-    histories: &Histories,
-) -> impl Iterator<Item = (Run, &AttemptHistory, &AttemptHistory)> {
+pub(super) fn successive_attempts(
+    histories: &AttemptHistories,
+) -> impl Iterator<Item = (RunKey, &AttemptHistory, &AttemptHistory)> {
     histories
         .iter()
         .zip(histories.iter().skip(1))

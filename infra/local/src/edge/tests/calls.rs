@@ -21,7 +21,7 @@ impl Fixture {
     }
 
     fn always(&self) {
-        self.edge.fail_calls(42, 1.0);
+        self.edge.fail_aws_calls(42, 1.0);
     }
 }
 
@@ -98,7 +98,7 @@ async fn only_calls_of_functions_fail_and_none_once_it_is_switched_off() {
     assert_eq!(fixture.status("Logs_20140328.PutLogEvents").await, 202);
     let webhook = fixture.post("/_aws/execute-api/api/$default/slack/commands");
     assert_eq!(webhook.send().await.expect("an answer").status(), 202);
-    fixture.edge.fail_calls(42, 0.0);
+    fixture.edge.fail_aws_calls(42, 0.0);
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
     assert_eq!(fixture.edge.call_counts().made, 3);
 }

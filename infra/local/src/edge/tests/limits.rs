@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cloud::Event;
-use super::{Fixture, Limits};
+use super::{ConnectionTimeLimits, Fixture};
 
 const KB: usize = 1024;
 
@@ -65,9 +65,9 @@ async fn a_connection_without_messages_is_closed() {
 
 #[tokio::test]
 async fn the_limits_of_an_edge_are_those_that_it_was_started_with() {
-    let limits = Limits {
+    let limits = ConnectionTimeLimits {
         idle: Duration::from_millis(200),
-        ..Limits::default()
+        ..ConnectionTimeLimits::default()
     };
     let mut fixture = Fixture::with(limits).await;
     let mut agent = fixture.connect("").await;

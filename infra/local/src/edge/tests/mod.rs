@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{Edge, Limits};
+use super::{ConnectionTimeLimits, Edge};
 use cloud::{Cloud, Event};
 
 /// Far longer than anything takes.
@@ -33,10 +33,10 @@ struct Fixture {
 
 impl Fixture {
     async fn start() -> Self {
-        Self::with(Limits::default()).await
+        Self::with(ConnectionTimeLimits::default()).await
     }
 
-    async fn with(limits: Limits) -> Self {
+    async fn with(limits: ConnectionTimeLimits) -> Self {
         let cloud = Cloud::start().await;
         let edge = Edge::start(0, cloud.address, limits).await;
         let edge = edge.expect("a free port");
@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     fn url(&self, query: &str) -> String {
-        format!("ws://{}/api/prod?{query}", self.edge.execute_api())
+        format!("ws://{}/api/prod?{query}", self.edge.execute_api_address())
     }
 
     async fn try_connect(&self, query: &str) -> Result<Agent, Error> {

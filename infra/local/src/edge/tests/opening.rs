@@ -64,7 +64,7 @@ async fn what_is_no_handshake_is_refused_here() {
         (right.to_owned(), "101"),
         (format!("Connection: keep-alive\r\n{right}"), "101"),
     ] {
-        let address = fixture.edge.execute_api();
+        let address = fixture.edge.execute_api_address();
         let (host, path) = address.split_once('/').expect("a path");
         let mut socket = TcpStream::connect(host).await.expect("a port");
         let request = format!(

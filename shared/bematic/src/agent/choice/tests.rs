@@ -129,9 +129,9 @@ proptest! {
             prop_assert!(false, "{chosen:?} rather than one that is well and has room");
         }
         if chosen.is_ready() {
-            let less = |it: &&&&Candidate| it.by_load(chosen).is_lt();
+            let less = |it: &&&&Candidate| it.compare_load_ratio(chosen).is_lt();
             prop_assert!(!ready.iter().any(|it| less(&it)));
-            let first = all.iter().find(|it| it.is_ready() && it.by_load(chosen).is_eq());
+            let first = all.iter().find(|it| it.is_ready() && it.compare_load_ratio(chosen).is_eq());
             prop_assert_eq!(&first.unwrap().id, &chosen.id, "of equals, the first");
         }
         // Of those that are away or shut only if there are no others.
@@ -143,10 +143,10 @@ proptest! {
     fn loads_are_in_one_order(all in candidates()) {
         let mut sorted = all.clone();
         // Panics if it is no order.
-        sorted.sort_by(Candidate::by_load);
+        sorted.sort_by(Candidate::compare_load_ratio);
         for pair in sorted.windows(2) {
-            prop_assert!(pair[0].by_load(&pair[1]).is_le());
-            prop_assert_eq!(pair[0].by_load(&pair[1]), pair[1].by_load(&pair[0]).reverse());
+            prop_assert!(pair[0].compare_load_ratio(&pair[1]).is_le());
+            prop_assert_eq!(pair[0].compare_load_ratio(&pair[1]), pair[1].compare_load_ratio(&pair[0]).reverse());
         }
     }
 

@@ -100,7 +100,7 @@ fn configs() -> impl Strategy<Value = BreakerConfig> {
     })
 }
 
-/// Generates durations, often of whole seconds, as conflict_backoff are: so that events fall on the exact end of
+/// Generates durations, often of whole seconds, as waits are: so that events fall on the exact end of
 /// a time limit.
 fn times() -> impl Strategy<Value = u64> {
     prop_oneof![(1..30_u64).prop_map(|secs| secs * 1000), 1..60_000_u64]
@@ -111,8 +111,8 @@ fn ids() -> impl Strategy<Value = String> {
     (0..12_u32).prop_map(|n| format!("t{n}#1"))
 }
 
-/// Generates conflict_backoff between events: mostly forward in time, sometimes back.
-fn conflict_backoff() -> impl Strategy<Value = i64> {
+/// Generates waits between events: mostly forward in time, sometimes back.
+fn waits() -> impl Strategy<Value = i64> {
     prop_oneof![
         2 => 0..2_i64,
         6 => (0..20_i64).prop_map(|secs| secs * 1000),
@@ -184,7 +184,7 @@ const START: u64 = 10_000_000;
 type History = Vec<(i64, BreakerEvent)>;
 
 fn histories(events: impl Strategy<Value = BreakerEvent>) -> impl Strategy<Value = History> {
-    prop::collection::vec((conflict_backoff(), events), 0..60)
+    prop::collection::vec((waits(), events), 0..60)
 }
 
 /// What one event did.

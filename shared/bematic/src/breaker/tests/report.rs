@@ -42,7 +42,7 @@ fn after_event(before: &Task, event: &TaskEvent, secs: u64) -> (Task, Option<Bre
     let after = before
         .after(event.clone(), &policy(), at(secs * 1000))
         .unwrap();
-    let reported = super::super::report(event, before, &after);
+    let reported = super::super::event_from_task(event, before, &after);
     (after, reported)
 }
 
@@ -204,7 +204,7 @@ fn a_refusal_for_want_of_room_says_nothing_and_one_for_good_is_a_failure() {
         "handed back"
     );
     let (last, secs) = dispatched_last();
-    let attempt = last.state.held();
+    let attempt = last.state.held_attempt();
     let event = TaskEvent::Refused {
         attempt,
         reason: "full".into(),
@@ -272,7 +272,7 @@ fn what_could_not_be_sent_says_nothing() {
     let error = TaskEvent::DeliveryFailed(Attempt::FIRST, "throttled".into());
     assert_eq!(says(&dispatched(), &error, 1), undelivered);
     let (last, secs) = dispatched_last();
-    let error = TaskEvent::DeliveryFailed(last.state.held().unwrap(), "throttled".into());
+    let error = TaskEvent::DeliveryFailed(last.state.held_attempt().unwrap(), "throttled".into());
     let (over, reported) = after_event(&last, &error, secs + 1);
     assert_eq!(over.state.name(), "failed");
     assert_eq!(

@@ -30,7 +30,7 @@ fn settings_that_make_no_sense_are_refused() {
         },
         // It would never be reached.
         BreakerConfig {
-            minimum_request_count: Window::MOST_REQUIRED + 1,
+            minimum_request_count: Window::MAX_REQUIRED_OUTCOMES + 1,
             ..SEED
         },
         BreakerConfig {
@@ -53,7 +53,7 @@ fn settings_that_make_no_sense_are_refused() {
     for config in refused {
         assert!(config.validate().is_err(), "{config:?}");
     }
-    assert!(Window::MOST_REQUIRED as usize <= Window::KEPT);
+    assert!(Window::MAX_REQUIRED_OUTCOMES as usize <= Window::MAX_OUTCOMES_KEPT);
 }
 
 #[test]

@@ -15,11 +15,11 @@ use crate::{
 
 /// The number of version conflicts of a breaker in a row after which the task is left to the next
 /// message.
-const TRIES: usize = 8;
+const MAX_CLAIM_TRIES: usize = 8;
 
 /// The outcome of claiming tasks for an agent.
 #[derive(Default)]
-pub(super) struct Claimed {
+pub(super) struct ClaimAllOutcome {
     /// The claimed tasks, which have to be sent even if a later claim failed.
     pub(super) tasks: Vec<Task>,
     /// Whether the breaker has denied a permit.
@@ -35,8 +35,8 @@ impl Dispatcher {
         agent: &Agent,
         connection: &ConnectionId,
         queued: &[Task],
-    ) -> Claimed {
-        let mut claimed = Claimed::default();
+    ) -> ClaimAllOutcome {
+        let mut claimed = ClaimAllOutcome::default();
         // The breaker as it was read or written last; not read while the gate permits all tasks.
         let mut breaker = None;
         for task in queued {
@@ -77,7 +77,7 @@ impl Dispatcher {
             };
             return Ok(Some(self.ports.tasks.claim(task, claimed, permit).await?));
         }
-        for pause in conflict_backoff().take(TRIES) {
+        for pause in conflict_backoff().take(MAX_CLAIM_TRIES) {
             match self
                 .claim_with_permit(connection, task, claimed.clone(), breaker)
                 .await?
@@ -110,7 +110,7 @@ impl Dispatcher {
         // A probe may take as long as its task may be silent, and its permit is extended while it
         // is known to run.
         let policy = &ports.settings.policy;
-        let lease = (claimed.lease(policy) + policy.ack_deadline) * 2;
+        let lease = (claimed.lease_length(policy) + policy.ack_deadline) * 2;
         let event = BreakerEvent::Allow(slot.to_string(), lease);
         let step = before.after(event, &ports.settings.breaker, now);
         let change = BreakerChange {
@@ -123,7 +123,7 @@ impl Dispatcher {
                 return Ok(Some(Claim::BreakerChanged));
             }
             self.transitions
-                .announce_gate_change(agent, change, now)
+                .schedule_probe_dispatch(agent, change, now)
                 .await?;
             return Ok(None);
         }

@@ -14,22 +14,23 @@ use bematic_protocol::{
 use futures::future::{join, join_all};
 use tracing::{info, warn};
 
-use super::{connect::auth_response, transitions::Transitions};
+use super::{connect::auth_response_message, transitions::Transitions};
 use crate::{
     agent::{Agent, DispatchLease},
     breaker::BreakerEvent,
     error::{AuthError, BematicError, Result, chain},
     ports::{
-        AUTH_DEADLINE, BreakerChange, Delivery, DispatchMessage, LeaseAcquisition, Ports, Released,
+        AUTH_DEADLINE, BreakerChange, Delivery, DispatchMessage, LeaseAcquisition, LeaseRelease,
+        Ports,
     },
     task::{Task, TaskEvent, TaskSpec},
 };
 
 /// The time after which another dispatcher may take over the lease: twice the function's timeout.
-const DISPATCH_LEASE: Duration = Duration::from_secs(30);
+const DISPATCH_LEASE_DURATION: Duration = Duration::from_secs(30);
 /// The time for which one dispatcher goes on while further dispatches are requested: well within
 /// the function's timeout of 15 s.
-const DISPATCH_FOR: Duration = Duration::from_secs(8);
+const DISPATCH_TIME_BUDGET: Duration = Duration::from_secs(8);
 /// The time by which a message can arrive early: clocks differ.
 const EARLY: Duration = Duration::from_secs(5);
 
@@ -80,7 +81,7 @@ impl Dispatcher {
         let now = ports.clock.now();
         let lease = DispatchLease {
             holder: ports.ids.message().to_string(),
-            until: now + DISPATCH_LEASE,
+            until: now + DISPATCH_LEASE_DURATION,
         };
         let mut agent = match leases.acquire(agent_id, &lease, now).await? {
             LeaseAcquisition::Acquired(agent) => agent,
@@ -91,7 +92,7 @@ impl Dispatcher {
             }
         };
         loop {
-            let is_late = ports.clock.now().since(now) > DISPATCH_FOR;
+            let is_late = ports.clock.now().since(now) > DISPATCH_TIME_BUDGET;
             let dispatched = if is_late {
                 ports.request_dispatch(agent_id).await.map_err(Into::into)
             } else {
@@ -104,8 +105,8 @@ impl Dispatcher {
                 .await;
             dispatched?;
             match released? {
-                Released::Done => return Ok(()),
-                Released::RequestedAgain(again) => agent = again,
+                LeaseRelease::Done => return Ok(()),
+                LeaseRelease::RequestedAgain(again) => agent = again,
             }
         }
     }
@@ -114,7 +115,7 @@ impl Dispatcher {
         let now = self.ports.clock.now();
         // An operator's order about the agent's breaker that has expired is written down, so that
         // every reader sees it.
-        if agent.gate.order_has_expired(now)
+        if agent.gate.override_has_expired(now)
             && let Some((before, after)) = self
                 .transitions
                 .change_breaker(&agent.id, &BreakerEvent::Tick, now)
@@ -125,7 +126,7 @@ impl Dispatcher {
                 after: &after,
             };
             self.transitions
-                .announce_gate_change(&agent.id, change, now)
+                .schedule_probe_dispatch(&agent.id, change, now)
                 .await?;
             agent.gate = after.gate();
         }
@@ -136,7 +137,7 @@ impl Dispatcher {
             && let Err(error) = self
                 .ports
                 .notifications
-                .breaker_changed(&agent.id, generation)
+                .enqueue_breaker_notice(&agent.id, generation)
                 .await
         {
             let error = BematicError::from(error);
@@ -144,7 +145,7 @@ impl Dispatcher {
             warn!(agent = %agent.id, code, error = %chain(&error), "notice for the operations channel not enqueued");
         }
         let shut = agent.gate.shut_until(now);
-        let Some(binding) = agent.takes_work().filter(|_| shut.is_none()) else {
+        let Some(binding) = agent.connection_for_dispatch().filter(|_| shut.is_none()) else {
             // The message for the end of the wait may arrive a moment early: clocks differ.
             if let Some(wait) = shut.map(|until| until.since(now)).filter(|it| *it <= EARLY) {
                 self.ports.request_dispatch_after(&agent.id, wait).await?;
@@ -170,7 +171,7 @@ impl Dispatcher {
         }
         let recorded = sent
             .into_iter()
-            .map(|(task, outcome)| self.record_delivery(task, connection, outcome));
+            .map(|(task, outcome)| self.handle_delivery_outcome(task, connection, outcome));
         join_all(recorded)
             .await
             .into_iter()
@@ -185,13 +186,13 @@ impl Dispatcher {
     }
 
     /// Records the outcome of sending one task: a task that could not be sent returns to the queue.
-    async fn record_delivery(
+    async fn handle_delivery_outcome(
         &self,
         claimed: &Task,
         connection: &ConnectionId,
         outcome: Result<Delivery>,
     ) -> Result<()> {
-        let Some(attempt) = claimed.state.held() else {
+        let Some(attempt) = claimed.state.held_attempt() else {
             return Ok(());
         };
         let agent = &claimed.agent_id;
@@ -200,7 +201,7 @@ impl Dispatcher {
                 info!(task = %claimed.id, %agent, %connection, "task sent");
                 return self
                     .transitions
-                    .announce(claimed, self.ports.clock.now())
+                    .enqueue_follow_ups(claimed, self.ports.clock.now())
                     .await;
             }
             // The message may be on its way all the same: the agent's report will show.
@@ -216,7 +217,7 @@ impl Dispatcher {
             .apply(agent, claimed.id, &event, None, now)
             .await?;
         match outcome {
-            Ok(_) => self.mark_offline(agent, connection).await,
+            Ok(_) => self.mark_offline_and_close(agent, connection).await,
             Err(BematicError::Gateway(_) | BematicError::Message(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -224,7 +225,11 @@ impl Dispatcher {
 
     /// Marks an agent offline whose connection is reported gone, and closes the connection: if it
     /// is still open, its agent opens another.
-    async fn mark_offline(&self, agent: &AgentId, connection: &ConnectionId) -> Result<()> {
+    async fn mark_offline_and_close(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+    ) -> Result<()> {
         info!(%agent, %connection, "connection is gone: agent marked offline");
         let now = self.ports.clock.now();
         self.ports
@@ -240,6 +245,7 @@ impl Dispatcher {
         spec.ok_or_else(missing)
     }
 
+    /// Sends TASK_SUBMIT to the agent.
     async fn send_task(
         &self,
         task: &Task,
@@ -247,7 +253,7 @@ impl Dispatcher {
         connection: &ConnectionId,
         spelling: Spelling,
     ) -> Result<Delivery> {
-        let message = CloudMessage::TaskSubmit(Box::new(submission(task, spec?)));
+        let message = CloudMessage::TaskSubmit(Box::new(task_submit_message(task, spec?)));
         Ok(self
             .ports
             .gateway
@@ -255,16 +261,17 @@ impl Dispatcher {
             .await?)
     }
 
+    /// Closes a connection that has not authenticated by its deadline, after telling it why.
     async fn end_unauthenticated(&self, id: &ConnectionId) -> Result<()> {
         let (connections, gateway) = (&self.ports.connections, &self.ports.gateway);
-        let record = connections.connection(id).await?;
+        let record = connections.find_in_band(id).await?;
         let is_bound = record.is_some_and(|record| record.agent_id.is_some());
         if is_bound || !connections.remove_unbound(id).await? {
             return Ok(());
         }
         let error: BematicError = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
         info!(connection = %id, code = error.code(), %error, "connection did not authenticate in time");
-        let refusal = auth_response(Err(&error));
+        let refusal = auth_response_message(Err(&error));
         if gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
             gateway.close(id).await?;
         }
@@ -274,10 +281,10 @@ impl Dispatcher {
 
 /// Returns the message that the agent is sent. It is also used before a task is stored, to refuse
 /// one that could not be sent.
-pub(super) fn submission(task: &Task, spec: TaskSpec) -> TaskSubmit {
+pub(super) fn task_submit_message(task: &Task, spec: TaskSpec) -> TaskSubmit {
     TaskSubmit {
         task_id: task.id,
-        attempt: task.state.held(),
+        attempt: task.state.held_attempt(),
         project_id: spec.project_id,
         bot_name: spec.bot_name,
         command: spec.command,

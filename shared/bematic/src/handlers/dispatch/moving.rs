@@ -5,7 +5,7 @@ use futures::{StreamExt as _, stream};
 use tracing::{info, warn};
 
 use super::{
-    super::{routing::Pool, transitions::Outcome},
+    super::{routing::AgentPool, transitions::TransitionOutcome},
     Dispatcher,
 };
 use crate::{
@@ -15,17 +15,21 @@ use crate::{
 };
 
 /// The number of tasks at the head of a queue that one dispatch considers for a move.
-const HEAD: usize = 50;
+const MOVE_SCAN_LIMIT: usize = 50;
 /// The number of tasks that are moved concurrently.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_MOVES: usize = 8;
 
 impl Dispatcher {
     /// Moves the tasks that wait for an agent that is sent no tasks now to better agents, as far as
     /// there are any, and returns their number. One call if nothing can be moved; tasks beyond the
     /// head of the queue are left to another dispatch.
     pub async fn move_waiting(&self, agent: &Agent, now: Timestamp) -> Result<usize> {
-        let head = self.ports.lists.queued(&agent.id, now, HEAD).await?;
-        let more = head.len() == HEAD;
+        let head = self
+            .ports
+            .lists
+            .queued(&agent.id, now, MOVE_SCAN_LIMIT)
+            .await?;
+        let more = head.len() == MOVE_SCAN_LIMIT;
         let movable: Vec<_> = head.into_iter().filter(Task::may_move).collect();
         let moved = self.move_to_better_agents(agent, movable, now).await?;
         // Only after a move: tasks that cannot be moved would have the queue dispatched for ever.
@@ -37,10 +41,10 @@ impl Dispatcher {
 
     /// Moves this task, if there is a better agent for it, and returns whether it did. One call if
     /// its agent is sent tasks.
-    pub(super) async fn move_one(&self, task: &Task, now: Timestamp) -> Result<bool> {
+    pub(super) async fn try_move_task(&self, task: &Task, now: Timestamp) -> Result<bool> {
         let agent = self.ports.agents.find(&task.agent_id).await?;
         let agent = agent.unwrap_or_else(|| Agent::new(task.agent_id.clone(), now));
-        if agent.takes_work().is_some() && agent.gate.is_open(now) {
+        if agent.connection_for_dispatch().is_some() && agent.gate.is_open(now) {
             return Ok(false);
         }
         Ok(self
@@ -60,18 +64,18 @@ impl Dispatcher {
             return Ok(0);
         }
         let routes = tasks.iter().filter_map(|task| task.route.as_ref());
-        let mut pool = Pool::read(&self.ports, routes, Some(&agent.id), now).await?;
+        let mut pool = AgentPool::read(&self.ports, routes, Some(&agent.id), now).await?;
         let from = Candidate::of(agent, now);
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };
-            if let Some(to) = pool.better_for(route, &from).await? {
+            if let Some(to) = pool.find_better_agent(route, &from).await? {
                 pool.add_waiting(&to);
                 moves.push(self.move_to(task, to, now));
             }
         }
         let moves: Vec<Result<bool>> = stream::iter(moves)
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_CONCURRENT_MOVES)
             .collect()
             .await;
         let outcomes = moves.into_iter().collect::<Result<Vec<_>>>()?;
@@ -89,12 +93,12 @@ impl Dispatcher {
             let event = TaskEvent::Moved(to.clone());
             Ok((task.after(event, &self.ports.settings.policy, now)?, None))
         };
-        match self.transitions.change(task, decide, None, now).await {
-            Ok(Outcome::Changed(_)) => {
+        match self.transitions.change_task(task, decide, None, now).await {
+            Ok(TransitionOutcome::Changed(_)) => {
                 info!(task = %id, %from, %to, "task moved to another agent");
                 Ok(true)
             }
-            Ok(Outcome::Unchanged(..)) => Ok(false),
+            Ok(TransitionOutcome::Unchanged(..)) => Ok(false),
             Err(BematicError::Task(error)) => {
                 warn!(task = %id, %from, %to, %error, "task not moved");
                 Ok(false)

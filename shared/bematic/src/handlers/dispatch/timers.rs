@@ -7,7 +7,7 @@ use bematic_protocol::{
 };
 use tracing::{info, warn};
 
-use super::{super::transitions::Outcome, Dispatcher, EARLY};
+use super::{super::transitions::TransitionOutcome, Dispatcher, EARLY};
 use crate::{
     error::{BematicError, Result, chain},
     ports::Delivery,
@@ -25,7 +25,7 @@ impl Dispatcher {
         };
         let now = self.ports.clock.now();
         match task.timer {
-            Some(timer) if timer <= now => return self.timer_ended(task, now).await,
+            Some(timer) if timer <= now => return self.handle_ended_timer(task, now).await,
             Some(_) if task.state.cancel_request().is_some() => {
                 self.send_task_cancel(&task).await?;
                 self.transitions.enqueue_timer(&task, now).await?;
@@ -39,27 +39,36 @@ impl Dispatcher {
             }
             _ => {}
         }
-        if task.next_move_check_at().is_some_and(|at| at <= now)
-            && self.move_one(&task, now).await?
+        if task.first_move_check_at().is_some_and(|at| at <= now)
+            && self.try_move_task(&task, now).await?
         {
             return Ok(());
         }
-        self.transitions.announce_again(&task, now).await
+        self.transitions.resend_lost_messages(&task, now).await
     }
 
-    async fn timer_ended(&self, task: Task, now: Timestamp) -> Result<()> {
+    /// Applies the end of a task's timer to the task. Pings the agent if it has not acknowledged the task.
+    async fn handle_ended_timer(&self, task: Task, now: Timestamp) -> Result<()> {
         let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {
             TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
             _ => None,
         };
         let event = TaskEvent::Tick { heard_at };
-        match (self.transitions.apply_to(task, &event, now).await?, sent_at) {
-            (Outcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
-                self.put_in_doubt(&task.agent_id, sent_at, now).await
+        match (
+            self.transitions
+                .apply_to_loaded_task(task, &event, now)
+                .await?,
+            sent_at,
+        ) {
+            (TransitionOutcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
+                self.doubt_and_ping_agent(&task.agent_id, sent_at, now)
+                    .await
             }
             // The task was acknowledged at the last moment.
-            (Outcome::Unchanged(task, Unchanged::NotDue), _) if task.has_first_lease() => {
+            (TransitionOutcome::Unchanged(task, Unchanged::NotDue), _)
+                if task.has_first_lease() =>
+            {
                 self.transitions.enqueue_timer(&task, now).await
             }
             _ => Ok(()),
@@ -69,7 +78,12 @@ impl Dispatcher {
     /// Pings an agent that did not acknowledge a task, since it may not receive messages: no more
     /// tasks are dispatched to it until it has echoed the ping. Does nothing if the agent is on
     /// another connection by now.
-    async fn put_in_doubt(&self, id: &AgentId, sent_at: Timestamp, now: Timestamp) -> Result<()> {
+    async fn doubt_and_ping_agent(
+        &self,
+        id: &AgentId,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
         let agent = self.ports.agents.find(id).await?;
         let connection = agent.and_then(|agent| agent.connection);
         let Some(connection) = connection.filter(|it| it.bound_at <= sent_at) else {
@@ -86,7 +100,7 @@ impl Dispatcher {
     /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
     /// lease.
     async fn last_sign_of_life(&self, task: &Task, now: Timestamp) -> Result<Option<Timestamp>> {
-        let Some(attempt) = task.state.held() else {
+        let Some(attempt) = task.state.held_attempt() else {
             return Ok(None);
         };
         let (report, agent) = futures::try_join!(
@@ -94,10 +108,12 @@ impl Dispatcher {
             self.ports.agents.find(&task.agent_id),
         )?;
         let named = agent.and_then(|agent| match task.state {
-            TaskState::Processing { started_at, .. } => agent.named_at(task.id, started_at, now),
+            TaskState::Processing { started_at, .. } => {
+                agent.task_presumed_listed_at(task.id, started_at, now)
+            }
             // A list of tasks that was recorded before this attempt was sent is about an earlier
             // attempt.
-            _ => agent.last_named_at(task.id),
+            _ => agent.task_last_listed_at(task.id),
         });
         Ok(report.max(named))
     }
@@ -125,7 +141,10 @@ impl Dispatcher {
             .await
         {
             Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
-            Ok(Delivery::Gone) => self.mark_offline(&task.agent_id, &binding.id).await?,
+            Ok(Delivery::Gone) => {
+                self.mark_offline_and_close(&task.agent_id, &binding.id)
+                    .await?;
+            }
             Err(error) => {
                 let error = BematicError::from(error);
                 let code = error.code();

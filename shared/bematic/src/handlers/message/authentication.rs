@@ -9,26 +9,26 @@ use tracing::{info, warn};
 
 use super::{
     super::{
-        connect::{auth_response, check_key, close_replaced},
+        connect::{auth_response_message, check_key, handle_bind_outcome},
         event::SocketEvent,
     },
-    Context, MessageRouter, Sender,
+    Context, MessageRouter, SenderIdentity,
 };
 use crate::{
-    agent::{ApiKey, Binding, Connection},
+    agent::{ApiKey, Binding, InBandConnection},
     error::{AuthError, BematicError, Result},
 };
 
 impl MessageRouter {
     /// Returns the sender of a message; or `None` if the message was AUTH_REQUEST and has just bound
     /// the connection. Any other message over an unbound connection is an error.
-    pub(super) async fn identify(
+    pub(super) async fn identify_or_authenticate(
         &self,
         event: &SocketEvent,
         spelling: Spelling,
         message: &AgentMessage,
         now: Timestamp,
-    ) -> Result<Option<Sender>> {
+    ) -> Result<Option<SenderIdentity>> {
         match (message, self.known_sender(event, spelling)) {
             (_, Some(sender)) => Ok(Some(sender)),
             (AgentMessage::AuthRequest(request), None) => {
@@ -47,23 +47,23 @@ impl MessageRouter {
         &self,
         event: &SocketEvent,
         spelling: Spelling,
-    ) -> Result<Option<Sender>> {
+    ) -> Result<Option<SenderIdentity>> {
         if let Some(sender) = self.known_sender(event, spelling) {
             return Ok(Some(sender));
         }
         let record = self
             .ports
             .connections
-            .connection(&event.connection_id)
+            .find_in_band(&event.connection_id)
             .await?;
-        Ok(record.and_then(|record| self.cache_found(record, spelling)))
+        Ok(record.and_then(|record| self.cache_sender(record, spelling)))
     }
 
     /// Returns the sender, from the cache or as API Gateway names it.
-    fn known_sender(&self, event: &SocketEvent, spelling: Spelling) -> Option<Sender> {
+    fn known_sender(&self, event: &SocketEvent, spelling: Spelling) -> Option<SenderIdentity> {
         let connection = &event.connection_id;
         self.senders.get(connection).or_else(|| {
-            Some(Sender {
+            Some(SenderIdentity {
                 agent_id: event.agent_id.clone()?,
                 connection: connection.clone(),
                 spelling,
@@ -73,8 +73,8 @@ impl MessageRouter {
     }
 
     /// Caches the agent of a connection that was looked up. `None` if the connection is unbound.
-    fn cache_found(&self, record: Connection, spelling: Spelling) -> Option<Sender> {
-        let sender = Sender {
+    fn cache_sender(&self, record: InBandConnection, spelling: Spelling) -> Option<SenderIdentity> {
+        let sender = SenderIdentity {
             agent_id: record.agent_id?,
             connection: record.id,
             spelling: record.spelling.unwrap_or(spelling),
@@ -95,7 +95,7 @@ impl MessageRouter {
         spelling: Spelling,
         request: &AuthRequest,
         now: Timestamp,
-    ) -> Result<Option<Sender>> {
+    ) -> Result<Option<SenderIdentity>> {
         let (connections, agent_id) = (&self.ports.connections, &request.agent_id);
         let binding = Binding::new(connection.clone(), now, Some(spelling));
         let key = request.api_key.parse::<ApiKey>().map(|key| key.hash());
@@ -104,15 +104,19 @@ impl MessageRouter {
                 info!(%connection, agent = %agent_id, "agent connected");
                 return self.confirm_binding(connection, spelling, agent_id).await;
             }
-            Ok(key) => connections.look_up(connection, agent_id, key).await?,
-            Err(()) => (connections.connection(connection).await?, None),
+            Ok(key) => {
+                connections
+                    .find_with_agent(connection, agent_id, key)
+                    .await?
+            }
+            Err(()) => (connections.find_in_band(connection).await?, None),
         };
-        if let Some(sender) = record.and_then(|record| self.cache_found(record, spelling)) {
+        if let Some(sender) = record.and_then(|record| self.cache_sender(record, spelling)) {
             return Ok(Some(sender));
         }
         let agent = agent.ok_or_else(|| AuthError::BadApiKey(agent_id.clone()))?;
         let bound = connections.bind_in_band(&agent, &binding).await?;
-        close_replaced(&self.ports, agent_id, connection, bound).await?;
+        handle_bind_outcome(&self.ports, agent_id, connection, bound).await?;
         self.confirm_binding(connection, spelling, agent_id).await
     }
 
@@ -123,12 +127,12 @@ impl MessageRouter {
         connection: &ConnectionId,
         spelling: Spelling,
         agent_id: &AgentId,
-    ) -> Result<Option<Sender>> {
+    ) -> Result<Option<SenderIdentity>> {
         // The answer is sent before the queue is dispatched: the agent expects it first.
-        self.send(connection, spelling, auth_response(Ok(agent_id)))
+        self.send(connection, spelling, auth_response_message(Ok(agent_id)))
             .await?;
         self.ports.request_dispatch(agent_id).await?;
-        let sender = Sender {
+        let sender = SenderIdentity {
             agent_id: agent_id.clone(),
             connection: connection.clone(),
             spelling,
@@ -140,7 +144,7 @@ impl MessageRouter {
 
     /// Handles AUTH_REQUEST on a bound connection, which is bound for its lifetime: the same agent
     /// is confirmed, another is refused.
-    pub(super) async fn auth_request(
+    pub(super) async fn handle_repeated_auth_request(
         &self,
         context: Context<'_>,
         request: &AuthRequest,
@@ -150,7 +154,7 @@ impl MessageRouter {
             return Err(AuthError::AlreadyAuthenticated.into());
         }
         check_key(&self.ports, bound, &request.api_key).await?;
-        Ok(vec![auth_response(Ok(bound))])
+        Ok(vec![auth_response_message(Ok(bound))])
     }
 
     /// Records the first message that this environment receives over a connection. If it may be the
@@ -158,11 +162,11 @@ impl MessageRouter {
     /// it. It is cached only after that, so that the next message makes up for a failure here.
     pub(super) async fn record_first_message(
         &self,
-        sender: &Sender,
+        sender: &SenderIdentity,
         is_stored: bool,
         is_early: bool,
     ) -> Result<()> {
-        let Sender {
+        let SenderIdentity {
             agent_id,
             connection,
             spelling,
@@ -177,7 +181,7 @@ impl MessageRouter {
             }
             self.ports.request_dispatch(agent_id).await?;
         }
-        let sender = Sender {
+        let sender = SenderIdentity {
             is_recorded: true,
             ..sender.clone()
         };
@@ -186,14 +190,14 @@ impl MessageRouter {
     }
 
     /// Refuses to authenticate a connection, and closes it.
-    pub(super) async fn refuse(
+    pub(super) async fn refuse_and_close(
         &self,
         connection: &ConnectionId,
         spelling: Spelling,
         error: &BematicError,
     ) -> Result<()> {
         warn!(code = error.code(), %error, "connection refused");
-        self.send(connection, spelling, auth_response(Err(error)))
+        self.send(connection, spelling, auth_response_message(Err(error)))
             .await?;
         Ok(self.ports.gateway.close(connection).await?)
     }

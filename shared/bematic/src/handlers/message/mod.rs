@@ -21,7 +21,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{event::SocketEvent, transitions::Transitions};
 use crate::{
-    agent::SEEN_EVERY,
+    agent::HEARTBEAT_RECORD_INTERVAL,
     error::{AuthError, BematicError, Result, chain},
     ports::{Delivery, Ports},
     task::{Failure, FailureCode, TerminalMessage},
@@ -29,14 +29,14 @@ use crate::{
 
 /// The age from which a connection has sent a heartbeat: a message over it is not its first,
 /// whichever execution environment gets it.
-const NEW_FOR: Duration = SEEN_EVERY;
+const MAX_NEW_CONNECTION_AGE: Duration = HEARTBEAT_RECORD_INTERVAL;
 
 /// The number of connections that each cache has room for.
-const CACHED: usize = 4096;
+const CONNECTION_CACHE_CAPACITY: usize = 4096;
 
 /// The sender of a message, and its connection.
 #[derive(Debug, Clone)]
-struct Sender {
+struct SenderIdentity {
     /// The agent that the connection is bound to.
     agent_id: AgentId,
     connection: ConnectionId,
@@ -49,7 +49,7 @@ struct Sender {
 /// The inputs of a handler besides the payload.
 #[derive(Debug, Clone, Copy)]
 struct Context<'a> {
-    sender: &'a Sender,
+    sender: &'a SenderIdentity,
     message_id: &'a MessageId,
     /// The time at which the message was sent, by the agent's clock.
     sent_at: Timestamp,
@@ -64,7 +64,7 @@ pub struct MessageRouter {
     ports: Arc<Ports>,
     transitions: Transitions,
     /// The senders over connections, whose agents never change.
-    senders: Cache<ConnectionId, Sender>,
+    senders: Cache<ConnectionId, SenderIdentity>,
     /// The time at which a sign of life was last recorded over a connection.
     signs_of_life: Cache<ConnectionId, Timestamp>,
 }
@@ -74,8 +74,8 @@ impl MessageRouter {
     pub fn new(ports: Arc<Ports>) -> Self {
         Self {
             transitions: Transitions::new(ports.clone()),
-            senders: Cache::new(CACHED),
-            signs_of_life: Cache::new(CACHED),
+            senders: Cache::new(CONNECTION_CACHE_CAPACITY),
+            signs_of_life: Cache::new(CONNECTION_CACHE_CAPACITY),
             ports,
         }
     }
@@ -92,6 +92,8 @@ impl MessageRouter {
         handling.instrument(span).await;
     }
 
+    /// Parses a message, finds its sender and has it handled. A message that is not valid is answered
+    /// with an error; a connection of no known agent is closed.
     async fn route(&self, event: &SocketEvent) -> Result<()> {
         let now = self.ports.clock.now();
         let connection = &event.connection_id;
@@ -102,15 +104,21 @@ impl MessageRouter {
                 let (id, spelling) = (error.message_id().cloned(), error.spelling());
                 return match self.find_sender(event, spelling).await? {
                     Some(sender) => {
-                        let answer = system_error(id, &error.into());
+                        let answer = logged_system_error(id, &error.into());
                         self.send(connection, sender.spelling, answer).await
                     }
-                    None => self.refuse(connection, spelling, &error.into()).await,
+                    None => {
+                        self.refuse_and_close(connection, spelling, &error.into())
+                            .await
+                    }
                 };
             }
         };
-        match self.identify(event, spelling, &envelope.message, now).await {
-            Ok(Some(sender)) => self.answer(event, &sender, envelope, now).await,
+        match self
+            .identify_or_authenticate(event, spelling, &envelope.message, now)
+            .await
+        {
+            Ok(Some(sender)) => self.handle_and_answer(event, &sender, envelope, now).await,
             Ok(None) => Ok(()),
             // After an internal error the agent may try again on the same connection. A connection
             // that is another agent's by now stays open, too.
@@ -118,18 +126,18 @@ impl MessageRouter {
                 if error.is_transient()
                     || matches!(error, BematicError::Auth(AuthError::AlreadyAuthenticated)) =>
             {
-                let answer = system_error(Some(envelope.id), &error);
+                let answer = logged_system_error(Some(envelope.id), &error);
                 self.send(connection, spelling, answer).await
             }
-            Err(error) => self.refuse(connection, spelling, &error).await,
+            Err(error) => self.refuse_and_close(connection, spelling, &error).await,
         }
     }
 
     /// Answers a message of a known agent.
-    async fn answer(
+    async fn handle_and_answer(
         &self,
         event: &SocketEvent,
-        sender: &Sender,
+        sender: &SenderIdentity,
         envelope: Envelope<AgentMessage>,
         now: Timestamp,
     ) -> Result<()> {
@@ -141,7 +149,7 @@ impl MessageRouter {
         let kind: &'static str = (&message).into();
         let span = info_span!("handle", agent = %sender.agent_id, kind, %id);
         let answering = async {
-            let is_old = |at| now.since(at) >= NEW_FOR;
+            let is_old = |at| now.since(at) >= MAX_NEW_CONNECTION_AGE;
             let is_early = !event.connected_at.is_some_and(is_old);
             let context = Context {
                 sender,
@@ -154,7 +162,7 @@ impl MessageRouter {
             let outcome = self.handle_message(context, message).await;
             let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
             let answers =
-                outcome.unwrap_or_else(|error| vec![system_error(Some(id.clone()), &error)]);
+                outcome.unwrap_or_else(|error| vec![logged_system_error(Some(id.clone()), &error)]);
             let answered = self.send_all(sender, answers).await;
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.
@@ -174,17 +182,25 @@ impl MessageRouter {
         message: AgentMessage,
     ) -> Result<Vec<CloudMessage>> {
         match message {
-            AgentMessage::AuthRequest(message) => self.auth_request(context, &message).await,
-            AgentMessage::HeartbeatPing(message) => self.heartbeat_ping(context, message).await,
-            AgentMessage::HeartbeatPong(message) => self.heartbeat_pong(context, message).await,
-            AgentMessage::AgentStatus(message) => self.agent_status(context, &message).await,
-            AgentMessage::TaskAck(message) => self.task_ack(context, message).await,
-            AgentMessage::TaskProgress(message) => self.task_progress(context, message).await,
-            AgentMessage::TaskStream(message) => self.task_stream(context, message).await,
+            AgentMessage::AuthRequest(message) => {
+                self.handle_repeated_auth_request(context, &message).await
+            }
+            AgentMessage::HeartbeatPing(message) => {
+                self.handle_heartbeat_ping(context, message).await
+            }
+            AgentMessage::HeartbeatPong(message) => {
+                self.handle_heartbeat_pong(context, message).await
+            }
+            AgentMessage::AgentStatus(message) => self.handle_agent_status(context, &message).await,
+            AgentMessage::TaskAck(message) => self.handle_task_ack(context, message).await,
+            AgentMessage::TaskProgress(message) => {
+                self.handle_task_progress(context, message).await
+            }
+            AgentMessage::TaskStream(message) => self.handle_task_stream(context, message).await,
             AgentMessage::TaskComplete(message) => {
                 let (task, attempt) = (message.task_id, message.attempt);
                 let terminal = TerminalMessage::Completed(Box::new(message.into()));
-                self.terminal_message(context, task, attempt, terminal)
+                self.handle_terminal_message(context, task, attempt, terminal)
                     .await
             }
             AgentMessage::TaskError(message) => {
@@ -194,25 +210,27 @@ impl MessageRouter {
                     ..Failure::new(FailureCode::AgentError, error, message.recoverable)
                 };
                 let terminal = TerminalMessage::Failed(failure);
-                self.terminal_message(context, task, attempt, terminal)
+                self.handle_terminal_message(context, task, attempt, terminal)
                     .await
             }
             AgentMessage::TaskCancelled(message) => {
                 let (task, attempt) = (message.task_id, message.attempt);
                 let terminal = TerminalMessage::Cancelled(message.reason);
-                self.terminal_message(context, task, attempt, terminal)
+                self.handle_terminal_message(context, task, attempt, terminal)
                     .await
             }
         }
     }
 
-    async fn send_all(&self, to: &Sender, messages: Vec<CloudMessage>) -> Result<()> {
+    /// Sends messages to an agent, one after another.
+    async fn send_all(&self, to: &SenderIdentity, messages: Vec<CloudMessage>) -> Result<()> {
         for message in messages {
             self.send(&to.connection, to.spelling, message).await?;
         }
         Ok(())
     }
 
+    /// Sends a message over a connection. It is no error if the connection is gone.
     async fn send(
         &self,
         connection: &ConnectionId,
@@ -227,8 +245,8 @@ impl MessageRouter {
     }
 }
 
-/// Logs the error once, and returns SYSTEM_ERROR for the agent.
-fn system_error(message_id: Option<MessageId>, error: &BematicError) -> CloudMessage {
+/// Logs the error, and returns SYSTEM_ERROR for the agent: to be called once for each error.
+fn logged_system_error(message_id: Option<MessageId>, error: &BematicError) -> CloudMessage {
     let code = error.code();
     if error.is_transient() {
         error!(code, error = %chain(error), "message not handled");

@@ -13,34 +13,37 @@ use bematic_protocol::{
 use futures::future::try_join_all;
 use tracing::{info, warn};
 
-use super::{super::transitions::Outcome, Context, MessageRouter, Sender, task::cancel_message};
+use super::{
+    super::transitions::TransitionOutcome, Context, MessageRouter, SenderIdentity,
+    task::cancel_message,
+};
 use crate::{
-    agent::{Agent, is_recorded},
+    agent::{Agent, should_record_heartbeat},
     error::{AuthError, BematicError, Result, TaskError},
     ports::SignOfLife,
     task::TaskEvent,
 };
 
 /// The time for which a sign of life that was recorded here is not recorded again.
-const RECORDED_LATELY: Duration = Duration::from_secs(40);
+const MIN_RECORD_INTERVAL: Duration = Duration::from_secs(40);
 
 impl MessageRouter {
     /// Handles HEARTBEAT_PING: answers, and makes at most one write a minute.
-    pub(super) async fn heartbeat_ping(
+    pub(super) async fn handle_heartbeat_ping(
         &self,
         context: Context<'_>,
         ping: HeartbeatSignal,
     ) -> Result<Vec<CloudMessage>> {
         let server_time = Some(context.now);
         let mut answers = vec![CloudMessage::HeartbeatPong(Heartbeat { server_time })];
-        if self.is_due(context) {
+        if self.must_record_heartbeat(context) {
             answers.extend(self.record_sign_of_life(context, ping.tasks, None).await?);
         }
         Ok(answers)
     }
 
     /// Handles HEARTBEAT_PONG: one call, since it echoes a ping, of which there are few.
-    pub(super) async fn heartbeat_pong(
+    pub(super) async fn handle_heartbeat_pong(
         &self,
         context: Context<'_>,
         report: HeartbeatReport,
@@ -53,7 +56,7 @@ impl MessageRouter {
 
     /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is online;
     /// one for each task that it names, and more for each that it holds and does not name.
-    pub(super) async fn agent_status(
+    pub(super) async fn handle_agent_status(
         &self,
         context: Context<'_>,
         status: &AgentStatus,
@@ -74,7 +77,8 @@ impl MessageRouter {
         let mut answers = Vec::new();
         if let Some(agent) = reported {
             let named = &status.active_tasks;
-            self.report_missing(&agent, named, context).await?;
+            self.shorten_missing_task_leases(&agent, named, context)
+                .await?;
             answers = self.cancel_messages(&agent, named.iter()).await?;
         }
         // The first message of a connection has the queue dispatched anyway.
@@ -87,12 +91,12 @@ impl MessageRouter {
 
     /// Whether a heartbeat has to be recorded: one that may be the first message of its connection,
     /// and after that one a minute.
-    fn is_due(&self, context: Context<'_>) -> bool {
+    fn must_record_heartbeat(&self, context: Context<'_>) -> bool {
         let Context { sender, now, .. } = context;
         match self.signs_of_life.get(&sender.connection) {
-            Some(at) if now.since(at) < RECORDED_LATELY => false,
+            Some(at) if now.since(at) < MIN_RECORD_INTERVAL => false,
             None if context.is_early => true,
-            _ => is_recorded(&sender.agent_id, now),
+            _ => should_record_heartbeat(&sender.agent_id, now),
         }
     }
 
@@ -105,7 +109,7 @@ impl MessageRouter {
         tasks: Option<Vec<TaskId>>,
         echoes: Option<Timestamp>,
     ) -> Result<Vec<CloudMessage>> {
-        let Sender {
+        let SenderIdentity {
             agent_id,
             connection,
             spelling,
@@ -135,7 +139,8 @@ impl MessageRouter {
         }
         let mut stop = Vec::new();
         if let Some(named) = &sign.tasks {
-            self.report_missing(&agent, named, context).await?;
+            self.shorten_missing_task_leases(&agent, named, context)
+                .await?;
             // The agent is sent TASK_CANCEL for tasks that it still holds when they are cancelled.
             let held: Vec<_> = agent.held_tasks().collect();
             let other = named.iter().filter(|task| !held.contains(task));
@@ -163,7 +168,7 @@ impl MessageRouter {
     }
 
     /// Shortens the leases of the tasks that the agent holds and does not name.
-    async fn report_missing(
+    async fn shorten_missing_task_leases(
         &self,
         agent: &Agent,
         named: &[TaskId],
@@ -178,8 +183,10 @@ impl MessageRouter {
                 .apply(&agent.id, task, &event, None, context.now)
                 .await
             {
-                Ok(Outcome::Changed(_)) => info!(%task, "agent does not name a task that it holds"),
-                Ok(Outcome::Unchanged(..)) => {}
+                Ok(TransitionOutcome::Changed(_)) => {
+                    info!(%task, "agent does not name a task that it holds");
+                }
+                Ok(TransitionOutcome::Unchanged(..)) => {}
                 Err(BematicError::Task(error @ TaskError::UnknownTask(_))) => {
                     warn!(%task, %error, "a slot is occupied by an unknown task");
                 }

@@ -6,7 +6,7 @@ use bematic_protocol::{
     messages::{CloudMessage, MessageAck, TaskAck, TaskCancel, TaskProgress, TaskStream},
 };
 
-use super::{super::transitions::Outcome, Context, MessageRouter, system_error};
+use super::{super::transitions::TransitionOutcome, Context, MessageRouter, logged_system_error};
 use crate::{
     error::{BematicError, Result, TaskError},
     task::{LateReport, OutputChunk, Step, Task, TaskEvent, TaskState, TerminalMessage, Unchanged},
@@ -15,7 +15,7 @@ use crate::{
 impl MessageRouter {
     /// Handles TASK_ACK: at most a read and a write, and a message unless a refresh is under way;
     /// for a refusal a transaction instead, and two messages.
-    pub(super) async fn task_ack(
+    pub(super) async fn handle_task_ack(
         &self,
         context: Context<'_>,
         ack: TaskAck,
@@ -49,42 +49,46 @@ impl MessageRouter {
             .apply(agent, task_id, &event, None, context.now)
             .await?
         {
-            Outcome::Unchanged(_, Unchanged::NotHeld) => {
+            TransitionOutcome::Unchanged(_, Unchanged::NotHeld) => {
                 Err(TaskError::TaskNotHeld(task_id, agent.clone()).into())
             }
-            Outcome::Unchanged(task, _) if accepted => {
+            TransitionOutcome::Unchanged(task, _) if accepted => {
                 Ok(cancel_message(&task, agent).into_iter().collect())
             }
-            Outcome::Changed(_) | Outcome::Unchanged(..) => Ok(Vec::new()),
+            TransitionOutcome::Changed(_) | TransitionOutcome::Unchanged(..) => Ok(Vec::new()),
         }
     }
 
     /// Handles TASK_PROGRESS: once the task is known to run, one write, and one message to the
     /// notifier for each flush interval.
-    pub(super) async fn task_progress(
+    pub(super) async fn handle_task_progress(
         &self,
         context: Context<'_>,
         message: TaskProgress,
     ) -> Result<Vec<CloudMessage>> {
         let task_id = message.task_id;
-        let (attempt, answers) = self.attempt(context, task_id, message.attempt).await?;
+        let (attempt, answers) = self
+            .check_or_start_attempt(context, task_id, message.attempt)
+            .await?;
         let step = Step::new(context.message_id.clone(), context.sent_at, message);
         self.ports
             .reports
             .add_step(task_id, attempt, &step, context.now)
             .await?;
-        self.refresh_card(task_id).await?;
+        self.enqueue_card_refresh(task_id).await?;
         Ok(answers)
     }
 
-    /// Handles TASK_STREAM, with the calls of [`Self::task_progress`].
-    pub(super) async fn task_stream(
+    /// Handles TASK_STREAM, with the calls of [`Self::handle_task_progress`].
+    pub(super) async fn handle_task_stream(
         &self,
         context: Context<'_>,
         message: TaskStream,
     ) -> Result<Vec<CloudMessage>> {
         let task_id = message.task_id;
-        let (attempt, answers) = self.attempt(context, task_id, message.attempt).await?;
+        let (attempt, answers) = self
+            .check_or_start_attempt(context, task_id, message.attempt)
+            .await?;
         let chunk = OutputChunk::new(
             context.message_id.clone(),
             context.sent_at,
@@ -92,14 +96,14 @@ impl MessageRouter {
             message,
         );
         self.ports.reports.add_chunk(&chunk, context.now).await?;
-        self.refresh_card(task_id).await?;
+        self.enqueue_card_refresh(task_id).await?;
         Ok(answers)
     }
 
     /// Returns the attempt of a report, after checking that the agent holds it: a report shows as
     /// well as an acknowledgement that the agent has accepted the task. The answer is TASK_CANCEL
     /// if the task was cancelled or moved.
-    async fn attempt(
+    async fn check_or_start_attempt(
         &self,
         context: Context<'_>,
         task_id: TaskId,
@@ -107,7 +111,7 @@ impl MessageRouter {
     ) -> Result<(Attempt, Vec<CloudMessage>)> {
         let (agent, now) = (&context.sender.agent_id, context.now);
         if let Some(attempt) = claimed
-            && self.transitions.runs(task_id, attempt, agent)
+            && self.transitions.is_known_running(task_id, attempt, agent)
         {
             return Ok((attempt, Vec::new()));
         }
@@ -115,18 +119,22 @@ impl MessageRouter {
             attempt: claimed,
             said_at: context.sent_at,
         };
-        let decide = self.transitions.decision(Some(agent), &event, now);
-        let task = self.transitions.task_of(agent, task_id).await?;
+        let decide = self.transitions.decision_function(Some(agent), &event, now);
+        let task = self.transitions.read_agent_task(agent, task_id).await?;
         // A report has the card refreshed anyway: if it changes nothing in the task, it calls for
         // no other message.
         let outcome = match decide(&task) {
-            Err(why) => Outcome::Unchanged(task, why),
-            Ok(_) => self.transitions.change(task, decide, None, now).await?,
+            Err(why) => TransitionOutcome::Unchanged(task, why),
+            Ok(_) => {
+                self.transitions
+                    .change_task(task, decide, None, now)
+                    .await?
+            }
         };
         let not_held = || TaskError::TaskNotHeld(task_id, agent.clone());
         let task = match outcome {
-            Outcome::Unchanged(_, Unchanged::NotHeld) => return Err(not_held().into()),
-            Outcome::Unchanged(task, _) | Outcome::Changed(task) => task,
+            TransitionOutcome::Unchanged(_, Unchanged::NotHeld) => return Err(not_held().into()),
+            TransitionOutcome::Unchanged(task, _) | TransitionOutcome::Changed(task) => task,
         };
         let attempt = claimed
             .or_else(|| task.last_attempt_of(agent))
@@ -135,7 +143,7 @@ impl MessageRouter {
     }
 
     /// Enqueues a refresh of the card, with the time after the report was written.
-    async fn refresh_card(&self, task: TaskId) -> Result<()> {
+    async fn enqueue_card_refresh(&self, task: TaskId) -> Result<()> {
         self.transitions
             .enqueue_refresh(task, self.ports.clock.now())
             .await
@@ -146,7 +154,7 @@ impl MessageRouter {
     /// answers. A message that changes nothing is confirmed too, or the agent would repeat it for
     /// ever; one about a task that the agent does not hold is also answered with an error. A message
     /// of an attempt that is over is stored, and the card shows it as late.
-    pub(super) async fn terminal_message(
+    pub(super) async fn handle_terminal_message(
         &self,
         context: Context<'_>,
         task_id: TaskId,
@@ -165,11 +173,11 @@ impl MessageRouter {
             .transitions
             .apply(agent, task_id, &event, completion, now);
         let error = match applied.await {
-            Ok(Outcome::Unchanged(_, Unchanged::NotHeld)) => {
+            Ok(TransitionOutcome::Unchanged(_, Unchanged::NotHeld)) => {
                 Some(TaskError::TaskNotHeld(task_id, agent.clone()).into())
             }
             // Unless the message counted when it arrived first.
-            Ok(Outcome::Unchanged(task, Unchanged::Late))
+            Ok(TransitionOutcome::Unchanged(task, Unchanged::Late))
                 if attempt.is_none() || attempt != task.reported =>
             {
                 if let Some(attempt) = attempt.or_else(|| task.last_attempt_of(agent)) {
@@ -191,7 +199,7 @@ impl MessageRouter {
             Err(error) => return Err(error),
         };
         let message_id = message_id.clone();
-        let error = error.map(|error| system_error(Some(message_id.clone()), &error));
+        let error = error.map(|error| logged_system_error(Some(message_id.clone()), &error));
         let confirmation = CloudMessage::MessageAck(MessageAck { message_id });
         Ok([confirmation].into_iter().chain(error).collect())
     }

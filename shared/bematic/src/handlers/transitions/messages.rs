@@ -5,7 +5,7 @@ use std::time::Duration;
 use bematic_protocol::{ids::TaskId, time::Timestamp};
 use tracing::info;
 
-use super::{LONGEST_DELAY, Transitions};
+use super::{MAX_SQS_DELAY, Transitions};
 use crate::{
     error::Result,
     ports::DispatchMessage,
@@ -30,17 +30,17 @@ impl Transitions {
     /// Makes up for messages that were never sent, once the task should have been shown by now. If
     /// Slack does not show the task, or it waits where it could be moved, its next check is
     /// postponed.
-    pub(crate) async fn announce_again(&self, task: &Task, now: Timestamp) -> Result<()> {
+    pub(crate) async fn resend_lost_messages(&self, task: &Task, now: Timestamp) -> Result<()> {
         let unshown = task.shown < task.version && task.updated_at + SHOWN_WITHIN <= now;
         if unshown {
             info!(task = %task.id, "change not shown: its messages are sent again");
             self.enqueue_refresh(task.id, now).await?;
             // If cancellation was requested, the agent was just sent TASK_CANCEL.
             if task.state.cancel_request().is_none() {
-                self.dispatch(task, None, now).await?;
+                self.enqueue_dispatcher_messages(task, None, now).await?;
             }
         }
-        if unshown || task.next_move_check_at().is_some_and(|at| at <= now) {
+        if unshown || task.first_move_check_at().is_some_and(|at| at <= now) {
             let at = task.next_check_at(now);
             self.ports.deadlines.postpone(task, at).await?;
         }
@@ -51,26 +51,35 @@ impl Transitions {
     /// the card refreshed too where the agent's queue is to be dispatched at once; otherwise one to the
     /// notifier's unless a refresh is under way, and one more where the dispatcher is to look at the
     /// task itself. `now` is after the change was written.
-    pub(crate) async fn announce(&self, task: &Task, now: Timestamp) -> Result<()> {
-        if needs_dispatch(task) {
-            return self.dispatch(task, Some(task.id), now).await;
+    pub(crate) async fn enqueue_follow_ups(&self, task: &Task, now: Timestamp) -> Result<()> {
+        if needs_queue_dispatch(task) {
+            return self
+                .enqueue_dispatcher_messages(task, Some(task.id), now)
+                .await;
         }
         if task.refresh_is_under_way(now) {
             self.refreshed.insert(task.id, FlushInterval::of(now));
         }
         futures::try_join!(
             self.enqueue_refresh(task.id, now),
-            self.dispatch(task, None, now)
+            self.enqueue_dispatcher_messages(task, None, now)
         )?;
         Ok(())
     }
 
-    /// Does the same as [`Self::announce`] for many tasks, with as few calls as possible: ten cards
+    /// Does the same as [`Self::enqueue_follow_ups`] for many tasks, with as few calls as possible: ten cards
     /// are refreshed by one call, and an agent's queue is dispatched once.
-    pub(crate) async fn announce_all(&self, tasks: &[&Task], now: Timestamp) -> Result<()> {
+    pub(crate) async fn enqueue_bulk_follow_ups(
+        &self,
+        tasks: &[&Task],
+        now: Timestamp,
+    ) -> Result<()> {
         let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
         let mut messages = Vec::new();
-        for message in tasks.iter().flat_map(|task| messages_of(task, None, now)) {
+        for message in tasks
+            .iter()
+            .flat_map(|task| dispatcher_messages(task, None, now))
+        {
             // An agent's queue that is dispatched once is as good as dispatched twice.
             if !messages.contains(&message) {
                 messages.push(message);
@@ -83,38 +92,44 @@ impl Transitions {
         Ok(())
     }
 
-    async fn dispatch(&self, task: &Task, refresh: Option<TaskId>, now: Timestamp) -> Result<()> {
-        let messages = messages_of(task, refresh, now);
+    /// Enqueues the dispatcher's messages for the task's state.
+    async fn enqueue_dispatcher_messages(
+        &self,
+        task: &Task,
+        refresh: Option<TaskId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let messages = dispatcher_messages(task, refresh, now);
         Ok(self.ports.dispatch.send(&messages).await?)
     }
 
     /// Enqueues a check of the task for when its timer ends.
     pub(crate) async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<()> {
-        let message = at_timer(task, now);
+        let message = timer_message(task, now);
         Ok(self.ports.dispatch.send(message.as_slice()).await?)
     }
 }
 
 /// Whether the queue of the task's agent is to be dispatched: the task waits, or has left a slot.
-const fn needs_dispatch(task: &Task) -> bool {
+const fn needs_queue_dispatch(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
 }
 
 /// The dispatcher's messages for a task's state, and when each is due. Only one that is due at once has
 /// a card refreshed.
-fn messages_of(
+fn dispatcher_messages(
     task: &Task,
     refresh: Option<TaskId>,
     now: Timestamp,
 ) -> Vec<(DispatchMessage, Duration)> {
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let message = match &task.state {
-        _ if needs_dispatch(task) => DispatchMessage::AgentQueue { agent_id, refresh },
+        _ if needs_queue_dispatch(task) => DispatchMessage::AgentQueue { agent_id, refresh },
         // The agent has yet to be sent TASK_CANCEL.
         state if state.cancel_request().is_some() => DispatchMessage::Task { task_id, agent_id },
         // The message for the acknowledgement's deadline is under way, and handles the lease too.
         _ if task.has_first_lease() => return vec![],
-        _ => return at_timer(task, now).into_iter().collect(),
+        _ => return timer_message(task, now).into_iter().collect(),
     };
     let mut messages = vec![(message, Duration::ZERO)];
     // The next task in the queue may take the slot now; this one is due again after its wait.
@@ -134,7 +149,7 @@ fn messages_of(
 
 /// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay a
 /// message is left to the sweeper.
-fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
+fn timer_message(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
     let delay = task.timer?.since(now);
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let message = match task.state {
@@ -143,5 +158,5 @@ fn at_timer(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> 
         }
         _ => DispatchMessage::Task { task_id, agent_id },
     };
-    (delay <= LONGEST_DELAY).then_some((message, delay))
+    (delay <= MAX_SQS_DELAY).then_some((message, delay))
 }

@@ -15,21 +15,21 @@ use tracing::info;
 use crate::{
     breaker::{self, Breaker, BreakerEvent, Transition, Verdict},
     error::{Result, TaskError},
-    ports::{BreakerChange, Ports, TransitionRecord, Written},
+    ports::{AttachedRecord, BreakerChange, Ports, Written},
     task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
 };
 
-/// The number of version conflicts in a row after which a late report or a change of a breaker alone
+/// The number of tries of an optimistic write, after which a late report or a change of a breaker alone
 /// is given up.
-const TRIES: usize = 10;
+const MAX_WRITE_TRIES: usize = 10;
 /// The longest delay of a message in SQS.
-const LONGEST_DELAY: Duration = Duration::from_mins(15);
+const MAX_SQS_DELAY: Duration = Duration::from_mins(15);
 /// The number of tasks and agents that are cached.
-const CACHED: usize = 4096;
+const CACHE_CAPACITY: usize = 4096;
 
 /// The outcome of applying an event to a task.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum TransitionOutcome {
     /// The task was changed to this.
     Changed(Task),
     /// The task remains as it is, for this reason.
@@ -57,23 +57,24 @@ impl Transitions {
     pub(super) fn new(ports: Arc<Ports>) -> Self {
         Self {
             ports,
-            tasks: Cache::new(CACHED),
-            breakers: Cache::new(CACHED),
-            refreshed: Cache::new(CACHED),
+            tasks: Cache::new(CACHE_CAPACITY),
+            breakers: Cache::new(CACHE_CAPACITY),
+            refreshed: Cache::new(CACHE_CAPACITY),
         }
     }
 
     /// Returns the task as it is now, if it belongs to the agent, or did before it was moved to
     /// another: one call, which reads the agent's breaker too.
-    pub(super) async fn task_of(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
-        let task = self.read(agent, id).await?;
+    pub(super) async fn read_agent_task(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
+        let task = self.read_task_and_breaker(agent, id).await?;
         if !task.is_known_to(agent) {
             return Err(TaskError::NotYourTask(id, agent.clone()).into());
         }
         Ok(task)
     }
 
-    async fn read(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
+    /// Reads a task and the agent's breaker in one call, and caches both.
+    async fn read_task_and_breaker(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
         let task = task.ok_or(TaskError::UnknownTask(id))?;
         self.tasks.insert(id, task.clone());
@@ -82,18 +83,18 @@ impl Transitions {
     }
 
     /// Whether the agent runs the attempt, as far as this environment has cached.
-    pub(super) fn runs(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
+    pub(super) fn is_known_running(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
         let cached = self.tasks.get(&task);
         cached.is_some_and(|task| task.runs(attempt, agent))
     }
 
     /// Applies an agent's report to its task: a read unless this environment has cached the task
     /// (with the request to cancel it, if the agent reports that it was cancelled), a write, and the
-    /// messages of [`Self::announce`]. The outcome of an attempt is written to the agent's breaker in
+    /// messages of [`Self::enqueue_follow_ups`]. The outcome of an attempt is written to the agent's breaker in
     /// the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
-    /// The errors of [`Self::task_of`], and [`TaskError::TaskContended`] after too many version
+    /// The errors of [`Self::read_agent_task`], and [`TaskError::TaskContended`] after too many version
     /// conflicts.
     pub(super) async fn apply(
         &self,
@@ -102,36 +103,36 @@ impl Transitions {
         event: &TaskEvent,
         completion: Option<&Completion>,
         now: Timestamp,
-    ) -> Result<Outcome> {
+    ) -> Result<TransitionOutcome> {
         // The webhook's environment writes the request to cancel: a cached task without one is out of
         // date, unless the agent stops of its own accord. A read costs less than a version conflict.
         let is_current = |task: &Task| {
             !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
         };
-        let decide = self.decision(Some(agent), event, now);
+        let decide = self.decision_function(Some(agent), event, now);
         let has_effect =
             |task: &Task| is_current(task) && task.is_known_to(agent) && decide(task).is_ok();
         let task = match self.tasks.get(&id).filter(has_effect) {
             Some(task) => task,
-            None => self.task_of(agent, id).await?,
+            None => self.read_agent_task(agent, id).await?,
         };
-        let record = completion.map(TransitionRecord::Completion);
-        self.change(task, decide, record, now).await
+        let record = completion.map(AttachedRecord::Completion);
+        self.change_task(task, decide, record, now).await
     }
 
     /// Applies an event that is not an agent's report to a task that was just read.
-    pub(super) async fn apply_to(
+    pub(super) async fn apply_to_loaded_task(
         &self,
         task: Task,
         event: &TaskEvent,
         now: Timestamp,
-    ) -> Result<Outcome> {
-        let decide = self.decision(None, event, now);
-        self.change(task, decide, None, now).await
+    ) -> Result<TransitionOutcome> {
+        let decide = self.decision_function(None, event, now);
+        self.change_task(task, decide, None, now).await
     }
 
     /// Returns the function that decides on an event: on a report of `sender`, if there is one.
-    pub(super) fn decision(
+    pub(super) fn decision_function(
         &self,
         sender: Option<&AgentId>,
         event: &TaskEvent,
@@ -143,26 +144,26 @@ impl Transitions {
                 Some(agent) => task.after_report(agent, event.clone(), policy, now)?,
                 None => task.after(event.clone(), policy, now)?,
             };
-            let report = breaker::report(event, task, &next);
+            let report = breaker::event_from_task(event, task, &next);
             Ok((next, report))
         }
     }
 
     /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
     /// breaker by the report that `decide` returns, in the same transaction.
-    pub(super) async fn change(
+    pub(super) async fn change_task(
         &self,
         mut task: Task,
         decide: impl Fn(&Task) -> Decision + Send,
-        record: Option<TransitionRecord<'_>>,
+        record: Option<AttachedRecord<'_>>,
         now: Timestamp,
-    ) -> Result<Outcome> {
+    ) -> Result<TransitionOutcome> {
         let id = task.id;
         let mut conflict_backoff = conflict_backoff();
         loop {
             let (next, report) = match decide(&task) {
                 Ok(decided) => decided,
-                Err(why) => return self.unchanged(task, why, now).await,
+                Err(why) => return self.handle_unchanged(task, why, now).await,
             };
             let breaker_change = match report {
                 Some(report) => {
@@ -174,40 +175,41 @@ impl Transitions {
             let change = breaker_change
                 .as_ref()
                 .map(|(before, after)| BreakerChange { before, after });
-            if self.write(&task, &next, record, change).await? == Written::Done {
+            if self.write_transition(&task, &next, record, change).await? == Written::Done {
                 info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
                 let gate = async {
                     match change {
                         Some(change) => {
-                            self.announce_gate_change(&next.agent_id, change, now).await
+                            self.schedule_probe_dispatch(&next.agent_id, change, now)
+                                .await
                         }
                         None => Ok(()),
                     }
                 };
                 let written = self.ports.clock.now();
-                futures::try_join!(self.announce(&next, written), gate)?;
-                return Ok(Outcome::Changed(next));
+                futures::try_join!(self.enqueue_follow_ups(&next, written), gate)?;
+                return Ok(TransitionOutcome::Changed(next));
             }
             let pause = conflict_backoff
                 .next()
                 .ok_or(TaskError::TaskContended(id))?;
             tokio::time::sleep(pause).await;
-            task = self.read(&task.agent_id, id).await?;
+            task = self.read_task_and_breaker(&task.agent_id, id).await?;
         }
     }
 
     /// Writes a transition, and caches what was written.
-    async fn write(
+    async fn write_transition(
         &self,
         before: &Task,
         after: &Task,
-        record: Option<TransitionRecord<'_>>,
+        record: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
     ) -> Result<Written> {
         let written = self
             .ports
             .tasks
-            .transition(before, after, record, change)
+            .write_transition(before, after, record, change)
             .await?;
         if written == Written::Done {
             self.tasks.insert(after.id, after.clone());
@@ -250,7 +252,7 @@ impl Transitions {
         event: &BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>> {
-        for pause in conflict_backoff().take(TRIES) {
+        for pause in conflict_backoff().take(MAX_WRITE_TRIES) {
             let before = self.ports.breakers.breaker(agent).await?;
             let after = before
                 .after(event.clone(), &self.ports.settings.breaker, now)
@@ -270,7 +272,7 @@ impl Transitions {
     /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's queue
     /// for the time at which the breaker permits a probe; the sweeper enqueues it where SQS cannot delay
     /// a message as long.
-    pub(super) async fn announce_gate_change(
+    pub(super) async fn schedule_probe_dispatch(
         &self,
         agent: &AgentId,
         change: BreakerChange<'_>,
@@ -287,7 +289,7 @@ impl Transitions {
             .shut_until(now)
             .map(|until| until.since(now))
         {
-            Some(delay) if delay <= LONGEST_DELAY => {
+            Some(delay) if delay <= MAX_SQS_DELAY => {
                 Ok(self.ports.request_dispatch_after(agent, delay).await?)
             }
             _ => Ok(()),
@@ -303,10 +305,10 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<()> {
         let id = task.id;
-        for _ in 0..TRIES {
-            let record = Some(TransitionRecord::Late(report));
+        for _ in 0..MAX_WRITE_TRIES {
+            let record = Some(AttachedRecord::Late(report));
             if self
-                .write(&task, &task.with_late_report(), record, None)
+                .write_transition(&task, &task.with_late_report(), record, None)
                 .await?
                 == Written::Done
             {
@@ -314,7 +316,7 @@ impl Transitions {
                 return self.enqueue_refresh(id, now).await;
             }
             let known = self.ports.tasks.late_reports(id).await?;
-            task = self.read(&task.agent_id, id).await?;
+            task = self.read_task_and_breaker(&task.agent_id, id).await?;
             if known.iter().any(|late| late.attempt == report.attempt) {
                 let is_shown = task.shown >= task.version;
                 return if is_shown {
@@ -329,12 +331,17 @@ impl Transitions {
 
     /// Handles an event that changes nothing. A repeated event may follow a failure between the
     /// write and the sending of messages, so the messages are sent again.
-    async fn unchanged(&self, task: Task, why: Unchanged, now: Timestamp) -> Result<Outcome> {
+    async fn handle_unchanged(
+        &self,
+        task: Task,
+        why: Unchanged,
+        now: Timestamp,
+    ) -> Result<TransitionOutcome> {
         info!(task = %task.id, state = task.state.name(), why = <&str>::from(why), "task unchanged");
         if why == Unchanged::Duplicate {
-            self.announce(&task, now).await?;
+            self.enqueue_follow_ups(&task, now).await?;
         }
-        Ok(Outcome::Unchanged(task, why))
+        Ok(TransitionOutcome::Unchanged(task, why))
     }
 }
 

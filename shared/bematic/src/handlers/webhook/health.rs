@@ -8,7 +8,7 @@ use bematic_protocol::{
 };
 use tracing::info;
 
-use super::Operator;
+use super::CommandExecutor;
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Mode, Override},
@@ -18,39 +18,46 @@ use crate::{
     slack::text::{self, AgentHealth},
 };
 
-impl Operator {
+impl CommandExecutor {
     /// Shows all agents and their breakers.
-    pub(super) async fn health(&self, now: Timestamp) -> Result<String> {
+    pub(super) async fn show_health_overview(&self, now: Timestamp) -> Result<String> {
         let agents = self.ports.agents.list().await?;
         let ids: Vec<_> = agents.iter().map(|agent| agent.id.clone()).collect();
         let breakers = self.ports.breakers.breakers(&ids).await?;
-        let breakers: Vec<_> = breakers.iter().map(|it| self.as_of(it, now)).collect();
+        let breakers: Vec<_> = breakers
+            .iter()
+            .map(|it| self.breaker_as_of(it, now))
+            .collect();
         let health = agents.iter().zip(&breakers);
         let health: Vec<_> = health
-            .map(|(agent, breaker)| self.of(agent, breaker))
+            .map(|(agent, breaker)| self.agent_health(agent, breaker))
             .collect();
-        Ok(text::health(&health, now))
+        Ok(text::health_list(&health, now))
     }
 
     /// Shows one agent's breaker in detail: two reads.
-    pub(super) async fn health_of(&self, id: &AgentId, now: Timestamp) -> Result<String> {
+    pub(super) async fn show_agent_health(&self, id: &AgentId, now: Timestamp) -> Result<String> {
         let (agent, breaker) =
             futures::try_join!(self.ports.agents.find(id), self.ports.breakers.breaker(id))?;
         let Some(agent) = agent else {
-            return self.unknown_agent(id).await;
+            return self.unknown_agent_text(id).await;
         };
-        let breaker = self.as_of(&breaker, now);
-        Ok(text::health_of(&self.of(&agent, &breaker), now))
+        let breaker = self.breaker_as_of(&breaker, now);
+        Ok(text::health_details(
+            &self.agent_health(&agent, &breaker),
+            now,
+        ))
     }
 
     /// Returns the breaker as of now. The stored state is as of the last event: an operator's order
     /// may have expired since.
-    fn as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
+    fn breaker_as_of(&self, breaker: &Breaker, now: Timestamp) -> Breaker {
         let step = breaker.after(BreakerEvent::Tick, &self.ports.settings.breaker, now);
         step.next
     }
 
-    fn of<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
+    /// Returns an agent with its breaker and the breaker's settings, to be rendered.
+    fn agent_health<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
         AgentHealth {
             agent,
             config: *breaker.config(&self.ports.settings.breaker),
@@ -58,7 +65,8 @@ impl Operator {
         }
     }
 
-    pub(super) async fn unknown_agent(&self, id: &AgentId) -> Result<String> {
+    /// Returns the answer about an agent that does not exist; it names those that do. One call.
+    pub(super) async fn unknown_agent_text(&self, id: &AgentId) -> Result<String> {
         let agents = self.ports.agents.list().await?.into_iter();
         let known: Vec<_> = agents.map(|agent| agent.id).collect();
         Ok(text::unknown_agent(id, &known))
@@ -68,7 +76,7 @@ impl Operator {
     /// reads, a transaction and a message or two. A repeated order is reported as such and sends
     /// the messages again. Returns the text for the operator; `None` if the order was not executed
     /// because the breaker kept changing.
-    pub(super) async fn order(
+    pub(super) async fn execute_breaker_order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
@@ -76,9 +84,9 @@ impl Operator {
         now: Timestamp,
     ) -> Result<Option<String>> {
         if self.ports.agents.find(id).await?.is_none() {
-            return self.unknown_agent(id).await.map(Some);
+            return self.unknown_agent_text(id).await.map(Some);
         }
-        let event = event(order, by, now);
+        let event = breaker_event(order, by, now);
         let Some((before, after)) = self.transitions.change_breaker(id, &event, now).await? else {
             return Ok(None);
         };
@@ -89,9 +97,9 @@ impl Operator {
         };
         futures::try_join!(
             async { Ok(self.ports.request_dispatch(id).await?) },
-            self.transitions.announce_gate_change(id, change, now),
+            self.transitions.schedule_probe_dispatch(id, change, now),
         )?;
-        Ok(Some(text::order_executed(
+        Ok(Some(text::breaker_order_answer(
             id,
             order,
             &after,
@@ -100,7 +108,8 @@ impl Operator {
     }
 }
 
-fn event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
+/// Returns the event of an operator's order to a breaker.
+fn breaker_event(order: &BreakerOrder, by: &UserId, now: Timestamp) -> BreakerEvent {
     let expiring = |lasts: Duration, note: &str| Override {
         by: by.to_string(),
         at: now,

@@ -21,7 +21,7 @@ use crate::{
 /// The time for which an answer is cached, so that it is cheap however often it is polled.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 /// The time after which a component without an answer counts as unavailable.
-const TIMEOUT: Duration = Duration::from_secs(2);
+const COMPONENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The status of a component; the status of the system is the worst of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,14 +54,15 @@ impl HealthCheck {
         match &*last {
             Some((at, response)) if now.since(*at) < CACHED_FOR => response.clone(),
             _ => {
-                let response = self.check(now).await;
+                let response = self.check_now(now).await;
                 last.insert((now, response)).1.clone()
             }
         }
     }
 
-    async fn check(&self, now: Timestamp) -> Response {
-        let agents = within("DynamoDB", async { Ok(self.ports.agents.list().await?) });
+    /// Checks the components, without the cache.
+    async fn check_now(&self, now: Timestamp) -> Response {
+        let agents = within_timeout("DynamoDB", async { Ok(self.ports.agents.list().await?) });
         let (agents, dead) = futures::join!(agents, self.count_dead_letters());
         // Whether the table can be read.
         let database = if agents.is_some() {
@@ -104,7 +105,7 @@ impl HealthCheck {
             .max(degraded_if(unhealthy > 0));
         let body = json!({
             "status": status,
-            "timestamp": iso(now),
+            "timestamp": format_iso8601(now),
             "components": {
                 "database": database,
                 "queues": queues,
@@ -122,16 +123,20 @@ impl HealthCheck {
         }
     }
 
+    /// Counts the dead letters of each queue. `None` if SQS cannot be reached.
     async fn count_dead_letters(&self) -> Option<Vec<(QueueName, usize)>> {
         let counts = QueueName::iter()
             .map(async |name| Ok((name, self.ports.dead_letters.count(name).await?)));
-        within("SQS", try_join_all(counts)).await
+        within_timeout("SQS", try_join_all(counts)).await
     }
 }
 
 /// Returns the result of a call to a component, if it arrives in time.
-async fn within<T>(component: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
-    match timeout(TIMEOUT, call).await {
+async fn within_timeout<T>(
+    component: &'static str,
+    call: impl Future<Output = Result<T>>,
+) -> Option<T> {
+    match timeout(COMPONENT_TIMEOUT, call).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
             warn!(component, code = error.code(), error = %chain(&error), "not healthy");
@@ -145,7 +150,7 @@ async fn within<T>(component: &'static str, call: impl Future<Output = Result<T>
 }
 
 /// Formats a time, such as `2023-11-14T22:13:20.000Z`.
-fn iso(at: Timestamp) -> String {
+fn format_iso8601(at: Timestamp) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     DateTime::from_timestamp_millis(millis)
         .map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))

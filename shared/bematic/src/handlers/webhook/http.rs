@@ -41,10 +41,12 @@ pub struct Response {
 }
 
 impl Response {
+    /// Returns a response with status 200.
     pub(super) const fn ok(body: Option<Value>) -> Self {
         Self { status: 200, body }
     }
 
+    /// Returns a response with an error's status and stable code.
     pub(super) fn error(status: u16, code: &str) -> Self {
         let body = Some(json!({ "error": code }));
         Self { status, body }

@@ -19,15 +19,15 @@ use tracing::{error, info, warn};
 use self::health_check::HealthCheck;
 pub use self::{
     http::{Request, Response},
-    operator::Operator,
+    operator::CommandExecutor,
 };
 use crate::{
     command::{self, BreakerOrder, Command},
     error::{BematicError, Result, chain},
-    ports::{NotifyMessage, Ports},
+    ports::{MentionReply, Ports},
     slack::{
-        Reply,
-        card::{CardAction, RESET},
+        CommandReply,
+        card::{CardAction, RESET_ACTION_ID},
         inbound::{self, ButtonPress, Endpoint, Inbound, Mention, SlashCommand},
         signature, text,
     },
@@ -43,7 +43,7 @@ pub struct Webhook {
     ports: Arc<Ports>,
     secret: SecretString,
     health_check: HealthCheck,
-    operator: Operator,
+    executor: CommandExecutor,
 }
 
 impl Webhook {
@@ -52,7 +52,7 @@ impl Webhook {
         Self {
             secret,
             health_check: HealthCheck::new(ports.clone()),
-            operator: Operator::new(ports.clone()),
+            executor: CommandExecutor::new(ports.clone()),
             ports,
         }
     }
@@ -78,7 +78,7 @@ impl Webhook {
             return Response::error(401, error.code());
         }
         match inbound::parse(endpoint, body) {
-            Ok(inbound) => self.inbound(inbound, now).await,
+            Ok(inbound) => self.handle_inbound(inbound, now).await,
             Err(error) => {
                 warn!(code = error.code(), %error, "request cannot be parsed");
                 Response::error(400, error.code())
@@ -86,20 +86,23 @@ impl Webhook {
         }
     }
 
-    async fn inbound(&self, inbound: Inbound, now: Timestamp) -> Response {
+    /// Handles a parsed request, by its kind.
+    async fn handle_inbound(&self, inbound: Inbound, now: Timestamp) -> Response {
         match inbound {
-            Inbound::Command(command) => self.command(command, now).await,
+            Inbound::Command(command) => self.handle_slash_command(command, now).await,
             // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
             // which creates nothing twice.
             Inbound::Mention(mention) => {
-                respond(self.mention(mention, now).map_ok(|()| true)).await
+                respond_with_status(self.handle_mention(mention, now).map_ok(|()| true)).await
             }
             Inbound::UrlVerification { challenge } => {
                 Response::ok(Some(json!({ "challenge": challenge })))
             }
             // The result is seen in the message of the button. Slack shows anything but 200 as a
             // failure.
-            Inbound::Action(action) => respond(self.press(action, now)).await,
+            Inbound::Action(action) => {
+                respond_with_status(self.handle_button_press(action, now)).await
+            }
             Inbound::Ignored { kind } => {
                 info!(kind, "event ignored");
                 Response::ok(None)
@@ -108,7 +111,7 @@ impl Webhook {
     }
 
     /// Answers a slash command in the response; Slack does not repeat it.
-    async fn command(&self, slash: SlashCommand, now: Timestamp) -> Response {
+    async fn handle_slash_command(&self, slash: SlashCommand, now: Timestamp) -> Response {
         let request = format!("command-{}", slash.trigger_id);
         let origin = Origin {
             channel_id: slash.channel_id,
@@ -116,36 +119,36 @@ impl Webhook {
             user_id: slash.user_id,
         };
         let command = command::parse(&slash.text);
-        let stores = command.as_ref().is_ok_and(Command::stores);
+        let stores = command.as_ref().is_ok_and(Command::changes_stored_data);
         let work = async {
             match command {
-                Ok(command) => self.operator.execute(command, origin, &request, now).await,
+                Ok(command) => self.executor.execute(command, origin, &request, now).await,
                 Err(error) => {
                     info!(code = error.code(), "command cannot be parsed");
-                    Ok(Reply::ephemeral(text::command_error(&error)))
+                    Ok(CommandReply::ephemeral(text::command_error(&error)))
                 }
             }
         };
         let failure = match timeout(ANSWER_WITHIN, work).await {
             Ok(Ok(reply)) => return Response::ok(serde_json::to_value(reply).ok()),
             Ok(Err(error)) => {
-                failed(&error);
+                logged_error_code(&error);
                 // After an error of a queue, the command's data is stored, and the sweeper finds it.
                 let is_stored = stores && matches!(error, BematicError::Queue(_));
                 (error.code(), is_stored)
             }
-            Err(_) => (late(), stores),
+            Err(_) => (logged_timeout_code(), stores),
         };
         let text = match failure {
             // A repetition would execute the command again.
-            (_, true) => text::not_confirmed(),
+            (_, true) => text::command_timed_out(),
             (code, false) => text::internal_error(code),
         };
-        Response::ok(serde_json::to_value(Reply::ephemeral(text)).ok())
+        Response::ok(serde_json::to_value(CommandReply::ephemeral(text)).ok())
     }
 
     /// Executes a mention's command. The answer is a reply in the thread, unless it is a task's card.
-    async fn mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
+    async fn handle_mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
         let origin = Origin {
             channel_id: mention.channel_id.clone(),
@@ -160,8 +163,8 @@ impl Webhook {
                 prompt,
             }) => {
                 let run = self
-                    .operator
-                    .run(agent, priority, prompt, origin, &request, now);
+                    .executor
+                    .create_task(agent, priority, prompt, origin, &request, now);
                 match run.await? {
                     Ok(_) => return Ok(()),
                     Err(refusal) => refusal,
@@ -169,30 +172,32 @@ impl Webhook {
             }
             Ok(command) => {
                 let reply = self
-                    .operator
+                    .executor
                     .execute(command, origin, &request, now)
                     .await?;
                 reply.message.text
             }
             Err(error) => text::command_error(&error),
         };
-        let reply = NotifyMessage::Reply {
+        let reply = MentionReply {
             event_id: mention.event_id,
             channel_id: mention.channel_id,
             thread_ts,
             text: answer,
         };
-        Ok(self.ports.notifications.reply(&reply).await?)
+        Ok(self.ports.notifications.enqueue_reply(reply).await?)
     }
 
     /// Executes the action of a button of a task's card or of a notice in the operations channel.
     /// Returns false only if it could not be done now.
-    async fn press(&self, action: ButtonPress, now: Timestamp) -> Result<bool> {
+    async fn handle_button_press(&self, action: ButtonPress, now: Timestamp) -> Result<bool> {
         let (name, value) = (action.action_id.as_str(), action.value.as_deref());
-        if name == RESET {
+        if name == RESET_ACTION_ID {
             if let Some(Ok(agent)) = value.map(str::parse) {
                 let by = &action.user_id;
-                let reset = self.operator.order(&agent, &BreakerOrder::Reset, by, now);
+                let reset =
+                    self.executor
+                        .execute_breaker_order(&agent, &BreakerOrder::Reset, by, now);
                 return Ok(reset.await?.is_some());
             }
         } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
@@ -204,7 +209,9 @@ impl Webhook {
                 CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
                 CardAction::Retry => TaskEvent::Retried,
             };
-            self.operator.change(task, &channel, event, now).await?;
+            self.executor
+                .cancel_or_retry_task(task, &channel, event, now)
+                .await?;
             return Ok(true);
         }
         warn!(action = name, "unknown button");
@@ -213,23 +220,23 @@ impl Webhook {
 }
 
 /// Returns the response to a request whose answer is only a status: 200 if `work` was done in time.
-async fn respond(work: impl Future<Output = Result<bool>>) -> Response {
+async fn respond_with_status(work: impl Future<Output = Result<bool>>) -> Response {
     match timeout(ANSWER_WITHIN, work).await {
         Ok(Ok(true)) => Response::ok(None),
         Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
-        Ok(Err(error)) => Response::error(503, failed(&error)),
-        Err(_) => Response::error(503, late()),
+        Ok(Err(error)) => Response::error(503, logged_error_code(&error)),
+        Err(_) => Response::error(503, logged_timeout_code()),
     }
 }
 
 /// Logs an error, and returns its code.
-fn failed(error: &BematicError) -> &'static str {
+fn logged_error_code(error: &BematicError) -> &'static str {
     error!(code = error.code(), error = %chain(error), "request failed");
     error.code()
 }
 
 /// Logs that a request was not handled in time, and returns the code.
-fn late() -> &'static str {
+fn logged_timeout_code() -> &'static str {
     const CODE: &str = "SLACK_DEADLINE";
     error!(code = CODE, "request not handled in time");
     CODE

@@ -2,28 +2,28 @@
 
 use bematic_protocol::{
     ids::{AgentId, MessageId},
-    messages::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MESSAGE_BYTES},
+    messages::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MAX_MESSAGE_BYTES},
     time::Timestamp,
 };
 use tracing::info;
 
 use super::{
-    super::{dispatch::submission, routing::Pool},
-    Operator,
+    super::{dispatch::task_submit_message, routing::AgentPool},
+    CommandExecutor,
 };
 use crate::{
     agent::Route,
     error::Result,
-    ports::Creation,
+    ports::TaskCreation,
     slack::text,
     task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
 };
 
-impl Operator {
+impl CommandExecutor {
     /// Stores a task, and enqueues its dispatch and the refresh of its card: a read, a transaction,
     /// a message; more reads where there is a choice of agents. A repeated request only sends the
     /// message again. Returns the confirmation, or the reason why no task was created.
-    pub(super) async fn run(
+    pub(super) async fn create_task(
         &self,
         agent: Option<AgentId>,
         priority: Priority,
@@ -36,8 +36,8 @@ impl Operator {
             return Ok(Err(text::no_project(&origin.channel_id)));
         };
         let route = agent.map_or_else(|| project.route.clone(), Route::One);
-        let Some(chosen) = self.choose(&route, now).await? else {
-            return Ok(Err(text::no_agent(&route)));
+        let Some(chosen) = self.choose_agent(&route, now).await? else {
+            return Ok(Err(text::no_agent_exists(&route)));
         };
         let spec = project.spec(prompt);
         let id = self.ports.ids.task();
@@ -45,31 +45,33 @@ impl Operator {
         let mut task = Task::new(id, chosen, &spec, origin, policy, now);
         task.priority = priority;
         task.route = Some(route).filter(Route::has_choice);
-        if let Err(bytes) = fits(&task, &spec, self.ports.ids.message(), now) {
-            return Ok(Err(text::prompt_too_large(bytes, MESSAGE_BYTES)));
+        if let Err(bytes) = check_message_size(&task, &spec, self.ports.ids.message(), now) {
+            return Ok(Err(text::prompt_too_large(bytes, MAX_MESSAGE_BYTES)));
         }
         let task = match self.ports.tasks.create(&task, &spec, request).await? {
-            Creation::Done => {
+            TaskCreation::Done => {
                 info!(task = %task.id, agent = %task.agent_id, "task created");
                 task
             }
-            Creation::Repeated(first) => {
+            TaskCreation::Repeated(first) => {
                 info!(task = %first, "request repeated");
                 self.ports.tasks.find(first).await?.unwrap_or(task)
             }
-            Creation::NoAgent => return Ok(Err(self.unknown_agent(&task.agent_id).await?)),
+            TaskCreation::NoAgent => {
+                return Ok(Err(self.unknown_agent_text(&task.agent_id).await?));
+            }
         };
-        self.transitions.announce(&task, now).await?;
+        self.transitions.enqueue_follow_ups(&task, now).await?;
         Ok(Ok(text::run_accepted(&task)))
     }
 
     /// Chooses the agent for a new task. Makes no call where the route leaves no choice: whether
     /// the agent exists is checked when the task is stored.
-    async fn choose(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>> {
+    async fn choose_agent(&self, route: &Route, now: Timestamp) -> Result<Option<AgentId>> {
         if let Route::One(agent) = route {
             return Ok(Some(agent.clone()));
         }
-        Pool::read(&self.ports, [route], None, now)
+        AgentPool::read(&self.ports, [route], None, now)
             .await?
             .choose(route)
             .await
@@ -77,10 +79,15 @@ impl Operator {
 }
 
 /// Checks that the task fits in one message to its agent; returns its size in bytes if it does not.
-fn fits(task: &Task, spec: &TaskSpec, id: MessageId, now: Timestamp) -> Result<(), usize> {
+fn check_message_size(
+    task: &Task,
+    spec: &TaskSpec,
+    id: MessageId,
+    now: Timestamp,
+) -> Result<(), usize> {
     let claimed = task.after(TaskEvent::Claimed, &TaskPolicy::default(), now);
     let claimed = claimed.as_ref().unwrap_or(task);
-    let message = CloudMessage::TaskSubmit(Box::new(submission(claimed, spec.clone())));
+    let message = CloudMessage::TaskSubmit(Box::new(task_submit_message(claimed, spec.clone())));
     let timestamp = now;
     let envelope = Envelope {
         id,

@@ -4,8 +4,8 @@ use crate::{
     batch::{Batch, BatchKind, BatchState},
     slack::{
         Message,
-        message::{context, section},
-        text::{bar, quoted},
+        message::{context_block, section_block},
+        text::{inline_code_list, progress_bar},
     },
 };
 
@@ -27,16 +27,16 @@ pub(crate) fn batch_card(batch: &Batch) -> Message {
     };
     let lines = [
         Some(headline.clone()),
-        Some(progress(batch)),
+        Some(batch_progress_bar(batch)),
         counts(batch),
-        failures(batch),
+        failed_tasks(batch),
     ];
     let lines: Vec<_> = lines.into_iter().flatten().collect();
     Message {
         text: headline,
         blocks: vec![
-            section(lines.join("\n")),
-            context(format!("asked for by <@{}>", batch.origin.user_id)),
+            section_block(lines.join("\n")),
+            context_block(format!("asked for by <@{}>", batch.origin.user_id)),
         ],
     }
 }
@@ -46,32 +46,32 @@ pub(crate) fn batch_card(batch: &Batch) -> Message {
     clippy::cast_precision_loss,
     reason = "a percentage of more tasks than there are milliseconds in a century"
 )]
-fn progress(batch: &Batch) -> String {
-    let looked_at = batch.tally.looked_at();
+fn batch_progress_bar(batch: &Batch) -> String {
+    let examined_count = batch.tally.examined_count();
     match (&batch.state, batch.total()) {
-        (BatchState::Finished { .. }, _) => bar(100.0),
-        (_, Some(total)) if total > 0 => bar(100.0 * looked_at as f64 / total as f64),
-        _ => bar(0.0),
+        (BatchState::Finished { .. }, _) => progress_bar(100.0),
+        (_, Some(total)) if total > 0 => progress_bar(100.0 * examined_count as f64 / total as f64),
+        _ => progress_bar(0.0),
     }
 }
 
 fn counts(batch: &Batch) -> Option<String> {
     let tally = &batch.tally;
-    let total = batch.total()?.max(tally.looked_at());
+    let total = batch.total()?.max(tally.examined_count());
     let failed = match tally.failed {
         0 => String::new(),
         failed => format!(", {failed} could not be changed"),
     };
     Some(format!(
         "{} of {total} looked at: {} changed, {} left as they were{failed}",
-        tally.looked_at(),
+        tally.examined_count(),
         tally.changed,
         tally.unchanged,
     ))
 }
 
-fn failures(batch: &Batch) -> Option<String> {
-    let names = quoted(batch.failed.iter());
+fn failed_tasks(batch: &Batch) -> Option<String> {
+    let names = inline_code_list(batch.failed.iter());
     (!names.is_empty()).then(|| {
         format!("These tasks kept changing: {names}. Write the command again to retry them.")
     })

@@ -2,44 +2,52 @@
 
 use super::budget;
 use crate::{
-    slack::{mrkdwn, text::plural},
+    slack::{mrkdwn, text::count_with_noun},
     task::{Completion, LateReport, TerminalMessage},
 };
 
 /// Renders the result, or its beginning if it is long.
 pub(super) fn result(result: &str) -> Option<String> {
-    let shown = mrkdwn::head(result, budget::RESULT);
+    let shown = mrkdwn::render_head(result, budget::RESULT_CHARS);
     (!shown.is_empty()).then(|| format!("*Result*\n{shown}"))
 }
 
 /// Whether a result is shown as a whole.
-pub(super) fn fits(result: &str) -> bool {
-    result.len() <= budget::RESULT * 4
-        && mrkdwn::size(&mrkdwn::from_markdown(&mrkdwn::clean(result))) <= budget::RESULT
+pub(super) fn is_shown_whole(result: &str) -> bool {
+    result.len() <= budget::RESULT_CHARS * 4
+        && mrkdwn::utf16_len(&mrkdwn::from_markdown(&mrkdwn::clean_terminal_text(result)))
+            <= budget::RESULT_CHARS
 }
 
 /// Renders the number of changed files, and the first of them by name.
-pub(super) fn files(completion: &Completion) -> Option<String> {
+pub(super) fn changed_files(completion: &Completion) -> Option<String> {
     let files = &completion.files_changed;
-    let count = format!("*{} changed*", plural(files.len(), "file"));
-    let named = files
-        .iter()
-        .take(budget::FILES)
-        .map(|path| format!("• {}", mrkdwn::line(path, budget::FILE)));
-    let more = files.len().saturating_sub(budget::FILES);
+    let count = format!("*{} changed*", count_with_noun(files.len(), "file"));
+    let named = files.iter().take(budget::MAX_FILES).map(|path| {
+        format!(
+            "• {}",
+            mrkdwn::escape_one_line(path, budget::FILE_PATH_CHARS)
+        )
+    });
+    let more = files.len().saturating_sub(budget::MAX_FILES);
     let more = (more > 0).then(|| format!("and {more} more"));
     let lines: Vec<_> = std::iter::once(count).chain(named).chain(more).collect();
     (!files.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Renders model, tokens and cost, as far as the agent reported them.
-pub(super) fn figures(completion: &Completion) -> Option<String> {
+pub(super) fn model_tokens_and_cost(completion: &Completion) -> Option<String> {
     let (read, written) = (completion.input_tokens, completion.output_tokens);
     let (model, cost) = (completion.model.as_deref(), completion.estimated_cost);
     let figures = [
-        model.map(|model| mrkdwn::line(model, budget::NAME)),
-        (read > 0 || written > 0)
-            .then(|| format!("{} tokens in, {} out", grouped(read), grouped(written))),
+        model.map(|model| mrkdwn::escape_one_line(model, budget::NAME_CHARS)),
+        (read > 0 || written > 0).then(|| {
+            format!(
+                "{} tokens in, {} out",
+                group_digits(read),
+                group_digits(written)
+            )
+        }),
         (cost > 0.0).then(|| dollars(cost)),
     ];
     let figures: Vec<_> = figures
@@ -61,21 +69,21 @@ fn dollars(cost: f64) -> String {
 }
 
 /// Formats a number in groups of three digits: `1 234 567`.
-fn grouped(number: u64) -> String {
+fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
     String::from_utf8_lossy(&groups.join(&b' ')).into_owned()
 }
 
 /// Renders a late report.
-pub(super) fn late(report: &LateReport) -> String {
+pub(super) fn late_report(report: &LateReport) -> String {
     let (verb, text) = match &report.outcome {
         TerminalMessage::Completed(completion) => ("completed", Some(completion.result.as_str())),
         TerminalMessage::Failed(failure) => ("failed", Some(failure.message.as_str())),
         TerminalMessage::Cancelled(reason) => ("was stopped", reason.as_deref()),
     };
     let first = format!(":snail: *Late:* attempt {} {verb}", report.attempt);
-    match mrkdwn::line(text.unwrap_or_default(), budget::LATE) {
+    match mrkdwn::escape_one_line(text.unwrap_or_default(), budget::LATE_REPORT_CHARS) {
         text if text.is_empty() => first,
         text => format!("{first}: {text}"),
     }

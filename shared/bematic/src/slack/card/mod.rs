@@ -1,5 +1,6 @@
 //! A task's card: the task as one Slack message. Every part has a budget, measured by
-//! [`mrkdwn::size`]. Together they stay under [`Message::CHARS`], as the property test asserts.
+//! [`mrkdwn::utf16_len`]. Together they stay under [`Message::MAX_CHARS`], as the property
+//! test asserts.
 
 mod batch;
 mod budget;
@@ -10,7 +11,7 @@ mod view;
 
 pub(crate) use self::{
     batch::batch_card,
-    notice::{RESET, closed_notice, opened_notice},
+    notice::{RESET_ACTION_ID, breaker_closed_notice, breaker_opened_notice},
     view::{CardAction, TaskView},
 };
 
@@ -18,9 +19,9 @@ use bematic_protocol::{messages::StepKind, time::Timestamp};
 
 use super::{
     Message,
-    message::{actions, context, section},
+    message::{actions_block, context_block, section_block},
     mrkdwn,
-    text::emoji,
+    text::state_emoji,
 };
 use crate::task::{Output, Progress, Task};
 
@@ -28,12 +29,15 @@ impl TaskView {
     /// Renders the card.
     pub(crate) fn render(&self, now: Timestamp) -> Message {
         let (phrase, details) = status::status(self, now);
-        let emoji = emoji(&self.task.state);
-        let title = mrkdwn::line(&self.task.title, budget::TITLE);
+        let emoji = state_emoji(&self.task.state);
+        let title = mrkdwn::escape_one_line(&self.task.title, budget::TITLE_CHARS);
         let completion = self.completion.as_ref();
         let result = completion.map(|it| it.result.as_str());
-        let skipped = self.late.len().saturating_sub(budget::LATES);
-        let late: Vec<_> = self.late[skipped..].iter().map(completion::late).collect();
+        let skipped = self.late.len().saturating_sub(budget::MAX_LATE_REPORTS);
+        let late: Vec<_> = self.late[skipped..]
+            .iter()
+            .map(completion::late_report)
+            .collect();
         let first = [
             vec![format!("{emoji} *{phrase}*")],
             details,
@@ -45,15 +49,19 @@ impl TaskView {
             steps(&self.progress),
             output(&self.output, result),
             result.and_then(completion::result),
-            completion.and_then(completion::files),
+            completion.and_then(completion::changed_files),
             (!late.is_empty()).then(|| late.join("\n")),
         ];
-        let mut blocks: Vec<_> = sections.into_iter().flatten().map(section).collect();
-        blocks.extend(completion.and_then(completion::figures).map(context));
-        blocks.push(context(origin(&self.task)));
+        let mut blocks: Vec<_> = sections.into_iter().flatten().map(section_block).collect();
+        blocks.extend(
+            completion
+                .and_then(completion::model_tokens_and_cost)
+                .map(context_block),
+        );
+        blocks.push(context_block(footer(&self.task)));
         if !self.buttons.is_empty() {
             let id = self.task.id.to_string();
-            blocks.push(actions(self.buttons.iter().map(|button| {
+            blocks.push(actions_block(self.buttons.iter().map(|button| {
                 let label = match button {
                     CardAction::Cancel => "Cancel",
                     CardAction::Retry => "Retry",
@@ -69,10 +77,13 @@ impl TaskView {
 }
 
 fn steps(progress: &Progress) -> Option<String> {
-    let skipped = progress.steps.len().saturating_sub(Progress::STEPS);
+    let skipped = progress
+        .steps
+        .len()
+        .saturating_sub(Progress::MAX_STEPS_SHOWN);
     let lines: Vec<_> = progress.steps[skipped..]
         .iter()
-        .map(|(kind, text)| (kind, mrkdwn::line(text, budget::STEP)))
+        .map(|(kind, text)| (kind, mrkdwn::escape_one_line(text, budget::STEP_CHARS)))
         .filter(|(_, text)| !text.is_empty())
         .map(|(kind, text)| match kind {
             StepKind::ToolUse => format!(":hammer_and_wrench: {text}"),
@@ -86,25 +97,26 @@ fn steps(progress: &Progress) -> Option<String> {
 /// Renders the end of the output, without the result, if that is shown below as a whole.
 fn output(output: &Output, result: Option<&str>) -> Option<String> {
     let (text, budget) = match result.map(str::trim).filter(|result| !result.is_empty()) {
-        None => (&*output.text, budget::OUTPUT),
+        None => (&*output.text, budget::OUTPUT_CHARS),
         Some(result) => {
             let text = output.text.trim_end();
             let rest = text
                 .strip_suffix(result)
-                .filter(|_| completion::fits(result));
-            (rest.unwrap_or(text), budget::OUTPUT_WITH_RESULT)
+                .filter(|_| completion::is_shown_whole(result));
+            (rest.unwrap_or(text), budget::OUTPUT_WITH_RESULT_CHARS)
         }
     };
-    let shown = mrkdwn::tail(text, output.cut, budget);
+    let shown = mrkdwn::render_tail(text, output.cut, budget);
     (!shown.is_empty()).then(|| format!("*Output*\n{shown}"))
 }
 
-fn origin(task: &Task) -> String {
+/// Renders the last line: the ids of the task, its agent, its project and the operator.
+fn footer(task: &Task) -> String {
     format!(
         "`{}` · agent `{}` · project {} · asked by <@{}>",
         task.id,
         task.agent_id,
-        mrkdwn::line(&task.project_id, budget::NAME),
+        mrkdwn::escape_one_line(&task.project_id, budget::NAME_CHARS),
         task.origin.user_id,
     )
 }

@@ -3,37 +3,42 @@
 use bematic_protocol::ids::AgentId;
 
 use crate::{
-    breaker::{Closed, ClosedBy, Incident},
+    breaker::{ClosedBy, Incident, IncidentEnd},
     slack::{
         Message,
-        message::{actions, context, section},
-        text::{duration, failure},
+        message::{actions_block, context_block, section_block},
+        text::{duration, failure_message},
     },
 };
 
 /// The action id of the button that resets a breaker: its value is the agent.
-pub(crate) const RESET: &str = "breaker_reset";
+pub(crate) const RESET_ACTION_ID: &str = "breaker_reset";
 
 /// Renders the notice that a breaker opened. It has a button until the breaker is closed again.
-pub(crate) fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
+pub(crate) fn breaker_opened_notice(agent: &AgentId, incident: &Incident) -> Message {
     /// The number of characters of the error.
     const ERROR: usize = 300;
     let headline = format!(":red_circle: `{agent}` gets no more work for now");
     let error = match &incident.failure {
-        Some(last) => format!("\nLast error: {}", failure(last, ERROR)),
+        Some(last) => format!("\nLast error: {}", failure_message(last, ERROR)),
         None => String::new(),
     };
-    let mut blocks = vec![section(format!("{headline}\n{}.{error}", incident.trip))];
+    let mut blocks = vec![section_block(format!(
+        "{headline}\n{}.{error}",
+        incident.trip
+    ))];
     if incident.closed.is_some() {
-        blocks.push(context("The breaker has closed again.".to_owned()));
+        blocks.push(context_block("The breaker has closed again.".to_owned()));
     } else {
-        blocks.push(context(format!(
+        blocks.push(context_block(format!(
             "Its waiting tasks stay in its queue, or move to another agent if their project names \
              several. After {} a few tasks are sent to it as probes. `/bm health {agent}` shows \
              more.",
             duration(incident.retry_at.since(incident.at))
         )));
-        blocks.push(actions([(RESET, "Reset", agent.as_str())].into_iter()));
+        blocks.push(actions_block(
+            [(RESET_ACTION_ID, "Reset", agent.as_str())].into_iter(),
+        ));
     }
     Message {
         text: headline,
@@ -42,7 +47,11 @@ pub(crate) fn opened_notice(agent: &AgentId, incident: &Incident) -> Message {
 }
 
 /// Renders the notice that a breaker closed again.
-pub(crate) fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Closed) -> Message {
+pub(crate) fn breaker_closed_notice(
+    agent: &AgentId,
+    incident: &Incident,
+    closed: &IncidentEnd,
+) -> Message {
     let headline = format!(":large_green_circle: `{agent}` gets work again");
     let after = duration(closed.at.since(incident.at));
     let by = match closed.by {
@@ -51,7 +60,7 @@ pub(crate) fn closed_notice(agent: &AgentId, incident: &Incident, closed: &Close
         ClosedBy::Operator => "an operator reset it".to_owned(),
     };
     Message {
-        blocks: vec![section(format!("{headline} after {after}: {by}."))],
+        blocks: vec![section_block(format!("{headline} after {after}: {by}."))],
         text: headline,
     }
 }
@@ -96,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_opening_says_why_what_becomes_of_work_and_how_to_undo_it() {
-        let message = opened_notice(&agent(), &incident());
+        let message = breaker_opened_notice(&agent(), &incident());
         assert_eq!(message.text, ":red_circle: `box` gets no more work for now");
         let blocks = blocks(&message);
         assert_eq!(
@@ -123,11 +132,11 @@ mod tests {
     #[test]
     fn once_it_is_over_there_is_nothing_to_press() {
         let mut over = incident();
-        over.closed = Some(Closed {
+        over.closed = Some(IncidentEnd {
             at: AT + Duration::from_mins(5),
             by: ClosedBy::Operator,
         });
-        let blocks = blocks(&opened_notice(&agent(), &over));
+        let blocks = blocks(&breaker_opened_notice(&agent(), &over));
         assert_eq!(blocks.as_array().unwrap().len(), 2);
         assert_eq!(
             blocks[1]["elements"][0]["text"],
@@ -138,11 +147,11 @@ mod tests {
     #[test]
     fn a_closing_says_after_how_long_and_by_whom() {
         let said = |by| {
-            let closed = Closed {
+            let closed = IncidentEnd {
                 at: AT + Duration::from_secs(125),
                 by,
             };
-            let message = closed_notice(&agent(), &incident(), &closed);
+            let message = breaker_closed_notice(&agent(), &incident(), &closed);
             let text = blocks(&message)[0]["text"]["text"].clone();
             let text = text.as_str().unwrap().to_owned();
             text.split_once(" gets work again ").unwrap().1.to_owned()

@@ -8,7 +8,7 @@ use super::{budget, view::TaskView};
 use crate::{
     slack::{
         mrkdwn,
-        text::{bar, duration},
+        text::{duration, progress_bar},
     },
     task::{Failure, FailureCode, TaskState},
 };
@@ -36,7 +36,11 @@ pub(super) fn status(view: &TaskView, now: Timestamp) -> (String, Vec<String>) {
         ),
         TaskState::Processing { cancel: None, .. } => (
             after(&format!("Running on agent {agent}"), "for"),
-            view.progress.percent.map(bar).into_iter().collect(),
+            view.progress
+                .percent
+                .map(progress_bar)
+                .into_iter()
+                .collect(),
         ),
         TaskState::Dispatched {
             cancel: Some(request),
@@ -49,8 +53,8 @@ pub(super) fn status(view: &TaskView, now: Timestamp) -> (String, Vec<String>) {
             format!("Stopping on agent {agent}"),
             vec![format!("<@{}> asked for it.", request.by)],
         ),
-        TaskState::Completed { .. } => (completed(view, now), Vec::new()),
-        TaskState::Failed { failure, .. } => (after("Failed", "after"), failed(failure)),
+        TaskState::Completed { .. } => (completed_phrase(view, now), Vec::new()),
+        TaskState::Failed { failure, .. } => (after("Failed", "after"), failure_details(failure)),
         TaskState::Cancelled { by, reason, .. } => {
             let by = by.as_ref().map(|by| format!("<@{by}> asked for it."));
             let reason = reason.as_deref().map(reason_line);
@@ -63,7 +67,7 @@ pub(super) fn status(view: &TaskView, now: Timestamp) -> (String, Vec<String>) {
 }
 
 /// Renders the duration of a completed task, by the agent's own measure where there is one.
-fn completed(view: &TaskView, now: Timestamp) -> String {
+fn completed_phrase(view: &TaskView, now: Timestamp) -> String {
     let reported = view
         .completion
         .as_ref()
@@ -104,26 +108,29 @@ fn elapsed(state: &TaskState, now: Timestamp) -> Option<Duration> {
 fn waiting(offline: bool, not_before: Option<Timestamp>, last_error: Option<&str>) -> Vec<String> {
     let lines = [
         offline.then(|| "The agent was offline: the task waits until it is back.".to_owned()),
-        not_before.map(|at| format!("Waits until {} before the next attempt.", time(at))),
+        not_before.map(|at| format!("Waits until {} before the next attempt.", time_of_day(at))),
         last_error.map(|error| format!("The last attempt failed. {}", reason_line(error))),
     ];
     lines.into_iter().flatten().collect()
 }
 
 /// Formats a time of day, as Slack shows it in each reader's own time zone.
-fn time(at: Timestamp) -> String {
+fn time_of_day(at: Timestamp) -> String {
     let secs = at.as_secs();
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
     format!("<!date^{secs}^{{time_secs}}|{hour:02}:{minute:02}:{second:02} UTC>")
 }
 
 fn reason_line(reason: &str) -> String {
-    format!("Reason: {}", mrkdwn::line(reason, budget::REASON))
+    format!(
+        "Reason: {}",
+        mrkdwn::escape_one_line(reason, budget::REASON_CHARS)
+    )
 }
 
-fn failed(failure: &Failure) -> Vec<String> {
+fn failure_details(failure: &Failure) -> Vec<String> {
     let code: &str = failure.code.into();
-    let message = mrkdwn::head(&failure.message, budget::FAILURE);
+    let message = mrkdwn::render_head(&failure.message, budget::FAILURE_MESSAGE_CHARS);
     let quoted = message.lines().map(|line| format!("> {line}"));
     [format!("`{code}`")]
         .into_iter()

@@ -392,10 +392,10 @@ proptest! {
         prop_assert!(message.blocks.len() <= 10);
         for text in &texts {
             prop_assert!(!text.is_empty());
-            prop_assert!(mrkdwn::size(text) <= 2900, "{}", mrkdwn::size(text));
+            prop_assert!(mrkdwn::utf16_len(text) <= 2900, "{}", mrkdwn::utf16_len(text));
         }
-        let all: usize = texts.iter().map(|text| mrkdwn::size(text)).sum();
-        prop_assert!(all + mrkdwn::size(&message.text) <= Message::CHARS, "{}", all);
+        let all: usize = texts.iter().map(|text| mrkdwn::utf16_len(text)).sum();
+        prop_assert!(all + mrkdwn::utf16_len(&message.text) <= Message::MAX_CHARS, "{}", all);
         prop_assert_eq!(&view.render(NOW), &message);
     }
 }

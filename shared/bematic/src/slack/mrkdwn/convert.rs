@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The text of a horizontal rule.
-const RULE: &str = "──────────";
+const HORIZONTAL_RULE: &str = "──────────";
 
 /// Converts Markdown to Slack's mrkdwn. Line breaks stay where they are, as in a chat.
 pub(crate) fn from_markdown(markdown: &str) -> String {
@@ -37,34 +37,34 @@ struct Converter {
 impl Converter {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(tag) => self.start(tag),
-            Event::End(tag) => self.end(tag),
-            Event::Text(text) => self.text(&text),
-            Event::Code(code) => self.code(&code),
-            Event::Html(html) | Event::InlineHtml(html) => self.html(&html),
-            Event::SoftBreak | Event::HardBreak => self.line_break(),
+            Event::Start(tag) => self.start_tag(tag),
+            Event::End(tag) => self.end_tag(tag),
+            Event::Text(text) => self.add_text(&text),
+            Event::Code(code) => self.add_inline_code(&code),
+            Event::Html(html) | Event::InlineHtml(html) => self.add_html(&html),
+            Event::SoftBreak | Event::HardBreak => self.add_line_break(),
             Event::Rule => {
-                self.writer.block();
-                self.writer.raw(RULE);
+                self.writer.start_block();
+                self.writer.write_raw(HORIZONTAL_RULE);
             }
-            Event::TaskListMarker(done) => self.writer.check(done),
+            Event::TaskListMarker(done) => self.writer.set_checkbox(done),
             // These options are off.
             Event::InlineMath(text) | Event::DisplayMath(text) | Event::FootnoteReference(text) => {
-                self.text(&text);
+                self.add_text(&text);
             }
         }
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
+    fn start_tag(&mut self, tag: Tag<'_>) {
         match tag {
-            Tag::Paragraph | Tag::HtmlBlock => self.writer.block(),
+            Tag::Paragraph | Tag::HtmlBlock => self.writer.start_block(),
             Tag::Heading { .. } => {
-                self.writer.block();
-                self.writer.open('*');
+                self.writer.start_block();
+                self.writer.open_emphasis('*');
             }
             Tag::BlockQuote(_) => {
-                self.writer.block();
-                self.writer.enter(Container::Quote);
+                self.writer.start_block();
+                self.writer.enter_container(Container::Quote);
             }
             Tag::CodeBlock(_) | Tag::TableCell => self.plain = Some(String::new()),
             Tag::List(first) => self.start_list(first),
@@ -80,21 +80,21 @@ impl Converter {
             }
             // Emphasis is left out within plain text.
             Tag::Emphasis | Tag::Strong | Tag::Strikethrough if self.plain.is_some() => {}
-            Tag::Emphasis => self.writer.open('_'),
-            Tag::Strong => self.writer.open('*'),
-            Tag::Strikethrough => self.writer.open('~'),
+            Tag::Emphasis => self.writer.open_emphasis('_'),
+            Tag::Strong => self.writer.open_emphasis('*'),
+            Tag::Strikethrough => self.writer.open_emphasis('~'),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.start_link(&dest_url),
             _ => {}
         }
     }
 
-    fn end(&mut self, tag: TagEnd) {
+    fn end_tag(&mut self, tag: TagEnd) {
         match tag {
-            TagEnd::Heading(_) => self.writer.close(),
-            TagEnd::BlockQuote(_) | TagEnd::Item => self.writer.leave(),
+            TagEnd::Heading(_) => self.writer.close_emphasis(),
+            TagEnd::BlockQuote(_) | TagEnd::Item => self.writer.leave_container(),
             TagEnd::CodeBlock => {
                 let code = self.plain.take().unwrap_or_default();
-                self.writer.code_block(&code);
+                self.writer.write_code_block(&code);
             }
             TagEnd::List(_) => {
                 self.lists.pop();
@@ -102,15 +102,15 @@ impl Converter {
             TagEnd::TableCell => {
                 let text = self.plain.take().unwrap_or_default();
                 if let Some(table) = &mut self.table {
-                    table.cell(&text);
+                    table.push_cell(&text);
                 }
             }
             TagEnd::Table => {
                 let table = self.table.take().unwrap_or_default();
-                self.writer.code_block(&table.render());
+                self.writer.write_code_block(&table.render());
             }
             TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough if self.plain.is_none() => {
-                self.writer.close();
+                self.writer.close_emphasis();
             }
             TagEnd::Link | TagEnd::Image => self.end_link(),
             _ => {}
@@ -119,9 +119,9 @@ impl Converter {
 
     fn start_list(&mut self, first: Option<u64>) {
         if self.lists.is_empty() {
-            self.writer.block();
+            self.writer.start_block();
         } else {
-            self.writer.line();
+            self.writer.start_line();
         }
         self.lists.push(first);
     }
@@ -135,46 +135,46 @@ impl Converter {
             }
             _ => "• ".to_owned(),
         };
-        self.writer.enter(Container::Item { bullet });
+        self.writer.enter_container(Container::Item { bullet });
     }
 
-    fn text(&mut self, text: &str) {
+    fn add_text(&mut self, text: &str) {
         match &mut self.plain {
             Some(plain) => plain.push_str(text),
-            None => self.linked_text(text),
+            None => self.add_linkified_text(text),
         }
     }
 
     /// Writes text, with the bare addresses in it as links: Slack adds none to verbatim text.
-    fn linked_text(&mut self, text: &str) {
+    fn add_linkified_text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = find_url(rest) {
-            self.writer.text(&rest[..at]);
+            self.writer.write_text(&rest[..at]);
             let address = leading_url(&rest[at..]);
-            self.writer.raw(&format!("<{}>", encode(address)));
+            self.writer.write_raw(&format!("<{}>", encode_url(address)));
             rest = &rest[at + address.len()..];
         }
-        self.writer.text(rest);
+        self.writer.write_text(rest);
     }
 
-    fn code(&mut self, code: &CowStr<'_>) {
+    fn add_inline_code(&mut self, code: &CowStr<'_>) {
         match &mut self.plain {
             Some(plain) => plain.push_str(code),
-            None => self.writer.code(code),
+            None => self.writer.write_inline_code(code),
         }
     }
 
-    fn html(&mut self, html: &str) {
+    fn add_html(&mut self, html: &str) {
         match &*html.trim().to_ascii_lowercase() {
-            "<br>" | "<br/>" | "<br />" => self.line_break(),
-            _ => self.text(html),
+            "<br>" | "<br/>" | "<br />" => self.add_line_break(),
+            _ => self.add_text(html),
         }
     }
 
-    fn line_break(&mut self) {
+    fn add_line_break(&mut self) {
         match &mut self.plain {
             Some(plain) => plain.push(' '),
-            None => self.writer.line_break(),
+            None => self.writer.write_line_break(),
         }
     }
 
@@ -191,26 +191,30 @@ impl Converter {
             return;
         }
         let label = self.plain.take().unwrap_or_default();
-        self.writer.raw(&link(&address, label.trim()));
+        self.writer.write_raw(&render_link(&address, label.trim()));
     }
 }
 
 /// Renders a link, or both its parts as text if it leads neither to the web nor to a mailbox.
-fn link(address: &str, label: &str) -> String {
+fn render_link(address: &str, label: &str) -> String {
     let is_plain = label.is_empty() || label == address;
     let is_safe = ["https://", "http://", "mailto:"].iter().any(
         |scheme| matches!(address.get(..scheme.len()), Some(it) if it.eq_ignore_ascii_case(scheme)),
     );
     match (is_safe, is_plain) {
-        (true, true) => format!("<{}>", encode(address)),
-        (true, false) => format!("<{}|{}>", encode(address), escape(&label.replace('|', "¦"))),
+        (true, true) => format!("<{}>", encode_url(address)),
+        (true, false) => format!(
+            "<{}|{}>",
+            encode_url(address),
+            escape(&label.replace('|', "¦"))
+        ),
         (false, true) => escape(address),
         (false, false) => escape(&format!("{label} ({address})")),
     }
 }
 
 /// Encodes an address so that it can be between `<` and `>`.
-fn encode(address: &str) -> String {
+fn encode_url(address: &str) -> String {
     let mut out = String::with_capacity(address.len());
     for c in address.chars() {
         match c {

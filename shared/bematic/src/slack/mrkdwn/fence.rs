@@ -9,16 +9,16 @@ pub(super) struct Fence {
 
 impl Fence {
     /// The usual fence.
-    const USUAL: Self = Self { sign: '`', len: 3 };
+    const THREE_BACKTICKS: Self = Self { sign: '`', len: 3 };
 
     /// Returns the line that opens the block.
-    pub(super) fn opening(self) -> String {
+    pub(super) fn opening_line(self) -> String {
         self.sign.to_string().repeat(self.len) + "\n"
     }
 }
 
 /// Returns the fence that is open after `line` if `open` is open before it.
-pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
+pub(super) fn fence_open_after(open: Option<Fence>, line: &str) -> Option<Fence> {
     match (open, parse(line)) {
         (None, Some((fence, _))) => Some(fence),
         (Some(open), Some((fence, info))) if closes(open, fence, info) => None,
@@ -28,12 +28,14 @@ pub(super) fn after(open: Option<Fence>, line: &str) -> Option<Fence> {
 
 /// Returns the fence that was open before a text whose beginning was lost, if only that explains
 /// the fences in it.
-pub(super) fn before(lines: &[&str]) -> Option<Fence> {
-    (!is_plausible(None, lines) && is_plausible(Some(Fence::USUAL), lines)).then_some(Fence::USUAL)
+pub(super) fn infer_fence_before(lines: &[&str]) -> Option<Fence> {
+    (!are_fences_plausible(None, lines)
+        && are_fences_plausible(Some(Fence::THREE_BACKTICKS), lines))
+    .then_some(Fence::THREE_BACKTICKS)
 }
 
 /// Whether the fences are plausible if `open` is open before the lines: one with a language opens.
-fn is_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
+fn are_fences_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
     for line in lines {
         if let (Some(open), Some((fence, info))) = (open, parse(line))
             && fence.sign == open.sign
@@ -41,7 +43,7 @@ fn is_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
         {
             return false;
         }
-        open = after(open, line);
+        open = fence_open_after(open, line);
     }
     true
 }

@@ -10,8 +10,8 @@ mod writer;
 
 pub(crate) use self::{
     convert::from_markdown,
-    fit::{head, tail},
-    plain::{clean, escape, line, size},
+    fit::{render_head, render_tail},
+    plain::{clean_terminal_text, escape, escape_one_line, utf16_len},
 };
 
 #[cfg(test)]

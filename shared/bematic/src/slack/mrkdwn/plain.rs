@@ -9,14 +9,14 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// Returns the size of a rendered text in terms of Slack's limits: the larger number is safe, since
 /// Slack does not document how it counts a character outside of the basic plane.
-pub(crate) fn size(text: &str) -> usize {
+pub(crate) fn utf16_len(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Escapes a text like [`escape`], cut to at most `max` [`size`]; a cut shows as `…` at the end.
+/// Escapes a text like [`escape`], cut to at most `max` [`utf16_len`]; a cut shows as `…` at the end.
 pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
     let whole = escape(text);
-    if size(&whole) <= max {
+    if utf16_len(&whole) <= max {
         return whole;
     }
     let mut out = String::new();
@@ -24,7 +24,7 @@ pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
     for c in text.chars() {
         let mut next = String::new();
         push_escaped(&mut next, c);
-        let Some(rest) = left.checked_sub(size(&next)) else {
+        let Some(rest) = left.checked_sub(utf16_len(&next)) else {
             break;
         };
         left = rest;
@@ -36,20 +36,23 @@ pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
 }
 
 /// Escapes and cuts a text like [`escape_and_truncate`], as one line of what a terminal would show.
-pub(crate) fn line(text: &str, max: usize) -> String {
-    let words: Vec<_> = clean(text).split_whitespace().map(str::to_owned).collect();
+pub(crate) fn escape_one_line(text: &str, max: usize) -> String {
+    let words: Vec<_> = clean_terminal_text(text)
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     escape_and_truncate(&words.join(" "), max)
 }
 
 /// Returns the text as a terminal would show it: without ANSI sequences and control characters, and
 /// with the last state of a line that was overwritten (`\r`).
-pub(crate) fn clean(text: &str) -> String {
+pub(crate) fn clean_terminal_text(text: &str) -> String {
     // A sequence never goes over the end of a line: an unfinished one affects that line only.
-    let lines: Vec<_> = text.split('\n').map(clean_line).collect();
+    let lines: Vec<_> = text.split('\n').map(clean_terminal_line).collect();
     lines.join("\n")
 }
 
-fn clean_line(line: &str) -> String {
+fn clean_terminal_line(line: &str) -> String {
     let line = anstream::adapter::strip_str(line).to_string();
     let line = line.trim_end_matches('\r');
     let last = line.rsplit('\r').next().unwrap_or_default();

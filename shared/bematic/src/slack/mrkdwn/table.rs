@@ -9,7 +9,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn cell(&mut self, text: &str) {
+    pub(super) fn push_cell(&mut self, text: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(row) = self.rows.last_mut() {
             row.push(text);
@@ -19,24 +19,24 @@ impl Table {
     /// Renders the table as lines of plain text, with a rule under the first.
     pub(super) fn render(&self) -> String {
         let widths: Vec<_> = (0..self.alignments.len())
-            .map(|column| self.width(column))
+            .map(|column| self.column_width(column))
             .collect();
         let mut lines: Vec<_> = self
             .rows
             .iter()
-            .map(|row| self.line(row, &widths))
+            .map(|row| self.render_row(row, &widths))
             .collect();
         let rule: Vec<_> = widths.iter().map(|width| "-".repeat(*width)).collect();
         lines.insert(lines.len().min(1), rule.join("-+-"));
         lines.join("\n")
     }
 
-    fn width(&self, column: usize) -> usize {
+    fn column_width(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
 
-    fn line(&self, row: &[String], widths: &[usize]) -> String {
+    fn render_row(&self, row: &[String], widths: &[usize]) -> String {
         let cells: Vec<_> = row
             .iter()
             .zip(widths)

@@ -71,55 +71,61 @@ fn a_table_becomes_aligned_columns() {
 
 #[test]
 fn a_terminals_output_becomes_what_it_showed() {
-    assert_eq!(clean("\x1b[1;32mok\x1b[0m\tx\x07"), "ok\tx");
-    assert_eq!(clean("10%\r50%\r100%\nnext\r\n"), "100%\nnext\n");
-    assert_eq!(clean("50%\r"), "50%");
-    assert_eq!(clean("\x1b]0;never closed\nnext"), "\nnext");
-    assert_eq!(clean("a\u{202e}b"), "ab");
+    assert_eq!(clean_terminal_text("\x1b[1;32mok\x1b[0m\tx\x07"), "ok\tx");
+    assert_eq!(
+        clean_terminal_text("10%\r50%\r100%\nnext\r\n"),
+        "100%\nnext\n"
+    );
+    assert_eq!(clean_terminal_text("50%\r"), "50%");
+    assert_eq!(clean_terminal_text("\x1b]0;never closed\nnext"), "\nnext");
+    assert_eq!(clean_terminal_text("a\u{202e}b"), "ab");
 }
 
 #[test]
 fn a_tail_begins_with_a_whole_line() {
-    assert_eq!(tail("one\ntwo", false, 100), "one\ntwo");
-    assert_eq!(tail("ne\ntwo", true, 100), "…\ntwo");
+    assert_eq!(render_tail("one\ntwo", false, 100), "one\ntwo");
+    assert_eq!(render_tail("ne\ntwo", true, 100), "…\ntwo");
     assert_eq!(
-        tail("one line three\nfour\nfive", false, 12),
+        render_tail("one line three\nfour\nfive", false, 12),
         "…\nfour\nfive"
     );
-    assert_eq!(tail("0123456789", false, 7), "…\n56789");
-    assert_eq!(tail("&&&&", false, 12), "…\n&amp;&amp;");
-    assert_eq!(tail("", true, 100), "");
-    assert_eq!(tail(" \n\n", false, 100), "");
+    assert_eq!(render_tail("0123456789", false, 7), "…\n56789");
+    assert_eq!(render_tail("&&&&", false, 12), "…\n&amp;&amp;");
+    assert_eq!(render_tail("", true, 100), "");
+    assert_eq!(render_tail(" \n\n", false, 100), "");
 }
 
 #[test]
 fn a_tail_repairs_the_code_block_that_it_begins_in() {
     let output = "intro intro intro intro\n```rust\nlet a = 1;\nlet b = 2;\n```\ndone";
-    assert_eq!(tail(output, false, 30), "…\n```\nlet b = 2;\n```\n\ndone");
+    assert_eq!(
+        render_tail(output, false, 30),
+        "…\n```\nlet b = 2;\n```\n\ndone"
+    );
     // The beginning is lost: only the later ```rust tells that the first fence closes a block.
     let lost = "x\nlet *b* = 2;\n```\ntext\n```rust\nlet c;\n```\n*end*";
     assert_eq!(
-        tail(lost, true, 200),
+        render_tail(lost, true, 200),
         "…\n```\nlet *b* = 2;\n```\n\ntext\n\n```\nlet c;\n```\n\n_end_"
     );
 }
 
 #[test]
 fn a_head_ends_with_a_whole_line() {
-    assert_eq!(head("one\ntwo", 100), "one\ntwo");
-    assert_eq!(head("one\ntwo\nthree", 9), "one\ntwo\n…");
+    assert_eq!(render_head("one\ntwo", 100), "one\ntwo");
+    assert_eq!(render_head("one\ntwo\nthree", 9), "one\ntwo\n…");
     assert_eq!(
-        head("```\none\ntwo\nthree\n```", 20),
+        render_head("```\none\ntwo\nthree\n```", 20),
         "```\none\ntwo\n```\n…"
     );
-    assert_eq!(head("0123456789", 5), "0123…");
+    assert_eq!(render_head("0123456789", 5), "0123…");
 }
 
 #[test]
 fn plain_text_is_cut_between_entities() {
     assert_eq!(escape_and_truncate("a & b", 20), "a &amp; b");
     assert_eq!(escape_and_truncate("<<<<", 10), "&lt;&lt;…");
-    assert_eq!(line("a\n  b\x1b[0m", 20), "a b");
+    assert_eq!(escape_one_line("a\n  b\x1b[0m", 20), "a b");
     assert_eq!(escape_and_truncate("abc", 0), "…");
 }
 
@@ -177,23 +183,23 @@ proptest! {
     #[test]
     fn whatever_comes_in_is_harmless(text in odd_text()) {
         assert_harmless(&from_markdown(&text));
-        assert_harmless(&tail(&text, true, 100));
-        assert_harmless(&head(&text, 100));
+        assert_harmless(&render_tail(&text, true, 100));
+        assert_harmless(&render_head(&text, 100));
     }
 
     #[test]
     fn what_is_cut_fits(text in odd_text(), cut: bool, max in 10_usize..120) {
-        prop_assert!(size(&tail(&text, cut, max)) <= max);
-        prop_assert!(size(&head(&text, max)) <= max);
-        prop_assert!(size(&line(&text, max)) <= max);
+        prop_assert!(utf16_len(&render_tail(&text, cut, max)) <= max);
+        prop_assert!(utf16_len(&render_head(&text, max)) <= max);
+        prop_assert!(utf16_len(&escape_one_line(&text, max)) <= max);
     }
 }
 
 #[test]
 fn deep_nesting_is_flattened() {
     let deep = format!("{}x", "> ".repeat(5000));
-    assert!(size(&from_markdown(&deep)) < 100);
+    assert!(utf16_len(&from_markdown(&deep)) < 100);
     let list: Vec<_> = (0..200).map(|n| "  ".repeat(n) + "- x\n").collect();
     let list = list.concat();
-    assert!(size(&from_markdown(&list)) < 10_000);
+    assert!(utf16_len(&from_markdown(&list)) < 10_000);
 }

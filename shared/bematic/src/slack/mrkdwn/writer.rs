@@ -6,7 +6,7 @@ use super::plain::push_escaped;
 /// bounds the work, since each level is prefixed when it ends.
 const MAX_DEPTH: usize = 6;
 /// A character that shows as nothing, and lets a marker be adjacent to a letter.
-const SEPARATOR: char = '\u{200b}';
+const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// A container, which prefixes the lines of its content.
 #[derive(Debug)]
@@ -33,23 +33,24 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn finish(mut self) -> String {
         while !self.containers.is_empty() {
-            self.leave();
+            self.leave_container();
         }
         let start = self.current.len() - self.current.trim_start_matches('\n').len();
         self.current[start..].trim_end().to_owned()
     }
 
     /// Starts a block: with a blank line, unless it begins its container.
-    pub(super) fn block(&mut self) {
-        self.gap("\n\n");
+    pub(super) fn start_block(&mut self) {
+        self.set_gap("\n\n");
     }
 
     /// Starts a line, unless it begins its container.
-    pub(super) fn line(&mut self) {
-        self.gap("\n");
+    pub(super) fn start_line(&mut self) {
+        self.set_gap("\n");
     }
 
-    fn gap(&mut self, gap: &str) {
+    /// Replaces the white space at the end of the text by `gap`, unless the container is empty.
+    fn set_gap(&mut self, gap: &str) {
         self.closed = false;
         let length = self.current.trim_end_matches([' ', '\n']).len();
         self.current.truncate(length);
@@ -58,9 +59,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn enter(&mut self, container: Container) {
+    pub(super) fn enter_container(&mut self, container: Container) {
         if self.buffers.len() >= MAX_DEPTH {
-            self.line();
+            self.start_line();
             self.containers.push(None);
             return;
         }
@@ -68,7 +69,7 @@ impl Writer {
         self.buffers.push(std::mem::take(&mut self.current));
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave_container(&mut self) {
         let Some(container) = self.containers.pop().flatten() else {
             return;
         };
@@ -96,44 +97,44 @@ impl Writer {
     }
 
     /// Makes the open item one of a task list.
-    pub(super) fn check(&mut self, done: bool) {
+    pub(super) fn set_checkbox(&mut self, done: bool) {
         if let Some(Some(Container::Item { bullet })) = self.containers.last_mut() {
             if done { "☑ " } else { "☐ " }.clone_into(bullet);
         }
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(super) fn write_text(&mut self, text: &str) {
         if std::mem::take(&mut self.closed) && text.starts_with(char::is_alphanumeric) {
-            self.current.push(SEPARATOR);
+            self.current.push(ZERO_WIDTH_SPACE);
         }
         text.chars()
             .for_each(|c| push_escaped(&mut self.current, c));
     }
 
     /// Writes text that is mrkdwn already.
-    pub(super) fn raw(&mut self, text: &str) {
+    pub(super) fn write_raw(&mut self, text: &str) {
         self.closed = false;
         self.current.push_str(text);
     }
 
-    pub(super) fn open(&mut self, marker: char) {
+    pub(super) fn open_emphasis(&mut self, marker: char) {
         let new = !self.markers.contains(&Some(marker));
         self.markers.push(new.then_some(marker));
         if new {
-            self.before_marker();
+            self.separate_from_word();
             self.current.push(marker);
             self.opened = self.current.len();
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(super) fn close_emphasis(&mut self) {
         if let Some(marker) = self.markers.pop().flatten() {
             self.close_marker(marker);
         }
     }
 
     /// Writes a line break. Emphasis does not go over one in Slack: it ends, and begins again.
-    pub(super) fn line_break(&mut self) {
+    pub(super) fn write_line_break(&mut self) {
         let markers: Vec<_> = self.markers.iter().flatten().copied().collect();
         for marker in markers.iter().rev() {
             self.close_marker(*marker);
@@ -144,8 +145,8 @@ impl Writer {
         self.opened = self.current.len();
     }
 
-    pub(super) fn code(&mut self, code: &str) {
-        self.before_marker();
+    pub(super) fn write_inline_code(&mut self, code: &str) {
+        self.separate_from_word();
         self.current.push('`');
         // Slack has no way to write a backtick within code.
         code.replace('`', "ˋ")
@@ -155,8 +156,8 @@ impl Writer {
         self.closed = true;
     }
 
-    pub(super) fn code_block(&mut self, code: &str) {
-        self.block();
+    pub(super) fn write_code_block(&mut self, code: &str) {
+        self.start_block();
         self.current.push_str("```\n");
         code.trim_end_matches('\n')
             .replace("```", "``\u{200b}`")
@@ -166,9 +167,10 @@ impl Writer {
         self.closed = false;
     }
 
-    fn before_marker(&mut self) {
+    /// Separates a marker from a letter or digit before it, beside which Slack would not see it.
+    fn separate_from_word(&mut self) {
         if self.current.ends_with(char::is_alphanumeric) {
-            self.current.push(SEPARATOR);
+            self.current.push(ZERO_WIDTH_SPACE);
         }
     }
 

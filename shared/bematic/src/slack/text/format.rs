@@ -33,13 +33,13 @@ pub(in crate::slack) fn ago(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// Formats a count: `1 file`, `2 files`.
-pub(in crate::slack) fn plural(count: usize, noun: &str) -> String {
+pub(in crate::slack) fn count_with_noun(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
 
 /// Renders a percentage as a bar of fixed width.
-pub(in crate::slack) fn bar(percent: f64) -> String {
+pub(in crate::slack) fn progress_bar(percent: f64) -> String {
     const CELLS: usize = 20;
     let percent = percent.clamp(0.0, 100.0);
     #[expect(

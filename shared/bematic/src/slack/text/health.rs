@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bematic_protocol::{ids::AgentId, time::Timestamp};
 
-use super::{ago, duration, list, plural, quoted};
+use super::{ago, count_with_noun, duration, fit_lines, inline_code_list};
 use crate::{
     agent::Agent,
-    breaker::{Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, Permitted, State},
+    breaker::{
+        Breaker, BreakerConfig, Counts, LastFailure, Mode, OutcomeKind, PermittedAttempts, State,
+    },
     command::BreakerOrder,
     slack::mrkdwn::{self, escape},
 };
@@ -23,18 +25,18 @@ pub(crate) struct AgentHealth<'a> {
 }
 
 impl AgentHealth<'_> {
-    fn counts(&self, now: Timestamp) -> Counts {
-        self.breaker.window.counts(self.config.window(), now)
+    fn outcome_counts(&self, now: Timestamp) -> Counts {
+        self.breaker.window.counts(self.config.window_size(), now)
     }
 
     /// Returns how long the breaker has been in its state, or else how old the agent is.
-    fn age(&self, now: Timestamp) -> String {
+    fn time_in_state(&self, now: Timestamp) -> String {
         let ordered_at = self.breaker.mode.operator_override().map(|order| order.at);
         let since = ordered_at.or(self.breaker.since);
         duration(now.since(since.unwrap_or(self.agent.created_at)))
     }
 
-    fn offline(&self) -> &'static str {
+    fn offline_suffix(&self) -> &'static str {
         match self.agent.connection {
             Some(_) => "",
             None => ", offline",
@@ -48,40 +50,43 @@ fn percent(part: u32, total: u32) -> u32 {
 }
 
 /// Renders all agents, first those whose breaker does not permit all tasks.
-pub(crate) fn health(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
+pub(crate) fn health_list(agents: &[AgentHealth<'_>], now: Timestamp) -> String {
     if agents.is_empty() {
         return super::agents(&[], now);
     }
     let (well, noteworthy): (Vec<_>, Vec<_>) = agents
         .iter()
-        .partition(|agent| agent.breaker.gate().permitted == Permitted::All);
+        .partition(|agent| agent.breaker.gate().permitted == PermittedAttempts::All);
     let sorted = [noteworthy, well].concat();
-    list(sorted.into_iter().map(|agent| entry(agent, now)))
-        + "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
+    fit_lines(
+        sorted
+            .into_iter()
+            .map(|agent| health_list_entry(agent, now)),
+    ) + "\nOne character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
            failed. `/bm health &lt;agent&gt;` shows more."
 }
 
-fn entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+fn health_list_entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     /// The number of characters of an error in a list.
     const ERROR: usize = 80;
     let Counts {
         total, failures, ..
-    } = agent.counts(now);
-    let (emoji, state) = state(agent.breaker);
+    } = agent.outcome_counts(now);
+    let (emoji, state) = state_emoji_and_name(agent.breaker);
     let error = last_error(agent.breaker, ERROR, now)
         .map(|error| format!(" last error {error}"))
         .unwrap_or_default();
     format!(
         "{emoji} `{}` *{state}* for {}{} – {failures} of {total} failed ({} %)\n      `{}`{error}",
         agent.agent.id,
-        agent.age(now),
-        agent.offline(),
+        agent.time_in_state(now),
+        agent.offline_suffix(),
         percent(failures, total),
-        sparkline(agent.breaker, now),
+        failure_sparkline(agent.breaker, now),
     )
 }
 
-fn state(breaker: &Breaker) -> (&'static str, &'static str) {
+fn state_emoji_and_name(breaker: &Breaker) -> (&'static str, &'static str) {
     match (&breaker.mode, &breaker.state) {
         (Mode::Drained(_), _) => (":construction:", "drained"),
         (Mode::Disabled(_), _) => (":no_bell:", "disabled"),
@@ -92,7 +97,7 @@ fn state(breaker: &Breaker) -> (&'static str, &'static str) {
 }
 
 /// Renders the share of failures in each of the last 10 min as a character, the oldest first.
-fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
+fn failure_sparkline(breaker: &Breaker, now: Timestamp) -> String {
     const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const MINUTES: usize = 10;
     let mut minutes = [(0_usize, 0_usize); MINUTES];
@@ -114,36 +119,36 @@ fn sparkline(breaker: &Breaker, now: Timestamp) -> String {
 }
 
 /// Renders one agent in detail.
-pub(crate) fn health_of(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+pub(crate) fn health_details(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     /// The number of characters of an error.
     const ERROR: usize = 300;
     let last_error = last_error(agent.breaker, ERROR, now);
     let lines = [
-        headline(agent, now),
-        rules(agent, now),
-        vec![counted(agent, now)],
+        state_lines(agent, now),
+        trip_conditions(agent, now),
+        vec![counted_outcomes(agent, now)],
         Vec::from_iter(probes(agent)),
-        ignored(agent.breaker, now),
+        ignored_outcomes(agent.breaker, now),
         Vec::from_iter(last_error.map(|error| format!("*Last error* {error}"))),
     ];
-    list(lines.concat().into_iter())
+    fit_lines(lines.concat().into_iter())
 }
 
-fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
+fn state_lines(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     /// The number of characters of a note.
     const NOTE: usize = 300;
-    let (emoji, name) = state(agent.breaker);
+    let (emoji, name) = state_emoji_and_name(agent.breaker);
     let mut lines = vec![format!(
         "{emoji} `{}` is *{name}* for {}{}. `{}`",
         agent.agent.id,
-        agent.age(now),
-        agent.offline(),
-        sparkline(agent.breaker, now)
+        agent.time_in_state(now),
+        agent.offline_suffix(),
+        failure_sparkline(agent.breaker, now)
     )];
     if let Some(order) = agent.breaker.mode.operator_override() {
         let note = match order.note.as_str() {
             "" => String::new(),
-            note => format!(": {}", mrkdwn::line(note, NOTE)),
+            note => format!(": {}", mrkdwn::escape_one_line(note, NOTE)),
         };
         lines.push(format!(
             "Ordered by <@{}> {}{note}. It ends in {}, or with `/bm agent resume {}`.",
@@ -169,9 +174,9 @@ fn headline(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     lines
 }
 
-fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
-    let (config, counts) = (&agent.config, agent.counts(now));
-    let outcomes = plural(counts.total as usize, "outcome");
+fn trip_conditions(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
+    let (config, counts) = (&agent.config, agent.outcome_counts(now));
+    let outcomes = count_with_noun(counts.total as usize, "outcome");
     let consecutive = match config.consecutive_failure_threshold {
         0 => "off".to_owned(),
         most => format!("{} of {most}", agent.breaker.consecutive),
@@ -192,7 +197,7 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             "• failures: {} % of {} in the last {}, opens at {} % of at least {}",
             percent(counts.failures, counts.total),
             outcomes,
-            duration(config.window()),
+            duration(config.window_size()),
             config.failure_threshold_percentage,
             config.minimum_request_count
         ),
@@ -201,9 +206,13 @@ fn rules(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
     ]
 }
 
-fn counted(agent: &AgentHealth<'_>, now: Timestamp) -> String {
+fn counted_outcomes(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for outcome in agent.breaker.window.counting(agent.config.window(), now) {
+    for outcome in agent
+        .breaker
+        .window
+        .counting_outcomes(agent.config.window_size(), now)
+    {
         let kind = match outcome.kind {
             OutcomeKind::Success => "succeeded",
             OutcomeKind::Slow => "succeeded slowly",
@@ -228,7 +237,7 @@ fn probes(agent: &AgentHealth<'_>) -> Option<String> {
         return None;
     };
     let needed = agent.config.success_threshold_count;
-    let running = match &*quoted(permits.iter().map(|permit| escape(&permit.id))) {
+    let running = match &*inline_code_list(permits.iter().map(|permit| escape(&permit.id))) {
         "" => "none is running".to_owned(),
         ids => format!("running: {ids}"),
     };
@@ -237,7 +246,7 @@ fn probes(agent: &AgentHealth<'_>) -> Option<String> {
     ))
 }
 
-fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
+fn ignored_outcomes(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     let lines = breaker.ignored.iter().rev().map(|ignored| {
         let (id, because) = (escape(&ignored.id), ignored.because);
         format!("• `{id}` – {because} – {}", ago(ignored.at, now))
@@ -249,19 +258,23 @@ fn ignored(breaker: &Breaker, now: Timestamp) -> Vec<String> {
 /// Renders the last failure: its age, and at most `max` characters of its error.
 fn last_error(breaker: &Breaker, max: usize, now: Timestamp) -> Option<String> {
     let last = breaker.last_failure.as_ref()?;
-    Some(format!("{}: {}", ago(last.at, now), failure(last, max)))
+    Some(format!(
+        "{}: {}",
+        ago(last.at, now),
+        failure_message(last, max)
+    ))
 }
 
 /// Returns the agent's message about its failure, or else the kind of failure.
-pub(in crate::slack) fn failure(failure: &LastFailure, max: usize) -> String {
-    match mrkdwn::line(&failure.message, max) {
+pub(in crate::slack) fn failure_message(failure: &LastFailure, max: usize) -> String {
+    match mrkdwn::escape_one_line(&failure.message, max) {
         message if message.is_empty() => failure.kind.to_string(),
         message => message,
     }
 }
 
-/// Returns the confirmation of an operator's order; `changed` is false if it changed nothing.
-pub(crate) fn order_executed(
+/// Returns the answer to an operator's order; `changed` is false if it changed nothing.
+pub(crate) fn breaker_order_answer(
     id: &AgentId,
     order: &BreakerOrder,
     after: &Breaker,
@@ -282,7 +295,7 @@ pub(crate) fn order_executed(
                 Mode::Automatic => String::new(),
                 _ => format!(
                     " It is still {}: `/bm agent resume {id}` ends that.",
-                    state(after).1
+                    state_emoji_and_name(after).1
                 ),
             };
             format!(

@@ -19,9 +19,11 @@ use crate::{
 mod format;
 mod health;
 
-pub(super) use format::{ago, bar, duration, plural};
-pub(super) use health::failure;
-pub(crate) use health::{AgentHealth, breaker_contended, health, health_of, order_executed};
+pub(super) use format::{ago, count_with_noun, duration, progress_bar};
+pub(super) use health::failure_message;
+pub(crate) use health::{
+    AgentHealth, breaker_contended, breaker_order_answer, health_details, health_list,
+};
 
 pub(crate) fn run_accepted(task: &Task) -> String {
     format!(
@@ -35,7 +37,7 @@ pub(crate) fn run_accepted(task: &Task) -> String {
 }
 
 /// Returns the confirmation that a task was cancelled, is being cancelled, or is retried.
-pub(crate) fn changed(task: &Task) -> String {
+pub(crate) fn task_changed(task: &Task) -> String {
     let (id, agent) = (task.id, &task.agent_id);
     match &task.state {
         TaskState::Pending { .. } => {
@@ -44,12 +46,12 @@ pub(crate) fn changed(task: &Task) -> String {
         TaskState::Dispatched { .. } | TaskState::Processing { .. } => {
             format!(":octagonal_sign: `{agent}` is told to stop `{id}`.")
         }
-        state => format!("{} `{id}` is {}.", emoji(state), state.name()),
+        state => format!("{} `{id}` is {}.", state_emoji(state), state.name()),
     }
 }
 
 /// Returns the answer where there was nothing to cancel or to retry.
-pub(crate) fn unchanged(task: &Task) -> String {
+pub(crate) fn task_unchanged(task: &Task) -> String {
     let id = task.id;
     match &task.state {
         TaskState::Completed { .. } => {
@@ -85,15 +87,20 @@ pub(crate) fn dead_letters(queues: &[DeadLetterSummary], now: Timestamp) -> Stri
     let mut lines = Vec::new();
     for queue in found {
         let name: &str = queue.queue.into();
-        let count = plural(queue.count, "message");
+        let count = count_with_noun(queue.count, "message");
         lines.push(format!("*{name}*: {count} given up"));
-        lines.extend(queue.letters.iter().map(|letter| letter_line(letter, now)));
+        lines.extend(
+            queue
+                .letters
+                .iter()
+                .map(|letter| dead_letter_line(letter, now)),
+        );
     }
     lines.push("Once the cause is fixed, `/bm redrive` has them tried again.".to_owned());
-    list(lines.into_iter())
+    fit_lines(lines.into_iter())
 }
 
-fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
+fn dead_letter_line(letter: &DeadLetter, now: Timestamp) -> String {
     /// The number of characters of a reason in a list.
     const REASON: usize = 200;
     let since = ago(letter.since, now);
@@ -101,19 +108,19 @@ fn letter_line(letter: &DeadLetter, now: Timestamp) -> String {
         Some(reason) => format!(
             "• `{}` {} – {since}",
             escape(&reason.code),
-            mrkdwn::line(&reason.text, REASON)
+            mrkdwn::escape_one_line(&reason.text, REASON)
         ),
         None => format!("• The function ended before it could say why – {since}"),
     }
 }
 
-pub(crate) fn redriven(count: usize) -> String {
+pub(crate) fn dead_letters_redriven(count: usize) -> String {
     match count {
         0 => "There is nothing to try again.".to_owned(),
         count => format!(
             ":arrows_counterclockwise: {} given again. `/bm dead-letters` shows what is left or \
              comes back.",
-            plural(count, "message")
+            count_with_noun(count, "message")
         ),
     }
 }
@@ -140,13 +147,13 @@ pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let known = quoted(known.iter().take(NAMED));
+    let known = inline_code_list(known.iter().take(NAMED));
     format!("There is no agent `{given}`. Known: {known}{more}.")
 }
 
 /// Returns the answer where none of the route's agents exists.
-pub(crate) fn no_agent(route: &Route) -> String {
-    let [first, ..] = route.named() else {
+pub(crate) fn no_agent_exists(route: &Route) -> String {
+    let [first, ..] = route.named_agents() else {
         return "There is no agent yet. An admin adds one with `cargo xtask agent create \
                 &lt;name&gt;`."
             .to_owned();
@@ -177,7 +184,7 @@ pub(crate) fn prompt_too_large(bytes: usize, limit: usize) -> String {
 }
 
 /// Returns the answer where storing takes longer than Slack waits.
-pub(crate) fn not_confirmed() -> String {
+pub(crate) fn command_timed_out() -> String {
     ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
      `/bm tasks`, or `/bm health`, before you repeat it."
         .to_owned()
@@ -193,9 +200,9 @@ pub(crate) fn internal_error(code: &str) -> String {
 
 pub(crate) fn help() -> String {
     let mut text = String::from("*What you can write*\n");
-    for usage in &command::COMMANDS {
-        let written = format!("/bm {} {}", usage.name, usage.arguments);
-        let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), usage.does);
+    for entry in &command::COMMANDS {
+        let written = format!("/bm {} {}", entry.name, entry.arguments);
+        let _ = writeln!(text, "`{}` – {}", escape(written.trim_end()), entry.does);
     }
     text.push_str(
         "`@bot &lt;prompt&gt;` – as `run` without options; in a thread, the answer comes there",
@@ -207,7 +214,7 @@ pub(crate) fn tasks(tasks: &[Task], now: Timestamp) -> String {
     if tasks.is_empty() {
         return "No task yet. Write `/bm run &lt;prompt&gt;` to give an agent one.".to_owned();
     }
-    list(tasks.iter().map(|task| task_list_item(task, now)))
+    fit_lines(tasks.iter().map(|task| task_list_item(task, now)))
 }
 
 fn task_list_item(task: &Task, now: Timestamp) -> String {
@@ -215,9 +222,9 @@ fn task_list_item(task: &Task, now: Timestamp) -> String {
     const TITLE: usize = 60;
     format!(
         "{} *{}* {} – `{}`, {}\n      `{}`",
-        emoji(&task.state),
+        state_emoji(&task.state),
         task.state.name(),
-        mrkdwn::line(&task.title, TITLE),
+        mrkdwn::escape_one_line(&task.title, TITLE),
         task.agent_id,
         ago(task.created_at, now),
         task.id,
@@ -229,7 +236,7 @@ pub(crate) fn agents(agents: &[Agent], now: Timestamp) -> String {
         return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
             .to_owned();
     }
-    list(agents.iter().map(|agent| {
+    fit_lines(agents.iter().map(|agent| {
         let (id, running) = (&agent.id, agent.held.len());
         match (&agent.connection, agent.last_seen) {
             (Some(_), _) => format!(
@@ -245,10 +252,10 @@ pub(crate) fn agents(agents: &[Agent], now: Timestamp) -> String {
 }
 
 /// The number of characters of a list, with room for the text around it.
-const LIST: usize = super::Message::SECTION_LIMIT - 200;
+const MAX_LIST_CHARS: usize = super::Message::MAX_SECTION_CHARS - 200;
 
 /// Renders names as code, with commas between them.
-pub(super) fn quoted(names: impl Iterator<Item: Display>) -> String {
+pub(super) fn inline_code_list(names: impl Iterator<Item: Display>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
@@ -256,13 +263,13 @@ pub(super) fn quoted(names: impl Iterator<Item: Display>) -> String {
 }
 
 /// Joins as many lines as fit.
-fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
+fn fit_lines(lines: impl ExactSizeIterator<Item = String>) -> String {
     /// The room for `and 1000 more`.
     const MORE: usize = 30;
     let all = lines.len();
     let mut text = String::new();
     for (index, line) in lines.enumerate() {
-        if mrkdwn::size(&text) + mrkdwn::size(&line) + MORE > LIST {
+        if mrkdwn::utf16_len(&text) + mrkdwn::utf16_len(&line) + MORE > MAX_LIST_CHARS {
             let _ = write!(text, "and {} more", all - index);
             return text;
         }
@@ -273,7 +280,7 @@ fn list(lines: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-pub(super) const fn emoji(state: &TaskState) -> &'static str {
+pub(super) const fn state_emoji(state: &TaskState) -> &'static str {
     match state {
         TaskState::Pending { .. } => ":hourglass_flowing_sand:",
         TaskState::Dispatched { .. } => ":satellite_antenna:",

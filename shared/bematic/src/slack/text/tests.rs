@@ -22,8 +22,8 @@ fn summary(name: &str, online: bool, last_seen: Option<Timestamp>) -> Agent {
 #[test]
 fn the_help_names_every_command_and_can_be_shown_by_slack() {
     let help = help();
-    for usage in &command::COMMANDS {
-        assert!(help.contains(&format!("`/bm {}", usage.name)), "{help}");
+    for entry in &command::COMMANDS {
+        assert!(help.contains(&format!("`/bm {}", entry.name)), "{help}");
     }
     assert!(
         help.contains(
@@ -66,7 +66,11 @@ fn a_list_stays_under_slacks_limit_however_long_it_is() {
         .map(|n| summary(&format!("{}{n}", "a".repeat(60)), true, None))
         .collect();
     let text = super::agents(&many, NOW);
-    assert!(mrkdwn::size(&text) <= LIST, "{}", mrkdwn::size(&text));
+    assert!(
+        mrkdwn::utf16_len(&text) <= MAX_LIST_CHARS,
+        "{}",
+        mrkdwn::utf16_len(&text)
+    );
     let (_, last) = text.rsplit_once('\n').unwrap();
     assert!(
         last.starts_with("and ") && last.ends_with(" more"),

@@ -7,10 +7,10 @@ use bematic::{
         connect::authenticate,
         event::{Handshake, SocketEvent},
     },
-    ports::Unbound,
+    ports::UnbindOutcome,
 };
 use bematic_protocol::{ids::AgentId, time::Clock};
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event};
@@ -106,7 +106,7 @@ async fn the_newer_connection_replaces_the_older_whose_late_disconnect_changes_n
     for _ in 0..2 {
         let late = event("old", true, String::new());
         let outcome = world.on_disconnect(&late).await.unwrap();
-        assert_eq!(outcome, Unbound::Stale);
+        assert_eq!(outcome, UnbindOutcome::Stale);
     }
     assert_eq!(
         world
@@ -151,14 +151,14 @@ async fn a_disconnected_agent_is_offline() {
     world.calls.take();
     let gone = event("c", true, String::new());
     let outcome = world.on_disconnect(&gone).await.unwrap();
-    assert_eq!(outcome, Unbound::Offline(agent_id()));
+    assert_eq!(outcome, UnbindOutcome::Offline(agent_id()));
     assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
     assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
 }
 
 #[tokio::test]
 async fn a_failure_at_any_call_of_a_disconnect_is_made_up_for_by_a_repetition() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.authenticate_in_band("c").await;

@@ -7,7 +7,7 @@ use bematic::{
     task::{Task, TaskState},
 };
 use bematic_protocol::{ids::ConnectionId, messages::CloudMessage, time::Clock};
-use fake_aws::{Call, FakeAws, Hook, When};
+use fake_aws::{Call, FailurePoint, FakeAws, Hook};
 use futures::future::{join, join_all};
 use serde_json::json;
 
@@ -156,7 +156,7 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
         }
         _ => None,
     };
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.connect("c").await;
@@ -175,11 +175,11 @@ async fn a_failure_at_any_call_loses_nothing_once_the_message_comes_again() {
             world.dispatch_queue().await;
             let attempts: Vec<_> = world.out.sent().iter().filter_map(attempt).collect();
             // A claim whose answer was lost is as a task that its agent did not hear of.
-            let unheard = (n, when) == (CLAIM, When::After);
+            let unheard = (n, when) == (CLAIM, FailurePoint::After);
             let expected = match (n, when) {
                 _ if unheard => &[][..],
                 // An agent runs an attempt once, however often it is sent.
-                (POST, When::After) => &[1, 1],
+                (POST, FailurePoint::After) => &[1, 1],
                 _ => &[1],
             };
             assert_eq!(attempts, expected, "call {n} ({when:?}): {first:?}");
@@ -236,7 +236,7 @@ async fn a_refresh_is_enqueued_though_its_task_was_sent_before_by_another_messag
 #[tokio::test]
 async fn the_refresh_is_enqueued_whatever_the_outcome_of_the_dispatch() {
     // How many calls there are is known once a failure is not used.
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.connect("c").await;
@@ -337,7 +337,7 @@ async fn a_second_dispatcher_requests_another_dispatch_from_the_first() {
         .await
         .unwrap();
     assert!(
-        matches!(released, bematic::ports::Released::RequestedAgain(_)),
+        matches!(released, bematic::ports::LeaseRelease::RequestedAgain(_)),
         "{released:?}"
     );
     // Should the first die instead, its lease ends.
@@ -389,7 +389,7 @@ async fn a_connection_that_does_not_authenticate_in_time_is_sent_a_refusal_and_c
 
 #[tokio::test]
 async fn a_connection_that_does_not_authenticate_is_closed_though_any_call_fails() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.add_unbound("c").await;

@@ -11,7 +11,7 @@ use bematic_protocol::{
     messages::CloudMessage,
     time::Clock,
 };
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event, execute, wire};
@@ -288,7 +288,7 @@ async fn every_message_twice_and_in_any_order_ends_alike() {
 async fn a_failure_at_any_call_loses_nothing_once_the_agent_repeats() {
     let of = |index: usize| [false, true].map(|begun| (index, begun));
     for (index, has_begun) in (0..6).flat_map(of) {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let (world, task) = if has_begun {
                     let (world, _, task) = begun().await;
@@ -515,7 +515,7 @@ async fn a_late_offline_status_over_an_older_connection_does_not_mark_the_agent_
             .store
             .agent(&agent_id())
             .unwrap()
-            .takes_work()
+            .connection_for_dispatch()
             .is_some()
     );
 }

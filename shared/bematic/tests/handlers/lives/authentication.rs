@@ -2,7 +2,7 @@
 
 use bematic::agent::ApiKey;
 use bematic_protocol::{messages::CloudMessage, time::Clock};
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use futures::future::join_all;
 use serde_json::json;
 
@@ -90,7 +90,7 @@ async fn of_two_agents_that_claim_a_connection_at_once_one_gets_it() {
 
 #[tokio::test]
 async fn authenticating_again_makes_up_for_a_failure_at_any_call() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             let task = world.run("fix it", "r").await.id;

@@ -9,7 +9,7 @@ use bematic::{
     task::{TaskEvent, TaskPolicy},
 };
 use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock as _};
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -241,7 +241,7 @@ fn end(n: usize, task: TaskId) -> (&'static str, Value) {
 #[tokio::test]
 async fn a_terminal_message_that_is_repeated_after_a_failure_at_any_call_counts_once() {
     for begun in [false, true] {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let world = World::new().await;
                 let task = world.dispatched().await.id;

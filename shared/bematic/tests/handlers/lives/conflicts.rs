@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bematic_protocol::messages::CloudMessage;
-use fake_aws::{Call, Failure, When};
+use fake_aws::{Call, Failure, FailurePoint};
 use serde_json::{Value, json};
 
 use crate::world::{World, agent_id};
@@ -51,9 +51,9 @@ async fn a_write_that_conflicts_with_a_transaction_is_repeated_without_an_error(
         for n in 0.. {
             let world = World::new().await;
             let conflict = Failure::TransactionConflict(part);
-            world.aws.failures().arm(n, When::Before, conflict);
+            world.aws.failures().arm(n, FailurePoint::Before, conflict);
             life(&world, &format!("part {part} of write {n}")).await;
-            if !world.aws.failures().unused().is_empty() {
+            if !world.aws.failures().take_unused().is_empty() {
                 assert!(n > 8, "{n} writes met a transaction");
                 break;
             }
@@ -72,11 +72,11 @@ async fn a_conflict_that_does_not_end_is_an_error_and_the_message_is_retried() {
     for _ in 0..TRIES {
         let conflict = Failure::TransactionConflict(1);
         let failures = world.aws.failures();
-        failures.arm_for(0, When::Before, conflict, claims);
+        failures.arm_matching(0, FailurePoint::Before, conflict, claims);
     }
     let fed = world.feed_dispatcher().await;
     assert_eq!((fed.done, fed.failed.len()), (0, 1));
-    assert_eq!(world.aws.failures().unused(), []);
+    assert_eq!(world.aws.failures().take_unused(), []);
     assert_eq!(world.store.task(task).unwrap().state.name(), "pending");
     assert!(world.out.take_sent().is_empty());
     world.time.pass(Duration::from_secs(2));

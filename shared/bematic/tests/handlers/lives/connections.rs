@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bematic::{handlers::event::SocketEvent, ports::Unbound};
+use bematic::{handlers::event::SocketEvent, ports::UnbindOutcome};
 use bematic_protocol::{
     ids::TaskId,
     messages::{CloudMessage, Spelling},
     time::Clock,
 };
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event, wire};
@@ -58,7 +58,10 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
             world.say_to(&router, "c", kind, json!({})).await;
         }
         for text in &world.out.wire() {
-            assert!(text.contains(&expected.write("HEARTBEAT_PONG")), "{text}");
+            assert!(
+                text.contains(&expected.spell_type("HEARTBEAT_PONG")),
+                "{text}"
+            );
         }
         // Whoever has something to tell the agent by itself spells as it does.
         world.say("c", "HEARTBEAT_PING", json!({})).await;
@@ -69,7 +72,7 @@ async fn a_connection_keeps_the_spelling_of_its_first_message() {
         assert!(
             wire.last()
                 .unwrap()
-                .contains(&expected.write("TASK_SUBMIT"))
+                .contains(&expected.spell_type("TASK_SUBMIT"))
         );
     }
 }
@@ -104,7 +107,7 @@ async fn any_first_message_of_a_connection_has_the_queue_dispatched() {
 #[tokio::test]
 async fn a_failure_at_any_call_of_a_first_message_is_made_up_for_by_the_next() {
     for (kind, payload) in first_words() {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let world = World::new().await;
                 let task = world.run("fix it", "r").await.id;
@@ -230,7 +233,7 @@ async fn a_disconnect_that_is_handled_before_its_handshake_is_detected() {
     let world = World::new().await;
     let gone = event("c", true, String::new());
     let outcome = world.on_disconnect(&gone).await.unwrap();
-    assert_eq!(outcome, Unbound::Stale);
+    assert_eq!(outcome, UnbindOutcome::Stale);
     world.handshake("c").await;
     world.pass(Duration::from_mins(4)).await;
     assert!(!online(&world));
@@ -292,7 +295,7 @@ async fn a_connection_that_authenticated_in_band_is_looked_up_once_in_an_environ
     assert_eq!(lookups.count(), 1, "{calls:?}");
     // And once when it ends.
     let gone = event("c", false, String::new());
-    for ended in [Unbound::Offline(agent_id()), Unbound::Stale] {
+    for ended in [UnbindOutcome::Offline(agent_id()), UnbindOutcome::Stale] {
         let outcome = world.on_disconnect(&gone).await.unwrap();
         assert_eq!(outcome, ended);
         assert_eq!(
@@ -315,7 +318,7 @@ async fn a_handshake_that_is_handled_again_after_authentication_sets_no_deadline
         world
             .unobserved
             .presence
-            .unauthenticated_connections(late, 1)
+            .overdue_unauthenticated_connections(late, 1)
             .await
             .unwrap()
             .is_empty()

@@ -9,7 +9,7 @@ use bematic_protocol::{
     messages::CloudMessage,
     time::Clock,
 };
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use local_slack::Message;
 use serde_json::json;
 
@@ -122,7 +122,7 @@ fn is_settled(world: &World) -> bool {
 }
 
 /// A task's whole life; how many seconds it took, and how many calls.
-async fn life(failure: Option<(usize, When)>) -> (Option<u64>, usize) {
+async fn life(failure: Option<(usize, FailurePoint)>) -> (Option<u64>, usize) {
     let world = World::new().await;
     if let Some((n, when)) = failure {
         world.calls.fail(n, when);
@@ -158,7 +158,7 @@ async fn a_failure_at_any_call_loses_nothing() {
     let (undisturbed, calls) = life(None).await;
     assert!(undisturbed.is_some_and(|secs| secs < 10), "{undisturbed:?}");
     assert!(calls > 30, "{calls}");
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0..calls {
             let (settled, _) = life(Some((n, when))).await;
             assert!(

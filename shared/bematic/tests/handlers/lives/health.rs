@@ -9,7 +9,7 @@ use bematic::{
     ports::{BreakerChange, NotifyMessage, Written},
 };
 use bematic_protocol::time::Clock as _;
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::Value;
 
 use crate::world::{World, agent_id, execute};
@@ -231,7 +231,7 @@ async fn opening_and_closing_post_one_notice_each_however_often_messages_are_rep
 
 #[tokio::test]
 async fn a_failure_at_any_call_loses_no_notice_and_posts_none_twice() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.open_breaker("box").await;

@@ -8,7 +8,7 @@ use bematic_protocol::{
     ids::{Attempt, TaskId},
     time::Timestamp,
 };
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::json;
 
 use crate::world::World;
@@ -55,7 +55,7 @@ async fn numbered_output_keeps_the_newest_thousand_pieces() {
 #[tokio::test]
 async fn output_whose_oldest_chunks_could_not_be_deleted_is_kept_and_they_are_deleted_on_repetition()
  {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let (world, router, task) = running().await;
             for seq in [0, 99, 100] {
@@ -68,7 +68,7 @@ async fn output_whose_oldest_chunks_could_not_be_deleted_is_kept_and_they_are_de
                 break;
             }
             let is_there = output(&world, task).contains("1099");
-            let expected = n > 0 || when == When::After;
+            let expected = n > 0 || when == FailurePoint::After;
             assert_eq!(is_there, expected, "call {n} ({when:?})");
             stream(&world, &router, task, 1099).await;
             assert_eq!(output(&world, task), "100 1099 ", "call {n} ({when:?})");
@@ -99,7 +99,7 @@ async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_no
         .split_whitespace()
         .map(|n| n.parse().unwrap())
         .collect();
-    let newest: Vec<_> = (PIECES - OutputChunk::KEPT..PIECES).collect();
+    let newest: Vec<_> = (PIECES - OutputChunk::MAX_CHUNKS_KEPT..PIECES).collect();
     assert!(kept.ends_with(&newest), "{kept:?}");
     assert!(kept.len() < 1400, "{} pieces", kept.len());
 }

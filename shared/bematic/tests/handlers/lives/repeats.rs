@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bematic::{batch::BatchKind, command::Command, ports::DispatchMessage};
 use bematic_protocol::ids::TaskId;
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use serde_json::json;
 
 use crate::world::{World, agent_id, connection, event, states, try_execute};
@@ -47,7 +47,7 @@ async fn prepared(timer: &str) -> (World, TaskId) {
 #[tokio::test]
 async fn a_timer_that_fails_at_any_call_ends_all_the_same() {
     for (timer, after, end) in TIMERS {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let (world, task_id) = prepared(timer).await;
                 world.time.pass(Duration::from_secs(after));
@@ -90,7 +90,7 @@ async fn a_command_that_fails_at_any_call_is_executed_when_it_is_repeated() {
         ]
     };
     for which in 0..2 {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let world = World::new().await;
                 let task = running(&world).await;
@@ -115,7 +115,7 @@ async fn a_command_that_fails_at_any_call_is_executed_when_it_is_repeated() {
 
 #[tokio::test]
 async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             let task = world.dispatched().await.id;
@@ -163,7 +163,7 @@ async fn a_sweep_that_fails_at_any_call_is_made_up_for_by_the_next() {
 #[tokio::test]
 async fn a_handshake_that_fails_at_any_call_is_made_up_for_by_the_next() {
     for authorized in [true, false] {
-        for when in [When::Before, When::After] {
+        for when in [FailurePoint::Before, FailurePoint::After] {
             for n in 0.. {
                 let world = World::new().await;
                 world.calls.fail(n, when);

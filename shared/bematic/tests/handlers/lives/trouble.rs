@@ -9,7 +9,7 @@ use bematic::{
     task::{SHOWN_WITHIN, TaskState},
 };
 use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock};
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use futures::future::join;
 use serde_json::{Value, json};
 
@@ -167,7 +167,7 @@ async fn a_claim_that_fails_does_not_keep_claimed_tasks_from_being_sent() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.connect("c").await;
@@ -189,7 +189,7 @@ async fn a_failure_at_any_call_spends_no_attempt_on_a_connection_that_is_gone() 
                 // An error counts; and what cannot be taken back is left to the deadline, as is a claim
                 // that nobody learned of.
                 TaskState::Pending { spent: 1, .. } if (4..=7).contains(&n) => {}
-                TaskState::Pending { spent: 1, .. } if (n, when) == (2, When::After) => {}
+                TaskState::Pending { spent: 1, .. } if (n, when) == (2, FailurePoint::After) => {}
                 state => panic!("call {n} ({when:?}): {state:?}"),
             }
         }

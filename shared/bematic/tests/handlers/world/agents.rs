@@ -3,7 +3,7 @@
 use bematic::{
     agent::Binding,
     handlers::{event::SocketEvent, message::MessageRouter},
-    ports::Bound,
+    ports::BindOutcome,
 };
 use bematic_protocol::{
     messages::{CloudMessage, Spelling},
@@ -54,7 +54,7 @@ impl World {
         let (agent, now) = (agent.parse().unwrap(), self.time.now());
         let binding = Binding::new(connection(name), now, Some(Spelling::Canonical));
         let bound = self.unobserved.connections.bind(&agent, &binding).await;
-        assert!(matches!(bound, Ok(Bound::Current { .. })));
+        assert!(matches!(bound, Ok(BindOutcome::Current { .. })));
     }
 
     /// Sends a message as the agent of this name, and returns the answers.

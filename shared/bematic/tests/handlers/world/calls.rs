@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use fake_aws::{Call, Failure, Hook, RandomYields, When};
+use fake_aws::{Call, Failure, FailurePoint, Hook, RandomYields};
 
 /// The calls by name, such as `GetItem TasksTable`, and the one that is to fail.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(crate) struct Calls(Mutex<Ledger>);
 struct Ledger {
     made: Vec<String>,
     /// The number of calls that succeed before one fails, and whether that one takes effect.
-    failure: Option<(usize, When)>,
+    failure: Option<(usize, FailurePoint)>,
     interleaving: Option<Arc<RandomYields>>,
 }
 
@@ -25,12 +25,12 @@ impl Calls {
 
     /// Fails the `n`-th call from now, counted from 0, once: it has no effect.
     pub(crate) fn fail_at(&self, n: usize) {
-        self.fail(n, When::Before);
+        self.fail(n, FailurePoint::Before);
     }
 
     /// Fails the `n`-th call from now, counted from 0, once: before it takes effect, or after, so that
     /// only the answer is lost.
-    pub(crate) fn fail(&self, n: usize, when: When) {
+    pub(crate) fn fail(&self, n: usize, when: FailurePoint) {
         self.ledger().failure = Some((n, when));
     }
 
@@ -45,7 +45,7 @@ impl Calls {
     }
 
     /// Records a call, and returns whether it fails before or after its effect.
-    pub(crate) fn note(&self, name: String) -> Option<When> {
+    pub(crate) fn note(&self, name: String) -> Option<FailurePoint> {
         let mut ledger = self.ledger();
         ledger.made.push(name);
         let (before, when) = ledger.failure.take()?;
@@ -66,15 +66,15 @@ pub(super) struct ToAws(pub(super) Arc<Calls>);
 
 #[async_trait]
 impl Hook for ToAws {
-    async fn before_call(&self, call: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         let interleaving = self.0.ledger().interleaving.clone();
         if let Some(interleaving) = interleaving {
             interleaving.before_call(call).await;
         }
         let when = self.0.note(call.to_string())?;
         Some(match when {
-            When::Before => (when, Failure::Internal),
-            When::After => (when, Failure::Connection),
+            FailurePoint::Before => (when, Failure::Internal),
+            FailurePoint::After => (when, Failure::Connection),
         })
     }
 }

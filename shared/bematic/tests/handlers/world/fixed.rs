@@ -6,7 +6,7 @@ use std::{
 };
 
 use bematic_protocol::{
-    ids::{BatchId, Ids, MessageId, TaskId},
+    ids::{BatchId, IdGenerator, MessageId, TaskId},
     time::{Clock, Timestamp},
 };
 use uuid::Uuid;
@@ -50,7 +50,7 @@ impl Clock for Fixed {
     }
 }
 
-impl Ids for Fixed {
+impl IdGenerator for Fixed {
     fn task(&self) -> TaskId {
         let count = self.count();
         self.last_task.store(count, Ordering::SeqCst);

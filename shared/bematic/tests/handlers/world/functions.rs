@@ -17,9 +17,12 @@ use bematic::{
         sweep::Sweeper,
         webhook::Webhook,
     },
-    ports::{BatchMessage, DispatchMessage, NotifyMessage, Ports, Received, SourceQueue, Unbound},
+    ports::{
+        BatchMessage, DispatchMessage, NotifyMessage, Ports, SourceMessage, SourceQueue,
+        UnbindOutcome,
+    },
 };
-use bematic_aws::{app::App, config::Environment, queue::SqsEventSource};
+use bematic_aws::{app::App, config::EnvVars, queue::SqsEventSource};
 use fake_aws::{FakeAws, ReceivedMessage};
 use serde::de::DeserializeOwned;
 
@@ -57,7 +60,7 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
     ];
     let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let variables = variables.into_iter().chain(set);
-    let environment: Environment = variables.map(|(name, it)| (name.to_owned(), it)).collect();
+    let environment: EnvVars = variables.map(|(name, it)| (name.to_owned(), it)).collect();
     App::new(environment, &aws.sdk_config(), time.clone(), time.clone()).unwrap()
 }
 
@@ -77,7 +80,10 @@ impl World {
     }
 
     /// Handles `$disconnect`.
-    pub(crate) async fn on_disconnect(&self, event: &SocketEvent) -> Result<Unbound, BematicError> {
+    pub(crate) async fn on_disconnect(
+        &self,
+        event: &SocketEvent,
+    ) -> Result<UnbindOutcome, BematicError> {
         disconnect(&self.ports(), event).await
     }
 
@@ -141,7 +147,7 @@ impl World {
         let source = self.event_source(name);
         let mut event = SqsEvent::default();
         event.records = received.iter().map(record).collect();
-        let response = sqs::each(event, &source, handle).await;
+        let response = sqs::handle_each_record(event, &source, handle).await;
         let failed: Vec<_> = response
             .batch_item_failures
             .into_iter()
@@ -168,7 +174,7 @@ impl World {
 
     /// Sends a message of the notifier's queue to the dead letters.
     pub(crate) async fn send_to_dead_letters(&self, body: &str, reason: &Reason) {
-        let message = Received {
+        let message = SourceMessage {
             id: "given-up",
             body,
             group: Some("group"),

@@ -73,7 +73,7 @@ impl World {
         let clock = time.clone();
         let aws = FakeAws::new(template(), Arc::new(move || clock.now().as_millis()));
         let calls = Arc::new(Calls::default());
-        aws.calls().keep(false);
+        aws.calls().set_recording(false);
         aws.add_hook(ToAws(calls.clone()));
         let unobserved = app(&aws.unobserved(), &time, &[]).ports();
         let world = Self {

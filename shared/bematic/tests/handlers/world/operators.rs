@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bematic::{
     command::Command,
     error::BematicError,
-    handlers::webhook::Operator,
+    handlers::webhook::CommandExecutor,
     task::{Origin, Priority, Task},
 };
 use bematic_protocol::time::Clock;
@@ -27,8 +27,8 @@ impl World {
             priority: Priority::default(),
             prompt: prompt.to_owned(),
         };
-        let operator = Operator::new(self.ports());
-        operator
+        let executor = CommandExecutor::new(self.ports());
+        executor
             .execute(command, origin(), request, self.time.now())
             .await
             .is_ok()
@@ -46,9 +46,9 @@ pub(crate) async fn try_execute(world: &World, command: Command) -> Result<Strin
         user_id: "U2".parse().unwrap(),
         ..origin()
     };
-    let operator = Operator::new(world.ports());
+    let executor = CommandExecutor::new(world.ports());
     let request = format!("{command:?}");
-    let reply = operator.execute(command, origin, &request, world.time.now());
+    let reply = executor.execute(command, origin, &request, world.time.now());
     Ok(reply.await?.message.text)
 }
 

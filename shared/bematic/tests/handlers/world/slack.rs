@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bematic::slack::api::SlackApi;
 use bematic_aws::slack::{SlackClient, Transport};
 use bematic_protocol::time::Clock as _;
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use http::{Request, Response};
 use local_slack::{Channel, Clock, Config, Fault, Message, handle};
 
@@ -60,7 +60,7 @@ impl Slack {
 
     /// Adds a fault for the next call of its method.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.slack.fail(fault);
+        self.slack.add_fault(fault);
     }
 
     /// Deletes the messages of the project's channel, as a person may.
@@ -72,7 +72,7 @@ impl Slack {
 
     /// Posts a message in the project's channel as a person, and returns its timestamp.
     pub(crate) fn post_as_person(&self, text: &str) -> String {
-        let posted = self.slack.post_as(PERSON, CHANNEL, None, text);
+        let posted = self.slack.post_without_event(PERSON, CHANNEL, None, text);
         posted.unwrap().to_string()
     }
 }
@@ -106,11 +106,11 @@ impl Transport for Counted {
     ) -> Result<Response<Vec<u8>>, Box<dyn Error + Send + Sync>> {
         let method = request.uri().path().trim_start_matches("/api/");
         let failure = self.calls.note(method.to_owned());
-        if failure == Some(When::Before) {
+        if failure == Some(FailurePoint::Before) {
             return Err("made to fail".into());
         }
         let answer = handle(&self.slack, request).await?;
-        if failure == Some(When::After) {
+        if failure == Some(FailurePoint::After) {
             return Err("made to fail".into());
         }
         Ok(answer)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bematic::{
-    agent::{Agent, Connection},
+    agent::{Agent, InBandConnection},
     batch::Batch,
     breaker::Breaker,
     ports::Ports,
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Returns the record of a connection that authenticates in band.
-    pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<Connection> {
+    pub(crate) fn connection_of(&self, id: &ConnectionId) -> Option<InBandConnection> {
         let item = self
             .aws
             .tables()

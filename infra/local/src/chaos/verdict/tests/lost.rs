@@ -2,7 +2,7 @@ use bematic::task::{FailureCode, TaskState};
 
 use super::recorded_run::{RecordedRun, cancelled, completed, done, failed, task};
 use crate::chaos::verdict::ViolationKind::{Lost, Stuck};
-use bematic_test_agent::Report;
+use bematic_test_agent::TerminalReport;
 
 #[test]
 fn a_task_that_an_operator_was_told_of_must_be_in_the_store() {
@@ -63,7 +63,7 @@ fn a_late_report_must_be_that_of_the_attempt_and_say_what_it_said() {
 #[test]
 fn a_confirmed_failure_must_be_stored_unless_it_was_tried_again() {
     let mut recorded = RecordedRun::working();
-    recorded.ended(1, Report::Failed, 2000);
+    recorded.ended(1, TerminalReport::Failed, 2000);
     recorded.confirmed(1, 2100);
     recorded.stored(failed(1, FailureCode::AgentError), None);
     recorded.shown(":x: Failed after 1 s: do it");
@@ -78,7 +78,7 @@ fn a_confirmed_failure_must_be_stored_unless_it_was_tried_again() {
 #[test]
 fn a_confirmed_stop_must_be_stored() {
     let mut recorded = RecordedRun::working();
-    recorded.ended(1, Report::Cancelled, 2000);
+    recorded.ended(1, TerminalReport::Cancelled, 2000);
     recorded.confirmed(1, 2100);
     recorded.stored(cancelled(1), None);
     recorded.shown(":no_entry_sign: Cancelled after 1 s: do it");

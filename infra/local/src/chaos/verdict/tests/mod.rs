@@ -12,10 +12,10 @@ use strum::VariantArray as _;
 
 use self::recorded_run::RecordedRun;
 use super::ViolationKind;
-use bematic_test_agent::Deed;
+use bematic_test_agent::AttemptEvent;
 
-fn offer(message: String, sent_at: Timestamp) -> Deed {
-    Deed::Offered { message, sent_at }
+fn offer(message: String, sent_at: Timestamp) -> AttemptEvent {
+    AttemptEvent::Offered { message, sent_at }
 }
 
 #[test]
@@ -26,6 +26,6 @@ fn a_run_that_went_well_has_no_violations_and_is_counted() {
     assert_eq!((verdict.completed, verdict.started), (1, 1));
     assert_eq!((verdict.late, verdict.repeated, verdict.died), (0, 0, 0));
     for kind in ViolationKind::VARIANTS {
-        assert_eq!(verdict.count(*kind), 0);
+        assert_eq!(verdict.count_violations(*kind), 0);
     }
 }

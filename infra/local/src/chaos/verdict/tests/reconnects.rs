@@ -1,16 +1,16 @@
 use super::recorded_run::{RecordedRun, agent, done};
-use crate::chaos::verdict::Reconnects;
-use bematic_test_agent::What;
+use crate::chaos::verdict::ReconnectTimes;
+use bematic_test_agent::AgentEvent;
 
 /// The task of the good run was made at 0 and sent at 1000.
-fn connected_at(millis: &[u64]) -> Reconnects {
+fn connected_at(millis: &[u64]) -> ReconnectTimes {
     let mut recorded = RecordedRun::good();
     let ran = std::mem::take(&mut recorded.ledger);
     for (nth, at) in millis.iter().enumerate() {
         if nth > 0 {
-            recorded.note(agent(), What::Disconnected, *at);
+            recorded.note(agent(), AgentEvent::Disconnected, *at);
         }
-        recorded.note(agent(), What::Connected, *at);
+        recorded.note(agent(), AgentEvent::Connected, *at);
     }
     recorded.ledger.extend(ran);
     recorded.verdict().reconnects
@@ -26,8 +26,8 @@ fn it_counts_from_the_handshake_until_all_that_waited_was_offered() {
 #[test]
 fn a_connection_without_work_waiting_does_not_count() {
     let mut recorded = RecordedRun::good();
-    recorded.note(agent(), What::Connected, 5000);
-    assert_eq!(recorded.verdict().reconnects, Reconnects::default());
+    recorded.note(agent(), AgentEvent::Connected, 5000);
+    assert_eq!(recorded.verdict().reconnects, ReconnectTimes::default());
 }
 
 #[test]
@@ -41,24 +41,24 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
     let mut recorded = RecordedRun::good();
     let late = recorded.snapshot.tasks.values().next().unwrap().clone();
     recorded.ledger.clear();
-    recorded.note(agent(), What::Connected, 100);
+    recorded.note(agent(), AgentEvent::Connected, 100);
     let mut deed = |number: u8, deed, at| {
         let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
         let task_id = id.parse().unwrap();
-        let run = bematic_test_agent::Run {
+        let run = bematic_test_agent::RunKey {
             task_id,
             ..super::recorded_run::run(1)
         };
         recorded.snapshot.tasks.insert(task_id, late.clone());
-        recorded.note(agent(), What::Run(run, deed), at);
+        recorded.note(agent(), AgentEvent::Run(run, deed), at);
     };
     for (number, at) in [(1, 200), (2, 300), (3, 900)] {
         let message = number.to_string();
         let sent_at = super::recorded_run::at(at);
         deed(number, super::offer(message, sent_at), at);
-        deed(number, bematic_test_agent::Deed::Started, at);
+        deed(number, bematic_test_agent::AttemptEvent::Started, at);
     }
-    deed(1, bematic_test_agent::Deed::Reported(done(1)), 1000);
+    deed(1, bematic_test_agent::AttemptEvent::Reported(done(1)), 1000);
     let found = recorded.verdict().reconnects;
     assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
 }

@@ -14,7 +14,7 @@ use bematic_protocol::time::Timestamp;
 use super::super::{Records, Verdict, ViolationKind, judge};
 use crate::chaos::operator::OperatorRecord;
 use crate::chaos::system::{Snapshot, StoredTask};
-use bematic_test_agent::{Deed, Entry, Report, Run, What};
+use bematic_test_agent::{AgentEvent, AttemptEvent, Entry, RunKey, TerminalReport};
 
 pub(super) const ACK: u64 = 15_000;
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
@@ -55,8 +55,8 @@ impl RecordedRun {
         let of_other = |entry: &Entry| {
             let mut entry = entry.clone();
             entry.at = entry.at + Duration::from_millis(10);
-            if let What::Run(run, _) = &mut entry.what {
-                *run = Run {
+            if let AgentEvent::Run(run, _) = &mut entry.what {
+                *run = RunKey {
                     task_id: other,
                     attempt: 2.try_into().unwrap(),
                 };
@@ -94,7 +94,7 @@ impl RecordedRun {
         })
     }
 
-    pub(super) fn note(&mut self, by: AgentId, what: What, millis: u64) {
+    pub(super) fn note(&mut self, by: AgentId, what: AgentEvent, millis: u64) {
         self.ledger.push(Entry {
             at: at(millis),
             agent: by,
@@ -102,29 +102,29 @@ impl RecordedRun {
         });
     }
 
-    pub(super) fn deed(&mut self, attempt: u32, deed: Deed, millis: u64) {
-        self.note(agent(), What::Run(run(attempt), deed), millis);
+    pub(super) fn deed(&mut self, attempt: u32, deed: AttemptEvent, millis: u64) {
+        self.note(agent(), AgentEvent::Run(run(attempt), deed), millis);
     }
 
     /// An attempt is sent.
     pub(super) fn offered(&mut self, attempt: u32, millis: u64) {
         let message = format!("m-{attempt}-{millis}");
         let sent_at = at(millis);
-        self.deed(attempt, Deed::Offered { message, sent_at }, millis);
+        self.deed(attempt, AttemptEvent::Offered { message, sent_at }, millis);
     }
 
     /// An attempt is sent and begun.
     pub(super) fn ran(&mut self, attempt: u32, millis: u64) {
         self.offered(attempt, millis);
-        self.deed(attempt, Deed::Started, millis);
+        self.deed(attempt, AttemptEvent::Started, millis);
     }
 
-    pub(super) fn ended(&mut self, attempt: u32, report: Report, millis: u64) {
-        self.deed(attempt, Deed::Reported(report), millis);
+    pub(super) fn ended(&mut self, attempt: u32, report: TerminalReport, millis: u64) {
+        self.deed(attempt, AttemptEvent::Reported(report), millis);
     }
 
     pub(super) fn confirmed(&mut self, attempt: u32, millis: u64) {
-        self.deed(attempt, Deed::Confirmed, millis);
+        self.deed(attempt, AttemptEvent::Confirmed, millis);
     }
 
     pub(super) fn stored(&mut self, state: TaskState, result: Option<&str>) {
@@ -181,8 +181,8 @@ pub(super) fn agent() -> AgentId {
     "a".parse().unwrap()
 }
 
-pub(super) fn run(attempt: u32) -> Run {
-    Run {
+pub(super) fn run(attempt: u32) -> RunKey {
+    RunKey {
         task_id: task(),
         attempt: attempt.try_into().unwrap(),
     }
@@ -193,8 +193,8 @@ pub(super) fn at(millis: u64) -> Timestamp {
 }
 
 /// What the attempt reports if all goes well.
-pub(super) fn done(attempt: u32) -> Report {
-    Report::Completed(format!("did it {attempt}"))
+pub(super) fn done(attempt: u32) -> TerminalReport {
+    TerminalReport::Completed(format!("did it {attempt}"))
 }
 
 pub(super) fn completed(attempt: u32) -> TaskState {

@@ -75,7 +75,7 @@ fn health_of_one<'a>(
 }
 
 fn detail(breaker: &Breaker) -> String {
-    health_of(&health_of_one(&agent("box"), breaker, CONFIG), NOW)
+    health_details(&health_of_one(&agent("box"), breaker, CONFIG), NOW)
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn slow_tasks_are_counted_where_there_is_such_a_rule() {
     };
     let slow = BreakerEvent::Success("s#1".into(), Duration::from_mins(1));
     let breaker = Breaker::default().after(slow, &config, NOW).next;
-    let text = health_of(&health_of_one(&agent("box"), &breaker, config), NOW);
+    let text = health_details(&health_of_one(&agent("box"), &breaker, config), NOW);
     assert!(
         text.contains("• slow tasks: 100 % of 1 outcome, opens at 80 % of at least 10\n"),
         "{text}"
@@ -185,7 +185,7 @@ fn a_failure_without_words_is_told_by_its_kind() {
     let expected = "9 s ago: the agent was not heard of again";
     assert!(detail(&breaker).ends_with(&format!("*Last error* {expected}")));
     let (agent, config) = (agent("box"), CONFIG);
-    let all = health(&[health_of_one(&agent, &breaker, config)], NOW);
+    let all = health_list(&[health_of_one(&agent, &breaker, config)], NOW);
     assert!(all.contains(&format!("last error {expected}\n")), "{all}");
 }
 
@@ -199,7 +199,7 @@ fn every_agent_is_a_line_and_a_spark_line_and_what_needs_a_look_comes_first() {
         health_of_one(&b, &bad, CONFIG),
     ];
     assert_eq!(
-        health(&agents, NOW),
+        health_list(&agents, NOW),
         ":red_circle: `b` *open* for 30 s – 5 of 5 failed (100 %)\n      \
          `·········█` last error 30 s ago: no space left\n\
          :large_green_circle: `a` *closed* for 2 h, offline – 0 of 1 failed (0 %)\n      \
@@ -207,7 +207,7 @@ fn every_agent_is_a_line_and_a_spark_line_and_what_needs_a_look_comes_first() {
          One character for each of the last 10 minutes: · no outcome, ▁ all succeeded … █ all \
          failed. `/bm health &lt;agent&gt;` shows more."
     );
-    assert!(health(&[], NOW).contains("No agent yet"));
+    assert!(health_list(&[], NOW).contains("No agent yet"));
 }
 
 #[test]
@@ -221,14 +221,14 @@ fn of_many_agents_those_that_fail_are_never_left_out() {
         .enumerate()
         .map(|(n, agent)| health_of_one(agent, if n >= 195 { &bad } else { &well }, CONFIG))
         .collect();
-    let text = health(&agents, NOW);
+    let text = health_list(&agents, NOW);
     assert_eq!(text.matches("*open*").count(), 5, "{text}");
     let shown = text.matches("* for ").count();
     assert!(
         text.contains(&format!("and {} more\n", 200 - shown)),
         "{text}"
     );
-    assert!(mrkdwn::size(&text) <= crate::slack::Message::SECTION_LIMIT);
+    assert!(mrkdwn::utf16_len(&text) <= crate::slack::Message::MAX_SECTION_CHARS);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_minute_s_sign_is_the_share_that_failed() {
             };
             breaker = breaker.after(event, &config, NOW).next;
         }
-        sparkline(&breaker, NOW).pop().unwrap()
+        failure_sparkline(&breaker, NOW).pop().unwrap()
     };
     let signs = [(0, 0), (0, 9), (1, 100), (1, 2), (99, 100), (7, 7)];
     let signs: String = signs.iter().map(|(bad, all)| minute(*bad, *all)).collect();
@@ -269,6 +269,6 @@ fn a_detail_stays_under_slacks_limit_whatever_is_in_it() {
     let note = said(&"&".repeat(1000));
     events.push((20, BreakerEvent::Force(Mode::Drained(note))));
     let text = detail(&breaker(&events));
-    assert!(mrkdwn::size(&text) <= crate::slack::Message::SECTION_LIMIT);
+    assert!(mrkdwn::utf16_len(&text) <= crate::slack::Message::MAX_SECTION_CHARS);
     assert!(text.contains("*Last error*"), "{text}");
 }

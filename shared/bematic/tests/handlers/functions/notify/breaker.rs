@@ -8,7 +8,7 @@ use bematic::{
     ports::{BreakerChange, NotifyMessage, Written},
 };
 use bematic_protocol::time::Clock as _;
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use local_slack::Fault;
 
 use crate::world::{World, agent_id};
@@ -123,7 +123,7 @@ async fn the_notice_of_an_incident_loses_its_button_once_the_next_has_begun() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_posts_two_incidents_once_each() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             open(&world, "first").await;

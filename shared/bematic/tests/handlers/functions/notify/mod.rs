@@ -8,11 +8,11 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use bematic::{
     dead_letter::QueueName,
     handlers::sqs,
-    ports::{DispatchMessage, NotifyMessage},
+    ports::{DispatchMessage, MentionReply, NotifyMessage},
     task::{FLUSH_INTERVAL, FlushInterval},
 };
 use bematic_protocol::{ids::TaskId, time::Clock};
-use fake_aws::{Message, When};
+use fake_aws::{FailurePoint, Message};
 use local_slack::Fault;
 use serde_json::json;
 
@@ -146,7 +146,7 @@ async fn an_unchanged_card_is_not_updated() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_neither_loses_the_message_nor_posts_it_twice() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             let task = world.dispatched().await;
@@ -309,7 +309,7 @@ async fn notify(world: &World, records: Vec<SqsMessage>) -> SqsBatchResponse {
     );
     let mut event = SqsEvent::default();
     event.records = records;
-    sqs::each(event, &source, |message| notifier.handle(message)).await
+    sqs::handle_each_record(event, &source, |message| notifier.handle(message)).await
 }
 
 #[tokio::test]
@@ -366,13 +366,17 @@ async fn a_message_that_was_received_too_often_is_dead_lettered_with_its_reason(
 async fn an_answer_to_a_mention_is_posted_in_its_thread() {
     let world = World::new().await;
     let question = world.slack.post_as_person("@Bematic");
-    let reply = NotifyMessage::Reply {
+    let reply = MentionReply {
         event_id: "Ev1".into(),
         channel_id: "C1".parse().unwrap(),
         thread_ts: question.parse().unwrap(),
         text: "Say what to do.".into(),
     };
-    world.notifier().handle(reply).await.unwrap();
+    world
+        .notifier()
+        .handle(NotifyMessage::Reply(reply))
+        .await
+        .unwrap();
     let [_, answer] = world.slack.messages().try_into().unwrap();
     assert_eq!(answer.thread.unwrap().to_string(), question);
     assert!(answer.content.text.contains("Say what to do"));

@@ -6,7 +6,7 @@ use bematic::{
     ports::DispatchMessage,
 };
 use bematic_protocol::time::Clock as _;
-use fake_aws::When;
+use fake_aws::FailurePoint;
 
 use super::*;
 use crate::world::agent_id;
@@ -88,7 +88,7 @@ async fn a_button_of_an_agent_that_is_gone_or_none_changes_nothing() {
 async fn an_order_that_fails_at_any_call_is_reported_and_executed_on_repetition() {
     /// After the agent and its breaker are read.
     const RESET: usize = 2;
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             world.open_breaker("box").await;
@@ -99,7 +99,7 @@ async fn an_order_that_fails_at_any_call_is_reported_and_executed_on_repetition(
             }
             let is_done = breaker(&world).state == State::Closed;
             // A write whose answer was lost: nobody knows that it is done.
-            let expected = if is_done && (n, when) != (RESET, When::After) {
+            let expected = if is_done && (n, when) != (RESET, FailurePoint::After) {
                 "whether it worked"
             } else {
                 "went wrong"

@@ -11,7 +11,7 @@ use bematic::{
     slack::signature::sign,
 };
 use bematic_protocol::time::Clock as _;
-use fake_aws::{Call, Failure, Hook, When};
+use fake_aws::{Call, Failure, FailurePoint, Hook};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -146,7 +146,7 @@ async fn a_repeated_request_creates_nothing_twice() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_is_reported_and_a_repetition_creates_one_task() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;
             let body = mention("C1", "<@UBOT> fix that", "Ev1", None).to_string();
@@ -197,7 +197,7 @@ struct Slow;
 
 #[async_trait]
 impl Hook for Slow {
-    async fn before_call(&self, _: &Call) -> Option<(When, Failure)> {
+    async fn before_call(&self, _: &Call) -> Option<(FailurePoint, Failure)> {
         sleep(Duration::from_mins(1)).await;
         None
     }
@@ -282,16 +282,14 @@ async fn the_answer_in_a_channel_without_a_project_says_how_to_create_one() {
     let body = mention("C2", "<@UBOT> fix that", "Ev1", Some("1699999999.000001")).to_string();
     assert_eq!(post(&world, "/slack/events", &body).await.status, 200);
     let told = world.out.take_notified();
-    let [
-        NotifyMessage::Reply {
-            text, thread_ts, ..
-        },
-    ] = &told[..]
-    else {
+    let [NotifyMessage::Reply(reply)] = &told[..] else {
         panic!("{told:?}")
     };
-    assert!(text.contains("project create --channel C2"), "{text}");
-    assert_eq!(thread_ts.as_str(), "1699999999.000001");
+    assert!(
+        reply.text.contains("project create --channel C2"),
+        "{reply:?}"
+    );
+    assert_eq!(reply.thread_ts.as_str(), "1699999999.000001");
     assert!(world.store.all_tasks().is_empty());
 }
 

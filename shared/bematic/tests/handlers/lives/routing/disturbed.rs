@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bematic::{
-    breaker::{Gate, Permitted},
+    breaker::{Gate, PermittedAttempts},
     ports::DispatchMessage,
     task::TaskState,
 };
 use bematic_protocol::{ids::AgentId, time::Clock};
-use fake_aws::When;
+use fake_aws::FailurePoint;
 use futures::future::join;
 use proptest::prelude::*;
 
@@ -47,7 +47,7 @@ async fn dispatch(world: &World, agent: &str) {
 
 /// As `box` was when its breaker was open.
 async fn shut(world: &World) -> bematic::agent::Agent {
-    let permitted = Permitted::Nothing {
+    let permitted = PermittedAttempts::Nothing {
         until: world.time.now() + Duration::from_mins(1),
         drained: false,
     };
@@ -134,7 +134,7 @@ fn races_of_moving_and_sending_go_either_way() {
 
 #[tokio::test]
 async fn a_failure_at_any_call_loses_nothing() {
-    for when in [When::Before, When::After] {
+    for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = waiting_for_box().await;
             let agent = shut(&world).await;
