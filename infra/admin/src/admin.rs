@@ -136,7 +136,7 @@ impl Admin {
         change: impl Fn(BreakerConfig) -> Option<BreakerConfig>,
     ) -> Result<Option<BreakerConfig>> {
         self.require_agent_exists(id).await?;
-        let defaults = BreakerConfig::deployment_defaults();
+        let defaults = BreakerConfig::template_defaults();
         loop {
             let before = self.agents.breaker(id).await?;
             let config = change(before.config.unwrap_or(defaults));

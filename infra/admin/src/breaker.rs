@@ -67,7 +67,7 @@ impl BreakerArgs {
 }
 
 /// Returns an agent's own settings as text, one in a line.
-pub(crate) fn settings_rows(config: Option<&BreakerConfig>) -> String {
+pub(crate) fn format_settings(config: Option<&BreakerConfig>) -> String {
     let Some(config) = config else {
         return "the deployment's settings".to_owned();
     };

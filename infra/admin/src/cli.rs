@@ -249,7 +249,7 @@ async fn execute_agent_command(admin: &Admin, command: AgentCommand, json: bool)
                 let change = |config| (!defaults).then(|| settings.apply_to(config));
                 admin.configure_breaker(&id, change).await?
             };
-            json_or_text(json, &config, || breaker::settings_rows(config.as_ref()))
+            json_or_text(json, &config, || breaker::format_settings(config.as_ref()))
         }
     }
 }

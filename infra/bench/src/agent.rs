@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use bematic_admin::IssuedKey;
 use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
-use bematic_test_agent::{CloudMessage, Message, RunKey, Spelling};
+use bematic_test_agent::{CloudMessage, Message, RunKey, TypeSpelling};
 
 use crate::driver::FunctionInvoker as _;
 use crate::events::Socket;
@@ -78,7 +78,7 @@ impl Agent<'_> {
     pub(crate) async fn send(&self, message: Message, case: SpecialCase) -> Result<()> {
         let kind = InvocationKind::new(&message.kind, case);
         let message = message.in_envelope(RandomIds.message().as_str(), SystemClock.now());
-        let text = message.text(Spelling::Canonical);
+        let text = message.text(TypeSpelling::Canonical);
         let answer = self
             .testbed
             .send_client_message(self.socket()?, &text, kind)

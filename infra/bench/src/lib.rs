@@ -95,7 +95,7 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
         // The floor is among the rest, so that a slow moment of the machine meets both.
         for round in 0..options.rounds {
             scenario::invoke_floor(&testbed).await?;
-            scenario::run_scenario_round(&testbed, round).await?;
+            scenario::run_every_message_case(&testbed, round).await?;
         }
         step.succeed(&format!("{} invocations", testbed.invocation_log().len()));
         let step = ui.begin_step("Running the ordinary task");
@@ -206,7 +206,7 @@ pub async fn measure_counts(workspace: &Workspace) -> Result<OrdinaryTaskCounts>
     let functions = workspace.function_names()?.into_iter();
     let binaries = functions.map(|name| (name.clone(), workspace.bootstrap_path(&name)));
     let testbed = Testbed::new(workspace, binaries.collect()).await?;
-    scenario::run_scenario_round(&testbed, 0).await?;
+    scenario::run_every_message_case(&testbed, 0).await?;
     let task = scenario::run_ordinary_task(&testbed, &Prices::load()?).await?;
     let limits = limits::check_counts(&testbed.invocation_log(), &task);
     let exceeded = limits.iter().filter(|limit| !limit.met);

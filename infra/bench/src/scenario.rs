@@ -94,7 +94,7 @@ pub(crate) async fn create_channel_project(
 }
 
 /// Everything but the ordinary task, once.
-pub(crate) async fn run_scenario_round(testbed: &Testbed, round: u16) -> Result<()> {
+pub(crate) async fn run_every_message_case(testbed: &Testbed, round: u16) -> Result<()> {
     let mut agent = create_agent(testbed, &format!("r{round}")).await?;
     run_in_band_scenario(testbed, &mut agent).await?;
     agent.connect().await?;

@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_stored_heartbeat_changes_no_index() {
         let (_, aws) = template();
-        aws.set_metering(true);
+        aws.set_request_unit_metering(true);
         let client = Client::new(&aws.sdk_config());
         for seen in ["1", "2"] {
             let text = |text: &str| AttributeValue::S(text.to_owned());

@@ -68,7 +68,7 @@ impl Testbed {
         let now = move || SystemClock.now().as_millis() + ahead.load(Ordering::Relaxed);
         let queue_time: fake_aws::Clock = Arc::new(now);
         let aws = FakeAws::new(&template.aws, queue_time.clone());
-        aws.set_metering(true);
+        aws.set_request_unit_metering(true);
         aws.calls().set_recording(false);
         let server = FakeAwsServer::start(aws.clone()).await?;
         let mut functions = template.functions(&aws, &server.url)?;

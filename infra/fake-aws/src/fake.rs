@@ -136,7 +136,7 @@ impl FakeAws {
 
     /// Sets whether [`Call`]s list the partitions that they access, which takes two more reads for each item
     /// that is written. It is off at first.
-    pub fn set_metering(&self, on: bool) {
+    pub fn set_request_unit_metering(&self, on: bool) {
         self.shared.metered.store(on, Relaxed);
     }
 

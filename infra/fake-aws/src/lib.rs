@@ -10,7 +10,7 @@
 //! | the event source of a queue, played by the test | [`FakeAws::queue`] |
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
-//! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_metering`] |
+//! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_request_unit_metering`] |
 //! | a call that fails, before or after its effect | [`FakeAws::failures`] |
 //! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |

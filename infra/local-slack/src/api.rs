@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::args::Args;
+use crate::call_arguments::CallArguments;
 use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME};
 use crate::error::{Code, Refusal, rate_limited_response};
 use crate::faults::Fault;
@@ -26,7 +26,7 @@ pub(crate) async fn handle_call(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Response {
-    let args = match Args::read(&headers, &query.unwrap_or_default(), &body) {
+    let args = match CallArguments::read(&headers, &query.unwrap_or_default(), &body) {
         Ok(args) => args,
         Err(refusal) => return refusal.into_response(),
     };
@@ -41,7 +41,7 @@ pub(crate) async fn handle_call(
     response
 }
 
-fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code> {
+fn authorize(slack: &Slack, headers: &HeaderMap, args: &CallArguments) -> Result<(), Code> {
     let header = headers.get(header::AUTHORIZATION);
     let header = header.and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
@@ -53,7 +53,7 @@ fn authorize(slack: &Slack, headers: &HeaderMap, args: &Args) -> Result<(), Code
 }
 
 /// Applies faults and rate limits, and executes the call.
-async fn execute_with_faults(slack: &Slack, method: &str, args: &Args) -> Response {
+async fn execute_with_faults(slack: &Slack, method: &str, args: &CallArguments) -> Response {
     let channel = args.text("channel").unwrap_or_default();
     let fault = slack.faults().take(method, channel).unwrap_or_default();
     if fault.delay_ms > 0 {
@@ -90,7 +90,7 @@ fn fault_response(fault: &Fault) -> Option<Response> {
     Some(Json(json!({ "ok": false, "error": error })).into_response())
 }
 
-fn execute(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
+fn execute(slack: &Slack, method: &str, args: &CallArguments) -> Result<Value, Refusal> {
     match method {
         "api.test" => Ok(json!({})),
         "auth.test" => Ok(json!({
@@ -112,7 +112,7 @@ fn execute(slack: &Slack, method: &str, args: &Args) -> Result<Value, Refusal> {
     }
 }
 
-fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+fn users_info(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let id = args.required("user")?;
     let is_bot = id == BOT_USER_ID;
     let (name, real_name) = if is_bot {
@@ -129,7 +129,7 @@ fn users_info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 }
 
 /// Opens a modal on the pages of the person whose interaction issued the trigger.
-fn views_open(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+fn views_open(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let trigger = args.required("trigger_id")?;
     let view = args.json("view", "invalid_arguments")?;
     let mut view = view.ok_or_else(|| Refusal::missing("view"))?;

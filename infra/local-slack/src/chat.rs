@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::args::Args;
 use crate::blocks;
+use crate::call_arguments::CallArguments;
 use crate::error::{Code, Refusal};
 use crate::message::{Author, Content};
 use crate::state::Slack;
@@ -18,7 +18,7 @@ const MAX_UPDATED_TEXT_CHARS: usize = 4_000;
 /// A message's metadata, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 8_000;
 
-pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn post_message(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let channel = joined_channel(workspace, args)?;
     let thread = args.thread()?;
@@ -28,7 +28,7 @@ pub(crate) fn post_message(slack: &Slack, args: &Args) -> Result<Value, Refusal>
     Ok(json!({ "channel": channel, "ts": ts, "message": message }))
 }
 
-pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn post_ephemeral(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let channel = joined_channel(workspace, args)?;
     let user = args.required("user")?;
@@ -40,7 +40,7 @@ pub(crate) fn post_ephemeral(slack: &Slack, args: &Args) -> Result<Value, Refusa
 }
 
 /// Updates a message, which keeps the present blocks and metadata if the call leaves them out.
-pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn update(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = find_own_message(workspace, args, "cant_update_message")?;
     let mut content = parse_content(workspace, args, MAX_UPDATED_TEXT_CHARS)?;
@@ -58,14 +58,14 @@ pub(crate) fn update(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     Ok(json!({ "channel": channel, "ts": ts, "text": text, "message": message }))
 }
 
-pub(crate) fn delete(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn delete(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = find_own_message(workspace, args, "cant_delete_message")?;
     workspace.remove(&channel, ts);
     Ok(json!({ "channel": channel, "ts": ts }))
 }
 
-fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal> {
+fn joined_channel(workspace: &Workspace, args: &CallArguments) -> Result<String, Refusal> {
     let channel = workspace.joined_channel(args.required("channel")?)?;
     Ok(channel.id.clone())
 }
@@ -73,7 +73,7 @@ fn joined_channel(workspace: &Workspace, args: &Args) -> Result<String, Refusal>
 /// Finds the call's message, which the bot must have posted.
 fn find_own_message(
     workspace: &Workspace,
-    args: &Args,
+    args: &CallArguments,
     not_own: Code,
 ) -> Result<(String, Ts), Refusal> {
     // Slack accepts a channel's id here, not its name.
@@ -91,7 +91,7 @@ fn find_own_message(
 /// Parses and checks the content of a new message, which must have a text or a block.
 pub(crate) fn parse_new_content(
     workspace: &mut Workspace,
-    args: &Args,
+    args: &CallArguments,
 ) -> Result<Content, Refusal> {
     let mut content = parse_content(workspace, args, MAX_POSTED_TEXT_CHARS)?;
     content.blocks.take_if(|blocks| *blocks == json!([]));
@@ -104,7 +104,7 @@ pub(crate) fn parse_new_content(
 /// Parses and checks the content of a call, and gives its blocks ids.
 fn parse_content(
     workspace: &mut Workspace,
-    args: &Args,
+    args: &CallArguments,
     most_text: usize,
 ) -> Result<Content, Refusal> {
     let text = args.text("text").unwrap_or_default();

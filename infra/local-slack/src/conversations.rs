@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::args::Args;
+use crate::call_arguments::CallArguments;
 use crate::config::Channel;
 use crate::error::{Code, Refusal};
 use crate::message::Message;
@@ -15,7 +15,7 @@ const MAX_PAGE_SIZE: usize = 999;
 const CURSOR_PREFIX: &str = "next_ts:";
 
 /// Returns a page of a channel's messages, newest first, without the replies in threads.
-pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn history(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
     let page = PageRequest::read(args, 100)?;
@@ -28,7 +28,7 @@ pub(crate) fn history(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
 }
 
 /// Returns a page of a thread: its first message, then its replies, oldest first.
-pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn replies(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
     let ts = args.message_ts("thread_not_found")?;
@@ -46,7 +46,7 @@ pub(crate) fn replies(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
     Ok(page.paginate(wanted))
 }
 
-pub(crate) fn info(slack: &Slack, args: &Args) -> Result<Value, Refusal> {
+pub(crate) fn info(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = slack.workspace();
     let channel = workspace.channel(args.required("channel")?)?;
     Ok(json!({ "channel": channel_json(channel) }))
@@ -81,7 +81,7 @@ struct PageRequest {
 }
 
 impl PageRequest {
-    fn read(args: &Args, default: usize) -> Result<Self, Refusal> {
+    fn read(args: &CallArguments, default: usize) -> Result<Self, Refusal> {
         let limit = args.count("limit", default);
         let limit = limit.filter(|limit| (1..=MAX_PAGE_SIZE).contains(limit));
         Ok(Self {

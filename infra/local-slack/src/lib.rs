@@ -13,8 +13,8 @@
 //! `control`, `page`), `server`.
 
 mod api;
-mod args;
 mod blocks;
+mod call_arguments;
 mod chat;
 mod client;
 mod clock;

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::args::Args;
+use crate::call_arguments::CallArguments;
 use crate::chat;
 use crate::error::Refusal;
 use crate::message::Author;
@@ -22,7 +22,7 @@ pub(crate) async fn handle_response_url(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let shown = Args::read(&headers, "", &body).and_then(|args| {
+    let shown = CallArguments::read(&headers, "", &body).and_then(|args| {
         let interaction = slack.workspace().use_response_url(&id)?;
         show_response(&slack, &interaction.actor, interaction.message, &args)
     });
@@ -41,7 +41,7 @@ pub(crate) fn show_response(
     slack: &Slack,
     actor: &Actor,
     original: Option<Ts>,
-    args: &Args,
+    args: &CallArguments,
 ) -> Result<(), Refusal> {
     let workspace = &mut slack.workspace();
     let channel = &actor.channel.id;

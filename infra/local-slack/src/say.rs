@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::args::Args;
+use crate::call_arguments::CallArguments;
 use crate::config::{BOT_NAME, BOT_USER_ID, SLASH_COMMAND};
 use crate::deliver::{self, DeliveryOutcome, Failure};
 use crate::error::Refusal;
@@ -138,7 +138,7 @@ fn show_answer(slack: &Slack, actor: &Actor, body: &[u8]) -> (Option<Value>, Opt
         return (None, None);
     }
     let answer = serde_json::from_slice(body).unwrap_or_else(|_| Value::from(text.as_ref()));
-    let args = Args(if answer.is_object() {
+    let args = CallArguments(if answer.is_object() {
         answer.clone()
     } else {
         json!({ "text": answer.as_str().unwrap_or(&text) })

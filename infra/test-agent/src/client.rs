@@ -17,7 +17,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::Spelling;
+use crate::TypeSpelling;
 use crate::connection::{Connection, HandshakeHeaders, Incoming};
 use crate::message::{CloudMessage, EnvelopeSequence, Message, Offer};
 
@@ -28,7 +28,7 @@ const EXPECT_TIMEOUT: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
-    spelling: Spelling,
+    spelling: TypeSpelling,
     sequence: EnvelopeSequence,
     /// Messages that arrived and that the test has not awaited yet.
     inbox: VecDeque<CloudMessage>,
@@ -39,7 +39,7 @@ impl Client {
     pub async fn connect(
         url: &str,
         handshake: &HandshakeHeaders,
-        spelling: Spelling,
+        spelling: TypeSpelling,
     ) -> Result<Self, Error> {
         Ok(Self {
             connection: Connection::open(url, handshake).await?,
@@ -53,7 +53,7 @@ impl Client {
     pub fn build_message(&mut self, kind: &str, payload: &Value) -> Value {
         let message = Message::new(kind, payload.clone());
         let sealed = self.sequence.seal(message, SystemClock.now());
-        sealed.json(self.spelling)
+        sealed.to_json_value(self.spelling)
     }
 
     /// Sends a text, message or not.

@@ -6,7 +6,7 @@
 //! that the cloud is not tested with its own reading and writing.
 //!
 //! ```
-//! # use bematic_protocol::{messages::Spelling, time::Timestamp};
+//! # use bematic_protocol::{messages::TypeSpelling, time::Timestamp};
 //! # use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Offer, Plan, Settings};
 //! # use std::time::Duration;
 //! let now = Timestamp::from_millis(1_700_000_000_000);
@@ -20,7 +20,7 @@
 //! let answers = agent.receive(&CloudMessage::read(submit)?, now);
 //! assert_eq!(answers[0].message.kind, "TASK_ACK");
 //! let due = agent.take_due_messages(now + Duration::from_secs(1));
-//! assert!(due[0].text(Spelling::Colons).contains("task:complete"));
+//! assert!(due[0].text(TypeSpelling::Colons).contains("task:complete"));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
@@ -34,7 +34,7 @@ mod client;
 mod connection;
 
 pub use agent::{Agent, OfferResponse, Plan, Script, Settings};
-pub use bematic_protocol::messages::Spelling;
+pub use bematic_protocol::messages::TypeSpelling;
 #[cfg(feature = "client")]
 pub use client::Client;
 #[cfg(feature = "client")]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bematic_protocol::ids::{Attempt, TaskId};
-use bematic_protocol::messages::Spelling;
+use bematic_protocol::messages::TypeSpelling;
 use bematic_protocol::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Returns the message as JSON, for a test that invalidates it.
-    pub(crate) fn json(&self, spelling: Spelling) -> Value {
+    pub(crate) fn to_json_value(&self, spelling: TypeSpelling) -> Value {
         json!({
             "id": self.id,
             "type": spelling.spell_type(&self.message.kind),
@@ -173,8 +173,8 @@ impl Outgoing {
     }
 
     /// Returns the message as it goes over the wire.
-    pub fn text(&self, spelling: Spelling) -> String {
-        self.json(spelling).to_string()
+    pub fn text(&self, spelling: TypeSpelling) -> String {
+        self.to_json_value(spelling).to_string()
     }
 }
 
@@ -214,7 +214,7 @@ pub struct CloudMessage {
     pub kind: String,
     /// The spelling of the type.
     #[serde(skip)]
-    pub spelling: Spelling,
+    pub spelling: TypeSpelling,
     /// The payload.
     pub payload: Value,
     /// The time, by the cloud's clock.
@@ -227,7 +227,7 @@ impl CloudMessage {
     pub fn read(text: &str) -> serde_json::Result<Self> {
         let mut message: Self = serde_json::from_str(text)?;
         if message.kind.contains(':') {
-            message.spelling = Spelling::Colons;
+            message.spelling = TypeSpelling::Colons;
             message.kind = message.kind.to_uppercase().replace(':', "_");
         }
         Ok(message)

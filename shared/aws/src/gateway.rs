@@ -16,7 +16,7 @@ use bematic::{
 };
 use bematic_protocol::{
     ids::{ConnectionId, IdGenerator},
-    messages::{CloudMessage, Envelope, Spelling},
+    messages::{CloudMessage, Envelope, TypeSpelling},
     time::Clock,
 };
 
@@ -51,7 +51,7 @@ impl Gateway for ApiGateway {
     async fn send(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         message: CloudMessage,
     ) -> Result<Delivery, GatewayError> {
         let envelope = Envelope {

@@ -13,7 +13,7 @@ use bematic::{
 use bematic_aws::store::AgentStore;
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
-    messages::Spelling,
+    messages::TypeSpelling,
     time::Timestamp,
 };
 use fake_aws::{FakeAws, Template};
@@ -52,7 +52,7 @@ fn connection(name: &str) -> ConnectionId {
 }
 
 fn binding(name: &str, millis: u64) -> Binding {
-    Binding::new(connection(name), at(millis), Some(Spelling::default()))
+    Binding::new(connection(name), at(millis), Some(TypeSpelling::default()))
 }
 
 async fn found(stored: &Stored) -> Agent {
@@ -97,7 +97,7 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     assert_eq!(found, None, "the key is not the agent's");
     let connection = connection.unwrap();
     assert_eq!(connection.agent_id, Some(agent.id));
-    assert_eq!(connection.spelling, Some(Spelling::default()));
+    assert_eq!(connection.spelling, Some(TypeSpelling::default()));
     let unbound = stored
         .agents
         .overdue_unauthenticated_connections(at(60_000), 10)

@@ -6,7 +6,7 @@ use bematic_local::stack::STACK_NAME;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{HandshakeHeaders, Spelling, Test, TestAgent, binary};
+use crate::harness::{HandshakeHeaders, Test, TestAgent, TypeSpelling, binary};
 
 /// Calls `bematic` from outside of any checkout; its answer, or else what it complains of.
 async fn bematic(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
@@ -49,8 +49,12 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
     assert!(complaint.contains("--add-key"), "{complaint}");
 
     let handshake = HandshakeHeaders::with_key(&id, key);
-    let connected =
-        TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await;
+    let connected = TestAgent::connect(
+        &test.stack.websocket_url,
+        &handshake,
+        TypeSpelling::Canonical,
+    )
+    .await;
     drop(connected.expect("the key is accepted"));
     let revoked = json(local(&["--json", "agent", "revoke", &id]).await);
     assert_eq!(revoked["keys"], 1, "{revoked}");

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::harness::{HandshakeHeaders, Spelling, Test, TestAgent};
+use crate::harness::{HandshakeHeaders, Test, TestAgent, TypeSpelling};
 
-async fn anonymous(test: &Test, spelling: Spelling) -> TestAgent {
+async fn anonymous(test: &Test, spelling: TypeSpelling) -> TestAgent {
     let connected = TestAgent::connect(
         &test.stack.websocket_url,
         &HandshakeHeaders::default(),
@@ -32,7 +32,7 @@ async fn is_turned_away(mut agent: TestAgent) -> String {
 #[tokio::test]
 async fn an_agent_that_cannot_set_headers_authenticates_in_band_and_gets_work() {
     let test = Test::new("in-band").await;
-    let mut agent = anonymous(&test, Spelling::Canonical).await;
+    let mut agent = anonymous(&test, TypeSpelling::Canonical).await;
     agent
         .send("AUTH_REQUEST", credentials(&test.agent_id, &test.api_key))
         .await;
@@ -50,7 +50,7 @@ async fn an_agent_that_cannot_set_headers_authenticates_in_band_and_gets_work() 
 async fn a_wrong_key_in_band_is_told_and_ends_the_connection() {
     let (test, other) = (Test::new("bad-key").await, Test::new("bad-key-other").await);
     for key in ["bm_00", &format!("bm_{}", "0".repeat(64)), &other.api_key] {
-        let mut agent = anonymous(&test, Spelling::Canonical).await;
+        let mut agent = anonymous(&test, TypeSpelling::Canonical).await;
         agent
             .send("AUTH_REQUEST", credentials(&test.agent_id, key))
             .await;
@@ -63,12 +63,12 @@ async fn a_wrong_key_in_band_is_told_and_ends_the_connection() {
 #[tokio::test]
 async fn any_other_first_message_ends_the_connection() {
     let test = Test::new("no-auth").await;
-    let mut agent = anonymous(&test, Spelling::Canonical).await;
+    let mut agent = anonymous(&test, TypeSpelling::Canonical).await;
     agent.send_status(&test.agent_id, 5, &[]).await;
     let reason = is_turned_away(agent).await;
     assert!(reason.contains("AUTH_REQUEST"), "{reason}");
 
-    let mut agent = anonymous(&test, Spelling::Canonical).await;
+    let mut agent = anonymous(&test, TypeSpelling::Canonical).await;
     agent.send_text("hello?").await;
     is_turned_away(agent).await;
 }
@@ -76,8 +76,8 @@ async fn any_other_first_message_ends_the_connection() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_ended_after_ten_seconds() {
     let test = Test::new("deadline").await;
-    let agent = anonymous(&test, Spelling::Canonical).await;
-    let mut early = anonymous(&test, Spelling::Canonical).await;
+    let agent = anonymous(&test, TypeSpelling::Canonical).await;
+    let mut early = anonymous(&test, TypeSpelling::Canonical).await;
     early
         .send("AUTH_REQUEST", credentials(&test.agent_id, &test.api_key))
         .await;
@@ -103,7 +103,13 @@ async fn a_handshake_with_a_bad_key_is_refused() {
         HandshakeHeaders::with_key(&other.agent_id, &test.api_key),
         HandshakeHeaders::with_key("no-such-agent", &test.api_key),
     ] {
-        match TestAgent::connect(&test.stack.websocket_url, &handshake, Spelling::Canonical).await {
+        match TestAgent::connect(
+            &test.stack.websocket_url,
+            &handshake,
+            TypeSpelling::Canonical,
+        )
+        .await
+        {
             // AWS makes it 401; the emulator, 500 or 403.
             Err(Error::Http(answer)) => {
                 assert!(answer.status().is_client_error() || answer.status().is_server_error());
@@ -118,7 +124,7 @@ async fn a_handshake_with_a_bad_key_is_refused() {
 #[tokio::test]
 async fn an_agent_is_answered_in_its_own_spelling() {
     let test = Test::new("colons").await;
-    let mut agent = anonymous(&test, Spelling::Colons).await;
+    let mut agent = anonymous(&test, TypeSpelling::Colons).await;
     agent
         .send("AUTH_REQUEST", credentials(&test.agent_id, &test.api_key))
         .await;

@@ -4,7 +4,7 @@ use bematic::breaker::State;
 use futures::{StreamExt as _, future::join_all, stream};
 use serde_json::json;
 
-use crate::harness::{Spelling, Test, TestAgent};
+use crate::harness::{Test, TestAgent, TypeSpelling};
 
 async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
     for n in 0..count {
@@ -28,7 +28,7 @@ async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project(
         ..bematic::breaker::BreakerConfig::default()
     })
     .await;
-    let mut agent = test.connect_as(Spelling::Canonical, 1).await;
+    let mut agent = test.connect_as(TypeSpelling::Canonical, 1).await;
     fail(&mut agent, &test, 9).await;
     test.route_to(&other).await;
     // The last one that fails, and one behind it that nobody else can have yet.
@@ -144,7 +144,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_takes_nothing_new() {
 #[tokio::test]
 async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
     let test = Test::new("fifty-ends").await;
-    let mut agent = test.connect_as(Spelling::Canonical, 50).await;
+    let mut agent = test.connect_as(TypeSpelling::Canonical, 50).await;
     // A few at a time: each is answered within Slack's 3 s on a slow machine, too.
     stream::iter(0..50)
         .for_each_concurrent(5, async |n| {

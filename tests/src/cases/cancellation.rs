@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Program, Spelling, Test, eventually};
+use crate::harness::{Program, Test, TypeSpelling, eventually};
 
 #[tokio::test]
 async fn a_waiting_task_is_cancelled_at_once_and_leaves_the_queue() {
@@ -63,7 +63,7 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
 #[tokio::test]
 async fn a_task_whose_agent_does_not_stop_it_is_cancelled_anyway_and_its_result_is_late() {
     let test = Test::new("cancel-ignored").await;
-    let mut agent = test.connect_as(Spelling::Canonical, 1).await;
+    let mut agent = test.connect_as(TypeSpelling::Canonical, 1).await;
     let id = test.channel.run("run on and on").await;
     let next = test.channel.run("and then this").await;
     let task = agent.accept_next_offer().await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Spelling, Test, TestAgent};
+use crate::harness::{Test, TestAgent, TypeSpelling};
 
 const TASKS: usize = 50;
 const CAPACITY: usize = 5;
@@ -32,7 +32,7 @@ async fn work(mut agent: TestAgent) -> Vec<String> {
 #[tokio::test]
 async fn fifty_tasks_at_once_start_in_order_and_never_more_than_the_agent_takes() {
     let test = Test::new("fifty").await;
-    let agent = test.connect_as(Spelling::Canonical, 5).await;
+    let agent = test.connect_as(TypeSpelling::Canonical, 5).await;
     let submit = async {
         let mut ids = Vec::new();
         for number in 1..=TASKS {

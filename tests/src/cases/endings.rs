@@ -38,7 +38,7 @@ async fn a_cancelled_task_is_shown_as_cancelled() {
 async fn an_ended_task_frees_its_slot_however_it_ended() {
     let test = Test::new("slots").await;
     let mut agent = test
-        .connect_as(crate::harness::Spelling::Canonical, 1)
+        .connect_as(crate::harness::TypeSpelling::Canonical, 1)
         .await;
     for prompt in ["fail", "cancel", "refuse", "complete"] {
         test.channel.run(prompt).await;

@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt as _};
 use tokio::sync::watch;
 
-use crate::harness::{Spelling, Test, TestAgent};
+use crate::harness::{Test, TestAgent, TypeSpelling};
 
 #[tokio::test]
 async fn what_waits_is_delivered_by_priority_and_then_by_age() {
@@ -18,7 +18,7 @@ async fn what_waits_is_delivered_by_priority_and_then_by_age() {
     ] {
         test.channel.run(&format!("{priority} {prompt}")).await;
     }
-    let mut agent = test.connect_as(Spelling::Canonical, 1).await;
+    let mut agent = test.connect_as(TypeSpelling::Canonical, 1).await;
     let mut order = Vec::new();
     for _ in 0..6 {
         let task = agent.accept_next_offer().await;
@@ -62,7 +62,7 @@ async fn an_agent_with_two_hundred_tasks_in_line_does_not_delay_another() {
         .await;
     let mut agent = quiet.connect().await;
     agent.ping_and_expect_pong().await;
-    let busy = noisy.connect_as(Spelling::Canonical, 20).await;
+    let busy = noisy.connect_as(TypeSpelling::Canonical, 20).await;
     let (progress, mut done) = watch::channel(0);
     let quietly = async {
         let begun = done.wait_for(|done| *done >= 10).await;

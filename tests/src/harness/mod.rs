@@ -9,7 +9,7 @@ mod trace;
 mod wait;
 mod webhook;
 
-pub(crate) use bematic_test_agent::{Client as TestAgent, HandshakeHeaders, Offer, Spelling};
+pub(crate) use bematic_test_agent::{Client as TestAgent, HandshakeHeaders, Offer, TypeSpelling};
 pub(crate) use card::{Card, shown};
 pub(crate) use channel::Channel;
 pub(crate) use program::{Program, binary};

@@ -9,7 +9,7 @@ use bematic_local::stack::StackFile;
 use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 
 use super::trace::{Trace, connection};
-use super::{Channel, HandshakeHeaders, Spelling, TestAgent, Webhook, eventually};
+use super::{Channel, HandshakeHeaders, TestAgent, TypeSpelling, Webhook, eventually};
 
 /// The stack under test.
 pub(crate) fn stack() -> StackFile {
@@ -111,11 +111,11 @@ impl Test {
 
     /// The test's agent, authenticated at the handshake and ready for work.
     pub(crate) async fn connect(&self) -> TestAgent {
-        self.connect_as(Spelling::Canonical, 5).await
+        self.connect_as(TypeSpelling::Canonical, 5).await
     }
 
     /// The test's agent with its own spelling and capacity.
-    pub(crate) async fn connect_as(&self, spelling: Spelling, capacity: usize) -> TestAgent {
+    pub(crate) async fn connect_as(&self, spelling: TypeSpelling, capacity: usize) -> TestAgent {
         let mut agent = self.handshaken(spelling).await;
         agent.send_status(&self.agent_id, capacity, &[]).await;
         agent
@@ -123,19 +123,19 @@ impl Test {
 
     /// The test's agent, which has said no more than that it is there.
     pub(crate) async fn connect_without_status(&self) -> TestAgent {
-        let mut agent = self.handshaken(Spelling::Canonical).await;
+        let mut agent = self.handshaken(TypeSpelling::Canonical).await;
         agent.ping_and_expect_pong().await;
         agent
     }
 
     /// The test's agent, back again with the tasks that it still has.
     pub(crate) async fn reconnect(&self, tasks: &[&str]) -> TestAgent {
-        let mut agent = self.handshaken(Spelling::Canonical).await;
+        let mut agent = self.handshaken(TypeSpelling::Canonical).await;
         agent.send_status(&self.agent_id, 5, tasks).await;
         agent
     }
 
-    async fn handshaken(&self, spelling: Spelling) -> TestAgent {
+    async fn handshaken(&self, spelling: TypeSpelling) -> TestAgent {
         let connected =
             TestAgent::connect(&self.stack.websocket_url, &self.handshake(), spelling).await;
         connected.expect("the handshake is accepted")
@@ -150,7 +150,7 @@ impl Test {
     /// The test's agent over a disturbed connection, authenticated at the handshake.
     pub(crate) async fn connect_disturbed(&self, disturbance: &str) -> TestAgent {
         let (url, handshake) = (self.disturbed(disturbance), self.handshake());
-        let connected = TestAgent::connect(&url, &handshake, Spelling::Canonical).await;
+        let connected = TestAgent::connect(&url, &handshake, TypeSpelling::Canonical).await;
         connected.expect("the handshake is accepted")
     }
 

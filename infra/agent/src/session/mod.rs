@@ -12,8 +12,8 @@ use bematic_protocol::{
     ids::{Attempt, IdGenerator, TaskId},
     messages::{
         AgentMessage, AgentStatus, Availability, CloudMessage, Envelope, HeartbeatReport,
-        HeartbeatSignal, Spelling, SystemError, SystemNotice, TaskAck, TaskCancel, TaskProgress,
-        TaskStream, TaskSubmit, limits,
+        HeartbeatSignal, SystemError, SystemNotice, TaskAck, TaskCancel, TaskProgress, TaskStream,
+        TaskSubmit, TypeSpelling, limits,
     },
     time::{Clock, Timestamp},
 };
@@ -203,7 +203,7 @@ impl Session {
             Event::Signal(name) => self.on_signal(name, now),
             Event::Tick => {}
         }
-        self.maintain_connection(now);
+        self.handle_connection_timers(now);
         if self.connection.is_some() {
             self.resend_due_messages(now);
         }
@@ -240,7 +240,7 @@ impl Session {
     /// Takes the next message to send, as text.
     pub(crate) fn next_outgoing(&mut self, now: Instant) -> Option<String> {
         while let Some(envelope) = self.outbox.take_next(now, self.config.timings.resend) {
-            match envelope.encode(Spelling::Canonical) {
+            match envelope.encode(TypeSpelling::Canonical) {
                 Ok(text) => return Some(text),
                 Err(error) => {
                     // Every message is built to fit, so this is a mistake in the agent.
@@ -395,7 +395,7 @@ impl Session {
     }
 
     /// Does what is due: gives up a silent connection, sends a heartbeat, replaces the connection.
-    fn maintain_connection(&mut self, now: Instant) {
+    fn handle_connection_timers(&mut self, now: Instant) {
         let Some(mut connection) = self.connection else {
             return;
         };

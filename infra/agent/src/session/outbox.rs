@@ -178,7 +178,7 @@ impl MessageList {
         self.list.insert(at, message);
     }
 
-    fn remove(&mut self, at: usize) -> Option<Outgoing> {
+    fn remove_at(&mut self, at: usize) -> Option<Outgoing> {
         let message = self.list.remove(at)?;
         self.bytes -= message.bytes();
         Some(message)
@@ -250,7 +250,7 @@ impl Outbox {
         now: Instant,
         wait: Duration,
     ) -> Option<Envelope<AgentMessage>> {
-        let mut message = self.queue.remove(self.next_sendable_position()?)?;
+        let mut message = self.queue.remove_at(self.next_sendable_position()?)?;
         let envelope = message.envelope.clone();
         if matches!(envelope.message, M::HeartbeatPing(_)) {
             self.heartbeats += 1;
@@ -468,7 +468,7 @@ impl Outbox {
     fn drop_surplus_queued(&mut self) {
         while self.queue.bytes > MAX_KEPT_BYTES
             && let Some(at) = self.queue.list.iter().position(Outgoing::may_be_dropped)
-            && let Some(message) = self.queue.remove(at)
+            && let Some(message) = self.queue.remove_at(at)
         {
             let M::TaskStream(stream) = &message.envelope.message else {
                 continue;
@@ -476,7 +476,7 @@ impl Outbox {
             let (dropped, run) = (stream.delta.len(), message.run_key());
             let is_note = |m: &Outgoing| m.dropped > 0 && m.run_key() == run;
             let earlier = self.queue.list.iter().take(at).rposition(is_note);
-            let earlier_note = earlier.and_then(|place| self.queue.remove(place));
+            let earlier_note = earlier.and_then(|place| self.queue.remove_at(place));
             let mut note = earlier_note.unwrap_or(message);
             note.note_dropped(dropped);
             self.queue.insert(earlier.unwrap_or(at), note);
@@ -493,7 +493,7 @@ impl Outbox {
             let Some(at) = proven.or_else(oldest) else {
                 return;
             };
-            self.sent.remove(at);
+            self.sent.remove_at(at);
         }
     }
 }

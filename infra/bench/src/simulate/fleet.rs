@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bematic_admin::IssuedKey;
 use bematic_test_agent::{
     Agent, AgentEvent, AttemptEvent, CloudMessage, Ledger, Offer, Outgoing, Plan, Settings,
-    Spelling,
+    TypeSpelling,
 };
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -154,7 +154,7 @@ impl Fleet {
     }
 
     async fn send(&self, socket: &Socket, message: &Outgoing) {
-        let text = message.text(Spelling::Canonical);
+        let text = message.text(TypeSpelling::Canonical);
         let answer = self
             .lambda
             .send_client_message(socket, &text, cause_of_outgoing(message))

@@ -126,7 +126,7 @@ async fn build_fleet(
     let random = Mutex::new(StdRng::seed_from_u64(load.seed));
     let ids: Arc<dyn IdGenerator> = Arc::new(SeededIds { clock, random });
     let aws = FakeAws::new(&template.aws, Arc::new(move || clock.now().as_millis()));
-    aws.set_metering(true);
+    aws.set_request_unit_metering(true);
     aws.calls().set_recording(false);
     let meter = Arc::new(Meter::new(prices.clone()));
     aws.add_hook(AwsCallMeter(meter.clone()));

@@ -47,7 +47,7 @@ fn writes(write: f64) -> Units {
 
 fn metered() -> Fixture {
     let it = Fixture::new();
-    it.aws.set_metering(true);
+    it.aws.set_request_unit_metering(true);
     it
 }
 

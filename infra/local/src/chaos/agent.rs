@@ -9,7 +9,7 @@ use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use bematic_test_agent::{
     Agent, CloudMessage, Connection, HandshakeHeaders, Incoming, Ledger, Message, Offer,
-    OfferResponse, Plan, Script, Settings, Spelling,
+    OfferResponse, Plan, Script, Settings, TypeSpelling,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -148,7 +148,7 @@ async fn run(
                 // What cannot be sent is lost, as is the connection: the next event tells so.
                 let _ = timeout(
                     SOCKET_TIMEOUT,
-                    connection.send(message.text(Spelling::Canonical)),
+                    connection.send(message.text(TypeSpelling::Canonical)),
                 )
                 .await;
             }

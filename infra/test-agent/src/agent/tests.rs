@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Spelling;
+use crate::TypeSpelling;
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
@@ -199,11 +199,11 @@ fn messages_are_written_and_read_in_either_spelling() {
         .without("attempt")
         .in_envelope("m1", at(0));
     assert_eq!(
-        sent.json(Spelling::Colons),
+        sent.to_json_value(TypeSpelling::Colons),
         json!({ "id": "m1", "type": "task:ack", "timestamp": at(0),
             "payload": { "taskId": TASK, "accepted": true } })
     );
-    for spelling in [Spelling::Canonical, Spelling::Colons] {
+    for spelling in [TypeSpelling::Canonical, TypeSpelling::Colons] {
         let text = Message::new("TASK_SUBMIT", json!({ "taskId": TASK, "attempt": 2 }))
             .in_envelope("m2", at(1))
             .text(spelling);

@@ -12,7 +12,7 @@ use bematic::{
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
-    messages::{AgentStatus, Spelling},
+    messages::{AgentStatus, TypeSpelling},
     time::Timestamp,
 };
 use serde::Deserialize;
@@ -31,7 +31,7 @@ impl AgentStore {
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         now: Timestamp,
     ) -> Result<Write, StoreError> {
         self.prepare_update_if_current(agent, connection)?
@@ -63,7 +63,7 @@ impl Presence for AgentStore {
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
     ) -> Result<(), StoreError> {
         let update = self.prepare_update_if_current(agent, connection)?;
         let update = update.set_if_absent("connection.spelling", spelling)?;
@@ -75,7 +75,7 @@ impl Presence for AgentStore {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {

@@ -500,7 +500,7 @@ mod tests {
         batch::{Batch, BatchKind},
         breaker::Breaker,
     };
-    use bematic_protocol::messages::Spelling;
+    use bematic_protocol::messages::TypeSpelling;
 
     fn agents_table() -> Table {
         let config = Config::builder().behavior_version(BehaviorVersion::latest());
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_expressions_are_serdes() {
-        let (at, spelling) = (Timestamp::from_millis(1), Some(Spelling::default()));
+        let (at, spelling) = (Timestamp::from_millis(1), Some(TypeSpelling::default()));
         let mut agent = Agent::new("box".parse().unwrap(), at);
         agent.connection = Some(Binding {
             pinged_at: Some(at),

@@ -33,7 +33,7 @@ pub(crate) enum Health {
 
 impl Candidate {
     /// Creates a candidate, without the number of waiting tasks, which has to be counted.
-    pub(crate) fn of(agent: &Agent, now: Timestamp) -> Self {
+    pub(crate) fn without_waiting_count(agent: &Agent, now: Timestamp) -> Self {
         let online = agent.availability == Availability::Online;
         let binding = agent.connection.as_ref();
         Self {

@@ -26,7 +26,7 @@ use crate::{
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
-    messages::{AgentStatus, Availability, Spelling},
+    messages::{AgentStatus, Availability, TypeSpelling},
     time::Timestamp,
 };
 
@@ -152,7 +152,7 @@ pub struct Binding {
     /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
     /// The spelling of the first message. No tasks are sent before it: the connection may not be open.
-    pub spelling: Option<Spelling>,
+    pub spelling: Option<TypeSpelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
     pub pinged_at: Option<Timestamp>,
     /// The newest ping that the agent has echoed.
@@ -163,7 +163,11 @@ pub struct Binding {
 
 impl Binding {
     /// Returns a new binding; with the spelling, if the connection's first message has arrived.
-    pub const fn new(id: ConnectionId, bound_at: Timestamp, spelling: Option<Spelling>) -> Self {
+    pub const fn new(
+        id: ConnectionId,
+        bound_at: Timestamp,
+        spelling: Option<TypeSpelling>,
+    ) -> Self {
         Self {
             id,
             bound_at,
@@ -213,7 +217,7 @@ pub struct InBandConnection {
     /// The time at which the connection was opened.
     pub connected_at: Timestamp,
     /// The spelling of the connection's first message; `None` while it is unbound.
-    pub spelling: Option<Spelling>,
+    pub spelling: Option<TypeSpelling>,
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Batch {
 
     /// Returns the cursor of the first chunk: the newest task at the operator's request.
     pub(crate) fn first_cursor(&self) -> String {
-        Task::upper_sort_key(self.created_at)
+        Task::max_channel_sort_key(self.created_at)
     }
 
     /// Returns the bulk operation after a chunk; the next begins at `cursor`, if there is one.

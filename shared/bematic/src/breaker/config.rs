@@ -30,7 +30,7 @@ pub struct BreakerConfig {
     /// The number of successful probes that close the breaker, and of permits that are out at once.
     #[garde(range(min = 1, max = 20))]
     pub success_threshold_count: u32,
-    /// The time in milliseconds after which a probe counts as failed, unless it is known to run.
+    /// The shortest time in milliseconds after which a probe counts as failed, unless it is known to run.
     #[garde(range(min = 1, max = WEEK_MS))]
     pub half_open_permit_lease_ms: u64,
     /// The number of failures in a row, over any time, that open the breaker; 0 for no such rule.
@@ -62,7 +62,7 @@ impl Default for BreakerConfig {
 
 impl BreakerConfig {
     /// Returns the settings of a deployment that sets none (`template.yaml`).
-    pub fn deployment_defaults() -> Self {
+    pub fn template_defaults() -> Self {
         Self {
             consecutive_failure_threshold: 5,
             ..Self::default()
@@ -78,7 +78,8 @@ impl BreakerConfig {
         Duration::from_millis(self.recovery_timeout_ms)
     }
 
-    pub(super) const fn permit_lease(&self) -> Duration {
+    /// Returns the shortest time for which a probe has its permit; longer if its task's lease is.
+    pub(super) const fn min_permit_lease(&self) -> Duration {
         Duration::from_millis(self.half_open_permit_lease_ms)
     }
 

@@ -134,7 +134,7 @@ impl Breaker {
     }
 
     fn renew_permit(&mut self, id: &str, lease: Duration, config: &BreakerConfig, now: Timestamp) {
-        let until = now + config.permit_lease().max(lease);
+        let until = now + config.min_permit_lease().max(lease);
         if let State::HalfOpen { permits, .. } = &mut self.state {
             for permit in permits.iter_mut().filter(|permit| permit.id == id) {
                 permit.until = permit.until.max(until);
@@ -174,7 +174,7 @@ impl Breaker {
         if permits.len() >= config.success_threshold_count as usize {
             return Verdict::Denied(None);
         }
-        let until = now + config.permit_lease().max(lease);
+        let until = now + config.min_permit_lease().max(lease);
         self.overtaken.retain(|known| *known != id);
         permits.push(Permit { id, until });
         Verdict::Allowed

@@ -59,7 +59,7 @@ impl<'a> AgentPool<'a> {
     fn new(ports: &'a Ports, agents: impl IntoIterator<Item = Agent>, now: Timestamp) -> Self {
         let agents = agents.into_iter();
         let candidates = agents
-            .map(|agent| (Candidate::of(&agent, now), false))
+            .map(|agent| (Candidate::without_waiting_count(&agent, now), false))
             .collect();
         Self { ports, candidates }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bematic_protocol::{
     ids::{AgentId, ChannelId, ConnectionId, TaskId},
-    messages::{AgentStatus, Spelling},
+    messages::{AgentStatus, TypeSpelling},
     time::Timestamp,
 };
 
@@ -105,7 +105,7 @@ pub trait Presence: Send + Sync {
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
     ) -> StoreResult<()>;
     /// Records the status that the agent reported at `sent_at`, by the agent's clock, over
     /// `connection`, and returns the agent after that. A report over an older connection, or one
@@ -114,7 +114,7 @@ pub trait Presence: Send + Sync {
         &self,
         status: &AgentStatus,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         sent_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Option<Agent>>;
@@ -187,7 +187,7 @@ pub struct SignOfLife {
     /// The server time of the ping that the heartbeat echoes.
     pub echoes: Option<Timestamp>,
     /// The heartbeat's spelling.
-    pub spelling: Spelling,
+    pub spelling: TypeSpelling,
 }
 
 /// The outcome of binding a connection.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bematic_protocol::{
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
-    messages::{CloudMessage, Spelling},
+    messages::{CloudMessage, TypeSpelling},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ pub trait Gateway: Send + Sync {
     async fn send(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         message: CloudMessage,
     ) -> Result<Delivery, GatewayError>;
     /// Closes a connection; a connection that is gone counts as closed.

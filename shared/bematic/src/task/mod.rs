@@ -259,7 +259,7 @@ impl Task {
     }
 
     /// Returns the sort key below or at which all tasks lie that were created at `at` or earlier.
-    pub(crate) fn upper_sort_key(at: Timestamp) -> String {
+    pub(crate) fn max_channel_sort_key(at: Timestamp) -> String {
         format!("{at}#{}", uuid::Uuid::max())
     }
 

@@ -26,7 +26,7 @@ impl Task {
     }
 
     /// Whether the agent was sent the task, and another agent has it now or has ended it.
-    pub(crate) fn was_moved_from(&self, agent: &AgentId) -> bool {
+    pub(crate) fn was_taken_over_from(&self, agent: &AgentId) -> bool {
         let gone = self.agent_id != *agent && self.earlier.contains_key(agent);
         gone && (self.state.held_attempt().is_some() || self.state.is_terminal())
     }

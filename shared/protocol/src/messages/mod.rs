@@ -40,7 +40,7 @@ impl Message for CloudMessage {}
 /// The spelling of message types on a connection; older agents use colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Spelling {
+pub enum TypeSpelling {
     /// `TASK_ACK`
     #[default]
     Canonical,
@@ -48,7 +48,7 @@ pub enum Spelling {
     Colons,
 }
 
-impl Spelling {
+impl TypeSpelling {
     /// Returns the type among the `known` canonical ones, and its spelling.
     fn parse_type(kind: &str, known: &[&'static str]) -> Option<(&'static str, Self)> {
         [Self::Canonical, Self::Colons]
@@ -90,7 +90,7 @@ pub enum ProtocolError {
         /// The message's type.
         canonical: &'static str,
         /// The spelling of the type.
-        spelling: Spelling,
+        spelling: TypeSpelling,
         /// The validator's error.
         reason: String,
     },
@@ -116,10 +116,10 @@ impl ProtocolError {
     }
 
     /// Returns the sender's spelling, if the type could be read, or else the canonical one.
-    pub fn spelling(&self) -> Spelling {
+    pub fn spelling(&self) -> TypeSpelling {
         match self {
             Self::Payload { spelling, .. } => *spelling,
-            _ => Spelling::default(),
+            _ => TypeSpelling::default(),
         }
     }
 
@@ -144,7 +144,7 @@ struct RawEnvelope {
 }
 
 /// Parses and validates a message, in either spelling.
-pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), ProtocolError> {
+pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, TypeSpelling), ProtocolError> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| ProtocolError::NotJson(error.to_string()))?;
     let id = value["id"].as_str().and_then(|id| id.parse().ok());
@@ -153,7 +153,7 @@ pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, Spelling), Protoco
     }
     let raw: RawEnvelope = serde_json::from_value(value)
         .map_err(|error| ProtocolError::Envelope(id, shorten_reason(&error.to_string())))?;
-    let Some((canonical, spelling)) = Spelling::parse_type(&raw.kind, M::VARIANTS) else {
+    let Some((canonical, spelling)) = TypeSpelling::parse_type(&raw.kind, M::VARIANTS) else {
         let printable = raw.kind.chars().filter(|c| !c.is_control());
         let kind = printable.take(64).collect();
         return Err(ProtocolError::UnknownType(raw.id, kind));
@@ -186,7 +186,7 @@ fn shorten_reason(reason: &str) -> String {
 
 impl<M: Message> Envelope<M> {
     /// Validates the message, and writes it in `spelling`.
-    pub fn encode(&self, spelling: Spelling) -> Result<String, ProtocolError> {
+    pub fn encode(&self, spelling: TypeSpelling) -> Result<String, ProtocolError> {
         let canonical = self.message.as_ref();
         let unsendable = |reason: String| ProtocolError::Unsendable(canonical.to_owned(), reason);
         self.message

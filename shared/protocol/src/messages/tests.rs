@@ -65,7 +65,10 @@ fn every_message_is_read_in_both_spellings_and_with_unknown_fields() {
         payload["fieldOfTomorrow"] = json!({"x": 1});
         let (one, as_one) = decode::<AgentMessage>(&wire(canonical, &payload)).unwrap();
         let (two, as_two) = decode::<AgentMessage>(&wire(colons, &payload)).unwrap();
-        assert_eq!((as_one, as_two), (Spelling::Canonical, Spelling::Colons));
+        assert_eq!(
+            (as_one, as_two),
+            (TypeSpelling::Canonical, TypeSpelling::Colons)
+        );
         assert_eq!(one, two);
     }
     assert_eq!(
@@ -307,7 +310,7 @@ fn submit(prompt: &str) -> Envelope<CloudMessage> {
 
 #[test]
 fn a_submitted_task_has_every_field_that_strict_agents_ask_for() {
-    let text = submit("fix it").encode(Spelling::Colons).unwrap();
+    let text = submit("fix it").encode(TypeSpelling::Colons).unwrap();
     let wire: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(wire["type"], "task:submit");
     let payload = &wire["payload"];
@@ -333,7 +336,7 @@ fn a_submitted_task_has_every_field_that_strict_agents_ask_for() {
 fn a_message_that_agents_or_api_gateway_would_refuse_is_not_sent() {
     let code = |prompt: &str| {
         submit(prompt)
-            .encode(Spelling::Canonical)
+            .encode(TypeSpelling::Canonical)
             .map_err(|e| e.code())
     };
     assert_eq!(code(""), Err("UNSENDABLE_MESSAGE"));
@@ -360,7 +363,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(prompt in ".{1,300}", colons: bool) {
         let envelope = submit(&prompt);
-        let spelling = if colons { Spelling::Colons } else { Spelling::Canonical };
+        let spelling = if colons { TypeSpelling::Colons } else { TypeSpelling::Canonical };
         let text = envelope.encode(spelling).unwrap();
         prop_assert_eq!(decode::<CloudMessage>(&text).unwrap(), (envelope, spelling));
     }

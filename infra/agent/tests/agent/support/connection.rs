@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bematic_protocol::{
     ids::{IdGenerator, RandomIds, TaskId},
     messages::{
-        AgentMessage, AgentStatus, CloudMessage, Envelope, Heartbeat, MessageAck, Spelling,
-        SystemError, TaskCancel, TaskSubmit, decode, limits,
+        AgentMessage, AgentStatus, CloudMessage, Envelope, Heartbeat, MessageAck, SystemError,
+        TaskCancel, TaskSubmit, TypeSpelling, decode, limits,
     },
     time::{Clock, SystemClock},
 };
@@ -70,7 +70,7 @@ impl Connection {
             timestamp: SystemClock.now(),
             message,
         };
-        let text = envelope.encode(Spelling::Canonical).unwrap();
+        let text = envelope.encode(TypeSpelling::Canonical).unwrap();
         self.socket.send(Message::text(text)).await.unwrap();
     }
 

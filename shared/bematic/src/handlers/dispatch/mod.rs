@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
-    messages::{CloudMessage, SlackContext, Spelling, TaskSubmit},
+    messages::{CloudMessage, SlackContext, TaskSubmit, TypeSpelling},
 };
 use futures::future::{join, join_all};
 use tracing::{info, warn};
@@ -214,7 +214,7 @@ impl Dispatcher {
         // The task returns to the queue before any other call that may fail.
         let now = self.ports.clock.now();
         self.transitions
-            .apply(agent, claimed.id, &event, None, now)
+            .apply_for_agent(agent, claimed.id, &event, None, now)
             .await?;
         match outcome {
             Ok(_) => self.mark_offline_and_close(agent, connection).await,
@@ -251,7 +251,7 @@ impl Dispatcher {
         task: &Task,
         spec: Result<TaskSpec>,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
     ) -> Result<Delivery> {
         let message = CloudMessage::TaskSubmit(Box::new(task_submit_message(task, spec?)));
         Ok(self
@@ -272,7 +272,7 @@ impl Dispatcher {
         let error: BematicError = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
         info!(connection = %id, code = error.code(), %error, "connection did not authenticate in time");
         let refusal = auth_response_message(Err(&error));
-        if gateway.send(id, Spelling::default(), refusal).await? == Delivery::Sent {
+        if gateway.send(id, TypeSpelling::default(), refusal).await? == Delivery::Sent {
             gateway.close(id).await?;
         }
         Ok(())

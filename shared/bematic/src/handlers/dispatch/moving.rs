@@ -65,7 +65,7 @@ impl Dispatcher {
         }
         let routes = tasks.iter().filter_map(|task| task.route.as_ref());
         let mut pool = AgentPool::read(&self.ports, routes, Some(&agent.id), now).await?;
-        let from = Candidate::of(agent, now);
+        let from = Candidate::without_waiting_count(agent, now);
         let mut moves = Vec::new();
         for task in tasks {
             let Some(route) = &task.route else { continue };

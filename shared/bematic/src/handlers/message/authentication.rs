@@ -2,7 +2,7 @@
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
-    messages::{AgentMessage, AuthRequest, CloudMessage, Spelling},
+    messages::{AgentMessage, AuthRequest, CloudMessage, TypeSpelling},
     time::Timestamp,
 };
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ impl MessageRouter {
     pub(super) async fn identify_or_authenticate(
         &self,
         event: &SocketEvent,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         message: &AgentMessage,
         now: Timestamp,
     ) -> Result<Option<SenderIdentity>> {
@@ -46,7 +46,7 @@ impl MessageRouter {
     pub(super) async fn find_sender(
         &self,
         event: &SocketEvent,
-        spelling: Spelling,
+        spelling: TypeSpelling,
     ) -> Result<Option<SenderIdentity>> {
         if let Some(sender) = self.known_sender(event, spelling) {
             return Ok(Some(sender));
@@ -60,7 +60,7 @@ impl MessageRouter {
     }
 
     /// Returns the sender, from the cache or as API Gateway names it.
-    fn known_sender(&self, event: &SocketEvent, spelling: Spelling) -> Option<SenderIdentity> {
+    fn known_sender(&self, event: &SocketEvent, spelling: TypeSpelling) -> Option<SenderIdentity> {
         let connection = &event.connection_id;
         self.senders.get(connection).or_else(|| {
             Some(SenderIdentity {
@@ -73,7 +73,11 @@ impl MessageRouter {
     }
 
     /// Caches the agent of a connection that was looked up. `None` if the connection is unbound.
-    fn cache_sender(&self, record: InBandConnection, spelling: Spelling) -> Option<SenderIdentity> {
+    fn cache_sender(
+        &self,
+        record: InBandConnection,
+        spelling: TypeSpelling,
+    ) -> Option<SenderIdentity> {
         let sender = SenderIdentity {
             agent_id: record.agent_id?,
             connection: record.id,
@@ -92,7 +96,7 @@ impl MessageRouter {
     async fn authenticate(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         request: &AuthRequest,
         now: Timestamp,
     ) -> Result<Option<SenderIdentity>> {
@@ -125,7 +129,7 @@ impl MessageRouter {
     async fn confirm_binding(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         agent_id: &AgentId,
     ) -> Result<Option<SenderIdentity>> {
         // The answer is sent before the queue is dispatched: the agent expects it first.
@@ -193,7 +197,7 @@ impl MessageRouter {
     pub(super) async fn refuse_and_close(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         error: &BematicError,
     ) -> Result<()> {
         warn!(code = error.code(), %error, "connection refused");

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, MessageId},
-    messages::{AgentMessage, CloudMessage, Envelope, Spelling, SystemError, decode},
+    messages::{AgentMessage, CloudMessage, Envelope, SystemError, TypeSpelling, decode},
     time::Timestamp,
 };
 use quick_cache::sync::Cache;
@@ -41,7 +41,7 @@ struct SenderIdentity {
     agent_id: AgentId,
     connection: ConnectionId,
     /// The spelling of the connection's first message, in which it is answered.
-    spelling: Spelling,
+    spelling: TypeSpelling,
     /// Whether this environment has recorded the connection's first message.
     is_recorded: bool,
 }
@@ -234,7 +234,7 @@ impl MessageRouter {
     async fn send(
         &self,
         connection: &ConnectionId,
-        spelling: Spelling,
+        spelling: TypeSpelling,
         message: CloudMessage,
     ) -> Result<()> {
         let sent = self.ports.gateway.send(connection, spelling, message);

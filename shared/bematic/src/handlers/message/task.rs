@@ -46,7 +46,7 @@ impl MessageRouter {
         };
         match self
             .transitions
-            .apply(agent, task_id, &event, None, context.now)
+            .apply_for_agent(agent, task_id, &event, None, context.now)
             .await?
         {
             TransitionOutcome::Unchanged(_, Unchanged::NotHeld) => {
@@ -171,7 +171,7 @@ impl MessageRouter {
         let completion = terminal.completion();
         let applied = self
             .transitions
-            .apply(agent, task_id, &event, completion, now);
+            .apply_for_agent(agent, task_id, &event, completion, now);
         let error = match applied.await {
             Ok(TransitionOutcome::Unchanged(_, Unchanged::NotHeld)) => {
                 Some(TaskError::TaskNotHeld(task_id, agent.clone()).into())
@@ -211,7 +211,7 @@ pub(super) fn cancel_message(task: &Task, sender: &AgentId) -> Option<CloudMessa
     let cancelled = matches!(task.state, TaskState::Cancelled { .. });
     let reason = if cancelled || task.state.cancel_request().is_some() {
         "the task is cancelled"
-    } else if task.was_moved_from(sender) {
+    } else if task.was_taken_over_from(sender) {
         "the task was moved to another agent"
     } else {
         return None;

@@ -88,15 +88,16 @@ impl Transitions {
         cached.is_some_and(|task| task.runs(attempt, agent))
     }
 
-    /// Applies an agent's report to its task: a read unless this environment has cached the task
-    /// (with the request to cancel it, if the agent reports that it was cancelled), a write, and the
-    /// messages of [`Self::enqueue_follow_ups`]. The outcome of an attempt is written to the agent's breaker in
-    /// the same transaction. A repeated report only sends the messages again.
+    /// Applies an event of an agent to its task (a report, or the failure to send the task to it): a
+    /// read unless this environment has cached the task (with the request to cancel it, if the agent
+    /// reports that it was cancelled), a write, and the messages of [`Self::enqueue_follow_ups`]. The
+    /// outcome of an attempt is written to the agent's breaker in the same transaction. A repeated
+    /// report only sends the messages again.
     ///
     /// # Errors
     /// The errors of [`Self::read_agent_task`], and [`TaskError::TaskContended`] after too many version
     /// conflicts.
-    pub(super) async fn apply(
+    pub(super) async fn apply_for_agent(
         &self,
         agent: &AgentId,
         id: TaskId,

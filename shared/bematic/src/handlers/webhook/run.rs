@@ -2,7 +2,7 @@
 
 use bematic_protocol::{
     ids::{AgentId, MessageId},
-    messages::{CloudMessage, Envelope, ProtocolError, Spelling, limits::MAX_MESSAGE_BYTES},
+    messages::{CloudMessage, Envelope, ProtocolError, TypeSpelling, limits::MAX_MESSAGE_BYTES},
     time::Timestamp,
 };
 use tracing::info;
@@ -94,7 +94,7 @@ fn check_message_size(
         timestamp,
         message,
     };
-    match envelope.encode(Spelling::Colons) {
+    match envelope.encode(TypeSpelling::Colons) {
         Err(ProtocolError::TooLarge(_, bytes)) => Err(bytes),
         Err(_) => Err(spec.prompt.len()),
         Ok(_) => Ok(()),

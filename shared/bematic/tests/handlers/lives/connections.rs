@@ -5,7 +5,7 @@ use std::time::Duration;
 use bematic::{handlers::event::SocketEvent, ports::UnbindOutcome};
 use bematic_protocol::{
     ids::TaskId,
-    messages::{CloudMessage, Spelling},
+    messages::{CloudMessage, TypeSpelling},
     time::Clock,
 };
 use fake_aws::FailurePoint;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event, wire};
 
-fn spelling(world: &World) -> Option<Spelling> {
+fn spelling(world: &World) -> Option<TypeSpelling> {
     let agent = world.store.agent(&agent_id()).unwrap();
     agent.connection.unwrap().spelling
 }
@@ -47,8 +47,8 @@ fn first_words() -> [(&'static str, Value); 5] {
 #[tokio::test]
 async fn a_connection_keeps_the_spelling_of_its_first_message() {
     for (first, expected) in [
-        ("heartbeat:ping", Spelling::Colons),
-        ("HEARTBEAT_PING", Spelling::Canonical),
+        ("heartbeat:ping", TypeSpelling::Colons),
+        ("HEARTBEAT_PING", TypeSpelling::Canonical),
     ] {
         let world = World::new().await;
         world.handshake("c").await;

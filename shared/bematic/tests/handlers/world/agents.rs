@@ -6,7 +6,7 @@ use bematic::{
     ports::BindOutcome,
 };
 use bematic_protocol::{
-    messages::{CloudMessage, Spelling},
+    messages::{CloudMessage, TypeSpelling},
     time::{Clock, Timestamp},
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ impl World {
         self.handshake(name).await;
         self.unobserved
             .presence
-            .record_first_message(&agent_id(), &connection(name), Spelling::Canonical)
+            .record_first_message(&agent_id(), &connection(name), TypeSpelling::Canonical)
             .await
             .unwrap();
     }
@@ -52,7 +52,7 @@ impl World {
         self.add_agent(agent).await;
         self.out.open(name);
         let (agent, now) = (agent.parse().unwrap(), self.time.now());
-        let binding = Binding::new(connection(name), now, Some(Spelling::Canonical));
+        let binding = Binding::new(connection(name), now, Some(TypeSpelling::Canonical));
         let bound = self.unobserved.connections.bind(&agent, &binding).await;
         assert!(matches!(bound, Ok(BindOutcome::Current { .. })));
     }

@@ -10,9 +10,9 @@ use crate::ts::Ts;
 
 /// Arguments by name: a JSON object.
 #[derive(Debug)]
-pub(crate) struct Args(pub(crate) Value);
+pub(crate) struct CallArguments(pub(crate) Value);
 
-impl Args {
+impl CallArguments {
     /// Parses the query and the body. In a form every argument is a text, and objects are JSON in
     /// a text.
     pub(crate) fn read(headers: &HeaderMap, query: &str, body: &[u8]) -> Result<Self, Refusal> {
