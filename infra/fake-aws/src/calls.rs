@@ -1,4 +1,4 @@
-//! Calls: what is recorded of them, what is told of them, and how they are made to fail.
+//! Calls: what is recorded of them, the hooks that they call, and how they are made to fail.
 
 use std::{fmt, mem, sync::Mutex};
 
@@ -20,7 +20,7 @@ pub enum Service {
     ApiGateway,
 }
 
-/// A call to a service. What only the answer tells is empty before the effect.
+/// A call to a service. What only the answer has is empty before the effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// The service.
@@ -122,7 +122,7 @@ pub enum FailurePoint {
     After,
 }
 
-/// Told of every call. Both methods may wait.
+/// A hook that every call calls. Both methods may wait.
 #[async_trait]
 pub trait Hook: Send + Sync {
     /// Called before a call takes effect. Returns the failure of the call, if it is to fail.
