@@ -6,7 +6,7 @@ use bematic::agent::{Agent, ApiKey, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
 use bematic::dead_letter::QueueName;
 use bematic::ports::{Agents as _, BreakerChange, Breakers as _, Created, Projects as _, Written};
-use bematic_aws::config::QueueUrls;
+use bematic_aws::config::QueueUrlPair;
 use bematic_aws::queue::SqsDeadLetters;
 use bematic_aws::store::{AgentStore, ProjectStore};
 use bematic_protocol::ids::{AgentId, ChannelId};
@@ -209,7 +209,7 @@ impl Admin {
         };
         let urls = QueueName::iter().map(|queue| {
             let name: &str = queue.into();
-            let urls = QueueUrls {
+            let urls = QueueUrlPair {
                 source: url(name)?,
                 dead_letters: url(&format!("{name}-dead-letters"))?,
             };

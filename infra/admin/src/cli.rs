@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use bematic::agent::{Agent, Project, Route};
-use bematic::dead_letter::{DeadLetterSummary, QueueName};
+use bematic::dead_letter::{DeadLetterQueueSummary, QueueName};
 use bematic::error::{QueueError, StoreError};
 use bematic::ports::{DeadLetterQueues as _, Projects as _};
 use bematic_protocol::ids::{AgentId, ChannelId};
@@ -65,7 +65,7 @@ enum Command {
     /// List the messages in the dead-letter queues, and have them tried again.
     DeadLetters {
         /// The queue, if only one is meant.
-        #[arg(long, global = true, value_parser = queue_name())]
+        #[arg(long, global = true, value_parser = queue_name_parser())]
         queue: Option<QueueName>,
         #[command(subcommand)]
         action: DeadLettersAction,
@@ -143,7 +143,7 @@ enum DeadLettersAction {
     Redrive,
 }
 
-fn queue_name() -> impl TypedValueParser<Value = QueueName> {
+fn queue_name_parser() -> impl TypedValueParser<Value = QueueName> {
     PossibleValuesParser::new(QueueName::iter().map(<&str>::from))
         .try_map(|name| name.parse::<QueueName>())
 }
@@ -344,7 +344,7 @@ fn project_row(project: &Project) -> String {
     format!("{channel:<16} {name:<20} on {agents}, in {path}")
 }
 
-fn dead_letter_rows(queues: &[DeadLetterSummary]) -> String {
+fn dead_letter_rows(queues: &[DeadLetterQueueSummary]) -> String {
     let mut lines = Vec::new();
     for queue in queues {
         let name: &str = queue.queue.into();

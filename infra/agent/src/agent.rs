@@ -24,7 +24,7 @@ use crate::{
     notice::Notice,
     run::{self, RunEvent, RunKey},
     session::{Effect, Event, Exit, Session},
-    ui::Ui,
+    ui::NoticeSink,
 };
 
 /// Events of the connection, and of runs, that may wait for the session; with so many, commands wait
@@ -37,7 +37,7 @@ pub async fn run(
     config: Config,
     api_key: SecretString,
     signals: mpsc::Receiver<&'static str>,
-    mut ui: Ui,
+    mut ui: NoticeSink,
 ) -> Exit {
     ui(&Notice::Started {
         agent_id: config.agent_id.to_string(),
@@ -74,7 +74,7 @@ pub async fn run(
 struct Agent {
     session: Session,
     config: Arc<Config>,
-    ui: Ui,
+    ui: NoticeSink,
     connection: Option<ConnectionHandle>,
     connection_events: mpsc::Receiver<ConnectionEvent>,
     signals: mpsc::Receiver<&'static str>,
@@ -108,7 +108,7 @@ impl Agent {
                     Event::Run(run, event)
                 }
                 Some(_) = self.runs.join_next(), if !self.runs.is_empty() => continue,
-                permit = wait_for_room(self.connection.clone()), if self.session.has_outgoing() => {
+                permit = wait_for_send_permit(self.connection.clone()), if self.session.has_outgoing() => {
                     if let Some(text) = self.session.next_outgoing(Instant::now()) {
                         permit.send(text);
                     }
@@ -116,7 +116,7 @@ impl Agent {
                 }
                 () = sleep_until_deadline(self.session.deadline()) => Event::Tick,
             };
-            self.session.handle(event, Instant::now());
+            self.session.handle_event(event, Instant::now());
         }
     }
 
@@ -167,7 +167,7 @@ impl Agent {
 }
 
 /// Waits for room for one more message; for ever without a connection, whose end is an event.
-async fn wait_for_room(connection: Option<ConnectionHandle>) -> mpsc::OwnedPermit<String> {
+async fn wait_for_send_permit(connection: Option<ConnectionHandle>) -> mpsc::OwnedPermit<String> {
     if let Some(connection) = connection
         && let Ok(permit) = connection.texts.reserve_owned().await
     {

@@ -73,7 +73,7 @@ impl ResultFields {
 }
 
 /// Parses the text after [`PREFIX`]. An error says what is wrong with the line.
-fn parse(json: &str) -> Result<ProgressLine, String> {
+fn parse_progress_json(json: &str) -> Result<ProgressLine, String> {
     let line: ProgressLine =
         serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
     if let Some(progress) = line.progress
@@ -145,7 +145,7 @@ impl ProgressLineExtractor {
             return Some(OutputSegment::Text(line));
         };
         let parsed = if ended {
-            parse(json)
+            parse_progress_json(json)
         } else {
             Err(format!("it is longer than {MAX_LINE_BYTES} bytes"))
         };
@@ -229,8 +229,14 @@ mod tests {
 
     #[test]
     fn a_summary_grows() {
-        let mut summary = parse(r#"{"result":"a","inputTokens":3}"#).unwrap().summary;
-        summary.merge(parse(r#"{"result":"b","fault":"task"}"#).unwrap().summary);
+        let mut summary = parse_progress_json(r#"{"result":"a","inputTokens":3}"#)
+            .unwrap()
+            .summary;
+        summary.merge(
+            parse_progress_json(r#"{"result":"b","fault":"task"}"#)
+                .unwrap()
+                .summary,
+        );
         assert_eq!(summary.result.as_deref(), Some("b"));
         assert_eq!(summary.input_tokens, Some(3));
         assert_eq!(summary.fault, Some(Fault::Task));

@@ -22,11 +22,11 @@ const SPINNER_FRAME_INTERVAL: Duration = Duration::from_millis(120);
 const TITLE_CHARS: usize = 24;
 
 /// Shows notices.
-pub type Ui = Box<dyn FnMut(&Notice) + Send>;
+pub type NoticeSink = Box<dyn FnMut(&Notice) + Send>;
 
 /// Returns the interface: with `json`, JSON lines on standard output; else, on standard error, a live
 /// line for each task on a terminal, and plain lines elsewhere.
-pub fn choose(json: bool) -> Ui {
+pub fn choose(json: bool) -> NoticeSink {
     if json {
         line_ui(io::stdout(), json_line)
     } else if io::stderr().is_terminal() {
@@ -42,7 +42,10 @@ pub fn choose(json: bool) -> Ui {
 }
 
 /// Writes each notice as a line, if it has one.
-fn line_ui(mut out: impl Write + Send + 'static, line: fn(&Notice) -> Option<String>) -> Ui {
+fn line_ui(
+    mut out: impl Write + Send + 'static,
+    line: fn(&Notice) -> Option<String>,
+) -> NoticeSink {
     Box::new(move |notice| {
         if let Some(line) = line(notice) {
             // An output that nobody reads is no reason to stop working.

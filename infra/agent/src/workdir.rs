@@ -33,7 +33,7 @@ impl Workdirs {
         match canonical_folder(&path) {
             Ok(found) if self.is_allowed(&found) => Ok(found),
             // A path outside is refused alike whether it exists or not, so as not to reveal which.
-            Err(error) if self.may_be_inside(&path) => Err(format!(
+            Err(error) if self.existing_part_is_allowed(&path) => Err(format!(
                 "the folder '{shown}' cannot be used on the agent's machine ({error}); \
                  create it there inside of a --workdir, or correct the project's path"
             )),
@@ -49,7 +49,7 @@ impl Workdirs {
     }
 
     /// Whether the part of `path` that exists is inside of an allowed folder.
-    fn may_be_inside(&self, path: &Path) -> bool {
+    fn existing_part_is_allowed(&self, path: &Path) -> bool {
         path.ancestors()
             .find_map(|part| part.canonicalize().ok())
             .is_some_and(|part| self.is_allowed(&part))

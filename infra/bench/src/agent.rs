@@ -8,7 +8,7 @@ use bematic_test_agent::{CloudMessage, Message, RunKey, TypeSpelling};
 
 use crate::driver::FunctionInvoker as _;
 use crate::events::Socket;
-use crate::log::{InvocationKind, SpecialCase};
+use crate::invocation::{InvocationKind, SpecialCase};
 use crate::testbed::Testbed;
 
 /// The case of a connection that authenticates in band.
@@ -65,7 +65,7 @@ impl Agent<'_> {
 
     /// Sends a report of a running task, accounted to whether a refresh is enqueued already.
     pub(crate) async fn send_report(&self, run: RunKey, report: Message) -> Result<()> {
-        let enqueued = self.testbed.has_enqueued_refresh(&run.task_id.to_string());
+        let enqueued = self.testbed.has_waiting_refresh(&run.task_id.to_string());
         let case = if enqueued {
             REFRESH_ENQUEUED_CASE
         } else {

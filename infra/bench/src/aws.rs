@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::common::lock;
-use crate::log::{Call, Service};
+use crate::invocation::{Call, Service};
 
 pub(crate) const MANAGEMENT_PATH: &str = "/websocket";
 pub(crate) const SLACK_API_PATH: &str = "/slack/api";
@@ -50,7 +50,7 @@ pub(crate) fn add_slack_channel(slack: &Slack, id: &str) {
 }
 
 /// Serves on a free local port until the handle is dropped.
-pub(crate) async fn serve(router: Router) -> Result<(SocketAddr, AbortOnDropHandle<()>)> {
+pub(crate) async fn serve_router(router: Router) -> Result<(SocketAddr, AbortOnDropHandle<()>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await;
     let listener = listener.context("no local port is free")?;
     let address = listener.local_addr()?;
@@ -95,7 +95,7 @@ impl FakeAwsServer {
             .fallback(answer_aws_request)
             .with_state(aws)
             .nest("/slack", local_slack::router(&slack).layer(keep_call));
-        let (address, serving) = serve(router).await?;
+        let (address, serving) = serve_router(router).await?;
         Ok(Self {
             url: format!("http://{address}"),
             slack,

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bematic_local::{run::run, ui::Ui};
+use bematic_local::{run::run_command, ui::Ui};
 use flate2::{Compression, write::DeflateEncoder};
 use serde_json::Value;
 use xtask::Workspace;
@@ -29,7 +29,7 @@ pub(crate) async fn build_functions(
     for package in functions.iter().map(String::as_str).chain([FLOOR_PACKAGE]) {
         command.args(["--package", package]);
     }
-    let built = parse_executables(&run(&step, "cargo build", command).await?);
+    let built = parse_executables(&run_command(&step, "cargo build", command).await?);
     let floor = built.get(FLOOR_PACKAGE);
     let floor = floor.context("the floor has no binary")?;
     let dir = floor.parent().context("a binary is in a folder")?;

@@ -80,7 +80,7 @@ pub(crate) trait FunctionInvoker {
             bail!("ws-connect refused the connection {connection}: {answer}");
         }
         let connections = cloud.aws.connections();
-        connections.set(connection, ConnectionState::Open);
+        connections.set_state(connection, ConnectionState::Open);
         Ok(socket)
     }
 
@@ -103,7 +103,7 @@ pub(crate) trait FunctionInvoker {
     /// A client has disconnected: `$disconnect` is handled.
     async fn disconnect(&self, socket: &Socket, label: Self::InvocationLabel) -> Result<()> {
         let connections = self.cloud().aws.connections();
-        connections.set(&socket.connection, ConnectionState::Gone);
+        connections.set_state(&socket.connection, ConnectionState::Gone);
         let event = socket.event("$disconnect", None, self.cloud().clock.now());
         self.invoke("ws-disconnect", event, &[label]).await?;
         Ok(())

@@ -21,8 +21,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::aws::serve;
-use crate::log::Service;
+use crate::aws::serve_router;
+use crate::invocation::Service;
 use crate::template::Function;
 
 /// The variables that Lambda sets for every function, with credentials that open nothing.
@@ -47,8 +47,9 @@ pub(crate) struct TimedAnswer {
     pub(crate) outcome: Result<Value, Value>,
 }
 
+/// What a function's process did at the Runtime API.
 #[derive(Debug)]
-enum InvocationStep {
+enum RuntimeApiStep {
     Polled,
     HandedOut,
     /// The process answered, or reported an error of an invocation or of its start.
@@ -58,12 +59,12 @@ enum InvocationStep {
 /// The Runtime API's end of the channels.
 struct RuntimeApi {
     events: Mutex<mpsc::UnboundedReceiver<Value>>,
-    steps: mpsc::UnboundedSender<(Instant, InvocationStep)>,
+    steps: mpsc::UnboundedSender<(Instant, RuntimeApiStep)>,
     timeout: Duration,
 }
 
 impl RuntimeApi {
-    fn send_step(&self, step: InvocationStep) {
+    fn report_step(&self, step: RuntimeApiStep) {
         self.steps.send((Instant::now(), step)).ok();
     }
 }
@@ -73,7 +74,7 @@ pub(crate) struct Environment {
     name: String,
     child: Child,
     events: mpsc::UnboundedSender<Value>,
-    steps: mpsc::UnboundedReceiver<(Instant, InvocationStep)>,
+    steps: mpsc::UnboundedReceiver<(Instant, RuntimeApiStep)>,
     _serving: AbortOnDropHandle<()>,
     pub(crate) init: Duration,
     pub(crate) invocations: usize,
@@ -104,7 +105,7 @@ impl Environment {
             .route("/2018-06-01/runtime/invocation/next", get(next_invocation))
             .fallback(receive_answer)
             .with_state(Arc::new(runtime_api));
-        let (address, serving) = serve(router).await?;
+        let (address, serving) = serve_router(router).await?;
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let memory = function.memory.to_string();
         let mut command = kill_on_drop_command(binary);
@@ -129,7 +130,7 @@ impl Environment {
         let polled = async {
             tokio::select! {
                 Some(step) = steps.recv() => match step {
-                    (at, InvocationStep::Polled) => Ok(at),
+                    (at, RuntimeApiStep::Polled) => Ok(at),
                     (_, step) => bail!("its first step was {step:?}"),
                 },
                 status = child.wait() => bail!("it ended with {}", status?),
@@ -164,7 +165,7 @@ impl Environment {
         self.events.send(event)?;
         let steps = async {
             let (handed_out, _) = self.steps.recv().await?;
-            let (answered, InvocationStep::Answered(outcome)) = self.steps.recv().await? else {
+            let (answered, RuntimeApiStep::Answered(outcome)) = self.steps.recv().await? else {
                 return None;
             };
             self.steps.recv().await?;
@@ -229,7 +230,7 @@ fn parse_peak_memory_kb(status: &str) -> Option<u64> {
 
 /// Answers the poll for the next invocation, once there is one.
 async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
-    api.send_step(InvocationStep::Polled);
+    api.report_step(RuntimeApiStep::Polled);
     let Some(event) = api.events.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
@@ -242,14 +243,14 @@ async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
         ("content-type", "application/json"),
     ];
     let response = (headers, event.to_string()).into_response();
-    api.send_step(InvocationStep::HandedOut);
+    api.report_step(RuntimeApiStep::HandedOut);
     response
 }
 
 /// Receives the answer to an invocation at `…/response`, and an error at `…/error`.
 async fn receive_answer(State(api): State<Arc<RuntimeApi>>, uri: Uri, body: Bytes) -> Response {
     let value = serde_json::from_slice(&body);
-    api.send_step(InvocationStep::Answered(
+    api.report_step(RuntimeApiStep::Answered(
         if uri.path().ends_with("/response") {
             value.map_err(|error| json!({ "errorMessage": error.to_string() }))
         } else {

@@ -34,8 +34,8 @@ mod common;
 mod driver;
 mod environment;
 mod events;
+mod invocation;
 mod limits;
-mod log;
 mod prices;
 mod report;
 mod scenario;
@@ -52,10 +52,10 @@ use clap::{Args, value_parser};
 use xtask::Workspace;
 
 use crate::common::{FLOOR_FUNCTION, millis, percentile, write_json};
-use crate::log::{Invocation, SpecialCase};
+use crate::invocation::{Invocation, SpecialCase};
 use crate::prices::Prices;
 use crate::report::{FloorRow, FunctionRow, Report, StartFigures};
-use crate::scenario::{BUSY_FLOOR_CASE, EXCHANGES_PER_INVOCATION, EXCHANGING_FLOOR_CASE};
+use crate::scenario::{BUSY_LOOP_FLOOR_CASE, EXCHANGES_PER_INVOCATION, EXCHANGING_FLOOR_CASE};
 pub use crate::simulate::{Options as SimulateOptions, simulate};
 use crate::testbed::Testbed;
 
@@ -178,7 +178,7 @@ fn floor_row(starts: StartFigures, log: &[Invocation]) -> FloorRow {
         report::warm_times(&own.filter(|it| it.kind.case == case).collect::<Vec<_>>())
     };
     let median = |case| warm(case).warm_ms_p50;
-    let exchanges = median(EXCHANGING_FLOOR_CASE).zip(median(BUSY_FLOOR_CASE));
+    let exchanges = median(EXCHANGING_FLOOR_CASE).zip(median(BUSY_LOOP_FLOOR_CASE));
     let exchange_ms =
         exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES_PER_INVOCATION));
     FloorRow {

@@ -6,7 +6,7 @@ use bematic::agent::HEARTBEAT_RECORD_INTERVAL;
 
 use crate::agent::{IN_BAND_CASE, REFRESH_ENQUEUED_CASE};
 use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION};
-use crate::log::{Invocation, InvocationKind, Service, SpecialCase};
+use crate::invocation::{Invocation, InvocationKind, Service, SpecialCase};
 use crate::report::{Limit, Report, StartFigures, TaskRow};
 use crate::scenario::{
     OTHER_ENVIRONMENT_CASE, RUN_COMMAND_NAME, STORED_HEARTBEAT_CASE, UNSEEN_ATTEMPT_CASE,
@@ -19,7 +19,7 @@ use crate::testbed::VERSION_CONFLICT_CASE;
 pub(crate) fn check(report: &Report, log: &[Invocation]) -> Vec<Limit> {
     let mut limits = start_limits(report);
     if !log.is_empty() {
-        limits.extend(count_limits(log));
+        limits.extend(call_count_limits(log));
         limits.extend(warm_time_limits(report));
     }
     limits.extend(report.task.as_ref().map(cost_limit));
@@ -28,7 +28,7 @@ pub(crate) fn check(report: &Report, log: &[Invocation]) -> Vec<Limit> {
 
 /// The limits that are no times: they hold for every profile, on every machine.
 pub(crate) fn check_counts(log: &[Invocation], task: &TaskRow) -> Vec<Limit> {
-    let mut limits = count_limits(log);
+    let mut limits = call_count_limits(log);
     limits.push(cost_limit(task));
     limits
 }
@@ -63,7 +63,7 @@ fn start_limits(report: &Report) -> Vec<Limit> {
     ]
 }
 
-fn count_limits(log: &[Invocation]) -> Vec<Limit> {
+fn call_count_limits(log: &[Invocation]) -> Vec<Limit> {
     let each = |wanted: &dyn Fn(&Invocation) -> bool, figure: &dyn Fn(&Invocation) -> usize| {
         let wanted = log.iter().filter(|it| wanted(it));
         let figures = wanted.map(|it| (it.kind.to_string(), figure(it) as f64));
@@ -75,7 +75,7 @@ fn count_limits(log: &[Invocation]) -> Vec<Limit> {
     let sqs = |it: &Invocation| it.calls_to(Service::Sqs);
     let posts = |it: &Invocation| it.calls_to(Service::ApiGateway);
     let reads = |it: &Invocation| dynamo(it) - it.writes();
-    let (writes, lookups) = (Invocation::writes, Invocation::identity_lookups);
+    let (writes, lookups) = (Invocation::writes, Invocation::connection_record_calls);
 
     let kind = |name, case| {
         let kind = InvocationKind::new(name, case);
@@ -178,7 +178,7 @@ fn warm_time_limits(report: &Report) -> Vec<Limit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::tests::{call, invocation, touch};
+    use crate::invocation::tests::{call, invocation, touch};
     use crate::report::tests::sample;
 
     fn find<'a>(limits: &'a [Limit], name: &str) -> &'a Limit {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, millis};
-use crate::log::{Call, Invocation, Service};
+use crate::invocation::{Call, Invocation, Service};
 
 /// The price table, in US dollars.
 #[derive(Debug, Clone, Deserialize)]
@@ -102,7 +102,7 @@ impl Prices {
                 .map(|call| self.assumed_latency(call.service));
             let billed = it.warm + waits.sum::<Duration>();
             cost.lambda += self.lambda_cost(it.memory, billed);
-            cost += self.event_cost(&it.function, it.bytes, it.fifo_source);
+            cost += self.event_delivery_cost(&it.function, it.bytes, it.fifo_source);
             it.calls
                 .iter()
                 .for_each(|call| cost += self.call_cost(call));
@@ -155,7 +155,7 @@ impl Prices {
 
     /// What an event costs before it invokes a function: a message or a request to API Gateway, or the
     /// receipt and the deletion of messages of a queue, which may be a FIFO queue.
-    pub(crate) fn event_cost(
+    pub(crate) fn event_delivery_cost(
         &self,
         function: &str,
         bytes: usize,
@@ -189,8 +189,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::log::InvocationKind;
-    use crate::log::tests::{call, invocation};
+    use crate::invocation::InvocationKind;
+    use crate::invocation::tests::{call, invocation};
 
     fn micros(dollars: f64) -> f64 {
         (dollars * 1e9).round() / 1e3

@@ -7,7 +7,7 @@ use fake_aws::Units;
 use serde::Serialize;
 
 use crate::common::{millis, percentile};
-use crate::log::{Invocation, InvocationKind, count_calls_by_name};
+use crate::invocation::{Invocation, InvocationKind, count_calls_by_name};
 use crate::prices::{Cost, Prices};
 
 #[derive(Debug, Serialize)]
@@ -161,7 +161,7 @@ pub(crate) fn message_rows(log: &[Invocation]) -> Vec<MessageRow> {
         rows.entry((&it.function, &it.kind)).or_default().push(it);
     }
     let row = |((function, kind), all): ((&String, &InvocationKind), Vec<&Invocation>)| {
-        let wall = millis_of_warm(&all, |it| it.wall);
+        let wall = warm_invocation_millis(&all, |it| it.wall);
         let median = |units: fn(Units) -> f64| {
             let values: Vec<_> = all.iter().map(|it| units(it.units())).collect();
             percentile(&values, 50).unwrap_or_default()
@@ -182,13 +182,13 @@ pub(crate) fn message_rows(log: &[Invocation]) -> Vec<MessageRow> {
 }
 
 /// The milliseconds of `time` of each warm invocation.
-fn millis_of_warm(all: &[&Invocation], time: fn(&Invocation) -> Duration) -> Vec<f64> {
+fn warm_invocation_millis(all: &[&Invocation], time: fn(&Invocation) -> Duration) -> Vec<f64> {
     let warm = all.iter().filter(|it| it.is_warm);
     warm.map(|it| millis(time(it))).collect()
 }
 
 pub(crate) fn warm_times(all: &[&Invocation]) -> WarmTimes {
-    let warm = millis_of_warm(all, |it| it.warm);
+    let warm = warm_invocation_millis(all, |it| it.warm);
     WarmTimes {
         warm_ms_p50: percentile(&warm, 50),
         warm_ms_p99: percentile(&warm, 99),
@@ -244,8 +244,8 @@ pub(crate) fn task_row(log: &[Invocation], logged: u64, prices: &Prices) -> Task
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::log::Service;
-    use crate::log::tests::{call, invocation};
+    use crate::invocation::Service;
+    use crate::invocation::tests::{call, invocation};
 
     pub(crate) fn sample() -> Report {
         let log = [

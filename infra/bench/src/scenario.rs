@@ -18,7 +18,7 @@ use crate::agent_messages::{
 use crate::aws::add_slack_channel;
 use crate::common::FLOOR_FUNCTION;
 use crate::driver::FunctionInvoker as _;
-use crate::log::{InvocationKind, SpecialCase};
+use crate::invocation::{InvocationKind, SpecialCase};
 use crate::prices::Prices;
 use crate::report::{self, TaskRow};
 use crate::testbed::DeliveryScope::{self, All, Due, Undelayed};
@@ -34,8 +34,8 @@ pub(crate) const OTHER_ENVIRONMENT_CASE: SpecialCase = Some("first in another en
 pub(crate) const UNSEEN_ATTEMPT_CASE: SpecialCase = Some("not seen in this environment");
 const TASK_FAULT_CASE: SpecialCase = Some("the task's own");
 
-/// The floor being busy, and with bytes exchanged in between, so often each time.
-pub(crate) const BUSY_FLOOR_CASE: SpecialCase = Some("busy");
+/// The floor keeping a processor busy this many times; and the same with bytes exchanged each time.
+pub(crate) const BUSY_LOOP_FLOOR_CASE: SpecialCase = Some("busy");
 pub(crate) const EXCHANGING_FLOOR_CASE: SpecialCase = Some("exchanging");
 pub(crate) const EXCHANGES_PER_INVOCATION: u32 = 8;
 
@@ -44,7 +44,7 @@ pub(crate) const RUN_COMMAND_NAME: &str = "/bm run";
 pub(crate) const RUN_TEXT: &str = "run fix the login bug: sessions end after an hour";
 
 /// Creates an agent with a channel. Each round has its own, so that none finds a long history.
-async fn create_agent<'a>(testbed: &'a Testbed, name: &str) -> Result<Agent<'a>> {
+async fn create_agent_with_channel<'a>(testbed: &'a Testbed, name: &str) -> Result<Agent<'a>> {
     let admin = admin_client(testbed.cloud.aws.unobserved().sdk_config());
     let box_name = format!("box-{name}").parse()?;
     let created = admin.create_agent(box_name, false).await?;
@@ -95,12 +95,12 @@ pub(crate) async fn create_channel_project(
 
 /// Everything but the ordinary task, once.
 pub(crate) async fn run_every_message_case(testbed: &Testbed, round: u16) -> Result<()> {
-    let mut agent = create_agent(testbed, &format!("r{round}")).await?;
+    let mut agent = create_agent_with_channel(testbed, &format!("r{round}")).await?;
     run_in_band_scenario(testbed, &mut agent).await?;
     agent.connect().await?;
     let status = messages::status_message(agent.id());
     agent.send(status, FIRST_MESSAGE_CASE).await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     agent
         .send(messages::status_message(agent.id()), None)
         .await?;
@@ -114,30 +114,30 @@ pub(crate) async fn run_every_message_case(testbed: &Testbed, round: u16) -> Res
     }
     let pong = Message::pong(agent.id(), SystemClock.now(), &[""; 0]);
     agent.send(pong, None).await?;
-    testbed.deliver(Undelayed).await?;
-    let run = run_task_until_terminal(&agent).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
+    let run = begin_and_report_task(&agent).await?;
     agent.send(messages::complete_message(run), None).await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     for (fault, case) in [(Fault::Agent, None), (Fault::Task, TASK_FAULT_CASE)] {
-        let run = run_task_until_terminal(&agent).await?;
+        let run = begin_and_report_task(&agent).await?;
         agent
             .send(messages::error_message(run, fault), case)
             .await?;
-        testbed.deliver(Undelayed).await?;
+        testbed.deliver_until_idle(Undelayed).await?;
     }
-    let run = run_task_until_terminal(&agent).await?;
+    let run = begin_and_report_task(&agent).await?;
     let cancel = format!("cancel {}", run.task_id);
     send_command(&agent, &cancel, "/bm cancel").await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     // The environment has not seen the request to cancel, which the webhook has stored.
     let cancelled = Message::cancelled(run, "stopped on the machine");
     agent.send(cancelled, UNSEEN_ATTEMPT_CASE).await?;
-    testbed.deliver(Undelayed).await?;
-    testbed.deliver(All).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
+    testbed.deliver_until_idle(All).await?;
     agent.disconnect().await?;
     testbed.sweep(InvocationKind::new("sweep", None)).await?;
     send_command(&agent, "archive", "/bm archive").await?;
-    testbed.deliver(All).await
+    testbed.deliver_until_idle(All).await
 }
 
 /// The function that does nothing, a few times; and as often with some bytes exchanged.
@@ -145,7 +145,7 @@ pub(crate) async fn invoke_floor(testbed: &Testbed) -> Result<()> {
     for _ in 0..5 {
         for (case, times) in [
             (None, 0),
-            (BUSY_FLOOR_CASE, EXCHANGES_PER_INVOCATION),
+            (BUSY_LOOP_FLOOR_CASE, EXCHANGES_PER_INVOCATION),
             (EXCHANGING_FLOOR_CASE, EXCHANGES_PER_INVOCATION),
         ] {
             let event = json!({ "times": times, "exchange": case == EXCHANGING_FLOOR_CASE });
@@ -163,12 +163,12 @@ async fn run_in_band_scenario(testbed: &Testbed, agent: &mut Agent<'_>) -> Resul
     agent
         .send(messages::status_message(agent.id()), None)
         .await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     testbed.swap_message_environment();
     let status = messages::status_message(agent.id());
     agent.send(status.clone(), OTHER_ENVIRONMENT_CASE).await?;
     agent.send(status, None).await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     testbed.swap_message_environment();
     let one = begin_task(agent, Undelayed).await?;
     let two = begin_task(agent, Undelayed).await?;
@@ -179,14 +179,14 @@ async fn run_in_band_scenario(testbed: &Testbed, agent: &mut Agent<'_>) -> Resul
     agent.send(messages::complete_message(one), None).await?;
     testbed.swap_message_environment();
     agent.send(messages::complete_message(two), None).await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     let three = messages::complete_message(begin_task(agent, Undelayed).await?);
     testbed.swap_message_environment();
     agent.send(three, UNSEEN_ATTEMPT_CASE).await?;
-    testbed.deliver(Undelayed).await?;
+    testbed.deliver_until_idle(Undelayed).await?;
     testbed.swap_message_environment();
     agent.disconnect().await?;
-    testbed.deliver(All).await
+    testbed.deliver_until_idle(All).await
 }
 
 async fn send_command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
@@ -200,14 +200,14 @@ async fn send_command(agent: &Agent<'_>, text: &str, kind: &str) -> Result<()> {
 /// A task is asked for, and the agent accepts it.
 async fn begin_task(agent: &Agent<'_>, deliver: DeliveryScope) -> Result<RunKey> {
     send_command(agent, RUN_TEXT, RUN_COMMAND_NAME).await?;
-    agent.testbed.deliver(deliver).await?;
+    agent.testbed.deliver_until_idle(deliver).await?;
     let run = agent.take_offered_run()?;
     agent.send(Message::ack(run), None).await?;
     Ok(run)
 }
 
 /// Runs a short task up to its terminal message, which the caller sends.
-async fn run_task_until_terminal(agent: &Agent<'_>) -> Result<RunKey> {
+async fn begin_and_report_task(agent: &Agent<'_>) -> Result<RunKey> {
     let run = begin_task(agent, Undelayed).await?;
     for report in messages::report_messages(run, 3, 6) {
         agent.send_report(run, report).await?;
@@ -216,11 +216,11 @@ async fn run_task_until_terminal(agent: &Agent<'_>) -> Result<RunKey> {
 }
 
 pub(crate) async fn run_ordinary_task(testbed: &Testbed, prices: &Prices) -> Result<TaskRow> {
-    let mut agent = create_agent(testbed, "ordinary").await?;
+    let mut agent = create_agent_with_channel(testbed, "ordinary").await?;
     agent.connect().await?;
     let status = messages::status_message(agent.id());
     agent.send(status, FIRST_MESSAGE_CASE).await?;
-    testbed.deliver(All).await?;
+    testbed.deliver_until_idle(All).await?;
     let (first, logged) = (testbed.invocation_log().len(), testbed.log_bytes());
     let run = begin_task(&agent, Due).await?;
     let mut at = Instant::now();
@@ -230,9 +230,9 @@ pub(crate) async fn run_ordinary_task(testbed: &Testbed, prices: &Prices) -> Res
         agent.send_report(run, report).await?;
     }
     agent.send(messages::complete_message(run), None).await?;
-    testbed.deliver(Due).await?;
+    testbed.deliver_until_idle(Due).await?;
     // What is left are timers, and the last refresh: the task is over, whenever they come.
-    testbed.deliver(All).await?;
+    testbed.deliver_until_idle(All).await?;
     let logged = testbed.log_bytes() - logged;
     Ok(report::task_row(
         &testbed.invocation_log()[first..],
@@ -244,7 +244,7 @@ pub(crate) async fn run_ordinary_task(testbed: &Testbed, prices: &Prices) -> Res
 /// Waits until the agent's next message is due, while the queues go on.
 async fn deliver_until(testbed: &Testbed, next: Instant) -> Result<()> {
     loop {
-        testbed.deliver(Due).await?;
+        testbed.deliver_until_idle(Due).await?;
         let due = testbed.time_until_next_due(|_| true);
         let due = due.map_or(next, |after| Instant::now() + after);
         sleep_until(due.min(next)).await;

@@ -18,11 +18,11 @@ use crate::common::{FLOOR_FUNCTION, MESSAGE_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
 use crate::environment::Environment;
 use crate::events::is_fifo_source;
-use crate::log::{Call, Invocation, InvocationKind, SpecialCase, time_outside_calls};
+use crate::invocation::{Call, Invocation, InvocationKind, SpecialCase, time_outside_calls};
 use crate::template::{Function, Template};
 
 /// Invocations of an environment that are not warm yet.
-const COLD_INVOCATIONS: usize = 3;
+const WARM_UP_INVOCATIONS: usize = 3;
 /// Longer than an invocation of a warm environment takes here, in milliseconds.
 const MAX_HANDLING_MILLIS: u64 = 500;
 /// The case of an invocation whose environment remembered an earlier state: a write was refused.
@@ -135,7 +135,7 @@ impl Testbed {
     /// Whether a refresh of the task waits for the notifier that the present
     /// environment of [`MESSAGE_FUNCTION`] has enqueued, and will still wait when the environment has handled
     /// another message.
-    pub(crate) fn has_enqueued_refresh(&self, task: &str) -> bool {
+    pub(crate) fn has_waiting_refresh(&self, task: &str) -> bool {
         let handled = (self.queue_time)() + MAX_HANDLING_MILLIS;
         let environments = lock(&self.environments);
         let sent = environments.get(MESSAGE_FUNCTION).map(|it| &it.sent);
@@ -148,7 +148,7 @@ impl Testbed {
 
     /// Invokes the functions with what waits for them in their queues, each message by itself, and with
     /// what they send meanwhile. It is an error if a function gives a message back.
-    pub(crate) async fn deliver(&self, which: DeliveryScope) -> Result<()> {
+    pub(crate) async fn deliver_until_idle(&self, which: DeliveryScope) -> Result<()> {
         let next = || {
             self.cloud
                 .event_source_mappings()
@@ -230,7 +230,7 @@ impl FunctionInvoker for Testbed {
         let bytes = event["body"].as_str().map_or(0, str::len);
         let by_header = event["requestContext"]["authorizer"]["agentId"].is_string();
         let fifo_source = is_fifo_source(&event);
-        let mut is_warm = environment.invocations >= COLD_INVOCATIONS;
+        let mut is_warm = environment.invocations >= WARM_UP_INVOCATIONS;
         let answer = environment.invoke(event).await?;
         let calls = self.server.take_calls();
         if let Some(fault) = calls.iter().find_map(Call::unexpected_error) {

@@ -149,7 +149,7 @@ impl RandomYields {
     }
 
     /// The next number of splitmix64, of which neighbouring seeds share nothing.
-    fn next(&self) -> u64 {
+    fn next_random(&self) -> u64 {
         let mut state = lock(&self.0);
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -161,7 +161,7 @@ impl RandomYields {
 #[async_trait]
 impl Hook for RandomYields {
     async fn before_call(&self, _: &Call) -> Option<(FailurePoint, Failure)> {
-        for _ in 0..self.next() % 4 {
+        for _ in 0..self.next_random() % 4 {
             tokio::task::yield_now().await;
         }
         None
@@ -209,7 +209,7 @@ impl Failures {
     }
 
     /// Takes the failure of this call, if one is due, and counts the call for the others that match.
-    pub(crate) fn take_matching(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
+    pub(crate) fn count_and_take(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         let mut armed = lock(&self.0);
         let mut due = None;
         for (place, one) in armed.iter_mut().enumerate() {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     common::{ServiceError, ServiceResult, lock},
-    metering::{Access, ItemAccess, PartitionAccess, get_item},
+    metering::{Access, ItemAccess, PartitionAccess, find_item},
     template::Table,
 };
 
@@ -55,7 +55,7 @@ impl Tables {
         let value = |value: &&str| StoredValue::S((*value).to_owned());
         let names = names.iter().map(|it| it.attribute_name.clone());
         let key = names.zip(key.iter().map(value)).collect();
-        get_item(&self.db, table, key).as_ref().map(to_sdk)
+        find_item(&self.db, table, key).as_ref().map(to_sdk)
     }
 
     /// Returns all items of a table.
@@ -70,7 +70,7 @@ impl Tables {
     pub fn put(&self, table: &str, item: &Item) {
         let item = serde_dynamo::Item::from(item.clone());
         let request = json!({ "TableName": table, "Item": item });
-        let put = run_operation(&request, |it| self.db.put_item(it));
+        let put = run_with_json(&request, |it| self.db.put_item(it));
         put.expect("an item that the table takes");
     }
 
@@ -171,29 +171,29 @@ fn create_database(tables: &[Table]) -> Database {
 
 fn answer(db: &Database, operation: &str, request: &Value) -> dynoxide::Result<Value> {
     match operation {
-        "GetItem" => run_operation(request, |it| db.get_item(it)),
-        "BatchGetItem" => run_operation(request, |it| db.batch_get_item(it)),
-        "PutItem" => run_operation(request, |it| db.put_item(it)),
-        "DeleteItem" => run_operation(request, |it| db.delete_item(it)),
-        "BatchWriteItem" => run_operation(request, |it| db.batch_write_item(it)),
-        "UpdateItem" => run_operation(request, |it: UpdateItemRequest| {
+        "GetItem" => run_with_json(request, |it| db.get_item(it)),
+        "BatchGetItem" => run_with_json(request, |it| db.batch_get_item(it)),
+        "PutItem" => run_with_json(request, |it| db.put_item(it)),
+        "DeleteItem" => run_with_json(request, |it| db.delete_item(it)),
+        "BatchWriteItem" => run_with_json(request, |it| db.batch_write_item(it)),
+        "UpdateItem" => run_with_json(request, |it: UpdateItemRequest| {
             // "Returns all of the attributes of the item, as they appeared before" (API reference): none of
             // an item that was not there, of which dynoxide returns the key.
             let old = it.return_values.as_deref() == Some("ALL_OLD");
-            let created = old && get_item(db, &it.table_name, it.key.clone()).is_none();
+            let created = old && find_item(db, &it.table_name, it.key.clone()).is_none();
             let mut answer = db.update_item(it)?;
             answer.attributes = answer.attributes.filter(|_| !created);
             Ok(answer)
         }),
         // The units are for the metering.
-        "Query" => run_operation(request, |it: QueryRequest| {
+        "Query" => run_with_json(request, |it: QueryRequest| {
             db.query(QueryRequest {
                 return_consumed_capacity: Some("TOTAL".to_owned()),
                 ..it
             })
         }),
         // The SDK sends a new token with every transaction; dynoxide would search them all.
-        "TransactWriteItems" => run_operation(request, |it: TransactWriteItemsRequest| {
+        "TransactWriteItems" => run_with_json(request, |it: TransactWriteItemsRequest| {
             db.transact_write_items(TransactWriteItemsRequest {
                 client_request_token: None,
                 ..it
@@ -204,7 +204,7 @@ fn answer(db: &Database, operation: &str, request: &Value) -> dynoxide::Result<V
 }
 
 /// Deserializes a request, and serializes its answer.
-fn run_operation<Q: DeserializeOwned, A: Serialize>(
+fn run_with_json<Q: DeserializeOwned, A: Serialize>(
     request: &Value,
     operation: impl FnOnce(Q) -> dynoxide::Result<A>,
 ) -> dynoxide::Result<Value> {

@@ -125,7 +125,7 @@ impl FakeAws {
     }
 
     /// Returns the failures that are to come.
-    pub fn failures(&self) -> &Failures {
+    pub fn planned_failures(&self) -> &Failures {
         &self.shared.failures
     }
 
@@ -242,7 +242,7 @@ impl FakeAws {
                 return Some(failure);
             }
         }
-        self.failures().take_matching(call)
+        self.planned_failures().count_and_take(call)
     }
 
     fn hooks(&self) -> Vec<Arc<dyn Hook>> {

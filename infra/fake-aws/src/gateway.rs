@@ -34,7 +34,7 @@ struct State {
 
 impl Connections {
     /// Sets the state of a connection, which is [`ConnectionState::Gone`] at first.
-    pub fn set(&self, id: &str, state: ConnectionState) {
+    pub fn set_state(&self, id: &str, state: ConnectionState) {
         lock(&self.0).connections.insert(id.to_owned(), state);
     }
 

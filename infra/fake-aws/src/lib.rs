@@ -11,7 +11,7 @@
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_request_unit_metering`] |
-//! | a call that fails, before or after its effect | [`FakeAws::failures`] |
+//! | a call that fails, before or after its effect | [`FakeAws::planned_failures`] |
 //! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |
 //!
@@ -63,7 +63,7 @@
 //! work.delete(&received[0].receipt_handle);
 //!
 //! // The message is sent, and its sender gets no answer:
-//! aws.failures().arm(0, FailurePoint::After, Failure::Connection);
+//! aws.planned_failures().arm(0, FailurePoint::After, Failure::Connection);
 //! assert!(message.send().await.is_err());
 //! assert_eq!(work.peek().len(), 1);
 //! # Ok(())

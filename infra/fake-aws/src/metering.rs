@@ -196,7 +196,7 @@ impl<'a> ItemAccess<'a> {
         });
         let key = key.collect::<Option<Item>>()?;
         Some(Self {
-            before: get_item(db, &table.id, key.clone()),
+            before: find_item(db, &table.id, key.clone()),
             access,
             table,
             key,
@@ -224,7 +224,7 @@ impl<'a> ItemAccess<'a> {
             }
             AccessKind::Write { transactional } => transactional,
         };
-        let after = took_effect.then(|| get_item(db, &table.id, self.key.clone()));
+        let after = took_effect.then(|| find_item(db, &table.id, self.key.clone()));
         let (before, after) = (before.as_ref(), after.as_ref().unwrap_or(&before).as_ref());
         let units = table_write_capacity_units(size, after.map(item_size));
         let units = if transactional { units * 2.0 } else { units };
@@ -287,7 +287,7 @@ fn partition_key_value(item: Option<&Item>, key_schema: &[KeySchemaElement]) -> 
 }
 
 /// An item of a table, if it is there.
-pub(crate) fn get_item(db: &Database, table: &str, key: Item) -> Option<Item> {
+pub(crate) fn find_item(db: &Database, table: &str, key: Item) -> Option<Item> {
     let request = GetItemRequest {
         table_name: table.to_owned(),
         key,

@@ -104,7 +104,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Receives and deletes the messages that are wanted, whether they are due or not.
-    pub fn take_matching(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+    pub fn take_all_matching(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let taken: Vec<_> = self.peek().into_iter().filter(wanted).collect();
         let mut messages = lock(self.messages);
         for message in &taken {
@@ -115,7 +115,7 @@ impl<'a> Queue<'a> {
 
     /// Deletes all messages.
     pub fn purge(&self) {
-        self.take_matching(|_| true);
+        self.take_all_matching(|_| true);
     }
 
     /// The time at which the next message can be received, in Unix milliseconds: in the past, if one

@@ -113,7 +113,7 @@ impl Fixture {
 
     fn open(&self, connection: &str) {
         let connections = self.aws.connections();
-        connections.set(connection, ConnectionState::Open);
+        connections.set_state(connection, ConnectionState::Open);
     }
 
     async fn delete(&self, id: &str) {

@@ -34,7 +34,7 @@ pub(crate) async fn handle_call(
         Ok(()) => execute_with_faults(&slack, &method, &args).await,
         Err(code) => Refusal::from(code).into_response(),
     };
-    slack.faults().record(json!({
+    slack.faults().record_call(json!({
         "method": method, "channel": args.text("channel"), "ts": args.text("ts"),
         "at": slack.config.clock.micros(), "status": response.status().as_u16(),
     }));
@@ -137,7 +137,7 @@ fn views_open(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let user = workspace.use_trigger(trigger)?;
     workspace.assign_block_ids(&mut view["blocks"]);
-    view["id"] = json!(workspace.id("V"));
+    view["id"] = json!(workspace.next_unique_id("V"));
     view["hash"] = view["id"].clone();
     view["app_id"] = json!(APP_ID);
     view["state"] = json!({ "values": {} });

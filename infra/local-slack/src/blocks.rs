@@ -78,7 +78,7 @@ fn element_field_rules(kind: &str) -> &'static [FieldSpec] {
 pub(crate) fn check_message_blocks(blocks: &Value) -> Result<(), Refusal> {
     validate_blocks(blocks, MAX_MESSAGE_BLOCKS)?;
     let (markdown, other): (Vec<_>, Vec<_>) =
-        array_items(blocks).partition(|block| block["type"] == "markdown");
+        items_if_array(blocks).partition(|block| block["type"] == "markdown");
     let sum = |blocks: Vec<&Value>| blocks.into_iter().map(total_text_length).sum::<usize>();
     if sum(markdown) > MAX_MARKDOWN_CHARS || sum(other) > MAX_ALL_BLOCKS_CHARS {
         return Err("msg_blocks_too_long".into());
@@ -102,13 +102,13 @@ pub(crate) fn check_modal(view: &Value) -> Result<(), Refusal> {
 }
 
 fn validate_blocks(blocks: &Value, most: usize) -> Result<(), Refusal> {
-    if !blocks.is_array() || array_items(blocks).any(|block| !block["type"].is_string()) {
+    if !blocks.is_array() || items_if_array(blocks).any(|block| !block["type"].is_string()) {
         return Err("invalid_blocks_format".into());
     }
     let mut checker = Checker::default();
-    checker.check_at_most(most, array_items(blocks).count(), "/blocks");
+    checker.check_at_most(most, items_if_array(blocks).count(), "/blocks");
     checker.check_unique_ids("block_id", "message", blocks, "/blocks");
-    for (index, block) in array_items(blocks).enumerate() {
+    for (index, block) in items_if_array(blocks).enumerate() {
         checker.check_block(block, &format!("/blocks/{index}"));
     }
     if checker.problems.is_empty() {
@@ -120,7 +120,7 @@ fn validate_blocks(blocks: &Value, most: usize) -> Result<(), Refusal> {
     })
 }
 
-fn array_items(value: &Value) -> impl Iterator<Item = &Value> {
+fn items_if_array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -163,7 +163,7 @@ impl Checker {
     /// Checks that no two items have the same id, of those that have one.
     fn check_unique_ids(&mut self, name: &str, place: &str, items: &Value, at: &str) {
         let mut seen = HashSet::new();
-        for (index, item) in array_items(items).enumerate() {
+        for (index, item) in items_if_array(items).enumerate() {
             if let Some(id) = item[name].as_str().filter(|id| !seen.insert(*id)) {
                 let what = format!("`{name}` {id} already exists in this {place}");
                 self.add_problem(&what, &format!("{at}/{index}/{name}"));
@@ -183,11 +183,17 @@ impl Checker {
             let at = format!("{at}/elements");
             self.check_unique_ids("action_id", "block", &block["elements"], &at);
         }
-        self.check_fields("block_id", fields, block, at);
+        self.check_fields_and_id("block_id", fields, block, at);
     }
 
     /// Checks the fields of a block or an element, and its id.
-    fn check_fields(&mut self, id: &'static str, fields: &[FieldSpec], owner: &Value, at: &str) {
+    fn check_fields_and_id(
+        &mut self,
+        id: &'static str,
+        fields: &[FieldSpec],
+        owner: &Value,
+        at: &str,
+    ) {
         let is_image = owner["type"] == "image" && owner["slack_file"].is_null();
         for (name, required, rule) in fields.iter().chain(&[(id, false, Text(255))]) {
             let required = *required || (is_image && *name == "image_url");
@@ -224,14 +230,16 @@ impl Checker {
             ImageOrText(_) if kind == Some("image") => self.check_field(Element, value, at),
             ImageOrText(most) => self.check_field(TextObject(most), value, at),
             Element => match kind {
-                Some(kind) => self.check_fields("action_id", element_field_rules(kind), value, at),
+                Some(kind) => {
+                    self.check_fields_and_id("action_id", element_field_rules(kind), value, at);
+                }
                 None => self.add_problem("missing required field: type", at),
             },
             RichText if !value.is_array() => {
                 self.add_problem("missing required field: elements", at);
             }
             RichText => {
-                for (index, element) in array_items(value).enumerate() {
+                for (index, element) in items_if_array(value).enumerate() {
                     let kind = element["type"].as_str().unwrap_or_default();
                     if !kind.starts_with("rich_text_") || !element["elements"].is_array() {
                         self.add_problem("unsupported element", &format!("{at}/{index}"));
@@ -239,11 +247,11 @@ impl Checker {
                 }
             }
             List(most, rule) => {
-                if array_items(value).next().is_none() {
+                if items_if_array(value).next().is_none() {
                     self.add_problem("must have at least 1 item", at);
                 }
-                self.check_at_most(most, array_items(value).count(), at);
-                for (index, item) in array_items(value).enumerate() {
+                self.check_at_most(most, items_if_array(value).count(), at);
+                for (index, item) in items_if_array(value).enumerate() {
                     self.check_field(*rule, item, &format!("{at}/{index}"));
                 }
             }

@@ -24,7 +24,9 @@ pub(crate) fn post_message(slack: &Slack, args: &CallArguments) -> Result<Value,
     let thread = args.thread()?;
     let content = parse_new_content(workspace, args)?;
     let ts = workspace.post(&channel, thread, Author::Bot, content)?;
-    let message = workspace.message(&channel, ts)?.json(true);
+    let message = workspace
+        .find_non_ephemeral_message(&channel, ts)?
+        .json(true);
     Ok(json!({ "channel": channel, "ts": ts, "message": message }))
 }
 
@@ -47,14 +49,16 @@ pub(crate) fn update(slack: &Slack, args: &CallArguments) -> Result<Value, Refus
     if content.text.is_empty() && content.blocks.is_none() {
         return Err("no_text".into());
     }
-    let old = &workspace.message(&channel, ts)?.content;
+    let old = &workspace.find_non_ephemeral_message(&channel, ts)?.content;
     content.blocks = content.blocks.or_else(|| old.blocks.clone());
     content.blocks.take_if(|blocks| *blocks == json!([]));
     content.metadata = content.metadata.or_else(|| old.metadata.clone());
     content.metadata.take_if(|metadata| *metadata == json!({}));
     let text = content.text.clone();
     workspace.replace_content(&channel, ts, content);
-    let message = workspace.message(&channel, ts)?.json(true);
+    let message = workspace
+        .find_non_ephemeral_message(&channel, ts)?
+        .json(true);
     Ok(json!({ "channel": channel, "ts": ts, "text": text, "message": message }))
 }
 
@@ -82,7 +86,7 @@ fn find_own_message(
         return Err("channel_not_found".into());
     }
     let ts = args.message_ts("message_not_found")?;
-    if workspace.message(channel, ts)?.author != Author::Bot {
+    if workspace.find_non_ephemeral_message(channel, ts)?.author != Author::Bot {
         return Err(not_own.into());
     }
     Ok((channel.to_owned(), ts))

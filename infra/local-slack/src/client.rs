@@ -48,7 +48,7 @@ impl Client {
     /// Types a slash command, such as `/bm status`, and waits for the webhook's answer.
     pub async fn send_command(&self, text: &str) -> Result<SayOutcome, ClientError> {
         let say = json!({ "channel": self.channel, "user": self.user, "text": text });
-        self.post("say", &say).await
+        self.post_to_control("say", &say).await
     }
 
     /// Mentions the bot, in `thread` or in the channel, and waits for the first delivery.
@@ -57,7 +57,7 @@ impl Client {
             "channel": self.channel, "user": self.user, "text": text, "thread_ts": thread,
             "mention": true,
         });
-        self.post("say", &say).await
+        self.post_to_control("say", &say).await
     }
 
     /// Presses the button with this `action_id`.
@@ -66,15 +66,17 @@ impl Client {
             "channel": self.channel, "user": self.user,
             "message_ts": message, "action_id": action_id,
         });
-        self.post("click", &click).await
+        self.post_to_control("click", &click).await
     }
 
     /// Adds a channel.
     pub async fn add_channel(&self, channel: &Channel) -> Result<(), ClientError> {
-        self.post::<Value>("channels", channel).await.map(drop)
+        self.post_to_control::<Value>("channels", channel)
+            .await
+            .map(drop)
     }
 
-    async fn post<T: DeserializeOwned>(
+    async fn post_to_control<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,

@@ -11,19 +11,22 @@ use serde_json::{Value, json};
 
 use crate::events;
 use crate::interactions::{click, submit};
-use crate::say::say;
+use crate::say::handle_user_input;
 use crate::state::Slack;
 
 pub(crate) fn routes() -> Router<Arc<Slack>> {
     Router::new()
-        .route("/control/say", post(say))
+        .route("/control/say", post(handle_user_input))
         .route("/control/click", post(click))
         .route("/control/submit", post(submit))
         .route("/control/webhook", post(set_webhook))
-        .route("/control/channels", apply_route(Slack::add_channel))
-        .route("/control/users", apply_route(Slack::add_user))
-        .route("/control/rate-limits", apply_route(Slack::set_rate_limits))
-        .route("/control/faults", apply_route(Slack::add_fault))
+        .route("/control/channels", post_route_for(Slack::add_channel))
+        .route("/control/users", post_route_for(Slack::add_user))
+        .route(
+            "/control/rate-limits",
+            post_route_for(Slack::set_rate_limits),
+        )
+        .route("/control/faults", post_route_for(Slack::add_fault))
         .route("/control/calls", get(list_calls))
 }
 
@@ -50,8 +53,8 @@ async fn set_webhook(
     Json(json!({ "ok": true }))
 }
 
-/// Returns a route that applies its body to the local Slack.
-fn apply_route<T: DeserializeOwned + Send + 'static>(
+/// Returns a POST route that applies its body to the local Slack.
+fn post_route_for<T: DeserializeOwned + Send + 'static>(
     change: fn(&Slack, T),
 ) -> MethodRouter<Arc<Slack>> {
     post(

@@ -22,7 +22,7 @@ pub(crate) fn history(slack: &Slack, args: &CallArguments) -> Result<Value, Refu
     let wanted = workspace
         .messages(&channel.id, false)
         .rev()
-        .filter(|message| message.thread.is_none() && page.is_within_bounds(message.ts))
+        .filter(|message| message.thread.is_none() && page.time_range_contains(message.ts))
         .filter(|message| page.cursor.is_none_or(|before| message.ts < before));
     Ok(page.paginate(wanted))
 }
@@ -32,7 +32,7 @@ pub(crate) fn replies(slack: &Slack, args: &CallArguments) -> Result<Value, Refu
     let workspace = slack.workspace();
     let channel = workspace.joined_channel(args.required("channel")?)?;
     let ts = args.message_ts("thread_not_found")?;
-    let named = workspace.message(&channel.id, ts);
+    let named = workspace.find_non_ephemeral_message(&channel.id, ts);
     let first = named.map_err(|_| "thread_not_found")?.thread;
     let first = first.unwrap_or(ts);
     let page = PageRequest::read(args, MAX_PAGE_SIZE)?;
@@ -40,7 +40,7 @@ pub(crate) fn replies(slack: &Slack, args: &CallArguments) -> Result<Value, Refu
         .messages(&channel.id, false)
         .filter(|message| {
             message.ts == first
-                || message.thread == Some(first) && page.is_within_bounds(message.ts)
+                || message.thread == Some(first) && page.time_range_contains(message.ts)
         })
         .filter(|message| page.cursor.is_none_or(|after| message.ts > after));
     Ok(page.paginate(wanted))
@@ -95,7 +95,7 @@ impl PageRequest {
     }
 
     /// Whether a message is between `oldest` and `latest`.
-    fn is_within_bounds(&self, ts: Ts) -> bool {
+    fn time_range_contains(&self, ts: Ts) -> bool {
         let edge = |bound| self.inclusive && ts == bound;
         self.oldest.is_none_or(|oldest| ts > oldest || edge(oldest))
             && self.latest.is_none_or(|latest| ts < latest || edge(latest))

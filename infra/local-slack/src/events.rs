@@ -10,18 +10,18 @@ use crate::message::Content;
 use crate::request::{EVENTS_PATH, Mention};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Actor;
+use crate::workspace::UserInChannel;
 
 /// Sends the app a mention. Returns the outcome of the first delivery; retries follow in the
 /// background.
 pub(crate) async fn send_app_mention(
     slack: &Arc<Slack>,
-    actor: Actor,
+    actor: UserInChannel,
     ts: Ts,
     thread: Option<Ts>,
     text: &str,
 ) -> DeliveryOutcome {
-    let event_id = slack.workspace().id("Ev");
+    let event_id = slack.workspace().next_unique_id("Ev");
     let (ts, thread_ts) = (ts.to_string(), thread.map(|ts| ts.to_string()));
     let mut mention = Mention::new(&actor.channel.id, &actor.user.id, text, &ts, &event_id);
     mention.thread_ts = thread_ts.as_deref();
@@ -38,7 +38,7 @@ pub(crate) async fn send_app_mention(
 /// Sends a `url_verification`, which an app must answer with the challenge, as Slack does when the
 /// address is set in the app's settings.
 pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
-    let challenge = slack.workspace().id("challenge");
+    let challenge = slack.workspace().next_unique_id("challenge");
     let body = json!({ "token": "local", "challenge": challenge, "type": "url_verification" });
     let reply = deliver::post_to_webhook(slack, EVENTS_PATH, body.to_string(), None).await;
     let reply = reply.map_err(|failure| failure.to_string())?;
@@ -54,7 +54,7 @@ pub(crate) async fn verify_url(slack: &Slack) -> Result<(), String> {
 /// which is updated, and removed in the end if the app accepts the event.
 async fn retry(
     slack: Arc<Slack>,
-    actor: Actor,
+    actor: UserInChannel,
     thread: Option<Ts>,
     body: String,
     mut failure: Failure,

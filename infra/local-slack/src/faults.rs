@@ -6,22 +6,22 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The number of recent calls that are kept.
-const MAX_RECENT_CALLS: usize = 2_000;
+const MAX_LOGGED_CALLS: usize = 2_000;
 /// Slack's rate limits of the methods here.
-const SLACK_RATES: [(&str, Rate); 7] = [
-    ("chat.postMessage", Rate::new(1, 1, true)),
-    ("chat.postEphemeral", Rate::new(100, 60, false)),
-    ("chat.update", Rate::new(50, 60, false)),
-    ("chat.delete", Rate::new(50, 60, false)),
-    ("conversations.history", Rate::new(50, 60, false)),
-    ("conversations.replies", Rate::new(50, 60, false)),
-    ("users.info", Rate::new(100, 60, false)),
+const SLACK_RATE_LIMITS: [(&str, RateLimit); 7] = [
+    ("chat.postMessage", RateLimit::new(1, 1, true)),
+    ("chat.postEphemeral", RateLimit::new(100, 60, false)),
+    ("chat.update", RateLimit::new(50, 60, false)),
+    ("chat.delete", RateLimit::new(50, 60, false)),
+    ("conversations.history", RateLimit::new(50, 60, false)),
+    ("conversations.replies", RateLimit::new(50, 60, false)),
+    ("users.info", RateLimit::new(100, 60, false)),
 ];
 
 /// A rate limit: a number of calls within a time window.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Rate {
+pub(crate) struct RateLimit {
     calls: usize,
     secs: u64,
     /// Whether each channel is counted separately.
@@ -29,7 +29,7 @@ pub(crate) struct Rate {
     each_channel: bool,
 }
 
-impl Rate {
+impl RateLimit {
     const fn new(calls: usize, secs: u64, each_channel: bool) -> Self {
         Self {
             calls,
@@ -46,7 +46,7 @@ pub(crate) struct RateLimits {
     /// Whether calls are limited: by Slack's own rates, and those of `methods` instead where given.
     enabled: bool,
     #[serde(default)]
-    methods: HashMap<String, Rate>,
+    methods: HashMap<String, RateLimit>,
 }
 
 /// A fault for the next calls of a method, as `POST /control/faults` adds it.
@@ -81,7 +81,7 @@ fn default_one<T: From<u8>>() -> T {
 
 impl Fault {
     /// Returns a fault of one call of `method` that is answered with Slack's `error`.
-    pub fn error(method: &str, error: &str) -> Self {
+    pub fn with_error(method: &str, error: &str) -> Self {
         Self {
             method: method.to_owned(),
             count: 1,
@@ -106,7 +106,7 @@ impl Fault {
 /// The present faults and rate limits, and the recent calls.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    rates: HashMap<String, Rate>,
+    rates: HashMap<String, RateLimit>,
     /// The times of accepted calls, in Unix microseconds, by method and channel.
     accepted: HashMap<(String, String), Vec<u64>>,
     pending: Vec<Fault>,
@@ -119,7 +119,7 @@ impl Faults {
         self.accepted.clear();
         self.rates.clear();
         if wanted.enabled {
-            let rates = SLACK_RATES.map(|(method, rate)| (method.to_owned(), rate));
+            let rates = SLACK_RATE_LIMITS.map(|(method, rate)| (method.to_owned(), rate));
             self.rates.extend(rates);
             self.rates.extend(wanted.methods);
         }
@@ -167,9 +167,9 @@ impl Faults {
         Err(free_at.saturating_sub(now).div_ceil(1_000_000).max(1))
     }
 
-    pub(crate) fn record(&mut self, call: Value) {
+    pub(crate) fn record_call(&mut self, call: Value) {
         self.calls.push_back(call);
-        if self.calls.len() > MAX_RECENT_CALLS {
+        if self.calls.len() > MAX_LOGGED_CALLS {
             self.calls.pop_front();
         }
     }

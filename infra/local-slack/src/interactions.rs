@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::request::{INTERACTIONS_PATH, encode_form};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::{Actor, Workspace};
+use crate::workspace::{UserInChannel, Workspace};
 
 /// A pressed button, as the page and `POST /control/click` send it.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) async fn submit(
     let mut payload = {
         let workspace = &mut slack.workspace();
         let actor = workspace.actor(None, submit.user.as_deref())?;
-        new_payload(workspace, &actor, "view_submission")
+        new_base_payload(workspace, &actor, "view_submission")
     };
     payload["view"] = submit.view;
     payload["view"]["state"] = json!({ "values": submit.values });
@@ -83,7 +83,7 @@ async fn post_payload(slack: &Slack, payload: &Value) -> Result<WebhookResponse,
 }
 
 /// Returns the fields that all payloads have, with a new `trigger_id`.
-fn new_payload(workspace: &mut Workspace, actor: &Actor, kind: &str) -> Value {
+fn new_base_payload(workspace: &mut Workspace, actor: &UserInChannel, kind: &str) -> Value {
     let user = &actor.user;
     json!({
         "type": kind, "token": "local", "api_app_id": APP_ID,
@@ -94,15 +94,15 @@ fn new_payload(workspace: &mut Workspace, actor: &Actor, kind: &str) -> Value {
     })
 }
 
-fn block_actions(slack: &Slack, actor: &Actor, click: &Click) -> Result<Value, Refusal> {
+fn block_actions(slack: &Slack, actor: &UserInChannel, click: &Click) -> Result<Value, Refusal> {
     let workspace = &mut slack.workspace();
     let (channel, ts) = (&actor.channel, click.message_ts);
-    let message = workspace.find_any_message(&channel.id, ts)?;
+    let message = workspace.find_including_ephemeral(&channel.id, ts)?;
     let (thread, is_ephemeral) = (message.thread, message.only_for.is_some());
     let view = message.json(true);
     let mut action = find_pressed_element(&view["blocks"], click).ok_or("invalid_arguments")?;
     action["action_ts"] = json!(Ts(workspace.next_unique_micros()));
-    let mut payload = new_payload(workspace, actor, "block_actions");
+    let mut payload = new_base_payload(workspace, actor, "block_actions");
     payload["container"] = json!({
         "type": "message", "message_ts": ts, "channel_id": channel.id,
         "is_ephemeral": is_ephemeral,

@@ -91,7 +91,7 @@ fn change_stream(slack: Arc<Slack>) -> impl Stream<Item = Value> {
         }
         let (snapshot, receiver) = {
             let workspace = slack.workspace();
-            (workspace.snapshot(), workspace.changes.subscribe())
+            (workspace.page_snapshot(), workspace.changes.subscribe())
         };
         Some((snapshot, (slack, Some(receiver))))
     })

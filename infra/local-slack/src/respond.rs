@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::message::Author;
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::Actor;
+use crate::workspace::UserInChannel;
 
 /// Answers a post to a `response_url`.
 pub(crate) async fn handle_response_url(
@@ -39,7 +39,7 @@ pub(crate) async fn handle_response_url(
 /// message whose button was pressed.
 pub(crate) fn show_response(
     slack: &Slack,
-    actor: &Actor,
+    actor: &UserInChannel,
     original: Option<Ts>,
     args: &CallArguments,
 ) -> Result<(), Refusal> {

@@ -15,7 +15,7 @@ use crate::message::{Author, Content};
 use crate::request::{COMMANDS_PATH, SlashCommand};
 use crate::state::Slack;
 use crate::ts::Ts;
-use crate::workspace::{Actor, Workspace};
+use crate::workspace::{UserInChannel, Workspace};
 use crate::{events, respond};
 
 /// A person's input, as the page and `POST /control/say` send it.
@@ -45,7 +45,7 @@ pub struct SayOutcome {
 }
 
 /// Handles a person's input as Slack does.
-pub(crate) async fn say(
+pub(crate) async fn handle_user_input(
     State(slack): State<Arc<Slack>>,
     Json(said): Json<SayRequest>,
 ) -> Result<Json<SayOutcome>, Refusal> {
@@ -78,7 +78,12 @@ pub(crate) async fn say(
     Ok(Json(outcome))
 }
 
-async fn send_command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<Ts>) -> SayOutcome {
+async fn send_command(
+    slack: &Slack,
+    actor: &UserInChannel,
+    typed: &str,
+    thread: Option<Ts>,
+) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
     let (response_url, trigger_id) = {
         let workspace = &mut slack.workspace();
@@ -132,7 +137,11 @@ async fn send_command(slack: &Slack, actor: &Actor, typed: &str, thread: Option<
 
 /// Shows the app's response to a command, which is JSON, plain text or empty. Returns the response,
 /// and Slack's refusal of it.
-fn show_answer(slack: &Slack, actor: &Actor, body: &[u8]) -> (Option<Value>, Option<String>) {
+fn show_answer(
+    slack: &Slack,
+    actor: &UserInChannel,
+    body: &[u8],
+) -> (Option<Value>, Option<String>) {
     let text = String::from_utf8_lossy(body);
     if text.trim().is_empty() {
         return (None, None);

@@ -54,7 +54,10 @@ impl Slack {
 
     /// Returns one message of a channel.
     pub fn message(&self, channel: &str, ts: Ts) -> Option<Message> {
-        self.workspace().message(channel, ts).ok().cloned()
+        self.workspace()
+            .find_non_ephemeral_message(channel, ts)
+            .ok()
+            .cloned()
     }
 
     /// Returns the newest ephemeral messages of a channel, for any user, oldest first.

@@ -22,7 +22,7 @@ const MAX_SNAPSHOT_MESSAGES: usize = 500;
 /// The number of interactions that are kept.
 const MAX_INTERACTIONS: usize = 1_000;
 /// Slack's limit of posts to one `response_url`.
-const MAX_RESPONSES: u8 = 5;
+const MAX_RESPONSE_URL_POSTS: u8 = 5;
 /// How long a `response_url` is valid, in seconds.
 const RESPONSE_URL_LIFETIME_SECS: u64 = 30 * 60;
 /// How long a `trigger_id` is valid, in seconds.
@@ -30,7 +30,7 @@ const TRIGGER_LIFETIME_SECS: u64 = 3;
 
 /// A person who acts in a channel.
 #[derive(Debug, Clone)]
-pub(crate) struct Actor {
+pub(crate) struct UserInChannel {
     pub(crate) channel: Channel,
     pub(crate) user: User,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Actor {
 /// An interaction of a person with the app, to which the app may respond.
 #[derive(Debug, Clone)]
 pub(crate) struct Interaction {
-    pub(crate) actor: Actor,
+    pub(crate) actor: UserInChannel,
     /// The message whose button was pressed, if that was the interaction.
     pub(crate) message: Option<Ts>,
     /// The time of the interaction, in Unix seconds.
@@ -98,7 +98,7 @@ impl Workspace {
     }
 
     /// Returns a unique id, such as `Ev0634F…`.
-    pub(crate) fn id(&mut self, prefix: &str) -> String {
+    pub(crate) fn next_unique_id(&mut self, prefix: &str) -> String {
         format!("{prefix}{:014X}", self.next_unique_micros())
     }
 
@@ -106,7 +106,7 @@ impl Workspace {
     pub(crate) fn assign_block_ids(&mut self, blocks: &mut Value) {
         for block in blocks.as_array_mut().into_iter().flatten() {
             if block["block_id"].is_null() {
-                block["block_id"] = json!(self.id("b"));
+                block["block_id"] = json!(self.next_unique_id("b"));
             }
         }
     }
@@ -131,7 +131,11 @@ impl Workspace {
     }
 
     /// Finds a channel and a person by id; the first of each if none is named.
-    pub(crate) fn actor(&self, channel: Option<&str>, user: Option<&str>) -> Result<Actor, Code> {
+    pub(crate) fn actor(
+        &self,
+        channel: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<UserInChannel, Code> {
         let channel = match channel {
             Some(id) => self.channel(id)?,
             None => self.channels.first().ok_or("channel_not_found")?,
@@ -140,20 +144,25 @@ impl Workspace {
             Some(id) => self.user(id)?,
             None => self.users.first().ok_or("user_not_found")?,
         };
-        Ok(Actor {
+        Ok(UserInChannel {
             channel: channel.clone(),
             user: user.clone(),
         })
     }
 
     /// Finds a message that is not ephemeral.
-    pub(crate) fn message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
-        let found = self.find_any_message(channel, ts)?;
+    pub(crate) fn find_non_ephemeral_message(
+        &self,
+        channel: &str,
+        ts: Ts,
+    ) -> Result<&Message, Code> {
+        let found = self.find_including_ephemeral(channel, ts)?;
         let for_all = found.only_for.is_none();
         for_all.then_some(found).ok_or("message_not_found")
     }
 
-    pub(crate) fn find_any_message(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
+    /// Finds a message, ephemeral or not.
+    pub(crate) fn find_including_ephemeral(&self, channel: &str, ts: Ts) -> Result<&Message, Code> {
         let found = self.messages.get(channel).and_then(|all| all.get(&ts));
         found.ok_or("message_not_found")
     }
@@ -180,7 +189,7 @@ impl Workspace {
         content: Content,
     ) -> Result<Ts, Code> {
         if let Some(first) = thread {
-            let parent = self.message(channel, first);
+            let parent = self.find_non_ephemeral_message(channel, first);
             if parent.map_err(|_| "thread_not_found")?.thread.is_some() {
                 return Err("cannot_reply_to_message");
             }
@@ -230,7 +239,7 @@ impl Workspace {
     }
 
     /// Posts a note about a failure to one person, from Slackbot.
-    pub(crate) fn post_note(&mut self, to: &Actor, thread: Option<Ts>, text: &str) -> Ts {
+    pub(crate) fn post_note(&mut self, to: &UserInChannel, thread: Option<Ts>, text: &str) -> Ts {
         let (channel, only_for) = (&to.channel.id, Some(&*to.user.id));
         let note = Content::plain(text);
         self.add_message(channel, only_for, thread, Author::Slackbot, note)
@@ -242,7 +251,7 @@ impl Workspace {
         if let Some(message) = messages.and_then(|all| all.get_mut(&ts)) {
             change(message);
         }
-        if let Ok(message) = self.find_any_message(channel, ts) {
+        if let Ok(message) = self.find_including_ephemeral(channel, ts) {
             self.publish_message(channel, message);
         }
     }
@@ -268,7 +277,7 @@ impl Workspace {
     }
 
     /// Returns the state that a page shows when it opens.
-    pub(crate) fn snapshot(&self) -> Value {
+    pub(crate) fn page_snapshot(&self) -> Value {
         let newest = |channel: &String| -> Vec<_> {
             let messages = self
                 .messages(channel, false)
@@ -290,7 +299,7 @@ impl Workspace {
     pub(crate) fn add_interaction(
         &mut self,
         prefix: &str,
-        actor: &Actor,
+        actor: &UserInChannel,
         message: Option<Ts>,
     ) -> String {
         let interaction = Interaction {
@@ -299,7 +308,7 @@ impl Workspace {
             at: self.config.clock.secs(),
             responses: 0,
         };
-        let id = self.id(prefix);
+        let id = self.next_unique_id(prefix);
         self.interactions.push_back((id.clone(), interaction));
         if self.interactions.len() > MAX_INTERACTIONS {
             self.interactions.pop_front();
@@ -315,7 +324,7 @@ impl Workspace {
         if now > interaction.at + RESPONSE_URL_LIFETIME_SECS {
             return Err("expired_url");
         }
-        if interaction.responses >= MAX_RESPONSES {
+        if interaction.responses >= MAX_RESPONSE_URL_POSTS {
             return Err("used_url");
         }
         interaction.responses += 1;

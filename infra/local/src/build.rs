@@ -12,14 +12,14 @@ pub(crate) fn install_functions(workspace: &Workspace) -> Result<()> {
     for function in workspace.function_names()? {
         let (binary, bootstrap) = (sibling(&function)?, workspace.bootstrap_path(&function));
         let stamp = workspace.join("target/lambda-sources").join(&function);
-        install_one(&binary, &bootstrap, &stamp)
+        copy_stripped_if_changed(&binary, &bootstrap, &stamp)
             .with_context(|| format!("the function {function} cannot be installed"))?;
     }
     Ok(())
 }
 
 /// Copies a binary without its symbols, so that less is uploaded. The stamp identifies what was copied last.
-fn install_one(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
+fn copy_stripped_if_changed(from: &Path, to: &Path, stamp: &Path) -> Result<()> {
     let binary = fs::metadata(from).context("it was not built; `cargo xtask up` builds it")?;
     let state = format!("{} {:?}", binary.len(), binary.modified()?);
     if to.exists() && fs::read_to_string(stamp).is_ok_and(|known| known == state) {
@@ -48,7 +48,7 @@ mod tests {
             ["from", "lambda/f/bootstrap", "stamps/f"].map(|name| dir.path().join(name));
         let install = |text: &str| {
             fs::write(&from, text).unwrap();
-            install_one(&from, &to, &stamp).unwrap();
+            copy_stripped_if_changed(&from, &to, &stamp).unwrap();
             fs::read_to_string(&to).unwrap()
         };
         assert_eq!(
@@ -56,7 +56,7 @@ mod tests {
             "no binary, so that it cannot be stripped"
         );
         let installed = fs::metadata(&to).unwrap().modified().unwrap();
-        install_one(&from, &to, &stamp).unwrap();
+        copy_stripped_if_changed(&from, &to, &stamp).unwrap();
         assert_eq!(fs::metadata(&to).unwrap().modified().unwrap(), installed);
         assert_eq!(install("another"), "another");
     }

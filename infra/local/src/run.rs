@@ -21,7 +21,7 @@ pub fn kill_on_drop_command(path: impl AsRef<OsStr>) -> Command {
 
 /// Runs `command` to its end and returns its standard output; each line of its standard error
 /// becomes the step's note. An exit status other than 0 is an error with the end of the output.
-pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result<String> {
+pub async fn run_command(step: &Step, name: &str, command: impl Into<Command>) -> Result<String> {
     let mut child = command
         .into()
         .stdout(Stdio::piped())
@@ -30,7 +30,10 @@ pub async fn run(step: &Step, name: &str, command: impl Into<Command>) -> Result
         .spawn()
         .with_context(|| format!("{name} could not be started"))?;
     let stderr = child.stderr.take().context("its errors are piped")?;
-    let (output, errors) = tokio::join!(child.wait_with_output(), note_lines(step, stderr));
+    let (output, errors) = tokio::join!(
+        child.wait_with_output(),
+        show_and_collect_lines(step, stderr)
+    );
     let output = output.with_context(|| format!("{name} could not be waited for"))?;
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), errors?);
     if !output.status.success() {
@@ -51,7 +54,7 @@ pub fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// Shows each line as the step's note, and returns them all.
-async fn note_lines(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
+async fn show_and_collect_lines(step: &Step, stream: impl AsyncRead + Unpin) -> Result<String> {
     let mut text = String::new();
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
@@ -77,7 +80,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_shows_the_end_of_both_outputs() {
         let step = Ui::new().begin_step("test");
-        let error = run(&step, "demo", shell("echo to-out; echo to-err >&2; exit 3")).await;
+        let error = run_command(&step, "demo", shell("echo to-out; echo to-err >&2; exit 3")).await;
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.contains("demo failed"), "{text}");
         assert!(text.contains("to-out") && text.contains("to-err"), "{text}");
@@ -86,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn output_that_is_not_text_is_no_failure() {
         let step = Ui::new().begin_step("test");
-        let out = run(&step, "demo", shell(r"printf 'a\377b'; printf '\377' >&2"))
+        let out = run_command(&step, "demo", shell(r"printf 'a\377b'; printf '\377' >&2"))
             .await
             .unwrap();
         assert_eq!(out, "a\u{fffd}b");

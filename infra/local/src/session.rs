@@ -26,7 +26,7 @@ pub(crate) struct Session<'a> {
 
 /// Claims the folder, does `work`, and ends every process that it started: also when it fails, and
 /// when this process is asked to end.
-pub(crate) async fn with_session<T>(
+pub(crate) async fn with_claimed_folder<T>(
     workspace: &Workspace,
     ui: &Ui,
     folder: &str,
@@ -42,13 +42,13 @@ pub(crate) async fn with_session<T>(
     let outcome = tokio::select! {
         biased;
         outcome = work(&mut session) => outcome,
-        asked = asked_to_end() => asked.and_then(|()| bail!("interrupted")),
+        asked = wait_for_end_signal() => asked.and_then(|()| bail!("interrupted")),
     };
     session.processes.end().await.and(outcome)
 }
 
 /// Returns once this process is asked to end: Ctrl-C, `kill`, or its terminal closed.
-pub(crate) async fn asked_to_end() -> Result<()> {
+pub(crate) async fn wait_for_end_signal() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -17,8 +17,8 @@ use crate::build;
 use crate::edge::{ConnectionTimeLimits, Edge};
 use crate::emulator::{self, REGION};
 use crate::process::STACK_FILE;
-use crate::run::run;
-use crate::session::{Session, with_session};
+use crate::run::run_command;
+use crate::session::{Session, with_claimed_folder};
 use crate::ui::Ui;
 
 /// The name of the CloudFormation stack.
@@ -145,7 +145,7 @@ pub(crate) async fn with_stack<T>(
     settings: Settings,
     work: impl AsyncFnOnce(&mut Session<'_>, &Stack) -> Result<T>,
 ) -> Result<T> {
-    with_session(workspace, ui, folder, async |session| {
+    with_claimed_folder(workspace, ui, folder, async |session| {
         let stack = Stack::start(session, settings).await?;
         let outcome = work(session, &stack).await;
         stack.edge.shutdown().await;
@@ -191,7 +191,7 @@ impl Stack {
         deploy
             .envs(emulator::aws_client_environment(&aws_endpoint))
             .args(parameters.map(|(name, value)| format!("{name}={value}")));
-        run(&step, "sam deploy", deploy).await?;
+        run_command(&step, "sam deploy", deploy).await?;
         step.succeed("");
         let config = bematic_admin::local_sdk_config(aws_endpoint.clone(), REGION).await;
         let outputs = bematic_admin::fetch_outputs(&config, STACK_NAME).await?;

@@ -16,13 +16,13 @@ use xtask::{Workspace, sibling};
 use crate::logs;
 use crate::process::{STACK_FILE, end_all, log_path};
 use crate::run::last_lines;
-use crate::session::{CHAOS_DIR, LOCAL_DIR, Session, TEST_DIR, asked_to_end};
+use crate::session::{CHAOS_DIR, LOCAL_DIR, Session, TEST_DIR, wait_for_end_signal};
 use crate::stack::{Settings, Stack, StackFile, TEST_PARAMETERS, with_stack};
 use crate::ui::Ui;
 use crate::watch::watch_until_task_ends;
 
 /// The command that creates the sample task.
-const SAMPLE_COMMAND: &str = "/bm run fix the login bug";
+const SAMPLE_SLASH_COMMAND: &str = "/bm run fix the login bug";
 /// Tasks that the sample agent runs at a time.
 const SAMPLE_AGENT_CONCURRENCY: &str = "2";
 /// The time that a task has to end when the stack ends.
@@ -82,7 +82,7 @@ pub(crate) async fn up(workspace: &Workspace, options: Options, ui: &Ui) -> Resu
             }
             if !options.once {
                 ui.print_line(&next_steps_text(&session.dir, &stack.file));
-                asked_to_end().await?;
+                wait_for_end_signal().await?;
                 ui.print_line("ending the stack …");
             }
             Ok(())
@@ -144,10 +144,10 @@ fn start_sample_agent(session: &mut Session<'_>, stack: &StackFile) -> Result<()
 
 /// Types the sample command in Slack and follows its message to the end.
 async fn run_sample_task(stack: &Stack, ui: &Ui) -> Result<()> {
-    let step = ui.begin_step(&format!("Running the sample task: {SAMPLE_COMMAND}"));
+    let step = ui.begin_step(&format!("Running the sample task: {SAMPLE_SLASH_COMMAND}"));
     let file = &stack.file;
     let client = Client::new(&file.slack_url, &file.channel_id, &file.admin_user_id);
-    let said = client.send_command(SAMPLE_COMMAND).await?;
+    let said = client.send_command(SAMPLE_SLASH_COMMAND).await?;
     if let Some(problem) = said.delivery.and_then(|delivery| delivery.error) {
         bail!("the webhook did not take the command: {problem}");
     }
@@ -207,7 +207,7 @@ The stack is up.
   all of it     {file}
 
 Try next
-  open the page and type  {SAMPLE_COMMAND}
+  open the page and type  {SAMPLE_SLASH_COMMAND}
   add an agent            cargo xtask agent create my-agent
   add a project           cargo xtask project create --help
 Ctrl-C ends everything.",

@@ -12,7 +12,7 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
 use crate::ledger::{AgentEvent, AttemptEvent, Ledger, TerminalReport};
-use crate::message::{CloudMessage, EnvelopeSequence, Message, Offer, Outgoing, RunKey};
+use crate::message::{CloudMessage, EnvelopeSequence, EnvelopedMessage, Message, Offer, RunKey};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Plan {
 
     /// Adds a message at so long after the offer.
     #[must_use]
-    pub fn then(mut self, after: Duration, message: Message) -> Self {
+    pub fn with_message_at(mut self, after: Duration, message: Message) -> Self {
         self.messages.push((after, message));
         self
     }
@@ -90,7 +90,8 @@ impl Settings {
         }
     }
 
-    fn initial_agenda(&self, now: Timestamp) -> Vec<(Timestamp, AgendaItem)> {
+    /// Returns the agenda of a process that has just started.
+    fn startup_agenda(&self, now: Timestamp) -> Vec<(Timestamp, AgendaItem)> {
         vec![
             (now + self.heartbeat, AgendaItem::Heartbeat),
             (now + self.resend, AgendaItem::Resend),
@@ -110,7 +111,7 @@ enum AgendaItem {
 #[derive(Debug)]
 struct UnconfirmedMessage {
     run: RunKey,
-    message: Outgoing,
+    message: EnvelopedMessage,
     sent_at: Timestamp,
 }
 
@@ -138,7 +139,7 @@ impl Agent {
     pub fn new(settings: Settings, script: Script, ledger: Ledger, now: Timestamp) -> Self {
         Self {
             sequence: EnvelopeSequence::new(settings.id.as_str()),
-            agenda: settings.initial_agenda(now),
+            agenda: settings.startup_agenda(now),
             settings,
             script,
             ledger,
@@ -161,7 +162,7 @@ impl Agent {
 
     /// Returns the messages on a new connection: the status, acknowledgements of what runs, and the
     /// terminal messages that are not confirmed.
-    pub fn on_connected(&mut self, now: Timestamp) -> Vec<Outgoing> {
+    pub fn on_connected(&mut self, now: Timestamp) -> Vec<EnvelopedMessage> {
         self.record_event(now, AgentEvent::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
         let status = Message::agent_status(id, capacity, &self.running_tasks());
@@ -183,11 +184,11 @@ impl Agent {
         for run in std::mem::take(&mut self.running).into_values() {
             self.record_attempt_event(now, run, AttemptEvent::Died);
         }
-        self.agenda = self.settings.initial_agenda(now);
+        self.agenda = self.settings.startup_agenda(now);
     }
 
     /// Returns the answers to a message.
-    pub fn receive(&mut self, message: &CloudMessage, now: Timestamp) -> Vec<Outgoing> {
+    pub fn receive(&mut self, message: &CloudMessage, now: Timestamp) -> Vec<EnvelopedMessage> {
         match message.kind.as_str() {
             "TASK_SUBMIT" => {
                 let offer = message.offer();
@@ -197,7 +198,7 @@ impl Agent {
                 let task: Option<TaskId> = message.field("taskId");
                 let run = task.and_then(|task| self.running.get(&task).copied());
                 run.filter(|run| !self.uncancellable.contains(run))
-                    .map(|run| self.send(run, Message::cancelled(run, "stopped"), now))
+                    .map(|run| self.prepare_message(run, Message::cancelled(run, "stopped"), now))
                     .into_iter()
                     .collect()
             }
@@ -218,7 +219,7 @@ impl Agent {
     }
 
     /// Returns the messages whose time has come.
-    pub fn take_due_messages(&mut self, now: Timestamp) -> Vec<Outgoing> {
+    pub fn take_due_messages(&mut self, now: Timestamp) -> Vec<EnvelopedMessage> {
         self.agenda.sort_by_key(|(at, _)| *at);
         let later = self.agenda.partition_point(|(at, _)| *at <= now);
         let due: Vec<_> = self.agenda.drain(..later).collect();
@@ -228,10 +229,10 @@ impl Agent {
         sent.flatten().collect()
     }
 
-    fn handle_agenda_item(&mut self, due: AgendaItem, now: Timestamp) -> Vec<Outgoing> {
+    fn handle_agenda_item(&mut self, due: AgendaItem, now: Timestamp) -> Vec<EnvelopedMessage> {
         match due {
             AgendaItem::Message(run, _) if !self.works_on(run) => Vec::new(),
-            AgendaItem::Message(run, message) => vec![self.send(run, message, now)],
+            AgendaItem::Message(run, message) => vec![self.prepare_message(run, message, now)],
             AgendaItem::Heartbeat => {
                 self.agenda
                     .push((now + self.settings.heartbeat, AgendaItem::Heartbeat));
@@ -246,20 +247,25 @@ impl Agent {
         }
     }
 
-    fn on_offer(&mut self, message: &CloudMessage, offer: &Offer, now: Timestamp) -> Vec<Outgoing> {
+    fn on_offer(
+        &mut self,
+        message: &CloudMessage,
+        offer: &Offer,
+        now: Timestamp,
+    ) -> Vec<EnvelopedMessage> {
         let run = offer.run_key();
         let (message, sent_at) = (message.id.clone(), message.sent_at);
         self.record_attempt_event(now, run, AttemptEvent::Offered { message, sent_at });
         if self.works_on(run) {
-            return vec![self.send(run, Message::ack(run), now)];
+            return vec![self.prepare_message(run, Message::ack(run), now)];
         }
         let other = self.running.get(&run.task_id).copied();
         let outdated = other.is_some_and(|other| other.attempt > run.attempt);
         if outdated || !self.seen.insert(run) {
             return Vec::new();
         }
-        let superseded =
-            other.map(|other| self.send(other, Message::cancelled(other, "superseded"), now));
+        let superseded = other
+            .map(|other| self.prepare_message(other, Message::cancelled(other, "superseded"), now));
         let answer = if self.running.len() >= self.settings.capacity {
             self.record_attempt_event(now, run, AttemptEvent::Refused);
             Some(Message::rejecting_ack(run, "full").with("spent", false))
@@ -267,7 +273,7 @@ impl Agent {
             let plan = (self.script)(offer);
             self.follow_plan(run, plan, now)
         };
-        let answer = answer.map(|answer| self.send(run, answer, now));
+        let answer = answer.map(|answer| self.prepare_message(run, answer, now));
         superseded.into_iter().chain(answer).collect()
     }
 
@@ -290,8 +296,14 @@ impl Agent {
         (plan.answer == OfferResponse::Accept).then(|| Message::ack(run))
     }
 
-    /// Sends a message about an attempt; a terminal one ends it, and is kept until it is confirmed.
-    fn send(&mut self, run: RunKey, message: Message, now: Timestamp) -> Outgoing {
+    /// Returns a message about an attempt, to be sent; a terminal one ends it, and is kept until
+    /// it is confirmed.
+    fn prepare_message(
+        &mut self,
+        run: RunKey,
+        message: Message,
+        now: Timestamp,
+    ) -> EnvelopedMessage {
         let report = TerminalReport::of(&message);
         let message = self.sequence.seal(message, now);
         if let Some(report) = report {
@@ -308,7 +320,11 @@ impl Agent {
     }
 
     /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
-    fn resend_unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<Outgoing> {
+    fn resend_unconfirmed(
+        &mut self,
+        now: Timestamp,
+        minimum_age: Duration,
+    ) -> Vec<EnvelopedMessage> {
         let overdue = |report: &&mut UnconfirmedMessage| now.since(report.sent_at) >= minimum_age;
         let again = self.outbox.values_mut().filter(overdue).map(|report| {
             report.sent_at = now;

@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// Answers the cloud's next ping.
-    pub async fn answer_ping(&mut self, agent_id: &str) {
+    pub async fn answer_next_ping(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
         let asked = Timestamp::from_millis(ping["serverTime"].as_u64().expect("a time"));
         let answer = Message::pong(agent_id, asked, &[""; 0]).without("tasks");

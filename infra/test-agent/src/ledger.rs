@@ -93,7 +93,7 @@ impl Ledger {
     }
 
     /// Counts the entries with such an event.
-    pub fn count(&self, wanted: impl Fn(&AgentEvent) -> bool) -> usize {
+    pub fn count_matching(&self, wanted: impl Fn(&AgentEvent) -> bool) -> usize {
         let entries = self.lock();
         entries.iter().filter(|entry| wanted(&entry.what)).count()
     }

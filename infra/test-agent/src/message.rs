@@ -139,8 +139,8 @@ impl Message {
     }
 
     /// Returns the message in an envelope.
-    pub fn in_envelope(self, id: &str, at: Timestamp) -> Outgoing {
-        Outgoing {
+    pub fn in_envelope(self, id: &str, at: Timestamp) -> EnvelopedMessage {
+        EnvelopedMessage {
             id: id.to_owned(),
             at,
             message: self,
@@ -153,7 +153,7 @@ const AGENT_VERSION: &str = "1.2.3";
 
 /// A message in its envelope.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outgoing {
+pub struct EnvelopedMessage {
     pub(crate) id: String,
     /// The time, by the agent's clock.
     pub(crate) at: Timestamp,
@@ -161,7 +161,7 @@ pub struct Outgoing {
     pub message: Message,
 }
 
-impl Outgoing {
+impl EnvelopedMessage {
     /// Returns the message as JSON, for a test that invalidates it.
     pub(crate) fn to_json_value(&self, spelling: TypeSpelling) -> Value {
         json!({
@@ -198,7 +198,7 @@ impl EnvelopeSequence {
     }
 
     /// Puts the next message into its envelope.
-    pub(crate) fn seal(&mut self, message: Message, now: Timestamp) -> Outgoing {
+    pub(crate) fn seal(&mut self, message: Message, now: Timestamp) -> EnvelopedMessage {
         self.written += 1;
         self.last = now.max(self.last + Duration::from_millis(1));
         message.in_envelope(&format!("{}-{}", self.prefix, self.written), self.last)
@@ -270,7 +270,7 @@ impl Offer {
     }
 
     /// Returns a payload about the attempt, with these further fields.
-    pub fn payload_with(&self, fields: Value) -> Value {
+    pub fn reply_payload(&self, fields: Value) -> Value {
         self.run.payload_with(fields)
     }
 }

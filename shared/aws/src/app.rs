@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 use crate::{
     config::{Config, EnvVars},
     gateway::ApiGateway,
-    queue::{SqsDeadLetters, SqsEventSource, SqsQueue},
+    queue::{SqsDeadLetters, SqsQueue, SqsSourceQueue},
     slack::{ClientSetupError, SlackClient},
     store::{AgentStore, ProjectStore, TaskStore},
 };
@@ -108,9 +108,9 @@ impl App {
     }
 
     /// Returns the queue that triggers a function.
-    pub fn event_source(&self, name: QueueName) -> SqsEventSource {
+    pub fn event_source(&self, name: QueueName) -> SqsSourceQueue {
         let urls = self.config.queue_urls(name).clone();
-        SqsEventSource::new(self.sqs.clone(), urls, self.config.max_receives)
+        SqsSourceQueue::new(self.sqs.clone(), urls, self.config.max_receives)
     }
 
     /// Returns the Slack app's signing secret, from `SLACK_SIGNING_SECRET`.

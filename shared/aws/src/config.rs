@@ -58,7 +58,7 @@ impl FromIterator<(String, String)> for EnvVars {
 
 /// The URLs of a queue and its dead-letter queue.
 #[derive(Debug, Clone)]
-pub struct QueueUrls {
+pub struct QueueUrlPair {
     /// The queue's URL.
     pub source: String,
     /// The dead-letter queue's URL.
@@ -70,9 +70,9 @@ pub struct QueueUrls {
 pub(crate) struct Config {
     pub(crate) tasks_table: String,
     pub(crate) agents_table: String,
-    pub(crate) dispatch: QueueUrls,
-    pub(crate) notifications: QueueUrls,
-    pub(crate) batch: QueueUrls,
+    pub(crate) dispatch: QueueUrlPair,
+    pub(crate) notifications: QueueUrlPair,
+    pub(crate) batch: QueueUrlPair,
     /// Receives of a message after which the function moves it to the dead-letter queue.
     pub(crate) max_receives: u32,
     /// The stage's management endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
@@ -85,7 +85,7 @@ impl Config {
     pub(crate) fn read(env: &EnvVars) -> Result<Self, ConfigError> {
         const OPERATIONS_CHANNEL: &str = "OPERATIONS_CHANNEL";
         let urls = |source, dead_letters| {
-            Ok(QueueUrls {
+            Ok(QueueUrlPair {
                 source: env.required(source)?,
                 dead_letters: env.required(dead_letters)?,
             })
@@ -113,7 +113,7 @@ impl Config {
         })
     }
 
-    pub(crate) const fn queue_urls(&self, name: QueueName) -> &QueueUrls {
+    pub(crate) const fn queue_urls(&self, name: QueueName) -> &QueueUrlPair {
         match name {
             QueueName::Dispatch => &self.dispatch,
             QueueName::Notifications => &self.notifications,

@@ -12,7 +12,7 @@ use aws_sdk_apigatewaymanagement::{
 };
 use bematic::{
     error::GatewayError,
-    ports::{Delivery, Gateway},
+    ports::{Gateway, SendOutcome},
 };
 use bematic_protocol::{
     ids::{ConnectionId, IdGenerator},
@@ -53,7 +53,7 @@ impl Gateway for ApiGateway {
         connection: &ConnectionId,
         spelling: TypeSpelling,
         message: CloudMessage,
-    ) -> Result<Delivery, GatewayError> {
+    ) -> Result<SendOutcome, GatewayError> {
         let envelope = Envelope {
             id: self.ids.message(),
             timestamp: self.clock.now(),
@@ -78,13 +78,13 @@ impl Gateway for ApiGateway {
 fn delivery_from_result<T, E>(
     operation: &'static str,
     result: Result<T, SdkError<E>>,
-) -> Result<Delivery, GatewayError>
+) -> Result<SendOutcome, GatewayError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match result {
-        Ok(_) => Ok(Delivery::Sent),
-        Err(error) if error.code() == Some("GoneException") => Ok(Delivery::Gone),
+        Ok(_) => Ok(SendOutcome::Sent),
+        Err(error) if error.code() == Some("GoneException") => Ok(SendOutcome::Gone),
         Err(error) => Err(GatewayError::Call {
             operation,
             source: error.into(),

@@ -58,7 +58,7 @@ pub struct DeadLetter {
 /// The dead letters of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeadLetterSummary {
+pub struct DeadLetterQueueSummary {
     /// The queue that the messages come from.
     pub queue: QueueName,
     /// The approximate number of dead letters.

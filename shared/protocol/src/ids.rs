@@ -223,9 +223,9 @@ impl Attempt {
     /// The first attempt.
     pub const FIRST: Self = Self(1);
 
-    /// Returns the attempt after `spent` earlier ones.
-    pub const fn after_spent(spent: u32) -> Self {
-        Self(spent.saturating_add(1))
+    /// Returns the attempt after this many earlier ones, whether or not they count.
+    pub const fn after_attempts(attempts: u32) -> Self {
+        Self(attempts.saturating_add(1))
     }
 
     /// Returns the attempt's number, from 1.

@@ -98,14 +98,14 @@ async fn a_payload_that_does_not_validate_changes_nothing() {
     let messages = vec![
         (
             "TASK_PROGRESS",
-            task.payload_with(json!({ "progress": 101, "steps": ["beyond the end"] })),
+            task.reply_payload(json!({ "progress": 101, "steps": ["beyond the end"] })),
         ),
         (
             "TASK_PROGRESS",
-            task.payload_with(json!({ "progress": -1 })),
+            task.reply_payload(json!({ "progress": -1 })),
         ),
-        ("TASK_STREAM", task.payload_with(json!({ "seq": 1 }))),
-        ("TASK_ACK", task.payload_with(json!({ "accepted": "yes" }))),
+        ("TASK_STREAM", task.reply_payload(json!({ "seq": 1 }))),
+        ("TASK_ACK", task.reply_payload(json!({ "accepted": "yes" }))),
         (
             "TASK_COMPLETE",
             json!({ "taskId": "not an id", "result": "x" }),
@@ -156,7 +156,7 @@ async fn a_task_of_another_agent_cannot_be_touched() {
     let sent = agent.expect_offer().await;
     all_are_refused(&mut thief, about(sent.run_key()), "NOT_YOUR_TASK").await;
     agent
-        .send("TASK_ACK", sent.payload_with(json!({ "accepted": true })))
+        .send("TASK_ACK", sent.reply_payload(json!({ "accepted": true })))
         .await;
     owner.channel.card(&id, "Running on agent").await;
     all_are_refused(&mut thief, about(sent.run_key()), "NOT_YOUR_TASK").await;

@@ -13,7 +13,7 @@ async fn fail(agent: &mut TestAgent, test: &Test, count: usize) {
         let id = agent
             .send(
                 "TASK_ERROR",
-                task.payload_with(json!({ "error": "no space left" })),
+                task.reply_payload(json!({ "error": "no space left" })),
             )
             .await;
         agent.expect_confirmation(&id).await;
@@ -37,7 +37,7 @@ async fn what_waits_behind_an_open_breaker_goes_to_another_agent_of_the_project(
     let behind = test.channel.run("behind it").await;
     let mut second = other.connect().await;
     let id = agent
-        .send("TASK_ERROR", last.payload_with(json!({ "error": "no" })))
+        .send("TASK_ERROR", last.reply_payload(json!({ "error": "no" })))
         .await;
     agent.expect_confirmation(&id).await;
     let moved = second.accept_next_offer().await;
@@ -103,13 +103,13 @@ async fn a_task_that_is_at_fault_itself_says_nothing_about_its_agent() {
         let id = test.channel.run(&format!("impossible {n}")).await;
         let task = agent.accept_next_offer().await;
         let error = json!({ "error": "there is no such branch", "fault": "task" });
-        let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
+        let message = agent.send("TASK_ERROR", task.reply_payload(error)).await;
         agent.expect_confirmation(&message).await;
         test.channel.status(&id, "no such branch").await;
     }
     let breaker = test.breaker().await;
     assert_eq!(breaker.state, State::Closed);
-    assert_eq!(breaker.window.all().count(), 0, "{breaker:#?}");
+    assert_eq!(breaker.window.kept_outcomes().count(), 0, "{breaker:#?}");
     // It does not count, and can be seen.
     assert_eq!(breaker.ignored.len(), 2, "{breaker:#?}");
 }
@@ -164,12 +164,15 @@ async fn fifty_tasks_that_end_at_once_are_fifty_outcomes() {
         } else {
             ("TASK_COMPLETE", json!({ "result": "done" }))
         };
-        test.invoke_with_message(&connection, kind, task.payload_with(fields))
+        test.invoke_with_message(&connection, kind, task.reply_payload(fields))
     });
     join_all(ends).await;
     let breaker = test.breaker().await;
-    assert_eq!(breaker.window.all().count(), 50);
-    let failed = breaker.window.all().filter(|it| it.kind.is_failure());
+    assert_eq!(breaker.window.kept_outcomes().count(), 50);
+    let failed = breaker
+        .window
+        .kept_outcomes()
+        .filter(|it| it.kind.is_failure());
     assert_eq!(failed.count(), 10);
     assert_eq!(breaker.state, State::Closed);
 }

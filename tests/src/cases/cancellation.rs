@@ -49,7 +49,7 @@ async fn an_agent_is_told_to_stop_and_confirms_it() {
     let message = agent
         .send(
             "TASK_CANCELLED",
-            task.payload_with(json!({ "reason": reason })),
+            task.reply_payload(json!({ "reason": reason })),
         )
         .await;
     agent.expect_confirmation(&message).await;
@@ -96,7 +96,7 @@ async fn a_completion_that_wins_the_race_stays() {
     agent.expect_cancel(&id).await;
     agent.complete(&task, "quick enough").await;
     let message = agent
-        .send("TASK_CANCELLED", task.payload_with(json!({})))
+        .send("TASK_CANCELLED", task.reply_payload(json!({})))
         .await;
     agent.expect_confirmation(&message).await;
 

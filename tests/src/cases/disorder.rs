@@ -7,15 +7,15 @@ use crate::harness::{Offer, Test, TestAgent};
 /// All that an agent says about a task, in order.
 pub(super) fn report(agent: &mut TestAgent, task: &Offer) -> Vec<Value> {
     let mut messages =
-        vec![agent.build_message("TASK_ACK", &task.payload_with(json!({ "accepted": true })))];
+        vec![agent.build_message("TASK_ACK", &task.reply_payload(json!({ "accepted": true })))];
     for number in 1..=4 {
         let step = json!({ "steps": [format!("step {number}")], "type": "tool_use" });
-        messages.push(agent.build_message("TASK_PROGRESS", &task.payload_with(step)));
+        messages.push(agent.build_message("TASK_PROGRESS", &task.reply_payload(step)));
         let delta = json!({ "delta": format!("line {number}\n"), "seq": number });
-        messages.push(agent.build_message("TASK_STREAM", &task.payload_with(delta)));
+        messages.push(agent.build_message("TASK_STREAM", &task.reply_payload(delta)));
     }
     let end = json!({ "result": "All good.", "durationMs": 61_000, "filesChanged": ["a.rs"] });
-    messages.push(agent.build_message("TASK_COMPLETE", &task.payload_with(end)));
+    messages.push(agent.build_message("TASK_COMPLETE", &task.reply_payload(end)));
     messages
 }
 
@@ -70,7 +70,7 @@ async fn an_ended_task_stays_as_it_ended_and_what_comes_later_is_confirmed() {
         ),
         ("TASK_CANCELLED", json!({})),
     ] {
-        let message = agent.send(kind, task.payload_with(payload)).await;
+        let message = agent.send(kind, task.reply_payload(payload)).await;
         agent.expect_confirmation(&message).await;
     }
     let card = test.channel.card(&id, "the one result").await;

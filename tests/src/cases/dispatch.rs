@@ -55,7 +55,7 @@ async fn a_task_that_is_refused_for_now_comes_back_as_the_next_attempt() {
     let task = agent.expect_offer().await;
     assert_eq!(task.attempt, 1);
     let refusal = json!({ "accepted": false, "reason": "disk is full", "retryable": true });
-    agent.send("TASK_ACK", task.payload_with(refusal)).await;
+    agent.send("TASK_ACK", task.reply_payload(refusal)).await;
     let status = test.channel.status(&id, "Waits until").await;
     assert!(status.contains("disk is full"), "{status}");
 
@@ -72,7 +72,7 @@ async fn a_task_that_is_refused_for_good_fails_with_the_reason() {
     let id = test.channel.run("never").await;
     let task = agent.expect_offer().await;
     let refusal = json!({ "accepted": false, "reason": "no such folder", "retryable": false });
-    agent.send("TASK_ACK", task.payload_with(refusal)).await;
+    agent.send("TASK_ACK", task.reply_payload(refusal)).await;
     test.channel
         .card(&id, "Failed")
         .await

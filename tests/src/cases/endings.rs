@@ -11,7 +11,7 @@ async fn a_failure_is_shown_with_its_message() {
     let id = test.channel.run("break").await;
     let task = agent.accept_next_offer().await;
     let error = json!({ "error": "the tests do not pass", "recoverable": false });
-    let message = agent.send("TASK_ERROR", task.payload_with(error)).await;
+    let message = agent.send("TASK_ERROR", task.reply_payload(error)).await;
     agent.expect_confirmation(&message).await;
     let card = test.channel.card(&id, "Failed").await;
     card.tells(&["the tests do not pass", "AGENT_ERROR"]);
@@ -25,7 +25,7 @@ async fn a_cancelled_task_is_shown_as_cancelled() {
     let task = agent.accept_next_offer().await;
     let reason = json!({ "reason": "the owner stopped it" });
     let message = agent
-        .send("TASK_CANCELLED", task.payload_with(reason))
+        .send("TASK_CANCELLED", task.reply_payload(reason))
         .await;
     agent.expect_confirmation(&message).await;
     test.channel
@@ -47,16 +47,16 @@ async fn an_ended_task_frees_its_slot_however_it_ended() {
     agent
         .send(
             "TASK_ERROR",
-            task.payload_with(json!({ "error": "x", "recoverable": false })),
+            task.reply_payload(json!({ "error": "x", "recoverable": false })),
         )
         .await;
     let task = agent.accept_next_offer().await;
     agent
-        .send("TASK_CANCELLED", task.payload_with(json!({})))
+        .send("TASK_CANCELLED", task.reply_payload(json!({})))
         .await;
     let task = agent.expect_offer().await;
     let refusal = json!({ "accepted": false, "retryable": false });
-    agent.send("TASK_ACK", task.payload_with(refusal)).await;
+    agent.send("TASK_ACK", task.reply_payload(refusal)).await;
     let task = agent.accept_next_offer().await;
     assert_eq!(task.payload["prompt"], "complete");
     agent.complete(&task, "done").await;

@@ -27,7 +27,7 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
         })
     );
     agent
-        .send("TASK_ACK", task.payload_with(json!({ "accepted": true })))
+        .send("TASK_ACK", task.reply_payload(json!({ "accepted": true })))
         .await;
     let first = test.channel.card(&id, "Running on agent").await;
     first.tells(&["fix the login bug", &test.agent_id, "website"]);
@@ -35,14 +35,14 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
     for step in 1..=12 {
         let payload = json!({ "steps": [format!("step {step:02}")], "progress": step * 5 });
         agent
-            .send("TASK_PROGRESS", task.payload_with(payload))
+            .send("TASK_PROGRESS", task.reply_payload(payload))
             .await;
     }
     for (seq, delta) in ["one ", "two ", "three\n"].into_iter().enumerate() {
         agent
             .send(
                 "TASK_STREAM",
-                task.payload_with(json!({ "delta": delta, "seq": seq })),
+                task.reply_payload(json!({ "delta": delta, "seq": seq })),
             )
             .await;
     }
@@ -56,7 +56,7 @@ async fn a_command_runs_on_the_agent_and_its_card_tells_all() {
         "filesChanged": ["src/login.rs"],
     });
     let message = agent
-        .send("TASK_COMPLETE", task.payload_with(completion))
+        .send("TASK_COMPLETE", task.reply_payload(completion))
         .await;
     agent.expect_confirmation(&message).await;
     let last = test.channel.card(&id, "Completed").await;

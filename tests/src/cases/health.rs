@@ -57,7 +57,7 @@ async fn an_open_breaker_makes_the_system_degraded_and_no_worse() {
     let mut agent = test.connect().await;
     test.channel.run("fail").await;
     let task = agent.accept_next_offer().await;
-    let failure = task.payload_with(json!({ "error": "out of order" }));
+    let failure = task.reply_payload(json!({ "error": "out of order" }));
     let message = agent.send("TASK_ERROR", failure).await;
     agent.expect_confirmation(&message).await;
     test.breaker_is("open").await;

@@ -50,11 +50,11 @@ fn signs_of_life(test: &Test, task: &Offer) -> Vec<(&'static str, Value)> {
         ),
         (
             "TASK_PROGRESS",
-            task.payload_with(json!({ "message": "still at it" })),
+            task.reply_payload(json!({ "message": "still at it" })),
         ),
         (
             "TASK_STREAM",
-            task.payload_with(json!({ "delta": "still at it" })),
+            task.reply_payload(json!({ "delta": "still at it" })),
         ),
     ]
 }

@@ -35,7 +35,7 @@ async fn a_result_of_100_kb_in_frames_of_30_kb_arrives() {
     let result = format!("It begins. {}", "x".repeat(100 * KB));
     let message = agent.build_message(
         "TASK_COMPLETE",
-        &task.payload_with(json!({ "result": result })),
+        &task.reply_payload(json!({ "result": result })),
     );
     agent.send_in_frames(&message.to_string(), 30 * KB).await;
     agent

@@ -66,7 +66,7 @@ async fn a_task_goes_on_after_its_connection_was_cut() {
     let mut agent = test.connect_disturbed("seed:1,cut:0.2").await;
     agent.send_status(&test.agent_id, 5, &[&id]).await;
     for step in 1..=30 {
-        let step = task.payload_with(json!({ "steps": [format!("step {step}")] }));
+        let step = task.reply_payload(json!({ "steps": [format!("step {step}")] }));
         let message = agent.build_message("TASK_PROGRESS", &step);
         agent.send_in_frames(&message.to_string(), 1024).await;
     }

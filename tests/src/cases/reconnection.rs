@@ -10,7 +10,7 @@ async fn an_agent_that_comes_back_and_names_its_task_goes_on_with_it() {
     let mut agent = test.connect().await;
     let id = test.channel.run("hold on").await;
     let task = agent.accept_next_offer().await;
-    let output = |text: &str, seq: u32| task.payload_with(json!({ "delta": text, "seq": seq }));
+    let output = |text: &str, seq: u32| task.reply_payload(json!({ "delta": text, "seq": seq }));
     agent
         .send("TASK_STREAM", output("before the drop\n", 0))
         .await;
@@ -42,7 +42,7 @@ async fn a_result_that_was_not_confirmed_is_taken_over_the_next_connection_and_c
     let task = agent.accept_next_offer().await;
     let result = agent.build_message(
         "TASK_COMPLETE",
-        &task.payload_with(json!({ "result": "said" })),
+        &task.reply_payload(json!({ "result": "said" })),
     );
     let message = result["id"].as_str().expect("an id");
     agent.send_text(result.to_string()).await;

@@ -19,13 +19,13 @@ async fn a_task_that_is_handed_back_unstarted_spends_no_attempt() {
         assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), attempt));
         if attempt % 2 == 0 {
             agent
-                .send("TASK_ACK", task.payload_with(json!({ "accepted": true })))
+                .send("TASK_ACK", task.reply_payload(json!({ "accepted": true })))
                 .await;
         }
         let back = json!({
             "accepted": false, "retryable": true, "spent": false, "reason": "I am leaving",
         });
-        agent.send("TASK_ACK", task.payload_with(back)).await;
+        agent.send("TASK_ACK", task.reply_payload(back)).await;
     }
     let task = agent.accept_next_offer().await;
     assert_eq!(task.attempt, HANDED_BACK + 1);

@@ -14,7 +14,7 @@ async fn a_task_that_is_not_acknowledged_comes_again_as_the_next_attempt() {
     let status = test.channel.status(&id, "Waits until").await;
     assert!(status.contains("did not acknowledge it within"), "{status}");
     // Whether it hears the cloud at all?
-    agent.answer_ping(&test.agent_id).await;
+    agent.answer_next_ping(&test.agent_id).await;
 
     let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 2));
@@ -42,7 +42,7 @@ async fn a_task_out_of_attempts_fails_with_its_last_error() {
     card.tells(&["ATTEMPTS_EXHAUSTED", "did not acknowledge it within"]);
     card.hides(&["the disk is"]);
 
-    agent.answer_ping(&test.agent_id).await;
+    agent.answer_next_ping(&test.agent_id).await;
     test.channel.press(&card, "retry").await;
     let task = agent.accept_next_offer().await;
     assert_eq!((task.id.as_str(), task.attempt), (id.as_str(), 4));
@@ -56,12 +56,12 @@ async fn what_an_earlier_attempt_reports_late_is_confirmed_shown_as_late_and_cha
     let mut agent = test.connect().await;
     let id = test.channel.run("take your time").await;
     let first = agent.expect_offer().await;
-    agent.answer_ping(&test.agent_id).await;
+    agent.answer_next_ping(&test.agent_id).await;
     let second = agent.accept_next_offer().await;
     assert_eq!((first.attempt, second.attempt), (1, 2));
 
     let late = json!({ "result": "the slow result" });
-    let message = agent.send("TASK_COMPLETE", first.payload_with(late)).await;
+    let message = agent.send("TASK_COMPLETE", first.reply_payload(late)).await;
     agent.expect_confirmation(&message).await;
     let late = "Late:* attempt 1 completed: the slow result";
     test.channel

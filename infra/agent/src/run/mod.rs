@@ -150,8 +150,8 @@ impl RunningCommand {
                     // The agent itself exits at once.
                     _ => break,
                 },
-                text = self.stdout.read(), if may_read => self.on_stdout(&text),
-                text = self.stderr.read(), if may_read => self.on_stderr(&text),
+                text = self.stdout.read_chunk(), if may_read => self.on_stdout(&text),
+                text = self.stderr.read_chunk(), if may_read => self.on_stderr(&text),
                 status = self.process.child.wait(), if self.status.is_none() => {
                     self.status = Some(status);
                     let give_up_at = self.give_up_at.or(self.kill_at);

@@ -25,7 +25,7 @@ impl Pipe {
 
     /// Waits for output, and returns its text; for ever when the pipe has ended. An error ends a pipe
     /// like its end does: the process is gone.
-    pub(super) async fn read(&mut self) -> String {
+    pub(super) async fn read_chunk(&mut self) -> String {
         let Some(reader) = &mut self.reader else {
             return pending().await;
         };
@@ -66,7 +66,7 @@ impl PlainTextDecoder {
         let cut = self.cut.split_off(cut_at.unwrap_or(end));
         let whole = mem::replace(&mut self.cut, cut);
         let decoded = String::from_utf8_lossy(&whole);
-        let mut text = PlainTextCollector(String::with_capacity(decoded.len()));
+        let mut text = PrintableTextCollector(String::with_capacity(decoded.len()));
         self.terminal.advance(&mut text, decoded.as_bytes());
         text.0
     }
@@ -87,9 +87,9 @@ fn is_incomplete_char(bytes: &[u8]) -> bool {
 }
 
 /// Keeps the characters that can be shown anywhere.
-struct PlainTextCollector(String);
+struct PrintableTextCollector(String);
 
-impl Perform for PlainTextCollector {
+impl Perform for PrintableTextCollector {
     fn print(&mut self, c: char) {
         const DELETE: char = '\u{7f}';
         if c != DELETE {

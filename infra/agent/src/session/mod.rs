@@ -1,4 +1,4 @@
-//! The agent's decisions: no I/O, no clock, no randomness of its own. [`Session::handle`] takes
+//! The agent's decisions: no I/O, no clock, no randomness of its own. [`Session::handle_event`] takes
 //! [`Event`]s; [`Effect`]s and messages to send come out.
 
 mod outbox;
@@ -107,12 +107,12 @@ pub(crate) struct Session {
 struct ConnectionState {
     last_message: Instant,
     next_heartbeat: Instant,
-    renewal: Renewal,
+    renewal: RenewalPhase,
 }
 
 /// The progress of a connection's replacement.
 #[derive(Clone, Copy)]
-enum Renewal {
+enum RenewalPhase {
     /// It begins at this time.
     Due(Instant),
     /// Sending pauses until this time, or until all messages are proven to have arrived. The cloud
@@ -196,7 +196,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn handle(&mut self, event: Event, now: Instant) {
+    pub(crate) fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Connection(event) => self.on_connection_event(event, now),
             Event::Run(run, event) => self.on_run_event(run, event),
@@ -207,7 +207,7 @@ impl Session {
         if self.connection.is_some() {
             self.resend_due_messages(now);
         }
-        self.advance_phase(now);
+        self.advance_shutdown(now);
     }
 
     pub(crate) fn take_effects(&mut self) -> impl Iterator<Item = Effect> {
@@ -224,7 +224,7 @@ impl Session {
         if let Some(connection) = &self.connection {
             times.push(connection.last_message + self.config.timings.silence);
             times.push(connection.next_heartbeat);
-            if let Renewal::Due(at) | Renewal::Proving(at) = connection.renewal {
+            if let RenewalPhase::Due(at) | RenewalPhase::Proving(at) = connection.renewal {
                 times.push(at);
             }
             times.extend(self.outbox.resend_at());
@@ -344,7 +344,7 @@ impl Session {
             E::Connected { renew_in, .. } => self.on_connected(now, renew_in),
             E::NotRenewed { reason, retry_in } => {
                 if let Some(connection) = &mut self.connection {
-                    connection.renewal = Renewal::Due(now + retry_in);
+                    connection.renewal = RenewalPhase::Due(now + retry_in);
                     self.outbox.release();
                     self.warn(format!("the connection could not be renewed ({reason}); it goes on until another attempt succeeds"));
                 }
@@ -373,7 +373,7 @@ impl Session {
         self.connection = Some(ConnectionState {
             last_message: now,
             next_heartbeat: now + self.config.timings.heartbeat,
-            renewal: Renewal::Due(now + renew_in),
+            renewal: RenewalPhase::Due(now + renew_in),
         });
         // The status goes first: when it comes, the cloud sends tasks, and counts those that it
         // does not name as lost.
@@ -410,13 +410,14 @@ impl Session {
             connection.next_heartbeat = now + self.config.timings.heartbeat;
         }
         match connection.renewal {
-            Renewal::Due(at) if at <= now => {
-                self.outbox.hold(self.envelope(self.ping_message()).into());
-                connection.renewal = Renewal::Proving(now + CONFIRM_TIMEOUT);
+            RenewalPhase::Due(at) if at <= now => {
+                self.outbox
+                    .hold_after(self.envelope(self.ping_message()).into());
+                connection.renewal = RenewalPhase::Proving(now + CONFIRM_TIMEOUT);
             }
-            Renewal::Proving(until) if until <= now || self.outbox.all_sent_have_arrived() => {
+            RenewalPhase::Proving(until) if until <= now || self.outbox.all_sent_have_arrived() => {
                 self.effects.push(Effect::Renew);
-                connection.renewal = Renewal::Opening;
+                connection.renewal = RenewalPhase::Opening;
             }
             _ => {}
         }
@@ -488,7 +489,7 @@ impl Session {
                 _ if code.starts_with("INVALID_") => self.outbox.forget(&id),
                 // The task is not the agent's; terminal messages are confirmed all the same.
                 "UNKNOWN_TASK" | "NOT_YOUR_TASK" | "TASK_NOT_HELD" | "AGENT_MISMATCH" => {
-                    self.outbox.drop_unless_terminal(&id);
+                    self.outbox.forget_unless_terminal(&id);
                 }
                 // Everything else, so that nothing is lost to a code that is newer than this agent.
                 _ => refused = self.outbox.retry_later(&id, now, self.config.timings.retry),
@@ -555,7 +556,7 @@ impl Session {
         // Earlier attempts end: two must not work in one folder at the same time.
         self.waiting.retain(|task| task.run.task != run.task);
         let cause = StopCause::Superseded(run.attempt);
-        self.stop_running_tasks(
+        self.stop_matching_running_tasks(
             |task| task.run.task == run.task,
             &cause,
             self.config.timings.grace,
@@ -642,7 +643,7 @@ impl Session {
         // The cloud repeats itself, which gives no more time.
         let runs = |task: &RunningTask| task.run.task == id && task.stopped.is_none();
         let cause = StopCause::Cancelled(cancel.reason.clone());
-        self.stop_running_tasks(runs, &cause, self.config.timings.grace);
+        self.stop_matching_running_tasks(runs, &cause, self.config.timings.grace);
         let waiting = self.waiting.iter().position(|task| task.run.task == id);
         if let Some(task) = waiting.and_then(|at| self.waiting.remove(at)) {
             let message = terminal::cancelled_message(task.run, &cancel.reason);
@@ -654,7 +655,7 @@ impl Session {
     }
 
     /// Ends running commands; the first cause counts.
-    fn stop_running_tasks(
+    fn stop_matching_running_tasks(
         &mut self,
         which: impl Fn(&RunningTask) -> bool,
         cause: &StopCause,
@@ -766,11 +767,11 @@ impl Session {
     fn force_stop(&mut self, exit: Exit) {
         self.phase = Phase::Forced(exit);
         let grace = self.config.timings.grace.min(SHORT_GRACE);
-        self.stop_running_tasks(|_| true, &StopCause::Shutdown, grace);
+        self.stop_matching_running_tasks(|_| true, &StopCause::Shutdown, grace);
     }
 
     /// Goes on to the next phase of stopping, as far as that is due.
-    fn advance_phase(&mut self, now: Instant) {
+    fn advance_shutdown(&mut self, now: Instant) {
         let idle = self.running.is_empty();
         let settled = now + CONFIRM_TIMEOUT;
         self.phase = match self.phase {
@@ -797,7 +798,7 @@ impl Session {
                 self.send(self.status_message());
             }
         }
-        self.advance_phase(now);
+        self.advance_shutdown(now);
     }
 }
 

@@ -30,11 +30,11 @@ use crate::{backoff::exponential_delay, run::RunKey};
 pub(super) const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
-const MAX_UNCONFIRMED: usize = 500;
+const MAX_UNCONFIRMED_KEPT: usize = 500;
 /// Sends of a terminal message to a cloud that has never confirmed any: one older than MESSAGE_ACK.
-const MAX_SENDS: u32 = 8;
+const MAX_LEGACY_CLOUD_SENDS: u32 = 8;
 /// Repetitions of a task's other message that the cloud cannot handle: for some three minutes.
-const MAX_REFUSALS: u32 = 8;
+const MAX_RETRIES: u32 = 8;
 /// Time in which a message's failure may be reported: API Gateway waits 29 s for a function.
 const REFUSAL_WINDOW: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
@@ -122,7 +122,7 @@ impl Outgoing {
 
     /// Whether the cloud was unable to handle the message so often that it may be given up.
     const fn has_exhausted_retries(&self) -> bool {
-        self.run_key().is_some() && !self.is_terminal() && self.refusals >= MAX_REFUSALS
+        self.run_key().is_some() && !self.is_terminal() && self.refusals >= MAX_RETRIES
     }
 
     /// The approximate size in bytes; the rest of a message is small.
@@ -215,6 +215,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Queues a message: an urgent one behind the urgent ones at the front, any other at the end.
     pub(super) fn push(&mut self, message: Outgoing) {
         if message.is_urgent() {
             let queued = self.queue.list.iter();
@@ -275,7 +276,7 @@ impl Outbox {
     }
 
     /// Sends a last heartbeat, and then only heartbeats until [`Self::release`].
-    pub(super) fn hold(&mut self, heartbeat: Outgoing) {
+    pub(super) fn hold_after(&mut self, heartbeat: Outgoing) {
         self.held = true;
         self.push_first(heartbeat);
     }
@@ -293,7 +294,7 @@ impl Outbox {
     pub(super) fn confirm_heartbeat(&mut self, now: Instant) {
         self.answered = (self.answered + 1).min(self.heartbeats);
         let answered = self.answered;
-        self.prove(|message| message.heartbeats < answered);
+        self.mark_proven(|message| message.heartbeats < answered);
         self.sent.retain(|message| {
             let refusable = message.sent_at.is_some_and(|at| now < at + REFUSAL_WINDOW);
             message.arrival != ArrivalState::Proven || refusable
@@ -310,12 +311,13 @@ impl Outbox {
         self.forget(id);
         if run.is_some() {
             self.confirms = true;
-            self.prove(|message| message.run_key() == run);
+            self.mark_proven(|message| message.run_key() == run);
         }
     }
 
-    /// A terminal message is proven by its confirmation alone, a refused one by nothing.
-    fn prove(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
+    /// Marks the messages that have `arrived`. A terminal message is proven by its
+    /// confirmation alone, a refused one by nothing.
+    fn mark_proven(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
         for message in &mut self.sent.list {
             if message.arrival == ArrivalState::Unknown
                 && !message.is_terminal()
@@ -331,7 +333,7 @@ impl Outbox {
     }
 
     /// Forgets a message that the cloud has no use for, unless it will be confirmed.
-    pub(super) fn drop_unless_terminal(&mut self, id: &MessageId) {
+    pub(super) fn forget_unless_terminal(&mut self, id: &MessageId) {
         self.retain(|message| message.envelope.id != *id || message.is_terminal());
     }
 
@@ -397,13 +399,13 @@ impl Outbox {
         }
         let sent = take(&mut self.sent).list;
         let terminal = sent.iter().filter(|message| message.is_terminal()).count();
-        let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED);
+        let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED_KEPT);
         let (due, rest): (MessageList, MessageList) = sent
             .into_iter()
             .partition(|message| message.resend_at.is_some_and(|at| at <= now));
         self.sent = rest;
         let (given_up, again): (Vec<_>, Vec<_>) = due.list.into_iter().partition(|message| {
-            let in_vain = !self.confirms && message.sends >= MAX_SENDS;
+            let in_vain = !self.confirms && message.sends >= MAX_LEGACY_CLOUD_SENDS;
             let given_up = message.is_terminal() && (in_vain || surplus > 0);
             surplus = surplus.saturating_sub(given_up.into());
             given_up

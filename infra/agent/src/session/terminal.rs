@@ -23,7 +23,7 @@ const LIST_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 16;
 const ERROR_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 8;
 /// Characters of a session id, which goes into an environment variable later, and of the reason of a
 /// cancellation.
-const SESSION_ID_CHARS: usize = 1000;
+const SHORT_FIELD_CHARS: usize = 1000;
 
 /// The cause for which a run was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) fn cancelled_message(run: RunKey, reason: &str) -> AgentMessage {
     AgentMessage::TaskCancelled(TaskCancelled {
         task_id: run.task,
         attempt: run.attempt,
-        reason: Some(shorten(reason, SESSION_ID_CHARS)),
+        reason: Some(shorten(reason, SHORT_FIELD_CHARS)),
     })
 }
 
@@ -100,7 +100,7 @@ fn failure_message(
         attempt: run.attempt,
         error: fit_escaped(error, ERROR_BUDGET_BYTES),
         recoverable: summary.recoverable.unwrap_or(recoverable),
-        session_id: summary.session_id.map(|id| shorten(&id, SESSION_ID_CHARS)),
+        session_id: summary.session_id.map(|id| shorten(&id, SHORT_FIELD_CHARS)),
         fault: summary.fault.unwrap_or(Fault::Agent),
     })
 }
@@ -117,7 +117,7 @@ fn complete_message(
         task_id: run.task,
         attempt: run.attempt,
         result: fit_escaped(&result, RESULT_BUDGET_BYTES),
-        session_id: summary.session_id.map(|id| shorten(&id, SESSION_ID_CHARS)),
+        session_id: summary.session_id.map(|id| shorten(&id, SHORT_FIELD_CHARS)),
         input_tokens: summary.input_tokens.unwrap_or_default(),
         output_tokens: summary.output_tokens.unwrap_or_default(),
         estimated_cost: cost.unwrap_or_default().clamp(0.0, 1e9),

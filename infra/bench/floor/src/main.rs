@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// A request as large as an ordinary one: the headers of a signed call, and an item.
-const REQUEST_BYTES: usize = 1500;
+const REQUEST_BODY_BYTES: usize = 1500;
 /// Between exchanges a processor is busy for as long as it is with a call of the others: meanwhile
 /// the endpoint falls asleep, and has to be woken.
 const SPIN_TIME: Duration = Duration::from_micros(200);
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Error> {
                 std::hint::spin_loop();
             }
             if event.payload.exchange {
-                exchange_with_endpoint(&mut connection).await?;
+                exchange_with_aws_endpoint(&mut connection).await?;
             }
         }
         Ok::<_, Error>(json!({ "statusCode": 200 }))
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// A request and its answer, over one connection that is kept.
-async fn exchange_with_endpoint(connection: &mut Option<TcpStream>) -> Result<(), Error> {
+async fn exchange_with_aws_endpoint(connection: &mut Option<TcpStream>) -> Result<(), Error> {
     let url = std::env::var("AWS_ENDPOINT_URL")?;
     let host = url.trim_start_matches("http://");
     let stream = if let Some(stream) = connection {
@@ -62,10 +62,10 @@ async fn exchange_with_endpoint(connection: &mut Option<TcpStream>) -> Result<()
         connection.insert(stream)
     };
     let head = format!(
-        "POST /exchange HTTP/1.1\r\nhost: {host}\r\ncontent-length: {REQUEST_BYTES}\r\n\r\n"
+        "POST /exchange HTTP/1.1\r\nhost: {host}\r\ncontent-length: {REQUEST_BODY_BYTES}\r\n\r\n"
     );
     let mut request = head.into_bytes();
-    request.resize(request.len() + REQUEST_BYTES, b' ');
+    request.resize(request.len() + REQUEST_BODY_BYTES, b' ');
     stream.write_all(&request).await?;
     let mut answer = Vec::with_capacity(4096);
     while !answer.ends_with(b"{}") {

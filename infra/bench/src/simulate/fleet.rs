@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bematic_admin::IssuedKey;
 use bematic_test_agent::{
-    Agent, AgentEvent, AttemptEvent, CloudMessage, Ledger, Offer, Outgoing, Plan, Settings,
+    Agent, AgentEvent, AttemptEvent, CloudMessage, EnvelopedMessage, Ledger, Offer, Plan, Settings,
     TypeSpelling,
 };
 use tokio::sync::mpsc;
@@ -33,7 +33,7 @@ const EXPECTED_MESSAGE_KINDS: [&str; 4] = [
     "HEARTBEAT_PONG",
 ];
 /// When an agent sends a message again: never, since nothing gets lost here.
-const NEVER: Duration = Duration::from_hours(24 * 365);
+const NEVER_RESEND: Duration = Duration::from_hours(24 * 365);
 
 #[derive(Debug, Default)]
 pub(super) struct FleetProgress {
@@ -69,7 +69,7 @@ fn ordinary_task_plan(offer: &Offer) -> Plan {
     }
 }
 
-fn cause_of_outgoing(message: &Outgoing) -> WorkCause {
+fn cause_of_outgoing(message: &EnvelopedMessage) -> WorkCause {
     match message.message.kind.as_str() {
         "AGENT_STATUS" => WorkCause::Connect,
         "HEARTBEAT_PING" => WorkCause::Presence,
@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     /// Connects an agent, which then sends heartbeats until they end.
-    pub(super) fn connect(self: &Arc<Self>, agent: usize) {
+    pub(super) fn spawn_agent(self: &Arc<Self>, agent: usize) {
         let fleet = self.clone();
         spawn_local(async move { fleet.record_if_failed(fleet.run_agent(agent).await) });
     }
@@ -115,7 +115,7 @@ impl Fleet {
         let settings = Settings {
             capacity: AGENT_CAPACITY,
             heartbeat: HEARTBEAT_EVERY,
-            resend: NEVER,
+            resend: NEVER_RESEND,
             ..Settings::new(member.agent_id.clone())
         };
         let fleet = self.clone();
@@ -153,7 +153,7 @@ impl Fleet {
         }
     }
 
-    async fn send(&self, socket: &Socket, message: &Outgoing) {
+    async fn send(&self, socket: &Socket, message: &EnvelopedMessage) {
         let text = message.text(TypeSpelling::Canonical);
         let answer = self
             .lambda
@@ -226,13 +226,13 @@ impl Fleet {
     pub(super) fn ended_task_count(&self) -> usize {
         let confirmed =
             |what: &AgentEvent| matches!(what, AgentEvent::Run(_, AttemptEvent::Confirmed));
-        self.ledger.count(confirmed)
+        self.ledger.count_matching(confirmed)
     }
 
     pub(super) fn dispatch_figures(&self) -> DispatchFigures {
         let is_offer =
             |what: &AgentEvent| matches!(what, AgentEvent::Run(_, AttemptEvent::Offered { .. }));
-        let offered = self.ledger.count(is_offer);
+        let offered = self.ledger.count_matching(is_offer);
         let progress = self.lock_progress();
         let after = |percent| percentile(&progress.sent_after, percent).unwrap_or_default();
         DispatchFigures {

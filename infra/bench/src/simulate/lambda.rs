@@ -16,7 +16,7 @@ use bematic::handlers::{
     sweep::Sweeper,
 };
 use bematic::{dead_letter::QueueName, error::BematicError};
-use bematic_aws::{app::App, queue::SqsEventSource, slack::SlackClient};
+use bematic_aws::{app::App, queue::SqsSourceQueue, slack::SlackClient};
 use bematic_protocol::ids::IdGenerator;
 use fake_aws::Message;
 use local_slack::Slack;
@@ -31,7 +31,7 @@ use crate::aws::BOT_TOKEN;
 use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
 use crate::events::is_fifo_source;
-use crate::log::Service;
+use crate::invocation::Service;
 use crate::template::EventSourceMapping;
 
 pub(super) const SIMULATED_BASE_URL: &str = "http://simulated.invalid";
@@ -181,7 +181,7 @@ impl FunctionInvoker for Lambda {
         let prices = &self.meter.prices;
         let bytes = event["body"].as_str().map_or(0, str::len);
         let fifo_source = is_fifo_source(&event);
-        let cost = prices.event_cost(name, bytes, fifo_source);
+        let cost = prices.event_delivery_cost(name, bytes, fifo_source);
         let charge = |account: &mut CauseAccount, part| account.cost += cost.times(part);
         self.meter.split_among_causes(causes, charge);
         if fifo_source.is_some() {
@@ -309,7 +309,7 @@ struct MessageWithCause<M> {
 
 async fn handle_each_message<M, F>(
     event: Value,
-    source: &SqsEventSource,
+    source: &SqsSourceQueue,
     handle: impl Fn(M) -> F,
 ) -> Result<Value>
 where

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::common::lock;
-use crate::log::{Call, Service};
+use crate::invocation::{Call, Service};
 use crate::prices::{Cost, Prices};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Display, Serialize, Deserialize)]

@@ -159,7 +159,7 @@ pub(super) fn run_ladder(
     for agents in ladder_agent_counts(load.agents) {
         let outcome = run(Load {
             agents,
-            tasks_per_second: load.tasks_per_second.min(half_load_rate(FEWEST_AGENTS)),
+            tasks_per_second: load.tasks_per_second.min(half_capacity_rate(FEWEST_AGENTS)),
             ..load
         })?;
         let first = rungs.first().map(|rung| rung.usd_per_1000_tasks);
@@ -170,7 +170,7 @@ pub(super) fn run_ladder(
 }
 
 /// Tasks a second that agents do with half of their capacity.
-fn half_load_rate(agents: usize) -> f64 {
+fn half_capacity_rate(agents: usize) -> f64 {
     let task = REPORT_INTERVAL.as_secs_f64() * (STEPS_PER_TASK + OUTPUT_CHUNKS_PER_TASK + 1) as f64;
     (agents * AGENT_CAPACITY) as f64 / task / 2.0
 }

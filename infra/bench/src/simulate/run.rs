@@ -76,7 +76,7 @@ async fn simulate_load(
     for agent in 0..load.agents {
         let part = agent as f64 / load.agents as f64;
         sleep_until(begun + CONNECT_WINDOW.mul_f64(part)).await;
-        fleet.connect(agent);
+        fleet.spawn_agent(agent);
     }
     let connected = || fleet.lock_progress().connected >= load.agents;
     wait_until(&fleet, &mut background, connected).await?;

@@ -5,7 +5,7 @@ use super::report::{COST_TOLERANCE_PERCENT, LadderRung, RunFigures};
 use crate::prices::Prices;
 
 pub(super) fn render_report(run: &RunFigures, ladder: &[LadderRung], prices: &Prices) -> String {
-    let mut lines = dispatch_lines(run, prices);
+    let mut lines = load_and_latency_lines(run, prices);
     lines.extend(call_lines(run));
     let head = "function       invocations  at a time: mean   most   environments   started";
     lines.push(format!("\n{head}"));
@@ -25,7 +25,7 @@ pub(super) fn render_report(run: &RunFigures, ladder: &[LadderRung], prices: &Pr
     lines.join("\n")
 }
 
-fn dispatch_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
+fn load_and_latency_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
     let (load, to) = (run.load, run.dispatched);
     let (agents, rate, asked, seed) = (load.agents, load.tasks_per_second, load.seconds, load.seed);
     let (tasks, seconds, date, region) = (run.tasks, run.seconds, &prices.date, &prices.region);

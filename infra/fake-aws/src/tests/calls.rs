@@ -38,12 +38,12 @@ async fn send(it: &Fixture) -> Result<(), String> {
 async fn the_nth_call_fails_once_before_its_effect_or_after() {
     for (when, kept) in [(FailurePoint::Before, 1), (FailurePoint::After, 2)] {
         let it = Fixture::new();
-        it.aws.failures().arm(1, when, Failure::Connection);
+        it.aws.planned_failures().arm(1, when, Failure::Connection);
         assert_eq!(put(&it, "1").await, Ok(()));
         assert_eq!(put(&it, "2").await, Err("connection".into()));
         assert_eq!(it.aws.tables().items("Things").len(), kept);
         assert_eq!(put(&it, "3").await, Ok(()));
-        assert!(it.aws.failures().take_unused().is_empty());
+        assert!(it.aws.planned_failures().take_unused().is_empty());
         let calls = it.aws.calls().take();
         let errors: Vec<_> = calls.iter().map(|call| call.error.as_deref()).collect();
         assert_eq!(errors, [None, Some("InternalServerError"), None]);
@@ -54,10 +54,10 @@ async fn the_nth_call_fails_once_before_its_effect_or_after() {
 async fn a_failure_that_no_call_used_is_told_and_disarmed() {
     let it = Fixture::new();
     it.aws
-        .failures()
+        .planned_failures()
         .arm(1, FailurePoint::Before, Failure::Internal);
     assert_eq!(put(&it, "1").await, Ok(()));
-    assert_eq!(it.aws.failures().take_unused(), [Failure::Internal]);
+    assert_eq!(it.aws.planned_failures().take_unused(), [Failure::Internal]);
     assert_eq!(put(&it, "2").await, Ok(()));
 }
 
@@ -69,7 +69,7 @@ async fn each_service_fails_in_its_own_words() {
     let gateway = aws_sdk_apigatewaymanagement::Client::from_conf(config.build());
     for nth in 0..3 {
         // Each takes the first call after the one before it.
-        let failures = it.aws.failures();
+        let failures = it.aws.planned_failures();
         failures.arm(nth, FailurePoint::Before, Failure::Internal);
     }
     let post = gateway.post_to_connection().connection_id("c");
@@ -95,7 +95,7 @@ async fn each_service_fails_in_its_own_words() {
 #[tokio::test]
 async fn a_failure_can_wait_for_calls_that_match() {
     let it = Fixture::new();
-    let failures = it.aws.failures();
+    let failures = it.aws.planned_failures();
     failures.arm_matching(1, FailurePoint::Before, Failure::Internal, |call| {
         call.service == Service::Sqs
     });
@@ -123,7 +123,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
         .transact_items(item("1"))
         .transact_items(item("2"));
     it.aws
-        .failures()
+        .planned_failures()
         .arm(0, FailurePoint::After, Failure::TransactionConflict(1));
     get(&it.dynamo).await;
     let error = write.clone().send().await.unwrap_err().into_service_error();
@@ -141,7 +141,7 @@ async fn a_transaction_conflict_cancels_at_its_part_and_waits_for_a_call_that_ca
         "a conflict has no effect"
     );
     it.aws
-        .failures()
+        .planned_failures()
         .arm(0, FailurePoint::Before, Failure::TransactionConflict(0));
     assert_eq!(
         put(&it, "1").await,

@@ -31,9 +31,9 @@ async fn what_is_posted_arrives_at_an_open_connection_only() {
     assert_eq!(post(&client, id, 2).await, None);
     it.aws
         .connections()
-        .set(id, ConnectionState::GoneButDelivered);
+        .set_state(id, ConnectionState::GoneButDelivered);
     assert_eq!(post(&client, id, 4).await, gone);
-    it.aws.connections().set(id, ConnectionState::Gone);
+    it.aws.connections().set_state(id, ConnectionState::Gone);
     assert_eq!(post(&client, id, 5).await, gone);
     let posts = it.aws.connections().take_posts();
     let posts: Vec<_> = posts

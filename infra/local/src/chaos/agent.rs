@@ -51,12 +51,12 @@ pub(super) struct Interruption {
 }
 
 /// A running agent, seen from outside.
-pub(super) struct RunningAgent {
+pub(super) struct AgentHandle {
     interruptions: mpsc::UnboundedSender<Interruption>,
     idle: watch::Receiver<bool>,
 }
 
-impl RunningAgent {
+impl AgentHandle {
     /// Starts an agent that ends when this is dropped.
     pub(super) fn start(
         settings: Settings,
@@ -198,13 +198,13 @@ fn draw_attempt_plan(rng: &mut StdRng, agent: &AgentId, offer: &Offer) -> Plan {
         let step = json!({ "progress": 50, "steps": ["half way"] });
         let output = Message::stream(run, 0, &format!("{run}\n"));
         plan = plan
-            .then(after(whole / 3), Message::progress(run, step))
-            .then(after(whole / 2), output);
+            .with_message_at(after(whole / 3), Message::progress(run, step))
+            .with_message_at(after(whole / 2), output);
     }
     let end = if rng.random_bool(FAILURE_PROBABILITY) {
         Message::error(run, "it went wrong")
     } else {
         Message::complete(run, &format!("did {run} at {agent}"))
     };
-    plan.then(after(whole), end)
+    plan.with_message_at(after(whole), end)
 }

@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
-use super::agent::{Interruption, RunningAgent};
+use super::agent::{AgentHandle, Interruption};
 
 /// Interruptions of an agent in the time of the run, on average.
 const INTERRUPTIONS_PER_AGENT: u32 = 3;
@@ -22,7 +22,7 @@ const SLACK_FAULT_INTERVAL: Duration = Duration::from_secs(7);
 const SLACK_METHODS: [&str; 2] = ["chat.postMessage", "chat.update"];
 
 /// Interrupts an agent now and then, in a run of this length.
-pub(super) async fn interrupt_repeatedly(agent: &RunningAgent, run: Duration, mut rng: StdRng) {
+pub(super) async fn interrupt_repeatedly(agent: &AgentHandle, run: Duration, mut rng: StdRng) {
     let mean = u64::try_from((run / INTERRUPTIONS_PER_AGENT).as_millis()).unwrap_or(u64::MAX / 2);
     let pauses = 0..2 * mean.max(1);
     let mut pause = rng.random_range(pauses.clone());

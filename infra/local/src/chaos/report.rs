@@ -19,7 +19,7 @@ const MAX_LISTED_VIOLATIONS: usize = 25;
 /// Tasks and agents whose records are printed.
 const MAX_EXPLAINED_IDS: usize = 3;
 /// Log lines of all functions about one of them.
-const MAX_LOG_LINES: usize = 120;
+const MAX_LINES_PER_ID: usize = 120;
 
 /// A run and its verdict.
 #[derive(Debug, Serialize)]
@@ -49,8 +49,8 @@ impl Display for Report {
             self.seed,
             self.agents,
             self.concurrency,
-            format_seconds(self.disturbed_ms),
-            format_seconds(self.whole_ms),
+            format_millis(self.disturbed_ms),
+            format_millis(self.whole_ms),
         )?;
         let told = format!(
             "of which operators were told of {}; {} commands had no proper answer",
@@ -84,9 +84,9 @@ impl Display for Report {
         let times = &verdict.reconnects;
         let note = format!(
             "half within {}, 95 % within {}, all within {}; {} were cut off before",
-            format_seconds(times.p50),
-            format_seconds(times.p95),
-            format_seconds(times.max),
+            format_millis(times.p50),
+            format_millis(times.p95),
+            format_millis(times.max),
             times.cut_short,
         );
         write_row(f, "reconnected and drained", times.drained, &note)?;
@@ -115,7 +115,7 @@ fn write_row(f: &mut Formatter<'_>, what: &str, count: impl Display, note: &str)
     writeln!(f, "{}", row.trim_end())
 }
 
-fn format_seconds(millis: u64) -> String {
+fn format_millis(millis: u64) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn print_violation_records(
                 events.insert((event.timestamp, function.clone(), event.message));
             }
         }
-        for (at, function, line) in events.into_iter().take(MAX_LOG_LINES) {
+        for (at, function, line) in events.into_iter().take(MAX_LINES_PER_ID) {
             ui.print_line(&format!("{at} {function}: {}", logs::format_line(&line)));
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::{interval, sleep};
 use xtask::Workspace;
 
 use super::Options;
-use super::agent::{Interruption, RunningAgent};
+use super::agent::{AgentHandle, Interruption};
 use super::faults::{fail_slack_repeatedly, interrupt_repeatedly, repair_slack};
 use super::operator::{Operator, OperatorRecord};
 use super::report::{Report, print_violation_records};
@@ -56,7 +56,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_mins(6);
 
 /// The agents of a run, and the records of agents and operators.
 struct Participants {
-    agents: Vec<RunningAgent>,
+    agents: Vec<AgentHandle>,
     ledger: Ledger,
     record: Arc<Mutex<OperatorRecord>>,
 }
@@ -162,7 +162,7 @@ impl Participants {
             if !options.calm {
                 url = format!("{url}?disturb=seed:{seed},{NETWORK_CONDITIONS}");
             }
-            RunningAgent::start(settings, key, url, rng.random(), ledger.clone())
+            AgentHandle::start(settings, key, url, rng.random(), ledger.clone())
         });
         let agents = agents.collect();
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -231,7 +231,7 @@ impl Participants {
         loop {
             let open = system.unsettled_tasks().await?;
             step.show_note(&format!("{} tasks are not over and shown", open.len()));
-            let is_idle = self.agents.iter().all(RunningAgent::is_idle);
+            let is_idle = self.agents.iter().all(AgentHandle::is_idle);
             if system.all_slots_are_free().await? && open.is_empty() && is_idle {
                 return Ok(());
             }
@@ -249,7 +249,7 @@ impl Participants {
 
     fn count_deeds(&self, wanted: fn(&AttemptEvent) -> bool) -> usize {
         let of = |what: &AgentEvent| matches!(what, AgentEvent::Run(_, deed) if wanted(deed));
-        self.ledger.count(of)
+        self.ledger.count_matching(of)
     }
 
     async fn progress_text(&self) -> String {

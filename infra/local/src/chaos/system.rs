@@ -23,7 +23,7 @@ use crate::stack::{Stack, create_agent_with_project};
 /// A time after the end of every timer of the run.
 const BEYOND_ALL_TIMERS: Duration = Duration::from_hours(24 * 365);
 /// Tasks of a shard that are read, at most.
-const MAX_TASKS_PER_SHARD: usize = 1000;
+const READ_LIMIT_PER_SHARD: usize = 1000;
 
 /// The contents of the store and of Slack that a verdict needs.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl<'a> SystemUnderTest<'a> {
     pub(super) async fn unsettled_tasks(&self) -> Result<BTreeSet<(TaskId, AgentId)>> {
         let open = self
             .tasks
-            .due(SystemClock.now() + BEYOND_ALL_TIMERS, MAX_TASKS_PER_SHARD)
+            .due(SystemClock.now() + BEYOND_ALL_TIMERS, READ_LIMIT_PER_SHARD)
             .await?;
         Ok(open.into_iter().collect())
     }
@@ -104,7 +104,7 @@ impl<'a> SystemUnderTest<'a> {
         let mut cards = BTreeMap::<_, Vec<_>>::new();
         for channel in &self.channels {
             for message in self.stack.slack.state().messages(channel) {
-                if let Some(task) = task_of_message(&message.content) {
+                if let Some(task) = task_of_slack_message(&message.content) {
                     cards.entry(task).or_default().push(message.content.text);
                 }
             }
@@ -163,7 +163,7 @@ fn parse_item<T: DeserializeOwned>(item: HashMap<String, AttributeValue>) -> Res
 }
 
 /// Returns the task that a message is about: the last block before the buttons begins with its id.
-fn task_of_message(message: &Content) -> Option<TaskId> {
+fn task_of_slack_message(message: &Content) -> Option<TaskId> {
     let blocks = message.blocks.as_ref()?.as_array()?;
     blocks.iter().rev().find_map(|block| {
         let text = block["elements"][0]["text"].as_str()?;

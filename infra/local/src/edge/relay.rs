@@ -103,7 +103,7 @@ impl Relay {
     /// Hands a request on; a call of a function may be made to fail.
     pub(super) async fn handle(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Some(limit) = size_limit(&parts) else {
+        let Some(limit) = aws_call_size_limit(&parts) else {
             return self.send(Request::from_parts(parts, body)).await;
         };
         // A body is read whole before it is refused: a caller that still sends would see a reset
@@ -156,7 +156,7 @@ impl Relay {
 
 /// Returns the size limit of a function's call to AWS. `None` for any other request, and for a call
 /// whose failure would only hide what happened, as of a function's log.
-fn size_limit(request: &Parts) -> Option<usize> {
+fn aws_call_size_limit(request: &Parts) -> Option<usize> {
     let path = request.uri.path();
     if CONNECTION_PATHS.iter().any(|part| path.contains(part)) {
         let is_post = request.method == Method::POST;
@@ -200,7 +200,7 @@ mod tests {
         if let Some(target) = target {
             request = request.header("X-Amz-Target", target);
         }
-        size_limit(&request.body(()).unwrap().into_parts().0)
+        aws_call_size_limit(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]

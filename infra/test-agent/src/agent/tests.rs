@@ -22,9 +22,9 @@ fn agent(ledger: &Ledger) -> Agent {
     scripted(ledger, |offer| {
         let (run, progress) = (offer.run_key(), json!({ "progress": 50 }));
         Plan::accept()
-            .then(Duration::from_millis(30), Message::progress(run, progress))
-            .then(Duration::from_millis(50), Message::stream(run, 0, "line\n"))
-            .then(Duration::from_millis(100), Message::complete(run, "done"))
+            .with_message_at(Duration::from_millis(30), Message::progress(run, progress))
+            .with_message_at(Duration::from_millis(50), Message::stream(run, 0, "line\n"))
+            .with_message_at(Duration::from_millis(100), Message::complete(run, "done"))
     })
 }
 
@@ -36,7 +36,7 @@ fn scripted(ledger: &Ledger, script: impl FnMut(&Offer) -> Plan + Send + 'static
     Agent::new(settings, Box::new(script), ledger.clone(), at(0))
 }
 
-fn receive(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<Outgoing> {
+fn receive(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<EnvelopedMessage> {
     let message = json!({
         "id": format!("m{millis}"), "type": kind, "payload": payload, "timestamp": at(millis),
     });
@@ -46,22 +46,22 @@ fn receive(agent: &mut Agent, kind: &str, payload: &Value, millis: u64) -> Vec<O
     )
 }
 
-fn submit(agent: &mut Agent, run: RunKey, millis: u64) -> Vec<Outgoing> {
+fn submit(agent: &mut Agent, run: RunKey, millis: u64) -> Vec<EnvelopedMessage> {
     let payload = json!({ "taskId": run.task_id, "attempt": run.attempt });
     receive(agent, "TASK_SUBMIT", &payload, millis)
 }
 
-fn cancel(agent: &mut Agent, task: &str, millis: u64) -> Vec<Outgoing> {
+fn cancel(agent: &mut Agent, task: &str, millis: u64) -> Vec<EnvelopedMessage> {
     let payload = json!({ "taskId": task, "reason": "stop" });
     receive(agent, "TASK_CANCEL", &payload, millis)
 }
 
-fn kinds(sent: &[Outgoing]) -> Vec<&str> {
+fn kinds(sent: &[EnvelopedMessage]) -> Vec<&str> {
     sent.iter().map(|sent| sent.message.kind.as_str()).collect()
 }
 
 fn count(ledger: &Ledger, wanted: &AttemptEvent) -> usize {
-    ledger.count(|what| matches!(what, AgentEvent::Run(_, deed) if deed == wanted))
+    ledger.count_matching(|what| matches!(what, AgentEvent::Run(_, deed) if deed == wanted))
 }
 
 #[test]

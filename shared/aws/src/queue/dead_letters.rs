@@ -13,7 +13,7 @@ use aws_sdk_sqs::{
     },
 };
 use bematic::{
-    dead_letter::{DeadLetter, DeadLetterSummary, QueueName, Reason},
+    dead_letter::{DeadLetter, DeadLetterQueueSummary, QueueName, Reason},
     error::QueueError,
     ports::DeadLetterQueues,
 };
@@ -21,10 +21,10 @@ use bematic_protocol::time::Timestamp;
 use futures::future::join_all;
 
 use super::{CODE_ATTRIBUTE, REASON_ATTRIBUTE, SqsQueue, call_error};
-use crate::config::QueueUrls;
+use crate::config::QueueUrlPair;
 
 /// The most messages of one ReceiveMessage (SQS's limit).
-const RECEIVE_LIMIT: i32 = 10;
+const MAX_MESSAGES_PER_RECEIVE: i32 = 10;
 /// The visibility timeout, in seconds, of a message that is listed or redriven.
 const VISIBILITY_TIMEOUT: i32 = 20;
 
@@ -34,7 +34,10 @@ pub struct SqsDeadLetters(BTreeMap<QueueName, (SqsQueue, SqsQueue)>);
 
 impl SqsDeadLetters {
     /// Creates the adapter from each queue's name and URLs.
-    pub fn new(client: &Client, queues: impl IntoIterator<Item = (QueueName, QueueUrls)>) -> Self {
+    pub fn new(
+        client: &Client,
+        queues: impl IntoIterator<Item = (QueueName, QueueUrlPair)>,
+    ) -> Self {
         let queue = |url| SqsQueue::new(client.clone(), url);
         let queues = queues
             .into_iter()
@@ -52,12 +55,12 @@ impl SqsDeadLetters {
 
 #[async_trait]
 impl DeadLetterQueues for SqsDeadLetters {
-    async fn list(&self, queue: QueueName) -> Result<DeadLetterSummary, QueueError> {
+    async fn list(&self, queue: QueueName) -> Result<DeadLetterQueueSummary, QueueError> {
         let (_, dead_letters) = self.queue_pair(queue)?;
         let messages = dead_letters.receive().await?;
         let count = dead_letters.count().await?.max(messages.len());
         dead_letters.make_visible(&messages).await?;
-        Ok(DeadLetterSummary {
+        Ok(DeadLetterQueueSummary {
             queue,
             count,
             letters: messages.into_iter().map(to_dead_letter).collect(),
@@ -113,14 +116,14 @@ impl SqsQueue {
             .map_err(call_error("DeleteMessage"))
     }
 
-    /// Receives up to [`RECEIVE_LIMIT`] messages by a long poll: a short one asks only a sample of
-    /// SQS's servers.
+    /// Receives up to [`MAX_MESSAGES_PER_RECEIVE`] messages by a long poll: a short one asks only a
+    /// sample of SQS's servers.
     async fn receive(&self) -> Result<Vec<Message>, QueueError> {
         let answer = self
             .client
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(RECEIVE_LIMIT)
+            .max_number_of_messages(MAX_MESSAGES_PER_RECEIVE)
             .visibility_timeout(VISIBILITY_TIMEOUT)
             .wait_time_seconds(1)
             .message_attribute_names("All")

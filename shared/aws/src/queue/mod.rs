@@ -31,7 +31,7 @@ use futures::future::try_join_all;
 use serde::Serialize;
 
 pub use self::dead_letters::SqsDeadLetters;
-use crate::config::QueueUrls;
+use crate::config::QueueUrlPair;
 
 /// The most messages of one SendMessageBatch (SQS's limit).
 const SEND_BATCH_LIMIT: usize = 10;
@@ -227,16 +227,16 @@ impl Notifications for SqsQueue {
 
 /// The queue that triggers a function, with its dead-letter queue.
 #[derive(Debug, Clone)]
-pub struct SqsEventSource {
+pub struct SqsSourceQueue {
     queue: SqsQueue,
     dead_letters: SqsQueue,
     max_receives: u32,
 }
 
-impl SqsEventSource {
+impl SqsSourceQueue {
     /// Creates the adapter for a queue whose messages go to the dead-letter queue after
     /// `max_receives`.
-    pub fn new(client: Client, urls: QueueUrls, max_receives: u32) -> Self {
+    pub fn new(client: Client, urls: QueueUrlPair, max_receives: u32) -> Self {
         Self {
             queue: SqsQueue::new(client.clone(), urls.source),
             dead_letters: SqsQueue::new(client, urls.dead_letters),
@@ -246,7 +246,7 @@ impl SqsEventSource {
 }
 
 #[async_trait]
-impl SourceQueue for SqsEventSource {
+impl SourceQueue for SqsSourceQueue {
     fn max_receives(&self) -> u32 {
         self.max_receives
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentStore, ProjectStore, keys,
-    table::{parse_key, parse_record, query_first},
+    table::{item_key, parse_record, query_first_items},
     write::ConditionFailed,
 };
 
@@ -33,7 +33,7 @@ impl Agents for AgentStore {
     }
 
     async fn list(&self) -> Result<Vec<Agent>, StoreError> {
-        self.agents.list(keys::AGENTS_LIST).await
+        self.agents.find_listed(keys::AGENTS_LIST).await
     }
 
     async fn create(&self, agent: &Agent) -> Result<Created<()>, StoreError> {
@@ -66,14 +66,14 @@ impl Agents for AgentStore {
     }
 
     async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let found = query_first(
+        let found = query_first_items(
             self.agents.prefix_query(&keys::api_keys_prefix(agent)),
             usize::MAX,
         )
         .await?;
         let deletions = found
             .iter()
-            .map(async |item| self.agents.prepare_delete(parse_key(item)?).send().await);
+            .map(async |item| self.agents.prepare_delete(item_key(item)?).send().await);
         Ok(try_join_all(deletions).await?.len())
     }
 }
@@ -107,8 +107,8 @@ impl DispatchLeases for AgentStore {
             .prepare_update(keys::agent(agent))
             .remove("drain")
             .when("#drain.#holder = :me AND #drainRequests = :requests")
-            .add_placeholder_value(":me", &lease.holder)?
-            .add_placeholder_value(":requests", requests)?;
+            .set_placeholder_value(":me", &lease.holder)?
+            .set_placeholder_value(":requests", requests)?;
         let present: Agent = match update.send().await? {
             Err(ConditionFailed(item)) if !item.is_empty() => parse_record(item)?,
             _ => return Ok(LeaseRelease::Done),
@@ -135,8 +135,8 @@ impl AgentStore {
             .set("drain", lease)?
             .if_exists()
             .when("attribute_not_exists(#drain) OR #drain.#until < :now OR #drain.#holder = :me")
-            .add_placeholder_value(":me", &lease.holder)?
-            .add_placeholder_value(":now", now)?
+            .set_placeholder_value(":me", &lease.holder)?
+            .set_placeholder_value(":now", now)?
             .returning(ReturnValue::AllNew);
         Ok(match update.send().await? {
             Ok(item) => LeaseAcquisition::Acquired(Box::new(parse_record(item)?)),
@@ -156,7 +156,7 @@ impl AgentStore {
         let update = update.add_to_attribute("drainRequests", 1)?;
         let update = update
             .when("#drain.#until >= :now")
-            .add_placeholder_value(":now", now)?;
+            .set_placeholder_value(":now", now)?;
         Ok(update.send().await?.is_ok())
     }
 }
@@ -168,7 +168,7 @@ impl Projects for ProjectStore {
     }
 
     async fn list(&self) -> Result<Vec<Project>, StoreError> {
-        self.agents.list(keys::PROJECTS_LIST).await
+        self.agents.find_listed(keys::PROJECTS_LIST).await
     }
 
     async fn put(&self, project: &Project) -> Result<(), StoreError> {

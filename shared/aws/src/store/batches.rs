@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TaskStore, keys,
-    table::{parse_record, query_first},
+    table::{parse_record, query_first_items},
     write::{Write, WriteLabel},
 };
 
 /// How long a bulk operation's record is kept.
 const BATCH_TTL: Duration = Duration::from_hours(30 * 24);
-/// How long the sweeper restarts a stalled bulk operation.
-const BATCH_RESTART_WINDOW: Duration = Duration::from_hours(24);
+/// How long after it was due a stalled bulk operation is found, to be continued.
+const STALLED_BATCH_WINDOW: Duration = Duration::from_hours(24);
 
 /// The bulk operation that a request of Slack created.
 #[derive(Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Batches for TaskStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(BatchId, Timestamp)>, StoreError> {
-        let (from, now) = ((now - BATCH_RESTART_WINDOW).to_string(), now.to_string());
+        let (from, now) = ((now - STALLED_BATCH_WINDOW).to_string(), now.to_string());
         let range = [
             (":pk", keys::UNFINISHED_BATCHES_PARTITION),
             (":from", &from),
@@ -114,7 +114,7 @@ impl Batches for TaskStore {
         let query = self
             .tasks
             .build_query("duePk = :pk AND dueSk BETWEEN :from AND :now", range);
-        let items = query_first(query.index_name("due"), limit).await?;
+        let items = query_first_items(query.index_name("due"), limit).await?;
         let batches: Vec<Batch> = self.tasks.find_for_index_items(&items).await?;
         Ok(batches.iter().map(|it| (it.id, it.updated_at)).collect())
     }

@@ -88,8 +88,8 @@ impl Connections for AgentStore {
                 "attribute_not_exists(#connection) \
                  OR (#connection.#boundAt <= :at AND #connection.#id <> :id)",
             )
-            .add_placeholder_value(":at", binding.bound_at)?
-            .add_placeholder_value(":id", &binding.id)?
+            .set_placeholder_value(":at", binding.bound_at)?
+            .set_placeholder_value(":id", &binding.id)?
             .returning(ReturnValue::AllOld);
         let current = |item| Ok(parse_record::<Agent>(item)?.connection);
         Ok(match update.send().await? {
@@ -206,7 +206,7 @@ impl AgentStore {
         self.agents
             .prepare_update(keys::agent(agent))
             .when("#connection.#id = :currentConnection")
-            .add_placeholder_value(":currentConnection", connection)
+            .set_placeholder_value(":currentConnection", connection)
     }
 
     /// Returns the update that makes a connection the agent's current one.
@@ -234,7 +234,7 @@ impl AgentStore {
             None => Ok(update.if_exists().when("attribute_not_exists(#connection)")),
             Some(older) => update
                 .when("#connection.#id = :before")
-                .add_placeholder_value(":before", &older.id),
+                .set_placeholder_value(":before", &older.id),
         }
     }
 

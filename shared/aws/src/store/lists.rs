@@ -18,7 +18,7 @@ use tracing::error;
 use super::{
     TaskStore,
     keys::{self, Key},
-    table::{call_error, limit_to_i32, parse_key, parse_record, text_attribute},
+    table::{call_error, item_key, limit_to_i32, parse_record, text_attribute},
     transition::due_partition,
 };
 
@@ -90,7 +90,7 @@ impl TaskLists for TaskStore {
             Some(last) if more => Some(text_attribute(last, "channelSk")?.to_owned()),
             _ => None,
         };
-        let keys: Vec<Key> = places.iter().map(parse_key).collect::<Result<_, _>>()?;
+        let keys: Vec<Key> = places.iter().map(item_key).collect::<Result<_, _>>()?;
         let mut found = self.tasks.find_by_keys(&keys).await?;
         // A task that cannot be deserialized must not hide the others.
         let readable = |key: &Key| {

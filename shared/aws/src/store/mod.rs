@@ -37,7 +37,7 @@
 //! To add a record: a key in `keys`, a row in a table above, and methods in the repository of its
 //! aggregate. To add a query: a method of the repository; if an index is needed, its attributes where
 //! the item is put, and the index in `template.yaml`. A field that an expression names is listed in
-//! `write::EXPRESSION_FIELDS`. `CONTRIBUTING.md` has a worked example.
+//! `write::FIELDS_IN_EXPRESSIONS`. `CONTRIBUTING.md` has a worked example.
 
 mod agents;
 mod batches;

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
     agent::Agent,
     error::StoreError,
-    ports::{Page, Presence, SignOfLife},
+    ports::{HeartbeatContent, Page, Presence},
 };
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
@@ -42,7 +42,7 @@ impl AgentStore {
 
 /// Adds the running tasks to an update. DynamoDB has no empty sets: without tasks, the attribute is
 /// removed.
-fn with_active_tasks(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, StoreError> {
+fn set_active_tasks(update: Write, tasks: &[TaskId], now: Timestamp) -> Result<Write, StoreError> {
     let update = update.set("activeAt", now)?;
     if tasks.is_empty() {
         return Ok(update.remove("active"));
@@ -88,19 +88,19 @@ impl Presence for AgentStore {
         if let Some(version) = &status.version {
             update = update.set("agentVersion", version)?;
         }
-        send_agent_update(with_active_tasks(update, &status.active_tasks, now)?).await
+        send_agent_update(set_active_tasks(update, &status.active_tasks, now)?).await
     }
 
     async fn record_heartbeat(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        sign: &SignOfLife,
+        sign: &HeartbeatContent,
         now: Timestamp,
     ) -> Result<Option<Agent>, StoreError> {
         let mut update = self.prepare_sign_of_life(agent, connection, sign.spelling, now)?;
         if let Some(tasks) = &sign.tasks {
-            update = with_active_tasks(update, tasks, now)?;
+            update = set_active_tasks(update, tasks, now)?;
         }
         if let Some(echoed) = sign.echoes {
             update = update.set("connection.echoedAt", echoed)?;

@@ -1,4 +1,4 @@
-//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_CHUNKS_KEPT`] pieces of its output, one
+//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`] pieces of its output, one
 //! item each.
 
 use std::{collections::HashMap, time::Duration};
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
     ports::Reports,
-    task::{ChunkPosition, Output, OutputChunk, Step},
+    task::{ChunkPosition, OutputChunk, OutputTail, Step},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId, stable_hash},
@@ -20,7 +20,8 @@ use super::{
     TaskStore,
     keys::{self, Key},
     table::{
-        call_error, invalid_request_error, parse_key, parse_record, query_first, text_attribute,
+        call_error, invalid_request_error, item_key, parse_record, query_first_items,
+        text_attribute,
     },
 };
 
@@ -57,7 +58,7 @@ impl Reports for TaskStore {
         attempt: Attempt,
         limit: usize,
     ) -> Result<Vec<Step>, StoreError> {
-        let newest = query_first(
+        let newest = query_first_items(
             self.tasks
                 .newest_first_query(&keys::steps_prefix(task, attempt)),
             limit,
@@ -77,7 +78,7 @@ impl Reports for TaskStore {
         task: TaskId,
         attempt: Attempt,
         bytes: usize,
-    ) -> Result<Output, StoreError> {
+    ) -> Result<OutputTail, StoreError> {
         let prefix = keys::chunks_prefix(task, attempt);
         let (mut pieces, mut size, mut from) = (Vec::new(), 0, None);
         // A piece has between one line and 24 KB: the first page is small, the next are larger.
@@ -96,7 +97,7 @@ impl Reports for TaskStore {
             }
         }
         pieces.reverse();
-        Ok(Output {
+        Ok(OutputTail {
             text: pieces.concat(),
             cut: from.is_some(),
         })
@@ -108,12 +109,12 @@ impl Reports for TaskStore {
         attempt: Attempt,
     ) -> Result<Option<Timestamp>, StoreError> {
         let (step, chunk) = futures::try_join!(
-            query_first(
+            query_first_items(
                 self.tasks
                     .newest_first_query(&keys::steps_prefix(task, attempt)),
                 1
             ),
-            query_first(
+            query_first_items(
                 self.tasks
                     .newest_first_query(&keys::chunks_prefix(task, attempt)),
                 1
@@ -140,16 +141,16 @@ impl TaskStore {
         put.send().await.map(drop)
     }
 
-    /// Deletes pieces beyond the newest [`OutputChunk::MAX_CHUNKS_KEPT`], once in [`CHUNKS_PER_TRIM`] pieces. The keys of
+    /// Deletes pieces beyond the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`], once in [`CHUNKS_PER_TRIM`] pieces. The keys of
     /// numbered pieces are computed; pieces without numbers are counted by a query.
     async fn trim_output(&self, chunk: &OutputChunk) -> Result<(), StoreError> {
         let (task, attempt) = (chunk.task_id, chunk.attempt);
         let every = u64::from(CHUNKS_PER_TRIM);
         match chunk.position {
             ChunkPosition::Seq(seq)
-                if seq >= OutputChunk::MAX_CHUNKS_KEPT && seq % every == every - 1 =>
+                if seq >= OutputChunk::MAX_KEPT_PER_ATTEMPT && seq % every == every - 1 =>
             {
-                let oldest_kept = seq - OutputChunk::MAX_CHUNKS_KEPT + 1;
+                let oldest_kept = seq - OutputChunk::MAX_KEPT_PER_ATTEMPT + 1;
                 let old = oldest_kept.saturating_sub(every)..oldest_kept;
                 self.delete_by_keys(
                     old.map(|seq| keys::chunk_with_seq(task, attempt, seq))
@@ -179,8 +180,8 @@ impl TaskStore {
         let (mut seen, mut old) = (0, Vec::new());
         while let Some(item) = items.try_next().await.map_err(call_error("Query"))? {
             seen += 1;
-            if seen > OutputChunk::MAX_CHUNKS_KEPT {
-                old.push(parse_key(&item)?);
+            if seen > OutputChunk::MAX_KEPT_PER_ATTEMPT {
+                old.push(item_key(&item)?);
             }
         }
         Ok(old)

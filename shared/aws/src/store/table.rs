@@ -72,7 +72,7 @@ impl Table {
         &self,
         items: &[Item],
     ) -> Result<Vec<R>, StoreError> {
-        let keys: Vec<Key> = items.iter().map(parse_key).collect::<Result<_, _>>()?;
+        let keys: Vec<Key> = items.iter().map(item_key).collect::<Result<_, _>>()?;
         self.find_by_keys(&keys).await?.into_values().collect()
     }
 
@@ -117,20 +117,23 @@ impl Table {
             let partition = keys::shard_partition(list, shard);
             let values = [(":pk", &*partition), (":now", &now)];
             let query = self.build_query("duePk = :pk AND dueSk <= :now", values);
-            query_first(query.index_name("due"), limit)
+            query_first_items(query.index_name("due"), limit)
         });
         let found = try_join_all(shards).await?;
         found.into_iter().flatten().map(parse_record).collect()
     }
 
     /// Returns all records of a list in the index `list`, sorted by key.
-    pub(super) async fn list<R: DeserializeOwned>(&self, list: &str) -> Result<Vec<R>, StoreError> {
+    pub(super) async fn find_listed<R: DeserializeOwned>(
+        &self,
+        list: &str,
+    ) -> Result<Vec<R>, StoreError> {
         let shards = (0..LIST_SHARDS).map(|shard| {
             let query = self.build_query(
                 "listPk = :pk",
                 [(":pk", &keys::shard_partition(list, shard))],
             );
-            query_first(query.index_name("list"), usize::MAX)
+            query_first_items(query.index_name("list"), usize::MAX)
         });
         self.find_for_index_items(&try_join_all(shards).await?.concat())
             .await
@@ -162,7 +165,7 @@ pub(super) async fn batch_get_chunk<'a>(
         let call = client.batch_get_item().set_request_items(Some(wanted));
         let answer = call.send().await.map_err(call_error("BatchGetItem"))?;
         for item in answer.responses.into_iter().flatten().flat_map(|it| it.1) {
-            found.insert(parse_key(&item)?, item);
+            found.insert(item_key(&item)?, item);
         }
         wanted = answer.unprocessed_keys.unwrap_or_default();
         if wanted.is_empty() {
@@ -176,7 +179,7 @@ pub(super) async fn batch_get_chunk<'a>(
 }
 
 /// Returns the first `limit` items of a query, in pages of as many.
-pub(super) async fn query_first(
+pub(super) async fn query_first_items(
     query: QueryFluentBuilder,
     limit: usize,
 ) -> Result<Vec<Item>, StoreError> {
@@ -201,7 +204,7 @@ pub(super) fn limit_to_i32(limit: usize) -> i32 {
 
 /// Returns an item as a record.
 pub(super) fn parse_record<R: DeserializeOwned>(item: Item) -> Result<R, StoreError> {
-    let key = parse_key(&item)?;
+    let key = item_key(&item)?;
     serde_dynamo::from_item(item).map_err(|error| StoreError::Corrupt {
         key: key.to_string(),
         source: error.into(),
@@ -209,7 +212,7 @@ pub(super) fn parse_record<R: DeserializeOwned>(item: Item) -> Result<R, StoreEr
 }
 
 /// Returns the key of an item of a table or an index.
-pub(super) fn parse_key(item: &Item) -> Result<Key, StoreError> {
+pub(super) fn item_key(item: &Item) -> Result<Key, StoreError> {
     let [pk, sk] = ["pk", "sk"].map(|name| text_attribute(item, name).map(ToOwned::to_owned));
     Ok(Key { pk: pk?, sk: sk? })
 }

@@ -7,8 +7,8 @@ use bematic::{
     breaker::Breaker,
     error::StoreError,
     ports::{
-        AttachedRecord, BreakerChange, CardRecord, CardRecords, Claim, Created, DispatchPermit,
-        TaskCreation, Tasks, Written,
+        AttachedRecord, BreakerChange, CardRecord, CardRecords, ClaimConditions, ClaimOutcome,
+        Created, TaskCreation, Tasks, Written,
     },
     task::{Completion, LateReport, Task, TaskSpec},
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TaskStore, keys,
-    table::{batch_get_chunk, parse_record, query_first},
+    table::{batch_get_chunk, parse_record, query_first_items},
     write::{ConditionFailed, Write, WriteLabel},
 };
 
@@ -121,18 +121,19 @@ impl Tasks for TaskStore {
         &self,
         before: &Task,
         after: Task,
-        permit: DispatchPermit<'_>,
-    ) -> Result<Claim, StoreError> {
-        let writes = self.transition_writes(before, &after, None, permit.change, Some(permit))?;
+        conditions: ClaimConditions<'_>,
+    ) -> Result<ClaimOutcome, StoreError> {
+        let writes =
+            self.transition_writes(before, &after, None, conditions.change, Some(conditions))?;
         let refused = self.tasks.transact(writes).await?;
         Ok(if refused.is_empty() {
-            Claim::Taken(Box::new(after))
+            ClaimOutcome::Taken(Box::new(after))
         } else if refused.contains_key(&WriteLabel::Task) {
-            Claim::TaskChanged
+            ClaimOutcome::TaskChanged
         } else if refused.contains_key(&WriteLabel::Agent) {
-            Claim::AgentUnavailable
+            ClaimOutcome::AgentUnavailable
         } else {
-            Claim::BreakerChanged
+            ClaimOutcome::BreakerChanged
         })
     }
 
@@ -156,7 +157,7 @@ impl Tasks for TaskStore {
     }
 
     async fn late_reports(&self, task: TaskId) -> Result<Vec<LateReport>, StoreError> {
-        let newest = query_first(
+        let newest = query_first_items(
             self.tasks
                 .newest_first_query(&keys::late_reports_prefix(task)),
             100,

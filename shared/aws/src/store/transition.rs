@@ -3,7 +3,7 @@
 
 use bematic::{
     error::StoreError,
-    ports::{AttachedRecord, BreakerChange, DispatchPermit},
+    ports::{AttachedRecord, BreakerChange, ClaimConditions},
     task::{Task, TaskState},
 };
 use serde_dynamo::string_set::StringSet;
@@ -31,14 +31,14 @@ impl TaskStore {
     }
 
     /// Returns the writes of a transition: of the task, on condition that its version is that of
-    /// `before`, and of other items. A claim has a permit.
+    /// `before`, and of other items. A claim has conditions.
     pub(super) fn transition_writes(
         &self,
         before: &Task,
         after: &Task,
         attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
-        permit: Option<DispatchPermit<'_>>,
+        conditions: Option<ClaimConditions<'_>>,
     ) -> Result<Vec<(WriteLabel, Write)>, StoreError> {
         let task = self.prepare_put_task(after)?.if_version(before.version)?;
         let mut writes = vec![(WriteLabel::Task, task)];
@@ -60,16 +60,16 @@ impl TaskStore {
         if let Some(change) = change.filter(BreakerChange::changes_gate) {
             agent = agent.set("gate", change.after.gate())?;
         }
-        if let Some(permit) = permit {
+        if let Some(conditions) = conditions {
             agent = agent
                 .when("#connection.#id = :connection")
-                .add_placeholder_value(":connection", permit.connection)?
+                .set_placeholder_value(":connection", conditions.connection)?
                 .when("attribute_not_exists(#held) OR size(#held) < #capacity")
-                .when(match permit.generation {
+                .when(match conditions.generation {
                     0 => "attribute_not_exists(#gate) OR #gate.#generation = :generation",
                     _ => "#gate.#generation = :generation",
                 })
-                .add_placeholder_value(":generation", permit.generation)?;
+                .set_placeholder_value(":generation", conditions.generation)?;
         }
         if !agent.is_empty() {
             writes.push((WriteLabel::Agent, agent));
@@ -170,7 +170,7 @@ pub(super) mod tests {
         for route in ["a,b", "any"] {
             task.route = Some(route.parse::<Route>().unwrap());
             let mut moved = after(&task, TaskEvent::Moved("b".parse().unwrap()));
-            let attempt = bematic_protocol::ids::Attempt::after_spent(2);
+            let attempt = bematic_protocol::ids::Attempt::after_attempts(2);
             moved.earlier.insert("a".parse().unwrap(), attempt);
             let item: Item = serde_dynamo::to_item(&moved).unwrap();
             assert_eq!(serde_dynamo::from_item::<_, Task>(item).unwrap(), moved);

@@ -23,7 +23,7 @@ use super::{
 
 /// The fields that expressions name, by the sort key of their record, as serde writes them:
 /// `connection.id` is a field of a field. `the_fields_of_expressions_are_serdes` compares them.
-const EXPRESSION_FIELDS: [(&str, &[&str]); 5] = [
+const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 5] = [
     (
         "AGENT",
         &[
@@ -173,7 +173,7 @@ impl Table {
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let call = self.client.transact_write_items();
         let call = call.set_transact_items(Some(items));
-        match retry_on_conflict(|| call.clone().send()).await {
+        match retry_on_transaction_conflict(|| call.clone().send()).await {
             Ok(_) => Ok(BTreeMap::new()),
             Err(Error::TransactionCanceledException(cancelled))
                 if cancelled
@@ -213,7 +213,7 @@ impl Write {
     }
 
     /// Adds the value of a placeholder of a condition, such as `:now`.
-    pub(super) fn add_placeholder_value(
+    pub(super) fn set_placeholder_value(
         mut self,
         placeholder: &str,
         value: impl Serialize,
@@ -240,7 +240,7 @@ impl Write {
             0 => Ok(self.if_absent()),
             _ => self
                 .when("#version = :ifVersion")
-                .add_placeholder_value(":ifVersion", version),
+                .set_placeholder_value(":ifVersion", version),
         }
     }
 
@@ -336,14 +336,15 @@ impl Write {
         let clause = pattern.replace("NAME", &self.register_attribute_path(path));
         let clause = clause.replace("VALUE", &placeholder);
         self.clauses.entry(keyword).or_default().push(clause);
-        self.add_placeholder_value(&placeholder, value)
+        self.set_placeholder_value(&placeholder, value)
     }
 
     /// Returns the path of an attribute with placeholders in place of the names.
     fn register_attribute_path(&mut self, path: &str) -> String {
         debug_assert!(
-            NON_RECORD_ATTRIBUTES.contains(&path) || self.expression_fields().contains(&path),
-            "`{path}` is no field of the record: add it to EXPRESSION_FIELDS, or mend the expression"
+            NON_RECORD_ATTRIBUTES.contains(&path)
+                || self.allowed_expression_fields().contains(&path),
+            "`{path}` is no field of the record: add it to FIELDS_IN_EXPRESSIONS, or mend the expression"
         );
         let names = self.names.get_or_insert_default();
         names.extend(
@@ -354,12 +355,12 @@ impl Write {
     }
 
     /// Returns the fields of the record that an expression may name.
-    fn expression_fields(&self) -> &'static [&'static str] {
+    fn allowed_expression_fields(&self) -> &'static [&'static str] {
         let sk = match &self.action {
             Action::Put(item) => item.get("sk").and_then(|sk| sk.as_s().ok()),
             Action::Update(key) | Action::Delete(key) | Action::Check(key) => Some(&key.sk),
         };
-        let of_record = EXPRESSION_FIELDS
+        let of_record = FIELDS_IN_EXPRESSIONS
             .iter()
             .find(|(record, _)| Some(*record) == sk.map(String::as_str));
         of_record.map_or(&[], |(_, fields)| fields)
@@ -383,20 +384,20 @@ impl Write {
             Action::Put(item) => {
                 let call = client.put_item().set_item(Some(item));
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry_on_conflict(|| call.clone().send()).await;
+                let sent = retry_on_transaction_conflict(|| call.clone().send()).await;
                 ("PutItem", sent.map(|answer| answer.attributes))
             }
             Action::Update(key) => {
                 let call = client.update_item().set_key(Some(key.attributes()));
                 let call = call.set_update_expression(update);
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry_on_conflict(|| call.clone().send()).await;
+                let sent = retry_on_transaction_conflict(|| call.clone().send()).await;
                 ("UpdateItem", sent.map(|answer| answer.attributes))
             }
             Action::Delete(key) => {
                 let call = client.delete_item().set_key(Some(key.attributes()));
                 let call = conditional!(call, self).return_values(self.returned);
-                let sent = retry_on_conflict(|| call.clone().send()).await;
+                let sent = retry_on_transaction_conflict(|| call.clone().send()).await;
                 ("DeleteItem", sent.map(|answer| answer.attributes))
             }
             Action::Check(_) => {
@@ -454,19 +455,19 @@ fn attribute_value(value: impl Serialize) -> Result<AttributeValue, StoreError> 
 }
 
 /// Sends a call, and again while a transaction on its items is under way, which the SDK does not.
-async fn retry_on_conflict<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+async fn retry_on_transaction_conflict<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
     Error: From<SdkError<E>>,
 {
     (|| call().err_into())
         .retry(backoff())
-        .when(is_transaction_conflict)
+        .when(is_conflict_or_throttling)
         .await
 }
 
 /// Whether another write of an item was under way, or was throttled in a transaction.
-fn is_transaction_conflict(error: &Error) -> bool {
+fn is_conflict_or_throttling(error: &Error) -> bool {
     match error {
         Error::TransactionConflictException(_) => true,
         Error::TransactionCanceledException(cancelled) => {
@@ -518,7 +519,7 @@ mod tests {
 
     fn check(key: &Key, record: &impl Serialize) {
         let put = agents_table().prepare_put(key, record).unwrap();
-        let fields = put.expression_fields();
+        let fields = put.allowed_expression_fields();
         assert!(!fields.is_empty(), "{key} has no fields");
         let Action::Put(item) = &put.action else {
             unreachable!("a put")

@@ -113,7 +113,7 @@ pub(crate) fn choose<'a>(candidates: &[&'a Candidate]) -> Option<&'a Candidate> 
 /// - From an agent whose breaker permits probes: to a ready agent with a free slot.
 /// - From an agent that is sent no tasks: to either of those, or else to the least loaded ready
 ///   agent; from an offline agent, also to any whose breaker permits probes.
-pub(crate) fn better_candidate<'a>(
+pub(crate) fn choose_better_than<'a>(
     from: &Candidate,
     candidates: &[&'a Candidate],
 ) -> Option<&'a Candidate> {

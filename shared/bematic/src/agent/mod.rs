@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 pub(crate) use self::{
-    choice::{Candidate, better_candidate, choose},
+    choice::{Candidate, choose, choose_better_than},
     liveness::{Liveness, should_record_heartbeat},
 };
 pub use self::{

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The agents that a project's tasks may be sent to. Stored as a name, a list of names, or `*`,
 /// which is not a valid agent name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[serde(try_from = "StoredRoute", into = "StoredRoute")]
 pub enum Route {
     /// One agent.
     One(AgentId),
@@ -120,12 +120,12 @@ impl fmt::Display for Route {
 /// The stored form of a route.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Stored {
+enum StoredRoute {
     Name(String),
     Names(Vec<AgentId>),
 }
 
-impl From<Route> for Stored {
+impl From<Route> for StoredRoute {
     fn from(route: Route) -> Self {
         match route {
             Route::One(agent) => Self::Name(agent.to_string()),
@@ -135,15 +135,15 @@ impl From<Route> for Stored {
     }
 }
 
-impl TryFrom<Stored> for Route {
+impl TryFrom<StoredRoute> for Route {
     type Error = InvalidRoute;
 
-    fn try_from(stored: Stored) -> Result<Self, InvalidRoute> {
+    fn try_from(stored: StoredRoute) -> Result<Self, InvalidRoute> {
         match stored {
-            Stored::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
+            StoredRoute::Name(name) if name == Self::STORED_ANY => Ok(Self::Any),
             // An agent named `any` is from before projects could name any agent.
-            Stored::Name(name) => parse_agent(&name).map(Self::One),
-            Stored::Names(agents) => Self::from_agents(agents),
+            StoredRoute::Name(name) => parse_agent(&name).map(Self::One),
+            StoredRoute::Names(agents) => Self::from_agents(agents),
         }
     }
 }

@@ -70,7 +70,7 @@ impl BreakerConfig {
     }
 
     /// Returns the time for which an outcome counts.
-    pub const fn window_size(&self) -> Duration {
+    pub const fn window_length(&self) -> Duration {
         Duration::from_millis(self.window_size_ms)
     }
 
@@ -90,7 +90,7 @@ impl BreakerConfig {
     }
 
     /// Whether `part` of a large enough `total` reaches the percentage.
-    pub(super) fn is_threshold_reached(&self, part: u32, total: u32, percentage: u32) -> bool {
+    pub(super) fn is_percentage_reached(&self, part: u32, total: u32, percentage: u32) -> bool {
         total >= self.minimum_request_count
             && u64::from(part) * 100 >= u64::from(total) * u64::from(percentage)
     }

@@ -43,7 +43,7 @@ pub struct Transition {
     pub verdict: Verdict,
 }
 
-/// The verdict on an event.
+/// The verdict on an event: whether an attempt may be sent, or a report or an order took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The attempt may be sent to the agent.
@@ -69,7 +69,7 @@ impl Breaker {
         if let BreakerEvent::Running(id, lease) = &event {
             next.renew_permit(id, *lease, &config, now);
         }
-        next.apply_time(&config, now);
+        next.expire_order_and_permits(&config, now);
         let verdict = next.apply(event, &config, now);
         // A closing is announced even if an operator's order leaves the gate as it was.
         let announced = |it: &Self| (it.gate().permitted, it.incidents, it.state == State::Closed);
@@ -119,7 +119,7 @@ impl Breaker {
     }
 
     /// Lets an operator's order expire, and a probe fail whose permit's lease ended.
-    fn apply_time(&mut self, config: &BreakerConfig, now: Timestamp) {
+    fn expire_order_and_permits(&mut self, config: &BreakerConfig, now: Timestamp) {
         let order = self.mode.operator_override();
         if order.is_some_and(|order| order.until <= now) {
             self.mode = Mode::Automatic;
@@ -192,7 +192,7 @@ impl Breaker {
             return self.record_ignored(id, IgnoredBecause::Overtaken, now);
         }
         self.window
-            .add(Outcome { at: now, kind }, config.window_size(), now);
+            .add(Outcome { at: now, kind }, config.window_length(), now);
         if let State::HalfOpen { successes, .. } = &mut self.state {
             match kind {
                 OutcomeKind::Success => {
@@ -231,10 +231,10 @@ impl Breaker {
             total,
             failures,
             slow,
-        } = self.window.counts(config.window_size(), now);
+        } = self.window.counts(config.window_length(), now);
         match newest {
             OutcomeKind::Failure(_)
-                if config.is_threshold_reached(
+                if config.is_percentage_reached(
                     failures,
                     total,
                     config.failure_threshold_percentage,
@@ -250,7 +250,7 @@ impl Breaker {
                 Some(Trip::Consecutive { failures })
             }
             OutcomeKind::Slow
-                if config.is_threshold_reached(
+                if config.is_percentage_reached(
                     slow,
                     total,
                     config.slow_call_threshold_percentage,
@@ -299,7 +299,7 @@ impl Breaker {
     }
 
     fn open(&mut self, trip: Trip, config: &BreakerConfig, at: Timestamp) {
-        self.retire_permits();
+        self.retire_all_permits();
         self.state = State::Open {
             retry_at: at + config.recovery_timeout(),
             trip,
@@ -308,8 +308,8 @@ impl Breaker {
     }
 
     fn close(&mut self, by: ClosedBy, now: Timestamp) {
-        self.retire_permits();
-        self.window.retire_outcomes();
+        self.retire_all_permits();
+        self.window.retire_all_outcomes();
         self.consecutive = 0;
         if self.state != State::Closed {
             if let Some(incident) = self.recent.last_mut() {
@@ -321,7 +321,7 @@ impl Breaker {
     }
 
     /// Ends a recovery: probes that are still out say nothing about the next one.
-    fn retire_permits(&mut self) {
+    fn retire_all_permits(&mut self) {
         if let State::HalfOpen { permits, .. } = &mut self.state {
             self.overtaken
                 .extend(permits.drain(..).map(|permit| permit.id));

@@ -53,7 +53,7 @@ impl Window {
     }
 
     /// Empties the window; its outcomes can still be shown.
-    pub(super) fn retire_outcomes(&mut self) {
+    pub(super) fn retire_all_outcomes(&mut self) {
         self.past.append(&mut self.counted);
     }
 
@@ -78,8 +78,8 @@ impl Window {
         counts
     }
 
-    /// Returns all recent outcomes, including those that no longer count.
-    pub fn all(&self) -> impl Iterator<Item = &Outcome> {
+    /// Returns all outcomes that are kept, including those that do not count, or no longer.
+    pub fn kept_outcomes(&self) -> impl Iterator<Item = &Outcome> {
         self.past.iter().chain(&self.counted)
     }
 }

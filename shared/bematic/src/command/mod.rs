@@ -31,7 +31,7 @@ pub(crate) fn parse_mention(text: &str) -> Result<Command, CommandError> {
     Ok(Command::Run {
         agent: None,
         priority: Priority::default(),
-        prompt: run::parse_prompt(&text)?,
+        prompt: run::validate_prompt(&text)?,
     })
 }
 

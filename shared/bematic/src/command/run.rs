@@ -33,13 +33,13 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
     Ok(Command::Run {
         agent,
         priority,
-        prompt: parse_prompt(rest)?,
+        prompt: validate_prompt(rest)?,
     })
 }
 
 /// Returns the prompt as it was written, without the white space around it, if it is
 /// neither empty nor too long.
-pub(super) fn parse_prompt(text: &str) -> Result<String, CommandError> {
+pub(super) fn validate_prompt(text: &str) -> Result<String, CommandError> {
     let prompt = text.trim();
     if prompt.is_empty() {
         return Err(CommandError::EmptyPrompt);

@@ -8,7 +8,7 @@ pub(super) fn unescape(text: &str) -> String {
     while let Some(at) = rest.find('<') {
         let (before, special) = rest.split_at(at);
         out.push_str(&decode_entities(before));
-        let (plain, used) = unescape_leading_markup(special).unwrap_or_else(|| ("<".to_owned(), 1));
+        let (plain, used) = unescape_next_markup(special).unwrap_or_else(|| ("<".to_owned(), 1));
         out.push_str(&plain);
         rest = &special[used..];
     }
@@ -17,7 +17,7 @@ pub(super) fn unescape(text: &str) -> String {
 
 /// Returns the text that a `<…>` at the start of `text` stands for, and its length in bytes. `None`
 /// if it is not Slack's markup: the text of a slash command may not be escaped at all.
-fn unescape_leading_markup(text: &str) -> Option<(String, usize)> {
+fn unescape_next_markup(text: &str) -> Option<(String, usize)> {
     let inside = text.strip_prefix('<')?.split_once('>')?.0;
     let (target, label) = match inside.split_once('|') {
         Some((target, label)) => (target, Some(label).filter(|label| !label.is_empty())),

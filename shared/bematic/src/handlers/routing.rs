@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use tracing::warn;
 
 use crate::{
-    agent::{Agent, Candidate, Route, better_candidate, choose},
+    agent::{Agent, Candidate, Route, choose, choose_better_than},
     error::Result,
     ports::Ports,
 };
@@ -80,12 +80,12 @@ impl<'a> AgentPool<'a> {
         route: &Route,
         from: &Candidate,
     ) -> Result<Option<AgentId>> {
-        self.pick_after_counting(route, |all| better_candidate(from, all))
+        self.pick_after_counting(route, |all| choose_better_than(from, all))
             .await
     }
 
     /// Adds a waiting task to the agent's load.
-    pub(super) fn add_waiting(&mut self, agent: &AgentId) {
+    pub(super) fn add_waiting_task(&mut self, agent: &AgentId) {
         let of_agent = self.candidates.iter_mut().find(|(it, _)| it.id == *agent);
         if let Some((candidate, _)) = of_agent {
             candidate.waiting += 1;

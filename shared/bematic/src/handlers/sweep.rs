@@ -199,7 +199,7 @@ impl Sweeper {
                         .record_ping(&agent.id, &binding.id, now)
                         .await?;
                 }
-                self.ports.ping(binding, now).await?;
+                self.ports.ping_agent(binding, now).await?;
                 self.request_dispatch_if_needed(agent, now).await?;
                 Ok(AgentCheckOutcome::Pinged)
             }

@@ -44,7 +44,7 @@ pub trait Agents: Send + Sync {
     async fn find(&self, id: &AgentId) -> StoreResult<Option<Agent>>;
     /// Returns all agents, sorted by name. Several calls.
     async fn list(&self) -> StoreResult<Vec<Agent>>;
-    /// Creates an agent, unless it exists.
+    /// Creates an agent, unless it exists. [`Self::add_key`] gives it a key.
     async fn create(&self, agent: &Agent) -> StoreResult<Created<()>>;
     /// Adds a key to an agent.
     async fn add_key(&self, agent: &AgentId, key: &KeyHash, now: Timestamp) -> StoreResult<()>;
@@ -125,7 +125,7 @@ pub trait Presence: Send + Sync {
         &self,
         agent: &AgentId,
         connection: &ConnectionId,
-        sign: &SignOfLife,
+        sign: &HeartbeatContent,
         now: Timestamp,
     ) -> StoreResult<Option<Agent>>;
     /// Records that the agent was sent a ping that it has to echo.
@@ -181,7 +181,7 @@ pub const CONNECTED_SHARDS: u32 = 4;
 
 /// The contents of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SignOfLife {
+pub struct HeartbeatContent {
     /// The tasks that the agent has, if the heartbeat lists them.
     pub tasks: Option<Vec<TaskId>>,
     /// The server time of the ping that the heartbeat echoes.

@@ -3,6 +3,7 @@
 //! call, unless its doc names another number.
 
 mod agents;
+mod gateway;
 mod outcome;
 mod queues;
 mod tasks;
@@ -25,17 +26,18 @@ use crate::{
 pub use self::{
     agents::{
         AUTH_DEADLINE, Agents, BindOutcome, BreakerChange, Breakers, CONNECTED_SHARDS, Connections,
-        DispatchLeases, LeaseAcquisition, LeaseRelease, Presence, Projects, SignOfLife,
+        DispatchLeases, HeartbeatContent, LeaseAcquisition, LeaseRelease, Presence, Projects,
         UnbindOutcome,
     },
+    gateway::{Gateway, SendOutcome},
     outcome::{Created, Page, Written},
     queues::{
-        BatchMessage, BatchQueue, DeadLetterQueues, Delivery, DispatchMessage, DispatchQueue,
-        Gateway, MentionReply, Notifications, NotifyMessage, SourceMessage, SourceQueue,
+        BatchMessage, BatchQueue, DeadLetterQueues, DispatchMessage, DispatchQueue, MentionReply,
+        Notifications, NotifyMessage, SourceMessage, SourceQueue,
     },
     tasks::{
-        AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, Claim, Deadlines,
-        DispatchPermit, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,
+        AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, ClaimConditions,
+        ClaimOutcome, Deadlines, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,
     },
 };
 
@@ -103,7 +105,7 @@ impl Ports {
     /// Sends a ping, which the agent has to echo. It also keeps API Gateway from closing the
     /// connection as idle, after 10 min. A connection that is gone becomes silent, and a later sweep
     /// finds it.
-    pub async fn ping(&self, binding: &Binding, now: Timestamp) -> Result<(), GatewayError> {
+    pub async fn ping_agent(&self, binding: &Binding, now: Timestamp) -> Result<(), GatewayError> {
         let spelling = binding.spelling.unwrap_or_default();
         let server_time = Some(now);
         let ping = CloudMessage::HeartbeatPing(Heartbeat { server_time });

@@ -1,20 +1,18 @@
-//! Ports to the queues and dead-letter queues, the messages that the queues carry, and the port to
-//! the sending side of the WebSocket API.
+//! Ports to the queues and dead-letter queues, and the messages that the queues carry.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bematic_protocol::{
     ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
-    messages::{CloudMessage, TypeSpelling},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     batch::Batch,
-    dead_letter::{DeadLetterSummary, QueueName, Reason},
-    error::{GatewayError, QueueError},
+    dead_letter::{DeadLetterQueueSummary, QueueName, Reason},
+    error::QueueError,
 };
 
 /// A message of the dispatcher's queue.
@@ -185,34 +183,10 @@ pub trait SourceQueue: Send + Sync {
 #[async_trait]
 pub trait DeadLetterQueues: Send + Sync {
     /// Returns some of a queue's dead letters: three calls.
-    async fn list(&self, queue: QueueName) -> Result<DeadLetterSummary, QueueError>;
+    async fn list(&self, queue: QueueName) -> Result<DeadLetterQueueSummary, QueueError>;
     /// Returns the approximate number of a queue's dead letters.
     async fn count(&self, queue: QueueName) -> Result<usize, QueueError>;
     /// Moves dead letters from before now back to their queue, `limit` or a few more, and returns
     /// their number. Two calls for each, one for each ten, and one to count them.
     async fn redrive(&self, queue: QueueName, limit: usize) -> Result<usize, QueueError>;
-}
-
-/// Whether API Gateway accepted a message for delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Delivery {
-    /// API Gateway accepted the message. (The connection may still have just ended.)
-    Sent,
-    /// The connection is gone.
-    Gone,
-}
-
-/// The sending side of the WebSocket API.
-#[async_trait]
-pub trait Gateway: Send + Sync {
-    /// Sends a message in the spelling of the connection.
-    async fn send(
-        &self,
-        connection: &ConnectionId,
-        spelling: TypeSpelling,
-        message: CloudMessage,
-    ) -> Result<Delivery, GatewayError>;
-    /// Closes a connection; a connection that is gone counts as closed.
-    async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError>;
 }

@@ -13,7 +13,7 @@ use crate::{
     batch::{Batch, TaskChange},
     breaker::Breaker,
     error::StoreResult,
-    task::{Completion, LateReport, Output, OutputChunk, Step, Task, TaskSpec},
+    task::{Completion, LateReport, OutputChunk, OutputTail, Step, Task, TaskSpec},
 };
 
 /// The outcome of storing a new task.
@@ -31,7 +31,7 @@ pub enum TaskCreation {
 /// The outcome of claiming a task for dispatch.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
-pub enum Claim {
+pub enum ClaimOutcome {
     /// The task and a slot of the agent are claimed: this is the task now.
     Taken(Box<Task>),
     /// The task was changed by another writer first.
@@ -43,9 +43,9 @@ pub enum Claim {
     BreakerChanged,
 }
 
-/// The permit to dispatch a task to its agent: the conditions of the claim.
+/// The conditions on which a task is claimed, and the change of the breaker that the claim makes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DispatchPermit<'a> {
+pub struct ClaimConditions<'a> {
     /// The connection that the task is to be sent over.
     pub connection: &'a ConnectionId,
     /// The generation of the agent's gate that the decision is based on.
@@ -95,8 +95,8 @@ pub trait Tasks: Send + Sync {
         &self,
         before: &Task,
         after: Task,
-        permit: DispatchPermit<'_>,
-    ) -> StoreResult<Claim>;
+        conditions: ClaimConditions<'_>,
+    ) -> StoreResult<ClaimOutcome>;
     /// Writes any other transition: the task, its place in the queue, the agent's slot, the
     /// attached record and the change of the agent's breaker, in one transaction.
     async fn write_transition(
@@ -160,10 +160,11 @@ pub trait Reports: Send + Sync {
     /// Returns the attempt's newest steps, newest first.
     async fn steps(&self, task: TaskId, attempt: Attempt, limit: usize) -> StoreResult<Vec<Step>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
-    /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_CHUNKS_KEPT`].
+    /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_KEPT_PER_ATTEMPT`].
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> StoreResult<()>;
     /// Returns the newest output: at least `bytes`, if there is as much.
-    async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize) -> StoreResult<Output>;
+    async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize)
+    -> StoreResult<OutputTail>;
     /// Returns the time at which the attempt's newest report arrived, by the cloud's clock. Two
     /// calls, in parallel.
     async fn last_report_at(

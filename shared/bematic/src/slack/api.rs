@@ -98,7 +98,7 @@ pub enum SlackError {
 }
 
 impl SlackError {
-    /// Returns the stable code, for logs.
+    /// Returns Bematic's stable code, for logs; it is not the error that Slack names.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "SLACK_RATE_LIMITED",

@@ -119,7 +119,7 @@ fn parse_command(form: &Value) -> Result<Inbound, InboundError> {
 
 /// The parts of an event's body that are read. Others are skipped whatever they are.
 #[derive(Deserialize)]
-struct EventBody {
+struct OuterEvent {
     #[serde(rename = "type")]
     kind: String,
     challenge: Option<String>,
@@ -129,7 +129,7 @@ struct EventBody {
 }
 
 fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
-    let body: EventBody = serde_json::from_slice(body)?;
+    let body: OuterEvent = serde_json::from_slice(body)?;
     let event = &body.event;
     match (&*body.kind, event["type"].as_str()) {
         ("url_verification", _) => Ok(Inbound::UrlVerification {
@@ -216,6 +216,7 @@ fn field<T: DeserializeOwned>(of: &Value, name: &'static str) -> Result<T, Inbou
     deserialize_field(value.unwrap_or(&Value::Null), name)
 }
 
+/// Converts the parsed value of the field `name`, which the error names.
 fn deserialize_field<T: DeserializeOwned>(
     value: &Value,
     name: &'static str,

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 use self::policy::{MAX_MOVE_CHECK_INTERVAL, MOVE_CHECK_AFTER, TaskTerms};
 pub use self::{
     policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
-    progress::{ChunkPosition, Output, OutputChunk, Progress, Step},
+    progress::{ChunkPosition, OutputChunk, OutputTail, Progress, Step},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
     terminal_message::{LateReport, TerminalMessage},
@@ -158,7 +158,7 @@ impl Task {
             next.refresh_at = now;
         }
         match event {
-            TaskEvent::Moved(agent) => next.move_to(agent),
+            TaskEvent::Moved(agent) => next.change_agent(agent),
             TaskEvent::Completed(_) | TaskEvent::Failed(..) | TaskEvent::Cancelled(..) => {
                 next.reported = next.state.last_attempt();
             }
@@ -181,7 +181,7 @@ impl Task {
     }
 
     /// Whether the agent runs the attempt, and no cancellation is requested.
-    pub fn runs(&self, attempt: Attempt, agent: &AgentId) -> bool {
+    pub fn runs_uncancelled(&self, attempt: Attempt, agent: &AgentId) -> bool {
         self.agent_id == *agent
             && matches!(
                 self.state,
@@ -244,7 +244,7 @@ impl Task {
 
     /// Returns the time of the next check after one at `now` that changed nothing. The interval
     /// doubles, so that tasks that Slack does not accept do not crowd out others.
-    pub(crate) fn next_check_at(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn postponed_check_at(&self, now: Timestamp) -> Timestamp {
         let again = now + now.since(self.updated_at).max(SHOWN_WITHIN);
         let move_check = self.may_move().then(|| now + MAX_MOVE_CHECK_INTERVAL);
         [self.timer, move_check]

@@ -11,7 +11,7 @@ use crate::agent::Route;
 impl Task {
     /// Whether the task may be moved: it waits, was not sent, and its route leaves a choice.
     pub(crate) fn may_move(&self) -> bool {
-        self.state.is_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
+        self.state.is_pending_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
     /// Returns the time at which a waiting task is first checked for a better agent; later checks are after growing
@@ -41,9 +41,9 @@ impl Task {
             .or_else(|| self.earlier.get(agent).copied())
     }
 
-    /// Returns the task after a report of `sender`. An agent that the task was moved away from reports
+    /// Returns the task after an event of `sender`. An agent that the task was moved away from reports
     /// on an attempt that is over, never on one of the present agent.
-    pub(crate) fn after_report(
+    pub(crate) fn after_agent_event(
         &self,
         sender: &AgentId,
         event: TaskEvent,
@@ -61,7 +61,8 @@ impl Task {
         }
     }
 
-    pub(super) fn move_to(&mut self, agent: AgentId) {
+    /// Gives the task to another agent, and keeps which attempt the present one was sent.
+    pub(super) fn change_agent(&mut self, agent: AgentId) {
         if let Some(attempt) = self.last_attempt_of(&self.agent_id) {
             self.earlier.insert(self.agent_id.clone(), attempt);
         }
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(free.due_at(), Some(at(1)));
         let looks = [(1, 2), (2, 4), (4, 8), (8, 13), (13, 18)];
         for (now, next) in looks {
-            assert_eq!(free.next_check_at(at(now)), at(next));
+            assert_eq!(free.postponed_check_at(at(now)), at(next));
         }
         assert_eq!(MAX_MOVE_CHECK_INTERVAL, Duration::from_mins(5));
         let sent = after(&free, TaskEvent::Claimed, 1).unwrap();
@@ -212,7 +213,7 @@ mod tests {
                 let event = event(&task, &what);
                 let (sender, next) = match &what {
                     Happens::Report(who, _) => {
-                        (id(who), task.after_report(&id(who), event.clone(), &policy, now))
+                        (id(who), task.after_agent_event(&id(who), event.clone(), &policy, now))
                     }
                     _ => (task.agent_id.clone(), task.after(event.clone(), &policy, now)),
                 };

@@ -8,7 +8,7 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-/// A TASK_PROGRESS message as it is stored.
+/// A TASK_PROGRESS message as it is stored: the percentage, and several steps of one kind.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +66,7 @@ pub struct OutputChunk {
 
 impl OutputChunk {
     /// The number of chunks that are kept of an attempt's output, the newest: up to about 24 MB.
-    pub const MAX_CHUNKS_KEPT: u64 = 1000;
+    pub const MAX_KEPT_PER_ATTEMPT: u64 = 1000;
 
     /// Creates a chunk from a message, its envelope, and the attempt that it belongs to.
     pub fn new(
@@ -90,7 +90,7 @@ impl OutputChunk {
 
 /// The newest output of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Output {
+pub struct OutputTail {
     /// The text, oldest first.
     pub text: String,
     /// Whether there is more output before the text.

@@ -294,7 +294,7 @@ impl TaskState {
     }
 
     /// Whether the task waits, and no agent can have received the next attempt.
-    pub(super) const fn is_unsent(&self) -> bool {
+    pub(super) const fn is_pending_unsent(&self) -> bool {
         matches!(
             self,
             Self::Pending {
@@ -319,9 +319,9 @@ impl TaskState {
                 attempts,
                 undelivered: true,
                 ..
-            } => Some(Attempt::after_spent(*attempts)),
+            } => Some(Attempt::after_attempts(*attempts)),
             Self::Pending { attempts: 0, .. } => None,
-            Self::Pending { attempts, .. } => Some(Attempt::after_spent(*attempts - 1)),
+            Self::Pending { attempts, .. } => Some(Attempt::after_attempts(*attempts - 1)),
             Self::Dispatched { attempt, .. }
             | Self::Processing { attempt, .. }
             | Self::Completed { attempt, .. } => Some(*attempt),

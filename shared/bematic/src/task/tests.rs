@@ -66,7 +66,7 @@ fn secs_after(state: &TaskState, event: TaskEvent, secs: u64) -> Result<TaskStat
 }
 
 const ONE: Option<Attempt> = Some(Attempt::FIRST);
-const TWO: Option<Attempt> = Some(Attempt::after_spent(1));
+const TWO: Option<Attempt> = Some(Attempt::after_attempts(1));
 
 const fn started(attempt: Option<Attempt>) -> TaskEvent {
     TaskEvent::Started {
@@ -400,7 +400,7 @@ fn what_happens_within_a_flush_interval_is_shown_by_one_refresh() {
 fn a_slot_is_read_back() {
     let slot = Slot {
         task_id: TaskId::new(Uuid::from_u128(7)),
-        attempt: Attempt::after_spent(2),
+        attempt: Attempt::after_attempts(2),
     };
     assert_eq!(slot.to_string().parse(), Ok(slot));
     assert!("7#1".parse::<Slot>().is_err() && "x".parse::<Slot>().is_err());
@@ -443,7 +443,7 @@ fn the_newest_steps_are_shown_oldest_first() {
 fn attempts() -> impl Strategy<Value = Option<Attempt>> {
     prop_oneof![
         Just(None),
-        (0..4_u32).prop_map(|spent| Some(Attempt::after_spent(spent)))
+        (0..4_u32).prop_map(|attempts| Some(Attempt::after_attempts(attempts)))
     ]
 }
 
@@ -454,13 +454,13 @@ fn events() -> impl Strategy<Value = TaskEvent> {
         attempts().prop_map(started),
         (attempts(), any::<bool>(), any::<bool>())
             .prop_map(|(attempt, retryable, spent)| refused(attempt, retryable, spent)),
-        (0..4_u32).prop_map(|n| TaskEvent::DeliveryFailed(Attempt::after_spent(n), "no".into())),
+        (0..4_u32).prop_map(|n| TaskEvent::DeliveryFailed(Attempt::after_attempts(n), "no".into())),
         (0..9_000_u64).prop_map(|mins| tick(Some(at(mins * 60_000)))),
         Just(tick(None)),
         Just(TaskEvent::Missing { said_at: at(600) }),
         Just(cancel()),
         Just(TaskEvent::Retried),
-        (0..4_u32).prop_map(|n| TaskEvent::Undelivered(Attempt::after_spent(n))),
+        (0..4_u32).prop_map(|n| TaskEvent::Undelivered(Attempt::after_attempts(n))),
         attempts().prop_map(TaskEvent::Completed),
         attempts().prop_map(|attempt| TaskEvent::Failed(attempt, failure())),
         attempts().prop_map(|attempt| TaskEvent::Cancelled(attempt, None)),

@@ -50,7 +50,9 @@ impl TaskState {
             } => self.after_refusal(attempt, &reason, retryable, spent, terms, now),
             TaskEvent::Completed(attempt) => self.after_completion(attempt, now),
             TaskEvent::Failed(attempt, failure) => self.after_failure(attempt, failure, now),
-            TaskEvent::Cancelled(attempt, reason) => self.after_cancellation(attempt, reason, now),
+            TaskEvent::Cancelled(attempt, reason) => {
+                self.after_cancelled_attempt(attempt, reason, now)
+            }
             TaskEvent::CancelRequested(by) => self.after_cancel_request(by, now),
             TaskEvent::Missing { said_at } => self.after_missing(said_at, terms, now),
             TaskEvent::Tick { heard_at } => self.after_tick(heard_at, terms, now),
@@ -68,7 +70,7 @@ impl TaskState {
             Self::Pending {
                 attempts, spent, ..
             } => Ok(Self::Dispatched {
-                attempt: Attempt::after_spent(*attempts),
+                attempt: Attempt::after_attempts(*attempts),
                 spent: *spent,
                 dispatched_at: now,
                 cancel: None,
@@ -90,7 +92,7 @@ impl TaskState {
             return Err(Unchanged::Late);
         };
         if cancel.is_some() {
-            return self.after_cancellation(Some(attempt), None, now);
+            return self.after_cancelled_attempt(Some(attempt), None, now);
         }
         let mut next = match error {
             Some(error) => state_after_failed_attempt(attempt, spent + 1, error, terms, now),
@@ -156,7 +158,7 @@ impl TaskState {
             _ => return Err(Unchanged::Late),
         };
         if self.cancel_request().is_some() {
-            return self.after_cancellation(Some(attempt), Some(reason.to_owned()), now);
+            return self.after_cancelled_attempt(Some(attempt), Some(reason.to_owned()), now);
         }
         if retryable {
             let spent = spent + u32::from(counts);
@@ -178,7 +180,7 @@ impl TaskState {
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let repeats = matches!(self, Self::Completed { .. });
-        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        let (attempt, started_at) = self.attempt_to_end(attempt, repeats, now)?;
         Ok(Self::Completed {
             attempt,
             started_at,
@@ -186,6 +188,7 @@ impl TaskState {
         })
     }
 
+    /// Fails the task for good: only an operator's command has it tried again.
     fn after_failure(
         &self,
         attempt: Option<Attempt>,
@@ -194,7 +197,7 @@ impl TaskState {
     ) -> Result<Self, Unchanged> {
         let repeats =
             matches!(self, Self::Failed { failure: known, .. } if known.code == failure.code);
-        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        let (attempt, started_at) = self.attempt_to_end(attempt, repeats, now)?;
         Ok(Self::Failed {
             attempt: Some(attempt),
             started_at: Some(started_at),
@@ -203,14 +206,14 @@ impl TaskState {
         })
     }
 
-    fn after_cancellation(
+    fn after_cancelled_attempt(
         &self,
         attempt: Option<Attempt>,
         reason: Option<String>,
         now: Timestamp,
     ) -> Result<Self, Unchanged> {
         let repeats = matches!(self, Self::Cancelled { .. });
-        let (attempt, started_at) = self.ended_attempt(attempt, repeats, now)?;
+        let (attempt, started_at) = self.attempt_to_end(attempt, repeats, now)?;
         Ok(Self::Cancelled {
             attempt: Some(attempt),
             started_at: Some(started_at),
@@ -222,7 +225,7 @@ impl TaskState {
 
     /// Returns the attempt that a terminal message ends, and the time at which it began. `repeats`
     /// is whether the state is the one that the message asks for.
-    fn ended_attempt(
+    fn attempt_to_end(
         &self,
         attempt: Option<Attempt>,
         repeats: bool,
@@ -299,13 +302,13 @@ impl TaskState {
         {
             let secs = terms.policy.cancel_deadline.as_secs();
             let reason = format!("The agent has not confirmed within {secs} s that it stopped.");
-            return self.after_cancellation(None, Some(reason), now);
+            return self.after_cancelled_attempt(None, Some(reason), now);
         }
         match self {
             Self::Pending { last_error, .. } => Ok(self.after_expiry(last_error.as_deref(), now)),
             Self::Dispatched {
                 cancel: Some(_), ..
-            } => self.after_cancellation(None, None, now),
+            } => self.after_cancelled_attempt(None, None, now),
             // The agent names the task: its acknowledgement was lost on the way. The time of the
             // agent's first report, by its own clock, is not known.
             Self::Dispatched {
@@ -388,13 +391,14 @@ impl TaskState {
     /// task could run twice, at once.
     fn after_move(&self) -> Result<Self, Unchanged> {
         match self {
-            state if state.is_unsent() => Ok(self.clone()),
+            state if state.is_pending_unsent() => Ok(self.clone()),
             state if state.is_terminal() => Err(Unchanged::Ended),
             _ => Err(Unchanged::AlreadyClaimed),
         }
     }
 
-    /// Returns the undelivered attempt, if it is the event's, and the number of those that count.
+    /// Returns the attempt whose delivery failed, but which the agent may have received, if it is the
+    /// event's; and the number of attempts that count.
     fn possibly_delivered_attempt(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,
@@ -405,7 +409,7 @@ impl TaskState {
         else {
             return None;
         };
-        let sent = Attempt::after_spent(*attempts);
+        let sent = Attempt::after_attempts(*attempts);
         attempt
             .is_none_or(|attempt| attempt == sent)
             .then_some((sent, *spent))

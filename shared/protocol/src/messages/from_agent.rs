@@ -47,7 +47,7 @@ pub enum AgentMessage {
 impl AgentMessage {
     /// Whether the message is about the agent rather than about a task. It is stored as a sign of
     /// life.
-    pub const fn is_sign_of_life(&self) -> bool {
+    pub const fn is_heartbeat_or_status(&self) -> bool {
         matches!(
             self,
             Self::HeartbeatPing(_) | Self::HeartbeatPong(_) | Self::AgentStatus(_)

@@ -29,13 +29,13 @@ pub struct Envelope<M> {
 }
 
 /// The messages of one direction.
-pub trait Message:
+pub trait MessageEnum:
     Serialize + DeserializeOwned + Validate<Context = ()> + VariantNames + AsRef<str>
 {
 }
 
-impl Message for AgentMessage {}
-impl Message for CloudMessage {}
+impl MessageEnum for AgentMessage {}
+impl MessageEnum for CloudMessage {}
 
 /// The spelling of message types on a connection; older agents use colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ struct RawEnvelope {
 }
 
 /// Parses and validates a message, in either spelling.
-pub fn decode<M: Message>(text: &str) -> Result<(Envelope<M>, TypeSpelling), ProtocolError> {
+pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling), ProtocolError> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| ProtocolError::NotJson(error.to_string()))?;
     let id = value["id"].as_str().and_then(|id| id.parse().ok());
@@ -184,7 +184,7 @@ fn shorten_reason(reason: &str) -> String {
     printable.take(300).collect()
 }
 
-impl<M: Message> Envelope<M> {
+impl<M: MessageEnum> Envelope<M> {
     /// Validates the message, and writes it in `spelling`.
     pub fn encode(&self, spelling: TypeSpelling) -> Result<String, ProtocolError> {
         let canonical = self.message.as_ref();

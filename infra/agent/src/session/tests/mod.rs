@@ -97,7 +97,7 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
-        self.session.handle(event, self.now);
+        self.session.handle_event(event, self.now);
     }
 
     /// A connection is ready, to be replaced after some time.

@@ -23,7 +23,7 @@ fn a_later_attempt_waits_until_the_earlier_one_has_ended() {
     let mut driver = Driver::connected();
     let first = numbered(1, "x");
     let mut second = first.clone();
-    second.attempt = Some(Attempt::after_spent(1));
+    second.attempt = Some(Attempt::after_attempts(1));
     driver.submit(&first);
     driver.started();
     driver.submit(&second);
@@ -49,7 +49,7 @@ fn a_later_attempt_waits_until_the_earlier_one_has_ended() {
 fn an_earlier_attempt_that_comes_late_is_refused() {
     let mut driver = Driver::connected();
     let mut second = numbered(1, "x");
-    second.attempt = Some(Attempt::after_spent(1));
+    second.attempt = Some(Attempt::after_attempts(1));
     driver.submit(&second);
     driver.sent();
     driver.submit(&numbered(1, "x"));
@@ -79,7 +79,7 @@ fn an_offer_to_a_full_agent_is_not_spent_and_the_next_attempt_may_be_accepted() 
     let spent: Vec<_> = acks.iter().map(|ack| (ack.accepted, ack.spent)).collect();
     assert_eq!(spent, [(true, true), (true, true), (false, false)]);
     driver.end(&tasks[0], Outcome::Succeeded);
-    tasks[2].attempt = Some(Attempt::after_spent(1));
+    tasks[2].attempt = Some(Attempt::after_attempts(1));
     driver.submit(&tasks[2]);
     assert!(driver.acks()[0].accepted);
 }

@@ -54,7 +54,7 @@ impl Checks<'_> {
                 if history.confirmed_at.is_none() {
                     let why = "its agent reports how it ended over and over, and is not confirmed";
                     self.violate(Stuck, run, why);
-                } else if let Some(why) = self.lost_report(*run, report) {
+                } else if let Some(why) = self.report_was_lost(*run, report) {
                     self.violate(Lost, run, why);
                 }
             }
@@ -63,7 +63,7 @@ impl Checks<'_> {
             if !earlier.refused
                 && !self.is_retried(run)
                 && let Some(why) = self
-                    .sent_too_early(earlier, later)
+                    .attempt_sent_too_early(earlier, later)
                     .or_else(|| self.sent_after_end(run, earlier, later))
             {
                 self.violate(RunTwice, &run, why);
@@ -73,7 +73,7 @@ impl Checks<'_> {
 
     /// Counts the attempts that were begun after an earlier one of the task without an operator's command:
     /// the acknowledgement of the earlier one did not get through in time.
-    pub(super) fn count_repeated_attempts(&self) -> usize {
+    pub(super) fn count_reruns_without_command(&self) -> usize {
         let begun_again = successive_attempts(self.histories).filter(|(run, earlier, later)| {
             !earlier.started.is_empty() && !later.started.is_empty() && !self.is_retried(*run)
         });
@@ -86,8 +86,14 @@ impl Checks<'_> {
     }
 
     /// The next attempt was sent while this one was at work and could still be acknowledged.
-    fn sent_too_early(&self, earlier: &AttemptHistory, later: &AttemptHistory) -> Option<String> {
-        let after = later.first_sent_at()?.since(earlier.first_sent_at()?);
+    fn attempt_sent_too_early(
+        &self,
+        earlier: &AttemptHistory,
+        later: &AttemptHistory,
+    ) -> Option<String> {
+        let after = later
+            .first_offer_sent_at()?
+            .since(earlier.first_offer_sent_at()?);
         (!earlier.started.is_empty() && after < self.records.ack_deadline).then(|| {
             format!(
                 "it was at work, and the next attempt was sent {} ms after it, when it could still \
@@ -104,7 +110,7 @@ impl Checks<'_> {
         earlier: &AttemptHistory,
         later: &AttemptHistory,
     ) -> Option<String> {
-        let (confirmed, sent) = (earlier.confirmed_at?, later.first_sent_at()?);
+        let (confirmed, sent) = (earlier.confirmed_at?, later.first_offer_sent_at()?);
         let stored = self.records.snapshot.tasks.get(&run.task_id)?;
         let was_late = stored.late.iter().any(|late| late.attempt == run.attempt);
         let why = "its end was confirmed as the task's, and yet another attempt was sent";
@@ -113,7 +119,7 @@ impl Checks<'_> {
 
     /// A report that was confirmed to the agent is not in the store: neither as the task's end by this
     /// attempt, nor as a late report, nor replaced after an operator's retry.
-    fn lost_report(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
+    fn report_was_lost(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
         let Some(stored) = self.records.snapshot.tasks.get(&run.task_id) else {
             return Some("an agent ran it, and the store does not have it".to_owned());
         };
@@ -251,7 +257,7 @@ impl Checks<'_> {
         let tasks = records.snapshot.tasks.values();
         let attempts = tasks.filter_map(|stored| stored.task.last_attempt_of(&agent.id));
         let attempts: u32 = attempts.map(Attempt::number).sum();
-        let outcomes = breaker.window.all().count();
+        let outcomes = breaker.window.kept_outcomes().count();
         if u32::try_from(outcomes).unwrap_or(u32::MAX) > attempts {
             let why =
                 format!("its breaker counted {outcomes} outcomes of at most {attempts} attempts");

@@ -23,7 +23,7 @@ use bematic::task::TaskState;
 use serde::Serialize;
 
 use self::checks::Checks;
-use self::reconnects::ReconnectTimes;
+use self::reconnects::HandshakeToDispatchTimes;
 use self::records::attempt_histories;
 pub(super) use self::records::{Records, Violation, ViolationKind};
 
@@ -48,7 +48,7 @@ pub(super) struct Verdict {
     pub(super) late: usize,
     pub(super) opened: u64,
     /// How long it took from a reconnection until the queue was dispatched.
-    pub(super) reconnects: ReconnectTimes,
+    pub(super) reconnects: HandshakeToDispatchTimes,
     #[serde(rename = "offences")]
     pub(super) violations: Vec<Violation>,
 }
@@ -73,10 +73,10 @@ pub(super) fn judge(records: &Records) -> Verdict {
         submitted: records.snapshot.tasks.len(),
         confirmed: records.operators.tasks.len(),
         started: histories.values().map(|run| run.started.len()).sum(),
-        repeated: checks.count_repeated_attempts(),
+        repeated: checks.count_reruns_without_command(),
         died: histories.values().filter(|run| run.died).count(),
         opened: breakers.map(|breaker| breaker.incidents).sum(),
-        reconnects: ReconnectTimes::of(records),
+        reconnects: HandshakeToDispatchTimes::of(records),
         violations: checks.check_all(),
         ..Verdict::default()
     };

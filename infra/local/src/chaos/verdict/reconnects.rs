@@ -17,7 +17,7 @@ use super::records::Records;
 /// The times from a handshake until the queue was dispatched, in milliseconds.
 #[derive(Debug, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::chaos) struct ReconnectTimes {
+pub(in crate::chaos) struct HandshakeToDispatchTimes {
     /// Connections that stayed until the waiting tasks were dispatched.
     pub(in crate::chaos) drained: usize,
     /// Connections that ended before.
@@ -37,7 +37,7 @@ struct AgentQueueState {
     waiting: Option<(Timestamp, BTreeSet<TaskId>)>,
 }
 
-impl ReconnectTimes {
+impl HandshakeToDispatchTimes {
     pub(super) fn of(records: &Records) -> Self {
         let mut queues = BTreeMap::<&AgentId, AgentQueueState>::new();
         for entry in &records.ledger {

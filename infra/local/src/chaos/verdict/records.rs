@@ -27,6 +27,7 @@ pub(in crate::chaos) struct Records {
 /// The histories of all attempts; those of one task are neighbours, in order.
 pub(super) type AttemptHistories = BTreeMap<RunKey, AttemptHistory>;
 
+/// What happened to one attempt, by the ledger.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory {
     /// The messages that offered the attempt, and the time of each.
@@ -40,7 +41,7 @@ pub(super) struct AttemptHistory {
 }
 
 impl AttemptHistory {
-    pub(super) fn first_sent_at(&self) -> Option<Timestamp> {
+    pub(super) fn first_offer_sent_at(&self) -> Option<Timestamp> {
         self.offers.values().min().copied()
     }
 }

@@ -23,7 +23,7 @@ fn chosen(candidates: &[Candidate]) -> &str {
 }
 
 fn better_than(from: &Candidate, others: &[Candidate]) -> String {
-    name_of(better_candidate(from, &others.iter().collect::<Vec<_>>())).to_owned()
+    name_of(choose_better_than(from, &others.iter().collect::<Vec<_>>())).to_owned()
 }
 
 use Health::{Bad, Good, Probing};
@@ -157,7 +157,7 @@ proptest! {
         let mut at = from.index(all.len());
         for moved in 0..3 {
             let all_of_them: Vec<_> = all.iter().collect();
-            let Some(to) = better_candidate(&all[at], &all_of_them).map(|to| to.id.clone()) else { break };
+            let Some(to) = choose_better_than(&all[at], &all_of_them).map(|to| to.id.clone()) else { break };
             prop_assert!(moved == 0, "moved on from {:?}", all[at]);
             let from = all[at].clone();
             at = all.iter().position(|it| it.id == to).unwrap();

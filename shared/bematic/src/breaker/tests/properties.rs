@@ -66,7 +66,7 @@ proptest! {
             if turned.before.state != State::Closed {
                 return Ok(());
             }
-            let counted = turned.step.next.window.counting_outcomes(config.window_size(), turned.now);
+            let counted = turned.step.next.window.counting_outcomes(config.window_length(), turned.now);
             let counted: Vec<_> = counted.map(|outcome| outcome.kind).collect();
             let all = u32::try_from(counted.len()).unwrap();
             let (part, total, percentage) = match *trip {
@@ -161,7 +161,7 @@ proptest! {
         }
         prop_assert_eq!(&breaker.state, &State::Closed);
         if needed > 0 {
-            prop_assert_eq!(breaker.window.counting_outcomes(config.window_size(), now).count(), 0);
+            prop_assert_eq!(breaker.window.counting_outcomes(config.window_length(), now).count(), 0);
         }
     }
 

@@ -62,7 +62,10 @@ fn it_stays_small_whatever_happens() {
     assert_eq!(permits.len(), 20);
     assert_eq!(breaker.overtaken.len(), Breaker::OVERTAKEN_PERMITS_KEPT);
     assert_eq!(breaker.ignored.len(), Breaker::IGNORED_KEPT);
-    assert_eq!(breaker.window.all().count(), Window::MAX_OUTCOMES_KEPT);
+    assert_eq!(
+        breaker.window.kept_outcomes().count(),
+        Window::MAX_OUTCOMES_KEPT
+    );
     // An item of DynamoDB has 400 KB at the most.
     let size = serde_json::to_string(&breaker).unwrap().len();
     assert!(size > 3_000 && size < 15_000, "{size} bytes");
@@ -86,10 +89,13 @@ fn old_outcomes_are_let_go() {
         breaker = breaker.after(success(&long_id(n)), &SEED, at(1)).next;
     }
     breaker = breaker.after(success("last#1"), &SEED, at(600_002)).next;
-    assert_eq!(breaker.window.all().count(), Window::MIN_OUTCOMES_KEPT);
+    assert_eq!(
+        breaker.window.kept_outcomes().count(),
+        Window::MIN_OUTCOMES_KEPT
+    );
     let counting = breaker
         .window
-        .counting_outcomes(SEED.window_size(), at(600_002));
+        .counting_outcomes(SEED.window_length(), at(600_002));
     assert_eq!(counting.count(), 1);
 }
 

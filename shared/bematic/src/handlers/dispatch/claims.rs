@@ -9,7 +9,7 @@ use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Verdict},
     error::{BematicError, Result},
-    ports::{BreakerChange, Claim, DispatchPermit, Written},
+    ports::{BreakerChange, ClaimConditions, ClaimOutcome, Written},
     task::{Task, TaskEvent},
 };
 
@@ -41,9 +41,9 @@ impl Dispatcher {
         let mut breaker = None;
         for task in queued {
             match self.claim(agent, connection, task, &mut breaker).await {
-                Ok(Some(Claim::Taken(task))) => claimed.tasks.push(*task),
-                Ok(Some(Claim::TaskChanged)) => {}
-                Ok(Some(Claim::AgentUnavailable | Claim::BreakerChanged)) => break,
+                Ok(Some(ClaimOutcome::Taken(task))) => claimed.tasks.push(*task),
+                Ok(Some(ClaimOutcome::TaskChanged)) => {}
+                Ok(Some(ClaimOutcome::AgentUnavailable | ClaimOutcome::BreakerChanged)) => break,
                 Ok(None) => {
                     claimed.is_denied = true;
                     break;
@@ -64,29 +64,31 @@ impl Dispatcher {
         connection: &ConnectionId,
         task: &Task,
         breaker: &mut Option<Breaker>,
-    ) -> Result<Option<Claim>> {
+    ) -> Result<Option<ClaimOutcome>> {
         let now = self.ports.clock.now();
         let Ok(claimed) = task.after(TaskEvent::Claimed, &self.ports.settings.policy, now) else {
-            return Ok(Some(Claim::TaskChanged));
+            return Ok(Some(ClaimOutcome::TaskChanged));
         };
         if breaker.is_none() && agent.gate.is_open(now) {
-            let permit = DispatchPermit {
+            let conditions = ClaimConditions {
                 connection,
                 generation: agent.gate.generation,
                 change: None,
             };
-            return Ok(Some(self.ports.tasks.claim(task, claimed, permit).await?));
+            return Ok(Some(
+                self.ports.tasks.claim(task, claimed, conditions).await?,
+            ));
         }
         for pause in conflict_backoff().take(MAX_CLAIM_TRIES) {
             match self
                 .claim_with_permit(connection, task, claimed.clone(), breaker)
                 .await?
             {
-                Some(Claim::BreakerChanged) => tokio::time::sleep(pause).await,
+                Some(ClaimOutcome::BreakerChanged) => tokio::time::sleep(pause).await,
                 claim => return Ok(claim),
             }
         }
-        Ok(Some(Claim::BreakerChanged))
+        Ok(Some(ClaimOutcome::BreakerChanged))
     }
 
     /// Claims a task with a permit of the breaker, which the claim writes: a read unless the breaker
@@ -97,10 +99,10 @@ impl Dispatcher {
         task: &Task,
         claimed: Task,
         breaker: &mut Option<Breaker>,
-    ) -> Result<Option<Claim>> {
+    ) -> Result<Option<ClaimOutcome>> {
         let (ports, agent) = (&self.ports, &task.agent_id);
         let Some(slot) = claimed.slot() else {
-            return Ok(Some(Claim::TaskChanged));
+            return Ok(Some(ClaimOutcome::TaskChanged));
         };
         let before = match breaker.take() {
             Some(breaker) => breaker,
@@ -120,20 +122,20 @@ impl Dispatcher {
         if let Verdict::Denied(_) = step.verdict {
             // Time alone may have changed the breaker: a probe may have been lost.
             if ports.breakers.change(agent, change).await? == Written::Conflict {
-                return Ok(Some(Claim::BreakerChanged));
+                return Ok(Some(ClaimOutcome::BreakerChanged));
             }
             self.transitions
                 .schedule_probe_dispatch(agent, change, now)
                 .await?;
             return Ok(None);
         }
-        let permit = DispatchPermit {
+        let conditions = ClaimConditions {
             connection,
             generation: before.generation,
             change: (before != step.next).then_some(change),
         };
-        let claim = ports.tasks.claim(task, claimed, permit).await?;
-        if let Claim::Taken(task) = &claim {
+        let claim = ports.tasks.claim(task, claimed, conditions).await?;
+        if let ClaimOutcome::Taken(task) = &claim {
             info!(task = %task.id, %agent, state = step.next.state.name(), "task claimed with a permit of the breaker");
             *breaker = Some(step.next);
         }

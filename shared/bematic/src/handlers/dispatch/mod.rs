@@ -20,8 +20,8 @@ use crate::{
     breaker::BreakerEvent,
     error::{AuthError, BematicError, Result, chain},
     ports::{
-        AUTH_DEADLINE, BreakerChange, Delivery, DispatchMessage, LeaseAcquisition, LeaseRelease,
-        Ports,
+        AUTH_DEADLINE, BreakerChange, DispatchMessage, LeaseAcquisition, LeaseRelease, Ports,
+        SendOutcome,
     },
     task::{Task, TaskEvent, TaskSpec},
 };
@@ -190,14 +190,14 @@ impl Dispatcher {
         &self,
         claimed: &Task,
         connection: &ConnectionId,
-        outcome: Result<Delivery>,
+        outcome: Result<SendOutcome>,
     ) -> Result<()> {
         let Some(attempt) = claimed.state.held_attempt() else {
             return Ok(());
         };
         let agent = &claimed.agent_id;
         let event = match &outcome {
-            Ok(Delivery::Sent) => {
+            Ok(SendOutcome::Sent) => {
                 info!(task = %claimed.id, %agent, %connection, "task sent");
                 return self
                     .transitions
@@ -209,7 +209,7 @@ impl Dispatcher {
                 warn!(task = %claimed.id, code = error.code(), error = %chain(error), "task not delivered");
                 TaskEvent::DeliveryFailed(attempt, error.to_string())
             }
-            Ok(Delivery::Gone) | Err(_) => TaskEvent::Undelivered(attempt),
+            Ok(SendOutcome::Gone) | Err(_) => TaskEvent::Undelivered(attempt),
         };
         // The task returns to the queue before any other call that may fail.
         let now = self.ports.clock.now();
@@ -252,7 +252,7 @@ impl Dispatcher {
         spec: Result<TaskSpec>,
         connection: &ConnectionId,
         spelling: TypeSpelling,
-    ) -> Result<Delivery> {
+    ) -> Result<SendOutcome> {
         let message = CloudMessage::TaskSubmit(Box::new(task_submit_message(task, spec?)));
         Ok(self
             .ports
@@ -272,7 +272,7 @@ impl Dispatcher {
         let error: BematicError = AuthError::AuthDeadline(AUTH_DEADLINE.as_secs()).into();
         info!(connection = %id, code = error.code(), %error, "connection did not authenticate in time");
         let refusal = auth_response_message(Err(&error));
-        if gateway.send(id, TypeSpelling::default(), refusal).await? == Delivery::Sent {
+        if gateway.send(id, TypeSpelling::default(), refusal).await? == SendOutcome::Sent {
             gateway.close(id).await?;
         }
         Ok(())

@@ -70,7 +70,7 @@ impl Dispatcher {
         for task in tasks {
             let Some(route) = &task.route else { continue };
             if let Some(to) = pool.find_better_agent(route, &from).await? {
-                pool.add_waiting(&to);
+                pool.add_waiting_task(&to);
                 moves.push(self.move_to(task, to, now));
             }
         }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{super::transitions::TransitionOutcome, Dispatcher, EARLY};
 use crate::{
     error::{BematicError, Result, chain},
-    ports::Delivery,
+    ports::SendOutcome,
     task::{Task, TaskEvent, TaskState, Unchanged},
 };
 
@@ -94,7 +94,7 @@ impl Dispatcher {
             .presence
             .record_doubt(id, &connection.id, now)
             .await?;
-        Ok(self.ports.ping(&connection, now).await?)
+        Ok(self.ports.ping_agent(&connection, now).await?)
     }
 
     /// Returns the last sign of life of an attempt that the agent holds: three calls, once for each
@@ -140,8 +140,8 @@ impl Dispatcher {
             .send(&binding.id, spelling, message)
             .await
         {
-            Ok(Delivery::Sent) => info!(task = %task.id, "agent asked to stop the task"),
-            Ok(Delivery::Gone) => {
+            Ok(SendOutcome::Sent) => info!(task = %task.id, "agent asked to stop the task"),
+            Ok(SendOutcome::Gone) => {
                 self.mark_offline_and_close(&task.agent_id, &binding.id)
                     .await?;
             }

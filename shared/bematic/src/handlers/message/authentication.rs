@@ -106,7 +106,9 @@ impl MessageRouter {
         let (record, agent) = match &key {
             Ok(key) if connections.bind_unread(agent_id, key, &binding).await? => {
                 info!(%connection, agent = %agent_id, "agent connected");
-                return self.confirm_binding(connection, spelling, agent_id).await;
+                return self
+                    .send_auth_confirmation(connection, spelling, agent_id)
+                    .await;
             }
             Ok(key) => {
                 connections
@@ -121,12 +123,13 @@ impl MessageRouter {
         let agent = agent.ok_or_else(|| AuthError::BadApiKey(agent_id.clone()))?;
         let bound = connections.bind_in_band(&agent, &binding).await?;
         handle_bind_outcome(&self.ports, agent_id, connection, bound).await?;
-        self.confirm_binding(connection, spelling, agent_id).await
+        self.send_auth_confirmation(connection, spelling, agent_id)
+            .await
     }
 
     /// Confirms to an agent that the connection is bound to it, and has its queue dispatched: a post
     /// and a message.
-    async fn confirm_binding(
+    async fn send_auth_confirmation(
         &self,
         connection: &ConnectionId,
         spelling: TypeSpelling,

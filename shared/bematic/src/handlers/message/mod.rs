@@ -23,7 +23,7 @@ use super::{event::SocketEvent, transitions::Transitions};
 use crate::{
     agent::HEARTBEAT_RECORD_INTERVAL,
     error::{AuthError, BematicError, Result, chain},
-    ports::{Delivery, Ports},
+    ports::{Ports, SendOutcome},
     task::{Failure, FailureCode, TerminalMessage},
 };
 
@@ -158,7 +158,7 @@ impl MessageRouter {
                 now,
                 is_early,
             };
-            let is_sign = message.is_sign_of_life();
+            let is_sign = message.is_heartbeat_or_status();
             let outcome = self.handle_message(context, message).await;
             let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
             let answers =
@@ -238,7 +238,7 @@ impl MessageRouter {
         message: CloudMessage,
     ) -> Result<()> {
         let sent = self.ports.gateway.send(connection, spelling, message);
-        if sent.await? == Delivery::Gone {
+        if sent.await? == SendOutcome::Gone {
             info!("connection is gone: reply not sent");
         }
         Ok(())

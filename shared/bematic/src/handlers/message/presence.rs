@@ -20,7 +20,7 @@ use super::{
 use crate::{
     agent::{Agent, should_record_heartbeat},
     error::{AuthError, BematicError, Result, TaskError},
-    ports::SignOfLife,
+    ports::HeartbeatContent,
     task::TaskEvent,
 };
 
@@ -115,7 +115,7 @@ impl MessageRouter {
             spelling,
             ..
         } = context.sender;
-        let sign = SignOfLife {
+        let sign = HeartbeatContent {
             tasks,
             echoes,
             spelling: *spelling,

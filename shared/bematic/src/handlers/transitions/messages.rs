@@ -41,7 +41,7 @@ impl Transitions {
             }
         }
         if unshown || task.first_move_check_at().is_some_and(|at| at <= now) {
-            let at = task.next_check_at(now);
+            let at = task.postponed_check_at(now);
             self.ports.deadlines.postpone(task, at).await?;
         }
         Ok(())

@@ -85,7 +85,7 @@ impl Transitions {
     /// Whether the agent runs the attempt, as far as this environment has cached.
     pub(super) fn is_known_running(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
         let cached = self.tasks.get(&task);
-        cached.is_some_and(|task| task.runs(attempt, agent))
+        cached.is_some_and(|task| task.runs_uncancelled(attempt, agent))
     }
 
     /// Applies an event of an agent to its task (a report, or the failure to send the task to it): a
@@ -132,7 +132,7 @@ impl Transitions {
         self.change_task(task, decide, None, now).await
     }
 
-    /// Returns the function that decides on an event: on a report of `sender`, if there is one.
+    /// Returns the function that decides on an event: on one of the agent `sender`, if there is one.
     pub(super) fn decision_function(
         &self,
         sender: Option<&AgentId>,
@@ -142,7 +142,7 @@ impl Transitions {
         let policy = &self.ports.settings.policy;
         move |task| {
             let next = match sender {
-                Some(agent) => task.after_report(agent, event.clone(), policy, now)?,
+                Some(agent) => task.after_agent_event(agent, event.clone(), policy, now)?,
                 None => task.after(event.clone(), policy, now)?,
             };
             let report = breaker::event_from_task(event, task, &next);

@@ -30,7 +30,7 @@ impl CommandExecutor {
             .collect();
         let health = agents.iter().zip(&breakers);
         let health: Vec<_> = health
-            .map(|(agent, breaker)| self.agent_health(agent, breaker))
+            .map(|(agent, breaker)| self.build_agent_health(agent, breaker))
             .collect();
         Ok(text::health_list(&health, now))
     }
@@ -44,7 +44,7 @@ impl CommandExecutor {
         };
         let breaker = self.breaker_as_of(&breaker, now);
         Ok(text::health_details(
-            &self.agent_health(&agent, &breaker),
+            &self.build_agent_health(&agent, &breaker),
             now,
         ))
     }
@@ -57,7 +57,7 @@ impl CommandExecutor {
     }
 
     /// Returns an agent with its breaker and the breaker's settings, to be rendered.
-    fn agent_health<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
+    fn build_agent_health<'a>(&self, agent: &'a Agent, breaker: &'a Breaker) -> AgentHealth<'a> {
         AgentHealth {
             agent,
             config: *breaker.config(&self.ports.settings.breaker),

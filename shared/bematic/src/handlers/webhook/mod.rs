@@ -93,7 +93,7 @@ impl Webhook {
             // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
             // which creates nothing twice.
             Inbound::Mention(mention) => {
-                respond_with_status(self.handle_mention(mention, now).map_ok(|()| true)).await
+                respond_whether_done(self.handle_mention(mention, now).map_ok(|()| true)).await
             }
             Inbound::UrlVerification { challenge } => {
                 Response::ok(Some(json!({ "challenge": challenge })))
@@ -101,7 +101,7 @@ impl Webhook {
             // The result is seen in the message of the button. Slack shows anything but 200 as a
             // failure.
             Inbound::Action(action) => {
-                respond_with_status(self.handle_button_press(action, now)).await
+                respond_whether_done(self.handle_button_press(action, now)).await
             }
             Inbound::Ignored { kind } => {
                 info!(kind, "event ignored");
@@ -220,7 +220,7 @@ impl Webhook {
 }
 
 /// Returns the response to a request whose answer is only a status: 200 if `work` was done in time.
-async fn respond_with_status(work: impl Future<Output = Result<bool>>) -> Response {
+async fn respond_whether_done(work: impl Future<Output = Result<bool>>) -> Response {
     match timeout(ANSWER_WITHIN, work).await {
         Ok(Ok(true)) => Response::ok(None),
         Ok(Ok(false)) => Response::error(503, "NOT_DONE"),

@@ -132,7 +132,7 @@ impl CommandExecutor {
                 .apply_to_loaded_task(task, &event, now)
                 .await?
             {
-                TransitionOutcome::Changed(task) => text::task_changed(&task),
+                TransitionOutcome::Changed(task) => text::cancel_or_retry_accepted(&task),
                 TransitionOutcome::Unchanged(task, _) => text::task_unchanged(&task),
             },
         )

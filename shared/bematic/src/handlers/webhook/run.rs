@@ -37,7 +37,7 @@ impl CommandExecutor {
         };
         let route = agent.map_or_else(|| project.route.clone(), Route::One);
         let Some(chosen) = self.choose_agent(&route, now).await? else {
-            return Ok(Err(text::no_agent_exists(&route)));
+            return Ok(Err(text::no_route_agent_exists(&route)));
         };
         let spec = project.spec(prompt);
         let id = self.ports.ids.task();

@@ -29,7 +29,7 @@ pub(crate) fn batch_card(batch: &Batch) -> Message {
         Some(headline.clone()),
         Some(batch_progress_bar(batch)),
         counts(batch),
-        failed_tasks(batch),
+        failed_changes(batch),
     ];
     let lines: Vec<_> = lines.into_iter().flatten().collect();
     Message {
@@ -70,7 +70,7 @@ fn counts(batch: &Batch) -> Option<String> {
     ))
 }
 
-fn failed_tasks(batch: &Batch) -> Option<String> {
+fn failed_changes(batch: &Batch) -> Option<String> {
     let names = inline_code_list(batch.failed.iter());
     (!names.is_empty()).then(|| {
         format!("These tasks kept changing: {names}. Write the command again to retry them.")

@@ -23,7 +23,7 @@ use super::{
     mrkdwn,
     text::state_emoji,
 };
-use crate::task::{Output, Progress, Task};
+use crate::task::{OutputTail, Progress, Task};
 
 impl TaskView {
     /// Renders the card.
@@ -95,7 +95,7 @@ fn steps(progress: &Progress) -> Option<String> {
 }
 
 /// Renders the end of the output, without the result, if that is shown below as a whole.
-fn output(output: &Output, result: Option<&str>) -> Option<String> {
+fn output(output: &OutputTail, result: Option<&str>) -> Option<String> {
     let (text, budget) = match result.map(str::trim).filter(|result| !result.is_empty()) {
         None => (&*output.text, budget::OUTPUT_CHARS),
         Some(result) => {

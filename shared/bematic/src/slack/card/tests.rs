@@ -59,7 +59,7 @@ fn view(task: Task, progress: Progress, output: &str) -> TaskView {
     TaskView {
         task,
         progress,
-        output: Output {
+        output: OutputTail {
             text: output.into(),
             cut: false,
         },
@@ -380,7 +380,7 @@ proptest! {
             outcome: TerminalMessage::Cancelled(Some(output.clone())),
         }; 9];
         let view = TaskView {
-            output: Output { text: output, cut },
+            output: OutputTail { text: output, cut },
             completion,
             late,
             offline: true,

@@ -2,7 +2,7 @@
 
 use strum::{EnumString, IntoStaticStr};
 
-use crate::task::{Completion, LateReport, Output, Progress, Task};
+use crate::task::{Completion, LateReport, OutputTail, Progress, Task};
 
 /// The data that a card is rendered from.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(crate) struct TaskView {
     pub task: Task,
     pub progress: Progress,
     /// The end of the task's output.
-    pub output: Output,
+    pub output: OutputTail,
     /// The task's result, once it is completed.
     pub completion: Option<Completion>,
     pub late: Vec<LateReport>,

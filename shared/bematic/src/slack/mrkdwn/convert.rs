@@ -107,7 +107,7 @@ impl Converter {
             }
             TagEnd::Table => {
                 let table = self.table.take().unwrap_or_default();
-                self.writer.write_code_block(&table.render());
+                self.writer.write_code_block(&table.render_plain_text());
             }
             TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough if self.plain.is_none() => {
                 self.writer.close_emphasis();

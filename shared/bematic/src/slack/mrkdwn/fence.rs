@@ -52,7 +52,7 @@ fn closes(open: Fence, fence: Fence, info: &str) -> bool {
     fence.sign == open.sign && fence.len >= open.len && info.is_empty()
 }
 
-/// Returns the fence of a line, and the text after it.
+/// Returns the fence of a line that opens or closes a block, and the text after the fence.
 fn parse(line: &str) -> Option<(Fence, &str)> {
     let line = line.trim();
     let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;

@@ -19,7 +19,12 @@ pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
         .saturating_sub(max.saturating_mul(MARKDOWN_BYTES_PER_CHAR));
     let text = clean_terminal_text(&output[output.ceil_char_boundary(near)..]);
     let cut = cut || near > 0;
-    let text = if cut { drop_partial_line(&text) } else { &text }.trim_end();
+    let text = if cut {
+        drop_partial_first_line(&text)
+    } else {
+        &text
+    }
+    .trim_end();
     let whole = if cut {
         String::new()
     } else {
@@ -34,7 +39,7 @@ pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     let lines = starts.get(at).map(|start| render_from(text, start));
     let rendered = lines
         .filter(|lines| !lines.is_empty() && utf16_len(lines) <= room)
-        .unwrap_or_else(|| render_line_end(text.rsplit('\n').next().unwrap_or_default(), room));
+        .unwrap_or_else(|| render_line_tail(text.rsplit('\n').next().unwrap_or_default(), room));
     match &*rendered {
         "" => rendered,
         text => format!("{CUT_MARK}\n{text}"),
@@ -91,7 +96,7 @@ fn render_from(text: &str, (at, open): &LineStart) -> String {
 }
 
 /// Removes the line that the cut went through, unless it is the only one.
-fn drop_partial_line(text: &str) -> &str {
+fn drop_partial_first_line(text: &str) -> &str {
     match text.split_once('\n') {
         Some((_, rest)) if !rest.trim().is_empty() => rest,
         _ => text,
@@ -99,7 +104,7 @@ fn drop_partial_line(text: &str) -> &str {
 }
 
 /// Renders the end of a single line that is too long, as plain text.
-fn render_line_end(line: &str, room: usize) -> String {
+fn render_line_tail(line: &str, room: usize) -> String {
     let mut left = room;
     let mut start = line.len();
     for (at, c) in line.char_indices().rev() {

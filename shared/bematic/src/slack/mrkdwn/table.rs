@@ -17,7 +17,7 @@ impl Table {
     }
 
     /// Renders the table as lines of plain text, with a rule under the first.
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render_plain_text(&self) -> String {
         let widths: Vec<_> = (0..self.alignments.len())
             .map(|column| self.column_width(column))
             .collect();

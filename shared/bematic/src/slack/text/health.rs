@@ -25,8 +25,8 @@ pub(crate) struct AgentHealth<'a> {
 }
 
 impl AgentHealth<'_> {
-    fn outcome_counts(&self, now: Timestamp) -> Counts {
-        self.breaker.window.counts(self.config.window_size(), now)
+    fn count_outcomes(&self, now: Timestamp) -> Counts {
+        self.breaker.window.counts(self.config.window_length(), now)
     }
 
     /// Returns how long the breaker has been in its state, or else how old the agent is.
@@ -71,7 +71,7 @@ fn health_list_entry(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     const ERROR: usize = 80;
     let Counts {
         total, failures, ..
-    } = agent.outcome_counts(now);
+    } = agent.count_outcomes(now);
     let (emoji, state) = state_emoji_and_name(agent.breaker);
     let error = last_error(agent.breaker, ERROR, now)
         .map(|error| format!(" last error {error}"))
@@ -101,7 +101,7 @@ fn failure_sparkline(breaker: &Breaker, now: Timestamp) -> String {
     const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const MINUTES: usize = 10;
     let mut minutes = [(0_usize, 0_usize); MINUTES];
-    for outcome in breaker.window.all() {
+    for outcome in breaker.window.kept_outcomes() {
         let ago = now.since(outcome.at).as_secs() / 60;
         let place = usize::try_from(ago)
             .ok()
@@ -175,7 +175,7 @@ fn state_lines(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
 }
 
 fn trip_conditions(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
-    let (config, counts) = (&agent.config, agent.outcome_counts(now));
+    let (config, counts) = (&agent.config, agent.count_outcomes(now));
     let outcomes = count_with_noun(counts.total as usize, "outcome");
     let consecutive = match config.consecutive_failure_threshold {
         0 => "off".to_owned(),
@@ -197,7 +197,7 @@ fn trip_conditions(agent: &AgentHealth<'_>, now: Timestamp) -> Vec<String> {
             "• failures: {} % of {} in the last {}, opens at {} % of at least {}",
             percent(counts.failures, counts.total),
             outcomes,
-            duration(config.window_size()),
+            duration(config.window_length()),
             config.failure_threshold_percentage,
             config.minimum_request_count
         ),
@@ -211,7 +211,7 @@ fn counted_outcomes(agent: &AgentHealth<'_>, now: Timestamp) -> String {
     for outcome in agent
         .breaker
         .window
-        .counting_outcomes(agent.config.window_size(), now)
+        .counting_outcomes(agent.config.window_length(), now)
     {
         let kind = match outcome.kind {
             OutcomeKind::Success => "succeeded",

@@ -12,7 +12,7 @@ use crate::{
     agent::{Agent, Route},
     batch::BatchKind,
     command::{self, CommandError},
-    dead_letter::{DeadLetter, DeadLetterSummary},
+    dead_letter::{DeadLetter, DeadLetterQueueSummary},
     task::{Task, TaskState},
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn run_accepted(task: &Task) -> String {
 }
 
 /// Returns the confirmation that a task was cancelled, is being cancelled, or is retried.
-pub(crate) fn task_changed(task: &Task) -> String {
+pub(crate) fn cancel_or_retry_accepted(task: &Task) -> String {
     let (id, agent) = (task.id, &task.agent_id);
     match &task.state {
         TaskState::Pending { .. } => {
@@ -79,7 +79,7 @@ pub(crate) fn bulk_accepted(kind: BatchKind) -> String {
     format!(":white_check_mark: {what}; a message here follows it.")
 }
 
-pub(crate) fn dead_letters(queues: &[DeadLetterSummary], now: Timestamp) -> String {
+pub(crate) fn dead_letters(queues: &[DeadLetterQueueSummary], now: Timestamp) -> String {
     let found: Vec<_> = queues.iter().filter(|queue| queue.count > 0).collect();
     if found.is_empty() {
         return ":white_check_mark: No dead letters: everything was handled.".to_owned();
@@ -152,7 +152,7 @@ pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
 }
 
 /// Returns the answer where none of the route's agents exists.
-pub(crate) fn no_agent_exists(route: &Route) -> String {
+pub(crate) fn no_route_agent_exists(route: &Route) -> String {
     let [first, ..] = route.named_agents() else {
         return "There is no agent yet. An admin adds one with `cargo xtask agent create \
                 &lt;name&gt;`."

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bematic::{
     breaker::{FailureKind, IgnoredBecause, OutcomeKind, State, Trip},
     command::Command,
-    ports::{Claim, DispatchMessage, DispatchPermit, NotifyMessage},
+    ports::{ClaimConditions, ClaimOutcome, DispatchMessage, NotifyMessage},
     task::{TaskEvent, TaskPolicy},
 };
 use bematic_protocol::{ids::TaskId, messages::CloudMessage, time::Clock as _};
@@ -30,7 +30,12 @@ fn state(world: &World) -> State {
 }
 
 fn outcomes(world: &World) -> usize {
-    world.store.breaker_of(&agent_id()).window.all().count()
+    world
+        .store
+        .breaker_of(&agent_id())
+        .window
+        .kept_outcomes()
+        .count()
 }
 
 async fn run_many(world: &World, name: &str, count: usize) -> BTreeSet<TaskId> {
@@ -168,7 +173,7 @@ async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_prevents_th
     let before = world.run("work", "r").await;
     let claimed = before.after(TaskEvent::Claimed, &TaskPolicy::default(), world.time.now());
     let connection = connection("c");
-    let pass = |generation| DispatchPermit {
+    let pass = |generation| ClaimConditions {
         connection: &connection,
         generation,
         change: None,
@@ -177,13 +182,13 @@ async fn a_breaker_that_opens_between_reading_the_agent_and_claiming_prevents_th
         .unobserved
         .tasks
         .claim(&before, claimed.clone().unwrap(), pass(0));
-    assert_eq!(claim.await.unwrap(), Claim::AgentUnavailable);
+    assert_eq!(claim.await.unwrap(), ClaimOutcome::AgentUnavailable);
     let claim = world
         .unobserved
         .tasks
         .claim(&before, claimed.unwrap(), pass(1));
     assert!(
-        matches!(claim.await.unwrap(), Claim::Taken(_)),
+        matches!(claim.await.unwrap(), ClaimOutcome::Taken(_)),
         "the gate as it is"
     );
 }
@@ -217,8 +222,11 @@ async fn fifty_concurrent_terminal_messages_are_fifty_outcomes() {
         });
         join_all(said).await;
         let breaker = world.store.breaker_of(&agent_id());
-        assert_eq!(breaker.window.all().count(), 50, "seed {seed}");
-        let failed = breaker.window.all().filter(|it| it.kind.is_failure());
+        assert_eq!(breaker.window.kept_outcomes().count(), 50, "seed {seed}");
+        let failed = breaker
+            .window
+            .kept_outcomes()
+            .filter(|it| it.kind.is_failure());
         assert_eq!(failed.count(), 10);
         assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
         assert!(
@@ -269,7 +277,7 @@ async fn an_acknowledgement_that_is_missed_is_a_failure_of_its_own_kind() {
     world.dispatched().await;
     world.pass(Duration::from_secs(32)).await;
     let breaker = world.store.breaker_of(&agent_id());
-    let counted: Vec<_> = breaker.window.all().map(|it| it.kind).collect();
+    let counted: Vec<_> = breaker.window.kept_outcomes().map(|it| it.kind).collect();
     assert_eq!(counted, [OutcomeKind::Failure(FailureKind::AckMissed)]);
 }
 
@@ -303,7 +311,7 @@ async fn outcomes_that_are_not_the_agents_fault_do_not_count_and_are_listed() {
         world.time.pass(Duration::from_millis(1));
     }
     let breaker = world.store.breaker_of(&agent_id());
-    assert_eq!(breaker.window.all().count(), 0);
+    assert_eq!(breaker.window.kept_outcomes().count(), 0);
     let because: Vec<_> = breaker.ignored.iter().map(|it| it.because).collect();
     assert_eq!(
         because,

@@ -40,7 +40,7 @@ async fn life(world: &World, at: &str) {
     assert_eq!(task.shown, task.version, "{at}");
     assert!(world.store.agent(&agent_id()).unwrap().held.is_empty());
     let breaker = world.store.breaker_of(&agent_id());
-    assert_eq!(breaker.window.all().count(), 1, "{at}");
+    assert_eq!(breaker.window.kept_outcomes().count(), 1, "{at}");
     assert_eq!(world.slack.messages().len(), 1, "{at}");
 }
 
@@ -51,9 +51,12 @@ async fn a_write_that_conflicts_with_a_transaction_is_repeated_without_an_error(
         for n in 0.. {
             let world = World::new().await;
             let conflict = Failure::TransactionConflict(part);
-            world.aws.failures().arm(n, FailurePoint::Before, conflict);
+            world
+                .aws
+                .planned_failures()
+                .arm(n, FailurePoint::Before, conflict);
             life(&world, &format!("part {part} of write {n}")).await;
-            if !world.aws.failures().take_unused().is_empty() {
+            if !world.aws.planned_failures().take_unused().is_empty() {
                 assert!(n > 8, "{n} writes met a transaction");
                 break;
             }
@@ -71,12 +74,12 @@ async fn a_conflict_that_does_not_end_is_an_error_and_the_message_is_retried() {
     let claims = |call: &Call| call.operation == "TransactWriteItems";
     for _ in 0..TRIES {
         let conflict = Failure::TransactionConflict(1);
-        let failures = world.aws.failures();
+        let failures = world.aws.planned_failures();
         failures.arm_matching(0, FailurePoint::Before, conflict, claims);
     }
     let fed = world.feed_dispatcher().await;
     assert_eq!((fed.done, fed.failed.len()), (0, 1));
-    assert_eq!(world.aws.failures().take_unused(), []);
+    assert_eq!(world.aws.planned_failures().take_unused(), []);
     assert_eq!(world.store.task(task).unwrap().state.name(), "pending");
     assert!(world.out.take_sent().is_empty());
     world.time.pass(Duration::from_secs(2));

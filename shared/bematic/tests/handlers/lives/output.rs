@@ -99,7 +99,7 @@ async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_no
         .split_whitespace()
         .map(|n| n.parse().unwrap())
         .collect();
-    let newest: Vec<_> = (PIECES - OutputChunk::MAX_CHUNKS_KEPT..PIECES).collect();
+    let newest: Vec<_> = (PIECES - OutputChunk::MAX_KEPT_PER_ATTEMPT..PIECES).collect();
     assert!(kept.ends_with(&newest), "{kept:?}");
     assert!(kept.len() < 1400, "{} pieces", kept.len());
 }

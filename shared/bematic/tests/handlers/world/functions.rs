@@ -22,7 +22,7 @@ use bematic::{
         UnbindOutcome,
     },
 };
-use bematic_aws::{app::App, config::EnvVars, queue::SqsEventSource};
+use bematic_aws::{app::App, config::EnvVars, queue::SqsSourceQueue};
 use fake_aws::{FakeAws, ReceivedMessage};
 use serde::de::DeserializeOwned;
 
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Returns the queue that invokes a function.
-    pub(crate) fn event_source(&self, name: QueueName) -> SqsEventSource {
+    pub(crate) fn event_source(&self, name: QueueName) -> SqsSourceQueue {
         let queue = self.aws.queue(queue_id(name));
         let policy = queue.spec().redrive_policy.as_ref().unwrap();
         let max_receives = policy.max_receive_count;

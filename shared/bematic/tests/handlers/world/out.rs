@@ -49,7 +49,7 @@ impl Out {
     pub(crate) fn take_dispatched(&self) -> Vec<(DispatchMessage, Duration)> {
         let seen = self.seen.lock().unwrap();
         let queue = self.aws.queue(DISPATCH);
-        let mut messages = queue.take_matching(|message| !seen.contains(&message.id));
+        let mut messages = queue.take_all_matching(|message| !seen.contains(&message.id));
         messages.sort_by(|a, b| a.id.cmp(&b.id));
         let delayed = |message: &Message| Duration::from_millis(message.due - message.sent);
         let messages = messages.iter();
@@ -74,7 +74,7 @@ impl Out {
 
     /// Takes the messages of the notifier's queue, due or not.
     pub(crate) fn take_notified(&self) -> Vec<NotifyMessage> {
-        let messages = self.aws.queue(NOTIFICATIONS).take_matching(|_| true);
+        let messages = self.aws.queue(NOTIFICATIONS).take_all_matching(|_| true);
         messages.iter().map(body).collect()
     }
 
@@ -100,7 +100,7 @@ impl Out {
 
     /// Takes the messages of the queue of bulk operations.
     pub(crate) fn take_batches(&self) -> Vec<BatchMessage> {
-        let messages = self.aws.queue(BATCHES).take_matching(|_| true);
+        let messages = self.aws.queue(BATCHES).take_all_matching(|_| true);
         messages.iter().map(body).collect()
     }
 
@@ -159,7 +159,7 @@ impl Out {
 
     fn set(&self, connection: &str, state: ConnectionState) {
         self.known.lock().unwrap().insert(connection.to_owned());
-        self.aws.connections().set(connection, state);
+        self.aws.connections().set_state(connection, state);
     }
 
     /// Collects the messages that have arrived at agents.

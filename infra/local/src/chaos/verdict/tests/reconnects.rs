@@ -1,9 +1,9 @@
 use super::recorded_run::{RecordedRun, agent, done};
-use crate::chaos::verdict::ReconnectTimes;
+use crate::chaos::verdict::HandshakeToDispatchTimes;
 use bematic_test_agent::AgentEvent;
 
 /// The task of the good run was made at 0 and sent at 1000.
-fn connected_at(millis: &[u64]) -> ReconnectTimes {
+fn connected_at(millis: &[u64]) -> HandshakeToDispatchTimes {
     let mut recorded = RecordedRun::good();
     let ran = std::mem::take(&mut recorded.ledger);
     for (nth, at) in millis.iter().enumerate() {
@@ -27,7 +27,10 @@ fn it_counts_from_the_handshake_until_all_that_waited_was_offered() {
 fn a_connection_without_work_waiting_does_not_count() {
     let mut recorded = RecordedRun::good();
     recorded.note(agent(), AgentEvent::Connected, 5000);
-    assert_eq!(recorded.verdict().reconnects, ReconnectTimes::default());
+    assert_eq!(
+        recorded.verdict().reconnects,
+        HandshakeToDispatchTimes::default()
+    );
 }
 
 #[test]

@@ -263,7 +263,7 @@ async fn a_channel_that_slack_refuses_delays_no_message() {
     open(&world, "first").await;
     world
         .slack
-        .fail(Fault::error("chat.postMessage", "not_in_channel"));
+        .fail(Fault::with_error("chat.postMessage", "not_in_channel"));
     tell(&world.notifier()).await;
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.announced, agent.gate.generation);

@@ -186,7 +186,7 @@ async fn a_task_whose_card_slack_refuses_goes_on() {
     let task = world.dispatched().await;
     world
         .slack
-        .fail(Fault::error("chat.postMessage", "is_archived"));
+        .fail(Fault::with_error("chat.postMessage", "is_archived"));
     world.notifier().handle(refresh(task.id)).await.unwrap();
     assert!(world.calls.take().contains(&"chat.postMessage".to_owned()));
     assert!(world.slack.messages().is_empty());

@@ -6,7 +6,7 @@ mod waiting;
 
 use std::time::Duration;
 
-use bematic::{ports::SignOfLife, task::Task};
+use bematic::{ports::HeartbeatContent, task::Task};
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::CloudMessage,
@@ -54,9 +54,9 @@ async fn pass(world: &World, time: Duration, there: &[(&str, &str)]) {
     while world.time.now() < until {
         for (agent, connection) in there {
             let now = world.time.now();
-            let sign = SignOfLife {
+            let sign = HeartbeatContent {
                 echoes: Some(now),
-                ..SignOfLife::default()
+                ..HeartbeatContent::default()
             };
             let (agent, connection) = (id(agent), connection.parse().unwrap());
             let alive = world

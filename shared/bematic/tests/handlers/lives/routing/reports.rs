@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{id, move_from, submitted};
 use crate::world::World;
 
-const SECOND: Attempt = Attempt::after_spent(1);
+const SECOND: Attempt = Attempt::after_attempts(1);
 
 /// A task that `box` did not take, and that `b` got instead, as its second attempt.
 async fn moved() -> (World, Task) {
@@ -183,5 +183,8 @@ async fn a_task_that_was_moved_back_to_an_agent_accepts_its_reports() {
     world.say("c", "TASK_COMPLETE", done).await;
     let stored = world.store.task(task.id).unwrap();
     assert_eq!(stored.state.name(), "completed");
-    assert_eq!(stored.state.last_attempt(), Some(Attempt::after_spent(2)));
+    assert_eq!(
+        stored.state.last_attempt(),
+        Some(Attempt::after_attempts(2))
+    );
 }

@@ -243,6 +243,6 @@ async fn a_task_that_is_moved_twice_records_its_earlier_agents() {
     assert_eq!(submitted(&world), expected, "never under the same number");
     let stored = world.store.task(task.id).unwrap();
     let earlier: Vec<_> = stored.earlier.into_iter().collect();
-    let second = Attempt::after_spent(1);
+    let second = Attempt::after_attempts(1);
     assert_eq!(earlier, [(id("b"), second), (id("box"), Attempt::FIRST)]);
 }

@@ -98,6 +98,7 @@ impl Call {
 /// What is particular about a message or an invocation, as it is reported.
 pub(crate) type SpecialCase = Option<&'static str>;
 
+/// What an invocation handles: a message by its type (`TASK_ACK`), anything else by a name (`refresh`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct InvocationKind {
     #[serde(rename = "type")]
@@ -150,7 +151,7 @@ impl Invocation {
     }
 
     /// The number of calls that read or wrote the record of a connection.
-    pub(crate) fn identity_lookups(&self) -> usize {
+    pub(crate) fn connection_record_calls(&self) -> usize {
         let connection = |touch: &PartitionAccess| touch.partition.starts_with("CONN#");
         let calls = self.calls.iter();
         calls
@@ -261,7 +262,7 @@ pub(crate) mod tests {
             InvocationKind::new("TASK_ACK", None),
             vec![greeting, other],
         );
-        assert_eq!(invocation.identity_lookups(), 1);
+        assert_eq!(invocation.connection_record_calls(), 1);
         assert_eq!(
             count_calls_by_name(&invocation.calls)["DynamoDB.UpdateItem"],
             2
