@@ -87,7 +87,7 @@ fn parse_progress_json(json: &str) -> Result<ProgressLine, String> {
     Ok(line)
 }
 
-/// A piece of standard output.
+/// A segment of standard output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum OutputSegment {
     Text(String),
@@ -110,20 +110,20 @@ pub(crate) struct ProgressLineExtractor {
 }
 
 impl ProgressLineExtractor {
-    /// Returns the pieces of the next text.
+    /// Returns the segments of the next text.
     pub(crate) fn push(&mut self, text: &str) -> Vec<OutputSegment> {
-        let mut pieces = Vec::new();
+        let mut segments = Vec::new();
         for part in text.split_inclusive('\n') {
             let ended = part.ends_with('\n');
             if self.inside {
-                pieces.push(OutputSegment::Text(part.to_owned()));
+                segments.push(OutputSegment::Text(part.to_owned()));
             } else {
                 self.partial.push_str(part);
-                pieces.extend(self.take_segment(ended));
+                segments.extend(self.take_segment(ended));
             }
             self.inside = !ended && (self.inside || self.partial.is_empty());
         }
-        pieces
+        segments
     }
 
     /// Returns the rest when the output has ended.
@@ -134,7 +134,7 @@ impl ProgressLineExtractor {
         self.take_segment(true)
     }
 
-    /// Returns the piece that the partial line is, if that is known already.
+    /// Returns the segment that the partial line is, if that is known already.
     fn take_segment(&mut self, ended: bool) -> Option<OutputSegment> {
         let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
         if !ended && open && self.partial.len() <= MAX_LINE_BYTES {
@@ -165,14 +165,14 @@ mod tests {
     fn read(text: &str, size: usize) -> (String, Vec<ProgressLine>, usize) {
         let mut lines = ProgressLineExtractor::default();
         let chars: Vec<char> = text.chars().collect();
-        let mut pieces: Vec<OutputSegment> = chars
+        let mut segments: Vec<OutputSegment> = chars
             .chunks(size)
             .flat_map(|chunk| lines.push(&chunk.iter().collect::<String>()))
             .collect();
-        pieces.extend(lines.finish());
+        segments.extend(lines.finish());
         let (mut output, mut declared, mut malformed) = (String::new(), Vec::new(), 0);
-        for piece in pieces {
-            match piece {
+        for segment in segments {
+            match segment {
                 OutputSegment::Text(text) => output.push_str(&text),
                 OutputSegment::ProgressLine(line) => declared.push(*line),
                 OutputSegment::Malformed { line, .. } => {

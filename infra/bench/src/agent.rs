@@ -91,7 +91,8 @@ impl Agent<'_> {
         Ok(())
     }
 
-    /// The run of the TASK_SUBMIT among what was posted to the connection since posts were taken last.
+    /// The run of the TASK_SUBMIT among what was posted to the connection since posts were taken
+    /// last.
     pub(crate) fn take_offered_run(&self) -> Result<RunKey> {
         let posted = self.take_posted_messages()?;
         let offer = posted.iter().find_map(CloudMessage::offer);

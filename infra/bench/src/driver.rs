@@ -45,7 +45,7 @@ pub(crate) trait FunctionInvoker {
     fn cloud(&self) -> &Cloud;
 
     /// What the handling of a message of a queue is accounted to.
-    fn message_label(&self, function: &str, message: &Message) -> Self::InvocationLabel;
+    fn queue_message_label(&self, function: &str, message: &Message) -> Self::InvocationLabel;
 
     /// Invokes a function, and returns its answer. Each message of a queue's batch has a label of its
     /// own; any other event has one.
@@ -142,7 +142,7 @@ pub(crate) trait FunctionInvoker {
     ) -> Result<Vec<String>> {
         let labels = received
             .iter()
-            .map(|it| self.message_label(function, &it.message));
+            .map(|it| self.queue_message_label(function, &it.message));
         let labels: Vec<_> = labels.collect();
         let queue = self.cloud().aws.queue(&source.queue);
         let event = events::queue_event(queue.spec(), received);

@@ -98,7 +98,8 @@ impl Call {
 /// What is particular about a message or an invocation, as it is reported.
 pub(crate) type SpecialCase = Option<&'static str>;
 
-/// What an invocation handles: a message by its type (`TASK_ACK`), anything else by a name (`refresh`).
+/// What an invocation handles: a message by its type (`TASK_ACK`), anything else by a name
+/// (`refresh`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct InvocationKind {
     #[serde(rename = "type")]
@@ -125,12 +126,13 @@ impl fmt::Display for InvocationKind {
 pub(crate) struct Invocation {
     pub(crate) function: String,
     pub(crate) kind: InvocationKind,
-    /// Whether the time counts: the environment is past its first invocations, which fill caches, and
-    /// has called all these services before. A first call opens a connection, and reads what the SDK
-    /// knows of the service.
+    /// Whether the time counts: the environment is past its first invocations, which fill caches,
+    /// and has called all these services before. A first call opens a connection, and reads what
+    /// the SDK knows of the service.
     pub(crate) is_warm: bool,
     pub(crate) warm: Duration,
-    /// The time from handing the event out to the answer, without that in which calls were answered.
+    /// The time from handing the event out to the answer, without that in which calls were
+    /// answered.
     pub(crate) wall: Duration,
     pub(crate) calls: Vec<Call>,
     pub(crate) memory: u64,
@@ -174,8 +176,8 @@ pub(crate) fn count_calls_by_name<'a>(
     counts
 }
 
-/// How much of the time from `handed_out` to `answered` was outside of the calls, which may have been
-/// side by side.
+/// How much of the time from `handed_out` to `answered` was outside of the calls, which may have
+/// been side by side.
 pub(crate) fn time_outside_calls(
     handed_out: Instant,
     answered: Instant,

@@ -55,7 +55,7 @@ use crate::common::{FLOOR_FUNCTION, millis, percentile, write_json};
 use crate::invocation::{Invocation, SpecialCase};
 use crate::prices::Prices;
 use crate::report::{FloorRow, FunctionRow, Report, StartFigures};
-use crate::scenario::{BUSY_LOOP_FLOOR_CASE, EXCHANGES_PER_INVOCATION, EXCHANGING_FLOOR_CASE};
+use crate::scenario::{BUSY_LOOP_FLOOR_CASE, EXCHANGING_FLOOR_CASE, SPINS_PER_INVOCATION};
 pub use crate::simulate::{Options as SimulateOptions, simulate};
 use crate::testbed::Testbed;
 
@@ -180,7 +180,7 @@ fn floor_row(starts: StartFigures, log: &[Invocation]) -> FloorRow {
     let median = |case| warm(case).warm_ms_p50;
     let exchanges = median(EXCHANGING_FLOOR_CASE).zip(median(BUSY_LOOP_FLOOR_CASE));
     let exchange_ms =
-        exchanges.map(|(with, without)| (with - without) / f64::from(EXCHANGES_PER_INVOCATION));
+        exchanges.map(|(with, without)| (with - without) / f64::from(SPINS_PER_INVOCATION));
     FloorRow {
         starts,
         warm: warm(None),

@@ -34,10 +34,11 @@ pub(crate) const OTHER_ENVIRONMENT_CASE: SpecialCase = Some("first in another en
 pub(crate) const UNSEEN_ATTEMPT_CASE: SpecialCase = Some("not seen in this environment");
 const TASK_FAULT_CASE: SpecialCase = Some("the task's own");
 
-/// The floor keeping a processor busy this many times; and the same with bytes exchanged each time.
+/// The floor keeping a processor busy [`SPINS_PER_INVOCATION`] times, and the same with bytes
+/// exchanged each time.
 pub(crate) const BUSY_LOOP_FLOOR_CASE: SpecialCase = Some("busy");
 pub(crate) const EXCHANGING_FLOOR_CASE: SpecialCase = Some("exchanging");
-pub(crate) const EXCHANGES_PER_INVOCATION: u32 = 8;
+pub(crate) const SPINS_PER_INVOCATION: u32 = 8;
 
 /// The command that creates a task, as it is reported.
 pub(crate) const RUN_COMMAND_NAME: &str = "/bm run";
@@ -145,8 +146,8 @@ pub(crate) async fn invoke_floor(testbed: &Testbed) -> Result<()> {
     for _ in 0..5 {
         for (case, times) in [
             (None, 0),
-            (BUSY_LOOP_FLOOR_CASE, EXCHANGES_PER_INVOCATION),
-            (EXCHANGING_FLOOR_CASE, EXCHANGES_PER_INVOCATION),
+            (BUSY_LOOP_FLOOR_CASE, SPINS_PER_INVOCATION),
+            (EXCHANGING_FLOOR_CASE, SPINS_PER_INVOCATION),
         ] {
             let event = json!({ "times": times, "exchange": case == EXCHANGING_FLOOR_CASE });
             let kinds = [InvocationKind::new(FLOOR_FUNCTION, case)];
@@ -156,8 +157,9 @@ pub(crate) async fn invoke_floor(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// A connection that authenticates in band, and what two environments receive in turn of it, of an attempt
-/// whose begin the other has seen, and of one after the other has changed the agent's breaker.
+/// A connection that authenticates in band, and what two environments receive in turn of it, of an
+/// attempt whose begin the other has seen, and of one after the other has changed the agent's
+/// breaker.
 async fn run_in_band_scenario(testbed: &Testbed, agent: &mut Agent<'_>) -> Result<()> {
     agent.connect_in_band().await?;
     agent

@@ -1,4 +1,5 @@
-//! The testbed: the real binaries, an environment of each function at a time, on an AWS of their own.
+//! The testbed: the real binaries, an environment of each function at a time, on an AWS of their
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -132,8 +133,8 @@ impl Testbed {
         environments.values().map(Environment::log_bytes).sum()
     }
 
-    /// Whether a refresh of the task waits for the notifier that the present
-    /// environment of [`MESSAGE_FUNCTION`] has enqueued, and will still wait when the environment has handled
+    /// Whether a refresh of the task waits for the notifier that the present environment of
+    /// [`MESSAGE_FUNCTION`] has enqueued, and will still wait when the environment has handled
     /// another message.
     pub(crate) fn has_waiting_refresh(&self, task: &str) -> bool {
         let handled = (self.queue_time)() + MAX_HANDLING_MILLIS;
@@ -146,8 +147,8 @@ impl Testbed {
         })
     }
 
-    /// Invokes the functions with what waits for them in their queues, each message by itself, and with
-    /// what they send meanwhile. It is an error if a function gives a message back.
+    /// Invokes the functions with what waits for them in their queues, each message by itself, and
+    /// with what they send meanwhile. It is an error if a function gives a message back.
     pub(crate) async fn deliver_until_idle(&self, which: DeliveryScope) -> Result<()> {
         let next = || {
             self.cloud
@@ -202,7 +203,7 @@ impl FunctionInvoker for Testbed {
         &self.cloud
     }
 
-    fn message_label(&self, function: &str, message: &Message) -> InvocationKind {
+    fn queue_message_label(&self, function: &str, message: &Message) -> InvocationKind {
         let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
         let (name, case) = match (function, body["kind"].as_str().unwrap_or_default()) {
             ("dispatcher", "drain") => ("drain", None),

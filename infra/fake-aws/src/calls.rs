@@ -37,7 +37,8 @@ pub struct Call {
     pub message_ids: Vec<String>,
     /// Whether the call is to a FIFO queue.
     pub fifo: bool,
-    /// Whether the call sends a message with a group to a standard queue, which makes it a fair queue.
+    /// Whether the call sends a message with a group to a standard queue, which makes it a fair
+    /// queue.
     pub fair: bool,
     /// The tables, indexes as `table/index`, queue or connection.
     pub(crate) resources: Vec<String>,
@@ -76,7 +77,8 @@ impl Calls {
         lock(&self.0).as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// Sets whether calls are recorded, as they are at first: a long simulation would hold them all.
+    /// Sets whether calls are recorded, as they are at first: a long simulation would hold them
+    /// all.
     pub fn set_recording(&self, on: bool) {
         *lock(&self.0) = on.then(Vec::new);
     }
@@ -96,8 +98,9 @@ pub enum Failure {
     /// The service answers 500.
     Internal,
     /// Another transaction holds an item: a transaction is cancelled with the reason
-    /// `TransactionConflict` at this part, a single write is a `TransactionConflictException`. There is
-    /// no effect. Only transactions and single writes can fail so; no other call counts for it.
+    /// `TransactionConflict` at this part, a single write is a `TransactionConflictException`.
+    /// There is no effect. Only transactions and single writes can fail so; no other call counts
+    /// for it.
     TransactionConflict(usize),
 }
 
@@ -118,7 +121,8 @@ impl Failure {
 pub enum FailurePoint {
     /// Before it takes effect.
     Before,
-    /// After it took effect: the answer is lost. For failures that have no effect, the same as before.
+    /// After it took effect: the answer is lost. For failures that have no effect, the same as
+    /// before.
     After,
 }
 
@@ -137,8 +141,8 @@ pub trait Hook: Send + Sync {
     }
 }
 
-/// A hook that yields to other tasks 0 to 3 times before every call, as often as a seed says: on one
-/// thread, the same seed interleaves concurrent tasks the same way.
+/// A hook that yields to other tasks 0 to 3 times before every call, as often as a seed says: on
+/// one thread, the same seed interleaves concurrent tasks the same way.
 #[derive(Debug)]
 pub struct RandomYields(Mutex<u64>);
 
@@ -208,7 +212,8 @@ impl Failures {
         lock(&self.0).drain(..).map(|armed| armed.failure).collect()
     }
 
-    /// Takes the failure of this call, if one is due, and counts the call for the others that match.
+    /// Takes the failure of this call, if one is due, and counts the call for the others that
+    /// match.
     pub(crate) fn count_and_take(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
         let mut armed = lock(&self.0);
         let mut due = None;

@@ -83,7 +83,7 @@ impl FakeAws {
         }
     }
 
-    /// Returns the same fake, calls to which are not kept or metered, do not fail and call no hook:
+    /// Returns the same fake, calls to which are not recorded or metered, do not fail and call no hook:
     /// for what a test sets up through production code.
     #[must_use]
     pub fn unobserved(&self) -> Self {

@@ -23,7 +23,7 @@
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
 //!
 //! use aws_sdk_dynamodb::types::AttributeValue;
-//! use fake_aws::{FakeAws, Failure, Template, FailurePoint};
+//! use fake_aws::{FakeAws, Failure, FailurePoint, Template};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

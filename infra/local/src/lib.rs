@@ -43,9 +43,9 @@ enum XtaskCommand {
 
 /// Executes the task that this process's arguments name.
 pub async fn execute() -> Result<()> {
-    let task = XtaskCommand::parse();
+    let command = XtaskCommand::parse();
     let (workspace, ui) = (Workspace::find()?, Ui::new());
-    match task {
+    match command {
         XtaskCommand::Up(options) => up::up(&workspace, options, &ui).await,
         XtaskCommand::Down => up::down(&workspace, &ui).await,
         XtaskCommand::Test { filter } => e2e::run_tests(&workspace, filter.as_deref(), &ui).await,

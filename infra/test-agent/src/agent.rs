@@ -180,7 +180,7 @@ impl Agent {
     }
 
     /// Restarts the agent's process: the attempts that it works on are lost.
-    pub fn on_killed(&mut self, now: Timestamp) {
+    pub fn on_process_restarted(&mut self, now: Timestamp) {
         for run in std::mem::take(&mut self.running).into_values() {
             self.record_attempt_event(now, run, AttemptEvent::Died);
         }
@@ -225,12 +225,12 @@ impl Agent {
         let due: Vec<_> = self.agenda.drain(..later).collect();
         let sent = due
             .into_iter()
-            .map(|(_, due)| self.handle_agenda_item(due, now));
+            .map(|(_, item)| self.handle_agenda_item(item, now));
         sent.flatten().collect()
     }
 
-    fn handle_agenda_item(&mut self, due: AgendaItem, now: Timestamp) -> Vec<EnvelopedMessage> {
-        match due {
+    fn handle_agenda_item(&mut self, item: AgendaItem, now: Timestamp) -> Vec<EnvelopedMessage> {
+        match item {
             AgendaItem::Message(run, _) if !self.works_on(run) => Vec::new(),
             AgendaItem::Message(run, message) => vec![self.prepare_message(run, message, now)],
             AgendaItem::Heartbeat => {
@@ -341,8 +341,8 @@ impl Agent {
         self.running.get(&run.task_id) == Some(&run)
     }
 
-    fn record_attempt_event(&self, now: Timestamp, run: RunKey, deed: AttemptEvent) {
-        self.record_event(now, AgentEvent::Run(run, deed));
+    fn record_attempt_event(&self, now: Timestamp, run: RunKey, event: AttemptEvent) {
+        self.record_event(now, AgentEvent::Run(run, event));
     }
 
     fn record_event(&self, now: Timestamp, what: AgentEvent) {

@@ -63,19 +63,19 @@ impl Gateway for ApiGateway {
         let call = self.client.post_to_connection();
         let call = call.connection_id(connection.as_str());
         let sent = call.data(Blob::new(text)).send().await;
-        delivery_from_result("PostToConnection", sent)
+        send_outcome_from_result("PostToConnection", sent)
     }
 
     async fn close(&self, connection: &ConnectionId) -> Result<(), GatewayError> {
         let call = self.client.delete_connection();
         let closed = call.connection_id(connection.as_str()).send().await;
-        delivery_from_result("DeleteConnection", closed).map(drop)
+        send_outcome_from_result("DeleteConnection", closed).map(drop)
     }
 }
 
 /// Returns the outcome of a call. API Gateway answers 410 if the connection does not exist (any more,
 /// or yet).
-fn delivery_from_result<T, E>(
+fn send_outcome_from_result<T, E>(
     operation: &'static str,
     result: Result<T, SdkError<E>>,
 ) -> Result<SendOutcome, GatewayError>

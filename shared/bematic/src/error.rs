@@ -169,11 +169,11 @@ pub enum StoreError {
         /// The deserializer's error.
         source: Source,
     },
-    /// A record could not be serialized as an item.
-    #[error("the record cannot be written: {}", chain(&**source))]
+    /// A request could not be built: a record could not be serialized, or a part is missing.
+    #[error("the request to DynamoDB cannot be built: {}", chain(&**source))]
     #[strum(serialize = "STORE_UNWRITABLE")]
     InvalidRequest {
-        /// The serializer's error.
+        /// The serializer's or the builder's error.
         source: Source,
     },
     /// A page's cursor was not issued by this store.

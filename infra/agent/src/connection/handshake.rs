@@ -65,7 +65,7 @@ fn handshake_request(config: &Config, api_key: &SecretString) -> Result<Request,
 
 impl Failure {
     fn of(error: &Error, url: &Url) -> Self {
-        let place = host_and_port(url);
+        let place = address_without_secrets(url);
         let status = match error {
             Error::Http(response) => response.status(),
             Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -88,7 +88,7 @@ impl Failure {
 }
 
 /// Returns host and port: the rest of the address might hold a secret.
-fn host_and_port(url: &Url) -> String {
+fn address_without_secrets(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),

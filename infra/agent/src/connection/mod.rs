@@ -255,7 +255,7 @@ async fn read_loop(
 ) -> String {
     while let Some(message) = stream.next().await {
         let event = match message {
-            Ok(Message::Text(text)) => parse(&text),
+            Ok(Message::Text(text)) => event_of_text(&text),
             Ok(Message::Close(frame)) => {
                 // Reading on is what sends the answer.
                 let _answered = timeout(CLOSE_TIMEOUT, stream.next()).await;
@@ -282,7 +282,7 @@ async fn read_loop(
     "the connection ended".to_owned()
 }
 
-fn parse(text: &str) -> ConnectionEvent {
+fn event_of_text(text: &str) -> ConnectionEvent {
     match decode::<CloudMessage>(text) {
         Ok((envelope, _)) => ConnectionEvent::Message(Box::new(envelope)),
         Err(error) => match serde_json::from_str(text) {
@@ -327,12 +327,15 @@ mod tests {
     fn an_error_of_the_gateway_differs_from_a_text_that_is_no_message() {
         let error =
             r#"{"message": "Internal server error", "connectionId":"c=", "requestId":"r="}"#;
-        let ConnectionEvent::GatewayError(problem) = parse(error) else {
+        let ConnectionEvent::GatewayError(problem) = event_of_text(error) else {
             panic!("not parsed as the gateway's error");
         };
         assert_eq!(problem, "Internal server error, request r=");
         for text in ["{}", "no JSON", r#"{"message": "hello"}"#] {
-            assert!(matches!(parse(text), ConnectionEvent::Unreadable(_)));
+            assert!(matches!(
+                event_of_text(text),
+                ConnectionEvent::Unreadable(_)
+            ));
         }
     }
 }

@@ -184,12 +184,12 @@ impl RunningCommand {
     }
 
     fn on_stdout(&mut self, text: &str) {
-        let mut pieces = self.lines.push(text);
+        let mut segments = self.lines.push(text);
         if self.stdout.reader.is_none() {
-            pieces.extend(self.lines.finish());
+            segments.extend(self.lines.finish());
         }
-        for piece in pieces {
-            let text = match piece {
+        for segment in segments {
+            let text = match segment {
                 OutputSegment::Text(text) => text,
                 OutputSegment::ProgressLine(line) => {
                     self.buffer.add_progress(&line);

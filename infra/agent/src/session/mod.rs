@@ -1,5 +1,5 @@
-//! The agent's decisions: no I/O, no clock, no randomness of its own. [`Session::handle_event`] takes
-//! [`Event`]s; [`Effect`]s and messages to send come out.
+//! The agent's decisions: no I/O, no clock, no randomness of its own. [`Session::handle_event`]
+//! takes [`Event`]s; [`Effect`]s and messages to send come out.
 
 mod outbox;
 mod terminal;
@@ -287,7 +287,7 @@ impl Session {
         AgentMessage::HeartbeatPong(HeartbeatReport {
             agent_id: self.config.agent_id.clone(),
             server_time: asked,
-            active_tasks: self.active_runs().count() as u64,
+            active_tasks: self.running_and_waiting_runs().count() as u64,
             cpu_usage: load.cpu,
             memory_usage: load.memory,
             tasks: Some(self.held_tasks()),
@@ -317,14 +317,16 @@ impl Session {
     }
 
     /// The runs of all tasks: first those that run, then those that wait.
-    fn active_runs(&self) -> impl Iterator<Item = RunKey> {
+    fn running_and_waiting_runs(&self) -> impl Iterator<Item = RunKey> {
         let running = self.running.iter().map(|task| task.run);
         running.chain(self.waiting.iter().map(|task| task.run))
     }
 
     /// The tasks that the agent still answers for.
     fn held_tasks(&self) -> Vec<TaskId> {
-        let runs = self.active_runs().chain(self.outbox.unsettled_runs());
+        let runs = self
+            .running_and_waiting_runs()
+            .chain(self.outbox.unsettled_runs());
         let mut tasks: Vec<_> = runs.map(|run| run.task).collect();
         tasks.sort_unstable();
         tasks.dedup();
@@ -528,7 +530,7 @@ impl Session {
     fn check_admission(&self, submit: &TaskSubmit) -> Result<PathBuf, TaskAck> {
         let run = RunKey::of(submit);
         let later = |held: &RunKey| held.task == run.task && held.attempt > run.attempt;
-        if let Some(held) = self.active_runs().find(later) {
+        if let Some(held) = self.running_and_waiting_runs().find(later) {
             let attempt = held.attempt.map_or(0, Attempt::number);
             let reason = format!("attempt {attempt} of the task is already here");
             return Err(rejecting_ack(run, reason, true, true));
@@ -542,7 +544,7 @@ impl Session {
             ));
         }
         let slots = self.config.concurrency as usize;
-        if self.active_runs().count() >= 2 * slots {
+        if self.running_and_waiting_runs().count() >= 2 * slots {
             let reason =
                 format!("all {slots} slots of the agent are taken, and as many tasks wait");
             return Err(rejecting_ack(run, reason, true, false));

@@ -9,8 +9,8 @@
 //!
 //! Before a connection is replaced, the outbox is held: a last heartbeat proves that the messages
 //! before it have arrived, and the rest waits for the new connection. So nothing is lost with the
-//! old connection, and nothing is sent twice. Only heartbeats, and answers to the cloud's, go out all
-//! the same.
+//! old connection, and nothing is sent twice. Only heartbeats, and answers to the cloud's, go out
+//! all the same.
 
 use std::{
     collections::VecDeque,
@@ -30,13 +30,13 @@ use crate::{backoff::exponential_delay, run::RunKey};
 pub(super) const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Terminal messages that may wait to be confirmed: AGENT_STATUS has to name their tasks, and a
 /// list in a message has at most 1000 entries.
-const MAX_UNCONFIRMED_KEPT: usize = 500;
+const MAX_UNCONFIRMED_TERMINAL_MESSAGES: usize = 500;
 /// Sends of a terminal message to a cloud that has never confirmed any: one older than MESSAGE_ACK.
 const MAX_LEGACY_CLOUD_SENDS: u32 = 8;
 /// Repetitions of a task's other message that the cloud cannot handle: for some three minutes.
 const MAX_RETRIES: u32 = 8;
 /// Time in which a message's failure may be reported: API Gateway waits 29 s for a function.
-const REFUSAL_WINDOW: Duration = Duration::from_secs(30);
+const FAILURE_REPORT_WINDOW: Duration = Duration::from_secs(30);
 /// The longest wait between two sends of a terminal message.
 const MAX_RESEND_DELAY: Duration = Duration::from_mins(10);
 /// The longest wait until a message that the cloud could not handle is sent again.
@@ -62,7 +62,7 @@ pub(super) struct Outgoing {
     sent_at: Option<Instant>,
     /// The number of times that the message was sent and not refused.
     sends: u32,
-    refusals: u32,
+    retries: u32,
     resend_at: Option<Instant>,
     /// Bytes of dropped output that the message notes instead of containing output.
     dropped: usize,
@@ -76,7 +76,7 @@ impl From<Envelope<AgentMessage>> for Outgoing {
             arrival: ArrivalState::Unknown,
             sent_at: None,
             sends: 0,
-            refusals: 0,
+            retries: 0,
             resend_at: None,
             dropped: 0,
         }
@@ -122,7 +122,7 @@ impl Outgoing {
 
     /// Whether the cloud was unable to handle the message so often that it may be given up.
     const fn has_exhausted_retries(&self) -> bool {
-        self.run_key().is_some() && !self.is_terminal() && self.refusals >= MAX_RETRIES
+        self.run_key().is_some() && !self.is_terminal() && self.retries >= MAX_RETRIES
     }
 
     /// The approximate size in bytes; the rest of a message is small.
@@ -140,8 +140,8 @@ impl Outgoing {
     fn retry_later(&mut self, now: Instant, first: Duration) {
         if self.arrival != ArrivalState::Refused {
             self.arrival = ArrivalState::Refused;
-            self.resend_at = Some(now + exponential_delay(first, self.refusals, MAX_RETRY_DELAY));
-            self.refusals += 1;
+            self.resend_at = Some(now + exponential_delay(first, self.retries, MAX_RETRY_DELAY));
+            self.retries += 1;
             self.sends = self.sends.saturating_sub(1);
         }
     }
@@ -296,7 +296,9 @@ impl Outbox {
         let answered = self.answered;
         self.mark_proven(|message| message.heartbeats < answered);
         self.sent.retain(|message| {
-            let refusable = message.sent_at.is_some_and(|at| now < at + REFUSAL_WINDOW);
+            let refusable = message
+                .sent_at
+                .is_some_and(|at| now < at + FAILURE_REPORT_WINDOW);
             message.arrival != ArrivalState::Proven || refusable
         });
     }
@@ -367,7 +369,7 @@ impl Outbox {
     /// A message that seems to have arrived is repeated once; messages are idempotent.
     pub(super) fn retry_all_later(&mut self, now: Instant, first: Duration) {
         for message in &mut self.sent.list {
-            let enough = message.arrival == ArrivalState::Proven && message.refusals > 0;
+            let enough = message.arrival == ArrivalState::Proven && message.retries > 0;
             if !message.has_exhausted_retries() && !enough {
                 message.retry_later(now, first);
             }
@@ -399,7 +401,7 @@ impl Outbox {
         }
         let sent = take(&mut self.sent).list;
         let terminal = sent.iter().filter(|message| message.is_terminal()).count();
-        let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED_KEPT);
+        let mut surplus = terminal.saturating_sub(MAX_UNCONFIRMED_TERMINAL_MESSAGES);
         let (due, rest): (MessageList, MessageList) = sent
             .into_iter()
             .partition(|message| message.resend_at.is_some_and(|at| at <= now));

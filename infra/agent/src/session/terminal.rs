@@ -21,8 +21,8 @@ const RESULT_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 4 * 3;
 const LIST_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 16;
 /// Bytes of JSON that an error may take.
 const ERROR_BUDGET_BYTES: usize = limits::MAX_MESSAGE_BYTES / 8;
-/// Characters of a session id, which goes into an environment variable later, and of the reason of a
-/// cancellation.
+/// Characters of a session id, which goes into an environment variable later, and of the reason of
+/// a cancellation.
 const SHORT_FIELD_CHARS: usize = 1000;
 
 /// The cause for which a run was stopped.

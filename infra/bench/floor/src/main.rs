@@ -22,7 +22,7 @@ const REQUEST_BODY_BYTES: usize = 1500;
 const SPIN_TIME: Duration = Duration::from_micros(200);
 
 #[derive(Deserialize)]
-struct FloorEvent {
+struct SyntheticWorkload {
     /// How often to be busy, and whether to exchange bytes each time.
     #[serde(default)]
     times: u32,
@@ -34,7 +34,7 @@ struct FloorEvent {
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let connection = &Mutex::new(None);
-    run(service_fn(async |event: LambdaEvent<FloorEvent>| {
+    run(service_fn(async |event: LambdaEvent<SyntheticWorkload>| {
         let mut connection = connection.lock().await;
         for _ in 0..event.payload.times {
             let began = Instant::now();

@@ -170,7 +170,7 @@ impl FunctionInvoker for Lambda {
         &self.cloud
     }
 
-    fn message_label(&self, _: &str, message: &Message) -> WorkCause {
+    fn queue_message_label(&self, _: &str, message: &Message) -> WorkCause {
         self.meter.cause_of_message(&message.id)
     }
 

@@ -155,7 +155,7 @@ async fn get(dynamo: &aws_sdk_dynamodb::Client) {
     read.set_key(Some(key("1"))).send().await.unwrap();
 }
 
-/// Writes down what it is told, and refuses one operation.
+/// Writes down the calls, and refuses one operation.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 

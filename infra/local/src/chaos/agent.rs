@@ -116,7 +116,7 @@ async fn run(
                     agent.on_disconnected(now);
                 }
                 if interruption.kill {
-                    agent.on_killed(now);
+                    agent.on_process_restarted(now);
                 }
                 url = interruption.url.unwrap_or(url);
                 opening.set(open_after(interruption.away, &url));

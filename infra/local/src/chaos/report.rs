@@ -135,10 +135,10 @@ pub(super) async fn print_violation_records(
     for id in ids.into_iter().take(MAX_EXPLAINED_IDS) {
         ui.print_line(&format!("── what the agents did with {id}"));
         for Entry { at, agent, what } in ledger {
-            if let AgentEvent::Run(run, deed) = what
+            if let AgentEvent::Run(run, event) = what
                 && run.task_id.to_string() == id
             {
-                ui.print_line(&format!("{at} {agent} attempt {}: {deed:?}", run.attempt));
+                ui.print_line(&format!("{at} {agent} attempt {}: {event:?}", run.attempt));
             }
         }
         ui.print_line(&format!("── what the functions said of {id}"));

@@ -116,7 +116,7 @@ async fn run(session: &Session<'_>, stack: &Stack, options: &Options, seed: u64)
     step.succeed(&participants.progress_text().await);
     let faults_ended = SystemClock.now();
     let ended_disturbed =
-        participants.count_deeds(|deed| matches!(deed, AttemptEvent::Reported(_)));
+        participants.count_attempt_events(|event| matches!(event, AttemptEvent::Reported(_)));
     let step = ui.begin_step("Waiting until all has come to rest");
     participants.wait_until_settled(&system, &step).await?;
     let records = Records {
@@ -236,7 +236,10 @@ impl Participants {
                 return Ok(());
             }
             // As long as either changes, something goes on.
-            let (now, state) = (SystemClock.now(), Some((open, self.count_deeds(|_| true))));
+            let (now, state) = (
+                SystemClock.now(),
+                Some((open, self.count_attempt_events(|_| true))),
+            );
             if last != state {
                 (last, changed_at) = (state, now);
             }
@@ -247,15 +250,15 @@ impl Participants {
         }
     }
 
-    fn count_deeds(&self, wanted: fn(&AttemptEvent) -> bool) -> usize {
-        let of = |what: &AgentEvent| matches!(what, AgentEvent::Run(_, deed) if wanted(deed));
+    fn count_attempt_events(&self, wanted: fn(&AttemptEvent) -> bool) -> usize {
+        let of = |what: &AgentEvent| matches!(what, AgentEvent::Run(_, event) if wanted(event));
         self.ledger.count_matching(of)
     }
 
     async fn progress_text(&self) -> String {
         let asked = self.record.lock().await.asked;
-        let begun = self.count_deeds(|deed| matches!(deed, AttemptEvent::Started));
-        let ended = self.count_deeds(|deed| matches!(deed, AttemptEvent::Confirmed));
+        let begun = self.count_attempt_events(|event| matches!(event, AttemptEvent::Started));
+        let ended = self.count_attempt_events(|event| matches!(event, AttemptEvent::Confirmed));
         format!("{asked} asked for, {begun} begun, {ended} ended")
     }
 }

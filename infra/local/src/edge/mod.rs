@@ -100,11 +100,11 @@ impl Edge {
     /// Has calls of functions to AWS fail at random from now on: one half before they take effect, the other
     /// half after it. The same seed lets the same ones of a sequence of calls fail.
     pub(crate) fn fail_aws_calls(&self, seed: u64, probability: f64) {
-        self.relay.lock_calls().dice = Some((StdRng::seed_from_u64(seed), probability));
+        self.relay.lock_call_faults().dice = Some((StdRng::seed_from_u64(seed), probability));
     }
 
     pub(crate) fn call_counts(&self) -> CallCounts {
-        self.relay.lock_calls().counts
+        self.relay.lock_call_faults().counts
     }
 
     /// Stops taking requests, cuts the connections, lets requests in flight end.

@@ -77,7 +77,7 @@ impl CallFaults {
 pub(super) struct Relay {
     emulator: SocketAddr,
     client: Client<HttpConnector, Body>,
-    calls: Mutex<CallFaults>,
+    call_faults: Mutex<CallFaults>,
 }
 
 impl Relay {
@@ -91,13 +91,15 @@ impl Relay {
         Self {
             emulator,
             client,
-            calls: Mutex::default(),
+            call_faults: Mutex::default(),
         }
     }
 
     /// Locks also after a holder panicked: nothing is left half changed.
-    pub(super) fn lock_calls(&self) -> MutexGuard<'_, CallFaults> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_call_faults(&self) -> MutexGuard<'_, CallFaults> {
+        self.call_faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a request on; a call of a function may be made to fail.
@@ -115,7 +117,7 @@ impl Relay {
             return error_response(status, "PayloadTooLargeException", &text);
         };
         let request = Request::from_parts(parts, Body::from(body));
-        let failure = self.lock_calls().next_call_failure();
+        let failure = self.lock_call_faults().next_call_failure();
         match failure {
             None => self.send(request).await,
             Some(FailurePoint::Before) => {

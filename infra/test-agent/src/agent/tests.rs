@@ -61,7 +61,7 @@ fn kinds(sent: &[EnvelopedMessage]) -> Vec<&str> {
 }
 
 fn count(ledger: &Ledger, wanted: &AttemptEvent) -> usize {
-    ledger.count_matching(|what| matches!(what, AgentEvent::Run(_, deed) if deed == wanted))
+    ledger.count_matching(|what| matches!(what, AgentEvent::Run(_, event) if event == wanted))
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn an_attempt_is_begun_once_also_after_a_kill() {
     let mut agent = agent(&ledger);
     submit(&mut agent, run(TASK, 1), 0);
     assert_eq!(kinds(&submit(&mut agent, run(TASK, 1), 10)), ["TASK_ACK"]);
-    agent.on_killed(at(20));
+    agent.on_process_restarted(at(20));
     assert!(submit(&mut agent, run(TASK, 1), 30).is_empty());
     assert!(agent.take_due_messages(at(9000)).is_empty());
     assert_eq!(count(&ledger, &AttemptEvent::Started), 1);
@@ -111,7 +111,7 @@ fn a_kill_loses_work_but_no_terminal_message() {
     submit(&mut agent, run(TASK, 1), 0);
     agent.take_due_messages(at(200));
     submit(&mut agent, run(OTHER, 1), 300);
-    agent.on_killed(at(310));
+    agent.on_process_restarted(at(310));
     let sent = agent.on_connected(at(400));
     assert_eq!(kinds(&sent), ["AGENT_STATUS", "TASK_COMPLETE"]);
     assert_eq!(sent[0].message.payload["activeTasks"], json!([]));

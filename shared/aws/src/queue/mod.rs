@@ -77,8 +77,8 @@ impl SqsQueue {
         try_join_all(batches).await.map(drop)
     }
 
-    /// Sends up to [`SEND_BATCH_LIMIT`] messages in one call, and each message that SQS refused once
-    /// more in a call of its own.
+    /// Sends up to [`SEND_BATCH_LIMIT`] messages in one call, and each message that SQS refused
+    /// once more in a call of its own.
     async fn send_batch(&self, messages: &[MessageBuilder]) -> Result<(), QueueError> {
         let entries = messages.iter().cloned().enumerate();
         let entries = entries.map(|(id, message)| build_entry(message, id));

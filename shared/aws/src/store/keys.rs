@@ -158,9 +158,9 @@ pub(super) fn channel_partition(channel: &ChannelId) -> String {
 /// time.
 pub(super) const UNFINISHED_BATCHES_PARTITION: &str = "BATCHES";
 
-// Lists in an index, each of [`LIST_SHARDS`] partitions, since a partition takes 1 000 writes/s. In the
-// index `due`: tasks by time, agents by name and connections by deadline; in the index `list`: agents
-// and projects by name.
+// Lists in an index, each of [`LIST_SHARDS`] partitions, since a partition takes 1 000 writes/s. In
+// the index `due`: tasks by time, agents by name and connections by deadline; in the index `list`:
+// agents and projects by name.
 pub(super) const DUE_TASKS_LIST: &str = "DUE";
 pub(super) const CONNECTED_AGENTS_LIST: &str = "CONNECTED";
 pub(super) const UNAUTHENTICATED_CONNECTIONS_LIST: &str = "UNAUTHENTICATED";

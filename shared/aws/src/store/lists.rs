@@ -103,7 +103,11 @@ impl TaskLists for TaskStore {
         Ok(Page { items, next })
     }
 
-    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> Result<u64, StoreError> {
+    async fn count_after_in_channel(
+        &self,
+        channel: &ChannelId,
+        cursor: &str,
+    ) -> Result<u64, StoreError> {
         let channel = keys::channel_partition(channel);
         let before = [(":channel", &*channel), (":cursor", check_cursor(cursor)?)];
         let query = self

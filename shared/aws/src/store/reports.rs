@@ -1,5 +1,5 @@
-//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`] pieces of its output, one
-//! item each.
+//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`]
+//! pieces of its output, one item each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -128,8 +128,8 @@ impl Reports for TaskStore {
 }
 
 impl TaskStore {
-    /// Stores a step or a piece of output. Its key comes from the message, so that a repeated message
-    /// overwrites its own item.
+    /// Stores a step or a piece of output. Its key comes from the message, so that a repeated
+    /// message overwrites its own item.
     async fn put_report(
         &self,
         key: &Key,
@@ -141,8 +141,9 @@ impl TaskStore {
         put.send().await.map(drop)
     }
 
-    /// Deletes pieces beyond the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`], once in [`CHUNKS_PER_TRIM`] pieces. The keys of
-    /// numbered pieces are computed; pieces without numbers are counted by a query.
+    /// Deletes pieces beyond the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`], once in
+    /// [`CHUNKS_PER_TRIM`] pieces. The keys of numbered pieces are computed; pieces without numbers
+    /// are counted by a query.
     async fn trim_output(&self, chunk: &OutputChunk) -> Result<(), StoreError> {
         let (task, attempt) = (chunk.task_id, chunk.attempt);
         let every = u64::from(CHUNKS_PER_TRIM);

@@ -31,7 +31,7 @@ impl TaskStore {
     }
 
     /// Returns the writes of a transition: of the task, on condition that its version is that of
-    /// `before`, and of other items. A claim has conditions.
+    /// `before`, and of other items. A claim has further conditions.
     pub(super) fn transition_writes(
         &self,
         before: &Task,

@@ -117,8 +117,8 @@ impl Agent {
     }
 
     /// Returns the time at which the agent last named a task that has run since `began`, as far as
-    /// is known. Not every heartbeat is recorded: a recorded list is valid for [`MAX_HEARTBEAT_RECORD_GAP`], and
-    /// says nothing about a task that began after it.
+    /// is known. Not every heartbeat is recorded: a recorded list is valid for
+    /// [`MAX_HEARTBEAT_RECORD_GAP`], and says nothing about a task that began after it.
     pub(crate) fn task_presumed_listed_at(
         &self,
         task: TaskId,
@@ -151,7 +151,8 @@ pub struct Binding {
     pub id: ConnectionId,
     /// The time at which the connection was bound: the newer of two wins.
     pub bound_at: Timestamp,
-    /// The spelling of the first message. No tasks are sent before it: the connection may not be open.
+    /// The spelling of the first message. No tasks are sent before it: the connection may not be
+    /// open.
     pub spelling: Option<TypeSpelling>,
     /// The first ping that the agent has not echoed, or the last ping that it has.
     pub pinged_at: Option<Timestamp>,

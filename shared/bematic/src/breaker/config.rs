@@ -30,7 +30,8 @@ pub struct BreakerConfig {
     /// The number of successful probes that close the breaker, and of permits that are out at once.
     #[garde(range(min = 1, max = 20))]
     pub success_threshold_count: u32,
-    /// The shortest time in milliseconds after which a probe counts as failed, unless it is known to run.
+    /// The shortest time in milliseconds after which a probe counts as failed, unless it is known
+    /// to run.
     #[garde(range(min = 1, max = WEEK_MS))]
     pub half_open_permit_lease_ms: u64,
     /// The number of failures in a row, over any time, that open the breaker; 0 for no such rule.

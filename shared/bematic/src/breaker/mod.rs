@@ -40,7 +40,8 @@ pub use self::{
 };
 use bematic_protocol::time::Timestamp;
 
-/// An agent's breaker, as it is stored: one item of some 15 KB at the most ([`Window::MAX_OUTCOMES_KEPT`]).
+/// An agent's breaker, as it is stored: one item of some 15 KB at the most
+/// ([`Window::MAX_OUTCOMES_KEPT`]).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -71,7 +72,8 @@ pub struct Breaker {
     /// Reports that were not counted, the newest last: at most [`Breaker::IGNORED_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<IgnoredReport>,
-    /// Probes of recoveries that are over, whose outcomes do not count: [`Breaker::OVERTAKEN_PERMITS_KEPT`].
+    /// Probes of recoveries that are over, whose outcomes do not count:
+    /// [`Breaker::OVERTAKEN_PERMITS_KEPT`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<String>,
     /// The last failure that counted.

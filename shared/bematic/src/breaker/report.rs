@@ -1,4 +1,4 @@
-//! The report that a change of a task makes to the breaker of its agent.
+//! The event that a change of a task is for the breaker of its agent.
 
 use bematic_protocol::messages::Fault;
 

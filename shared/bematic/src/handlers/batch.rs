@@ -71,7 +71,11 @@ impl BatchWorker {
     async fn begin(&self, batch: &Batch) -> Result<Option<Batch>> {
         let channel = &batch.origin.channel_id;
         let first = batch.first_cursor();
-        let total = self.ports.lists.count_in_channel(channel, &first).await?;
+        let total = self
+            .ports
+            .lists
+            .count_after_in_channel(channel, &first)
+            .await?;
         let next = batch.after_start(total, self.ports.clock.now());
         match self.ports.batches.apply(batch, &next, &[]).await? {
             BatchWritten::Done => Ok(Some(next)),

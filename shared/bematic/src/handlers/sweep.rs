@@ -25,8 +25,8 @@ const SWEEP_TIME_BUDGET: Duration = Duration::from_secs(40);
 /// The results of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SweepSummary {
-    /// The number of messages that the dispatcher was sent: for tasks whose timer has ended, and for
-    /// connections that did not authenticate in time.
+    /// The number of messages that the dispatcher was sent: for tasks whose timer has ended, and
+    /// for connections that did not authenticate in time.
     pub due: usize,
     /// The number of agents whose queue is to be dispatched.
     pub dispatched: usize,
@@ -61,8 +61,8 @@ impl Sweeper {
         Self { ports }
     }
 
-    /// Sweeps once. Single failures are counted and logged, and the sweep goes on. It fails, and logs
-    /// so, if an index could not be read.
+    /// Sweeps once. Single failures are counted and logged, and the sweep goes on. It fails, and
+    /// logs so, if an index could not be read.
     pub async fn sweep(&self) -> Result<SweepSummary> {
         let mut swept = SweepSummary::default();
         let result = self.sweep_all(&mut swept).await;
@@ -183,7 +183,8 @@ impl Sweeper {
         }
     }
 
-    /// Checks a connected agent by its liveness: pings it, marks it offline, or has its queue dispatched.
+    /// Checks a connected agent by its liveness: pings it, marks it offline, or has its queue
+    /// dispatched.
     async fn check_agent(&self, agent: &Agent) -> Result<AgentCheckOutcome> {
         let Some(binding) = &agent.connection else {
             return Ok(AgentCheckOutcome::Healthy);
@@ -208,9 +209,9 @@ impl Sweeper {
     }
 
     /// Checks an agent again as it is stored now, since it may have sent something since the index
-    /// was written, and marks it offline if it is silent or deaf. Its connection is closed first, so
-    /// that an agent that is still there opens another: once it is marked, no sweep finds it. Its
-    /// tasks keep their leases.
+    /// was written, and marks it offline if it is silent or deaf. Its connection is closed first,
+    /// so that an agent that is still there opens another: once it is marked, no sweep finds it.
+    /// Its tasks keep their leases.
     async fn recheck_and_mark_offline(
         &self,
         agent: &Agent,
@@ -236,8 +237,8 @@ impl Sweeper {
         Ok(AgentCheckOutcome::Lost)
     }
 
-    /// Requests a dispatch of the agent's queue if a task waits in it that the agent may be sent, or if a
-    /// change of its breaker has yet to be announced.
+    /// Requests a dispatch of the agent's queue if a task waits in it that the agent may be sent,
+    /// or if a change of its breaker has yet to be announced.
     async fn request_dispatch_if_needed(
         &self,
         agent: &Agent,

@@ -129,7 +129,7 @@ pub trait TaskLists: Send + Sync {
     ) -> StoreResult<Page<Task>>;
     /// Returns the number of tasks of the channel that come after `cursor`. Reads an index that
     /// lags. A call for each megabyte of the index.
-    async fn count_in_channel(&self, channel: &ChannelId, cursor: &str) -> StoreResult<u64>;
+    async fn count_after_in_channel(&self, channel: &ChannelId, cursor: &str) -> StoreResult<u64>;
 }
 
 /// The index of tasks by the time at which they have to be checked.

@@ -70,8 +70,10 @@ pub(crate) struct ButtonPress {
 /// Why a request from Slack cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
+    /// Not JSON, or a field that every body of this kind has is missing or wrong.
     #[error("the body is not what Slack sends: {0}")]
     Body(#[from] serde_json::Error),
+    /// A field that only some bodies need is missing.
     #[error("the request has no {0}")]
     Missing(&'static str),
     #[error("the request's {0} is not valid: {1}")]
@@ -117,44 +119,56 @@ fn parse_command(form: &Value) -> Result<Inbound, InboundError> {
     }))
 }
 
-/// The parts of an event's body that are read. Others are skipped whatever they are.
+/// The fields of an event's body that are read. Others are skipped whatever they are.
 #[derive(Deserialize)]
 struct OuterEvent {
     #[serde(rename = "type")]
     kind: String,
     challenge: Option<String>,
-    event_id: Option<String>,
     #[serde(default)]
-    event: Value,
+    event_id: Value,
+    event: Option<InnerEvent>,
+}
+
+/// The fields of an event that are read. Events that are ignored may have anything under these
+/// names.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct InnerEvent {
+    #[serde(rename = "type")]
+    kind: Value,
+    bot_id: Value,
+    channel: Value,
+    user: Value,
+    text: Value,
+    ts: Value,
+    thread_ts: Value,
 }
 
 fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
     let body: OuterEvent = serde_json::from_slice(body)?;
-    let event = &body.event;
-    match (&*body.kind, event["type"].as_str()) {
+    let event = body.event.unwrap_or_default();
+    match (&*body.kind, event.kind.as_str()) {
         ("url_verification", _) => Ok(Inbound::UrlVerification {
             challenge: body.challenge.ok_or(InboundError::Missing("challenge"))?,
         }),
         // Mentions by bots, including Bematic itself, are ignored: two bots that mention each other
         // would never end.
-        ("event_callback", Some("app_mention")) if !event["bot_id"].is_null() => {
+        ("event_callback", Some("app_mention")) if !event.bot_id.is_null() => {
             Ok(ignored("app_mention by a bot"))
         }
         ("event_callback", Some("app_mention")) => Ok(Inbound::Mention(Mention {
-            event_id: body
-                .event_id
-                .filter(|id| !id.is_empty())
-                .ok_or(InboundError::Missing("event_id"))?,
-            channel_id: field(event, "channel")?,
-            user_id: field(event, "user")?,
-            text: deserialize_field(&event["text"], "text")?,
-            ts: field(event, "ts")?,
-            thread_ts: field(event, "thread_ts")?,
+            event_id: not_empty(&body.event_id, "event_id")?,
+            channel_id: not_empty(&event.channel, "event.channel")?,
+            user_id: not_empty(&event.user, "event.user")?,
+            text: deserialize_field(&event.text, "event.text")?,
+            ts: not_empty(&event.ts, "event.ts")?,
+            thread_ts: not_empty(&event.thread_ts, "event.thread_ts")?,
         })),
-        ("event_callback", _) => Ok(ignored(&deserialize_field::<String>(
-            &event["type"],
-            "event's type",
-        )?)),
+        ("event_callback", _) => {
+            let kind: String = deserialize_field(&event.kind, "event.type")?;
+            Ok(ignored(&kind))
+        }
         (kind, _) => Ok(ignored(kind)),
     }
 }
@@ -165,8 +179,8 @@ struct InteractionKind {
     kind: String,
 }
 
-/// The parts of a pressed button's payload that are read. Others are skipped whatever they are: `message`
-/// is the whole card, which may hold half an emoji of an agent's output.
+/// The fields of a pressed button's payload that are read. Others are skipped whatever they are:
+/// `message` is the whole card, which may hold half an emoji of an agent's output.
 #[derive(Deserialize)]
 struct BlockActionsPayload {
     #[serde(default)]
@@ -210,10 +224,14 @@ fn ignored(kind: &str) -> Inbound {
     Inbound::Ignored { kind: kind.into() }
 }
 
-/// Returns a field. An empty text counts as missing, which an optional field may be.
-fn field<T: DeserializeOwned>(of: &Value, name: &'static str) -> Result<T, InboundError> {
-    let value = of.get(name).filter(|value| **value != *"");
-    deserialize_field(value.unwrap_or(&Value::Null), name)
+/// Returns a field of a form. An empty text counts as missing, which an optional field may be.
+fn field<T: DeserializeOwned>(form: &Value, name: &'static str) -> Result<T, InboundError> {
+    not_empty(&form[name], name)
+}
+
+/// Converts the value of the field `name`. Null and an empty text count as missing.
+fn not_empty<T: DeserializeOwned>(value: &Value, name: &'static str) -> Result<T, InboundError> {
+    deserialize_field(if *value == "" { &Value::Null } else { value }, name)
 }
 
 /// Converts the parsed value of the field `name`, which the error names.

@@ -14,8 +14,8 @@ impl Task {
         self.state.is_pending_unsent() && self.route.as_ref().is_some_and(Route::has_choice)
     }
 
-    /// Returns the time at which a waiting task is first checked for a better agent; later checks are after growing
-    /// intervals.
+    /// Returns the time at which a waiting task is first checked for a better agent; later checks
+    /// are after growing intervals.
     pub(crate) fn first_move_check_at(&self) -> Option<Timestamp> {
         self.may_move().then(|| self.updated_at + MOVE_CHECK_AFTER)
     }
@@ -41,8 +41,8 @@ impl Task {
             .or_else(|| self.earlier.get(agent).copied())
     }
 
-    /// Returns the task after an event of `sender`. An agent that the task was moved away from reports
-    /// on an attempt that is over, never on one of the present agent.
+    /// Returns the task after an event of `sender`. An agent that the task was moved away from
+    /// reports on an attempt that is over, never on one of the present agent.
     pub(crate) fn after_agent_event(
         &self,
         sender: &AgentId,

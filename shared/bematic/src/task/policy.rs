@@ -81,7 +81,8 @@ impl TaskPolicy {
     }
 }
 
-/// The settings that apply to one task, put together for each decision: the policy is the present one.
+/// The settings that apply to one task, put together for each decision: the policy is the present
+/// one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskTerms<'a> {
     /// The settings that apply to all tasks.

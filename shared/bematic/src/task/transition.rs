@@ -397,8 +397,8 @@ impl TaskState {
         }
     }
 
-    /// Returns the attempt whose delivery failed, but which the agent may have received, if it is the
-    /// event's; and the number of attempts that count.
+    /// Returns the attempt whose delivery failed, but which the agent may have received, if it is
+    /// the event's; and the number of attempts that count.
     fn possibly_delivered_attempt(&self, attempt: Option<Attempt>) -> Option<(Attempt, u32)> {
         let Self::Pending {
             attempts,

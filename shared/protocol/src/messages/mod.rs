@@ -1,4 +1,5 @@
-//! The messages of the agent protocol: one JSON object each, in either direction over one WebSocket.
+//! The messages of the agent protocol: one JSON object each, in either direction over one
+//! WebSocket.
 //!
 //! [`decode`] parses every message: it accepts both spellings of a type and ignores unknown fields.
 //! [`Envelope::encode`] writes every message. `CONTRIBUTING.md` shows how to add one.
@@ -177,8 +178,8 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     Ok((envelope, spelling))
 }
 
-/// Returns the parser's reason, which may repeat what was sent, at a length that fits in a SYSTEM_ERROR and a
-/// log line.
+/// Returns the reason of the parser or the validator, which may repeat what was sent, without
+/// control characters and at a length that fits in a SYSTEM_ERROR and a log line.
 fn shorten_reason(reason: &str) -> String {
     let printable = reason.chars().filter(|c| !c.is_control());
     printable.take(300).collect()

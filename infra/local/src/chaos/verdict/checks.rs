@@ -54,7 +54,7 @@ impl Checks<'_> {
                 if history.confirmed_at.is_none() {
                     let why = "its agent reports how it ended over and over, and is not confirmed";
                     self.violate(Stuck, run, why);
-                } else if let Some(why) = self.report_was_lost(*run, report) {
+                } else if let Some(why) = self.why_report_is_lost(*run, report) {
                     self.violate(Lost, run, why);
                 }
             }
@@ -63,8 +63,8 @@ impl Checks<'_> {
             if !earlier.refused
                 && !self.is_retried(run)
                 && let Some(why) = self
-                    .attempt_sent_too_early(earlier, later)
-                    .or_else(|| self.sent_after_end(run, earlier, later))
+                    .why_sent_too_early(earlier, later)
+                    .or_else(|| self.why_sent_after_end(run, earlier, later))
             {
                 self.violate(RunTwice, &run, why);
             }
@@ -86,7 +86,7 @@ impl Checks<'_> {
     }
 
     /// The next attempt was sent while this one was at work and could still be acknowledged.
-    fn attempt_sent_too_early(
+    fn why_sent_too_early(
         &self,
         earlier: &AttemptHistory,
         later: &AttemptHistory,
@@ -104,7 +104,7 @@ impl Checks<'_> {
     }
 
     /// The next attempt was sent although this one had ended the task.
-    fn sent_after_end(
+    fn why_sent_after_end(
         &self,
         run: RunKey,
         earlier: &AttemptHistory,
@@ -119,7 +119,7 @@ impl Checks<'_> {
 
     /// A report that was confirmed to the agent is not in the store: neither as the task's end by this
     /// attempt, nor as a late report, nor replaced after an operator's retry.
-    fn report_was_lost(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
+    fn why_report_is_lost(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
         let Some(stored) = self.records.snapshot.tasks.get(&run.task_id) else {
             return Some("an agent ran it, and the store does not have it".to_owned());
         };

@@ -49,11 +49,11 @@ impl AttemptHistory {
 pub(super) fn attempt_histories(ledger: &[Entry]) -> AttemptHistories {
     let mut histories = AttemptHistories::new();
     for entry in ledger {
-        let AgentEvent::Run(run, deed) = &entry.what else {
+        let AgentEvent::Run(run, event) = &entry.what else {
             continue;
         };
         let history = histories.entry(*run).or_default();
-        match deed {
+        match event {
             AttemptEvent::Offered { message, sent_at } => {
                 history.offers.insert(message.clone(), *sent_at);
             }

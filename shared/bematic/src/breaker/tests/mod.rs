@@ -100,8 +100,8 @@ fn configs() -> impl Strategy<Value = BreakerConfig> {
     })
 }
 
-/// Generates durations, often of whole seconds, as waits are: so that events fall on the exact end of
-/// a time limit.
+/// Generates durations, often of whole seconds, as waits are: so that events fall on the exact end
+/// of a time limit.
 fn times() -> impl Strategy<Value = u64> {
     prop_oneof![(1..30_u64).prop_map(|secs| secs * 1000), 1..60_000_u64]
 }
@@ -195,9 +195,9 @@ struct Turned<'a> {
     step: &'a Transition,
 }
 
-/// Lets a history happen, and looks at each step. Returns the breaker that is left, and the latest time.
-/// An attempt ends once: the transaction that ends it in its task writes the breaker, and what is
-/// reported of it once more does not reach the breaker.
+/// Lets a history happen, and looks at each step. Returns the breaker that is left, and the latest
+/// time. An attempt ends once: the transaction that ends it in its task writes the breaker, and
+/// what is reported of it once more does not reach the breaker.
 fn live(
     config: &BreakerConfig,
     history: &History,

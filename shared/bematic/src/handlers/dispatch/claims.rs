@@ -13,8 +13,8 @@ use crate::{
     task::{Task, TaskEvent},
 };
 
-/// The number of version conflicts of a breaker in a row after which the task is left to the next
-/// message.
+/// The number of tries of a claim whose breaker others keep changing; then the task is left to the
+/// next message.
 const MAX_CLAIM_TRIES: usize = 8;
 
 /// The outcome of claiming tasks for an agent.
@@ -91,8 +91,8 @@ impl Dispatcher {
         Ok(Some(ClaimOutcome::BreakerChanged))
     }
 
-    /// Claims a task with a permit of the breaker, which the claim writes: a read unless the breaker
-    /// is given. Returns `None` if the breaker denies the permit.
+    /// Claims a task with a permit of the breaker, which the claim writes: a read unless the
+    /// breaker is given. Returns `None` if the breaker denies the permit.
     async fn claim_with_permit(
         &self,
         connection: &ConnectionId,

@@ -171,7 +171,7 @@ impl Dispatcher {
         }
         let recorded = sent
             .into_iter()
-            .map(|(task, outcome)| self.handle_delivery_outcome(task, connection, outcome));
+            .map(|(task, outcome)| self.handle_send_outcome(task, connection, outcome));
         join_all(recorded)
             .await
             .into_iter()
@@ -186,7 +186,7 @@ impl Dispatcher {
     }
 
     /// Records the outcome of sending one task: a task that could not be sent returns to the queue.
-    async fn handle_delivery_outcome(
+    async fn handle_send_outcome(
         &self,
         claimed: &Task,
         connection: &ConnectionId,

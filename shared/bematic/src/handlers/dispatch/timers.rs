@@ -47,7 +47,8 @@ impl Dispatcher {
         self.transitions.resend_lost_messages(&task, now).await
     }
 
-    /// Applies the end of a task's timer to the task. Pings the agent if it has not acknowledged the task.
+    /// Applies the end of a task's timer to the task. Pings the agent if it has not acknowledged
+    /// the task.
     async fn handle_ended_timer(&self, task: Task, now: Timestamp) -> Result<()> {
         let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {

@@ -1,5 +1,5 @@
-//! `ws-message` and `ws-heartbeat`: the messages from agents. The router parses a message, finds its
-//! sender, calls one handler a type, logs, and answers. No handler sees a message that does not
+//! `ws-message` and `ws-heartbeat`: the messages from agents. The router parses a message, finds
+//! its sender, calls one handler a type, logs, and answers. No handler sees a message that does not
 //! validate, or one of an unbound connection.
 //!
 //! To add a message: a method of [`MessageRouter`] in a module here, and an arm in
@@ -92,8 +92,8 @@ impl MessageRouter {
         handling.instrument(span).await;
     }
 
-    /// Parses a message, finds its sender and has it handled. A message that is not valid is answered
-    /// with an error; a connection of no known agent is closed.
+    /// Parses a message, finds its sender and has it handled. A message that is not valid is
+    /// answered with an error; a connection of no known agent is closed.
     async fn route(&self, event: &SocketEvent) -> Result<()> {
         let now = self.ports.clock.now();
         let connection = &event.connection_id;

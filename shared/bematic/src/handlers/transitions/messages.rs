@@ -47,10 +47,10 @@ impl Transitions {
         Ok(())
     }
 
-    /// Sends the messages that a change of a task calls for: one to the dispatcher's queue, which has
-    /// the card refreshed too where the agent's queue is to be dispatched at once; otherwise one to the
-    /// notifier's unless a refresh is under way, and one more where the dispatcher is to look at the
-    /// task itself. `now` is after the change was written.
+    /// Sends the messages that a change of a task calls for: one to the dispatcher's queue, which
+    /// has the card refreshed too where the agent's queue is to be dispatched at once; otherwise
+    /// one to the notifier's unless a refresh is under way, and one more where the dispatcher is to
+    /// look at the task itself. `now` is after the change was written.
     pub(crate) async fn enqueue_follow_ups(&self, task: &Task, now: Timestamp) -> Result<()> {
         if needs_queue_dispatch(task) {
             return self
@@ -67,8 +67,8 @@ impl Transitions {
         Ok(())
     }
 
-    /// Does the same as [`Self::enqueue_follow_ups`] for many tasks, with as few calls as possible: ten cards
-    /// are refreshed by one call, and an agent's queue is dispatched once.
+    /// Does the same as [`Self::enqueue_follow_ups`] for many tasks, with as few calls as possible:
+    /// ten cards are refreshed by one call, and an agent's queue is dispatched once.
     pub(crate) async fn enqueue_bulk_follow_ups(
         &self,
         tasks: &[&Task],
@@ -115,8 +115,8 @@ const fn needs_queue_dispatch(task: &Task) -> bool {
     matches!(task.state, TaskState::Pending { .. }) || task.state.is_terminal()
 }
 
-/// The dispatcher's messages for a task's state, and when each is due. Only one that is due at once has
-/// a card refreshed.
+/// The dispatcher's messages for a task's state, and when each is due. Only one that is due at once
+/// has a card refreshed.
 fn dispatcher_messages(
     task: &Task,
     refresh: Option<TaskId>,
@@ -147,8 +147,8 @@ fn dispatcher_messages(
     messages
 }
 
-/// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay a
-/// message is left to the sweeper.
+/// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay
+/// a message is left to the sweeper.
 fn timer_message(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
     let delay = task.timer?.since(now);
     let (task_id, agent_id) = (task.id, task.agent_id.clone());

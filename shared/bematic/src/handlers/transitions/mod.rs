@@ -19,8 +19,8 @@ use crate::{
     task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
 };
 
-/// The number of tries of an optimistic write, after which a late report or a change of a breaker alone
-/// is given up.
+/// The number of tries of an optimistic write, after which a late report or a change of a breaker
+/// alone is given up.
 const MAX_WRITE_TRIES: usize = 10;
 /// The longest delay of a message in SQS.
 const MAX_SQS_DELAY: Duration = Duration::from_mins(15);
@@ -36,7 +36,7 @@ pub(super) enum TransitionOutcome {
     Unchanged(Task, Unchanged),
 }
 
-/// The next state of a task and the report to its agent's breaker, or why nothing changes.
+/// The next state of a task and the event for its agent's breaker, or why nothing changes.
 pub(super) type Decision = Result<(Task, Option<BreakerEvent>), Unchanged>;
 
 /// Applies events to stored tasks.
@@ -88,15 +88,15 @@ impl Transitions {
         cached.is_some_and(|task| task.runs_uncancelled(attempt, agent))
     }
 
-    /// Applies an event of an agent to its task (a report, or the failure to send the task to it): a
-    /// read unless this environment has cached the task (with the request to cancel it, if the agent
-    /// reports that it was cancelled), a write, and the messages of [`Self::enqueue_follow_ups`]. The
-    /// outcome of an attempt is written to the agent's breaker in the same transaction. A repeated
-    /// report only sends the messages again.
+    /// Applies an event of an agent to its task (a report, or the failure to send the task to it):
+    /// a read unless this environment has cached the task (with the request to cancel it, if the
+    /// agent reports that it was cancelled), a write, and the messages of
+    /// [`Self::enqueue_follow_ups`]. The outcome of an attempt is written to the agent's breaker in
+    /// the same transaction. A repeated report only sends the messages again.
     ///
     /// # Errors
-    /// The errors of [`Self::read_agent_task`], and [`TaskError::TaskContended`] after too many version
-    /// conflicts.
+    /// The errors of [`Self::read_agent_task`], and [`TaskError::TaskContended`] after too many
+    /// version conflicts.
     pub(super) async fn apply_for_agent(
         &self,
         agent: &AgentId,
@@ -105,8 +105,9 @@ impl Transitions {
         completion: Option<&Completion>,
         now: Timestamp,
     ) -> Result<TransitionOutcome> {
-        // The webhook's environment writes the request to cancel: a cached task without one is out of
-        // date, unless the agent stops of its own accord. A read costs less than a version conflict.
+        // The webhook's environment writes the request to cancel: a cached task without one is out
+        // of date, unless the agent stops of its own accord. A read costs less than a version
+        // conflict.
         let is_current = |task: &Task| {
             !matches!(event, TaskEvent::Cancelled(..)) || task.state.cancel_request().is_some()
         };
@@ -132,7 +133,8 @@ impl Transitions {
         self.change_task(task, decide, None, now).await
     }
 
-    /// Returns the function that decides on an event: on one of the agent `sender`, if there is one.
+    /// Returns the function that decides on an event: on one of the agent `sender`, if there is
+    /// one.
     pub(super) fn decision_function(
         &self,
         sender: Option<&AgentId>,
@@ -145,13 +147,13 @@ impl Transitions {
                 Some(agent) => task.after_agent_event(agent, event.clone(), policy, now)?,
                 None => task.after(event.clone(), policy, now)?,
             };
-            let report = breaker::event_from_task(event, task, &next);
-            Ok((next, report))
+            let breaker_event = breaker::event_from_task(event, task, &next);
+            Ok((next, breaker_event))
         }
     }
 
     /// Changes a task by `decide`, which is called again after a version conflict, and its agent's
-    /// breaker by the report that `decide` returns, in the same transaction.
+    /// breaker by the event that `decide` returns, in the same transaction.
     pub(super) async fn change_task(
         &self,
         mut task: Task,
@@ -162,13 +164,13 @@ impl Transitions {
         let id = task.id;
         let mut conflict_backoff = conflict_backoff();
         loop {
-            let (next, report) = match decide(&task) {
+            let (next, breaker_event) = match decide(&task) {
                 Ok(decided) => decided,
                 Err(why) => return self.handle_unchanged(task, why, now).await,
             };
-            let breaker_change = match report {
-                Some(report) => {
-                    self.decide_breaker_change(&task.agent_id, report, now)
+            let breaker_change = match breaker_event {
+                Some(event) => {
+                    self.decide_breaker_change(&task.agent_id, event, now)
                         .await?
                 }
                 None => None,
@@ -222,31 +224,31 @@ impl Transitions {
         Ok(written)
     }
 
-    /// Returns the agent's breaker before and after the report, if the report changes it: a call
+    /// Returns the agent's breaker before and after the event, if the event changes it: a call
     /// unless this environment has cached the breaker.
     async fn decide_breaker_change(
         &self,
         agent: &AgentId,
-        report: BreakerEvent,
+        event: BreakerEvent,
         now: Timestamp,
     ) -> Result<Option<(Breaker, Breaker)>> {
         let config = &self.ports.settings.breaker;
         if let Some(cached) = self.breakers.get(agent) {
-            let next = cached.after(report.clone(), config, now).next;
+            let next = cached.after(event.clone(), config, now).next;
             if next != cached {
                 return Ok(Some((cached, next)));
             }
         }
         let before = self.ports.breakers.breaker(agent).await?;
-        let Transition { next, verdict } = before.after(report, config, now);
+        let Transition { next, verdict } = before.after(event, config, now);
         if let Verdict::Ignored(why) = verdict {
             info!(%agent, why = <&str>::from(why), "report ignored by the breaker");
         }
         Ok((next != before).then_some((before, next)))
     }
 
-    /// Changes an agent's breaker by an event of no task. Returns the breaker before and after, whose
-    /// change is still to be announced; `None` if others changed it at each try.
+    /// Changes an agent's breaker by an event of no task. Returns the breaker before and after,
+    /// whose change is still to be announced; `None` if others changed it at each try.
     pub(super) async fn change_breaker(
         &self,
         agent: &AgentId,
@@ -270,9 +272,9 @@ impl Transitions {
         Ok(None)
     }
 
-    /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's queue
-    /// for the time at which the breaker permits a probe; the sweeper enqueues it where SQS cannot delay
-    /// a message as long.
+    /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's
+    /// queue for the time at which the breaker permits a probe; the sweeper enqueues it where SQS
+    /// cannot delay a message as long.
     pub(super) async fn schedule_probe_dispatch(
         &self,
         agent: &AgentId,

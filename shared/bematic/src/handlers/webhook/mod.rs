@@ -132,16 +132,16 @@ impl Webhook {
         let failure = match timeout(ANSWER_WITHIN, work).await {
             Ok(Ok(reply)) => return Response::ok(serde_json::to_value(reply).ok()),
             Ok(Err(error)) => {
-                logged_error_code(&error);
+                let code = logged_error_code(&error);
                 // After an error of a queue, the command's data is stored, and the sweeper finds it.
                 let is_stored = stores && matches!(error, BematicError::Queue(_));
-                (error.code(), is_stored)
+                (code, is_stored)
             }
             Err(_) => (logged_timeout_code(), stores),
         };
         let text = match failure {
             // A repetition would execute the command again.
-            (_, true) => text::command_timed_out(),
+            (_, true) => text::command_not_confirmed(),
             (code, false) => text::internal_error(code),
         };
         Response::ok(serde_json::to_value(CommandReply::ephemeral(text)).ok())

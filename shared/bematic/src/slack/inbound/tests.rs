@@ -200,6 +200,9 @@ fn a_field_that_is_not_used_may_hold_anything() {
         );
         let mention = mention().to_string();
         let mention = mention.replacen('{', &format!(r#"{{"later":{odd},"#), 1);
+        let files = format!(r#""event":{{"files":{odd},"#);
+        let mention = mention.replacen(r#""event":{"#, &files, 1);
+        assert!(mention.contains(&files));
         let mentioned = parse(Endpoint::Events, mention.as_bytes());
         assert!(matches!(mentioned, Ok(Inbound::Mention(_))), "{odd}");
         let check = format!(r#"{{"type":"url_verification","challenge":"c","token":{odd}}}"#);

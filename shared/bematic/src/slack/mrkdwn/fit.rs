@@ -46,8 +46,8 @@ pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     }
 }
 
-/// Renders the beginning of a Markdown text: whole lines, of at most `max` [`utf16_len`], with `…` after
-/// them if anything is left out.
+/// Renders the beginning of a Markdown text: whole lines, of at most `max` [`utf16_len`], with `…`
+/// after them if anything is left out.
 pub(crate) fn render_head(markdown: &str, max: usize) -> String {
     let near = max.saturating_mul(MARKDOWN_BYTES_PER_CHAR);
     let text = clean_terminal_text(&markdown[..markdown.floor_char_boundary(near)]);

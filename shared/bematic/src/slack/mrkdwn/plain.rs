@@ -13,7 +13,8 @@ pub(crate) fn utf16_len(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Escapes a text like [`escape`], cut to at most `max` [`utf16_len`]; a cut shows as `…` at the end.
+/// Escapes a text like [`escape`], cut to at most `max` [`utf16_len`]; a cut shows as `…` at the
+/// end.
 pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
     let whole = escape(text);
     if utf16_len(&whole) <= max {

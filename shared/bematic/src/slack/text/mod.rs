@@ -183,8 +183,9 @@ pub(crate) fn prompt_too_large(bytes: usize, limit: usize) -> String {
     )
 }
 
-/// Returns the answer where storing takes longer than Slack waits.
-pub(crate) fn command_timed_out() -> String {
+/// Returns the answer where it is not known whether the command took effect: storing takes longer
+/// than Slack waits, or a queue failed after it.
+pub(crate) fn command_not_confirmed() -> String {
     ":hourglass: This takes longer than usual, and I can't say yet whether it worked. Look at \
      `/bm tasks`, or `/bm health`, before you repeat it."
         .to_owned()

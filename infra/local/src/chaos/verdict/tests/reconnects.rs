@@ -45,7 +45,7 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
     let late = recorded.snapshot.tasks.values().next().unwrap().clone();
     recorded.ledger.clear();
     recorded.note(agent(), AgentEvent::Connected, 100);
-    let mut deed = |number: u8, deed, at| {
+    let mut event = |number: u8, event, at| {
         let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
         let task_id = id.parse().unwrap();
         let run = bematic_test_agent::RunKey {
@@ -53,15 +53,15 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
             ..super::recorded_run::run(1)
         };
         recorded.snapshot.tasks.insert(task_id, late.clone());
-        recorded.note(agent(), AgentEvent::Run(run, deed), at);
+        recorded.note(agent(), AgentEvent::Run(run, event), at);
     };
     for (number, at) in [(1, 200), (2, 300), (3, 900)] {
         let message = number.to_string();
         let sent_at = super::recorded_run::at(at);
-        deed(number, super::offer(message, sent_at), at);
-        deed(number, bematic_test_agent::AttemptEvent::Started, at);
+        event(number, super::offer(message, sent_at), at);
+        event(number, bematic_test_agent::AttemptEvent::Started, at);
     }
-    deed(1, bematic_test_agent::AttemptEvent::Reported(done(1)), 1000);
+    event(1, bematic_test_agent::AttemptEvent::Reported(done(1)), 1000);
     let found = recorded.verdict().reconnects;
     assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
 }

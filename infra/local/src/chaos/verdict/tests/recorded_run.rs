@@ -102,29 +102,29 @@ impl RecordedRun {
         });
     }
 
-    pub(super) fn deed(&mut self, attempt: u32, deed: AttemptEvent, millis: u64) {
-        self.note(agent(), AgentEvent::Run(run(attempt), deed), millis);
+    pub(super) fn attempt_event(&mut self, attempt: u32, event: AttemptEvent, millis: u64) {
+        self.note(agent(), AgentEvent::Run(run(attempt), event), millis);
     }
 
     /// An attempt is sent.
     pub(super) fn offered(&mut self, attempt: u32, millis: u64) {
         let message = format!("m-{attempt}-{millis}");
         let sent_at = at(millis);
-        self.deed(attempt, AttemptEvent::Offered { message, sent_at }, millis);
+        self.attempt_event(attempt, AttemptEvent::Offered { message, sent_at }, millis);
     }
 
     /// An attempt is sent and begun.
     pub(super) fn ran(&mut self, attempt: u32, millis: u64) {
         self.offered(attempt, millis);
-        self.deed(attempt, AttemptEvent::Started, millis);
+        self.attempt_event(attempt, AttemptEvent::Started, millis);
     }
 
     pub(super) fn ended(&mut self, attempt: u32, report: TerminalReport, millis: u64) {
-        self.deed(attempt, AttemptEvent::Reported(report), millis);
+        self.attempt_event(attempt, AttemptEvent::Reported(report), millis);
     }
 
     pub(super) fn confirmed(&mut self, attempt: u32, millis: u64) {
-        self.deed(attempt, AttemptEvent::Confirmed, millis);
+        self.attempt_event(attempt, AttemptEvent::Confirmed, millis);
     }
 
     pub(super) fn stored(&mut self, state: TaskState, result: Option<&str>) {

@@ -15,7 +15,7 @@ fn an_attempt_must_not_be_begun_by_two_agents() {
 #[test]
 fn an_attempt_must_not_be_begun_twice_by_its_agent() {
     let mut recorded = RecordedRun::good();
-    recorded.deed(1, AttemptEvent::Started, 1500);
+    recorded.attempt_event(1, AttemptEvent::Started, 1500);
     recorded.has_violations(&[RunTwice]);
 }
 
@@ -39,7 +39,7 @@ fn a_message_that_came_twice_is_no_violation() {
 fn sent_again_after(millis: u64) -> RecordedRun {
     let mut recorded = RecordedRun::working();
     recorded.ran(2, 1000 + millis);
-    recorded.deed(1, AttemptEvent::Died, 40_000);
+    recorded.attempt_event(1, AttemptEvent::Died, 40_000);
     recorded.ended(2, done(2), 41_000);
     recorded.confirmed(2, 41_100);
     recorded.stored(completed(2), Some("did it 2"));
@@ -58,7 +58,7 @@ fn the_next_attempt_must_wait_until_the_one_at_work_cannot_be_acknowledged_any_m
 #[test]
 fn the_next_attempt_need_not_wait_for_one_that_was_refused_or_if_somebody_asked_for_it() {
     let mut recorded = sent_again_after(10);
-    recorded.deed(1, AttemptEvent::Refused, 1001);
+    recorded.attempt_event(1, AttemptEvent::Refused, 1001);
     recorded.has_violations(&[]);
     let mut recorded = sent_again_after(10);
     recorded.retried();
@@ -102,7 +102,7 @@ fn an_earlier_attempt_must_not_end_a_task() {
 #[test]
 fn an_earlier_attempts_error_must_not_end_a_task() {
     let mut recorded = RecordedRun::working();
-    recorded.deed(1, AttemptEvent::Died, 2000);
+    recorded.attempt_event(1, AttemptEvent::Died, 2000);
     recorded.offered(2, 1000 + ACK);
     recorded.stored(failed(1, FailureCode::AgentError), None);
     recorded.shown(":x: Failed: do it");
