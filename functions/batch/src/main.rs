@@ -18,9 +18,7 @@ async fn main() -> Result<(), Error> {
     let handler = &BatchWorker::new(app.ports());
     let source = &app.event_source(QueueName::Batch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(
-            sqs::handle_each_record(event.payload, source, |it| handler.handle(it)).await,
-        )
+        Ok::<_, Error>(sqs::handle_each(event.payload, source, |it| handler.handle(it)).await)
     }))
     .await
 }

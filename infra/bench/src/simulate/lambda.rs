@@ -317,6 +317,6 @@ where
     F: Future<Output = Result<(), BematicError>>,
 {
     let handle = |caused: MessageWithCause<M>| CAUSE.scope(caused.cause, handle(caused.message));
-    let response = sqs::handle_each_record(from_value(event)?, source, handle).await;
+    let response = sqs::handle_each(from_value(event)?, source, handle).await;
     Ok(to_value(response)?)
 }

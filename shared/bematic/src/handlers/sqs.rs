@@ -22,7 +22,7 @@ use crate::{
 ///
 /// A record without an id cannot be named in the answer, and a null or unknown id would make AWS
 /// fail the whole batch: such a record is logged and left out.
-pub async fn handle_each_record<M, F>(
+pub async fn handle_each<M, F>(
     event: SqsEvent,
     queue: &dyn SourceQueue,
     handle: impl Fn(M) -> F,

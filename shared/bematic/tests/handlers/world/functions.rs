@@ -147,7 +147,7 @@ impl World {
         let source = self.event_source(name);
         let mut event = SqsEvent::default();
         event.records = received.iter().map(record).collect();
-        let response = sqs::handle_each_record(event, &source, handle).await;
+        let response = sqs::handle_each(event, &source, handle).await;
         let failed: Vec<_> = response
             .batch_item_failures
             .into_iter()

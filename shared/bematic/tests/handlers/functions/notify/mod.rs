@@ -309,7 +309,7 @@ async fn notify(world: &World, records: Vec<SqsMessage>) -> SqsBatchResponse {
     );
     let mut event = SqsEvent::default();
     event.records = records;
-    sqs::handle_each_record(event, &source, |message| notifier.handle(message)).await
+    sqs::handle_each(event, &source, |message| notifier.handle(message)).await
 }
 
 #[tokio::test]
