@@ -130,8 +130,8 @@ struct OuterEvent {
     event: Option<InnerEvent>,
 }
 
-/// The fields of an event that are read. Events that are ignored may have anything under these
-/// names.
+/// The fields of an event that are read. Events that are ignored may have values of any type under
+/// these names.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct InnerEvent {

@@ -153,7 +153,7 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
         return Err(ProtocolError::Envelope(id, "it is not an object".into()));
     }
     let raw: RawEnvelope = serde_json::from_value(value)
-        .map_err(|error| ProtocolError::Envelope(id, shorten_reason(&error.to_string())))?;
+        .map_err(|error| ProtocolError::Envelope(id, reason_without_value(&error.to_string())))?;
     let Some((canonical, spelling)) = TypeSpelling::parse_type(&raw.kind, M::VARIANTS) else {
         let printable = raw.kind.chars().filter(|c| !c.is_control());
         let kind = printable.take(64).collect();
@@ -163,7 +163,7 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
         id: raw.id.clone(),
         canonical,
         spelling,
-        reason: shorten_reason(&reason),
+        reason: reason_without_value(&reason),
     };
     let tagged = serde_json::json!({ "type": canonical, "payload": raw.payload });
     let message: M = serde_json::from_value(tagged).map_err(|error| invalid(error.to_string()))?;
@@ -178,10 +178,12 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     Ok((envelope, spelling))
 }
 
-/// Returns the reason of the parser or the validator, which may repeat what was sent, without
-/// control characters and at a length that fits in a SYSTEM_ERROR and a log line.
-fn shorten_reason(reason: &str) -> String {
-    let printable = reason.chars().filter(|c| !c.is_control());
+/// Returns the reason of the parser or the validator without the value that was sent, which may be a
+/// key, and at a length that fits in a SYSTEM_ERROR and a log line.
+fn reason_without_value(reason: &str) -> String {
+    let expected = reason.rsplit_once(", expected ");
+    let rule = expected.map_or_else(|| reason.to_owned(), |(_, it)| format!("expected {it}"));
+    let printable = rule.chars().filter(|c| !c.is_control());
     printable.take(300).collect()
 }
 

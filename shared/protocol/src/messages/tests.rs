@@ -227,6 +227,29 @@ fn an_invalid_message_is_refused_with_a_code_and_its_id() {
 }
 
 #[test]
+fn an_error_does_not_repeat_what_may_be_a_key() {
+    let key = format!("bm_{}", "5e".repeat(32));
+    let request = json!({ "agentId": "a", "apiKey": key }).to_string();
+    let payloads = [
+        ("AUTH_REQUEST", json!(request)),
+        ("AUTH_REQUEST", json!([request])),
+        ("AUTH_REQUEST", json!({ "agentId": "a", "apiKey": [key] })),
+        (
+            "AUTH_REQUEST",
+            json!({ "agentId": "a", "apiKey": key, "capabilities": key }),
+        ),
+        (
+            "TASK_PROGRESS",
+            json!({ "taskId": TASK, "type": format!("{key}, expected {key}") }),
+        ),
+    ];
+    for (kind, payload) in payloads {
+        let error = from_agent(kind, &payload).unwrap_err().to_string();
+        assert!(!error.contains(&key), "{error}");
+    }
+}
+
+#[test]
 fn an_error_does_not_repeat_a_long_text_of_the_agent() {
     let long = "🦀\"".repeat(10_000);
     let payloads = [

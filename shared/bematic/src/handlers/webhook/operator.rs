@@ -159,7 +159,7 @@ impl CommandExecutor {
             self.ports.batch_queue.enqueue(batch.id),
             self.ports.notifications.enqueue_batch_refresh(&batch),
         )?;
-        Ok(text::bulk_accepted(kind))
+        Ok(text::bulk_accepted(batch.kind))
     }
 
     /// Redrives some dead letters of each queue. Returns the text for the operator.

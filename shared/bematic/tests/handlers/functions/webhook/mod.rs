@@ -50,6 +50,14 @@ async fn command(world: &World, text: &str, trigger: &str) -> String {
     body["text"].as_str().unwrap().to_owned()
 }
 
+#[tokio::test]
+async fn a_repeated_request_is_answered_with_the_bulk_operation_that_it_created() {
+    let world = World::new().await;
+    let first = command(&world, "archive", "trigger").await;
+    assert!(first.contains("archived"), "{first}");
+    assert_eq!(command(&world, "cancel all", "trigger").await, first);
+}
+
 fn mention(channel: &str, text: &str, event_id: &str, thread: Option<&str>) -> Value {
     let mut event = json!({
         "type": "app_mention", "user": "U1", "text": text, "ts": "1700000000.000100",
