@@ -247,7 +247,7 @@ pub(crate) async fn run_ordinary_task(testbed: &Testbed, prices: &Prices) -> Res
 async fn deliver_until(testbed: &Testbed, next: Instant) -> Result<()> {
     loop {
         testbed.deliver_until_idle(Due).await?;
-        let due = testbed.time_until_next_due(|_| true);
+        let due = testbed.time_until_next_message(|_| true);
         let due = due.map_or(next, |after| Instant::now() + after);
         sleep_until(due.min(next)).await;
         if due >= next {

@@ -172,7 +172,7 @@ impl Testbed {
                 DeliveryScope::Undelayed => !message.delayed,
                 DeliveryScope::All => true,
             };
-            let Some(wait) = self.time_until_next_due(wanted) else {
+            let Some(wait) = self.time_until_next_message(wanted) else {
                 return Ok(());
             };
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -181,7 +181,7 @@ impl Testbed {
     }
 
     /// How long until the next message that is wanted can be received.
-    pub(crate) fn time_until_next_due(
+    pub(crate) fn time_until_next_message(
         &self,
         wanted: impl Fn(&Message) -> bool,
     ) -> Option<Duration> {

@@ -103,7 +103,7 @@ pub(crate) async fn run(config: Arc<Config>, api_key: SecretString, events: Even
                 return;
             }
         };
-        let retry_in = next_retry_delay(&config, &mut failures);
+        let retry_in = count_failure_and_delay(&config, &mut failures);
         let disconnected = ConnectionEvent::Disconnected { reason, retry_in };
         let _received = events.send(disconnected).await;
         sleep(retry_in).await;
@@ -120,7 +120,7 @@ fn failures_after_connection(lasted: Duration, failures: u32) -> u32 {
 }
 
 /// Counts a failure, and returns the wait after it.
-fn next_retry_delay(config: &Config, failures: &mut u32) -> Duration {
+fn count_failure_and_delay(config: &Config, failures: &mut u32) -> Duration {
     let wait = jittered_delay(config.timings.reconnect, *failures, random());
     *failures = failures.saturating_add(1);
     wait
@@ -179,7 +179,7 @@ async fn run_with_renewals(
             match connect(config, api_key).await {
                 Ok(next) => break next,
                 Err(Failure::Temporary(reason) | Failure::Refused(reason)) => {
-                    let retry_in = next_retry_delay(config, &mut failures);
+                    let retry_in = count_failure_and_delay(config, &mut failures);
                     let event = ConnectionEvent::NotRenewed { reason, retry_in };
                     let _received = events.send(event).await;
                 }

@@ -290,14 +290,14 @@ impl Session {
             active_tasks: self.running_and_waiting_runs().count() as u64,
             cpu_usage: load.cpu,
             memory_usage: load.memory,
-            tasks: Some(self.held_tasks()),
+            tasks: Some(self.unsettled_tasks()),
         })
     }
 
     fn ping_message(&self) -> AgentMessage {
         AgentMessage::HeartbeatPing(HeartbeatSignal {
             server_time: None,
-            tasks: Some(self.held_tasks()),
+            tasks: Some(self.unsettled_tasks()),
         })
     }
 
@@ -309,7 +309,7 @@ impl Session {
                 Phase::Leaving(..) => Availability::Offline,
                 _ => Availability::Draining,
             },
-            active_tasks: self.held_tasks(),
+            active_tasks: self.unsettled_tasks(),
             capacity: self.config.concurrency,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             resource_status: None,
@@ -323,7 +323,7 @@ impl Session {
     }
 
     /// The tasks that the agent still answers for.
-    fn held_tasks(&self) -> Vec<TaskId> {
+    fn unsettled_tasks(&self) -> Vec<TaskId> {
         let runs = self
             .running_and_waiting_runs()
             .chain(self.outbox.unsettled_runs());

@@ -61,14 +61,14 @@ pub(super) struct PartitionPeak {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct MeterCounts {
+pub(super) struct MeterState {
     pub(super) accounts: BTreeMap<WorkCause, CauseAccount>,
     pub(super) hottest: BTreeMap<String, PartitionPeak>,
     /// The second in which each partition was touched last, and its units in that second.
     seconds: HashMap<(String, String), (u64, Units)>,
 }
 
-impl MeterCounts {
+impl MeterState {
     fn add_partition_access(&mut self, touch: &PartitionAccess, now: u64) {
         let kind = touch.partition.split('#').next().unwrap_or_default();
         let kind = format!("{} {kind}", touch.resource);
@@ -91,7 +91,7 @@ impl MeterCounts {
 pub(super) struct Meter {
     pub(super) prices: Prices,
     begun: Instant,
-    counts: Mutex<MeterCounts>,
+    state: Mutex<MeterState>,
     causes: Mutex<HashMap<String, WorkCause>>,
     failures: Mutex<Vec<String>>,
     pub(super) posted: Notify,
@@ -103,7 +103,7 @@ impl Meter {
         Self {
             prices,
             begun: Instant::now(),
-            counts: Mutex::default(),
+            state: Mutex::default(),
             causes: Mutex::default(),
             failures: Mutex::default(),
             posted: Notify::new(),
@@ -111,8 +111,8 @@ impl Meter {
         }
     }
 
-    pub(super) fn lock_counts(&self) -> MutexGuard<'_, MeterCounts> {
-        lock(&self.counts)
+    pub(super) fn lock_state(&self) -> MutexGuard<'_, MeterState> {
+        lock(&self.state)
     }
 
     pub(super) fn cause_of_message(&self, message: &str) -> WorkCause {
@@ -137,8 +137,8 @@ impl Meter {
         if let Some(fault) = call.unexpected_error() {
             self.record_failure(format!("a function called what it should not: {fault}"));
         }
-        let mut counts = self.lock_counts();
-        let account = counts.accounts.entry(cause).or_default();
+        let mut state = self.lock_state();
+        let account = state.accounts.entry(cause).or_default();
         *account.calls.entry(call.name()).or_default() += 1;
         account.units += call.units;
         account.cost += self.prices.call_cost(call);
@@ -147,9 +147,9 @@ impl Meter {
             account.refused_units += call.units;
         }
         for touch in &call.partition_accesses {
-            counts.add_partition_access(touch, self.begun.elapsed().as_secs());
+            state.add_partition_access(touch, self.begun.elapsed().as_secs());
         }
-        drop(counts);
+        drop(state);
         match call.service {
             Service::ApiGateway => self.posted.notify_one(),
             Service::Sqs => {
@@ -167,9 +167,9 @@ impl Meter {
         causes: &[WorkCause],
         add: impl Fn(&mut CauseAccount, f64),
     ) {
-        let mut counts = self.lock_counts();
+        let mut state = self.lock_state();
         for cause in causes {
-            let account = counts.accounts.entry(*cause).or_default();
+            let account = state.accounts.entry(*cause).or_default();
             add(account, 1.0 / causes.len() as f64);
         }
     }

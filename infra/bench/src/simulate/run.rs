@@ -83,7 +83,7 @@ async fn simulate_load(
     background.spawn_local(sweep_periodically(lambda.clone()));
     sleep(HEARTBEAT_RECORD_INTERVAL + HEARTBEAT_EVERY).await;
     lambda.take_usage();
-    let mut connecting = std::mem::take(&mut *meter.lock_counts()).accounts;
+    let mut connecting = std::mem::take(&mut *meter.lock_state()).accounts;
     note("running");
     let begun = Instant::now();
     for (number, (at, agent)) in (0..).zip(&commands) {
@@ -95,11 +95,11 @@ async fn simulate_load(
     let seconds = begun.elapsed().as_secs_f64();
     let functions = lambda.take_usage();
     fleet.lock_progress().heartbeats_ended = true;
-    let mut accounts = meter.lock_counts().accounts.clone();
+    let mut accounts = meter.lock_state().accounts.clone();
     note("waiting for the timers");
     let idle = || lambda.cloud.aws.next_due().is_none();
     wait_until(&fleet, &mut background, idle).await?;
-    let mut counts = std::mem::take(&mut *meter.lock_counts());
+    let mut counts = std::mem::take(&mut *meter.lock_state());
     // A task's cost is all that it ever causes; the others' is that of the seconds of the run.
     let task = counts.accounts.remove(&WorkCause::Task);
     accounts.insert(WorkCause::Task, task.unwrap_or_default());

@@ -29,7 +29,7 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The answers and actions of all operators of a run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OperatorRecord {
+pub(super) struct AllOperatorsRecord {
     /// The tasks of which the answer said that they were created.
     pub(super) tasks: BTreeSet<TaskId>,
     /// The tasks that an operator had tried again.
@@ -44,7 +44,7 @@ pub(super) struct Operator {
     pub(super) stack: StackFile,
     pub(super) channel: String,
     /// The record of all operators.
-    pub(super) record: Arc<Mutex<OperatorRecord>>,
+    pub(super) record: Arc<Mutex<AllOperatorsRecord>>,
     /// The number of commands that were typed; locked while one is under way.
     pub(super) typed: Mutex<u64>,
 }

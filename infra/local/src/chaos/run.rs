@@ -19,7 +19,7 @@ use xtask::Workspace;
 use super::Options;
 use super::agent::{AgentHandle, Interruption};
 use super::faults::{fail_slack_repeatedly, interrupt_repeatedly, repair_slack};
-use super::operator::{Operator, OperatorRecord};
+use super::operator::{AllOperatorsRecord, Operator};
 use super::report::{Report, print_violation_records};
 use super::system::SystemUnderTest;
 use super::verdict::{Records, judge};
@@ -58,7 +58,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_mins(6);
 struct Participants {
     agents: Vec<AgentHandle>,
     ledger: Ledger,
-    record: Arc<Mutex<OperatorRecord>>,
+    record: Arc<Mutex<AllOperatorsRecord>>,
 }
 
 /// Lets failures loose on a stack of its own. An error if anything happened that may not.
@@ -150,7 +150,7 @@ impl Participants {
         rng: &mut StdRng,
     ) -> Result<(Self, JoinSet<()>)> {
         let ledger = Ledger::default();
-        let record = Arc::<Mutex<OperatorRecord>>::default();
+        let record = Arc::<Mutex<AllOperatorsRecord>>::default();
         let stack = &system.stack.file;
         let agents = system.keys.iter().map(|(id, key)| {
             let settings = Settings {

@@ -67,7 +67,7 @@ pub(super) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The connections of agents.
-pub(super) struct Connections {
+pub(super) struct WebSocketProxy {
     emulator: SocketAddr,
     limits: ConnectionTimeLimits,
     pub(super) tasks: TaskTracker,
@@ -77,7 +77,7 @@ pub(super) struct Connections {
     counts: Mutex<HashMap<(Vec<u8>, u64), u64>>,
 }
 
-impl Connections {
+impl WebSocketProxy {
     pub(super) fn new(emulator: SocketAddr, limits: ConnectionTimeLimits) -> Self {
         Self {
             emulator,

@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub(crate) use self::conditions::ConnectionTimeLimits;
-use self::handshake::{Connections, is_websocket_upgrade};
+use self::handshake::{WebSocketProxy, is_websocket_upgrade};
 pub(crate) use self::relay::CallCounts;
 use self::relay::Relay;
 
@@ -42,7 +42,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub(crate) struct Edge {
-    connections: Arc<Connections>,
+    connections: Arc<WebSocketProxy>,
     relay: Arc<Relay>,
     address: SocketAddr,
     serving: JoinHandle<()>,
@@ -61,7 +61,7 @@ impl Edge {
                 format!("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")
             })?;
         let address = listener.local_addr()?;
-        let connections = Arc::new(Connections::new(emulator, limits));
+        let connections = Arc::new(WebSocketProxy::new(emulator, limits));
         let relay = Arc::new(Relay::new(emulator));
         let router = Router::new()
             .fallback(handle)
@@ -124,7 +124,7 @@ impl Drop for Edge {
     }
 }
 
-type RouterState = (Arc<Connections>, Arc<Relay>);
+type RouterState = (Arc<WebSocketProxy>, Arc<Relay>);
 
 async fn handle(State((connections, relay)): State<RouterState>, request: Request) -> Response {
     if is_websocket_upgrade(request.headers()) {

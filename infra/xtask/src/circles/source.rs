@@ -43,7 +43,7 @@ impl SourceReferences {
             let before = if at == 0 { "" } else { texts[at - 1] };
             at += match rest {
                 ["#", "[cfg(test)]", rest @ ..] => {
-                    let item = leading_item(rest);
+                    let item = leading_item_tokens(rest);
                     if let ["mod", name, ";"] = item {
                         let name = (*name).to_owned();
                         self.test_modules.insert([scope, &[name]].concat());
@@ -118,7 +118,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Returns the item that tokens begin with: up to its semicolon or block.
-fn leading_item<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
+fn leading_item_tokens<'a, 't>(tokens: &'t [&'a str]) -> &'t [&'a str] {
     let is_import = tokens.iter().find(|it| ["use", "{"].contains(*it)) == Some(&"use");
     let is_end = |it: &&str| *it == ";" || *it == "{" && !is_import;
     let end = tokens.iter().position(is_end);

@@ -108,7 +108,7 @@ impl Presence for AgentStore {
         send_agent_update(update).await
     }
 
-    async fn record_ping(
+    async fn record_liveness_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,

@@ -246,7 +246,12 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// Builds a chunk from tasks as they were read.
-    pub(crate) fn of(batch: &Batch, tasks: Vec<Task>, policy: &TaskPolicy, now: Timestamp) -> Self {
+    pub(crate) fn of_page(
+        batch: &Batch,
+        tasks: Vec<Task>,
+        policy: &TaskPolicy,
+        now: Timestamp,
+    ) -> Self {
         let mut chunk = Self::default();
         for before in tasks {
             match batch.changed_task(&before, policy, now) {

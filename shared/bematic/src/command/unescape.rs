@@ -27,8 +27,12 @@ fn unescape_next_markup(text: &str) -> Option<(String, usize)> {
         return None;
     }
     let plain = match target.chars().next()? {
-        '@' if is_slack_id(&target[1..]) => prefixed_name('@', label.unwrap_or(&target[1..])),
-        '#' if is_slack_id(&target[1..]) => prefixed_name('#', label.unwrap_or(&target[1..])),
+        '@' if is_slack_id(&target[1..]) => {
+            decode_and_prefix_name('@', label.unwrap_or(&target[1..]))
+        }
+        '#' if is_slack_id(&target[1..]) => {
+            decode_and_prefix_name('#', label.unwrap_or(&target[1..]))
+        }
         '!' => unescape_special(&target[1..], label),
         _ => unescape_link(target, label)?,
     };
@@ -39,7 +43,7 @@ fn is_slack_id(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-fn prefixed_name(sign: char, name: &str) -> String {
+fn decode_and_prefix_name(sign: char, name: &str) -> String {
     let name = decode_entities(name);
     format!("{sign}{}", name.strip_prefix(sign).unwrap_or(&name))
 }
@@ -48,7 +52,7 @@ fn prefixed_name(sign: char, name: &str) -> String {
 fn unescape_special(target: &str, label: Option<&str>) -> String {
     match label {
         Some(label) => decode_entities(label),
-        None => prefixed_name('@', target.rsplit('^').next().unwrap_or(target)),
+        None => decode_and_prefix_name('@', target.rsplit('^').next().unwrap_or(target)),
     }
 }
 

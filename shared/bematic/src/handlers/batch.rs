@@ -94,7 +94,7 @@ impl BatchWorker {
             .in_channel(channel, limit, Some(cursor))
             .await?;
         let now = self.ports.clock.now();
-        let mut chunk = Chunk::of(batch, page.items, &self.ports.settings.policy, now);
+        let mut chunk = Chunk::of_page(batch, page.items, &self.ports.settings.policy, now);
         loop {
             let next = batch.after_chunk(&chunk, page.next.clone(), now);
             match self

@@ -197,7 +197,7 @@ impl Sweeper {
                 if first {
                     self.ports
                         .presence
-                        .record_ping(&agent.id, &binding.id, now)
+                        .record_liveness_ping(&agent.id, &binding.id, now)
                         .await?;
                 }
                 self.ports.ping_agent(binding, now).await?;

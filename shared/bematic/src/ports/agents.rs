@@ -129,7 +129,7 @@ pub trait Presence: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Option<Agent>>;
     /// Records that the agent was sent a ping that it has to echo.
-    async fn record_ping(
+    async fn record_liveness_ping(
         &self,
         agent: &AgentId,
         connection: &ConnectionId,

@@ -9,14 +9,14 @@ use bematic_test_agent::{AgentEvent, AttemptEvent, Entry, RunKey, TerminalReport
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::chaos::operator::OperatorRecord;
+use crate::chaos::operator::AllOperatorsRecord;
 use crate::chaos::system::Snapshot;
 
 #[derive(Debug)]
 pub(in crate::chaos) struct Records {
     /// What the agents did.
     pub(in crate::chaos) ledger: Vec<Entry>,
-    pub(in crate::chaos) operators: OperatorRecord,
+    pub(in crate::chaos) operators: AllOperatorsRecord,
     pub(in crate::chaos) snapshot: Snapshot,
     /// The time within which an attempt must be acknowledged.
     pub(in crate::chaos) ack_deadline: Duration,

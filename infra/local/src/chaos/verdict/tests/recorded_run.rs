@@ -12,7 +12,7 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
 use super::super::{Records, Verdict, ViolationKind, judge};
-use crate::chaos::operator::OperatorRecord;
+use crate::chaos::operator::AllOperatorsRecord;
 use crate::chaos::system::{Snapshot, StoredTask};
 use bematic_test_agent::{AgentEvent, AttemptEvent, Entry, RunKey, TerminalReport};
 
@@ -84,7 +84,7 @@ impl RecordedRun {
     fn empty() -> Self {
         Self(Records {
             ledger: Vec::new(),
-            operators: OperatorRecord::default(),
+            operators: AllOperatorsRecord::default(),
             snapshot: Snapshot {
                 agents: vec![Agent::new(agent(), at(0))],
                 ..Snapshot::default()
