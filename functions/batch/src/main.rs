@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
     let handler = &BatchWorker::new(app.ports());
-    let source = &app.event_source(QueueName::Batch);
+    let source = &app.source_queue(QueueName::Batch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(sqs::handle_each(event.payload, source, |it| handler.handle(it)).await)
     }))

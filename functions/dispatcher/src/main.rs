@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
     let handler = &Dispatcher::new(app.ports());
-    let source = &app.event_source(QueueName::Dispatch);
+    let source = &app.source_queue(QueueName::Dispatch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(sqs::handle_each(event.payload, source, |it| handler.handle(it)).await)
     }))

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env().await?;
     let handler = &Notifier::new(app.ports(), app.slack_client()?);
-    let source = &app.event_source(QueueName::Notifications);
+    let source = &app.source_queue(QueueName::Notifications);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(sqs::handle_each(event.payload, source, |it| handler.handle(it)).await)
     }))

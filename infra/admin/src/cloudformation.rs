@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -42,14 +42,16 @@ pub async fn fetch_outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
         .body(body)?;
     sign_request(config, region, &mut request).await?;
     // Without the address, which may have a password.
-    let unreachable = |error: reqwest::Error| {
-        Error::new(error.without_url())
-            .context(format!("CloudFormation cannot be reached in {region}"))
-    };
+    let unreachable = || format!("CloudFormation cannot be reached in {region}");
     let answer = reqwest::Client::new().execute(request.try_into()?).await;
-    let answer = answer.map_err(unreachable)?;
+    let answer = answer
+        .map_err(reqwest::Error::without_url)
+        .with_context(unreachable)?;
     let failed = !answer.status().is_success();
-    let xml = answer.text().await.map_err(unreachable)?;
+    let xml = answer.text().await;
+    let xml = xml
+        .map_err(reqwest::Error::without_url)
+        .with_context(unreachable)?;
     if failed {
         let message = first_element_text(&xml, "Message").unwrap_or_else(|| xml.trim().to_owned());
         bail!("the stack {stack} cannot be looked up in {region}: {message}");

@@ -114,8 +114,8 @@ impl LiveDisplay {
                 if let Some(task) = self.tasks.get_mut(run) {
                     task.percent = percent.or(task.percent);
                     task.step = step.clone().or(task.step.take());
-                    let activity = progress_text(task.percent, task.step.as_deref());
-                    task.bar.set_message(activity);
+                    let text = progress_text(task.percent, task.step.as_deref());
+                    task.bar.set_message(text);
                 }
             }
             Notice::TaskEnded { run, .. } => {

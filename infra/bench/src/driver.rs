@@ -36,8 +36,8 @@ impl Cloud {
     }
 }
 
-/// The functions, however they are invoked, with what API Gateway and Lambda's event source mappings do
-/// around them.
+/// Invokes functions, in whatever way, and does what API Gateway and Lambda's event source mappings
+/// do around them.
 pub(crate) trait FunctionInvoker {
     /// What an invocation, or a part of it, is accounted to.
     type InvocationLabel;

@@ -34,7 +34,7 @@ const LAMBDA_VARIABLES: &str = "AWS_LAMBDA_FUNCTION_VERSION=$LATEST AWS_LAMBDA_L
     PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin";
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:bench";
 /// How long a function may take to poll: Lambda gives it 10 s.
-const START_WITHIN: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after its poll a process is at rest, so that its processor time stands still.
 const PROCESS_IDLE_DELAY: Duration = Duration::from_millis(1);
 
@@ -47,7 +47,7 @@ pub(crate) struct TimedAnswer {
     pub(crate) outcome: Result<Value, Value>,
 }
 
-/// What a function's process did at the Runtime API.
+/// What happened between a function's process and the Runtime API.
 #[derive(Debug)]
 enum RuntimeApiStep {
     Polled,
@@ -136,7 +136,7 @@ impl Environment {
                 status = child.wait() => bail!("it ended with {}", status?),
             }
         };
-        let polled = timeout(START_WITHIN, polled).await;
+        let polled = timeout(START_TIMEOUT, polled).await;
         let polled = polled.context("it did not poll in time").flatten();
         let polled = polled.with_context(|| {
             let output = fs::read_to_string(&log).unwrap_or_default();

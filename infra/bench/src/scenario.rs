@@ -141,7 +141,8 @@ pub(crate) async fn run_every_message_case(testbed: &Testbed, round: u16) -> Res
     testbed.deliver_until_idle(All).await
 }
 
-/// The function that does nothing, a few times; and as often with some bytes exchanged.
+/// Invokes the floor a few times: as often doing nothing, keeping a processor busy, and exchanging
+/// bytes besides.
 pub(crate) async fn invoke_floor(testbed: &Testbed) -> Result<()> {
     for _ in 0..5 {
         for (case, times) in [

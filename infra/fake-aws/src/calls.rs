@@ -1,4 +1,4 @@
-//! Calls: what is recorded of them, the hooks that they call, and how they are made to fail.
+//! Calls: what is recorded of them, the hooks around them, and how they are made to fail.
 
 use std::{fmt, mem, sync::Mutex};
 
@@ -126,7 +126,7 @@ pub enum FailurePoint {
     After,
 }
 
-/// A hook that every call calls. Both methods may wait.
+/// A hook, called before and after every call. Both methods may wait.
 #[async_trait]
 pub trait Hook: Send + Sync {
     /// Called before a call takes effect. Returns the failure of the call, if it is to fail.

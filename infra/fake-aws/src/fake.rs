@@ -83,7 +83,7 @@ impl FakeAws {
         }
     }
 
-    /// Returns the same fake, calls to which are not recorded or metered, do not fail and call no hook:
+    /// Returns the same fake, calls to which are not recorded or metered, do not fail and have no hooks:
     /// for what a test sets up through production code.
     #[must_use]
     pub fn unobserved(&self) -> Self {
@@ -129,7 +129,7 @@ impl FakeAws {
         &self.shared.failures
     }
 
-    /// Adds a hook that every call calls. The first hook that fails a call decides how.
+    /// Adds a hook around every call. The first hook that fails a call decides how.
     pub fn add_hook(&self, hook: impl Hook + 'static) {
         lock(&self.shared.hooks).push(Arc::new(hook));
     }

@@ -12,7 +12,7 @@
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_request_unit_metering`] |
 //! | a call that fails, before or after its effect | [`FakeAws::planned_failures`] |
-//! | tasks that interleave, or anything else around a call | [`FakeAws::hook`] |
+//! | tasks that interleave, or anything else around a call | [`FakeAws::add_hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |
 //!
 //! Time is the caller's: delays, visibility timeouts and de-duplication go by its clock.

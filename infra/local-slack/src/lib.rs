@@ -6,7 +6,7 @@
 //! and [`router`] serve it without a socket, to tests that call it in process.
 //!
 //! To add a Web API method: a function, in the module of its family if there is one (`chat`,
-//! `conversations`), and an arm in `api::call`. To add a block type: an arm in
+//! `conversations`), and an arm in `api::execute`. To add a block type: an arm in
 //! `blocks::block_field_rules`, and its rendering in `assets/blocks.js`. Modules depend only on those
 //! before them in this order: values (`ts`, `config`, `message`, …), `workspace`, `state`, requests
 //! to the app (`deliver`, `events`, `interactions`), the Web API's methods, routes (`api`,

@@ -41,7 +41,7 @@ enum XtaskCommand {
     Chaos(chaos::Options),
 }
 
-/// Executes the task that this process's arguments name.
+/// Executes the command that this process's arguments name.
 pub async fn execute() -> Result<()> {
     let command = XtaskCommand::parse();
     let (workspace, ui) = (Workspace::find()?, Ui::new());

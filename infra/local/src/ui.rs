@@ -9,7 +9,7 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// Columns that a step's note may take before it is cut.
 const MAX_NOTE_COLUMNS: usize = 60;
 
-/// The output of one task of `cargo xtask`; live if it goes to a terminal.
+/// The output of one command of `cargo xtask`; live if it goes to a terminal.
 #[derive(Debug, Clone, Default)]
 pub struct Ui(MultiProgress);
 

@@ -170,7 +170,7 @@ impl Agent {
         let messages = iter::once(status).chain(acks);
         let sealed = messages.map(|message| self.sequence.seal(message, now));
         let mut sent: Vec<_> = sealed.collect();
-        sent.extend(self.resend_unconfirmed(now, Duration::ZERO));
+        sent.extend(self.take_unconfirmed(now, Duration::ZERO));
         sent
     }
 
@@ -242,7 +242,7 @@ impl Agent {
             AgendaItem::Resend => {
                 self.agenda
                     .push((now + self.settings.resend, AgendaItem::Resend));
-                self.resend_unconfirmed(now, self.settings.resend)
+                self.take_unconfirmed(now, self.settings.resend)
             }
         }
     }
@@ -320,11 +320,7 @@ impl Agent {
     }
 
     /// Takes the terminal messages that were sent `minimum_age` ago or earlier, to send them now.
-    fn resend_unconfirmed(
-        &mut self,
-        now: Timestamp,
-        minimum_age: Duration,
-    ) -> Vec<EnvelopedMessage> {
+    fn take_unconfirmed(&mut self, now: Timestamp, minimum_age: Duration) -> Vec<EnvelopedMessage> {
         let overdue = |report: &&mut UnconfirmedMessage| now.since(report.sent_at) >= minimum_age;
         let again = self.outbox.values_mut().filter(overdue).map(|report| {
             report.sent_at = now;

@@ -13,7 +13,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 pub struct HandshakeHeaders(Vec<(&'static str, String)>);
 
 impl HandshakeHeaders {
-    /// Returns a handshake that authenticates.
+    /// Returns the headers of a handshake that authenticates.
     pub fn with_key(agent_id: &str, api_key: &str) -> Self {
         Self(vec![
             ("authorization", format!("Bearer {api_key}")),

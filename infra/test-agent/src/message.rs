@@ -269,7 +269,7 @@ impl Offer {
         self.run
     }
 
-    /// Returns a payload about the attempt, with these further fields.
+    /// Returns the payload of a reply: the attempt, with these further fields.
     pub fn reply_payload(&self, fields: Value) -> Value {
         self.run.payload_with(fields)
     }

@@ -108,7 +108,7 @@ impl App {
     }
 
     /// Returns the queue that triggers a function.
-    pub fn event_source(&self, name: QueueName) -> SqsSourceQueue {
+    pub fn source_queue(&self, name: QueueName) -> SqsSourceQueue {
         let urls = self.config.queue_urls(name).clone();
         SqsSourceQueue::new(self.sqs.clone(), urls, self.config.max_receives)
     }

@@ -11,15 +11,13 @@ use serde::{Deserialize, Deserializer, de::Error};
 pub(crate) fn deserialize_truncated<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
-    let refusal = || D::Error::custom("expected a number that is not negative");
-    // The parser's own error repeats what the agent sent, of any length.
-    let number = serde_json::Number::deserialize(deserializer).map_err(|_| refusal())?;
+    let number = serde_json::Number::deserialize(deserializer)?;
     let fraction = number.as_f64();
     let fraction = fraction.filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number));
     number
         .as_u64()
         .or_else(|| fraction.map(|number| number as u64))
-        .ok_or_else(refusal)
+        .ok_or_else(|| D::Error::custom("expected a number that is not negative"))
 }
 
 /// Deserializes as [`deserialize_truncated`] does; `null` is `None`.

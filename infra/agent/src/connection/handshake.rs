@@ -65,18 +65,18 @@ fn handshake_request(config: &Config, api_key: &SecretString) -> Result<Request,
 
 impl Failure {
     fn of(error: &Error, url: &Url) -> Self {
-        let place = address_without_secrets(url);
+        let host = host_and_port(url);
         let status = match error {
             Error::Http(response) => response.status(),
             Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Self::Temporary(format!("nothing listens at {place}"));
+                return Self::Temporary(format!("nothing listens at {host}"));
             }
             other => return Self::Temporary(describe_error(other)),
         };
-        let answer = format!("{place} answers HTTP {status}");
+        let answer = format!("{host} answers HTTP {status}");
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Refused(format!(
-                "{place} does not accept this agent's id and key (HTTP {}); check --agent-id and the key, \
+                "{host} does not accept this agent's id and key (HTTP {}); check --agent-id and the key, \
                  or have a new one made with `cargo xtask agent create`",
                 status.as_u16(),
             )),
@@ -88,7 +88,7 @@ impl Failure {
 }
 
 /// Returns host and port: the rest of the address might hold a secret.
-fn address_without_secrets(url: &Url) -> String {
+fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),

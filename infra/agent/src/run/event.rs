@@ -16,7 +16,7 @@ use crate::{
 const MESSAGE_BUDGET_BYTES: usize = limits::MAX_FRAME_BYTES / 4 * 3;
 
 /// Characters of a step or a message; Slack shows one line of it.
-const MAX_LINE_CHARS: usize = 1000;
+const MAX_STEP_CHARS: usize = 1000;
 
 /// An event of a run, in order; [`RunEvent::Ended`] is the last.
 #[derive(Debug)]
@@ -88,14 +88,14 @@ impl EventBuffer {
     pub(super) fn add_progress(&mut self, line: &ProgressLine) {
         self.progress.percent = line.progress.or(self.progress.percent);
         if let Some(message) = &line.message {
-            let message = shorten(message, MAX_LINE_CHARS);
+            let message = shorten(message, MAX_STEP_CHARS);
             // Every line arrives: a message that another one follows at once becomes a step.
             if let Some(before) = self.progress.message.replace(message) {
                 self.add_step(before, StepKind::Info);
             }
         }
         if let Some(step) = &line.step {
-            self.add_step(shorten(step, MAX_LINE_CHARS), line.kind);
+            self.add_step(shorten(step, MAX_STEP_CHARS), line.kind);
         }
     }
 

@@ -296,10 +296,10 @@ impl Outbox {
         let answered = self.answered;
         self.mark_proven(|message| message.heartbeats < answered);
         self.sent.retain(|message| {
-            let refusable = message
+            let may_still_fail = message
                 .sent_at
                 .is_some_and(|at| now < at + FAILURE_REPORT_WINDOW);
-            message.arrival != ArrivalState::Proven || refusable
+            message.arrival != ArrivalState::Proven || may_still_fail
         });
     }
 
@@ -317,8 +317,8 @@ impl Outbox {
         }
     }
 
-    /// Marks the messages that have `arrived`. A terminal message is proven by its
-    /// confirmation alone, a refused one by nothing.
+    /// Marks the messages that have `arrived`. A terminal message is proven by its confirmation
+    /// alone, a refused one by nothing.
     fn mark_proven(&mut self, arrived: impl Fn(&Outgoing) -> bool) {
         for message in &mut self.sent.list {
             if message.arrival == ArrivalState::Unknown

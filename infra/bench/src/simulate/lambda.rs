@@ -270,7 +270,7 @@ fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<d
         }
         "dispatcher" => {
             let (source, dispatcher) = (
-                app.event_source(QueueName::Dispatch),
+                app.source_queue(QueueName::Dispatch),
                 Dispatcher::new(ports),
             );
             box_handler(async move |event| {
@@ -278,14 +278,14 @@ fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<d
             })
         }
         "notifier" => {
-            let source = app.event_source(QueueName::Notifications);
+            let source = app.source_queue(QueueName::Notifications);
             let notifier = Notifier::new(ports, slack);
             box_handler(async move |event| {
                 handle_each_message(event, &source, |it| notifier.handle(it)).await
             })
         }
         "batch" => {
-            let (source, worker) = (app.event_source(QueueName::Batch), BatchWorker::new(ports));
+            let (source, worker) = (app.source_queue(QueueName::Batch), BatchWorker::new(ports));
             box_handler(async move |event| {
                 handle_each_message(event, &source, |it| worker.handle(it)).await
             })

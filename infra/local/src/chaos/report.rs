@@ -49,8 +49,8 @@ impl Display for Report {
             self.seed,
             self.agents,
             self.concurrency,
-            format_millis(self.disturbed_ms),
-            format_millis(self.whole_ms),
+            millis_as_seconds(self.disturbed_ms),
+            millis_as_seconds(self.whole_ms),
         )?;
         let told = format!(
             "of which operators were told of {}; {} commands had no proper answer",
@@ -84,9 +84,9 @@ impl Display for Report {
         let times = &verdict.reconnects;
         let note = format!(
             "half within {}, 95 % within {}, all within {}; {} were cut off before",
-            format_millis(times.p50),
-            format_millis(times.p95),
-            format_millis(times.max),
+            millis_as_seconds(times.p50),
+            millis_as_seconds(times.p95),
+            millis_as_seconds(times.max),
             times.cut_short,
         );
         write_row(f, "reconnected and drained", times.drained, &note)?;
@@ -115,7 +115,7 @@ fn write_row(f: &mut Formatter<'_>, what: &str, count: impl Display, note: &str)
     writeln!(f, "{}", row.trim_end())
 }
 
-fn format_millis(millis: u64) -> String {
+fn millis_as_seconds(millis: u64) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 

@@ -66,7 +66,7 @@ pub(super) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The connections of agents.
+/// Carries the connections of agents to the emulator.
 pub(super) struct WebSocketProxy {
     emulator: SocketAddr,
     limits: ConnectionTimeLimits,

@@ -333,7 +333,7 @@ impl Breaker {
         }
     }
 
-    /// The number of incidents that are stored, the newest, for notices.
+    /// The number of the newest incidents that are stored, for notices.
     pub(crate) const INCIDENTS_KEPT: usize = 3;
 
     fn begin_incident(&mut self, trip: Trip, config: &BreakerConfig, now: Timestamp) {

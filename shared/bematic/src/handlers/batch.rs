@@ -131,7 +131,7 @@ impl BatchWorker {
             chunk.unchanged += 1;
             return Ok(());
         };
-        // A bulk operation ends no attempt by itself, so there is no report to a breaker.
+        // A bulk operation ends no attempt by itself, so there is no event for a breaker.
         let decide = |task: &_| {
             Ok((
                 batch.changed_task(task, &self.ports.settings.policy, now)?,

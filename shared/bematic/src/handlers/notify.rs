@@ -38,7 +38,7 @@ impl Notifier {
     pub async fn handle(&self, message: NotifyMessage) -> Result<()> {
         match message {
             NotifyMessage::Refresh { task_id } => self.refresh_task_card(task_id).await,
-            NotifyMessage::Batch { batch_id } => self.refresh_batch(batch_id).await,
+            NotifyMessage::Batch { batch_id } => self.refresh_batch_card(batch_id).await,
             NotifyMessage::Breaker { agent_id } => self.announce_breaker(&agent_id).await,
             NotifyMessage::Reply(reply) => {
                 let to = Destination {
@@ -72,7 +72,7 @@ impl Notifier {
         Ok(())
     }
 
-    async fn refresh_batch(&self, id: BatchId) -> Result<()> {
+    async fn refresh_batch_card(&self, id: BatchId) -> Result<()> {
         let (batch, card) = futures::try_join!(
             self.ports.batches.find(id),
             self.ports.cards.find(CardSubject::Batch(id))

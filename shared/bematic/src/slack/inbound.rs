@@ -70,12 +70,13 @@ pub(crate) struct ButtonPress {
 /// Why a request from Slack cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
-    /// Not JSON, or a field that every body of this kind has is missing or wrong.
+    /// Not JSON, or not of the shape that the structs below describe.
     #[error("the body is not what Slack sends: {0}")]
     Body(#[from] serde_json::Error),
-    /// A field that only some bodies need is missing.
+    /// A field that this kind of request needs is missing or empty.
     #[error("the request has no {0}")]
     Missing(&'static str),
+    /// A field has a value that is not valid.
     #[error("the request's {0} is not valid: {1}")]
     Field(&'static str, serde_json::Error),
 }
@@ -124,7 +125,8 @@ fn parse_command(form: &Value) -> Result<Inbound, InboundError> {
 struct OuterEvent {
     #[serde(rename = "type")]
     kind: String,
-    challenge: Option<String>,
+    #[serde(default)]
+    challenge: Value,
     #[serde(default)]
     event_id: Value,
     event: Option<InnerEvent>,
@@ -150,7 +152,7 @@ fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
     let event = body.event.unwrap_or_default();
     match (&*body.kind, event.kind.as_str()) {
         ("url_verification", _) => Ok(Inbound::UrlVerification {
-            challenge: body.challenge.ok_or(InboundError::Missing("challenge"))?,
+            challenge: not_empty(&body.challenge, "challenge")?,
         }),
         // Mentions by bots, including Bematic itself, are ignored: two bots that mention each other
         // would never end.

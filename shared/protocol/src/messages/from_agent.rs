@@ -45,8 +45,7 @@ pub enum AgentMessage {
 }
 
 impl AgentMessage {
-    /// Whether the message is about the agent rather than about a task. It is stored as a sign of
-    /// life.
+    /// Whether the message is a heartbeat or AGENT_STATUS, which are stored as a sign of life.
     pub const fn is_heartbeat_or_status(&self) -> bool {
         matches!(
             self,

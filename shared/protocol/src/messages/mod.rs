@@ -155,9 +155,10 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     let raw: RawEnvelope = serde_json::from_value(value)
         .map_err(|error| ProtocolError::Envelope(id, reason_without_value(&error.to_string())))?;
     let Some((canonical, spelling)) = TypeSpelling::parse_type(&raw.kind, M::VARIANTS) else {
-        let printable = raw.kind.chars().filter(|c| !c.is_control());
-        let kind = printable.take(64).collect();
-        return Err(ProtocolError::UnknownType(raw.id, kind));
+        return Err(ProtocolError::UnknownType(
+            raw.id,
+            printable_start(&raw.kind, 64),
+        ));
     };
     let invalid = |reason: String| ProtocolError::Payload {
         id: raw.id.clone(),
@@ -178,13 +179,18 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     Ok((envelope, spelling))
 }
 
-/// Returns the reason of the parser or the validator without the value that was sent, which may be a
-/// key, and at a length that fits in a SYSTEM_ERROR and a log line.
+/// Returns the reason of the parser or the validator without the value that was sent, which may
+/// be a key, and at a length that fits in a SYSTEM_ERROR and a log line.
 fn reason_without_value(reason: &str) -> String {
     let expected = reason.rsplit_once(", expected ");
     let rule = expected.map_or_else(|| reason.to_owned(), |(_, it)| format!("expected {it}"));
-    let printable = rule.chars().filter(|c| !c.is_control());
-    printable.take(300).collect()
+    printable_start(&rule, 300)
+}
+
+/// Returns the first characters of a text, without its control characters.
+fn printable_start(text: &str, max: usize) -> String {
+    let printable = text.chars().filter(|c| !c.is_control());
+    printable.take(max).collect()
 }
 
 impl<M: MessageEnum> Envelope<M> {

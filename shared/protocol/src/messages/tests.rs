@@ -263,6 +263,13 @@ fn an_error_does_not_repeat_a_long_text_of_the_agent() {
             json!({"agentId": "a", "status": long, "activeTasks": []}),
         ),
         ("TASK_ACK", json!(long)),
+        (
+            "AUTH_REQUEST",
+            json!({
+                "agentId": "a", "apiKey": "k", "version": "1",
+                "capabilities": vec!["x".repeat(limits::MAX_NAME_CHARS + 1); limits::MAX_LIST_ENTRIES],
+            }),
+        ),
     ];
     for (kind, payload) in payloads {
         let error = from_agent(kind, &payload).unwrap_err();
@@ -270,7 +277,10 @@ fn an_error_does_not_repeat_a_long_text_of_the_agent() {
     }
     let timed = json!({"id": "m1", "type": "HEARTBEAT_PING", "payload": {}, "timestamp": long});
     let error = decode::<AgentMessage>(&timed.to_string()).unwrap_err();
-    assert!(error.to_string().contains("not negative"), "{error}");
+    assert!(
+        error.to_string().contains("expected a JSON number"),
+        "{error}"
+    );
 }
 
 #[test]

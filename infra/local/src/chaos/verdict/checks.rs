@@ -85,7 +85,7 @@ impl Checks<'_> {
         self.records.operators.retried.contains(&run.task_id)
     }
 
-    /// The next attempt was sent while this one was at work and could still be acknowledged.
+    /// Returns why it is wrong if the next attempt was sent while this one was at work and could still be acknowledged.
     fn why_sent_too_early(
         &self,
         earlier: &AttemptHistory,
@@ -103,7 +103,7 @@ impl Checks<'_> {
         })
     }
 
-    /// The next attempt was sent although this one had ended the task.
+    /// Returns why it is wrong if the next attempt was sent although this one had ended the task.
     fn why_sent_after_end(
         &self,
         run: RunKey,
@@ -117,7 +117,7 @@ impl Checks<'_> {
         (sent > confirmed && !was_late).then(|| why.to_owned())
     }
 
-    /// A report that was confirmed to the agent is not in the store: neither as the task's end by this
+    /// Returns what is wrong if a report that was confirmed to the agent is not in the store: neither as the task's end by this
     /// attempt, nor as a late report, nor replaced after an operator's retry.
     fn why_report_is_lost(&self, run: RunKey, report: &TerminalReport) -> Option<String> {
         let Some(stored) = self.records.snapshot.tasks.get(&run.task_id) else {

@@ -125,7 +125,7 @@ impl Dispatcher {
                 return Ok(Some(ClaimOutcome::BreakerChanged));
             }
             self.transitions
-                .schedule_probe_dispatch(agent, change, now)
+                .schedule_dispatch_after_shut(agent, change, now)
                 .await?;
             return Ok(None);
         }

@@ -126,7 +126,7 @@ impl Dispatcher {
                 after: &after,
             };
             self.transitions
-                .schedule_probe_dispatch(&agent.id, change, now)
+                .schedule_dispatch_after_shut(&agent.id, change, now)
                 .await?;
             agent.gate = after.gate();
         }

@@ -133,7 +133,7 @@ impl MessageRouter {
         }
     }
 
-    /// Answers a message of a known agent.
+    /// Handles a message of a known agent, and answers it.
     async fn handle_and_answer(
         &self,
         event: &SocketEvent,

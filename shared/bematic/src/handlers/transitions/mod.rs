@@ -122,7 +122,7 @@ impl Transitions {
         self.change_task(task, decide, record, now).await
     }
 
-    /// Applies an event that is not an agent's report to a task that was just read.
+    /// Applies an event that is not one of an agent to a task that was just read.
     pub(super) async fn apply_to_loaded_task(
         &self,
         task: Task,
@@ -183,7 +183,7 @@ impl Transitions {
                 let gate = async {
                     match change {
                         Some(change) => {
-                            self.schedule_probe_dispatch(&next.agent_id, change, now)
+                            self.schedule_dispatch_after_shut(&next.agent_id, change, now)
                                 .await
                         }
                         None => Ok(()),
@@ -248,7 +248,8 @@ impl Transitions {
     }
 
     /// Changes an agent's breaker by an event of no task. Returns the breaker before and after,
-    /// whose change is still to be announced; `None` if others changed it at each try.
+    /// for which
+    /// [`Self::schedule_dispatch_after_shut`] is still to be called; `None` if others changed it at each try.
     pub(super) async fn change_breaker(
         &self,
         agent: &AgentId,
@@ -273,9 +274,9 @@ impl Transitions {
     }
 
     /// Logs a change of the breaker's gate. If the gate is shut, enqueues a dispatch of the agent's
-    /// queue for the time at which the breaker permits a probe; the sweeper enqueues it where SQS
-    /// cannot delay a message as long.
-    pub(super) async fn schedule_probe_dispatch(
+    /// queue for the time until which it is shut, after which a probe is permitted or a drain is over;
+    /// the sweeper enqueues it where SQS cannot delay a message as long.
+    pub(super) async fn schedule_dispatch_after_shut(
         &self,
         agent: &AgentId,
         change: BreakerChange<'_>,

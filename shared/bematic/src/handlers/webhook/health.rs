@@ -97,7 +97,8 @@ impl CommandExecutor {
         };
         futures::try_join!(
             async { Ok(self.ports.request_dispatch(id).await?) },
-            self.transitions.schedule_probe_dispatch(id, change, now),
+            self.transitions
+                .schedule_dispatch_after_shut(id, change, now),
         )?;
         Ok(Some(text::breaker_order_answer(
             id,

@@ -12,7 +12,7 @@ const CUT_MARK: &str = "…";
 const MARKDOWN_BYTES_PER_CHAR: usize = 8;
 
 /// Renders the end of an agent's output, which may itself be the end of a longer one (`cut`): whole
-/// lines, of at most `max` [`utf16_len`], with `…` before them if anything is left out.
+/// lines, of at most `max` UTF-16 units ([`utf16_len`]), with `…` before them if anything is left out.
 pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     let near = output
         .len()
@@ -46,7 +46,7 @@ pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     }
 }
 
-/// Renders the beginning of a Markdown text: whole lines, of at most `max` [`utf16_len`], with `…`
+/// Renders the beginning of a Markdown text: whole lines, of at most `max` UTF-16 units ([`utf16_len`]), with `…`
 /// after them if anything is left out.
 pub(crate) fn render_head(markdown: &str, max: usize) -> String {
     let near = max.saturating_mul(MARKDOWN_BYTES_PER_CHAR);

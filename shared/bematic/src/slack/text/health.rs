@@ -128,7 +128,7 @@ pub(crate) fn health_details(agent: &AgentHealth<'_>, now: Timestamp) -> String 
         trip_conditions(agent, now),
         vec![counted_outcomes(agent, now)],
         Vec::from_iter(probes(agent)),
-        ignored_outcomes(agent.breaker, now),
+        ignored_reports(agent.breaker, now),
         Vec::from_iter(last_error.map(|error| format!("*Last error* {error}"))),
     ];
     fit_lines(lines.concat().into_iter())
@@ -246,7 +246,7 @@ fn probes(agent: &AgentHealth<'_>) -> Option<String> {
     ))
 }
 
-fn ignored_outcomes(breaker: &Breaker, now: Timestamp) -> Vec<String> {
+fn ignored_reports(breaker: &Breaker, now: Timestamp) -> Vec<String> {
     let lines = breaker.ignored.iter().rev().map(|ignored| {
         let (id, because) = (escape(&ignored.id), ignored.because);
         format!("• `{id}` – {because} – {}", ago(ignored.at, now))

@@ -144,7 +144,7 @@ impl World {
         if received.is_empty() {
             return Fed::default();
         }
-        let source = self.event_source(name);
+        let source = self.source_queue(name);
         let mut event = SqsEvent::default();
         event.records = received.iter().map(record).collect();
         let response = sqs::handle_each(event, &source, handle).await;
@@ -164,12 +164,12 @@ impl World {
     }
 
     /// Returns the queue that invokes a function.
-    pub(crate) fn event_source(&self, name: QueueName) -> SqsSourceQueue {
+    pub(crate) fn source_queue(&self, name: QueueName) -> SqsSourceQueue {
         let queue = self.aws.queue(queue_id(name));
         let policy = queue.spec().redrive_policy.as_ref().unwrap();
         let max_receives = policy.max_receive_count;
         let set = [("MAX_RECEIVES", &*max_receives.to_string())];
-        app(&self.aws, &self.time, &set).event_source(name)
+        app(&self.aws, &self.time, &set).source_queue(name)
     }
 
     /// Sends a message of the notifier's queue to the dead letters.
@@ -180,7 +180,7 @@ impl World {
             group: Some("group"),
             fifo: true,
         };
-        let source = self.event_source(QueueName::Notifications);
+        let source = self.source_queue(QueueName::Notifications);
         source.send_to_dead_letters(message, reason).await.unwrap();
         self.calls.take();
     }

@@ -45,7 +45,7 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
     let late = recorded.snapshot.tasks.values().next().unwrap().clone();
     recorded.ledger.clear();
     recorded.note(agent(), AgentEvent::Connected, 100);
-    let mut event = |number: u8, event, at| {
+    let mut record = |number: u8, event, at| {
         let id = format!("0198c0de-0000-7000-8000-0000000000a{number}");
         let task_id = id.parse().unwrap();
         let run = bematic_test_agent::RunKey {
@@ -58,10 +58,10 @@ fn busy_slots_are_as_good_as_an_empty_queue() {
     for (number, at) in [(1, 200), (2, 300), (3, 900)] {
         let message = number.to_string();
         let sent_at = super::recorded_run::at(at);
-        event(number, super::offer(message, sent_at), at);
-        event(number, bematic_test_agent::AttemptEvent::Started, at);
+        record(number, super::offer(message, sent_at), at);
+        record(number, bematic_test_agent::AttemptEvent::Started, at);
     }
-    event(1, bematic_test_agent::AttemptEvent::Reported(done(1)), 1000);
+    record(1, bematic_test_agent::AttemptEvent::Reported(done(1)), 1000);
     let found = recorded.verdict().reconnects;
     assert_eq!((found.drained, found.max), (1, 200), "the agent takes two");
 }

@@ -305,7 +305,7 @@ fn record(id: &str, task: TaskId) -> SqsMessage {
 async fn notify(world: &World, records: Vec<SqsMessage>) -> SqsBatchResponse {
     let (notifier, source) = (
         world.notifier(),
-        world.event_source(QueueName::Notifications),
+        world.source_queue(QueueName::Notifications),
     );
     let mut event = SqsEvent::default();
     event.records = records;
