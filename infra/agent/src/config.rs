@@ -84,9 +84,14 @@ impl Cli {
             Some(file) => fs::read_to_string(file)
                 .with_context(|| format!("--api-key-file {} cannot be read", file.display()))?,
             // There is no option for the key: all users can see command lines.
-            None => env::var("BEMATIC_API_KEY").context(
-                "there is no API key; put it into BEMATIC_API_KEY or a file named by --api-key-file",
-            )?,
+            None => match env::var("BEMATIC_API_KEY") {
+                Ok(key) => key,
+                Err(env::VarError::NotPresent) => bail!(
+                    "there is no API key; put it into BEMATIC_API_KEY or a file named by --api-key-file"
+                ),
+                // The error's text has the value. As a key, it is refused below.
+                Err(env::VarError::NotUnicode(_)) => String::new(),
+            },
         };
         let key = key.trim();
         if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {

@@ -155,10 +155,10 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     let raw: RawEnvelope = serde_json::from_value(value)
         .map_err(|error| ProtocolError::Envelope(id, reason_without_value(&error.to_string())))?;
     let Some((canonical, spelling)) = TypeSpelling::parse_type(&raw.kind, M::VARIANTS) else {
-        return Err(ProtocolError::UnknownType(
-            raw.id,
-            printable_start(&raw.kind, 64),
-        ));
+        // No further than a type can go: what else is there may be a key.
+        let like_a_type = |c: &char| c.is_ascii_alphabetic() || "_:".contains(*c);
+        let kind = raw.kind.chars().take_while(like_a_type).take(64).collect();
+        return Err(ProtocolError::UnknownType(raw.id, kind));
     };
     let invalid = |reason: String| ProtocolError::Payload {
         id: raw.id.clone(),

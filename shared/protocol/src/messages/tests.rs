@@ -247,6 +247,8 @@ fn an_error_does_not_repeat_what_may_be_a_key() {
         let error = from_agent(kind, &payload).unwrap_err().to_string();
         assert!(!error.contains(&key), "{error}");
     }
+    let error = from_agent(&key, &json!({})).unwrap_err().to_string();
+    assert!(!error.contains("5e5e"), "{error}");
 }
 
 #[test]
