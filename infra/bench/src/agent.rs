@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use bematic_admin::IssuedKey;
 use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock};
-use bematic_test_agent::{CloudMessage, Message, RunKey, TypeSpelling};
+use bematic_test_agent::{AgentMessage, CloudMessage, RunKey, TypeSpelling};
 
 use crate::driver::FunctionInvoker as _;
 use crate::events::Socket;
@@ -40,7 +40,7 @@ impl Agent<'_> {
     pub(crate) async fn connect_in_band(&mut self) -> Result<()> {
         self.open(false, [AUTHORIZER_IN_BAND_CASE, IN_BAND_CASE])
             .await?;
-        let request = Message::auth_request(self.id(), &self.created.api_key);
+        let request = AgentMessage::auth_request(self.id(), &self.created.api_key);
         self.send(request, None).await
     }
 
@@ -64,7 +64,7 @@ impl Agent<'_> {
     }
 
     /// Sends a report of a running task, accounted to whether a refresh is enqueued already.
-    pub(crate) async fn send_report(&self, run: RunKey, report: Message) -> Result<()> {
+    pub(crate) async fn send_report(&self, run: RunKey, report: AgentMessage) -> Result<()> {
         let enqueued = self.testbed.has_waiting_refresh(&run.task_id.to_string());
         let case = if enqueued {
             REFRESH_ENQUEUED_CASE
@@ -75,7 +75,7 @@ impl Agent<'_> {
     }
 
     /// Sends a message. It is an error if it is refused.
-    pub(crate) async fn send(&self, message: Message, case: SpecialCase) -> Result<()> {
+    pub(crate) async fn send(&self, message: AgentMessage, case: SpecialCase) -> Result<()> {
         let kind = InvocationKind::new(&message.kind, case);
         let message = message.in_envelope(RandomIds.message().as_str(), SystemClock.now());
         let text = message.text(TypeSpelling::Canonical);

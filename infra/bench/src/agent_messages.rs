@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bematic_protocol::messages::Fault;
-use bematic_test_agent::{Message, RunKey};
+use bematic_test_agent::{AgentMessage, RunKey};
 use serde_json::json;
 
 pub(crate) const AGENT_CAPACITY: usize = 5;
@@ -15,26 +15,26 @@ pub(crate) const OUTPUT_CHUNKS_PER_TASK: u64 = 100;
 /// often than Slack can show it.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(crate) fn status_message(agent: &str) -> Message {
-    Message::agent_status(agent, AGENT_CAPACITY, &[""; 0])
+pub(crate) fn status_message(agent: &str) -> AgentMessage {
+    AgentMessage::agent_status(agent, AGENT_CAPACITY, &[""; 0])
 }
 
-pub(crate) fn ping_message() -> Message {
-    Message::ping(&[""; 0])
+pub(crate) fn ping_message() -> AgentMessage {
+    AgentMessage::ping(&[""; 0])
 }
 
-fn progress_message(run: RunKey, n: u64) -> Message {
+fn progress_message(run: RunKey, n: u64) -> AgentMessage {
     let step = format!("Step {n}: reading src/login.py and its tests");
     let fields = json!({ "progress": 5, "message": step, "type": "tool_use" });
-    Message::progress(run, fields)
+    AgentMessage::progress(run, fields)
 }
 
-pub(crate) fn stream_message(run: RunKey, seq: u64) -> Message {
+pub(crate) fn stream_message(run: RunKey, seq: u64) -> AgentMessage {
     let line = format!("{seq}: the session is renewed when the user comes back in time. ");
-    Message::stream(run, seq, &format!("{}\n", line.repeat(4)))
+    AgentMessage::stream(run, seq, &format!("{}\n", line.repeat(4)))
 }
 
-pub(crate) fn complete_message(run: RunKey) -> Message {
+pub(crate) fn complete_message(run: RunKey) -> AgentMessage {
     let line = "- `login.py`: the session is renewed on every request, as the test asks for\n";
     let fields = json!({
         "result": format!("The login bug is fixed.\n\n{}", line.repeat(8)),
@@ -42,11 +42,11 @@ pub(crate) fn complete_message(run: RunKey) -> Message {
         "inputTokens": 18_234, "outputTokens": 2_871, "estimatedCost": 0.21, "durationMs": 11_000,
         "filesChanged": ["src/login.py", "tests/test_login.py"], "commandsRun": ["pytest -q"],
     });
-    Message::about(run, "TASK_COMPLETE", fields)
+    AgentMessage::about(run, "TASK_COMPLETE", fields)
 }
 
-pub(crate) fn error_message(run: RunKey, fault: Fault) -> Message {
-    Message::error(run, "the tests still fail").with("fault", fault)
+pub(crate) fn error_message(run: RunKey, fault: Fault) -> AgentMessage {
+    AgentMessage::error(run, "the tests still fail").with("fault", fault)
 }
 
 /// The reports of a task while it runs, in order: its steps evenly among its output.
@@ -54,7 +54,7 @@ pub(crate) fn report_messages(
     run: RunKey,
     steps: u64,
     chunks: u64,
-) -> impl Iterator<Item = Message> {
+) -> impl Iterator<Item = AgentMessage> {
     (0..chunks).flat_map(move |seq| {
         // The step that is due with this piece of output, if one is.
         let due = (seq * steps).div_ceil(chunks);
@@ -78,7 +78,7 @@ mod tests {
         };
         for (steps, chunks) in [(10, 100), (3, 6), (1, 1), (0, 4)] {
             let all: Vec<_> = report_messages(run, steps, chunks).collect();
-            let is_step = |report: &&Message| report.kind == "TASK_PROGRESS";
+            let is_step = |report: &&AgentMessage| report.kind == "TASK_PROGRESS";
             let found = all.iter().filter(is_step).count();
             assert_eq!(found as u64, steps, "{all:?}");
             assert_eq!(all.len() as u64, steps + chunks);

@@ -7,7 +7,8 @@
 //!
 //! - **Init**: from exec to the first poll for an invocation. All functions and the floor are started in
 //!   turn, so that a slow moment of the machine meets all of them.
-//! - **The floor**: a function that does nothing, on the same runtime crate, in the same run.
+//! - **The floor**: a function that does nothing, on the same runtime crate, in the same run, between the
+//!   others.
 //! - **Warm time**: how long processors worked at an invocation, from the poll that got it to the next one,
 //!   in all threads of the process, without the kernel's work for the network: for each call the time of a
 //!   bare exchange of as many bytes with the same endpoint, which the floor makes. Beside it is the wall
@@ -94,7 +95,7 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
         let step = ui.begin_step("Sending everything");
         // The floor is among the rest, so that a slow moment of the machine meets both.
         for round in 0..options.rounds {
-            scenario::invoke_floor(&testbed).await?;
+            scenario::calibrate_exchange(&testbed).await?;
             scenario::run_every_message_case(&testbed, round).await?;
         }
         step.succeed(&format!("{} invocations", testbed.invocation_log().len()));

@@ -150,28 +150,17 @@ fn max_per_minute(every: Duration) -> f64 {
 }
 
 /// Compares warm times with the floor: an absolute time does not hold from one machine to the next.
-/// Where the environment has not seen what the message is about, it reads once more, and may take three
-/// floors longer. A version conflict is two messages' work: only its calls have a limit.
+/// A version conflict is two messages' work: only its calls have a limit.
 fn warm_time_limits(report: &Report) -> Vec<Limit> {
     let Some(floor) = report.floor.warm.warm_ms_p50 else {
         return Vec::new();
     };
-    let is_unseen = |case| [UNSEEN_ATTEMPT_CASE, OTHER_ENVIRONMENT_CASE].contains(&case);
-    let times = |unseen: bool| {
-        let messages = report.messages.iter();
-        let messages = messages.filter(move |it| {
-            let case = it.kind.case;
-            is_websocket_function(&it.function)
-                && case != VERSION_CONFLICT_CASE
-                && is_unseen(case) == unseen
-        });
-        messages.filter_map(move |it| Some((it.kind.to_string(), it.warm.warm_ms_p50? / floor)))
-    };
-    vec![
-        Limit::new("warm time of WebSocket messages, × floor (p50)").check(9.0, times(false)),
-        Limit::new("the same in an environment that has not seen what they are about")
-            .check(12.0, times(true)),
-    ]
+    let messages = report
+        .messages
+        .iter()
+        .filter(|it| is_websocket_function(&it.function) && it.kind.case != VERSION_CONFLICT_CASE);
+    let times = messages.filter_map(|it| Some((it.kind.to_string(), it.warm.warm_ms_p50? / floor)));
+    vec![Limit::new("warm time of WebSocket messages, × floor (p50)").check(9.0, times)]
 }
 
 #[cfg(test)]

@@ -98,6 +98,11 @@ impl Testbed {
         })
     }
 
+    /// Whether the function, or the floor, can be invoked.
+    pub(crate) fn has_binary(&self, name: &str) -> bool {
+        self.binaries.contains_key(name)
+    }
+
     /// Starts an environment of a function, which is not the one that is invoked.
     pub(crate) async fn start_environment(&self, name: &str) -> Result<Environment> {
         let binary = self.binaries.get(name);

@@ -12,7 +12,9 @@ use bematic_protocol::ids::{AgentId, TaskId};
 use bematic_protocol::time::Timestamp;
 
 use crate::ledger::{AgentEvent, AttemptEvent, Ledger, TerminalReport};
-use crate::message::{CloudMessage, EnvelopeSequence, EnvelopedMessage, Message, Offer, RunKey};
+use crate::message::{
+    AgentMessage, CloudMessage, EnvelopeSequence, EnvelopedMessage, Offer, RunKey,
+};
 
 /// The agent's answer to an offer that it has room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct Plan {
     /// The answer to the offer.
     pub answer: OfferResponse,
     /// The messages, each at so long after the offer.
-    pub messages: Vec<(Duration, Message)>,
+    pub messages: Vec<(Duration, AgentMessage)>,
     /// Whether a TASK_CANCEL ends the attempt.
     pub cancellable: bool,
 }
@@ -57,7 +59,7 @@ impl Plan {
 
     /// Adds a message at so long after the offer.
     #[must_use]
-    pub fn with_message_at(mut self, after: Duration, message: Message) -> Self {
+    pub fn with_message_at(mut self, after: Duration, message: AgentMessage) -> Self {
         self.messages.push((after, message));
         self
     }
@@ -102,7 +104,7 @@ impl Settings {
 /// An item of the agenda.
 #[derive(Debug)]
 enum AgendaItem {
-    Message(RunKey, Message),
+    Message(RunKey, AgentMessage),
     Heartbeat,
     Resend,
 }
@@ -165,8 +167,8 @@ impl Agent {
     pub fn on_connected(&mut self, now: Timestamp) -> Vec<EnvelopedMessage> {
         self.record_event(now, AgentEvent::Connected);
         let (id, capacity) = (self.settings.id.as_str(), self.settings.capacity);
-        let status = Message::agent_status(id, capacity, &self.running_tasks());
-        let acks = self.running.values().copied().map(Message::ack);
+        let status = AgentMessage::agent_status(id, capacity, &self.running_tasks());
+        let acks = self.running.values().copied().map(AgentMessage::ack);
         let messages = iter::once(status).chain(acks);
         let sealed = messages.map(|message| self.sequence.seal(message, now));
         let mut sent: Vec<_> = sealed.collect();
@@ -198,7 +200,9 @@ impl Agent {
                 let task: Option<TaskId> = message.field("taskId");
                 let run = task.and_then(|task| self.running.get(&task).copied());
                 run.filter(|run| !self.uncancellable.contains(run))
-                    .map(|run| self.prepare_message(run, Message::cancelled(run, "stopped"), now))
+                    .map(|run| {
+                        self.prepare_message(run, AgentMessage::cancelled(run, "stopped"), now)
+                    })
                     .into_iter()
                     .collect()
             }
@@ -211,7 +215,8 @@ impl Agent {
             }
             "HEARTBEAT_PING" => {
                 let asked = message.field("serverTime").unwrap_or(message.sent_at);
-                let pong = Message::pong(self.settings.id.as_str(), asked, &self.running_tasks());
+                let pong =
+                    AgentMessage::pong(self.settings.id.as_str(), asked, &self.running_tasks());
                 vec![self.sequence.seal(pong, now)]
             }
             _ => Vec::new(),
@@ -236,7 +241,7 @@ impl Agent {
             AgendaItem::Heartbeat => {
                 self.agenda
                     .push((now + self.settings.heartbeat, AgendaItem::Heartbeat));
-                let ping = Message::ping(&self.running_tasks());
+                let ping = AgentMessage::ping(&self.running_tasks());
                 vec![self.sequence.seal(ping, now)]
             }
             AgendaItem::Resend => {
@@ -257,18 +262,19 @@ impl Agent {
         let (message, sent_at) = (message.id.clone(), message.sent_at);
         self.record_attempt_event(now, run, AttemptEvent::Offered { message, sent_at });
         if self.works_on(run) {
-            return vec![self.prepare_message(run, Message::ack(run), now)];
+            return vec![self.prepare_message(run, AgentMessage::ack(run), now)];
         }
         let other = self.running.get(&run.task_id).copied();
         let outdated = other.is_some_and(|other| other.attempt > run.attempt);
         if outdated || !self.seen.insert(run) {
             return Vec::new();
         }
-        let superseded = other
-            .map(|other| self.prepare_message(other, Message::cancelled(other, "superseded"), now));
+        let superseded = other.map(|other| {
+            self.prepare_message(other, AgentMessage::cancelled(other, "superseded"), now)
+        });
         let answer = if self.running.len() >= self.settings.capacity {
             self.record_attempt_event(now, run, AttemptEvent::Refused);
-            Some(Message::rejecting_ack(run, "full").with("spent", false))
+            Some(AgentMessage::rejecting_ack(run, "full").with("spent", false))
         } else {
             let plan = (self.script)(offer);
             self.follow_plan(run, plan, now)
@@ -278,10 +284,10 @@ impl Agent {
     }
 
     /// Begins or refuses an attempt, and returns the acknowledgement.
-    fn follow_plan(&mut self, run: RunKey, plan: Plan, now: Timestamp) -> Option<Message> {
+    fn follow_plan(&mut self, run: RunKey, plan: Plan, now: Timestamp) -> Option<AgentMessage> {
         if let OfferResponse::Refuse(reason) = &plan.answer {
             self.record_attempt_event(now, run, AttemptEvent::Refused);
-            return Some(Message::rejecting_ack(run, reason).with("spent", true));
+            return Some(AgentMessage::rejecting_ack(run, reason).with("spent", true));
         }
         // Noted here, where work begins, whatever was decided before.
         self.record_attempt_event(now, run, AttemptEvent::Started);
@@ -293,7 +299,7 @@ impl Agent {
             self.agenda
                 .push((now + after, AgendaItem::Message(run, message)));
         }
-        (plan.answer == OfferResponse::Accept).then(|| Message::ack(run))
+        (plan.answer == OfferResponse::Accept).then(|| AgentMessage::ack(run))
     }
 
     /// Returns a message about an attempt, to be sent; a terminal one ends it, and is kept until
@@ -301,7 +307,7 @@ impl Agent {
     fn prepare_message(
         &mut self,
         run: RunKey,
-        message: Message,
+        message: AgentMessage,
         now: Timestamp,
     ) -> EnvelopedMessage {
         let report = TerminalReport::of(&message);

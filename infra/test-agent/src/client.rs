@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use crate::TypeSpelling;
 use crate::connection::{Connection, HandshakeHeaders, Incoming};
-use crate::message::{CloudMessage, EnvelopeSequence, Message, Offer};
+use crate::message::{AgentMessage, CloudMessage, EnvelopeSequence, Offer};
 
 /// The longest time that an awaited message may take: far longer than usual, for a busy machine.
 const EXPECT_TIMEOUT: Duration = Duration::from_mins(2);
@@ -51,7 +51,7 @@ impl Client {
 
     /// Returns a message of any type as it goes over the wire, not yet sent.
     pub fn build_message(&mut self, kind: &str, payload: &Value) -> Value {
-        let message = Message::new(kind, payload.clone());
+        let message = AgentMessage::new(kind, payload.clone());
         let sealed = self.sequence.seal(message, SystemClock.now());
         sealed.to_json_value(self.spelling)
     }
@@ -64,10 +64,10 @@ impl Client {
 
     /// Sends a message of any type; returns its id.
     pub async fn send(&mut self, kind: &str, payload: Value) -> String {
-        self.send_message(Message::new(kind, payload)).await
+        self.send_message(AgentMessage::new(kind, payload)).await
     }
 
-    async fn send_message(&mut self, message: Message) -> String {
+    async fn send_message(&mut self, message: AgentMessage) -> String {
         let sealed = self.sequence.seal(message, SystemClock.now());
         self.send_text(sealed.text(self.spelling)).await;
         sealed.id
@@ -81,7 +81,7 @@ impl Client {
 
     /// Sends AGENT_STATUS; returns its id.
     pub async fn send_status(&mut self, agent_id: &str, capacity: usize, tasks: &[&str]) -> String {
-        let status = Message::agent_status(agent_id, capacity, tasks);
+        let status = AgentMessage::agent_status(agent_id, capacity, tasks);
         self.send_message(status).await
     }
 
@@ -151,7 +151,7 @@ impl Client {
     pub async fn answer_next_ping(&mut self, agent_id: &str) {
         let ping = self.expect("HEARTBEAT_PING").await;
         let asked = Timestamp::from_millis(ping["serverTime"].as_u64().expect("a time"));
-        let answer = Message::pong(agent_id, asked, &[""; 0]).without("tasks");
+        let answer = AgentMessage::pong(agent_id, asked, &[""; 0]).without("tasks");
         self.send_message(answer).await;
     }
 
@@ -170,20 +170,20 @@ impl Client {
     /// Awaits the next offer, and acknowledges it.
     pub async fn accept_next_offer(&mut self) -> Offer {
         let offer = self.expect_offer().await;
-        self.send_message(Message::ack(offer.run_key())).await;
+        self.send_message(AgentMessage::ack(offer.run_key())).await;
         offer
     }
 
     /// Completes an attempt; returns once the cloud has confirmed it.
     pub async fn complete(&mut self, offer: &Offer, result: &str) {
-        let complete = Message::complete(offer.run_key(), result);
+        let complete = AgentMessage::complete(offer.run_key(), result);
         let id = self.send_message(complete).await;
         self.expect_confirmation(&id).await;
     }
 
     /// Refuses an offer; returns once the cloud has handled that.
     pub async fn refuse(&mut self, offer: &Offer, reason: &str) {
-        let refusal = Message::rejecting_ack(offer.run_key(), reason);
+        let refusal = AgentMessage::rejecting_ack(offer.run_key(), reason);
         self.send_message(refusal).await;
         self.ping_and_expect_pong().await;
     }

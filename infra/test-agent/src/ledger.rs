@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::Timestamp;
 
-use crate::message::{Message, RunKey};
+use crate::message::{AgentMessage, RunKey};
 
 /// An entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum TerminalReport {
 
 impl TerminalReport {
     /// Returns the report that a message is, if it is a terminal one.
-    pub(crate) fn of(message: &Message) -> Option<Self> {
+    pub(crate) fn of(message: &AgentMessage) -> Option<Self> {
         match message.kind.as_str() {
             "TASK_COMPLETE" => {
                 let result = message.payload["result"].as_str();

@@ -7,12 +7,12 @@
 //!
 //! ```
 //! # use bematic_protocol::{messages::TypeSpelling, time::Timestamp};
-//! # use bematic_test_agent::{Agent, CloudMessage, Ledger, Message, Offer, Plan, Settings};
+//! # use bematic_test_agent::{Agent, CloudMessage, Ledger, AgentMessage, Offer, Plan, Settings};
 //! # use std::time::Duration;
 //! let now = Timestamp::from_millis(1_700_000_000_000);
 //! let script = |offer: &Offer| {
 //!     Plan::accept()
-//!         .with_message_at(Duration::from_secs(1), Message::complete(offer.run_key(), "done"))
+//!         .with_message_at(Duration::from_secs(1), AgentMessage::complete(offer.run_key(), "done"))
 //! };
 //! let settings = Settings::new("box".parse()?);
 //! let mut agent = Agent::new(settings, Box::new(script), Ledger::default(), now);
@@ -41,4 +41,4 @@ pub use client::Client;
 #[cfg(feature = "client")]
 pub use connection::{Connection, HandshakeHeaders, Incoming};
 pub use ledger::{AgentEvent, AttemptEvent, Entry, Ledger, TerminalReport};
-pub use message::{CloudMessage, EnvelopedMessage, Message, Offer, RunKey};
+pub use message::{AgentMessage, CloudMessage, EnvelopedMessage, Offer, RunKey};

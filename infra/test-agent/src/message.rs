@@ -36,13 +36,13 @@ impl fmt::Display for RunKey {
 
 /// A message to the cloud, without what its envelope adds: a type and a payload.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct AgentMessage {
     /// The type in its canonical spelling, such as `TASK_ACK`.
     pub kind: String,
     pub(crate) payload: Value,
 }
 
-impl Message {
+impl AgentMessage {
     /// Returns a message of any type, known to the protocol or not.
     pub(crate) fn new(kind: &str, payload: Value) -> Self {
         Self {
@@ -158,7 +158,7 @@ pub struct EnvelopedMessage {
     /// The time, by the agent's clock.
     pub(crate) at: Timestamp,
     /// The message.
-    pub message: Message,
+    pub message: AgentMessage,
 }
 
 impl EnvelopedMessage {
@@ -198,7 +198,7 @@ impl EnvelopeSequence {
     }
 
     /// Puts the next message into its envelope.
-    pub(crate) fn seal(&mut self, message: Message, now: Timestamp) -> EnvelopedMessage {
+    pub(crate) fn seal(&mut self, message: AgentMessage, now: Timestamp) -> EnvelopedMessage {
         self.written += 1;
         self.last = now.max(self.last + Duration::from_millis(1));
         message.in_envelope(&format!("{}-{}", self.prefix, self.written), self.last)

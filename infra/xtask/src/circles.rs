@@ -29,7 +29,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     let mut circles = Vec::new();
     for (folder, files) in &crates {
         let modules = Modules::of(files).with_context(|| folder.clone())?;
-        let found = modules.circles().into_iter();
+        let found = modules.describe_circles().into_iter();
         circles.extend(found.map(|it| format!("{folder}/src:\n  {}", it.join("\n  "))));
     }
     if circles.is_empty() {
@@ -97,7 +97,7 @@ impl Modules {
     }
 
     /// Returns the circles, each as the sentences about the dependencies between its files.
-    fn circles(&self) -> Vec<Vec<String>> {
+    fn describe_circles(&self) -> Vec<Vec<String>> {
         let dependencies = self.dependencies();
         let reached = |from| (from, reachable(&dependencies, from));
         let reached: BTreeMap<_, _> = self.0.keys().map(reached).collect();
@@ -192,17 +192,17 @@ fn module_path(file: &str) -> ModulePath {
 mod tests {
     use super::*;
 
-    fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    fn describe_circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
         let files = files.iter();
         let files = files.map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
-        Modules::of(&files.collect()).unwrap().circles()
+        Modules::of(&files.collect()).unwrap().describe_circles()
     }
 
     const NONE: [Vec<String>; 0] = [];
 
     #[test]
     fn a_circle_is_named_with_its_dependencies() {
-        let found = circles(&[
+        let found = describe_circles(&[
             ("lib.rs", "mod a; mod b; mod c; mod d;"),
             ("a.rs", "use crate::{b::{B1, B2}, d::D};"),
             ("b/mod.rs", "fn f() { crate::c::g() }"),
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn circles_apart_are_named_apart() {
-        let found = circles(&[
+        let found = describe_circles(&[
             ("a.rs", "use crate::b::B;"),
             ("b.rs", "use crate::a::A; use crate::c::C;"),
             ("c.rs", "use crate::d::D;"),
@@ -240,7 +240,7 @@ mod tests {
             ("a/types.rs", ""),
             ("lib.rs", ""),
         ];
-        assert_eq!(circles(&files), NONE);
+        assert_eq!(describe_circles(&files), NONE);
     }
 
     #[test]
@@ -255,17 +255,17 @@ mod tests {
             "a/mod.rs needs C of a/child.rs",
             "a/child.rs needs f of a/mod.rs",
         ];
-        assert_eq!(circles(&files), [expected]);
+        assert_eq!(describe_circles(&files), [expected]);
     }
 
     #[test]
     fn a_re_export_that_the_file_uses_is_a_dependency() {
         let child = ("a.rs", "use crate::B;");
         assert_eq!(
-            circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B;")]),
+            describe_circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B;")]),
             NONE
         );
-        let found = circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B(A);")]);
+        let found = describe_circles(&[child, ("lib.rs", "mod a; pub use a::A; pub struct B(A);")]);
         assert_eq!(
             found,
             [["lib.rs needs A of a.rs", "a.rs needs B of lib.rs"]]
@@ -277,13 +277,13 @@ mod tests {
         let parent = "mod child; fn f(c: child::C) {}";
         let child = "pub(in crate::a) struct C; pub(super) struct D;";
         let files = [("a/mod.rs", parent), ("a/child.rs", child), ("lib.rs", "")];
-        assert_eq!(circles(&files), NONE);
+        assert_eq!(describe_circles(&files), NONE);
     }
 
     #[test]
     fn tests_and_other_crates_are_no_dependencies() {
         let lib = "mod a; #[cfg(test)] mod tests; pub use anyhow::anyhow; use crate::a::A;";
-        let found = circles(&[
+        let found = describe_circles(&[
             ("lib.rs", lib),
             (
                 "a.rs",

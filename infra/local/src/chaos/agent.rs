@@ -8,7 +8,7 @@ use std::time::Duration;
 use bematic_protocol::ids::AgentId;
 use bematic_protocol::time::{Clock as _, SystemClock};
 use bematic_test_agent::{
-    Agent, CloudMessage, Connection, HandshakeHeaders, Incoming, Ledger, Message, Offer,
+    Agent, AgentMessage, CloudMessage, Connection, HandshakeHeaders, Incoming, Ledger, Offer,
     OfferResponse, Plan, Script, Settings, TypeSpelling,
 };
 use rand::rngs::StdRng;
@@ -196,15 +196,15 @@ fn draw_attempt_plan(rng: &mut StdRng, agent: &AgentId, offer: &Offer) -> Plan {
     plan.cancellable = !rng.random_bool(IGNORE_CANCEL_PROBABILITY);
     if rng.random_bool(PROGRESS_PROBABILITY) {
         let step = json!({ "progress": 50, "steps": ["half way"] });
-        let output = Message::stream(run, 0, &format!("{run}\n"));
+        let output = AgentMessage::stream(run, 0, &format!("{run}\n"));
         plan = plan
-            .with_message_at(after(whole / 3), Message::progress(run, step))
+            .with_message_at(after(whole / 3), AgentMessage::progress(run, step))
             .with_message_at(after(whole / 2), output);
     }
     let end = if rng.random_bool(FAILURE_PROBABILITY) {
-        Message::error(run, "it went wrong")
+        AgentMessage::error(run, "it went wrong")
     } else {
-        Message::complete(run, &format!("did {run} at {agent}"))
+        AgentMessage::complete(run, &format!("did {run} at {agent}"))
     };
     plan.with_message_at(after(whole), end)
 }

@@ -22,9 +22,18 @@ fn agent(ledger: &Ledger) -> Agent {
     scripted(ledger, |offer| {
         let (run, progress) = (offer.run_key(), json!({ "progress": 50 }));
         Plan::accept()
-            .with_message_at(Duration::from_millis(30), Message::progress(run, progress))
-            .with_message_at(Duration::from_millis(50), Message::stream(run, 0, "line\n"))
-            .with_message_at(Duration::from_millis(100), Message::complete(run, "done"))
+            .with_message_at(
+                Duration::from_millis(30),
+                AgentMessage::progress(run, progress),
+            )
+            .with_message_at(
+                Duration::from_millis(50),
+                AgentMessage::stream(run, 0, "line\n"),
+            )
+            .with_message_at(
+                Duration::from_millis(100),
+                AgentMessage::complete(run, "done"),
+            )
     })
 }
 
@@ -195,7 +204,7 @@ fn a_ping_is_echoed_with_the_tasks_that_run() {
 
 #[test]
 fn messages_are_written_and_read_in_either_spelling() {
-    let sent = Message::ack(run(TASK, 2))
+    let sent = AgentMessage::ack(run(TASK, 2))
         .without("attempt")
         .in_envelope("m1", at(0));
     assert_eq!(
@@ -204,7 +213,7 @@ fn messages_are_written_and_read_in_either_spelling() {
             "payload": { "taskId": TASK, "accepted": true } })
     );
     for spelling in [TypeSpelling::Canonical, TypeSpelling::Colons] {
-        let text = Message::new("TASK_SUBMIT", json!({ "taskId": TASK, "attempt": 2 }))
+        let text = AgentMessage::new("TASK_SUBMIT", json!({ "taskId": TASK, "attempt": 2 }))
             .in_envelope("m2", at(1))
             .text(spelling);
         let read = CloudMessage::read(&text).unwrap();
@@ -220,7 +229,7 @@ fn messages_are_written_and_read_in_either_spelling() {
 #[test]
 fn no_two_messages_have_the_same_id_or_time() {
     let mut sequence = EnvelopeSequence::new("a");
-    let mut seal = || sequence.seal(Message::ping(&[""; 0]), at(0));
+    let mut seal = || sequence.seal(AgentMessage::ping(&[""; 0]), at(0));
     let (first, second) = (seal(), seal());
     assert_eq!((first.id.as_str(), second.id.as_str()), ("a-1", "a-2"));
     assert!(first.at < second.at);

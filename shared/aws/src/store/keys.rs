@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::{
     agent::KeyHash,
     ports::CONNECTED_SHARDS,
-    task::{ChunkPosition, OutputChunk, Priority, Step, Task},
+    task::{ChunkPosition, OutputChunk, Priority, ProgressReport, Task},
 };
 use bematic_protocol::ids::{
     AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, TaskId, stable_hash,
@@ -66,14 +66,14 @@ pub(super) fn batch(id: BatchId) -> Key {
     Key::new(format!("BATCH#{id}"), "BATCH")
 }
 
-/// Returns the key prefix of an attempt's steps.
-pub(super) fn steps_prefix(id: TaskId, attempt: Attempt) -> Key {
+/// Returns the key prefix of an attempt's progress reports.
+pub(super) fn progress_reports_prefix(id: TaskId, attempt: Attempt) -> Key {
     in_task_partition(id, format!("STEP#{:010}#", attempt.number()))
 }
 
-pub(super) fn step(id: TaskId, attempt: Attempt, step: &Step) -> Key {
-    let Key { pk, sk } = steps_prefix(id, attempt);
-    Key::new(pk, format!("{sk}{}#{}", step.at, step.message_id))
+pub(super) fn progress_report(id: TaskId, attempt: Attempt, report: &ProgressReport) -> Key {
+    let Key { pk, sk } = progress_reports_prefix(id, attempt);
+    Key::new(pk, format!("{sk}{}#{}", report.at, report.message_id))
 }
 
 /// Returns the key prefix of an attempt's output.

@@ -10,7 +10,7 @@
 //! | result | `TASK#<id>` | `RESULT` | id |
 //! | card (Slack message) | `TASK#<id>`, `BATCH#<id>`, `NOTICE#<id>` | `CARD` | id |
 //! | late report | `TASK#<id>` | `LATE#<attempt>` | task |
-//! | step | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
+//! | progress report | `TASK#<id>` | `STEP#<attempt>#<time>#<message>` | newest of an attempt |
 //! | output | `TASK#<id>` | `CHUNK#<attempt>#<place>` | newest of an attempt |
 //! | place in a queue | `QUEUE#<agent>` | `<priority>#<time>#<task>` | head of an agent's queue; count of a queue |
 //! | bulk operation | `BATCH#<id>` | `BATCH` | id; index `due` (`BATCHES`, by time) until it is done |

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use bematic::{
     error::StoreError,
     ports::Reports,
-    task::{ChunkPosition, OutputChunk, OutputTail, Step},
+    task::{ChunkPosition, OutputChunk, OutputTail, ProgressReport},
 };
 use bematic_protocol::{
     ids::{Attempt, TaskId, stable_hash},
@@ -32,7 +32,7 @@ const CHUNKS_PER_TRIM: u32 = 100;
 /// The most requests of one BatchWriteItem (DynamoDB's limit).
 const BATCH_WRITE_LIMIT: usize = 25;
 
-/// The time-to-live of a step or a piece of output, which is [`REPORT_TTL`] after it was received.
+/// The time-to-live of a progress report or a piece of output, which is [`REPORT_TTL`] after it was received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Expiry {
@@ -41,26 +41,26 @@ struct Expiry {
 
 #[async_trait]
 impl Reports for TaskStore {
-    async fn add_step(
+    async fn add_progress_report(
         &self,
         task: TaskId,
         attempt: Attempt,
-        step: &Step,
+        report: &ProgressReport,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.put_report(&keys::step(task, attempt, step), step, now)
+        self.put_report(&keys::progress_report(task, attempt, report), report, now)
             .await
     }
 
-    async fn steps(
+    async fn progress_reports(
         &self,
         task: TaskId,
         attempt: Attempt,
         limit: usize,
-    ) -> Result<Vec<Step>, StoreError> {
+    ) -> Result<Vec<ProgressReport>, StoreError> {
         let newest = query_first_items(
             self.tasks
-                .newest_first_query(&keys::steps_prefix(task, attempt)),
+                .newest_first_query(&keys::progress_reports_prefix(task, attempt)),
             limit,
         )
         .await?;
@@ -111,7 +111,7 @@ impl Reports for TaskStore {
         let (step, chunk) = futures::try_join!(
             query_first_items(
                 self.tasks
-                    .newest_first_query(&keys::steps_prefix(task, attempt)),
+                    .newest_first_query(&keys::progress_reports_prefix(task, attempt)),
                 1
             ),
             query_first_items(

@@ -30,7 +30,7 @@ impl TaskView {
         let reported = async {
             match task.state.last_attempt() {
                 Some(attempt) => futures::try_join!(
-                    reports.steps(id, attempt, MAX_PROGRESS_REPORTS),
+                    reports.progress_reports(id, attempt, MAX_PROGRESS_REPORTS),
                     reports.output(id, attempt, OUTPUT_TAIL_BYTES)
                 ),
                 None => Ok(Default::default()),

@@ -13,7 +13,7 @@ use crate::{
     batch::{Batch, TaskChange},
     breaker::Breaker,
     error::StoreResult,
-    task::{Completion, LateReport, OutputChunk, OutputTail, Step, Task, TaskSpec},
+    task::{Completion, LateReport, OutputChunk, OutputTail, ProgressReport, Task, TaskSpec},
 };
 
 /// The outcome of storing a new task.
@@ -149,16 +149,21 @@ pub trait Deadlines: Send + Sync {
 /// The progress reports of running tasks: steps and output.
 #[async_trait]
 pub trait Reports: Send + Sync {
-    /// Stores a step; a repeated message is stored once.
-    async fn add_step(
+    /// Stores a progress report; a repeated message is stored once.
+    async fn add_progress_report(
         &self,
         task: TaskId,
         attempt: Attempt,
-        step: &Step,
+        report: &ProgressReport,
         now: Timestamp,
     ) -> StoreResult<()>;
-    /// Returns the attempt's newest steps, newest first.
-    async fn steps(&self, task: TaskId, attempt: Attempt, limit: usize) -> StoreResult<Vec<Step>>;
+    /// Returns the attempt's newest progress reports, newest first.
+    async fn progress_reports(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        limit: usize,
+    ) -> StoreResult<Vec<ProgressReport>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
     /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_KEPT_PER_ATTEMPT`].
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> StoreResult<()>;

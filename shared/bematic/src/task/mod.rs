@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 use self::policy::{MAX_MOVE_CHECK_INTERVAL, MOVE_CHECK_AFTER, TaskTerms};
 pub use self::{
     policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
-    progress::{ChunkPosition, OutputChunk, OutputTail, Progress, Step},
+    progress::{ChunkPosition, OutputChunk, OutputTail, Progress, ProgressReport},
     spec::{Completion, Origin, Priority, TaskSpec},
     state::{CancelRequest, Failure, FailureCode, Lease, TaskEvent, TaskState, Unchanged},
     terminal_message::{LateReport, TerminalMessage},

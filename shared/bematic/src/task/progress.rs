@@ -12,21 +12,21 @@ use serde_with::skip_serializing_none;
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Step {
+pub struct ProgressReport {
     /// The id of the message: storing it twice is the same as once.
     pub message_id: MessageId,
-    /// The time of the step, by the agent's clock.
+    /// The time of the report, by the agent's clock.
     pub at: Timestamp,
     /// The progress in percent.
     pub percent: Option<f64>,
-    /// The descriptions of the step, one line each, oldest first.
+    /// The steps, one line each, oldest first.
     pub lines: Vec<String>,
-    /// The kind of step.
+    /// The kind of the steps.
     pub kind: StepKind,
 }
 
-impl Step {
-    /// Creates a step from a message and its envelope.
+impl ProgressReport {
+    /// Creates a report from a message and its envelope.
     pub fn new(message_id: MessageId, sent_at: Timestamp, progress: TaskProgress) -> Self {
         let steps = progress.steps.unwrap_or_default();
         let message = progress.message.filter(|it| steps.last() != Some(it));
@@ -111,15 +111,16 @@ impl Progress {
     pub const MAX_STEPS_SHOWN: usize = 8;
 
     /// Summarizes the newest reports, which are sorted newest first.
-    pub(crate) fn from_newest(reports: &[Step]) -> Self {
-        let percent = reports.iter().find_map(|step| step.percent);
+    pub(crate) fn from_newest(reports: &[ProgressReport]) -> Self {
+        let percent = reports.iter().find_map(|report| report.percent);
         let mut steps: Vec<_> = reports
             .iter()
-            .flat_map(|step| {
-                step.lines
+            .flat_map(|report| {
+                report
+                    .lines
                     .iter()
                     .rev()
-                    .map(|line| (step.kind, line.clone()))
+                    .map(|line| (report.kind, line.clone()))
             })
             .take(Self::MAX_STEPS_SHOWN)
             .collect();

@@ -418,7 +418,7 @@ fn a_title_is_the_first_line_cut_to_size() {
 
 #[test]
 fn the_newest_steps_are_shown_oldest_first() {
-    let step = |n: u64, lines: &[&str], percent| Step {
+    let report = |n: u64, lines: &[&str], percent| ProgressReport {
         message_id: format!("m{n}").parse().unwrap(),
         at: at(n),
         percent,
@@ -426,9 +426,9 @@ fn the_newest_steps_are_shown_oldest_first() {
         kind: bematic_protocol::messages::StepKind::Info,
     };
     let newest = [
-        step(3, &["e"], None),
-        step(2, &["b", "c", "d"], Some(40.0)),
-        step(1, &["a"], Some(10.0)),
+        report(3, &["e"], None),
+        report(2, &["b", "c", "d"], Some(40.0)),
+        report(1, &["a"], Some(10.0)),
     ];
     let progress = Progress::from_newest(&newest);
     assert_eq!(progress.percent, Some(40.0));

@@ -9,7 +9,10 @@ use bematic_protocol::{
 use super::{super::transitions::TransitionOutcome, Context, MessageRouter, logged_system_error};
 use crate::{
     error::{BematicError, Result, TaskError},
-    task::{LateReport, OutputChunk, Step, Task, TaskEvent, TaskState, TerminalMessage, Unchanged},
+    task::{
+        LateReport, OutputChunk, ProgressReport, Task, TaskEvent, TaskState, TerminalMessage,
+        Unchanged,
+    },
 };
 
 impl MessageRouter {
@@ -70,10 +73,10 @@ impl MessageRouter {
         let (attempt, answers) = self
             .check_or_start_attempt(context, task_id, message.attempt)
             .await?;
-        let step = Step::new(context.message_id.clone(), context.sent_at, message);
+        let report = ProgressReport::new(context.message_id.clone(), context.sent_at, message);
         self.ports
             .reports
-            .add_step(task_id, attempt, &step, context.now)
+            .add_progress_report(task_id, attempt, &report, context.now)
             .await?;
         self.enqueue_card_refresh(task_id).await?;
         Ok(answers)
