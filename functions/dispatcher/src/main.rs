@@ -3,7 +3,7 @@
 use aws_lambda_events::sqs::SqsEvent;
 use bematic::dead_letter::QueueName;
 use bematic::handlers::{dispatch::Dispatcher, sqs};
-use bematic_aws::app::App;
+use bematic_aws::app::{App, CallTimeLimits};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -14,7 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let app = App::from_env().await?;
+    let app = App::from_env(CallTimeLimits::USUAL).await?;
     let handler = &Dispatcher::new(app.ports());
     let source = &app.source_queue(QueueName::Dispatch);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {

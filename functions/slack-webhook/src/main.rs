@@ -2,7 +2,7 @@
 //! check.
 
 use bematic::handlers::webhook::{Request, Webhook};
-use bematic_aws::app::App;
+use bematic_aws::app::{App, CallTimeLimits};
 use lambda_http::{Error, RequestExt, http, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -13,7 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let app = App::from_env().await?;
+    let app = App::from_env(CallTimeLimits::WEBHOOK).await?;
     let webhook = &Webhook::new(app.ports(), app.signing_secret()?);
     run(service_fn(async |request: lambda_http::Request| {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();

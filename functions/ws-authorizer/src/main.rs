@@ -2,7 +2,7 @@
 //! accepts one without a key to authenticate in band, and refuses one with an invalid key.
 
 use bematic::handlers::{connect::authorize, event::Handshake};
-use bematic_aws::app::App;
+use bematic_aws::app::{App, CallTimeLimits};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -13,7 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let app = App::from_env().await?;
+    let app = App::from_env(CallTimeLimits::USUAL).await?;
     let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<Handshake>| {
         let policy = authorize(ports, &event.payload).await;

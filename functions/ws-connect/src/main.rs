@@ -2,7 +2,7 @@
 //! authenticate in band.
 
 use bematic::handlers::{connect::connect, event::SocketEvent};
-use bematic_aws::app::App;
+use bematic_aws::app::{App, CallTimeLimits};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 
@@ -13,7 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let app = App::from_env().await?;
+    let app = App::from_env(CallTimeLimits::USUAL).await?;
     let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
         Ok::<_, Error>(connect(ports, &event.payload).await)

@@ -2,7 +2,7 @@
 //! in execution environments of its own.
 
 use bematic::handlers::{event::SocketEvent, message::MessageRouter};
-use bematic_aws::app::App;
+use bematic_aws::app::{App, CallTimeLimits};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use mimalloc::MiMalloc;
 use serde_json::json;
@@ -14,7 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let app = App::from_env().await?;
+    let app = App::from_env(CallTimeLimits::USUAL).await?;
     let router = &MessageRouter::new(app.ports());
     run(service_fn(async |event: LambdaEvent<SocketEvent>| {
         router.handle(event.payload).await;

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
+use bematic_aws::app::CallTimeLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::cloudformation::{self, Outputs};
@@ -88,7 +89,7 @@ impl Deployment {
     /// Returns the deployment of the CloudFormation stack with this name, with the region and the
     /// credentials of the AWS environment.
     pub async fn on_aws(stack: &str) -> Result<Self> {
-        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let config = CallTimeLimits::USUAL.sdk_config().load().await;
         let outputs = cloudformation::fetch_outputs(&config, stack).await?;
         Ok(Self {
             config,
@@ -102,7 +103,8 @@ impl Deployment {
 /// Returns the SDK configuration for a local stack. The emulator accepts any credentials; the SDK
 /// requires some.
 pub async fn local_sdk_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+    CallTimeLimits::USUAL
+        .sdk_config()
         .endpoint_url(endpoint)
         .region(Region::new(region))
         .credentials_provider(Credentials::from_keys("local", "local", None))

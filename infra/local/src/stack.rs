@@ -177,6 +177,7 @@ impl Stack {
         let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
         let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api_address());
         let local = [
+            ("FirstAdmins", admin_user_id.as_str()),
             ("LocalExecuteApi", execute_api.as_str()),
             ("LogLevel", "INFO"),
             ("OperationsChannel", OPERATIONS_CHANNEL_ID),

@@ -2,10 +2,11 @@
 //! build an [`App`] from their environment variables; tests, the bench and the simulation build one
 //! on clients of their own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigLoader, SdkConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use bematic::{dead_letter::QueueName, error::ConfigError, ports::Ports};
 use bematic_protocol::{
@@ -20,8 +21,43 @@ use crate::{
     gateway::ApiGateway,
     queue::{SqsDeadLetters, SqsQueue, SqsSourceQueue},
     slack::{ClientSetupError, SlackClient},
-    store::{AgentStore, ProjectStore, TaskStore},
+    store::{AgentStore, PeopleStore, ProjectStore, TaskStore},
 };
+
+/// The time limits of calls to AWS. Without them, a call that is not answered would last until the
+/// function's timeout, and take what else it handles with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallTimeLimits {
+    /// The limit of an attempt, after which the SDK makes another.
+    pub attempt: Duration,
+    /// The limit of all attempts of a call together.
+    pub operation: Duration,
+}
+
+impl CallTimeLimits {
+    /// The limits of functions that nobody waits for: AWS answers in milliseconds.
+    pub const USUAL: Self = Self {
+        attempt: Duration::from_secs(2),
+        operation: Duration::from_secs(6),
+    };
+    /// The limits of the webhook, which has 2.5 s to answer Slack.
+    pub const WEBHOOK: Self = Self {
+        attempt: Duration::from_millis(800),
+        operation: Duration::from_secs(2),
+    };
+
+    /// Returns the loader of an SDK configuration with these limits, from which every client is made.
+    pub fn sdk_config(self) -> ConfigLoader {
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(self.attempt)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation);
+        // The protection is for long streams; AWS's answers here are a few KB.
+        aws_config::defaults(BehaviorVersion::latest())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(limits.build())
+    }
+}
 
 /// Bematic's ports, implemented on one set of AWS clients.
 pub struct App {
@@ -36,12 +72,8 @@ impl App {
     ///
     /// # Errors
     /// [`ConfigError`] names the first variable that is missing or invalid.
-    pub async fn from_env() -> Result<Self, ConfigError> {
-        // The protection is for long streams; AWS's answers here are a few KB.
-        let sdk = aws_config::defaults(BehaviorVersion::latest())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .load()
-            .await;
+    pub async fn from_env(limits: CallTimeLimits) -> Result<Self, ConfigError> {
+        let sdk = limits.sdk_config().load().await;
         let environment = EnvVars::of_process();
         Self::new(
             environment,
@@ -69,6 +101,7 @@ impl App {
         let task_store = TaskStore::new(dynamo.clone(), config.tasks_table.clone(), agents.clone());
         let task_store = Arc::new(task_store);
         let agent_store = Arc::new(AgentStore::new(dynamo.clone(), agents.clone()));
+        let people_store = Arc::new(PeopleStore::new(dynamo.clone(), agents.clone()));
         let queue = |name| SqsQueue::new(sqs.clone(), config.queue_urls(name).source.clone());
         let queues = QueueName::iter().map(|name| (name, config.queue_urls(name).clone()));
         let management = config.management_url.clone();
@@ -85,6 +118,8 @@ impl App {
             dispatch_leases: agent_store.clone(),
             breakers: agent_store,
             projects: Arc::new(ProjectStore::new(dynamo, agents.clone())),
+            roles: people_store.clone(),
+            audit_log: people_store,
             dispatch: Arc::new(queue(QueueName::Dispatch)),
             notifications: Arc::new(queue(QueueName::Notifications)),
             batch_queue: Arc::new(queue(QueueName::Batch)),

@@ -4,8 +4,8 @@
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use bematic::{
-    breaker::BreakerConfig, dead_letter::QueueName, error::ConfigError, ports::Settings,
-    task::TaskPolicy,
+    access::AccessSettings, audit::AuditRetention, breaker::BreakerConfig, dead_letter::QueueName,
+    error::ConfigError, ports::Settings, task::TaskPolicy,
 };
 use bematic_protocol::ids::InvalidId;
 use garde::Validate as _;
@@ -109,6 +109,8 @@ impl Config {
                         name: OPERATIONS_CHANNEL,
                         problem: problem.to_string(),
                     })?,
+                access: access_settings(env)?,
+                audit_retention: audit_retention(env)?,
             },
         })
     }
@@ -137,6 +139,39 @@ fn task_policy(env: &EnvVars) -> Result<TaskPolicy, ConfigError> {
         cancel_deadline: seconds("TASK_CANCEL_SECONDS", default.cancel_deadline)?,
         wait: seconds("TASK_WAIT_SECONDS", default.wait)?,
         ..default
+    })
+}
+
+/// Parses who may do what.
+fn access_settings(env: &EnvVars) -> Result<AccessSettings, ConfigError> {
+    const ADMINS: &str = "FIRST_ADMINS";
+    const ROLE: &str = "DEFAULT_ROLE";
+    let invalid = |name, problem: String| ConfigError { name, problem };
+    let admins = env.get(ADMINS).unwrap_or_default().split(',');
+    let admins = admins.map(str::trim).filter(|it| !it.is_empty());
+    let admins = admins.map(str::parse).collect::<Result<_, InvalidId>>();
+    let default = AccessSettings::default();
+    let role = env.get(ROLE).map_or(Ok(default.default_role), str::parse);
+    Ok(AccessSettings {
+        first_admins: admins.map_err(|problem| invalid(ADMINS, problem.to_string()))?,
+        default_role: role.map_err(|_| {
+            let roles = "is none of none, viewer, operator and admin".to_owned();
+            invalid(ROLE, roles)
+        })?,
+    })
+}
+
+/// Parses how long records of the audit log are kept.
+fn audit_retention(env: &EnvVars) -> Result<AuditRetention, ConfigError> {
+    const SECS_PER_DAY: u64 = 86_400;
+    let days = |name, default: Duration| {
+        let days = env.number_or(name, default.as_secs() / SECS_PER_DAY)?;
+        Ok(Duration::from_secs(days.saturating_mul(SECS_PER_DAY)))
+    };
+    let default = AuditRetention::default();
+    Ok(AuditRetention {
+        commands: days("AUDIT_DAYS", default.commands)?,
+        security_events: days("SECURITY_AUDIT_DAYS", default.security_events)?,
     })
 }
 
@@ -257,6 +292,9 @@ mod tests {
             ("MAX_RECEIVES", "many"),
             ("TASK_ACK_SECONDS", "-1"),
             ("OPERATIONS_CHANNEL", "#operations"),
+            ("FIRST_ADMINS", "U1, @ada"),
+            ("DEFAULT_ROLE", "boss"),
+            ("AUDIT_DAYS", "ninety"),
         ] {
             let error = Config::read(&environment(&[(name, value)])).unwrap_err();
             assert_eq!(error.name, name, "{error}");

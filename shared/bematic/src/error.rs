@@ -27,6 +27,9 @@ pub enum BematicError {
     Task(#[from] TaskError),
     /// DynamoDB failed.
     Store(#[from] StoreError),
+    /// The record of an executed command could not be added to the audit log.
+    #[error("the audit record was not stored: {0}")]
+    Audit(#[source] StoreError),
     /// SQS failed.
     Queue(#[from] QueueError),
     /// The sending side of the WebSocket API failed.
@@ -36,6 +39,10 @@ pub enum BematicError {
     /// A queue's message cannot be handled, for this reason: it belongs in the dead-letter queue.
     #[error("the queue's message is not understood: {0}")]
     Message(String),
+    /// A queue's message is of a kind that this version does not know. It is retried: the function
+    /// may be updated meanwhile.
+    #[error("the queue's message is of an unknown kind")]
+    UnknownMessageKind,
 }
 
 impl BematicError {
@@ -47,19 +54,26 @@ impl BematicError {
             Self::Task(error) => error.into(),
             Self::Store(error) => error.into(),
             Self::Slack(error) => error.code(),
+            Self::Audit(_) => "AUDIT_UNAVAILABLE",
             Self::Queue(_) => "QUEUE_UNAVAILABLE",
             Self::Gateway(GatewayError::Call { .. }) => "GATEWAY_UNAVAILABLE",
             Self::Message(_) => "INVALID_QUEUE_MESSAGE",
+            Self::UnknownMessageKind => "UNKNOWN_QUEUE_MESSAGE",
         }
     }
 
     /// Whether the cause is on this side (Bematic or AWS), so that the same request may succeed
     /// later.
     pub const fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Store(_) | Self::Queue(_) | Self::Gateway(_) | Self::Slack(_)
-        )
+        match self {
+            Self::Store(error) => !matches!(error, StoreError::Refused { .. }),
+            Self::Audit(_)
+            | Self::Queue(_)
+            | Self::Gateway(_)
+            | Self::Slack(_)
+            | Self::UnknownMessageKind => true,
+            Self::Protocol(_) | Self::Auth(_) | Self::Task(_) | Self::Message(_) => false,
+        }
     }
 
     /// Returns the text for the sender: an internal error only as a general text, an error of the
@@ -158,6 +172,19 @@ pub enum StoreError {
         /// The name of the operation.
         operation: &'static str,
         /// The SDK's error.
+        source: Source,
+    },
+    /// DynamoDB refuses a value that was to be written, however often it is sent. The text is for the
+    /// sender too; the SDK's error, which may quote the value, is only the source.
+    #[error(
+        "a value is too large or not of a form that can be stored; send the message without it"
+    )]
+    #[strum(serialize = "STORE_REFUSED")]
+    Refused {
+        /// The name of the operation.
+        operation: &'static str,
+        /// The SDK's error.
+        #[source]
         source: Source,
     },
     /// An item does not have the expected form.

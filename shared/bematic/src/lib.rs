@@ -5,7 +5,9 @@
 //! [`ports`] describe the outside world; the crate `bematic-aws` implements them. The [`handlers`]
 //! connect the two.
 
+pub mod access;
 pub mod agent;
+pub mod audit;
 pub mod batch;
 pub mod breaker;
 pub mod command;

@@ -1,6 +1,12 @@
-//! Counts in JSON, which may be written as `3`, `3.0` or `3.2`.
+//! Numbers in JSON. Counts may be written as `3`, `3.0` or `3.2`. Measurements are rounded where they
+//! enter, since a store does not take every number that JSON can write.
 
 use serde::{Deserialize, Deserializer, de::Error};
+
+/// Measurements keep nine decimals. DynamoDB takes no number closer to 0 than 1e-130, and none of more
+/// than 38 digits
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>).
+const DECIMALS: f64 = 1e9;
 
 /// Deserializes a non-negative number, and truncates a fraction.
 #[expect(
@@ -27,4 +33,24 @@ pub(crate) fn deserialize_truncated_or_null<'de, D: Deserializer<'de>>(
     #[derive(Deserialize)]
     struct Truncated(#[serde(deserialize_with = "deserialize_truncated")] u64);
     Ok(Option::<Truncated>::deserialize(deserializer)?.map(|number| number.0))
+}
+
+/// Deserializes a measurement, rounded to nine decimals.
+pub(crate) fn deserialize_rounded<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<f64, D::Error> {
+    f64::deserialize(deserializer).map(round)
+}
+
+/// Deserializes as [`deserialize_rounded`] does; `null` is `None`.
+pub(crate) fn deserialize_rounded_or_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.map(round))
+}
+
+fn round(number: f64) -> f64 {
+    let rounded = (number * DECIMALS).round() / DECIMALS;
+    // A number that is too large to be multiplied has no decimals.
+    if rounded.is_finite() { rounded } else { number }
 }

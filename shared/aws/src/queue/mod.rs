@@ -18,13 +18,13 @@ use bematic::{
     dead_letter::Reason,
     error::{QueueError, Source},
     ports::{
-        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, MentionReply, Notifications,
-        NotifyMessage, SourceMessage, SourceQueue,
+        BatchMessage, BatchQueue, DispatchMessage, DispatchQueue, Notifications, NotifyMessage,
+        SourceMessage, SourceQueue, TextReply,
     },
     task::FlushInterval,
 };
 use bematic_protocol::{
-    ids::{AgentId, BatchId, TaskId},
+    ids::{AgentId, BatchId, MessageTs, TaskId},
     time::Timestamp,
 };
 use futures::future::try_join_all;
@@ -132,6 +132,8 @@ fn dispatch_message(body: &DispatchMessage, delay: Duration) -> Result<MessageBu
         | DispatchMessage::Task { agent_id, .. }
         | DispatchMessage::AckDeadline { agent_id, .. } => agent_id.as_str(),
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
+        // It cannot be serialized, and is never sent.
+        DispatchMessage::Unknown => "unknown",
     };
     let message = message(body)?.message_group_id(group);
     Ok(message.delay_seconds(capped_delay_seconds(delay, 900)))
@@ -216,8 +218,9 @@ impl Notifications for SqsQueue {
             .await
     }
 
-    async fn enqueue_reply(&self, reply: MentionReply) -> Result<(), QueueError> {
-        let group = format!("{}-{}", reply.channel_id, reply.thread_ts);
+    async fn enqueue_reply(&self, reply: TextReply) -> Result<(), QueueError> {
+        let place = reply.thread_ts.as_ref().map(MessageTs::as_str);
+        let group = format!("{}-{}", reply.channel_id, place.unwrap_or(&reply.event_id));
         let deduplication_id = reply.event_id.clone();
         let body = NotifyMessage::Reply(reply);
         self.send_message(notification_message(&body, group, deduplication_id)?)

@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::{
     agent::KeyHash,
+    audit::AuditRecord,
     ports::CONNECTED_SHARDS,
     task::{ChunkPosition, OutputChunk, Priority, ProgressReport, Task},
 };
-use bematic_protocol::ids::{
-    AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, TaskId, stable_hash,
+use bematic_protocol::{
+    ids::{
+        AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, TaskId, UserId,
+        stable_hash,
+    },
+    time::Timestamp,
 };
 
 /// The primary key of an item.
@@ -149,6 +154,32 @@ pub(super) fn project(channel: &ChannelId) -> Key {
     Key::new(format!("PROJECT#{channel}"), "PROJECT")
 }
 
+pub(super) fn role(user: &UserId) -> Key {
+    Key::new(format!("USER#{user}"), "ROLE")
+}
+
+/// The time that a partition of the audit log spans: people's commands are few, and a query of a year
+/// reads thirteen partitions.
+const AUDIT_PARTITION_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+pub(super) fn audit_record(record: &AuditRecord) -> Key {
+    let (at, request) = (record.at, &record.request);
+    Key::new(
+        audit_partition(at.as_millis() / AUDIT_PARTITION_MILLIS),
+        format!("{at}#{request}"),
+    )
+}
+
+/// Returns the partitions of the audit log that may have records of this time, newest first.
+pub(super) fn audit_partitions(since: Timestamp, until: Timestamp) -> impl Iterator<Item = String> {
+    let [first, last] = [since, until].map(|it| it.as_millis() / AUDIT_PARTITION_MILLIS);
+    (first..=last).rev().map(audit_partition)
+}
+
+fn audit_partition(number: u64) -> String {
+    format!("AUDIT#{number}")
+}
+
 /// Returns a channel's partition of the index `channel`.
 pub(super) fn channel_partition(channel: &ChannelId) -> String {
     format!("CHANNEL#{channel}")
@@ -160,12 +191,13 @@ pub(super) const UNFINISHED_BATCHES_PARTITION: &str = "BATCHES";
 
 // Lists in an index, each of [`LIST_SHARDS`] partitions, since a partition takes 1 000 writes/s. In
 // the index `due`: tasks by time, agents by name and connections by deadline; in the index `list`:
-// agents and projects by name.
+// agents and projects by name, roles by person.
 pub(super) const DUE_TASKS_LIST: &str = "DUE";
 pub(super) const CONNECTED_AGENTS_LIST: &str = "CONNECTED";
 pub(super) const UNAUTHENTICATED_CONNECTIONS_LIST: &str = "UNAUTHENTICATED";
 pub(super) const AGENTS_LIST: &str = "AGENTS";
 pub(super) const PROJECTS_LIST: &str = "PROJECTS";
+pub(super) const ROLES_LIST: &str = "ROLES";
 
 /// The number of partitions of a list.
 pub(super) const LIST_SHARDS: u32 = CONNECTED_SHARDS;

@@ -25,6 +25,8 @@
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is bound |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
+//! | role | `USER#<user>` | `ROLE` | person, together with a project; index `list` |
+//! | audit record | `AUDIT#<30 days>` | `<time>#<request>` | time, newest first |
 //!
 //! An agent's queue is a partition of the table and not an index. An index is eventually
 //! consistent: a task that the dispatcher does not see in it would wait for the sweeper. A place in
@@ -45,6 +47,7 @@ mod breakers;
 mod connections;
 mod keys;
 mod lists;
+mod people;
 mod presence;
 mod reports;
 mod table;
@@ -80,6 +83,21 @@ pub struct AgentStore {
 }
 
 impl AgentStore {
+    /// Creates the repository on the agents table.
+    pub const fn new(client: Client, agents: String) -> Self {
+        Self {
+            agents: Table::new(client, agents),
+        }
+    }
+}
+
+/// People's roles and the audit log in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct PeopleStore {
+    agents: Table,
+}
+
+impl PeopleStore {
     /// Creates the repository on the agents table.
     pub const fn new(client: Client, agents: String) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::{
     Error,
-    error::SdkError,
+    error::{ProvideErrorMetadata as _, SdkError},
     types::{
         AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValue,
         ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
@@ -191,7 +191,7 @@ impl Table {
                     .map(|(label, reason)| (label, reason.item.unwrap_or_default()))
                     .collect())
             }
-            Err(error) => Err(call_error("TransactWriteItems")(error)),
+            Err(error) => Err(write_error("TransactWriteItems", error)),
         }
     }
 }
@@ -409,7 +409,7 @@ impl Write {
             Err(Error::ConditionalCheckFailedException(refused)) => {
                 Ok(Err(ConditionFailed(refused.item.unwrap_or_default())))
             }
-            Err(error) => Err(call_error(operation)(error)),
+            Err(error) => Err(write_error(operation, error)),
         }
     }
 
@@ -486,6 +486,24 @@ fn is_conflict_or_throttling(error: &Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns the error of a write that failed. A value that DynamoDB does not take, such as an item of
+/// more than 400 KB, is refused however often it is sent
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>).
+fn write_error(operation: &'static str, error: Error) -> StoreError {
+    let is_refused = match &error {
+        Error::TransactionCanceledException(cancelled) => {
+            let mut reasons = cancelled.cancellation_reasons().iter();
+            reasons.any(|it| it.code() == Some("ValidationError"))
+        }
+        error => error.code() == Some("ValidationException"),
+    };
+    if is_refused {
+        let source = error.into();
+        return StoreError::Refused { operation, source };
+    }
+    call_error(operation)(error)
 }
 
 fn is_condition_failure(reason: &CancellationReason) -> bool {

@@ -83,6 +83,11 @@ impl Route {
         }
     }
 
+    /// Whether a task of the project may be sent to the agent.
+    pub fn allows(&self, agent: &AgentId) -> bool {
+        *self == Self::Any || self.named_agents().contains(agent)
+    }
+
     pub(crate) const fn has_choice(&self) -> bool {
         !matches!(self, Self::One(_))
     }

@@ -59,6 +59,14 @@ pub(crate) enum CommandError {
     BadTime(String),
     #[error("`{0}` is not a task's id; `/bm tasks` lists them.")]
     BadTaskId(String),
+    #[error("`{0}` is nobody: name a person as `@name`, and choose the name that Slack offers.")]
+    BadUser(String),
+    #[error("`{0}` is no role; a role is `admin`, `operator`, `viewer` or `none`.")]
+    BadRole(String),
+    #[error("`--since {0}` is not a duration: write `30m`, `2h` or `1d`, at most 365 days.")]
+    BadSince(String),
+    #[error("`audit` has no `{0}`; it has `--user @name` and `--since 2d`.")]
+    BadAudit(String),
 }
 
 impl CommandError {
@@ -68,14 +76,16 @@ impl CommandError {
             Self::EmptyPrompt => "PROMPT_EMPTY",
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
             Self::Unknown { .. } => "COMMAND_UNKNOWN",
-            Self::UnknownOption(_) | Self::NotFor(_) => "OPTION_UNKNOWN",
+            Self::UnknownOption(_) | Self::NotFor(_) | Self::BadAudit(_) => "OPTION_UNKNOWN",
             Self::NoAgent => "AGENT_MISSING",
             Self::BadAgent(_) => "AGENT_INVALID",
             Self::BadPriority => "PRIORITY_INVALID",
             Self::ArchiveOfOne => "ARCHIVE_OF_ONE",
             Self::BadHealth(_) | Self::BadAgentOrder(_) => "SUBCOMMAND_UNKNOWN",
             Self::OneAgentOnly(_) => "TOO_MUCH",
-            Self::BadTime(_) => "TIME_INVALID",
+            Self::BadTime(_) | Self::BadSince(_) => "TIME_INVALID",
+            Self::BadUser(_) => "USER_INVALID",
+            Self::BadRole(_) => "ROLE_INVALID",
             Self::NoTaskId => "TASK_ID_MISSING",
             Self::BadTaskId(_) => "TASK_ID_INVALID",
         }

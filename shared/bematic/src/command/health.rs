@@ -11,8 +11,8 @@ use super::{
 /// The default durations of an operator's orders.
 const DEFAULT_DRAIN_DURATION: Duration = Duration::from_hours(8);
 const DEFAULT_DISABLE_DURATION: Duration = Duration::from_hours(1);
-/// The shortest and the longest duration that an operator can give.
-const MIN_ORDER_DURATION: Duration = Duration::from_mins(1);
+/// The shortest duration that an operator can give, and the longest of an order.
+const MIN_DURATION: Duration = Duration::from_mins(1);
 const MAX_ORDER_DURATION: Duration = Duration::from_hours(7 * 24);
 
 /// Parses `[<agent>]`, `reset <agent>` or `disable <agent> [--for <time>] [<note>]`. A single word
@@ -81,18 +81,22 @@ fn parse_expiring_order(
     Ok(Command::Breaker(agent, make(lasts, note.trim().to_owned())))
 }
 
-/// Parses a duration: `30m`, `2h`, `1d`.
+/// Parses how long an order lasts: `30m`, `2h`, `1d`.
 fn parse_duration(text: &str) -> Result<Duration, CommandError> {
-    let bad = || CommandError::BadTime(shorten(text));
+    parse_duration_within(text, MAX_ORDER_DURATION)
+        .ok_or_else(|| CommandError::BadTime(shorten(text)))
+}
+
+/// Parses a duration of a minute to `max`: `30m`, `2h`, `1d`.
+pub(super) fn parse_duration_within(text: &str, max: Duration) -> Option<Duration> {
     let digits = text.trim_end_matches(char::is_alphabetic);
-    let number: u64 = digits.parse().map_err(|_| bad())?;
+    let number: u64 = digits.parse().ok()?;
     let secs = match text[digits.len()..].to_lowercase().as_str() {
         "m" | "min" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(bad()),
+        _ => return None,
     };
     let time = Duration::from_secs(number.saturating_mul(secs));
-    let is_allowed = (MIN_ORDER_DURATION..=MAX_ORDER_DURATION).contains(&time);
-    is_allowed.then_some(time).ok_or_else(bad)
+    (MIN_DURATION..=max).contains(&time).then_some(time)
 }

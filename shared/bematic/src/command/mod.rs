@@ -4,6 +4,7 @@
 mod error;
 mod health;
 mod order;
+mod people;
 mod run;
 mod table;
 mod unescape;
@@ -15,10 +16,9 @@ use crate::task::Priority;
 
 /// Parses the text after `/bm`, as Slack escapes it. An empty text is `help`.
 pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
-    let text = unescape(text);
-    match split_word(&text) {
+    match split_word(text) {
         ("", _) => Ok(Command::Help),
-        (word, rest) => table::parse(word, rest),
+        (word, rest) => table::parse(&unescape(word), rest),
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use bematic_protocol::ids::{AgentId, TaskId};
+use bematic_protocol::ids::{AgentId, TaskId, UserId};
 use strum::IntoStaticStr;
 
-use crate::{batch::BatchKind, task::Priority};
+use crate::{
+    access::{Requirement, Role},
+    batch::BatchKind,
+    task::Priority,
+};
 
 /// An operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,17 @@ pub enum Command {
     Health(Option<AgentId>),
     /// Gives an order to an agent's circuit breaker.
     Breaker(AgentId, BreakerOrder),
+    /// Gives somebody a role.
+    SetRole(UserId, Role),
+    /// Lists who has which role.
+    Users,
+    /// Lists what people did.
+    Audit {
+        /// The person whose records are listed; `None` for those of all.
+        user: Option<UserId>,
+        /// How far back the list reaches.
+        since: Duration,
+    },
     /// Lists the commands.
     Help,
 }
@@ -75,11 +90,88 @@ impl BreakerOrder {
 }
 
 impl Command {
+    /// Returns what the command requires of who gives it.
+    pub const fn requirement(&self) -> Requirement {
+        match self {
+            Self::Help => Requirement::Role(Role::None),
+            Self::Status(_) | Self::Tasks | Self::Agents | Self::Health(_) => {
+                Requirement::Role(Role::Viewer)
+            }
+            Self::Run { .. } | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) => {
+                Requirement::Role(Role::Operator)
+            }
+            Self::Breaker(..)
+            | Self::DeadLetters
+            | Self::Redrive
+            | Self::SetRole(..)
+            | Self::Users => Requirement::AdminOrOperationsChannel,
+            Self::Audit { .. } => Requirement::Role(Role::Admin),
+        }
+    }
+
     /// Whether the command changes stored data: it may be executed and not confirmed.
     pub(crate) const fn changes_stored_data(&self) -> bool {
-        matches!(
-            self,
-            Self::Run { .. } | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) | Self::Breaker(..)
-        )
+        match self {
+            Self::Run { .. }
+            | Self::Cancel(_)
+            | Self::Retry(_)
+            | Self::Bulk(_)
+            | Self::Breaker(..)
+            | Self::Redrive
+            | Self::SetRole(..) => true,
+            Self::Status(_)
+            | Self::Tasks
+            | Self::Agents
+            | Self::Health(_)
+            | Self::DeadLetters
+            | Self::Users
+            | Self::Audit { .. }
+            | Self::Help => false,
+        }
+    }
+
+    /// Whether the command changes who may do what.
+    pub(crate) const fn changes_access(&self) -> bool {
+        matches!(self, Self::SetRole(..))
+    }
+
+    /// Whether the audit log records the command even if it was not refused: what changes stored
+    /// data, and what admins alone may see.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.changes_stored_data() || self.requirement() == Requirement::Role(Role::Admin)
+    }
+
+    /// Returns the command for the audit log: its words without the texts of people.
+    pub(crate) fn audit_action(&self) -> String {
+        match self {
+            Self::Run { agent: None, .. } => "run".to_owned(),
+            Self::Run {
+                agent: Some(agent), ..
+            } => format!("run --agent {agent}"),
+            Self::Cancel(_) => "cancel".to_owned(),
+            Self::Retry(_) => "retry".to_owned(),
+            Self::Bulk(BatchKind::Cancel) => "cancel all".to_owned(),
+            Self::Bulk(BatchKind::Retry) => "retry failed".to_owned(),
+            Self::Bulk(BatchKind::Archive) => "archive".to_owned(),
+            Self::DeadLetters => "dead-letters".to_owned(),
+            Self::Redrive => "redrive".to_owned(),
+            Self::Status(_) => "status".to_owned(),
+            Self::Tasks => "tasks".to_owned(),
+            Self::Agents => "agents".to_owned(),
+            Self::Health(_) => "health".to_owned(),
+            Self::Breaker(agent, order) => format!("{} {agent}", order.name()),
+            Self::SetRole(user, role) => format!("role {user} {role}"),
+            Self::Users => "users".to_owned(),
+            Self::Audit { .. } => "audit".to_owned(),
+            Self::Help => "help".to_owned(),
+        }
+    }
+
+    /// Returns the task that the command names.
+    pub(crate) const fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Cancel(task) | Self::Retry(task) | Self::Status(task) => Some(*task),
+            _ => None,
+        }
     }
 }

@@ -6,7 +6,8 @@ use super::{
     error::{CommandError, shorten},
     health,
     order::Command,
-    run,
+    people, run,
+    unescape::unescape,
 };
 use crate::batch::BatchKind;
 
@@ -18,7 +19,16 @@ pub(crate) struct CommandEntry {
     pub arguments: &'static str,
     /// The command's effect, as one phrase.
     pub does: &'static str,
-    parse: fn(&str) -> Result<Command, CommandError>,
+    parse: ArgumentParser,
+}
+
+/// The parser of the text after a command's first word.
+#[derive(Debug)]
+enum ArgumentParser {
+    /// Parses the text as the operator wrote it.
+    Written(fn(&str) -> Result<Command, CommandError>),
+    /// Parses the text as Slack escapes it, which has the ids of people.
+    Escaped(fn(&str) -> Result<Command, CommandError>),
 }
 
 impl CommandEntry {
@@ -32,13 +42,28 @@ impl CommandEntry {
             name,
             arguments,
             does,
-            parse,
+            parse: ArgumentParser::Written(parse),
+        }
+    }
+
+    /// Returns an entry whose arguments name people.
+    const fn about_people(
+        name: &'static str,
+        arguments: &'static str,
+        does: &'static str,
+        parse: fn(&str) -> Result<Command, CommandError>,
+    ) -> Self {
+        Self {
+            name,
+            arguments,
+            does,
+            parse: ArgumentParser::Escaped(parse),
         }
     }
 }
 
 /// The commands, in the order of the help.
-pub(crate) static COMMANDS: [CommandEntry; 12] = [
+pub(crate) static COMMANDS: [CommandEntry; 15] = [
     CommandEntry::new(
         "run",
         "[--agent <agent>] [--priority high|normal|low] <prompt>",
@@ -105,15 +130,32 @@ pub(crate) static COMMANDS: [CommandEntry; 12] = [
     CommandEntry::new("redrive", "", "have those messages tried again", |_| {
         Ok(Command::Redrive)
     }),
+    CommandEntry::about_people(
+        "role",
+        "@user admin|operator|viewer|none",
+        "say what somebody may do",
+        people::parse_role_command,
+    ),
+    CommandEntry::new("users", "", "list who may do what", |_| Ok(Command::Users)),
+    CommandEntry::about_people(
+        "audit",
+        "[--user @user] [--since 2d]",
+        "list who did what",
+        people::parse_audit_command,
+    ),
     CommandEntry::new("help", "", "show this", |_| Ok(Command::Help)),
 ];
 
+/// Parses a command from its first word and the rest, as Slack escapes it.
 pub(super) fn parse(word: &str, rest: &str) -> Result<Command, CommandError> {
     let found = COMMANDS
         .iter()
         .find(|entry| entry.name.eq_ignore_ascii_case(word));
     let entry = found.ok_or_else(|| unknown_command_error(word))?;
-    (entry.parse)(rest)
+    match entry.parse {
+        ArgumentParser::Written(parse) => parse(&unescape(rest)),
+        ArgumentParser::Escaped(parse) => parse(rest.trim()),
+    }
 }
 
 fn is_keyword(rest: &str, word: &str) -> bool {

@@ -4,7 +4,7 @@ use bematic_protocol::messages::limits::MAX_PROMPT_CHARS;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::BatchKind;
+use crate::{access::Role, batch::BatchKind};
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 
@@ -296,5 +296,31 @@ fn what_is_no_order_to_a_breaker_is_told_why() {
     for time in ["", "2", "h", "0m", "8d", "99999999999999999999h", "-1h"] {
         let text = format!("agent drain build-box --for {time}");
         assert_eq!(code(&text), "TIME_INVALID", "{time}");
+    }
+}
+
+#[test]
+fn people_are_named_by_their_ids() {
+    let user = || "U024BE7LH".parse().unwrap();
+    let role = |role| Ok(Command::SetRole(user(), role));
+    assert_eq!(parse("role <@U024BE7LH> admin"), role(Role::Admin));
+    assert_eq!(parse("ROLE  <@U024BE7LH|ada>  Viewer "), role(Role::Viewer));
+    let audit = |user, hours| {
+        let since = Duration::from_hours(hours);
+        Ok(Command::Audit { user, since })
+    };
+    assert_eq!(parse("audit"), audit(None, 24));
+    assert_eq!(
+        parse("audit --since=2d --user <@U024BE7LH|ada>"),
+        audit(Some(user()), 48)
+    );
+    for text in [
+        "role",
+        "role @ada admin",
+        "role <@> admin",
+        "role <@U1 admin",
+        "role U1 admin",
+    ] {
+        assert_eq!(parse(text).unwrap_err().code(), "USER_INVALID", "{text}");
     }
 }

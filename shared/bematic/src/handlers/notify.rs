@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::{
     breaker::Incident,
-    error::Result,
+    error::{BematicError, Result},
     ports::{CardRecord, Created, NotifyMessage, Ports},
     slack::{
         Message,
@@ -43,12 +43,16 @@ impl Notifier {
             NotifyMessage::Reply(reply) => {
                 let to = Destination {
                     channel: reply.channel_id,
-                    thread_ts: Some(reply.thread_ts),
+                    thread_ts: reply.thread_ts,
                 };
                 let message = Message::plain(reply.text);
-                let posted = self.slack.post(&to, &message, None).await;
+                let posted = match &reply.only_for {
+                    Some(user) => self.slack.post_ephemeral(&to, user, &message).await,
+                    None => self.slack.post(&to, &message, None).await.map(drop),
+                };
                 none_if_refused(posted).map(drop)
             }
+            NotifyMessage::Unknown => Err(BematicError::UnknownMessageKind),
         }
     }
 

@@ -5,6 +5,7 @@
 mod agents;
 mod gateway;
 mod outcome;
+mod people;
 mod queues;
 mod tasks;
 
@@ -17,7 +18,9 @@ use bematic_protocol::{
 };
 
 use crate::{
+    access::AccessSettings,
     agent::Binding,
+    audit::AuditRetention,
     breaker::BreakerConfig,
     error::{GatewayError, QueueError},
     task::TaskPolicy,
@@ -31,9 +34,10 @@ pub use self::{
     },
     gateway::{Gateway, SendOutcome},
     outcome::{Created, Page, Written},
+    people::{AuditLog, Roles},
     queues::{
-        BatchMessage, BatchQueue, DeadLetterQueues, DispatchMessage, DispatchQueue, MentionReply,
-        Notifications, NotifyMessage, SourceMessage, SourceQueue,
+        BatchMessage, BatchQueue, DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications,
+        NotifyMessage, SourceMessage, SourceQueue, TextReply,
     },
     tasks::{
         AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, ClaimConditions,
@@ -68,6 +72,10 @@ pub struct Ports {
     pub breakers: Arc<dyn Breakers>,
     /// The channels' projects.
     pub projects: Arc<dyn Projects>,
+    /// The roles of people.
+    pub roles: Arc<dyn Roles>,
+    /// The audit log.
+    pub audit_log: Arc<dyn AuditLog>,
     /// The dispatcher's queue.
     pub dispatch: Arc<dyn DispatchQueue>,
     /// The notifier's queue.
@@ -123,6 +131,11 @@ pub struct Settings {
     pub policy: TaskPolicy,
     /// The settings of circuit breakers that have none of their own.
     pub breaker: BreakerConfig,
-    /// The Slack channel that is notified when a breaker opens or closes.
+    /// The Slack channel that is notified when a breaker opens or closes, and whose operators may
+    /// give an admin's commands there.
     pub operations_channel: Option<ChannelId>,
+    /// Who may do what.
+    pub access: AccessSettings,
+    /// How long records of the audit log are kept.
+    pub audit_retention: AuditRetention,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bematic_protocol::{
-    ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId},
+    ids::{AgentId, BatchId, ChannelId, ConnectionId, MessageTs, TaskId, UserId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub enum DispatchMessage {
         /// The connection.
         connection_id: ConnectionId,
     },
+    /// A kind that this version does not know: a newer one has sent it, during an update.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
 impl DispatchMessage {
@@ -98,20 +101,27 @@ pub enum NotifyMessage {
         /// The agent.
         agent_id: AgentId,
     },
-    /// A mention that created no task is to be answered.
-    Reply(MentionReply),
+    /// A mention that created no task, or a refused button, is to be answered.
+    Reply(TextReply),
+    /// A kind that this version does not know: a newer one has sent it, during an update.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
-/// The reply to a mention that created no task: there is no stored state to render it from.
+/// The reply to a request that changed nothing: there is no stored state to render it from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MentionReply {
-    /// Slack's id of the event, used to send the reply once.
+pub struct TextReply {
+    /// Slack's id of the request, used to send the reply once.
     pub event_id: String,
-    /// The channel of the mention.
+    /// The channel of the request.
     pub channel_id: ChannelId,
     /// The thread to reply in.
-    pub thread_ts: MessageTs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_ts: Option<MessageTs>,
+    /// The only person who sees the reply; `None` if everybody in the channel does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_for: Option<UserId>,
     /// The text of the reply.
     pub text: String,
 }
@@ -132,8 +142,8 @@ pub trait Notifications: Send + Sync {
         agent: &AgentId,
         generation: u64,
     ) -> Result<(), QueueError>;
-    /// Enqueues a reply in a thread.
-    async fn enqueue_reply(&self, reply: MentionReply) -> Result<(), QueueError>;
+    /// Enqueues a reply.
+    async fn enqueue_reply(&self, reply: TextReply) -> Result<(), QueueError>;
 }
 
 /// A message of the queue of bulk operations: the bulk operation to advance.

@@ -65,6 +65,8 @@ pub(crate) struct ButtonPress {
     pub value: Option<String>,
     pub user_id: UserId,
     pub channel_id: Option<ChannelId>,
+    /// Slack's id of this request; empty if it sent none.
+    pub trigger_id: String,
 }
 
 /// Why a request from Slack cannot be parsed.
@@ -189,6 +191,7 @@ struct BlockActionsPayload {
     actions: Vec<BlockAction>,
     user: WithId<UserId>,
     channel: Option<WithId<ChannelId>>,
+    trigger_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -219,6 +222,7 @@ fn parse_interaction(payload: &str) -> Result<Inbound, InboundError> {
         value: pressed.value,
         user_id: payload.user.id,
         channel_id: payload.channel.map(|channel| channel.id),
+        trigger_id: payload.trigger_id.unwrap_or_default(),
     }))
 }
 

@@ -111,9 +111,11 @@ pub struct HeartbeatReport {
     #[serde(deserialize_with = "number::deserialize_truncated")]
     pub active_tasks: u64,
     /// Share of the processors in use, 0 to 1.
+    #[serde(deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 1.0))]
     pub cpu_usage: f64,
     /// Share of the memory in use, 0 to 1.
+    #[serde(deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 1.0))]
     pub memory_usage: f64,
     /// The tasks that the agent holds, as in HEARTBEAT_PING.
@@ -174,12 +176,15 @@ impl AgentStatus {
 #[garde(allow_unvalidated)]
 pub struct ResourceStatus {
     /// A score of the machine's health, 0 to 100; higher is better.
+    #[serde(deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub health_score: f64,
     /// Memory in use, in percent.
+    #[serde(deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub memory_usage_percent: f64,
     /// Processor time in use, in percent.
+    #[serde(deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub cpu_usage_percent: f64,
     /// Whether the machine can take another task.
@@ -249,6 +254,7 @@ pub struct TaskProgress {
     /// The attempt that the message is about; without it, the one that the agent holds.
     pub attempt: Option<Attempt>,
     /// Percent, 0 to 100.
+    #[serde(default, deserialize_with = "number::deserialize_rounded_or_null")]
     #[garde(range(min = 0.0, max = 100.0))]
     pub progress: Option<f64>,
     /// What the agent is doing.
@@ -311,7 +317,7 @@ pub struct TaskComplete {
     #[serde(default, deserialize_with = "number::deserialize_truncated")]
     pub output_tokens: u64,
     /// The cost, in US dollars.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::deserialize_rounded")]
     #[garde(range(min = 0.0, max = 1e9))]
     pub estimated_cost: f64,
     /// Paths of the files that the task changed.

@@ -403,3 +403,30 @@ proptest! {
         prop_assert_eq!(decode::<CloudMessage>(&text).unwrap(), (envelope, spelling));
     }
 }
+
+#[test]
+fn measurements_are_rounded_to_what_can_be_stored() {
+    let cost = |cost: &str| {
+        let text = wire(
+            "TASK_COMPLETE",
+            &json!({ "taskId": TASK, "result": "", "estimatedCost": 0 }),
+        );
+        let text = text.replace("\"estimatedCost\":0", &format!("\"estimatedCost\":{cost}"));
+        match decode::<AgentMessage>(&text).unwrap().0.message {
+            AgentMessage::TaskComplete(it) => it.estimated_cost.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(cost("1e-200"), "0");
+    assert_eq!(
+        cost("0.1234567890123456789012345678901234567890"),
+        "0.123456789"
+    );
+    assert_eq!(cost("999999999.5"), "999999999.5");
+    assert_eq!(cost("0.5"), "0.5");
+    let progress = json!({ "taskId": TASK, "progress": 1e-200 });
+    let Ok(AgentMessage::TaskProgress(progress)) = from_agent("TASK_PROGRESS", &progress) else {
+        panic!("no progress")
+    };
+    assert_eq!(progress.progress, Some(0.0));
+}

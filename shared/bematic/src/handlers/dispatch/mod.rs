@@ -67,6 +67,7 @@ impl Dispatcher {
             }
             DispatchMessage::Task { task_id, .. } => self.check_task(task_id, false).await,
             DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true).await,
+            DispatchMessage::Unknown => Err(BematicError::UnknownMessageKind),
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await
             }

@@ -8,14 +8,17 @@ use bematic_protocol::{
 };
 use tracing::info;
 
-use super::CommandExecutor;
+use super::{CommandExecutor, operator::CommandOutcome};
 use crate::{
     agent::Agent,
     breaker::{Breaker, BreakerEvent, Mode, Override},
     command::BreakerOrder,
     error::Result,
     ports::BreakerChange,
-    slack::text::{self, AgentHealth},
+    slack::{
+        CommandReply,
+        text::{self, AgentHealth},
+    },
 };
 
 impl CommandExecutor {
@@ -74,23 +77,24 @@ impl CommandExecutor {
 
     /// Executes an order, and has the agent's queue dispatched now and when the order expires: two
     /// reads, a transaction and a message or two. A repeated order is reported as such and sends
-    /// the messages again. Returns the text for the operator; `None` if the order was not executed
-    /// because the breaker kept changing.
+    /// the messages again.
     pub(super) async fn execute_breaker_order(
         &self,
         id: &AgentId,
         order: &BreakerOrder,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Option<String>> {
+    ) -> Result<CommandOutcome> {
         if self.ports.agents.find(id).await?.is_none() {
-            return self.unknown_agent_text(id).await.map(Some);
+            let text = self.unknown_agent_text(id).await?;
+            return Ok(CommandOutcome::refused("NO_AGENT", text));
         }
         let event = breaker_event(order, by, now);
         let Some((before, after)) = self.transitions.change_breaker(id, &event, now).await? else {
-            return Ok(None);
+            let text = text::breaker_contended(id);
+            return Ok(CommandOutcome::refused("BREAKER_CONTENDED", text));
         };
-        info!(agent = %id, %by, order = order.name(), state = after.state.name(), "breaker order executed");
+        info!(agent = %id, order = order.name(), state = after.state.name(), "breaker order executed");
         let change = BreakerChange {
             before: &before,
             after: &after,
@@ -100,12 +104,8 @@ impl CommandExecutor {
             self.transitions
                 .schedule_dispatch_after_shut(id, change, now),
         )?;
-        Ok(Some(text::breaker_order_answer(
-            id,
-            order,
-            &after,
-            before != after,
-        )))
+        let text = text::breaker_order_answer(id, order, &after, before != after);
+        Ok(CommandOutcome::Done(CommandReply::ephemeral(text)))
     }
 }
 

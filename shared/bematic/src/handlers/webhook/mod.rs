@@ -10,7 +10,6 @@ mod run;
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::time::Timestamp;
-use futures::TryFutureExt as _;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::timeout;
@@ -19,19 +18,19 @@ use tracing::{error, info, warn};
 use self::health_check::HealthCheck;
 pub use self::{
     http::{Request, Response},
-    operator::CommandExecutor,
+    operator::{CommandExecutor, CommandOutcome},
 };
 use crate::{
     command::{self, BreakerOrder, Command},
     error::{BematicError, Result, chain},
-    ports::{MentionReply, Ports},
+    ports::{Ports, TextReply},
     slack::{
         CommandReply,
         card::{CardAction, RESET_ACTION_ID},
         inbound::{self, ButtonPress, Endpoint, Inbound, Mention, SlashCommand},
         signature, text,
     },
-    task::{Origin, TaskEvent},
+    task::Origin,
 };
 
 /// The time within which Slack is answered: Slack gives up after 3 s, and the rest is for the way
@@ -93,7 +92,7 @@ impl Webhook {
             // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
             // which creates nothing twice.
             Inbound::Mention(mention) => {
-                respond_whether_done(self.handle_mention(mention, now).map_ok(|()| true)).await
+                respond_whether_done(self.handle_mention(mention, now)).await
             }
             Inbound::UrlVerification { challenge } => {
                 Response::ok(Some(json!({ "challenge": challenge })))
@@ -113,7 +112,7 @@ impl Webhook {
     /// Answers a slash command in the response; Slack does not repeat it.
     async fn handle_slash_command(&self, slash: SlashCommand, now: Timestamp) -> Response {
         let request = format!("command-{}", slash.trigger_id);
-        let origin = Origin {
+        let actor = Origin {
             channel_id: slash.channel_id,
             thread_ts: None,
             user_id: slash.user_id,
@@ -122,108 +121,118 @@ impl Webhook {
         let stores = command.as_ref().is_ok_and(Command::changes_stored_data);
         let work = async {
             match command {
-                Ok(command) => self.executor.execute(command, origin, &request, now).await,
+                Ok(command) => self.executor.execute(actor, command, &request, now).await,
                 Err(error) => {
                     info!(code = error.code(), "command cannot be parsed");
-                    Ok(CommandReply::ephemeral(text::command_error(&error)))
+                    let text = text::command_error(&error);
+                    Ok(CommandOutcome::refused(error.code(), text))
                 }
             }
         };
-        let failure = match timeout(ANSWER_WITHIN, work).await {
-            Ok(Ok(reply)) => return Response::ok(serde_json::to_value(reply).ok()),
+        let reply = match timeout(ANSWER_WITHIN, work).await {
+            Ok(Ok(CommandOutcome::Done(reply) | CommandOutcome::TaskCreated(_, reply))) => reply,
+            Ok(Ok(CommandOutcome::Refused { text, .. })) => CommandReply::ephemeral(text),
             Ok(Err(error)) => {
                 let code = logged_error_code(&error);
-                // After an error of a queue, the command's data is stored, and the sweeper finds it.
-                let is_stored = stores && matches!(error, BematicError::Queue(_));
-                (code, is_stored)
+                // After an error of a queue or of the audit log, the command's data is stored, and the
+                // sweeper finds it: a repetition would execute the command again.
+                let is_stored = matches!(error, BematicError::Queue(_) | BematicError::Audit(_));
+                CommandReply::ephemeral(if stores && is_stored {
+                    text::command_not_confirmed()
+                } else if error.is_transient() {
+                    text::internal_error(code)
+                } else {
+                    text::permanent_error(code, &error.public_message())
+                })
             }
-            Err(_) => (logged_timeout_code(), stores),
+            Err(_) => {
+                let code = logged_timeout_code();
+                CommandReply::ephemeral(if stores {
+                    text::command_not_confirmed()
+                } else {
+                    text::internal_error(code)
+                })
+            }
         };
-        let text = match failure {
-            // A repetition would execute the command again.
-            (_, true) => text::command_not_confirmed(),
-            (code, false) => text::internal_error(code),
-        };
-        Response::ok(serde_json::to_value(CommandReply::ephemeral(text)).ok())
+        Response::ok(serde_json::to_value(reply).ok())
     }
 
     /// Executes a mention's command. The answer is a reply in the thread, unless it is a task's card.
     async fn handle_mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
-        let origin = Origin {
+        let actor = Origin {
             channel_id: mention.channel_id.clone(),
             thread_ts: Some(thread_ts.clone()),
             user_id: mention.user_id,
         };
         let request = format!("event-{}", mention.event_id);
-        let answer = match command::parse_mention(&mention.text) {
-            Ok(Command::Run {
-                agent,
-                priority,
-                prompt,
-            }) => {
-                let run = self
-                    .executor
-                    .create_task(agent, priority, prompt, origin, &request, now);
-                match run.await? {
-                    Ok(_) => return Ok(()),
-                    Err(refusal) => refusal,
-                }
-            }
+        let text = match command::parse_mention(&mention.text) {
             Ok(command) => {
-                let reply = self
-                    .executor
-                    .execute(command, origin, &request, now)
-                    .await?;
-                reply.message.text
+                let executing = self.executor.execute(actor, command, &request, now);
+                match executing.await? {
+                    CommandOutcome::TaskCreated(..) => return Ok(()),
+                    CommandOutcome::Done(reply) => reply.message.text,
+                    CommandOutcome::Refused { text, .. } => text,
+                }
             }
             Err(error) => text::command_error(&error),
         };
-        let reply = MentionReply {
+        let reply = TextReply {
             event_id: mention.event_id,
             channel_id: mention.channel_id,
-            thread_ts,
-            text: answer,
+            thread_ts: Some(thread_ts),
+            only_for: None,
+            text,
         };
         Ok(self.ports.notifications.enqueue_reply(reply).await?)
     }
 
-    /// Executes the action of a button of a task's card or of a notice in the operations channel.
-    /// Returns false only if it could not be done now.
-    async fn handle_button_press(&self, action: ButtonPress, now: Timestamp) -> Result<bool> {
-        let (name, value) = (action.action_id.as_str(), action.value.as_deref());
-        if name == RESET_ACTION_ID {
-            if let Some(Ok(agent)) = value.map(str::parse) {
-                let by = &action.user_id;
-                let reset =
-                    self.executor
-                        .execute_breaker_order(&agent, &BreakerOrder::Reset, by, now);
-                return Ok(reset.await?.is_some());
-            }
-        } else if let (Ok(pressed), Some(Ok(task)), Some(channel)) = (
-            name.parse::<CardAction>(),
-            value.map(str::parse),
-            action.channel_id,
-        ) {
-            let event = match pressed {
-                CardAction::Cancel => TaskEvent::CancelRequested(action.user_id),
-                CardAction::Retry => TaskEvent::Retried,
+    /// Executes the command of a button of a task's card or of a notice in the operations channel. Its
+    /// effect is seen in the message of the button; a refusal is told to whoever pressed it.
+    async fn handle_button_press(&self, press: ButtonPress, now: Timestamp) -> Result<()> {
+        let Some((command, channel_id)) = button_command(&press).zip(press.channel_id) else {
+            warn!(action = press.action_id, "unknown button");
+            return Ok(());
+        };
+        let actor = Origin {
+            channel_id: channel_id.clone(),
+            thread_ts: None,
+            user_id: press.user_id.clone(),
+        };
+        let request = format!("action-{}", press.trigger_id);
+        let executing = self.executor.execute(actor, command, &request, now);
+        if let CommandOutcome::Refused { text, .. } = executing.await? {
+            let reply = TextReply {
+                event_id: request,
+                channel_id,
+                thread_ts: None,
+                only_for: Some(press.user_id),
+                text,
             };
-            self.executor
-                .cancel_or_retry_task(task, &channel, event, now)
-                .await?;
-            return Ok(true);
+            self.ports.notifications.enqueue_reply(reply).await?;
         }
-        warn!(action = name, "unknown button");
-        Ok(true)
+        Ok(())
     }
 }
 
+/// Returns the command that a button stands for; `None` if no button of Bematic's has this name and
+/// value.
+fn button_command(press: &ButtonPress) -> Option<Command> {
+    let value = press.value.as_deref()?;
+    if press.action_id == RESET_ACTION_ID {
+        return Some(Command::Breaker(value.parse().ok()?, BreakerOrder::Reset));
+    }
+    let task = value.parse().ok()?;
+    Some(match press.action_id.parse().ok()? {
+        CardAction::Cancel => Command::Cancel(task),
+        CardAction::Retry => Command::Retry(task),
+    })
+}
+
 /// Returns the response to a request whose answer is only a status: 200 if `work` was done in time.
-async fn respond_whether_done(work: impl Future<Output = Result<bool>>) -> Response {
+async fn respond_whether_done(work: impl Future<Output = Result<()>>) -> Response {
     match timeout(ANSWER_WITHIN, work).await {
-        Ok(Ok(true)) => Response::ok(None),
-        Ok(Ok(false)) => Response::error(503, "NOT_DONE"),
+        Ok(Ok(())) => Response::ok(None),
         Ok(Err(error)) => Response::error(503, logged_error_code(&error)),
         Err(_) => Response::error(503, logged_timeout_code()),
     }

@@ -1,4 +1,4 @@
-//! The execution of operators' commands.
+//! The one place where people's commands are authorized, executed and recorded in the audit log.
 
 use std::sync::Arc;
 
@@ -8,25 +8,55 @@ use bematic_protocol::{
 };
 use futures::future::try_join_all;
 use strum::IntoEnumIterator as _;
-use tracing::info;
+use tracing::{Instrument as _, error, info, info_span};
 
 use super::super::transitions::{TransitionOutcome, Transitions};
 use crate::{
+    access::{RoleAssignment, Unauthorized, authorize},
+    audit::{AuditFilter, AuditOutcome, AuditRecord},
     batch::{Batch, BatchKind},
     command::Command,
     dead_letter::QueueName,
-    error::Result,
+    error::{BematicError, Result, chain},
     ports::{Created, Ports},
     slack::{CommandReply, card::TaskView, text},
     task::{Origin, TaskEvent},
 };
 
-/// The number of tasks in a list.
+/// The number of tasks in a list, and of records of the audit log.
 const MAX_LISTED_TASKS: usize = 10;
+const MAX_LISTED_AUDIT_RECORDS: usize = 20;
 /// The number of messages of a queue that are redriven at once: as many as fit into Slack's 3 s.
 const MAX_REDRIVEN_PER_QUEUE: usize = 30;
 
-/// Executes the commands of operators.
+/// What came of a command.
+#[derive(Debug)]
+pub enum CommandOutcome {
+    /// The command was executed; this is the answer.
+    Done(CommandReply),
+    /// A task was created, or had been by the same request. Its card is the answer where no other is
+    /// shown.
+    TaskCreated(TaskId, CommandReply),
+    /// The command was refused, for a reason that the person can do something about.
+    Refused {
+        /// The stable code.
+        code: &'static str,
+        /// The text for the person.
+        text: String,
+    },
+}
+
+impl CommandOutcome {
+    fn done(text: String) -> Self {
+        Self::Done(CommandReply::ephemeral(text))
+    }
+
+    pub(super) const fn refused(code: &'static str, text: String) -> Self {
+        Self::Refused { code, text }
+    }
+}
+
+/// Authorizes and executes the commands of people: slash commands, mentions and buttons alike.
 pub struct CommandExecutor {
     pub(super) ports: Arc<Ports>,
     pub(super) transitions: Transitions,
@@ -41,47 +71,119 @@ impl CommandExecutor {
         }
     }
 
-    /// Executes a command and returns the answer. `request` is Slack's id of the operator's
-    /// request. Only internal errors are errors: an operator's error is in the answer.
+    /// Executes a command if the actor may give it: a read before the command's own calls, and the
+    /// audit record after them. `request` is Slack's id of the request. Only internal errors are
+    /// errors: a person's error is in the outcome.
+    ///
+    /// # Errors
+    /// [`BematicError::Audit`] if the command was executed and the audit record could not be stored;
+    /// the same request may be executed again, and changes nothing then.
     pub async fn execute(
         &self,
+        actor: Origin,
         command: Command,
-        origin: Origin,
         request: &str,
         now: Timestamp,
-    ) -> Result<CommandReply> {
-        let channel = &origin.channel_id;
+    ) -> Result<CommandOutcome> {
+        let span = info_span!("command", user = %actor.user_id, channel = %actor.channel_id);
+        let executing = async {
+            let mut record = AuditRecord {
+                at: now,
+                request: request.to_owned(),
+                user_id: actor.user_id.clone(),
+                channel_id: actor.channel_id.clone(),
+                action: command.audit_action(),
+                task: command.task().map(|id| id.to_string()),
+                outcome: AuditOutcome::Done,
+                code: None,
+                security: command.changes_access(),
+            };
+            let is_audited = command.is_audited();
+            let outcome = self
+                .authorize_and_execute(actor, command, request, now)
+                .await;
+            match &outcome {
+                Ok(CommandOutcome::Done(_)) => {}
+                Ok(CommandOutcome::TaskCreated(task, _)) => record.task = Some(task.to_string()),
+                Ok(CommandOutcome::Refused { code, .. }) => {
+                    info!(code, action = record.action, "command refused");
+                    (record.outcome, record.code) = (AuditOutcome::Refused, Some((*code).into()));
+                    record.security = *code == Unauthorized::CODE;
+                }
+                Err(error) => {
+                    (record.outcome, record.code) =
+                        (AuditOutcome::Failed, Some(error.code().into()));
+                }
+            }
+            if is_audited || record.outcome == AuditOutcome::Refused {
+                let stored = self.append_audit_record(&record).await;
+                // Of two errors the command's own is reported.
+                outcome.and_then(|outcome| stored.map(|()| outcome))
+            } else {
+                outcome
+            }
+        };
+        executing.instrument(span).await
+    }
+
+    /// Stores an audit record. An error is logged with the whole record.
+    async fn append_audit_record(&self, record: &AuditRecord) -> Result<()> {
+        let retention = self.ports.settings.audit_retention.of(record);
+        let appended = self.ports.audit_log.append(record, retention).await;
+        appended.map_err(|error| {
+            let outcome: &str = record.outcome.into();
+            error!(action = record.action, outcome, code = record.code, error = %chain(&error), "audit record not stored");
+            BematicError::Audit(error)
+        })
+    }
+
+    async fn authorize_and_execute(
+        &self,
+        actor: Origin,
+        command: Command,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<CommandOutcome> {
+        let settings = &self.ports.settings;
+        let (user, channel) = (&actor.user_id, &actor.channel_id);
+        let (stored, project) = self.ports.roles.find_with_project(user, channel).await?;
+        let role = settings.access.role_of(user, stored);
+        let operations = settings.operations_channel.as_ref();
+        if let Err(unauthorized) = authorize(&actor, role, &command, operations) {
+            let text = text::unauthorized(unauthorized, user, operations);
+            return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
+        }
         let text = match command {
             Command::Run {
                 agent,
                 priority,
                 prompt,
             } => {
-                let run = self.create_task(agent, priority, prompt, origin, request, now);
-                run.await?.unwrap_or_else(|refusal| refusal)
+                let run = self.create_task(project, agent, priority, prompt, actor, request, now);
+                return run.await;
             }
             Command::Status(id) => {
                 // A task of another channel is not shown.
                 match self.ports.tasks.find(id).await? {
                     Some(task) if task.origin.channel_id == *channel => {
                         let view = TaskView::read(&self.ports, task).await?;
-                        return Ok(CommandReply {
+                        return Ok(CommandOutcome::Done(CommandReply {
                             message: view.render(now),
-                        });
+                        }));
                     }
-                    _ => text::unknown_task(id),
+                    _ => return Ok(unknown_task(id)),
                 }
             }
             Command::Cancel(task) => {
-                let event = TaskEvent::CancelRequested(origin.user_id);
-                self.cancel_or_retry_task(task, channel, event, now).await?
+                let event = TaskEvent::CancelRequested(user.clone());
+                return self.cancel_or_retry_task(task, channel, event, now).await;
             }
             Command::Retry(task) => {
-                self.cancel_or_retry_task(task, channel, TaskEvent::Retried, now)
-                    .await?
+                let event = TaskEvent::Retried;
+                return self.cancel_or_retry_task(task, channel, event, now).await;
             }
             Command::Bulk(kind) => {
-                self.create_bulk_operation(kind, origin, request, now)
+                self.create_bulk_operation(kind, actor, request, now)
                     .await?
             }
             Command::DeadLetters => {
@@ -104,38 +206,62 @@ impl CommandExecutor {
             Command::Health(None) => self.show_health_overview(now).await?,
             Command::Health(Some(id)) => self.show_agent_health(&id, now).await?,
             Command::Breaker(agent, order) => {
-                let executed = self
-                    .execute_breaker_order(&agent, &order, &origin.user_id, now)
-                    .await?;
-                executed.unwrap_or_else(|| text::breaker_contended(&agent))
+                return self.execute_breaker_order(&agent, &order, user, now).await;
+            }
+            Command::SetRole(user_id, role) => {
+                let assignment = RoleAssignment {
+                    user_id,
+                    role,
+                    given_by: user.clone(),
+                    given_at: now,
+                };
+                self.assign_role(&assignment).await?
+            }
+            Command::Users => {
+                let assignments = self.ports.roles.list().await?;
+                text::users(&settings.access, &assignments, now)
+            }
+            Command::Audit { user, since } => {
+                let filter = AuditFilter {
+                    user_id: user,
+                    since: now - since,
+                    until: now,
+                };
+                let log = &self.ports.audit_log;
+                let found = log.newest(&filter, MAX_LISTED_AUDIT_RECORDS).await?;
+                text::audit_records(&found, since, now)
             }
             Command::Help => text::help(),
         };
-        Ok(CommandReply::ephemeral(text))
+        Ok(CommandOutcome::done(text))
+    }
+
+    /// Stores the role that somebody is given. Returns the text for the person who gave it.
+    async fn assign_role(&self, assignment: &RoleAssignment) -> Result<String> {
+        self.ports.roles.put(assignment).await?;
+        let (user, role) = (&assignment.user_id, assignment.role);
+        info!(person = %user, %role, "role given");
+        let is_first_admin = self.ports.settings.access.first_admins.contains(user);
+        Ok(text::role_given(user, role, is_first_admin))
     }
 
     /// Cancels or retries a task of the channel: a read, a write, and a message or two.
-    pub(super) async fn cancel_or_retry_task(
+    async fn cancel_or_retry_task(
         &self,
         id: TaskId,
         channel: &ChannelId,
         event: TaskEvent,
         now: Timestamp,
-    ) -> Result<String> {
+    ) -> Result<CommandOutcome> {
         let found = self.ports.tasks.find(id).await?;
         let Some(task) = found.filter(|task| task.origin.channel_id == *channel) else {
-            return Ok(text::unknown_task(id));
+            return Ok(unknown_task(id));
         };
-        Ok(
-            match self
-                .transitions
-                .apply_to_loaded_task(task, &event, now)
-                .await?
-            {
-                TransitionOutcome::Changed(task) => text::cancel_or_retry_accepted(&task),
-                TransitionOutcome::Unchanged(task, _) => text::task_unchanged(&task),
-            },
-        )
+        let applied = self.transitions.apply_to_loaded_task(task, &event, now);
+        Ok(CommandOutcome::done(match applied.await? {
+            TransitionOutcome::Changed(task) => text::cancel_or_retry_accepted(&task),
+            TransitionOutcome::Unchanged(task, _) => text::task_unchanged(&task),
+        }))
     }
 
     /// Stores a bulk operation, and enqueues its beginning and the refresh of its card: a
@@ -173,4 +299,8 @@ impl CommandExecutor {
         info!(redriven, "dead letters redriven");
         Ok(text::dead_letters_redriven(redriven))
     }
+}
+
+fn unknown_task(id: TaskId) -> CommandOutcome {
+    CommandOutcome::refused("UNKNOWN_TASK", text::unknown_task(id))
 }

@@ -10,34 +10,48 @@ use tracing::info;
 use super::{
     super::{dispatch::task_submit_message, routing::AgentPool},
     CommandExecutor,
+    operator::CommandOutcome,
 };
 use crate::{
-    agent::Route,
+    agent::{Project, Route},
     error::Result,
     ports::TaskCreation,
-    slack::text,
+    slack::{CommandReply, text},
     task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
 };
 
 impl CommandExecutor {
-    /// Stores a task, and enqueues its dispatch and the refresh of its card: a read, a transaction,
-    /// a message; more reads where there is a choice of agents. A repeated request only sends the
-    /// message again. Returns the confirmation, or the reason why no task was created.
+    /// Stores a task, and enqueues its dispatch and the refresh of its card: a transaction and a
+    /// message; reads where there is a choice of agents. A repeated request only sends the message
+    /// again.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of the command, and its context"
+    )]
     pub(super) async fn create_task(
         &self,
+        project: Option<Project>,
         agent: Option<AgentId>,
         priority: Priority,
         prompt: String,
         origin: Origin,
         request: &str,
         now: Timestamp,
-    ) -> Result<Result<String, String>> {
-        let Some(project) = self.ports.projects.find(&origin.channel_id).await? else {
-            return Ok(Err(text::no_project(&origin.channel_id)));
+    ) -> Result<CommandOutcome> {
+        let refused = |code, text| Ok(CommandOutcome::refused(code, text));
+        let Some(project) = project else {
+            return refused("NO_PROJECT", text::no_project(&origin.channel_id));
         };
-        let route = agent.map_or_else(|| project.route.clone(), Route::One);
+        let route = match agent {
+            Some(agent) if !project.route.allows(&agent) => {
+                let text = text::agent_not_of_project(&agent, &project.route);
+                return refused("AGENT_NOT_OF_PROJECT", text);
+            }
+            Some(agent) => Route::One(agent),
+            None => project.route.clone(),
+        };
         let Some(chosen) = self.choose_agent(&route, now).await? else {
-            return Ok(Err(text::no_route_agent_exists(&route)));
+            return refused("NO_AGENT", text::no_route_agent_exists(&route));
         };
         let spec = project.spec(prompt);
         let id = self.ports.ids.task();
@@ -46,7 +60,8 @@ impl CommandExecutor {
         task.priority = priority;
         task.route = Some(route).filter(Route::has_choice);
         if let Err(bytes) = check_message_size(&task, &spec, self.ports.ids.message(), now) {
-            return Ok(Err(text::prompt_too_large(bytes, MAX_MESSAGE_BYTES)));
+            let text = text::prompt_too_large(bytes, MAX_MESSAGE_BYTES);
+            return refused("PROMPT_TOO_LARGE", text);
         }
         let task = match self.ports.tasks.create(&task, &spec, request).await? {
             TaskCreation::Done => {
@@ -58,11 +73,13 @@ impl CommandExecutor {
                 self.ports.tasks.find(first).await?.unwrap_or(task)
             }
             TaskCreation::NoAgent => {
-                return Ok(Err(self.unknown_agent_text(&task.agent_id).await?));
+                let text = self.unknown_agent_text(&task.agent_id).await?;
+                return refused("NO_AGENT", text);
             }
         };
         self.transitions.enqueue_follow_ups(&task, now).await?;
-        Ok(Ok(text::run_accepted(&task)))
+        let reply = CommandReply::ephemeral(text::run_accepted(&task));
+        Ok(CommandOutcome::TaskCreated(task.id, reply))
     }
 
     /// Chooses the agent for a new task. Makes no call where the route leaves no choice: whether

@@ -158,6 +158,7 @@ fn a_button_is_read() {
             value: Some("task".into()),
             user_id: "U1".parse().unwrap(),
             channel_id: "C1".parse().ok(),
+            trigger_id: "1.2.3".into(),
         })
     );
 }

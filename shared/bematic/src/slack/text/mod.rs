@@ -18,12 +18,14 @@ use crate::{
 
 mod format;
 mod health;
+mod people;
 
 pub(super) use format::{ago, count_with_noun, duration, progress_bar};
 pub(super) use health::failure_message;
 pub(crate) use health::{
     AgentHealth, breaker_contended, breaker_order_answer, health_details, health_list,
 };
+pub(crate) use people::{audit_records, role_given, unauthorized, users};
 
 pub(crate) fn run_accepted(task: &Task) -> String {
     format!(
@@ -151,6 +153,15 @@ pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     format!("There is no agent `{given}`. Known: {known}{more}.")
 }
 
+/// Returns the refusal of an agent that the channel's project does not name.
+pub(crate) fn agent_not_of_project(agent: &AgentId, route: &Route) -> String {
+    let own = inline_code_list(route.named_agents().iter());
+    format!(
+        ":no_entry: This channel's project does not allow `{agent}`, only {own}. An admin adds it with \
+         `cargo xtask project create … --agent {agent} --replace`."
+    )
+}
+
 /// Returns the answer where none of the route's agents exists.
 pub(crate) fn no_route_agent_exists(route: &Route) -> String {
     let [first, ..] = route.named_agents() else {
@@ -195,6 +206,16 @@ pub(crate) fn internal_error(code: &str) -> String {
     format!(
         ":warning: Something went wrong on our side (`{}`). Try again in a minute; if it stays, \
          give an admin this code.",
+        escape(code)
+    )
+}
+
+/// Returns the answer to a command that fails however often it is repeated.
+pub(crate) fn permanent_error(code: &str, why: &str) -> String {
+    format!(
+        ":warning: This cannot be done: {} (`{}`). Repeating it is no help; change it, or give an admin \
+         this code.",
+        escape(why),
         escape(code)
     )
 }

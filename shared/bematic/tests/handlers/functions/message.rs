@@ -172,6 +172,16 @@ async fn a_completion_is_stored_frees_the_slot_and_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_cost_that_dynamodb_does_not_take_is_rounded_and_the_task_completed() {
+    let (world, router, task) = begun().await;
+    let mut message = complete(&task);
+    message["estimatedCost"] = json!(1e-200);
+    let answers = world.say_to(&router, "c", "TASK_COMPLETE", message).await;
+    assert!(is_confirmed(&answers));
+    assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
+}
+
+#[tokio::test]
 async fn every_terminal_message_costs_one_transaction_where_the_task_is_cached() {
     let expected = [
         "TransactWriteItems TasksTable AgentsTable",

@@ -36,6 +36,7 @@ async fn health_shows_all_agents_or_one_in_detail() {
     assert_eq!(
         world.calls.take(),
         [
+            "BatchGetItem AgentsTable",
             "Query AgentsTable/list",
             "Query AgentsTable/list",
             "Query AgentsTable/list",

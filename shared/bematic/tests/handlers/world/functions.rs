@@ -57,6 +57,7 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
             "http://management.invalid/stage".to_owned(),
         ),
         ("OPERATIONS_CHANNEL", OPERATIONS.to_owned()),
+        ("FIRST_ADMINS", "U1, U2".to_owned()),
     ];
     let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let variables = variables.into_iter().chain(set);

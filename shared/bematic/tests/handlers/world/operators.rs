@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bematic::{
     command::Command,
     error::BematicError,
-    handlers::webhook::CommandExecutor,
+    handlers::webhook::{CommandExecutor, CommandOutcome},
     task::{Origin, Priority, Task},
 };
 use bematic_protocol::time::Clock;
@@ -28,10 +28,8 @@ impl World {
             prompt: prompt.to_owned(),
         };
         let executor = CommandExecutor::new(self.ports());
-        executor
-            .execute(command, origin(), request, self.time.now())
-            .await
-            .is_ok()
+        let outcome = executor.execute(origin(), command, request, self.time.now());
+        outcome.await.is_ok()
     }
 }
 
@@ -48,8 +46,11 @@ pub(crate) async fn try_execute(world: &World, command: Command) -> Result<Strin
     };
     let executor = CommandExecutor::new(world.ports());
     let request = format!("{command:?}");
-    let reply = executor.execute(command, origin, &request, world.time.now());
-    Ok(reply.await?.message.text)
+    let executing = executor.execute(origin, command, &request, world.time.now());
+    Ok(match executing.await? {
+        CommandOutcome::Done(reply) | CommandOutcome::TaskCreated(_, reply) => reply.message.text,
+        CommandOutcome::Refused { text, .. } => text,
+    })
 }
 
 /// Returns the number of tasks in each state.

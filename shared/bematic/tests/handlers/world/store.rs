@@ -80,6 +80,12 @@ impl Store {
         at_once(output).unwrap().text
     }
 
+    /// Returns all items of the agents table, as JSON.
+    pub(crate) fn agents_items(&self) -> Vec<serde_json::Value> {
+        let items = self.aws.tables().items(AGENTS).into_iter();
+        items.map(read).collect()
+    }
+
     /// Returns the number of stored steps.
     pub(crate) fn step_count(&self) -> usize {
         let items = self.aws.tables().items(TASKS);

@@ -8,7 +8,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use bematic::{
     dead_letter::QueueName,
     handlers::sqs,
-    ports::{DispatchMessage, MentionReply, NotifyMessage},
+    ports::{DispatchMessage, NotifyMessage, TextReply},
     task::{FLUSH_INTERVAL, FlushInterval},
 };
 use bematic_protocol::{ids::TaskId, time::Clock};
@@ -341,6 +341,24 @@ async fn only_the_unparsable_message_is_dead_lettered_and_one_without_an_id_is_n
 }
 
 #[tokio::test]
+async fn a_message_of_a_newer_version_waits_for_the_update() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let mut newer = record("newer", task.id);
+    newer.body = Some(json!({ "kind": "celebrate", "taskId": task.id }).to_string());
+    let response = notify(&world, vec![newer]).await;
+    assert_eq!(
+        response.batch_item_failures.len(),
+        1,
+        "it is received again"
+    );
+    assert!(world.dead_letters(QueueName::Notifications).is_empty());
+    let unknown: DispatchMessage = serde_json::from_str(r#"{"kind":"nap","agentId":"a"}"#).unwrap();
+    let error = world.dispatcher().handle(unknown).await.unwrap_err();
+    assert_eq!(error.code(), "UNKNOWN_QUEUE_MESSAGE");
+}
+
+#[tokio::test]
 async fn a_message_that_was_received_too_often_is_dead_lettered_with_its_reason() {
     let world = World::new().await;
     let task = world.dispatched().await;
@@ -366,10 +384,11 @@ async fn a_message_that_was_received_too_often_is_dead_lettered_with_its_reason(
 async fn an_answer_to_a_mention_is_posted_in_its_thread() {
     let world = World::new().await;
     let question = world.slack.post_as_person("@Bematic");
-    let reply = MentionReply {
+    let reply = TextReply {
         event_id: "Ev1".into(),
         channel_id: "C1".parse().unwrap(),
-        thread_ts: question.parse().unwrap(),
+        thread_ts: question.parse().ok(),
+        only_for: None,
         text: "Say what to do.".into(),
     };
     world

@@ -50,10 +50,12 @@ async fn the_button_resets_however_often_it_is_pressed() {
     assert_eq!(
         world.calls.take(),
         [
+            "BatchGetItem AgentsTable",
             "GetItem AgentsTable",
             "GetItem AgentsTable",
             "TransactWriteItems AgentsTable",
-            "SendMessage DispatchQueue"
+            "SendMessage DispatchQueue",
+            "PutItem AgentsTable"
         ]
     );
     assert_eq!(
@@ -65,9 +67,11 @@ async fn the_button_resets_however_often_it_is_pressed() {
     assert_eq!(
         world.calls.take(),
         [
+            "BatchGetItem AgentsTable",
             "GetItem AgentsTable",
             "GetItem AgentsTable",
-            "SendMessage DispatchQueue"
+            "SendMessage DispatchQueue",
+            "PutItem AgentsTable"
         ]
     );
     assert_eq!((breaker(&world).version, dispatches(&world)), (version, 1));
@@ -86,8 +90,8 @@ async fn a_button_of_an_agent_that_is_gone_or_none_changes_nothing() {
 
 #[tokio::test]
 async fn an_order_that_fails_at_any_call_is_reported_and_executed_on_repetition() {
-    /// After the agent and its breaker are read.
-    const RESET: usize = 2;
+    /// After the role, the agent and its breaker are read.
+    const RESET: usize = 3;
     for when in [FailurePoint::Before, FailurePoint::After] {
         for n in 0.. {
             let world = World::new().await;

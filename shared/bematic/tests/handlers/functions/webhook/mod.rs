@@ -1,6 +1,7 @@
 //! `slack-webhook`.
 
 mod breakers;
+mod roles;
 
 use std::time::Duration;
 
@@ -79,9 +80,10 @@ async fn a_run_command_creates_a_task_and_names_it() {
     assert_eq!(
         world.calls.take(),
         [
-            "GetItem AgentsTable",
+            "BatchGetItem AgentsTable",
             "TransactWriteItems TasksTable AgentsTable",
-            "SendMessage DispatchQueue"
+            "SendMessage DispatchQueue",
+            "PutItem AgentsTable"
         ]
     );
     let tasks = world.store.all_tasks();
@@ -96,25 +98,28 @@ async fn a_run_command_creates_a_task_and_names_it() {
 async fn a_named_agent_costs_no_more_calls_and_an_unknown_one_is_reported() {
     let world = World::new().await;
     world.add_agent("other").await;
+    world.set_route("any").await;
     world.calls.take();
     let named = command(&world, "run --agent other fix it", "t1").await;
     let of_new = [
-        "GetItem AgentsTable",
+        "BatchGetItem AgentsTable",
         "TransactWriteItems TasksTable AgentsTable",
         "SendMessage DispatchQueue",
+        "PutItem AgentsTable",
     ];
     assert_eq!(world.calls.take(), of_new);
     assert!(named.contains("`other` has a new task"), "{named}");
 
     let unknown = command(&world, "run --agent nobody fix it", "t2").await;
     let of_none = [
-        "GetItem AgentsTable",
+        "BatchGetItem AgentsTable",
         "TransactWriteItems TasksTable AgentsTable",
         "Query AgentsTable/list",
         "Query AgentsTable/list",
         "Query AgentsTable/list",
         "Query AgentsTable/list",
         "BatchGetItem AgentsTable",
+        "PutItem AgentsTable",
     ];
     assert_eq!(world.calls.take(), of_none);
     let expected = "There is no agent `nobody`. Known: `box`, `other`.";
@@ -192,6 +197,16 @@ async fn an_internal_error_is_reported_to_the_operator_by_its_code() {
 }
 
 #[tokio::test]
+async fn a_value_that_dynamodb_refuses_is_not_asked_for_again() {
+    let world = World::new().await;
+    // A key has at most 2048 bytes.
+    let answer = command(&world, "run fix it", &"9".repeat(3000)).await;
+    assert!(answer.contains("STORE_REFUSED"), "{answer}");
+    assert!(answer.contains("Repeating it is no help"), "{answer}");
+    assert!(world.store.all_tasks().is_empty());
+}
+
+#[tokio::test]
 async fn after_a_failure_of_the_queue_the_operator_is_asked_not_to_repeat_the_command() {
     let world = World::new().await;
     world.calls.fail_at(2);
@@ -264,7 +279,10 @@ async fn bad_commands_are_answered_and_store_nothing() {
         ("run", "Say what to do"),
         ("run   ", "Say what to do"),
         ("rnu fix it", "run"),
-        ("run --agent nobody fix it", "There is no agent `nobody`"),
+        (
+            "run --agent nobody fix it",
+            "does not allow `nobody`, only `box`",
+        ),
         ("status 42", "not a task"),
         (
             "status 0198c0de-0000-7000-8000-000000000001",
@@ -297,7 +315,10 @@ async fn the_answer_in_a_channel_without_a_project_says_how_to_create_one() {
         reply.text.contains("project create --channel C2"),
         "{reply:?}"
     );
-    assert_eq!(reply.thread_ts.as_str(), "1699999999.000001");
+    assert_eq!(
+        reply.thread_ts.as_ref().unwrap().as_str(),
+        "1699999999.000001"
+    );
     assert!(world.store.all_tasks().is_empty());
 }
 

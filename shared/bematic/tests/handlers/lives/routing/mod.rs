@@ -158,8 +158,9 @@ async fn a_choice_costs_a_read_of_each_agent_and_a_count_for_each_candidate() {
         let rest = [
             "TransactWriteItems TasksTable AgentsTable",
             "SendMessage DispatchQueue",
+            "PutItem AgentsTable",
         ];
-        let expected = [&["GetItem AgentsTable"], expected, &rest].concat();
+        let expected = [&["BatchGetItem AgentsTable"], expected, &rest].concat();
         assert_eq!(calls, expected, "{route}");
     }
     world.connect("c").await;

@@ -1,0 +1,144 @@
+//! No call lasts for ever: a server that accepts connections and never answers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and measures real time"
+)]
+
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
+
+use aws_config::Region;
+use aws_credential_types::Credentials;
+use bematic::{
+    dead_letter::QueueName,
+    error::BematicError,
+    slack::{
+        Message,
+        api::{Destination, SlackApi as _},
+    },
+};
+use bematic_aws::{
+    app::{App, CallTimeLimits},
+    config::EnvVars,
+    slack::SlackClient,
+};
+use bematic_protocol::{
+    ids::{RandomIds, TaskId},
+    messages::{CloudMessage, Heartbeat, TypeSpelling},
+    time::SystemClock,
+};
+use tokio::{net::TcpListener, time::Instant};
+
+/// Limits in the proportion of the real ones.
+const SHORT: CallTimeLimits = CallTimeLimits {
+    attempt: Duration::from_millis(200),
+    operation: Duration::from_millis(600),
+};
+
+/// Starts a server that accepts connections and keeps them open without a word. Returns its address.
+async fn silent_server() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Builds the app on the silent server, as functions build it on AWS.
+async fn silent_app(limits: CallTimeLimits) -> App {
+    let endpoint = silent_server().await;
+    let sdk = limits
+        .sdk_config()
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::from_keys("local", "local", None))
+        .endpoint_url(&endpoint)
+        .load()
+        .await;
+    let url = format!("{endpoint}/stage");
+    let names = [
+        "TASKS_TABLE",
+        "AGENTS_TABLE",
+        "DISPATCH_QUEUE_URL",
+        "DISPATCH_DEAD_LETTERS_URL",
+        "NOTIFICATIONS_QUEUE_URL",
+        "NOTIFICATIONS_DEAD_LETTERS_URL",
+        "BATCH_QUEUE_URL",
+        "BATCH_DEAD_LETTERS_URL",
+        "WEBSOCKET_MANAGEMENT_URL",
+    ];
+    let variables: HashMap<_, _> = names.map(|name| (name.to_owned(), url.clone())).into();
+    let variables: EnvVars = variables.into_iter().collect();
+    App::new(variables, &sdk, Arc::new(SystemClock), Arc::new(RandomIds)).unwrap()
+}
+
+/// Checks that a call fails within the limit of the operation.
+async fn check<T>(name: &str, call: impl Future<Output = Result<T, BematicError>>) {
+    let began = Instant::now();
+    assert!(call.await.is_err(), "{name} succeeded");
+    let took = began.elapsed();
+    assert!(
+        took >= SHORT.attempt,
+        "{name} did not wait for the server: {took:?}"
+    );
+    assert!(
+        took < SHORT.operation + Duration::from_secs(1),
+        "{name} took {took:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_answered_ends_within_its_limit() {
+    let ports = silent_app(SHORT).await.ports();
+    let task = "0198c0de-0000-7000-8000-000000000001"
+        .parse::<TaskId>()
+        .unwrap();
+    check("DynamoDB", async { Ok(ports.tasks.find(task).await?) }).await;
+    let agent = "box".parse().unwrap();
+    check("SQS", async { Ok(ports.request_dispatch(&agent).await?) }).await;
+    check("a dead-letter queue", async {
+        Ok(ports.dead_letters.count(QueueName::Dispatch).await?)
+    })
+    .await;
+    let connection = "c".parse().unwrap();
+    let message = CloudMessage::HeartbeatPong(Heartbeat { server_time: None });
+    check("a post", async {
+        let sent = ports
+            .gateway
+            .send(&connection, TypeSpelling::default(), message);
+        Ok(sent.await?)
+    })
+    .await;
+    check("a close", async {
+        Ok(ports.gateway.close(&connection).await?)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_to_slack_that_is_not_answered_ends_within_its_limit() {
+    let address = format!("{}/api", silent_server().await);
+    let slack = SlackClient::new(&address, "xoxb-1".to_owned().into(), SHORT.operation).unwrap();
+    let to = Destination {
+        channel: "C1".parse().unwrap(),
+        thread_ts: None,
+    };
+    check("Slack", async {
+        Ok(slack.post(&to, &Message::plain("x"), None).await?)
+    })
+    .await;
+}
+
+#[test]
+fn the_webhook_answers_slack_before_its_calls_could_last_longer() {
+    let answer_within = Duration::from_millis(2500);
+    assert!(CallTimeLimits::WEBHOOK.operation < answer_within);
+    assert!(CallTimeLimits::WEBHOOK.attempt * 2 < CallTimeLimits::WEBHOOK.operation);
+    assert!(CallTimeLimits::USUAL.attempt <= Duration::from_secs(2));
+    assert!(CallTimeLimits::USUAL.operation <= Duration::from_secs(6));
+    assert!(SlackClient::CALL_TIMEOUT <= Duration::from_secs(6));
+}

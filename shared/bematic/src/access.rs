@@ -1,0 +1,136 @@
+//! Who may do what: the roles of people, what each command requires, and the limits of a person.
+
+use bematic_protocol::{
+    ids::{ChannelId, UserId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{command::Command, task::Origin};
+
+/// The role of a person; a later one includes what the earlier ones may do.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+pub enum Role {
+    /// May do nothing.
+    None,
+    /// May look at tasks and agents.
+    Viewer,
+    /// May create, cancel and retry tasks.
+    Operator,
+    /// May do everything.
+    Admin,
+}
+
+/// What a command requires of who gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// This role, or one that includes it.
+    Role(Role),
+    /// The role admin; in the operations channel operator is enough.
+    AdminOrOperationsChannel,
+}
+
+/// The settings of a deployment about who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// The people who are admins whatever role is stored: they appoint the others.
+    pub first_admins: Vec<UserId>,
+    /// The role of people who were given none.
+    pub default_role: Role,
+}
+
+impl Default for AccessSettings {
+    fn default() -> Self {
+        Self {
+            first_admins: Vec::new(),
+            default_role: Role::Operator,
+        }
+    }
+}
+
+/// A role that an admin has given somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleAssignment {
+    /// The person who has the role.
+    pub user_id: UserId,
+    /// The role.
+    pub role: Role,
+    /// The person who gave it.
+    pub given_by: UserId,
+    /// The time at which it was given.
+    pub given_at: Timestamp,
+}
+
+/// A command that somebody may not give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the role {has} is not enough")]
+pub struct Unauthorized {
+    /// The person's role.
+    pub has: Role,
+    /// What the command requires.
+    pub requires: Requirement,
+}
+
+impl Unauthorized {
+    /// The stable code, for logs and the audit log.
+    pub const CODE: &str = "NOT_ALLOWED";
+}
+
+impl AccessSettings {
+    /// Returns a person's role, given the one that is stored.
+    pub fn role_of(&self, user: &UserId, stored: Option<Role>) -> Role {
+        if self.first_admins.contains(user) {
+            return Role::Admin;
+        }
+        stored.unwrap_or(self.default_role)
+    }
+}
+
+/// Checks that somebody with this role may give the command where it was given.
+///
+/// # Errors
+/// [`Unauthorized`] names what is missing.
+pub fn authorize(
+    actor: &Origin,
+    role: Role,
+    command: &Command,
+    operations_channel: Option<&ChannelId>,
+) -> Result<(), Unauthorized> {
+    let requires = command.requirement();
+    let needed = match requires {
+        Requirement::Role(role) => role,
+        Requirement::AdminOrOperationsChannel => {
+            if operations_channel == Some(&actor.channel_id) {
+                Role::Operator
+            } else {
+                Role::Admin
+            }
+        }
+    };
+    if role >= needed {
+        Ok(())
+    } else {
+        Err(Unauthorized {
+            has: role,
+            requires,
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! Who may do what: every command and button as each role, and the audit log of it.
+
+use bematic::{
+    access::{Role, RoleAssignment},
+    audit::{AuditFilter, AuditOutcome, AuditRecord},
+    batch::BatchKind,
+    breaker::State,
+    command::Command,
+    handlers::webhook::{CommandExecutor, CommandOutcome},
+    ports::NotifyMessage,
+    task::{Origin, Task, TaskState},
+};
+use bematic_protocol::ids::UserId;
+use fake_aws::FailurePoint;
+use strum::IntoEnumIterator as _;
+
+use super::*;
+use crate::world::{CHANNEL, OPERATIONS, agent_id};
+
+/// A person who is no first admin.
+const PERSON: &str = "U7";
+
+/// Every command, with the role that it takes in a channel, and in the operations channel.
+const COMMANDS: [(&str, Role, Role); 21] = [
+    ("run fix it", Role::Operator, Role::Operator),
+    ("run --agent box fix it", Role::Operator, Role::Operator),
+    ("status TASK", Role::Viewer, Role::Viewer),
+    ("cancel TASK", Role::Operator, Role::Operator),
+    ("cancel all", Role::Operator, Role::Operator),
+    ("retry TASK", Role::Operator, Role::Operator),
+    ("retry failed", Role::Operator, Role::Operator),
+    ("archive", Role::Operator, Role::Operator),
+    ("tasks", Role::Viewer, Role::Viewer),
+    ("agents", Role::Viewer, Role::Viewer),
+    ("health", Role::Viewer, Role::Viewer),
+    ("health box", Role::Viewer, Role::Viewer),
+    ("health reset box", Role::Admin, Role::Operator),
+    ("health disable box", Role::Admin, Role::Operator),
+    ("agent drain box", Role::Admin, Role::Operator),
+    ("dead-letters", Role::Admin, Role::Operator),
+    ("redrive", Role::Admin, Role::Operator),
+    ("role <@U8|eve> viewer", Role::Admin, Role::Operator),
+    ("users", Role::Admin, Role::Operator),
+    ("audit", Role::Admin, Role::Admin),
+    ("help", Role::None, Role::None),
+];
+
+async fn give_role(world: &World, user: &str, role: Role) {
+    let assignment = RoleAssignment {
+        user_id: user.parse().unwrap(),
+        role,
+        given_by: "U1".parse().unwrap(),
+        given_at: world.time.now(),
+    };
+    world.unobserved.roles.put(&assignment).await.unwrap();
+}
+
+async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("team_id", "T1"),
+            ("channel_id", channel),
+            ("user_id", user),
+            ("command", "/bm"),
+            ("text", text),
+            ("trigger_id", &format!("{user}-{channel}-{text}")),
+        ])
+        .finish();
+    let response = post(world, "/slack/commands", &body).await;
+    let body = response.body.unwrap();
+    body["text"].as_str().unwrap().to_owned()
+}
+
+/// Somebody presses a button. Returns what that person alone is told.
+async fn press(world: &World, user: &str, channel: &str, button: &str, value: &str) -> String {
+    let payload = json!({
+        "type": "block_actions", "user": { "id": user }, "channel": { "id": channel },
+        "trigger_id": format!("{user}-{channel}-{button}"),
+        "actions": [{ "type": "button", "action_id": button, "value": value }],
+    });
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("payload", &payload.to_string())
+        .finish();
+    world.out.take_notified();
+    assert_eq!(post(world, "/slack/interactions", &body).await.status, 200);
+    let mut told = String::new();
+    for message in world.out.take_notified() {
+        if let NotifyMessage::Reply(reply) = message {
+            assert_eq!(reply.only_for.as_ref().map(UserId::as_str), Some(user));
+            assert_eq!(reply.channel_id.as_str(), channel);
+            told = reply.text;
+        }
+    }
+    told
+}
+
+async fn audit_log(world: &World) -> Vec<AuditRecord> {
+    let filter = AuditFilter {
+        user_id: None,
+        since: world.time.now() - Duration::from_hours(24),
+        until: world.time.now(),
+    };
+    world
+        .unobserved
+        .audit_log
+        .newest(&filter, 100)
+        .await
+        .unwrap()
+}
+
+async fn pending_task(world: &World) -> Task {
+    world.run("fix it", "set-up").await
+}
+
+#[tokio::test]
+async fn the_walk_visits_every_command_that_the_help_lists() {
+    let world = World::new().await;
+    let help = say(&world, "U1", CHANNEL, "help").await;
+    let listed = help.lines().filter_map(|line| line.strip_prefix("`/bm "));
+    let listed: Vec<_> = listed
+        .filter_map(|it| it.split([' ', '`']).next())
+        .collect();
+    assert!(listed.len() > 10, "{help}");
+    for name in listed {
+        let is_walked = COMMANDS
+            .iter()
+            .any(|it| it.0.split(' ').next() == Some(name));
+        assert!(is_walked, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn each_command_takes_its_role_and_is_refused_before_it_does_anything() {
+    for (text, in_channel, in_operations) in COMMANDS {
+        for (channel, needed) in [(CHANNEL, in_channel), (OPERATIONS, in_operations)] {
+            for role in Role::iter() {
+                let world = World::new().await;
+                let text = text.replace("TASK", &pending_task(&world).await.id.to_string());
+                give_role(&world, PERSON, role).await;
+                world.calls.take();
+                let answer = say(&world, PERSON, channel, &text).await;
+                let is_refused =
+                    answer.starts_with(":no_entry:") && answer.contains("/bm role <@U7>");
+                assert_eq!(
+                    is_refused,
+                    role < needed,
+                    "{text} as {role} in {channel}: {answer}"
+                );
+                if is_refused {
+                    let calls = world.calls.take();
+                    let expected = ["BatchGetItem AgentsTable", "PutItem AgentsTable"];
+                    assert_eq!(calls, expected, "{text} as {role}");
+                    let log = audit_log(&world).await;
+                    let by_person = log.iter().find(|it| it.user_id.as_str() == PERSON);
+                    let refused = by_person.unwrap();
+                    assert_eq!(refused.code.as_deref(), Some("NOT_ALLOWED"), "{text}");
+                    assert!(refused.security && refused.outcome == AuditOutcome::Refused);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_button_takes_the_role_of_its_command() {
+    for role in Role::iter() {
+        for (channel, reset_needs) in [(CHANNEL, Role::Admin), (OPERATIONS, Role::Operator)] {
+            let world = World::new().await;
+            give_role(&world, PERSON, role).await;
+            world.open_breaker("box").await;
+            let told = press(&world, PERSON, channel, "breaker_reset", "box").await;
+            let is_reset = world.store.breaker_of(&agent_id()).state == State::Closed;
+            assert_eq!(is_reset, role >= reset_needs, "{role} in {channel}: {told}");
+            assert_eq!(told.starts_with(":no_entry:"), !is_reset, "{told}");
+        }
+        let world = World::new().await;
+        give_role(&world, PERSON, role).await;
+        let task = pending_task(&world).await.id;
+        let told = press(&world, PERSON, CHANNEL, "cancel", &task.to_string()).await;
+        let state = world.store.task(task).unwrap().state;
+        let is_cancelled = matches!(state, TaskState::Cancelled { .. });
+        assert_eq!(is_cancelled, role >= Role::Operator, "{role}: {told}");
+        assert_eq!(told.starts_with(":no_entry:"), !is_cancelled, "{told}");
+        let told = press(&world, PERSON, CHANNEL, "retry", &task.to_string()).await;
+        assert_eq!(
+            told.starts_with(":no_entry:"),
+            role < Role::Operator,
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mention_takes_the_role_of_run() {
+    for role in Role::iter() {
+        let world = World::new().await;
+        give_role(&world, "U7", role).await;
+        let mut body = mention(CHANNEL, "<@UBOT> fix that", "Ev1", None);
+        body["event"]["user"] = json!("U7");
+        assert_eq!(
+            post(&world, "/slack/events", &body.to_string())
+                .await
+                .status,
+            200
+        );
+        let is_allowed = role >= Role::Operator;
+        assert_eq!(
+            world.store.all_tasks().len(),
+            usize::from(is_allowed),
+            "{role}"
+        );
+        let told = world.out.take_notified();
+        let refusal = told.iter().any(|it| {
+            matches!(it, NotifyMessage::Reply(reply)
+            if reply.text.starts_with(":no_entry:") && reply.thread_ts.is_some())
+        });
+        assert_eq!(refusal, !is_allowed, "{role}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_default_role_is_that_of_people_who_were_given_none() {
+    let world = World::new().await;
+    for (set, expected) in [("none", true), ("viewer", true), ("operator", false)] {
+        let ports = world.ports_with(&[("DEFAULT_ROLE", set)]);
+        let executor = CommandExecutor::new(ports);
+        let actor = Origin {
+            channel_id: CHANNEL.parse().unwrap(),
+            thread_ts: None,
+            user_id: PERSON.parse().unwrap(),
+        };
+        let command = Command::Bulk(BatchKind::Archive);
+        let executing = executor.execute(actor, command, set, world.time.now());
+        let outcome = executing.await.unwrap();
+        let is_refused = matches!(outcome, CommandOutcome::Refused { .. });
+        assert_eq!(is_refused, expected, "{set}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_given_shown_and_taken_away_and_first_admins_keep_theirs() {
+    let world = World::new().await;
+    assert!(
+        !say(&world, PERSON, CHANNEL, "tasks")
+            .await
+            .starts_with(":no_entry:")
+    );
+    let answer = say(&world, "U1", CHANNEL, "role <@U7|eve> none").await;
+    assert_eq!(
+        answer,
+        ":white_check_mark: <@U7> is none, and may do nothing now."
+    );
+    let refused = say(&world, PERSON, CHANNEL, "tasks").await;
+    assert_eq!(
+        refused,
+        ":no_entry: You have no role here, and this takes viewer. Ask an admin for `/bm role <@U7> \
+         viewer`."
+    );
+    say(&world, "U1", CHANNEL, "role <@U7> ADMIN").await;
+    let answer = say(&world, PERSON, CHANNEL, "role <@U1|ada> none").await;
+    assert!(answer.contains("stays admin"), "{answer}");
+    let users = say(&world, "U1", CHANNEL, "users").await;
+    assert_eq!(
+        users,
+        "<@U1> *admin*, by the deployment\n<@U2> *admin*, by the deployment\n\
+         <@U7> *admin*, by <@U1> just now\nEverybody else: *operator*"
+    );
+    for (text, expected) in [
+        ("role", "is nobody"),
+        ("role ada admin", "is nobody"),
+        ("role <@U7>", "is no role"),
+        ("role <@U7> boss", "is no role"),
+        ("role <@U7> viewer now", "is no role"),
+        ("audit --since 2", "not a duration"),
+        ("audit --since 400d", "not a duration"),
+        ("audit --user ada", "is nobody"),
+        ("audit all", "`audit` has no `all`"),
+    ] {
+        let answer = say(&world, "U1", CHANNEL, text).await;
+        assert!(answer.contains(expected), "{text}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_did_what_with_which_outcome() {
+    let world = World::new().await;
+    let task = say(&world, PERSON, CHANNEL, "run a secret prompt").await;
+    assert!(task.contains("has a new task"), "{task}");
+    let id = world.store.all_tasks()[0].id;
+    world.time.pass(Duration::from_mins(1));
+    say(&world, PERSON, CHANNEL, "redrive").await;
+    world.time.pass(Duration::from_mins(1));
+    say(&world, "U1", CHANNEL, "tasks").await;
+    say(&world, "U1", CHANNEL, "role <@U8> viewer").await;
+    let shown = say(&world, "U1", CHANNEL, "audit --since 1h").await;
+    assert_eq!(
+        shown,
+        format!(
+            "• just now <@U1> `role U8 viewer` in <#C1>\n\
+             • 1 min ago <@U7> `redrive` in <#C1>: refused (`NOT_ALLOWED`)\n\
+             • 2 min ago <@U7> `run` `{id}` in <#C1>"
+        )
+    );
+    let own = say(&world, "U1", CHANNEL, "audit --user <@U7|eve> --since 1h").await;
+    assert_eq!(own.lines().count(), 2, "{own}");
+    let later = say(&world, "U1", CHANNEL, "audit --since 1m --user <@U7>").await;
+    assert!(
+        later.contains("redrive") && !later.contains("`run`"),
+        "{later}"
+    );
+}
+
+#[tokio::test]
+async fn a_command_whose_record_is_not_stored_is_not_confirmed_and_can_be_repeated() {
+    for when in [FailurePoint::Before, FailurePoint::After] {
+        let world = World::new().await;
+        world.calls.fail(3, when);
+        let answer = command(&world, "run fix it", "t1").await;
+        assert!(answer.contains("before you repeat it"), "{answer}");
+        assert_eq!(world.store.all_tasks().len(), 1);
+        // Slack repeats an event and a button, as it does not a command.
+        let again = command(&world, "run fix it", "t1").await;
+        assert!(again.contains("has a new task"), "{again}");
+        assert_eq!(world.store.all_tasks().len(), 1);
+        assert!(!audit_log(&world).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn records_expire_by_what_they_are() {
+    let world = World::new().await;
+    say(&world, "U1", CHANNEL, "archive").await;
+    say(&world, "U1", CHANNEL, "role <@U8> viewer").await;
+    let now = world.time.now().as_secs();
+    let items = world.store.agents_items();
+    let days = |action: &str| {
+        let item = items
+            .iter()
+            .find(|it| it["action"] == json!(action))
+            .unwrap();
+        (item["expiresAt"].as_u64().unwrap() - now) / 86_400
+    };
+    assert_eq!((days("archive"), days("role U8 viewer")), (90, 365));
+}
