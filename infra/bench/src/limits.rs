@@ -140,7 +140,7 @@ fn call_count_limits(log: &[Invocation]) -> Vec<Limit> {
         Limit::new("$disconnect: calls").check(1.0, each(&kind("$disconnect", None), &all)),
         Limit::new("$disconnect of a connection that authenticated in band: calls")
             .check(2.0, each(&kind("$disconnect", IN_BAND_CASE), &all)),
-        Limit::new("/bm run: calls").check(4.0, each(&named(&[RUN_COMMAND_NAME]), &all)),
+        Limit::new("/bm run: calls").check(5.0, each(&named(&[RUN_COMMAND_NAME]), &all)),
     ]
 }
 

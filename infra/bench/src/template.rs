@@ -54,6 +54,9 @@ impl Template {
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
             ("SlackSigningSecret", SIGNING_SECRET.to_owned()),
+            // One person creates all tasks, and an agent's queue may be long.
+            ("TasksPerUserHour", u32::MAX.to_string()),
+            ("AgentQueueLength", u32::MAX.to_string()),
             ("SlackBotToken", BOT_TOKEN.to_owned()),
             ("SlackApiUrl", format!("{url}{SLACK_API_PATH}")),
             (

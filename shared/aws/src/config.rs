@@ -4,8 +4,13 @@
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use bematic::{
-    access::AccessSettings, audit::AuditRetention, breaker::BreakerConfig, dead_letter::QueueName,
-    error::ConfigError, ports::Settings, task::TaskPolicy,
+    access::{AccessSettings, RequestLimits},
+    audit::AuditRetention,
+    breaker::BreakerConfig,
+    dead_letter::QueueName,
+    error::ConfigError,
+    ports::Settings,
+    task::TaskPolicy,
 };
 use bematic_protocol::ids::InvalidId;
 use garde::Validate as _;
@@ -110,6 +115,7 @@ impl Config {
                         problem: problem.to_string(),
                     })?,
                 access: access_settings(env)?,
+                limits: request_limits(env)?,
                 audit_retention: audit_retention(env)?,
             },
         })
@@ -158,6 +164,16 @@ fn access_settings(env: &EnvVars) -> Result<AccessSettings, ConfigError> {
             let roles = "is none of none, viewer, operator and admin".to_owned();
             invalid(ROLE, roles)
         })?,
+    })
+}
+
+/// Parses the limits of what people may ask for.
+fn request_limits(env: &EnvVars) -> Result<RequestLimits, ConfigError> {
+    let default = RequestLimits::default();
+    Ok(RequestLimits {
+        tasks_per_user_and_hour: env
+            .number_or("TASKS_PER_USER_HOUR", default.tasks_per_user_and_hour)?,
+        tasks_in_queue: env.number_or("AGENT_QUEUE_LENGTH", default.tasks_in_queue)?,
     })
 }
 
@@ -295,6 +311,8 @@ mod tests {
             ("FIRST_ADMINS", "U1, @ada"),
             ("DEFAULT_ROLE", "boss"),
             ("AUDIT_DAYS", "ninety"),
+            ("TASKS_PER_USER_HOUR", "-1"),
+            ("AGENT_QUEUE_LENGTH", "long"),
         ] {
             let error = Config::read(&environment(&[(name, value)])).unwrap_err();
             assert_eq!(error.name, name, "{error}");

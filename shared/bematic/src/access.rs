@@ -56,6 +56,24 @@ pub struct AccessSettings {
     pub default_role: Role,
 }
 
+/// The limits of what people may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// The number of tasks that somebody who is no admin may create in an hour of the clock.
+    pub tasks_per_user_and_hour: u32,
+    /// The number of tasks that may wait for an agent.
+    pub tasks_in_queue: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            tasks_per_user_and_hour: 50,
+            tasks_in_queue: 1000,
+        }
+    }
+}
+
 impl Default for AccessSettings {
     fn default() -> Self {
         Self {

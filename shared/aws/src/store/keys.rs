@@ -154,6 +154,11 @@ pub(super) fn project(channel: &ChannelId) -> Key {
     Key::new(format!("PROJECT#{channel}"), "PROJECT")
 }
 
+/// Returns the key of the number of tasks that somebody has created in an hour, of those since 1970.
+pub(super) fn hourly_task_count(user: &UserId, hour: u64) -> Key {
+    Key::new(format!("USER#{user}#{hour}"), "TASKS")
+}
+
 pub(super) fn role(user: &UserId) -> Key {
     Key::new(format!("USER#{user}"), "ROLE")
 }

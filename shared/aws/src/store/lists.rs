@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::Select;
 use bematic::{
     error::{StoreError, chain},
-    ports::{Deadlines, MAX_WAITING_COUNTED, Page, TaskLists},
+    ports::{Deadlines, Page, TaskLists},
     task::Task,
 };
 use bematic_protocol::{
@@ -53,14 +53,20 @@ impl TaskLists for TaskStore {
         Ok(due)
     }
 
-    async fn count_in_queue(&self, agent: &AgentId) -> Result<usize, StoreError> {
+    async fn count_in_queue(&self, agent: &AgentId, limit: usize) -> Result<usize, StoreError> {
         let query = self
             .tasks
             .build_query("pk = :pk", [(":pk", &keys::queue_partition(agent))]);
         let query = query.consistent_read(true).select(Select::Count);
-        let query = query.limit(limit_to_i32(MAX_WAITING_COUNTED));
-        let answer = query.send().await.map_err(call_error("Query"))?;
-        Ok(usize::try_from(answer.count).unwrap_or(0))
+        let mut pages = query.limit(limit_to_i32(limit)).into_paginator().send();
+        let mut count = 0;
+        // DynamoDB ends a page at 1 MB, too.
+        while count < limit
+            && let Some(page) = pages.try_next().await.map_err(call_error("Query"))?
+        {
+            count += usize::try_from(page.count).unwrap_or(0);
+        }
+        Ok(count.min(limit))
     }
 
     /// Reads the keys from the index `channel`, newest first, and then the tasks by key.

@@ -25,6 +25,7 @@
 //! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is bound |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
+//! | tasks of a person in an hour | `USER#<user>#<hour>` | `TASKS` | written with a new task, on condition of the limit |
 //! | role | `USER#<user>` | `ROLE` | person, together with a project; index `list` |
 //! | audit record | `AUDIT#<30 days>` | `<time>#<request>` | time, newest first |
 //!

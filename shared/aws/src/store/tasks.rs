@@ -27,6 +27,8 @@ use super::{
 /// How long a repeated request is recognised. Slack repeats a request for some 6 min.
 const REQUEST_TTL: Duration = Duration::from_hours(24);
 
+const SECS_PER_HOUR: u64 = 60 * 60;
+
 /// The task that a request of Slack created.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +37,19 @@ struct TaskRequestRecord {
 }
 
 impl TaskStore {
+    /// Returns the write that counts a task of the person who requested it, on condition that there
+    /// were fewer than `limit` in this hour. Each person and hour has an item of its own.
+    fn prepare_count_task(&self, task: &Task, limit: u32) -> Result<Write, StoreError> {
+        let hour = task.created_at.as_secs() / SECS_PER_HOUR;
+        let key = keys::hourly_task_count(&task.origin.user_id, hour);
+        self.agents
+            .prepare_update(key)
+            .add_to_attribute("created", 1)?
+            .set("expiresAt", (hour + 2) * SECS_PER_HOUR)?
+            .when("attribute_not_exists(#created) OR #created < :limit")
+            .set_placeholder_value(":limit", limit)
+    }
+
     /// Returns the write of a request of Slack with what it creates, on condition that the request
     /// has created nothing before.
     pub(super) fn prepare_put_request(
@@ -81,10 +96,11 @@ impl Tasks for TaskStore {
         task: &Task,
         spec: &TaskSpec,
         request: &str,
+        hourly_limit: Option<u32>,
     ) -> Result<TaskCreation, StoreError> {
         let created = TaskRequestRecord { task_id: task.id };
         let agent = keys::agent(&task.agent_id);
-        let writes = vec![
+        let mut writes = vec![
             (
                 WriteLabel::Request,
                 self.prepare_put_request(request, &created, task.created_at)?,
@@ -100,6 +116,10 @@ impl Tasks for TaskStore {
             ),
             (WriteLabel::Agent, self.agents.prepare_exists_check(agent)),
         ];
+        if let Some(limit) = hourly_limit {
+            let count = self.prepare_count_task(task, limit)?;
+            writes.push((WriteLabel::HourlyTaskCount, count));
+        }
         let mut refused = self.tasks.transact(writes).await?;
         if refused.is_empty() {
             Ok(TaskCreation::Done)
@@ -109,12 +129,19 @@ impl Tasks for TaskStore {
             Ok(TaskCreation::Repeated(first.task_id))
         } else if refused.contains_key(&WriteLabel::Agent) {
             Ok(TaskCreation::NoAgent)
+        } else if refused.contains_key(&WriteLabel::HourlyTaskCount) {
+            Ok(TaskCreation::HourlyLimitReached)
         } else {
             Err(StoreError::Corrupt {
                 key: keys::task(task.id).to_string(),
                 source: "the new task's id is taken".into(),
             })
         }
+    }
+
+    async fn created_by(&self, request: &str) -> Result<Option<TaskId>, StoreError> {
+        let found: Option<TaskRequestRecord> = self.tasks.find(&keys::request(request)).await?;
+        Ok(found.map(|it| it.task_id))
     }
 
     async fn claim(

@@ -23,7 +23,7 @@ use super::{
 
 /// The fields that expressions name, by the sort key of their record, as serde writes them:
 /// `connection.id` is a field of a field. `the_fields_of_expressions_are_serdes` compares them.
-const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 5] = [
+const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 6] = [
     (
         "AGENT",
         &[
@@ -54,6 +54,7 @@ const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 5] = [
     ("TASK", &["shown", "version"]),
     ("BATCH", &["shown", "version"]),
     ("CONN", &["agentId", "connectedAt", "id", "spelling"]),
+    ("TASKS", &["created"]),
 ];
 
 /// The attributes that are no fields of a record: of the indexes, the time-to-live, and the time of the
@@ -115,6 +116,8 @@ pub(super) enum WriteLabel {
     Agent,
     Breaker,
     ApiKey,
+    /// The number of tasks that somebody has created in an hour.
+    HourlyTaskCount,
     /// A connection that authenticates in band.
     Connection,
     Batch,
@@ -570,6 +573,8 @@ mod tests {
         });
         check(&keys::agent(&agent.id), &agent);
         check(&keys::breaker(&agent.id), &Breaker::default());
+        let count = serde_json::json!({ "created": 1 });
+        check(&keys::hourly_task_count(&"U1".parse().unwrap(), 1), &count);
         let connection = InBandConnection {
             id: "c".parse().unwrap(),
             agent_id: Some(agent.id.clone()),

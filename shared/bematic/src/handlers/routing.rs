@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::{
     agent::{Agent, Candidate, Route, choose, choose_better_than},
     error::Result,
-    ports::Ports,
+    ports::{MAX_WAITING_COUNTED, Ports},
 };
 
 /// The number of queues that are counted concurrently.
@@ -140,7 +140,7 @@ impl<'a> AgentPool<'a> {
         let some = &next[..next.len().min(MAX_CONCURRENT_COUNTS)];
         let waiting = try_join_all(
             some.iter()
-                .map(|agent| self.ports.lists.count_in_queue(agent)),
+                .map(|agent| self.ports.lists.count_in_queue(agent, MAX_WAITING_COUNTED)),
         )
         .await?;
         for (candidate, counted) in &mut self.candidates {

@@ -18,7 +18,7 @@ use bematic_protocol::{
 };
 
 use crate::{
-    access::AccessSettings,
+    access::{AccessSettings, RequestLimits},
     agent::Binding,
     audit::AuditRetention,
     breaker::BreakerConfig,
@@ -136,6 +136,8 @@ pub struct Settings {
     pub operations_channel: Option<ChannelId>,
     /// Who may do what.
     pub access: AccessSettings,
+    /// The limits of what people may ask for.
+    pub limits: RequestLimits,
     /// How long records of the audit log are kept.
     pub audit_retention: AuditRetention,
 }

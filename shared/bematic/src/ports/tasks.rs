@@ -26,6 +26,8 @@ pub enum TaskCreation {
     Repeated(TaskId),
     /// There is no such agent; nothing is stored.
     NoAgent,
+    /// The person has created as many tasks as is allowed in this hour; nothing is stored.
+    HourlyLimitReached,
 }
 
 /// The outcome of claiming a task for dispatch.
@@ -63,7 +65,7 @@ pub enum AttachedRecord<'a> {
     Late(&'a LateReport),
 }
 
-/// The limit to which an agent's waiting tasks are counted.
+/// The limit to which an agent's waiting tasks are counted to compare its load with others'.
 pub const MAX_WAITING_COUNTED: usize = 100;
 
 /// The tasks and the records that belong to a task.
@@ -82,13 +84,17 @@ pub trait Tasks: Send + Sync {
     /// Returns the task's result.
     async fn completion(&self, id: TaskId) -> StoreResult<Option<Completion>>;
     /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
-    /// id of the operator's request), if its agent exists.
+    /// id of the operator's request), if its agent exists, and, with an `hourly_limit`, if the person
+    /// who requests it has created fewer tasks in this hour of the clock.
     async fn create(
         &self,
         task: &Task,
         spec: &TaskSpec,
         request: &str,
+        hourly_limit: Option<u32>,
     ) -> StoreResult<TaskCreation>;
+    /// Returns the task that the request has created, if it has.
+    async fn created_by(&self, request: &str) -> StoreResult<Option<TaskId>>;
     /// Claims a pending task: writes the task, the agent's slot and the breaker's permit in one
     /// transaction.
     async fn claim(
@@ -116,9 +122,8 @@ pub trait TaskLists: Send + Sync {
     /// Returns the tasks of the agent's queue that are due at `now`, in the order of dispatch.
     async fn queued(&self, agent: &AgentId, now: Timestamp, limit: usize)
     -> StoreResult<Vec<Task>>;
-    /// Returns the number of tasks that wait for the agent, due or not, counted up to
-    /// [`MAX_WAITING_COUNTED`].
-    async fn count_in_queue(&self, agent: &AgentId) -> StoreResult<usize>;
+    /// Returns the number of tasks that wait for the agent, due or not, counted up to `limit`.
+    async fn count_in_queue(&self, agent: &AgentId, limit: usize) -> StoreResult<usize>;
     /// Returns the channel's tasks, newest first. Reads an index that lags and only has the tasks'
     /// ids: two calls.
     async fn in_channel(

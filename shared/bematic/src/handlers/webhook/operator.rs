@@ -159,7 +159,8 @@ impl CommandExecutor {
                 priority,
                 prompt,
             } => {
-                let run = self.create_task(project, agent, priority, prompt, actor, request, now);
+                let run =
+                    self.create_task(role, project, agent, priority, prompt, actor, request, now);
                 return run.await;
             }
             Command::Status(id) => {

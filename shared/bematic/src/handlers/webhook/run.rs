@@ -13,6 +13,7 @@ use super::{
     operator::CommandOutcome,
 };
 use crate::{
+    access::Role,
     agent::{Project, Route},
     error::Result,
     ports::TaskCreation,
@@ -21,8 +22,8 @@ use crate::{
 };
 
 impl CommandExecutor {
-    /// Stores a task, and enqueues its dispatch and the refresh of its card: a transaction and a
-    /// message; reads where there is a choice of agents. A repeated request only sends the message
+    /// Stores a task, and enqueues its dispatch and the refresh of its card: a count of the
+    /// queue, a transaction and a message; reads where there is a choice of agents. A repeated request only sends the message
     /// again.
     #[expect(
         clippy::too_many_arguments,
@@ -30,6 +31,7 @@ impl CommandExecutor {
     )]
     pub(super) async fn create_task(
         &self,
+        role: Role,
         project: Option<Project>,
         agent: Option<AgentId>,
         priority: Priority,
@@ -53,6 +55,11 @@ impl CommandExecutor {
         let Some(chosen) = self.choose_agent(&route, now).await? else {
             return refused("NO_AGENT", text::no_route_agent_exists(&route));
         };
+        let limits = self.ports.settings.limits;
+        if self.is_queue_full(&chosen, request).await? {
+            let text = text::queue_full(&chosen, limits.tasks_in_queue);
+            return refused("AGENT_QUEUE_FULL", text);
+        }
         let spec = project.spec(prompt);
         let id = self.ports.ids.task();
         let policy = &self.ports.settings.policy;
@@ -63,7 +70,10 @@ impl CommandExecutor {
             let text = text::prompt_too_large(bytes, MAX_MESSAGE_BYTES);
             return refused("PROMPT_TOO_LARGE", text);
         }
-        let task = match self.ports.tasks.create(&task, &spec, request).await? {
+        // An admin can change the limit anyway.
+        let hourly_limit = (role < Role::Admin).then_some(limits.tasks_per_user_and_hour);
+        let created = self.ports.tasks.create(&task, &spec, request, hourly_limit);
+        let task = match created.await? {
             TaskCreation::Done => {
                 info!(task = %task.id, agent = %task.agent_id, "task created");
                 task
@@ -76,10 +86,22 @@ impl CommandExecutor {
                 let text = self.unknown_agent_text(&task.agent_id).await?;
                 return refused("NO_AGENT", text);
             }
+            TaskCreation::HourlyLimitReached => {
+                let text = text::hourly_limit_reached(limits.tasks_per_user_and_hour, now);
+                return refused("HOURLY_LIMIT", text);
+            }
         };
         self.transitions.enqueue_follow_ups(&task, now).await?;
         let reply = CommandReply::ephemeral(text::run_accepted(&task));
         Ok(CommandOutcome::TaskCreated(task.id, reply))
+    }
+
+    /// Whether so many tasks wait for the agent that none may be added: one call. The task that the
+    /// request has created before is not one more. Requests at the same time may add a few more.
+    async fn is_queue_full(&self, agent: &AgentId, request: &str) -> Result<bool> {
+        let limit = self.ports.settings.limits.tasks_in_queue;
+        let waiting = self.ports.lists.count_in_queue(agent, limit).await?;
+        Ok(waiting >= limit && self.ports.tasks.created_by(request).await?.is_none())
     }
 
     /// Chooses the agent for a new task. Makes no call where the route leaves no choice: whether

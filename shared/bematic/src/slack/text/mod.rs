@@ -194,6 +194,25 @@ pub(crate) fn prompt_too_large(bytes: usize, limit: usize) -> String {
     )
 }
 
+pub(crate) fn queue_full(agent: &AgentId, limit: usize) -> String {
+    format!(
+        ":vertical_traffic_light: {} wait for `{agent}` already, and no more are taken. There is room again as \
+         soon as it begins the next one; `/bm tasks` shows how it gets on. If the project has other agents, \
+         `--agent` names one.",
+        count_with_noun(limit, "task")
+    )
+}
+
+pub(crate) fn hourly_limit_reached(limit: u32, now: Timestamp) -> String {
+    const SECS_PER_HOUR: u64 = 3600;
+    let left = SECS_PER_HOUR - now.as_secs() % SECS_PER_HOUR;
+    format!(
+        ":vertical_traffic_light: You have created {limit} tasks in this hour, which is the limit. There is room \
+         again in {}.",
+        duration(std::time::Duration::from_secs(left))
+    )
+}
+
 /// Returns the answer where it is not known whether the command took effect: storing takes longer
 /// than Slack waits, or a queue failed after it.
 pub(crate) fn command_not_confirmed() -> String {

@@ -81,6 +81,7 @@ async fn a_run_command_creates_a_task_and_names_it() {
         world.calls.take(),
         [
             "BatchGetItem AgentsTable",
+            "Query TasksTable",
             "TransactWriteItems TasksTable AgentsTable",
             "SendMessage DispatchQueue",
             "PutItem AgentsTable"
@@ -103,6 +104,7 @@ async fn a_named_agent_costs_no_more_calls_and_an_unknown_one_is_reported() {
     let named = command(&world, "run --agent other fix it", "t1").await;
     let of_new = [
         "BatchGetItem AgentsTable",
+        "Query TasksTable",
         "TransactWriteItems TasksTable AgentsTable",
         "SendMessage DispatchQueue",
         "PutItem AgentsTable",
@@ -113,6 +115,7 @@ async fn a_named_agent_costs_no_more_calls_and_an_unknown_one_is_reported() {
     let unknown = command(&world, "run --agent nobody fix it", "t2").await;
     let of_none = [
         "BatchGetItem AgentsTable",
+        "Query TasksTable",
         "TransactWriteItems TasksTable AgentsTable",
         "Query AgentsTable/list",
         "Query AgentsTable/list",
@@ -209,7 +212,7 @@ async fn a_value_that_dynamodb_refuses_is_not_asked_for_again() {
 #[tokio::test]
 async fn after_a_failure_of_the_queue_the_operator_is_asked_not_to_repeat_the_command() {
     let world = World::new().await;
-    world.calls.fail_at(2);
+    world.calls.fail_at(3);
     let answer = command(&world, "run fix it", "t1").await;
     assert_eq!(world.store.all_tasks().len(), 1);
     assert!(answer.contains("before you repeat it"), "{answer}");

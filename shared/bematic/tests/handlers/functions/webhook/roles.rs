@@ -8,7 +8,7 @@ use bematic::{
     command::Command,
     handlers::webhook::{CommandExecutor, CommandOutcome},
     ports::NotifyMessage,
-    task::{Origin, Task, TaskState},
+    task::{Origin, Priority, Task, TaskState},
 };
 use bematic_protocol::ids::UserId;
 use fake_aws::FailurePoint;
@@ -311,10 +311,81 @@ async fn the_audit_log_says_who_did_what_with_which_outcome() {
 }
 
 #[tokio::test]
+async fn somebody_creates_as_many_tasks_in_an_hour_as_is_allowed() {
+    let world = World::new().await;
+    let run = async |n: u32| say(&world, PERSON, CHANNEL, &format!("run {n}")).await;
+    for n in 0..50 {
+        let answer = run(n).await;
+        assert!(answer.contains("has a new task"), "{n}: {answer}");
+    }
+    let refused = run(50).await;
+    let left = 3600 - world.time.now().as_secs() % 3600;
+    let text =
+        ":vertical_traffic_light: You have created 50 tasks in this hour, which is the limit.";
+    assert!(refused.starts_with(text), "{refused}");
+    assert!(
+        refused.contains(&format!("{} min", left / 60)),
+        "{refused}: {left} s"
+    );
+    assert_eq!(world.store.all_tasks().len(), 50);
+    // A repeated request is the task that it has created, and others are not concerned.
+    assert!(run(7).await.contains("has a new task"));
+    let other = say(&world, "U8", CHANNEL, "run it").await;
+    assert!(other.contains("has a new task"), "{other}");
+    let admin = say(&world, "U1", CHANNEL, "run it").await;
+    assert!(admin.contains("has a new task"), "{admin}");
+    world.time.pass(Duration::from_secs(left));
+    let answer = run(51).await;
+    assert!(answer.contains("has a new task"), "{answer}");
+}
+
+#[tokio::test]
+async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
+    let world = World::new().await;
+    let ports = world.ports_with(&[("AGENT_QUEUE_LENGTH", "3")]);
+    let executor = CommandExecutor::new(ports);
+    let run = async |request: &str| {
+        let command = Command::Run {
+            agent: None,
+            priority: Priority::Normal,
+            prompt: "fix it".into(),
+        };
+        let actor = Origin {
+            channel_id: CHANNEL.parse().unwrap(),
+            thread_ts: None,
+            user_id: PERSON.parse().unwrap(),
+        };
+        let executing = executor.execute(actor, command, request, world.time.now());
+        match executing.await.unwrap() {
+            CommandOutcome::Refused { code, text } => Err((code, text)),
+            CommandOutcome::TaskCreated(task, _) => Ok(task),
+            CommandOutcome::Done(reply) => panic!("{reply:?}"),
+        }
+    };
+    let first = run("r0").await.unwrap();
+    for request in ["r1", "r2"] {
+        run(request).await.unwrap();
+    }
+    let (code, text) = run("r3").await.unwrap_err();
+    assert_eq!(code, "AGENT_QUEUE_FULL");
+    assert!(text.contains("3 tasks wait for `box` already"), "{text}");
+    assert!(text.contains("room again as soon as"), "{text}");
+    assert_eq!(
+        run("r0").await.unwrap(),
+        first,
+        "a repeated request is no new task"
+    );
+    // The agent begins one: there is room again.
+    world.connect("c").await;
+    world.dispatch_all().await;
+    run("r3").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_command_whose_record_is_not_stored_is_not_confirmed_and_can_be_repeated() {
     for when in [FailurePoint::Before, FailurePoint::After] {
         let world = World::new().await;
-        world.calls.fail(3, when);
+        world.calls.fail(4, when);
         let answer = command(&world, "run fix it", "t1").await;
         assert!(answer.contains("before you repeat it"), "{answer}");
         assert_eq!(world.store.all_tasks().len(), 1);

@@ -156,6 +156,7 @@ async fn a_choice_costs_a_read_of_each_agent_and_a_count_for_each_candidate() {
         world.run("work", route).await;
         let calls = world.calls.take();
         let rest = [
+            "Query TasksTable",
             "TransactWriteItems TasksTable AgentsTable",
             "SendMessage DispatchQueue",
             "PutItem AgentsTable",
