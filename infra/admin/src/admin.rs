@@ -65,6 +65,60 @@ pub struct NewProject {
     /// deployment's TaskLeaseSeconds].
     #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
     pub lease_secs: Option<u64>,
+    /// Also accept commands of people of other workspaces, in a channel that is shared with these.
+    #[arg(long)]
+    pub external_users: bool,
+}
+
+/// What is to be changed in a project; everything else stays.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ProjectChanges {
+    /// The project's name.
+    #[arg(long)]
+    name: Option<String>,
+    /// The agents, as for `create`.
+    #[arg(long = "agent", value_name = "AGENT[,AGENT…]|any")]
+    route: Option<Route>,
+    /// The working directory on the agent's machine.
+    #[arg(long)]
+    local_path: Option<String>,
+    /// The model that the agent uses.
+    #[arg(long)]
+    model: Option<String>,
+    /// The budget of a task, in US dollars.
+    #[arg(long)]
+    max_budget: Option<f64>,
+    /// The system prompt of every task.
+    #[arg(long)]
+    system_prompt: Option<String>,
+    /// The tools that a task may use, instead of the present ones; repeatable.
+    #[arg(long = "allowed-tool")]
+    allowed_tools: Option<Vec<String>>,
+    /// Seconds that the agent may be silent about a task before the task fails.
+    #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
+    lease_secs: Option<u64>,
+    /// Whether people of other workspaces may give commands.
+    #[arg(long, value_name = "true|false")]
+    external_users: Option<bool>,
+}
+
+impl ProjectChanges {
+    /// Returns the project with the changes.
+    fn apply_to(self, project: Project) -> Project {
+        Project {
+            project_id: self.name.unwrap_or(project.project_id),
+            route: self.route.unwrap_or(project.route),
+            local_path: self.local_path.unwrap_or(project.local_path),
+            model: self.model.unwrap_or(project.model),
+            max_budget: self.max_budget.unwrap_or(project.max_budget),
+            system_prompt: self.system_prompt.unwrap_or(project.system_prompt),
+            allowed_tools: self.allowed_tools.unwrap_or(project.allowed_tools),
+            lease_secs: self.lease_secs.or(project.lease_secs),
+            external_users: self.external_users.unwrap_or(project.external_users),
+            ..project
+        }
+    }
 }
 
 /// The administration of one deployment.
@@ -168,20 +222,41 @@ impl Admin {
             system_prompt: new.system_prompt,
             allowed_tools: new.allowed_tools,
             lease_secs: new.lease_secs,
+            external_users: new.external_users,
             created_at: SystemClock.now(),
         };
-        project.validate().context("the project is not valid")?;
         let channel = &project.channel_id;
+        if !replace && let Some(bound) = self.projects.find(channel).await? {
+            let name = bound.project_id;
+            bail!(
+                "the channel {channel} has the project {name}; `bematic project edit` changes it, and \
+                 --replace replaces it"
+            );
+        }
+        self.put_project(project).await
+    }
+
+    /// Changes the project of a channel, and returns it.
+    pub(crate) async fn edit_project(
+        &self,
+        channel: &ChannelId,
+        changes: ProjectChanges,
+    ) -> Result<Project> {
+        let present = self.projects.find(channel).await?.with_context(|| {
+            format!("the channel {channel} has no project; `bematic project create` makes one")
+        })?;
+        self.put_project(changes.apply_to(present)).await
+    }
+
+    /// Stores a project, if it is valid and its agents exist.
+    async fn put_project(&self, project: Project) -> Result<Project> {
+        project.validate().context("the project is not valid")?;
         for agent in project.route.named_agents() {
             if self.agents.find(agent).await?.is_none() {
                 bail!(
                     "there is no agent {agent}; create it first, with `bematic agent create {agent}`"
                 );
             }
-        }
-        if !replace && let Some(bound) = self.projects.find(channel).await? {
-            let name = bound.project_id;
-            bail!("the channel {channel} has the project {name}; --replace replaces it");
         }
         self.projects.put(&project).await?;
         Ok(project)

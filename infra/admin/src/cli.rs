@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use crate::admin::{Admin, NewProject};
+use crate::admin::{Admin, NewProject, ProjectChanges};
 use crate::breaker::{self, BreakerArgs};
 use crate::deployment::{Deployment, LocalStackFile, STACK_FILE_VARIABLE};
 
@@ -124,6 +124,17 @@ Examples:
         /// Replace the channel's present project.
         #[arg(long)]
         replace: bool,
+    },
+    /// Change the project of a channel; what is not named stays as it is.
+    #[command(after_help = "\
+Example:
+  bematic project edit --channel C0123456 --agent build-box,laptop --max-budget 10")]
+    Edit {
+        /// The Slack channel, by its id.
+        #[arg(long)]
+        channel: ChannelId,
+        #[command(flatten)]
+        changes: Box<ProjectChanges>,
     },
     /// List all projects.
     List,
@@ -263,6 +274,10 @@ async fn execute_project_command(
         ProjectCommand::Create { project, replace } => {
             let created = admin.create_project(*project, replace).await?;
             json_or_text(json, &created, || project_row(&created))
+        }
+        ProjectCommand::Edit { channel, changes } => {
+            let edited = admin.edit_project(&channel, *changes).await?;
+            json_or_text(json, &edited, || project_row(&edited))
         }
         ProjectCommand::List => {
             let projects = admin.projects.list().await?;

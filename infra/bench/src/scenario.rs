@@ -89,6 +89,7 @@ pub(crate) async fn create_channel_project(
         system_prompt: String::new(),
         allowed_tools: Vec::new(),
         lease_secs: None,
+        external_users: false,
     };
     admin.create_project(project, false).await?;
     Ok(())

@@ -54,6 +54,8 @@ impl Template {
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
             ("SlackSigningSecret", SIGNING_SECRET.to_owned()),
+            ("SlackTeamId", local_slack::TEAM_ID.to_owned()),
+            ("SlackAppId", local_slack::APP_ID.to_owned()),
             // One person creates all tasks, and an agent's queue may be long.
             ("TasksPerUserHour", u32::MAX.to_string()),
             ("AgentQueueLength", u32::MAX.to_string()),

@@ -182,8 +182,10 @@ impl Stack {
             ("LogLevel", "INFO"),
             ("OperationsChannel", OPERATIONS_CHANNEL_ID),
             ("SlackApiUrl", slack_api_url.as_str()),
+            ("SlackAppId", APP_ID),
             ("SlackBotToken", BOT_TOKEN),
             ("SlackSigningSecret", SIGNING_SECRET),
+            ("SlackTeamId", TEAM_ID),
         ];
         let parameters = local.iter().chain(settings.parameters);
         let step = session.ui.begin_step("Deploying template.yaml onto it");
@@ -256,6 +258,7 @@ pub(crate) async fn create_agent_with_project(
         system_prompt: String::new(),
         allowed_tools: Vec::new(),
         lease_secs: None,
+        external_users: false,
     };
     admin.create_project(project, false).await?;
     Ok(agent.api_key)

@@ -158,7 +158,11 @@ fn access_settings(env: &EnvVars) -> Result<AccessSettings, ConfigError> {
     let admins = admins.map(str::parse).collect::<Result<_, InvalidId>>();
     let default = AccessSettings::default();
     let role = env.get(ROLE).map_or(Ok(default.default_role), str::parse);
+    let teams = env.get("SLACK_TEAM_ID").unwrap_or_default().split(',');
+    let teams = teams.map(str::trim).filter(|it| !it.is_empty());
     Ok(AccessSettings {
+        teams: teams.map(ToOwned::to_owned).collect(),
+        app: env.get("SLACK_APP_ID").map(ToOwned::to_owned),
         first_admins: admins.map_err(|problem| invalid(ADMINS, problem.to_string()))?,
         default_role: role.map_err(|_| {
             let roles = "is none of none, viewer, operator and admin".to_owned();

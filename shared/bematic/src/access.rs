@@ -54,6 +54,10 @@ pub struct AccessSettings {
     pub first_admins: Vec<UserId>,
     /// The role of people who were given none.
     pub default_role: Role,
+    /// The workspaces whose requests are accepted; empty for all.
+    pub teams: Vec<String>,
+    /// The app whose requests are accepted; `None` for all.
+    pub app: Option<String>,
 }
 
 /// The limits of what people may ask for.
@@ -79,6 +83,8 @@ impl Default for AccessSettings {
         Self {
             first_admins: Vec::new(),
             default_role: Role::Operator,
+            teams: Vec::new(),
+            app: None,
         }
     }
 }
@@ -97,6 +103,16 @@ pub struct RoleAssignment {
     pub given_at: Timestamp,
 }
 
+/// Who gives a command, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The person, the channel and the thread.
+    pub origin: Origin,
+    /// Whether the person is of a workspace whose requests are not accepted, in a channel that is
+    /// shared with it.
+    pub is_external: bool,
+}
+
 /// A command that somebody may not give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the role {has} is not enough")]
@@ -113,6 +129,20 @@ impl Unauthorized {
 }
 
 impl AccessSettings {
+    /// Whether requests of this workspace are accepted. Slack does not name it in every request.
+    pub fn accepts_team(&self, team: Option<&str>) -> bool {
+        let accepts = |team| self.teams.is_empty() || self.teams.iter().any(|it| it == team);
+        team.is_none_or(accepts)
+    }
+
+    /// Whether requests of this app are accepted.
+    pub fn accepts_app(&self, app: Option<&str>) -> bool {
+        match (&self.app, app) {
+            (Some(accepted), Some(app)) => accepted == app,
+            _ => true,
+        }
+    }
+
     /// Returns a person's role, given the one that is stored.
     pub fn role_of(&self, user: &UserId, stored: Option<Role>) -> Role {
         if self.first_admins.contains(user) {
@@ -127,7 +157,7 @@ impl AccessSettings {
 /// # Errors
 /// [`Unauthorized`] names what is missing.
 pub fn authorize(
-    actor: &Origin,
+    origin: &Origin,
     role: Role,
     command: &Command,
     operations_channel: Option<&ChannelId>,
@@ -136,7 +166,7 @@ pub fn authorize(
     let needed = match requires {
         Requirement::Role(role) => role,
         Requirement::AdminOrOperationsChannel => {
-            if operations_channel == Some(&actor.channel_id) {
+            if operations_channel == Some(&origin.channel_id) {
                 Role::Operator
             } else {
                 Role::Admin

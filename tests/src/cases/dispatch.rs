@@ -84,6 +84,7 @@ async fn a_task_that_is_refused_for_good_fails_with_the_reason() {
 #[tokio::test]
 async fn an_agent_that_is_named_in_the_command_gets_the_task() {
     let (test, other) = (Test::new("named").await, Test::new("named-other").await);
+    test.route_to(&other).await;
     let mut agent = other.connect().await;
     let id = test
         .channel

@@ -92,6 +92,7 @@ impl Test {
             system_prompt: "Be brief.".to_owned(),
             allowed_tools: vec!["read".to_owned(), "edit".to_owned()],
             lease_secs,
+            external_users: false,
         };
         self.admin
             .create_project(wanted, replace)

@@ -16,7 +16,21 @@ pub(crate) enum Endpoint {
     Interactions,
 }
 
-/// A request from Slack.
+/// A request from Slack, and the installation that it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InboundRequest {
+    pub installation: Installation,
+    pub inbound: Inbound,
+}
+
+/// The installation of an app that a request is of, as far as Slack names it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Installation {
+    pub team_id: Option<String>,
+    pub app_id: Option<String>,
+}
+
+/// What somebody or Slack asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Command(SlashCommand),
@@ -55,6 +69,8 @@ pub(crate) struct Mention {
     pub text: String,
     pub ts: MessageTs,
     pub thread_ts: Option<MessageTs>,
+    /// The workspace of the person, if Slack names it.
+    pub user_team_id: Option<String>,
 }
 
 /// A pressed button.
@@ -67,6 +83,8 @@ pub(crate) struct ButtonPress {
     pub channel_id: Option<ChannelId>,
     /// Slack's id of this request; empty if it sent none.
     pub trigger_id: String,
+    /// The workspace of the person, if Slack names it.
+    pub user_team_id: Option<String>,
 }
 
 /// Why a request from Slack cannot be parsed.
@@ -95,7 +113,7 @@ impl InboundError {
 }
 
 /// Parses a request's body. The signature has to be verified first.
-pub(crate) fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Inbound, InboundError> {
+pub(crate) fn parse(endpoint: Endpoint, body: &[u8]) -> Result<InboundRequest, InboundError> {
     match endpoint {
         Endpoint::Commands => parse_command(&parse_form(body)),
         Endpoint::Events => parse_event(body),
@@ -109,17 +127,26 @@ fn parse_form(body: &[u8]) -> Value {
     form_urlencoded::parse(body).collect()
 }
 
-fn parse_command(form: &Value) -> Result<Inbound, InboundError> {
+fn parse_command(form: &Value) -> Result<InboundRequest, InboundError> {
+    let installation = Installation {
+        team_id: field(form, "team_id")?,
+        app_id: field(form, "api_app_id")?,
+    };
     // Slack checks the endpoint's certificate now and then.
-    if form["ssl_check"] == "1" {
-        return Ok(ignored("ssl_check"));
-    }
-    Ok(Inbound::Command(SlashCommand {
-        channel_id: field(form, "channel_id")?,
-        user_id: field(form, "user_id")?,
-        text: field::<Option<_>>(form, "text")?.unwrap_or_default(),
-        trigger_id: field(form, "trigger_id")?,
-    }))
+    let inbound = if form["ssl_check"] == "1" {
+        ignored("ssl_check")
+    } else {
+        Inbound::Command(SlashCommand {
+            channel_id: field(form, "channel_id")?,
+            user_id: field(form, "user_id")?,
+            text: field::<Option<_>>(form, "text")?.unwrap_or_default(),
+            trigger_id: field(form, "trigger_id")?,
+        })
+    };
+    Ok(InboundRequest {
+        installation,
+        inbound,
+    })
 }
 
 /// The fields of an event's body that are read. Others are skipped whatever they are.
@@ -131,6 +158,13 @@ struct OuterEvent {
     challenge: Value,
     #[serde(default)]
     event_id: Value,
+    #[serde(default)]
+    api_app_id: Value,
+    #[serde(default)]
+    team_id: Value,
+    /// The workspace through which the app receives an event of a channel that workspaces share.
+    #[serde(default)]
+    context_team_id: Value,
     event: Option<InnerEvent>,
 }
 
@@ -147,10 +181,25 @@ struct InnerEvent {
     text: Value,
     ts: Value,
     thread_ts: Value,
+    /// The workspace of the person, in a channel that workspaces share.
+    user_team: Value,
+    /// The workspace that the message was sent from.
+    team: Value,
 }
 
-fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
+fn parse_event(body: &[u8]) -> Result<InboundRequest, InboundError> {
     let body: OuterEvent = serde_json::from_slice(body)?;
+    let installation = Installation {
+        team_id: text_of(&body.context_team_id).or_else(|| text_of(&body.team_id)),
+        app_id: text_of(&body.api_app_id),
+    };
+    Ok(InboundRequest {
+        installation,
+        inbound: parse_inner_event(body)?,
+    })
+}
+
+fn parse_inner_event(body: OuterEvent) -> Result<Inbound, InboundError> {
     let event = body.event.unwrap_or_default();
     match (&*body.kind, event.kind.as_str()) {
         ("url_verification", _) => Ok(Inbound::UrlVerification {
@@ -168,6 +217,7 @@ fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
             text: deserialize_field(&event.text, "event.text")?,
             ts: not_empty(&event.ts, "event.ts")?,
             thread_ts: not_empty(&event.thread_ts, "event.thread_ts")?,
+            user_team_id: text_of(&event.user_team).or_else(|| text_of(&event.team)),
         })),
         ("event_callback", _) => {
             let kind: String = deserialize_field(&event.kind, "event.type")?;
@@ -181,6 +231,10 @@ fn parse_event(body: &[u8]) -> Result<Inbound, InboundError> {
 struct InteractionKind {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
+    team: Value,
+    #[serde(default)]
+    api_app_id: Value,
 }
 
 /// The fields of a pressed button's payload that are read. Others are skipped whatever they are:
@@ -189,7 +243,7 @@ struct InteractionKind {
 struct BlockActionsPayload {
     #[serde(default)]
     actions: Vec<BlockAction>,
-    user: WithId<UserId>,
+    user: PressingUser,
     channel: Option<WithId<ChannelId>>,
     trigger_id: Option<String>,
 }
@@ -205,10 +259,28 @@ struct WithId<T> {
     id: T,
 }
 
-fn parse_interaction(payload: &str) -> Result<Inbound, InboundError> {
-    let InteractionKind { kind } = serde_json::from_str(payload)?;
+#[derive(Deserialize)]
+struct PressingUser {
+    id: UserId,
+    #[serde(default)]
+    team_id: Value,
+}
+
+fn parse_interaction(payload: &str) -> Result<InboundRequest, InboundError> {
+    let kind: InteractionKind = serde_json::from_str(payload)?;
+    let installation = Installation {
+        team_id: text_of(&kind.team["id"]),
+        app_id: text_of(&kind.api_app_id),
+    };
+    Ok(InboundRequest {
+        installation,
+        inbound: parse_button_press(&kind.kind, payload)?,
+    })
+}
+
+fn parse_button_press(kind: &str, payload: &str) -> Result<Inbound, InboundError> {
     if kind != "block_actions" {
-        return Ok(ignored(&kind));
+        return Ok(ignored(kind));
     }
     let payload: BlockActionsPayload = serde_json::from_str(payload)?;
     // Slack sends one action at a time, though in a list.
@@ -223,7 +295,14 @@ fn parse_interaction(payload: &str) -> Result<Inbound, InboundError> {
         user_id: payload.user.id,
         channel_id: payload.channel.map(|channel| channel.id),
         trigger_id: payload.trigger_id.unwrap_or_default(),
+        user_team_id: text_of(&payload.user.team_id),
     }))
+}
+
+/// Returns the text of a value; `None` for any other value, and for an empty text.
+fn text_of(value: &Value) -> Option<String> {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    text.map(ToOwned::to_owned)
 }
 
 fn ignored(kind: &str) -> Inbound {

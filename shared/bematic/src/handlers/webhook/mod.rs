@@ -21,13 +21,14 @@ pub use self::{
     operator::{CommandExecutor, CommandOutcome},
 };
 use crate::{
+    access::Actor,
     command::{self, BreakerOrder, Command},
     error::{BematicError, Result, chain},
     ports::{Ports, TextReply},
     slack::{
         CommandReply,
         card::{CardAction, RESET_ACTION_ID},
-        inbound::{self, ButtonPress, Endpoint, Inbound, Mention, SlashCommand},
+        inbound::{self, ButtonPress, Endpoint, Inbound, Installation, Mention, SlashCommand},
         signature, text,
     },
     task::Origin,
@@ -77,11 +78,37 @@ impl Webhook {
             return Response::error(401, error.code());
         }
         match inbound::parse(endpoint, body) {
-            Ok(inbound) => self.handle_inbound(inbound, now).await,
+            Ok(request) => match self.foreign_installation_code(&request.installation) {
+                Some(code) => {
+                    let Installation { team_id, app_id } = request.installation;
+                    warn!(code, team = team_id, app = app_id, "request refused");
+                    Response::error(403, code)
+                }
+                None => self.handle_inbound(request.inbound, now).await,
+            },
             Err(error) => {
                 warn!(code = error.code(), %error, "request cannot be parsed");
                 Response::error(400, error.code())
             }
+        }
+    }
+
+    /// Returns the code of the refusal of a request of another workspace or app; `None` if it is
+    /// accepted.
+    fn foreign_installation_code(&self, of: &Installation) -> Option<&'static str> {
+        let access = &self.ports.settings.access;
+        if !access.accepts_app(of.app_id.as_deref()) {
+            return Some("OTHER_APP");
+        }
+        (!access.accepts_team(of.team_id.as_deref())).then_some("OTHER_WORKSPACE")
+    }
+
+    /// Returns who gives a command, of a workspace that Slack may have named.
+    fn actor(&self, origin: Origin, team: Option<&str>) -> Actor {
+        let is_external = !self.ports.settings.access.accepts_team(team);
+        Actor {
+            origin,
+            is_external,
         }
     }
 
@@ -112,11 +139,13 @@ impl Webhook {
     /// Answers a slash command in the response; Slack does not repeat it.
     async fn handle_slash_command(&self, slash: SlashCommand, now: Timestamp) -> Response {
         let request = format!("command-{}", slash.trigger_id);
-        let actor = Origin {
+        let origin = Origin {
             channel_id: slash.channel_id,
             thread_ts: None,
             user_id: slash.user_id,
         };
+        // The workspace of the request is that of the person.
+        let actor = self.actor(origin, None);
         let command = command::parse(&slash.text);
         let stores = command.as_ref().is_ok_and(Command::changes_stored_data);
         let work = async {
@@ -160,11 +189,12 @@ impl Webhook {
     /// Executes a mention's command. The answer is a reply in the thread, unless it is a task's card.
     async fn handle_mention(&self, mention: Mention, now: Timestamp) -> Result<()> {
         let thread_ts = mention.thread_ts.unwrap_or(mention.ts);
-        let actor = Origin {
+        let origin = Origin {
             channel_id: mention.channel_id.clone(),
             thread_ts: Some(thread_ts.clone()),
             user_id: mention.user_id,
         };
+        let actor = self.actor(origin, mention.user_team_id.as_deref());
         let request = format!("event-{}", mention.event_id);
         let text = match command::parse_mention(&mention.text) {
             Ok(command) => {
@@ -194,11 +224,12 @@ impl Webhook {
             warn!(action = press.action_id, "unknown button");
             return Ok(());
         };
-        let actor = Origin {
+        let origin = Origin {
             channel_id: channel_id.clone(),
             thread_ts: None,
             user_id: press.user_id.clone(),
         };
+        let actor = self.actor(origin, press.user_team_id.as_deref());
         let request = format!("action-{}", press.trigger_id);
         let executing = self.executor.execute(actor, command, &request, now);
         if let CommandOutcome::Refused { text, .. } = executing.await? {

@@ -12,7 +12,7 @@ use tracing::{Instrument as _, error, info, info_span};
 
 use super::super::transitions::{TransitionOutcome, Transitions};
 use crate::{
-    access::{RoleAssignment, Unauthorized, authorize},
+    access::{Actor, RoleAssignment, Unauthorized, authorize},
     audit::{AuditFilter, AuditOutcome, AuditRecord},
     batch::{Batch, BatchKind},
     command::Command,
@@ -28,6 +28,9 @@ const MAX_LISTED_TASKS: usize = 10;
 const MAX_LISTED_AUDIT_RECORDS: usize = 20;
 /// The number of messages of a queue that are redriven at once: as many as fit into Slack's 3 s.
 const MAX_REDRIVEN_PER_QUEUE: usize = 30;
+
+/// The stable code of the refusal of somebody of another workspace.
+const EXTERNAL_USER_CODE: &str = "EXTERNAL_USER";
 
 /// What came of a command.
 #[derive(Debug)]
@@ -80,24 +83,29 @@ impl CommandExecutor {
     /// the same request may be executed again, and changes nothing then.
     pub async fn execute(
         &self,
-        actor: Origin,
+        actor: Actor,
         command: Command,
         request: &str,
         now: Timestamp,
     ) -> Result<CommandOutcome> {
-        let span = info_span!("command", user = %actor.user_id, channel = %actor.channel_id);
+        let Origin {
+            user_id,
+            channel_id,
+            ..
+        } = &actor.origin;
+        let span = info_span!("command", user = %user_id, channel = %channel_id);
+        let mut record = AuditRecord {
+            at: now,
+            request: request.to_owned(),
+            user_id: user_id.clone(),
+            channel_id: channel_id.clone(),
+            action: command.audit_action(),
+            task: command.task().map(|id| id.to_string()),
+            outcome: AuditOutcome::Done,
+            code: None,
+            security: command.changes_access(),
+        };
         let executing = async {
-            let mut record = AuditRecord {
-                at: now,
-                request: request.to_owned(),
-                user_id: actor.user_id.clone(),
-                channel_id: actor.channel_id.clone(),
-                action: command.audit_action(),
-                task: command.task().map(|id| id.to_string()),
-                outcome: AuditOutcome::Done,
-                code: None,
-                security: command.changes_access(),
-            };
             let is_audited = command.is_audited();
             let outcome = self
                 .authorize_and_execute(actor, command, request, now)
@@ -108,7 +116,7 @@ impl CommandExecutor {
                 Ok(CommandOutcome::Refused { code, .. }) => {
                     info!(code, action = record.action, "command refused");
                     (record.outcome, record.code) = (AuditOutcome::Refused, Some((*code).into()));
-                    record.security = *code == Unauthorized::CODE;
+                    record.security = [Unauthorized::CODE, EXTERNAL_USER_CODE].contains(code);
                 }
                 Err(error) => {
                     (record.outcome, record.code) =
@@ -139,17 +147,25 @@ impl CommandExecutor {
 
     async fn authorize_and_execute(
         &self,
-        actor: Origin,
+        actor: Actor,
         command: Command,
         request: &str,
         now: Timestamp,
     ) -> Result<CommandOutcome> {
         let settings = &self.ports.settings;
-        let (user, channel) = (&actor.user_id, &actor.channel_id);
+        let Actor {
+            origin,
+            is_external,
+        } = actor;
+        let (user, channel) = (&origin.user_id, &origin.channel_id);
         let (stored, project) = self.ports.roles.find_with_project(user, channel).await?;
+        if is_external && !project.as_ref().is_some_and(|it| it.external_users) {
+            let text = text::external_user(channel);
+            return Ok(CommandOutcome::refused(EXTERNAL_USER_CODE, text));
+        }
         let role = settings.access.role_of(user, stored);
         let operations = settings.operations_channel.as_ref();
-        if let Err(unauthorized) = authorize(&actor, role, &command, operations) {
+        if let Err(unauthorized) = authorize(&origin, role, &command, operations) {
             let text = text::unauthorized(unauthorized, user, operations);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
@@ -160,7 +176,7 @@ impl CommandExecutor {
                 prompt,
             } => {
                 let run =
-                    self.create_task(role, project, agent, priority, prompt, actor, request, now);
+                    self.create_task(role, project, agent, priority, prompt, origin, request, now);
                 return run.await;
             }
             Command::Status(id) => {
@@ -184,7 +200,7 @@ impl CommandExecutor {
                 return self.cancel_or_retry_task(task, channel, event, now).await;
             }
             Command::Bulk(kind) => {
-                self.create_bulk_operation(kind, actor, request, now)
+                self.create_bulk_operation(kind, origin, request, now)
                     .await?
             }
             Command::DeadLetters => {

@@ -46,6 +46,9 @@ impl CommandExecutor {
         };
         let route = match agent {
             Some(agent) if !project.route.allows(&agent) => {
+                if self.ports.agents.find(&agent).await?.is_none() {
+                    return refused("NO_AGENT", self.unknown_agent_text(&agent).await?);
+                }
                 let text = text::agent_not_of_project(&agent, &project.route);
                 return refused("AGENT_NOT_OF_PROJECT", text);
             }

@@ -33,6 +33,11 @@ fn mention() -> serde_json::Value {
     })
 }
 
+/// Parses a request, of whatever installation.
+fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Inbound, InboundError> {
+    super::parse(endpoint, body).map(|request| request.inbound)
+}
+
 fn events(body: &serde_json::Value) -> Result<Inbound, InboundError> {
     parse(Endpoint::Events, body.to_string().as_bytes())
 }
@@ -159,6 +164,7 @@ fn a_button_is_read() {
             user_id: "U1".parse().unwrap(),
             channel_id: "C1".parse().ok(),
             trigger_id: "1.2.3".into(),
+            user_team_id: Some("T1".into()),
         })
     );
 }

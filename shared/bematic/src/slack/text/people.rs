@@ -38,6 +38,14 @@ pub(crate) fn unauthorized(
     )
 }
 
+/// Returns the refusal of somebody of another workspace, in a channel that is shared with it.
+pub(crate) fn external_user(channel: &ChannelId) -> String {
+    format!(
+        ":no_entry: Bematic answers members of its own workspace only. An admin admits others to this \
+         channel with `bematic project edit --channel {channel} --external-users true`."
+    )
+}
+
 pub(crate) fn role_given(user: &UserId, role: Role, is_first_admin: bool) -> String {
     if is_first_admin {
         return format!(

@@ -58,6 +58,8 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
         ),
         ("OPERATIONS_CHANNEL", OPERATIONS.to_owned()),
         ("FIRST_ADMINS", "U1, U2".to_owned()),
+        ("SLACK_TEAM_ID", "T1,T2".to_owned()),
+        ("SLACK_APP_ID", "A1".to_owned()),
     ];
     let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let variables = variables.into_iter().chain(set);

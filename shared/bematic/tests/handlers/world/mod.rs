@@ -33,7 +33,7 @@ pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
     functions::{SECRET, queue_id},
-    operators::{execute, states, try_execute},
+    operators::{actor, execute, states, try_execute},
     slack::Slack,
 };
 use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};
@@ -242,6 +242,7 @@ fn project(now: Timestamp) -> Project {
         system_prompt: String::new(),
         allowed_tools: vec![],
         lease_secs: None,
+        external_users: false,
         created_at: now,
     }
 }

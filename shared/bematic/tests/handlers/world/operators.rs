@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bematic::{
+    access::Actor,
     command::Command,
     error::BematicError,
     handlers::webhook::{CommandExecutor, CommandOutcome},
@@ -28,8 +29,16 @@ impl World {
             prompt: prompt.to_owned(),
         };
         let executor = CommandExecutor::new(self.ports());
-        let outcome = executor.execute(origin(), command, request, self.time.now());
+        let outcome = executor.execute(actor(origin()), command, request, self.time.now());
         outcome.await.is_ok()
+    }
+}
+
+/// Returns an actor of the workspace.
+pub(crate) const fn actor(origin: Origin) -> Actor {
+    Actor {
+        origin,
+        is_external: false,
     }
 }
 
@@ -46,7 +55,7 @@ pub(crate) async fn try_execute(world: &World, command: Command) -> Result<Strin
     };
     let executor = CommandExecutor::new(world.ports());
     let request = format!("{command:?}");
-    let executing = executor.execute(origin, command, &request, world.time.now());
+    let executing = executor.execute(actor(origin), command, &request, world.time.now());
     Ok(match executing.await? {
         CommandOutcome::Done(reply) | CommandOutcome::TaskCreated(_, reply) => reply.message.text,
         CommandOutcome::Refused { text, .. } => text,

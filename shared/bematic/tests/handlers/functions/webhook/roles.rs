@@ -15,7 +15,7 @@ use fake_aws::FailurePoint;
 use strum::IntoEnumIterator as _;
 
 use super::*;
-use crate::world::{CHANNEL, OPERATIONS, agent_id};
+use crate::world::{CHANNEL, OPERATIONS, actor, agent_id};
 
 /// A person who is no first admin.
 const PERSON: &str = "U7";
@@ -224,13 +224,13 @@ async fn the_default_role_is_that_of_people_who_were_given_none() {
     for (set, expected) in [("none", true), ("viewer", true), ("operator", false)] {
         let ports = world.ports_with(&[("DEFAULT_ROLE", set)]);
         let executor = CommandExecutor::new(ports);
-        let actor = Origin {
+        let origin = Origin {
             channel_id: CHANNEL.parse().unwrap(),
             thread_ts: None,
             user_id: PERSON.parse().unwrap(),
         };
         let command = Command::Bulk(BatchKind::Archive);
-        let executing = executor.execute(actor, command, set, world.time.now());
+        let executing = executor.execute(actor(origin), command, set, world.time.now());
         let outcome = executing.await.unwrap();
         let is_refused = matches!(outcome, CommandOutcome::Refused { .. });
         assert_eq!(is_refused, expected, "{set}");
@@ -350,12 +350,12 @@ async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
             priority: Priority::Normal,
             prompt: "fix it".into(),
         };
-        let actor = Origin {
+        let origin = Origin {
             channel_id: CHANNEL.parse().unwrap(),
             thread_ts: None,
             user_id: PERSON.parse().unwrap(),
         };
-        let executing = executor.execute(actor, command, request, world.time.now());
+        let executing = executor.execute(actor(origin), command, request, world.time.now());
         match executing.await.unwrap() {
             CommandOutcome::Refused { code, text } => Err((code, text)),
             CommandOutcome::TaskCreated(task, _) => Ok(task),
@@ -412,4 +412,121 @@ async fn records_expire_by_what_they_are() {
         (item["expiresAt"].as_u64().unwrap() - now) / 86_400
     };
     assert_eq!((days("archive"), days("role U8 viewer")), (90, 365));
+}
+
+#[tokio::test]
+async fn an_agent_that_the_project_does_not_name_gets_no_task() {
+    let world = World::new().await;
+    world.add_agent("other").await;
+    let answer = say(&world, "U1", CHANNEL, "run --agent other fix it").await;
+    assert!(
+        answer.contains("does not allow `other`, only `box`"),
+        "{answer}"
+    );
+    assert!(world.store.all_tasks().is_empty());
+    world.set_route("box,other").await;
+    let answer = say(&world, "U1", CHANNEL, "run --agent other fix that").await;
+    assert!(answer.contains("`other` has a new task"), "{answer}");
+}
+
+/// Posts to an endpoint, and returns the status and what was stored.
+async fn post_form(world: &World, fields: &[(&str, &str)]) -> Response {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let body = form.extend_pairs(fields).finish();
+    post(world, "/slack/commands", &body).await
+}
+
+#[tokio::test]
+async fn a_request_of_another_workspace_or_app_is_refused_although_it_is_signed() {
+    let world = World::new().await;
+    let command = |team: &'static str, app: &'static str| {
+        [
+            ("team_id", team),
+            ("api_app_id", app),
+            ("channel_id", "C1"),
+            ("user_id", "U1"),
+            ("command", "/bm"),
+            ("text", "run fix it"),
+            ("trigger_id", "t1"),
+        ]
+    };
+    let code = |response: Response| response.body.unwrap()["error"].clone();
+    for (team, app, expected) in [("T9", "A1", "OTHER_WORKSPACE"), ("T1", "A9", "OTHER_APP")] {
+        let refused = post_form(&world, &command(team, app)).await;
+        assert_eq!(refused.status, 403);
+        assert_eq!(code(refused), expected);
+        let mut event = mention("C1", "<@UBOT> fix it", "Ev1", None);
+        event["team_id"] = json!(team);
+        event["api_app_id"] = json!(app);
+        let refused = post(&world, "/slack/events", &event.to_string()).await;
+        assert_eq!((refused.status, code(refused)), (403, json!(expected)));
+        let payload = json!({
+            "type": "block_actions", "team": { "id": team }, "api_app_id": app,
+            "user": { "id": "U1" }, "channel": { "id": "C1" },
+            "actions": [{ "action_id": "breaker_reset", "value": "box" }],
+        });
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &payload.to_string())
+            .finish();
+        let refused = post(&world, "/slack/interactions", &body).await;
+        assert_eq!((refused.status, code(refused)), (403, json!(expected)));
+    }
+    assert!(world.store.all_tasks().is_empty());
+    assert_eq!(world.calls.take(), [""; 0]);
+    let accepted = post_form(&world, &command("T2", "A1")).await;
+    assert_eq!((accepted.status, world.store.all_tasks().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn people_of_other_workspaces_are_refused_unless_the_project_admits_them() {
+    let world = World::new().await;
+    let mut event = mention("C1", "<@UBOT> fix it", "Ev1", None);
+    event["event"]["user_team"] = json!("T9");
+    let press_cancel = async |task: &str| {
+        let payload = json!({
+            "type": "block_actions", "team": { "id": "T1" }, "channel": { "id": "C1" },
+            "user": { "id": "U8", "team_id": "T9" },
+            "actions": [{ "action_id": "cancel", "value": task }],
+        });
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &payload.to_string())
+            .finish();
+        post(&world, "/slack/interactions", &body).await
+    };
+    post(&world, "/slack/events", &event.to_string()).await;
+    let [NotifyMessage::Reply(reply)] = &world.out.take_notified()[..] else {
+        panic!("no reply")
+    };
+    assert!(
+        reply.text.contains("members of its own workspace only"),
+        "{reply:?}"
+    );
+    assert!(
+        reply.text.contains("--channel C1 --external-users true"),
+        "{reply:?}"
+    );
+    assert!(world.store.all_tasks().is_empty());
+    let task = pending_task(&world).await.id;
+    world.out.take_notified();
+    press_cancel(&task.to_string()).await;
+    assert_eq!(world.store.task(task).unwrap().state.name(), "pending");
+    let [NotifyMessage::Reply(reply)] = &world.out.take_notified()[..] else {
+        panic!("no reply")
+    };
+    assert_eq!(reply.only_for.as_ref().map(UserId::as_str), Some("U8"));
+    let codes: Vec<_> = audit_log(&world)
+        .await
+        .into_iter()
+        .filter_map(|it| it.code)
+        .collect();
+    assert_eq!(codes, ["EXTERNAL_USER", "EXTERNAL_USER"]);
+
+    let mut project = world.project();
+    project.external_users = true;
+    world.set_project(&project).await;
+    event["event_id"] = json!("Ev2");
+    post(&world, "/slack/events", &event.to_string()).await;
+    assert_eq!(world.store.all_tasks().len(), 2);
+    press_cancel(&task.to_string()).await;
+    assert_eq!(world.store.task(task).unwrap().state.name(), "cancelled");
 }
