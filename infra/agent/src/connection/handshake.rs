@@ -29,7 +29,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) enum Failure {
     /// A failure after which another attempt may succeed.
     Temporary(String),
-    /// The cloud does not accept the key.
+    /// The cloud does not accept the key (HTTP 401).
     Refused(String),
 }
 
@@ -75,10 +75,15 @@ impl Failure {
         };
         let answer = format!("{host} answers HTTP {status}");
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Refused(format!(
-                "{host} does not accept this agent's id and key (HTTP {}); check --agent-id and the key, \
-                 or have a new one made with `cargo xtask agent create`",
-                status.as_u16(),
+            StatusCode::UNAUTHORIZED => Self::Refused(format!(
+                "{host} does not accept this agent's id and key (HTTP 401); check --agent-id and the key, \
+                 or have a new key made with `bematic agent create <id> --add-key`"
+            )),
+            // API Gateway's answer where nothing is deployed (yet), and a firewall's: it does not
+            // speak of the key, whose refusal is a 401.
+            StatusCode::FORBIDDEN => Self::Temporary(format!(
+                "{answer}: nothing is deployed at this address yet, or a firewall keeps this machine out; \
+                 check --url with its stage (the part after the host)"
             )),
             StatusCode::TOO_MANY_REQUESTS => Self::Temporary(answer),
             _ if status.is_client_error() => Self::Temporary(format!("{answer}; check --url")),
@@ -122,10 +127,8 @@ mod tests {
 
     #[test]
     fn only_a_refused_key_is_final() {
-        for status in [401, 403] {
-            assert!(matches!(of(status), Failure::Refused(_)), "{status}");
-        }
-        for status in [404, 429, 500, 502, 503] {
+        assert!(matches!(of(401), Failure::Refused(_)));
+        for status in [400, 403, 404, 410, 429, 500, 502, 503] {
             assert!(matches!(of(status), Failure::Temporary(_)), "{status}");
         }
     }

@@ -29,6 +29,45 @@ async fn a_bad_key_ends_the_agent_with_advice() {
 }
 
 #[tokio::test]
+async fn an_answer_that_does_not_speak_of_the_key_is_tried_again_with_a_warning() {
+    let cloud = Cloud::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Agent::start("sh", &cloud.url(), folder.path(), Options::default());
+    let statuses = [403, 500, 403, 429];
+    for status in statuses {
+        cloud.answer(status).await;
+    }
+    let (mut connection, _) = cloud.connected().await;
+    let reasons: Vec<_> = agent
+        .notices()
+        .into_iter()
+        .filter_map(|notice| match notice {
+            Notice::Disconnected { reason, retry_in } => Some((reason, retry_in)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons.len(), statuses.len(), "{reasons:?}");
+    for ((reason, retry_in), status) in reasons.iter().zip(statuses) {
+        assert!(reason.contains(&format!("HTTP {status}")), "{reason}");
+        assert!(!retry_in.is_zero());
+        assert_eq!(reason.contains("check --url"), status == 403, "{reason}");
+    }
+    agent.stop().await;
+    connection.closed().await;
+    assert_eq!(agent.ended().await, Exit::Stopped);
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_after_a_403_ends_the_agent() {
+    let cloud = Cloud::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Agent::start("sh", &cloud.url(), folder.path(), Options::default());
+    cloud.answer(403).await;
+    cloud.answer(401).await;
+    assert_eq!(agent.ended().await, Exit::Refused);
+}
+
+#[tokio::test]
 async fn the_first_message_names_the_capacity() {
     let setup = Setup::start().await;
     assert_eq!(

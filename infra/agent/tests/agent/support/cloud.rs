@@ -8,7 +8,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::{
+    accept_hdr_async,
+    tungstenite::handshake::server::{ErrorResponse, Request, Response},
+};
 
 use super::{Connection, KEY, TIME_LIMIT};
 
@@ -43,6 +46,14 @@ impl Cloud {
         Connection::open(self.incoming().await).await
     }
 
+    /// Answers the next handshake with an HTTP status, whatever its key.
+    #[expect(clippy::result_large_err, reason = "the library's signature")]
+    pub(crate) async fn answer(&self, status: u16) {
+        let refusal = |_: &Request, _| Err(refusal(status));
+        let answered = accept_hdr_async(self.incoming().await, refusal).await;
+        assert!(answered.is_err(), "a connection in spite of {status}");
+    }
+
     /// Does something while no other connection can be opened.
     pub(crate) async fn alone<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -69,6 +80,9 @@ pub(super) fn authorize(request: &Request, response: Response) -> Result<Respons
     if header("authorization") == Some(&good) && header("x-agent-id") == Some("tester") {
         return Ok(response);
     }
-    let refusal = Response::builder().status(401).body(None).unwrap();
-    Err(refusal)
+    Err(refusal(401))
+}
+
+fn refusal(status: u16) -> ErrorResponse {
+    Response::builder().status(status).body(None).unwrap()
 }
